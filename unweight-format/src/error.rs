@@ -1,0 +1,238 @@
+//! Why a file is rejected: the rules of section 10, and the error that names one.
+
+use core::fmt;
+
+macro_rules! rules {
+    ($($variant:ident $id:literal $category:ident $section:literal $broken_when:literal,)*) => {
+        /// A must-reject rule of the specification (section 10).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Rule {
+            $(#[doc = concat!("`", $id, "` (section ", $section, "): ", $broken_when, ".")] $variant,)*
+        }
+
+        impl Rule {
+            /// Every rule, in the order of the specification's table.
+            pub const ALL: &[Rule] = &[$(Rule::$variant,)*];
+
+            /// The stable id, as in the specification, the conformance corpus and messages.
+            pub const fn id(self) -> &'static str {
+                match self { $(Rule::$variant => $id,)* }
+            }
+
+            /// What kind of trouble it is.
+            pub const fn category(self) -> Category {
+                match self { $(Rule::$variant => Category::$category,)* }
+            }
+
+            /// The section of the specification that states it.
+            pub const fn section(self) -> &'static str {
+                match self { $(Rule::$variant => $section,)* }
+            }
+
+            /// When it is broken, in words.
+            pub const fn broken_when(self) -> &'static str {
+                match self { $(Rule::$variant => $broken_when,)* }
+            }
+        }
+    };
+}
+
+rules! {
+    FileMagic "file-magic" Malformed "3.1" "the first bytes are not the magic",
+    FileTruncated "file-truncated" Truncated "3.1" "fewer bytes exist than the header needs or states",
+    FileVersion "file-version" Unsupported "3.1" "the major version is not 1",
+    FileHeaderCrc "file-header-crc" Malformed "3.1" "the header checksum is wrong",
+    FileReserved "file-reserved" Malformed "3.1" "a reserved header byte is not zero",
+    LimitTensors "limit-tensors" Limit "3.1" "more than 2^20 tensors",
+    LimitDirectory "limit-directory" Limit "3.1" "a directory of more than 2^28 bytes",
+    LimitSource "limit-source" Limit "3.1" "a source section of more than 2^28 bytes",
+    SourceKind "source-kind" Unsupported "3.1" "the source kind is not known",
+    SourceLength "source-length" Malformed "3.1" "the source length does not fit the source kind",
+    FileTrailing "file-trailing" Malformed "3.1" "bytes follow the stated file length",
+    FileLength "file-length" Malformed "3.1" "the stated file length is not the payload end plus the guard",
+    DirLength "dir-length" Malformed "3.2" "entries, dimensions, names and padding do not add up to the directory length",
+    DirCrc "dir-crc" Malformed "3.2" "the directory checksum is wrong",
+    DirReserved "dir-reserved" Malformed "3.2" "a reserved byte of an entry is not zero",
+    DirPadding "dir-padding" Malformed "3.2" "a padding byte of the directory is not zero",
+    DimsEnd "dims-end" Malformed "3.2" "a dims end decreases",
+    LimitRank "limit-rank" Limit "3.2" "a tensor has more than 64 dimensions",
+    NameEnd "name-end" Malformed "3.2" "a name end decreases",
+    LimitName "limit-name" Limit "3.2" "a name has more than 65,535 bytes",
+    NameUtf8 "name-utf8" Malformed "3.2" "a name is not UTF-8",
+    NameOrder "name-order" Malformed "3.2" "the by-name fields do not sort the names",
+    NameDuplicate "name-duplicate" Malformed "3.2" "two tensors have one name",
+    SourceCrc "source-crc" Malformed "3.3" "the source checksum is wrong",
+    SourceHeader "source-header" Malformed "3.3" "the safetensors header is invalid or differs from the directory",
+    PayloadEnd "payload-end" Malformed "3.4" "a payload end does not fit the tensor",
+    Padding "padding" Malformed "3.4" "a byte of the payload's padding or of the guard is not zero",
+    DtypeUnknown "dtype-unknown" Unsupported "4.1" "the dtype code is not known",
+    LimitElements "limit-elements" Limit "4.1" "a tensor has more than 2^56 elements",
+    TensorBits "tensor-bits" Malformed "4.1" "a tensor does not fill whole bytes",
+    EncodingUnknown "encoding-unknown" Unsupported "4.2" "the encoding is not known",
+    RawFields "raw-fields" Malformed "4.2" "a raw tensor has a chunk size or a palette",
+    RawCrc "raw-crc" Malformed "4.2" "a block checksum is wrong",
+    EncodingDtype "encoding-dtype" Malformed "4.3" "a coded tensor is not BF16",
+    EncodingEmpty "encoding-empty" Malformed "4.3" "a coded tensor has no weights",
+    LimitCoded "limit-coded" Limit "4.3" "a coded tensor has more than 2^35 weights",
+    ChunkSize "chunk-size" Malformed "4.3" "the chunk size is outside 12..16",
+    PaletteOrder "palette-order" Malformed "4.3" "the palette is not strictly ascending",
+    RecordEnds "record-ends" Malformed "4.3" "the record ends do not ascend, or do not end with the plane",
+    RecordTooLong "record-too-long" Malformed "4.3" "a record is longer than its chunk's verbatim record",
+    RecordCrc "record-crc" Malformed "5.1" "the chunk checksum is wrong",
+    RecordKind "record-kind" Unsupported "5.1" "the record kind is not known",
+    RecordEncoding "record-encoding" Malformed "5.1" "the record kind does not belong to the tensor's encoding",
+    RecordReserved "record-reserved" Malformed "5.1" "a field that must be zero is not",
+    RecordLength "record-length" Malformed "5.1" "the record is longer or shorter than its contents",
+    RecordPadding "record-padding" Malformed "5.1" "a padding byte of the record is not zero",
+    LaneEnds "lane-ends" Malformed "5.2" "a lane end decreases",
+    LaneOverrun "lane-overrun" Malformed "5.2" "a lane's codes need more bits than it has",
+    LaneUnderrun "lane-underrun" Malformed "5.2" "a lane has eight or more bits that no code uses",
+    LanePadding "lane-padding" Malformed "5.2" "an unused bit of a lane's last byte is not zero",
+    PatchOrder "patch-order" Malformed "5.5" "patch positions do not ascend",
+    PatchPosition "patch-position" Malformed "5.5" "a patch lies outside the chunk",
+    CodeLength "code-length" Malformed "6" "a code length is 9 to 14",
+    CodeOversubscribed "code-oversubscribed" Malformed "6" "the code lengths claim more than the whole code space",
+    CodeIncomplete "code-incomplete" Malformed "6" "the code lengths leave code space unused",
+    TensorCrc "tensor-crc" Malformed "8" "the tensor checksum is wrong",
+}
+
+/// The answer to a caller's question about a rejected file (section 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum Category {
+    /// More bytes would help.
+    Truncated,
+    /// The file is bad.
+    Malformed,
+    /// A newer decoder would help.
+    Unsupported,
+    /// The file is too large for the format.
+    Limit,
+}
+
+impl Category {
+    /// The category's name, as the specification writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Category::Truncated => "truncated",
+            Category::Malformed => "malformed",
+            Category::Unsupported => "unsupported",
+            Category::Limit => "limit",
+        }
+    }
+}
+
+/// What would have been right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// This value.
+    Exactly(u64),
+    /// This checksum.
+    Checksum(u32),
+    /// This value or more.
+    AtLeast(u64),
+    /// This value or less.
+    AtMost(u64),
+    /// Something that a number does not say.
+    Words(&'static str),
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expected::Exactly(value) => write!(f, "{value}"),
+            Expected::Checksum(value) => write!(f, "{value:#010x}"),
+            Expected::AtLeast(value) => write!(f, "at least {value}"),
+            Expected::AtMost(value) => write!(f, "at most {value}"),
+            Expected::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+/// A rule that a file breaks, where, what was found there, and what would have been right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The rule.
+    pub rule: Rule,
+    /// Offset in the file, in bytes, of the field or the data that breaks it.
+    pub offset: u64,
+    /// The value found.
+    pub found: u64,
+    /// The value that would have been right.
+    pub expected: Expected,
+}
+
+impl Error {
+    /// `rule` is broken at `offset`.
+    pub const fn new(rule: Rule, offset: u64, found: u64, expected: Expected) -> Error {
+        Error {
+            rule,
+            offset,
+            found,
+            expected,
+        }
+    }
+
+    /// An error if the checksum `found` in the data is not the one that the file states.
+    pub(crate) fn unless_checksum(
+        rule: Rule,
+        offset: u64,
+        found: u32,
+        stated: u32,
+    ) -> Result<(), Error> {
+        if found == stated {
+            return Ok(());
+        }
+        let expected = Expected::Checksum(stated);
+        Err(Error::new(rule, offset, found.into(), expected))
+    }
+
+    /// How many more bytes the file would need at least, if that is the trouble.
+    pub const fn missing_bytes(&self) -> Option<u64> {
+        match (self.rule, self.expected) {
+            (Rule::FileTruncated, Expected::AtLeast(needed)) => Some(needed - self.found),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}: ", self.rule.id(), self.offset)?;
+        match self.expected {
+            Expected::Checksum(_) => write!(f, "found {:#010x}", self.found)?,
+            _ => write!(f, "found {}", self.found)?,
+        }
+        write!(
+            f,
+            ", expected {}; {}",
+            self.expected,
+            self.rule.broken_when()
+        )
+    }
+}
+
+impl core::error::Error for Error {}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut fields = serializer.serialize_struct("Error", 6)?;
+        fields.serialize_field("rule", self.rule.id())?;
+        fields.serialize_field("category", &self.rule.category())?;
+        fields.serialize_field("section", self.rule.section())?;
+        fields.serialize_field("offset", &self.offset)?;
+        fields.serialize_field("found", &self.found)?;
+        match self.expected {
+            Expected::Exactly(value) => fields.serialize_field("expected", &value)?,
+            Expected::Checksum(value) => fields.serialize_field("expected", &value)?,
+            Expected::AtLeast(value) => fields.serialize_field("expected_at_least", &value)?,
+            Expected::AtMost(value) => fields.serialize_field("expected_at_most", &value)?,
+            Expected::Words(words) => fields.serialize_field("expected", words)?,
+        }
+        fields.end()
+    }
+}

@@ -1,0 +1,68 @@
+//! The Unweight container: types, parser and writer.
+//!
+//! The authority is `spec/unweight.md`; section numbers in this crate's documentation are its.
+//!
+//! Three rooms, and what they share:
+//!
+//! - `parse` (private) turns bytes into raw records, field by field, and judges nothing;
+//! - [`validate`] turns raw records into types that are valid by construction: who holds a
+//!   [`Directory`] or a [`Record`] need not check it again;
+//! - [`write`](mod@write) (feature `alloc`) goes the other way, and never sees the parser;
+//! - [`layout`] has every offset, size and magic number, [`limits`] every cap, [`Rule`] every reason to reject.
+//!
+//! Parsing borrows from the caller's bytes and allocates nothing. No input makes it panic.
+//!
+//! ```
+//! # fn main() -> Result<(), unweight_format::Error> {
+//! # let file = include_bytes!("../tests/data/example.unw");
+//! use unweight_format::{Directory, FileHeader};
+//!
+//! let header = FileHeader::parse(file)?;
+//! let directory = Directory::parse(&header, header.directory().of(file).unwrap())?;
+//! for tensor in directory.tensors() {
+//!     println!("{} {} {:?}", tensor.name(), tensor.dtype(), tensor.shape().collect::<Vec<_>>());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Features, all additive: `alloc` (the writer), `std` (default), `serde`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod code;
+mod dtype;
+mod encoding;
+mod error;
+mod extent;
+pub mod layout;
+pub mod limits;
+mod palette;
+mod parse;
+pub mod validate;
+mod weight;
+#[cfg(feature = "alloc")]
+pub mod write;
+
+pub use code::{CanonicalCode, Code};
+pub use dtype::Dtype;
+pub use encoding::{Encoding, SourceKind};
+pub use error::{Category, Error, Expected, Rule};
+pub use extent::Extent;
+pub use palette::Palette;
+pub use validate::{
+    Body, ChunkShape, CodedPlanes, Directory, FileHeader, Lanes, Patch, Patches, Payload, RawPlane,
+    Record, RecordEnds, Tensor, require_zero,
+};
+pub use weight::{exponent, sign_mantissa, weight};
+
+/// CRC-32 of ISO 3309, as in zlib and PNG (section 8).
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}

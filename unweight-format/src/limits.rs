@@ -1,0 +1,21 @@
+//! Every cap of the format (section 9). A cap that is a field's width (65,536 patches, 2^32 record
+//! ends) stands in the layout instead.
+
+use core::ops::RangeInclusive;
+
+/// Tensors of a file.
+pub const TENSORS: u32 = 1 << 20;
+/// Bytes of a directory.
+pub const DIRECTORY_BYTES: u64 = 1 << 28;
+/// Bytes of a source section.
+pub const SOURCE_BYTES: u64 = 1 << 28;
+/// Dimensions of a tensor.
+pub const RANK: u32 = 64;
+/// Bytes of a tensor's name.
+pub const NAME_BYTES: u32 = 65_535;
+/// Elements of a tensor.
+pub const ELEMENTS: u64 = 1 << 56;
+/// Weights of a coded tensor.
+pub const CODED_WEIGHTS: u64 = 1 << 35;
+/// Binary logarithm of a chunk's number of weights.
+pub const CHUNK_SIZE_LOG2: RangeInclusive<u8> = 12..=16;

@@ -1,0 +1,38 @@
+//! Raw records to types that are valid by construction: every rule of section 10 that concerns the
+//! container and the shape of a record is checked here, and nowhere else. What is left to a decoder:
+//! `lane-overrun`, `lane-underrun`, `lane-padding` (they need the codes to be followed),
+//! `tensor-crc` and `source-header`.
+
+mod directory;
+mod file_header;
+mod patches;
+mod payload;
+mod record;
+mod record_ends;
+mod tensor;
+
+pub use directory::Directory;
+pub use file_header::FileHeader;
+pub use patches::{Patch, Patches};
+pub use payload::{ChunkShape, CodedPlanes, Payload, RawPlane};
+pub use record::{Body, Lanes, Record};
+pub use record_ends::RecordEnds;
+pub use tensor::Tensor;
+
+use crate::error::{Error, Expected, Rule};
+
+/// Checks that `bytes`, which stand at `offset` in the file, are all zero.
+///
+/// # Errors
+/// `rule`, at the first byte that is not.
+pub fn require_zero(rule: Rule, bytes: &[u8], offset: u64) -> Result<(), Error> {
+    match bytes.iter().position(|&byte| byte != 0) {
+        None => Ok(()),
+        Some(at) => Err(Error::new(
+            rule,
+            offset + at as u64,
+            bytes[at].into(),
+            Expected::Exactly(0),
+        )),
+    }
+}

@@ -1,0 +1,222 @@
+//! A chunk's record (section 5).
+
+use crate::code::Code;
+use crate::encoding::Encoding;
+use crate::error::{Error, Expected, Rule};
+use crate::layout::{
+    self, LANE_STREAMS_OFFSET, LANES, PATCH_BYTES, RECORD_HEADER_BYTES, STEP_INDEX_BYTES,
+    STEP_WEIGHTS, record as field,
+};
+use crate::parse::RawRecordHeader;
+use crate::validate::{ChunkShape, Patches, require_zero};
+
+/// A record that keeps every rule of sections 5 and 6 but those of the lane streams' contents.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    bytes: &'a [u8],
+    body: Body<'a>,
+    patches: Patches<'a>,
+}
+
+/// What a record codes its exponents with.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// The exponents of the chunk's weights (section 5.4).
+    Verbatim(&'a [u8]),
+    /// 32 lane streams in a code of the record's own (section 5.2).
+    Huffman {
+        /// The code.
+        code: Code,
+        /// The lane streams.
+        lanes: Lanes<'a>,
+    },
+    /// 4-bit palette indices, 128 bytes a step (section 5.3).
+    Palette(&'a [u8]),
+}
+
+/// The lane streams of a huffman record (section 5.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Lanes<'a> {
+    ends: &'a [[u8; 2]],
+    streams: &'a [u8],
+    streams_offset: u64,
+}
+
+impl<'a> Record<'a> {
+    /// The record of chunk `shape`, which stands with these `bytes` at `offset` in the file, in a tensor of this encoding.
+    /// `sign_mantissa` are the chunk's sign-mantissa bytes: the chunk checksum covers them.
+    ///
+    /// # Errors
+    /// The rules of sections 5.1, 5.5 and 6, and `lane-ends`.
+    pub fn parse(
+        shape: &ChunkShape,
+        encoding: Encoding,
+        offset: u64,
+        bytes: &'a [u8],
+        sign_mantissa: &[u8],
+    ) -> Result<Record<'a>, Error> {
+        let wrong_length =
+            |expected| Error::new(Rule::RecordLength, offset, bytes.len() as u64, expected);
+        let Some(header) = RawRecordHeader::parse(bytes) else {
+            return Err(wrong_length(Expected::AtLeast(RECORD_HEADER_BYTES as u64)));
+        };
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&bytes[layout::RECORD_CHECKED_FROM..]);
+        checksum.update(sign_mantissa);
+        Error::unless_checksum(
+            Rule::RecordCrc,
+            offset + field::CHECKSUM,
+            checksum.finalize(),
+            header.checksum,
+        )?;
+
+        let kind_encoding = match header.kind {
+            layout::KIND_VERBATIM => encoding,
+            layout::KIND_HUFFMAN => Encoding::Huffman,
+            layout::KIND_PALETTE => Encoding::Palette,
+            unknown => {
+                return Err(Error::new(
+                    Rule::RecordKind,
+                    offset + field::KIND,
+                    unknown.into(),
+                    Expected::Words("a record kind of this version"),
+                ));
+            }
+        };
+        if kind_encoding != encoding {
+            return Err(Error::new(
+                Rule::RecordEncoding,
+                offset + field::KIND,
+                header.kind.into(),
+                Expected::Words("verbatim, or the tensor's encoding"),
+            ));
+        }
+        require_reserved(&header, offset)?;
+
+        let weights = shape.weights as usize;
+        let steps = weights.div_ceil(STEP_WEIGHTS);
+        let (body_start, body_bytes, code) = match header.kind {
+            layout::KIND_HUFFMAN => {
+                let code = Code::from_bytes(header.code_lengths).map_err(|(rule, found)| {
+                    let expected = match rule {
+                        Rule::CodeLength => Expected::Words("0 to 8, or 15"),
+                        _ => Expected::Exactly(256),
+                    };
+                    Error::new(rule, offset + field::CODE_LENGTHS, found, expected)
+                })?;
+                let streams_bytes = lane_streams_bytes(bytes, offset)?
+                    .ok_or(wrong_length(Expected::AtLeast(LANE_STREAMS_OFFSET as u64)))?;
+                (LANE_STREAMS_OFFSET, streams_bytes, Some(code))
+            }
+            layout::KIND_PALETTE => (RECORD_HEADER_BYTES, steps * STEP_INDEX_BYTES, None),
+            _ => (RECORD_HEADER_BYTES, weights, None),
+        };
+
+        let patches_start = body_start + body_bytes;
+        let contents_end = patches_start + usize::from(header.patch_count) * PATCH_BYTES;
+        let whole = contents_end.next_multiple_of(layout::RECORD_ALIGNMENT as usize);
+        if bytes.len() != whole {
+            return Err(wrong_length(Expected::Exactly(whole as u64)));
+        }
+        require_zero(
+            Rule::RecordPadding,
+            &bytes[contents_end..],
+            offset + contents_end as u64,
+        )?;
+        let patches = Patches::parse(
+            &bytes[patches_start..contents_end],
+            offset + patches_start as u64,
+            shape.weights,
+        )?;
+
+        let contents = &bytes[body_start..patches_start];
+        let body = match (header.kind, code) {
+            (layout::KIND_HUFFMAN, Some(code)) => Body::Huffman {
+                code,
+                lanes: Lanes {
+                    ends: bytes[RECORD_HEADER_BYTES..LANE_STREAMS_OFFSET]
+                        .as_chunks()
+                        .0,
+                    streams: contents,
+                    streams_offset: offset + body_start as u64,
+                },
+            },
+            (layout::KIND_PALETTE, _) => Body::Palette(contents),
+            _ => Body::Verbatim(contents),
+        };
+        Ok(Record {
+            bytes,
+            body,
+            patches,
+        })
+    }
+
+    /// All bytes of the record.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The body.
+    pub const fn body(&self) -> &Body<'a> {
+        &self.body
+    }
+
+    /// The patches; a verbatim record has none.
+    pub const fn patches(&self) -> &Patches<'a> {
+        &self.patches
+    }
+}
+
+impl<'a> Lanes<'a> {
+    /// The stream of lane `lane`, which must be less than 32.
+    pub fn stream(&self, lane: usize) -> &'a [u8] {
+        let start = lane.checked_sub(1).map_or(0, |before| self.end(before));
+        &self.streams[start..self.end(lane)]
+    }
+
+    /// Where that stream starts in the file, for errors.
+    pub fn stream_offset(&self, lane: usize) -> u64 {
+        let start = lane.checked_sub(1).map_or(0, |before| self.end(before));
+        self.streams_offset + start as u64
+    }
+
+    fn end(&self, lane: usize) -> usize {
+        u16::from_le_bytes(self.ends[lane]).into()
+    }
+}
+
+/// Bytes of the lane streams together, or `None` if the record is too short to say. Checks that the lane ends ascend.
+fn lane_streams_bytes(record: &[u8], offset: u64) -> Result<Option<usize>, Error> {
+    let Some(ends) = record.get(RECORD_HEADER_BYTES..LANE_STREAMS_OFFSET) else {
+        return Ok(None);
+    };
+    let (ends, _) = ends.as_chunks();
+    let mut before = 0;
+    for (lane, &end) in ends.iter().enumerate() {
+        let end = u16::from_le_bytes(end);
+        if end < before {
+            return Err(Error::new(
+                Rule::LaneEnds,
+                offset + field::LANE_ENDS + 2 * lane as u64,
+                end.into(),
+                Expected::AtLeast(before.into()),
+            ));
+        }
+        before = end;
+    }
+    debug_assert_eq!(ends.len(), LANES);
+    Ok(Some(before.into()))
+}
+
+/// Fields that a record of this kind leaves zero.
+fn require_reserved(header: &RawRecordHeader, offset: u64) -> Result<(), Error> {
+    let require = |bytes: &[u8], at| require_zero(Rule::RecordReserved, bytes, offset + at);
+    require(&[header.reserved], field::RESERVED)?;
+    if header.kind == layout::KIND_VERBATIM {
+        require(&header.patch_count.to_le_bytes(), field::PATCH_COUNT)?;
+    }
+    if header.kind != layout::KIND_HUFFMAN {
+        require(&header.code_lengths, field::CODE_LENGTHS)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The directory's bytes (section 3.2).
+
+use alloc::vec::Vec;
+
+use crate::encoding::Encoding;
+use crate::layout::{self, PALETTE_ENTRIES};
+use crate::write::Declaration;
+
+/// What is known of a tensor only when its payload has been written.
+#[derive(Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) encoding: Encoding,
+    pub(super) chunk_size_log2: u8,
+    pub(super) palette: [u8; PALETTE_ENTRIES],
+    pub(super) tensor_checksum: u32,
+    pub(super) payload_end: u64,
+}
+
+/// Bytes of the directory of these tensors, which does not depend on how they are coded.
+/// `None` past 64 bits.
+pub(super) fn directory_bytes(declarations: &[Declaration<'_>]) -> Option<u64> {
+    let mut bytes = layout::ENTRY_BYTES.checked_mul(declarations.len() as u64)?;
+    for declaration in declarations {
+        let dims = layout::DIMENSION_BYTES * declaration.shape.len() as u64;
+        bytes = bytes
+            .checked_add(dims)?
+            .checked_add(declaration.name.len() as u64)?;
+    }
+    layout::align(bytes, layout::DIRECTORY_ALIGNMENT)
+}
+
+/// The numbers of the tensors, sorted by name.
+pub(super) fn by_name(declarations: &[Declaration<'_>]) -> Vec<u32> {
+    let mut numbers: Vec<u32> = (0..declarations.len() as u32).collect();
+    numbers.sort_by_key(|&number| declarations[number as usize].name);
+    numbers
+}
+
+/// The directory, given one outcome for each tensor.
+pub(super) fn write_directory(
+    declarations: &[Declaration<'_>],
+    by_name: &[u32],
+    outcomes: &[Outcome],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (mut dims_end, mut name_end) = (0u32, 0u32);
+    for ((declaration, number), outcome) in declarations.iter().zip(by_name).zip(outcomes) {
+        dims_end += declaration.shape.len() as u32;
+        name_end += declaration.name.len() as u32;
+        bytes.push(declaration.dtype.code());
+        bytes.push(outcome.encoding.code());
+        bytes.push(outcome.chunk_size_log2);
+        bytes.push(0);
+        bytes.extend(outcome.tensor_checksum.to_le_bytes());
+        bytes.extend(dims_end.to_le_bytes());
+        bytes.extend(name_end.to_le_bytes());
+        bytes.extend(outcome.payload_end.to_le_bytes());
+        bytes.extend(outcome.palette);
+        bytes.extend(number.to_le_bytes());
+        bytes.extend([0; 4]);
+    }
+    for declaration in declarations {
+        bytes.extend(declaration.shape.iter().flat_map(|dim| dim.to_le_bytes()));
+    }
+    for declaration in declarations {
+        bytes.extend(declaration.name.as_bytes());
+    }
+    let padded = bytes
+        .len()
+        .next_multiple_of(layout::DIRECTORY_ALIGNMENT as usize);
+    bytes.resize(padded, 0);
+    bytes
+}
