@@ -1,1 +1,38 @@
-fn main(){}
+//! `unweight`: lossless compression of BF16 model weights. `unweight --help` says how to use it.
+
+mod arguments;
+mod breakdown;
+mod commands;
+mod executor;
+mod failure;
+mod output;
+mod progress;
+mod report;
+mod tree;
+mod unw_file;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = match commands::Context::new(&arguments.common) {
+        Ok(context) => context,
+        Err(failure) => return failure.report(arguments.common.json),
+    };
+    let done = match &arguments.command {
+        Command::Compress(options) => commands::compress::run(options, &context),
+        Command::Decompress(options) => commands::decompress::run(options, &context),
+        Command::Inspect(options) => commands::inspect::run(options, &context),
+        Command::Verify(options) => commands::verify::run(options, &context),
+        Command::Extract(options) => commands::extract::run(options, &context),
+        Command::Transcode(options) => commands::transcode::run(options, &context),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(arguments.common.json),
+    }
+}

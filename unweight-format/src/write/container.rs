@@ -310,7 +310,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         }
         let length = record.len() as u64;
         let number = self.container.outcomes.len() as u32;
-        if length == 0 || length % layout::RECORD_ALIGNMENT != 0 {
+        if length == 0 || !length.is_multiple_of(layout::RECORD_ALIGNMENT) {
             return Err(WriteError::Rule(Rule::RecordLength, Some(number)));
         }
         if length > layout::longest_record_bytes(sign_mantissa.len() as u32) {
@@ -422,7 +422,7 @@ impl<S: Sink> RawWriter<'_, '_, S> {
             self.block.update(now);
             self.written += take as u64;
             bytes = later;
-            if self.written % layout::BLOCK_BYTES == 0 || self.written == self.data_bytes {
+            if self.written.is_multiple_of(layout::BLOCK_BYTES) || self.written == self.data_bytes {
                 let block = core::mem::take(&mut self.block);
                 self.tensor.combine(&block);
                 self.checksums.extend(block.finalize().to_le_bytes());
@@ -486,7 +486,7 @@ fn broken_rule(declaration: &Declaration<'_>) -> Option<Rule> {
     let Some(elements) = declaration.element_count() else {
         return Some(Rule::LimitElements);
     };
-    (elements * declaration.dtype.bits() % 8 != 0).then_some(Rule::TensorBits)
+    (!(elements * declaration.dtype.bits()).is_multiple_of(8)).then_some(Rule::TensorBits)
 }
 
 /// Writes zeros from `start` to `end`: what a tensor that was given up left there must not show.

@@ -1,0 +1,73 @@
+//! `unweight-conformance coverage`.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+use unweight_conformance::coverage::{Coverage, Spec};
+
+use super::{CorpusArguments, Found, print};
+
+/// Prints which cases exercise which section and rule of the specification, as Markdown
+///
+/// Exit code 1 when a rule has no case, when a case names a rule, category or section that the specification does not have, or when
+/// --check finds a difference.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    corpus: CorpusArguments,
+
+    /// The specification
+    #[arg(long, value_name = "FILE", default_value = "spec/unweight.md")]
+    spec: PathBuf,
+
+    /// Compares with this file instead of printing
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Found {
+        let corpus = self.corpus.open()?;
+        let markdown = read(&self.spec)?;
+        let spec =
+            Spec::parse(&markdown).map_err(|error| format!("{}: {error}", self.spec.display()))?;
+        let coverage = Coverage::new(&spec, corpus.cases());
+        let document = coverage.to_markdown();
+
+        let mut well = true;
+        match &self.check {
+            None => print(&document)?,
+            Some(path) => {
+                if let Some(line) = first_differing_line(&document, &read(path)?) {
+                    eprintln!(
+                        "{}: differs from the corpus in line {line}; write the output of `unweight-conformance coverage` to it",
+                        path.display()
+                    );
+                    well = false;
+                }
+            }
+        }
+        for problem in coverage.problems() {
+            eprintln!("{problem}");
+            well = false;
+        }
+        Ok(well)
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The number of the first line that differs. Line ends count, too: a checkout that changes them is a difference in its first line.
+fn first_differing_line(expected: &str, found: &str) -> Option<usize> {
+    if expected == found {
+        return None;
+    }
+    let (expected, found) = (expected.split_inclusive('\n'), found.split_inclusive('\n'));
+    let equal = expected
+        .zip(found)
+        .take_while(|(expected, found)| expected == found)
+        .count();
+    Some(equal + 1)
+}

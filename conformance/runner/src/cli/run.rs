@@ -1,0 +1,151 @@
+//! `unweight-conformance run`.
+
+use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use unweight_conformance::{CaseReport, ExternalCommand, Profile, RunOptions, Subject, run_with};
+
+use super::{CorpusArguments, FilterArguments, Found, print};
+
+/// Runs a decoder, and an encoder if one is given, against the corpus
+///
+/// A command gets the paths {input} and {output}. Exit code 0: accepted, and {output} holds the result. Exit code 1: rejected, and
+/// the first word of stderr may name the broken rule. Anything else is a crash.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The decoder, such as 'my-decoder {input} {output}'; split into words like a shell does, run without one
+    #[arg(long, value_name = "COMMAND")]
+    decoder: String,
+
+    /// The encoder, such as 'my-encoder {input} {output} --encoding {encoding} --chunk {chunk}'
+    #[arg(long, value_name = "COMMAND")]
+    encoder: Option<String>,
+
+    #[command(flatten)]
+    corpus: CorpusArguments,
+
+    /// The profile that the decoder claims; core skips the cases of full
+    #[arg(long, value_enum, default_value_t = ProfileName::Full)]
+    profile: ProfileName,
+
+    #[command(flatten)]
+    filter: FilterArguments,
+
+    /// How many cases run at a time [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+
+    /// Seconds that one call of a command may take
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    timeout: Duration,
+
+    /// Writes the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Writes the report as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Prints a line for every case, and what its command wrote
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProfileName {
+    Core,
+    Full,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Found {
+        let decoder = ExternalCommand::decoder(&self.decoder, self.timeout)?;
+        let encoder = self
+            .encoder
+            .as_deref()
+            .map(|text| ExternalCommand::encoder(text, self.timeout))
+            .transpose()?;
+        let corpus = self.corpus.open()?;
+        let mut options = RunOptions {
+            filters: self.filter.filters,
+            ..RunOptions::default()
+        };
+        options.profile = match self.profile {
+            ProfileName::Core => Profile::Core,
+            ProfileName::Full => Profile::Full,
+        };
+        if let Some(jobs) = self.jobs {
+            options.jobs = jobs.into();
+        }
+
+        let selected = corpus
+            .cases()
+            .iter()
+            .filter(|case| options.selects(case))
+            .count();
+        let bar = progress_bar(selected);
+        let watch = |report: &CaseReport| {
+            bar.set_message(report.case.id.clone());
+            bar.inc(1);
+        };
+        let encoder = encoder.as_ref().map(|encoder| encoder as &dyn Subject);
+        let report = run_with(&corpus, &options, Some(&decoder), encoder, &watch);
+        bar.finish_and_clear();
+        let report = report?;
+
+        if self.verbose {
+            print(&report.cases.iter().map(lines).collect::<String>())?;
+        }
+        print(&report.to_string())?;
+        for (path, text) in [
+            (&self.json, report.to_json()),
+            (&self.junit, report.to_junit()),
+        ] {
+            if let Some(path) = path {
+                fs::write(path, text)
+                    .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            }
+        }
+        Ok(report.passed())
+    }
+}
+
+/// Shown on a terminal only.
+fn progress_bar(cases: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}").expect("the template is right");
+    ProgressBar::new(cases as u64).with_style(style)
+}
+
+fn lines(report: &CaseReport) -> String {
+    let mut lines = format!(
+        "{:<16} {} ({:.3} s)\n",
+        report.outcome.id(),
+        report.case.id,
+        report.duration.as_secs_f64()
+    );
+    for (stream, text) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
+        for line in text.lines() {
+            let shown: String = line.chars().filter(|c| !c.is_control()).collect();
+            lines.push_str(&format!("    {stream}: {shown}\n"));
+        }
+    }
+    lines
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    // A day: far from where adding to the clock could overflow.
+    if limit.is_zero() || limit > Duration::from_secs(86_400) {
+        return Err("a limit is more than 0 and at most 86400 seconds".into());
+    }
+    Ok(limit)
+}

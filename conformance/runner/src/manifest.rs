@@ -1,0 +1,245 @@
+//! The manifest of a corpus, valid by construction. Described for other languages by `conformance/manifest.schema.json`.
+//!
+//! Parsing has two rooms: [`raw`] holds the JSON as it is written and lets `serde_json` say at which line a type is wrong;
+//! [`validate`] turns it into the types here and says in which case a value is wrong.
+
+mod raw;
+mod validate;
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use crate::Section;
+
+/// A corpus manifest: what each file of the corpus is and what a decoder must make of it.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The version of the format that the cases belong to, such as `1.0-draft`.
+    pub format_version: String,
+    /// The SPDX license expression of the corpus files.
+    pub license: String,
+    /// The cases, in the order of the manifest. Their ids are unique.
+    pub cases: Vec<Case>,
+}
+
+impl Manifest {
+    /// Parses and validates the text of a manifest. Touches no file.
+    pub fn parse(json: &str) -> Result<Self, ManifestError> {
+        let raw: raw::Manifest = serde_json::from_str(json).map_err(ManifestError::json)?;
+        validate::manifest(raw)
+    }
+}
+
+/// One claim about the format and the file that puts it to the test.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// The unique name, in kebab case.
+    pub id: String,
+    /// The claim as a sentence.
+    pub claim: String,
+    /// The least profile whose decoders must get this case right.
+    pub profile: Profile,
+    /// The sections of the specification that the case exercises. At least one.
+    pub sections: Vec<Section>,
+    /// Free labels, such as `edge-case`.
+    pub flags: Vec<String>,
+    /// The file under test; for [`Expect::Encode`], the file that the encoder must write.
+    pub file: CorpusPath,
+    /// What must become of it.
+    pub expect: Expect,
+}
+
+impl Case {
+    /// `accept`, `reject`, `prefixes` or `encode`.
+    pub fn kind(&self) -> &'static str {
+        match self.expect {
+            Expect::Accept(_) => "accept",
+            Expect::Reject { .. } => "reject",
+            Expect::Prefixes { .. } => "prefixes",
+            Expect::Encode { .. } => "encode",
+        }
+    }
+
+    /// The rule that the file breaks, where the case names one, and its category.
+    pub fn rule(&self) -> Option<(&str, Category)> {
+        match &self.expect {
+            Expect::Reject { rule, category } => Some((rule, *category)),
+            Expect::Prefixes { broken, .. } => broken
+                .as_ref()
+                .map(|(rule, category)| (rule.as_str(), *category)),
+            Expect::Accept(_) | Expect::Encode { .. } => None,
+        }
+    }
+}
+
+/// What must become of a case's file.
+#[derive(Debug, Clone)]
+pub enum Expect {
+    /// The file is valid, and this is what it restores to.
+    Accept(Accept),
+    /// The file breaks `rule`, so it is rejected.
+    Reject {
+        /// The id of the rule in section 10 of the specification.
+        rule: String,
+        /// The rule's category there.
+        category: Category,
+    },
+    /// Every strict prefix of the file is rejected.
+    Prefixes {
+        /// Prefixes of 0, `step`, 2·`step`, … bytes are tried, and always the longest one. At least 1.
+        step: u64,
+        /// The rule that the prefixes break, and its category, where the case names one.
+        broken: Option<(String, Category)>,
+    },
+    /// An encoder makes exactly the case's file out of `source`.
+    Encode {
+        /// The encoder's input.
+        source: CorpusPath,
+        /// The encoder's parameters. `encoding` and `chunk` are always there.
+        parameters: Parameters,
+    },
+}
+
+/// The expected restored source of a valid file.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// Length of the restored source in bytes.
+    pub length_bytes: u64,
+    /// Its SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// The tensors in directory order. The first begins after the source section, each where the one before it ended, and
+    /// the last ends with the restored source.
+    pub tensors: Vec<Tensor>,
+    /// The restored source itself, where the manifest has it as `restored_hex`.
+    pub restored: Option<Vec<u8>>,
+    /// A file that holds the restored source, where the manifest names it as `source`.
+    pub source: Option<CorpusPath>,
+}
+
+/// A tensor's place in the restored source.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// The tensor's name.
+    pub name: String,
+    /// Its type, by the names of section 4.1.
+    pub dtype: String,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// Where its bytes begin in the restored source.
+    pub offset: u64,
+    /// The number of its bytes.
+    pub length_bytes: u64,
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// What a decoder claims to decode; the later includes the earlier (section 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// Header, directory, raw, huffman.
+    Core,
+    /// Core, palette, and the rule `source-header`.
+    Full,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Profile::Core => "core",
+            Profile::Full => "full",
+        })
+    }
+}
+
+/// What a broken rule means to a caller (section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// The file is bad.
+    Malformed,
+    /// More bytes would help.
+    Truncated,
+    /// A newer decoder would help.
+    Unsupported,
+    /// The file is too large for the format.
+    Limit,
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Category::Malformed => "malformed",
+            Category::Truncated => "truncated",
+            Category::Unsupported => "unsupported",
+            Category::Limit => "limit",
+        })
+    }
+}
+
+/// A path inside the corpus folder: relative, with `/`, and without `.` and `..`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CorpusPath(String);
+
+impl CorpusPath {
+    /// The path below the corpus folder.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl fmt::Display for CorpusPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An encoder's parameters by name, as they are put into its command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<String, String>);
+
+impl Parameters {
+    /// The value of a parameter, if the case sets it.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// What is wrong with a manifest, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    /// `line 12, column 8`, or ``case 3 (`valid-one-weight`)``; empty when the manifest as a whole is meant.
+    pub place: String,
+    /// What is wrong and what is expected instead.
+    pub problem: String,
+}
+
+impl ManifestError {
+    fn json(error: serde_json::Error) -> Self {
+        let text = error.to_string();
+        // The place stands at the end of serde_json's message; here it stands in front.
+        let problem = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(problem, _)| problem)
+            .to_owned();
+        Self {
+            place: format!("line {}, column {}", error.line(), error.column()),
+            problem,
+        }
+    }
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for ManifestError {}

@@ -1,0 +1,278 @@
+//! Raw manifest to manifest: each kind has the fields it needs and no others, and every value means something.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{
+    Accept, Case, Category, CorpusPath, Expect, Manifest, ManifestError, Parameters, Profile,
+    Tensor, raw,
+};
+use crate::digest::{is_sha256_hex, parse_hex, sha256_hex};
+
+pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
+    let whole = |problem: String| ManifestError {
+        place: String::new(),
+        problem,
+    };
+    if raw.format_version.split('.').next() != Some("1") {
+        return Err(whole(format!(
+            "format_version is {:?}, but this runner knows the cases of format 1; use the runner of that version",
+            raw.format_version
+        )));
+    }
+    if raw.license.is_empty() {
+        return Err(whole(
+            "license is empty; name one, such as \"CC0-1.0\"".into(),
+        ));
+    }
+    if raw.cases.is_empty() {
+        return Err(whole("cases is empty".into()));
+    }
+    let mut ids = HashSet::new();
+    let mut cases = Vec::with_capacity(raw.cases.len());
+    for (position, raw_case) in raw.cases.into_iter().enumerate() {
+        let place = format!("case {} (`{}`)", position + 1, raw_case.id);
+        let id = raw_case.id.clone();
+        let case = case(raw_case).map_err(|problem| ManifestError {
+            place: place.clone(),
+            problem,
+        })?;
+        if !ids.insert(id) {
+            return Err(ManifestError {
+                place,
+                problem: "an earlier case has this id; ids are unique".into(),
+            });
+        }
+        cases.push(case);
+    }
+    Ok(Manifest {
+        format_version: raw.format_version,
+        license: raw.license,
+        cases,
+    })
+}
+
+fn case(mut raw: raw::Case) -> Result<Case, String> {
+    require(is_kebab_case(&raw.id), || {
+        "id is not in kebab case (a-z, 0-9, single hyphens)".into()
+    })?;
+    require(!raw.claim.trim().is_empty(), || {
+        "claim is empty; say what the case claims".into()
+    })?;
+    require(!raw.sections.is_empty(), || {
+        "sections is empty; name the section that the case exercises".into()
+    })?;
+    let mut sections = Vec::with_capacity(raw.sections.len());
+    for text in &raw.sections {
+        let section = text
+            .parse()
+            .map_err(|problem| format!("sections: {problem}"))?;
+        require(!sections.contains(&section), || {
+            format!("sections has {text} twice")
+        })?;
+        sections.push(section);
+    }
+    for flag in &raw.flags {
+        require(is_kebab_case(flag), || {
+            format!("flags: {flag:?} is not in kebab case")
+        })?;
+    }
+    let expect = expect(&mut raw)?;
+    refuse_fields_of_other_kinds(&raw)?;
+    Ok(Case {
+        file: corpus_path("file", &raw.file)?,
+        id: raw.id,
+        claim: raw.claim,
+        profile: match raw.profile {
+            raw::Profile::Core => Profile::Core,
+            raw::Profile::Full => Profile::Full,
+        },
+        sections,
+        flags: raw.flags,
+        expect,
+    })
+}
+
+/// Takes the fields of the case's kind out of `raw`; what is left afterwards does not belong to it.
+fn expect(raw: &mut raw::Case) -> Result<Expect, String> {
+    match raw.kind {
+        raw::Kind::Accept => accept(raw).map(Expect::Accept),
+        raw::Kind::Reject => {
+            let rule = raw.rule.take().ok_or("a reject case needs rule")?;
+            let category = raw.category.take().ok_or("a reject case needs category")?;
+            let (rule, category) = broken_rule(rule, category)?;
+            Ok(Expect::Reject { rule, category })
+        }
+        raw::Kind::Prefixes => {
+            let step = raw.step.take().unwrap_or(1);
+            require(step > 0, || "step is 0; it is at least 1".into())?;
+            let broken = match (raw.rule.take(), raw.category.take()) {
+                (Some(rule), Some(category)) => Some(broken_rule(rule, category)?),
+                (None, None) => None,
+                _ => return Err("rule and category stand together or not at all".into()),
+            };
+            Ok(Expect::Prefixes { step, broken })
+        }
+        raw::Kind::Encode => {
+            let source = raw.source.take().ok_or("an encode case needs source")?;
+            let parameters = raw
+                .parameters
+                .take()
+                .ok_or("an encode case needs parameters")?;
+            Ok(Expect::Encode {
+                source: corpus_path("source", &source)?,
+                parameters: encoder_parameters(parameters)?,
+            })
+        }
+    }
+}
+
+fn accept(raw: &mut raw::Case) -> Result<Accept, String> {
+    let restored = raw.restored.take().ok_or("an accept case needs restored")?;
+    let tensors = raw
+        .tensors
+        .take()
+        .ok_or("an accept case needs tensors (an empty array if the file has none)")?;
+    require(is_sha256_hex(&restored.sha256), || {
+        "restored.sha256 is not 64 lower-case hexadecimal digits".into()
+    })?;
+
+    let mut end = tensors
+        .first()
+        .map_or(restored.length, |first| first.offset);
+    for tensor in &tensors {
+        let name = &tensor.name;
+        require(is_sha256_hex(&tensor.sha256), || {
+            format!("tensor {name:?}: sha256 is not 64 lower-case hexadecimal digits")
+        })?;
+        require(tensor.offset == end, || {
+            format!(
+                "tensor {name:?} begins at {}, but the one before it ends at {end}",
+                tensor.offset
+            )
+        })?;
+        end = end
+            .checked_add(tensor.length)
+            .ok_or_else(|| format!("tensor {name:?}: offset + length overflows"))?;
+    }
+    require(end == restored.length, || {
+        format!(
+            "the last tensor ends at {end}, but the restored source has {} bytes",
+            restored.length
+        )
+    })?;
+
+    let bytes = raw.restored_hex.take().map(|text| {
+        let bytes =
+            parse_hex(&text).ok_or("restored_hex is not pairs of lower-case hexadecimal digits")?;
+        require(
+            bytes.len() as u64 == restored.length && sha256_hex(&bytes) == restored.sha256,
+            || "restored_hex does not have the length and the sha256 of restored".into(),
+        )?;
+        Ok::<_, String>(bytes)
+    });
+    let source = raw.source.take().map(|path| corpus_path("source", &path));
+    Ok(Accept {
+        length_bytes: restored.length,
+        sha256: restored.sha256,
+        tensors: tensors.into_iter().map(tensor).collect(),
+        restored: bytes.transpose()?,
+        source: source.transpose()?,
+    })
+}
+
+fn tensor(raw: raw::Tensor) -> Tensor {
+    Tensor {
+        name: raw.name,
+        dtype: raw.dtype,
+        shape: raw.shape,
+        offset: raw.offset,
+        length_bytes: raw.length,
+        sha256: raw.sha256,
+    }
+}
+
+fn broken_rule(rule: String, category: raw::Category) -> Result<(String, Category), String> {
+    require(is_kebab_case(&rule), || {
+        format!("rule {rule:?} is not in kebab case")
+    })?;
+    let category = match category {
+        raw::Category::Malformed => Category::Malformed,
+        raw::Category::Truncated => Category::Truncated,
+        raw::Category::Unsupported => Category::Unsupported,
+        raw::Category::Limit => Category::Limit,
+    };
+    Ok((rule, category))
+}
+
+fn encoder_parameters(raw: BTreeMap<String, serde_json::Value>) -> Result<Parameters, String> {
+    let mut parameters = BTreeMap::new();
+    for (name, value) in raw {
+        let letters = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        require(letters && name != "input" && name != "output", || {
+            format!("parameters: {name:?} is not a name (a-z and _, neither input nor output)")
+        })?;
+        let text = match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Bool(_) | serde_json::Value::Number(_) => value.to_string(),
+            _ => {
+                return Err(format!(
+                    "parameters.{name} is not a string, a number or a boolean"
+                ));
+            }
+        };
+        parameters.insert(name, text);
+    }
+    for name in ["encoding", "chunk"] {
+        require(parameters.contains_key(name), || {
+            format!("parameters has no {name}")
+        })?;
+    }
+    Ok(Parameters(parameters))
+}
+
+fn refuse_fields_of_other_kinds(raw: &raw::Case) -> Result<(), String> {
+    let left = [
+        ("restored", raw.restored.is_some()),
+        ("restored_hex", raw.restored_hex.is_some()),
+        ("tensors", raw.tensors.is_some()),
+        ("rule", raw.rule.is_some()),
+        ("category", raw.category.is_some()),
+        ("step", raw.step.is_some()),
+        ("source", raw.source.is_some()),
+        ("parameters", raw.parameters.is_some()),
+    ];
+    match left.into_iter().find(|(_, present)| *present) {
+        Some((field, _)) => Err(format!(
+            "{field} does not belong to a case of this kind; take it out"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn corpus_path(field: &str, text: &str) -> Result<CorpusPath, String> {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let inside = text.split('/').all(plain) && !text.contains(['\\', ':', '\0']);
+    require(inside, || {
+        format!(
+            "{field} {text:?} is not a path inside the corpus; write it relative, with / and without . and .."
+        )
+    })?;
+    Ok(CorpusPath(text.to_owned()))
+}
+
+fn is_kebab_case(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    text.split('-').all(part)
+}
+
+fn require(condition: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(problem()) }
+}

@@ -1,0 +1,139 @@
+//! What became of a case.
+
+use std::{fmt, time::Duration};
+
+/// What became of a case. `Display` gives the reason as a sentence without its full stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The decoder or encoder did what the case claims.
+    Passed,
+    /// A valid file was accepted, but what was restored differs.
+    WrongOutput(Difference),
+    /// An encoder's file differs from the expected one.
+    WrongBytes(Difference),
+    /// A file that breaks a rule was accepted.
+    AcceptedInvalid {
+        /// What was accepted: `the file`, or `its prefix of 17 of 4096 bytes`.
+        what: String,
+        /// The rule that forbids it, where the case names one.
+        rule: Option<String>,
+    },
+    /// A valid file was rejected, or an encoder rejected its input.
+    RejectedValid {
+        /// The rule that was named, if any.
+        named: Option<String>,
+    },
+    /// A file was rejected as it must be, but an output was left behind.
+    LeftOutput {
+        /// What was rejected: `the file`, or `its prefix of 17 of 4096 bytes`.
+        what: String,
+    },
+    /// The decoder neither accepted nor rejected: another exit code, a signal, or a panic.
+    Crashed {
+        /// What it crashed on.
+        what: String,
+        /// How it ended.
+        how: String,
+    },
+    /// The decoder had not ended in time and was killed.
+    TimedOut {
+        /// What it hung on.
+        what: String,
+        /// The time it was given.
+        limit: Duration,
+    },
+    /// The case belongs to profile full and the run to core.
+    Skipped,
+    /// The case was not run, for a reason other than its profile. Never counted as passed.
+    NotRun {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// The outcome's name in reports.
+    pub fn id(&self) -> &'static str {
+        match self {
+            Outcome::Passed => "pass",
+            Outcome::WrongOutput(_) => "wrong-output",
+            Outcome::WrongBytes(_) => "wrong-bytes",
+            Outcome::AcceptedInvalid { .. } => "accepted-invalid",
+            Outcome::RejectedValid { .. } => "rejected-valid",
+            Outcome::LeftOutput { .. } => "left-output",
+            Outcome::Crashed { .. } => "crash",
+            Outcome::TimedOut { .. } => "timeout",
+            Outcome::Skipped => "skipped",
+            Outcome::NotRun { .. } => "not-run",
+        }
+    }
+
+    /// Whether the case passed.
+    pub fn passed(&self) -> bool {
+        matches!(self, Outcome::Passed)
+    }
+
+    /// Whether the case was run at all.
+    pub fn ran(&self) -> bool {
+        !matches!(self, Outcome::Skipped | Outcome::NotRun { .. })
+    }
+
+    /// Whether the case was run and did not pass.
+    pub fn failed(&self) -> bool {
+        self.ran() && !self.passed()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Passed => f.write_str("passed"),
+            Outcome::WrongOutput(difference) | Outcome::WrongBytes(difference) => {
+                f.write_str(&difference.text)
+            }
+            Outcome::AcceptedInvalid {
+                what,
+                rule: Some(rule),
+            } => write!(f, "accepted {what}, which breaks `{rule}`"),
+            Outcome::AcceptedInvalid { what, rule: None } => {
+                write!(f, "accepted {what}, which is not valid")
+            }
+            Outcome::RejectedValid { named: Some(rule) } => {
+                write!(f, "rejected a valid file and named `{rule}`")
+            }
+            Outcome::RejectedValid { named: None } => {
+                f.write_str("rejected a valid file and named no rule")
+            }
+            Outcome::LeftOutput { what } => {
+                write!(
+                    f,
+                    "rejected {what}, but left an output behind; remove the output before exit 1"
+                )
+            }
+            Outcome::Crashed { what, how } => {
+                write!(f, "neither accepted nor rejected {what}: {how}")
+            }
+            Outcome::TimedOut { what, limit } => {
+                write!(
+                    f,
+                    "was still busy with {what} after {} s and was killed",
+                    limit.as_secs_f64()
+                )
+            }
+            Outcome::Skipped => f.write_str("belongs to profile full"),
+            Outcome::NotRun { why } => f.write_str(why),
+        }
+    }
+}
+
+/// Where an output first differs from the expected bytes, as far as the manifest can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The tensor that first differs. None when the difference lies in the source section, when there is no output, or in an encoder's file.
+    pub tensor: Option<String>,
+    /// The offset of the first differing byte; known when the expected bytes are.
+    pub offset: Option<u64>,
+    /// All of this as a sentence.
+    pub text: String,
+}

@@ -1,0 +1,187 @@
+//! Runs one command with a time limit and bounded output. On Unix the command leads a process group of its own, which is killed as a whole.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What is kept of each of stdout and stderr; the rest is read and dropped.
+const KEPT_BYTES: usize = 16 * 1024;
+
+/// How long a stream may stay open after the command has ended: a grandchild could hold it for ever.
+const STREAM_GRACE: Duration = Duration::from_millis(500);
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) ending: Ending,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Exit(i32),
+    Signal(i32),
+    TimedOut,
+}
+
+/// Runs `words` (a program and its arguments) and waits for its end, but no longer than `limit`.
+pub(crate) fn run_bounded(words: &[OsString], limit: Duration) -> io::Result<Finished> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+
+    let started = Instant::now();
+    let mut child = command.spawn()?;
+    let stdout = child.stdout.take().map(Capture::start);
+    let stderr = child.stderr.take().map(Capture::start);
+    let ending = match wait_until(&mut child, started + limit)? {
+        Some(status) => ending_of(status),
+        None => {
+            kill(&mut child);
+            child.wait()?;
+            Ending::TimedOut
+        }
+    };
+    let text = |capture: Option<Capture>| capture.map_or_else(String::new, Capture::finish);
+    Ok(Finished {
+        ending,
+        stdout: text(stdout),
+        stderr: text(stderr),
+    })
+}
+
+/// Polls, since std has no wait with a limit: often at first (a decoder of small files ends in a millisecond), then every 10 ms.
+fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Kills the command and its descendants. The command has not been waited for, so its id is still its own.
+fn kill(child: &mut Child) {
+    #[cfg(unix)]
+    if let Some(group) = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        // Fails only when the group is gone already, which is what is wanted.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+}
+
+fn ending_of(status: ExitStatus) -> Ending {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return Ending::Signal(signal);
+    }
+    Ending::Exit(status.code().unwrap_or(-1))
+}
+
+/// A thread that reads a stream to its end, so that the command never blocks on a full pipe.
+struct Capture {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Capture {
+    fn start(mut stream: impl Read + Send + 'static) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = mpsc::channel();
+        let shared = Arc::clone(&kept);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                let mut kept = shared.lock().expect("no reader panics");
+                let room = KEPT_BYTES.saturating_sub(kept.len());
+                kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            // The receiver is gone when the grace has passed.
+            let _ = end.send(());
+        });
+        Self { kept, ended }
+    }
+
+    fn finish(self) -> String {
+        // Either the stream has ended, or what was read in the grace has to do.
+        let _ = self.ended.recv_timeout(STREAM_GRACE);
+        String::from_utf8_lossy(&self.kept.lock().expect("no reader panics")).into_owned()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, limit: Duration) -> Finished {
+        run_bounded(&["sh".into(), "-c".into(), script.into()], limit).unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn tells_exit_codes_from_signals() {
+        assert_eq!(sh("exit 0", LONG).ending, Ending::Exit(0));
+        assert_eq!(sh("exit 77", LONG).ending, Ending::Exit(77));
+        assert_eq!(sh("kill -SEGV $$", LONG).ending, Ending::Signal(11));
+    }
+
+    #[test]
+    fn keeps_a_bounded_part_of_both_streams() {
+        let finished = sh("echo out; echo err >&2; head -c 1000000 /dev/zero", LONG);
+        assert_eq!(finished.ending, Ending::Exit(0));
+        assert!(finished.stdout.starts_with("out\n"));
+        assert_eq!(finished.stdout.len(), KEPT_BYTES);
+        assert_eq!(finished.stderr, "err\n");
+    }
+
+    #[test]
+    fn kills_grandchildren_at_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let script = format!(
+            "(sleep 3; echo late > '{}') & echo begun; wait",
+            mark.display()
+        );
+        let finished = sh(&script, Duration::from_secs(1));
+        assert_eq!(finished.ending, Ending::TimedOut);
+        assert_eq!(finished.stdout, "begun\n");
+        thread::sleep(Duration::from_millis(2500));
+        assert!(!mark.exists());
+    }
+
+    #[test]
+    fn does_not_wait_for_a_stream_that_a_grandchild_holds() {
+        let started = Instant::now();
+        assert_eq!(sh("sleep 5 & exit 0", LONG).ending, Ending::Exit(0));
+        assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn reports_a_program_that_does_not_exist() {
+        let error = run_bounded(&["/no/such/program".into()], LONG).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,356 @@
+//! The report of a run: each case's outcome, and what follows from them.
+
+mod json;
+mod junit;
+mod text;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use crate::{Case, Expect, Outcome, Profile, Section};
+
+/// What a run found. `Display` prints it for people.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Report {
+    /// The manifest's format version.
+    pub format_version: String,
+    /// The manifest's license.
+    pub license: String,
+    /// The profile that was claimed.
+    pub profile: Profile,
+    /// Whether filters left cases out, so that the run cannot show that a profile passes.
+    pub filtered: bool,
+    /// The selected cases, in the order of the manifest.
+    pub cases: Vec<CaseReport>,
+}
+
+/// One case's outcome.
+#[derive(Debug, Clone)]
+pub struct CaseReport {
+    /// The case.
+    pub case: Case,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The rule that the decoder named when it rejected, if it is one that the corpus knows.
+    pub named_rule: Option<String>,
+    /// The beginning of what a command wrote to stdout.
+    pub stdout: String,
+    /// The beginning of what a command wrote to stderr.
+    pub stderr: String,
+    /// How long the case took.
+    pub duration: Duration,
+}
+
+/// A count of cases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Passed.
+    pub passed: usize,
+    /// Run and not passed.
+    pub failed: usize,
+    /// Skipped or not run.
+    pub not_run: usize,
+}
+
+impl Tally {
+    /// All cases.
+    pub fn cases(&self) -> usize {
+        self.passed + self.failed + self.not_run
+    }
+
+    fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            outcome if outcome.passed() => self.passed += 1,
+            outcome if outcome.failed() => self.failed += 1,
+            _ => self.not_run += 1,
+        }
+    }
+
+    fn of<'a>(cases: impl Iterator<Item = &'a CaseReport>) -> Self {
+        let mut tally = Self::default();
+        cases.for_each(|report| tally.add(&report.outcome));
+        tally
+    }
+}
+
+/// What a run shows about a profile, or about an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every case was run and passed.
+    Passed(Tally),
+    /// Some case failed.
+    Failed(Tally),
+    /// No case failed, but not every case was run; why not.
+    NotJudged(&'static str),
+}
+
+/// How often a rejection named the rule of the case. Information: any broken rule, or none, may be named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RuleAgreement {
+    /// The rule of the case was named.
+    pub same: usize,
+    /// Another rule was named.
+    pub other: usize,
+    /// No rule was named.
+    pub none: usize,
+}
+
+impl Report {
+    /// Whether no case failed.
+    pub fn passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// The cases that were run and did not pass.
+    pub fn failures(&self) -> impl Iterator<Item = &CaseReport> {
+        self.cases.iter().filter(|report| report.outcome.failed())
+    }
+
+    /// Panics with the whole report unless every case that was run passed. For use in a test.
+    #[track_caller]
+    pub fn assert_passed(&self) {
+        assert!(self.passed(), "the decoder does not conform\n\n{self}");
+    }
+
+    /// All cases.
+    pub fn tally(&self) -> Tally {
+        Tally::of(self.cases.iter())
+    }
+
+    /// The cases by section. A case counts in each section that it names.
+    pub fn tally_by_section(&self) -> BTreeMap<Section, Tally> {
+        let mut sections = BTreeMap::<Section, Tally>::new();
+        for report in &self.cases {
+            for section in &report.case.sections {
+                sections
+                    .entry(section.clone())
+                    .or_default()
+                    .add(&report.outcome);
+            }
+        }
+        sections
+    }
+
+    /// What the accept, reject and prefixes cases show about a decoder of `profile`.
+    pub fn decoder_verdict(&self, profile: Profile) -> Verdict {
+        let belongs = |report: &&CaseReport| !is_encode(report) && report.case.profile <= profile;
+        let tally = Tally::of(self.cases.iter().filter(belongs));
+        let why_not = if profile > self.profile {
+            "cases of profile full were skipped"
+        } else {
+            "no decoder was given"
+        };
+        self.verdict(tally, why_not)
+    }
+
+    /// What the encode cases show about an encoder.
+    pub fn encoder_verdict(&self) -> Verdict {
+        let tally = Tally::of(self.cases.iter().filter(is_encode));
+        let why_not = if tally.passed == 0 {
+            "no encode case was run"
+        } else {
+            "some encode cases were not run"
+        };
+        self.verdict(tally, why_not)
+    }
+
+    fn verdict(&self, tally: Tally, why_not: &'static str) -> Verdict {
+        match tally {
+            Tally { failed: 1.., .. } => Verdict::Failed(tally),
+            Tally { not_run: 1.., .. } => Verdict::NotJudged(why_not),
+            _ if self.filtered => Verdict::NotJudged("filters left cases out"),
+            Tally { passed: 0, .. } => Verdict::NotJudged("the corpus has no such case"),
+            Tally { .. } => Verdict::Passed(tally),
+        }
+    }
+
+    /// How often the rejections of reject cases named the same rule as the case.
+    pub fn rule_agreement(&self) -> RuleAgreement {
+        let mut agreement = RuleAgreement::default();
+        for report in &self.cases {
+            let (Expect::Reject { rule, .. }, Outcome::Passed) =
+                (&report.case.expect, &report.outcome)
+            else {
+                continue;
+            };
+            match &report.named_rule {
+                Some(named) if named == rule => agreement.same += 1,
+                Some(_) => agreement.other += 1,
+                None => agreement.none += 1,
+            }
+        }
+        agreement
+    }
+
+    /// The report as a JSON document, described in the README.
+    pub fn to_json(&self) -> String {
+        json::write(self)
+    }
+
+    /// The report as a JUnit XML document.
+    pub fn to_junit(&self) -> String {
+        junit::write(self)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::write(self, f)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Passed(tally) => {
+                write!(f, "passed, {} of {} cases", tally.passed, tally.cases())
+            }
+            Verdict::Failed(tally) => {
+                write!(f, "FAILED, {} of {} cases", tally.failed, tally.cases())
+            }
+            Verdict::NotJudged(why) => write!(f, "not judged: {why}"),
+        }
+    }
+}
+
+fn is_encode(report: &&CaseReport) -> bool {
+    matches!(report.case.expect, Expect::Encode { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Manifest;
+
+    /// A report with one core reject, one full reject and one encode case, in this order.
+    fn report(outcomes: [Outcome; 3]) -> Report {
+        let manifest = Manifest::parse(
+            r#"{"format_version": "1.0", "license": "CC0-1.0", "cases": [
+                {"id": "a", "claim": "c", "kind": "reject", "profile": "core", "sections": ["3.1", "6"], "file": "a",
+                 "rule": "file-magic", "category": "malformed"},
+                {"id": "b", "claim": "c", "kind": "reject", "profile": "full", "sections": ["6"], "file": "b",
+                 "rule": "source-header", "category": "malformed"},
+                {"id": "c", "claim": "c", "kind": "encode", "profile": "core", "sections": ["11"], "file": "c",
+                 "source": "s", "parameters": {"encoding": "huffman", "chunk": 15}}]}"#,
+        )
+        .unwrap();
+        let case = |(case, outcome)| CaseReport {
+            case,
+            outcome,
+            named_rule: Some("file-magic".into()),
+            stdout: String::new(),
+            stderr: String::new(),
+            duration: Duration::ZERO,
+        };
+        Report {
+            format_version: manifest.format_version,
+            license: manifest.license,
+            profile: Profile::Full,
+            filtered: false,
+            cases: manifest.cases.into_iter().zip(outcomes).map(case).collect(),
+        }
+    }
+
+    fn not_run() -> Outcome {
+        Outcome::NotRun {
+            why: "no encoder".into(),
+        }
+    }
+
+    fn left_output() -> Outcome {
+        Outcome::LeftOutput {
+            what: "the file".into(),
+        }
+    }
+
+    #[test]
+    fn a_case_that_was_not_run_never_passes() {
+        let report = report([Outcome::Passed, Outcome::Passed, not_run()]);
+        assert_eq!(
+            report.tally(),
+            Tally {
+                passed: 2,
+                failed: 0,
+                not_run: 1
+            }
+        );
+        assert_eq!(
+            report.encoder_verdict(),
+            Verdict::NotJudged("no encode case was run")
+        );
+        assert!(
+            matches!(report.decoder_verdict(Profile::Full), Verdict::Passed(tally) if tally.cases() == 2)
+        );
+    }
+
+    #[test]
+    fn a_failure_of_profile_full_leaves_core_passed() {
+        let report = report([Outcome::Passed, left_output(), not_run()]);
+        assert!(matches!(
+            report.decoder_verdict(Profile::Core),
+            Verdict::Passed(_)
+        ));
+        assert!(matches!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::Failed(_)
+        ));
+        assert!(!report.passed());
+    }
+
+    #[test]
+    fn a_filtered_run_can_fail_but_not_pass() {
+        let mut report = report([Outcome::Passed, left_output(), Outcome::Passed]);
+        report.filtered = true;
+        assert_eq!(
+            report.decoder_verdict(Profile::Core),
+            Verdict::NotJudged("filters left cases out")
+        );
+        assert!(matches!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::Failed(_)
+        ));
+    }
+
+    #[test]
+    fn a_run_of_profile_core_does_not_judge_full() {
+        let mut report = report([Outcome::Passed, Outcome::Skipped, Outcome::Passed]);
+        report.profile = Profile::Core;
+        assert!(matches!(
+            report.decoder_verdict(Profile::Core),
+            Verdict::Passed(_)
+        ));
+        assert_eq!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::NotJudged("cases of profile full were skipped")
+        );
+    }
+
+    #[test]
+    fn a_case_counts_in_each_of_its_sections() {
+        let sections = report([Outcome::Passed, left_output(), not_run()]).tally_by_section();
+        let lines: Vec<String> = sections
+            .iter()
+            .map(|(s, t)| format!("{s}: {} {} {}", t.passed, t.failed, t.not_run))
+            .collect();
+        assert_eq!(lines, ["3.1: 1 0 0", "6: 1 1 0", "11: 0 0 1"]);
+    }
+
+    #[test]
+    fn rules_are_compared_where_a_reject_case_passed() {
+        let agreement = report([Outcome::Passed, Outcome::Passed, not_run()]).rule_agreement();
+        assert_eq!(
+            agreement,
+            RuleAgreement {
+                same: 1,
+                other: 1,
+                none: 0
+            }
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "left an output behind")]
+    fn assert_passed_shows_the_failures() {
+        report([Outcome::Passed, left_output(), not_run()]).assert_passed();
+    }
+}

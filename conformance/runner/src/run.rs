@@ -1,0 +1,177 @@
+//! Runs the cases of a corpus over threads.
+
+mod trial;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use self::trial::Run;
+use crate::{Case, CaseReport, Corpus, Expect, Profile, Report, RunError, Subject};
+
+/// Which cases are run, and on how many threads.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The profile that is claimed; with [`Profile::Core`], cases of profile full are skipped.
+    pub profile: Profile,
+    /// A case is run if its id contains any of these; every case if there are none.
+    pub filters: Vec<String>,
+    /// The number of cases that run at a time, at least 1.
+    pub jobs: usize,
+}
+
+impl Default for RunOptions {
+    /// Profile full, every case, as many jobs as cores.
+    fn default() -> Self {
+        let jobs = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            profile: Profile::Full,
+            filters: Vec::new(),
+            jobs,
+        }
+    }
+}
+
+impl RunOptions {
+    /// Whether the filters let a case through.
+    pub fn selects(&self, case: &Case) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| case.id.contains(filter))
+    }
+}
+
+/// Runs the selected cases of `corpus`. Without a decoder, or an encoder, its cases are reported as not run.
+///
+/// `watch` hears of each case as it is done, in no order. The report has the order of the manifest. It is an error when no case matches the filters
+/// or none of those that match can be run, when the corpus cannot be read, or when a subject cannot be started.
+pub fn run_with(
+    corpus: &Corpus,
+    options: &RunOptions,
+    decoder: Option<&dyn Subject>,
+    encoder: Option<&dyn Subject>,
+    watch: &(dyn Fn(&CaseReport) + Sync),
+) -> Result<Report, RunError> {
+    let cases: Vec<&Case> = corpus
+        .cases()
+        .iter()
+        .filter(|case| options.selects(case))
+        .collect();
+    if cases.is_empty() {
+        return Err(RunError(
+            "no case matches the filters; the command list shows their names".into(),
+        ));
+    }
+    if let Some(encoder) = encoder {
+        check_placeholders(corpus, encoder)?;
+    }
+    let run = Run {
+        corpus,
+        profile: options.profile,
+        decoder,
+        encoder,
+        rules: rules_of(corpus),
+    };
+    let reports = run_all(&run, &cases, options.jobs.max(1), watch)?;
+    if !reports.iter().any(|report| report.outcome.ran()) {
+        return Err(RunError(format!(
+            "none of the {} matching cases could be run; {} {}",
+            reports.len(),
+            reports[0].case.id,
+            reports[0].outcome
+        )));
+    }
+    Ok(Report {
+        format_version: corpus.manifest().format_version.clone(),
+        license: corpus.manifest().license.clone(),
+        profile: options.profile,
+        filtered: cases.len() < corpus.cases().len(),
+        cases: reports,
+    })
+}
+
+/// A placeholder that no encode case has a value for is a slip of the pen, not an encoder's choice.
+fn check_placeholders(corpus: &Corpus, encoder: &dyn Subject) -> Result<(), RunError> {
+    let parameters = corpus.cases().iter().filter_map(|case| match &case.expect {
+        Expect::Encode { parameters, .. } => Some(parameters),
+        _ => None,
+    });
+    let known: BTreeSet<&str> = parameters
+        .flat_map(|parameters| parameters.iter().map(|(name, _)| name))
+        .collect();
+    match encoder
+        .takes()
+        .unwrap_or_default()
+        .into_iter()
+        .find(|name| !known.contains(name))
+    {
+        Some(name) if !known.is_empty() => {
+            let known: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+            Err(RunError(format!(
+                "the encoder's command has {{{name}}}, which no encode case sets; there are {}",
+                known.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every rule that a case names.
+fn rules_of(corpus: &Corpus) -> HashSet<&str> {
+    corpus
+        .cases()
+        .iter()
+        .filter_map(|case| case.rule())
+        .map(|(rule, _)| rule)
+        .collect()
+}
+
+/// Runs the cases on `jobs` threads. The reports have the order of `cases`.
+fn run_all(
+    run: &Run<'_>,
+    cases: &[&Case],
+    jobs: usize,
+    watch: &(dyn Fn(&CaseReport) + Sync),
+) -> Result<Vec<CaseReport>, RunError> {
+    let next = AtomicUsize::new(0);
+    let slots: Vec<Mutex<Option<CaseReport>>> = cases.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while let Some((case, slot)) = take(&next, cases, &slots) {
+            match run.one(case) {
+                Ok(report) => {
+                    watch(&report);
+                    *slot.lock().expect("only this thread holds the slot") = Some(report);
+                }
+                Err(error) => {
+                    // No other thread begins another case.
+                    next.store(cases.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.min(cases.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("a worker does not panic"))
+    })?;
+    let done = slots
+        .into_iter()
+        .map(|slot| slot.into_inner().expect("no worker panicked"));
+    Ok(done
+        .map(|report| report.expect("every slot was filled"))
+        .collect())
+}
+
+/// The next case that no thread has begun, and the place for its report.
+fn take<'a, C, S>(next: &AtomicUsize, cases: &'a [C], slots: &'a [S]) -> Option<(&'a C, &'a S)> {
+    let position = next.fetch_add(1, Ordering::Relaxed);
+    cases.get(position).zip(slots.get(position))
+}

@@ -1,0 +1,100 @@
+//! The library, as a Rust decoder uses it in its own tests.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use unweight_conformance::{
+    Corpus, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Verdict, run_with,
+};
+
+use crate::fixture::{Fixture, decode_toy, toy};
+
+fn corpus(fixture: &Fixture) -> Corpus {
+    Corpus::open(fixture.path("corpus")).unwrap()
+}
+
+fn decode(file: &[u8]) -> Result<Vec<u8>, Rejection> {
+    decode_toy(file).map_err(Rejection::naming)
+}
+
+#[test]
+fn a_decoder_that_conforms_passes() {
+    let report = corpus(&Fixture::new()).check(decode).unwrap();
+    report.assert_passed();
+    assert!(
+        matches!(report.decoder_verdict(Profile::Full), Verdict::Passed(tally) if tally.cases() == 7)
+    );
+    assert_eq!(report.rule_agreement().same, 2);
+}
+
+#[test]
+fn a_panic_is_a_crash_of_its_case_alone() {
+    let report = corpus(&Fixture::new())
+        .check(|file| {
+            if file.starts_with(b"TOX") {
+                panic!("index out of {}", "range")
+            } else {
+                decode(file)
+            }
+        })
+        .unwrap();
+    let failures: Vec<_> = report.failures().collect();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].case.id, "invalid-magic");
+    assert!(
+        matches!(&failures[0].outcome, Outcome::Crashed { how, .. } if how == "panicked: index out of range")
+    );
+}
+
+#[test]
+fn prefixes_are_cut_as_the_step_says_and_stop_at_the_first_failure() {
+    let fixture = Fixture::new();
+    let whole = toy(15, b"HEADaabb").len();
+    let calls = AtomicUsize::new(0);
+    let options = RunOptions {
+        filters: vec!["prefixes".into()],
+        ..RunOptions::default()
+    };
+    let decoder = InProcess(|file: &[u8], _: &Parameters| {
+        assert!(file.len() < whole, "a prefix is strict");
+        calls.fetch_add(1, Ordering::Relaxed);
+        if file.len() < 9 {
+            Err(Rejection::unnamed())
+        } else {
+            Ok(Vec::new())
+        }
+    });
+    let report = run_with(&corpus(&fixture), &options, Some(&decoder), None, &|_| ()).unwrap();
+    let outcome = report.cases[0].outcome.to_string();
+    assert_eq!(
+        outcome,
+        "accepted its prefix of 9 of 14 bytes, which breaks `file-truncated`"
+    );
+    assert_eq!(calls.into_inner(), 4, "0, 3, 6 and 9");
+}
+
+#[test]
+fn an_encoder_that_is_canonical_passes() {
+    let encode = |source: &[u8], parameters: &Parameters| {
+        assert_eq!(parameters.value("encoding"), Some("huffman"));
+        Ok(toy(
+            parameters.value("chunk").unwrap().parse().unwrap(),
+            source,
+        ))
+    };
+    let report = corpus(&Fixture::new()).check_encoder(encode).unwrap();
+    report.assert_passed();
+    assert!(matches!(report.encoder_verdict(), Verdict::Passed(tally) if tally.cases() == 1));
+    assert!(matches!(
+        report.decoder_verdict(Profile::Core),
+        Verdict::NotJudged("no decoder was given")
+    ));
+}
+
+#[test]
+fn the_report_has_the_order_of_the_manifest() {
+    let fixture = Fixture::new();
+    let corpus = corpus(&fixture);
+    let report = corpus.check(decode).unwrap();
+    let ids = report.cases.iter().map(|report| &report.case.id);
+    assert!(ids.eq(corpus.cases().iter().map(|case| &case.id)));
+}

@@ -1,0 +1,329 @@
+//! The manifest: what is refused, where the error points, and that parser and schema agree.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use unweight_conformance::{Corpus, Manifest};
+
+use crate::fixture::{Fixture, case, manifest, schema};
+
+fn problem(change: impl FnOnce(&mut Value)) -> String {
+    let mut manifest = manifest();
+    change(&mut manifest);
+    Manifest::parse(&manifest.to_string())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn says_the_line_where_json_is_wrong() {
+    let json = "{\n  \"format_version\": \"1.0\",\n  \"license\": 3,\n  \"cases\": []\n}";
+    let error = Manifest::parse(json).unwrap_err();
+    assert_eq!(error.place, "line 3, column 14");
+    assert_eq!(
+        error.problem,
+        "invalid type: integer `3`, expected a string"
+    );
+    let error = Manifest::parse("{\n\"format_version\": \"1.0\",").unwrap_err();
+    assert!(error.place.starts_with("line 2"), "{error}");
+}
+
+#[test]
+fn says_the_case_where_a_value_is_wrong() {
+    let checks: &[(&str, &str, Value, &str)] = &[
+        (
+            "valid-hex",
+            "id",
+            json!("Valid"),
+            "case 2 (`Valid`): id is not in kebab case",
+        ),
+        (
+            "valid-hex",
+            "id",
+            json!("valid-digest"),
+            "case 2 (`valid-digest`): an earlier case has this id",
+        ),
+        ("valid-hex", "claim", json!(" "), "claim is empty"),
+        ("valid-hex", "sections", json!([]), "sections is empty"),
+        (
+            "valid-hex",
+            "sections",
+            json!(["x"]),
+            "\"x\" is not a section number",
+        ),
+        (
+            "valid-hex",
+            "sections",
+            json!(["3", "3"]),
+            "sections has 3 twice",
+        ),
+        (
+            "valid-hex",
+            "flags",
+            json!(["Edge case"]),
+            "is not in kebab case",
+        ),
+        (
+            "valid-hex",
+            "restored_hex",
+            json!("4845"),
+            "restored_hex does not have the length",
+        ),
+        (
+            "valid-hex",
+            "restored_hex",
+            json!("4845414461616263"),
+            "restored_hex does not have the length and the sha256",
+        ),
+        (
+            "valid-hex",
+            "restored_hex",
+            json!("xy"),
+            "restored_hex is not pairs",
+        ),
+        (
+            "valid-hex",
+            "restored",
+            json!({"length": 8, "sha256": "AB"}),
+            "restored.sha256 is not 64",
+        ),
+        (
+            "valid-hex",
+            "step",
+            json!(1),
+            "step does not belong to a case of this kind",
+        ),
+        (
+            "invalid-sum",
+            "rule",
+            json!("Record CRC"),
+            "rule \"Record CRC\" is not in kebab case",
+        ),
+        (
+            "invalid-sum",
+            "restored_hex",
+            json!("00"),
+            "restored_hex does not belong",
+        ),
+        ("prefixes-plain", "step", json!(0), "step is 0"),
+        ("prefixes-plain", "category", Value::Null, "stand together"),
+        (
+            "encode-plain",
+            "parameters",
+            json!({"encoding": "huffman"}),
+            "parameters has no chunk",
+        ),
+        (
+            "encode-plain",
+            "parameters",
+            json!({"encoding": [], "chunk": 12}),
+            "parameters.encoding is not a string",
+        ),
+        (
+            "encode-plain",
+            "parameters",
+            json!({"encoding": "a", "chunk": 12, "input": 1}),
+            "\"input\" is not a name",
+        ),
+    ];
+    for (id, field, value, expected) in checks {
+        let found = problem(|manifest| case(manifest, id)[field] = value.clone());
+        assert!(found.contains(expected), "{id}.{field}: {found}");
+    }
+}
+
+#[test]
+fn refuses_a_tensor_table_with_a_gap() {
+    let offset = |tensor: usize, offset: u64| {
+        problem(|m| case(m, "valid-hex")["tensors"][tensor]["offset"] = offset.into())
+    };
+    assert!(offset(1, 7).contains("tensor \"b\" begins at 7, but the one before it ends at 6"));
+    let length =
+        |length: u64| problem(|m| case(m, "valid-hex")["tensors"][1]["length"] = length.into());
+    assert!(length(3).contains("the last tensor ends at 9, but the restored source has 8 bytes"));
+    assert!(length(u64::MAX).contains("offset + length overflows"));
+}
+
+#[test]
+fn refuses_another_format_no_cases_and_no_license() {
+    assert!(
+        problem(|m| m["format_version"] = "2.0".into()).contains("knows the cases of format 1")
+    );
+    assert!(problem(|m| m["cases"] = json!([])).contains("cases is empty"));
+    assert!(problem(|m| m["license"] = "".into()).contains("license is empty"));
+    assert!(problem(|m| m["surprise"] = "".into()).contains("unknown field `surprise`"));
+}
+
+#[test]
+fn refuses_paths_that_leave_the_corpus() {
+    for path in [
+        "../x",
+        "a/../b",
+        "/etc/passwd",
+        "C:/x",
+        "a\\..\\b",
+        "./x",
+        "a//b",
+        "a/",
+        "",
+        "a/.",
+        "..",
+        "file:///x",
+        "a\0b",
+    ] {
+        for (id, field) in [
+            ("valid-hex", "file"),
+            ("valid-source", "source"),
+            ("encode-plain", "source"),
+        ] {
+            let found = problem(|manifest| case(manifest, id)[field] = path.into());
+            assert!(
+                found.contains("is not a path inside the corpus"),
+                "{path:?}: {found}"
+            );
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn refuses_a_link_that_leads_out_of_the_corpus() {
+    let fixture = Fixture::new();
+    fixture.write("outside", "TOX");
+    std::fs::remove_file(fixture.path("corpus/invalid/magic.toy")).unwrap();
+    std::os::unix::fs::symlink(
+        fixture.path("outside"),
+        fixture.path("corpus/invalid/magic.toy"),
+    )
+    .unwrap();
+    let error = Corpus::open(fixture.path("corpus"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("case 5 (`invalid-magic`): invalid/magic.toy is a link that leads out"),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_the_case_whose_file_is_missing() {
+    let fixture = Fixture::new();
+    std::fs::remove_file(fixture.path("corpus/invalid/sum.toy")).unwrap();
+    let run = fixture.run("good", &[]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(
+        run.stderr
+            .contains("manifest.json: case 6 (`invalid-sum`): invalid/sum.toy cannot be read"),
+        "{}",
+        run.stderr
+    );
+}
+
+/// A case of each kind with every property that the schema has for it.
+fn complete_cases() -> Vec<Value> {
+    let mut manifest = manifest();
+    [
+        "valid-source",
+        "invalid-sum",
+        "prefixes-plain",
+        "encode-plain",
+    ]
+    .map(|id| {
+        let case = case(&mut manifest, id);
+        case["flags"] = json!(["edge-case"]);
+        if id == "valid-source" {
+            case["restored_hex"] = "4845414461616262".into();
+        }
+        case.take()
+    })
+    .into()
+}
+
+fn parses(case: &Value) -> bool {
+    let manifest = json!({"$schema": "../manifest.schema.json", "format_version": "1.0", "license": "CC0-1.0", "cases": [case]});
+    Manifest::parse(&manifest.to_string()).is_ok()
+}
+
+fn names(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Object(map) => map.keys().cloned().collect(),
+        Value::Array(list) => list
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The properties and the required ones, of all kinds and of one kind together.
+fn schema_of(kind: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let schema = schema();
+    let both = |field: &str| {
+        &names(&schema["$defs"]["case"][field]) | &names(&schema["$defs"][kind][field])
+    };
+    (both("properties"), both("required"))
+}
+
+#[test]
+fn parser_and_schema_require_and_allow_the_same_properties() {
+    let every: BTreeSet<String> = ["accept", "reject", "prefixes", "encode"]
+        .iter()
+        .flat_map(|kind| schema_of(kind).0)
+        .collect();
+    let complete = complete_cases();
+    let values: Map<String, Value> = complete
+        .iter()
+        .flat_map(|case| case.as_object().unwrap().clone())
+        .collect();
+    for case in &complete {
+        let (properties, required) = schema_of(case["kind"].as_str().unwrap());
+        assert_eq!(names(case), properties);
+        assert!(parses(case), "{case}");
+        for property in &every {
+            let mut changed = case.clone();
+            if !properties.contains(property) {
+                changed[property] = values[property].clone();
+                assert!(!parses(&changed), "the parser allows {property}: {changed}");
+            } else {
+                changed.as_object_mut().unwrap().remove(property);
+                let paired =
+                    case["kind"] == "prefixes" && (property == "rule" || property == "category");
+                assert_eq!(
+                    parses(&changed),
+                    !required.contains(property) && !paired,
+                    "without {property}: {changed}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn parser_and_schema_know_the_same_words() {
+    let schema = schema();
+    for (id, field, words) in [
+        (
+            "valid-source",
+            "profile",
+            &schema["$defs"]["case"]["properties"]["profile"]["enum"],
+        ),
+        (
+            "invalid-sum",
+            "category",
+            &schema["$defs"]["category"]["enum"],
+        ),
+    ] {
+        for word in words.as_array().unwrap() {
+            let mut manifest = manifest();
+            case(&mut manifest, id)[field] = word.clone();
+            assert!(Manifest::parse(&manifest.to_string()).is_ok(), "{word}");
+        }
+        let found = problem(|manifest| case(manifest, id)[field] = "other".into());
+        let listed = words
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|word| found.contains(word.as_str().unwrap()));
+        assert!(listed, "{found}");
+    }
+}

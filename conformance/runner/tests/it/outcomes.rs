@@ -1,0 +1,139 @@
+//! `run`: every outcome that is no pass, with its reason.
+
+use std::time::Instant;
+
+use crate::fixture::{ENCODER_COMMAND, Fixture, toy};
+
+fn assert_outcome(mode: &str, case: &str, outcome: &str, reason: &str) {
+    let found = Fixture::new().outcome(mode, case, &["--timeout", "20"]);
+    assert_eq!(found.0, outcome, "{found:?}");
+    assert!(found.1.contains(reason), "{found:?}");
+}
+
+#[test]
+fn reports_the_tensor_that_first_differs_where_digests_are_known() {
+    assert_outcome(
+        "flip-last-byte",
+        "valid-digest",
+        "wrong-output",
+        "tensor \"b\" (BF16 [1]) is the first that differs",
+    );
+    assert_outcome(
+        "flip-first-byte",
+        "valid-digest",
+        "wrong-output",
+        "the source section, bytes 0..4, differs",
+    );
+    assert_outcome(
+        "drop-last-byte",
+        "valid-digest",
+        "wrong-output",
+        "(7 bytes found, 8 expected)",
+    );
+}
+
+#[test]
+fn reports_the_byte_that_first_differs_where_the_bytes_are_known() {
+    let reason = "tensor \"b\" (BF16 [1]) first differs at its byte 1, offset 7 of the restored source: found 0x9d, expected 0x62";
+    assert_outcome("flip-last-byte", "valid-hex", "wrong-output", reason);
+    assert_outcome("flip-last-byte", "valid-source", "wrong-output", reason);
+}
+
+#[test]
+fn reports_a_decoder_that_accepts_without_output() {
+    assert_outcome(
+        "accept-without-output",
+        "valid-empty",
+        "wrong-output",
+        "wrote no {output}",
+    );
+}
+
+#[test]
+fn reports_an_invalid_file_that_is_accepted() {
+    assert_outcome(
+        "skip-checksum",
+        "invalid-sum",
+        "accepted-invalid",
+        "which breaks `record-crc`",
+    );
+    assert_outcome(
+        "accept-without-output",
+        "invalid-sum",
+        "accepted-invalid",
+        "which breaks `record-crc`",
+    );
+}
+
+#[test]
+fn reports_a_valid_file_that_is_rejected() {
+    assert_outcome("reject-all", "valid-hex", "rejected-valid", "named no rule");
+}
+
+#[test]
+fn reports_an_output_that_is_left_behind() {
+    assert_outcome(
+        "leave-output",
+        "invalid-sum",
+        "left-output",
+        "left an output behind",
+    );
+}
+
+#[test]
+fn reports_crashes_by_exit_code_and_by_signal() {
+    assert_outcome(
+        "exit-3",
+        "invalid-sum",
+        "crash",
+        "exit code 3 (0 accepts, 1 rejects)",
+    );
+    assert_outcome("exit-3", "valid-hex", "crash", "exit code 3");
+    assert_outcome(
+        "segfault",
+        "invalid-sum",
+        "crash",
+        "killed by signal 11 (SIGSEGV)",
+    );
+}
+
+#[test]
+fn kills_a_decoder_that_hangs() {
+    let started = Instant::now();
+    let (outcome, reason) = Fixture::new().outcome("hang", "invalid-sum", &["--timeout", "0.5"]);
+    assert_eq!(
+        (outcome.as_str(), reason.as_str()),
+        (
+            "timeout",
+            "was still busy with the file after 0.5 s and was killed"
+        )
+    );
+    assert!(started.elapsed().as_secs() < 20);
+}
+
+#[test]
+fn reports_the_first_prefix_that_is_accepted() {
+    // With step 3 the first is the empty one, which has no magic; this decoder rejects that one only.
+    let reason = "accepted its prefix of 3 of 14 bytes, which breaks `file-truncated`";
+    assert_outcome(
+        "accept-prefixes",
+        "prefixes-plain",
+        "accepted-invalid",
+        reason,
+    );
+}
+
+#[test]
+fn reports_where_an_encoder_first_differs() {
+    let fixture = Fixture::new();
+    let mut wrong = toy(12, b"HEADaabb");
+    wrong[9] = 0;
+    fixture.write("corpus/encode/plain-12.toy", wrong);
+    let encoder = fixture.command(ENCODER_COMMAND);
+    let (outcome, reason) = fixture.outcome("good", "encode-plain", &["--encoder", &encoder]);
+    assert_eq!(outcome, "wrong-bytes");
+    assert_eq!(
+        reason,
+        "the files first differ at offset 9: found 0x61, expected 0x00"
+    );
+}

@@ -1,0 +1,227 @@
+//! The command line.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use unweight_format::Encoding;
+
+/// Lossless compression of BF16 model weights.
+#[derive(Debug, Parser)]
+#[command(
+    name = "unweight",
+    version,
+    after_help = "\
+Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed.
+
+Examples:
+  unweight compress model.safetensors            writes model.unw
+  unweight compress Llama-3.1-8B/ -o llama.unw   a model folder, shard by shard
+  unweight decompress model.unw                  gives model.safetensors back, byte for byte
+  unweight inspect model.unw                     where the bits go
+  unweight verify model.unw --against model.safetensors"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Threads to work on [default: one for each processor]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Print nothing but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Compress(Compress),
+    Decompress(Decompress),
+    Inspect(Inspect),
+    Verify(Verify),
+    Extract(Extract),
+    Transcode(Transcode),
+}
+
+/// Compress a .safetensors file, or a model folder with its shards, index and configuration
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight compress model.safetensors
+  unweight compress model.safetensors -o out.unw --encoding palette --verify
+  unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'")]
+pub(crate) struct Compress {
+    /// A .safetensors file, or a folder of them; other files of a folder are copied
+    pub(crate) input: PathBuf,
+    /// Where to [default: INPUT with the extension .unw]
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+    /// How to code exponents
+    #[arg(long, value_enum, default_value_t = Coding::Huffman)]
+    pub(crate) encoding: Coding,
+    /// Binary logarithm of the weights of a chunk: 12 to 16
+    #[arg(long, value_name = "K", default_value_t = unweight_cpu::DEFAULT_CHUNK_SIZE_LOG2, value_parser = clap::value_parser!(u8).range(12..=16))]
+    pub(crate) chunk: u8,
+    /// Decode the result and compare it with the source before it gets its name
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Code only BF16 tensors whose name matches; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave raw the tensors whose name matches; may be repeated, wins over --include
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// Give back the source, byte for byte
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight decompress model.unw
+  unweight decompress llama.unw/ -o Llama-3.1-8B/")]
+pub(crate) struct Decompress {
+    /// A .unw file, or a folder that `compress` made
+    pub(crate) input: PathBuf,
+    /// Where to [default: a file INPUT with the extension .safetensors, a folder INPUT without .unw]
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// Show the tensors, and where the bits go beside the entropy of the exponents
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight inspect model.unw
+  unweight inspect model.unw --directory --json | jq '.tensors[].name'")]
+pub(crate) struct Inspect {
+    /// A .unw file
+    pub(crate) file: PathBuf,
+    /// Read the directory alone: quick, but without entropy and without the places the bits go to
+    #[arg(long)]
+    pub(crate) directory: bool,
+}
+
+/// Check every checksum and every rule of the specification
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 0 only if all hold.
+
+Examples:
+  unweight verify model.unw
+  unweight verify model.unw --against model.safetensors")]
+pub(crate) struct Verify {
+    /// A .unw file, or a folder that `compress` made
+    pub(crate) file: PathBuf,
+    /// Compare what is restored with this source, byte by byte
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) against: Option<PathBuf>,
+}
+
+/// Write the original bytes of one tensor, or of a part of it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight extract model.unw model.norm.weight -o norm.bin
+  unweight extract model.unw lm_head.weight --range 0..4096 | xxd | head")]
+pub(crate) struct Extract {
+    /// A .unw file
+    pub(crate) file: PathBuf,
+    /// The tensor's name
+    pub(crate) tensor: String,
+    /// Elements A up to B, without B, in row-major order; only their chunks are read
+    #[arg(long, value_name = "A..B", value_parser = element_range)]
+    pub(crate) range: Option<Range<u64>>,
+    /// Where to [default: standard output, if it is not a terminal]
+    #[arg(short, long)]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// Give the coded tensors of a file the other encoding
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  unweight transcode model.unw --to palette -o model-palette.unw")]
+pub(crate) struct Transcode {
+    /// A .unw file
+    pub(crate) file: PathBuf,
+    /// The encoding
+    #[arg(long, value_enum)]
+    pub(crate) to: Coding,
+    /// Where to
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// The encodings of coded tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Coding {
+    /// A prefix code: smallest, for distribution
+    Huffman,
+    /// 4-bit indices: for loading straight into inference
+    Palette,
+}
+
+impl From<Coding> for Encoding {
+    fn from(coding: Coding) -> Encoding {
+        match coding {
+            Coding::Huffman => Encoding::Huffman,
+            Coding::Palette => Encoding::Palette,
+        }
+    }
+}
+
+fn element_range(text: &str) -> Result<Range<u64>, String> {
+    let (start, end) = text
+        .split_once("..")
+        .ok_or("expected two numbers with '..' between them, such as 0..4096")?;
+    let number = |text: &str| {
+        text.parse::<u64>()
+            .map_err(|error| format!("{text:?}: {error}"))
+    };
+    let range = number(start)?..number(end)?;
+    if range.start > range.end {
+        return Err(format!("{} lies behind {}", range.start, range.end));
+    }
+    Ok(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_are_two_numbers_in_order() {
+        assert_eq!(element_range("3..10"), Ok(3..10));
+        assert_eq!(element_range("3..3"), Ok(3..3));
+        for bad in ["3", "..4", "4..", "4..3", "-1..3", "a..b"] {
+            assert!(element_range(bad).is_err(), "{bad}");
+        }
+    }
+}

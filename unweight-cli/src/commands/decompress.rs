@@ -1,0 +1,116 @@
+//! `unweight decompress`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use unweight_cpu::Storage;
+
+use super::Context;
+use crate::arguments::Decompress;
+use crate::failure::Failure;
+use crate::output::{OutputFile, OutputFolder, require_absent};
+use crate::progress::{Metered, bar};
+use crate::report::bytes;
+use crate::tree::{SAFETENSORS, Tree, UNW};
+use crate::unw_file::{open, restore};
+
+/// What was done, for one file.
+#[derive(Serialize)]
+struct FileResult {
+    input: PathBuf,
+    output: PathBuf,
+    output_bytes: u64,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct DecompressResult {
+    files: Vec<FileResult>,
+    output_bytes: u64,
+    seconds: f64,
+}
+
+pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure> {
+    let start = Instant::now();
+    let is_folder = options.input.is_dir();
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => default_output(&options.input, is_folder)?,
+    };
+    require_absent(&output, options.force)?;
+    let files = if is_folder {
+        let tree = Tree::of(&options.input, UNW, SAFETENSORS)?;
+        let folder = OutputFolder::create(&output)?;
+        tree.copy_others(&options.input, folder.path())?;
+        let mut files = Vec::new();
+        for relative in &tree.converted {
+            let name = relative.with_extension(SAFETENSORS);
+            let place = folder.path().join(&name);
+            let mut done = decompress_file(&options.input.join(relative), &place, context)?;
+            done.output = output.join(&name);
+            files.push(done);
+        }
+        folder.commit()?;
+        files
+    } else {
+        vec![decompress_file(&options.input, &output, context)?]
+    };
+    let result = DecompressResult {
+        output_bytes: files.iter().map(|file| file.output_bytes).sum(),
+        seconds: start.elapsed().as_secs_f64(),
+        files,
+    };
+    context.print_result(&result, || {
+        format!(
+            "{}: {} bytes restored, every checksum right, {:.1} s",
+            output.display(),
+            bytes(result.output_bytes),
+            result.seconds
+        )
+    })
+}
+
+fn default_output(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
+    if !is_folder {
+        return Ok(input.with_extension(SAFETENSORS));
+    }
+    match input.extension() {
+        Some(extension) if extension == UNW => Ok(input.with_extension("")),
+        _ => Err(Failure::Usage(format!(
+            "{}: its name does not end in .{UNW}; say where to with -o",
+            input.display()
+        ))),
+    }
+}
+
+fn decompress_file(input: &Path, output: &Path, context: &Context) -> Result<FileResult, Failure> {
+    let file = open(input)?;
+    let output_file = OutputFile::create(output)?;
+    let mut target: File = output_file.file()?;
+    let length = file
+        .byte_length()
+        .map_err(|error| Failure::io(input, error))?;
+    let bar = bar(context.silent(), "decompress", length);
+    let metered = Metered {
+        file: &file,
+        bar: &bar,
+    };
+    let mut output_bytes = 0;
+    restore(&metered, &context.executor, |bytes| {
+        output_bytes += bytes.len() as u64;
+        target
+            .write_all(bytes)
+            .map_err(|error| Failure::io(output, error))
+    })
+    .map_err(|error| error.at(input))?;
+    bar.finish_and_clear();
+    output_file.commit()?;
+    Ok(FileResult {
+        input: input.to_owned(),
+        output: output.to_owned(),
+        output_bytes,
+    })
+}

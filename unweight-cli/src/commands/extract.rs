@@ -1,0 +1,124 @@
+//! `unweight extract`.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::json;
+use unweight_cpu::{Container, OpenFile, ReadError, Storage, decode_tensor};
+use unweight_format::Tensor;
+
+use super::Context;
+use crate::arguments::Extract;
+use crate::failure::Failure;
+use crate::output::{OutputFile, require_absent};
+use crate::unw_file::{RestoreError, open};
+
+/// Elements that a range is read in at a time: a whole number of chunks and of blocks.
+const PIECE_ELEMENTS: u64 = 1 << 20;
+
+pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
+    let path = &options.file;
+    let file = open(path)?;
+    let failed = |error| Failure::reading(path, error);
+    let opened = OpenFile::read(&file).map_err(failed)?;
+    let container = Container::parse(&opened).map_err(failed)?;
+    let tensor = container.directory().find(&options.tensor).ok_or_else(|| {
+        Failure::Usage(format!(
+            "{} has no tensor {:?}; `unweight inspect --directory` lists those that it has",
+            path.display(),
+            options.tensor
+        ))
+    })?;
+    let byte_range = options
+        .range
+        .as_ref()
+        .map(|range| byte_range(&tensor, range))
+        .transpose()?;
+
+    let Some(output) = &options.output else {
+        let mut stdout = io::stdout().lock();
+        if stdout.is_terminal() {
+            return Err(Failure::Usage(
+                "raw bytes do not belong on a terminal; say where to with -o, or redirect"
+                    .to_owned(),
+            ));
+        }
+        return copy(&container, &tensor, byte_range, context, path, |bytes| {
+            match stdout.write_all(bytes) {
+                // The reader has seen enough; writing on does no harm.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(Failure::io(Path::new("standard output"), error))
+                }
+                _ => Ok(()),
+            }
+        });
+    };
+    require_absent(output, options.force)?;
+    let output_file = OutputFile::create(output)?;
+    let mut target = output_file.file()?;
+    let mut written = 0;
+    copy(&container, &tensor, byte_range, context, path, |bytes| {
+        written += bytes.len();
+        target
+            .write_all(bytes)
+            .map_err(|error| Failure::io(output, error))
+    })?;
+    output_file.commit()?;
+    let result = json!({"output": output, "tensor": tensor.name(), "bytes": written});
+    context.print_result(&result, || format!("{}: {written} bytes", output.display()))
+}
+
+/// The bytes of a range of elements.
+fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Failure> {
+    let count = tensor.element_count();
+    if range.end > count {
+        return Err(Failure::Usage(format!(
+            "tensor {:?} has {count} elements; the range {}..{} leaves it",
+            tensor.name(),
+            range.start,
+            range.end
+        )));
+    }
+    let bits = |elements: u64| elements * tensor.dtype().bits();
+    if bits(range.start) % 8 != 0 || bits(range.end) % 8 != 0 {
+        return Err(Failure::Usage(format!(
+            "elements of {} do not fill whole bytes at both ends of {}..{}",
+            tensor.dtype(),
+            range.start,
+            range.end
+        )));
+    }
+    Ok(bits(range.start) / 8..bits(range.end) / 8)
+}
+
+/// Gives a tensor's bytes, all or those in `range`, to `output`.
+fn copy<S: Storage>(
+    container: &Container<'_, S>,
+    tensor: &Tensor<'_>,
+    range: Option<Range<u64>>,
+    context: &Context,
+    path: &Path,
+    mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(range) = range else {
+        // Whole: the tensor checksum is checked too.
+        return decode_tensor(container, tensor, &context.executor, |bytes| {
+            output(bytes).map_err(RestoreError::Output)
+        })
+        .map_err(|error| error.at(path));
+    };
+    let piece_bytes = PIECE_ELEMENTS * 2;
+    let mut buffer = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min((at / piece_bytes + 1) * piece_bytes);
+        buffer.resize((end - at) as usize, 0);
+        container
+            .read_bytes(tensor, at..end, &mut buffer)
+            .map_err(|error: ReadError| Failure::reading(path, error))?;
+        output(&buffer)?;
+        at = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! The commands, one file each, and what they share.
+
+pub(crate) mod compress;
+pub(crate) mod decompress;
+pub(crate) mod extract;
+pub(crate) mod inspect;
+pub(crate) mod transcode;
+pub(crate) mod verify;
+
+use std::fs::File;
+use std::path::Path;
+
+use serde::Serialize;
+use unweight_cpu::Storage;
+use unweight_format::Extent;
+
+use crate::arguments::Common;
+use crate::executor::Parallel;
+use crate::failure::Failure;
+use crate::output;
+
+/// What every command works with.
+pub(crate) struct Context {
+    pub(crate) executor: Parallel,
+    quiet: bool,
+    json: bool,
+}
+
+impl Context {
+    pub(crate) fn new(common: &Common) -> Result<Context, Failure> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = common.threads.map_or(processors, usize::from);
+        let executor = Parallel::new(threads)
+            .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
+        Ok(Context {
+            executor,
+            quiet: common.quiet,
+            json: common.json,
+        })
+    }
+
+    /// Whether progress bars are to stay hidden.
+    pub(crate) fn silent(&self) -> bool {
+        self.quiet || self.json
+    }
+
+    /// Prints the result: as JSON if asked for, otherwise in words, unless quiet.
+    pub(crate) fn print_result(
+        &self,
+        result: &impl Serialize,
+        words: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string_pretty(result)
+                .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
+            output::print(&json)
+        } else if self.quiet {
+            Ok(())
+        } else {
+            output::print(&words())
+        }
+    }
+}
+
+/// Compares what is restored with a source, piece by piece.
+pub(crate) struct Comparison<'a> {
+    path: &'a Path,
+    file: &'a File,
+    length: u64,
+    position: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(crate) fn with(path: &'a Path, file: &'a File) -> Result<Comparison<'a>, Failure> {
+        let length = file
+            .byte_length()
+            .map_err(|error| Failure::io(path, error))?;
+        Ok(Comparison {
+            path,
+            file,
+            length,
+            position: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Compares the next piece; `of` is the file that it was restored from.
+    pub(crate) fn piece(&mut self, of: &Path, restored: &[u8]) -> Result<(), Failure> {
+        let extent = Extent {
+            offset: self.position,
+            length: (restored.len() as u64).min(self.length - self.position),
+        };
+        let source = self
+            .file
+            .read(extent, &mut self.buffer)
+            .map_err(|error| Failure::io(self.path, error))?;
+        if source != restored {
+            let equal = source
+                .iter()
+                .zip(restored)
+                .take_while(|(a, b)| a == b)
+                .count();
+            let at = self.position + equal as u64;
+            return Err(Failure::bad(
+                of,
+                format!("differs from {} at byte {at}", self.path.display()),
+            ));
+        }
+        self.position += extent.length;
+        Ok(())
+    }
+
+    /// Checks that the source has no more bytes.
+    pub(crate) fn finish(self, of: &Path) -> Result<(), Failure> {
+        if self.position == self.length {
+            return Ok(());
+        }
+        Err(Failure::bad(
+            of,
+            format!(
+                "restores {} bytes, but {} has {}",
+                self.position,
+                self.path.display(),
+                self.length
+            ),
+        ))
+    }
+}

@@ -1,0 +1,106 @@
+//! `unweight transcode`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+use unweight_cpu::{Container, OpenFile, Storage, TransferError, transcode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration, SeekSink};
+use unweight_format::{Encoding, Payload};
+
+use super::Context;
+use crate::arguments::Transcode;
+use crate::failure::Failure;
+use crate::output::{OutputFile, require_absent};
+use crate::progress::{Metered, bar};
+use crate::report::{bytes, percent};
+use crate::unw_file::{checked_source, open};
+
+/// What was done.
+#[derive(Serialize)]
+struct TranscodeResult {
+    input: PathBuf,
+    output: PathBuf,
+    encoding: Encoding,
+    input_bytes: u64,
+    output_bytes: u64,
+    seconds: f64,
+}
+
+pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure> {
+    let start = Instant::now();
+    let (input, output) = (&options.file, &options.output);
+    require_absent(output, options.force)?;
+    let file = open(input)?;
+    let reading = |error| Failure::reading(input, error);
+    let failed = |error| Failure::transfer(input, output, error);
+    let directory = OpenFile::read(&file).map_err(reading)?;
+    let directory = Container::parse(&directory).map_err(reading)?;
+    // Coded tensors are read twice: for their counts, and to code them.
+    let total = directory
+        .directory()
+        .tensors()
+        .map(|tensor| match tensor.payload() {
+            Payload::Raw(_) => tensor.data_bytes(),
+            Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
+        });
+    let bar = bar(context.silent(), "transcode", total.sum());
+    let metered = Metered {
+        file: &file,
+        bar: &bar,
+    };
+    let open = OpenFile::read(&metered).map_err(reading)?;
+    let container = Container::parse(&open).map_err(reading)?;
+    container.require_zero_padding().map_err(reading)?;
+    let source = checked_source(&container).map_err(reading)?;
+
+    let tensors: Vec<_> = container.directory().tensors().collect();
+    let shapes: Vec<Vec<u64>> = tensors
+        .iter()
+        .map(|tensor| tensor.shape().collect())
+        .collect();
+    let declarations = tensors
+        .iter()
+        .zip(&shapes)
+        .map(|(tensor, shape)| Declaration {
+            name: tensor.name(),
+            dtype: tensor.dtype(),
+            shape,
+        })
+        .collect();
+    let output_file = OutputFile::create(output)?;
+    let sink = SeekSink::new(output_file.file()?);
+    let kind = container.header().source_kind();
+    let writing = |error| failed(TransferError::Write(error));
+    let mut writer = ContainerWriter::new(sink, kind, &source, declarations).map_err(writing)?;
+    let encoding = Encoding::from(options.to);
+    for tensor in &tensors {
+        transcode_tensor(&container, tensor, encoding, &mut writer, &context.executor)
+            .map_err(failed)?;
+    }
+    writer.finish().map_err(writing)?;
+    bar.finish_and_clear();
+    let written = output_file.reopen()?;
+    let output_bytes = written
+        .byte_length()
+        .map_err(|error| Failure::io(output, error))?;
+    output_file.commit()?;
+    let result = TranscodeResult {
+        input: input.clone(),
+        output: output.clone(),
+        encoding,
+        input_bytes: container.header().file_length(),
+        output_bytes,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    context.print_result(&result, || {
+        format!(
+            "{}: {} to {} bytes ({}) as {encoding}, {:.1} s",
+            output.display(),
+            bytes(result.input_bytes),
+            bytes(result.output_bytes),
+            percent(result.output_bytes, result.input_bytes),
+            result.seconds
+        )
+    })
+}

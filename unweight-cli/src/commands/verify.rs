@@ -1,0 +1,137 @@
+//! `unweight verify`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use unweight_cpu::Storage;
+
+use super::{Comparison, Context};
+use crate::arguments::Verify;
+use crate::failure::Failure;
+use crate::progress::{Metered, bar};
+use crate::report::bytes;
+use crate::tree::{SAFETENSORS, Tree, UNW};
+use crate::unw_file::{open, restore};
+
+/// What holds. Anything else is a failure.
+#[derive(Serialize)]
+struct VerifyResult {
+    ok: bool,
+    files: Vec<PathBuf>,
+    restored_bytes: u64,
+    against: Option<PathBuf>,
+    seconds: f64,
+}
+
+pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut restored_bytes = 0;
+    let files = if options.file.is_dir() {
+        let tree = Tree::of(&options.file, UNW, SAFETENSORS)?;
+        for relative in &tree.converted {
+            let source = options
+                .against
+                .as_ref()
+                .map(|source| source.join(relative).with_extension(SAFETENSORS));
+            restored_bytes +=
+                verify_file(&options.file.join(relative), source.as_deref(), context)?;
+        }
+        if let Some(source) = &options.against {
+            require_same_shape(&options.file, &tree, source)?;
+        }
+        tree.converted
+    } else {
+        restored_bytes = verify_file(&options.file, options.against.as_deref(), context)?;
+        vec![options.file.clone()]
+    };
+    let result = VerifyResult {
+        ok: true,
+        files,
+        restored_bytes,
+        against: options.against.clone(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    context.print_result(&result, || {
+        let against = match &result.against {
+            Some(source) => format!("; equal to {}", source.display()),
+            None => String::new(),
+        };
+        format!(
+            "{}: valid; restores {} bytes{against}, {:.1} s",
+            options.file.display(),
+            bytes(result.restored_bytes),
+            result.seconds
+        )
+    })
+}
+
+/// Checks one file, and gives the number of bytes that it restores.
+fn verify_file(path: &Path, against: Option<&Path>, context: &Context) -> Result<u64, Failure> {
+    let file = open(path)?;
+    let source = against.map(open).transpose()?;
+    let mut comparison = match (against, &source) {
+        (Some(source_path), Some(source)) => Some(Comparison::with(source_path, source)?),
+        _ => None,
+    };
+    let length = file
+        .byte_length()
+        .map_err(|error| Failure::io(path, error))?;
+    let bar = bar(context.silent(), "verify", length);
+    let metered = Metered {
+        file: &file,
+        bar: &bar,
+    };
+    let mut restored_bytes = 0;
+    restore(&metered, &context.executor, |bytes| {
+        restored_bytes += bytes.len() as u64;
+        match &mut comparison {
+            Some(comparison) => comparison.piece(path, bytes),
+            None => Ok(()),
+        }
+    })
+    .map_err(|error| error.at(path))?;
+    if let Some(comparison) = comparison {
+        comparison.finish(path)?;
+    }
+    bar.finish_and_clear();
+    Ok(restored_bytes)
+}
+
+/// Checks that the source folder has the same files, and that those that are copies are equal.
+fn require_same_shape(folder: &Path, tree: &Tree, source: &Path) -> Result<(), Failure> {
+    let source_tree = Tree::of(source, SAFETENSORS, UNW)?;
+    let mut expected = tree.converted.clone();
+    for path in &mut expected {
+        path.set_extension(SAFETENSORS);
+    }
+    expected.extend(tree.copied.iter().cloned());
+    expected.sort();
+    let mut found = source_tree.converted;
+    found.extend(source_tree.copied);
+    found.sort();
+    let lone = |a: &[PathBuf], b: &[PathBuf]| a.iter().find(|&path| !b.contains(path)).cloned();
+    if let Some(path) = lone(&expected, &found) {
+        return Err(Failure::bad(
+            source,
+            format!("{} is missing", path.display()),
+        ));
+    }
+    if let Some(path) = lone(&found, &expected) {
+        return Err(Failure::bad(
+            folder,
+            format!("{} is missing", path.display()),
+        ));
+    }
+    for relative in &tree.copied {
+        let (copy, original) = (folder.join(relative), source.join(relative));
+        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::io(path, error));
+        if read(&copy)? != read(&original)? {
+            return Err(Failure::bad(
+                &copy,
+                format!("differs from {}", original.display()),
+            ));
+        }
+    }
+    Ok(())
+}

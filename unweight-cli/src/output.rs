@@ -1,0 +1,141 @@
+//! Output that gets its name only when it is complete.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::failure::Failure;
+
+/// Refuses to replace what exists, unless `force` is set.
+pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
+    // A dangling link counts as something that exists.
+    match fs::symlink_metadata(path) {
+        Ok(_) if !force => Err(Failure::Usage(format!(
+            "{} exists already; choose another name with -o, or replace it with --force",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A file under construction: a temporary one in the folder of its final name.
+#[derive(Debug)]
+pub(crate) struct OutputFile {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+impl OutputFile {
+    pub(crate) fn create(path: &Path) -> Result<OutputFile, Failure> {
+        let failed = |error| Failure::io(path, error);
+        if path.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".unweight-").suffix(".partial");
+        #[cfg(unix)]
+        {
+            // What any program's new file has; the process's mask applies.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let temporary = builder.tempfile_in(folder_of(path)).map_err(failed)?;
+        Ok(OutputFile {
+            temporary,
+            path: path.to_owned(),
+        })
+    }
+
+    /// A handle for writing.
+    pub(crate) fn file(&self) -> Result<File, Failure> {
+        self.temporary
+            .as_file()
+            .try_clone()
+            .map_err(|error| Failure::io(&self.path, error))
+    }
+
+    /// A handle for reading back what was written.
+    pub(crate) fn reopen(&self) -> Result<File, Failure> {
+        self.temporary
+            .reopen()
+            .map_err(|error| Failure::io(&self.path, error))
+    }
+
+    /// Flushes the file to the disk and gives it its name.
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        let failed = |error| Failure::io(&self.path, error);
+        self.temporary.as_file().sync_all().map_err(failed)?;
+        self.temporary
+            .persist(&self.path)
+            .map_err(|error| Failure::io(&self.path, error.error))?;
+        Ok(())
+    }
+}
+
+/// A folder under construction, beside its final name.
+#[derive(Debug)]
+pub(crate) struct OutputFolder {
+    temporary: TempDir,
+    path: PathBuf,
+}
+
+impl OutputFolder {
+    pub(crate) fn create(path: &Path) -> Result<OutputFolder, Failure> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".unweight-").suffix(".partial");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o777));
+        }
+        let temporary = builder
+            .tempdir_in(folder_of(path))
+            .map_err(|error| Failure::io(path, error))?;
+        Ok(OutputFolder {
+            temporary,
+            path: path.to_owned(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Gives the folder its name, in place of what has it (`require_absent` was asked before).
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        let failed = |error| Failure::io(&self.path, error);
+        if self.path.is_dir() {
+            // A folder cannot replace another in one step: the old one leaves under a temporary name first.
+            let mut old = tempfile::Builder::new();
+            let old = old
+                .prefix(".unweight-")
+                .suffix(".old")
+                .tempdir_in(folder_of(&self.path))
+                .map_err(failed)?;
+            fs::rename(&self.path, old.path().join("replaced")).map_err(failed)?;
+        } else if self.path.exists() {
+            fs::remove_file(&self.path).map_err(failed)?;
+        }
+        let kept = self.temporary.keep();
+        fs::rename(kept, &self.path).map_err(failed)
+    }
+}
+
+/// Prints to standard output. A reader that has seen enough is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::io(Path::new("standard output"), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,83 @@
+//! A model folder: which of its files change their form, and which are copied.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::failure::Failure;
+
+/// The extension of safetensors files.
+pub(crate) const SAFETENSORS: &str = "safetensors";
+/// The extension of Unweight files.
+pub(crate) const UNW: &str = "unw";
+
+/// The files of a folder, by paths relative to it, in a fixed order.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Files with the extension that was looked for.
+    pub(crate) converted: Vec<PathBuf>,
+    /// All other files.
+    pub(crate) copied: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// The tree at `root`, links followed, where files with the extension `from` are to become files with the extension `to`.
+    pub(crate) fn of(root: &Path, from: &str, to: &str) -> Result<Tree, Failure> {
+        let mut tree = Tree {
+            converted: Vec::new(),
+            copied: Vec::new(),
+        };
+        for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(root).to_owned();
+                match error.into_io_error() {
+                    Some(error) => Failure::io(&path, error),
+                    None => {
+                        Failure::bad(&path, "a link that leads back to a folder that contains it")
+                    }
+                }
+            })?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let relative = entry
+                .path()
+                .strip_prefix(root)
+                .unwrap_or(entry.path())
+                .to_owned();
+            match relative.extension() {
+                Some(extension) if extension == from => tree.converted.push(relative),
+                Some(extension) if extension == to => {
+                    return Err(Failure::Usage(format!(
+                        "{} holds {}, which could not be told from a converted file; move it elsewhere",
+                        root.display(),
+                        relative.display()
+                    )));
+                }
+                _ => tree.copied.push(relative),
+            }
+        }
+        if tree.converted.is_empty() {
+            return Err(Failure::Usage(format!(
+                "{} holds no .{from} file",
+                root.display()
+            )));
+        }
+        Ok(tree)
+    }
+
+    /// Copies what is copied from `from` to `to`, and makes the folders that the converted files will stand in.
+    pub(crate) fn copy_others(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        for relative in self.converted.iter().chain(&self.copied) {
+            let folder = to.join(relative);
+            let folder = folder.parent().unwrap_or(to);
+            fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+        }
+        for relative in &self.copied {
+            let path = from.join(relative);
+            fs::copy(&path, to.join(relative)).map_err(|error| Failure::io(&path, error))?;
+        }
+        Ok(())
+    }
+}

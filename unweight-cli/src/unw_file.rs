@@ -1,0 +1,76 @@
+//! An Unweight file that is open for reading, with its path for messages.
+
+use std::fs::File;
+use std::path::Path;
+
+use unweight_cpu::{Container, OpenFile, ReadError, Storage, decode_tensor, safetensors};
+use unweight_format::SourceKind;
+
+use crate::executor::Parallel;
+use crate::failure::Failure;
+
+/// Opens a file for reading; a folder is wrong use, not a bad file.
+pub(crate) fn open(path: &Path) -> Result<File, Failure> {
+    let failed = |error| Failure::io(path, error);
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(Failure::Usage(format!(
+            "{} is a folder, expected a file",
+            path.display()
+        )));
+    }
+    Ok(file)
+}
+
+/// Why restoring stopped.
+pub(crate) enum RestoreError {
+    Read(ReadError),
+    Output(Failure),
+}
+
+impl From<ReadError> for RestoreError {
+    fn from(error: ReadError) -> Self {
+        RestoreError::Read(error)
+    }
+}
+
+impl RestoreError {
+    pub(crate) fn at(self, path: &Path) -> Failure {
+        match self {
+            RestoreError::Read(error) => Failure::reading(path, error),
+            RestoreError::Output(failure) => failure,
+        }
+    }
+}
+
+/// Reads and checks the source section, the rule `source-header` included.
+pub(crate) fn checked_source<S: Storage + ?Sized>(
+    container: &Container<'_, S>,
+) -> Result<Vec<u8>, ReadError> {
+    let source = container.source()?;
+    let header = container.header();
+    if header.source_kind() == SourceKind::Safetensors {
+        let offset = header.source().offset;
+        safetensors::require_same_story(&source, offset, container.directory())?;
+    }
+    Ok(source)
+}
+
+/// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7).
+pub(crate) fn restore<S: Storage + ?Sized>(
+    storage: &S,
+    executor: &Parallel,
+    mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), RestoreError> {
+    let open = OpenFile::read(storage)?;
+    let container = Container::parse(&open)?;
+    container.require_zero_padding()?;
+    let source = checked_source(&container)?;
+    output(&source).map_err(RestoreError::Output)?;
+    for tensor in container.directory().tensors() {
+        decode_tensor(&container, &tensor, executor, |bytes| {
+            output(bytes).map_err(RestoreError::Output)
+        })?;
+    }
+    Ok(())
+}

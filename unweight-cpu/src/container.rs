@@ -1,0 +1,339 @@
+//! A container that is open for reading: tensors, chunks and ranges of weights out of a [`Storage`].
+
+use std::ops::Range;
+
+use half::bf16;
+use unweight_format::{
+    ChunkShape, CodedPlanes, Directory, Extent, FileHeader, Payload, RawPlane, Record, Rule,
+    Tensor, layout, require_zero,
+};
+
+use crate::reference;
+use crate::{ReadError, Storage};
+
+/// A file whose header has been checked and whose directory is in memory.
+#[derive(Debug)]
+pub struct OpenFile<'s, S: ?Sized> {
+    storage: &'s S,
+    header: FileHeader,
+    directory: Vec<u8>,
+}
+
+/// An open file whose directory has been checked too. It costs nothing to copy.
+#[derive(Debug)]
+pub struct Container<'a, S: ?Sized> {
+    storage: &'a S,
+    header: FileHeader,
+    directory: Directory<'a>,
+}
+
+impl<S: ?Sized> Clone for Container<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: ?Sized> Copy for Container<'_, S> {}
+
+impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
+    /// Reads header and directory. Memory is bounded by the storage's true length.
+    ///
+    /// # Errors
+    /// The rules of section 3.1.
+    pub fn read(storage: &'s S) -> Result<Self, ReadError> {
+        let true_length = storage.byte_length()?;
+        let begin = Extent {
+            offset: 0,
+            length: true_length.min(layout::FILE_HEADER_BYTES),
+        };
+        let header = FileHeader::parse(storage.read(begin, &mut Vec::new())?)?;
+        header.require_file_length(true_length)?;
+        let mut buffer = Vec::new();
+        let directory = read(storage, header.directory(), &mut buffer)?.to_vec();
+        Ok(OpenFile {
+            storage,
+            header,
+            directory,
+        })
+    }
+}
+
+impl<'a, S: Storage + ?Sized> Container<'a, S> {
+    /// The container in an open file.
+    ///
+    /// # Errors
+    /// The rules that [`Directory::parse`] checks.
+    pub fn parse(open: &'a OpenFile<'_, S>) -> Result<Self, ReadError> {
+        Ok(Container {
+            storage: open.storage,
+            header: open.header,
+            directory: Directory::parse(&open.header, &open.directory)?,
+        })
+    }
+
+    /// The file header.
+    pub const fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// The directory.
+    pub const fn directory(&self) -> &Directory<'a> {
+        &self.directory
+    }
+
+    /// The source section.
+    ///
+    /// # Errors
+    /// `source-crc`. The rule `source-header` is [`safetensors::require_same_story`](crate::safetensors::require_same_story)'s.
+    pub fn source(&self) -> Result<Vec<u8>, ReadError> {
+        let mut buffer = Vec::new();
+        let source = read(self.storage, self.header.source(), &mut buffer)?.to_vec();
+        self.header.require_source_checksum(&source)?;
+        Ok(source)
+    }
+
+    /// Checks all padding outside of planes, and the guard (section 3.4).
+    ///
+    /// # Errors
+    /// `padding`.
+    pub fn require_zero_padding(&self) -> Result<(), ReadError> {
+        let mut end = self.header.source().end();
+        // The payload begins on a multiple of 256 even if no tensor has a byte.
+        self.require_zero(end, self.directory.payload_start())?;
+        end = self.directory.payload_start();
+        for tensor in self.directory.tensors() {
+            let payload = tensor.payload();
+            self.require_zero(end, payload.start())?;
+            let within = match payload {
+                Payload::Raw(plane) => [plane.padding(), plane.padding()],
+                Payload::Coded(planes) => planes.padding(),
+            };
+            for extent in within {
+                self.require_zero(extent.offset, extent.end())?;
+            }
+            end = payload.end();
+        }
+        self.require_zero(end, end + layout::GUARD_BYTES)
+    }
+
+    /// The record ends of a coded tensor, read whole: 4 bytes a chunk.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn record_ends(&self, planes: &CodedPlanes) -> Result<Vec<u8>, ReadError> {
+        let mut buffer = Vec::new();
+        Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
+    }
+
+    /// Decodes chunk `shape` of these planes, whose record stands at `record`, into `weights`, one for each of its weights.
+    ///
+    /// # Errors
+    /// The rules of sections 5 and 6.
+    pub fn decode_chunk(
+        &self,
+        planes: &CodedPlanes,
+        shape: &ChunkShape,
+        record: Extent,
+        weights: &mut [bf16],
+    ) -> Result<(), ReadError> {
+        self.with_record(planes, shape, record, |record, sign_mantissa| {
+            reference::decode_record(record, planes.palette(), sign_mantissa, weights)
+        })?;
+        Ok(())
+    }
+
+    /// Reads and checks the record of chunk `shape`, and gives it and the chunk's sign-mantissa bytes to `then`.
+    ///
+    /// # Errors
+    /// The rules of sections 5 and 6, and what `then` returns.
+    pub fn with_record<T, E>(
+        &self,
+        planes: &CodedPlanes,
+        shape: &ChunkShape,
+        record: Extent,
+        then: impl FnOnce(&Record<'_>, &[u8]) -> Result<T, E>,
+    ) -> Result<T, ReadError>
+    where
+        ReadError: From<E>,
+    {
+        let (mut record_buffer, mut sign_mantissa_buffer) = (Vec::new(), Vec::new());
+        let bytes = read(self.storage, record, &mut record_buffer)?;
+        let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut sign_mantissa_buffer)?;
+        let record = Record::parse(
+            shape,
+            planes.encoding(),
+            record.offset,
+            bytes,
+            sign_mantissa,
+        )?;
+        Ok(then(&record, sign_mantissa)?)
+    }
+
+    /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
+    /// blocks that hold them, and checking those.
+    ///
+    /// # Errors
+    /// The rules of sections 4.2, 4.3, 5 and 6.
+    ///
+    /// # Panics
+    /// If the tensor is not BF16, the range leaves it, or `weights` is not as long as the range.
+    pub fn decode_range(
+        &self,
+        tensor: &Tensor<'_>,
+        range: Range<u64>,
+        weights: &mut [bf16],
+    ) -> Result<(), ReadError> {
+        assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
+        assert!(range.start <= range.end && range.end <= tensor.element_count());
+        assert_eq!(weights.len() as u64, range.end - range.start);
+        let decoded = match tensor.payload() {
+            Payload::Raw(_) => {
+                let mut bytes = vec![0; 2 * weights.len()];
+                let done = self.read_bytes(tensor, 2 * range.start..2 * range.end, &mut bytes);
+                for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
+                    *weight = bf16::from_le_bytes(bytes);
+                }
+                done
+            }
+            Payload::Coded(planes) => self.decode_coded_range(planes, range, weights),
+        };
+        decoded.map_err(|error| error.of_tensor(tensor.name()))
+    }
+
+    fn decode_coded_range(
+        &self,
+        planes: &CodedPlanes,
+        range: Range<u64>,
+        weights: &mut [bf16],
+    ) -> Result<(), ReadError> {
+        let mut decoded = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let shape = planes.chunk(at >> planes.chunk_size_log2());
+            let chunk_end = shape.first_weight + u64::from(shape.weights);
+            let end = chunk_end.min(range.end);
+            decoded.resize(shape.weights as usize, bf16::ZERO);
+            let record = self.record_extent(planes, shape.number)?;
+            self.decode_chunk(planes, &shape, record, &mut decoded)?;
+            let wanted = (at - shape.first_weight) as usize..(end - shape.first_weight) as usize;
+            let place = (at - range.start) as usize..(end - range.start) as usize;
+            weights[place].copy_from_slice(&decoded[wanted]);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Reads the original bytes numbered `range` of any tensor into `output`, touching only the chunks or blocks that hold them.
+    ///
+    /// # Errors
+    /// The rules of sections 4.2, 4.3, 5 and 6.
+    ///
+    /// # Panics
+    /// If the range leaves the tensor, or `output` is not as long as the range.
+    pub fn read_bytes(
+        &self,
+        tensor: &Tensor<'_>,
+        range: Range<u64>,
+        output: &mut [u8],
+    ) -> Result<(), ReadError> {
+        assert!(range.start <= range.end && range.end <= tensor.data_bytes());
+        assert_eq!(output.len() as u64, range.end - range.start);
+        match tensor.payload() {
+            Payload::Raw(plane) => self
+                .read_raw_range(plane, range, output)
+                .map_err(|error| error.of_tensor(tensor.name())),
+            Payload::Coded(_) => {
+                let first = range.start / 2;
+                let mut weights = vec![bf16::ZERO; (range.end.div_ceil(2) - first) as usize];
+                self.decode_range(tensor, first..range.end.div_ceil(2), &mut weights)?;
+                let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes());
+                let skip = (range.start - 2 * first) as usize;
+                for (out, byte) in output.iter_mut().zip(bytes.skip(skip)) {
+                    *out = byte;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn read_raw_range(
+        &self,
+        plane: &RawPlane,
+        range: Range<u64>,
+        output: &mut [u8],
+    ) -> Result<(), ReadError> {
+        let mut buffer = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let number = at / layout::BLOCK_BYTES;
+            let block = self.read_block(plane, number, &mut buffer)?;
+            let start = number * layout::BLOCK_BYTES;
+            let end = range.end.min(start + block.len() as u64);
+            output[(at - range.start) as usize..(end - range.start) as usize]
+                .copy_from_slice(&block[(at - start) as usize..(end - start) as usize]);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Reads block `number` of a raw tensor, and checks it.
+    ///
+    /// # Errors
+    /// `raw-crc`.
+    pub fn read_block<'b>(
+        &'b self,
+        plane: &RawPlane,
+        number: u64,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], ReadError> {
+        let checksums = plane.checksums();
+        let checksum = Extent {
+            offset: checksums.offset + number * layout::BLOCK_CHECKSUM_BYTES,
+            length: layout::BLOCK_CHECKSUM_BYTES,
+        };
+        let mut checksum_buffer = Vec::new();
+        let mut stated = [0; layout::BLOCK_CHECKSUM_BYTES as usize];
+        stated.copy_from_slice(read(self.storage, checksum, &mut checksum_buffer)?);
+        let block = read(self.storage, plane.block(number), buffer)?;
+        plane.require_block_checksum(number, block, stated)?;
+        Ok(block)
+    }
+
+    /// Where record `number` stands, from its two neighbouring record ends alone.
+    fn record_extent(&self, planes: &CodedPlanes, number: u64) -> Result<Extent, ReadError> {
+        let has_before = u64::from(number > 0);
+        let extent = Extent {
+            offset: planes.record_ends().offset + (number - has_before) * layout::RECORD_END_BYTES,
+            length: (1 + has_before) * layout::RECORD_END_BYTES,
+        };
+        let mut buffer = Vec::new();
+        let ends = read(self.storage, extent, &mut buffer)?.as_chunks().0;
+        let (before, end) = match *ends {
+            [end] => (0, u32::from_le_bytes(end)),
+            [before, end] => (u32::from_le_bytes(before), u32::from_le_bytes(end)),
+            _ => unreachable!("one or two ends were read"),
+        };
+        Ok(planes.record_between(number, before, end)?)
+    }
+
+    fn require_zero(&self, start: u64, end: u64) -> Result<(), ReadError> {
+        let extent = Extent {
+            offset: start,
+            length: end - start,
+        };
+        let mut buffer = Vec::new();
+        let bytes = read(self.storage, extent, &mut buffer)?;
+        Ok(require_zero(Rule::Padding, bytes, start)?)
+    }
+}
+
+/// Reads an extent that the header's checked file length covers.
+fn read<'a, S: Storage + ?Sized>(
+    storage: &'a S,
+    extent: Extent,
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8], ReadError> {
+    storage
+        .read(extent, buffer)
+        .map_err(|error| ReadError::from_storage(error, extent.end(), storage.byte_length()))
+}

@@ -1,0 +1,222 @@
+//! Whole tensors into a container (section 11).
+
+use std::fmt;
+
+use half::bf16;
+use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
+use unweight_format::{Encoding, Extent, Tensor, layout, limits};
+
+use crate::reference::{ExponentCounts, TensorPlan, encode_weights};
+use crate::{Executor, ReadError, Storage, Weights};
+
+/// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
+pub const DEFAULT_CHUNK_SIZE_LOG2: u8 = 15;
+
+/// Why a tensor did not get from where it was into a container.
+#[derive(Debug)]
+pub enum TransferError<E> {
+    /// It could not be read.
+    Read(ReadError),
+    /// It could not be written.
+    Write(WriteError<E>),
+}
+
+impl<E> From<ReadError> for TransferError<E> {
+    fn from(error: ReadError) -> Self {
+        TransferError::Read(error)
+    }
+}
+
+impl<E> From<WriteError<E>> for TransferError<E> {
+    fn from(error: WriteError<E>) -> Self {
+        TransferError::Write(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for TransferError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TransferError::Read(error) => error.fmt(f),
+            TransferError::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for TransferError<E> {}
+
+/// One chunk, encoded.
+pub(crate) struct EncodedChunk {
+    pub(crate) sign_mantissa: Vec<u8>,
+    pub(crate) record: Vec<u8>,
+    /// Over the chunk's original bytes.
+    pub(crate) checksum: crc32fast::Hasher,
+}
+
+/// Writes the next tensor of `writer`, BF16, from its weights, as section 11 says: in this encoding if that saves space, otherwise raw.
+/// Reads the weights twice: for the palette, and to encode them (a third time where the tensor ends up raw).
+///
+/// # Errors
+/// [`TransferError`].
+///
+/// # Panics
+/// If `weights` are not as many as the declared tensor has, or the chunk size is not 12 to 16.
+pub fn encode_tensor<S, W>(
+    writer: &mut ContainerWriter<'_, S>,
+    weights: &W,
+    encoding: Encoding,
+    chunk_size_log2: u8,
+    executor: &impl Executor,
+) -> Result<(), TransferError<S::Error>>
+where
+    S: Sink<Error: Send>,
+    W: Weights + ?Sized,
+{
+    assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+    let chunks = Chunks {
+        weights,
+        chunk_size_log2,
+    };
+    let count = weights.count();
+    if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
+        let plan = TensorPlan::new(&chunks.count_exponents(executor)?, encoding);
+        let coded = writer.coded(plan.parameters(chunk_size_log2))?;
+        let encode = |number| chunks.encode(number, &plan);
+        if write_chunks(coded, chunks.len(), encode, None, executor)? {
+            return Ok(());
+        }
+    }
+    let mut raw = writer.raw()?;
+    executor.in_order(
+        chunks.len(),
+        |number| Ok(to_bytes(&chunks.read(number)?)),
+        |bytes| raw.write(&bytes).map_err(TransferError::Write),
+    )?;
+    Ok(raw.finish()?)
+}
+
+/// Copies `data`, the original bytes of the next tensor of `writer`, into it raw.
+///
+/// # Errors
+/// [`TransferError`].
+pub fn copy_raw_tensor<S: Sink>(
+    writer: &mut ContainerWriter<'_, S>,
+    storage: &(impl Storage + ?Sized),
+    data: Extent,
+) -> Result<(), TransferError<S::Error>> {
+    const PIECE_BYTES: u64 = 16 * layout::BLOCK_BYTES;
+    let mut raw = writer.raw()?;
+    let mut buffer = Vec::new();
+    let mut done = 0;
+    while done < data.length {
+        let piece = Extent {
+            offset: data.offset + done,
+            length: PIECE_BYTES.min(data.length - done),
+        };
+        let bytes = storage.read(piece, &mut buffer).map_err(ReadError::Io)?;
+        raw.write(bytes)?;
+        done += piece.length;
+    }
+    Ok(raw.finish()?)
+}
+
+/// Writes `chunk_count` chunks in order. Gives up, and gives false, when they no longer save space (section 11.7).
+/// Where the chunks were decoded from another container's tensor, its checksum must be that of what was decoded.
+pub(crate) fn write_chunks<S: Sink<Error: Send>>(
+    mut coded: CodedWriter<'_, '_, S>,
+    chunk_count: u64,
+    encode: impl Fn(u64) -> Result<EncodedChunk, TransferError<S::Error>> + Sync,
+    decoded_from: Option<&Tensor<'_>>,
+    executor: &impl Executor,
+) -> Result<bool, TransferError<S::Error>> {
+    let mut tensor_checksum = crc32fast::Hasher::new();
+    // `None` ends the work early; it is not a failure.
+    let outcome = executor.in_order(
+        chunk_count,
+        |number| encode(number).map_err(Some),
+        |chunk: EncodedChunk| {
+            coded
+                .chunk(&chunk.sign_mantissa, &chunk.record)
+                .map_err(|error| Some(error.into()))?;
+            tensor_checksum.combine(&chunk.checksum);
+            if coded.saves_space() {
+                Ok(())
+            } else {
+                Err(None)
+            }
+        },
+    );
+    match outcome {
+        Ok(()) => {
+            let checksum = tensor_checksum.finalize();
+            if let Some(tensor) = decoded_from {
+                let broken = |error| ReadError::from(error).of_tensor(tensor.name());
+                tensor.require_checksum(checksum).map_err(broken)?;
+            }
+            coded.finish(checksum)?;
+            Ok(true)
+        }
+        Err(None) => Ok(false),
+        Err(Some(error)) => Err(error),
+    }
+}
+
+/// The chunks that a tensor's weights are cut into.
+struct Chunks<'w, W: ?Sized> {
+    weights: &'w W,
+    chunk_size_log2: u8,
+}
+
+impl<W: Weights + ?Sized> Chunks<'_, W> {
+    fn len(&self) -> u64 {
+        self.weights.count().div_ceil(1 << self.chunk_size_log2)
+    }
+
+    fn read(&self, number: u64) -> Result<Vec<bf16>, ReadError> {
+        let first = number << self.chunk_size_log2;
+        let count = (self.weights.count() - first).min(1 << self.chunk_size_log2);
+        let mut weights = vec![bf16::ZERO; count as usize];
+        self.weights.read(first, &mut weights)?;
+        Ok(weights)
+    }
+
+    fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
+        let mut counts = ExponentCounts::default();
+        executor.in_order(
+            self.len(),
+            |number| {
+                let mut counts = ExponentCounts::default();
+                counts.add_weights(&self.read(number)?);
+                Ok::<_, ReadError>(counts)
+            },
+            |of_chunk| {
+                counts.merge(&of_chunk);
+                Ok(())
+            },
+        )?;
+        Ok(counts)
+    }
+
+    fn encode<E>(&self, number: u64, plan: &TensorPlan) -> Result<EncodedChunk, TransferError<E>> {
+        let weights = self.read(number)?;
+        let (mut sign_mantissa, mut record) = (Vec::new(), Vec::new());
+        encode_weights(plan, &weights, &mut sign_mantissa, &mut record);
+        Ok(EncodedChunk {
+            sign_mantissa,
+            record,
+            checksum: checksum_of(&to_bytes(&weights)),
+        })
+    }
+}
+
+pub(crate) fn checksum_of(bytes: &[u8]) -> crc32fast::Hasher {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(bytes);
+    checksum
+}
+
+pub(crate) fn to_bytes(weights: &[bf16]) -> Vec<u8> {
+    weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes())
+        .collect()
+}

@@ -1,0 +1,51 @@
+//! What the deterministic encoder decides for a whole tensor (sections 11.2 to 11.4).
+
+use unweight_format::write::CodedParameters;
+use unweight_format::{Code, Encoding, Palette};
+
+use super::{ExponentCounts, choose_code, choose_palette};
+
+/// How a tensor is to be coded: fixed by its counts of exponents.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorPlan {
+    encoding: Encoding,
+    palette: Palette,
+    code: Code,
+}
+
+impl TensorPlan {
+    /// The plan for a tensor with these counts. `encoding` is huffman or palette.
+    pub fn new(counts: &ExponentCounts, encoding: Encoding) -> TensorPlan {
+        assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
+        let palette = choose_palette(counts);
+        TensorPlan {
+            encoding,
+            palette,
+            code: choose_code(counts, &palette),
+        }
+    }
+
+    /// Huffman or palette.
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The tensor's palette.
+    pub const fn palette(&self) -> &Palette {
+        &self.palette
+    }
+
+    /// The tensor's code: that of every record whose chunk does not gain enough by one of its own.
+    pub const fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// What a [`ContainerWriter`](unweight_format::write::ContainerWriter) wants to know.
+    pub const fn parameters(&self, chunk_size_log2: u8) -> CodedParameters {
+        CodedParameters {
+            encoding: self.encoding,
+            chunk_size_log2,
+            palette: self.palette,
+        }
+    }
+}
