@@ -28,7 +28,7 @@ impl ReadError {
     }
 
     /// The same error, said of this tensor.
-    pub(crate) fn of_tensor(self, name: &str) -> ReadError {
+    pub fn of_tensor(self, name: &str) -> ReadError {
         match self {
             ReadError::Rule { error, .. } => ReadError::Rule {
                 error,

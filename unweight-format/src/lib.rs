@@ -14,7 +14,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), unweight_format::Error> {
-//! # let file = include_bytes!("../tests/data/example.unw");
+//! # let file = include_bytes!("../../spec/example.unw");
 //! use unweight_format::{Directory, FileHeader};
 //!
 //! let header = FileHeader::parse(file)?;

@@ -56,10 +56,8 @@ impl ExponentCounts {
         self.0
             .iter()
             .filter(|&&count| count > 0)
-            .map(|&count| {
-                let share = count as f64 / total;
-                share * -share.log2()
-            })
-            .sum()
+            .map(|&count| count as f64 / total * (total / count as f64).log2())
+            // Not `sum`, which gives -0 for nothing.
+            .fold(0.0, |sum, bits| sum + bits)
     }
 }

@@ -1,0 +1,65 @@
+//! Containers of one tensor in memory, for the tests.
+
+// Each test binary uses some of these.
+#![allow(dead_code)]
+
+use half::bf16;
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, decode_tensor, encode_tensor, transcode_tensor,
+};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, SourceKind};
+
+pub(crate) const ENCODINGS: [Encoding; 2] = [Encoding::Huffman, Encoding::Palette];
+
+pub(crate) fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    let shape = [weights.len() as u64];
+    let declared = vec![Declaration { name: "w", dtype: Dtype::Bf16, shape: &shape }];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    encode_tensor(&mut writer, weights, encoding, chunk_size_log2, &Serial).unwrap();
+    writer.finish().unwrap()
+}
+
+/// The restored bytes of a container, every rule checked.
+pub(crate) fn restored(file: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let open = OpenFile::read(file)?;
+    let container = Container::parse(&open)?;
+    container.require_zero_padding()?;
+    let mut bytes = container.source()?;
+    for tensor in container.directory().tensors() {
+        decode_tensor(&container, &tensor, &Serial, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok::<_, ReadError>(())
+        })?;
+    }
+    Ok(bytes)
+}
+
+pub(crate) fn decoded(file: &[u8]) -> Vec<bf16> {
+    let bytes = restored(file).unwrap();
+    bytes.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes)).collect()
+}
+
+pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
+    let open = OpenFile::read(file).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let tensor = container.directory().tensor(0).unwrap();
+    let shape: Vec<u64> = tensor.shape().collect();
+    let declared = vec![Declaration { name: tensor.name(), dtype: tensor.dtype(), shape: &shape }];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    transcode_tensor(&container, &tensor, encoding, &mut writer, &Serial).unwrap();
+    writer.finish().unwrap()
+}
+
+/// Weights as trained ones are: exponents that thin out downwards, and a few that need patches.
+pub(crate) fn trained_like(count: u32) -> Vec<bf16> {
+    (0..count)
+        .map(|i| {
+            let exponent = match i % 1500 {
+                1499 => 20 + (i / 1500 % 40) as u8,
+                _ => 126 - (i.wrapping_mul(2654435761) | 1 << 20).trailing_zeros() as u8,
+            };
+            unweight_format::weight((i * 31) as u8, exponent)
+        })
+        .collect()
+}

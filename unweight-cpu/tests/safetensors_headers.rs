@@ -1,0 +1,105 @@
+//! Safetensors headers: what the format allows is read, everything else is refused with a reason.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype as TheirDtype, TensorView};
+use unweight_cpu::safetensors::Header;
+use unweight_format::Dtype;
+
+fn with_length(json: &[u8]) -> Vec<u8> {
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.extend(json);
+    header
+}
+
+fn refused(json: &[u8]) -> String {
+    Header::parse(&with_length(json)).expect_err("a bad header").to_string()
+}
+
+#[test]
+fn reads_what_the_safetensors_crate_writes() {
+    let bytes = [7u8; 48];
+    let view = |dtype, shape: &[usize], length: usize| {
+        TensorView::new(dtype, shape.to_vec(), &bytes[..length]).unwrap()
+    };
+    let tensors = vec![
+        ("weight", view(TheirDtype::BF16, &[2, 3], 12)),
+        ("bias", view(TheirDtype::F32, &[3], 12)),
+        ("scalar", view(TheirDtype::I64, &[], 8)),
+        ("none", view(TheirDtype::F16, &[0, 5], 0)),
+        ("quarter", view(TheirDtype::F4, &[4], 2)),
+        ("\u{1f600} \"quoted\"\n", view(TheirDtype::BOOL, &[3], 3)),
+    ];
+    let metadata = Some(HashMap::from([("format".to_owned(), "pt".to_owned())]));
+    let file = safetensors::serialize(tensors.clone(), metadata).unwrap();
+    let header_bytes = Header::bytes_from_length(file[..8].try_into().unwrap()).unwrap();
+    let header = Header::parse(&file[..header_bytes as usize]).unwrap();
+    assert_eq!(header.tensors.len(), tensors.len());
+    assert_eq!(header.header_bytes + header.data_bytes(), file.len() as u64);
+    for (name, view) in &tensors {
+        let found = header.tensors.iter().find(|tensor| tensor.name == *name).unwrap();
+        assert_eq!(found.dtype.name(), view.dtype().to_string());
+        assert!(found.shape.iter().eq(view.shape().iter().map(|&dim| dim as u64).collect::<Vec<_>>().iter()));
+        assert_eq!(found.end - found.begin, view.data().len() as u64);
+    }
+}
+
+#[test]
+fn knows_every_dtype_that_the_safetensors_crate_knows() {
+    // Its enum cannot be listed, so by its names in the order of its source.
+    let theirs = [
+        "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0",
+        "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64",
+        "F64", "I64", "U64",
+    ];
+    for name in theirs {
+        let ours = Dtype::from_name(name).expect(name);
+        let parsed: TheirDtype = serde_json::from_str(&format!("{name:?}")).unwrap();
+        assert_eq!(ours.bits(), parsed.bitsize() as u64, "{name}");
+    }
+    assert_eq!(theirs.len(), Dtype::ALL.len());
+}
+
+#[test]
+fn empty_tensors_at_one_offset_stay_in_the_order_of_the_header() {
+    let json = br#"{"z":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"y":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}  "#;
+    let header = Header::parse(&with_length(json)).unwrap();
+    let names: Vec<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    assert_eq!(names, ["y", "b", "z", "a"]);
+}
+
+#[test]
+fn refuses_with_a_reason() {
+    let tensor = |name: &str, rest: &str| format!(r#"{{"{name}":{{{rest}}}}}"#);
+    let good = r#""dtype":"U8","shape":[2],"data_offsets":[0,2]"#;
+    let cases: [(&[u8], &str); 19] = [
+        (b"", "does not begin with '{'"),
+        (b" {}", "does not begin with '{'"),
+        (b"[]", "does not begin with '{'"),
+        (b"{", "EOF"),
+        (b"{}x", "trailing characters"),
+        (b"{\"\xff\":1}", "not UTF-8"),
+        (tensor("a", r#""dtype":"BF17","shape":[],"data_offsets":[0,2]"#).as_bytes().to_vec().leak(), "BF17"),
+        (tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[2,0]"#).into_bytes().leak(), "before it begins"),
+        (tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[1,3]"#).into_bytes().leak(), "hole"),
+        (tensor("a", r#""dtype":"U8","shape":[3],"data_offsets":[0,2]"#).into_bytes().leak(), "has 2 bytes, expected 3"),
+        (tensor("a", r#""dtype":"F4","shape":[3],"data_offsets":[0,2]"#).into_bytes().leak(), "whole number of bytes"),
+        (tensor("a", r#""dtype":"U8","shape":[18446744073709551615,3],"data_offsets":[0,2]"#).into_bytes().leak(), "whole number of bytes"),
+        (tensor("a", r#""dtype":"U8","shape":[2.0],"data_offsets":[0,2]"#).into_bytes().leak(), "floating point"),
+        (tensor("a", r#""dtype":"U8","shape":[-2],"data_offsets":[0,2]"#).into_bytes().leak(), "integer"),
+        (tensor("a", &format!(r#"{good},"x":1"#)).into_bytes().leak(), "unknown field"),
+        (tensor("a", &format!(r#"{good},"shape":[2]"#)).into_bytes().leak(), "duplicate field"),
+        (br#"{"a":["U8",[2],[0,2]]}"#, "expected an object"),
+        (br#"{"__metadata__":{"a":1}}"#, "expected a string"),
+        (br#"{"__metadata__":{"a":"1","a":"2"}}"#, "duplicate name"),
+    ];
+    for (json, reason) in cases {
+        let message = refused(json);
+        assert!(message.contains(reason), "{message:?} does not say {reason:?}");
+        assert_eq!(message.lines().count(), 1);
+    }
+    let twice = format!(r#"{{"a":{{{good}}},"\u0061":{{{good}}}}}"#);
+    assert!(refused(twice.as_bytes()).contains("duplicate name"));
+    let overlap = format!(r#"{{"a":{{{good}}},"b":{{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}}}"#);
+    assert!(refused(overlap.as_bytes()).contains("overlaps"));
+}
