@@ -3,18 +3,22 @@
 //! `lane-overrun`, `lane-underrun`, `lane-padding` (they need the codes to be followed),
 //! `tensor-crc` and `source-header`.
 
+mod coded_planes;
 mod directory;
 mod file_header;
 mod patches;
 mod payload;
+mod raw_plane;
 mod record;
 mod record_ends;
 mod tensor;
 
+pub use coded_planes::{ChunkShape, CodedPlanes};
 pub use directory::Directory;
 pub use file_header::FileHeader;
 pub use patches::{Patch, Patches};
-pub use payload::{ChunkShape, CodedPlanes, Payload, RawPlane};
+pub use payload::Payload;
+pub use raw_plane::RawPlane;
 pub use record::{Body, Lanes, Record};
 pub use record_ends::RecordEnds;
 pub use tensor::Tensor;

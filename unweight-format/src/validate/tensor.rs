@@ -6,7 +6,7 @@ use crate::error::{Error, Expected, Rule};
 use crate::layout::entry as field;
 use crate::limits;
 use crate::parse::RawEntry;
-use crate::validate::Payload;
+use crate::validate::{CodedPlanes, Payload, RawPlane};
 
 /// A tensor: what it is, and where its payload stands.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +64,14 @@ impl<'a> Tensor<'a> {
             Expected::Words("an encoding of this version"),
         ))?;
         let payload = match encoding {
-            Encoding::Raw => Payload::raw(&raw, bits / 8, &located)?,
-            Encoding::Huffman | Encoding::Palette => {
-                Payload::coded(&raw, encoding, dtype, element_count, &located)?
-            }
+            Encoding::Raw => Payload::Raw(RawPlane::resolve(&raw, bits / 8, &located)?),
+            Encoding::Huffman | Encoding::Palette => Payload::Coded(CodedPlanes::resolve(
+                &raw,
+                encoding,
+                dtype,
+                element_count,
+                &located,
+            )?),
         };
         Ok(Tensor {
             number: located.number,

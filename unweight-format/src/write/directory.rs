@@ -7,7 +7,7 @@ use crate::layout::{self, PALETTE_ENTRIES};
 use crate::write::Declaration;
 
 /// What is known of a tensor only when its payload has been written.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) encoding: Encoding,
     pub(super) chunk_size_log2: u8,

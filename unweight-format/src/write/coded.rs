@@ -1,0 +1,179 @@
+//! One coded tensor into a container, chunk by chunk (sections 3.4 and 4.3).
+
+use alloc::vec::Vec;
+
+use crate::dtype::Dtype;
+use crate::encoding::Encoding;
+use crate::error::Rule;
+use crate::layout;
+use crate::limits;
+use crate::palette::Palette;
+use crate::write::container::write_zeros;
+use crate::write::directory::Outcome;
+use crate::write::{ContainerWriter, Sink, WriteError};
+
+/// How a tensor is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodedParameters {
+    /// Huffman or palette.
+    pub encoding: Encoding,
+    /// Binary logarithm of the number of weights of a chunk, 12 to 16.
+    pub chunk_size_log2: u8,
+    /// The palette.
+    pub palette: Palette,
+}
+
+/// Writes one coded tensor, chunk by chunk.
+#[derive(Debug)]
+pub struct CodedWriter<'w, 'a, S> {
+    container: &'w mut ContainerWriter<'a, S>,
+    parameters: CodedParameters,
+    weights: u64,
+    chunks: u64,
+    /// File offset of the sign-mantissa plane.
+    sign_mantissa: u64,
+    weights_written: u64,
+    /// File offset of the record ends.
+    record_ends_offset: u64,
+    /// File offset of the records.
+    records: u64,
+    /// In units of 16 bytes. A chunk's limits keep them in 32 bits.
+    record_ends: Vec<u32>,
+}
+
+impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
+    pub(super) fn begin(
+        container: &'w mut ContainerWriter<'a, S>,
+        parameters: CodedParameters,
+    ) -> Result<Self, WriteError<S::Error>> {
+        let (number, declaration, start) = container.begin_tensor()?;
+        let broken = |rule| Err(WriteError::Rule(rule, Some(number)));
+        // The container's declarations have been checked.
+        let weights = declaration.element_count().unwrap_or(0);
+        if declaration.dtype != Dtype::Bf16 {
+            return broken(Rule::EncodingDtype);
+        }
+        if weights == 0 {
+            return broken(Rule::EncodingEmpty);
+        }
+        if weights > limits::CODED_WEIGHTS {
+            return broken(Rule::LimitCoded);
+        }
+        if !limits::CHUNK_SIZE_LOG2.contains(&parameters.chunk_size_log2) {
+            return broken(Rule::ChunkSize);
+        }
+        if parameters.encoding == Encoding::Raw {
+            return Err(WriteError::Misuse("raw tensors are written with `raw`"));
+        }
+        let chunks = weights.div_ceil(1 << parameters.chunk_size_log2);
+        let record_ends_offset = (start + weights).next_multiple_of(layout::PLANE_ALIGNMENT);
+        let index_bytes = layout::RECORD_END_BYTES * chunks;
+        Ok(CodedWriter {
+            container,
+            parameters,
+            weights,
+            chunks,
+            sign_mantissa: start,
+            weights_written: 0,
+            record_ends_offset,
+            records: (record_ends_offset + index_bytes).next_multiple_of(layout::RECORD_ALIGNMENT),
+            record_ends: Vec::new(),
+        })
+    }
+}
+
+impl<S: Sink> CodedWriter<'_, '_, S> {
+    /// Appends the next chunk: its sign-mantissa bytes and its record.
+    ///
+    /// # Errors
+    /// `Misuse` if the chunk has not as many weights as it should; `record-length` if the record is not a multiple of 16 bytes, `record-too-long` if it is too long.
+    pub fn chunk(
+        &mut self,
+        sign_mantissa: &[u8],
+        record: &[u8],
+    ) -> Result<(), WriteError<S::Error>> {
+        let left = self.weights - self.weights_written;
+        let whole = 1 << self.parameters.chunk_size_log2;
+        if sign_mantissa.is_empty() || sign_mantissa.len() as u64 != left.min(whole) {
+            return Err(WriteError::Misuse("a chunk of the wrong number of weights"));
+        }
+        let length = record.len() as u64;
+        let number = self.container.outcomes.len() as u32;
+        if length == 0 || !length.is_multiple_of(layout::RECORD_ALIGNMENT) {
+            return Err(WriteError::Rule(Rule::RecordLength, Some(number)));
+        }
+        if length > layout::longest_record_bytes(sign_mantissa.len() as u32) {
+            return Err(WriteError::Rule(Rule::RecordTooLong, Some(number)));
+        }
+        let before = self.record_ends.last().copied().unwrap_or(0);
+        let record_offset = self.records + u64::from(before) * layout::RECORD_ALIGNMENT;
+        let sink = &mut self.container.sink;
+        sink.write_at(self.sign_mantissa + self.weights_written, sign_mantissa)
+            .map_err(WriteError::Sink)?;
+        sink.write_at(record_offset, record)
+            .map_err(WriteError::Sink)?;
+        self.weights_written += sign_mantissa.len() as u64;
+        self.record_ends
+            .push(before + (length / layout::RECORD_ALIGNMENT) as u32);
+        Ok(())
+    }
+
+    /// Whether the chunks written so far leave the tensor smaller than it would be raw (section 11.7).
+    /// Once false, it stays so.
+    pub fn saves_space(&self) -> bool {
+        let records = self.record_ends.last().copied().unwrap_or(0);
+        let records = u64::from(records) * layout::RECORD_ALIGNMENT;
+        let index =
+            (layout::RECORD_END_BYTES * self.chunks).next_multiple_of(layout::RECORD_ALIGNMENT);
+        let coded = self.weights.next_multiple_of(layout::PLANE_ALIGNMENT)
+            + (index + records).next_multiple_of(layout::PLANE_ALIGNMENT);
+        let data = 2 * self.weights;
+        let checksums = layout::BLOCK_CHECKSUM_BYTES * data.div_ceil(layout::BLOCK_BYTES);
+        let raw = (data.next_multiple_of(layout::BLOCK_CHECKSUM_BYTES) + checksums)
+            .next_multiple_of(layout::PLANE_ALIGNMENT);
+        coded < raw
+    }
+
+    /// Ends the tensor, whose original bytes have this CRC-32.
+    ///
+    /// # Errors
+    /// `Misuse` if a chunk is missing.
+    pub fn finish(self, tensor_checksum: u32) -> Result<(), WriteError<S::Error>> {
+        if self.weights_written != self.weights {
+            return Err(WriteError::Misuse(
+                "not all chunks of the tensor were written",
+            ));
+        }
+        let container = self.container;
+        let sink = &mut container.sink;
+        write_zeros(sink, container.payload_end, self.sign_mantissa)?;
+        write_zeros(
+            sink,
+            self.sign_mantissa + self.weights,
+            self.record_ends_offset,
+        )?;
+        let index: Vec<u8> = self
+            .record_ends
+            .iter()
+            .flat_map(|end| end.to_le_bytes())
+            .collect();
+        sink.write_at(self.record_ends_offset, &index)
+            .map_err(WriteError::Sink)?;
+        write_zeros(
+            sink,
+            self.record_ends_offset + index.len() as u64,
+            self.records,
+        )?;
+        let records = self.record_ends.last().copied().unwrap_or(0);
+        let payload_end = self.records + u64::from(records) * layout::RECORD_ALIGNMENT;
+        container.payload_end = payload_end;
+        container.outcomes.push(Outcome {
+            encoding: self.parameters.encoding,
+            chunk_size_log2: self.parameters.chunk_size_log2,
+            palette: *self.parameters.palette.exponents(),
+            tensor_checksum,
+            payload_end,
+        });
+        Ok(())
+    }
+}
