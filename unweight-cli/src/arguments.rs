@@ -28,17 +28,20 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// Where the help lists what every command takes.
+const COMMON: &str = "Common options";
+
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// Threads to work on [default: one for each processor]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Print nothing but errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     pub(crate) quiet: bool,
     /// Print the result as JSON on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong, and the exit code that says which kind it was.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,6 +9,8 @@ use serde_json::json;
 use unweight_cpu::{ReadError, TransferError};
 use unweight_format::Error;
 use unweight_format::write::WriteError;
+
+use crate::output;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -69,24 +71,37 @@ impl Failure {
         }
     }
 
-    /// Prints the failure on standard error, as JSON on standard output too if asked for, and gives the exit code.
+    /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        let (code, kind) = match self {
-            Failure::Bad { .. } => (1, "bad"),
-            Failure::Usage(_) => (2, "usage"),
-            Failure::Io(_) => (3, "io"),
-        };
         if json {
-            let rule = match self {
-                Failure::Bad { error, .. } => *error,
-                _ => None,
-            };
-            let failure =
-                json!({"error": {"kind": kind, "message": self.to_string(), "rule": rule}});
-            println!("{failure}");
+            self.print_json();
         }
-        eprintln!("unweight: {self}");
-        ExitCode::from(code)
+        // Paths and headers may hold control characters, which must not reach a terminal.
+        let mut line = String::from("unweight: ");
+        for character in self.to_string().chars() {
+            match character.is_control() {
+                true => line.extend(character.escape_default()),
+                false => line.push(character),
+            }
+        }
+        // Where nobody listens, the exit code has to do.
+        let _ = writeln!(io::stderr(), "{line}");
+        ExitCode::from(match self {
+            Failure::Bad { .. } => 1,
+            Failure::Usage(_) => 2,
+            Failure::Io(_) => 3,
+        })
+    }
+
+    /// Prints the failure as JSON on standard output.
+    pub(crate) fn print_json(&self) {
+        let (kind, rule) = match self {
+            Failure::Bad { error, .. } => ("bad", *error),
+            Failure::Usage(_) => ("usage", None),
+            Failure::Io(_) => ("io", None),
+        };
+        let failure = json!({"error": {"kind": kind, "message": self.to_string(), "rule": rule}});
+        let _ = output::print(&failure.to_string());
     }
 }
 

@@ -16,9 +16,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+            Failure::Usage(error.to_string().trim_end().to_owned()).print_json();
+        }
+        error.exit()
+    });
     let context = match commands::Context::new(&arguments.common) {
         Ok(context) => context,
         Err(failure) => return failure.report(arguments.common.json),

@@ -8,13 +8,31 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Failure;
 
-/// Refuses to replace what exists, unless `force` is set.
+/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
+    // Output is renamed into place: that would put a file where `/dev/null` was.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(Failure::Usage(format!(
+            "{} is a device or a pipe, expected the name of a file to make",
+            path.display()
+        )));
+    }
     // A dangling link counts as something that exists.
     match fs::symlink_metadata(path) {
         Ok(_) if !force => Err(Failure::Usage(format!(
             "{} exists already; choose another name with -o, or replace it with --force",
             path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses an output folder that is, or holds, the input: to replace it would delete what is being read.
+pub(crate) fn require_outside(input: &Path, output: &Path) -> Result<(), Failure> {
+    match (input.canonicalize(), output.canonicalize()) {
+        (Ok(from), Ok(to)) if from.starts_with(&to) => Err(Failure::Usage(format!(
+            "{} holds the input; choose another name with -o",
+            output.display()
         ))),
         _ => Ok(()),
     }
@@ -31,7 +49,10 @@ impl OutputFile {
     pub(crate) fn create(path: &Path) -> Result<OutputFile, Failure> {
         let failed = |error| Failure::io(path, error);
         if path.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
+            return Err(Failure::Usage(format!(
+                "{} is a folder, expected the name of a file",
+                path.display()
+            )));
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".unweight-").suffix(".partial");
@@ -106,20 +127,32 @@ impl OutputFolder {
     /// Gives the folder its name, in place of what has it (`require_absent` was asked before).
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let failed = |error| Failure::io(&self.path, error);
-        if self.path.is_dir() {
-            // A folder cannot replace another in one step: the old one leaves under a temporary name first.
-            let mut old = tempfile::Builder::new();
-            let old = old
-                .prefix(".unweight-")
-                .suffix(".old")
-                .tempdir_in(folder_of(&self.path))
-                .map_err(failed)?;
-            fs::rename(&self.path, old.path().join("replaced")).map_err(failed)?;
-        } else if self.path.exists() {
-            fs::remove_file(&self.path).map_err(failed)?;
+        // A folder cannot replace anything in one step: the old one leaves under a temporary name first.
+        let old = match fs::symlink_metadata(&self.path) {
+            Ok(_) => {
+                let folder = tempfile::Builder::new()
+                    .prefix(".unweight-")
+                    .suffix(".old")
+                    .tempdir_in(folder_of(&self.path))
+                    .map_err(failed)?;
+                let place = folder.path().join("replaced");
+                fs::rename(&self.path, &place).map_err(failed)?;
+                Some((folder, place))
+            }
+            Err(_) => None,
+        };
+        if let Err(error) = fs::rename(self.temporary.path(), &self.path) {
+            if let Some((folder, place)) = old
+                && fs::rename(place, &self.path).is_err()
+            {
+                // Better an odd name than no folder.
+                let _ = folder.keep();
+            }
+            return Err(failed(error));
         }
-        let kept = self.temporary.keep();
-        fs::rename(kept, &self.path).map_err(failed)
+        // It has its name: there is nothing temporary left to delete.
+        let _ = self.temporary.keep();
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Numbers and tables for people.
 
+use std::path::Path;
+
 use comfy_table::presets;
 use comfy_table::{CellAlignment, Table};
 
@@ -8,12 +10,17 @@ pub(crate) fn bytes(count: u64) -> String {
     let digits = count.to_string();
     let mut marked = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             marked.push(',');
         }
         marked.push(digit);
     }
     marked
+}
+
+/// A path as JSON can hold it: what is not UTF-8 in it is replaced.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// A part of a whole, in percent.

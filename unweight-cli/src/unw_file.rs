@@ -9,17 +9,22 @@ use unweight_format::SourceKind;
 use crate::executor::Parallel;
 use crate::failure::Failure;
 
-/// Opens a file for reading; a folder is wrong use, not a bad file.
+/// Opens a file for reading; what is not a file is wrong use, not a bad file.
 pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     let failed = |error| Failure::io(path, error);
     let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(Failure::Usage(format!(
-            "{} is a folder, expected a file",
-            path.display()
-        )));
+    let found = file.metadata().map_err(failed)?;
+    if found.is_file() {
+        return Ok(file);
     }
-    Ok(file)
+    let kind = match found.is_dir() {
+        true => "folder",
+        false => "device or a pipe",
+    };
+    Err(Failure::Usage(format!(
+        "{} is a {kind}, expected a file",
+        path.display()
+    )))
 }
 
 /// Why restoring stopped.

@@ -16,17 +16,17 @@ use unweight_format::{Dtype, Encoding, Extent, SourceKind, layout};
 use super::{Comparison, Context};
 use crate::arguments::Compress;
 use crate::failure::Failure;
-use crate::output::{OutputFile, OutputFolder, require_absent};
+use crate::output::{OutputFile, OutputFolder, require_absent, require_outside};
 use crate::progress::{Metered, bar};
-use crate::report::{bytes, percent};
+use crate::report::{bytes, percent, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
 use crate::unw_file::{open, restore};
 
 /// What was done, for one file.
 #[derive(Serialize)]
 struct FileResult {
-    input: PathBuf,
-    output: PathBuf,
+    input: String,
+    output: String,
     input_bytes: u64,
     output_bytes: u64,
     tensors: u32,
@@ -64,6 +64,7 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
     };
     let files = if is_folder {
         let tree = Tree::of(&options.input, SAFETENSORS, UNW)?;
+        require_outside(&options.input, &output)?;
         let folder = OutputFolder::create(&output)?;
         tree.copy_others(&options.input, folder.path())?;
         let mut files = Vec::new();
@@ -71,7 +72,7 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
             let name = relative.with_extension(UNW);
             let place = folder.path().join(&name);
             let mut done = job.compress_file(&options.input.join(relative), &place)?;
-            done.output = output.join(&name);
+            done.output = text(&output.join(&name));
             files.push(done);
         }
         folder.commit()?;
@@ -268,8 +269,8 @@ impl Job<'_> {
         let payload =
             |tensor: unweight_format::Tensor<'_>| tensor.payload().end() - tensor.payload().start();
         Ok(FileResult {
-            input: input.to_owned(),
-            output: output.to_owned(),
+            input: text(input),
+            output: text(output),
             input_bytes: file
                 .byte_length()
                 .map_err(|error| Failure::io(input, error))?,

@@ -11,17 +11,17 @@ use unweight_cpu::Storage;
 use super::Context;
 use crate::arguments::Decompress;
 use crate::failure::Failure;
-use crate::output::{OutputFile, OutputFolder, require_absent};
+use crate::output::{OutputFile, OutputFolder, require_absent, require_outside};
 use crate::progress::{Metered, bar};
-use crate::report::bytes;
+use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
 use crate::unw_file::{open, restore};
 
 /// What was done, for one file.
 #[derive(Serialize)]
 struct FileResult {
-    input: PathBuf,
-    output: PathBuf,
+    input: String,
+    output: String,
     output_bytes: u64,
 }
 
@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
     require_absent(&output, options.force)?;
     let files = if is_folder {
         let tree = Tree::of(&options.input, UNW, SAFETENSORS)?;
+        require_outside(&options.input, &output)?;
         let folder = OutputFolder::create(&output)?;
         tree.copy_others(&options.input, folder.path())?;
         let mut files = Vec::new();
@@ -50,7 +51,7 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
             let name = relative.with_extension(SAFETENSORS);
             let place = folder.path().join(&name);
             let mut done = decompress_file(&options.input.join(relative), &place, context)?;
-            done.output = output.join(&name);
+            done.output = text(&output.join(&name));
             files.push(done);
         }
         folder.commit()?;
@@ -109,8 +110,8 @@ fn decompress_file(input: &Path, output: &Path, context: &Context) -> Result<Fil
     bar.finish_and_clear();
     output_file.commit()?;
     Ok(FileResult {
-        input: input.to_owned(),
-        output: output.to_owned(),
+        input: text(input),
+        output: text(output),
         output_bytes,
     })
 }

@@ -12,6 +12,7 @@ use super::Context;
 use crate::arguments::Extract;
 use crate::failure::Failure;
 use crate::output::{OutputFile, require_absent};
+use crate::report::text;
 use crate::unw_file::{RestoreError, open};
 
 /// Elements that a range is read in at a time: a whole number of chunks and of blocks.
@@ -37,6 +38,12 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
         .transpose()?;
 
     let Some(output) = &options.output else {
+        if context.json {
+            return Err(Failure::Usage(
+                "standard output has room for the bytes or for --json; say where to with -o"
+                    .to_owned(),
+            ));
+        }
         let mut stdout = io::stdout().lock();
         if stdout.is_terminal() {
             return Err(Failure::Usage(
@@ -44,15 +51,17 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
                     .to_owned(),
             ));
         }
-        return copy(&container, &tensor, byte_range, context, path, |bytes| {
-            match stdout.write_all(bytes) {
-                // The reader has seen enough; writing on does no harm.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    Err(Failure::io(Path::new("standard output"), error))
-                }
-                _ => Ok(()),
-            }
+        let mut reader_has_left = false;
+        let done = copy(&container, &tensor, byte_range, context, path, |bytes| {
+            // What stays in the buffer until the end would be lost without a word.
+            let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+            written.map_err(|error| {
+                reader_has_left = error.kind() == io::ErrorKind::BrokenPipe;
+                Failure::io(Path::new("standard output"), error)
+            })
         });
+        // A reader that has seen enough is no failure.
+        return if reader_has_left { Ok(()) } else { done };
     };
     require_absent(output, options.force)?;
     let output_file = OutputFile::create(output)?;
@@ -65,7 +74,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
             .map_err(|error| Failure::io(output, error))
     })?;
     output_file.commit()?;
-    let result = json!({"output": output, "tensor": tensor.name(), "bytes": written});
+    let result = json!({"output": text(output), "tensor": tensor.name(), "bytes": written});
     context.print_result(&result, || format!("{}: {written} bytes", output.display()))
 }
 

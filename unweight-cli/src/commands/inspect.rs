@@ -1,6 +1,6 @@
 //! `unweight inspect`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use half::bf16;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::arguments::Inspect;
 use crate::breakdown::Breakdown;
 use crate::failure::Failure;
 use crate::progress::{Metered, bar};
-use crate::report::{bytes, percent, table};
+use crate::report::{bytes, percent, table, text};
 use crate::unw_file::open;
 
 /// One tensor.
@@ -42,7 +42,7 @@ struct TensorResult {
 /// A file.
 #[derive(Serialize)]
 struct InspectResult {
-    file: PathBuf,
+    file: String,
     format_version: String,
     file_bytes: u64,
     source_kind: SourceKind,
@@ -98,13 +98,16 @@ fn inspect<S: Storage + ?Sized>(
         let stored_bytes = tensor.payload().end() - end;
         end = tensor.payload().end();
         let payload = match reads_payload {
-            true => Some(read_payload(container, &tensor, stored_bytes, context)?),
+            true => Some(
+                read_payload(container, &tensor, stored_bytes, context)
+                    .map_err(|error| error.of_tensor(tensor.name()))?,
+            ),
             false => None,
         };
         tensors.push(describe(&tensor, stored_bytes, payload));
     }
     Ok(InspectResult {
-        file: path.to_owned(),
+        file: text(path),
         format_version: format!("{}.{}", layout::MAJOR_VERSION, header.minor_version()),
         file_bytes: header.file_length(),
         source_kind: header.source_kind(),
@@ -221,7 +224,7 @@ impl Totals {
 fn in_words(result: &InspectResult) -> String {
     let mut text = format!(
         "{}: Unweight {}, {} bytes; restores {} bytes ({}), {} tensors\n",
-        result.file.display(),
+        result.file,
         result.format_version,
         bytes(result.file_bytes),
         bytes(result.restored_bytes),

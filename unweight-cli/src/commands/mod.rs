@@ -23,7 +23,7 @@ use crate::output;
 pub(crate) struct Context {
     pub(crate) executor: Parallel,
     quiet: bool,
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Context {

@@ -1,6 +1,5 @@
 //! `unweight transcode`.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -13,14 +12,14 @@ use crate::arguments::Transcode;
 use crate::failure::Failure;
 use crate::output::{OutputFile, require_absent};
 use crate::progress::{Metered, bar};
-use crate::report::{bytes, percent};
+use crate::report::{bytes, percent, text};
 use crate::unw_file::{checked_source, open};
 
 /// What was done.
 #[derive(Serialize)]
 struct TranscodeResult {
-    input: PathBuf,
-    output: PathBuf,
+    input: String,
+    output: String,
     encoding: Encoding,
     input_bytes: u64,
     output_bytes: u64,
@@ -86,8 +85,8 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
         .map_err(|error| Failure::io(output, error))?;
     output_file.commit()?;
     let result = TranscodeResult {
-        input: input.clone(),
-        output: output.clone(),
+        input: text(input),
+        output: text(output),
         encoding,
         input_bytes: container.header().file_length(),
         output_bytes,

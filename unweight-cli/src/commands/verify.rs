@@ -10,7 +10,7 @@ use super::{Comparison, Context};
 use crate::arguments::Verify;
 use crate::failure::Failure;
 use crate::progress::{Metered, bar};
-use crate::report::bytes;
+use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
 use crate::unw_file::{open, restore};
 
@@ -18,9 +18,9 @@ use crate::unw_file::{open, restore};
 #[derive(Serialize)]
 struct VerifyResult {
     ok: bool,
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     restored_bytes: u64,
-    against: Option<PathBuf>,
+    against: Option<String>,
     seconds: f64,
 }
 
@@ -29,6 +29,10 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
     let mut restored_bytes = 0;
     let files = if options.file.is_dir() {
         let tree = Tree::of(&options.file, UNW, SAFETENSORS)?;
+        // First what is quick.
+        if let Some(source) = &options.against {
+            require_same_others(&options.file, &tree, source)?;
+        }
         for relative in &tree.converted {
             let source = options
                 .against
@@ -37,24 +41,22 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
             restored_bytes +=
                 verify_file(&options.file.join(relative), source.as_deref(), context)?;
         }
-        if let Some(source) = &options.against {
-            require_same_shape(&options.file, &tree, source)?;
-        }
-        tree.converted
+        let files = tree.converted.iter();
+        files.map(|path| text(&options.file.join(path))).collect()
     } else {
         restored_bytes = verify_file(&options.file, options.against.as_deref(), context)?;
-        vec![options.file.clone()]
+        vec![text(&options.file)]
     };
     let result = VerifyResult {
         ok: true,
         files,
         restored_bytes,
-        against: options.against.clone(),
+        against: options.against.as_deref().map(text),
         seconds: start.elapsed().as_secs_f64(),
     };
     context.print_result(&result, || {
         let against = match &result.against {
-            Some(source) => format!("; equal to {}", source.display()),
+            Some(source) => format!("; equal to {source}"),
             None => String::new(),
         };
         format!(
@@ -99,7 +101,14 @@ fn verify_file(path: &Path, against: Option<&Path>, context: &Context) -> Result
 }
 
 /// Checks that the source folder has the same files, and that those that are copies are equal.
-fn require_same_shape(folder: &Path, tree: &Tree, source: &Path) -> Result<(), Failure> {
+fn require_same_others(folder: &Path, tree: &Tree, source: &Path) -> Result<(), Failure> {
+    if source.is_file() {
+        return Err(Failure::Usage(format!(
+            "{} is a file, but {} is a folder; compare it with the folder that it was made from",
+            source.display(),
+            folder.display()
+        )));
+    }
     let source_tree = Tree::of(source, SAFETENSORS, UNW)?;
     let mut expected = tree.converted.clone();
     for path in &mut expected {

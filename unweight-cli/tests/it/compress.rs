@@ -1,0 +1,146 @@
+//! `compress`: its options, and the file that it makes.
+
+use serde_json::json;
+
+use crate::model::{Numbers, bf16, mixed, model, tensor};
+use crate::place::Place;
+
+#[test]
+fn names_the_output_after_the_input() {
+    let source = mixed();
+    let place = Place::with("a.b.safetensors", &source);
+    place.run(&["compress", "a.b.safetensors"]).succeeds();
+    assert_eq!(place.names(), ["a.b.safetensors", "a.b.unw"]);
+    std::fs::remove_file(place.path("a.b.safetensors")).unwrap();
+    place.run(&["decompress", "a.b.unw"]).succeeds();
+    assert_eq!(place.names(), ["a.b.safetensors", "a.b.unw"]);
+    assert_eq!(place.read("a.b.safetensors"), source);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let place = Place::with_compressed(&mixed(), &["--chunk", "12", "--threads", "1"]);
+    let compress = ["compress", "m.safetensors", "--chunk", "12"];
+    let others = ["--threads", "7", "-o", "7.unw"];
+    place.run(&[&compress[..], &others].concat()).succeeds();
+    assert_eq!(place.read("7.unw"), place.read("m.unw"));
+
+    for threads in ["1", "7"] {
+        let output = format!("palette-{threads}.unw");
+        let transcode = ["transcode", "m.unw", "--to", "palette", "-o", &output];
+        place
+            .run(&[&transcode[..], &["--threads", threads]].concat())
+            .succeeds();
+        let output = format!("back-{threads}.safetensors");
+        let decompress = ["decompress", "m.unw", "-o", &output, "--threads", threads];
+        place.run(&decompress).succeeds();
+        assert_eq!(place.read(&output), place.read("m.safetensors"));
+    }
+    assert_eq!(place.read("palette-7.unw"), place.read("palette-1.unw"));
+}
+
+#[test]
+fn the_defaults_are_huffman_and_chunks_of_32768_weights() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let coding = ["--encoding", "huffman", "--chunk", "15"];
+    let compress = ["compress", "m.safetensors", "-o", "same.unw"];
+    place.run(&[&compress[..], &coding].concat()).succeeds();
+    assert_eq!(place.read("same.unw"), place.read("m.unw"));
+}
+
+#[test]
+fn codes_what_is_included_and_not_excluded() {
+    let mut numbers = Numbers(20);
+    let names = [
+        "embed",
+        "layers.0.mlp",
+        "layers.0.norm",
+        "layers.1.mlp",
+        "layers.1.norm",
+    ];
+    let tensors = names.map(|name| bf16(name, &numbers.trained_weights(2_000)));
+    let place = Place::with("m.safetensors", &model(&tensors));
+    let coded_with = |options: &[&str]| {
+        let compress = [
+            "compress",
+            "m.safetensors",
+            "--force",
+            "--verify",
+            "--quiet",
+        ];
+        place.run(&[&compress[..], options].concat()).succeeds();
+        let shown = place
+            .run(&["inspect", "m.unw", "--directory", "--json"])
+            .json();
+        let coded = names.iter().zip(shown["tensors"].as_array().unwrap());
+        coded
+            .filter(|(_, tensor)| tensor["encoding"] == "huffman")
+            .map(|(name, _)| *name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(coded_with(&[]), names);
+    assert_eq!(coded_with(&["--include", "layers.*"]), names[1..]);
+    assert_eq!(
+        coded_with(&["--include", "embed", "--include", "*.1.*"]),
+        [names[0], names[3], names[4]]
+    );
+    assert_eq!(
+        coded_with(&["--exclude", "*.norm"]),
+        [names[0], names[1], names[3]]
+    );
+    assert_eq!(
+        coded_with(&["--include", "layers.*", "--exclude", "*.{norm,x}"]),
+        [names[1], names[3]]
+    );
+    assert_eq!(coded_with(&["--exclude", "*"]), [""; 0]);
+    assert_eq!(coded_with(&["--include", "nothing"]), [""; 0]);
+}
+
+#[test]
+fn tells_as_json_what_it_did() {
+    let source = model(&[
+        bf16("w", &Numbers(21).trained_weights(10_000)),
+        tensor("b", "F32", &[2], vec![0; 8]),
+    ]);
+    let place = Place::with("m.safetensors", &source);
+    let result = place
+        .run(&["compress", "m.safetensors", "--verify", "--json"])
+        .json();
+    let length = place.read("m.unw").len();
+    let file = &result["files"][0];
+    assert_eq!(file["input"], "m.safetensors");
+    assert_eq!(file["output"], "m.unw");
+    assert_eq!(file["verified"], true);
+    assert_eq!(
+        [
+            &file["tensors"],
+            &file["coded_tensors"],
+            &file["bf16_weights"]
+        ],
+        [2, 1, 10_000]
+    );
+    assert_eq!(
+        [&result["input_bytes"], &result["output_bytes"]],
+        [source.len(), length]
+    );
+    let bits = result["bits_per_weight"].as_f64().unwrap();
+    assert!((10.0..12.0).contains(&bits), "{bits}");
+}
+
+#[test]
+fn a_model_without_bf16_has_no_bits_per_weight() {
+    let place = Place::with("m.safetensors", &model(&[]));
+    let result = place.run(&["compress", "m.safetensors", "--json"]).json();
+    assert_eq!(result["bits_per_weight"], json!(null));
+}
+
+/// The file a person made is what counts, not the name under which it is found.
+#[cfg(unix)]
+#[test]
+fn follows_a_link_to_its_input() {
+    let place = Place::with("blobs/0123", &mixed());
+    std::os::unix::fs::symlink("blobs/0123", place.path("m.safetensors")).unwrap();
+    place.run(&["compress", "m.safetensors"]).succeeds();
+    let verify = ["verify", "m.unw", "--against", "blobs/0123"];
+    place.run(&verify).succeeds();
+}

@@ -1,0 +1,155 @@
+//! Input and output that fail: exit code 3, and nothing half-done is left.
+
+use std::fs;
+
+use crate::model::{Numbers, bf16, mixed, model};
+use crate::place::Place;
+
+#[test]
+fn inputs_that_are_not_there() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("file.txt", b"text");
+    let before = place.names();
+    // The second is a path through a file, which no one can read, root neither.
+    for missing in ["missing", "file.txt/x"] {
+        for call in [
+            &["compress", missing, "-o", "out"][..],
+            &["decompress", missing, "-o", "out"],
+            &["inspect", missing],
+            &["verify", missing],
+            &["verify", "m.unw", "--against", missing],
+            &["extract", missing, "w", "-o", "out"],
+            &["transcode", missing, "--to", "palette", "-o", "out"],
+        ] {
+            let line = place.run(call).fails(3);
+            assert!(line.contains(&format!("{missing}: ")), "{line}");
+            let (_, failure) = place.run(&[call, &["--json"]].concat()).fails_with_json(3);
+            assert_eq!(failure["error"]["kind"], "io");
+        }
+    }
+    assert_eq!(place.names(), before);
+}
+
+#[test]
+fn outputs_in_folders_that_are_not_there() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("file.txt", b"text");
+    place.write("shards/a.safetensors", &mixed());
+    let before = place.names();
+    for output in ["missing/out", "file.txt/out"] {
+        for call in [
+            &["compress", "m.safetensors"][..],
+            &["compress", "shards"],
+            &["decompress", "m.unw"],
+            &["extract", "m.unw", "head"],
+            &["transcode", "m.unw", "--to", "palette"],
+        ] {
+            let line = place.run(&[call, &["-o", output]].concat()).fails(3);
+            assert!(line.contains(&format!("{output}: ")), "{line}");
+        }
+    }
+    assert_eq!(place.names(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_neither_output_nor_temporary_file() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("shards/a.safetensors", &mixed());
+    place.write("old", b"old");
+    place.run(&["compress", "shards"]).succeeds();
+    let before = place.names();
+    // Not even the source section, some of the payload, all but the end.
+    let length = place.read("m.unw").len();
+    for blocks in [0, 10, (length / 1_024 - 1) as u32] {
+        for call in [
+            &["compress", "m.safetensors", "-o", "out"][..],
+            &["compress", "m.safetensors", "-o", "old", "--force"],
+            &["compress", "shards", "-o", "out"],
+            &["decompress", "m.unw", "-o", "out"],
+            &["decompress", "shards.unw", "-o", "out"],
+            &["transcode", "m.unw", "--to", "palette", "-o", "out"],
+        ] {
+            let line = place.run_on_full_disk(blocks, call).fails(3);
+            assert!(line.contains("File too large"), "{line}");
+            assert_eq!(place.names(), before, "{call:?}");
+        }
+    }
+    let extract = ["extract", "m.unw", "embed", "-o", "out"];
+    place.run_on_full_disk(10, &extract).fails(3);
+    assert_eq!(place.names(), before);
+    assert_eq!(place.read("old"), b"old");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_device_behind_standard_output_is_noticed() {
+    use std::process::{Command, Stdio};
+    let place = Place::with_compressed(&mixed(), &[]);
+    for call in [
+        &["extract", "m.unw", "embed"][..],
+        // Few bytes stay in a buffer until the end.
+        &["extract", "m.unw", "steps"],
+        &["extract", "m.unw", "embed", "--range", "0..3"],
+        &["inspect", "m.unw"],
+        &["verify", "m.unw"],
+        &["verify", "m.unw", "--json"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(crate::place::UNWEIGHT)
+            .args(call)
+            .current_dir(place.path(""))
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{call:?}: {stderr}");
+        assert!(
+            stderr.contains("standard output: No space left"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
+    let source = model(&[bf16("w", &Numbers(70).trained_weights(2_000))]);
+    let place = Place::with_compressed(&source, &[]);
+    let new = place.read("m.unw");
+    for call in [
+        &["compress", "m.safetensors", "-o", "out"][..],
+        &["decompress", "m.unw", "-o", "out"],
+        &["transcode", "m.unw", "--to", "huffman", "-o", "out"],
+        &["extract", "m.unw", "w", "-o", "out"],
+    ] {
+        place.write("out", b"old");
+        let mut reader = fs::File::open(place.path("out")).unwrap();
+        place.run(&[call, &["--force"]].concat()).succeeds();
+        let mut read = String::new();
+        std::io::Read::read_to_string(&mut reader, &mut read).unwrap();
+        assert_eq!(read, "old");
+        let expected = match call[0] {
+            "decompress" => &source[..],
+            "extract" => &source[source.len() - 4_000..],
+            _ => &new,
+        };
+        assert!(place.read("out") == expected, "{call:?}");
+        fs::remove_file(place.path("out")).unwrap();
+    }
+    assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
+}
+
+/// As those of any other program: who may read is for the mask to say.
+#[cfg(unix)]
+#[test]
+fn new_files_and_folders_have_ordinary_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("shards/a.safetensors", &mixed());
+    place.run(&["compress", "shards"]).succeeds();
+    let mode = |name: &str| place.path(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("m.unw"), mode("m.safetensors"));
+    assert_eq!(mode("shards.unw"), mode("shards"));
+    assert_eq!(mode("shards.unw/a.unw"), mode("shards/a.safetensors"));
+}

@@ -1,0 +1,16 @@
+//! Runs the program as people and scripts do: files in, files, text and exit codes out.
+
+mod bad_safetensors;
+mod bad_unw;
+mod compress;
+mod extract;
+mod folder;
+mod inspect;
+mod io_failure;
+mod model;
+mod output;
+mod place;
+mod restamp;
+mod round_trip;
+mod transcode;
+mod usage;

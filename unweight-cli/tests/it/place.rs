@@ -1,0 +1,165 @@
+//! A folder for the program to work in, and what a run of it gave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program under test.
+pub(crate) const UNWEIGHT: &str = env!("CARGO_BIN_EXE_unweight");
+
+/// A temporary folder, in which the program runs.
+pub(crate) struct Place(TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        Place(TempDir::new().unwrap())
+    }
+
+    /// A place that holds this one file.
+    pub(crate) fn with(name: &str, bytes: &[u8]) -> Place {
+        let place = Place::new();
+        place.write(name, bytes);
+        place
+    }
+
+    /// A place that holds `m.safetensors`, and `m.unw` made from it.
+    pub(crate) fn with_compressed(model: &[u8], options: &[&str]) -> Place {
+        let place = Place::with("m.safetensors", model);
+        let mut arguments = vec!["compress", "m.safetensors"];
+        arguments.extend(options);
+        place.run(&arguments).succeeds();
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file, and makes the folders that it stands in.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[track_caller]
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Every file and folder here, hidden ones too, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        list(self.0.path(), self.0.path(), &mut names);
+        names.sort();
+        names
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.run_program(UNWEIGHT, arguments)
+    }
+
+    /// Runs the program where no file may grow past `blocks` of 512 bytes (1,024 in some shells): to it, a full disk.
+    #[cfg(unix)]
+    pub(crate) fn run_on_full_disk(&self, blocks: u32, arguments: &[&str]) -> Run {
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut all = vec!["-c", &limited, "sh", UNWEIGHT];
+        all.extend(arguments);
+        self.run_program("sh", &all)
+    }
+
+    fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+        let output = assert_cmd::Command::new(program)
+            .args(arguments)
+            .current_dir(self.0.path())
+            .timeout(Duration::from_secs(60))
+            .output()
+            .unwrap();
+        Run {
+            call: arguments.join(" "),
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn list(root: &Path, folder: &Path, names: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        names.push(path.strip_prefix(root).unwrap().display().to_string());
+        if path.is_dir() {
+            list(root, &path, names);
+        }
+    }
+}
+
+/// What a run gave.
+pub(crate) struct Run {
+    call: String,
+    code: Option<i32>,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Run {
+    /// Exit code 0 and nothing on standard error. Gives what it wrote to standard output.
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Vec<u8> {
+        assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
+        assert_eq!(self.stderr, "", "{}", self.call);
+        self.stdout
+    }
+
+    /// As [`Run::succeeds`], where what it wrote is JSON.
+    #[track_caller]
+    pub(crate) fn json(self) -> Value {
+        serde_json::from_slice(&self.succeeds()).unwrap()
+    }
+
+    /// This exit code, nothing on standard output, and one line on standard error. Gives the line.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32) -> String {
+        assert_eq!(self.stdout, b"", "{}", self.call);
+        self.says_why(code).0
+    }
+
+    /// As [`Run::fails`], but with the failure as JSON on standard output. Gives both.
+    #[track_caller]
+    pub(crate) fn fails_with_json(self, code: i32) -> (String, Value) {
+        let (line, stdout) = self.says_why(code);
+        (line, serde_json::from_slice(&stdout).unwrap())
+    }
+
+    /// Wrong use that the command line's parser found: its own text on standard error, of several lines.
+    #[track_caller]
+    pub(crate) fn misunderstood(self) {
+        assert_eq!(self.code, Some(2), "{}: {}", self.call, self.stderr);
+        assert_eq!(self.stdout, b"", "{}", self.call);
+        assert!(self.stderr.contains("--help"), "{}", self.stderr);
+    }
+
+    /// As [`Run::misunderstood`], but with the failure as JSON on standard output. Gives that.
+    #[track_caller]
+    pub(crate) fn misunderstood_json(self) -> Value {
+        assert_eq!(self.code, Some(2), "{}: {}", self.call, self.stderr);
+        assert!(self.stderr.contains("--help"), "{}", self.stderr);
+        serde_json::from_slice(&self.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn says_why(self, code: i32) -> (String, Vec<u8>) {
+        assert_eq!(self.code, Some(code), "{}: {}", self.call, self.stderr);
+        let line = self.stderr.strip_suffix('\n').unwrap_or_default();
+        assert!(
+            line.starts_with("unweight: ") && !line.contains(char::is_control),
+            "{}: not one line: {:?}",
+            self.call,
+            self.stderr
+        );
+        (line.to_owned(), self.stdout)
+    }
+}

@@ -1,0 +1,95 @@
+//! `transcode`: the other encoding, as if it had been chosen at once.
+
+use crate::model::{Numbers, bf16, mixed, model};
+use crate::place::Place;
+
+#[test]
+fn gives_what_compress_gives_in_both_directions() {
+    for chunk in ["12", "15", "16"] {
+        let place = Place::with_compressed(&mixed(), &["--chunk", chunk]);
+        let palette = [
+            "--encoding",
+            "palette",
+            "-o",
+            "palette.unw",
+            "--chunk",
+            chunk,
+        ];
+        place
+            .run(&[&["compress", "m.safetensors"], &palette[..]].concat())
+            .succeeds();
+        for (from, to, expected) in [
+            ("m.unw", "palette", "palette.unw"),
+            ("palette.unw", "huffman", "m.unw"),
+            ("m.unw", "huffman", "m.unw"),
+            ("palette.unw", "palette", "palette.unw"),
+        ] {
+            place
+                .run(&["transcode", from, "--to", to, "-o", "t.unw", "--force"])
+                .succeeds();
+            assert!(
+                place.read("t.unw") == place.read(expected),
+                "{from} to {to}, chunk {chunk}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tensor_that_no_longer_saves_space_is_raw_from_then_on() {
+    // One exponent: no bits as huffman, four each as palette.
+    let source = model(&[bf16("w", &Numbers(30).weights_of(&[127], 384))]);
+    let place = Place::with_compressed(&source, &[]);
+    let encoding = |file| {
+        let shown = place
+            .run(&["inspect", file, "--directory", "--json"])
+            .json();
+        shown["tensors"][0]["encoding"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(encoding("m.unw"), "huffman");
+    place
+        .run(&["transcode", "m.unw", "--to", "palette", "-o", "p.unw"])
+        .succeeds();
+    assert_eq!(encoding("p.unw"), "raw");
+    place
+        .run(&["transcode", "p.unw", "--to", "huffman", "-o", "h.unw"])
+        .succeeds();
+    assert_eq!(encoding("h.unw"), "raw");
+    for file in ["p.unw", "h.unw"] {
+        place
+            .run(&["verify", file, "--against", "m.safetensors"])
+            .succeeds();
+    }
+}
+
+#[test]
+fn replaces_its_own_input_when_told_to() {
+    let place = Place::with_compressed(&mixed(), &["--encoding", "palette"]);
+    let compress = ["compress", "m.safetensors", "-o", "direct.unw"];
+    place.run(&compress).succeeds();
+    let transcode = ["transcode", "m.unw", "--to", "huffman", "-o", "m.unw"];
+    place.run(&transcode).fails(2);
+    place
+        .run(&[&transcode[..], &["--force"]].concat())
+        .succeeds();
+    assert_eq!(place.read("m.unw"), place.read("direct.unw"));
+    assert_eq!(place.names(), ["direct.unw", "m.safetensors", "m.unw"]);
+}
+
+#[test]
+fn tells_as_json_what_it_did() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let transcode = [
+        "transcode",
+        "m.unw",
+        "--to",
+        "palette",
+        "-o",
+        "p.unw",
+        "--json",
+    ];
+    let result = place.run(&transcode).json();
+    assert_eq!(result["encoding"], "palette");
+    assert_eq!(result["input_bytes"], place.read("m.unw").len());
+    assert_eq!(result["output_bytes"], place.read("p.unw").len());
+}
