@@ -124,6 +124,10 @@ impl Header {
             }
             end = tensor.end;
         }
+        // So that every tensor has a place in the file.
+        if end.checked_add(header.len() as u64).is_none() {
+            return Err(error(8, "the data ends past 2^64 bytes".to_owned()));
+        }
         Ok(Header {
             header_bytes: header.len() as u64,
             tensors,

@@ -61,7 +61,7 @@ rules! {
     LimitName "limit-name" Limit "3.2" "a name has more than 65,535 bytes",
     NameUtf8 "name-utf8" Malformed "3.2" "a name is not UTF-8",
     NameOrder "name-order" Malformed "3.2" "the by-name fields do not sort the names",
-    NameDuplicate "name-duplicate" Malformed "3.2" "two tensors have one name",
+    NameDuplicate "name-duplicate" Malformed "3.2" "a name occurs twice in the by-name order",
     SourceCrc "source-crc" Malformed "3.3" "the source checksum is wrong",
     SourceHeader "source-header" Malformed "3.3" "the safetensors header is invalid or differs from the directory",
     PayloadEnd "payload-end" Malformed "3.4" "a payload end does not fit the tensor",

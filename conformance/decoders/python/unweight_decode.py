@@ -106,8 +106,7 @@ def read_header(file):
     require(true_length >= header.file_length, "file-truncated", true_length, "length", true_length, header.file_length)
     require(true_length <= header.file_length, "file-trailing", header.file_length, "length", true_length,
             header.file_length)
-    # The payload end is not known yet, but it cannot stand before the source section's end. Checked here, before the
-    # directory and the source section are read.
+    # Rule 7, as far as it can be checked before the directory and the source section are read.
     least = align(64 + directory_length + source_length, 256) + 64
     require(true_length >= least, "file-length", 16, "file length", true_length, f"at least {least}")
     return header
@@ -188,14 +187,20 @@ class JsonObject(list):
 
 
 def parse_json_integer(digits):
-    """Section 3.3. Only non-negative integers have a meaning in a safetensors header. One of more than 20 digits is no
-    u64 and equals nothing in the directory, so it need not be converted (which Python refuses from 4300 digits on)."""
-    return None if digits.startswith("-") or len(digits) > 20 else int(digits)
+    """Section 3.3, rule 2. Integers are written in digits alone, and are below 2^64. What is not becomes None, which is
+    no integer to `is_list_of_integers`. More than 20 digits need not be converted (Python refuses from 4300 on)."""
+    value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else 2**64
+    return value if value < 2**64 else None
 
 
 def refuse_json_constant(constant):
     """Section 3.3. Python's parser takes NaN and Infinity, which are not JSON."""
     raise ValueError(f"{constant} is not JSON")
+
+
+def is_unicode(text):
+    """Section 3.3, rule 1. Python's parser joins pairs of surrogate escapes; one that is left has no pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_source_section(file, header, tensors):
@@ -217,39 +222,43 @@ def check_safetensors_header(at, source, tensors):
 
     json_length, = struct.unpack_from("<Q", source)
     need(json_length == len(source) - 8, "length of the JSON", json_length, len(source) - 8)
+    need(source[8:9] == b"{", "first byte of the JSON", source[8:9], b"{")
     parser = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=parse_json_integer,
                               parse_float=lambda digits: None, parse_constant=refuse_json_constant)
     try:
         text = source[8:].decode("utf-8")
         members, end = parser.raw_decode(text)
     except (ValueError, RecursionError) as error:
+        # What nests deeper than Python's parser can follow nests deeper than three, and is broken anyway.
         raise Rejected(f"source-header: JSON at offset {at + 8}: found {type(error).__name__}: {error}, "
                        "expected one JSON object in UTF-8") from None
-    need(isinstance(members, JsonObject), "JSON", type(members).__name__, "an object")
     need(not text[end:].strip(" \t\n\r"), "text after the JSON object", ascii(text[end:end + 16]), "white space")
 
+    def members_of(value, what):
+        """Section 3.3, rules 1 and 2. The members of an object by name; no name twice, and every name Unicode."""
+        need(isinstance(value, JsonObject), what, type(value).__name__, "an object")
+        members = dict(value)
+        need(len(members) == len(value), f"number of members of {what}", len(value), f"{len(members)} different ones")
+        need(all(map(is_unicode, members)), f"names in {what}", "half a surrogate pair", "Unicode")
+        return members
+
     def is_list_of_integers(value):
-        """Section 3.3, rule 2. Negative numbers and those with a fraction were made None by the parser."""
+        """Section 3.3, rule 2. All other numbers were made None by the parser."""
         # An exact comparison of types, because True is an int to isinstance, and a JsonObject a list.
         return type(value) is list and all(type(item) is int for item in value)
 
-    names, described = set(), []
-    for name, value in members:
-        need(name not in names, "member name", ascii(name), "a name that occurs once")
-        names.add(name)
-        need(isinstance(value, JsonObject), f"member {ascii(name)}", type(value).__name__, "an object")
+    described = []
+    for name, value in members_of(members, "the JSON").items():
+        fields = members_of(value, f"member {ascii(name)}")
         if name == "__metadata__":
-            need(all(isinstance(text, str) for _, text in value), "__metadata__", "another value", "strings only")
+            need(all(isinstance(text, str) and is_unicode(text) for text in fields.values()), "__metadata__",
+                 "another value", "strings of Unicode only")
             continue
-        fields = {}
-        for key, item in value:
-            if key in ("dtype", "shape", "data_offsets"):
-                need(key not in fields, f"{key} of {ascii(name)}", "it twice", "it once")
-                fields[key] = item
-        need(len(fields) == 3, f"members of {ascii(name)}", sorted(fields), "dtype, shape, data_offsets")
+        need(fields.keys() == {"dtype", "shape", "data_offsets"}, f"members of {ascii(name)}", sorted(fields),
+             "dtype, shape, data_offsets")
         dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
         need(isinstance(dtype, str) and dtype in DTYPE_NAMES, f"dtype of {ascii(name)}", ascii(dtype), "a known type")
-        need(is_list_of_integers(shape), f"shape of {ascii(name)}", shape, "non-negative integers")
+        need(is_list_of_integers(shape), f"shape of {ascii(name)}", shape, "integers of digits alone below 2^64")
         need(is_list_of_integers(offsets) and len(offsets) == 2 and offsets[0] <= offsets[1],
              f"data_offsets of {ascii(name)}", offsets, "two ascending integers")
         described.append((name, dtype, tuple(shape), offsets[0], offsets[1]))
@@ -259,8 +268,7 @@ def check_safetensors_header(at, source, tensors):
     expected_begin = 0
     for (name, dtype, shape, begin, end), tensor in zip(described, tensors):
         need(begin == expected_begin, f"begin of {ascii(name)}", begin, expected_begin)
-        # A JSON string may hold half of a surrogate pair, as no UTF-8 can; with "surrogatepass" such a name differs.
-        found = (name.encode("utf-8", "surrogatepass"), dtype, shape, end - begin)
+        found = (name.encode("utf-8"), dtype, shape, end - begin)
         expected = (tensor.name, tensor.dtype, tensor.dimensions, tensor.length)
         need(found == expected, "name, dtype, shape, length", found, expected)
         expected_begin = end

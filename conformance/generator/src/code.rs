@@ -1,0 +1,151 @@
+//! Prefix codes (section 6), written out of the specification a second time, so that the corpus does not depend on the
+//! crate that it is to test.
+
+use crate::random::Random;
+
+/// A palette entry that has no code.
+pub const NONE: u8 = 15;
+
+/// The nibbles of a record's code lengths, by palette entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths(pub [u8; 16]);
+
+impl Lengths {
+    /// These lengths for the first entries, and no code for the others.
+    pub fn of(first: &[u8]) -> Lengths {
+        let mut nibbles = [NONE; 16];
+        nibbles[..first.len()].copy_from_slice(first);
+        Lengths(nibbles)
+    }
+
+    /// One entry alone has a code, of no bits.
+    pub fn single(entry: usize) -> Lengths {
+        let mut nibbles = [NONE; 16];
+        nibbles[entry] = 0;
+        Lengths(nibbles)
+    }
+
+    /// 16 codes of 4 bits.
+    pub fn flat() -> Lengths {
+        Lengths([4; 16])
+    }
+
+    /// A code for [`Weights::skewed`](crate::weights::Weights::skewed): entry 15 has 1 bit, entry 14 has 2, and so on; the last nine entries have one.
+    pub fn skewed() -> Lengths {
+        let mut nibbles = [NONE; 16];
+        for (entry, length) in (7..16).zip([8, 8, 7, 6, 5, 4, 3, 2, 1]) {
+            nibbles[entry] = length;
+        }
+        Lengths(nibbles)
+    }
+
+    /// A complete code of `entries` entries that is as skewed as 8 bits allow: 1, 2, .. where they suffice.
+    pub fn most_skewed(entries: usize) -> Lengths {
+        split_until(entries, |lengths| {
+            // The longest that can still be split; the last of them.
+            (0..lengths.len())
+                .filter(|&i| lengths[i] < 8)
+                .max_by_key(|&i| lengths[i])
+        })
+    }
+
+    /// A complete code of `entries` entries whose lengths differ by at most 1.
+    pub fn most_even(entries: usize) -> Lengths {
+        split_until(entries, |lengths| {
+            (0..lengths.len()).rev().min_by_key(|&i| lengths[i])
+        })
+    }
+
+    /// Some complete code of 1 to 16 entries, at random places in the palette.
+    pub fn random(random: &mut Random) -> Lengths {
+        let entries = 1 + random.below(16) as usize;
+        let lengths = split_until(entries, |lengths| {
+            let open: Vec<usize> = (0..lengths.len()).filter(|&i| lengths[i] < 8).collect();
+            Some(open[random.below(open.len() as u64) as usize])
+        });
+        let mut nibbles = lengths.0;
+        random.shuffle(&mut nibbles);
+        Lengths(nibbles)
+    }
+
+    /// The record's 8 bytes.
+    pub fn to_bytes(self) -> [u8; 8] {
+        std::array::from_fn(|i| self.0[2 * i] | self.0[2 * i + 1] << 4)
+    }
+
+    /// The length of each entry's code and the code, its first bit in the stream most significant.
+    pub fn canonical(&self) -> [Option<(u8, u16)>; 16] {
+        let mut codes = [None; 16];
+        let mut code = 0u16;
+        let mut length_before = 0;
+        for (count, (length, entry)) in self.in_order().into_iter().enumerate() {
+            if count > 0 {
+                code = (code + 1) << (length - length_before);
+            }
+            length_before = length;
+            codes[entry] = Some((length, code));
+        }
+        codes
+    }
+
+    /// The first entry in canonical order (section 11.3).
+    pub fn placeholder(&self) -> usize {
+        self.in_order()[0].1
+    }
+
+    /// The entries that have a code.
+    pub fn entries(&self) -> Vec<usize> {
+        (0..16).filter(|&entry| self.0[entry] != NONE).collect()
+    }
+
+    fn in_order(&self) -> Vec<(u8, usize)> {
+        let mut order: Vec<(u8, usize)> = self
+            .entries()
+            .into_iter()
+            .map(|entry| (self.0[entry], entry))
+            .collect();
+        order.sort_unstable();
+        order
+    }
+}
+
+/// Begins with one code of no bits, and splits one after the other into two that are a bit longer.
+fn split_until(entries: usize, mut choose: impl FnMut(&[u8]) -> Option<usize>) -> Lengths {
+    let mut lengths = vec![0u8];
+    while lengths.len() < entries {
+        let split = choose(&lengths).expect("256 codes of 8 bits are more than 16");
+        lengths[split] += 1;
+        lengths.insert(split + 1, lengths[split]);
+    }
+    Lengths::of(&lengths)
+}
+
+/// Bits into bytes, from bit 0 of the first byte up (section 5.2).
+#[derive(Default)]
+pub struct Bits {
+    bits: Vec<bool>,
+}
+
+impl Bits {
+    /// Appends a code, its most significant bit first.
+    pub fn push(&mut self, (length, code): (u8, u16)) {
+        self.bits
+            .extend((0..length).rev().map(|bit| code >> bit & 1 == 1));
+    }
+
+    /// How many bits there are.
+    pub fn len(&self) -> usize {
+        self.bits.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bits.is_empty()
+    }
+
+    /// The bytes; unused bits of the last are zero.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let byte = |bits: &[bool]| (0..).zip(bits).map(|(i, &bit)| u8::from(bit) << i).sum();
+        self.bits.chunks(8).map(byte).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! Sections 11.1 and 11.7: containers, tensors that stay raw; and real weights.
+
+use unweight_format::{Dtype, Encoding};
+
+use super::{BOTH, PALETTE, Vector, counts, in_order, shuffled};
+use crate::case::Cases;
+use crate::draft::Tensor;
+use crate::random::Random;
+use crate::source;
+use crate::weights::Weights;
+
+pub(super) fn containers(cases: &mut Cases) {
+    let mixed = || {
+        let mut tensors = vec![
+            shuffled("weight", counts(&[(120, 900), (121, 300), (122, 100)])).shaped(&[13, 100]),
+            Tensor::raw("scale", Dtype::F32, &[], vec![0, 0, 128, 63]),
+            Tensor::raw("empty", Dtype::Bf16, &[4, 0], vec![]),
+            Tensor::bytes("ids", vec![1, 2, 3]),
+            shuffled("bf16 scalar", vec![127]).shaped(&[]),
+            Tensor::raw("f16", Dtype::F16, &[600], vec![60; 1200]),
+        ];
+        tensors.push(in_order("one", vec![130; 5000]));
+        tensors
+    };
+    Vector::of(
+        "mixed-tensors",
+        &["11.1", "11.7"],
+        "BF16 tensors with weights are coded where that saves space, all others are raw",
+        mixed(),
+    )
+    .add(cases, &BOTH);
+
+    let tensors = mixed();
+    let mut end = 0;
+    let mut members: Vec<String> = tensors
+        .iter()
+        .map(|tensor| {
+            let begin = end;
+            end += tensor.data.len();
+            source::member(tensor, begin, end)
+        })
+        .collect();
+    members.reverse();
+    // The empty tensor shares its offset with the one behind it; it still sorts first.
+    let json = format!(
+        "{{ \"__metadata__\" : {{}} ,\n{}\t}}  \n",
+        members.join(" ,\n")
+    );
+    Vector {
+        json: json.into(),
+        ..Vector::of(
+            "header-in-another-order",
+            &["11.1"],
+            "the source section is kept as it is; directory order is that of the offsets",
+            tensors,
+        )
+    }
+    .add(cases, &BOTH);
+
+    Vector::of(
+        "no-tensors",
+        &["11.1"],
+        "a source without tensors has a file too",
+        [],
+    )
+    .add(cases, &BOTH);
+
+    // Two chunks, and a short step.
+    let chunks = [
+        (12, &[Encoding::Huffman, Encoding::Palette][..]),
+        (13, &[Encoding::Huffman]),
+        (14, &[Encoding::Palette]),
+    ];
+    for (k, encodings) in chunks {
+        let name = format!("2 to the {k}, and 257");
+        let weights = Weights::skewed(&name, &crate::weights::PALETTE, (1 << k) + 257);
+        let parameters: Vec<_> = encodings.iter().map(|&encoding| (encoding, k)).collect();
+        Vector::of(
+            &format!("two-chunks-of-2-to-the-{k}"),
+            &["11.4", "11.5"],
+            "the surplus of a short last step is the placeholder, or index 0",
+            [in_order(&name, weights.exponents)],
+        )
+        .add(cases, &parameters);
+    }
+}
+
+pub(super) fn raw_instead(cases: &mut Cases) {
+    let sizes = [
+        1, 100, 126, 127, 128, 253, 254, 255, 256, 257, 382, 383, 510, 511, 512,
+    ];
+    let one = |count: usize| in_order(&format!("{count} weights"), vec![110; count]);
+    Vector::of(
+        "raw-where-nothing-is-saved",
+        &["11.7"],
+        "a tensor is coded when that saves at least one unit of 256 bytes",
+        sizes.map(one),
+    )
+    .add(cases, &BOTH);
+    // 4096 weights with 672 patches take 4080 bytes of records: one unit less than raw. 673 take 4096: none.
+    let patched = |count: usize| {
+        let exponents = (0..4096).map(|i| {
+            if i < count {
+                (i % 90) as u8
+            } else {
+                100 + (i % 16) as u8
+            }
+        });
+        in_order(&format!("{count} patches"), exponents.collect())
+    };
+    Vector::of(
+        "raw-at-one-unit",
+        &["11.7"],
+        "a tensor is coded when that saves at least one unit of 256 bytes: with 672 patches, not with 673",
+        [patched(672), patched(673)],
+    )
+    .add(cases, &PALETTE);
+    let noise = Random::new("noise").bytes(5000);
+    Vector::of(
+        "raw-noise",
+        &["11.7"],
+        "exponents that cannot be compressed are stored raw",
+        [in_order("noise", noise)],
+    )
+    .add(cases, &BOTH);
+}
+
+/// `inputs/README.md` says where they come from.
+pub(super) fn real_weights(cases: &mut Cases) {
+    let source = include_bytes!("../../inputs/minilm-rows.safetensors");
+    let json_bytes = u64::from_le_bytes(source[..8].try_into().expect("8 bytes")) as usize;
+    let (json, data) = source[8..].split_at(json_bytes);
+    let shapes: [(&str, &[u64]); 4] = [
+        ("embeddings.word_embeddings.weight", &[48, 384]),
+        ("embeddings.LayerNorm.weight", &[384]),
+        ("encoder.layer.0.attention.self.query.weight", &[96, 384]),
+        ("encoder.layer.5.output.dense.bias", &[384]),
+    ];
+    let mut begin = 0;
+    let tensors = shapes.map(|(name, shape)| {
+        let length = 2 * shape.iter().product::<u64>() as usize;
+        begin += length;
+        Tensor::raw(
+            name,
+            Dtype::Bf16,
+            shape,
+            data[begin - length..begin].to_vec(),
+        )
+    });
+    assert_eq!(begin, data.len());
+    Vector {
+        json: json.to_vec(),
+        ..Vector::of(
+            "real-weights",
+            &["11", "11.2", "11.3", "11.4", "11.5"],
+            "weights of a trained model",
+            tensors,
+        )
+    }
+    .add(
+        cases,
+        &[
+            (Encoding::Huffman, 12),
+            (Encoding::Huffman, 15),
+            (Encoding::Palette, 15),
+        ],
+    );
+}

@@ -1,0 +1,174 @@
+//! Encode vectors (section 11): a source, and the one file that a canonical encoder makes of it. These files come from the reference
+//! encoder of `unweight-cpu`; every one is a case for decoders too, whose expected outcome is the source.
+
+mod codes;
+mod containers;
+mod records;
+
+use half::bf16;
+use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::{Serial, encode_tensor_with};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, SourceKind};
+
+use crate::case::{Case, Cases, Expect};
+use crate::draft::Tensor;
+use crate::random::Random;
+use crate::source;
+use crate::weights::Weights;
+
+/// Adds the cases.
+pub fn add(cases: &mut Cases) {
+    containers::containers(cases);
+    codes::palettes(cases);
+    codes::code_lengths(cases);
+    codes::own_codes(cases);
+    records::patches(cases);
+    records::verbatim(cases);
+    containers::raw_instead(cases);
+    containers::real_weights(cases);
+}
+
+/// A source, and what is to be made of it.
+struct Vector<'a> {
+    id: &'a str,
+    sections: &'a [&'static str],
+    claim: &'a str,
+    /// The JSON of the header, and the tensors that it describes.
+    json: Vec<u8>,
+    tensors: Vec<Tensor>,
+}
+
+impl Vector<'_> {
+    fn of<'a>(
+        id: &'a str,
+        sections: &'a [&'static str],
+        claim: &'a str,
+        tensors: impl Into<Vec<Tensor>>,
+    ) -> Vector<'a> {
+        let tensors = tensors.into();
+        let json = source::describe(&tensors);
+        Vector {
+            id,
+            sections,
+            claim,
+            json,
+            tensors,
+        }
+    }
+
+    /// Adds its source, and a case to encode and one to decode for each of the parameters.
+    fn add(self, cases: &mut Cases, parameters: &[(Encoding, u8)]) {
+        let header = [&(self.json.len() as u64).to_le_bytes()[..], &self.json].concat();
+        let data = self.tensors.iter().flat_map(|tensor| &tensor.data);
+        let source: Vec<u8> = header.iter().chain(data).copied().collect();
+        let path = cases.file(format!("encode/{}.safetensors", self.id), source.clone());
+        for &(encoding, chunk) in parameters {
+            let id = format!("{}-{encoding}-{chunk}", self.id);
+            let file = cases.file(
+                format!("encode/{id}.unw"),
+                encode(&header, &self.tensors, encoding, chunk),
+            );
+            let full = encoding == Encoding::Palette;
+            let case = Case {
+                id: format!("{id}-decodes"),
+                claim: format!("what the canonical encoder makes of {} decodes", self.id),
+                full,
+                sections: vec!["7"],
+                file: file.clone(),
+                expect: Expect::Accept {
+                    restored: source.clone(),
+                    tensors: self.tensors.clone(),
+                    source: Some(path.clone()),
+                },
+            };
+            cases.cases.push(Case {
+                id,
+                claim: self.claim.to_owned(),
+                full,
+                sections: self.sections.to_vec(),
+                file,
+                expect: Expect::Encode {
+                    source: path.clone(),
+                    encoding: encoding.name(),
+                    chunk,
+                },
+            });
+            cases.cases.push(case);
+        }
+    }
+}
+
+/// What the reference encoder of `unweight-cpu` makes of these tensors, every BF16 tensor coded.
+fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> Vec<u8> {
+    let reference = Codec::of(Path::Reference).expect("the reference runs everywhere");
+    let names: Vec<&str> = tensors
+        .iter()
+        .map(|tensor| std::str::from_utf8(&tensor.name).expect("names are UTF-8"))
+        .collect();
+    let declarations = tensors.iter().zip(names).map(|(tensor, name)| Declaration {
+        name,
+        dtype: tensor.dtype,
+        shape: &tensor.shape,
+    });
+    let mut writer = ContainerWriter::new(
+        Vec::new(),
+        SourceKind::Safetensors,
+        header,
+        declarations.collect(),
+    )
+    .expect("the source is valid");
+    for tensor in tensors {
+        if tensor.dtype == Dtype::Bf16 {
+            let weights: Vec<bf16> = tensor
+                .data
+                .chunks_exact(2)
+                .map(|pair| bf16::from_le_bytes([pair[0], pair[1]]))
+                .collect();
+            encode_tensor_with(
+                reference,
+                &mut writer,
+                &weights[..],
+                encoding,
+                chunk,
+                &Serial,
+            )
+            .expect("weights can be encoded");
+        } else {
+            let mut raw = writer.raw().expect("a tensor is left");
+            raw.write(&tensor.data).expect("the data fits");
+            raw.finish().expect("the data is complete");
+        }
+    }
+    writer.finish().expect("every tensor was written")
+}
+
+const BOTH: [(Encoding, u8); 2] = [(Encoding::Huffman, 12), (Encoding::Palette, 12)];
+const HUFFMAN: [(Encoding, u8); 1] = [(Encoding::Huffman, 12)];
+const PALETTE: [(Encoding, u8); 1] = [(Encoding::Palette, 12)];
+
+/// A BF16 tensor of these exponents, in some order.
+fn shuffled(name: &str, mut exponents: Vec<u8>) -> Tensor {
+    Random::new(name).shuffle(&mut exponents);
+    in_order(name, exponents)
+}
+
+/// A BF16 tensor of these exponents.
+fn in_order(name: &str, exponents: Vec<u8>) -> Tensor {
+    let count = exponents.len();
+    let mut weights = Weights::new(name, exponents);
+    // Few different bytes: the repository holds these files.
+    for (i, byte) in weights.sign_mantissa.iter_mut().enumerate() {
+        *byte = (i % 227) as u8;
+    }
+    assert_eq!(weights.len(), count);
+    Tensor::raw_weights(name, &weights)
+}
+
+/// So many of each exponent.
+fn counts(counts: &[(u8, usize)]) -> Vec<u8> {
+    let of_each = counts
+        .iter()
+        .map(|&(exponent, count)| vec![exponent; count]);
+    of_each.collect::<Vec<_>>().concat()
+}

@@ -1,0 +1,107 @@
+//! Sections 11.4 to 11.6: patches, placeholders, and records that are verbatim.
+
+use unweight_format::Encoding;
+
+use super::{BOTH, HUFFMAN, PALETTE, Vector, counts, in_order, shuffled};
+use crate::case::Cases;
+use crate::random::Random;
+use crate::weights::Weights;
+
+pub(super) fn patches(cases: &mut Cases) {
+    let mut exponents = Weights::skewed("patches", &crate::weights::PALETTE, 4096 + 700).exponents;
+    for (i, position) in [0, 7, 255, 256, 4095, 4096, 4795].into_iter().enumerate() {
+        exponents[position] = 10 + i as u8;
+    }
+    // An exponent of the palette that is too rare for a code in one chunk and common in the other.
+    for exponent in &mut exponents[4096..4396] {
+        *exponent = 112;
+    }
+    Vector::of(
+        "patches",
+        &["11.4", "11.5"],
+        "a weight whose exponent has no code is coded as the placeholder and patched; one outside the palette as index 0",
+        [in_order("w", exponents)],
+    )
+    .add(
+        cases,
+        &[
+            (Encoding::Huffman, 12),
+            (Encoding::Huffman, 14),
+            (Encoding::Huffman, 16),
+            (Encoding::Palette, 12),
+            (Encoding::Palette, 13),
+            (Encoding::Palette, 16),
+        ],
+    );
+
+    // The placeholder is the least (length, entry), which need not be entry 0.
+    let placeholder = |name: &str, common: u8| {
+        let mut exponents = counts(&[(common, 3000), (100, 500), (109, 500), (115, 96)]);
+        Random::new(name).shuffle(&mut exponents);
+        exponents.extend((0..40).map(|i| i % 20));
+        in_order(name, exponents)
+    };
+    Vector::of(
+        "placeholders",
+        &["11.3", "11.4"],
+        "the placeholder is the first entry in canonical order",
+        [
+            placeholder("lowest", 90),
+            placeholder("middle", 105),
+            placeholder("highest", 120),
+            shuffled(
+                "alike",
+                [counts(&[(100, 1000), (101, 1000), (102, 1000)]), vec![9; 1]].concat(),
+            ),
+        ],
+    )
+    .add(cases, &HUFFMAN);
+}
+
+pub(super) fn verbatim(cases: &mut Cases) {
+    // Sixteen exponents are common in chunk 0; chunk 1 has `outside` weights of others.
+    let with = |outside: usize, inside: &dyn Fn(usize) -> u8| {
+        let usual: Vec<u8> = (0..4096).map(|i| 100 + (i % 16) as u8).collect();
+        let chunk = (0..4096).map(|i| {
+            if i < outside {
+                (i % 90) as u8
+            } else {
+                inside(i)
+            }
+        });
+        in_order(
+            &format!("{outside} outside"),
+            usual.into_iter().chain(chunk).collect(),
+        )
+    };
+    let even = |i: usize| 100 + (i % 16) as u8;
+    Vector::of(
+        "verbatim-in-palette",
+        &["11.5", "11.6"],
+        "a record that would be longer than the verbatim one, padding included, is verbatim: 682 patches are not, 683 are",
+        [with(682, &even), with(683, &even), with(4096, &even)],
+    )
+    .add(cases, &PALETTE);
+    // Inside there is one exponent alone: its code has no bits.
+    let one = |_| 107;
+    Vector::of(
+        "verbatim-in-huffman",
+        &["11.3", "11.4", "11.6"],
+        "a record that would be longer than the verbatim one, padding included, is verbatim: 1344 patches are not, 1345 are",
+        [with(1344, &one), with(1345, &one), with(4095, &one), with(4096, &one)],
+    )
+    .add(cases, &HUFFMAN);
+    let short = |count: usize| {
+        in_order(
+            &format!("{count} in the last chunk"),
+            vec![110; 4096 + count],
+        )
+    };
+    Vector::of(
+        "verbatim-last-chunks",
+        &["11.6"],
+        "short chunks are verbatim where that is not longer; 48 weights take 64 bytes verbatim and 80 coded",
+        [1, 48, 49, 112, 113].map(short),
+    )
+    .add(cases, &BOTH);
+}

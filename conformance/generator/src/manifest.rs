@@ -1,0 +1,118 @@
+//! `manifest.json`, as `conformance/manifest.schema.json` describes it: a field a line, a tensor a line.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::case::{Case, Expect};
+use crate::draft::Tensor;
+
+/// Restored sources up to this length stand in the manifest itself.
+const LONGEST_HEX_BYTES: usize = 64;
+
+/// The manifest of these cases.
+pub fn write(cases: &[Case]) -> String {
+    let cases: Vec<String> = cases.iter().map(case).collect();
+    format!(
+        concat!(
+            "{{\n",
+            "  \"$schema\": \"../manifest.schema.json\",\n",
+            "  \"format_version\": \"1.0-draft\",\n",
+            "  \"license\": \"CC0-1.0 AND Apache-2.0\",\n",
+            "  \"cases\": [\n{}\n  ]\n}}\n"
+        ),
+        cases.join(",\n")
+    )
+}
+
+fn case(case: &Case) -> String {
+    let mut lines = Vec::new();
+    let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
+    field("id", json!(case.id));
+    field("claim", json!(case.claim));
+    let kind = match case.expect {
+        Expect::Accept { .. } => "accept",
+        Expect::Reject(_) => "reject",
+        Expect::Prefixes(_) => "prefixes",
+        Expect::Encode { .. } => "encode",
+    };
+    field("kind", json!(kind));
+    field("profile", json!(if case.full { "full" } else { "core" }));
+    field("sections", json!(case.sections));
+    field("file", json!(case.file));
+    match &case.expect {
+        Expect::Accept {
+            restored,
+            tensors,
+            source,
+        } => {
+            // Objects by hand: the order of the members of a `Value` depends on a feature of serde_json.
+            let digest = sha256(restored);
+            if let Some(source) = source {
+                field("source", json!(source));
+            } else if restored.len() <= LONGEST_HEX_BYTES {
+                field("restored_hex", json!(hex(restored)));
+            }
+            lines.push(format!(
+                "      \"restored\": {{\"length\":{},\"sha256\":\"{digest}\"}}",
+                restored.len()
+            ));
+            lines.push(format!(
+                "      \"tensors\": {}",
+                all_tensors(restored, tensors)
+            ));
+        }
+        Expect::Reject(rule) | Expect::Prefixes(rule) => {
+            field("rule", json!(rule.id()));
+            field("category", json!(rule.category().name()));
+        }
+        Expect::Encode {
+            source,
+            encoding,
+            chunk,
+        } => {
+            field("source", json!(source));
+            lines.push(format!(
+                "      \"parameters\": {{\"encoding\":\"{encoding}\",\"chunk\":{chunk}}}"
+            ));
+        }
+    }
+    format!("    {{\n{}\n    }}", lines.join(",\n"))
+}
+
+fn all_tensors(restored: &[u8], tensors: &[Tensor]) -> String {
+    let data: usize = tensors.iter().map(|tensor| tensor.data.len()).sum();
+    let mut offset = restored.len() - data;
+    let lines: Vec<String> = tensors
+        .iter()
+        .map(|tensor| {
+            let length = tensor.data.len();
+            let line = format!(
+                "        {{\"name\":{},\"dtype\":\"{}\",\"shape\":{},\"offset\":{offset},\"length\":{length},\"sha256\":\"{}\"}}",
+                json!(String::from_utf8_lossy(&tensor.name)),
+                tensor.dtype.name(),
+                json!(tensor.shape),
+                sha256(&tensor.data)
+            );
+            offset += length;
+            line
+        })
+        .collect();
+    match lines.is_empty() {
+        true => "[]".to_owned(),
+        false => format!("[\n{}\n      ]", lines.join(",\n")),
+    }
+}
+
+/// SHA-256 as lower-case hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
+        text
+    })
+}

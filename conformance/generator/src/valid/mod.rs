@@ -1,0 +1,24 @@
+//! Valid files. A file of cases for each section of the specification; the expected outcome comes from the draft.
+
+mod s3_1_file_header;
+mod s3_2_directory;
+mod s3_3_source;
+mod s3_4_payload;
+mod s4_tensors;
+mod s5_records;
+mod s6_code;
+mod s7_weights;
+
+use crate::case::Cases;
+
+/// Adds the cases.
+pub fn add(cases: &mut Cases) {
+    s3_1_file_header::add(cases);
+    s3_2_directory::add(cases);
+    s3_3_source::add(cases);
+    s3_4_payload::add(cases);
+    s4_tensors::add(cases);
+    s5_records::add(cases);
+    s6_code::add(cases);
+    s7_weights::add(cases);
+}

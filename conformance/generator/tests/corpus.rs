@@ -1,0 +1,149 @@
+//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can run makes of it.
+
+use std::path::PathBuf;
+
+use half::bf16;
+use unweight_conformance::{Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict};
+use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::safetensors::{Header, require_same_story};
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, copy_raw_tensor, decode_tensor, encode_tensor_with,
+};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, SourceKind};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../corpus")
+}
+
+fn corpus() -> Corpus {
+    Corpus::open(folder()).unwrap()
+}
+
+/// The codec of every path that this machine can run, the reference first.
+fn codecs() -> impl Iterator<Item = Codec> {
+    Path::available().filter_map(Codec::of)
+}
+
+/// The restored source, with every rule checked: what `unweight decompress` does.
+fn restore(codec: Codec, file: &[u8]) -> Result<Vec<u8>, ReadError> {
+    let open = OpenFile::read(file)?;
+    let container = Container::parse(&open)?.with_codec(codec);
+    container.require_zero_padding()?;
+    let mut restored = container.source()?;
+    let header = container.header();
+    if header.source_kind() == SourceKind::Safetensors {
+        require_same_story(&restored, header.source().offset, container.directory())?;
+    }
+    for tensor in container.directory().tensors() {
+        decode_tensor(&container, &tensor, &Serial, |bytes| {
+            restored.extend(bytes);
+            Ok::<_, ReadError>(())
+        })?;
+    }
+    Ok(restored)
+}
+
+fn rejection(error: ReadError) -> Rejection {
+    Rejection::naming(error.rule().expect("memory does not fail").id())
+}
+
+fn run(codec: Codec) -> Report {
+    corpus()
+        .check(|file| restore(codec, file).map_err(rejection))
+        .unwrap()
+}
+
+#[test]
+fn the_committed_corpus_is_what_the_generator_writes() {
+    let differences =
+        unweight_corpus::store::differences(&unweight_corpus::corpus(), &folder()).unwrap();
+    assert!(
+        differences.is_empty(),
+        "run `cargo run -p unweight-corpus -- write conformance/corpus`:\n{}",
+        differences.join("\n")
+    );
+}
+
+#[test]
+fn every_decoder_passes_and_names_exactly_the_rule_that_a_case_breaks() {
+    for codec in codecs() {
+        let report = run(codec);
+        report.assert_passed();
+        assert!(matches!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::Passed(_)
+        ));
+        let wrong: Vec<String> = report
+            .cases
+            .iter()
+            .filter_map(|report| {
+                let (rule, _) = report.case.rule()?;
+                let named = report.named_rule.as_deref();
+                (named != Some(rule)).then(|| format!("{}: {rule}, not {named:?}", report.case.id))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{codec:?}\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn every_encoder_is_canonical() {
+    for codec in codecs() {
+        let report = corpus()
+            .check_encoder(|source, parameters| encode(codec, source, parameters))
+            .unwrap();
+        report.assert_passed();
+        assert!(matches!(report.encoder_verdict(), Verdict::Passed(_)));
+    }
+}
+
+/// Every BF16 tensor coded: what `unweight compress` does.
+fn encode(codec: Codec, source: &[u8], parameters: &Parameters) -> Result<Vec<u8>, Rejection> {
+    let value = |name| parameters.value(name).expect("every case sets it");
+    let encoding = match value("encoding") {
+        "huffman" => Encoding::Huffman,
+        "palette" => Encoding::Palette,
+        other => panic!("encoding {other}"),
+    };
+    let chunk = value("chunk").parse().expect("a number");
+    let json_bytes = u64::from_le_bytes(source[..8].try_into().expect("a length"));
+    let (header, data) = source.split_at(8 + json_bytes as usize);
+    let parsed = Header::parse(header).map_err(|_| Rejection::unnamed())?;
+    let declarations = parsed
+        .tensors
+        .iter()
+        .map(|tensor| tensor.declaration())
+        .collect::<Vec<Declaration<'_>>>();
+    let mut writer =
+        ContainerWriter::new(Vec::new(), SourceKind::Safetensors, header, declarations).unwrap();
+    for tensor in &parsed.tensors {
+        let bytes = &data[tensor.begin as usize..tensor.end as usize];
+        if tensor.dtype == Dtype::Bf16 {
+            let weights: Vec<bf16> = bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&pair| bf16::from_le_bytes(pair))
+                .collect();
+            encode_tensor_with(codec, &mut writer, &weights[..], encoding, chunk, &Serial).unwrap();
+        } else {
+            copy_raw_tensor(&mut writer, source, parsed.data(tensor)).unwrap();
+        }
+    }
+    Ok(writer.finish().unwrap())
+}
+
+#[test]
+fn every_case_is_in_the_folder_of_its_kind_under_its_own_name() {
+    for case in corpus().cases() {
+        let expected = match &case.expect {
+            Expect::Accept(accept) if accept.source.is_none() => format!("valid/{}.unw", case.id),
+            Expect::Reject { .. } => format!("invalid/{}.unw", case.id),
+            Expect::Encode { .. } => format!("encode/{}.unw", case.id),
+            // These share the files of other cases.
+            Expect::Accept(_) | Expect::Prefixes { .. } => continue,
+        };
+        assert_eq!(case.file.to_string(), expected);
+    }
+}

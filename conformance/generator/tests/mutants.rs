@@ -1,0 +1,428 @@
+//! The corpus under test: decoders with a planted bug fail, on cases that are there to find it.
+//!
+//! The decoders are those of `conformance/mutants/mutants.py`, made out of the Python decoder. Each is one process for all of its
+//! cases. `PYTHON` names the interpreter, `python3` if it is not set.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::{env, fs};
+
+use tempfile::TempDir;
+use unweight_conformance::{
+    Answer, Corpus, Outcome, Parameters, Rejection, Reply, Report, RunError, RunOptions, Subject,
+    run_with,
+};
+
+/// A mutant, and cases that must find it.
+const MUTANTS: &[(&str, &[&str])] = &[
+    (
+        "ignores-patches",
+        &[
+            "huffman-patch-at-the-first-weight",
+            "palette-patch-at-the-last-weight",
+        ],
+    ),
+    (
+        "drops-sign",
+        &[
+            "every-bit-pattern-in-huffman",
+            "every-bit-pattern-in-palette",
+            "every-bit-pattern-verbatim",
+        ],
+    ),
+    (
+        "drops-the-last-mantissa-bit",
+        &["every-bit-pattern-in-huffman"],
+    ),
+    (
+        "treats-verbatim-as-absent",
+        &[
+            "verbatim-records-among-huffman-records",
+            "verbatim-record-in-a-palette-tensor",
+        ],
+    ),
+    (
+        "takes-palettes-for-consecutive",
+        &["huffman-palette-with-gaps"],
+    ),
+    (
+        "makes-nans-quiet",
+        &[
+            "zeros-infinities-and-nans-in-huffman",
+            "every-bit-pattern-verbatim",
+        ],
+    ),
+    (
+        "wrong-bit-order",
+        &["skewed-code-of-9-entries", "huffman-tensor-of-4096-weights"],
+    ),
+    (
+        "codes-not-reversed",
+        &["skewed-code-of-9-entries", "even-code-of-16-entries"],
+    ),
+    (
+        "codes-by-entry-before-length",
+        &[
+            "even-code-of-16-entries",
+            "most-skewed-code-in-both-directions",
+        ],
+    ),
+    (
+        "mixes-nibbles",
+        &[
+            "palette-tensor-of-255-weights",
+            "every-bit-pattern-in-palette",
+        ],
+    ),
+    (
+        "mixes-nibbles-of-code-lengths",
+        &["skewed-code-of-9-entries"],
+    ),
+    (
+        "takes-lanes-for-interleaved",
+        &["huffman-tensor-of-4096-weights"],
+    ),
+    ("signed-patch-positions", &["patch-at-position-65535"]),
+    (
+        "last-step-dropped",
+        &[
+            "huffman-tensor-of-257-weights",
+            "palette-tensor-of-513-weights",
+        ],
+    ),
+    (
+        "one-step-too-many",
+        &[
+            "huffman-tensor-of-256-weights",
+            "palette-tensor-of-4096-weights",
+        ],
+    ),
+    (
+        "last-weight-takes-no-patch",
+        &[
+            "huffman-patch-at-the-last-weight",
+            "palette-patch-at-the-last-weight-of-a-full-chunk",
+        ],
+    ),
+    (
+        "surplus-takes-patches",
+        &[
+            "huffman-patch-at-the-first-surplus-weight",
+            "palette-patch-at-the-last-surplus-weight",
+        ],
+    ),
+    (
+        "last-chunk-takes-the-length-of-the-first",
+        &[
+            "huffman-tensor-of-4097-weights",
+            "palette-tensor-of-4097-weights",
+        ],
+    ),
+    (
+        "last-block-of-raw-data-unchecked",
+        &["raw-checksum-wrong-by-a-bit"],
+    ),
+    (
+        "chunk-size-always-12",
+        &[
+            "huffman-chunks-of-2-to-the-13",
+            "palette-chunks-of-2-to-the-16",
+        ],
+    ),
+    (
+        "lane-ends-checked-to-the-byte-alone",
+        &[
+            "lane-0-overrun-by-one-bit",
+            "lane-17-overrun-by-one-bit",
+            "lane-31-overrun-by-one-bit",
+        ],
+    ),
+    (
+        "overreads-of-a-lane-are-fine",
+        &[
+            "lane-without-bytes-overrun",
+            "lanes-all-without-bytes-overrun",
+        ],
+    ),
+    (
+        "allows-bytes-behind-the-last-record",
+        &["bytes-hidden-behind-the-last-record"],
+    ),
+    (
+        "allows-equal-names",
+        &["two-tensors-of-one-name", "two-tensors-without-a-name"],
+    ),
+    (
+        "stops-at-first-tensor",
+        &[
+            "source-kind-none",
+            "three-hundred-tensors",
+            "tensor-checksum-of-the-last-tensor-wrong",
+        ],
+    ),
+    ("forgets-the-source-section", &["safetensors-source"]),
+    (
+        "no-crc-check",
+        &[
+            "header-checksum-wrong-by-a-bit",
+            "directory-checksum-wrong-by-a-bit",
+            "source-checksum-wrong-by-a-bit",
+            "raw-checksum-wrong-by-a-bit",
+            "chunk-checksum-wrong-by-a-bit",
+            "tensor-checksum-of-a-huffman-tensor-wrong",
+        ],
+    ),
+    (
+        "accepts-trailing-bytes",
+        &["one-zero-byte-behind-the-file", "file-behind-the-file"],
+    ),
+    (
+        "ignores-padding",
+        &[
+            "padding-before-the-payload-first-byte",
+            "padding-behind-raw-data",
+            "padding-between-two-payloads-last-byte",
+            "padding-behind-sign-mantissa-bytes-first-byte",
+            "padding-behind-record-ends-last-byte",
+            "guard-of-a-file-without-tensors",
+        ],
+    ),
+    (
+        "ignores-the-guard",
+        &["padding-guard-first-byte", "padding-guard-last-byte"],
+    ),
+    (
+        "ignores-all-reserved-bytes",
+        &[
+            "header-reserved-byte-49",
+            "verbatim-record-padding-last-byte",
+            "directory-padding-last-byte",
+        ],
+    ),
+    (
+        "chunk-checksum-without-sign-and-mantissa",
+        &[
+            "chunk-checksum-of-the-record-alone",
+            "huffman-tensor-of-4096-weights",
+        ],
+    ),
+    (
+        "empty-tensors-are-aligned",
+        &["empty-tensors", "empty-tensor-aligned-to-256"],
+    ),
+    (
+        "dimensions-wrap-at-2-to-the-64",
+        &["dimensions-whose-product-wraps-to-1"],
+    ),
+    ("minor-version-must-be-0", &["minor-version-1"]),
+    (
+        "json-keeps-the-last-of-two",
+        &[
+            "json-with-a-tensor-twice",
+            "json-with-a-name-twice-in-metadata",
+        ],
+    ),
+    (
+        "json-takes-half-a-surrogate-pair",
+        &["json-with-a-high-surrogate-alone-in-metadata"],
+    ),
+    (
+        "json-takes-floats",
+        &[
+            "json-with-a-dimension-of-a-fraction-of-0",
+            "json-with-an-offset-of-0-with-an-exponent",
+        ],
+    ),
+    (
+        "json-takes-unknown-members",
+        &["json-with-an-unknown-member"],
+    ),
+    (
+        "json-in-the-order-of-the-text",
+        &[
+            "json-with-tensors-out-of-offset-order",
+            "empty-tensors-at-equal-offsets",
+        ],
+    ),
+];
+
+/// Rules that a decoder can overlook without accepting any file of the corpus.
+const IMPLIED: &[&str] = &[
+    // A file that breaks one of these and no other rule would be as large as the limit.
+    "limit-tensors",
+    "limit-directory",
+    "limit-source",
+    "limit-elements",
+    "limit-coded",
+    // Two names that are equal do not ascend either.
+    "name-duplicate",
+    // A lane that ends before it begins has too few bits, too.
+    "lane-ends",
+    // An unknown kind is not that of the tensor's encoding either.
+    "record-kind",
+];
+
+fn conformance() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn corpus() -> Corpus {
+    Corpus::open(conformance().join("corpus")).unwrap()
+}
+
+fn python(arguments: &[&str]) -> Command {
+    let interpreter = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(interpreter);
+    command
+        .arg(conformance().join("mutants/mutants.py"))
+        .args(arguments)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A mutant that waits for files.
+struct Mutant {
+    folder: TempDir,
+    process: Mutex<Process>,
+}
+
+struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Mutant {
+    fn start(name: &str) -> Mutant {
+        let mut child = python(&["serve", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this test needs Python 3; set PYTHON to its path");
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Mutant {
+            folder: TempDir::new().unwrap(),
+            process: Mutex::new(Process {
+                child,
+                input,
+                output,
+            }),
+        }
+    }
+
+    /// Runs the selected cases; all for no filters.
+    fn run(&self, filters: Vec<String>) -> Report {
+        let options = RunOptions {
+            filters,
+            jobs: 1,
+            ..RunOptions::default()
+        };
+        run_with(&corpus(), &options, Some(self), None, &|_| ()).unwrap()
+    }
+}
+
+impl Subject for Mutant {
+    fn answer(&self, input: &[u8], _: &Parameters) -> Result<Reply, RunError> {
+        let paths = ["input", "output"].map(|name| self.folder.path().join(name));
+        fs::write(&paths[0], input).unwrap();
+        let mut process = self.process.lock().unwrap();
+        let [input_path, output_path] = paths.each_ref().map(|path| path.to_str().unwrap());
+        let request = format!("{input_path}\t{output_path}\n");
+        process
+            .input
+            .as_mut()
+            .unwrap()
+            .write_all(request.as_bytes())
+            .unwrap();
+        let mut line = String::new();
+        process.output.read_line(&mut line).unwrap();
+        let answer = match line.trim_end().split_once(' ') {
+            None if line.trim_end() == "accepted" => {
+                Answer::Accepted(fs::read(output_path).unwrap())
+            }
+            Some(("rejected", rule)) => Answer::Rejected(Rejection::naming(rule)),
+            Some(("crashed", why)) => Answer::Crashed(why.to_owned()),
+            _ => panic!("mutants.py answered {line:?}"),
+        };
+        Ok(Reply {
+            answer,
+            stdout: String::new(),
+            stderr: String::new(),
+        })
+    }
+}
+
+impl Drop for Mutant {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap();
+        // The end of its input ends it.
+        process.input = None;
+        let _ = process.child.wait();
+    }
+}
+
+#[test]
+fn the_decoder_without_a_bug_passes_everything() {
+    Mutant::start("none").run(Vec::new()).assert_passed();
+}
+
+#[test]
+fn every_mutant_fails_on_the_cases_that_are_there_for_it() {
+    let mut survivors = Vec::new();
+    for (name, ids) in MUTANTS {
+        let report = Mutant::start(name).run(ids.iter().map(|id| (*id).to_owned()).collect());
+        for id in *ids {
+            // Filters are parts of ids: others may have been selected too.
+            let case = report.cases.iter().find(|report| report.case.id == *id);
+            let case = case.unwrap_or_else(|| panic!("there is no case {id}"));
+            if matches!(case.outcome, Outcome::Passed) {
+                survivors.push(format!("{name} passes {id}"));
+            }
+        }
+    }
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
+}
+
+#[test]
+fn every_mutant_is_listed_here() {
+    let output = python(&["list"])
+        .output()
+        .expect("this test needs Python 3; set PYTHON to its path");
+    let found: BTreeSet<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let listed = MUTANTS.iter().map(|(name, _)| *name).chain(["none"]);
+    assert_eq!(found, listed.map(str::to_owned).collect());
+}
+
+#[test]
+fn a_decoder_that_overlooks_a_rule_accepts_a_case_of_that_rule() {
+    let corpus = corpus();
+    let rules: BTreeSet<&str> = corpus
+        .cases()
+        .iter()
+        .filter_map(|case| case.rule())
+        .map(|(rule, _)| rule)
+        .collect();
+    let mut unnoticed = BTreeSet::new();
+    for &rule in &rules {
+        let cases = corpus.cases().iter().filter(|case| {
+            case.kind() == "reject" && case.rule().is_some_and(|(named, _)| named == rule)
+        });
+        let ids: Vec<String> = cases.map(|case| case.id.clone()).collect();
+        let report = Mutant::start(&format!("without-{rule}")).run(ids.clone());
+        let noticed = report
+            .failures()
+            .any(|report| ids.contains(&report.case.id));
+        if !noticed {
+            unnoticed.insert(rule);
+        }
+    }
+    assert_eq!(unnoticed, IMPLIED.iter().copied().collect());
+}
