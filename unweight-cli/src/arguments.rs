@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Verify(Verify),
     Extract(Extract),
     Transcode(Transcode),
+    Bench(Bench),
 }
 
 /// Compress a .safetensors file, or a model folder with its shards, index and configuration
@@ -174,6 +175,26 @@ pub(crate) struct Transcode {
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+}
+
+/// Measure how fast this machine copies, decodes, encodes, verifies and transcodes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Everything happens in memory, with all checksums. The environment variable UNWEIGHT_CPU_PATH names the path that the other
+commands take: reference, portable, avx2 or avx512.
+
+Examples:
+  unweight bench
+  unweight bench model.safetensors --json")]
+pub(crate) struct Bench {
+    /// A .safetensors file, whose BF16 tensors are used [default: a synthetic tensor]
+    pub(crate) file: Option<PathBuf>,
+    /// Runs of each; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) runs: u32,
+    /// Rows of the synthetic tensor, of 4096 weights each
+    #[arg(long, value_name = "N", default_value_t = crate::synthetic::ROWS as u16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rows: u16,
 }
 
 /// The encodings of coded tensors.

@@ -1,16 +1,19 @@
 //! The thread pool, as the codec wants it.
 
-use rayon::prelude::*;
-use unweight_cpu::Executor;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
-/// Works on a few chunks per thread at a time.
+use unweight_cpu::{Executor, Serial};
+
+/// Works on a few chunks per thread at a time, while the caller's thread takes what is done.
 #[derive(Debug)]
 pub(crate) struct Parallel {
     pool: rayon::ThreadPool,
 }
 
-/// Chunks in flight per thread: enough that threads seldom wait for the last one of a batch.
-const ITEMS_PER_THREAD: u64 = 8;
+/// Chunks in flight per thread: enough that threads seldom wait for the one that is to be handed over next.
+const ITEMS_PER_THREAD: u64 = 16;
 
 impl Parallel {
     pub(crate) fn new(threads: usize) -> Result<Parallel, rayon::ThreadPoolBuildError> {
@@ -18,6 +21,15 @@ impl Parallel {
             .num_threads(threads)
             .build()?;
         Ok(Parallel { pool })
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// For work that is not in order.
+    pub(crate) fn scope<'s>(&self, work: impl FnOnce(&rayon::Scope<'s>) + Send) {
+        self.pool.scope(work);
     }
 }
 
@@ -28,19 +40,45 @@ impl Executor for Parallel {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         mut then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let batch = ITEMS_PER_THREAD * self.pool.current_num_threads() as u64;
-        let mut start = 0;
-        while start < items {
-            let end = items.min(start + batch);
-            let results: Vec<Result<T, E>> = self
-                .pool
-                .install(|| (start..end).into_par_iter().map(&work).collect());
-            for result in results {
-                then(result?)?;
-            }
-            start = end;
+        // One thread is one thread: not a second one that takes what the first has done.
+        if self.pool.current_num_threads() == 1 || items <= 1 {
+            return Serial.in_order(items, work, then);
         }
-        Ok(())
+        let in_flight = ITEMS_PER_THREAD * self.pool.current_num_threads() as u64;
+        let (work, stop) = (&work, &AtomicBool::new(false));
+        self.pool.in_place_scope(|scope| {
+            let (sender, results) = mpsc::channel();
+            let begin = |item: u64| {
+                let sender = sender.clone();
+                scope.spawn(move |_| {
+                    if !stop.load(Ordering::Relaxed) {
+                        // Nobody listens any more after an error.
+                        let _ = sender.send((item, work(item)));
+                    }
+                });
+            };
+            let mut begun = items.min(in_flight);
+            (0..begun).for_each(begin);
+            let mut done = BTreeMap::new();
+            for next in 0..items {
+                let result = loop {
+                    if let Some(result) = done.remove(&next) {
+                        break result;
+                    }
+                    let (item, result) = results.recv().expect("item `next` is in flight");
+                    done.insert(item, result);
+                };
+                if let Err(error) = result.and_then(&mut then) {
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+                if begun < items {
+                    begin(begun);
+                    begun += 1;
+                }
+            }
+            Ok(())
+        })
     }
 }
 
@@ -50,21 +88,37 @@ mod tests {
 
     #[test]
     fn hands_over_in_order_and_stops_at_the_first_error() {
-        let parallel = Parallel::new(3).unwrap();
-        let mut seen = Vec::new();
-        let all = parallel.in_order(100, Ok::<_, u64>, |item| {
-            seen.push(item);
+        for threads in 1..=4 {
+            let parallel = Parallel::new(threads).unwrap();
+            let mut seen = Vec::new();
+            let all = parallel.in_order(1000, Ok::<_, u64>, |item| {
+                seen.push(item);
+                Ok(())
+            });
+            assert_eq!(all, Ok(()));
+            assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+
+            let work = |item| if item % 40 == 39 { Err(item) } else { Ok(item) };
+            let mut last = None;
+            let stopped = parallel.in_order(100, work, |item| {
+                last = Some(item);
+                Ok(())
+            });
+            assert_eq!((stopped, last), (Err(39), Some(38)));
+        }
+    }
+
+    #[test]
+    fn never_holds_more_than_a_few_items_a_thread() {
+        let parallel = Parallel::new(2).unwrap();
+        let begun = std::sync::atomic::AtomicU64::new(0);
+        let mut taken = 0;
+        let work = |item| Ok::<_, ()>((begun.fetch_add(1, Ordering::SeqCst), item));
+        let all = parallel.in_order(1000, work, |_| {
+            assert!(begun.load(Ordering::SeqCst) <= taken + 2 * ITEMS_PER_THREAD);
+            taken += 1;
             Ok(())
         });
         assert_eq!(all, Ok(()));
-        assert_eq!(seen, (0..100).collect::<Vec<_>>());
-
-        let work = |item| if item % 40 == 39 { Err(item) } else { Ok(item) };
-        let mut last = None;
-        let stopped = parallel.in_order(100, work, |item| {
-            last = Some(item);
-            Ok(())
-        });
-        assert_eq!((stopped, last), (Err(39), Some(38)));
     }
 }

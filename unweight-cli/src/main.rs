@@ -8,6 +8,7 @@ mod failure;
 mod output;
 mod progress;
 mod report;
+mod synthetic;
 mod tree;
 mod unw_file;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Verify(options) => commands::verify::run(options, &context),
         Command::Extract(options) => commands::extract::run(options, &context),
         Command::Transcode(options) => commands::transcode::run(options, &context),
+        Command::Bench(options) => commands::bench::run(options, &context),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

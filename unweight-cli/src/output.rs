@@ -19,12 +19,16 @@ pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
     }
     // A dangling link counts as something that exists.
     match fs::symlink_metadata(path) {
-        Ok(_) if !force => Err(Failure::Usage(format!(
-            "{} exists already; choose another name with -o, or replace it with --force",
-            path.display()
-        ))),
+        Ok(_) if !force => Err(exists_already(path)),
         _ => Ok(()),
     }
+}
+
+fn exists_already(path: &Path) -> Failure {
+    Failure::Usage(format!(
+        "{} exists already; choose another name with -o, or replace it with --force",
+        path.display()
+    ))
 }
 
 /// Refuses an output folder that is, or holds, the input: to replace it would delete what is being read.
@@ -43,10 +47,12 @@ pub(crate) fn require_outside(input: &Path, output: &Path) -> Result<(), Failure
 pub(crate) struct OutputFile {
     temporary: NamedTempFile,
     path: PathBuf,
+    replaces: bool,
 }
 
 impl OutputFile {
-    pub(crate) fn create(path: &Path) -> Result<OutputFile, Failure> {
+    /// A file that is to have this name, in place of what has it if it `replaces`.
+    pub(crate) fn create(path: &Path, replaces: bool) -> Result<OutputFile, Failure> {
         let failed = |error| Failure::io(path, error);
         if path.is_dir() {
             return Err(Failure::Usage(format!(
@@ -66,6 +72,7 @@ impl OutputFile {
         Ok(OutputFile {
             temporary,
             path: path.to_owned(),
+            replaces,
         })
     }
 
@@ -88,9 +95,21 @@ impl OutputFile {
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let failed = |error| Failure::io(&self.path, error);
         self.temporary.as_file().sync_all().map_err(failed)?;
-        self.temporary
+        let mut temporary = self.temporary;
+        if !self.replaces {
+            // Somebody else may have made a file of this name since `require_absent` looked.
+            temporary = match temporary.persist_noclobber(&self.path) {
+                Ok(_) => return Ok(()),
+                Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(exists_already(&self.path));
+                }
+                // Not every file system can do it in one step.
+                Err(refused) => refused.file,
+            };
+        }
+        temporary
             .persist(&self.path)
-            .map_err(|error| Failure::io(&self.path, error.error))?;
+            .map_err(|error| failed(error.error))?;
         Ok(())
     }
 }

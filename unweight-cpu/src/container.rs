@@ -1,5 +1,7 @@
 //! A container that is open for reading: tensors, chunks and ranges of weights out of a [`Storage`].
 
+use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use half::bf16;
@@ -8,7 +10,7 @@ use unweight_format::{
     Tensor, layout, require_zero,
 };
 
-use crate::reference;
+use crate::fast::{Codec, Output};
 use crate::{ReadError, Storage};
 
 /// A file whose header has been checked and whose directory is in memory.
@@ -25,6 +27,7 @@ pub struct Container<'a, S: ?Sized> {
     storage: &'a S,
     header: FileHeader,
     directory: Directory<'a>,
+    codec: Codec,
 }
 
 impl<S: ?Sized> Clone for Container<'_, S> {
@@ -68,7 +71,18 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             storage: open.storage,
             header: open.header,
             directory: Directory::parse(&open.header, &open.directory)?,
+            codec: Codec::current(),
         })
+    }
+
+    /// The same container, decoded by this codec instead of the [current](Codec::current) one.
+    pub fn with_codec(self, codec: Codec) -> Self {
+        Container { codec, ..self }
+    }
+
+    /// The codec that decodes it.
+    pub const fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// The file header.
@@ -104,12 +118,9 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         for tensor in self.directory.tensors() {
             let payload = tensor.payload();
             self.require_zero(end, payload.start())?;
-            let within = match payload {
-                Payload::Raw(plane) => [plane.padding(), plane.padding()],
-                Payload::Coded(planes) => planes.padding(),
-            };
-            for extent in within {
-                self.require_zero(extent.offset, extent.end())?;
+            match payload {
+                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()])?,
+                Payload::Coded(planes) => self.require_zero_in(&planes.padding())?,
             }
             end = payload.end();
         }
@@ -137,9 +148,40 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         weights: &mut [bf16],
     ) -> Result<(), ReadError> {
         self.with_record(planes, shape, record, |record, sign_mantissa| {
-            reference::decode_record(record, planes.palette(), sign_mantissa, weights)
+            self.codec
+                .decode_record(record, planes.palette(), sign_mantissa, weights)
         })?;
         Ok(())
+    }
+
+    /// Decodes chunk `shape` of these planes, whose record stands at `record`, into the little-endian bytes of its weights.
+    /// Where that succeeds, all of `bytes` are initialised.
+    ///
+    /// # Errors
+    /// The rules of sections 5 and 6.
+    pub fn decode_chunk_bytes(
+        &self,
+        planes: &CodedPlanes,
+        shape: &ChunkShape,
+        record: Extent,
+        bytes: &mut [MaybeUninit<u8>],
+    ) -> Result<(), ReadError> {
+        self.decode_chunk_into(planes, shape, record, &mut Output::from(bytes))?;
+        Ok(())
+    }
+
+    /// As [`Container::decode_chunk_bytes`]; gives what it wrote.
+    pub(crate) fn decode_chunk_into<'o>(
+        &self,
+        planes: &CodedPlanes,
+        shape: &ChunkShape,
+        record: Extent,
+        output: &'o mut Output<'_>,
+    ) -> Result<&'o [u8], ReadError> {
+        self.with_record(planes, shape, record, |record, sign_mantissa| {
+            self.codec
+                .decode_into(record, planes.palette(), sign_mantissa, output)
+        })
     }
 
     /// Reads and checks the record of chunk `shape`, and gives it and the chunk's sign-mantissa bytes to `then`.
@@ -156,17 +198,18 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     where
         ReadError: From<E>,
     {
-        let (mut record_buffer, mut sign_mantissa_buffer) = (Vec::new(), Vec::new());
-        let bytes = read(self.storage, record, &mut record_buffer)?;
-        let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut sign_mantissa_buffer)?;
-        let record = Record::parse(
-            shape,
-            planes.encoding(),
-            record.offset,
-            bytes,
-            sign_mantissa,
-        )?;
-        Ok(then(&record, sign_mantissa)?)
+        // Taken, not borrowed: should `then` come back here, it gets others.
+        let mut buffers = READ_BUFFERS.take();
+        let [record_buffer, sign_mantissa_buffer] = &mut buffers;
+        let done = (|| {
+            let bytes = read(self.storage, record, record_buffer)?;
+            let sign_mantissa = read(self.storage, shape.sign_mantissa, sign_mantissa_buffer)?;
+            let encoding = planes.encoding();
+            let record = Record::parse(shape, encoding, record.offset, bytes, sign_mantissa)?;
+            Ok(then(&record, sign_mantissa)?)
+        })();
+        READ_BUFFERS.set(buffers);
+        done
     }
 
     /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
@@ -212,12 +255,16 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             let shape = planes.chunk(at >> planes.chunk_size_log2());
             let chunk_end = shape.first_weight + u64::from(shape.weights);
             let end = chunk_end.min(range.end);
-            decoded.resize(shape.weights as usize, bf16::ZERO);
             let record = self.record_extent(planes, shape.number)?;
-            self.decode_chunk(planes, &shape, record, &mut decoded)?;
-            let wanted = (at - shape.first_weight) as usize..(end - shape.first_weight) as usize;
             let place = (at - range.start) as usize..(end - range.start) as usize;
-            weights[place].copy_from_slice(&decoded[wanted]);
+            if place.len() == shape.weights as usize {
+                self.decode_chunk(planes, &shape, record, &mut weights[place])?;
+            } else {
+                decoded.resize(shape.weights as usize, bf16::ZERO);
+                self.decode_chunk(planes, &shape, record, &mut decoded)?;
+                let first = (at - shape.first_weight) as usize;
+                weights[place.clone()].copy_from_slice(&decoded[first..first + place.len()]);
+            }
             at = end;
         }
         Ok(())
@@ -316,6 +363,12 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(planes.record_between(number, before, end)?)
     }
 
+    fn require_zero_in(&self, extents: &[Extent]) -> Result<(), ReadError> {
+        extents
+            .iter()
+            .try_for_each(|extent| self.require_zero(extent.offset, extent.end()))
+    }
+
     fn require_zero(&self, start: u64, end: u64) -> Result<(), ReadError> {
         let extent = Extent {
             offset: start,
@@ -325,6 +378,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let bytes = read(self.storage, extent, &mut buffer)?;
         Ok(require_zero(Rule::Padding, bytes, start)?)
     }
+}
+
+thread_local! {
+    /// For a record and its sign-mantissa bytes, where the storage does not lend them.
+    static READ_BUFFERS: Cell<[Vec<u8>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
 /// Reads an extent that the header's checked file length covers.

@@ -1,9 +1,12 @@
 //! Whole tensors out of a container (section 7).
 
-use half::bf16;
-use unweight_format::{Payload, RecordEnds, Tensor};
+use std::sync::Mutex;
 
-use crate::encode::{checksum_of, to_bytes};
+use unweight_format::{Payload, RecordEnds, Tensor, layout};
+
+use crate::encode::checksum_of;
+use crate::fast::Output;
+use crate::pool::Pool;
 use crate::{Container, Executor, ReadError, Storage};
 
 /// Decodes a whole tensor, and gives its original bytes to `output`, in order and in pieces. Checks every rule that
@@ -23,21 +26,27 @@ where
 {
     let named = |error: ReadError| E::from(error.of_tensor(tensor.name()));
     let mut tensor_checksum = crc32fast::Hasher::new();
-    let mut hand_over = |bytes: Vec<u8>, checksum: crc32fast::Hasher| {
+    let buffers = Pool::<Vec<u8>>::default();
+    let mut hand_over = |(bytes, checksum): (Vec<u8>, crc32fast::Hasher)| {
         tensor_checksum.combine(&checksum);
-        output(&bytes)
+        let done = output(&bytes);
+        buffers.put(bytes);
+        done
     };
     match tensor.payload() {
         Payload::Raw(plane) => executor.in_order(
             plane.block_count(),
             |number| {
-                let mut buffer = Vec::new();
+                let (mut bytes, mut buffer) = (buffers.take(), Vec::new());
                 let block = container
                     .read_block(plane, number, &mut buffer)
                     .map_err(named)?;
-                Ok((block.to_vec(), checksum_of(block)))
+                bytes.clear();
+                bytes.extend_from_slice(block);
+                let checksum = checksum_of(&bytes);
+                Ok::<_, E>((bytes, checksum))
             },
-            |(block, checksum)| hand_over(block, checksum),
+            &mut hand_over,
         )?,
         Payload::Coded(planes) => {
             let ends = container.record_ends(planes).map_err(named)?;
@@ -46,16 +55,78 @@ where
                 planes.chunk_count(),
                 |number| {
                     let shape = planes.chunk(number);
-                    let mut weights = vec![bf16::ZERO; shape.weights as usize];
+                    let mut bytes = buffers.take();
+                    bytes.resize(2 * shape.weights as usize, 0);
+                    let mut output = Output::from(&mut bytes[..]);
                     container
-                        .decode_chunk(planes, &shape, ends.record(number), &mut weights)
+                        .decode_chunk_into(planes, &shape, ends.record(number), &mut output)
                         .map_err(named)?;
-                    let bytes = to_bytes(&weights);
                     let checksum = checksum_of(&bytes);
-                    Ok((bytes, checksum))
+                    Ok::<_, E>((bytes, checksum))
                 },
-                |(bytes, checksum)| hand_over(bytes, checksum),
+                &mut hand_over,
             )?;
+        }
+    }
+    tensor
+        .require_checksum(tensor_checksum.finalize())
+        .map_err(|error| named(error.into()))
+}
+
+/// Decodes a whole tensor into `output`, as many bytes as the tensor has, without a copy on the way. Checks what
+/// [`decode_tensor`] checks. Where that succeeds, all of `output` is initialised; otherwise it holds anything.
+///
+/// # Errors
+/// The rules of sections 4.2, 4.3, 5, 6 and 8.
+///
+/// # Panics
+/// If `output` is not as long as the tensor.
+pub fn decode_tensor_into<'o, S>(
+    container: &Container<'_, S>,
+    tensor: &Tensor<'_>,
+    executor: &impl Executor,
+    output: impl Into<Output<'o>>,
+) -> Result<(), ReadError>
+where
+    S: Storage + ?Sized,
+{
+    let output = output.into();
+    assert_eq!(output.len() as u64, tensor.data_bytes());
+    let named = |error: ReadError| error.of_tensor(tensor.name());
+    let mut tensor_checksum = crc32fast::Hasher::new();
+    let piece_bytes = match tensor.payload() {
+        Payload::Raw(_) => layout::BLOCK_BYTES as usize,
+        Payload::Coded(planes) => 2 << planes.chunk_size_log2(),
+    };
+    // Each is locked once, by whoever writes it.
+    let pieces: Vec<_> = output.pieces(piece_bytes).map(Mutex::new).collect();
+    let piece = |number: u64| {
+        let piece = pieces[number as usize].lock();
+        piece.unwrap_or_else(std::sync::PoisonError::into_inner)
+    };
+    let combine = |checksum: crc32fast::Hasher| {
+        tensor_checksum.combine(&checksum);
+        Ok::<_, ReadError>(())
+    };
+    match tensor.payload() {
+        Payload::Raw(plane) => {
+            let write = |number| {
+                let mut buffer = Vec::new();
+                let block = container.read_block(plane, number, &mut buffer);
+                Ok(checksum_of(piece(number).fill(block.map_err(named)?)))
+            };
+            executor.in_order(plane.block_count(), write, combine)?;
+        }
+        Payload::Coded(planes) => {
+            let ends = container.record_ends(planes).map_err(named)?;
+            let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
+            let write = |number| {
+                let (shape, record) = (planes.chunk(number), ends.record(number));
+                let mut piece = piece(number);
+                let written = container.decode_chunk_into(planes, &shape, record, &mut piece);
+                Ok(checksum_of(written.map_err(named)?))
+            };
+            executor.in_order(planes.chunk_count(), write, combine)?;
         }
     }
     tensor

@@ -1,12 +1,14 @@
 //! Whole tensors into a container (section 11).
 
+use std::cell::Cell;
 use std::fmt;
 
-use half::bf16;
 use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
-use crate::reference::{ExponentCounts, TensorPlan, encode_weights};
+use crate::fast::Codec;
+use crate::pool::Pool;
+use crate::reference::{ExponentCounts, TensorPlan};
 use crate::{Executor, ReadError, Storage, Weights};
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
@@ -45,6 +47,7 @@ impl<E: fmt::Display> fmt::Display for TransferError<E> {
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TransferError<E> {}
 
 /// One chunk, encoded.
+#[derive(Default)]
 pub(crate) struct EncodedChunk {
     pub(crate) sign_mantissa: Vec<u8>,
     pub(crate) record: Vec<u8>,
@@ -71,8 +74,38 @@ where
     S: Sink<Error: Send>,
     W: Weights + ?Sized,
 {
+    encode_tensor_with(
+        Codec::current(),
+        writer,
+        weights,
+        encoding,
+        chunk_size_log2,
+        executor,
+    )
+}
+
+/// [`encode_tensor`] by this codec. The bytes are the same whichever it is.
+///
+/// # Errors
+/// [`TransferError`].
+///
+/// # Panics
+/// As [`encode_tensor`].
+pub fn encode_tensor_with<S, W>(
+    codec: Codec,
+    writer: &mut ContainerWriter<'_, S>,
+    weights: &W,
+    encoding: Encoding,
+    chunk_size_log2: u8,
+    executor: &impl Executor,
+) -> Result<(), TransferError<S::Error>>
+where
+    S: Sink<Error: Send>,
+    W: Weights + ?Sized,
+{
     assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
     let chunks = Chunks {
+        codec,
         weights,
         chunk_size_log2,
     };
@@ -80,7 +113,7 @@ where
     if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
         let plan = TensorPlan::new(&chunks.count_exponents(executor)?, encoding);
         let coded = writer.coded(plan.parameters(chunk_size_log2))?;
-        let encode = |number| chunks.encode(number, &plan);
+        let encode = |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk)?);
         if write_chunks(coded, chunks.len(), encode, None, executor)? {
             return Ok(());
         }
@@ -88,7 +121,7 @@ where
     let mut raw = writer.raw()?;
     executor.in_order(
         chunks.len(),
-        |number| Ok(to_bytes(&chunks.read(number)?)),
+        |number| Ok(chunks.with(number, |bytes| bytes.to_vec())?),
         |bytes| raw.write(&bytes).map_err(TransferError::Write),
     )?;
     Ok(raw.finish()?)
@@ -124,20 +157,28 @@ pub fn copy_raw_tensor<S: Sink>(
 pub(crate) fn write_chunks<S: Sink<Error: Send>>(
     mut coded: CodedWriter<'_, '_, S>,
     chunk_count: u64,
-    encode: impl Fn(u64) -> Result<EncodedChunk, TransferError<S::Error>> + Sync,
+    encode: impl Fn(u64, &mut EncodedChunk) -> Result<(), TransferError<S::Error>> + Sync,
     decoded_from: Option<&Tensor<'_>>,
     executor: &impl Executor,
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
+    let pool = Pool::<EncodedChunk>::default();
     // `None` ends the work early; it is not a failure.
     let outcome = executor.in_order(
         chunk_count,
-        |number| encode(number).map_err(Some),
+        |number| {
+            let mut chunk = pool.take();
+            chunk.sign_mantissa.clear();
+            chunk.record.clear();
+            encode(number, &mut chunk).map_err(Some)?;
+            Ok(chunk)
+        },
         |chunk: EncodedChunk| {
             coded
                 .chunk(&chunk.sign_mantissa, &chunk.record)
                 .map_err(|error| Some(error.into()))?;
             tensor_checksum.combine(&chunk.checksum);
+            pool.put(chunk);
             if coded.saves_space() {
                 Ok(())
             } else {
@@ -160,8 +201,14 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
     }
 }
 
+thread_local! {
+    /// For a chunk's weights, where the storage does not lend them.
+    static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// The chunks that a tensor's weights are cut into.
 struct Chunks<'w, W: ?Sized> {
+    codec: Codec,
     weights: &'w W,
     chunk_size_log2: u8,
 }
@@ -171,12 +218,15 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         self.weights.count().div_ceil(1 << self.chunk_size_log2)
     }
 
-    fn read(&self, number: u64) -> Result<Vec<bf16>, ReadError> {
+    /// Gives the bytes of chunk `number` to `then`.
+    fn with<T>(&self, number: u64, then: impl FnOnce(&[u8]) -> T) -> Result<T, ReadError> {
         let first = number << self.chunk_size_log2;
         let count = (self.weights.count() - first).min(1 << self.chunk_size_log2);
-        let mut weights = vec![bf16::ZERO; count as usize];
-        self.weights.read(first, &mut weights)?;
-        Ok(weights)
+        let mut buffer = READ_BUFFER.take();
+        let bytes = self.weights.read_bytes(first, count as usize, &mut buffer);
+        let done = bytes.map(then).map_err(ReadError::Io);
+        READ_BUFFER.set(buffer);
+        done
     }
 
     fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
@@ -185,7 +235,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
             self.len(),
             |number| {
                 let mut counts = ExponentCounts::default();
-                counts.add_weights(&self.read(number)?);
+                self.with(number, |bytes| self.codec.count_weights(bytes, &mut counts))?;
                 Ok::<_, ReadError>(counts)
             },
             |of_chunk| {
@@ -196,14 +246,17 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         Ok(counts)
     }
 
-    fn encode<E>(&self, number: u64, plan: &TensorPlan) -> Result<EncodedChunk, TransferError<E>> {
-        let weights = self.read(number)?;
-        let (mut sign_mantissa, mut record) = (Vec::new(), Vec::new());
-        encode_weights(plan, &weights, &mut sign_mantissa, &mut record);
-        Ok(EncodedChunk {
-            sign_mantissa,
-            record,
-            checksum: checksum_of(&to_bytes(&weights)),
+    fn encode(
+        &self,
+        number: u64,
+        plan: &TensorPlan,
+        chunk: &mut EncodedChunk,
+    ) -> Result<(), ReadError> {
+        self.with(number, |bytes| {
+            let (sign_mantissa, record) = (&mut chunk.sign_mantissa, &mut chunk.record);
+            self.codec
+                .encode_weights(plan, bytes, sign_mantissa, record);
+            chunk.checksum = checksum_of(bytes);
         })
     }
 }
@@ -212,11 +265,4 @@ pub(crate) fn checksum_of(bytes: &[u8]) -> crc32fast::Hasher {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(bytes);
     checksum
-}
-
-pub(crate) fn to_bytes(weights: &[bf16]) -> Vec<u8> {
-    weights
-        .iter()
-        .flat_map(|weight| weight.to_le_bytes())
-        .collect()
 }

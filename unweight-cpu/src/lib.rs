@@ -2,6 +2,7 @@
 //!
 //! - [`reference`] codes and decodes one chunk, in the order of the specification: no SIMD, no
 //!   threads, nothing clever. What every faster path must equal.
+//! - [`fast`] does the same at the speed of the machine, and is what everything else uses.
 //! - [`Container`] opens a file (or bytes in memory) through [`Storage`] and gives tensors, chunks and
 //!   ranges of weights out of it, reading only what it must.
 //! - [`encode_tensor`], [`decode_tensor`] and [`transcode_tensor`] move whole tensors, into a
@@ -38,6 +39,8 @@ mod container;
 mod decode;
 mod encode;
 mod executor;
+pub mod fast;
+mod pool;
 mod read_error;
 pub mod reference;
 pub mod safetensors;
@@ -46,8 +49,10 @@ mod transcode;
 mod weights;
 
 pub use container::{Container, OpenFile};
-pub use decode::decode_tensor;
-pub use encode::{DEFAULT_CHUNK_SIZE_LOG2, TransferError, copy_raw_tensor, encode_tensor};
+pub use decode::{decode_tensor, decode_tensor_into};
+pub use encode::{
+    DEFAULT_CHUNK_SIZE_LOG2, TransferError, copy_raw_tensor, encode_tensor, encode_tensor_with,
+};
 pub use executor::{Executor, Serial};
 pub use read_error::ReadError;
 pub use storage::Storage;

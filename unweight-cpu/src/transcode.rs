@@ -1,10 +1,11 @@
 //! From one encoding to the other (section 11.8): chunk by chunk, in memory.
 
 use unweight_format::write::{ContainerWriter, Sink};
-use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor, weight};
+use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
 
-use crate::encode::{EncodedChunk, TransferError, checksum_of, to_bytes, write_chunks};
-use crate::reference::{ExponentCounts, TensorPlan, decode_exponents, encode_exponents};
+use crate::encode::{EncodedChunk, TransferError, checksum_of, write_chunks};
+use crate::pool::Pool;
+use crate::reference::{ExponentCounts, TensorPlan};
 use crate::{Container, Executor, ReadError, Storage, decode_tensor};
 
 /// Writes `tensor` of `container` as the next tensor of `writer`, in this encoding if it is coded and that saves space, otherwise raw.
@@ -29,12 +30,14 @@ where
         let chunks = CodedChunks {
             container,
             planes,
+            buffers: Pool::default(),
             ends: RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?,
         };
         let counts = chunks.count_exponents(executor).map_err(named)?;
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(planes.chunk_size_log2()))?;
-        let encode = |number| Ok(chunks.encode(number, &plan).map_err(named)?);
+        let encode =
+            |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk).map_err(named)?);
         if write_chunks(coded, planes.chunk_count(), encode, Some(tensor), executor)? {
             return Ok(());
         }
@@ -51,19 +54,29 @@ struct CodedChunks<'a, R: ?Sized> {
     container: &'a Container<'a, R>,
     planes: &'a CodedPlanes,
     ends: RecordEnds<'a>,
+    /// For exponents, and for weights.
+    buffers: Pool<[Vec<u8>; 2]>,
 }
 
 impl<R: Storage + ?Sized> CodedChunks<'_, R> {
-    /// The exponents and the sign-mantissa bytes of chunk `number`.
-    fn decode(&self, number: u64) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
+    /// Gives the exponents and the sign-mantissa bytes of chunk `number` to `then`, and a buffer.
+    fn with<T>(
+        &self,
+        number: u64,
+        then: impl FnOnce(&[u8], &[u8], &mut Vec<u8>) -> T,
+    ) -> Result<T, ReadError> {
         let shape = self.planes.chunk(number);
         let record = self.ends.record(number);
         self.container
             .with_record(self.planes, &shape, record, |record, sign_mantissa| {
-                let mut exponents = Vec::new();
-                let palette = self.planes.palette();
-                decode_exponents(record, palette, sign_mantissa.len(), &mut exponents)?;
-                Ok::<_, unweight_format::Error>((exponents, sign_mantissa.to_vec()))
+                let mut buffers = self.buffers.take();
+                let [exponents, weights] = &mut buffers;
+                exponents.resize(sign_mantissa.len(), 0);
+                let codec = self.container.codec();
+                codec.decode_exponents(record, self.planes.palette(), exponents)?;
+                let done = then(exponents, sign_mantissa, weights);
+                self.buffers.put(buffers);
+                Ok::<_, unweight_format::Error>(done)
             })
     }
 
@@ -72,28 +85,35 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
         executor.in_order(
             self.planes.chunk_count(),
             |number| {
-                let mut counts = ExponentCounts::default();
-                counts.add_exponents(&self.decode(number)?.0);
-                Ok::<_, ReadError>(counts)
+                self.with(number, |exponents, _, _| {
+                    let mut counts = ExponentCounts::default();
+                    self.container
+                        .codec()
+                        .count_exponents(exponents, &mut counts);
+                    counts
+                })
             },
             |of_chunk| {
                 counts.merge(&of_chunk);
-                Ok(())
+                Ok::<_, ReadError>(())
             },
         )?;
         Ok(counts)
     }
 
-    fn encode(&self, number: u64, plan: &TensorPlan) -> Result<EncodedChunk, ReadError> {
-        let (exponents, sign_mantissa) = self.decode(number)?;
-        let mut record = Vec::new();
-        encode_exponents(plan, &exponents, &sign_mantissa, &mut record);
-        let parts = sign_mantissa.iter().zip(&exponents);
-        let weights: Vec<_> = parts.map(|(&sm, &exponent)| weight(sm, exponent)).collect();
-        Ok(EncodedChunk {
-            sign_mantissa,
-            record,
-            checksum: checksum_of(&to_bytes(&weights)),
+    fn encode(
+        &self,
+        number: u64,
+        plan: &TensorPlan,
+        chunk: &mut EncodedChunk,
+    ) -> Result<(), ReadError> {
+        self.with(number, |exponents, sign_mantissa, weights| {
+            let codec = self.container.codec();
+            chunk.sign_mantissa.extend_from_slice(sign_mantissa);
+            codec.encode_exponents(plan, exponents, sign_mantissa, &mut chunk.record);
+            weights.resize(2 * sign_mantissa.len(), 0);
+            codec.join(exponents, sign_mantissa, weights);
+            chunk.checksum = checksum_of(weights);
         })
     }
 }

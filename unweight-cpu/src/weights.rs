@@ -6,6 +6,8 @@ use half::bf16;
 use unweight_format::Extent;
 
 use crate::Storage;
+#[cfg(target_endian = "little")]
+use crate::fast::output::bytes_of;
 
 /// The weights of one tensor, in row-major order, readable from several threads at once.
 pub trait Weights: Sync {
@@ -17,6 +19,23 @@ pub trait Weights: Sync {
     /// # Errors
     /// Whatever the storage behind it reports.
     fn read(&self, first: u64, weights: &mut [bf16]) -> io::Result<()>;
+
+    /// The little-endian bytes of `count` weights from number `first` on: borrowed, or read into `buffer`. They lie within the tensor.
+    ///
+    /// # Errors
+    /// Whatever the storage behind it reports.
+    fn read_bytes<'a>(
+        &'a self,
+        first: u64,
+        count: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> io::Result<&'a [u8]> {
+        let mut weights = vec![bf16::ZERO; count];
+        self.read(first, &mut weights)?;
+        buffer.clear();
+        buffer.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
+        Ok(buffer)
+    }
 }
 
 impl Weights for [bf16] {
@@ -27,6 +46,16 @@ impl Weights for [bf16] {
     fn read(&self, first: u64, weights: &mut [bf16]) -> io::Result<()> {
         weights.copy_from_slice(&self[first as usize..][..weights.len()]);
         Ok(())
+    }
+
+    #[cfg(target_endian = "little")]
+    fn read_bytes<'a>(
+        &'a self,
+        first: u64,
+        count: usize,
+        _: &'a mut Vec<u8>,
+    ) -> io::Result<&'a [u8]> {
+        Ok(bytes_of(&self[first as usize..][..count]))
     }
 }
 
@@ -60,5 +89,18 @@ impl<S: Storage + ?Sized> Weights for StoredWeights<'_, S> {
             *weight = bf16::from_le_bytes(bytes);
         }
         Ok(())
+    }
+
+    fn read_bytes<'a>(
+        &'a self,
+        first: u64,
+        count: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> io::Result<&'a [u8]> {
+        let extent = Extent {
+            offset: self.data.offset + 2 * first,
+            length: 2 * count as u64,
+        };
+        self.storage.read(extent, buffer)
     }
 }

@@ -9,8 +9,10 @@ use unweight_format::{Category, Encoding, Payload, RecordEnds, Rule, crc32, layo
 /// A container of each encoding, short enough for exhaustive tests.
 fn small_files() -> Vec<Vec<u8>> {
     let weights = trained_like(300);
-    let mut files: Vec<Vec<u8>> =
-        ENCODINGS.iter().map(|&encoding| container_of(&weights, encoding, 12)).collect();
+    let mut files: Vec<Vec<u8>> = ENCODINGS
+        .iter()
+        .map(|&encoding| container_of(&weights, encoding, 12))
+        .collect();
     files.push(container_of(&weights[..5], Encoding::Raw, 12));
     files
 }
@@ -31,7 +33,12 @@ fn every_strict_prefix_is_truncated() {
     for file in small_files() {
         for length in 0..file.len() {
             let rule = restored(&file[..length]).unwrap_err().rule().unwrap();
-            assert_eq!(rule.category(), Category::Truncated, "{length} of {}", file.len());
+            assert_eq!(
+                rule.category(),
+                Category::Truncated,
+                "{length} of {}",
+                file.len()
+            );
         }
     }
 }
@@ -53,7 +60,11 @@ fn mutated_records_with_right_checksums_never_panic_and_mostly_break_rules() {
             let mut mutant = file.clone();
             let (record, sign_mantissa) = record_and_sign_mantissa(&file, random(3) as u64);
             // Mostly the header and the lane ends: there is more to break.
-            let within = if random(3) == 0 { record.len() } else { 96.min(record.len()) };
+            let within = if random(3) == 0 {
+                record.len()
+            } else {
+                96.min(record.len())
+            };
             for _ in 0..=random(3) {
                 mutant[record.start + 4 + random(within - 4)] = random(256) as u8;
             }
@@ -73,7 +84,9 @@ fn record_and_sign_mantissa(
     let open = OpenFile::read(file).unwrap();
     let container = Container::parse(&open).unwrap();
     let tensor = container.directory().tensor(0).unwrap();
-    let Payload::Coded(planes) = tensor.payload() else { panic!("coded") };
+    let Payload::Coded(planes) = tensor.payload() else {
+        panic!("coded")
+    };
     let ends = container.record_ends(planes).unwrap();
     let record = RecordEnds::parse(planes, &ends).unwrap().record(chunk);
     let sign_mantissa = planes.chunk(chunk).sign_mantissa;
@@ -97,8 +110,14 @@ fn a_kilobyte_that_promises_exabytes_is_refused_before_anything_is_allocated() {
     assert_eq!(restored(&file).unwrap_err().rule(), Some(Rule::PayloadEnd));
     file[dimension..dimension + 8].copy_from_slice(&(1u64 << 57).to_le_bytes());
     restamp(&mut file);
-    assert_eq!(restored(&file).unwrap_err().rule(), Some(Rule::LimitElements));
+    assert_eq!(
+        restored(&file).unwrap_err().rule(),
+        Some(Rule::LimitElements)
+    );
     file[16..24].copy_from_slice(&(1u64 << 60).to_le_bytes());
     restamp(&mut file);
-    assert_eq!(restored(&file).unwrap_err().rule(), Some(Rule::FileTruncated));
+    assert_eq!(
+        restored(&file).unwrap_err().rule(),
+        Some(Rule::FileTruncated)
+    );
 }

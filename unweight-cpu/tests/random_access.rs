@@ -36,20 +36,39 @@ fn a_range_reads_its_chunk_and_nothing_else_of_the_payload() {
     let weights = trained_like(40_000);
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        let noted = Noted { bytes: &file, reads: Mutex::default() };
+        let noted = Noted {
+            bytes: &file,
+            reads: Mutex::default(),
+        };
         let open = OpenFile::read(&noted).unwrap();
         let container = Container::parse(&open).unwrap();
         let tensor = container.directory().tensor(0).unwrap();
-        let Payload::Coded(planes) = tensor.payload() else { panic!("coded") };
+        let Payload::Coded(planes) = tensor.payload() else {
+            panic!("coded")
+        };
         noted.reads.lock().unwrap().clear();
 
         let mut out = [bf16::ZERO; 100];
-        container.decode_range(&tensor, 9000..9100, &mut out).unwrap();
+        container
+            .decode_range(&tensor, 9000..9100, &mut out)
+            .unwrap();
         assert_eq!(out[..], weights[9000..9100]);
-        let read: u64 = noted.reads.lock().unwrap().iter().map(|extent| extent.length).sum();
+        let read: u64 = noted
+            .reads
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|extent| extent.length)
+            .sum();
         let longest = unweight_format::layout::longest_record_bytes(4096);
         assert!(read <= 8 + 4096 + longest, "{read}");
-        assert!(noted.reads.lock().unwrap().contains(&planes.chunk(2).sign_mantissa));
+        assert!(
+            noted
+                .reads
+                .lock()
+                .unwrap()
+                .contains(&planes.chunk(2).sign_mantissa)
+        );
     }
 }
 
@@ -60,7 +79,9 @@ fn damage_elsewhere_does_not_matter_to_a_range_and_damage_within_does() {
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
     let tensor = container.directory().tensor(0).unwrap();
-    let Payload::Coded(planes) = tensor.payload() else { panic!("coded") };
+    let Payload::Coded(planes) = tensor.payload() else {
+        panic!("coded")
+    };
     let damaged = planes.chunk(3).sign_mantissa.offset as usize;
     file[damaged] ^= 1;
 
@@ -69,7 +90,9 @@ fn damage_elsewhere_does_not_matter_to_a_range_and_damage_within_does() {
     let tensor = container.directory().tensor(0).unwrap();
     let mut out = [bf16::ZERO; 10];
     container.decode_range(&tensor, 0..10, &mut out).unwrap();
-    let error = container.decode_range(&tensor, 3 * 4096 + 1..3 * 4096 + 11, &mut out).unwrap_err();
+    let error = container
+        .decode_range(&tensor, 3 * 4096 + 1..3 * 4096 + 11, &mut out)
+        .unwrap_err();
     assert_eq!(error.rule(), Some(Rule::RecordCrc));
 }
 
@@ -132,9 +155,16 @@ impl Storage for Sparse {
         buffer.resize(extent.length as usize, 0);
         let end = extent.end();
         // The piece that begins before the extent, and those within.
-        let first = self.pieces.range(..=extent.offset).next_back().map_or(0, |(&at, _)| at);
+        let first = self
+            .pieces
+            .range(..=extent.offset)
+            .next_back()
+            .map_or(0, |(&at, _)| at);
         for (&at, piece) in self.pieces.range(first..end) {
-            for (offset, &byte) in (at..).zip(piece).filter(|&(at, _)| at >= extent.offset && at < end) {
+            for (offset, &byte) in (at..)
+                .zip(piece)
+                .filter(|&(at, _)| at >= extent.offset && at < end)
+            {
                 buffer[(offset - extent.offset) as usize] = byte;
             }
         }
@@ -148,7 +178,11 @@ fn a_tensor_of_more_than_2_to_the_31_weights_is_found_to_its_last() {
     let zeros = vec![bf16::ZERO; 1 << 16];
     let last: Vec<bf16> = (0..77u16).map(bf16::from_bits).collect();
     let shape = [CHUNKS << 16 | 77];
-    let declared = vec![Declaration { name: "w", dtype: Dtype::Bf16, shape: &shape }];
+    let declared = vec![Declaration {
+        name: "w",
+        dtype: Dtype::Bf16,
+        shape: &shape,
+    }];
     let mut writer =
         ContainerWriter::new(Sparse::default(), SourceKind::None, &[], declared).unwrap();
 
@@ -175,9 +209,13 @@ fn a_tensor_of_more_than_2_to_the_31_weights_is_found_to_its_last() {
     let tensor = container.directory().tensor(0).unwrap();
     assert_eq!(tensor.element_count(), shape[0]);
     let mut out = [bf16::NAN; 80];
-    container.decode_range(&tensor, shape[0] - 80..shape[0], &mut out).unwrap();
+    container
+        .decode_range(&tensor, shape[0] - 80..shape[0], &mut out)
+        .unwrap();
     assert_eq!(out[..3], zeros[..3]);
     assert_eq!(out[3..], last);
-    container.decode_range(&tensor, 1 << 31..(1 << 31) + 80, &mut out).unwrap();
+    container
+        .decode_range(&tensor, 1 << 31..(1 << 31) + 80, &mut out)
+        .unwrap();
     assert_eq!(out[..], zeros[..80]);
 }

@@ -10,7 +10,11 @@ use unweight_format::{Encoding, weight};
 
 fn from_exponents(exponents: impl IntoIterator<Item = u8>) -> Vec<bf16> {
     let sign_mantissa = |i: usize| (i * 37) as u8;
-    exponents.into_iter().enumerate().map(|(i, e)| weight(sign_mantissa(i), e)).collect()
+    exponents
+        .into_iter()
+        .enumerate()
+        .map(|(i, e)| weight(sign_mantissa(i), e))
+        .collect()
 }
 
 fn assert_roundtrip(weights: &[bf16]) {
@@ -18,13 +22,22 @@ fn assert_roundtrip(weights: &[bf16]) {
         let file = container_of(weights, encoding, 12);
         // As bits: NaN payloads count, and no NaN equals another.
         let bits = |weights: &[bf16]| weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
-        assert!(bits(&decoded(&file)) == bits(weights), "{encoding}, {} weights", weights.len());
+        assert!(
+            bits(&decoded(&file)) == bits(weights),
+            "{encoding}, {} weights",
+            weights.len()
+        );
     }
 }
 
 fn encoding_of(file: &[u8]) -> Encoding {
     let open = OpenFile::read(file).unwrap();
-    Container::parse(&open).unwrap().directory().tensor(0).unwrap().encoding()
+    Container::parse(&open)
+        .unwrap()
+        .directory()
+        .tensor(0)
+        .unwrap()
+        .encoding()
 }
 
 #[test]
@@ -37,7 +50,9 @@ fn every_bf16_pattern() {
 
 #[test]
 fn every_number_of_weights_around_steps_chunks_and_nothing() {
-    for count in [0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 4095, 4096, 4097, 8191, 8192, 8193] {
+    for count in [
+        0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 4095, 4096, 4097, 8191, 8192, 8193,
+    ] {
         assert_roundtrip(&from_exponents((0..count).map(|i| 120 + (i % 7) as u8)));
     }
 }
@@ -45,7 +60,9 @@ fn every_number_of_weights_around_steps_chunks_and_nothing() {
 #[test]
 fn every_number_of_distinct_exponents() {
     for distinct in 1..=40u32 {
-        assert_roundtrip(&from_exponents((0..9000u32).map(|i| (i * i % distinct * 6) as u8)));
+        assert_roundtrip(&from_exponents(
+            (0..9000u32).map(|i| (i * i % distinct * 6) as u8),
+        ));
     }
 }
 
@@ -72,7 +89,9 @@ fn random_bits_end_up_raw_and_hardly_grow() {
     let mut state = 1u64;
     let weights: Vec<bf16> = (0..300_000)
         .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             bf16::from_bits((state >> 40) as u16)
         })
         .collect();
@@ -96,7 +115,8 @@ fn a_chunk_unlike_its_tensor_is_stored_verbatim_and_the_rest_is_coded() {
 
 #[test]
 fn transcoding_gives_what_encoding_gives() {
-    let mut weights = from_exponents((0..50_000u32).map(|i| 126 - (i % 4097).trailing_zeros() as u8));
+    let mut weights =
+        from_exponents((0..50_000u32).map(|i| 126 - (i % 4097).trailing_zeros() as u8));
     weights[777] = weight(3, 255);
     let [huffman, palette] = ENCODINGS.map(|encoding| container_of(&weights, encoding, 13));
     assert!(transcoded(&huffman, Encoding::Palette) == palette);
@@ -110,7 +130,9 @@ fn exponents() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         (any::<u8>(), length.clone()).prop_map(|(e, n)| vec![e; n]),
         (any::<u8>(), 1u32..60, length.clone()).prop_map(|(base, spread, n)| {
-            (0..n as u32).map(|i| base.wrapping_add((i.wrapping_mul(2654435761) >> 20) as u8 % spread as u8)).collect()
+            (0..n as u32)
+                .map(|i| base.wrapping_add((i.wrapping_mul(2654435761) >> 20) as u8 % spread as u8))
+                .collect()
         }),
         (any::<u8>(), any::<u64>(), length.clone()).prop_map(|(base, seed, n)| {
             // Geometric: what trained weights look like.

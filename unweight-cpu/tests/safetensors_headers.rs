@@ -13,7 +13,9 @@ fn with_length(json: &[u8]) -> Vec<u8> {
 }
 
 fn refused(json: &[u8]) -> String {
-    Header::parse(&with_length(json)).expect_err("a bad header").to_string()
+    Header::parse(&with_length(json))
+        .expect_err("a bad header")
+        .to_string()
 }
 
 #[test]
@@ -37,9 +39,20 @@ fn reads_what_the_safetensors_crate_writes() {
     assert_eq!(header.tensors.len(), tensors.len());
     assert_eq!(header.header_bytes + header.data_bytes(), file.len() as u64);
     for (name, view) in &tensors {
-        let found = header.tensors.iter().find(|tensor| tensor.name == *name).unwrap();
+        let found = header
+            .tensors
+            .iter()
+            .find(|tensor| tensor.name == *name)
+            .unwrap();
         assert_eq!(found.dtype.name(), view.dtype().to_string());
-        assert!(found.shape.iter().eq(view.shape().iter().map(|&dim| dim as u64).collect::<Vec<_>>().iter()));
+        assert!(
+            found.shape.iter().eq(view
+                .shape()
+                .iter()
+                .map(|&dim| dim as u64)
+                .collect::<Vec<_>>()
+                .iter())
+        );
         assert_eq!(found.end - found.begin, view.data().len() as u64);
     }
 }
@@ -48,9 +61,28 @@ fn reads_what_the_safetensors_crate_writes() {
 fn knows_every_dtype_that_the_safetensors_crate_knows() {
     // Its enum cannot be listed, so by its names in the order of its source.
     let theirs = [
-        "BOOL", "F4", "F6_E2M3", "F6_E3M2", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0",
-        "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64",
-        "F64", "I64", "U64",
+        "BOOL",
+        "F4",
+        "F6_E2M3",
+        "F6_E3M2",
+        "U8",
+        "I8",
+        "F8_E5M2",
+        "F8_E4M3",
+        "F8_E8M0",
+        "F8_E4M3FNUZ",
+        "F8_E5M2FNUZ",
+        "I16",
+        "U16",
+        "F16",
+        "BF16",
+        "I32",
+        "U32",
+        "F32",
+        "C64",
+        "F64",
+        "I64",
+        "U64",
     ];
     for name in theirs {
         let ours = Dtype::from_name(name).expect(name);
@@ -64,7 +96,11 @@ fn knows_every_dtype_that_the_safetensors_crate_knows() {
 fn empty_tensors_at_one_offset_stay_in_the_order_of_the_header() {
     let json = br#"{"z":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[0],"data_offsets":[2,2]},"y":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}  "#;
     let header = Header::parse(&with_length(json)).unwrap();
-    let names: Vec<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+    let names: Vec<&str> = header
+        .tensors
+        .iter()
+        .map(|tensor| tensor.name.as_str())
+        .collect();
     assert_eq!(names, ["y", "b", "z", "a"]);
 }
 
@@ -79,27 +115,68 @@ fn refuses_with_a_reason() {
         (b"{".to_vec(), "EOF"),
         (b"{}x".to_vec(), "trailing characters"),
         (b"{\"\xff\":1}".to_vec(), "not UTF-8"),
-        (tensor("a", r#""dtype":"BF17","shape":[],"data_offsets":[0,2]"#).into_bytes(), "BF17"),
-        (tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[2,0]"#).into_bytes(), "before it begins"),
-        (tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[1,3]"#).into_bytes(), "hole"),
-        (tensor("a", r#""dtype":"U8","shape":[3],"data_offsets":[0,2]"#).into_bytes(), "has 2 bytes, expected 3"),
-        (tensor("a", r#""dtype":"F4","shape":[3],"data_offsets":[0,2]"#).into_bytes(), "whole number of bytes"),
-        (tensor("a", r#""dtype":"U8","shape":[18446744073709551615,3],"data_offsets":[0,2]"#).into_bytes(), "whole number of bytes"),
-        (tensor("a", r#""dtype":"U8","shape":[2.0],"data_offsets":[0,2]"#).into_bytes(), "floating point"),
-        (tensor("a", r#""dtype":"U8","shape":[-2],"data_offsets":[0,2]"#).into_bytes(), "integer"),
-        (tensor("a", &format!(r#"{good},"x":1"#)).into_bytes(), "unknown field"),
-        (tensor("a", &format!(r#"{good},"shape":[2]"#)).into_bytes(), "duplicate field"),
+        (
+            tensor("a", r#""dtype":"BF17","shape":[],"data_offsets":[0,2]"#).into_bytes(),
+            "BF17",
+        ),
+        (
+            tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[2,0]"#).into_bytes(),
+            "before it begins",
+        ),
+        (
+            tensor("a", r#""dtype":"U8","shape":[2],"data_offsets":[1,3]"#).into_bytes(),
+            "hole",
+        ),
+        (
+            tensor("a", r#""dtype":"U8","shape":[3],"data_offsets":[0,2]"#).into_bytes(),
+            "has 2 bytes, expected 3",
+        ),
+        (
+            tensor("a", r#""dtype":"F4","shape":[3],"data_offsets":[0,2]"#).into_bytes(),
+            "whole number of bytes",
+        ),
+        (
+            tensor(
+                "a",
+                r#""dtype":"U8","shape":[18446744073709551615,3],"data_offsets":[0,2]"#,
+            )
+            .into_bytes(),
+            "whole number of bytes",
+        ),
+        (
+            tensor("a", r#""dtype":"U8","shape":[2.0],"data_offsets":[0,2]"#).into_bytes(),
+            "floating point",
+        ),
+        (
+            tensor("a", r#""dtype":"U8","shape":[-2],"data_offsets":[0,2]"#).into_bytes(),
+            "integer",
+        ),
+        (
+            tensor("a", &format!(r#"{good},"x":1"#)).into_bytes(),
+            "unknown field",
+        ),
+        (
+            tensor("a", &format!(r#"{good},"shape":[2]"#)).into_bytes(),
+            "duplicate field",
+        ),
         (br#"{"a":["U8",[2],[0,2]]}"#.to_vec(), "expected an object"),
         (br#"{"__metadata__":{"a":1}}"#.to_vec(), "expected a string"),
-        (br#"{"__metadata__":{"a":"1","a":"2"}}"#.to_vec(), "duplicate name"),
+        (
+            br#"{"__metadata__":{"a":"1","a":"2"}}"#.to_vec(),
+            "duplicate name",
+        ),
     ];
     for (json, reason) in cases {
         let message = refused(&json);
-        assert!(message.contains(reason), "{message:?} does not say {reason:?}");
+        assert!(
+            message.contains(reason),
+            "{message:?} does not say {reason:?}"
+        );
         assert_eq!(message.lines().count(), 1);
     }
     let twice = format!(r#"{{"a":{{{good}}},"\u0061":{{{good}}}}}"#);
     assert!(refused(twice.as_bytes()).contains("duplicate name"));
-    let overlap = format!(r#"{{"a":{{{good}}},"b":{{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}}}"#);
+    let overlap =
+        format!(r#"{{"a":{{{good}}},"b":{{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}}}"#);
     assert!(refused(overlap.as_bytes()).contains("overlaps"));
 }

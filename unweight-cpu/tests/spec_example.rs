@@ -33,11 +33,18 @@ fn weight_of(i: u32) -> bf16 {
 fn bytes_in_the_text() -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in EXAMPLE.lines() {
-        let Some((offset, rest)) = line.split_once(": ") else { continue };
-        let Ok(offset) = usize::from_str_radix(offset, 16) else { continue };
+        let Some((offset, rest)) = line.split_once(": ") else {
+            continue;
+        };
+        let Ok(offset) = usize::from_str_radix(offset, 16) else {
+            continue;
+        };
         let hex = rest.split("  ").next().unwrap();
         assert_eq!(offset, bytes.len(), "the dump has a gap before {line:?}");
-        bytes.extend(hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).expect(line)));
+        bytes.extend(
+            hex.split(' ')
+                .map(|byte| u8::from_str_radix(byte, 16).expect(line)),
+        );
     }
     bytes
 }
@@ -50,7 +57,13 @@ fn source_section() -> Vec<u8> {
 
 fn written() -> Vec<u8> {
     let exponents: Vec<u8> = (0..WEIGHTS)
-        .map(|i| if i == u32::from(PATCH.position) { 126 } else { exponent_of(i) })
+        .map(|i| {
+            if i == u32::from(PATCH.position) {
+                126
+            } else {
+                exponent_of(i)
+            }
+        })
         .collect();
     let sign_mantissa: Vec<u8> = (0..WEIGHTS).map(|i| i as u8).collect();
     let mut counts = ExponentCounts::default();
@@ -64,25 +77,43 @@ fn written() -> Vec<u8> {
         number: 0,
         first_weight: 0,
         weights: WEIGHTS,
-        sign_mantissa: Extent { offset: 0, length: WEIGHTS.into() },
+        sign_mantissa: Extent {
+            offset: 0,
+            length: WEIGHTS.into(),
+        },
     };
     let plain = Record::parse(&shape, Encoding::Huffman, 0, &plain, &sign_mantissa).unwrap();
-    let Body::Huffman { code, lanes } = plain.body() else { panic!("a huffman record") };
+    let Body::Huffman { code, lanes } = plain.body() else {
+        panic!("a huffman record")
+    };
     let mut streams = Vec::new();
     let lane_ends: [u16; LANES] = core::array::from_fn(|lane| {
         streams.extend(lanes.stream(lane));
         streams.len() as u16
     });
-    let body = RecordBody::Huffman { code, lane_ends: &lane_ends, streams: &streams };
+    let body = RecordBody::Huffman {
+        code,
+        lane_ends: &lane_ends,
+        streams: &streams,
+    };
     let mut record = Vec::new();
     write_record(&body, &[PATCH], &sign_mantissa, &mut record);
 
     let declarations = vec![
-        Declaration { name: "w", dtype: Dtype::Bf16, shape: &[5, 51] },
-        Declaration { name: "step", dtype: Dtype::I64, shape: &[] },
+        Declaration {
+            name: "w",
+            dtype: Dtype::Bf16,
+            shape: &[5, 51],
+        },
+        Declaration {
+            name: "step",
+            dtype: Dtype::I64,
+            shape: &[],
+        },
     ];
     let kind = SourceKind::Safetensors;
-    let mut writer = ContainerWriter::new(Vec::new(), kind, &source_section(), declarations).unwrap();
+    let mut writer =
+        ContainerWriter::new(Vec::new(), kind, &source_section(), declarations).unwrap();
     let mut coded = writer.coded(plan.parameters(15)).unwrap();
     coded.chunk(&sign_mantissa, &record).unwrap();
     coded.finish(unweight_format::crc32(&original_w())).unwrap();
@@ -93,7 +124,9 @@ fn written() -> Vec<u8> {
 }
 
 fn original_w() -> Vec<u8> {
-    (0..WEIGHTS).flat_map(|i| weight_of(i).to_le_bytes()).collect()
+    (0..WEIGHTS)
+        .flat_map(|i| weight_of(i).to_le_bytes())
+        .collect()
 }
 
 #[test]

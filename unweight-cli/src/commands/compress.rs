@@ -174,7 +174,7 @@ impl Job<'_> {
     fn compress_file(&self, input: &Path, output: &Path) -> Result<FileResult, Failure> {
         let file = open(input)?;
         let (source, header) = read_header(input, &file)?;
-        let output_file = OutputFile::create(output)?;
+        let output_file = OutputFile::create(output, self.options.force)?;
         self.write(input, output, &file, &source, &header, &output_file)?;
 
         let written = output_file.reopen()?;

@@ -50,14 +50,19 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         for relative in &tree.converted {
             let name = relative.with_extension(SAFETENSORS);
             let place = folder.path().join(&name);
-            let mut done = decompress_file(&options.input.join(relative), &place, context)?;
+            let mut done = decompress_file(&options.input.join(relative), &place, false, context)?;
             done.output = text(&output.join(&name));
             files.push(done);
         }
         folder.commit()?;
         files
     } else {
-        vec![decompress_file(&options.input, &output, context)?]
+        vec![decompress_file(
+            &options.input,
+            &output,
+            options.force,
+            context,
+        )?]
     };
     let result = DecompressResult {
         output_bytes: files.iter().map(|file| file.output_bytes).sum(),
@@ -87,9 +92,14 @@ fn default_output(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     }
 }
 
-fn decompress_file(input: &Path, output: &Path, context: &Context) -> Result<FileResult, Failure> {
+fn decompress_file(
+    input: &Path,
+    output: &Path,
+    force: bool,
+    context: &Context,
+) -> Result<FileResult, Failure> {
     let file = open(input)?;
-    let output_file = OutputFile::create(output)?;
+    let output_file = OutputFile::create(output, force)?;
     let mut target: File = output_file.file()?;
     let length = file
         .byte_length()

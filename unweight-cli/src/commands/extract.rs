@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
         return if reader_has_left { Ok(()) } else { done };
     };
     require_absent(output, options.force)?;
-    let output_file = OutputFile::create(output)?;
+    let output_file = OutputFile::create(output, options.force)?;
     let mut target = output_file.file()?;
     let mut written = 0;
     copy(&container, &tensor, byte_range, context, path, |bytes| {

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share.
 
+pub(crate) mod bench;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod extract;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use unweight_cpu::Storage;
+use unweight_cpu::fast::Codec;
 use unweight_format::Extent;
 
 use crate::arguments::Common;
@@ -22,18 +24,23 @@ use crate::output;
 /// What every command works with.
 pub(crate) struct Context {
     pub(crate) executor: Parallel,
+    /// As asked for; None: one for each processor.
+    pub(crate) threads: Option<usize>,
     quiet: bool,
     pub(crate) json: bool,
 }
 
 impl Context {
     pub(crate) fn new(common: &Common) -> Result<Context, Failure> {
+        // Rather that than another path than the one that was asked for.
+        Codec::named_by_environment().map_err(|error| Failure::Usage(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = common.threads.map_or(processors, usize::from);
         let executor = Parallel::new(threads)
             .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
         Ok(Context {
             executor,
+            threads: common.threads.map(usize::from),
             quiet: common.quiet,
             json: common.json,
         })

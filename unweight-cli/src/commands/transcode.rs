@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
             shape,
         })
         .collect();
-    let output_file = OutputFile::create(output)?;
+    let output_file = OutputFile::create(output, options.force)?;
     let sink = SeekSink::new(output_file.file()?);
     let kind = container.header().source_kind();
     let writing = |error| failed(TransferError::Write(error));

@@ -50,6 +50,11 @@ impl ExponentCounts {
         &self.0
     }
 
+    /// The counts by exponent, for whoever counts faster.
+    pub(crate) fn as_array_mut(&mut self) -> &mut [u64; 256] {
+        &mut self.0
+    }
+
     /// Shannon entropy of the exponents, in bits a weight; 0 for no weights.
     pub fn entropy_bits(&self) -> f64 {
         let total = self.total() as f64;

@@ -14,7 +14,11 @@ pub(crate) const ENCODINGS: [Encoding; 2] = [Encoding::Huffman, Encoding::Palett
 
 pub(crate) fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
     let shape = [weights.len() as u64];
-    let declared = vec![Declaration { name: "w", dtype: Dtype::Bf16, shape: &shape }];
+    let declared = vec![Declaration {
+        name: "w",
+        dtype: Dtype::Bf16,
+        shape: &shape,
+    }];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     encode_tensor(&mut writer, weights, encoding, chunk_size_log2, &Serial).unwrap();
     writer.finish().unwrap()
@@ -37,7 +41,12 @@ pub(crate) fn restored(file: &[u8]) -> Result<Vec<u8>, ReadError> {
 
 pub(crate) fn decoded(file: &[u8]) -> Vec<bf16> {
     let bytes = restored(file).unwrap();
-    bytes.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| bf16::from_le_bytes(bytes))
+        .collect()
 }
 
 pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
@@ -45,7 +54,11 @@ pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     let container = Container::parse(&open).unwrap();
     let tensor = container.directory().tensor(0).unwrap();
     let shape: Vec<u64> = tensor.shape().collect();
-    let declared = vec![Declaration { name: tensor.name(), dtype: tensor.dtype(), shape: &shape }];
+    let declared = vec![Declaration {
+        name: tensor.name(),
+        dtype: tensor.dtype(),
+        shape: &shape,
+    }];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     transcode_tensor(&container, &tensor, encoding, &mut writer, &Serial).unwrap();
     writer.finish().unwrap()

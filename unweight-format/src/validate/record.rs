@@ -180,7 +180,14 @@ impl<'a> Lanes<'a> {
         self.streams_offset + start as u64
     }
 
-    fn end(&self, lane: usize) -> usize {
+    /// All lane streams, lane 0 first.
+    pub const fn streams(&self) -> &'a [u8] {
+        self.streams
+    }
+
+    /// Where the stream of lane `lane`, which must be less than 32, ends in [`streams`](Lanes::streams); lane 0 starts at 0,
+    /// every other one where the one before it ends.
+    pub fn end(&self, lane: usize) -> usize {
         u16::from_le_bytes(self.ends[lane]).into()
     }
 }

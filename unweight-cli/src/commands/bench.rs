@@ -1,0 +1,426 @@
+//! `unweight bench`: how fast this machine copies, decodes, encodes, verifies and transcodes, path by path.
+
+use std::convert::Infallible;
+use std::path::Path as FilePath;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use half::bf16;
+use serde::Serialize;
+use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::safetensors::Header;
+use unweight_cpu::{
+    Container, Executor, OpenFile, ReadError, decode_tensor_into, encode_tensor_with,
+    transcode_tensor,
+};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, Payload, RecordEnds, SourceKind};
+
+use super::Context;
+use crate::arguments::Bench;
+use crate::executor::Parallel;
+use crate::failure::Failure;
+use crate::report::{self, bytes};
+use crate::synthetic;
+
+/// What was measured, and on what.
+#[derive(Serialize)]
+struct BenchResult {
+    input: String,
+    tensors: usize,
+    weights: u64,
+    bf16_bytes: u64,
+    huffman_bytes: u64,
+    runs: u32,
+    measurements: Vec<Measurement>,
+}
+
+/// One operation on one path.
+#[derive(Serialize)]
+struct Measurement {
+    operation: &'static str,
+    /// None where no codec is involved.
+    path: Option<&'static str>,
+    threads: usize,
+    /// Of BF16 bytes, 10^9 a second, the median of all runs.
+    gb_per_s: f64,
+    /// What the seconds are: "cpu", those that the thread ran, or "wall".
+    clock: &'static str,
+    /// Of a copy by as many threads.
+    of_memcpy: f64,
+}
+
+pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
+    let (input, tensors) = match &options.file {
+        Some(file) => (report::text(file), read(file)?),
+        None => {
+            let (rows, columns) = (usize::from(options.rows), synthetic::COLUMNS);
+            let name = format!("synthetic, {rows} x {columns}");
+            (name, vec![synthetic::weights(rows)])
+        }
+    };
+    let mut bench = Bencher::new(tensors, options.runs)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut threads = vec![1, context.threads.unwrap_or(processors)];
+    threads.dedup();
+    let mut measurements = Vec::new();
+    for threads in threads {
+        let executor = Parallel::new(threads)
+            .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
+        bench.measure(&executor, threads, &mut measurements)?;
+    }
+    let weights = bench.weights();
+    let result = BenchResult {
+        input,
+        tensors: bench.tensors.len(),
+        weights,
+        bf16_bytes: 2 * weights,
+        huffman_bytes: bench.huffman.len() as u64,
+        runs: options.runs,
+        measurements,
+    };
+    context.print_result(&result, || in_words(&result))
+}
+
+fn in_words(result: &BenchResult) -> String {
+    let heads = [
+        "operation",
+        "path",
+        "threads",
+        "clock",
+        "GB/s of BF16",
+        "of memcpy",
+    ];
+    let rows = result.measurements.iter().map(|measured| {
+        vec![
+            measured.operation.to_owned(),
+            measured.path.unwrap_or("").to_owned(),
+            measured.threads.to_string(),
+            measured.clock.to_owned(),
+            format!("{:.2}", measured.gb_per_s),
+            format!("{:.2}", measured.of_memcpy),
+        ]
+    });
+    format!(
+        "{}: {} weights in {} tensors, {} bytes as BF16, {} coded; in memory, median of {} runs\n{}",
+        result.input,
+        bytes(result.weights),
+        result.tensors,
+        bytes(result.bf16_bytes),
+        bytes(result.huffman_bytes),
+        result.runs,
+        report::table(&heads, 2, rows.collect()),
+    )
+}
+
+/// The BF16 tensors of a safetensors file.
+fn read(path: &FilePath) -> Result<Vec<Vec<bf16>>, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| Failure::io(path, error))?;
+    let bad = |what: &str| Failure::bad(path, what);
+    let length = bytes
+        .first_chunk()
+        .ok_or_else(|| bad("it is too short for a header"))?;
+    let header_bytes =
+        Header::bytes_from_length(*length).map_err(|error| Failure::bad(path, error))?;
+    let source = bytes.get(..header_bytes as usize);
+    let source = source.ok_or_else(|| bad("it ends within its header"))?;
+    let header = Header::parse(source).map_err(|error| Failure::bad(path, error))?;
+    let mut tensors = Vec::new();
+    for tensor in header
+        .tensors
+        .iter()
+        .filter(|tensor| tensor.dtype == Dtype::Bf16)
+    {
+        let data = header.data(tensor).of(&bytes);
+        let (weights, _) = data
+            .ok_or_else(|| bad("it ends within a tensor"))?
+            .as_chunks();
+        if !weights.is_empty() {
+            tensors.push(
+                weights
+                    .iter()
+                    .map(|&bytes| bf16::from_le_bytes(bytes))
+                    .collect(),
+            );
+        }
+    }
+    match tensors.is_empty() {
+        true => Err(bad("it has no BF16 weights")),
+        false => Ok(tensors),
+    }
+}
+
+/// What is measured with: everything lies in memory, in buffers that are used again.
+struct Bencher {
+    tensors: Vec<Vec<bf16>>,
+    shapes: Vec<[u64; 1]>,
+    names: Vec<String>,
+    huffman: Vec<u8>,
+    decoded: Vec<Vec<bf16>>,
+    written: Vec<u8>,
+    runs: u32,
+}
+
+impl Bencher {
+    fn new(tensors: Vec<Vec<bf16>>, runs: u32) -> Result<Bencher, Failure> {
+        let mut bench = Bencher {
+            shapes: tensors
+                .iter()
+                .map(|weights| [weights.len() as u64])
+                .collect(),
+            names: (0..tensors.len())
+                .map(|number| number.to_string())
+                .collect(),
+            decoded: tensors
+                .iter()
+                .map(|weights| vec![bf16::ONE; weights.len()])
+                .collect(),
+            tensors,
+            huffman: Vec::new(),
+            written: Vec::new(),
+            runs,
+        };
+        let everything = Parallel::new(1).map_err(|error| Failure::Io(error.to_string()))?;
+        bench.encode(Codec::current(), &everything)?;
+        bench.huffman = bench.written.clone();
+        Ok(bench)
+    }
+
+    fn weights(&self) -> u64 {
+        self.tensors
+            .iter()
+            .map(|weights| weights.len() as u64)
+            .sum()
+    }
+
+    /// All operations on all paths, by this executor.
+    fn measure(
+        &mut self,
+        executor: &Parallel,
+        threads: usize,
+        measurements: &mut Vec<Measurement>,
+    ) -> Result<(), Failure> {
+        let memcpy = self.median(threads, |bench| {
+            bench.copy(executor);
+            Ok(())
+        })?;
+        let mut note = |operation, path: Option<Path>, gb_per_s: f64| {
+            measurements.push(Measurement {
+                operation,
+                path: path.map(Path::name),
+                threads,
+                gb_per_s,
+                clock: Clock::of(threads).name(),
+                of_memcpy: gb_per_s / memcpy,
+            });
+        };
+        note("memcpy", None, memcpy);
+        note(
+            "verify",
+            None,
+            self.median(threads, |bench| bench.verify(executor))?,
+        );
+        for path in Path::available() {
+            let codec = Codec::of(path).expect("it is available");
+            let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
+            if !bits_equal(&self.decoded, &self.tensors) {
+                return Err(Failure::Io(format!("{path} decoded to other weights")));
+            }
+            note("decode", Some(path), decode);
+            let encode = self.median(threads, |bench| bench.encode(codec, executor))?;
+            if self.written != self.huffman {
+                return Err(Failure::Io(format!("{path} encoded to other bytes")));
+            }
+            note("encode", Some(path), encode);
+            let transcode = self.median(threads, |bench| bench.transcode(codec, executor))?;
+            note("transcode", Some(path), transcode);
+        }
+        Ok(())
+    }
+
+    /// GB/s of BF16, the median of all runs; one more comes first and does not count.
+    fn median(
+        &mut self,
+        threads: usize,
+        mut work: impl FnMut(&mut Bencher) -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
+        let clock = Clock::of(threads);
+        work(self)?;
+        let mut seconds = Vec::new();
+        for _ in 0..self.runs {
+            let start = clock.seconds();
+            work(self)?;
+            seconds.push(clock.seconds() - start);
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok(2e-9 * self.weights() as f64 / seconds[seconds.len() / 2])
+    }
+
+    fn copy(&mut self, executor: &Parallel) {
+        if executor.threads() == 1 {
+            for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
+                to.copy_from_slice(from);
+            }
+            return;
+        }
+        let piece = self.weights().div_ceil(executor.threads() as u64) as usize;
+        executor.scope(|scope| {
+            for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
+                for (to, from) in to.chunks_mut(piece).zip(from.chunks(piece)) {
+                    scope.spawn(move |_| to.copy_from_slice(from));
+                }
+            }
+        });
+    }
+
+    /// Chunk checksums and record structure, without decoding.
+    fn verify(&mut self, executor: &Parallel) -> Result<(), Failure> {
+        self.each_tensor(Codec::current(), |container, tensor, _| {
+            let Payload::Coded(planes) = tensor.payload() else {
+                return Ok(());
+            };
+            let ends = container.record_ends(planes)?;
+            let ends = RecordEnds::parse(planes, &ends)?;
+            executor.in_order(
+                planes.chunk_count(),
+                |number| {
+                    let (shape, record) = (planes.chunk(number), ends.record(number));
+                    container.with_record(planes, &shape, record, |_, _| Ok::<_, ReadError>(()))
+                },
+                |()| Ok(()),
+            )
+        })
+    }
+
+    fn decode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+        self.each_tensor(codec, |container, tensor, decoded| {
+            decode_tensor_into(container, tensor, executor, decoded)
+        })
+    }
+
+    fn each_tensor(
+        &mut self,
+        codec: Codec,
+        mut work: impl FnMut(
+            &Container<'_, [u8]>,
+            &unweight_format::Tensor<'_>,
+            &mut [bf16],
+        ) -> Result<(), ReadError>,
+    ) -> Result<(), Failure> {
+        let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
+        let container = Container::parse(&open).map_err(failed)?.with_codec(codec);
+        for (tensor, decoded) in container.directory().tensors().zip(&mut self.decoded) {
+            work(&container, &tensor, decoded).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+        let declared = declarations(&self.names, &self.shapes);
+        let mut writer = writer(&mut self.written, declared)?;
+        for weights in &self.tensors {
+            let chunk = unweight_cpu::DEFAULT_CHUNK_SIZE_LOG2;
+            let weights = &weights[..];
+            encode_tensor_with(
+                codec,
+                &mut writer,
+                weights,
+                Encoding::Huffman,
+                chunk,
+                executor,
+            )
+            .map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        Ok(())
+    }
+
+    fn transcode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+        let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
+        let container = Container::parse(&open).map_err(failed)?.with_codec(codec);
+        let declared = declarations(&self.names, &self.shapes);
+        let mut writer = writer(&mut self.written, declared)?;
+        for tensor in container.directory().tensors() {
+            transcode_tensor(
+                &container,
+                &tensor,
+                Encoding::Palette,
+                &mut writer,
+                executor,
+            )
+            .map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// What seconds are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// Those that this thread ran: on a machine that does other things too, they say more.
+    Cpu,
+    Wall,
+}
+
+impl Clock {
+    fn of(threads: usize) -> Clock {
+        match threads {
+            1 if cfg!(unix) => Clock::Cpu,
+            _ => Clock::Wall,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Clock::Cpu => "cpu",
+            Clock::Wall => "wall",
+        }
+    }
+
+    /// Since some moment.
+    fn seconds(self) -> f64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        #[cfg(unix)]
+        if self == Clock::Cpu {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            return time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64;
+        }
+        START.elapsed().as_secs_f64()
+    }
+}
+
+fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declaration<'a>> {
+    let declare = |(name, shape): (&'a String, &'a [u64; 1])| Declaration {
+        name,
+        dtype: Dtype::Bf16,
+        shape,
+    };
+    names.iter().zip(shapes).map(declare).collect()
+}
+
+type Memory<'a> = &'a mut Vec<u8>;
+
+fn writer<'a>(
+    memory: Memory<'a>,
+    declared: Vec<Declaration<'a>>,
+) -> Result<ContainerWriter<'a, Memory<'a>>, Failure> {
+    ContainerWriter::new(memory, SourceKind::None, &[], declared)
+        .map_err(failed::<unweight_format::write::WriteError<Infallible>>)
+}
+
+/// Nothing should: the input was made here.
+fn failed<E: std::fmt::Display>(error: E) -> Failure {
+    Failure::Io(error.to_string())
+}
+
+fn bits_equal(a: &[Vec<bf16>], b: &[Vec<bf16>]) -> bool {
+    let bits = |weights: &[Vec<bf16>]| -> Vec<u16> {
+        weights
+            .iter()
+            .flatten()
+            .map(|weight| weight.to_bits())
+            .collect()
+    };
+    bits(a) == bits(b)
+}

@@ -1,0 +1,134 @@
+//! One chunk of 32,768 weights that lies in the cache, on every path: what the kernels do when memory is not the bound.
+//! `cargo bench -p unweight-cpu`; `unweight bench` measures whole tensors.
+
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use half::bf16;
+use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::reference::{ExponentCounts, TensorPlan};
+use unweight_format::{ChunkShape, Encoding, Extent, Record, weight};
+
+fn main() {
+    divan::main();
+}
+
+const WEIGHTS: usize = 1 << 15;
+fn paths() -> Vec<Path> {
+    Path::available().collect()
+}
+
+/// A chunk as trained ones are, with a few patches.
+fn weights() -> Vec<bf16> {
+    (0..WEIGHTS as u32)
+        .map(|i| {
+            let mixed = i.wrapping_mul(2654435761) ^ i.wrapping_mul(40503) << 7;
+            let exponent = match i % 4000 {
+                3999 => 20,
+                _ => 122 - (mixed >> 8 | 1 << 14).trailing_zeros() as u8,
+            };
+            weight(mixed as u8, exponent)
+        })
+        .collect()
+}
+
+fn bytes(weights: &[bf16]) -> Vec<u8> {
+    weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes())
+        .collect()
+}
+
+fn plan(encoding: Encoding) -> TensorPlan {
+    let mut counts = ExponentCounts::default();
+    counts.add_weights(&weights());
+    TensorPlan::new(&counts, encoding)
+}
+
+fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
+    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+    let (mut sign_mantissa, mut bytes_of_record) = (Vec::new(), Vec::new());
+    codec.encode_weights(
+        &plan,
+        &bytes(&weights()),
+        &mut sign_mantissa,
+        &mut bytes_of_record,
+    );
+    let length = WEIGHTS as u64;
+    let shape = ChunkShape {
+        number: 0,
+        first_weight: 0,
+        weights: WEIGHTS as u32,
+        sign_mantissa: Extent { offset: 0, length },
+    };
+    let record = Record::parse(&shape, encoding, 0, &bytes_of_record, &sign_mantissa);
+    let record = record.expect("it was encoded here");
+    let mut decoded = vec![bf16::ZERO; WEIGHTS];
+    bencher
+        .counter(BytesCount::new(2 * WEIGHTS))
+        .bench_local(|| {
+            let done = codec.decode_record(
+                black_box(&record),
+                plan.palette(),
+                &sign_mantissa,
+                &mut decoded,
+            );
+            done.expect("it was encoded here");
+        });
+}
+
+fn bench_encode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
+    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+    let weights = bytes(&weights());
+    let (mut sign_mantissa, mut record) = (Vec::new(), Vec::new());
+    bencher
+        .counter(BytesCount::new(2 * WEIGHTS))
+        .bench_local(|| {
+            sign_mantissa.clear();
+            record.clear();
+            codec.encode_weights(&plan, black_box(&weights), &mut sign_mantissa, &mut record);
+        });
+}
+
+#[divan::bench(args = paths())]
+fn decode_huffman(bencher: Bencher<'_, '_>, path: Path) {
+    bench_decode(bencher, path, Encoding::Huffman);
+}
+
+#[divan::bench(args = paths())]
+fn decode_palette(bencher: Bencher<'_, '_>, path: Path) {
+    bench_decode(bencher, path, Encoding::Palette);
+}
+
+#[divan::bench(args = paths())]
+fn encode_huffman(bencher: Bencher<'_, '_>, path: Path) {
+    bench_encode(bencher, path, Encoding::Huffman);
+}
+
+#[divan::bench(args = paths())]
+fn encode_palette(bencher: Bencher<'_, '_>, path: Path) {
+    bench_encode(bencher, path, Encoding::Palette);
+}
+
+#[divan::bench(args = paths())]
+fn count(bencher: Bencher<'_, '_>, path: Path) {
+    let codec = Codec::of(path).expect("it is available");
+    let weights = bytes(&weights());
+    bencher
+        .counter(BytesCount::new(2 * WEIGHTS))
+        .bench_local(|| {
+            let mut counts = ExponentCounts::default();
+            codec.count_weights(black_box(&weights), &mut counts);
+            counts
+        });
+}
+
+/// Both checksums that decoding a chunk takes: of record and sign-mantissa bytes, and of weights.
+#[divan::bench]
+fn checksums(bencher: Bencher<'_, '_>) {
+    let (stored, weights) = (vec![1; WEIGHTS + WEIGHTS / 3], bytes(&weights()));
+    bencher
+        .counter(BytesCount::new(2 * WEIGHTS))
+        .bench_local(|| {
+            unweight_format::crc32(black_box(&stored)) ^ unweight_format::crc32(black_box(&weights))
+        });
+}

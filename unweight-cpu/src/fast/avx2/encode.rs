@@ -1,0 +1,159 @@
+//! Packing codes with AVX2 and BMI2.
+//!
+//! ```text
+//! 32 exponents = 4 lanes' 8 codes of one step: looked up 32 at a time by their place in the palette (vpshufb), a byte each,
+//! beside masks of as many ones as each code has bits. Then, for each lane:
+//!
+//!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )   = the eight codes put together
+//! ```
+//!
+//! Only for palettes of 16 consecutive exponents, which those of trained tensors nearly always are.
+
+use std::arch::x86_64::*;
+
+use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
+
+use crate::fast::encode::{EncodeTable, PATCHED};
+use crate::fast::portable::{self, ROW_BYTES, Rows};
+
+/// Weights of four lanes in a step.
+const BLOCK: usize = 32;
+/// Bits that can be appended to a stream at once: fewer than 8 are pending.
+const APPENDABLE_BITS: u32 = 56;
+
+/// Codes, masks and marks by place in the palette, in both halves of a register.
+struct Registers {
+    base: __m256i,
+    codes: __m256i,
+    masks: __m256i,
+    /// What an exponent outside of the palette has.
+    placeholder_code: __m256i,
+    placeholder_mask: __m256i,
+    /// `PATCHED` where a palette entry has no code.
+    marks: __m256i,
+}
+
+impl Registers {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(table: &EncodeTable, base: u8) -> Registers {
+        let at = |entry: usize| usize::from(base) + entry;
+        let mask = |length: u8| ((1u32 << (length & !PATCHED)) - 1) as u8;
+        let outside = usize::from(base.wrapping_add(PALETTE_ENTRIES as u8));
+        let (bits, lengths) = (table.bits(), table.lengths());
+        Registers {
+            base: _mm256_set1_epi8(base as i8),
+            codes: twice(std::array::from_fn(|entry| bits[at(entry)])),
+            masks: twice(std::array::from_fn(|entry| mask(lengths[at(entry)]))),
+            placeholder_code: _mm256_set1_epi8(bits[outside] as i8),
+            placeholder_mask: _mm256_set1_epi8(mask(lengths[outside]) as i8),
+            marks: twice(std::array::from_fn(|entry| lengths[at(entry)] & PATCHED)),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
+    // SAFETY: 16 bytes are there.
+    _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn words(vector: __m256i) -> [u64; 4] {
+    let mut words = [0u64; 4];
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
+    words
+}
+
+/// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
+/// without a code.
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn pack(
+    table: &EncodeTable,
+    exponents: &[u8],
+    rows: &mut Rows,
+    positions: &mut Vec<u16>,
+) -> [u32; LANES] {
+    let Some(base) = table.palette_base() else {
+        return portable::encode::pack(table, exponents, rows, positions);
+    };
+    let table = Registers::load(table, base);
+    let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
+    let mut ends = [0; LANES];
+    let groups = rows.as_chunks_mut::<4>().0.iter_mut();
+    for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
+        *ends = pack_lanes(&table, steps, group, rows, positions);
+    }
+    ends
+}
+
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn pack_lanes(
+    table: &Registers,
+    steps: &[[u8; STEP_WEIGHTS]],
+    group: usize,
+    rows: &mut [[u8; ROW_BYTES]; 4],
+    positions: &mut Vec<u16>,
+) -> [u32; 4] {
+    let mut streams = [Stream::default(); 4];
+    for (number, step) in steps.iter().enumerate() {
+        let exponents: &[u8; BLOCK] = &step.as_chunks().0[group];
+        // SAFETY: 32 bytes are there.
+        let exponents = unsafe { _mm256_loadu_si256(exponents.as_ptr().cast()) };
+        let places = _mm256_sub_epi8(exponents, table.base);
+        let last = _mm256_set1_epi8(PALETTE_ENTRIES as i8 - 1);
+        let inside = _mm256_cmpeq_epi8(_mm256_min_epu8(places, last), places);
+        let of = |entries, otherwise| {
+            let found = _mm256_shuffle_epi8(entries, places);
+            words(_mm256_blendv_epi8(otherwise, found, inside))
+        };
+        let codes = of(table.codes, table.placeholder_code);
+        let masks = of(table.masks, table.placeholder_mask);
+        let marks = _mm256_shuffle_epi8(table.marks, places);
+        let marks = _mm256_blendv_epi8(_mm256_set1_epi8(-1), marks, inside);
+        let mut patched = _mm256_movemask_epi8(marks) as u32;
+        while patched != 0 {
+            let first = number * STEP_WEIGHTS + group * BLOCK;
+            positions.push((first + patched.trailing_zeros() as usize) as u16);
+            patched &= patched - 1;
+        }
+        for lane in 0..4 {
+            let (code, mask) = (codes[lane], masks[lane]);
+            let (stream, row) = (&mut streams[lane], &mut rows[lane]);
+            let length = mask.count_ones();
+            if length <= APPENDABLE_BITS {
+                stream.append(_pext_u64(code, mask), length, row);
+            } else {
+                let low = mask & 0xffff_ffff;
+                stream.append(_pext_u64(code, low), low.count_ones(), row);
+                stream.append(_pext_u64(code, mask - low), (mask - low).count_ones(), row);
+            }
+        }
+    }
+    streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
+}
+
+/// A lane stream under construction.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    at: usize,
+    pending: u64,
+    pending_bits: u32,
+}
+
+impl Stream {
+    #[inline]
+    #[target_feature(enable = "bmi2")]
+    fn append(&mut self, bits: u64, length: u32, row: &mut [u8; ROW_BYTES]) {
+        let bits = self.pending | bits << self.pending_bits;
+        let bit_count = self.pending_bits + length;
+        row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());
+        self.at += bit_count as usize / 8;
+        self.pending = bits >> (bit_count & !7);
+        self.pending_bits = bit_count % 8;
+    }
+}

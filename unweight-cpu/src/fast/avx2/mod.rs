@@ -1,0 +1,130 @@
+//! Kernels for x86-64 with AVX2, BMI1, BMI2 and LZCNT (Haswell, Zen, and later): the portable ones, compiled with these
+//! instructions. Variable shifts without flags and wide byte shuffles are what they gain.
+
+mod count;
+mod decode;
+mod encode;
+
+use unweight_format::Palette;
+use unweight_format::layout::LANES;
+
+use super::encode::EncodeTable;
+use super::kernels::Kernels;
+use super::output::Output;
+use super::portable::{self, Rows};
+use super::scratch::Scratch;
+
+/// The kernels, if this processor can run them.
+pub(super) fn kernels() -> Option<&'static Kernels> {
+    let can = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("lzcnt")
+        && is_x86_feature_detected!("popcnt");
+    can.then_some(&KERNELS)
+}
+
+/// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
+static KERNELS: Kernels = Kernels {
+    decode_weights: |scratch, sign_mantissa, output| {
+        // SAFETY: `kernels` has seen that the processor has what it needs.
+        unsafe { decode_weights(scratch, sign_mantissa, output) }
+    },
+    decode_exponents: |scratch, output| {
+        // SAFETY: as above.
+        unsafe { decode_exponents(scratch, output) }
+    },
+    join: |exponents, sign_mantissa, output| {
+        // SAFETY: as above.
+        unsafe { join(exponents, sign_mantissa, output) }
+    },
+    join_indices: |palette, indices, sign_mantissa, output| {
+        // SAFETY: as above.
+        unsafe { join_indices(palette, indices, sign_mantissa, output) }
+    },
+    split: |weights, sign_mantissa, exponents| {
+        // SAFETY: as above.
+        unsafe { split(weights, sign_mantissa, exponents) }
+    },
+    count_weights: |weights, counts| {
+        // SAFETY: as above.
+        unsafe { count_weights(weights, counts) }
+    },
+    count_exponents: |exponents, counts| {
+        // SAFETY: as above.
+        unsafe { count_exponents(exponents, counts) }
+    },
+    pack: |table, exponents, rows, positions| {
+        // SAFETY: as above.
+        unsafe { pack(table, exponents, rows, positions) }
+    },
+    index: |indices, exponents, body, positions| {
+        // SAFETY: as above.
+        unsafe { index(indices, exponents, body, positions) }
+    },
+};
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn decode_weights(
+    scratch: &mut Scratch,
+    sign_mantissa: &[u8],
+    output: &mut Output<'_>,
+) -> [u32; LANES] {
+    let mut ahead = output.as_mut_ptr();
+    portable::decode::weights(
+        scratch,
+        sign_mantissa,
+        output,
+        |count, runs, buffer, group| {
+            decode::rounds(count, runs, buffer, group, &mut ahead);
+        },
+    )
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn decode_exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
+    let mut ahead = output.as_mut_ptr();
+    portable::decode::exponents(scratch, output, |count, runs, buffer, group| {
+        decode::rounds(count, runs, buffer, group, &mut ahead);
+    })
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
+    portable::join_from(0, exponents, sign_mantissa, output);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn join_indices(palette: &Palette, indices: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
+    portable::join_indices_from(0, palette, indices, sign_mantissa, output);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
+    portable::encode::split(weights, sign_mantissa, exponents);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn count_weights(weights: &[u8], counts: &mut [u64; 256]) {
+    count::weights(weights, counts);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
+    count::exponents(exponents, counts);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn pack(
+    table: &EncodeTable,
+    exponents: &[u8],
+    rows: &mut Rows,
+    positions: &mut Vec<u16>,
+) -> [u32; LANES] {
+    encode::pack(table, exponents, rows, positions)
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn index(indices: &[u8; 256], exponents: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
+    portable::encode::index(indices, exponents, body, positions);
+}

@@ -1,0 +1,98 @@
+//! From a record to weights or exponents (section 7), by a path's kernels.
+
+use half::bf16;
+use unweight_format::{Body, Error, Palette, Patch, Record, weight};
+
+use super::kernels::Kernels;
+use super::output::Output;
+use super::scratch::{LARGEST_CHUNK, Scratch};
+use crate::reference;
+
+/// Decodes a record into the bytes of its chunk's weights, little-endian.
+pub(super) fn weights(
+    kernels: &Kernels,
+    record: &Record<'_>,
+    palette: &Palette,
+    sign_mantissa: &[u8],
+    output: &mut Output<'_>,
+) -> Result<(), Error> {
+    // Kernels write the whole output if these hold.
+    assert_eq!(output.len(), 2 * sign_mantissa.len());
+    match record.body() {
+        Body::Verbatim(exponents) => assert_eq!(exponents.len(), sign_mantissa.len()),
+        Body::Palette(indices) => assert!(2 * indices.len() >= sign_mantissa.len()),
+        Body::Huffman { .. } => assert!(sign_mantissa.len() <= LARGEST_CHUNK),
+    }
+    match record.body() {
+        Body::Verbatim(exponents) => (kernels.join)(exponents, sign_mantissa, output),
+        Body::Palette(indices) => (kernels.join_indices)(palette, indices, sign_mantissa, output),
+        Body::Huffman { code, lanes } => Scratch::with(|scratch| {
+            scratch.table.prepare(code, palette);
+            scratch.lanes.fill(lanes);
+            let ends = (kernels.decode_weights)(scratch, sign_mantissa, output);
+            match scratch.lanes.end_at(&ends) {
+                true => Ok(()),
+                false => Err(broken_rule(record, palette, sign_mantissa.len())),
+            }
+        })?,
+    }
+    for Patch { position, exponent } in record.patches().iter() {
+        let position = usize::from(position);
+        let bytes = weight(sign_mantissa[position], exponent).to_le_bytes();
+        output.put(2 * position, bytes);
+    }
+    Ok(())
+}
+
+/// Decodes a record into the exponents of its chunk.
+pub(super) fn exponents(
+    kernels: &Kernels,
+    record: &Record<'_>,
+    palette: &Palette,
+    exponents: &mut [u8],
+) -> Result<(), Error> {
+    match record.body() {
+        Body::Verbatim(bytes) => exponents.copy_from_slice(bytes),
+        Body::Palette(indices) => {
+            let of = |index: u8| palette.exponents()[usize::from(index)];
+            let (pairs, last) = exponents.as_chunks_mut::<2>();
+            for (pair, byte) in pairs.iter_mut().zip(*indices) {
+                *pair = [of(byte & 15), of(byte >> 4)];
+            }
+            if let ([last], Some(byte)) = (last, indices.get(pairs.len())) {
+                *last = of(byte & 15);
+            }
+        }
+        Body::Huffman { code, lanes } => Scratch::with(|scratch| {
+            scratch.table.prepare(code, palette);
+            scratch.lanes.fill(lanes);
+            let mut output = Output::from(&mut exponents[..]);
+            let ends = (kernels.decode_exponents)(scratch, &mut output);
+            match scratch.lanes.end_at(&ends) {
+                true => Ok(()),
+                false => Err(broken_rule(record, palette, output.len())),
+            }
+        })?,
+    }
+    for Patch { position, exponent } in record.patches().iter() {
+        exponents[usize::from(position)] = exponent;
+    }
+    Ok(())
+}
+
+/// Which lane of a record breaks a rule, and how. The reference knows best: it reads zeros past the end of a lane, and a
+/// kernel what stands there, so a number in the error could differ though the verdict cannot.
+#[cold]
+fn broken_rule(record: &Record<'_>, palette: &Palette, weights: usize) -> Error {
+    reference::decode_exponents(record, palette, weights, &mut Vec::new())
+        .expect_err("a kernel found a lane that ends at the wrong place")
+}
+
+/// The machine's own weights from little-endian ones.
+pub(super) fn from_little_endian(weights: &mut [bf16]) {
+    if cfg!(target_endian = "big") {
+        for weight in weights {
+            *weight = bf16::from_bits(weight.to_bits().swap_bytes());
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! From weights or exponents to a record (sections 11.4 to 11.6), by a path's kernels.
+
+use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
+use unweight_format::write::{RecordBody, write_record};
+use unweight_format::{Code, Encoding, Palette, Patch};
+
+use super::code_lengths::{EntryCounts, choose_code, cost_bits};
+use super::kernels::Kernels;
+use super::scratch::{LARGEST_CHUNK, Scratch};
+use crate::reference::TensorPlan;
+
+/// The code of each exponent, as kernels want it.
+#[derive(Debug)]
+pub(super) struct EncodeTable {
+    made_of: Option<(Code, Palette)>,
+    /// First bit in the stream lowest. An exponent without a code has the placeholder's.
+    bits: [u8; 256],
+    /// At most 8; `PATCHED` beside it where the exponent has no code.
+    lengths: [u8; 256],
+    /// Both: the code in bits 0 to 7, what `lengths` has in bits 8 to 15.
+    both: [u16; 256],
+}
+
+/// Marks the length of an exponent without a code.
+pub(super) const PATCHED: u8 = 0x80;
+
+impl Default for EncodeTable {
+    fn default() -> Self {
+        EncodeTable {
+            made_of: None,
+            bits: [0; 256],
+            lengths: [0; 256],
+            both: [0; 256],
+        }
+    }
+}
+
+impl EncodeTable {
+    fn prepare(&mut self, code: &Code, palette: &Palette) {
+        if self.made_of == Some((*code, *palette)) {
+            return;
+        }
+        let placeholder = code.placeholder();
+        self.bits = [placeholder.stream_bits(); 256];
+        self.lengths = [placeholder.length_bits | PATCHED; 256];
+        for entry in code.canonical() {
+            let exponent = usize::from(palette.exponents()[usize::from(entry.entry)]);
+            self.bits[exponent] = entry.stream_bits();
+            self.lengths[exponent] = entry.length_bits;
+        }
+        self.both = std::array::from_fn(|exponent| {
+            u16::from_le_bytes([self.bits[exponent], self.lengths[exponent]])
+        });
+        self.made_of = Some((*code, *palette));
+    }
+
+    /// The first exponent of the palette, if that is 16 consecutive ones.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn palette_base(&self) -> Option<u8> {
+        self.made_of.and_then(|(_, palette)| palette.base())
+    }
+
+    /// Codes by exponent, their lengths above them.
+    pub(super) fn both(&self) -> &[u16; 256] {
+        &self.both
+    }
+
+    /// Codes by exponent.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn bits(&self) -> &[u8; 256] {
+        &self.bits
+    }
+
+    /// Lengths by exponent, at most 8 but for `PATCHED`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn lengths(&self) -> &[u8; 256] {
+        &self.lengths
+    }
+}
+
+/// Appends the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and its record to `record`.
+pub(super) fn weights(
+    kernels: &Kernels,
+    plan: &TensorPlan,
+    weights: &[u8],
+    sign_mantissa: &mut Vec<u8>,
+    record: &mut Vec<u8>,
+) {
+    let count = weights.len() / 2;
+    assert!(weights.len().is_multiple_of(2) && (1..=LARGEST_CHUNK).contains(&count));
+    let start = sign_mantissa.len();
+    sign_mantissa.resize(start + count, 0);
+    let sign_mantissa = &mut sign_mantissa[start..];
+    Scratch::with(|scratch| {
+        (kernels.split)(weights, sign_mantissa, &mut scratch.exponents[..count]);
+        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+    });
+}
+
+/// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`.
+pub(super) fn exponents(
+    kernels: &Kernels,
+    plan: &TensorPlan,
+    exponents: &[u8],
+    sign_mantissa: &[u8],
+    record: &mut Vec<u8>,
+) {
+    let count = exponents.len();
+    assert!(count == sign_mantissa.len() && (1..=LARGEST_CHUNK).contains(&count));
+    Scratch::with(|scratch| {
+        scratch.exponents[..count].copy_from_slice(exponents);
+        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+    });
+}
+
+fn from_scratch(
+    kernels: &Kernels,
+    plan: &TensorPlan,
+    sign_mantissa: &[u8],
+    scratch: &mut Scratch,
+    record: &mut Vec<u8>,
+) {
+    let count = sign_mantissa.len();
+    scratch.positions.clear();
+    let (code, lane_ends);
+    let coded = if plan.encoding() == Encoding::Palette {
+        palette_body(kernels, plan.palette(), count, scratch);
+        RecordBody::Palette(&scratch.body)
+    } else {
+        code = chunk_code(kernels, plan, &scratch.exponents[..count]);
+        lane_ends = huffman_body(kernels, &code, plan.palette(), count, scratch);
+        RecordBody::Huffman {
+            code: &code,
+            lane_ends: &lane_ends,
+            streams: &scratch.body,
+        }
+    };
+    // Lane by lane is not the order of the weights.
+    scratch.positions.sort_unstable();
+    let exponents = &scratch.exponents[..count];
+    let verbatim = RecordBody::Verbatim(exponents);
+    // Section 11.6.
+    if coded.record_bytes(scratch.positions.len()) > verbatim.record_bytes(0) {
+        return write_record(&verbatim, &[], sign_mantissa, record);
+    }
+    scratch.patches.clear();
+    scratch
+        .patches
+        .extend(scratch.positions.iter().map(|&position| Patch {
+            position,
+            exponent: exponents[usize::from(position)],
+        }));
+    write_record(&coded, &scratch.patches, sign_mantissa, record);
+}
+
+/// The tensor's code, or the chunk's own where that saves more than one bit in 256 (section 11.4).
+fn chunk_code(kernels: &Kernels, plan: &TensorPlan, exponents: &[u8]) -> Code {
+    let mut by_exponent = [0; 256];
+    (kernels.count_exponents)(exponents, &mut by_exponent);
+    let counts: EntryCounts = plan
+        .palette()
+        .exponents()
+        .map(|e| by_exponent[usize::from(e)]);
+    let total = exponents.len() as u64;
+    let own = choose_code(&counts, total);
+    let own_bits = cost_bits(&counts, total, &own);
+    let tensor_bits = cost_bits(&counts, total, plan.code());
+    match 256 * own_bits < 255 * tensor_bits {
+        true => own,
+        false => *plan.code(),
+    }
+}
+
+/// Puts lane streams into `scratch.body` and the positions of patches into `scratch.positions` (sections 5.2, 5.5 and 11.4).
+fn huffman_body(
+    kernels: &Kernels,
+    code: &Code,
+    palette: &Palette,
+    count: usize,
+    scratch: &mut Scratch,
+) -> [u16; LANES] {
+    let whole = count.next_multiple_of(STEP_WEIGHTS);
+    // The surplus of a short last step is the placeholder.
+    let placeholder = palette.exponents()[usize::from(code.placeholder().entry)];
+    scratch.exponents[count..whole].fill(placeholder);
+    scratch.codes.prepare(code, palette);
+    let ends = (kernels.pack)(
+        &scratch.codes,
+        &scratch.exponents[..whole],
+        &mut scratch.rows,
+        &mut scratch.positions,
+    );
+    scratch.body.clear();
+    let mut lane_ends = [0; LANES];
+    for ((row, bits), lane_end) in scratch.rows.iter().zip(ends).zip(&mut lane_ends) {
+        scratch
+            .body
+            .extend_from_slice(&row[..bits.div_ceil(8) as usize]);
+        // Past 65,535 the record is longer than the verbatim one, and is not written.
+        *lane_end = scratch.body.len().try_into().unwrap_or(u16::MAX);
+    }
+    lane_ends
+}
+
+/// Puts indices into `scratch.body` and the positions of patches into `scratch.positions` (sections 5.3, 5.5 and 11.5).
+fn palette_body(kernels: &Kernels, palette: &Palette, count: usize, scratch: &mut Scratch) {
+    let whole = count.next_multiple_of(STEP_WEIGHTS);
+    scratch.exponents[count..whole].fill(palette.exponents()[0]);
+    let mut indices = [PATCHED; 256];
+    for entry in 0..PALETTE_ENTRIES {
+        indices[usize::from(palette.exponents()[entry])] = entry as u8;
+    }
+    scratch.body.resize(whole / 2, 0);
+    let exponents = &scratch.exponents[..whole];
+    (kernels.index)(
+        &indices,
+        exponents,
+        &mut scratch.body,
+        &mut scratch.positions,
+    );
+}

@@ -1,0 +1,175 @@
+//! The fast paths: what [`reference`](crate::reference) does, at the speed of the machine.
+//!
+//! A [`Codec`] is a [`Path`] that this machine can run; [`Codec::current`] is the best, unless the environment variable
+//! [`PATH_VARIABLE`] names another. Every path gives exactly what the reference gives, and accepts and rejects exactly
+//! the same records, with the same error.
+//!
+//! One algorithm, in `decode` and `encode`, around the loops that make up its time: [`Kernels`](kernels::Kernels), one set for
+//! each path. Unsafe code stands in the rooms of the instruction sets and in `output`, nowhere else.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod code_lengths;
+mod decode;
+mod decode_table;
+mod encode;
+mod kernels;
+mod lanes;
+pub(crate) mod output;
+mod path;
+mod portable;
+mod scratch;
+
+use std::mem::MaybeUninit;
+
+use half::bf16;
+use unweight_format::{Error, Palette, Record};
+
+use crate::reference::{self, ExponentCounts, TensorPlan};
+pub use output::Output;
+pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
+
+impl Codec {
+    /// Decodes a record into the weights of its chunk. As [`reference::decode_record`].
+    ///
+    /// # Errors
+    /// `lane-overrun`, `lane-underrun`, `lane-padding`. What `weights` holds then is unspecified.
+    pub fn decode_record(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        sign_mantissa: &[u8],
+        weights: &mut [bf16],
+    ) -> Result<(), Error> {
+        let Some(kernels) = self.kernels else {
+            return reference::decode_record(record, palette, sign_mantissa, weights);
+        };
+        let mut output = Output::of_weights(weights);
+        decode::weights(kernels, record, palette, sign_mantissa, &mut output)?;
+        decode::from_little_endian(weights);
+        Ok(())
+    }
+
+    /// Decodes a record into the bytes of its chunk's weights, little-endian: two for each sign-mantissa byte.
+    /// Where that succeeds, all of them are initialised.
+    ///
+    /// # Errors
+    /// As [`Codec::decode_record`].
+    pub fn decode_record_bytes(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        sign_mantissa: &[u8],
+        bytes: &mut [MaybeUninit<u8>],
+    ) -> Result<(), Error> {
+        self.decode_into(record, palette, sign_mantissa, &mut Output::from(bytes))?;
+        Ok(())
+    }
+
+    /// As [`Codec::decode_record_bytes`]; gives what it wrote.
+    pub(crate) fn decode_into<'o>(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        sign_mantissa: &[u8],
+        output: &'o mut Output<'_>,
+    ) -> Result<&'o [u8], Error> {
+        let Some(kernels) = self.kernels else {
+            let mut weights = vec![bf16::ZERO; sign_mantissa.len()];
+            reference::decode_record(record, palette, sign_mantissa, &mut weights)?;
+            let bytes: Vec<u8> = weights
+                .iter()
+                .flat_map(|weight| weight.to_le_bytes())
+                .collect();
+            return Ok(output.fill(&bytes));
+        };
+        decode::weights(kernels, record, palette, sign_mantissa, output)?;
+        // SAFETY: kernels that report success have written every byte of the output.
+        Ok(unsafe { output.written() })
+    }
+
+    /// Decodes a record into the exponents of its chunk, one for each element of `exponents`.
+    ///
+    /// # Errors
+    /// As [`Codec::decode_record`].
+    pub fn decode_exponents(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        exponents: &mut [u8],
+    ) -> Result<(), Error> {
+        let Some(kernels) = self.kernels else {
+            let mut decoded = Vec::new();
+            reference::decode_exponents(record, palette, exponents.len(), &mut decoded)?;
+            exponents.copy_from_slice(&decoded);
+            return Ok(());
+        };
+        decode::exponents(kernels, record, palette, exponents)
+    }
+
+    /// Counts the exponents of little-endian weights, two bytes each, on top of what is counted.
+    pub fn count_weights(&self, weights: &[u8], counts: &mut ExponentCounts) {
+        match self.kernels {
+            Some(kernels) => (kernels.count_weights)(weights, counts.as_array_mut()),
+            None => counts.add_weights(&from_bytes(weights)),
+        }
+    }
+
+    /// Counts these exponents, on top of what is counted.
+    pub fn count_exponents(&self, exponents: &[u8], counts: &mut ExponentCounts) {
+        match self.kernels {
+            Some(kernels) => (kernels.count_exponents)(exponents, counts.as_array_mut()),
+            None => counts.add_exponents(exponents),
+        }
+    }
+
+    /// Encodes a chunk of 1 to 65,536 little-endian weights, two bytes each: appends its sign-mantissa bytes to `sign_mantissa`
+    /// and its record to `record`. As [`reference::encode_weights`].
+    pub fn encode_weights(
+        &self,
+        plan: &TensorPlan,
+        weights: &[u8],
+        sign_mantissa: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) {
+        match self.kernels {
+            Some(kernels) => encode::weights(kernels, plan, weights, sign_mantissa, record),
+            None => reference::encode_weights(plan, &from_bytes(weights), sign_mantissa, record),
+        }
+    }
+
+    /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. As [`reference::encode_exponents`].
+    pub fn encode_exponents(
+        &self,
+        plan: &TensorPlan,
+        exponents: &[u8],
+        sign_mantissa: &[u8],
+        record: &mut Vec<u8>,
+    ) {
+        match self.kernels {
+            Some(kernels) => encode::exponents(kernels, plan, exponents, sign_mantissa, record),
+            None => reference::encode_exponents(plan, exponents, sign_mantissa, record),
+        }
+    }
+
+    /// Joins exponents and sign-mantissa bytes to little-endian weights: two bytes for each.
+    ///
+    /// # Panics
+    /// If the lengths do not agree.
+    pub fn join(&self, exponents: &[u8], sign_mantissa: &[u8], weights: &mut [u8]) {
+        assert_eq!(exponents.len(), sign_mantissa.len());
+        assert_eq!(weights.len(), 2 * sign_mantissa.len());
+        let kernels = self.kernels.unwrap_or(&portable::KERNELS);
+        (kernels.join)(exponents, sign_mantissa, &mut Output::from(weights));
+    }
+}
+
+fn from_bytes(weights: &[u8]) -> Vec<bf16> {
+    let (weights, _) = weights.as_chunks();
+    weights
+        .iter()
+        .map(|&bytes| bf16::from_le_bytes(bytes))
+        .collect()
+}

@@ -1,0 +1,118 @@
+//! Where decoded bytes go: a caller's buffer, initialised or not.
+
+use std::mem::MaybeUninit;
+
+use half::bf16;
+
+/// A caller's bytes to be written. What has been written stays initialised: there is no way to take it back.
+#[derive(Debug)]
+pub struct Output<'a> {
+    bytes: &'a mut [MaybeUninit<u8>],
+}
+
+impl<'a> From<&'a mut [MaybeUninit<u8>]> for Output<'a> {
+    fn from(bytes: &'a mut [MaybeUninit<u8>]) -> Self {
+        Output { bytes }
+    }
+}
+
+impl<'a> From<&'a mut [u8]> for Output<'a> {
+    fn from(bytes: &'a mut [u8]) -> Self {
+        let (start, length) = (bytes.as_mut_ptr(), bytes.len());
+        // SAFETY: the same bytes, borrowed as long; an `Output` never makes a byte uninitialised.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
+        Output { bytes }
+    }
+}
+
+/// Where a weight in memory is as it is in a file.
+#[cfg(target_endian = "little")]
+impl<'a> From<&'a mut [bf16]> for Output<'a> {
+    fn from(weights: &'a mut [bf16]) -> Self {
+        Output::of_weights(weights)
+    }
+}
+
+/// Where a weight in memory is as it is in a file.
+#[cfg(target_endian = "little")]
+impl<'a> From<&'a mut [MaybeUninit<bf16>]> for Output<'a> {
+    fn from(weights: &'a mut [MaybeUninit<bf16>]) -> Self {
+        let (start, length) = (weights.as_mut_ptr(), 2 * weights.len());
+        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; borrowed as long.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
+        Output { bytes }
+    }
+}
+
+impl<'a> Output<'a> {
+    /// The bytes of weights, in the machine's own order.
+    pub(crate) fn of_weights(weights: &'a mut [bf16]) -> Output<'a> {
+        let (start, length) = (weights.as_mut_ptr(), 2 * weights.len());
+        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; borrowed as long.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
+        Output { bytes }
+    }
+
+    /// Pieces of `length` bytes, the last one of what is left.
+    pub(crate) fn pieces(self, length: usize) -> impl Iterator<Item = Output<'a>> {
+        self.bytes.chunks_mut(length).map(Output::from)
+    }
+
+    /// Writes `bytes`, as many as there is room for, and gives them back from where they are now.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> &[u8] {
+        assert_eq!(bytes.len(), self.len());
+        self.put_slice(0, bytes);
+        // SAFETY: all have been written.
+        unsafe { self.written() }
+    }
+
+    /// What was written, all of it.
+    ///
+    /// # Safety
+    /// Every byte has been written.
+    pub(super) unsafe fn written(&self) -> &[u8] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.bytes.len()) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes `bytes` at `at`.
+    #[inline(always)]
+    pub(crate) fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        self.bytes[at..at + N].copy_from_slice(&bytes.map(MaybeUninit::new));
+    }
+
+    /// Writes `bytes` at `at`.
+    pub(crate) fn put_slice(&mut self, at: usize, bytes: &[u8]) {
+        for (out, &byte) in self.bytes[at..at + bytes.len()].iter_mut().zip(bytes) {
+            out.write(byte);
+        }
+    }
+
+    /// Writes weights, little-endian, at `at`.
+    #[inline(always)]
+    pub(crate) fn put_weights(&mut self, at: usize, weights: &[u16]) {
+        let (bytes, _) = self.bytes[at..at + 2 * weights.len()].as_chunks_mut::<2>();
+        for (bytes, weight) in bytes.iter_mut().zip(weights) {
+            *bytes = weight.to_le_bytes().map(MaybeUninit::new);
+        }
+    }
+
+    /// The bytes from `at` on, for kernels; as many as `len` says from the start.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.as_mut_ptr().cast()
+    }
+}
+
+/// The bytes of weights, in the machine's own order.
+pub(crate) fn bytes_of(weights: &[bf16]) -> &[u8] {
+    // SAFETY: a bf16 is two bytes without padding; borrowed as long.
+    unsafe { std::slice::from_raw_parts(weights.as_ptr().cast(), 2 * weights.len()) }
+}

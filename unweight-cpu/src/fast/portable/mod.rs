@@ -1,0 +1,27 @@
+//! Kernels in safe Rust, for every machine.
+
+pub(super) mod decode;
+pub(super) mod encode;
+mod merge;
+
+pub(super) use decode::{ROW_BYTES, Rows};
+pub(super) use merge::{join_from, join_indices_from};
+
+use super::kernels::Kernels;
+
+/// The kernels.
+pub(super) static KERNELS: Kernels = Kernels {
+    decode_weights: |scratch, sign_mantissa, output| {
+        decode::weights(scratch, sign_mantissa, output, decode::rounds)
+    },
+    decode_exponents: |scratch, output| decode::exponents(scratch, output, decode::rounds),
+    join: |exponents, sign_mantissa, output| join_from(0, exponents, sign_mantissa, output),
+    join_indices: |palette, indices, sign_mantissa, output| {
+        join_indices_from(0, palette, indices, sign_mantissa, output)
+    },
+    split: encode::split,
+    count_weights: encode::count_weights,
+    count_exponents: encode::count_exponents,
+    pack: encode::pack,
+    index: encode::index,
+};

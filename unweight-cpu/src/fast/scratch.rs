@@ -1,0 +1,62 @@
+//! What a thread keeps between chunks, so that none allocates.
+
+use std::cell::Cell;
+
+use unweight_format::Patch;
+use unweight_format::layout::LANES;
+
+use super::decode_table::DecodeTable;
+use super::encode::EncodeTable;
+use super::lanes::LaneBuffer;
+use super::portable::{ROW_BYTES, Rows};
+
+/// Weights of the largest chunk.
+pub(super) const LARGEST_CHUNK: usize = 1 << 16;
+
+/// Buffers and tables for one chunk at a time.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// For decoding.
+    pub(super) table: DecodeTable,
+    pub(super) lanes: LaneBuffer,
+    /// Exponents lane by lane when decoding, lane streams when encoding.
+    pub(super) rows: Box<Rows>,
+    /// For encoding.
+    pub(super) codes: EncodeTable,
+    pub(super) exponents: Box<[u8; LARGEST_CHUNK]>,
+    pub(super) body: Vec<u8>,
+    pub(super) positions: Vec<u16>,
+    pub(super) patches: Vec<Patch>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let rows = vec![[0; ROW_BYTES]; LANES].into_boxed_slice();
+        let exponents = vec![0; LARGEST_CHUNK].into_boxed_slice();
+        Scratch {
+            table: DecodeTable::default(),
+            lanes: LaneBuffer::default(),
+            rows: rows.try_into().expect("as many as were made"),
+            codes: EncodeTable::default(),
+            exponents: exponents.try_into().expect("as many as were made"),
+            body: Vec::new(),
+            positions: Vec::new(),
+            patches: Vec::new(),
+        }
+    }
+}
+
+impl Scratch {
+    /// Calls `work` with this thread's scratch.
+    pub(super) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+        // Taken, not borrowed: should `work` come back here, it gets another one.
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let done = work(&mut scratch);
+        SCRATCH.set(Some(scratch));
+        done
+    }
+}
