@@ -1,0 +1,83 @@
+//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings: `cargo run -p unweight-properties --example seed [FOLDER]`.
+//! The folder, one below it for each target, is `fuzz/corpus` if none is given. What it holds already stays.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use unweight_cpu::{Container, OpenFile};
+use unweight_properties::{PROPERTIES, restored};
+
+/// Fuzzing slows down with the length of its inputs.
+const LONGEST_BYTES: usize = 1 << 13;
+
+fn main() -> io::Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let corpora = env::args_os()
+        .nth(1)
+        .map_or_else(|| repository.join("fuzz/corpus"), PathBuf::from);
+    let mut files = vec![repository.join("spec/example.unw")];
+    containers_below(&repository.join("conformance/corpus"), &mut files)?;
+    for target in PROPERTIES.iter().map(|property| property.name) {
+        let folder = corpora.join(target);
+        fs::create_dir_all(&folder)?;
+        let mut count = 0;
+        for file in &files {
+            if let Some(seed) = seed_of(target, fs::read(file)?) {
+                fs::write(
+                    folder.join(file.file_stem().expect("a file has a name")),
+                    seed,
+                )?;
+                count += 1;
+            }
+        }
+        for finding in findings_of(target, &repository)? {
+            fs::copy(
+                &finding,
+                folder.join(finding.file_name().expect("a file has a name")),
+            )?;
+            count += 1;
+        }
+        println!("{}: {count} seeds", folder.display());
+    }
+    Ok(())
+}
+
+/// What a target can make of a container.
+fn seed_of(target: &str, file: Vec<u8>) -> Option<Vec<u8>> {
+    let seed = match target {
+        // It takes descriptions of tensors, which no file has.
+        "roundtrip_any_tensor" => None,
+        "safetensors_in" => source(&file).filter(|source| !source.is_empty()),
+        "cli_compress_decompress" => restored(&file[..])
+            .ok()
+            .filter(|restored| restored.get(8) == Some(&b'{')),
+        _ => Some(file),
+    };
+    seed.filter(|seed| seed.len() <= LONGEST_BYTES)
+}
+
+/// What broke this property once.
+fn findings_of(target: &str, repository: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(repository.join("fuzz/findings").join(target)) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn source(file: &[u8]) -> Option<Vec<u8>> {
+    let open = OpenFile::read(file).ok()?;
+    Container::parse(&open).ok()?.source().ok()
+}
+
+fn containers_below(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            containers_below(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "unw") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! What holds for any bytes.
+//!
+//! Each property is a function of bytes that panics if it does not hold. `cargo test` runs all of them over the conformance corpus,
+//! the saved findings and pseudo-random bytes; `fuzz/fuzz_targets` gives each to libFuzzer. See `fuzz/README.md`.
+//!
+//! How bytes become something to check: [`any_container`] takes bytes that begin with the magic as a container and makes its checksums
+//! right; all other bytes describe a container, and what to break in it. So files are seeds as they are, and libFuzzer's own
+//! mutations of them reach what lies behind the checksums.
+
+mod compress;
+mod container;
+mod decode;
+mod draft;
+mod edit;
+mod fast;
+mod identity;
+mod old_buffer;
+mod parse;
+mod random;
+mod random_access;
+mod repair;
+mod roundtrip;
+mod safetensors_in;
+
+pub use compress::cli_compress_decompress;
+pub use container::restored;
+pub use decode::decode_any_container;
+pub use edit::any_container;
+pub use fast::fast_equals_reference;
+pub use identity::parse_then_write_is_identity;
+pub use old_buffer::output_ignores_old_buffer;
+pub use parse::parse_never_panics;
+pub use random::Random;
+pub use random_access::random_access_equals_whole;
+pub use repair::repair_checksums;
+pub use roundtrip::roundtrip_any_tensor;
+pub use safetensors_in::safetensors_in;
+
+/// A property by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Property {
+    /// The name of the function, of the fuzz target and of the folder of its findings.
+    pub name: &'static str,
+    /// Panics if the property does not hold for these bytes.
+    pub check: fn(&[u8]),
+}
+
+macro_rules! properties {
+    ($($name:ident,)*) => {
+        /// Every property.
+        pub const PROPERTIES: &[Property] = &[$(Property { name: stringify!($name), check: $name },)*];
+    };
+}
+
+properties! {
+    parse_never_panics,
+    parse_then_write_is_identity,
+    roundtrip_any_tensor,
+    decode_any_container,
+    random_access_equals_whole,
+    fast_equals_reference,
+    output_ignores_old_buffer,
+    safetensors_in,
+    cli_compress_decompress,
+}

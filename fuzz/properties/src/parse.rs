@@ -1,0 +1,158 @@
+//! Parsing.
+
+use std::io::Write;
+
+use unweight_format::{
+    Body, ChunkShape, Code, Directory, Encoding, Error, Extent, FileHeader, Palette, Payload,
+    Record, RecordEnds, Rule, layout,
+};
+
+use crate::Random;
+use crate::repair::repair_checksums;
+
+/// Every parser of the format crate gives a value or an error for any bytes, and the error is about these bytes: its place lies in
+/// the file, what it says is missing is missing, and it can be printed. What a parser says does not depend on what follows the bytes that it is about.
+pub fn parse_never_panics(bytes: &[u8]) {
+    parse_file(bytes);
+    let mut repaired = bytes.to_vec();
+    repair_checksums(&mut repaired);
+    if repaired != bytes {
+        parse_file(&repaired);
+    }
+    parse_loose(bytes);
+}
+
+fn parse_file(file: &[u8]) {
+    let header = FileHeader::parse(file);
+    let front = &file[..file.len().min(layout::FILE_HEADER_BYTES as usize)];
+    assert_eq!(header, FileHeader::parse(front));
+    let Some(header) = accepted(header, file) else {
+        return;
+    };
+    let _ = accepted(header.require_file_length(file.len() as u64), file);
+    if let Some(source) = header.source().of(file) {
+        let _ = accepted(header.require_source_checksum(source), file);
+    }
+    let directory = file
+        .get(header.directory().offset as usize..)
+        .unwrap_or(&[]);
+    let Some(directory) = accepted(Directory::parse(&header, directory), file) else {
+        return;
+    };
+    assert_eq!(
+        directory.tensors().count(),
+        directory.tensor_count() as usize
+    );
+    let mut end = directory.payload_start();
+    for tensor in directory.tensors() {
+        let found = directory
+            .find(tensor.name())
+            .expect("a name in the directory is found");
+        assert_eq!(found.number(), tensor.number());
+        let payload = tensor.payload();
+        assert!(end <= payload.start() && payload.start() <= payload.end());
+        assert!(tensor.shape().len() <= 64 && tensor.data_bytes() <= 1 << 59);
+        end = payload.end();
+        parse_payload(file, payload);
+    }
+    assert_eq!(end, directory.payload_end());
+    assert_eq!(end + layout::GUARD_BYTES, header.file_length());
+}
+
+fn parse_payload(file: &[u8], payload: &Payload) {
+    let Payload::Coded(planes) = payload else {
+        return;
+    };
+    // What is stated but not there must not cost anything.
+    let Some(ends) = planes.record_ends().of(file) else {
+        return;
+    };
+    let Some(ends) = accepted(RecordEnds::parse(planes, ends), file) else {
+        return;
+    };
+    for number in 0..planes.chunk_count() {
+        let (shape, record) = (planes.chunk(number), ends.record(number));
+        let (Some(bytes), Some(sign_mantissa)) = (record.of(file), shape.sign_mantissa.of(file))
+        else {
+            return;
+        };
+        let record = Record::parse(
+            &shape,
+            planes.encoding(),
+            record.offset,
+            bytes,
+            sign_mantissa,
+        );
+        accepted(record, file).inspect(walk);
+    }
+}
+
+/// Records, codes and palettes that no directory leads to.
+fn parse_loose(bytes: &[u8]) {
+    let mut random = Random::of(bytes);
+    let shape = ChunkShape {
+        number: 0,
+        first_weight: 0,
+        weights: 1 + random.below(1 << 16) as u32,
+        sign_mantissa: Extent {
+            offset: 0,
+            length: 0,
+        },
+    };
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        let mut record = bytes.to_vec();
+        if let Some((checksum, checked)) = record.split_first_chunk_mut() {
+            *checksum = unweight_format::crc32(checked).to_le_bytes();
+        }
+        for bytes in [bytes, &record] {
+            // A place at the end of 64 bits would be the caller's fault.
+            accepted(Record::parse(&shape, encoding, 0, bytes, &[]), bytes).inspect(walk);
+        }
+    }
+    if let Some(&lengths) = bytes.first_chunk()
+        && let Ok(code) = Code::from_bytes(lengths)
+    {
+        assert_eq!(code.to_bytes(), lengths);
+        let used: u32 = code.canonical().map(|code| 256 >> code.length_bits).sum();
+        assert_eq!(used, 256);
+    }
+    if let Some(&exponents) = bytes.first_chunk() {
+        match Palette::new(exponents) {
+            Ok(palette) => assert!((0..16).all(|i| palette.index_of(exponents[i]) == Some(i))),
+            Err(at) => assert!(exponents[at - 1] >= exponents[at]),
+        }
+    }
+}
+
+/// Touches everything that a record lends.
+fn walk(record: &Record<'_>) {
+    let streams = match record.body() {
+        Body::Huffman { lanes, .. } => (0..layout::LANES)
+            .map(|lane| lanes.stream(lane).len())
+            .sum(),
+        Body::Palette(bytes) | Body::Verbatim(bytes) => bytes.len(),
+    };
+    assert!(streams <= record.bytes().len());
+    let positions: Vec<u16> = record
+        .patches()
+        .iter()
+        .map(|patch| patch.position)
+        .collect();
+    assert!(positions.is_sorted_by(|a, b| a < b));
+}
+
+/// The value; the error is held to what errors promise.
+fn accepted<T>(result: Result<T, Error>, file: &[u8]) -> Option<T> {
+    result
+        .map_err(|error| {
+            write!(std::io::sink(), "{error} {error:?}").expect("a sink takes everything");
+            assert!(
+                error.offset <= file.len() as u64 || error.rule == Rule::FileTruncated,
+                "{error}"
+            );
+            if let Some(missing) = error.missing_bytes() {
+                assert!(missing > 0, "{error}");
+            }
+        })
+        .ok()
+}

@@ -1,0 +1,65 @@
+//! Encoding, decoding and transcoding.
+
+use arbitrary::{Result, Unstructured};
+use unweight_cpu::{Container, OpenFile, Serial, transcode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Encoding, SourceKind, Tensor};
+
+use crate::container::restored;
+use crate::draft::{Drafted, container_of, safetensors_header};
+
+/// Tensors of any shapes, types and distributions come back bit for bit, however they are stored, and after transcoding too.
+/// Transcoding twice gives what transcoding once gives.
+pub fn roundtrip_any_tensor(bytes: &[u8]) {
+    let mut u = Unstructured::new(bytes);
+    // Bytes that are too short describe nothing.
+    let _ = roundtrip(&mut u);
+}
+
+fn roundtrip(u: &mut Unstructured<'_>) -> Result<()> {
+    let tensors = Drafted::some(u)?;
+    let with_source = u.arbitrary()?;
+    let encoding = *u.choose(&[Encoding::Huffman, Encoding::Palette])?;
+    let mut original = match with_source {
+        true => safetensors_header(&tensors),
+        false => Vec::new(),
+    };
+    original.extend(tensors.iter().flat_map(|tensor| &tensor.bytes));
+
+    let file = container_of(&tensors, with_source);
+    assert!(restored(&file[..]).expect("what was written is valid") == original);
+    let other = transcoded(&file, encoding);
+    assert!(restored(&other[..]).expect("what was transcoded is valid") == original);
+    assert!(transcoded(&other, encoding) == other);
+    Ok(())
+}
+
+fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
+    let open = OpenFile::read(file).expect("a valid file");
+    let container = Container::parse(&open).expect("a valid file");
+    let tensors: Vec<Tensor<'_>> = container.directory().tensors().collect();
+    let shapes: Vec<Vec<u64>> = tensors
+        .iter()
+        .map(|tensor| tensor.shape().collect())
+        .collect();
+    let declarations = tensors.iter().zip(&shapes);
+    let declarations = declarations
+        .map(|(tensor, shape)| Declaration {
+            name: tensor.name(),
+            dtype: tensor.dtype(),
+            shape,
+        })
+        .collect();
+    let source = container.source().expect("a valid file");
+    let kind = match source.is_empty() {
+        true => SourceKind::None,
+        false => SourceKind::Safetensors,
+    };
+    let mut writer =
+        ContainerWriter::new(Vec::new(), kind, &source, declarations).expect("declared before");
+    for tensor in &tensors {
+        transcode_tensor(&container, tensor, encoding, &mut writer, &Serial)
+            .expect("a valid tensor");
+    }
+    writer.finish().expect("all tensors were written")
+}

@@ -1,0 +1,404 @@
+//! Memory and work, counted: what a file promises costs nothing, and what it holds costs no more than in proportion.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use half::bf16;
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, Storage, decode_tensor, encode_tensor, safetensors,
+};
+use unweight_format::layout::{self, entry, file_header};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
+use unweight_properties::{Random, repair_checksums};
+
+/// The system's allocator, counting for each thread.
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<u64> = const { Cell::new(0) };
+    static PEAK: Cell<u64> = const { Cell::new(0) };
+    static TOTAL: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count(added: usize, removed: usize) {
+    LIVE.set((LIVE.get() + added as u64).saturating_sub(removed as u64));
+    PEAK.set(PEAK.get().max(LIVE.get()));
+    TOTAL.set(TOTAL.get() + added as u64);
+}
+
+// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing (the cells are `const` and have no destructor).
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: the caller keeps `dealloc`'s contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size, layout.size());
+        // SAFETY: the caller keeps `realloc`'s contract.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes that `work` allocated.
+#[derive(Clone, Copy, Debug)]
+struct Allocated {
+    /// At the same time, at most.
+    peak: u64,
+    /// Together.
+    total: u64,
+}
+
+fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
+    let before = LIVE.get();
+    PEAK.set(before);
+    TOTAL.set(0);
+    let result = work();
+    let found = Allocated {
+        peak: PEAK.get() - before,
+        total: TOTAL.get(),
+    };
+    (result, found)
+}
+
+/// Bytes in memory, copied out as a file's would be, and how many were read.
+struct Counted {
+    bytes: Vec<u8>,
+    read: AtomicU64,
+}
+
+impl Counted {
+    fn new(bytes: Vec<u8>) -> Counted {
+        Counted {
+            bytes,
+            read: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Storage for Counted {
+    fn byte_length(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        self.read.fetch_add(extent.length, Ordering::Relaxed);
+        // As for a file: the buffer first, then the bytes.
+        buffer.resize(
+            usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?,
+            0,
+        );
+        buffer.copy_from_slice(extent.of(&self.bytes).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(buffer)
+    }
+}
+
+/// Checks every rule as `unweight verify` does: what is restored is not kept. Gives how many bytes that were.
+fn verify(file: &Counted) -> Result<u64, ReadError> {
+    let open = OpenFile::read(file)?;
+    let container = Container::parse(&open)?;
+    container.require_zero_padding()?;
+    let source = container.source()?;
+    if container.header().source_kind() == SourceKind::Safetensors {
+        safetensors::require_same_story(
+            &source,
+            container.header().source().offset,
+            container.directory(),
+        )?;
+    }
+    let mut count = source.len() as u64;
+    for tensor in container.directory().tensors() {
+        decode_tensor(&container, &tensor, &Serial, |bytes| {
+            count += bytes.len() as u64;
+            Ok::<_, ReadError>(())
+        })?;
+    }
+    Ok(count)
+}
+
+/// A container of one BF16 tensor with exponents as trained weights have them.
+fn container_of(weights: u64, encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    let mut random = Random::new(weights);
+    let weights: Vec<bf16> = (0..weights)
+        .map(|_| {
+            let bits = random.bits();
+            weight(
+                bits as u8,
+                126 - (bits >> 8 | 1 << 24).trailing_zeros() as u8,
+            )
+        })
+        .collect();
+    let shape = [weights.len() as u64];
+    let declared = vec![Declaration {
+        name: "w",
+        dtype: Dtype::Bf16,
+        shape: &shape,
+    }];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    encode_tensor(
+        &mut writer,
+        &weights[..],
+        encoding,
+        chunk_size_log2,
+        &Serial,
+    )
+    .unwrap();
+    writer.finish().unwrap()
+}
+
+fn set(file: &mut [u8], offset: u64, bytes: &[u8]) {
+    file[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+}
+
+const ENCODINGS: [Encoding; 3] = [Encoding::Raw, Encoding::Huffman, Encoding::Palette];
+/// Dimension of the only tensor.
+const DIMENSION: u64 = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES;
+const PAYLOAD_END: u64 = layout::FILE_HEADER_BYTES + entry::PAYLOAD_END;
+
+#[test]
+fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_read() {
+    let promises: &[(&str, &[(u64, u64)])] = &[
+        ("a length", &[(file_header::FILE_LENGTH, 1 << 60)]),
+        (
+            "the greatest length",
+            &[(file_header::FILE_LENGTH, u64::MAX)],
+        ),
+        (
+            "a directory",
+            &[
+                (file_header::DIRECTORY_LENGTH, 1 << 28),
+                (file_header::FILE_LENGTH, 1 << 29),
+            ],
+        ),
+        (
+            "a directory too great",
+            &[(file_header::DIRECTORY_LENGTH, u64::MAX)],
+        ),
+        (
+            "a source section",
+            &[
+                (file_header::SOURCE_LENGTH, 1 << 28),
+                (file_header::SOURCE_KIND, 1),
+                (file_header::FILE_LENGTH, 1 << 29),
+            ],
+        ),
+        ("weights", &[(DIMENSION, 1 << 35)]),
+        ("elements", &[(DIMENSION, 1 << 56)]),
+        ("elements too many", &[(DIMENSION, u64::MAX)]),
+        ("a payload", &[(PAYLOAD_END, 1 << 60)]),
+        (
+            "all of it",
+            &[
+                (DIMENSION, 1 << 34),
+                (PAYLOAD_END, 1 << 35),
+                (file_header::FILE_LENGTH, (1 << 35) + 64),
+            ],
+        ),
+    ];
+    for encoding in ENCODINGS {
+        for (what, fields) in promises {
+            let mut file = container_of(300, encoding, 12);
+            for &(offset, value) in *fields {
+                match offset {
+                    file_header::SOURCE_KIND => set(&mut file, offset, &[value as u8]),
+                    _ => set(&mut file, offset, &value.to_le_bytes()),
+                }
+            }
+            repair_checksums(&mut file);
+            refuse(file, &format!("{encoding}, {what}"));
+        }
+        let mut file = container_of(300, encoding, 12);
+        // The count of tensors alone: a directory of 2^20 entries would be 48 MiB.
+        set(
+            &mut file,
+            file_header::TENSOR_COUNT,
+            &(1u32 << 20).to_le_bytes(),
+        );
+        repair_checksums(&mut file);
+        refuse(file, &format!("{encoding}, tensors"));
+    }
+}
+
+fn refuse(file: Vec<u8>, what: &str) {
+    let length = file.len() as u64;
+    assert!(length < 2048, "{length}");
+    let file = Counted::new(file);
+    let (verdict, found) = allocated(|| verify(&file));
+    assert!(verdict.is_err(), "{what}");
+    // Measured: 192 bytes.
+    assert!(found.total < 64 << 10, "{what}: {found:?}");
+    assert!(file.read.into_inner() <= length, "{what}");
+}
+
+#[test]
+fn a_safetensors_header_that_promises_exabytes_allocates_next_to_nothing() {
+    let tensor = r#"{"a":{"dtype":"F64","shape":[72057594037927936],"data_offsets":[0,576460752303423488]}}"#;
+    let mut header = (tensor.len() as u64).to_le_bytes().to_vec();
+    header.extend(tensor.as_bytes());
+    let (parsed, found) = allocated(|| safetensors::Header::parse(&header));
+    assert_eq!(parsed.unwrap().data_bytes(), 1 << 59);
+    assert!(found.total < 64 << 10, "{found:?}");
+    for length in [1 << 28, 1 << 60, u64::MAX] {
+        set(&mut header, 0, &u64::to_le_bytes(length));
+        let (parsed, found) = allocated(|| safetensors::Header::parse(&header));
+        assert!(parsed.is_err());
+        assert!(found.total < 64 << 10, "{found:?}");
+    }
+}
+
+#[test]
+fn a_header_costs_in_proportion_to_its_bytes() {
+    // A dimension takes two bytes of JSON and eight of memory, and vectors grow by doubling.
+    const PER_BYTE: u64 = 16;
+    let dimensions = format!(
+        r#"{{"a":{{"dtype":"U8","shape":[{}0],"data_offsets":[0,0]}}}}"#,
+        "1,".repeat(500_000)
+    );
+    let tensors: Vec<String> = (0..20_000)
+        .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    // Short names, and one more than fit the set of them before it grows.
+    let name = |i: u32| -> String {
+        let digit = |place: u32| char::from_digit(i / 36u32.pow(place) % 36, 36).unwrap();
+        [digit(0), digit(1), digit(2)].iter().collect()
+    };
+    let metadata: Vec<String> = (0..28_673)
+        .map(|i| format!(r#""{}":"""#, name(i)))
+        .collect();
+    let nested = format!(r#"{{"a":{}"#, "[".repeat(1_000_000));
+    for json in [
+        dimensions,
+        format!("{{{}}}", tensors.join(",")),
+        format!(r#"{{"__metadata__":{{{}}}}}"#, metadata.join(",")),
+        nested,
+        format!(r#"{{"{}":1}}"#, "a".repeat(1_000_000)),
+        format!("{{}}{}", " ".repeat(1_000_000)),
+    ] {
+        let mut header = (json.len() as u64).to_le_bytes().to_vec();
+        header.extend(json.as_bytes());
+        let (_, found) =
+            allocated(|| safetensors::Header::parse(&header).map_err(|error| error.to_string()));
+        assert!(
+            found.peak <= PER_BYTE * header.len() as u64,
+            "{found:?} for {:.40}…",
+            json
+        );
+    }
+}
+
+#[test]
+fn decoding_holds_the_directory_and_one_chunk() {
+    for encoding in ENCODINGS {
+        for chunk_size_log2 in [12, 16] {
+            let file = Counted::new(container_of(1 << 19, encoding, chunk_size_log2));
+            let (verdict, found) = allocated(|| verify(&file));
+            assert_eq!(verdict.unwrap(), 2 << 19);
+            let record_ends = 4 * (1 << 19 >> chunk_size_log2);
+            // A raw block of 2^16 bytes is a chunk of 2^15 weights.
+            let chunk = match encoding {
+                Encoding::Raw => 1 << 15,
+                _ => 1 << chunk_size_log2,
+            };
+            // The weights, their bytes (in a vector that grows), record, sign-mantissa bytes and exponents.
+            let most = 16 * chunk + 2 * record_ends + (8 << 10);
+            assert!(
+                found.peak <= most,
+                "{encoding} {chunk_size_log2}: {found:?}, expected at most {most}"
+            );
+        }
+    }
+}
+
+#[test]
+fn work_is_linear() {
+    for encoding in ENCODINGS {
+        let [once, twice] = [1 << 18, 1 << 19].map(|weights| {
+            let file = Counted::new(container_of(weights, encoding, 12));
+            let length = file.bytes.len() as u64;
+            let (verdict, found) = allocated(|| verify(&file));
+            assert_eq!(verdict.unwrap(), 2 * weights);
+            let read = file.read.into_inner();
+            // Every byte once.
+            assert!(read <= length, "{encoding}: read {read} of {length}");
+            found
+        });
+        assert!(
+            twice.total * 10 <= once.total * 21,
+            "{encoding}: {once:?}, {twice:?}"
+        );
+        assert!(
+            twice.peak <= once.peak + (4 << 10),
+            "{encoding}: {once:?}, {twice:?}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_of_many_tensors_is_read_once() {
+    let names: Vec<String> = (0..5000).map(|i| format!("{}", 9999 - i)).collect();
+    let declare = |names: &[String]| {
+        let declared = names
+            .iter()
+            .map(|name| Declaration {
+                name,
+                dtype: Dtype::U8,
+                shape: &[1],
+            })
+            .collect();
+        let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+        for _ in names {
+            let mut raw = writer.raw().unwrap();
+            raw.write(&[7]).unwrap();
+            raw.finish().unwrap();
+        }
+        writer.finish().unwrap()
+    };
+    let file = Counted::new(declare(&names));
+    let directory_bytes = u64::from_le_bytes(file.bytes[24..32].try_into().unwrap());
+    let (verdict, found) = allocated(|| verify(&file));
+    assert_eq!(verdict.unwrap(), 5000);
+    // Once as it is read, once as it is kept.
+    assert!(
+        found.peak <= 2 * directory_bytes + (8 << 10),
+        "{found:?} for {directory_bytes}"
+    );
+    // The padding behind each tensor's data is looked at twice.
+    assert!(file.read.into_inner() <= file.bytes.len() as u64 + 3 * 5000);
+}
+
+#[test]
+fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
+    let weights = vec![bf16::ONE; 1 << 18];
+    let shape = [weights.len() as u64];
+    let declared = vec![Declaration {
+        name: "w",
+        dtype: Dtype::Bf16,
+        shape: &shape,
+    }];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 16, &Serial).unwrap();
+    let file = Counted::new(writer.finish().unwrap());
+    let length = file.bytes.len() as u64;
+    let (verdict, found) = allocated(|| verify(&file));
+    assert!(verdict.unwrap() <= 2 * length);
+    assert!(found.peak <= 16 << 16, "{found:?}");
+}
