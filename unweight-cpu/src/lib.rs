@@ -1,6 +1,6 @@
 //! The Unweight codec on a CPU.
 //!
-//! - [`reference`] codes and decodes one chunk, in the order of the specification: no SIMD, no
+//! - [`mod@reference`] codes and decodes one chunk, in the order of the specification: no SIMD, no
 //!   threads, nothing clever. What every faster path must equal.
 //! - [`fast`] does the same at the speed of the machine, and is what everything else uses.
 //! - [`Container`] opens a file (or bytes in memory) through [`Storage`] and gives tensors, chunks and

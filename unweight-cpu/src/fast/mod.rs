@@ -1,10 +1,10 @@
-//! The fast paths: what [`reference`](crate::reference) does, at the speed of the machine.
+//! The fast paths: what [`reference`](mod@crate::reference) does, at the speed of the machine.
 //!
 //! A [`Codec`] is a [`Path`] that this machine can run; [`Codec::current`] is the best, unless the environment variable
 //! [`PATH_VARIABLE`] names another. Every path gives exactly what the reference gives, and accepts and rejects exactly
 //! the same records, with the same error.
 //!
-//! One algorithm, in `decode` and `encode`, around the loops that make up its time: [`Kernels`](kernels::Kernels), one set for
+//! One algorithm, in `decode` and `encode`, around the loops that make up its time: `Kernels`, one set for
 //! each path. Unsafe code stands in the rooms of the instruction sets and in `output`, nowhere else.
 
 #[cfg(target_arch = "x86_64")]

@@ -14,7 +14,7 @@ pub const PATH_VARIABLE: &str = "UNWEIGHT_CPU_PATH";
 /// A way to do the codec's work. All give the same bytes and the same verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// The [reference](crate::reference): what the others must equal.
+    /// The [reference](mod@crate::reference): what the others must equal.
     Reference,
     /// Safe Rust, several lanes in flight.
     Portable,

@@ -24,6 +24,7 @@ use unweight_format::layout::{LANES, STEP_WEIGHTS};
 use super::super::decode_table::DecodeTable;
 use super::super::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
 use super::super::output::Output;
+use super::Elements;
 
 /// Bits that a window holds whatever its first bit's place in its byte.
 const WINDOW_BITS: i64 = 57;
@@ -144,13 +145,13 @@ impl Registers {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn windows(buffer: &[u8; BUFFER_BYTES], bits: __m512i) -> __m512i {
-    let mut bytes = [0u64; 8];
+    let mut bytes = Elements([0; 8]);
     // SAFETY: 64 bytes are there.
-    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), _mm512_srli_epi64::<3>(bits)) };
+    unsafe { _mm512_storeu_si512(bytes.0.as_mut_ptr().cast(), _mm512_srli_epi64::<3>(bits)) };
     let at = |element: usize| {
         // Volatile, so that the numbers come out of memory: taking them out of the vector has one port, loads have many.
         // SAFETY: an element of a local array.
-        let byte = unsafe { (&raw const bytes[element]).read_volatile() };
+        let byte = unsafe { (&raw const bytes.0[element]).read_volatile() };
         // SAFETY: no lane gets further than BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
         unsafe {
             buffer
@@ -235,15 +236,24 @@ fn decode<E: Emit>(
         last_sign_mantissa[..weights - full].copy_from_slice(&bytes[full..]);
     }
     for first in (0..weights).step_by(STEP_WEIGHTS) {
-        let fresh = bits.map(|bits| windows(buffer, bits));
+        // Not with `map`: the compiler does not always see through it, and then keeps vectors in memory.
+        let [a, b, c, d] = bits;
+        let fresh = [
+            windows(buffer, a),
+            windows(buffer, b),
+            windows(buffer, c),
+            windows(buffer, d),
+        ];
         let (left, mut symbols) = take::<8>(&table, fresh, [_mm512_setzero_si512(); VECTORS]);
-        let taken = left.map(|window| _mm512_lzcnt_epi64(window));
-        let [a, b, c, d] = taken;
+        let [a, b, c, d] = left;
+        let (a, b) = (_mm512_lzcnt_epi64(a), _mm512_lzcnt_epi64(b));
+        let (c, d) = (_mm512_lzcnt_epi64(c), _mm512_lzcnt_epi64(d));
         let most = _mm512_max_epu64(_mm512_max_epu64(a, b), _mm512_max_epu64(c, d));
         if _mm512_cmpgt_epu64_mask(most, _mm512_set1_epi64(WINDOW_BITS)) == 0 {
-            for (bits, taken) in bits.iter_mut().zip(taken) {
-                *bits = _mm512_add_epi64(*bits, taken);
-            }
+            let [e, f, g, h] = bits;
+            let (a, b) = (_mm512_add_epi64(a, e), _mm512_add_epi64(b, f));
+            let (c, d) = (_mm512_add_epi64(c, g), _mm512_add_epi64(d, h));
+            bits = [a, b, c, d];
         } else {
             (symbols, bits) = step_in_halves(&table, buffer, bits);
         }

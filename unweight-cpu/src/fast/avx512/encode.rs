@@ -12,6 +12,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
+use super::Elements;
 use crate::fast::encode::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
@@ -112,17 +113,17 @@ impl Streams {
     #[target_feature(enable = "avx512f")]
     unsafe fn append(&mut self, codes: __m512i, lengths: __m512i, rows: *mut u8) {
         let bytes = _mm512_or_si512(self.pending, _mm512_sllv_epi64(codes, self.pending_bits));
-        let (mut places, mut contents) = ([0u64; 8], [0u64; 8]);
+        let (mut places, mut contents) = (Elements([0; 8]), Elements([0; 8]));
         // SAFETY: 64 bytes are there.
-        unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), self.at) };
+        unsafe { _mm512_storeu_si512(places.0.as_mut_ptr().cast(), self.at) };
         // SAFETY: as above.
-        unsafe { _mm512_storeu_si512(contents.as_mut_ptr().cast(), bytes) };
+        unsafe { _mm512_storeu_si512(contents.0.as_mut_ptr().cast(), bytes) };
         for element in 0..8 {
             // Volatile, so that both come out of memory and not, one by one, out of the vectors.
             // SAFETY: an element of a local array.
-            let place = unsafe { (&raw const places[element]).read_volatile() } as usize;
+            let place = unsafe { (&raw const places.0[element]).read_volatile() } as usize;
             // SAFETY: as above.
-            let content = unsafe { (&raw const contents[element]).read_volatile() };
+            let content = unsafe { (&raw const contents.0[element]).read_volatile() };
             // SAFETY: the caller's promise.
             unsafe { rows.add(place).cast::<u64>().write_unaligned(content) };
         }

@@ -19,6 +19,10 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
     can.then_some(&KERNELS)
 }
 
+/// Elements of a vector in memory. Aligned: a store across two cache lines does not forward to the loads that follow.
+#[repr(align(64))]
+struct Elements([u64; 8]);
+
 /// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
 static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
