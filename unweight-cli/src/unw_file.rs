@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use unweight_cpu::{Container, OpenFile, ReadError, Storage, decode_tensor, safetensors};
-use unweight_format::SourceKind;
+use unweight_cpu::{Container, OpenFile, ReadError, Storage};
 
 use crate::executor::Parallel;
 use crate::failure::Failure;
@@ -48,19 +47,6 @@ impl RestoreError {
     }
 }
 
-/// Reads and checks the source section, the rule `source-header` included.
-pub(crate) fn checked_source<S: Storage + ?Sized>(
-    container: &Container<'_, S>,
-) -> Result<Vec<u8>, ReadError> {
-    let source = container.source()?;
-    let header = container.header();
-    if header.source_kind() == SourceKind::Safetensors {
-        let offset = header.source().offset;
-        safetensors::require_same_story(&source, offset, container.directory())?;
-    }
-    Ok(source)
-}
-
 /// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7).
 pub(crate) fn restore<S: Storage + ?Sized>(
     storage: &S,
@@ -69,13 +55,7 @@ pub(crate) fn restore<S: Storage + ?Sized>(
 ) -> Result<(), RestoreError> {
     let open = OpenFile::read(storage)?;
     let container = Container::parse(&open)?;
-    container.require_zero_padding()?;
-    let source = checked_source(&container)?;
-    output(&source).map_err(RestoreError::Output)?;
-    for tensor in container.directory().tensors() {
-        decode_tensor(&container, &tensor, executor, |bytes| {
-            output(bytes).map_err(RestoreError::Output)
-        })?;
-    }
-    Ok(())
+    unweight_cpu::restore(&container, executor, |bytes| {
+        output(bytes).map_err(RestoreError::Output)
+    })
 }

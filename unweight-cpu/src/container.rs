@@ -98,7 +98,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The source section.
     ///
     /// # Errors
-    /// `source-crc`. The rule `source-header` is [`safetensors::require_same_story`](crate::safetensors::require_same_story)'s.
+    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too.
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
         let mut buffer = Vec::new();
         let source = read(self.storage, self.header.source(), &mut buffer)?.to_vec();

@@ -43,6 +43,7 @@ pub mod fast;
 mod pool;
 mod read_error;
 pub mod reference;
+mod restore;
 pub mod safetensors;
 mod storage;
 mod transcode;
@@ -55,6 +56,7 @@ pub use encode::{
 };
 pub use executor::{Executor, Serial};
 pub use read_error::ReadError;
+pub use restore::restore;
 pub use storage::Storage;
 pub use transcode::transcode_tensor;
 pub use weights::{StoredWeights, Weights};

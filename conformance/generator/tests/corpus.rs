@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use half::bf16;
 use unweight_conformance::{Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict};
 use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::safetensors::{Header, require_same_story};
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, copy_raw_tensor, decode_tensor, encode_tensor_with,
-};
+use unweight_cpu::safetensors::Header;
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, copy_raw_tensor, encode_tensor_with};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
@@ -29,18 +27,11 @@ fn codecs() -> impl Iterator<Item = Codec> {
 fn restore(codec: Codec, file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = Container::parse(&open)?.with_codec(codec);
-    container.require_zero_padding()?;
-    let mut restored = container.source()?;
-    let header = container.header();
-    if header.source_kind() == SourceKind::Safetensors {
-        require_same_story(&restored, header.source().offset, container.directory())?;
-    }
-    for tensor in container.directory().tensors() {
-        decode_tensor(&container, &tensor, &Serial, |bytes| {
-            restored.extend(bytes);
-            Ok::<_, ReadError>(())
-        })?;
-    }
+    let mut restored = Vec::new();
+    unweight_cpu::restore(&container, &Serial, |bytes| {
+        restored.extend(bytes);
+        Ok::<_, ReadError>(())
+    })?;
     Ok(restored)
 }
 

@@ -6,9 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::bf16;
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, Storage, decode_tensor, encode_tensor, safetensors,
-};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, Storage, encode_tensor, safetensors};
 use unweight_format::layout::{self, entry, file_header};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
@@ -116,22 +114,11 @@ impl Storage for Counted {
 fn verify(file: &Counted) -> Result<u64, ReadError> {
     let open = OpenFile::read(file)?;
     let container = Container::parse(&open)?;
-    container.require_zero_padding()?;
-    let source = container.source()?;
-    if container.header().source_kind() == SourceKind::Safetensors {
-        safetensors::require_same_story(
-            &source,
-            container.header().source().offset,
-            container.directory(),
-        )?;
-    }
-    let mut count = source.len() as u64;
-    for tensor in container.directory().tensors() {
-        decode_tensor(&container, &tensor, &Serial, |bytes| {
-            count += bytes.len() as u64;
-            Ok::<_, ReadError>(())
-        })?;
-    }
+    let mut count = 0;
+    unweight_cpu::restore(&container, &Serial, |bytes| {
+        count += bytes.len() as u64;
+        Ok::<_, ReadError>(())
+    })?;
     Ok(count)
 }
 

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{OutputFile, require_absent};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
-use crate::unw_file::{checked_source, open};
+use crate::unw_file::open;
 
 /// What was done.
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     let open = OpenFile::read(&metered).map_err(reading)?;
     let container = Container::parse(&open).map_err(reading)?;
     container.require_zero_padding().map_err(reading)?;
-    let source = checked_source(&container).map_err(reading)?;
+    let source = container.checked_source().map_err(reading)?;
 
     let tensors: Vec<_> = container.directory().tensors().collect();
     let shapes: Vec<Vec<u64>> = tensors

@@ -1,6 +1,6 @@
 //! Unweight files that break a rule: the rule, the place, what was found and what was expected, in one line.
 
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor, safetensors};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial};
 use unweight_format::layout::{entry, file_header, record};
 use unweight_format::{Category, Rule};
 
@@ -17,16 +17,11 @@ fn compressed(encoding: &str) -> Small {
 fn restore(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = Container::parse(&open)?;
-    container.require_zero_padding()?;
-    let mut restored = container.source()?;
-    let offset = container.header().source().offset;
-    safetensors::require_same_story(&restored, offset, container.directory())?;
-    for tensor in container.directory().tensors() {
-        decode_tensor(&container, &tensor, &Serial, |bytes| {
-            restored.extend(bytes);
-            Ok::<_, ReadError>(())
-        })?;
-    }
+    let mut restored = Vec::new();
+    unweight_cpu::restore(&container, &Serial, |bytes| {
+        restored.extend(bytes);
+        Ok::<_, ReadError>(())
+    })?;
     Ok(restored)
 }
 

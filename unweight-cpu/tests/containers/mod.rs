@@ -5,7 +5,7 @@
 
 use half::bf16;
 use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, decode_tensor, encode_tensor, transcode_tensor,
+    Container, OpenFile, ReadError, Serial, encode_tensor, restore, transcode_tensor,
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
@@ -28,14 +28,11 @@ pub(crate) fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2
 pub(crate) fn restored(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = Container::parse(&open)?;
-    container.require_zero_padding()?;
-    let mut bytes = container.source()?;
-    for tensor in container.directory().tensors() {
-        decode_tensor(&container, &tensor, &Serial, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok::<_, ReadError>(())
-        })?;
-    }
+    let mut bytes = Vec::new();
+    restore(&container, &Serial, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok::<_, ReadError>(())
+    })?;
     Ok(bytes)
 }
 
