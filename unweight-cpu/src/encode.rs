@@ -230,20 +230,9 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     }
 
     fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
-        let mut counts = ExponentCounts::default();
-        executor.in_order(
-            self.len(),
-            |number| {
-                let mut counts = ExponentCounts::default();
-                self.with(number, |bytes| self.codec.count_weights(bytes, &mut counts))?;
-                Ok::<_, ReadError>(counts)
-            },
-            |of_chunk| {
-                counts.merge(&of_chunk);
-                Ok(())
-            },
-        )?;
-        Ok(counts)
+        count_chunks(self.len(), executor, |number, counts| {
+            self.with(number, |bytes| self.codec.count_weights(bytes, counts))
+        })
     }
 
     fn encode(
@@ -259,6 +248,28 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
             chunk.checksum = checksum_of(bytes);
         })
     }
+}
+
+/// The counts of all chunks together; `count` adds those of one.
+pub(crate) fn count_chunks(
+    chunk_count: u64,
+    executor: &impl Executor,
+    count: impl Fn(u64, &mut ExponentCounts) -> Result<(), ReadError> + Sync,
+) -> Result<ExponentCounts, ReadError> {
+    let mut total = ExponentCounts::default();
+    executor.in_order(
+        chunk_count,
+        |number| {
+            let mut of_chunk = ExponentCounts::default();
+            count(number, &mut of_chunk)?;
+            Ok::<_, ReadError>(of_chunk)
+        },
+        |of_chunk| {
+            total.merge(&of_chunk);
+            Ok(())
+        },
+    )?;
+    Ok(total)
 }
 
 pub(crate) fn checksum_of(bytes: &[u8]) -> crc32fast::Hasher {

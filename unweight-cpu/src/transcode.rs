@@ -3,7 +3,7 @@
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
 
-use crate::encode::{EncodedChunk, TransferError, checksum_of, write_chunks};
+use crate::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
 use crate::{Container, Executor, ReadError, Storage, decode_tensor};
@@ -81,24 +81,11 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
     }
 
     fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
-        let mut counts = ExponentCounts::default();
-        executor.in_order(
-            self.planes.chunk_count(),
-            |number| {
-                self.with(number, |exponents, _, _| {
-                    let mut counts = ExponentCounts::default();
-                    self.container
-                        .codec()
-                        .count_exponents(exponents, &mut counts);
-                    counts
-                })
-            },
-            |of_chunk| {
-                counts.merge(&of_chunk);
-                Ok::<_, ReadError>(())
-            },
-        )?;
-        Ok(counts)
+        count_chunks(self.planes.chunk_count(), executor, |number, counts| {
+            self.with(number, |exponents, _, _| {
+                self.container.codec().count_exponents(exponents, counts);
+            })
+        })
     }
 
     fn encode(

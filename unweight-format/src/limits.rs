@@ -19,3 +19,13 @@ pub const ELEMENTS: u64 = 1 << 56;
 pub const CODED_WEIGHTS: u64 = 1 << 35;
 /// Binary logarithm of a chunk's number of weights.
 pub const CHUNK_SIZE_LOG2: RangeInclusive<u8> = 12..=16;
+
+/// The product of a tensor's dimensions (section 4.1), or `None` above [`ELEMENTS`]. A zero anywhere makes it zero,
+/// however great the others are.
+pub(crate) fn element_count(mut dims: impl Iterator<Item = u64> + Clone) -> Option<u64> {
+    if dims.clone().any(|dim| dim == 0) {
+        return Some(0);
+    }
+    dims.try_fold(1u64, |product, dim| product.checked_mul(dim))
+        .filter(|&count| count <= ELEMENTS)
+}

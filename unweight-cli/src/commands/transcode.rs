@@ -33,23 +33,23 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     let file = open(input)?;
     let reading = |error| Failure::reading(input, error);
     let failed = |error| Failure::transfer(input, output, error);
-    let directory = OpenFile::read(&file).map_err(reading)?;
-    let directory = Container::parse(&directory).map_err(reading)?;
-    // Coded tensors are read twice: for their counts, and to code them.
-    let total = directory
-        .directory()
-        .tensors()
-        .map(|tensor| match tensor.payload() {
-            Payload::Raw(_) => tensor.data_bytes(),
-            Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
-        });
-    let bar = bar(context.silent(), "transcode", total.sum());
+    // How much there is to read is known when the directory has been read.
+    let bar = bar(context.silent(), "transcode", 0);
     let metered = Metered {
         file: &file,
         bar: &bar,
     };
     let open = OpenFile::read(&metered).map_err(reading)?;
     let container = Container::parse(&open).map_err(reading)?;
+    // Coded tensors are read twice: for their counts, and to code them.
+    let total = container
+        .directory()
+        .tensors()
+        .map(|tensor| match tensor.payload() {
+            Payload::Raw(_) => tensor.data_bytes(),
+            Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
+        });
+    bar.set_length(total.sum());
     container.require_zero_padding().map_err(reading)?;
     let source = container.checked_source().map_err(reading)?;
 

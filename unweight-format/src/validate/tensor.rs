@@ -41,7 +41,8 @@ impl<'a> Tensor<'a> {
             raw.dtype.into(),
             Expected::Words("a dtype code of this version"),
         ))?;
-        let element_count = element_count(located.dims).ok_or(Error::new(
+        let dims = located.dims.iter().map(|&bytes| u64::from_le_bytes(bytes));
+        let element_count = limits::element_count(dims).ok_or(Error::new(
             Rule::LimitElements,
             at(field::DIMS_END),
             u64::MAX,
@@ -145,15 +146,4 @@ impl<'a> Tensor<'a> {
             self.checksum,
         )
     }
-}
-
-/// The product of the dimensions, or `None` above the limit. A zero anywhere makes it zero.
-fn element_count(dims: &[[u8; 8]]) -> Option<u64> {
-    let dims = || dims.iter().map(|&bytes| u64::from_le_bytes(bytes));
-    if dims().any(|dim| dim == 0) {
-        return Some(0);
-    }
-    dims()
-        .try_fold(1u64, |product, dim| product.checked_mul(dim))
-        .filter(|&count| count <= limits::ELEMENTS)
 }

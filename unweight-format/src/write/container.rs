@@ -26,13 +26,7 @@ pub struct Declaration<'a> {
 impl Declaration<'_> {
     /// The product of the dimensions, or `None` above the limit.
     pub fn element_count(&self) -> Option<u64> {
-        if self.shape.contains(&0) {
-            return Some(0);
-        }
-        self.shape
-            .iter()
-            .try_fold(1u64, |product, &dim| product.checked_mul(dim))
-            .filter(|&count| count <= limits::ELEMENTS)
+        limits::element_count(self.shape.iter().copied())
     }
 }
 
