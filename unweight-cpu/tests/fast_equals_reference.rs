@@ -347,6 +347,11 @@ fn restamp(record: &mut [u8], sign_mantissa: &[u8]) {
 
 #[test]
 fn every_path_of_this_machine_is_tested() {
+    let paths = CODECS.iter().map(|codec| codec.path().name());
+    println!(
+        "paths of this machine: {}",
+        paths.collect::<Vec<_>>().join(", ")
+    );
     assert!(CODECS.iter().any(|codec| codec.path() == Path::Portable));
     assert_eq!(
         Codec::of(Path::Reference).map(|codec| codec.path()),
