@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use unweight_cpu::MemoryBudget;
 use unweight_format::Encoding;
 
 /// Lossless compression of BF16 model weights.
@@ -12,14 +13,15 @@ use unweight_format::Encoding;
     name = "unweight",
     version,
     after_help = "\
-Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed.
+Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed; 4 more memory needed than --memory allows.
 
 Examples:
   unweight compress model.safetensors            writes model.unw
   unweight compress Llama-3.1-8B/ -o llama.unw   a model folder, shard by shard
   unweight decompress model.unw                  gives model.safetensors back, byte for byte
   unweight inspect model.unw                     where the bits go
-  unweight verify model.unw --against model.safetensors"
+  unweight verify model.unw --against model.safetensors
+  unweight verify stranger.unw --memory 64MiB    on a machine with little of it"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -43,6 +45,21 @@ pub(crate) struct Common {
     /// Print the result as JSON on standard output
     #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
+}
+
+/// What every command takes that reads files of any size.
+#[derive(Debug, Args)]
+pub(crate) struct Memory {
+    /// Allocate no more than this for the file, such as 64MiB; refuse it if that is not enough [default: by the length of the file]
+    #[arg(long = "memory", value_name = "BYTES", value_parser = memory_bytes)]
+    bytes: Option<u64>,
+}
+
+impl Memory {
+    /// What was asked for.
+    pub(crate) fn budget(&self) -> Option<MemoryBudget> {
+        self.bytes.map(MemoryBudget::of_bytes)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +104,8 @@ pub(crate) struct Compress {
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Give back the source, byte for byte
@@ -104,6 +123,8 @@ pub(crate) struct Decompress {
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Show the tensors, and where the bits go beside the entropy of the exponents
@@ -118,6 +139,8 @@ pub(crate) struct Inspect {
     /// Read the directory alone: quick, but without entropy and without the places the bits go to
     #[arg(long)]
     pub(crate) directory: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Check every checksum and every rule of the specification
@@ -134,6 +157,8 @@ pub(crate) struct Verify {
     /// Compare what is restored with this source, byte by byte
     #[arg(long, value_name = "SOURCE")]
     pub(crate) against: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Write the original bytes of one tensor, or of a part of it
@@ -156,6 +181,8 @@ pub(crate) struct Extract {
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Give the coded tensors of a file the other encoding
@@ -175,6 +202,8 @@ pub(crate) struct Transcode {
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
 }
 
 /// Measure how fast this machine copies, decodes, encodes, verifies and transcodes
@@ -215,6 +244,23 @@ impl From<Coding> for Encoding {
     }
 }
 
+/// A number of bytes, as it is or with KiB, MiB, GiB or TiB behind it.
+fn memory_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err("expected a number of bytes, such as 1000000, 512KiB or 64MiB".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "it does not fit 64 bits".to_owned())
+}
+
 fn element_range(text: &str) -> Result<Range<u64>, String> {
     let (start, end) = text
         .split_once("..")
@@ -238,6 +284,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_is_a_number_with_a_binary_unit() {
+        assert_eq!(memory_bytes("0"), Ok(0));
+        assert_eq!(memory_bytes("65536"), Ok(65536));
+        assert_eq!(memory_bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(memory_bytes("16777215TiB"), Ok(16777215 << 40));
+        for bad in [
+            "",
+            "MiB",
+            "64MB",
+            "64M",
+            "64mib",
+            "-1",
+            "1.5GiB",
+            "64 MiB",
+            "16777216TiB",
+            "1MiB2",
+            "99999999999999999999",
+        ] {
+            assert!(memory_bytes(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use unweight_cpu::{Container, Executor, ReadError, Storage};
 use unweight_format::layout::{
     LANE_ENDS_BYTES, PATCH_BYTES, RECORD_CHECKED_FROM, RECORD_HEADER_BYTES,
 };
-use unweight_format::{Body, CodedPlanes, Error, RawPlane, Record, RecordEnds};
+use unweight_format::{Body, CodedPlanes, Error, RawPlane, Record, RecordEnds, Tensor};
 
 /// Bits by the purpose that they serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,6 +61,7 @@ impl Breakdown {
     /// A coded tensor's, but for the padding between its planes, and its exponents' counts.
     pub(crate) fn of_coded<S: Storage + ?Sized>(
         container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
         planes: &CodedPlanes,
         executor: &impl Executor,
     ) -> Result<(Breakdown, ExponentCounts), ReadError> {
@@ -72,6 +73,7 @@ impl Breakdown {
         let mut counts = ExponentCounts::default();
         let ends = container.record_ends(planes)?;
         let ends = RecordEnds::parse(planes, &ends)?;
+        let executor = executor.at_most(container.chunks_in_work(tensor)?);
         executor.in_order(
             planes.chunk_count(),
             |number| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use unweight_cpu::{ReadError, TransferError};
+use unweight_cpu::{OverBudget, ReadError, TransferError};
 use unweight_format::Error;
 use unweight_format::write::WriteError;
 
@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Something could not be read or written (exit code 3).
     Io(String),
+    /// The input, which may be good, needs more memory than is allowed (exit code 4).
+    Memory { message: String, error: OverBudget },
 }
 
 impl Failure {
@@ -39,10 +41,18 @@ impl Failure {
         Failure::Io(format!("{}: {error}", path.display()))
     }
 
+    pub(crate) fn over_budget(path: &Path, error: OverBudget) -> Failure {
+        Failure::Memory {
+            message: format!("{}: {error}; allow more with --memory", path.display()),
+            error,
+        }
+    }
+
     /// `error` occurred while `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
             ReadError::Io(error) => Failure::io(path, error),
+            ReadError::OverBudget(error) => Failure::over_budget(path, error),
             ReadError::Rule { error: rule, .. } => Failure::Bad {
                 message: format!("{}: {error}", path.display()),
                 error: Some(rule),
@@ -90,6 +100,7 @@ impl Failure {
             Failure::Bad { .. } => 1,
             Failure::Usage(_) => 2,
             Failure::Io(_) => 3,
+            Failure::Memory { .. } => 4,
         })
     }
 
@@ -99,8 +110,14 @@ impl Failure {
             Failure::Bad { error, .. } => ("bad", *error),
             Failure::Usage(_) => ("usage", None),
             Failure::Io(_) => ("io", None),
+            Failure::Memory { .. } => ("memory", None),
         };
-        let failure = json!({"error": {"kind": kind, "message": self.to_string(), "rule": rule}});
+        let mut error = json!({"kind": kind, "message": self.to_string(), "rule": rule});
+        if let Failure::Memory { error: over, .. } = self {
+            error["needed_bytes"] = over.needed_bytes.into();
+            error["allowed_bytes"] = over.allowed_bytes.into();
+        }
+        let failure = json!({"error": error});
         let _ = output::print(&failure.to_string());
     }
 }
@@ -108,9 +125,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Bad { message, .. } | Failure::Usage(message) | Failure::Io(message) => {
-                f.write_str(message)
-            }
+            Failure::Bad { message, .. }
+            | Failure::Usage(message)
+            | Failure::Io(message)
+            | Failure::Memory { message, .. } => f.write_str(message),
         }
     }
 }

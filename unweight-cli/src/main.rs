@@ -5,6 +5,8 @@ mod breakdown;
 mod commands;
 mod executor;
 mod failure;
+mod input;
+mod model_folder;
 mod output;
 mod progress;
 mod report;

@@ -7,20 +7,56 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Failure;
+use crate::input::kind;
+use crate::tree::Tree;
 
 /// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
     // Output is renamed into place: that would put a file where `/dev/null` was.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+    if let Ok(found) = fs::metadata(path)
+        && !found.is_file()
+        && !found.is_dir()
+    {
         return Err(Failure::Usage(format!(
-            "{} is a device or a pipe, expected the name of a file to make",
-            path.display()
+            "{} is a {}, expected the name of a file to make",
+            path.display(),
+            kind(found.file_type())
         )));
     }
     // A dangling link counts as something that exists.
     match fs::symlink_metadata(path) {
         Ok(_) if !force => Err(exists_already(path)),
         _ => Ok(()),
+    }
+}
+
+/// Refuses to replace a folder that is none of ours: it must be empty, or hold a file with this extension where the new one will hold some.
+/// (A link to a folder is replaced itself, and costs nothing.)
+pub(crate) fn require_replaceable(
+    path: &Path,
+    tree: &Tree,
+    extension: &str,
+) -> Result<(), Failure> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    let failed = |error| Failure::io(path, error);
+    if fs::read_dir(path).map_err(failed)?.next().is_none() {
+        return Ok(());
+    }
+    let has_one = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .any(|file| file.extension().is_some_and(|found| found == extension))
+    };
+    let mut places = tree.converted.iter().filter_map(|file| file.parent());
+    match places.any(|place| has_one(path.join(place))) {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "{} is a folder without .{extension} files, which --force does not replace; choose another name with -o, or delete it yourself",
+            path.display()
+        ))),
     }
 }
 

@@ -1,11 +1,13 @@
 //! A model folder: which of its files change their form, and which are copied.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use crate::failure::Failure;
+use crate::input::{kind, open};
 
 /// The extension of safetensors files.
 pub(crate) const SAFETENSORS: &str = "safetensors";
@@ -19,6 +21,8 @@ pub(crate) struct Tree {
     pub(crate) converted: Vec<PathBuf>,
     /// All other files.
     pub(crate) copied: Vec<PathBuf>,
+    /// Folders, each before what it holds.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 impl Tree {
@@ -27,8 +31,13 @@ impl Tree {
         let mut tree = Tree {
             converted: Vec::new(),
             copied: Vec::new(),
+            folders: Vec::new(),
         };
-        for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+        for entry in WalkDir::new(root)
+            .min_depth(1)
+            .follow_links(true)
+            .sort_by_file_name()
+        {
             let entry = entry.map_err(|error| {
                 let path = error.path().unwrap_or(root).to_owned();
                 match error.into_io_error() {
@@ -38,14 +47,22 @@ impl Tree {
                     }
                 }
             })?;
-            if !entry.file_type().is_file() {
-                continue;
-            }
             let relative = entry
                 .path()
                 .strip_prefix(root)
                 .unwrap_or(entry.path())
                 .to_owned();
+            if entry.file_type().is_dir() {
+                tree.folders.push(relative);
+                continue;
+            }
+            if !entry.file_type().is_file() {
+                return Err(Failure::Usage(format!(
+                    "{} is a {}, which has no place in a model folder",
+                    entry.path().display(),
+                    kind(entry.file_type())
+                )));
+            }
             match relative.extension() {
                 Some(extension) if extension == from => tree.converted.push(relative),
                 Some(extension) if extension == to => {
@@ -67,17 +84,25 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Copies what is copied from `from` to `to`, and makes the folders that the converted files will stand in.
+    /// Makes the folders in `to`, and copies what is copied from `from`.
     pub(crate) fn copy_others(&self, from: &Path, to: &Path) -> Result<(), Failure> {
-        for relative in self.converted.iter().chain(&self.copied) {
+        for relative in &self.folders {
             let folder = to.join(relative);
-            let folder = folder.parent().unwrap_or(to);
-            fs::create_dir_all(folder).map_err(|error| Failure::io(folder, error))?;
+            fs::create_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
         }
         for relative in &self.copied {
-            let path = from.join(relative);
-            fs::copy(&path, to.join(relative)).map_err(|error| Failure::io(&path, error))?;
+            copy(&from.join(relative), &to.join(relative))?;
         }
         Ok(())
     }
+}
+
+/// As `fs::copy` does, but with a source that is a file, whatever happens meanwhile.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let mut source = open(from)?;
+    let failed = |error| Failure::io(from, error);
+    let permissions = source.metadata().map_err(failed)?.permissions();
+    let mut target = File::create_new(to).map_err(|error| Failure::io(to, error))?;
+    io::copy(&mut source, &mut target).map_err(failed)?;
+    fs::set_permissions(to, permissions).map_err(|error| Failure::io(to, error))
 }

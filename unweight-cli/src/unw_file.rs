@@ -1,29 +1,21 @@
-//! An Unweight file that is open for reading, with its path for messages.
+//! An Unweight file that is open for reading, within the memory that the command line allows.
 
-use std::fs::File;
 use std::path::Path;
 
 use unweight_cpu::{Container, OpenFile, ReadError, Storage};
 
-use crate::executor::Parallel;
+use crate::arguments::Memory;
+use crate::commands::Context;
 use crate::failure::Failure;
 
-/// Opens a file for reading; what is not a file is wrong use, not a bad file.
-pub(crate) fn open(path: &Path) -> Result<File, Failure> {
-    let failed = |error| Failure::io(path, error);
-    let file = File::open(path).map_err(failed)?;
-    let found = file.metadata().map_err(failed)?;
-    if found.is_file() {
-        return Ok(file);
-    }
-    let kind = match found.is_dir() {
-        true => "folder",
-        false => "device or a pipe",
-    };
-    Err(Failure::Usage(format!(
-        "{} is a {kind}, expected a file",
-        path.display()
-    )))
+/// Reads header and directory.
+pub(crate) fn read<'s, S: Storage + ?Sized>(
+    storage: &'s S,
+    memory: &Memory,
+    context: &Context,
+) -> Result<OpenFile<'s, S>, ReadError> {
+    let budget = context.budget(memory, storage.byte_length()?);
+    OpenFile::read_within(storage, budget)
 }
 
 /// Why restoring stopped.
@@ -50,12 +42,13 @@ impl RestoreError {
 /// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7).
 pub(crate) fn restore<S: Storage + ?Sized>(
     storage: &S,
-    executor: &Parallel,
+    memory: &Memory,
+    context: &Context,
     mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), RestoreError> {
-    let open = OpenFile::read(storage)?;
+    let open = read(storage, memory, context)?;
     let container = Container::parse(&open)?;
-    unweight_cpu::restore(&container, executor, |bytes| {
+    unweight_cpu::restore(&container, &context.executor, |bytes| {
         output(bytes).map_err(RestoreError::Output)
     })
 }

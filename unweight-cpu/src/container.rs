@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use half::bf16;
 use unweight_format::{
@@ -10,8 +9,9 @@ use unweight_format::{
     Tensor, layout, require_zero,
 };
 
+use crate::budget::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
 use crate::fast::{Codec, Output};
-use crate::{ReadError, Storage};
+use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage};
 
 /// A file whose header has been checked and whose directory is in memory.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct OpenFile<'s, S: ?Sized> {
     storage: &'s S,
     header: FileHeader,
     directory: Vec<u8>,
+    budget: MemoryBudget,
 }
 
 /// An open file whose directory has been checked too. It costs nothing to copy.
@@ -27,6 +28,7 @@ pub struct Container<'a, S: ?Sized> {
     storage: &'a S,
     header: FileHeader,
     directory: Directory<'a>,
+    budget: MemoryBudget,
     codec: Codec,
 }
 
@@ -39,24 +41,45 @@ impl<S: ?Sized> Clone for Container<'_, S> {
 impl<S: ?Sized> Copy for Container<'_, S> {}
 
 impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
-    /// Reads header and directory. Memory is bounded by the storage's true length.
+    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the storage's true length.
     ///
     /// # Errors
     /// The rules of section 3.1.
     pub fn read(storage: &'s S) -> Result<Self, ReadError> {
         let true_length = storage.byte_length()?;
+        Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
+    }
+
+    /// Reads header and directory within this budget. It holds for everything that is done with the container too.
+    ///
+    /// # Errors
+    /// The rules of section 3.1; [`ReadError::OverBudget`].
+    pub fn read_within(storage: &'s S, budget: MemoryBudget) -> Result<Self, ReadError> {
+        Self::read_file(storage, storage.byte_length()?, budget)
+    }
+
+    fn read_file(
+        storage: &'s S,
+        true_length: u64,
+        budget: MemoryBudget,
+    ) -> Result<Self, ReadError> {
+        budget.require(Purpose::Open, layout::FILE_HEADER_BYTES)?;
         let begin = Extent {
             offset: 0,
             length: true_length.min(layout::FILE_HEADER_BYTES),
         };
         let header = FileHeader::parse(storage.read(begin, &mut Vec::new())?)?;
         header.require_file_length(true_length)?;
+        // Once as it is read, once as it is kept.
+        let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
+        budget.require(Purpose::Open, needed)?;
         let mut buffer = Vec::new();
         let directory = read(storage, header.directory(), &mut buffer)?.to_vec();
         Ok(OpenFile {
             storage,
             header,
             directory,
+            budget,
         })
     }
 }
@@ -71,6 +94,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             storage: open.storage,
             header: open.header,
             directory: Directory::parse(&open.header, &open.directory)?,
+            budget: open.budget,
             codec: Codec::current(),
         })
     }
@@ -83,6 +107,32 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The codec that decodes it.
     pub const fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// What may be allocated for it.
+    pub const fn budget(&self) -> MemoryBudget {
+        self.budget
+    }
+
+    /// What is allocated for it as long as it is open.
+    pub(crate) const fn held_bytes(&self) -> u64 {
+        self.header.directory().length
+    }
+
+    /// How many chunks, or blocks, of this tensor may be in work at a time, beside its record ends.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if there is no room for one.
+    pub fn chunks_in_work(&self, tensor: &Tensor<'_>) -> Result<u64, OverBudget> {
+        let held = self.held_bytes() + index_bytes(tensor);
+        self.budget
+            .chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))
+    }
+
+    /// Checks that one chunk of this many weights has room.
+    fn require_chunk(&self, weights: u64) -> Result<(), OverBudget> {
+        let needed = self.held_bytes() + chunk_bytes(weights);
+        self.budget.require(Purpose::Chunk, needed)
     }
 
     /// The file header.
@@ -98,8 +148,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The source section.
     ///
     /// # Errors
-    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too.
+    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too. [`ReadError::OverBudget`].
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
+        // Once as it is read, once as it is given.
+        let needed = self.held_bytes() + 2 * self.header.source().length;
+        self.budget.require(Purpose::Source, needed)?;
         let mut buffer = Vec::new();
         let source = read(self.storage, self.header.source(), &mut buffer)?.to_vec();
         self.header.require_source_checksum(&source)?;
@@ -130,8 +183,10 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The record ends of a coded tensor, read whole: 4 bytes a chunk.
     ///
     /// # Errors
-    /// The storage's.
+    /// The storage's; [`ReadError::OverBudget`].
     pub fn record_ends(&self, planes: &CodedPlanes) -> Result<Vec<u8>, ReadError> {
+        let needed = self.held_bytes() + record_ends_bytes(planes.chunk_count());
+        self.budget.require(Purpose::Tensor, needed)?;
         let mut buffer = Vec::new();
         Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
     }
@@ -198,6 +253,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     where
         ReadError: From<E>,
     {
+        self.require_chunk(shape.weights.into())?;
         // Taken, not borrowed: should `then` come back here, it gets others.
         let mut buffers = READ_BUFFERS.take();
         let [record_buffer, sign_mantissa_buffer] = &mut buffers;
@@ -212,127 +268,17 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         done
     }
 
-    /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
-    /// blocks that hold them, and checking those.
-    ///
-    /// # Errors
-    /// The rules of sections 4.2, 4.3, 5 and 6.
-    ///
-    /// # Panics
-    /// If the tensor is not BF16, the range leaves it, or `weights` is not as long as the range.
-    pub fn decode_range(
-        &self,
-        tensor: &Tensor<'_>,
-        range: Range<u64>,
-        weights: &mut [bf16],
-    ) -> Result<(), ReadError> {
-        assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
-        assert!(range.start <= range.end && range.end <= tensor.element_count());
-        assert_eq!(weights.len() as u64, range.end - range.start);
-        let decoded = match tensor.payload() {
-            Payload::Raw(_) => {
-                let mut bytes = vec![0; 2 * weights.len()];
-                let done = self.read_bytes(tensor, 2 * range.start..2 * range.end, &mut bytes);
-                for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
-                    *weight = bf16::from_le_bytes(bytes);
-                }
-                done
-            }
-            Payload::Coded(planes) => self.decode_coded_range(planes, range, weights),
-        };
-        decoded.map_err(|error| error.of_tensor(tensor.name()))
-    }
-
-    fn decode_coded_range(
-        &self,
-        planes: &CodedPlanes,
-        range: Range<u64>,
-        weights: &mut [bf16],
-    ) -> Result<(), ReadError> {
-        let mut decoded = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let shape = planes.chunk(at >> planes.chunk_size_log2());
-            let chunk_end = shape.first_weight + u64::from(shape.weights);
-            let end = chunk_end.min(range.end);
-            let record = self.record_extent(planes, shape.number)?;
-            let place = (at - range.start) as usize..(end - range.start) as usize;
-            if place.len() == shape.weights as usize {
-                self.decode_chunk(planes, &shape, record, &mut weights[place])?;
-            } else {
-                decoded.resize(shape.weights as usize, bf16::ZERO);
-                self.decode_chunk(planes, &shape, record, &mut decoded)?;
-                let first = (at - shape.first_weight) as usize;
-                weights[place.clone()].copy_from_slice(&decoded[first..first + place.len()]);
-            }
-            at = end;
-        }
-        Ok(())
-    }
-
-    /// Reads the original bytes numbered `range` of any tensor into `output`, touching only the chunks or blocks that hold them.
-    ///
-    /// # Errors
-    /// The rules of sections 4.2, 4.3, 5 and 6.
-    ///
-    /// # Panics
-    /// If the range leaves the tensor, or `output` is not as long as the range.
-    pub fn read_bytes(
-        &self,
-        tensor: &Tensor<'_>,
-        range: Range<u64>,
-        output: &mut [u8],
-    ) -> Result<(), ReadError> {
-        assert!(range.start <= range.end && range.end <= tensor.data_bytes());
-        assert_eq!(output.len() as u64, range.end - range.start);
-        match tensor.payload() {
-            Payload::Raw(plane) => self
-                .read_raw_range(plane, range, output)
-                .map_err(|error| error.of_tensor(tensor.name())),
-            Payload::Coded(_) => {
-                let first = range.start / 2;
-                let mut weights = vec![bf16::ZERO; (range.end.div_ceil(2) - first) as usize];
-                self.decode_range(tensor, first..range.end.div_ceil(2), &mut weights)?;
-                let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes());
-                let skip = (range.start - 2 * first) as usize;
-                for (out, byte) in output.iter_mut().zip(bytes.skip(skip)) {
-                    *out = byte;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn read_raw_range(
-        &self,
-        plane: &RawPlane,
-        range: Range<u64>,
-        output: &mut [u8],
-    ) -> Result<(), ReadError> {
-        let mut buffer = Vec::new();
-        let mut at = range.start;
-        while at < range.end {
-            let number = at / layout::BLOCK_BYTES;
-            let block = self.read_block(plane, number, &mut buffer)?;
-            let start = number * layout::BLOCK_BYTES;
-            let end = range.end.min(start + block.len() as u64);
-            output[(at - range.start) as usize..(end - range.start) as usize]
-                .copy_from_slice(&block[(at - start) as usize..(end - start) as usize]);
-            at = end;
-        }
-        Ok(())
-    }
-
     /// Reads block `number` of a raw tensor, and checks it.
     ///
     /// # Errors
-    /// `raw-crc`.
+    /// `raw-crc`; [`ReadError::OverBudget`].
     pub fn read_block<'b>(
         &'b self,
         plane: &RawPlane,
         number: u64,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], ReadError> {
+        self.require_chunk(plane.block(number).length.div_ceil(2))?;
         let checksums = plane.checksums();
         let checksum = Extent {
             offset: checksums.offset + number * layout::BLOCK_CHECKSUM_BYTES,
@@ -347,7 +293,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     }
 
     /// Where record `number` stands, from its two neighbouring record ends alone.
-    fn record_extent(&self, planes: &CodedPlanes, number: u64) -> Result<Extent, ReadError> {
+    pub(crate) fn record_extent(
+        &self,
+        planes: &CodedPlanes,
+        number: u64,
+    ) -> Result<Extent, ReadError> {
         let has_before = u64::from(number > 0);
         let extent = Extent {
             offset: planes.record_ends().offset + (number - has_before) * layout::RECORD_END_BYTES,
@@ -382,7 +332,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
 
 thread_local! {
     /// For a record and its sign-mantissa bytes, where the storage does not lend them.
-    static READ_BUFFERS: Cell<[Vec<u8>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+    pub(crate) static READ_BUFFERS: Cell<[Vec<u8>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
 /// Reads an extent that the header's checked file length covers.

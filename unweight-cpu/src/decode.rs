@@ -4,16 +4,17 @@ use std::sync::Mutex;
 
 use unweight_format::{Payload, RecordEnds, Tensor, layout};
 
+use crate::budget::{index_bytes, largest_chunk, pieces_bytes};
 use crate::encode::checksum_of;
 use crate::fast::Output;
 use crate::pool::Pool;
-use crate::{Container, Executor, ReadError, Storage};
+use crate::{Container, Executor, Purpose, ReadError, Storage};
 
 /// Decodes a whole tensor, and gives its original bytes to `output`, in order and in pieces. Checks every rule that
 /// concerns the tensor but the zero padding; the tensor checksum last.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8; what `output` returns.
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`]; what `output` returns.
 pub fn decode_tensor<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -26,6 +27,8 @@ where
 {
     let named = |error: ReadError| E::from(error.of_tensor(tensor.name()));
     let mut tensor_checksum = crc32fast::Hasher::new();
+    let in_work = container.chunks_in_work(tensor).map_err(ReadError::from)?;
+    let executor = executor.at_most(in_work);
     let buffers = Pool::<Vec<u8>>::default();
     let mut hand_over = |(bytes, checksum): (Vec<u8>, crc32fast::Hasher)| {
         tensor_checksum.combine(&checksum);
@@ -77,7 +80,7 @@ where
 /// [`decode_tensor`] checks. Where that succeeds, all of `output` is initialised; otherwise it holds anything.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8.
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`].
 ///
 /// # Panics
 /// If `output` is not as long as the tensor.
@@ -92,6 +95,10 @@ where
 {
     let output = output.into();
     assert_eq!(output.len() as u64, tensor.data_bytes());
+    let held = container.held_bytes() + index_bytes(tensor) + pieces_bytes(tensor);
+    let budget = container.budget();
+    let in_work = budget.chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
+    let executor = executor.at_most(in_work);
     let named = |error: ReadError| error.of_tensor(tensor.name());
     let mut tensor_checksum = crc32fast::Hasher::new();
     let piece_bytes = match tensor.payload() {

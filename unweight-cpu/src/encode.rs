@@ -9,7 +9,7 @@ use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 use crate::fast::Codec;
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
-use crate::{Executor, ReadError, Storage, Weights};
+use crate::{Executor, OverBudget, ReadError, Storage, Weights};
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
 pub const DEFAULT_CHUNK_SIZE_LOG2: u8 = 15;
@@ -26,6 +26,12 @@ pub enum TransferError<E> {
 impl<E> From<ReadError> for TransferError<E> {
     fn from(error: ReadError) -> Self {
         TransferError::Read(error)
+    }
+}
+
+impl<E> From<OverBudget> for TransferError<E> {
+    fn from(error: OverBudget) -> Self {
+        TransferError::Read(error.into())
     }
 }
 
@@ -136,7 +142,8 @@ pub fn copy_raw_tensor<S: Sink>(
     storage: &(impl Storage + ?Sized),
     data: Extent,
 ) -> Result<(), TransferError<S::Error>> {
-    const PIECE_BYTES: u64 = 16 * layout::BLOCK_BYTES;
+    // No more than a chunk in work may take.
+    const PIECE_BYTES: u64 = 8 * layout::BLOCK_BYTES;
     let mut raw = writer.raw()?;
     let mut buffer = Vec::new();
     let mut done = 0;
@@ -203,7 +210,7 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
 
 thread_local! {
     /// For a chunk's weights, where the storage does not lend them.
-    static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    pub(crate) static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The chunks that a tensor's weights are cut into.

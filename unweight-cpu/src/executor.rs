@@ -16,6 +16,10 @@ pub trait Executor {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E>;
+
+    /// The same executor, but with at most `items` results, at least one, begun and not yet taken at a time, and no more threads than
+    /// that: so much memory is there.
+    fn at_most(&self, items: u64) -> impl Executor;
 }
 
 /// One item after another on the caller's thread.
@@ -30,5 +34,9 @@ impl Executor for Serial {
         mut then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
         (0..items).try_for_each(|item| then(work(item)?))
+    }
+
+    fn at_most(&self, _: u64) -> impl Executor {
+        Serial
     }
 }

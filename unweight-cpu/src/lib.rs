@@ -8,6 +8,8 @@
 //! - [`encode_tensor`], [`decode_tensor`] and [`transcode_tensor`] move whole tensors, into a
 //!   [`ContainerWriter`](unweight_format::write::ContainerWriter) or out of a [`Container`]. They run their chunks on an
 //!   [`Executor`]: [`Serial`], or one that a program makes of its thread pool.
+//! - [`restore`](fn@restore) and [`transcode`] do so for a whole file, with every rule checked.
+//! - [`MemoryBudget`] bounds what all of it allocates: by the file's true length, or by what the caller allows.
 //! - [`safetensors`] reads the source format's header, strictly.
 //!
 //! Section numbers are those of `spec/unweight.md`.
@@ -20,7 +22,7 @@
 //! use unweight_format::{Dtype, Encoding, SourceKind};
 //!
 //! let weights: Vec<bf16> = (0..100_000).map(|i| bf16::from_f32((i as f32).sin())).collect();
-//! let declared = vec![Declaration { name: "w", dtype: Dtype::Bf16, shape: &[100, 1000] }];
+//! let declared = vec![Declaration::new("w", Dtype::Bf16, &[100, 1000])];
 //! let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared)?;
 //! encode_tensor(&mut writer, &weights[..], Encoding::Huffman, DEFAULT_CHUNK_SIZE_LOG2, &Serial)?;
 //! let file: Vec<u8> = writer.finish()?;
@@ -35,12 +37,14 @@
 //! # }
 //! ```
 
+mod budget;
 mod container;
 mod decode;
 mod encode;
 mod executor;
 pub mod fast;
 mod pool;
+mod ranges;
 mod read_error;
 pub mod reference;
 mod restore;
@@ -49,6 +53,7 @@ mod storage;
 mod transcode;
 mod weights;
 
+pub use budget::{MemoryBudget, OverBudget, Purpose, free_thread_buffers};
 pub use container::{Container, OpenFile};
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{
@@ -58,5 +63,5 @@ pub use executor::{Executor, Serial};
 pub use read_error::ReadError;
 pub use restore::restore;
 pub use storage::Storage;
-pub use transcode::transcode_tensor;
+pub use transcode::{transcode, transcode_tensor};
 pub use weights::{StoredWeights, Weights};

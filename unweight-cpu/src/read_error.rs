@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use unweight_format::{Error, Expected, Rule};
 
+use crate::OverBudget;
+
 /// Why a container, or a part of it, could not be read.
 #[derive(Debug)]
 pub enum ReadError {
@@ -14,6 +16,8 @@ pub enum ReadError {
         /// The name of the tensor, where it is one tensor's.
         tensor: Option<String>,
     },
+    /// It needs more memory than the caller allows. It may be valid.
+    OverBudget(OverBudget),
     /// The storage failed.
     Io(io::Error),
 }
@@ -23,7 +27,7 @@ impl ReadError {
     pub fn rule(&self) -> Option<Rule> {
         match self {
             ReadError::Rule { error, .. } => Some(error.rule),
-            ReadError::Io(_) => None,
+            ReadError::OverBudget(_) | ReadError::Io(_) => None,
         }
     }
 
@@ -67,6 +71,12 @@ impl From<Error> for ReadError {
     }
 }
 
+impl From<OverBudget> for ReadError {
+    fn from(error: OverBudget) -> ReadError {
+        ReadError::OverBudget(error)
+    }
+}
+
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> ReadError {
         ReadError::Io(error)
@@ -84,6 +94,7 @@ impl fmt::Display for ReadError {
                 error,
                 tensor: Some(name),
             } => write!(f, "tensor {name:?}: {error}"),
+            ReadError::OverBudget(error) => error.fmt(f),
             ReadError::Io(error) => error.fmt(f),
         }
     }
@@ -93,6 +104,7 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Rule { error, .. } => Some(error),
+            ReadError::OverBudget(error) => Some(error),
             ReadError::Io(error) => Some(error),
         }
     }

@@ -2,21 +2,34 @@
 
 use unweight_format::SourceKind;
 
+use crate::budget::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
 use crate::safetensors::require_same_story;
-use crate::{Container, Executor, ReadError, Storage, decode_tensor};
+use crate::{Container, Executor, Purpose, ReadError, Storage, decode_tensor};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// The source section, checked against the directory too.
     ///
     /// # Errors
-    /// `source-crc`, `source-header`.
+    /// `source-crc`, `source-header`; [`ReadError::OverBudget`].
     pub fn checked_source(&self) -> Result<Vec<u8>, ReadError> {
-        let source = self.source()?;
         let header = self.header();
+        let needed = self.held_bytes() + source_bytes(header.source().length);
+        self.budget().require(Purpose::Source, needed)?;
+        let source = self.source()?;
         if header.source_kind() == SourceKind::Safetensors {
             require_same_story(&source, header.source().offset, self.directory())?;
         }
         Ok(source)
+    }
+
+    /// The least budget within which the whole file can be restored.
+    fn bytes_to_restore(&self) -> u64 {
+        let source = source_bytes(self.header().source().length);
+        let tensors = self
+            .directory()
+            .tensors()
+            .map(|tensor| index_bytes(&tensor) + chunk_bytes(largest_chunk(&tensor)));
+        self.held_bytes() + tensors.fold(source, u64::max)
     }
 }
 
@@ -24,7 +37,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
 /// rule of the specification that opening the container has not; what has been handed out before an error is not to be used.
 ///
 /// # Errors
-/// The rule that is broken; what `output` returns.
+/// The rule that is broken; [`ReadError::OverBudget`], before anything is handed out; what `output` returns.
 pub fn restore<S, E>(
     container: &Container<'_, S>,
     executor: &impl Executor,
@@ -34,6 +47,11 @@ where
     S: Storage + ?Sized,
     E: From<ReadError> + Send,
 {
+    let needed = container.bytes_to_restore();
+    let budget = container.budget();
+    budget
+        .require(Purpose::Restore, needed)
+        .map_err(ReadError::from)?;
     container.require_zero_padding()?;
     output(&container.checked_source()?)?;
     for tensor in container.directory().tensors() {

@@ -4,12 +4,16 @@
 //! The `safetensors` crate reads headers into hash maps, where a second tensor of the same name replaces the first,
 //! and empty tensors lose their order; a file that must come back byte for byte can afford neither.
 
-use std::collections::HashSet;
+mod json;
+
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use unweight_format::write::Declaration;
 use unweight_format::{Directory, Dtype, Error, Expected, Extent, Rule, layout, limits};
+
+use crate::budget::{record_ends_bytes, source_bytes, writer_bytes};
+use crate::{MemoryBudget, OverBudget, Purpose};
+use json::{Members, Quoted};
 
 /// A safetensors header: the tensors of a file, in the order of their data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +42,7 @@ pub struct SourceTensor {
 impl SourceTensor {
     /// The tensor as a container declares it.
     pub fn declaration(&self) -> Declaration<'_> {
-        Declaration {
-            name: &self.name,
-            dtype: self.dtype,
-            shape: &self.shape,
-        }
+        Declaration::new(&self.name, self.dtype, &self.shape)
     }
 }
 
@@ -104,7 +104,7 @@ impl Header {
         tensors.sort_by_key(|tensor| (tensor.begin, tensor.end));
         let mut end = 0;
         for tensor in &tensors {
-            let of = |what: String| error(8, format!("tensor {:?} {what}", tensor.name));
+            let of = |what: String| error(8, format!("tensor {} {what}", Quoted(&tensor.name)));
             if tensor.begin != end {
                 let kind = if tensor.begin < end {
                     "overlaps the one before it"
@@ -132,6 +132,41 @@ impl Header {
             header_bytes: header.len() as u64,
             tensors,
         })
+    }
+
+    /// How many chunks may be in work at a time where the file with this header is compressed into chunks of 2^`chunk_size_log2` weights
+    /// within this budget: at least one.
+    ///
+    /// # Errors
+    /// [`OverBudget`] if there is no room for one.
+    pub fn chunks_in_work(
+        &self,
+        budget: MemoryBudget,
+        chunk_size_log2: u8,
+    ) -> Result<u64, OverBudget> {
+        let tensors = || self.tensors.iter();
+        let weights = tensors().map(|tensor| (tensor.end - tensor.begin).div_ceil(2));
+        let longest = weights.max().unwrap_or(0);
+        let directory_bytes: u64 = tensors()
+            .map(|tensor| {
+                let dimensions = layout::DIMENSION_BYTES * tensor.shape.len() as u64;
+                layout::ENTRY_BYTES + dimensions + tensor.name.len() as u64
+            })
+            .sum();
+        let held = source_bytes(self.header_bytes)
+            + writer_bytes(self.tensors.len() as u64, directory_bytes)
+            + record_ends_bytes(longest.min(limits::CODED_WEIGHTS) >> chunk_size_log2);
+        // A tensor may end up raw, and what was written is read again: a block counts as the weights that fill it.
+        let chunk_weights = longest.min((1 << chunk_size_log2).max(layout::BLOCK_BYTES / 2));
+        budget.chunks_beside(Purpose::Compress, held, chunk_weights)
+    }
+
+    /// Checks that a header of this many bytes can be read within a budget.
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn require_within(budget: MemoryBudget, header_bytes: u64) -> Result<(), OverBudget> {
+        budget.require(Purpose::Source, source_bytes(header_bytes))
     }
 
     /// Bytes of the data behind the header.
@@ -220,130 +255,4 @@ fn offset_of(json: &str, line: usize, column: usize) -> usize {
         .map(str::len)
         .sum();
     (lines_before + column.saturating_sub(1)).min(json.len())
-}
-
-/// The members of the header's JSON object: its tensors, in the order in which they appear.
-struct Members(Vec<SourceTensor>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tensors by name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut names = HashSet::new();
-                let mut tensors = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<Metadata>()?;
-                    } else {
-                        tensors.push(map.next_value::<Description>()?.of(&name)?);
-                    }
-                    if !names.insert(name.clone()) {
-                        return Err(de::Error::custom(format_args!("duplicate name {name:?}")));
-                    }
-                }
-                Ok(Members(tensors))
-            }
-        }
-
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// The object that describes one tensor.
-struct Description(DescriptionMembers);
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DescriptionMembers {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
-}
-
-impl<'de> Deserialize<'de> for Description {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct DescriptionVisitor;
-
-        // serde's own visitor would take an array of the three values for the object.
-        impl<'de> Visitor<'de> for DescriptionVisitor {
-            type Value = Description;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of dtype, shape and data_offsets")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Description, A::Error> {
-                let members = de::value::MapAccessDeserializer::new(map);
-                DescriptionMembers::deserialize(members).map(Description)
-            }
-        }
-
-        deserializer.deserialize_map(DescriptionVisitor)
-    }
-}
-
-impl Description {
-    fn of<E: de::Error>(self, name: &str) -> Result<SourceTensor, E> {
-        let DescriptionMembers {
-            dtype,
-            shape,
-            data_offsets: (begin, end),
-        } = self.0;
-        let Some(dtype) = Dtype::from_name(&dtype) else {
-            return Err(E::custom(format_args!(
-                "tensor {name:?} has the unknown dtype {dtype:?}"
-            )));
-        };
-        if begin > end {
-            return Err(E::custom(format_args!(
-                "tensor {name:?} ends at {end}, before it begins at {begin}"
-            )));
-        }
-        Ok(SourceTensor {
-            name: name.to_owned(),
-            dtype,
-            shape,
-            begin,
-            end,
-        })
-    }
-}
-
-/// The `__metadata__` object: strings by distinct names. They are checked, and kept only in the source section.
-struct Metadata;
-
-impl<'de> Deserialize<'de> for Metadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MetadataVisitor;
-
-        impl<'de> Visitor<'de> for MetadataVisitor {
-            type Value = Metadata;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let mut names = HashSet::new();
-                while let Some((name, _)) = map.next_entry::<String, String>()? {
-                    if !names.insert(name.clone()) {
-                        return Err(de::Error::custom(format_args!(
-                            "duplicate name {name:?} in __metadata__"
-                        )));
-                    }
-                }
-                Ok(Metadata)
-            }
-        }
-
-        deserializer.deserialize_map(MetadataVisitor)
-    }
 }

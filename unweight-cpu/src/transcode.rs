@@ -1,12 +1,66 @@
-//! From one encoding to the other (section 11.8): chunk by chunk, in memory.
+//! From one encoding to the other (section 11.8), chunk by chunk.
 
-use unweight_format::write::{ContainerWriter, Sink};
+use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
 
+use crate::budget::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
 use crate::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
-use crate::{Container, Executor, ReadError, Storage, decode_tensor};
+use crate::{Container, Executor, Purpose, ReadError, Storage, decode_tensor};
+
+/// Writes a container with the source section and the tensors of `container` into `sink`, its coded tensors in this encoding. Every rule of
+/// the specification that opening the container has not checked is checked on the way.
+///
+/// # Errors
+/// [`TransferError`].
+pub fn transcode<R, S>(
+    container: &Container<'_, R>,
+    encoding: Encoding,
+    sink: S,
+    executor: &impl Executor,
+) -> Result<S, TransferError<S::Error>>
+where
+    R: Storage + ?Sized,
+    S: Sink<Error: Send>,
+{
+    let budget = container.budget();
+    budget.require(Purpose::Transcode, bytes_to_transcode(container))?;
+    container.require_zero_padding()?;
+    let source = container.checked_source()?;
+    let tensors = || container.directory().tensors();
+    let mut declarations = Vec::with_capacity(container.directory().tensor_count() as usize);
+    declarations.extend(tensors().map(|tensor| Declaration::from(&tensor)));
+    let kind = container.header().source_kind();
+    let mut writer = ContainerWriter::new(sink, kind, &source, declarations)?;
+    drop(source);
+    for tensor in tensors() {
+        transcode_tensor(container, &tensor, encoding, &mut writer, executor)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// The least budget within which the whole file can be transcoded.
+fn bytes_to_transcode<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 {
+    let source = source_bytes(container.header().source().length);
+    let tensors = container
+        .directory()
+        .tensors()
+        .map(|tensor| tensor_bytes(&tensor) + chunk_bytes(largest_chunk(&tensor)));
+    held_bytes(container) + tensors.fold(source, u64::max)
+}
+
+/// What is allocated while the tensors of a container are transcoded: its directory, and what the writer keeps.
+fn held_bytes<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 {
+    let tensors = u64::from(container.directory().tensor_count());
+    // The directory that is written has the same size.
+    container.held_bytes() + writer_bytes(tensors, container.held_bytes())
+}
+
+/// What the record ends of a tensor take: those that are read, and those that are written.
+fn tensor_bytes(tensor: &Tensor<'_>) -> u64 {
+    2 * index_bytes(tensor)
+}
 
 /// Writes `tensor` of `container` as the next tensor of `writer`, in this encoding if it is coded and that saves space, otherwise raw.
 /// Every checksum that the tensor has is verified on the way.
@@ -24,6 +78,12 @@ where
     R: Storage + ?Sized,
     S: Sink<Error: Send>,
 {
+    let in_work = container.budget().chunks_beside(
+        Purpose::Tensor,
+        held_bytes(container) + tensor_bytes(tensor),
+        largest_chunk(tensor),
+    )?;
+    let executor = &executor.at_most(in_work);
     if let Payload::Coded(planes) = tensor.payload() {
         let named = |error: ReadError| error.of_tensor(tensor.name());
         let ends = container.record_ends(planes)?;

@@ -178,11 +178,7 @@ fn a_tensor_of_more_than_2_to_the_31_weights_is_found_to_its_last() {
     let zeros = vec![bf16::ZERO; 1 << 16];
     let last: Vec<bf16> = (0..77u16).map(bf16::from_bits).collect();
     let shape = [CHUNKS << 16 | 77];
-    let declared = vec![Declaration {
-        name: "w",
-        dtype: Dtype::Bf16,
-        shape: &shape,
-    }];
+    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer =
         ContainerWriter::new(Sparse::default(), SourceKind::None, &[], declared).unwrap();
 

@@ -100,16 +100,8 @@ fn written() -> Vec<u8> {
     write_record(&body, &[PATCH], &sign_mantissa, &mut record);
 
     let declarations = vec![
-        Declaration {
-            name: "w",
-            dtype: Dtype::Bf16,
-            shape: &[5, 51],
-        },
-        Declaration {
-            name: "step",
-            dtype: Dtype::I64,
-            shape: &[],
-        },
+        Declaration::new("w", Dtype::Bf16, &[5, 51]),
+        Declaration::new("step", Dtype::I64, &[]),
     ];
     let kind = SourceKind::Safetensors;
     let mut writer =

@@ -12,11 +12,7 @@ fn refused(declarations: Vec<Declaration<'_>>) -> Rule {
 }
 
 fn bf16<'a>(name: &'a str, shape: &'a [u64]) -> Declaration<'a> {
-    Declaration {
-        name,
-        dtype: Dtype::Bf16,
-        shape,
-    }
+    Declaration::new(name, Dtype::Bf16, shape)
 }
 
 #[test]
@@ -36,11 +32,7 @@ fn refuses_declarations_that_no_file_may_hold() {
         refused(vec![bf16("a", &[1]), bf16("b", &[]), bf16("a", &[2])]),
         Rule::NameDuplicate
     );
-    let half_a_byte = Declaration {
-        name: "f4",
-        dtype: Dtype::F4,
-        shape: &[3],
-    };
+    let half_a_byte = Declaration::new("f4", Dtype::F4, &[3]);
     assert_eq!(refused(vec![half_a_byte]), Rule::TensorBits);
 }
 
@@ -119,7 +111,7 @@ proptest! {
     ) {
         let tensors: Vec<_> = tensors
             .iter()
-            .map(|(name, (dtype, shape))| Declaration { name, dtype: *dtype, shape })
+            .map(|(name, (dtype, shape))| Declaration::new(name, *dtype, shape))
             .filter(|declared| declared.element_count().unwrap() * declared.dtype.bits() % 8 == 0)
             .collect();
         let data = |declared: &Declaration<'_>| {
@@ -144,7 +136,8 @@ proptest! {
         for declared in &tensors {
             let tensor = directory.find(declared.name).unwrap();
             prop_assert_eq!(tensor.dtype(), declared.dtype);
-            prop_assert_eq!(tensor.shape().collect::<Vec<_>>(), declared.shape);
+            prop_assert!(tensor.shape().eq(declared.shape.dimensions()));
+            prop_assert!(Declaration::from(&tensor).shape.dimensions().eq(tensor.shape()));
             let Payload::Raw(plane) = tensor.payload() else { panic!("raw") };
             let bytes = plane.data().of(&file).unwrap();
             prop_assert_eq!(bytes, &data(declared)[..]);

@@ -89,11 +89,7 @@ impl Drafted {
     }
 
     pub(crate) fn declaration(&self) -> Declaration<'_> {
-        Declaration {
-            name: &self.name,
-            dtype: self.dtype,
-            shape: &self.shape,
-        }
+        Declaration::new(&self.name, self.dtype, &self.shape)
     }
 
     pub(crate) fn weights(&self) -> Vec<bf16> {

@@ -5,7 +5,7 @@ use unweight_format::layout::{LANES, file_header};
 use unweight_format::write::{
     CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
 };
-use unweight_format::{Body, CodedPlanes, Payload, Record, RecordEnds, Tensor};
+use unweight_format::{Body, CodedPlanes, Payload, Record, RecordEnds};
 
 use crate::container::restored;
 use crate::edit::any_container;
@@ -33,24 +33,13 @@ pub fn parse_then_write_is_identity(bytes: &[u8]) {
 fn written_again(file: &[u8]) -> Vec<u8> {
     let open = OpenFile::read(file).expect("a valid file");
     let container = Container::parse(&open).expect("a valid file");
-    let tensors: Vec<Tensor<'_>> = container.directory().tensors().collect();
-    let shapes: Vec<Vec<u64>> = tensors
-        .iter()
-        .map(|tensor| tensor.shape().collect())
-        .collect();
-    let declarations = tensors.iter().zip(&shapes);
-    let declarations = declarations
-        .map(|(tensor, shape)| Declaration {
-            name: tensor.name(),
-            dtype: tensor.dtype(),
-            shape,
-        })
-        .collect();
+    let tensors = || container.directory().tensors();
+    let declarations = tensors().map(|tensor| Declaration::from(&tensor)).collect();
     let source = container.source().expect("a valid file");
     let kind = container.header().source_kind();
     let mut writer = ContainerWriter::new(Vec::new(), kind, &source, declarations)
         .expect("what was declared before can be declared again");
-    for tensor in &tensors {
+    for tensor in tensors() {
         let written = match tensor.payload() {
             Payload::Raw(plane) => {
                 let mut raw = writer.raw().expect("a tensor is left");

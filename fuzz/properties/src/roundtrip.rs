@@ -1,9 +1,8 @@
 //! Encoding, decoding and transcoding.
 
 use arbitrary::{Result, Unstructured};
-use unweight_cpu::{Container, OpenFile, Serial, transcode_tensor};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Encoding, SourceKind, Tensor};
+use unweight_cpu::{Container, OpenFile, Serial, transcode};
+use unweight_format::Encoding;
 
 use crate::container::restored;
 use crate::draft::{Drafted, container_of, safetensors_header};
@@ -37,29 +36,5 @@ fn roundtrip(u: &mut Unstructured<'_>) -> Result<()> {
 fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     let open = OpenFile::read(file).expect("a valid file");
     let container = Container::parse(&open).expect("a valid file");
-    let tensors: Vec<Tensor<'_>> = container.directory().tensors().collect();
-    let shapes: Vec<Vec<u64>> = tensors
-        .iter()
-        .map(|tensor| tensor.shape().collect())
-        .collect();
-    let declarations = tensors.iter().zip(&shapes);
-    let declarations = declarations
-        .map(|(tensor, shape)| Declaration {
-            name: tensor.name(),
-            dtype: tensor.dtype(),
-            shape,
-        })
-        .collect();
-    let source = container.source().expect("a valid file");
-    let kind = match source.is_empty() {
-        true => SourceKind::None,
-        false => SourceKind::Safetensors,
-    };
-    let mut writer =
-        ContainerWriter::new(Vec::new(), kind, &source, declarations).expect("declared before");
-    for tensor in &tensors {
-        transcode_tensor(&container, tensor, encoding, &mut writer, &Serial)
-            .expect("a valid tensor");
-    }
-    writer.finish().expect("all tensors were written")
+    transcode(&container, encoding, Vec::new(), &Serial).expect("a valid file")
 }

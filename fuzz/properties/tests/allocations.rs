@@ -1,162 +1,19 @@
 //! Memory and work, counted: what a file promises costs nothing, and what it holds costs no more than in proportion.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod counting;
 
+use counting::{Counted, ENCODINGS, allocated, container_of, verify};
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, Storage, encode_tensor, safetensors};
+use unweight_cpu::{Serial, encode_tensor, safetensors};
 use unweight_format::layout::{self, entry, file_header};
 use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
-use unweight_properties::{Random, repair_checksums};
-
-/// The system's allocator, counting for each thread.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<u64> = const { Cell::new(0) };
-    static PEAK: Cell<u64> = const { Cell::new(0) };
-    static TOTAL: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count(added: usize, removed: usize) {
-    LIVE.set((LIVE.get() + added as u64).saturating_sub(removed as u64));
-    PEAK.set(PEAK.get().max(LIVE.get()));
-    TOTAL.set(TOTAL.get() + added as u64);
-}
-
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing (the cells are `const` and have no destructor).
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps `alloc_zeroed`'s contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size, layout.size());
-        // SAFETY: the caller keeps `realloc`'s contract.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes that `work` allocated.
-#[derive(Clone, Copy, Debug)]
-struct Allocated {
-    /// At the same time, at most.
-    peak: u64,
-    /// Together.
-    total: u64,
-}
-
-fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    TOTAL.set(0);
-    let result = work();
-    let found = Allocated {
-        peak: PEAK.get() - before,
-        total: TOTAL.get(),
-    };
-    (result, found)
-}
-
-/// Bytes in memory, copied out as a file's would be, and how many were read.
-struct Counted {
-    bytes: Vec<u8>,
-    read: AtomicU64,
-}
-
-impl Counted {
-    fn new(bytes: Vec<u8>) -> Counted {
-        Counted {
-            bytes,
-            read: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Storage for Counted {
-    fn byte_length(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64)
-    }
-
-    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        self.read.fetch_add(extent.length, Ordering::Relaxed);
-        // As for a file: the buffer first, then the bytes.
-        buffer.resize(
-            usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?,
-            0,
-        );
-        buffer.copy_from_slice(extent.of(&self.bytes).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(buffer)
-    }
-}
-
-/// Checks every rule as `unweight verify` does: what is restored is not kept. Gives how many bytes that were.
-fn verify(file: &Counted) -> Result<u64, ReadError> {
-    let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?;
-    let mut count = 0;
-    unweight_cpu::restore(&container, &Serial, |bytes| {
-        count += bytes.len() as u64;
-        Ok::<_, ReadError>(())
-    })?;
-    Ok(count)
-}
-
-/// A container of one BF16 tensor with exponents as trained weights have them.
-fn container_of(weights: u64, encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
-    let mut random = Random::new(weights);
-    let weights: Vec<bf16> = (0..weights)
-        .map(|_| {
-            let bits = random.bits();
-            weight(
-                bits as u8,
-                126 - (bits >> 8 | 1 << 24).trailing_zeros() as u8,
-            )
-        })
-        .collect();
-    let shape = [weights.len() as u64];
-    let declared = vec![Declaration {
-        name: "w",
-        dtype: Dtype::Bf16,
-        shape: &shape,
-    }];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(
-        &mut writer,
-        &weights[..],
-        encoding,
-        chunk_size_log2,
-        &Serial,
-    )
-    .unwrap();
-    writer.finish().unwrap()
-}
+use unweight_format::{Dtype, Encoding, SourceKind};
+use unweight_properties::repair_checksums;
 
 fn set(file: &mut [u8], offset: u64, bytes: &[u8]) {
     file[offset as usize..][..bytes.len()].copy_from_slice(bytes);
 }
 
-const ENCODINGS: [Encoding; 3] = [Encoding::Raw, Encoding::Huffman, Encoding::Palette];
 /// Dimension of the only tensor.
 const DIMENSION: u64 = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES;
 const PAYLOAD_END: u64 = layout::FILE_HEADER_BYTES + entry::PAYLOAD_END;
@@ -279,6 +136,45 @@ fn a_header_costs_in_proportion_to_its_bytes() {
         nested,
         format!(r#"{{"{}":1}}"#, "a".repeat(1_000_000)),
         format!("{{}}{}", " ".repeat(1_000_000)),
+        // What messages quote grows when it is escaped.
+        format!(
+            r#"{{"{0}":{{"dtype":"{0}","shape":[],"data_offsets":[0,0]}}}}"#,
+            "\u{7f}".repeat(500_000)
+        ),
+        format!(
+            r#"{{"{}":{{"dtype":"U8","shape":[],"data_offsets":[2,1]}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(
+            r#"{{"{}":{{"dtype":"U8","shape":[],"data_offsets":[1,2]}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(
+            r#"{{"__metadata__":{{"{0}":"","{0}":""}}}}"#,
+            "\u{7f}".repeat(500_000)
+        ),
+        format!(
+            r#"{{"a":{{"dtype":"U8","{}":1}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(r#"{{"a":"{}"}}"#, "\u{7f}".repeat(1_000_000)),
+        format!(r#"{{"__metadata__":"{}"}}"#, "\u{7f}".repeat(1_000_000)),
+        format!(
+            r#"{{"__metadata__":{{"{}":1}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(
+            r#"{{"a":{{"dtype":"U8","shape":"{}"}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(
+            r#"{{"a":{{"dtype":"U8","shape":["{}"]}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
+        format!(
+            r#"{{"a":{{"dtype":"U8","data_offsets":"{}"}}}}"#,
+            "\u{7f}".repeat(1_000_000)
+        ),
     ] {
         let mut header = (json.len() as u64).to_le_bytes().to_vec();
         header.extend(json.as_bytes());
@@ -345,11 +241,7 @@ fn a_directory_of_many_tensors_is_read_once() {
     let declare = |names: &[String]| {
         let declared = names
             .iter()
-            .map(|name| Declaration {
-                name,
-                dtype: Dtype::U8,
-                shape: &[1],
-            })
+            .map(|name| Declaration::new(name, Dtype::U8, &[1]))
             .collect();
         let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
         for _ in names {
@@ -376,11 +268,7 @@ fn a_directory_of_many_tensors_is_read_once() {
 fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     let weights = vec![bf16::ONE; 1 << 18];
     let shape = [weights.len() as u64];
-    let declared = vec![Declaration {
-        name: "w",
-        dtype: Dtype::Bf16,
-        shape: &shape,
-    }];
+    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 16, &Serial).unwrap();
     let file = Counted::new(writer.finish().unwrap());

@@ -1,6 +1,7 @@
 //! `unweight bench`: how fast this machine copies, decodes, encodes, verifies and transcodes, path by path.
 
 use std::convert::Infallible;
+use std::io::Read;
 use std::path::Path as FilePath;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -20,6 +21,7 @@ use super::Context;
 use crate::arguments::Bench;
 use crate::executor::Parallel;
 use crate::failure::Failure;
+use crate::input::open;
 use crate::report::{self, bytes};
 use crate::synthetic;
 
@@ -115,7 +117,10 @@ fn in_words(result: &BenchResult) -> String {
 
 /// The BF16 tensors of a safetensors file.
 fn read(path: &FilePath) -> Result<Vec<Vec<bf16>>, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::io(path, error))?;
+    let mut bytes = Vec::new();
+    open(path)?
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::io(path, error))?;
     let bad = |what: &str| Failure::bad(path, what);
     let length = bytes
         .first_chunk()
@@ -391,11 +396,8 @@ impl Clock {
 }
 
 fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declaration<'a>> {
-    let declare = |(name, shape): (&'a String, &'a [u64; 1])| Declaration {
-        name,
-        dtype: Dtype::Bf16,
-        shape,
-    };
+    let declare =
+        |(name, shape): (&'a String, &'a [u64; 1])| Declaration::new(name, Dtype::Bf16, shape);
     names.iter().zip(shapes).map(declare).collect()
 }
 

@@ -8,7 +8,8 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Serialize;
 use unweight_cpu::safetensors::Header;
 use unweight_cpu::{
-    Container, OpenFile, Storage, StoredWeights, TransferError, copy_raw_tensor, encode_tensor,
+    Container, Executor, MemoryBudget, Storage, StoredWeights, TransferError, copy_raw_tensor,
+    encode_tensor,
 };
 use unweight_format::write::{ContainerWriter, SeekSink};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, layout};
@@ -16,11 +17,13 @@ use unweight_format::{Dtype, Encoding, Extent, SourceKind, layout};
 use super::{Comparison, Context};
 use crate::arguments::Compress;
 use crate::failure::Failure;
-use crate::output::{OutputFile, OutputFolder, require_absent, require_outside};
+use crate::input::open;
+use crate::model_folder;
+use crate::output::{OutputFile, require_absent};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
-use crate::tree::{SAFETENSORS, Tree, UNW};
-use crate::unw_file::{open, restore};
+use crate::tree::{SAFETENSORS, UNW};
+use crate::unw_file::{read, restore};
 
 /// What was done, for one file.
 #[derive(Serialize)]
@@ -63,20 +66,11 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         selection,
     };
     let files = if is_folder {
-        let tree = Tree::of(&options.input, SAFETENSORS, UNW)?;
-        require_outside(&options.input, &output)?;
-        let folder = OutputFolder::create(&output)?;
-        tree.copy_others(&options.input, folder.path())?;
-        let mut files = Vec::new();
-        for relative in &tree.converted {
-            let name = relative.with_extension(UNW);
-            let place = folder.path().join(&name);
-            let mut done = job.compress_file(&options.input.join(relative), &place)?;
-            done.output = text(&output.join(&name));
-            files.push(done);
-        }
-        folder.commit()?;
-        files
+        model_folder::convert(&options.input, &output, (SAFETENSORS, UNW), |step| {
+            let done = job.compress_file(step.input, step.place)?;
+            let output = text(step.output);
+            Ok(FileResult { output, ..done })
+        })?
     } else {
         vec![job.compress_file(&options.input, &output)?]
     };
@@ -172,10 +166,10 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn compress_file(&self, input: &Path, output: &Path) -> Result<FileResult, Failure> {
-        let file = open(input)?;
-        let (source, header) = read_header(input, &file)?;
+        let source = Source::open(input, self.options, self.context)?;
         let output_file = OutputFile::create(output, self.options.force)?;
-        self.write(input, output, &file, &source, &header, &output_file)?;
+        self.write(input, output, &source, &output_file)?;
+        let file = source.into_file();
 
         let written = output_file.reopen()?;
         if self.options.verify {
@@ -188,7 +182,8 @@ impl Job<'_> {
                 bar: &bar,
             };
             let mut comparison = Comparison::with(input, &file)?;
-            restore(&metered, &self.context.executor, |bytes| {
+            let memory = &self.options.memory;
+            restore(&metered, memory, self.context, |bytes| {
                 comparison.piece(output, bytes)
             })
             .map_err(|error| error.at(output))?;
@@ -204,11 +199,11 @@ impl Job<'_> {
         &self,
         input: &Path,
         output: &Path,
-        file: &File,
-        source: &[u8],
-        header: &Header,
+        source: &Source,
         output_file: &OutputFile,
     ) -> Result<(), Failure> {
+        let header = &source.header;
+        let executor = &self.context.executor.at_most(source.chunks_in_work);
         let is_coded = |name: &str, dtype| dtype == Dtype::Bf16 && self.selection.has(name);
         let total = header
             .tensors
@@ -219,15 +214,16 @@ impl Job<'_> {
             })
             .sum();
         let bar = bar(self.context.silent(), "compress", total);
-        let metered = Metered { file, bar: &bar };
+        let metered = Metered {
+            file: &source.file,
+            bar: &bar,
+        };
         let failed = |error| Failure::transfer(input, output, error);
-        let declarations = header
-            .tensors
-            .iter()
-            .map(|tensor| tensor.declaration())
-            .collect();
+        let mut declarations = Vec::with_capacity(header.tensors.len());
+        declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let sink = SeekSink::new(output_file.file()?);
-        let mut writer = ContainerWriter::new(sink, SourceKind::Safetensors, source, declarations)
+        let kind = SourceKind::Safetensors;
+        let mut writer = ContainerWriter::new(sink, kind, &source.section, declarations)
             .map_err(|error| failed(TransferError::Write(error)))?;
         for tensor in &header.tensors {
             let data = header.data(tensor);
@@ -235,13 +231,7 @@ impl Job<'_> {
                 let weights = StoredWeights::new(&metered, data);
                 let encoding = Encoding::from(self.options.encoding);
                 let chunk = self.options.chunk;
-                encode_tensor(
-                    &mut writer,
-                    &weights,
-                    encoding,
-                    chunk,
-                    &self.context.executor,
-                )
+                encode_tensor(&mut writer, &weights, encoding, chunk, executor)
             } else {
                 copy_raw_tensor(&mut writer, &metered, data)
             }
@@ -262,7 +252,7 @@ impl Job<'_> {
         written: &File,
     ) -> Result<FileResult, Failure> {
         let failed = |error| Failure::reading(output, error);
-        let open = OpenFile::read(written).map_err(failed)?;
+        let open = read(written, &self.options.memory, self.context).map_err(failed)?;
         let container = Container::parse(&open).map_err(failed)?;
         let tensors = || container.directory().tensors();
         let bf16 = || tensors().filter(|tensor| tensor.dtype() == Dtype::Bf16);
@@ -286,10 +276,49 @@ impl Job<'_> {
     }
 }
 
+/// A safetensors file, and what it says.
+struct Source {
+    file: File,
+    /// What stands before the tensors' bytes.
+    section: Vec<u8>,
+    header: Header,
+    /// How many chunks there is memory for.
+    chunks_in_work: u64,
+}
+
+impl Source {
+    fn open(path: &Path, options: &Compress, context: &Context) -> Result<Source, Failure> {
+        let file = open(path)?;
+        let length = file
+            .byte_length()
+            .map_err(|error| Failure::io(path, error))?;
+        let budget = context.budget(&options.memory, length);
+        let (section, header) = read_header(path, &file, length, budget)?;
+        let chunks_in_work = header
+            .chunks_in_work(budget, options.chunk)
+            .map_err(|error| Failure::over_budget(path, error))?;
+        Ok(Source {
+            file,
+            section,
+            header,
+            chunks_in_work,
+        })
+    }
+
+    /// The file alone: the result, which is opened next, says what the source says, and both together are too much memory.
+    fn into_file(self) -> File {
+        self.file
+    }
+}
+
 /// The source section of a safetensors file, and what it says. The file's length must be what it says too.
-fn read_header(path: &Path, file: &File) -> Result<(Vec<u8>, Header), Failure> {
+fn read_header(
+    path: &Path,
+    file: &File,
+    length: u64,
+    budget: MemoryBudget,
+) -> Result<(Vec<u8>, Header), Failure> {
     let failed = |error| Failure::io(path, error);
-    let length = file.byte_length().map_err(failed)?;
     let begin = |length| Extent { offset: 0, length };
     let mut source = Vec::new();
     let needed = layout::SAFETENSORS_LENGTH_BYTES;
@@ -309,6 +338,8 @@ fn read_header(path: &Path, file: &File) -> Result<(Vec<u8>, Header), Failure> {
     if length < header_bytes {
         return Err(too_short(header_bytes));
     }
+    Header::require_within(budget, header_bytes)
+        .map_err(|error| Failure::over_budget(path, error))?;
     file.read(begin(header_bytes), &mut source)
         .map_err(failed)?;
     let header = Header::parse(&source).map_err(|error| Failure::bad(path, error))?;

@@ -11,11 +11,13 @@ use unweight_cpu::Storage;
 use super::Context;
 use crate::arguments::Decompress;
 use crate::failure::Failure;
-use crate::output::{OutputFile, OutputFolder, require_absent, require_outside};
+use crate::input::open;
+use crate::model_folder;
+use crate::output::{OutputFile, require_absent};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
-use crate::tree::{SAFETENSORS, Tree, UNW};
-use crate::unw_file::{open, restore};
+use crate::tree::{SAFETENSORS, UNW};
+use crate::unw_file::restore;
 
 /// What was done, for one file.
 #[derive(Serialize)]
@@ -42,27 +44,13 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
     };
     require_absent(&output, options.force)?;
     let files = if is_folder {
-        let tree = Tree::of(&options.input, UNW, SAFETENSORS)?;
-        require_outside(&options.input, &output)?;
-        let folder = OutputFolder::create(&output)?;
-        tree.copy_others(&options.input, folder.path())?;
-        let mut files = Vec::new();
-        for relative in &tree.converted {
-            let name = relative.with_extension(SAFETENSORS);
-            let place = folder.path().join(&name);
-            let mut done = decompress_file(&options.input.join(relative), &place, false, context)?;
-            done.output = text(&output.join(&name));
-            files.push(done);
-        }
-        folder.commit()?;
-        files
+        model_folder::convert(&options.input, &output, (UNW, SAFETENSORS), |step| {
+            let done = decompress_file(step.input, step.place, options, context)?;
+            let output = text(step.output);
+            Ok(FileResult { output, ..done })
+        })?
     } else {
-        vec![decompress_file(
-            &options.input,
-            &output,
-            options.force,
-            context,
-        )?]
+        vec![decompress_file(&options.input, &output, options, context)?]
     };
     let result = DecompressResult {
         output_bytes: files.iter().map(|file| file.output_bytes).sum(),
@@ -95,11 +83,11 @@ fn default_output(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
 fn decompress_file(
     input: &Path,
     output: &Path,
-    force: bool,
+    options: &Decompress,
     context: &Context,
 ) -> Result<FileResult, Failure> {
     let file = open(input)?;
-    let output_file = OutputFile::create(output, force)?;
+    let output_file = OutputFile::create(output, options.force)?;
     let mut target: File = output_file.file()?;
     let length = file
         .byte_length()
@@ -110,7 +98,7 @@ fn decompress_file(
         bar: &bar,
     };
     let mut output_bytes = 0;
-    restore(&metered, &context.executor, |bytes| {
+    restore(&metered, &options.memory, context, |bytes| {
         output_bytes += bytes.len() as u64;
         target
             .write_all(bytes)

@@ -5,24 +5,25 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
-use unweight_cpu::{Container, OpenFile, ReadError, Storage, decode_tensor};
+use unweight_cpu::{Container, ReadError, Storage, decode_tensor};
 use unweight_format::Tensor;
 
 use super::Context;
 use crate::arguments::Extract;
 use crate::failure::Failure;
+use crate::input::open;
 use crate::output::{OutputFile, require_absent};
 use crate::report::text;
-use crate::unw_file::{RestoreError, open};
+use crate::unw_file::{RestoreError, read};
 
-/// Elements that a range is read in at a time: a whole number of chunks and of blocks.
-const PIECE_ELEMENTS: u64 = 1 << 20;
+/// Bytes that a range is read in at a time: a whole number of chunks and of blocks.
+const PIECE_BYTES: u64 = 1 << 17;
 
 pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     let path = &options.file;
     let file = open(path)?;
     let failed = |error| Failure::reading(path, error);
-    let opened = OpenFile::read(&file).map_err(failed)?;
+    let opened = read(&file, &options.memory, context).map_err(failed)?;
     let container = Container::parse(&opened).map_err(failed)?;
     let tensor = container.directory().find(&options.tensor).ok_or_else(|| {
         Failure::Usage(format!(
@@ -117,11 +118,10 @@ fn copy<S: Storage>(
         })
         .map_err(|error| error.at(path));
     };
-    let piece_bytes = PIECE_ELEMENTS * 2;
     let mut buffer = Vec::new();
     let mut at = range.start;
     while at < range.end {
-        let end = range.end.min((at / piece_bytes + 1) * piece_bytes);
+        let end = range.end.min((at / PIECE_BYTES + 1) * PIECE_BYTES);
         buffer.resize((end - at) as usize, 0);
         container
             .read_bytes(tensor, at..end, &mut buffer)

@@ -5,16 +5,17 @@ use std::path::Path;
 use half::bf16;
 use serde::Serialize;
 use unweight_cpu::reference::ExponentCounts;
-use unweight_cpu::{Container, OpenFile, ReadError, Storage, decode_tensor};
-use unweight_format::{Dtype, Encoding, Payload, SourceKind, Tensor, layout};
+use unweight_cpu::{Container, Purpose, ReadError, Storage, decode_tensor};
+use unweight_format::{Dtype, Encoding, FileHeader, Payload, SourceKind, Tensor, layout};
 
 use super::Context;
 use crate::arguments::Inspect;
 use crate::breakdown::Breakdown;
 use crate::failure::Failure;
+use crate::input::open;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, table, text};
-use crate::unw_file::open;
+use crate::unw_file::read;
 
 /// One tensor.
 #[derive(Serialize)]
@@ -77,11 +78,25 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
         bar: &bar,
     };
     let failed = |error| Failure::reading(path, error);
-    let open = OpenFile::read(&metered).map_err(failed)?;
+    let open = read(&metered, &options.memory, context).map_err(failed)?;
     let container = Container::parse(&open).map_err(failed)?;
+    if let Some(budget) = options.memory.budget() {
+        // Only where it was asked for: by default the report may take what it takes.
+        let needed = report_bytes(container.header());
+        budget
+            .require(Purpose::Report, needed)
+            .map_err(|error| Failure::over_budget(path, error))?;
+    }
     let result = inspect(path, &container, !options.directory, context).map_err(failed)?;
     bar.finish_and_clear();
     context.print_result(&result, || in_words(&result))
+}
+
+/// What the report on a file takes at most, as a table or as JSON: a row for each tensor, and its name and shape several times.
+fn report_bytes(header: &FileHeader) -> u64 {
+    const PER_TENSOR: u64 = 8 << 10;
+    const PER_DIRECTORY_BYTE: u64 = 64;
+    PER_TENSOR * u64::from(header.tensor_count()) + PER_DIRECTORY_BYTE * header.directory().length
 }
 
 fn inspect<S: Storage + ?Sized>(
@@ -128,7 +143,8 @@ fn read_payload<S: Storage + ?Sized>(
 ) -> Result<(Breakdown, Option<ExponentCounts>), ReadError> {
     let (mut breakdown, counts) = match tensor.payload() {
         Payload::Coded(planes) => {
-            let (breakdown, counts) = Breakdown::of_coded(container, planes, &context.executor)?;
+            let (breakdown, counts) =
+                Breakdown::of_coded(container, tensor, planes, &context.executor)?;
             (breakdown, Some(counts))
         }
         Payload::Raw(plane) => {

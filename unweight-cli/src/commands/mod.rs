@@ -12,11 +12,11 @@ use std::fs::File;
 use std::path::Path;
 
 use serde::Serialize;
-use unweight_cpu::Storage;
 use unweight_cpu::fast::Codec;
+use unweight_cpu::{MemoryBudget, Storage};
 use unweight_format::Extent;
 
-use crate::arguments::Common;
+use crate::arguments::{Common, Memory};
 use crate::executor::Parallel;
 use crate::failure::Failure;
 use crate::output;
@@ -44,6 +44,13 @@ impl Context {
             quiet: common.quiet,
             json: common.json,
         })
+    }
+
+    /// What may be allocated for a file of this length: what was asked for, or what is enough for any file, and for every thread.
+    pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
+        let default =
+            || MemoryBudget::for_length(length).with_threads(self.executor.threads() as u64);
+        memory.budget().unwrap_or_else(default)
     }
 
     /// Whether progress bars are to stay hidden.

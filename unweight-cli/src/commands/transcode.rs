@@ -3,17 +3,18 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use unweight_cpu::{Container, OpenFile, Storage, TransferError, transcode_tensor};
-use unweight_format::write::{ContainerWriter, Declaration, SeekSink};
+use unweight_cpu::{Container, Storage};
+use unweight_format::write::SeekSink;
 use unweight_format::{Encoding, Payload};
 
 use super::Context;
 use crate::arguments::Transcode;
 use crate::failure::Failure;
+use crate::input::open;
 use crate::output::{OutputFile, require_absent};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
-use crate::unw_file::open;
+use crate::unw_file::read;
 
 /// What was done.
 #[derive(Serialize)]
@@ -32,14 +33,13 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     require_absent(output, options.force)?;
     let file = open(input)?;
     let reading = |error| Failure::reading(input, error);
-    let failed = |error| Failure::transfer(input, output, error);
     // How much there is to read is known when the directory has been read.
     let bar = bar(context.silent(), "transcode", 0);
     let metered = Metered {
         file: &file,
         bar: &bar,
     };
-    let open = OpenFile::read(&metered).map_err(reading)?;
+    let open = read(&metered, &options.memory, context).map_err(reading)?;
     let container = Container::parse(&open).map_err(reading)?;
     // Coded tensors are read twice: for their counts, and to code them.
     let total = container
@@ -50,34 +50,11 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
             Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
         });
     bar.set_length(total.sum());
-    container.require_zero_padding().map_err(reading)?;
-    let source = container.checked_source().map_err(reading)?;
-
-    let tensors: Vec<_> = container.directory().tensors().collect();
-    let shapes: Vec<Vec<u64>> = tensors
-        .iter()
-        .map(|tensor| tensor.shape().collect())
-        .collect();
-    let declarations = tensors
-        .iter()
-        .zip(&shapes)
-        .map(|(tensor, shape)| Declaration {
-            name: tensor.name(),
-            dtype: tensor.dtype(),
-            shape,
-        })
-        .collect();
     let output_file = OutputFile::create(output, options.force)?;
     let sink = SeekSink::new(output_file.file()?);
-    let kind = container.header().source_kind();
-    let writing = |error| failed(TransferError::Write(error));
-    let mut writer = ContainerWriter::new(sink, kind, &source, declarations).map_err(writing)?;
     let encoding = Encoding::from(options.to);
-    for tensor in &tensors {
-        transcode_tensor(&container, tensor, encoding, &mut writer, &context.executor)
-            .map_err(failed)?;
-    }
-    writer.finish().map_err(writing)?;
+    unweight_cpu::transcode(&container, encoding, sink, &context.executor)
+        .map_err(|error| Failure::transfer(input, output, error))?;
     bar.finish_and_clear();
     let written = output_file.reopen()?;
     let output_bytes = written

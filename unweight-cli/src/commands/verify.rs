@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use serde::Serialize;
 use unweight_cpu::Storage;
+use unweight_format::Extent;
 
 use super::{Comparison, Context};
-use crate::arguments::Verify;
+use crate::arguments::{Memory, Verify};
 use crate::failure::Failure;
+use crate::input::open;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
-use crate::unw_file::{open, restore};
+use crate::unw_file::restore;
 
 /// What holds. Anything else is a failure.
 #[derive(Serialize)]
@@ -38,13 +40,22 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
                 .against
                 .as_ref()
                 .map(|source| source.join(relative).with_extension(SAFETENSORS));
-            restored_bytes +=
-                verify_file(&options.file.join(relative), source.as_deref(), context)?;
+            restored_bytes += verify_file(
+                &options.file.join(relative),
+                source.as_deref(),
+                &options.memory,
+                context,
+            )?;
         }
         let files = tree.converted.iter();
         files.map(|path| text(&options.file.join(path))).collect()
     } else {
-        restored_bytes = verify_file(&options.file, options.against.as_deref(), context)?;
+        restored_bytes = verify_file(
+            &options.file,
+            options.against.as_deref(),
+            &options.memory,
+            context,
+        )?;
         vec![text(&options.file)]
     };
     let result = VerifyResult {
@@ -69,7 +80,12 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
 }
 
 /// Checks one file, and gives the number of bytes that it restores.
-fn verify_file(path: &Path, against: Option<&Path>, context: &Context) -> Result<u64, Failure> {
+fn verify_file(
+    path: &Path,
+    against: Option<&Path>,
+    memory: &Memory,
+    context: &Context,
+) -> Result<u64, Failure> {
     let file = open(path)?;
     let source = against.map(open).transpose()?;
     let mut comparison = match (against, &source) {
@@ -85,7 +101,7 @@ fn verify_file(path: &Path, against: Option<&Path>, context: &Context) -> Result
         bar: &bar,
     };
     let mut restored_bytes = 0;
-    restore(&metered, &context.executor, |bytes| {
+    restore(&metered, memory, context, |bytes| {
         restored_bytes += bytes.len() as u64;
         match &mut comparison {
             Some(comparison) => comparison.piece(path, bytes),
@@ -100,7 +116,7 @@ fn verify_file(path: &Path, against: Option<&Path>, context: &Context) -> Result
     Ok(restored_bytes)
 }
 
-/// Checks that the source folder has the same files, and that those that are copies are equal.
+/// Checks that the source folder has the same files and folders, and that those that are copies are equal.
 fn require_same_others(folder: &Path, tree: &Tree, source: &Path) -> Result<(), Failure> {
     if source.is_file() {
         return Err(Failure::Usage(format!(
@@ -114,10 +130,11 @@ fn require_same_others(folder: &Path, tree: &Tree, source: &Path) -> Result<(), 
     for path in &mut expected {
         path.set_extension(SAFETENSORS);
     }
-    expected.extend(tree.copied.iter().cloned());
+    expected.extend(tree.copied.iter().chain(&tree.folders).cloned());
     expected.sort();
     let mut found = source_tree.converted;
     found.extend(source_tree.copied);
+    found.extend(source_tree.folders);
     found.sort();
     let lone = |a: &[PathBuf], b: &[PathBuf]| a.iter().find(|&path| !b.contains(path)).cloned();
     if let Some(path) = lone(&expected, &found) {
@@ -133,14 +150,25 @@ fn require_same_others(folder: &Path, tree: &Tree, source: &Path) -> Result<(), 
         ));
     }
     for relative in &tree.copied {
-        let (copy, original) = (folder.join(relative), source.join(relative));
-        let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::io(path, error));
-        if read(&copy)? != read(&original)? {
-            return Err(Failure::bad(
-                &copy,
-                format!("differs from {}", original.display()),
-            ));
-        }
+        require_equal(&folder.join(relative), &source.join(relative))?;
     }
     Ok(())
+}
+
+/// Checks that two files are equal, a piece at a time: they may be of any size.
+fn require_equal(copy: &Path, original: &Path) -> Result<(), Failure> {
+    const PIECE_BYTES: u64 = 1 << 16;
+    let failed = |error| Failure::io(copy, error);
+    let (file, source) = (open(copy)?, open(original)?);
+    let mut comparison = Comparison::with(original, &source)?;
+    let length = file.byte_length().map_err(failed)?;
+    let mut buffer = Vec::new();
+    for offset in (0..length).step_by(PIECE_BYTES as usize) {
+        let piece = Extent {
+            offset,
+            length: PIECE_BYTES.min(length - offset),
+        };
+        comparison.piece(copy, file.read(piece, &mut buffer).map_err(failed)?)?;
+    }
+    comparison.finish(copy)
 }

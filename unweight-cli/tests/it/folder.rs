@@ -16,6 +16,7 @@ fn tiny() -> Place {
     place.write("tiny/empty", b"");
     place.write("tiny/adapter/adapter.safetensors", &second);
     place.write("tiny/adapter/deep/notes.txt", b"notes");
+    fs::create_dir_all(place.path("tiny/logs/none")).unwrap();
     link(
         &place,
         "../blobs/0a1b",
@@ -59,6 +60,8 @@ fn round_trips_and_verifies_against_its_source() {
             "adapter/deep/notes.txt",
             "config.json",
             "empty",
+            "logs",
+            "logs/none",
             "model-00001-of-00002.unw",
             "model-00002-of-00002.unw",
             "model.safetensors.index.json",
@@ -157,6 +160,15 @@ fn verify_finds_every_difference_from_the_source() {
         assert!(line.contains("is missing"), "{line}");
     }
 
+    // A folder is missed too, empty as it is.
+    for name in ["out/logs/none", "tiny/logs/none"] {
+        let folder = place.path(name);
+        let line = fails_while(&|| fs::remove_dir(&folder).unwrap(), &|| {
+            fs::create_dir(&folder).unwrap();
+        });
+        assert!(line.contains("logs/none is missing"), "{line}");
+    }
+
     let shard = "tiny/model-00001-of-00002.safetensors";
     let source = place.read(shard);
     let mut other = source.clone();
@@ -194,14 +206,14 @@ fn a_bad_shard_leaves_no_output() {
 #[test]
 fn force_replaces_the_whole_folder_only_when_the_new_one_is_complete() {
     let place = tiny();
-    place.write("out/old", b"old");
+    place.write("out/old.unw", b"old");
     place.run(&["compress", "tiny", "-o", "out"]).fails(2);
 
     place.write("tiny/z.safetensors", b"not a model");
     place
         .run(&["compress", "tiny", "-o", "out", "--force"])
         .fails(1);
-    assert_eq!(names_under(&place, "out"), ["old"]);
+    assert_eq!(names_under(&place, "out"), ["old.unw"]);
 
     fs::remove_file(place.path("tiny/z.safetensors")).unwrap();
     let beside: Vec<String> = place
@@ -212,7 +224,7 @@ fn force_replaces_the_whole_folder_only_when_the_new_one_is_complete() {
     place
         .run(&["compress", "tiny", "-o", "out", "--force"])
         .succeeds();
-    assert!(!names_under(&place, "out").contains(&"old".to_owned()));
+    assert!(!names_under(&place, "out").contains(&"old.unw".to_owned()));
     place
         .run(&["verify", "out", "--against", "tiny"])
         .succeeds();
@@ -222,6 +234,73 @@ fn force_replaces_the_whole_folder_only_when_the_new_one_is_complete() {
         .filter(|name| !name.starts_with("out"))
         .collect();
     assert_eq!(after, beside);
+}
+
+/// `-o` may name a home folder by mistake.
+#[test]
+fn force_does_not_replace_a_folder_that_is_no_model_folder() {
+    let place = tiny();
+    place.run(&["compress", "tiny"]).succeeds();
+    place.write("home/diary.txt", b"dear diary");
+    place.write("home/models/other.unw", b"a model");
+    place.write("home/models/other.safetensors", b"a model");
+    let before = place.names();
+    for call in [["compress", "tiny"], ["decompress", "tiny.unw"]] {
+        let line = place
+            .run(&[&call[..], &["-o", "home", "--force"]].concat())
+            .fails(2);
+        assert!(line.contains("home is a folder without ."), "{line}");
+        assert_eq!(place.names(), before);
+    }
+    // The one that holds compressed files does not hold restored ones.
+    place
+        .run(&["decompress", "tiny.unw", "-o", "tiny.unw2"])
+        .succeeds();
+    place
+        .run(&["compress", "tiny", "-o", "tiny.unw2", "--force"])
+        .fails(2);
+    // An empty folder is no loss, and one that holds a model where the new one will was asked for.
+    fs::create_dir(place.path("nothing")).unwrap();
+    place.write("older/adapter/old.unw", b"a model");
+    for output in ["nothing", "older"] {
+        place
+            .run(&["compress", "tiny", "-o", output, "--force"])
+            .succeeds();
+        place
+            .run(&["verify", output, "--against", "tiny"])
+            .succeeds();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_neither_file_nor_folder_has_no_place_in_a_model_folder() {
+    let place = tiny();
+    place.run(&["compress", "tiny", "-o", "out"]).succeeds();
+    let pipe = place.path("tiny/pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for call in [
+        &["compress", "tiny"][..],
+        &["verify", "out", "--against", "tiny"],
+    ] {
+        let line = place.run(call).fails(2);
+        assert!(line.contains("pipe is a pipe"), "{line}");
+    }
+    assert!(!place.path("tiny.unw").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn copies_keep_their_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tiny();
+    let script = place.path("tiny/run.sh");
+    place.write("tiny/run.sh", b"#!/bin/sh\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o750)).unwrap();
+    place.run(&["compress", "tiny"]).succeeds();
+    let copy = place.path("tiny.unw/run.sh").metadata().unwrap();
+    assert_eq!(copy.permissions().mode() & 0o777, 0o750);
 }
 
 #[cfg(unix)]

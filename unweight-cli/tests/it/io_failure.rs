@@ -140,6 +140,88 @@ fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
     assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
 }
 
+/// Root may write into any folder, but not into this one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_target_that_cannot_be_written() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("shards/a.safetensors", &mixed());
+    for call in [
+        &["compress", "m.safetensors"][..],
+        &["compress", "shards"],
+        &["decompress", "m.unw"],
+        &["extract", "m.unw", "head"],
+        &["transcode", "m.unw", "--to", "palette"],
+    ] {
+        for force in [&["--force"][..], &[]] {
+            let output = ["-o", "/sys/kernel/unweight-out"];
+            let line = place.run(&[call, &output, force].concat()).fails(3);
+            assert!(line.contains("/sys/kernel/unweight-out: "), "{line}");
+        }
+    }
+}
+
+/// The name is replaced, which is for the folder to allow.
+#[test]
+fn force_replaces_a_read_only_file() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let new = place.read("m.unw");
+    place.write("out", b"old");
+    let mut permissions = place.path("out").metadata().unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(place.path("out"), permissions).unwrap();
+    place
+        .run(&["compress", "m.safetensors", "-o", "out"])
+        .fails(2);
+    place
+        .run(&["compress", "m.safetensors", "-o", "out", "--force"])
+        .succeeds();
+    assert!(place.read("out") == new);
+}
+
+/// Runs many programs at the same time that write to `out`. Gives how many ended with exit code 0; the others with 2.
+fn race(place: &Place, call: &[&str]) -> usize {
+    let children: Vec<_> = (0..16)
+        .map(|_| {
+            std::process::Command::new(crate::place::UNWEIGHT)
+                .args(call)
+                .args(["-o", "out", "--quiet"])
+                .current_dir(place.path(""))
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let codes = children
+        .into_iter()
+        .map(|mut child| child.wait().unwrap().code());
+    codes
+        .map(|code| match code {
+            Some(0) => 1,
+            Some(2) => 0,
+            other => panic!("{call:?}: {other:?}"),
+        })
+        .sum()
+}
+
+#[test]
+fn of_programs_that_write_one_name_one_wins_whole() {
+    let source = mixed();
+    let place = Place::with_compressed(&source, &[]);
+    let before = place.names();
+    for (call, expected) in [
+        (&["compress", "m.safetensors"][..], place.read("m.unw")),
+        (&["decompress", "m.unw"], source.clone()),
+    ] {
+        assert_eq!(race(&place, call), 1, "{call:?}");
+        assert!(place.read("out") == expected);
+        assert_eq!(race(&place, &[call, &["--force"]].concat()), 16, "{call:?}");
+        assert!(place.read("out") == expected);
+        fs::remove_file(place.path("out")).unwrap();
+        assert_eq!(place.names(), before, "{call:?}");
+    }
+}
+
 /// As those of any other program: who may read is for the mask to say.
 #[cfg(unix)]
 #[test]

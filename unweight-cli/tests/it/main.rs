@@ -7,6 +7,7 @@ mod extract;
 mod folder;
 mod inspect;
 mod io_failure;
+mod memory;
 mod model;
 mod output;
 mod place;

@@ -106,6 +106,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+
     /// Exit code 0 and nothing on standard error. Gives what it wrote to standard output.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Vec<u8> {

@@ -325,11 +325,7 @@ fn a_coded_tensor_whose_every_chunk_is_verbatim() {
 
 #[test]
 fn a_container_of_no_source_restores_its_tensors_alone() {
-    let declared = Declaration {
-        name: "b",
-        dtype: Dtype::U8,
-        shape: &[5],
-    };
+    let declared = Declaration::new("b", Dtype::U8, &[5]);
     let mut writer =
         ContainerWriter::new(Vec::new(), SourceKind::None, &[], vec![declared]).unwrap();
     let mut raw = writer.raw().unwrap();

@@ -30,6 +30,7 @@ use unweight_format::{Error, Palette, Record};
 use crate::reference::{self, ExponentCounts, TensorPlan};
 pub use output::Output;
 pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
+pub(crate) use scratch::Scratch;
 
 impl Codec {
     /// Decodes a record into the weights of its chunk. As [`reference::decode_record`].

@@ -15,7 +15,7 @@ pub(super) const LARGEST_CHUNK: usize = 1 << 16;
 
 /// Buffers and tables for one chunk at a time.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// For decoding.
     pub(super) table: DecodeTable,
     pub(super) lanes: LaneBuffer,
@@ -51,6 +51,11 @@ impl Default for Scratch {
 }
 
 impl Scratch {
+    /// Frees this thread's.
+    pub(crate) fn free() {
+        SCRATCH.take();
+    }
+
     /// Calls `work` with this thread's scratch.
     pub(super) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
         // Taken, not borrowed: should `work` come back here, it gets another one.

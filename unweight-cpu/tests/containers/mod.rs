@@ -4,9 +4,7 @@
 #![allow(dead_code)]
 
 use half::bf16;
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, encode_tensor, restore, transcode_tensor,
-};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, encode_tensor, restore, transcode};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
@@ -14,11 +12,7 @@ pub(crate) const ENCODINGS: [Encoding; 2] = [Encoding::Huffman, Encoding::Palett
 
 pub(crate) fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
     let shape = [weights.len() as u64];
-    let declared = vec![Declaration {
-        name: "w",
-        dtype: Dtype::Bf16,
-        shape: &shape,
-    }];
+    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     encode_tensor(&mut writer, weights, encoding, chunk_size_log2, &Serial).unwrap();
     writer.finish().unwrap()
@@ -49,16 +43,7 @@ pub(crate) fn decoded(file: &[u8]) -> Vec<bf16> {
 pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     let open = OpenFile::read(file).unwrap();
     let container = Container::parse(&open).unwrap();
-    let tensor = container.directory().tensor(0).unwrap();
-    let shape: Vec<u64> = tensor.shape().collect();
-    let declared = vec![Declaration {
-        name: tensor.name(),
-        dtype: tensor.dtype(),
-        shape: &shape,
-    }];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    transcode_tensor(&container, &tensor, encoding, &mut writer, &Serial).unwrap();
-    writer.finish().unwrap()
+    transcode(&container, encoding, Vec::new(), &Serial).unwrap()
 }
 
 /// Weights as trained ones are: exponents that thin out downwards, and a few that need patches.

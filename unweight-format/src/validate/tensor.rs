@@ -96,6 +96,12 @@ impl<'a> Tensor<'a> {
         self.name
     }
 
+    /// The dimensions as the directory has them, little-endian u64 each.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn stored_shape(&self) -> &'a [[u8; 8]] {
+        self.dims
+    }
+
     /// The dimensions, outermost first; none for a scalar.
     pub fn shape(&self) -> impl ExactSizeIterator<Item = u64> + use<'a> {
         self.dims.iter().map(|&bytes| u64::from_le_bytes(bytes))

@@ -77,7 +77,7 @@ impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
             weights_written: 0,
             record_ends_offset,
             records: (record_ends_offset + index_bytes).next_multiple_of(layout::RECORD_ALIGNMENT),
-            record_ends: Vec::new(),
+            record_ends: Vec::with_capacity(chunks as usize),
         })
     }
 }

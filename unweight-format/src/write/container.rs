@@ -3,32 +3,13 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::dtype::Dtype;
 use crate::encoding::SourceKind;
 use crate::error::Rule;
 use crate::layout;
 use crate::limits;
 use crate::write::directory::{Outcome, by_name, directory_bytes, write_directory};
 use crate::write::file_header::FileHeaderFields;
-use crate::write::{CodedParameters, CodedWriter, RawWriter, Sink, WriteError};
-
-/// A tensor that a container is to hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Declaration<'a> {
-    /// The name, unique in the container.
-    pub name: &'a str,
-    /// The type of the elements.
-    pub dtype: Dtype,
-    /// The dimensions, outermost first.
-    pub shape: &'a [u64],
-}
-
-impl Declaration<'_> {
-    /// The product of the dimensions, or `None` above the limit.
-    pub fn element_count(&self) -> Option<u64> {
-        limits::element_count(self.shape.iter().copied())
-    }
-}
+use crate::write::{CodedParameters, CodedWriter, Declaration, RawWriter, Sink, WriteError};
 
 /// Writes a container: [`new`](ContainerWriter::new), then [`coded`](ContainerWriter::coded) or
 /// [`raw`](ContainerWriter::raw) for each tensor in the order of the declarations, then [`finish`](ContainerWriter::finish).
@@ -158,7 +139,12 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         write_zeros(&mut self.sink, self.payload_end, file_length)?;
         // A tensor that was begun and given up may have left bytes behind.
         self.sink.truncate(file_length).map_err(WriteError::Sink)?;
-        let directory = write_directory(&self.declarations, &self.by_name, &self.outcomes);
+        let directory = write_directory(
+            &self.declarations,
+            &self.by_name,
+            &self.outcomes,
+            self.directory_length,
+        );
         self.sink
             .write_at(layout::FILE_HEADER_BYTES, &directory)
             .map_err(WriteError::Sink)?;
@@ -183,7 +169,7 @@ fn broken_rule(declaration: &Declaration<'_>) -> Option<Rule> {
     if declaration.name.len() > limits::NAME_BYTES as usize {
         return Some(Rule::LimitName);
     }
-    if declaration.shape.len() > limits::RANK as usize {
+    if declaration.shape.rank() > limits::RANK as usize {
         return Some(Rule::LimitRank);
     }
     let Some(elements) = declaration.element_count() else {

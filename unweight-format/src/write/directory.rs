@@ -21,7 +21,7 @@ pub(super) struct Outcome {
 pub(super) fn directory_bytes(declarations: &[Declaration<'_>]) -> Option<u64> {
     let mut bytes = layout::ENTRY_BYTES.checked_mul(declarations.len() as u64)?;
     for declaration in declarations {
-        let dims = layout::DIMENSION_BYTES * declaration.shape.len() as u64;
+        let dims = layout::DIMENSION_BYTES * declaration.shape.rank() as u64;
         bytes = bytes
             .checked_add(dims)?
             .checked_add(declaration.name.len() as u64)?;
@@ -36,16 +36,17 @@ pub(super) fn by_name(declarations: &[Declaration<'_>]) -> Vec<u32> {
     numbers
 }
 
-/// The directory, given one outcome for each tensor.
+/// The directory, which has this many bytes, given one outcome for each tensor.
 pub(super) fn write_directory(
     declarations: &[Declaration<'_>],
     by_name: &[u32],
     outcomes: &[Outcome],
+    length: u64,
 ) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(length as usize);
     let (mut dims_end, mut name_end) = (0u32, 0u32);
     for ((declaration, number), outcome) in declarations.iter().zip(by_name).zip(outcomes) {
-        dims_end += declaration.shape.len() as u32;
+        dims_end += declaration.shape.rank() as u32;
         name_end += declaration.name.len() as u32;
         bytes.push(declaration.dtype.code());
         bytes.push(outcome.encoding.code());
@@ -60,7 +61,8 @@ pub(super) fn write_directory(
         bytes.extend([0; 4]);
     }
     for declaration in declarations {
-        bytes.extend(declaration.shape.iter().flat_map(|dim| dim.to_le_bytes()));
+        let dimensions = declaration.shape.dimensions();
+        bytes.extend(dimensions.flat_map(u64::to_le_bytes));
     }
     for declaration in declarations {
         bytes.extend(declaration.name.as_bytes());

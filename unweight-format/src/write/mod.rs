@@ -3,6 +3,7 @@
 
 mod coded;
 mod container;
+mod declaration;
 mod directory;
 mod error;
 mod file_header;
@@ -11,7 +12,8 @@ mod record;
 mod sink;
 
 pub use coded::{CodedParameters, CodedWriter};
-pub use container::{ContainerWriter, Declaration};
+pub use container::ContainerWriter;
+pub use declaration::{Declaration, Shape};
 pub use error::WriteError;
 pub use raw::RawWriter;
 pub use record::{RecordBody, write_record};

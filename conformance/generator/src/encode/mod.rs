@@ -106,11 +106,10 @@ fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> V
         .iter()
         .map(|tensor| std::str::from_utf8(&tensor.name).expect("names are UTF-8"))
         .collect();
-    let declarations = tensors.iter().zip(names).map(|(tensor, name)| Declaration {
-        name,
-        dtype: tensor.dtype,
-        shape: &tensor.shape,
-    });
+    let declarations = tensors
+        .iter()
+        .zip(names)
+        .map(|(tensor, name)| Declaration::new(name, tensor.dtype, &tensor.shape));
     let mut writer = ContainerWriter::new(
         Vec::new(),
         SourceKind::Safetensors,

@@ -1,0 +1,452 @@
+//! The memory budget, held to a counting allocator: what is allowed is not exceeded, and what is not is refused before it is allocated.
+
+mod counting;
+
+use std::convert::Infallible;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+
+use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
+use half::bf16;
+use unweight_cpu::safetensors::Header;
+use unweight_cpu::{
+    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, Storage,
+    TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor, transcode,
+};
+use unweight_format::write::{ContainerWriter, Sink};
+use unweight_format::{Dtype, Encoding, SourceKind};
+
+/// What is done with a file. Gives what it was refused for, if memory was the reason.
+type Operation = fn(&Counted, MemoryBudget) -> Option<OverBudget>;
+
+const OPERATIONS: [(&str, Operation); 6] = [
+    ("restore", restore),
+    ("decode each tensor in place", decode_in_place),
+    ("read ranges of bytes", read_ranges),
+    ("decode ranges of weights", decode_ranges),
+    ("transcode to huffman", |file, budget| {
+        transcode_to(file, budget, Encoding::Huffman)
+    }),
+    ("transcode to palette", |file, budget| {
+        transcode_to(file, budget, Encoding::Palette)
+    }),
+];
+
+fn over(error: ReadError) -> OverBudget {
+    match error {
+        ReadError::OverBudget(over) => {
+            assert_eq!(ReadError::from(over).rule(), None);
+            over
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Gives the container to `work`.
+fn with(
+    file: &Counted,
+    budget: MemoryBudget,
+    work: impl FnOnce(&Container<'_, Counted>) -> Result<(), ReadError>,
+) -> Option<OverBudget> {
+    let done = || {
+        let open = OpenFile::read_within(file, budget)?;
+        let container = Container::parse(&open)?;
+        assert_eq!(container.budget(), budget);
+        work(&container)
+    };
+    done().err().map(over)
+}
+
+fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+    with(file, budget, |container| {
+        unweight_cpu::restore(container, &Serial, |_| Ok::<_, ReadError>(()))
+    })
+}
+
+thread_local! {
+    /// What the caller lends is the caller's: it is allocated before anything is counted.
+    static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+fn lent<T>(then: impl FnOnce(&mut [bf16]) -> T) -> T {
+    LENT.with_borrow_mut(|weights| then(weights))
+}
+
+fn decode_in_place(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+    with(file, budget, |container| {
+        for tensor in container.directory().tensors() {
+            if tensor.dtype() == Dtype::Bf16 {
+                let count = tensor.element_count() as usize;
+                lent(|weights| {
+                    decode_tensor_into(container, &tensor, &Serial, &mut weights[..count])
+                })?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn read_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+    with(file, budget, |container| {
+        for tensor in container.directory().tensors() {
+            // Short ones and long ones, from odd bytes on.
+            let bytes = tensor.data_bytes();
+            for range in [0..bytes, bytes / 3..bytes / 2, bytes.min(1)..bytes] {
+                let mut output = [0; 512];
+                let end = range.end.min(range.start + 512);
+                let output = &mut output[..(end - range.start) as usize];
+                container.read_bytes(&tensor, range.start..end, output)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn decode_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+    with(file, budget, |container| {
+        for tensor in container.directory().tensors() {
+            if tensor.dtype() == Dtype::Bf16 {
+                let count = tensor.element_count();
+                for range in [0..count, count / 3..count - count / 3] {
+                    let length = (range.end - range.start) as usize;
+                    lent(|weights| container.decode_range(&tensor, range, &mut weights[..length]))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A file that takes everything and keeps nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = Infallible;
+
+    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn truncate(&mut self, _: u64) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+fn transcode_to(file: &Counted, budget: MemoryBudget, encoding: Encoding) -> Option<OverBudget> {
+    with(file, budget, |container| {
+        match transcode(container, encoding, Nowhere, &Serial) {
+            Ok(Nowhere) => Ok(()),
+            Err(TransferError::Read(error)) => Err(error),
+            Err(TransferError::Write(error)) => panic!("{error}"),
+        }
+    })
+}
+
+/// Runs `work` on a thread of its own, where no buffer of an earlier run is kept.
+fn counted<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Allocated) {
+    std::thread::scope(|scope| {
+        let work = || {
+            LENT.set(vec![bf16::ZERO; 1 << 19]);
+            allocated(work)
+        };
+        scope.spawn(work).join().unwrap()
+    })
+}
+
+/// A safetensors file of this JSON, and a container of it whose tensors are raw. They have no bytes.
+fn container_of_json(json: &str) -> Vec<u8> {
+    let source = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+    let header = Header::parse(&source).unwrap();
+    assert_eq!(header.data_bytes(), 0);
+    let declared = header.tensors.iter().map(|tensor| tensor.declaration());
+    let kind = SourceKind::Safetensors;
+    let mut writer = ContainerWriter::new(Vec::new(), kind, &source, declared.collect()).unwrap();
+    for _ in &header.tensors {
+        writer.raw().unwrap().finish().unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// JSON that takes much memory for its length.
+fn greedy_headers() -> Vec<String> {
+    let tensors = |shape: &str, count: u32| -> String {
+        let tensors = (0..count)
+            .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,0]}}"#));
+        format!("{{{}}}", tensors.collect::<Vec<_>>().join(","))
+    };
+    let metadata: Vec<String> = (0..20_000).map(|i| format!(r#""{i:x}":"""#)).collect();
+    vec![
+        "{}".to_owned(),
+        tensors("0", 1),
+        tensors("0", 10_000),
+        tensors(&format!("{}0", "0,".repeat(63)), 3_000),
+        format!(r#"{{"__metadata__":{{{}}}}}"#, metadata.join(",")),
+    ]
+}
+
+/// Files of all kinds of need: few and many chunks, small and large ones, and those whose directory or source is all there is.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for encoding in ENCODINGS {
+        for (weights, chunk_size_log2) in [
+            (1, 12),
+            (300, 16),
+            (1 << 16, 12),
+            (70_000, 15),
+            (200_000, 16),
+        ] {
+            let name = format!("{weights} weights, {encoding}, 2^{chunk_size_log2}");
+            files.push((name, container_of(weights, encoding, chunk_size_log2)));
+        }
+    }
+    let headers = greedy_headers().into_iter();
+    files.extend(headers.map(|json| (format!("{json:.60}…"), container_of_json(&json))));
+    files
+}
+
+/// The least budget with which an operation is not refused, by the errors' own word.
+fn least_budget(file: &Counted, operation: Operation) -> MemoryBudget {
+    let mut budget = MemoryBudget::of_bytes(0);
+    // One step after the other says what it needs.
+    while let Some(over) = operation(file, budget) {
+        assert_eq!(over.allowed_bytes, budget.bytes());
+        assert!(over.needed_bytes > over.allowed_bytes, "{over}");
+        budget = MemoryBudget::of_bytes(over.needed_bytes);
+    }
+    budget
+}
+
+/// Every file with the least budget of each operation on it.
+static NEEDS: LazyLock<Vec<(String, Counted, [MemoryBudget; OPERATIONS.len()])>> =
+    LazyLock::new(|| {
+        let of_file = |(name, bytes)| {
+            let file = Counted::new(bytes);
+            let least =
+                OPERATIONS.map(|(_, operation)| counted(|| least_budget(&file, operation)).0);
+            (name, file, least)
+        };
+        files().into_iter().map(of_file).collect()
+    });
+
+/// Every operation on every file, with the names of both and the least budget.
+fn needs() -> impl Iterator<Item = (String, &'static Counted, Operation, MemoryBudget)> {
+    NEEDS.iter().flat_map(|(name, file, budgets)| {
+        let operations = OPERATIONS.iter().zip(budgets);
+        operations.map(move |((what, operation), &least)| {
+            (format!("{name}, {what}"), file, *operation, least)
+        })
+    })
+}
+
+#[test]
+fn allocations_stay_within_the_least_budget_that_is_not_refused() {
+    for (name, file, operation, least) in needs() {
+        let (refused, found) = counted(|| operation(file, least));
+        assert_eq!(refused, None, "{name}");
+        assert!(
+            found.peak <= least.bytes(),
+            "{name}: {found:?} within {least:?}"
+        );
+    }
+}
+
+#[test]
+fn what_needs_a_byte_more_than_is_allowed_is_refused_before_it_is_allocated() {
+    for (name, file, operation, least) in needs() {
+        let budget = MemoryBudget::of_bytes(least.bytes() - 1);
+        let (refused, found) = counted(|| operation(file, budget));
+        let refused = refused.unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(refused.needed_bytes, least.bytes(), "{name}");
+        assert!(found.peak <= budget.bytes(), "{name}: {found:?}");
+        let message = refused.to_string();
+        for number in [refused.needed_bytes, refused.allowed_bytes] {
+            assert!(message.contains(&number.to_string()), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_restored_is_refused_before_anything_is_handed_out() {
+    for (name, file, least) in &*NEEDS {
+        let mut handed_out = 0;
+        let budget = MemoryBudget::of_bytes(least[0].bytes() - 1);
+        let refused = with(file, budget, |container| {
+            unweight_cpu::restore(container, &Serial, |bytes| {
+                handed_out += bytes.len();
+                Ok::<_, ReadError>(())
+            })
+        });
+        assert!(refused.is_some() && handed_out == 0, "{name}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_too_long_costs_no_more_than_the_header() {
+    for (name, bytes) in files() {
+        let directory_bytes = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+        let file = Counted::new(bytes);
+        // A budget, and how many bytes are read and allocated before it is found to be too small.
+        let mut cases = vec![(0, 0), (63, 0)];
+        if directory_bytes > 0 {
+            cases.push((64 + 2 * directory_bytes - 1, 64));
+        }
+        for (allowed, header_bytes) in cases {
+            let budget = MemoryBudget::of_bytes(allowed);
+            let (refused, found) = counted(|| restore(&file, budget));
+            assert_eq!(refused.unwrap().purpose, Purpose::Open, "{name}");
+            assert!(found.total <= header_bytes, "{name}: {found:?}");
+            let read = file.read.swap(0, Ordering::Relaxed);
+            assert_eq!(read, header_bytes, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_default_is_enough_for_every_file() {
+    for (name, file, _, least) in needs() {
+        let default = MemoryBudget::for_length(file.bytes.len() as u64);
+        assert!(least.bytes() <= default.bytes(), "{name}: {least:?}");
+    }
+}
+
+/// The needs grow with directory, source section and record ends, which all have limits: those of section 9, and a chunk at least for each record end.
+#[test]
+fn the_default_is_enough_at_every_limit() {
+    for power in 0..64 {
+        let default = MemoryBudget::for_length(1 << power).bytes();
+        let section = (1 << power).min(1u64 << 28);
+        let chunks = (1u64 << power >> 12).min(1 << 23);
+        let tensors = section / 48;
+        let chunk = (512 << 10) + 16 * (1u64 << power).min(1 << 16);
+        // Directory twice, what a writer keeps, and record ends that are read and written.
+        let tensors = 2 * section + 128 * tensors + 16 * chunks + chunk;
+        // A file does not consist of its directory and its source section at once, unless it is long.
+        let source = 2 * section + 17 * section + 4096;
+        assert!(tensors <= default && source <= default, "2^{power}");
+    }
+}
+
+#[test]
+fn it_grows_with_the_file_and_no_further_than_the_format_does() {
+    let budget = |length| MemoryBudget::for_length(length).bytes();
+    assert_eq!(budget(0), 16 << 20);
+    assert_eq!(budget(1000), (16 << 20) + 24_000);
+    assert_eq!(budget(u64::MAX), budget(1 << 28));
+    assert!(budget(u64::MAX) < 7 << 30);
+}
+
+#[test]
+fn more_memory_is_more_chunks_in_work() {
+    let file = Counted::new(container_of(1 << 19, Encoding::Huffman, 15));
+    let chunks = |budget| {
+        let open = OpenFile::read_within(&file, budget).unwrap();
+        let container = Container::parse(&open).unwrap();
+        let tensor = container.directory().tensor(0).unwrap();
+        container.chunks_in_work(&tensor)
+    };
+    let least = chunks(MemoryBudget::of_bytes(1000))
+        .unwrap_err()
+        .needed_bytes;
+    assert_eq!(chunks(MemoryBudget::of_bytes(least)), Ok(1));
+    let of_one = (512 << 10) + (16 << 15);
+    for count in 1..100 {
+        let budget = |extra: u64| MemoryBudget::of_bytes(least + (count - 1) * of_one + extra);
+        assert_eq!(chunks(budget(0)), Ok(count));
+        assert_eq!(chunks(budget(of_one - 1)), Ok(count));
+    }
+}
+
+/// As `unweight compress` does. Gives what it was refused for.
+fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option<OverBudget> {
+    let length = u64::from_le_bytes(file.bytes[..8].try_into().unwrap());
+    if let Err(over) = Header::require_within(budget, 8 + length) {
+        return Some(over);
+    }
+    let mut source = Vec::new();
+    let begin = unweight_format::Extent {
+        offset: 0,
+        length: 8 + length,
+    };
+    file.read(begin, &mut source).unwrap();
+    let header = Header::parse(&source).unwrap();
+    if let Err(over) = header.chunks_in_work(budget, chunk_size_log2) {
+        return Some(over);
+    }
+    let mut declared = Vec::with_capacity(header.tensors.len());
+    declared.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
+    let kind = SourceKind::Safetensors;
+    let mut writer = ContainerWriter::new(Nowhere, kind, &source, declared).unwrap();
+    for tensor in &header.tensors {
+        let data = header.data(tensor);
+        if tensor.dtype == Dtype::Bf16 {
+            let weights = unweight_cpu::StoredWeights::new(file, data);
+            let encoding = Encoding::Huffman;
+            encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial).unwrap();
+        } else {
+            copy_raw_tensor(&mut writer, file, data).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    None
+}
+
+#[test]
+fn compressing_stays_within_the_least_budget_that_is_not_refused() {
+    let of_json = |json: &str| [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+    let of_tensor = |dtype: &str, elements: u64, bytes: u64| {
+        let json = format!(
+            r#"{{"w":{{"dtype":"{dtype}","shape":[{elements}],"data_offsets":[0,{bytes}]}}}}"#
+        );
+        let mut random = unweight_properties::Random::new(elements);
+        let data = (0..bytes / 2).flat_map(|i| {
+            let bits = random.bits();
+            // Half of the tensor's exponents are all alike: it begins coded, and noise at its end makes it raw.
+            let weight = match i < elements / 2 {
+                true => 0x3f80 | bits as u16 & 0x807f,
+                false => bits as u16,
+            };
+            weight.to_le_bytes()
+        });
+        let mut file = of_json(&json);
+        file.extend(data);
+        file
+    };
+    let mut files: Vec<Vec<u8>> = greedy_headers().iter().map(|json| of_json(json)).collect();
+    for weights in [1, 5_000, 1 << 17] {
+        files.push(of_tensor("BF16", weights, 2 * weights));
+        files.push(of_tensor("F16", weights, 2 * weights));
+    }
+    for bytes in files {
+        let default = MemoryBudget::for_length(bytes.len() as u64);
+        let file = Counted::new(bytes);
+        for chunk_size_log2 in [12, 15, 16] {
+            let mut budget = MemoryBudget::of_bytes(0);
+            while let (Some(over), found) = counted(|| compress(&file, budget, chunk_size_log2)) {
+                assert!(found.peak <= budget.bytes(), "{found:?} within {budget:?}");
+                assert!(over.needed_bytes > budget.bytes());
+                budget = MemoryBudget::of_bytes(over.needed_bytes);
+            }
+            let (_, found) = counted(|| compress(&file, budget, chunk_size_log2));
+            assert!(found.peak <= budget.bytes(), "{found:?} within {budget:?}");
+            assert!(budget.bytes() <= default.bytes());
+        }
+    }
+}
+
+#[test]
+fn a_thread_gives_its_buffers_back_when_it_is_told_to() {
+    let weights = 1 << 16;
+    let file = Counted::new(container_of(weights, Encoding::Huffman, 16));
+    let budget = MemoryBudget::for_length(file.bytes.len() as u64);
+    let ((), found) = counted(|| {
+        transcode_to(&file, budget, Encoding::Huffman);
+        let (refused, kept) = allocated(|| transcode_to(&file, budget, Encoding::Huffman));
+        assert_eq!(refused, None);
+        unweight_cpu::free_thread_buffers();
+        let (refused, anew) = allocated(|| transcode_to(&file, budget, Encoding::Huffman));
+        assert_eq!(refused, None);
+        // What was kept did not have to be allocated again.
+        assert!(kept.total + (300 << 10) < anew.total, "{kept:?}, {anew:?}");
+    });
+    assert!(found.peak < 2 << 20, "{found:?}");
+}

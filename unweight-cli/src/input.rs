@@ -1,0 +1,57 @@
+//! Input: ordinary files, and nothing else.
+
+use std::fs::{File, FileType};
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// Opens a file for reading; what is not a file is wrong use, not a bad file.
+///
+/// A pipe would wait for a writer, and to open a device may do things. So what a name stands for is looked at first. Should it
+/// have become a pipe since, opening does not wait, and what was opened is looked at again.
+pub(crate) fn open(path: &Path) -> Result<File, Failure> {
+    let failed = |error| Failure::io(path, error);
+    require_file(path, path.metadata().map_err(failed)?.file_type())?;
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        // To files they mean nothing.
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits() as i32);
+    }
+    let file = options.open(path).map_err(failed)?;
+    require_file(path, file.metadata().map_err(failed)?.file_type())?;
+    Ok(file)
+}
+
+fn require_file(path: &Path, found: FileType) -> Result<(), Failure> {
+    if found.is_file() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} is a {}, expected a file",
+        path.display(),
+        kind(found)
+    )))
+}
+
+/// What something is that is no file.
+pub(crate) fn kind(found: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if found.is_fifo() {
+            return "pipe";
+        }
+        if found.is_socket() {
+            return "socket";
+        }
+    }
+    match found.is_dir() {
+        true => "folder",
+        false => "device",
+    }
+}

@@ -1,0 +1,165 @@
+//! A budget for memory: exit code 4 where a file needs more, and the same result where it does not.
+
+use crate::model::{bf16, mixed, model, tensor};
+use crate::place::Place;
+
+/// A call of each command that takes a budget, but for where it writes.
+const CALLS: [&[&str]; 7] = [
+    &["compress", "m.safetensors", "--force", "-o", "out"],
+    &[
+        "compress",
+        "m.safetensors",
+        "--force",
+        "--verify",
+        "-o",
+        "out",
+    ],
+    &["decompress", "m.unw", "--force", "-o", "out"],
+    &["extract", "m.unw", "embed", "--force", "-o", "out"],
+    &[
+        "extract", "m.unw", "embed", "--range", "5..60000", "--force", "-o", "out",
+    ],
+    &[
+        "transcode",
+        "m.unw",
+        "--to",
+        "palette",
+        "--force",
+        "-o",
+        "out",
+    ],
+    &["verify", "m.unw", "--against", "m.safetensors"],
+];
+
+/// The least budget with which a call succeeds, found by doing what the failures say.
+fn least_budget(place: &Place, call: &[&str]) -> u64 {
+    let mut budget = 0;
+    loop {
+        let allowed = budget.to_string();
+        let run = place.run(&[call, &["--memory", &allowed, "--json"]].concat());
+        if run.is_success() {
+            return budget;
+        }
+        let (line, failure) = run.fails_with_json(4);
+        let error = &failure["error"];
+        assert_eq!(error["kind"], "memory");
+        assert_eq!(error["rule"], serde_json::Value::Null);
+        assert_eq!(error["allowed_bytes"], budget);
+        let needed = error["needed_bytes"].as_u64().unwrap();
+        assert!(needed > budget, "{line}");
+        assert!(
+            line.contains(&format!(
+                "needs {needed} bytes of memory, allowed are {budget}"
+            )) && line.contains("--memory"),
+            "{line}"
+        );
+        budget = needed;
+    }
+}
+
+#[test]
+fn what_the_message_says_is_enough_and_a_byte_less_is_not() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    for call in CALLS {
+        let least = least_budget(&place, call);
+        // What is written does not depend on the budget, which has room for one chunk here.
+        let outputs = [&[][..], &["--memory", &least.to_string()]].map(|budget| {
+            place.run(&[call, budget].concat()).succeeds();
+            place.path("out").exists().then(|| place.read("out"))
+        });
+        assert!(outputs[0] == outputs[1], "{call:?}");
+        let before = place.names();
+        let less = (least - 1).to_string();
+        place.run(&[call, &["--memory", &less]].concat()).fails(4);
+        assert_eq!(place.names(), before, "{call:?}");
+    }
+    for call in [
+        &["inspect", "m.unw"][..],
+        &["inspect", "m.unw", "--directory"],
+    ] {
+        let least = least_budget(&place, call).to_string();
+        let whole = place.run(call).succeeds();
+        let within = place
+            .run(&[call, &["--memory", &least]].concat())
+            .succeeds();
+        assert_eq!(within, whole);
+    }
+}
+
+#[test]
+fn threads_share_what_there_is() {
+    let mut numbers = crate::model::Numbers(90);
+    let source = model(&[bf16("w", &numbers.trained_weights(300_000))]);
+    let place = Place::with_compressed(&source, &["--chunk", "12"]);
+    for memory in ["600KiB", "2MiB", "5MiB", "1GiB"] {
+        for threads in ["1", "2", "3", "8"] {
+            let with = ["--memory", memory, "--threads", threads, "--force", "-o"];
+            let compress = ["compress", "m.safetensors", "--chunk", "12"];
+            let again = place.run(&[&compress, &with[..], &["again.unw"]].concat());
+            match memory {
+                // Enough to read chunks of 2^12 weights, but a tensor may have to be stored raw, in larger blocks.
+                "600KiB" => drop(again.fails(4)),
+                _ => drop(again.succeeds()),
+            }
+            place
+                .run(&[&["decompress", "m.unw"], &with[..], &["back"]].concat())
+                .succeeds();
+            assert!(place.read("back") == source);
+        }
+    }
+    assert!(place.read("again.unw") == place.read("m.unw"));
+}
+
+#[test]
+fn a_file_that_is_bad_is_bad_within_any_budget_that_reads_so_far() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let mut file = place.read("m.unw");
+    let middle = file.len() / 2;
+    file[middle] ^= 1;
+    place.write("bad.unw", &file);
+    place.write("text.unw", b"text");
+    for memory in ["64MiB", "1GiB", "16777215TiB"] {
+        for file in ["bad.unw", "text.unw"] {
+            place.run(&["verify", file, "--memory", memory]).fails(1);
+        }
+    }
+    place
+        .run(&["verify", "text.unw", "--memory", "64"])
+        .fails(1);
+    place.run(&["verify", "bad.unw", "--memory", "64"]).fails(4);
+}
+
+#[test]
+fn a_long_directory_is_refused_where_there_is_little_memory() {
+    let tensors: Vec<_> = (0..3_000)
+        .map(|i| tensor(&format!("tensor {i}"), "U8", &[0], vec![]))
+        .collect();
+    let place = Place::with_compressed(&model(&tensors), &[]);
+    for call in [
+        &["compress", "m.safetensors", "-o", "out"][..],
+        &["verify", "m.unw"],
+        &["decompress", "m.unw", "-o", "out"],
+        &["transcode", "m.unw", "--to", "palette", "-o", "out"],
+        &["extract", "m.unw", "tensor 5", "-o", "out"],
+        &["inspect", "m.unw"],
+    ] {
+        let line = place
+            .run(&[call, &["--memory", "100KiB"]].concat())
+            .fails(4);
+        assert!(line.contains("allowed are 102400"), "{line}");
+        place
+            .run(&[call, &["--memory", "64MiB", "--json"]].concat())
+            .json();
+        let _ = std::fs::remove_file(place.path("out"));
+    }
+}
+
+#[test]
+fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    for memory in ["", "much", "64MB", "-1", "1.5GiB"] {
+        let memory = format!("--memory={memory}");
+        place.run(&["verify", "m.unw", &memory]).misunderstood();
+    }
+    place.run(&["bench", "--memory", "1GiB"]).misunderstood();
+}

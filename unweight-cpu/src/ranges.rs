@@ -1,0 +1,141 @@
+//! Parts of tensors: only the chunks or blocks that hold them are read, one at a time.
+
+use std::ops::Range;
+
+use half::bf16;
+use unweight_format::{CodedPlanes, Payload, RawPlane, Tensor, layout};
+
+use crate::fast::Output;
+use crate::{Container, ReadError, Storage};
+
+impl<S: Storage + ?Sized> Container<'_, S> {
+    /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
+    /// blocks that hold them, and checking those.
+    ///
+    /// # Errors
+    /// The rules of sections 4.2, 4.3, 5 and 6.
+    ///
+    /// # Panics
+    /// If the tensor is not BF16, the range leaves it, or `weights` is not as long as the range.
+    pub fn decode_range(
+        &self,
+        tensor: &Tensor<'_>,
+        range: Range<u64>,
+        weights: &mut [bf16],
+    ) -> Result<(), ReadError> {
+        assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
+        assert!(range.start <= range.end && range.end <= tensor.element_count());
+        assert_eq!(weights.len() as u64, range.end - range.start);
+        let decoded = match tensor.payload() {
+            Payload::Raw(plane) => {
+                self.with_raw_range(plane, 2 * range.start..2 * range.end, |at, bytes| {
+                    // Blocks have an even number of bytes, and the range begins and ends between weights.
+                    let weights = &mut weights[at / 2..];
+                    for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
+                        *weight = bf16::from_le_bytes(bytes);
+                    }
+                })
+            }
+            Payload::Coded(planes) => self.decode_coded_range(planes, range, weights),
+        };
+        decoded.map_err(|error| error.of_tensor(tensor.name()))
+    }
+
+    fn decode_coded_range(
+        &self,
+        planes: &CodedPlanes,
+        range: Range<u64>,
+        weights: &mut [bf16],
+    ) -> Result<(), ReadError> {
+        let mut decoded = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let shape = planes.chunk(at >> planes.chunk_size_log2());
+            let chunk_end = shape.first_weight + u64::from(shape.weights);
+            let end = chunk_end.min(range.end);
+            let record = self.record_extent(planes, shape.number)?;
+            let place = (at - range.start) as usize..(end - range.start) as usize;
+            if place.len() == shape.weights as usize {
+                self.decode_chunk(planes, &shape, record, &mut weights[place])?;
+            } else {
+                decoded.resize(shape.weights as usize, bf16::ZERO);
+                self.decode_chunk(planes, &shape, record, &mut decoded)?;
+                let first = (at - shape.first_weight) as usize;
+                weights[place.clone()].copy_from_slice(&decoded[first..first + place.len()]);
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Reads the original bytes numbered `range` of any tensor into `output`, touching only the chunks or blocks that hold them.
+    ///
+    /// # Errors
+    /// The rules of sections 4.2, 4.3, 5 and 6.
+    ///
+    /// # Panics
+    /// If the range leaves the tensor, or `output` is not as long as the range.
+    pub fn read_bytes(
+        &self,
+        tensor: &Tensor<'_>,
+        range: Range<u64>,
+        output: &mut [u8],
+    ) -> Result<(), ReadError> {
+        assert!(range.start <= range.end && range.end <= tensor.data_bytes());
+        assert_eq!(output.len() as u64, range.end - range.start);
+        let done = match tensor.payload() {
+            Payload::Raw(plane) => self.with_raw_range(plane, range, |at, bytes| {
+                output[at..at + bytes.len()].copy_from_slice(bytes);
+            }),
+            Payload::Coded(planes) => self.read_coded_bytes(planes, range, output),
+        };
+        done.map_err(|error| error.of_tensor(tensor.name()))
+    }
+
+    /// A chunk at a time: a range may be long, and begin or end within a weight.
+    fn read_coded_bytes(
+        &self,
+        planes: &CodedPlanes,
+        range: Range<u64>,
+        output: &mut [u8],
+    ) -> Result<(), ReadError> {
+        let mut decoded = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let shape = planes.chunk((at / 2) >> planes.chunk_size_log2());
+            let chunk_start = 2 * shape.first_weight;
+            let end = range.end.min(chunk_start + 2 * u64::from(shape.weights));
+            let record = self.record_extent(planes, shape.number)?;
+            decoded.resize(2 * shape.weights as usize, 0);
+            let mut bytes = Output::from(&mut decoded[..]);
+            let bytes = self.decode_chunk_into(planes, &shape, record, &mut bytes)?;
+            output[(at - range.start) as usize..(end - range.start) as usize]
+                .copy_from_slice(&bytes[(at - chunk_start) as usize..(end - chunk_start) as usize]);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Gives the bytes numbered `range` of a raw tensor to `then`, block by block, each piece with its place in the range.
+    fn with_raw_range(
+        &self,
+        plane: &RawPlane,
+        range: Range<u64>,
+        mut then: impl FnMut(usize, &[u8]),
+    ) -> Result<(), ReadError> {
+        let mut buffer = Vec::new();
+        let mut at = range.start;
+        while at < range.end {
+            let number = at / layout::BLOCK_BYTES;
+            let block = self.read_block(plane, number, &mut buffer)?;
+            let start = number * layout::BLOCK_BYTES;
+            let end = range.end.min(start + block.len() as u64);
+            then(
+                (at - range.start) as usize,
+                &block[(at - start) as usize..(end - start) as usize],
+            );
+            at = end;
+        }
+        Ok(())
+    }
+}
