@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod report;
 mod synthetic;
+mod temporary;
 mod tree;
 mod unw_file;
 
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         Ok(context) => context,
         Err(failure) => return failure.report(arguments.common.json),
     };
+    if let Err(error) = temporary::remove_on_signals() {
+        return Failure::Io(format!("signals: {error}")).report(arguments.common.json);
+    }
     let done = match &arguments.command {
         Command::Compress(options) => commands::compress::run(options, &context),
         Command::Decompress(options) => commands::decompress::run(options, &context),
@@ -41,6 +45,8 @@ fn main() -> ExitCode {
         Command::Transcode(options) => commands::transcode::run(options, &context),
         Command::Bench(options) => commands::bench::run(options, &context),
     };
+    // Where a signal removes what this was to become, it has the last word.
+    temporary::uninterrupted(|_| ());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(arguments.common.json),

@@ -8,6 +8,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Failure;
 use crate::input::kind;
+use crate::temporary::{self, Listed, uninterrupted};
 use crate::tree::Tree;
 
 /// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
@@ -82,6 +83,8 @@ pub(crate) fn require_outside(input: &Path, output: &Path) -> Result<(), Failure
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     temporary: NamedTempFile,
+    /// Behind what it lists: fields are dropped in order.
+    listed: Listed,
     path: PathBuf,
     replaces: bool,
 }
@@ -104,9 +107,11 @@ impl OutputFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(folder_of(path)).map_err(failed)?;
+        let make = || builder.tempfile_in(folder_of(path));
+        let (temporary, listed) = temporary::make(make).map_err(failed)?;
         Ok(OutputFile {
             temporary,
+            listed,
             path: path.to_owned(),
             replaces,
         })
@@ -129,24 +134,34 @@ impl OutputFile {
 
     /// Flushes the file to the disk and gives it its name.
     pub(crate) fn commit(self) -> Result<(), Failure> {
-        let failed = |error| Failure::io(&self.path, error);
-        self.temporary.as_file().sync_all().map_err(failed)?;
-        let mut temporary = self.temporary;
-        if !self.replaces {
-            // Somebody else may have made a file of this name since `require_absent` looked.
-            temporary = match temporary.persist_noclobber(&self.path) {
-                Ok(_) => return Ok(()),
-                Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Err(exists_already(&self.path));
-                }
-                // Not every file system can do it in one step.
-                Err(refused) => refused.file,
-            };
-        }
-        temporary
-            .persist(&self.path)
-            .map_err(|error| failed(error.error))?;
-        Ok(())
+        // Dropped last to first: off the list only when it is gone.
+        let OutputFile {
+            listed: _listed,
+            temporary,
+            path,
+            replaces,
+        } = self;
+        let synced = temporary.as_file().sync_all();
+        synced.map_err(|error| Failure::io(&path, error))?;
+        uninterrupted(|_| persist(temporary, &path, replaces))
+    }
+}
+
+fn persist(mut temporary: NamedTempFile, path: &Path, replaces: bool) -> Result<(), Failure> {
+    if !replaces {
+        // Somebody else may have made a file of this name since `require_absent` looked.
+        temporary = match temporary.persist_noclobber(path) {
+            Ok(_) => return Ok(()),
+            Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(exists_already(path));
+            }
+            // Not every file system can do it in one step.
+            Err(refused) => refused.file,
+        };
+    }
+    match temporary.persist(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::io(path, error.error)),
     }
 }
 
@@ -154,6 +169,8 @@ impl OutputFile {
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
     temporary: TempDir,
+    /// Behind what it lists.
+    listed: Listed,
     path: PathBuf,
 }
 
@@ -166,11 +183,11 @@ impl OutputFolder {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
-        let temporary = builder
-            .tempdir_in(folder_of(path))
+        let (temporary, listed) = temporary::make(|| builder.tempdir_in(folder_of(path)))
             .map_err(|error| Failure::io(path, error))?;
         Ok(OutputFolder {
             temporary,
+            listed,
             path: path.to_owned(),
         })
     }
@@ -181,33 +198,52 @@ impl OutputFolder {
 
     /// Gives the folder its name, in place of what has it (`require_absent` was asked before).
     pub(crate) fn commit(self) -> Result<(), Failure> {
-        let failed = |error| Failure::io(&self.path, error);
-        // A folder cannot replace anything in one step: the old one leaves under a temporary name first.
-        let old = match fs::symlink_metadata(&self.path) {
-            Ok(_) => {
-                let folder = tempfile::Builder::new()
-                    .prefix(".unweight-")
-                    .suffix(".old")
-                    .tempdir_in(folder_of(&self.path))
-                    .map_err(failed)?;
-                let place = folder.path().join("replaced");
-                fs::rename(&self.path, &place).map_err(failed)?;
-                Some((folder, place))
-            }
-            Err(_) => None,
-        };
-        if let Err(error) = fs::rename(self.temporary.path(), &self.path) {
-            if let Some((folder, place)) = old
-                && fs::rename(place, &self.path).is_err()
+        // Dropped last to first: off the list only when it is gone.
+        let OutputFolder {
+            listed: _listed,
+            temporary,
+            path,
+        } = self;
+        // What was replaced may take its time to go; a signal meanwhile deletes it as well.
+        let _replaced = uninterrupted(|list| {
+            let replaced =
+                exchange(&temporary, &path).map_err(|error| Failure::io(&path, error))?;
+            Ok(replaced.map(|folder| {
+                let listed = list.add(folder.path());
+                (folder, listed)
+            }))
+        })?;
+        // It has its name: there is nothing temporary left to delete.
+        let _ = temporary.keep();
+        Ok(())
+    }
+}
+
+/// Gives a folder its name. What had it before is in the temporary folder that this returns.
+fn exchange(folder: &TempDir, path: &Path) -> io::Result<Option<TempDir>> {
+    // A folder cannot replace anything in one step: the old one leaves under a temporary name first.
+    let old = match fs::symlink_metadata(path) {
+        Ok(_) => {
+            let beside = tempfile::Builder::new()
+                .prefix(".unweight-")
+                .suffix(".old")
+                .tempdir_in(folder_of(path))?;
+            fs::rename(path, beside.path().join("replaced"))?;
+            Some(beside)
+        }
+        Err(_) => None,
+    };
+    match fs::rename(folder.path(), path) {
+        Ok(()) => Ok(old),
+        Err(error) => {
+            if let Some(beside) = old
+                && fs::rename(beside.path().join("replaced"), path).is_err()
             {
                 // Better an odd name than no folder.
-                let _ = folder.keep();
+                let _ = beside.keep();
             }
-            return Err(failed(error));
+            Err(error)
         }
-        // It has its name: there is nothing temporary left to delete.
-        let _ = self.temporary.keep();
-        Ok(())
     }
 }
 

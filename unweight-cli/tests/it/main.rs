@@ -6,6 +6,8 @@ mod compress;
 mod extract;
 mod folder;
 mod inspect;
+#[cfg(unix)]
+mod interrupted;
 mod io_failure;
 mod memory;
 mod model;

@@ -1,0 +1,160 @@
+//! Signals: what has a temporary name goes, what has a name stays.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::model::mixed;
+use crate::place::{Place, UNWEIGHT};
+
+/// A safetensors file that takes longer than any test to compress, and no room on the disk: a hole of 2^35 weights, which are
+/// counted before the first of them is written.
+fn write_endless(place: &Place, name: &str) {
+    let bytes = 1u64 << 36;
+    let json = format!(
+        r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
+        bytes / 2
+    );
+    let header = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+    place.write(name, &header);
+    let file = File::options().write(true).open(place.path(name)).unwrap();
+    file.set_len(header.len() as u64 + bytes).unwrap();
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.contains(".unweight-")
+}
+
+/// Waits until something holds. A program that does not get there is an error; how long it takes is not.
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Starts the program under a shell that does `first`, and waits until it has `temporary` files and folders.
+fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Child {
+    let child = Command::new("sh")
+        .args(["-c", &format!("{first} exec \"$@\""), "sh", UNWEIGHT])
+        .args(arguments)
+        .current_dir(place.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("temporary files", || {
+        place
+            .names()
+            .iter()
+            .filter(|name| is_temporary(name))
+            .count()
+            >= temporary
+    });
+    child
+}
+
+fn send(child: &Child, signal: &str) {
+    let kill = Command::new("sh")
+        .args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal])
+        .arg(child.id().to_string())
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+fn end_of(mut child: Child) -> ExitStatus {
+    let mut end = None;
+    wait_until("the end", || {
+        end = child.try_wait().unwrap();
+        end.is_some()
+    });
+    end.unwrap()
+}
+
+const SIGNALS: [(&str, i32); 3] = [("HUP", 1), ("INT", 2), ("TERM", 15)];
+
+#[test]
+fn signals_remove_the_temporary_file_and_end_the_program() {
+    let place = Place::new();
+    write_endless(&place, "m.safetensors");
+    place.write("old.unw", b"old");
+    let before = place.names();
+    for (name, signal) in SIGNALS {
+        for call in [
+            &["compress", "m.safetensors"][..],
+            &["compress", "m.safetensors", "-o", "old.unw", "--force"],
+        ] {
+            let child = start(&place, "", call, 1);
+            send(&child, name);
+            assert_eq!(end_of(child).signal(), Some(signal), "{name}");
+            assert_eq!(place.names(), before, "{name}");
+        }
+    }
+    assert_eq!(place.read("old.unw"), b"old");
+}
+
+#[test]
+fn signals_remove_the_temporary_folder_with_all_that_is_in_it() {
+    let place = Place::new();
+    write_endless(&place, "model/m.safetensors");
+    place.write("model/config.json", b"{}");
+    place.write("model/deep/er/config.json", b"{}");
+    place.write("old/a.unw", b"old");
+    let before = place.names();
+    for (name, signal) in SIGNALS {
+        let call = ["compress", "model", "-o", "old", "--force"];
+        // The folder, two folders and two files in it, and the file that is being made.
+        let child = start(&place, "", &call, 6);
+        send(&child, name);
+        assert_eq!(end_of(child).signal(), Some(signal), "{name}");
+        assert_eq!(place.names(), before, "{name}");
+    }
+}
+
+/// As `nohup` starts programs.
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_that_were_ignored_at_the_start_stay_so() {
+    let place = Place::new();
+    write_endless(&place, "m.safetensors");
+    let child = start(&place, "trap '' HUP;", &["compress", "m.safetensors"], 1);
+    send(&child, "HUP");
+    // Had the first one counted, this one would have come too late.
+    send(&child, "TERM");
+    assert_eq!(end_of(child).signal(), Some(15));
+    assert_eq!(place.names(), ["m.safetensors"]);
+}
+
+#[test]
+fn a_shell_reports_128_and_the_number_of_the_signal() {
+    let place = Place::new();
+    write_endless(&place, "m.safetensors");
+    let script = format!(
+        "'{UNWEIGHT}' compress m.safetensors & \
+         until ls .unweight-*.partial; do :; done; kill -TERM $!; wait $!; echo status $?"
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(place.path(""))
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.ends_with("status 143\n"), "{text}");
+}
+
+#[test]
+fn what_is_finished_when_the_signal_comes_stays() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    write_endless(&place, "endless.safetensors");
+    let made = place.read("m.unw");
+    let child = start(&place, "", &["compress", "endless.safetensors"], 1);
+    send(&child, "INT");
+    assert_eq!(end_of(child).signal(), Some(2));
+    assert!(place.read("m.unw") == made);
+    fs::remove_file(place.path("endless.safetensors")).unwrap();
+    assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
+}
