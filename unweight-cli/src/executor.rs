@@ -75,17 +75,15 @@ impl Executor for Bounded<'_> {
         // Threads keep their buffers: those of the pool would take turns, and in the end all of them would have some. Only a
         // budget that was asked for is so small.
         self.pool.broadcast(|_| free_thread_buffers());
-        match ThreadPoolBuilder::new()
-            .num_threads(self.at_most as usize)
-            .build()
-        {
-            Ok(pool) => in_order_on(
-                &pool,
-                Share::of(&pool).at_most(self.at_most, self.at_most),
-                items,
-                work,
-                then,
-            ),
+        if self.at_most == 1 {
+            return Serial.in_order(items, work, then);
+        }
+        let fewer = ThreadPoolBuilder::new().num_threads(self.at_most as usize);
+        match fewer.build() {
+            Ok(pool) => {
+                let share = Share::of(&pool).at_most(self.at_most, self.at_most);
+                in_order_on(&pool, share, items, work, then)
+            }
             Err(_) => Serial.in_order(items, work, then),
         }
     }
