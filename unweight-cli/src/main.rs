@@ -1,5 +1,6 @@
 //! `unweight`: lossless compression of BF16 model weights. `unweight --help` says how to use it.
 
+mod aligned;
 mod arguments;
 mod breakdown;
 mod commands;

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use crc32fast::Hasher;
 use unweight_format::{Payload, RecordEnds, Tensor, layout};
 
 use crate::encode::checksum_of;
@@ -25,9 +26,9 @@ where
     E: From<ReadError> + Send,
 {
     let named = |error: ReadError| E::from(error.of_tensor(tensor.name()));
-    let mut tensor_checksum = crc32fast::Hasher::new();
+    let mut tensor_checksum = Hasher::new();
     let buffers = Pool::<Vec<u8>>::default();
-    let mut hand_over = |(bytes, checksum): (Vec<u8>, crc32fast::Hasher)| {
+    let mut hand_over = |(bytes, checksum): (Vec<u8>, Hasher)| {
         tensor_checksum.combine(&checksum);
         let done = output(&bytes);
         buffers.put(bytes);
@@ -58,10 +59,10 @@ where
                     let mut bytes = buffers.take();
                     bytes.resize(2 * shape.weights as usize, 0);
                     let mut output = Output::from(&mut bytes[..]);
-                    container
+                    let checksum = container
                         .decode_chunk_into(planes, &shape, ends.record(number), &mut output)
                         .map_err(named)?;
-                    let checksum = checksum_of(&bytes);
+                    let checksum = Hasher::new_with_initial_len(checksum, bytes.len() as u64);
                     Ok::<_, E>((bytes, checksum))
                 },
                 &mut hand_over,
@@ -93,7 +94,7 @@ where
     let output = output.into();
     assert_eq!(output.len() as u64, tensor.data_bytes());
     let named = |error: ReadError| error.of_tensor(tensor.name());
-    let mut tensor_checksum = crc32fast::Hasher::new();
+    let mut tensor_checksum = Hasher::new();
     let piece_bytes = match tensor.payload() {
         Payload::Raw(_) => layout::BLOCK_BYTES as usize,
         Payload::Coded(planes) => 2 << planes.chunk_size_log2(),
@@ -104,7 +105,7 @@ where
         let piece = pieces[number as usize].lock();
         piece.unwrap_or_else(std::sync::PoisonError::into_inner)
     };
-    let combine = |checksum: crc32fast::Hasher| {
+    let combine = |checksum: Hasher| {
         tensor_checksum.combine(&checksum);
         Ok::<_, ReadError>(())
     };
@@ -123,8 +124,12 @@ where
             let write = |number| {
                 let (shape, record) = (planes.chunk(number), ends.record(number));
                 let mut piece = piece(number);
-                let written = container.decode_chunk_into(planes, &shape, record, &mut piece);
-                Ok(checksum_of(written.map_err(named)?))
+                let checksum = container.decode_chunk_into(planes, &shape, record, &mut piece);
+                let length = 2 * u64::from(shape.weights);
+                Ok(Hasher::new_with_initial_len(
+                    checksum.map_err(named)?,
+                    length,
+                ))
             };
             executor.in_order(planes.chunk_count(), write, combine)?;
         }

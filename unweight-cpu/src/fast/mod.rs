@@ -11,6 +11,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod checked;
 mod code_lengths;
 mod decode;
 mod decode_table;
@@ -28,6 +29,7 @@ use half::bf16;
 use unweight_format::{Error, Palette, Record};
 
 use crate::reference::{self, ExponentCounts, TensorPlan};
+use checked::Checksums;
 pub use output::Output;
 pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
 
@@ -88,6 +90,33 @@ impl Codec {
         decode::weights(kernels, record, palette, sign_mantissa, output)?;
         // SAFETY: kernels that report success have written every byte of the output.
         Ok(unsafe { output.written() })
+    }
+
+    /// As `decode_into`, with the checksums of what was read and written; `chunk_so_far` is the chunk checksum up to the
+    /// sign-mantissa bytes. Nothing has been compared.
+    pub(crate) fn decode_checked(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        sign_mantissa: &[u8],
+        chunk_so_far: u32,
+        output: &mut Output<'_>,
+    ) -> Result<Checksums, Error> {
+        let on_the_way = self.kernels.and_then(|kernels| {
+            decode::weights_checked(
+                kernels,
+                record,
+                palette,
+                sign_mantissa,
+                chunk_so_far,
+                output,
+            )
+        });
+        if let Some(done) = on_the_way {
+            return done;
+        }
+        let weights = self.decode_into(record, palette, sign_mantissa, output)?;
+        Ok(Checksums::of(chunk_so_far, sign_mantissa, weights))
     }
 
     /// Decodes a record into the exponents of its chunk, one for each element of `exponents`.

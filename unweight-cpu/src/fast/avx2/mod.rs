@@ -30,6 +30,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: `kernels` has seen that the processor has what it needs.
         unsafe { decode_weights(scratch, sign_mantissa, output) }
     },
+    decode_checked: None,
     decode_exponents: |scratch, output| {
         // SAFETY: as above.
         unsafe { decode_exponents(scratch, output) }

@@ -14,6 +14,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
         decode::weights(scratch, sign_mantissa, output, decode::rounds)
     },
+    decode_checked: None,
     decode_exponents: |scratch, output| decode::exponents(scratch, output, decode::rounds),
     join: |exponents, sign_mantissa, output| join_from(0, exponents, sign_mantissa, output),
     join_indices: |palette, indices, sign_mantissa, output| {
