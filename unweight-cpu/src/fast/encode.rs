@@ -102,7 +102,8 @@ pub(super) fn weights(
     let sign_mantissa = &mut sign_mantissa[start..];
     Scratch::with(|scratch| {
         (kernels.split)(weights, sign_mantissa, &mut scratch.exponents[..count]);
-        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+        let ahead = weights.as_ptr_range().end;
+        from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
     });
 }
 
@@ -118,7 +119,8 @@ pub(super) fn exponents(
     assert!(count == sign_mantissa.len() && (1..=LARGEST_CHUNK).contains(&count));
     Scratch::with(|scratch| {
         scratch.exponents[..count].copy_from_slice(exponents);
-        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+        let ahead = exponents.as_ptr();
+        from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
     });
 }
 
@@ -126,6 +128,7 @@ fn from_scratch(
     kernels: &Kernels,
     plan: &TensorPlan,
     sign_mantissa: &[u8],
+    ahead: *const u8,
     scratch: &mut Scratch,
     record: &mut Vec<u8>,
 ) {
@@ -137,7 +140,7 @@ fn from_scratch(
         RecordBody::Palette(&scratch.body)
     } else {
         code = chunk_code(kernels, plan, &scratch.exponents[..count]);
-        lane_ends = huffman_body(kernels, &code, plan.palette(), count, scratch);
+        lane_ends = huffman_body(kernels, &code, plan.palette(), count, ahead, scratch);
         RecordBody::Huffman {
             code: &code,
             lane_ends: &lane_ends,
@@ -186,6 +189,7 @@ fn huffman_body(
     code: &Code,
     palette: &Palette,
     count: usize,
+    ahead: *const u8,
     scratch: &mut Scratch,
 ) -> [u16; LANES] {
     let whole = count.next_multiple_of(STEP_WEIGHTS);
@@ -196,6 +200,7 @@ fn huffman_body(
     let ends = (kernels.pack)(
         &scratch.codes,
         &scratch.exponents[..whole],
+        ahead,
         &mut scratch.rows,
         &mut scratch.positions,
     );

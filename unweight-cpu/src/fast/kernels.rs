@@ -31,8 +31,8 @@ pub(super) struct Kernels {
     /// Adds how often each of these exponents occurs.
     pub(super) count_exponents: fn(&[u8], &mut [u64; 256]),
     /// Codes exponents of whole steps into a row for each lane. Gives the lanes' numbers of bits, and appends the positions of
-    /// exponents without a code.
-    pub(super) pack: fn(&EncodeTable, &[u8], &mut Rows, &mut Vec<u16>) -> [u32; LANES],
+    /// exponents without a code. At the pointer the next chunk's weights are likely to stand: what is there does not matter.
+    pub(super) pack: PackKernel,
     /// Palette indices, by exponent in the first slice, of exponents of whole steps, two to a byte. Appends the positions of
     /// exponents whose index is `PATCHED`.
     pub(super) index: IndexKernel,
@@ -44,3 +44,7 @@ pub(super) type IndexKernel = fn(&[u8; 256], &[u8], &mut [u8], &mut Vec<u16>);
 /// The type of [`Kernels::decode_checked`].
 pub(super) type CheckedKernel =
     fn(&mut Scratch, &[u8], &Patches<'_>, u32, &mut Output<'_>) -> ([u32; LANES], Checksums);
+
+/// The type of [`Kernels::pack`].
+pub(super) type PackKernel =
+    fn(&EncodeTable, &[u8], *const u8, &mut Rows, &mut Vec<u16>) -> [u32; LANES];

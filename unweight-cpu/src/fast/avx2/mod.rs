@@ -55,7 +55,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { count_exponents(exponents, counts) }
     },
-    pack: |table, exponents, rows, positions| {
+    pack: |table, exponents, _, rows, positions| {
         // SAFETY: as above.
         unsafe { pack(table, exponents, rows, positions) }
     },

@@ -12,7 +12,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::{Elements, Table, load};
+use super::{Elements, Table, load, prefetch};
 use crate::fast::encode::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
@@ -102,11 +102,12 @@ impl Streams {
 }
 
 /// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code.
+/// without a code. Fetches two bytes for each exponent from `ahead` on: memory is idle here, and this loop does not wait.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn pack(
     table: &EncodeTable,
     exponents: &[u8],
+    ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
@@ -126,6 +127,7 @@ pub(super) fn pack(
         pending_bits: _mm512_setzero_si512(),
     });
     for (number, step) in steps.iter().enumerate() {
+        prefetch::<{ 2 * STEP_WEIGHTS / 64 }>(ahead.wrapping_add(2 * STEP_WEIGHTS * number));
         let (blocks, _) = step.as_chunks::<BLOCK>();
         for (vector, streams) in streams.iter_mut().enumerate() {
             let exponents = load(&blocks[vector]);

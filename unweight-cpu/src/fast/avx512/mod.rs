@@ -36,6 +36,15 @@ fn load(bytes: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+/// Fetches lines of 64 bytes. A hint: where it points does not matter otherwise.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch<const LINES: usize>(from: *const u8) {
+    for line in 0..LINES {
+        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast());
+    }
+}
+
 /// A byte for each of 256, in registers.
 #[derive(Clone, Copy)]
 struct Table([__m512i; 4]);
@@ -100,9 +109,9 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { count::exponents(exponents, counts) }
     },
-    pack: |table, exponents, rows, positions| {
+    pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { encode::pack(table, exponents, rows, positions) }
+        unsafe { encode::pack(table, exponents, ahead, rows, positions) }
     },
     index: |indices, exponents, body, positions| {
         // SAFETY: as above.

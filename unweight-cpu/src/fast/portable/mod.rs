@@ -23,6 +23,6 @@ pub(super) static KERNELS: Kernels = Kernels {
     split: encode::split,
     count_weights: encode::count_weights,
     count_exponents: encode::count_exponents,
-    pack: encode::pack,
+    pack: |table, exponents, _, rows, positions| encode::pack(table, exponents, rows, positions),
     index: encode::index,
 };
