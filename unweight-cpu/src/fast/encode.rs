@@ -5,87 +5,10 @@ use unweight_format::write::{RecordBody, write_record};
 use unweight_format::{Code, Encoding, Palette, Patch};
 
 use super::code_lengths::{EntryCounts, choose_code, cost_bits};
+use super::encode_table::PATCHED;
 use super::kernels::Kernels;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference::TensorPlan;
-
-/// The code of each exponent, as kernels want it.
-#[derive(Debug)]
-pub(super) struct EncodeTable {
-    made_of: Option<(Code, Palette)>,
-    /// First bit in the stream lowest. An exponent without a code has the placeholder's.
-    bits: [u8; 256],
-    /// At most 8; `PATCHED` beside it where the exponent has no code.
-    lengths: [u8; 256],
-    /// Both: the code in bits 0 to 7, what `lengths` has in bits 8 to 15.
-    both: [u16; 256],
-}
-
-/// Marks the length of an exponent without a code.
-pub(super) const PATCHED: u8 = 0x80;
-
-impl Default for EncodeTable {
-    fn default() -> Self {
-        EncodeTable {
-            made_of: None,
-            bits: [0; 256],
-            lengths: [0; 256],
-            both: [0; 256],
-        }
-    }
-}
-
-impl EncodeTable {
-    fn prepare(&mut self, code: &Code, palette: &Palette) {
-        if self.made_of == Some((*code, *palette)) {
-            return;
-        }
-        let placeholder = code.placeholder();
-        self.bits = [placeholder.stream_bits(); 256];
-        self.lengths = [placeholder.length_bits | PATCHED; 256];
-        for entry in code.canonical() {
-            let exponent = usize::from(palette.exponents()[usize::from(entry.entry)]);
-            self.bits[exponent] = entry.stream_bits();
-            self.lengths[exponent] = entry.length_bits;
-        }
-        self.both = std::array::from_fn(|exponent| {
-            u16::from_le_bytes([self.bits[exponent], self.lengths[exponent]])
-        });
-        self.made_of = Some((*code, *palette));
-    }
-
-    /// The first exponent of the palette, if that is 16 consecutive ones.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn palette_base(&self) -> Option<u8> {
-        self.made_of.and_then(|(_, palette)| palette.base())
-    }
-
-    /// Codes by exponent, their lengths above them.
-    pub(super) fn both(&self) -> &[u16; 256] {
-        &self.both
-    }
-
-    /// Codes by exponent.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn bits(&self) -> &[u8; 256] {
-        &self.bits
-    }
-
-    /// Lengths by exponent, at most 8 but for `PATCHED`.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn lengths(&self) -> &[u8; 256] {
-        &self.lengths
-    }
-}
 
 /// Appends the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and its record to `record`.
 pub(super) fn weights(

@@ -4,7 +4,7 @@ use unweight_format::layout::LANES;
 use unweight_format::{Palette, Patches};
 
 use super::checked::Checksums;
-use super::encode::EncodeTable;
+use super::encode_table::EncodeTable;
 use super::output::Output;
 use super::portable::Rows;
 use super::scratch::Scratch;

@@ -16,6 +16,7 @@ mod code_lengths;
 mod decode;
 mod decode_table;
 mod encode;
+mod encode_table;
 mod kernels;
 mod lanes;
 pub(crate) mod output;

@@ -13,7 +13,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 
-use crate::fast::encode::{EncodeTable, PATCHED};
+use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Weights of four lanes in a step.

@@ -8,7 +8,7 @@ mod encode;
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
 
-use super::encode::EncodeTable;
+use super::encode_table::EncodeTable;
 use super::kernels::Kernels;
 use super::output::Output;
 use super::portable::{self, Rows};

@@ -70,7 +70,7 @@ const fn power(n: u32) -> i64 {
     let mut register = 1 << 31;
     let mut done = 0;
     while done < n {
-        register = register >> 1 ^ POLYNOMIAL * (register & 1);
+        register = (register >> 1) ^ (POLYNOMIAL * (register & 1));
         done += 1;
     }
     (register as i64) << 1
@@ -81,7 +81,7 @@ fn before_four_bytes(mut register: u32) -> u32 {
     for _ in 0..32 {
         // The polynomial's highest bit says whether it was added.
         let added = register >> 31;
-        register = (register ^ POLYNOMIAL * added) << 1 | added;
+        register = (register ^ (POLYNOMIAL * added)) << 1 | added;
     }
     register
 }
@@ -106,7 +106,7 @@ mod tests {
         if super::super::kernels().is_none() {
             return;
         }
-        let bytes: Vec<u8> = (0..1024u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1024u32).map(|i| (i.wrapping_mul(i) / 8) as u8).collect();
         for before in [&b""[..], b"123456789", &[0; 100], &[0xff; 4]] {
             for blocks in [0, 2, 4, 16] {
                 let bytes = &bytes[..64 * blocks];

@@ -41,7 +41,7 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
             columns.finish(counts);
         }
     }
-    portable::encode::count_exponents(rest, counts);
+    portable::count::exponents(rest, counts);
 }
 
 /// Adds how often each exponent occurs in little-endian weights.
@@ -68,7 +68,7 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
             columns.finish(counts);
         }
     }
-    portable::encode::count_weights(rest, counts);
+    portable::count::weights(rest, counts);
 }
 
 /// Where the window begins: one above the greatest exponent of a few is as far up as any will be, and they thin out downwards.
@@ -111,16 +111,16 @@ impl Columns {
     fn add(&mut self, block: impl Fn(usize) -> __m512i, counts: &mut [u64; 256]) {
         let zero = [_mm512_setzero_si512(); 2];
         let (mut twos, mut fours, mut eights) = ([zero; 8], [zero; 4], [zero; 2]);
-        for pair in 0..8 {
+        for (pair, twos) in twos.iter_mut().enumerate() {
             let first = self.bits(block(2 * pair), counts);
             let second = self.bits(block(2 * pair + 1), counts);
-            twos[pair] = carry(&mut self.ones, first, second);
+            *twos = carry(&mut self.ones, first, second);
         }
-        for pair in 0..4 {
-            fours[pair] = carry(&mut self.twos, twos[2 * pair], twos[2 * pair + 1]);
+        for (fours, [first, second]) in fours.iter_mut().zip(twos.as_chunks().0) {
+            *fours = carry(&mut self.twos, *first, *second);
         }
-        for pair in 0..2 {
-            eights[pair] = carry(&mut self.fours, fours[2 * pair], fours[2 * pair + 1]);
+        for (eights, [first, second]) in eights.iter_mut().zip(fours.as_chunks().0) {
+            *eights = carry(&mut self.fours, *first, *second);
         }
         let sixteens = carry(&mut self.eights, eights[0], eights[1]);
         for (place, counter) in self.sixteens.iter_mut().enumerate() {

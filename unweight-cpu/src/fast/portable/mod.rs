@@ -1,5 +1,7 @@
 //! Kernels in safe Rust, for every machine.
 
+pub(super) mod bytes;
+pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 mod merge;
@@ -21,8 +23,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         join_indices_from(0, palette, indices, sign_mantissa, output)
     },
     split: encode::split,
-    count_weights: encode::count_weights,
-    count_exponents: encode::count_exponents,
+    count_weights: count::weights,
+    count_exponents: count::exponents,
     pack: |table, exponents, _, rows, positions| encode::pack(table, exponents, rows, positions),
     index: encode::index,
 };
