@@ -12,6 +12,7 @@ mod report;
 mod synthetic;
 mod tree;
 mod unw_file;
+mod write_back;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::Failure;
+use crate::write_back::WriteBack;
 
 /// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
@@ -46,6 +47,7 @@ pub(crate) fn require_outside(input: &Path, output: &Path) -> Result<(), Failure
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     temporary: NamedTempFile,
+    write_back: WriteBack,
     path: PathBuf,
     replaces: bool,
 }
@@ -69,8 +71,10 @@ impl OutputFile {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let temporary = builder.tempfile_in(folder_of(path)).map_err(failed)?;
+        let handle = temporary.as_file().try_clone().map_err(failed)?;
         Ok(OutputFile {
             temporary,
+            write_back: WriteBack::of(handle),
             path: path.to_owned(),
             replaces,
         })
@@ -94,6 +98,7 @@ impl OutputFile {
     /// Flushes the file to the disk and gives it its name.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let failed = |error| Failure::io(&self.path, error);
+        self.write_back.finish().map_err(failed)?;
         self.temporary.as_file().sync_all().map_err(failed)?;
         let mut temporary = self.temporary;
         if !self.replaces {

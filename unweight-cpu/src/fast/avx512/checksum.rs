@@ -106,7 +106,9 @@ mod tests {
         if super::super::kernels().is_none() {
             return;
         }
-        let bytes: Vec<u8> = (0..1024u32).map(|i| (i.wrapping_mul(i) / 8) as u8).collect();
+        let bytes: Vec<u8> = (0..1024u32)
+            .map(|i| (i.wrapping_mul(i) / 8) as u8)
+            .collect();
         for before in [&b""[..], b"123456789", &[0; 100], &[0xff; 4]] {
             for blocks in [0, 2, 4, 16] {
                 let bytes = &bytes[..64 * blocks];
