@@ -55,9 +55,9 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { count_exponents(exponents, counts) }
     },
-    pack: |table, exponents, _, rows, positions| {
+    pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { pack(table, exponents, rows, positions) }
+        unsafe { pack(table, exponents, ahead, rows, positions) }
     },
     index: |indices, exponents, body, positions| {
         // SAFETY: as above.
@@ -119,10 +119,11 @@ fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
 fn pack(
     table: &EncodeTable,
     exponents: &[u8],
+    ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
-    encode::pack(table, exponents, rows, positions)
+    encode::pack(table, exponents, ahead, rows, positions)
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]

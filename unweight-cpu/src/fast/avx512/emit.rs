@@ -15,7 +15,7 @@ use unweight_format::{Patches, weight};
 use super::checksum::Folded;
 use super::decode::{VECTORS, Vectors};
 use super::merge::interleave;
-use super::{Table, load};
+use super::{Table, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::output::Output;
@@ -153,6 +153,7 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
         for block in 0..STEP_BLOCKS {
             _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
         }
+        prefetch::<{ STEP_WEIGHTS / BLOCK }>(sign_mantissa.as_ptr().wrapping_add(AHEAD));
         let is_patched = CHECKED && self.patches.is_before(first + STEP_WEIGHTS);
         let (sign_mantissa, _) = sign_mantissa.as_chunks();
         let (blocks, _) = part.as_chunks_mut::<{ 2 * BLOCK }>();
