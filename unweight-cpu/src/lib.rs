@@ -35,6 +35,7 @@
 //! # }
 //! ```
 
+mod chunk_counts;
 mod container;
 mod decode;
 mod encode;

@@ -14,6 +14,7 @@ use crate::reference::TensorPlan;
 pub(super) fn weights(
     kernels: &Kernels,
     plan: &TensorPlan,
+    counts: Option<EntryCounts>,
     weights: &[u8],
     sign_mantissa: &mut Vec<u8>,
     record: &mut Vec<u8>,
@@ -26,7 +27,7 @@ pub(super) fn weights(
     Scratch::with(|scratch| {
         (kernels.split)(weights, sign_mantissa, &mut scratch.exponents[..count]);
         let ahead = weights.as_ptr_range().end;
-        from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
+        from_scratch(kernels, plan, counts, sign_mantissa, ahead, scratch, record);
     });
 }
 
@@ -43,13 +44,14 @@ pub(super) fn exponents(
     Scratch::with(|scratch| {
         scratch.exponents[..count].copy_from_slice(exponents);
         let ahead = exponents.as_ptr();
-        from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
+        from_scratch(kernels, plan, None, sign_mantissa, ahead, scratch, record);
     });
 }
 
 fn from_scratch(
     kernels: &Kernels,
     plan: &TensorPlan,
+    counts: Option<EntryCounts>,
     sign_mantissa: &[u8],
     ahead: *const u8,
     scratch: &mut Scratch,
@@ -62,7 +64,7 @@ fn from_scratch(
         palette_body(kernels, plan.palette(), count, scratch);
         RecordBody::Palette(&scratch.body)
     } else {
-        code = chunk_code(kernels, plan, &scratch.exponents[..count]);
+        code = chunk_code(kernels, plan, counts, &scratch.exponents[..count]);
         lane_ends = huffman_body(kernels, &code, plan.palette(), count, ahead, scratch);
         RecordBody::Huffman {
             code: &code,
@@ -89,13 +91,18 @@ fn from_scratch(
 }
 
 /// The tensor's code, or the chunk's own where that saves more than one bit in 256 (section 11.4).
-fn chunk_code(kernels: &Kernels, plan: &TensorPlan, exponents: &[u8]) -> Code {
-    let mut by_exponent = [0; 256];
-    (kernels.count_exponents)(exponents, &mut by_exponent);
-    let counts: EntryCounts = plan
-        .palette()
-        .exponents()
-        .map(|e| by_exponent[usize::from(e)]);
+fn chunk_code(
+    kernels: &Kernels,
+    plan: &TensorPlan,
+    counts: Option<EntryCounts>,
+    exponents: &[u8],
+) -> Code {
+    let counts = counts.unwrap_or_else(|| {
+        let mut by_exponent = [0; 256];
+        (kernels.count_exponents)(exponents, &mut by_exponent);
+        let palette = plan.palette().exponents();
+        palette.map(|exponent| by_exponent[usize::from(exponent)])
+    });
     let total = exponents.len() as u64;
     let own = choose_code(&counts, total);
     let own_bits = cost_bits(&counts, total, &own);

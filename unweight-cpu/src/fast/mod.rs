@@ -31,6 +31,7 @@ use unweight_format::{Error, Palette, Record};
 
 use crate::reference::{self, ExponentCounts, TensorPlan};
 use checked::Checksums;
+use code_lengths::EntryCounts;
 pub use output::Output;
 pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
 
@@ -164,8 +165,20 @@ impl Codec {
         sign_mantissa: &mut Vec<u8>,
         record: &mut Vec<u8>,
     ) {
+        self.encode_counted(plan, None, weights, sign_mantissa, record);
+    }
+
+    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often.
+    pub(crate) fn encode_counted(
+        &self,
+        plan: &TensorPlan,
+        counts: Option<EntryCounts>,
+        weights: &[u8],
+        sign_mantissa: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) {
         match self.kernels {
-            Some(kernels) => encode::weights(kernels, plan, weights, sign_mantissa, record),
+            Some(kernels) => encode::weights(kernels, plan, counts, weights, sign_mantissa, record),
             None => reference::encode_weights(plan, &from_bytes(weights), sign_mantissa, record),
         }
     }
