@@ -77,9 +77,9 @@ fn windows(buffer: &[u8; BUFFER_BYTES], bits: __m512i) -> __m512i {
         unsafe { buffer.as_ptr().add(byte as usize).cast::<f64>() }
     };
     let pair = |element: usize| {
-        // SAFETY:
+        // SAFETY: eight bytes are there: see above.
         let low = unsafe { _mm_load_sd(at(element)) };
-        // SAFETY:
+        // SAFETY: as above.
         _mm_castpd_si128(unsafe { _mm_loadh_pd(low, at(element + 1)) })
     };
     let low = _mm256_set_m128i(pair(2), pair(0));
