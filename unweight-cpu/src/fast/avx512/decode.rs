@@ -237,7 +237,8 @@ pub(super) fn checked(
 ) -> ([u32; LANES], Checksums) {
     let emit = Weights::<true>::new(table, sign_mantissa, output, patches, chunk_so_far);
     let (ends, emit) = decode(table, lanes, sign_mantissa.len(), emit);
-    (ends, emit.checksums())
+    // SAFETY: `decode` takes all steps of as many weights as there are sign-mantissa bytes.
+    (ends, unsafe { emit.checksums() })
 }
 
 /// Decodes lanes into exponents, and gives the bit of the buffer where each lane's codes end.

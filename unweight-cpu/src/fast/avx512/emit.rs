@@ -115,11 +115,14 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         }
     }
 
-    /// The checksums, once all steps have been taken.
+    /// The checksums.
+    ///
+    /// # Safety
+    /// All steps of the chunk have been taken.
     #[target_feature(enable = "avx512f")]
-    pub(super) fn checksums(self) -> Checksums {
+    pub(super) unsafe fn checksums(self) -> Checksums {
         let whole = self.sign_mantissa.len() / STEP_WEIGHTS * STEP_WEIGHTS;
-        // SAFETY: all steps have been taken.
+        // SAFETY: the caller's promise: the steps are the whole output.
         let weights = unsafe { self.output.written() };
         Checksums {
             chunk: self.over_sign_mantissa.finish(),
