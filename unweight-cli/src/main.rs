@@ -1,5 +1,6 @@
 //! `unweight`: lossless compression of BF16 model weights. `unweight --help` says how to use it.
 
+mod aligned;
 mod arguments;
 mod breakdown;
 mod commands;
@@ -14,6 +15,7 @@ mod synthetic;
 mod temporary;
 mod tree;
 mod unw_file;
+mod write_back;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::input::kind;
 use crate::temporary::{self, Listed, uninterrupted};
 use crate::tree::Tree;
+use crate::write_back::WriteBack;
 
 /// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
@@ -83,6 +84,7 @@ pub(crate) fn require_outside(input: &Path, output: &Path) -> Result<(), Failure
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     temporary: NamedTempFile,
+    write_back: WriteBack,
     /// Behind what it lists: fields are dropped in order.
     listed: Listed,
     path: PathBuf,
@@ -109,8 +111,10 @@ impl OutputFile {
         }
         let make = || builder.tempfile_in(folder_of(path));
         let (temporary, listed) = temporary::make(make).map_err(failed)?;
+        let handle = temporary.as_file().try_clone().map_err(failed)?;
         Ok(OutputFile {
             temporary,
+            write_back: WriteBack::of(handle),
             listed,
             path: path.to_owned(),
             replaces,
@@ -138,10 +142,13 @@ impl OutputFile {
         let OutputFile {
             listed: _listed,
             temporary,
+            write_back,
             path,
             replaces,
         } = self;
-        let synced = temporary.as_file().sync_all();
+        let synced = write_back
+            .finish()
+            .and_then(|()| temporary.as_file().sync_all());
         synced.map_err(|error| Failure::io(&path, error))?;
         uninterrupted(|_| persist(temporary, &path, replaces))
     }

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use half::bf16;
 use unweight_format::{
     ChunkShape, CodedPlanes, Directory, Extent, FileHeader, Payload, RawPlane, Record, Rule,
-    Tensor, layout, require_zero,
+    Tensor, UncheckedRecord, layout, require_zero,
 };
 
 use crate::budget::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
@@ -225,17 +225,35 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(())
     }
 
-    /// As [`Container::decode_chunk_bytes`]; gives what it wrote.
-    pub(crate) fn decode_chunk_into<'o>(
+    /// As [`Container::decode_chunk_bytes`]; gives the CRC-32 of what it wrote.
+    ///
+    /// A record is decoded before its checksum is known, which is computed on the way. That changes no verdict: kernels take
+    /// any record, and where anything is wrong, the rules are applied once more in their order.
+    pub(crate) fn decode_chunk_into(
         &self,
         planes: &CodedPlanes,
         shape: &ChunkShape,
         record: Extent,
-        output: &'o mut Output<'_>,
-    ) -> Result<&'o [u8], ReadError> {
-        self.with_record(planes, shape, record, |record, sign_mantissa| {
-            self.codec
-                .decode_into(record, planes.palette(), sign_mantissa, output)
+        output: &mut Output<'_>,
+    ) -> Result<u32, ReadError> {
+        self.with_bytes(shape, record, |bytes, sign_mantissa| {
+            let (encoding, offset) = (planes.encoding(), record.offset);
+            let mut decode = || {
+                let unchecked = UncheckedRecord::parse(shape, encoding, offset, bytes)?;
+                let checksums = self.codec.decode_checked(
+                    unchecked.contents(),
+                    planes.palette(),
+                    sign_mantissa,
+                    unchecked.checksum_so_far(),
+                    output,
+                )?;
+                unchecked.require_checksum(checksums.chunk)?;
+                Ok(checksums.weights)
+            };
+            decode().map_err(|error| {
+                let in_order = Record::parse(shape, encoding, offset, bytes, sign_mantissa);
+                ReadError::from(in_order.err().unwrap_or(error))
+            })
         })
     }
 
@@ -253,6 +271,20 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     where
         ReadError: From<E>,
     {
+        self.with_bytes(shape, record, |bytes, sign_mantissa| {
+            let encoding = planes.encoding();
+            let record = Record::parse(shape, encoding, record.offset, bytes, sign_mantissa)?;
+            Ok(then(&record, sign_mantissa)?)
+        })
+    }
+
+    /// Reads a record and its chunk's sign-mantissa bytes, and gives both to `then`.
+    fn with_bytes<T>(
+        &self,
+        shape: &ChunkShape,
+        record: Extent,
+        then: impl FnOnce(&[u8], &[u8]) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
         self.require_chunk(shape.weights.into())?;
         // Taken, not borrowed: should `then` come back here, it gets others.
         let mut buffers = READ_BUFFERS.take();
@@ -260,9 +292,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let done = (|| {
             let bytes = read(self.storage, record, record_buffer)?;
             let sign_mantissa = read(self.storage, shape.sign_mantissa, sign_mantissa_buffer)?;
-            let encoding = planes.encoding();
-            let record = Record::parse(shape, encoding, record.offset, bytes, sign_mantissa)?;
-            Ok(then(&record, sign_mantissa)?)
+            then(bytes, sign_mantissa)
         })();
         READ_BUFFERS.set(buffers);
         done

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use crc32fast::Hasher;
 use unweight_format::{Payload, RecordEnds, Tensor, layout};
 
 use crate::budget::{index_bytes, largest_chunk, pieces_bytes};
@@ -26,11 +27,11 @@ where
     E: From<ReadError> + Send,
 {
     let named = |error: ReadError| E::from(error.of_tensor(tensor.name()));
-    let mut tensor_checksum = crc32fast::Hasher::new();
+    let mut tensor_checksum = Hasher::new();
     let in_work = container.chunks_in_work(tensor).map_err(ReadError::from)?;
     let executor = executor.at_most(in_work);
     let buffers = Pool::<Vec<u8>>::default();
-    let mut hand_over = |(bytes, checksum): (Vec<u8>, crc32fast::Hasher)| {
+    let mut hand_over = |(bytes, checksum): (Vec<u8>, Hasher)| {
         tensor_checksum.combine(&checksum);
         let done = output(&bytes);
         buffers.put(bytes);
@@ -61,10 +62,10 @@ where
                     let mut bytes = buffers.take();
                     bytes.resize(2 * shape.weights as usize, 0);
                     let mut output = Output::from(&mut bytes[..]);
-                    container
+                    let checksum = container
                         .decode_chunk_into(planes, &shape, ends.record(number), &mut output)
                         .map_err(named)?;
-                    let checksum = checksum_of(&bytes);
+                    let checksum = Hasher::new_with_initial_len(checksum, bytes.len() as u64);
                     Ok::<_, E>((bytes, checksum))
                 },
                 &mut hand_over,
@@ -100,7 +101,7 @@ where
     let in_work = budget.chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
     let executor = executor.at_most(in_work);
     let named = |error: ReadError| error.of_tensor(tensor.name());
-    let mut tensor_checksum = crc32fast::Hasher::new();
+    let mut tensor_checksum = Hasher::new();
     let piece_bytes = match tensor.payload() {
         Payload::Raw(_) => layout::BLOCK_BYTES as usize,
         Payload::Coded(planes) => 2 << planes.chunk_size_log2(),
@@ -111,7 +112,7 @@ where
         let piece = pieces[number as usize].lock();
         piece.unwrap_or_else(std::sync::PoisonError::into_inner)
     };
-    let combine = |checksum: crc32fast::Hasher| {
+    let combine = |checksum: Hasher| {
         tensor_checksum.combine(&checksum);
         Ok::<_, ReadError>(())
     };
@@ -130,8 +131,12 @@ where
             let write = |number| {
                 let (shape, record) = (planes.chunk(number), ends.record(number));
                 let mut piece = piece(number);
-                let written = container.decode_chunk_into(planes, &shape, record, &mut piece);
-                Ok(checksum_of(written.map_err(named)?))
+                let checksum = container.decode_chunk_into(planes, &shape, record, &mut piece);
+                let length = 2 * u64::from(shape.weights);
+                Ok(Hasher::new_with_initial_len(
+                    checksum.map_err(named)?,
+                    length,
+                ))
             };
             executor.in_order(planes.chunk_count(), write, combine)?;
         }

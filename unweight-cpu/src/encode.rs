@@ -6,6 +6,7 @@ use std::fmt;
 use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
+use crate::chunk_counts::ChunkCounts;
 use crate::fast::Codec;
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
@@ -117,9 +118,13 @@ where
     };
     let count = weights.count();
     if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
-        let plan = TensorPlan::new(&chunks.count_exponents(executor)?, encoding);
+        let (counts, of_chunks) = chunks.count_exponents(executor)?;
+        let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(chunk_size_log2))?;
-        let encode = |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk)?);
+        let encode = |number: u64, chunk: &mut _| {
+            let counts = of_chunks[number as usize].of_palette(plan.palette());
+            Ok(chunks.encode(number, &plan, counts, chunk)?)
+        };
         if write_chunks(coded, chunks.len(), encode, None, executor)? {
             return Ok(());
         }
@@ -236,32 +241,42 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         done
     }
 
-    fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
-        count_chunks(self.len(), executor, |number, counts| {
+    /// The counts of the tensor and, for their codes, of its chunks.
+    fn count_exponents(
+        &self,
+        executor: &impl Executor,
+    ) -> Result<(ExponentCounts, Vec<ChunkCounts>), ReadError> {
+        let mut of_chunks = Vec::with_capacity(self.len() as usize);
+        let count = |number, counts: &mut _| {
             self.with(number, |bytes| self.codec.count_weights(bytes, counts))
-        })
+        };
+        let keep = |counts: &_| of_chunks.push(ChunkCounts::of(counts));
+        let total = count_chunks(self.len(), executor, count, keep)?;
+        Ok((total, of_chunks))
     }
 
     fn encode(
         &self,
         number: u64,
         plan: &TensorPlan,
+        counts: Option<[u64; layout::PALETTE_ENTRIES]>,
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
         self.with(number, |bytes| {
             let (sign_mantissa, record) = (&mut chunk.sign_mantissa, &mut chunk.record);
             self.codec
-                .encode_weights(plan, bytes, sign_mantissa, record);
+                .encode_counted(plan, counts, bytes, sign_mantissa, record);
             chunk.checksum = checksum_of(bytes);
         })
     }
 }
 
-/// The counts of all chunks together; `count` adds those of one.
+/// The counts of all chunks together; `count` adds those of one, and `each` sees them in order.
 pub(crate) fn count_chunks(
     chunk_count: u64,
     executor: &impl Executor,
     count: impl Fn(u64, &mut ExponentCounts) -> Result<(), ReadError> + Sync,
+    mut each: impl FnMut(&ExponentCounts),
 ) -> Result<ExponentCounts, ReadError> {
     let mut total = ExponentCounts::default();
     executor.in_order(
@@ -273,6 +288,7 @@ pub(crate) fn count_chunks(
         },
         |of_chunk| {
             total.merge(&of_chunk);
+            each(&of_chunk);
             Ok(())
         },
     )?;

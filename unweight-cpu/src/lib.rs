@@ -38,6 +38,7 @@
 //! ```
 
 mod budget;
+mod chunk_counts;
 mod container;
 mod decode;
 mod encode;

@@ -108,9 +108,10 @@ impl<S: Storage + ?Sized> Container<'_, S> {
             let record = self.record_extent(planes, shape.number)?;
             decoded.resize(2 * shape.weights as usize, 0);
             let mut bytes = Output::from(&mut decoded[..]);
-            let bytes = self.decode_chunk_into(planes, &shape, record, &mut bytes)?;
-            output[(at - range.start) as usize..(end - range.start) as usize]
-                .copy_from_slice(&bytes[(at - chunk_start) as usize..(end - chunk_start) as usize]);
+            self.decode_chunk_into(planes, &shape, record, &mut bytes)?;
+            output[(at - range.start) as usize..(end - range.start) as usize].copy_from_slice(
+                &decoded[(at - chunk_start) as usize..(end - chunk_start) as usize],
+            );
             at = end;
         }
         Ok(())

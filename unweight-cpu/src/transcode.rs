@@ -141,11 +141,12 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
     }
 
     fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
-        count_chunks(self.planes.chunk_count(), executor, |number, counts| {
+        let count = |number, counts: &mut _| {
             self.with(number, |exponents, _, _| {
                 self.container.codec().count_exponents(exponents, counts);
             })
-        })
+        };
+        count_chunks(self.planes.chunk_count(), executor, count, |_| {})
     }
 
     fn encode(

@@ -58,7 +58,7 @@ pub use extent::Extent;
 pub use palette::Palette;
 pub use validate::{
     Body, ChunkShape, CodedPlanes, Directory, FileHeader, Lanes, Patch, Patches, Payload, RawPlane,
-    Record, RecordEnds, Tensor, require_zero,
+    Record, RecordEnds, Tensor, UncheckedRecord, require_zero,
 };
 pub use weight::{exponent, sign_mantissa, weight};
 

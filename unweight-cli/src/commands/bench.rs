@@ -18,6 +18,7 @@ use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, RecordEnds, SourceKind};
 
 use super::Context;
+use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
 use crate::executor::Parallel;
 use crate::failure::Failure;
@@ -157,12 +158,12 @@ fn read(path: &FilePath) -> Result<Vec<Vec<bf16>>, Failure> {
 
 /// What is measured with: everything lies in memory, in buffers that are used again.
 struct Bencher {
-    tensors: Vec<Vec<bf16>>,
+    tensors: Vec<Aligned<bf16>>,
     shapes: Vec<[u64; 1]>,
     names: Vec<String>,
-    huffman: Vec<u8>,
-    decoded: Vec<Vec<bf16>>,
-    written: Vec<u8>,
+    huffman: Aligned<u8>,
+    decoded: Vec<Aligned<bf16>>,
+    written: Region,
     runs: u32,
 }
 
@@ -178,16 +179,22 @@ impl Bencher {
                 .collect(),
             decoded: tensors
                 .iter()
-                .map(|weights| vec![bf16::ONE; weights.len()])
+                .map(|weights| Aligned::filled(bf16::ONE, weights.len()))
                 .collect(),
-            tensors,
-            huffman: Vec::new(),
-            written: Vec::new(),
+            // No encoding is longer than this: the last chunk of a tensor that becomes raw may go beyond it for a while.
+            written: Region::new(
+                tensors
+                    .iter()
+                    .map(|weights| 2 * weights.len() + (1 << 18))
+                    .sum(),
+            ),
+            tensors: tensors.iter().map(|weights| Aligned::of(weights)).collect(),
+            huffman: Aligned::of(&[]),
             runs,
         };
         let everything = Parallel::new(1).map_err(|error| Failure::Io(error.to_string()))?;
         bench.encode(Codec::current(), &everything)?;
-        bench.huffman = bench.written.clone();
+        bench.huffman = Aligned::of(bench.written.file());
         Ok(bench)
     }
 
@@ -225,7 +232,12 @@ impl Bencher {
             None,
             self.median(threads, |bench| bench.verify(executor))?,
         );
-        for path in Path::available() {
+        // A path that was asked for is the only one.
+        let named = Codec::named_by_environment()
+            .map_err(|error| Failure::Usage(error.to_string()))?
+            .map(|codec| codec.path());
+        let asked_for = |path: &Path| named.is_none_or(|named| named == *path);
+        for path in Path::available().filter(asked_for) {
             let codec = Codec::of(path).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
             if !bits_equal(&self.decoded, &self.tensors) {
@@ -233,7 +245,7 @@ impl Bencher {
             }
             note("decode", Some(path), decode);
             let encode = self.median(threads, |bench| bench.encode(codec, executor))?;
-            if self.written != self.huffman {
+            if self.written.file() != &self.huffman[..] {
                 return Err(Failure::Io(format!("{path} encoded to other bytes")));
             }
             note("encode", Some(path), encode);
@@ -401,7 +413,7 @@ fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declarat
     names.iter().zip(shapes).map(declare).collect()
 }
 
-type Memory<'a> = &'a mut Vec<u8>;
+type Memory<'a> = &'a mut Region;
 
 fn writer<'a>(
     memory: Memory<'a>,
@@ -416,11 +428,11 @@ fn failed<E: std::fmt::Display>(error: E) -> Failure {
     Failure::Io(error.to_string())
 }
 
-fn bits_equal(a: &[Vec<bf16>], b: &[Vec<bf16>]) -> bool {
-    let bits = |weights: &[Vec<bf16>]| -> Vec<u16> {
+fn bits_equal(a: &[Aligned<bf16>], b: &[Aligned<bf16>]) -> bool {
+    let bits = |weights: &[Aligned<bf16>]| -> Vec<u16> {
         weights
             .iter()
-            .flatten()
+            .flat_map(|weights| weights.iter())
             .map(|weight| weight.to_bits())
             .collect()
     };

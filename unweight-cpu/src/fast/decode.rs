@@ -3,6 +3,7 @@
 use half::bf16;
 use unweight_format::{Body, Error, Palette, Patch, Record, weight};
 
+use super::checked::Checksums;
 use super::kernels::Kernels;
 use super::output::Output;
 use super::scratch::{LARGEST_CHUNK, Scratch};
@@ -42,6 +43,33 @@ pub(super) fn weights(
         output.put(2 * position, bytes);
     }
     Ok(())
+}
+
+/// [`weights`] of a huffman record by a kernel that computes checksums on the way: None for other records and kernels.
+pub(super) fn weights_checked(
+    kernels: &Kernels,
+    record: &Record<'_>,
+    palette: &Palette,
+    sign_mantissa: &[u8],
+    chunk_so_far: u32,
+    output: &mut Output<'_>,
+) -> Option<Result<Checksums, Error>> {
+    let (Some(kernel), Body::Huffman { code, lanes }) = (kernels.decode_checked, record.body())
+    else {
+        return None;
+    };
+    assert_eq!(output.len(), 2 * sign_mantissa.len());
+    assert!(sign_mantissa.len() <= LARGEST_CHUNK);
+    Some(Scratch::with(|scratch| {
+        scratch.table.prepare(code, palette);
+        scratch.lanes.fill(lanes);
+        let patches = record.patches();
+        let (ends, checksums) = kernel(scratch, sign_mantissa, patches, chunk_so_far, output);
+        match scratch.lanes.end_at(&ends) {
+            true => Ok(checksums),
+            false => Err(broken_rule(record, palette, sign_mantissa.len())),
+        }
+    }))
 }
 
 /// Decodes a record into the exponents of its chunk.

@@ -16,6 +16,8 @@ pub(super) struct DecodeTable {
     lengths: [u8; 128],
     /// By the next 8 bits.
     exponents: [u8; 256],
+    /// The same, rotated right by one bit: as the halves of a weight have them.
+    rotated_exponents: [u8; 256],
     runs: Runs,
 }
 
@@ -66,6 +68,7 @@ impl Default for DecodeTable {
             made_of: None,
             lengths: [0; 128],
             exponents: [0; 256],
+            rotated_exponents: [0; 256],
             runs: Runs {
                 are_made: false,
                 by_width: by_width.try_into().expect("as many as were made"),
@@ -85,6 +88,7 @@ impl DecodeTable {
             let length = entry.length_bits;
             for slot in (usize::from(entry.stream_bits())..256).step_by(1 << length) {
                 self.exponents[slot] = exponent;
+                self.rotated_exponents[slot] = exponent.rotate_right(1);
                 self.lengths[slot % 128] = length;
             }
         }
@@ -113,6 +117,15 @@ impl DecodeTable {
     )]
     pub(super) fn exponents(&self) -> &[u8; 256] {
         &self.exponents
+    }
+
+    /// Exponents by the next 8 bits, rotated right by one.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn rotated_exponents(&self) -> &[u8; 256] {
+        &self.rotated_exponents
     }
 
     /// The only exponent, if its code is the empty one.

@@ -5,92 +5,16 @@ use unweight_format::write::{RecordBody, write_record};
 use unweight_format::{Code, Encoding, Palette, Patch};
 
 use super::code_lengths::{EntryCounts, choose_code, cost_bits};
+use super::encode_table::PATCHED;
 use super::kernels::Kernels;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference::TensorPlan;
-
-/// The code of each exponent, as kernels want it.
-#[derive(Debug)]
-pub(super) struct EncodeTable {
-    made_of: Option<(Code, Palette)>,
-    /// First bit in the stream lowest. An exponent without a code has the placeholder's.
-    bits: [u8; 256],
-    /// At most 8; `PATCHED` beside it where the exponent has no code.
-    lengths: [u8; 256],
-    /// Both: the code in bits 0 to 7, what `lengths` has in bits 8 to 15.
-    both: [u16; 256],
-}
-
-/// Marks the length of an exponent without a code.
-pub(super) const PATCHED: u8 = 0x80;
-
-impl Default for EncodeTable {
-    fn default() -> Self {
-        EncodeTable {
-            made_of: None,
-            bits: [0; 256],
-            lengths: [0; 256],
-            both: [0; 256],
-        }
-    }
-}
-
-impl EncodeTable {
-    fn prepare(&mut self, code: &Code, palette: &Palette) {
-        if self.made_of == Some((*code, *palette)) {
-            return;
-        }
-        let placeholder = code.placeholder();
-        self.bits = [placeholder.stream_bits(); 256];
-        self.lengths = [placeholder.length_bits | PATCHED; 256];
-        for entry in code.canonical() {
-            let exponent = usize::from(palette.exponents()[usize::from(entry.entry)]);
-            self.bits[exponent] = entry.stream_bits();
-            self.lengths[exponent] = entry.length_bits;
-        }
-        self.both = std::array::from_fn(|exponent| {
-            u16::from_le_bytes([self.bits[exponent], self.lengths[exponent]])
-        });
-        self.made_of = Some((*code, *palette));
-    }
-
-    /// The first exponent of the palette, if that is 16 consecutive ones.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn palette_base(&self) -> Option<u8> {
-        self.made_of.and_then(|(_, palette)| palette.base())
-    }
-
-    /// Codes by exponent, their lengths above them.
-    pub(super) fn both(&self) -> &[u16; 256] {
-        &self.both
-    }
-
-    /// Codes by exponent.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn bits(&self) -> &[u8; 256] {
-        &self.bits
-    }
-
-    /// Lengths by exponent, at most 8 but for `PATCHED`.
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        allow(dead_code, reason = "for vector kernels")
-    )]
-    pub(super) fn lengths(&self) -> &[u8; 256] {
-        &self.lengths
-    }
-}
 
 /// Appends the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and its record to `record`.
 pub(super) fn weights(
     kernels: &Kernels,
     plan: &TensorPlan,
+    counts: Option<EntryCounts>,
     weights: &[u8],
     sign_mantissa: &mut Vec<u8>,
     record: &mut Vec<u8>,
@@ -102,7 +26,8 @@ pub(super) fn weights(
     let sign_mantissa = &mut sign_mantissa[start..];
     Scratch::with(|scratch| {
         (kernels.split)(weights, sign_mantissa, &mut scratch.exponents[..count]);
-        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+        let ahead = weights.as_ptr_range().end;
+        from_scratch(kernels, plan, counts, sign_mantissa, ahead, scratch, record);
     });
 }
 
@@ -118,14 +43,17 @@ pub(super) fn exponents(
     assert!(count == sign_mantissa.len() && (1..=LARGEST_CHUNK).contains(&count));
     Scratch::with(|scratch| {
         scratch.exponents[..count].copy_from_slice(exponents);
-        from_scratch(kernels, plan, sign_mantissa, scratch, record);
+        let ahead = exponents.as_ptr();
+        from_scratch(kernels, plan, None, sign_mantissa, ahead, scratch, record);
     });
 }
 
 fn from_scratch(
     kernels: &Kernels,
     plan: &TensorPlan,
+    counts: Option<EntryCounts>,
     sign_mantissa: &[u8],
+    ahead: *const u8,
     scratch: &mut Scratch,
     record: &mut Vec<u8>,
 ) {
@@ -136,8 +64,8 @@ fn from_scratch(
         palette_body(kernels, plan.palette(), count, scratch);
         RecordBody::Palette(&scratch.body)
     } else {
-        code = chunk_code(kernels, plan, &scratch.exponents[..count]);
-        lane_ends = huffman_body(kernels, &code, plan.palette(), count, scratch);
+        code = chunk_code(kernels, plan, counts, &scratch.exponents[..count]);
+        lane_ends = huffman_body(kernels, &code, plan.palette(), count, ahead, scratch);
         RecordBody::Huffman {
             code: &code,
             lane_ends: &lane_ends,
@@ -163,13 +91,18 @@ fn from_scratch(
 }
 
 /// The tensor's code, or the chunk's own where that saves more than one bit in 256 (section 11.4).
-fn chunk_code(kernels: &Kernels, plan: &TensorPlan, exponents: &[u8]) -> Code {
-    let mut by_exponent = [0; 256];
-    (kernels.count_exponents)(exponents, &mut by_exponent);
-    let counts: EntryCounts = plan
-        .palette()
-        .exponents()
-        .map(|e| by_exponent[usize::from(e)]);
+fn chunk_code(
+    kernels: &Kernels,
+    plan: &TensorPlan,
+    counts: Option<EntryCounts>,
+    exponents: &[u8],
+) -> Code {
+    let counts = counts.unwrap_or_else(|| {
+        let mut by_exponent = [0; 256];
+        (kernels.count_exponents)(exponents, &mut by_exponent);
+        let palette = plan.palette().exponents();
+        palette.map(|exponent| by_exponent[usize::from(exponent)])
+    });
     let total = exponents.len() as u64;
     let own = choose_code(&counts, total);
     let own_bits = cost_bits(&counts, total, &own);
@@ -186,6 +119,7 @@ fn huffman_body(
     code: &Code,
     palette: &Palette,
     count: usize,
+    ahead: *const u8,
     scratch: &mut Scratch,
 ) -> [u16; LANES] {
     let whole = count.next_multiple_of(STEP_WEIGHTS);
@@ -196,6 +130,7 @@ fn huffman_body(
     let ends = (kernels.pack)(
         &scratch.codes,
         &scratch.exponents[..whole],
+        ahead,
         &mut scratch.rows,
         &mut scratch.positions,
     );

@@ -11,10 +11,12 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod checked;
 mod code_lengths;
 mod decode;
 mod decode_table;
 mod encode;
+mod encode_table;
 mod kernels;
 mod lanes;
 pub(crate) mod output;
@@ -28,6 +30,8 @@ use half::bf16;
 use unweight_format::{Error, Palette, Record};
 
 use crate::reference::{self, ExponentCounts, TensorPlan};
+use checked::Checksums;
+use code_lengths::EntryCounts;
 pub use output::Output;
 pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
 pub(crate) use scratch::Scratch;
@@ -91,6 +95,33 @@ impl Codec {
         Ok(unsafe { output.written() })
     }
 
+    /// As `decode_into`, with the checksums of what was read and written; `chunk_so_far` is the chunk checksum up to the
+    /// sign-mantissa bytes. Nothing has been compared.
+    pub(crate) fn decode_checked(
+        &self,
+        record: &Record<'_>,
+        palette: &Palette,
+        sign_mantissa: &[u8],
+        chunk_so_far: u32,
+        output: &mut Output<'_>,
+    ) -> Result<Checksums, Error> {
+        let on_the_way = self.kernels.and_then(|kernels| {
+            decode::weights_checked(
+                kernels,
+                record,
+                palette,
+                sign_mantissa,
+                chunk_so_far,
+                output,
+            )
+        });
+        if let Some(done) = on_the_way {
+            return done;
+        }
+        let weights = self.decode_into(record, palette, sign_mantissa, output)?;
+        Ok(Checksums::of(chunk_so_far, sign_mantissa, weights))
+    }
+
     /// Decodes a record into the exponents of its chunk, one for each element of `exponents`.
     ///
     /// # Errors
@@ -135,8 +166,20 @@ impl Codec {
         sign_mantissa: &mut Vec<u8>,
         record: &mut Vec<u8>,
     ) {
+        self.encode_counted(plan, None, weights, sign_mantissa, record);
+    }
+
+    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often.
+    pub(crate) fn encode_counted(
+        &self,
+        plan: &TensorPlan,
+        counts: Option<EntryCounts>,
+        weights: &[u8],
+        sign_mantissa: &mut Vec<u8>,
+        record: &mut Vec<u8>,
+    ) {
         match self.kernels {
-            Some(kernels) => encode::weights(kernels, plan, weights, sign_mantissa, record),
+            Some(kernels) => encode::weights(kernels, plan, counts, weights, sign_mantissa, record),
             None => reference::encode_weights(plan, &from_bytes(weights), sign_mantissa, record),
         }
     }

@@ -101,6 +101,12 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// `length` bytes from `at` on, to be written.
+    #[inline(always)]
+    pub(super) fn part(&mut self, at: usize, length: usize) -> &mut [MaybeUninit<u8>] {
+        &mut self.bytes[at..at + length]
+    }
+
     /// The bytes from `at` on, for kernels; as many as `len` says from the start.
     #[cfg_attr(
         not(target_arch = "x86_64"),

@@ -20,7 +20,7 @@ pub enum Path {
     Portable,
     /// x86-64 with AVX2, BMI1, BMI2, LZCNT and POPCNT.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, CD, DQ, VL, VBMI and VBMI2.
+    /// x86-64 with AVX-512 F, BW, CD, DQ, VL, VBMI and VBMI2, and VPCLMULQDQ.
     Avx512,
 }
 

@@ -6,7 +6,7 @@ use unweight_format::Patch;
 use unweight_format::layout::LANES;
 
 use super::decode_table::DecodeTable;
-use super::encode::EncodeTable;
+use super::encode_table::EncodeTable;
 use super::lanes::LaneBuffer;
 use super::portable::{ROW_BYTES, Rows};
 

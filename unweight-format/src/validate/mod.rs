@@ -19,7 +19,7 @@ pub use file_header::FileHeader;
 pub use patches::{Patch, Patches};
 pub use payload::Payload;
 pub use raw_plane::RawPlane;
-pub use record::{Body, Lanes, Record};
+pub use record::{Body, Lanes, Record, UncheckedRecord};
 pub use record_ends::RecordEnds;
 pub use tensor::Tensor;
 

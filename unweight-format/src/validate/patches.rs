@@ -13,7 +13,7 @@ pub struct Patch {
 }
 
 /// The patches of a record: ascending positions, all in the chunk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Patches<'a> {
     bytes: &'a [[u8; PATCH_BYTES]],
 }
@@ -55,6 +55,11 @@ impl<'a> Patches<'a> {
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Patch `number`, if there are so many.
+    pub fn number(&self, number: usize) -> Option<Patch> {
+        self.bytes.get(number).map(|&bytes| read(bytes))
     }
 
     /// The patches, by ascending position.

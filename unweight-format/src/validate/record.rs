@@ -55,21 +55,22 @@ impl<'a> Record<'a> {
         bytes: &'a [u8],
         sign_mantissa: &[u8],
     ) -> Result<Record<'a>, Error> {
-        let wrong_length =
-            |expected| Error::new(Rule::RecordLength, offset, bytes.len() as u64, expected);
-        let Some(header) = RawRecordHeader::parse(bytes) else {
-            return Err(wrong_length(Expected::AtLeast(RECORD_HEADER_BYTES as u64)));
-        };
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&bytes[layout::RECORD_CHECKED_FROM..]);
+        let header = parse_header(offset, bytes)?;
+        let mut checksum = covered(bytes);
         checksum.update(sign_mantissa);
-        Error::unless_checksum(
-            Rule::RecordCrc,
-            offset + field::CHECKSUM,
-            checksum.finalize(),
-            header.checksum,
-        )?;
+        require_checksum(offset, checksum.finalize(), header.checksum)?;
+        Record::parse_contents(shape, encoding, offset, bytes, &header)
+    }
 
+    /// All rules but `record-crc`.
+    fn parse_contents(
+        shape: &ChunkShape,
+        encoding: Encoding,
+        offset: u64,
+        bytes: &'a [u8],
+        header: &RawRecordHeader,
+    ) -> Result<Record<'a>, Error> {
+        let wrong_length = |expected| wrong_length(offset, bytes, expected);
         let kind_encoding = match header.kind {
             layout::KIND_VERBATIM => encoding,
             layout::KIND_HUFFMAN => Encoding::Huffman,
@@ -91,7 +92,7 @@ impl<'a> Record<'a> {
                 Expected::Words("verbatim, or the tensor's encoding"),
             ));
         }
-        require_reserved(&header, offset)?;
+        require_reserved(header, offset)?;
 
         let weights = shape.weights as usize;
         let steps = weights.div_ceil(STEP_WEIGHTS);
@@ -165,6 +166,74 @@ impl<'a> Record<'a> {
     pub const fn patches(&self) -> &Patches<'a> {
         &self.patches
     }
+}
+
+/// A record whose chunk checksum is still to be compared: for decoders that compute it while they decode, so that
+/// bytes that are in registers already need not be read again.
+#[derive(Clone, Copy, Debug)]
+pub struct UncheckedRecord<'a> {
+    record: Record<'a>,
+    offset: u64,
+    stated: u32,
+}
+
+impl<'a> UncheckedRecord<'a> {
+    /// As [`Record::parse`] without `record-crc`. Where both rules are broken, `Record::parse` names that one.
+    ///
+    /// # Errors
+    /// The rules of sections 5.1, 5.5 and 6, and `lane-ends`, but `record-crc`.
+    pub fn parse(
+        shape: &ChunkShape,
+        encoding: Encoding,
+        offset: u64,
+        bytes: &'a [u8],
+    ) -> Result<UncheckedRecord<'a>, Error> {
+        let header = parse_header(offset, bytes)?;
+        Ok(UncheckedRecord {
+            record: Record::parse_contents(shape, encoding, offset, bytes, &header)?,
+            offset,
+            stated: header.checksum,
+        })
+    }
+
+    /// What it holds. What is decoded from it must not be handed out before [`require_checksum`](UncheckedRecord::require_checksum).
+    pub const fn contents(&self) -> &Record<'a> {
+        &self.record
+    }
+
+    /// The chunk checksum up to the sign-mantissa bytes, which it goes on with.
+    pub fn checksum_so_far(&self) -> u32 {
+        covered(self.record.bytes).finalize()
+    }
+
+    /// Compares the chunk checksum, computed, with what the record states.
+    ///
+    /// # Errors
+    /// `record-crc`.
+    pub fn require_checksum(&self, computed: u32) -> Result<(), Error> {
+        require_checksum(self.offset, computed, self.stated)
+    }
+}
+
+fn wrong_length(offset: u64, bytes: &[u8], expected: Expected) -> Error {
+    Error::new(Rule::RecordLength, offset, bytes.len() as u64, expected)
+}
+
+fn parse_header(offset: u64, bytes: &[u8]) -> Result<RawRecordHeader, Error> {
+    let expected = Expected::AtLeast(RECORD_HEADER_BYTES as u64);
+    RawRecordHeader::parse(bytes).ok_or_else(|| wrong_length(offset, bytes, expected))
+}
+
+/// The chunk checksum of what the record itself brings to it.
+fn covered(bytes: &[u8]) -> crc32fast::Hasher {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&bytes[layout::RECORD_CHECKED_FROM..]);
+    checksum
+}
+
+fn require_checksum(offset: u64, computed: u32, stated: u32) -> Result<(), Error> {
+    let at = offset + field::CHECKSUM;
+    Error::unless_checksum(Rule::RecordCrc, at, computed, stated)
 }
 
 impl<'a> Lanes<'a> {

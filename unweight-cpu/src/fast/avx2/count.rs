@@ -39,7 +39,7 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
         }
         count_outside(part, base, counts);
     }
-    portable::encode::count_exponents(rest, counts);
+    portable::count::exponents(rest, counts);
 }
 
 #[inline]

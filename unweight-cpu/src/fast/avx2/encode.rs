@@ -13,7 +13,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 
-use crate::fast::encode::{EncodeTable, PATCHED};
+use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Weights of four lanes in a step.
@@ -69,11 +69,12 @@ fn words(vector: __m256i) -> [u64; 4] {
 }
 
 /// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code.
+/// without a code. Fetches two bytes for each exponent from `ahead` on.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn pack(
     table: &EncodeTable,
     exponents: &[u8],
+    ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
@@ -85,7 +86,9 @@ pub(super) fn pack(
     let mut ends = [0; LANES];
     let groups = rows.as_chunks_mut::<4>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
-        *ends = pack_lanes(&table, steps, group, rows, positions);
+        // A line for each step of each group: two bytes for each exponent.
+        let ahead = ahead.wrapping_add(64 * steps.len() * group);
+        *ends = pack_lanes(&table, steps, group, ahead, rows, positions);
     }
     ends
 }
@@ -96,11 +99,13 @@ fn pack_lanes(
     table: &Registers,
     steps: &[[u8; STEP_WEIGHTS]],
     group: usize,
+    ahead: *const u8,
     rows: &mut [[u8; ROW_BYTES]; 4],
     positions: &mut Vec<u16>,
 ) -> [u32; 4] {
     let mut streams = [Stream::default(); 4];
     for (number, step) in steps.iter().enumerate() {
+        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * number).cast());
         let exponents: &[u8; BLOCK] = &step.as_chunks().0[group];
         // SAFETY: 32 bytes are there.
         let exponents = unsafe { _mm256_loadu_si256(exponents.as_ptr().cast()) };

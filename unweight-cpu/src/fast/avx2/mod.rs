@@ -8,7 +8,7 @@ mod encode;
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
 
-use super::encode::EncodeTable;
+use super::encode_table::EncodeTable;
 use super::kernels::Kernels;
 use super::output::Output;
 use super::portable::{self, Rows};
@@ -30,6 +30,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: `kernels` has seen that the processor has what it needs.
         unsafe { decode_weights(scratch, sign_mantissa, output) }
     },
+    decode_checked: None,
     decode_exponents: |scratch, output| {
         // SAFETY: as above.
         unsafe { decode_exponents(scratch, output) }
@@ -54,9 +55,9 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { count_exponents(exponents, counts) }
     },
-    pack: |table, exponents, rows, positions| {
+    pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { pack(table, exponents, rows, positions) }
+        unsafe { pack(table, exponents, ahead, rows, positions) }
     },
     index: |indices, exponents, body, positions| {
         // SAFETY: as above.
@@ -118,10 +119,11 @@ fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
 fn pack(
     table: &EncodeTable,
     exponents: &[u8],
+    ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
-    encode::pack(table, exponents, rows, positions)
+    encode::pack(table, exponents, ahead, rows, positions)
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]

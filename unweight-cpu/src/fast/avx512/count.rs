@@ -1,103 +1,199 @@
 //! Counting exponents with AVX-512.
 //!
-//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. Each of these has a vector of 64 byte
-//! counters, to which a comparison with 64 exponents adds; what lies outside is counted one by one.
+//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. A look-up by place in the window gives each
+//! a byte with one bit set, or the byte of its other half, and bits are counted by adding vectors up in the columns of a number:
+//!
+//! ```text
+//!   16 vectors of bits --> ones  += 2 at a time, 8 carries --> twos, 4 carries --> fours, 2 --> eights, 1 --> a byte counter for each bit
+//! ```
+//!
+//! which takes a fifth of the instructions that 16 comparisons of each vector take. What lies outside of the window is
+//! counted one by one.
 
 use std::arch::x86_64::*;
 
+use super::{load, prefetch};
 use crate::fast::portable;
 
 const BLOCK: usize = 64;
 const WINDOW: usize = 16;
-/// Blocks after which a byte counter may be full.
+/// Blocks that give one carry out of the eights.
+const GROUP: usize = 16;
+/// Groups after which a byte counter may be full.
 const FULL: usize = 255;
+/// How far ahead weights are fetched: across the end of a page, where the processor's own fetching ends.
+const AHEAD: usize = 4096;
+/// A vector for each half of the window.
+type Halves = [__m512i; 2];
 
 /// Adds how often each of these exponents occurs.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (blocks, rest) = exponents.as_chunks::<BLOCK>();
-    let Some(first) = blocks.first() else {
-        return portable::encode::count_exponents(rest, counts);
-    };
-    let base = base(first);
-    for blocks in blocks.chunks(FULL) {
-        let vectors = blocks.iter().map(|block| {
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
-        });
-        count(vectors, base, counts);
+    let (groups, rest) = exponents.as_chunks::<{ GROUP * BLOCK }>();
+    if let Some(first) = groups.first() {
+        let base = base(first.first_chunk().expect("a group is longer"));
+        for groups in groups.chunks(FULL) {
+            let mut columns = Columns::new(base);
+            for group in groups {
+                let (blocks, _) = group.as_chunks();
+                columns.add(|number| load(&blocks[number]), counts);
+            }
+            columns.finish(counts);
+        }
     }
-    portable::encode::count_exponents(rest, counts);
+    portable::count::exponents(rest, counts);
 }
 
 /// Adds how often each exponent occurs in little-endian weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
-    let (blocks, rest) = weights.as_chunks::<{ 2 * BLOCK }>();
-    let Some(first) = blocks.first() else {
-        return portable::encode::count_weights(rest, counts);
-    };
-    let mut first_exponents = [0; BLOCK];
-    portable::encode::split(first, &mut [0; BLOCK], &mut first_exponents);
-    let base = base(&first_exponents);
-    for blocks in blocks.chunks(FULL) {
-        let vectors = blocks.iter().map(|block| {
-            // SAFETY: 128 bytes are there.
-            let low = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
-            // SAFETY: as above.
-            let high = unsafe { _mm512_loadu_si512(block.as_ptr().add(BLOCK).cast()) };
-            let (low, high) = (_mm512_slli_epi16::<1>(low), _mm512_slli_epi16::<1>(high));
-            // The high bytes of both, in an order that does not matter here.
-            _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, _mm512_srli_epi16::<8>(low), high)
-        });
-        count(vectors, base, counts);
-    }
-    portable::encode::count_weights(rest, counts);
-}
-
-/// Where the window begins: the one that has most of a block's exponents ends near their greatest.
-fn base(block: &[u8; BLOCK]) -> u8 {
-    let mut seen = [0u8; 256];
-    for &exponent in block {
-        seen[usize::from(exponent)] += 1;
-    }
-    let in_window = |base: &usize| {
-        seen[*base..base + WINDOW]
-            .iter()
-            .map(|&n| u32::from(n))
-            .sum::<u32>()
-    };
-    // Among equals the lowest: exponents thin out downwards.
-    let least = usize::from(block.iter().copied().max().unwrap_or(0)).saturating_sub(WINDOW + 8);
-    let candidates = least..(least + WINDOW + 9).min(256 - WINDOW + 1);
-    candidates.rev().max_by_key(in_window).unwrap_or(0) as u8
-}
-
-/// Counts at most `FULL` vectors.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn count(vectors: impl Iterator<Item = __m512i>, base: u8, counts: &mut [u64; 256]) {
-    let base_vector = _mm512_set1_epi8(base as i8);
-    let mut counters = [_mm512_setzero_si512(); WINDOW];
-    for vector in vectors {
-        let places = _mm512_sub_epi8(vector, base_vector);
-        for (place, counter) in counters.iter_mut().enumerate() {
-            let equal = _mm512_cmpeq_epi8_mask(places, _mm512_set1_epi8(place as i8));
-            *counter = _mm512_mask_sub_epi8(*counter, equal, *counter, _mm512_set1_epi8(-1));
-        }
-        let mut outside = _mm512_cmpge_epu8_mask(places, _mm512_set1_epi8(WINDOW as i8));
-        if outside != 0 {
-            let mut bytes = [0u8; BLOCK];
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) };
-            while outside != 0 {
-                counts[usize::from(bytes[outside.trailing_zeros() as usize])] += 1;
-                outside &= outside - 1;
+    let (groups, rest) = weights.as_chunks::<{ 2 * GROUP * BLOCK }>();
+    if let Some(first) = groups.first() {
+        let mut exponents = [0; BLOCK];
+        portable::encode::split(&first[..2 * BLOCK], &mut [0; BLOCK], &mut exponents);
+        let base = base(&exponents);
+        for groups in groups.chunks(FULL) {
+            let mut columns = Columns::new(base);
+            for group in groups {
+                let (blocks, _) = group.as_chunks();
+                let exponents = |number: usize| {
+                    let [low, high] = [load(&blocks[2 * number]), load(&blocks[2 * number + 1])];
+                    let (low, high) = (_mm512_srli_epi16::<7>(low), _mm512_slli_epi16::<1>(high));
+                    // The exponents of both, in an order that does not matter here.
+                    _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, low, high)
+                };
+                prefetch::<{ 2 * GROUP }>(group.as_ptr().wrapping_add(AHEAD));
+                columns.add(exponents, counts);
             }
+            columns.finish(counts);
         }
     }
-    for (place, counter) in counters.into_iter().enumerate() {
-        let sums = _mm512_sad_epu8(counter, _mm512_setzero_si512());
-        counts[usize::from(base) + place] += _mm512_reduce_add_epi64(sums) as u64;
+    portable::count::weights(rest, counts);
+}
+
+/// Where the window begins: one above the greatest exponent of a few is as far up as any will be, and they thin out downwards.
+fn base(block: &[u8; BLOCK]) -> u8 {
+    let greatest = block.iter().copied().max().unwrap_or(0);
+    greatest
+        .saturating_sub(WINDOW as u8 - 2)
+        .min(u8::MAX - (WINDOW as u8 - 1))
+}
+
+/// How often each bit of a byte occurred, in binary: one vector for each column, one byte counter for each bit from 16 on.
+#[derive(Clone, Copy)]
+struct Columns {
+    base: u8,
+    ones: Halves,
+    twos: Halves,
+    fours: Halves,
+    eights: Halves,
+    sixteens: [__m512i; WINDOW],
+}
+
+impl Columns {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(base: u8) -> Columns {
+        let zero = [_mm512_setzero_si512(); 2];
+        Columns {
+            base,
+            ones: zero,
+            twos: zero,
+            fours: zero,
+            eights: zero,
+            sixteens: [_mm512_setzero_si512(); WINDOW],
+        }
+    }
+
+    /// Counts `GROUP` blocks.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn add(&mut self, block: impl Fn(usize) -> __m512i, counts: &mut [u64; 256]) {
+        let zero = [_mm512_setzero_si512(); 2];
+        let (mut twos, mut fours, mut eights) = ([zero; 8], [zero; 4], [zero; 2]);
+        for (pair, twos) in twos.iter_mut().enumerate() {
+            let first = self.bits(block(2 * pair), counts);
+            let second = self.bits(block(2 * pair + 1), counts);
+            *twos = carry(&mut self.ones, first, second);
+        }
+        for (fours, [first, second]) in fours.iter_mut().zip(twos.as_chunks().0) {
+            *fours = carry(&mut self.twos, *first, *second);
+        }
+        for (eights, [first, second]) in eights.iter_mut().zip(fours.as_chunks().0) {
+            *eights = carry(&mut self.fours, *first, *second);
+        }
+        let sixteens = carry(&mut self.eights, eights[0], eights[1]);
+        for (place, counter) in self.sixteens.iter_mut().enumerate() {
+            let bit = _mm512_set1_epi8(1 << (place % 8));
+            let is_set = _mm512_test_epi8_mask(sixteens[place / 8], bit);
+            *counter = _mm512_mask_sub_epi8(*counter, is_set, *counter, _mm512_set1_epi8(-1));
+        }
+    }
+
+    /// For each exponent the bit of its place in the window, in the vector of the half where that is.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn bits(&self, exponents: __m512i, counts: &mut [u64; 256]) -> Halves {
+        let places = _mm512_sub_epi8(exponents, _mm512_set1_epi8(self.base as i8));
+        // Places of 16 and more get their highest bit set: a look-up gives 0 for them.
+        let places = _mm512_adds_epu8(places, _mm512_set1_epi8(0x70));
+        let outside = _mm512_movepi8_mask(places);
+        if outside != 0 {
+            count_outside(outside, exponents, counts);
+        }
+        let bits = _mm512_set1_epi64(i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]));
+        let low = _mm512_maskz_mov_epi64(0b0101_0101, bits);
+        let high = _mm512_maskz_mov_epi64(0b1010_1010, bits);
+        [
+            _mm512_shuffle_epi8(low, places),
+            _mm512_shuffle_epi8(high, places),
+        ]
+    }
+
+    /// Adds what was counted.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn finish(self, counts: &mut [u64; 256]) {
+        let columns = [self.ones, self.twos, self.fours, self.eights];
+        for (place, counter) in self.sixteens.into_iter().enumerate() {
+            let sums = _mm512_sad_epu8(counter, _mm512_setzero_si512());
+            let mut count = 16 * _mm512_reduce_add_epi64(sums) as u64;
+            let bit = _mm512_set1_epi8(1 << (place % 8));
+            for (power, column) in columns.iter().enumerate() {
+                let is_set = _mm512_test_epi8_mask(column[place / 8], bit);
+                count += u64::from(is_set.count_ones()) << power;
+            }
+            counts[usize::from(self.base) + place] += count;
+        }
+    }
+}
+
+/// Adds two vectors to a column, bit by bit, and gives what is carried to the next.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn carry(column: &mut Halves, first: Halves, second: Halves) -> Halves {
+    // 0xE8: at least two of three. 0x96: an odd number of three.
+    let [low, high] = *column;
+    let carried = [
+        _mm512_ternarylogic_epi64::<0xE8>(low, first[0], second[0]),
+        _mm512_ternarylogic_epi64::<0xE8>(high, first[1], second[1]),
+    ];
+    *column = [
+        _mm512_ternarylogic_epi64::<0x96>(low, first[0], second[0]),
+        _mm512_ternarylogic_epi64::<0x96>(high, first[1], second[1]),
+    ];
+    carried
+}
+
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+fn count_outside(mut outside: u64, exponents: __m512i, counts: &mut [u64; 256]) {
+    let mut bytes = [0u8; BLOCK];
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), exponents) };
+    while outside != 0 {
+        counts[usize::from(bytes[outside.trailing_zeros() as usize])] += 1;
+        outside &= outside - 1;
     }
 }

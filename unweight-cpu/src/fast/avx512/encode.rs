@@ -12,48 +12,14 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::Elements;
-use crate::fast::encode::{EncodeTable, PATCHED};
+use super::{Elements, Table, load, prefetch};
+use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 const BLOCK: usize = 64;
 const VECTORS: usize = LANES / 8;
 /// Bits that can be appended to a stream at once: fewer than 8 are pending.
 const APPENDABLE_BITS: i64 = 56;
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(bytes: &[u8; BLOCK]) -> __m512i {
-    // SAFETY: 64 bytes are there.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
-/// A table of 256 bytes, in registers.
-#[derive(Clone, Copy)]
-struct Table([__m512i; 4]);
-
-impl Table {
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn load(bytes: &[u8; 256]) -> Table {
-        let (parts, _) = bytes.as_chunks();
-        Table([
-            load(&parts[0]),
-            load(&parts[1]),
-            load(&parts[2]),
-            load(&parts[3]),
-        ])
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn look_up(&self, indices: __m512i) -> __m512i {
-        let [a, b, c, d] = self.0;
-        let low = _mm512_permutex2var_epi8(a, indices, b);
-        let high = _mm512_permutex2var_epi8(c, indices, d);
-        _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(indices), high)
-    }
-}
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
@@ -136,11 +102,12 @@ impl Streams {
 }
 
 /// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code.
+/// without a code. Fetches two bytes for each exponent from `ahead` on: memory is idle here, and this loop does not wait.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn pack(
     table: &EncodeTable,
     exponents: &[u8],
+    ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
@@ -160,6 +127,7 @@ pub(super) fn pack(
         pending_bits: _mm512_setzero_si512(),
     });
     for (number, step) in steps.iter().enumerate() {
+        prefetch::<{ 2 * STEP_WEIGHTS / 64 }>(ahead.wrapping_add(2 * STEP_WEIGHTS * number));
         let (blocks, _) = step.as_chunks::<BLOCK>();
         for (vector, streams) in streams.iter_mut().enumerate() {
             let exponents = load(&blocks[vector]);

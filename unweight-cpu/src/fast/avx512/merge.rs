@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::Palette;
 
-use super::decode;
+use super::load;
 use crate::fast::output::Output;
 use crate::fast::portable;
 
@@ -74,13 +74,6 @@ pub(super) fn join_indices(
     portable::join_indices_from(rest, palette, indices, sign_mantissa, output);
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(bytes: &[u8; BLOCK]) -> __m512i {
-    // SAFETY: 64 bytes are there.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
 /// Writes 64 weights.
 ///
 /// # Safety
@@ -88,7 +81,24 @@ fn load(bytes: &[u8; BLOCK]) -> __m512i {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 unsafe fn emit(exponents: __m512i, sign_mantissa: __m512i, output: *mut u8) {
-    let (low, high) = decode::join(exponents, sign_mantissa);
+    // Shifts of 16-bit elements carry bits of the neighbouring byte along; the selections drop them.
+    let last_bit = _mm512_slli_epi16::<7>(exponents);
+    let others = _mm512_srli_epi16::<1>(exponents);
+    let sign = _mm512_set1_epi8(i8::MIN);
+    // 0xCA: a ? b : c, bit by bit.
+    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, last_bit, sign_mantissa);
+    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, others);
+    let [one, two] = interleave(low, high);
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_storeu_si512(output.cast(), one) };
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_storeu_si512(output.add(64).cast(), two) };
+}
+
+/// 64 low and 64 high bytes in turn.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vbmi")]
+pub(super) fn interleave(low: __m512i, high: __m512i) -> [__m512i; 2] {
     let order = _mm512_set_epi64(
         0x5f1f_5e1e_5d1d_5c1c,
         0x5b1b_5a1a_5919_5818,
@@ -99,11 +109,7 @@ unsafe fn emit(exponents: __m512i, sign_mantissa: __m512i, output: *mut u8) {
         0x4707_4606_4505_4404,
         0x4303_4202_4101_4000,
     );
-    let first = _mm512_permutex2var_epi8(low, order, high);
-    // SAFETY: the caller's promise.
-    unsafe { _mm512_storeu_si512(output.cast(), first) };
-    let order = _mm512_or_si512(order, _mm512_set1_epi8(32));
-    let second = _mm512_permutex2var_epi8(low, order, high);
-    // SAFETY: the caller's promise.
-    unsafe { _mm512_storeu_si512(output.add(64).cast(), second) };
+    let second_half = _mm512_or_si512(order, _mm512_set1_epi8(32));
+    let of = |order| _mm512_permutex2var_epi8(low, order, high);
+    [of(order), of(second_half)]
 }

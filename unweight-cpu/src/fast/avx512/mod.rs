@@ -1,9 +1,13 @@
-//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2 (Ice Lake, Zen 4, and later).
+//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, and VPCLMULQDQ (Ice Lake, Zen 4, and later).
 
+mod checksum;
 mod count;
 mod decode;
+mod emit;
 mod encode;
 mod merge;
+
+use std::arch::x86_64::*;
 
 use super::kernels::Kernels;
 
@@ -15,13 +19,58 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
-        && is_x86_feature_detected!("avx512vbmi2");
+        && is_x86_feature_detected!("avx512vbmi2")
+        && is_x86_feature_detected!("vpclmulqdq");
     can.then_some(&KERNELS)
 }
 
 /// Elements of a vector in memory. Aligned: a store across two cache lines does not forward to the loads that follow.
 #[repr(align(64))]
 struct Elements([u64; 8]);
+
+/// 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(bytes: &[u8; 64]) -> __m512i {
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+/// Fetches lines of 64 bytes. A hint: where it points does not matter otherwise.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch<const LINES: usize>(from: *const u8) {
+    for line in 0..LINES {
+        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(64 * line).cast());
+    }
+}
+
+/// A byte for each of 256, in registers.
+#[derive(Clone, Copy)]
+struct Table([__m512i; 4]);
+
+impl Table {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(bytes: &[u8; 256]) -> Table {
+        let (parts, _) = bytes.as_chunks();
+        Table([
+            load(&parts[0]),
+            load(&parts[1]),
+            load(&parts[2]),
+            load(&parts[3]),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn look_up(&self, indices: __m512i) -> __m512i {
+        let [a, b, c, d] = self.0;
+        let low = _mm512_permutex2var_epi8(a, indices, b);
+        let high = _mm512_permutex2var_epi8(c, indices, d);
+        _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(indices), high)
+    }
+}
 
 /// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
 static KERNELS: Kernels = Kernels {
@@ -30,6 +79,11 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: `kernels` has seen that the processor has what it needs.
         unsafe { decode::weights(table, lanes, sign_mantissa, output) }
     },
+    decode_checked: Some(|scratch, sign_mantissa, patches, so_far, output| {
+        let (table, lanes) = (&scratch.table, &scratch.lanes);
+        // SAFETY: as above.
+        unsafe { decode::checked(table, lanes, sign_mantissa, patches, so_far, output) }
+    }),
     decode_exponents: |scratch, output| {
         let (table, lanes) = (&scratch.table, &scratch.lanes);
         // SAFETY: as above.
@@ -55,9 +109,9 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { count::exponents(exponents, counts) }
     },
-    pack: |table, exponents, rows, positions| {
+    pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { encode::pack(table, exponents, rows, positions) }
+        unsafe { encode::pack(table, exponents, ahead, rows, positions) }
     },
     index: |indices, exponents, body, positions| {
         // SAFETY: as above.

@@ -2,8 +2,8 @@
 
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
 
-use super::{ROW_BYTES, Rows};
-use crate::fast::encode::{EncodeTable, PATCHED};
+use super::{ROW_BYTES, Rows, bytes};
+use crate::fast::encode_table::{EncodeTable, PATCHED, PairCodes};
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
 #[inline(always)]
@@ -16,52 +16,10 @@ pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents
     }
 }
 
-/// Counts that run side by side: equal exponents that follow each other would wait for one another's counter.
-const HISTOGRAMS: usize = 4;
-
-/// Adds how often each exponent occurs in little-endian weights.
-#[inline(always)]
-pub(in crate::fast) fn count_weights(weights: &[u8], counts: &mut [u64; 256]) {
-    let (weights, _) = weights.as_chunks();
-    let exponent = |&weight: &[u8; 2]| (u16::from_le_bytes(weight) >> 7) as u8;
-    let (groups, rest) = weights.as_chunks::<HISTOGRAMS>();
-    let groups = groups.iter().map(|group| group.each_ref().map(exponent));
-    count(groups, rest.iter().map(exponent), counts);
-}
-
-/// Adds how often each of these exponents occurs.
-#[inline(always)]
-pub(in crate::fast) fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (groups, rest) = exponents.as_chunks();
-    count(groups.iter().copied(), rest.iter().copied(), counts);
-}
-
-#[inline(always)]
-fn count(
-    groups: impl Iterator<Item = [u8; HISTOGRAMS]>,
-    rest: impl Iterator<Item = u8>,
-    counts: &mut [u64; 256],
-) {
-    let mut histograms = [[0u64; 256]; HISTOGRAMS];
-    for group in groups {
-        for (histogram, exponent) in histograms.iter_mut().zip(group) {
-            histogram[usize::from(exponent)] += 1;
-        }
-    }
-    for exponent in rest {
-        counts[usize::from(exponent)] += 1;
-    }
-    for histogram in histograms {
-        for (count, more) in counts.iter_mut().zip(histogram) {
-            *count += more;
-        }
-    }
-}
-
 /// Lanes in flight: a code waits for the length of the one before it in its lane.
 const IN_FLIGHT: usize = 4;
 
-/// Codes exponents of whole steps, four lanes at a time, into the rows. Gives each lane's number of bits, and appends the
+/// Codes exponents of whole steps, four lanes at a time and two exponents a look-up, into the rows. Gives each lane's number of bits, and appends the
 /// positions of exponents without a code.
 #[inline(always)]
 pub(in crate::fast) fn pack(
@@ -88,48 +46,123 @@ fn pack_lanes(
     positions: &mut Vec<u16>,
 ) -> [u32; IN_FLIGHT] {
     const GROUP_WEIGHTS: usize = IN_FLIGHT * LANE_STEP_WEIGHTS;
-    const HALF: usize = LANE_STEP_WEIGHTS / 2;
-    let table = table.both();
-    let mut pending = [0u64; IN_FLIGHT];
-    let mut pending_bits = [0u32; IN_FLIGHT];
-    let mut at = [0; IN_FLIGHT];
+    let mut streams = [Stream::default(); IN_FLIGHT];
+    let (base, pairs) = (table.palette_base(), table.pairs());
     for (number, step) in steps.iter().enumerate() {
         let weights: &[u8; GROUP_WEIGHTS] = &step.as_chunks().0[group];
-        let mut marks = 0;
-        for half in 0..2 {
-            for lane in 0..IN_FLIGHT {
-                let four: &[u8; HALF] = &weights.as_chunks().0[2 * lane + half];
-                let [a, b, c, d] = four.map(|exponent| table[usize::from(exponent)]);
-                marks |= a | b | c | d;
-                let ((ab, ab_bits), (cd, cd_bits)) = (pair(a, b), pair(c, d));
-                // At most 7 bits were left over, and four codes have at most 32.
-                let bits = pending[lane] | (ab | cd << ab_bits) << pending_bits[lane];
-                let bit_count = pending_bits[lane] + ab_bits + cd_bits;
-                rows[lane][at[lane]..at[lane] + 8].copy_from_slice(&bits.to_le_bytes());
-                at[lane] += bit_count as usize / 8;
-                pending[lane] = bits >> (bit_count & !7);
-                pending_bits[lane] = bit_count % 8;
+        for lane in 0..IN_FLIGHT {
+            let eight: &[u8; LANE_STEP_WEIGHTS] = &weights.as_chunks().0[lane];
+            let (stream, row) = (&mut streams[lane], &mut rows[lane]);
+            let first = number * STEP_WEIGHTS + group * GROUP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+            let places = table.places(base, *eight);
+            if !bytes::are_nibbles(places) {
+                *stream = one_by_one(table, eight, first, *stream, row, positions);
+                continue;
+            }
+            let [a, b, c, d] = bytes::pairs(places).map(|pair| pairs[usize::from(pair)]);
+            if PairCodes::is_any_patched([a, b, c, d]) {
+                note_patches(table, eight, first, positions);
+            }
+            let (front, back) = (a.and(b), c.and(d));
+            if front.length + back.length <= APPENDABLE_BITS {
+                stream.append(front.and(back), row);
+            } else {
+                stream.append(front, row);
+                stream.append(back, row);
             }
         }
-        if (marks >> 8) as u8 & PATCHED != 0 {
-            let first = number * STEP_WEIGHTS + group * GROUP_WEIGHTS;
-            let is_patched =
-                |exponent: u8| (table[usize::from(exponent)] >> 8) as u8 & PATCHED != 0;
-            let places = (first..)
-                .zip(weights)
-                .filter(|&(_, &exponent)| is_patched(exponent));
-            positions.extend(places.map(|(position, _)| position as u16));
-        }
     }
-    std::array::from_fn(|lane| 8 * at[lane] as u32 + pending_bits[lane])
+    streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
 }
 
-/// Two codes put together, and their length.
-#[inline(always)]
-fn pair(first: u16, second: u16) -> (u64, u32) {
-    let length = |code: u16| u32::from(code >> 8 & 15);
-    let bits = u64::from(first & 0xff) | u64::from(second & 0xff) << length(first);
-    (bits, length(first) + length(second))
+/// Bits that can be appended to a stream at once: fewer than 8 are pending.
+const APPENDABLE_BITS: u32 = 56;
+
+/// A lane stream under construction.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    at: usize,
+    pending: u64,
+    pending_bits: u32,
+}
+
+impl Stream {
+    #[inline(always)]
+    fn append(&mut self, codes: Codes, row: &mut [u8; ROW_BYTES]) {
+        let bits = self.pending | codes.bits << self.pending_bits;
+        let bit_count = self.pending_bits + codes.length;
+        row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());
+        self.at += bit_count as usize / 8;
+        self.pending = bits >> (bit_count & !7);
+        self.pending_bits = bit_count % 8;
+    }
+}
+
+/// Codes put together.
+#[derive(Clone, Copy)]
+struct Codes {
+    bits: u64,
+    length: u32,
+}
+
+impl Codes {
+    #[inline(always)]
+    fn and(self, behind: Codes) -> Codes {
+        Codes {
+            bits: self.bits | behind.bits << self.length,
+            length: self.length + behind.length,
+        }
+    }
+}
+
+impl PairCodes {
+    #[inline(always)]
+    fn and(self, behind: PairCodes) -> Codes {
+        let codes = |pair: PairCodes| Codes {
+            bits: pair.bits().into(),
+            length: pair.length_bits(),
+        };
+        codes(self).and(codes(behind))
+    }
+}
+
+/// Appends the codes of a lane's step that holds exponents outside of the palette.
+#[cold]
+#[inline(never)]
+fn one_by_one(
+    table: &EncodeTable,
+    exponents: &[u8; LANE_STEP_WEIGHTS],
+    first: usize,
+    mut stream: Stream,
+    row: &mut [u8; ROW_BYTES],
+    positions: &mut Vec<u16>,
+) -> Stream {
+    for &exponent in exponents {
+        let exponent = usize::from(exponent);
+        let codes = Codes {
+            bits: table.bits()[exponent].into(),
+            length: (table.lengths()[exponent] & !PATCHED).into(),
+        };
+        stream.append(codes, row);
+    }
+    note_patches(table, exponents, first, positions);
+    stream
+}
+
+/// Appends the positions of exponents without a code; the first has position `first`.
+#[cold]
+#[inline(never)]
+fn note_patches(
+    table: &EncodeTable,
+    exponents: &[u8; LANE_STEP_WEIGHTS],
+    first: usize,
+    positions: &mut Vec<u16>,
+) {
+    let is_patched = |exponent: u8| table.lengths()[usize::from(exponent)] & PATCHED != 0;
+    let places = (first..)
+        .zip(exponents)
+        .filter(|&(_, &exponent)| is_patched(exponent));
+    positions.extend(places.map(|(position, _)| position as u16));
 }
 
 /// Palette indices of exponents, two to a byte. `indices` has them by exponent; appends the positions of those that it marks.

@@ -1,5 +1,7 @@
 //! Kernels in safe Rust, for every machine.
 
+pub(super) mod bytes;
+pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 mod merge;
@@ -14,14 +16,15 @@ pub(super) static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
         decode::weights(scratch, sign_mantissa, output, decode::rounds)
     },
+    decode_checked: None,
     decode_exponents: |scratch, output| decode::exponents(scratch, output, decode::rounds),
     join: |exponents, sign_mantissa, output| join_from(0, exponents, sign_mantissa, output),
     join_indices: |palette, indices, sign_mantissa, output| {
         join_indices_from(0, palette, indices, sign_mantissa, output)
     },
     split: encode::split,
-    count_weights: encode::count_weights,
-    count_exponents: encode::count_exponents,
-    pack: encode::pack,
+    count_weights: count::weights,
+    count_exponents: count::exponents,
+    pack: |table, exponents, _, rows, positions| encode::pack(table, exponents, rows, positions),
     index: encode::index,
 };

@@ -1,0 +1,262 @@
+//! What becomes of decoded symbols: exponents, or weights, or weights with the checksums over them.
+//!
+//! A table gives exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a weight needs no shift:
+//!
+//! ```text
+//!   high byte  S EEEEEEE   the sign of the sign-mantissa byte, the rest from the table
+//!   low byte   x MMMMMMM   the other way round
+//! ```
+
+use std::arch::x86_64::*;
+
+use unweight_format::layout::STEP_WEIGHTS;
+use unweight_format::{Patches, weight};
+
+use super::checksum::Folded;
+use super::decode::{VECTORS, Vectors};
+use super::merge::interleave;
+use super::{Table, load, prefetch};
+use crate::fast::checked::Checksums;
+use crate::fast::decode_table::DecodeTable;
+use crate::fast::output::Output;
+
+/// How far ahead of its stores the output is fetched.
+const AHEAD: usize = 4096;
+const BLOCK: usize = 64;
+const STEP_BLOCKS: usize = 2 * STEP_WEIGHTS / BLOCK;
+
+/// Takes a chunk's steps, in order.
+pub(super) trait Emit: Sized {
+    /// Takes the symbols of the step that begins with weight `first`.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F, BW, VBMI and VPCLMULQDQ.
+    unsafe fn whole(&mut self, first: usize, symbols: Vectors);
+
+    /// Takes those of a short last step. By value: the loop's state shall stay in registers.
+    ///
+    /// # Safety
+    /// As for [`whole`](Emit::whole).
+    unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
+}
+
+/// Exponents as bytes.
+pub(super) struct Exponents<'a, 'o> {
+    table: Table,
+    output: &'a mut Output<'o>,
+}
+
+impl<'a, 'o> Exponents<'a, 'o> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
+        let table = Table::load(table.exponents());
+        Exponents { table, output }
+    }
+}
+
+impl Emit for Exponents<'_, '_> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+        let (blocks, _) = self.output.part(first, STEP_WEIGHTS).as_chunks_mut();
+        for (block, symbols) in blocks.iter_mut().zip(symbols) {
+            let block: &mut [_; BLOCK] = block;
+            // SAFETY: 64 bytes are there.
+            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn short(self, first: usize, symbols: Vectors) -> Self {
+        let mut exponents = [0u8; STEP_WEIGHTS];
+        let (blocks, _) = exponents.as_chunks_mut();
+        for (block, symbols) in blocks.iter_mut().zip(symbols) {
+            let block: &mut [_; BLOCK] = block;
+            // SAFETY: 64 bytes are there.
+            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
+        }
+        let rest = self.output.len() - first;
+        self.output.put_slice(first, &exponents[..rest]);
+        self
+    }
+}
+
+/// Weights. If they are `CHECKED`, patches are put in place, and checksums follow the bytes.
+pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
+    table: Table,
+    sign_mantissa: &'a [u8],
+    output: &'a mut Output<'o>,
+    patches: Pending<'a>,
+    over_sign_mantissa: Folded<1>,
+    over_weights: Folded<2>,
+}
+
+impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
+    /// `chunk_so_far` is the chunk checksum up to the sign-mantissa bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(
+        table: &DecodeTable,
+        sign_mantissa: &'a [u8],
+        output: &'a mut Output<'o>,
+        patches: &'a Patches<'a>,
+        chunk_so_far: u32,
+    ) -> Self {
+        assert_eq!(output.len(), 2 * sign_mantissa.len());
+        Weights {
+            table: Table::load(table.rotated_exponents()),
+            sign_mantissa,
+            output,
+            patches: Pending::of(patches),
+            over_sign_mantissa: Folded::behind(chunk_so_far),
+            over_weights: Folded::behind(0),
+        }
+    }
+
+    /// The checksums.
+    ///
+    /// # Safety
+    /// All steps of the chunk have been taken.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn checksums(self) -> Checksums {
+        let whole = self.sign_mantissa.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+        // SAFETY: the caller's promise: the steps are the whole output.
+        let weights = unsafe { self.output.written() };
+        Checksums {
+            chunk: self.over_sign_mantissa.finish(),
+            weights: self.over_weights.finish(),
+        }
+        .and(&self.sign_mantissa[whole..], &weights[2 * whole..])
+    }
+}
+
+/// The bytes of 64 weights, by a table of rotated exponents.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
+    let exponents = table.look_up(symbols);
+    let sign = _mm512_set1_epi8(i8::MIN);
+    // 0xCA: a ? b : c, bit by bit.
+    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, exponents, sign_mantissa);
+    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, exponents);
+    interleave(low, high)
+}
+
+impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+        let sign_mantissa: &[u8; STEP_WEIGHTS] = self.sign_mantissa[first..]
+            .first_chunk()
+            .expect("a whole step is left");
+        let part = self.output.part(2 * first, 2 * STEP_WEIGHTS);
+        let ahead = part.as_ptr().wrapping_add(AHEAD);
+        for block in 0..STEP_BLOCKS {
+            _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
+        }
+        prefetch::<{ STEP_WEIGHTS / BLOCK }>(sign_mantissa.as_ptr().wrapping_add(AHEAD));
+        let is_patched = CHECKED && self.patches.is_before(first + STEP_WEIGHTS);
+        let (sign_mantissa, _) = sign_mantissa.as_chunks();
+        let (blocks, _) = part.as_chunks_mut::<{ 2 * BLOCK }>();
+        for vector in 0..VECTORS {
+            let sign_mantissa = load(&sign_mantissa[vector]);
+            let [one, two] = join(&self.table, symbols[vector], sign_mantissa);
+            let block = blocks[vector].as_mut_ptr().cast::<u8>();
+            // SAFETY: 128 bytes are there.
+            unsafe { _mm512_storeu_si512(block.cast(), one) };
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_si512(block.add(BLOCK).cast(), two) };
+            if CHECKED {
+                self.over_sign_mantissa.add(0, sign_mantissa);
+            }
+            if CHECKED && !is_patched {
+                self.over_weights.add(0, one);
+                self.over_weights.add(1, two);
+            }
+        }
+        if is_patched {
+            let end = first + STEP_WEIGHTS;
+            self.patches = self.patches.put(end, self.sign_mantissa, self.output);
+            let part = self.output.part(2 * first, 2 * STEP_WEIGHTS);
+            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
+                // SAFETY: 64 bytes are there, and have just been written.
+                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+                self.over_weights.add(number % 2, block);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
+        let rest = self.sign_mantissa.len() - first;
+        let mut sign_mantissa = [0; STEP_WEIGHTS];
+        sign_mantissa[..rest].copy_from_slice(&self.sign_mantissa[first..]);
+        let mut weights = [0u8; 2 * STEP_WEIGHTS];
+        let (blocks, _) = weights.as_chunks_mut::<{ 2 * BLOCK }>();
+        let (sign_mantissa, _) = sign_mantissa.as_chunks();
+        for (vector, block) in blocks.iter_mut().enumerate() {
+            let [one, two] = join(&self.table, symbols[vector], load(&sign_mantissa[vector]));
+            // SAFETY: 128 bytes are there.
+            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), one) };
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_si512(block.as_mut_ptr().add(BLOCK).cast(), two) };
+        }
+        self.output.put_slice(2 * first, &weights[..2 * rest]);
+        if CHECKED {
+            self.patches = self
+                .patches
+                .put(first + rest, self.sign_mantissa, self.output);
+        }
+        self
+    }
+}
+
+/// Patches that have not been put in place.
+#[derive(Clone, Copy)]
+struct Pending<'a> {
+    patches: &'a Patches<'a>,
+    next: usize,
+    /// Past any chunk if there is none.
+    position: usize,
+}
+
+impl<'a> Pending<'a> {
+    fn of(patches: &'a Patches<'a>) -> Pending<'a> {
+        let pending = |next| Pending {
+            patches,
+            next,
+            position: position(patches, next),
+        };
+        pending(0)
+    }
+
+    /// Whether the next one concerns a weight before `end`.
+    fn is_before(&self, end: usize) -> bool {
+        self.position < end
+    }
+
+    /// Puts those before weight `end`, all of which have been written, in place. By value, so that the loop's state can
+    /// stay in registers.
+    #[cold]
+    #[inline(never)]
+    fn put(mut self, end: usize, sign_mantissa: &[u8], output: &mut Output<'_>) -> Self {
+        while self.position < end {
+            let patch = self.patches.number(self.next);
+            if let Some(patch) = patch {
+                let weight = weight(sign_mantissa[self.position], patch.exponent);
+                output.put(2 * self.position, weight.to_le_bytes());
+            }
+            self.next += 1;
+            self.position = position(self.patches, self.next);
+        }
+        self
+    }
+}
+
+fn position(patches: &Patches<'_>, number: usize) -> usize {
+    let patch = patches.number(number);
+    patch.map_or(usize::MAX, |patch| patch.position.into())
+}

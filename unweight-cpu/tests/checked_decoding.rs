@@ -1,0 +1,73 @@
+//! Every path restores whole tensors with their checksums, wherever patches and the ends of chunks lie, and names the same broken
+//! rule as the reference, though it may compute a chunk's checksum only while it decodes.
+
+mod containers;
+
+use containers::{ENCODINGS, container_of, trained_like};
+use half::bf16;
+use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor_into};
+
+/// Lengths on both sides of every boundary: a step, a chunk, nothing but a short step.
+const COUNTS: [u32; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
+
+fn codecs() -> impl Iterator<Item = Codec> {
+    Path::available().filter_map(Codec::of)
+}
+
+/// The weights of the only tensor, into bytes that held something else.
+fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError> {
+    let open = OpenFile::read(file)?;
+    let container = Container::parse(&open)?.with_codec(codec);
+    let tensor = container.directory().tensors().next().expect("it has one");
+    // An odd place: nothing may count on alignment.
+    let mut bytes = vec![0xa5; 2 * count + 1];
+    decode_tensor_into(&container, &tensor, &Serial, &mut bytes[1..])?;
+    Ok(bytes[1..].to_vec())
+}
+
+fn bytes_of(weights: &[bf16]) -> Vec<u8> {
+    let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes());
+    bytes.collect()
+}
+
+#[test]
+fn every_path_restores_tensors_of_every_length() {
+    for count in COUNTS {
+        let weights = trained_like(count);
+        for encoding in ENCODINGS {
+            let file = container_of(&weights, encoding, 12);
+            for codec in codecs() {
+                let found = decoded(codec, &file, weights.len());
+                let found = found.unwrap_or_else(|error| panic!("{codec:?}, {count}: {error}"));
+                assert!(
+                    found == bytes_of(&weights),
+                    "{codec:?}, {count}, {encoding:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_path_names_the_same_rule_for_a_damaged_payload() {
+    let weights = trained_like(5000);
+    let reference = Codec::of(Path::Reference).expect("it runs everywhere");
+    for encoding in ENCODINGS {
+        let file = container_of(&weights, encoding, 12);
+        // The planes: what stands before them is not the codec's.
+        for byte in (256..file.len() - 64).step_by(7) {
+            let mut damaged = file.clone();
+            damaged[byte] ^= 1 << (byte % 8);
+            let error = |codec| format!("{:?}", decoded(codec, &damaged, weights.len()).err());
+            let expected = error(reference);
+            for codec in codecs() {
+                assert_eq!(
+                    error(codec),
+                    expected,
+                    "{codec:?}, byte {byte}, {encoding:?}"
+                );
+            }
+        }
+    }
+}
