@@ -7,10 +7,49 @@ use crate::reference::ExponentCounts;
 
 /// Exponents that are kept. Those of trained weights thin out downwards by half each, so 2^15 of them seldom have more.
 const KEPT: usize = 24;
+/// Chunks whose counts are kept, the first ones of a tensor: 3.1 MiB of counts, for 2 GiB of weights in chunks of the default size.
+/// The others are counted once more, so that a tensor of any size has room in little memory.
+const CHUNKS_KEPT: u64 = 1 << 15;
 
-/// The counts of the greatest exponents of a chunk: 104 bytes for some 64 KB of weights.
+/// What the counts of a tensor of so many chunks take.
+pub(crate) fn counts_bytes(chunks: u64) -> u64 {
+    size_of::<ChunkCounts>() as u64 * chunks.min(CHUNKS_KEPT)
+}
+
+/// The counts of a tensor's chunks, as many as are kept.
+#[derive(Debug)]
+pub(crate) struct TensorCounts {
+    of_chunks: Vec<ChunkCounts>,
+}
+
+impl TensorCounts {
+    /// Of a tensor of so many chunks, none counted yet.
+    pub(crate) fn of_chunks(chunks: u64) -> TensorCounts {
+        TensorCounts {
+            of_chunks: Vec::with_capacity(chunks.min(CHUNKS_KEPT) as usize),
+        }
+    }
+
+    /// Keeps the counts of the next chunk, if there is room.
+    pub(crate) fn push(&mut self, counts: &ExponentCounts) {
+        if (self.of_chunks.len() as u64) < CHUNKS_KEPT {
+            self.of_chunks.push(ChunkCounts::of(counts));
+        }
+    }
+
+    /// How often each palette entry occurs in chunk `number`, if that was kept.
+    pub(crate) fn of_palette(
+        &self,
+        number: u64,
+        palette: &Palette,
+    ) -> Option<[u64; PALETTE_ENTRIES]> {
+        self.of_chunks.get(number as usize)?.of_palette(palette)
+    }
+}
+
+/// The counts of the greatest exponents of a chunk: 100 bytes for some 64 KB of weights.
 #[derive(Clone, Debug)]
-pub(crate) struct ChunkCounts {
+struct ChunkCounts {
     /// The least exponent that is kept.
     base: u8,
     /// Whether none below it occurs.
@@ -20,7 +59,7 @@ pub(crate) struct ChunkCounts {
 
 impl ChunkCounts {
     /// Of at most 2^16 weights.
-    pub(crate) fn of(counts: &ExponentCounts) -> ChunkCounts {
+    fn of(counts: &ExponentCounts) -> ChunkCounts {
         let counts = counts.as_array();
         let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
         let base = (greatest + 1).saturating_sub(KEPT);
@@ -32,7 +71,7 @@ impl ChunkCounts {
     }
 
     /// How often each palette entry occurs, if that was kept.
-    pub(crate) fn of_palette(&self, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
+    fn of_palette(&self, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
         // A palette ascends.
         if !self.is_whole && palette.exponents()[0] < self.base {
             return None;
@@ -48,6 +87,23 @@ impl ChunkCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keeps_no_more_chunks_than_there_is_room_for() {
+        let palette = Palette::new(std::array::from_fn(|i| i as u8)).unwrap();
+        let mut counts = ExponentCounts::default();
+        counts.add_exponents(&[3]);
+        let mut tensor = TensorCounts::of_chunks(CHUNKS_KEPT + 2);
+        for _ in 0..CHUNKS_KEPT + 2 {
+            tensor.push(&counts);
+        }
+        let room = tensor.of_chunks.capacity() * size_of::<ChunkCounts>();
+        assert_eq!(room as u64, counts_bytes(CHUNKS_KEPT + 2));
+        for (number, is_kept) in [(0, true), (CHUNKS_KEPT - 1, true), (CHUNKS_KEPT, false)] {
+            let found = tensor.of_palette(number, &palette);
+            assert_eq!(found.map(|counts| counts[3]), is_kept.then_some(1));
+        }
+    }
 
     #[test]
     fn gives_the_counts_of_a_palette_or_nothing() {

@@ -6,7 +6,7 @@ use std::fmt;
 use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
-use crate::chunk_counts::ChunkCounts;
+use crate::chunk_counts::TensorCounts;
 use crate::fast::Codec;
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
@@ -122,7 +122,7 @@ where
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(chunk_size_log2))?;
         let encode = |number: u64, chunk: &mut _| {
-            let counts = of_chunks[number as usize].of_palette(plan.palette());
+            let counts = of_chunks.of_palette(number, plan.palette());
             Ok(chunks.encode(number, &plan, counts, chunk)?)
         };
         if write_chunks(coded, chunks.len(), encode, None, executor)? {
@@ -245,12 +245,12 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     fn count_exponents(
         &self,
         executor: &impl Executor,
-    ) -> Result<(ExponentCounts, Vec<ChunkCounts>), ReadError> {
-        let mut of_chunks = Vec::with_capacity(self.len() as usize);
+    ) -> Result<(ExponentCounts, TensorCounts), ReadError> {
+        let mut of_chunks = TensorCounts::of_chunks(self.len());
         let count = |number, counts: &mut _| {
             self.with(number, |bytes| self.codec.count_weights(bytes, counts))
         };
-        let keep = |counts: &_| of_chunks.push(ChunkCounts::of(counts));
+        let keep = |counts: &_| of_chunks.push(counts);
         let total = count_chunks(self.len(), executor, count, keep)?;
         Ok((total, of_chunks))
     }

@@ -12,6 +12,7 @@ use unweight_format::write::Declaration;
 use unweight_format::{Directory, Dtype, Error, Expected, Extent, Rule, layout, limits};
 
 use crate::budget::{record_ends_bytes, source_bytes, writer_bytes};
+use crate::chunk_counts::counts_bytes;
 use crate::{MemoryBudget, OverBudget, Purpose};
 use json::{Members, Quoted};
 
@@ -153,9 +154,13 @@ impl Header {
                 layout::ENTRY_BYTES + dimensions + tensor.name.len() as u64
             })
             .sum();
+        let chunks = longest
+            .min(limits::CODED_WEIGHTS)
+            .div_ceil(1 << chunk_size_log2);
         let held = source_bytes(self.header_bytes)
             + writer_bytes(self.tensors.len() as u64, directory_bytes)
-            + record_ends_bytes(longest.min(limits::CODED_WEIGHTS) >> chunk_size_log2);
+            + record_ends_bytes(chunks)
+            + counts_bytes(chunks);
         // A tensor may end up raw, and what was written is read again: a block counts as the weights that fill it.
         let chunk_weights = longest.min((1 << chunk_size_log2).max(layout::BLOCK_BYTES / 2));
         budget.chunks_beside(Purpose::Compress, held, chunk_weights)

@@ -320,6 +320,10 @@ fn the_default_is_enough_at_every_limit() {
         let chunk = (512 << 10) + 16 * (1u64 << power).min(1 << 16);
         // Directory twice, what a writer keeps, and record ends that are read and written.
         let tensors = 2 * section + 128 * tensors + 16 * chunks + chunk;
+        // Compressing keeps counts of the first 2^15 chunks of a tensor.
+        let counts = 100 * chunks.min(1 << 15);
+        let compress = 18 * section + 4096 + 128 * section / 48 + 16 * chunks + counts + 2 * chunk;
+        assert!(compress <= default, "2^{power}");
         // A file does not consist of its directory and its source section at once, unless it is long.
         let source = 2 * section + 17 * section + 4096;
         assert!(tensors <= default && source <= default, "2^{power}");
@@ -431,6 +435,32 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
             assert!(budget.bytes() <= default.bytes());
         }
     }
+}
+
+/// A chunk in work is allowed more than it takes, and that must not hide what is kept for every chunk of a tensor.
+#[test]
+fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
+    // All chunks are alike: only their number differs.
+    let [few, many] = [16u64, 512].map(|chunks| {
+        let bytes = chunks << 13;
+        let json = format!(
+            r#"{{"w":{{"dtype":"BF16","shape":[{:8}],"data_offsets":[0,{bytes:8}]}}}}"#,
+            bytes / 2
+        );
+        let mut file = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+        let weight = |i: u64| (0x3f80 | (i << 7 & 0x380) as u16).to_le_bytes();
+        file.extend((0..bytes / 2).flat_map(weight));
+        let file = Counted::new(file);
+        let refused = counted(|| compress(&file, MemoryBudget::of_bytes(1 << 18), 12)).0;
+        let needed = refused.unwrap().needed_bytes;
+        let budget = MemoryBudget::of_bytes(needed);
+        let (refused, found) = counted(|| compress(&file, budget, 12));
+        assert_eq!(refused, None);
+        (needed, found.peak)
+    });
+    let (needed, taken) = (many.0 - few.0, many.1 - few.1);
+    assert!(taken >= 496 * 100, "{taken}");
+    assert!(needed >= taken, "{needed}, {taken}");
 }
 
 #[test]
