@@ -210,7 +210,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     }
 
     /// Decodes chunk `shape` of these planes, whose record stands at `record`, into the little-endian bytes of its weights.
-    /// Where that succeeds, all of `bytes` are initialised.
+    /// Where that succeeds, all of `bytes` are initialised; otherwise they hold anything.
     ///
     /// # Errors
     /// The rules of sections 5 and 6.

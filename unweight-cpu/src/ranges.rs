@@ -10,7 +10,7 @@ use crate::{Container, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
-    /// blocks that hold them, and checking those.
+    /// blocks that hold them, and checking those. After an error `weights` holds anything.
     ///
     /// # Errors
     /// The rules of sections 4.2, 4.3, 5 and 6.
@@ -69,6 +69,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     }
 
     /// Reads the original bytes numbered `range` of any tensor into `output`, touching only the chunks or blocks that hold them.
+    /// After an error `output` holds anything.
     ///
     /// # Errors
     /// The rules of sections 4.2, 4.3, 5 and 6.
