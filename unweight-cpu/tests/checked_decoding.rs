@@ -6,7 +6,8 @@ mod containers;
 use containers::{ENCODINGS, container_of, trained_like};
 use half::bf16;
 use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor_into};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor, decode_tensor_into};
+use unweight_format::{Payload, Rule};
 
 /// Lengths on both sides of every boundary: a step, a chunk, nothing but a short step.
 const COUNTS: [u32; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
@@ -67,6 +68,50 @@ fn every_path_names_the_same_rule_for_a_damaged_payload() {
                     expected,
                     "{codec:?}, byte {byte}, {encoding:?}"
                 );
+            }
+        }
+    }
+}
+
+/// Where chunk `number` of the only tensor has its sign-mantissa bytes.
+fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
+    let open = OpenFile::read(file).unwrap();
+    let container = Container::parse(&open).unwrap();
+    match container.directory().tensor(0).unwrap().payload() {
+        Payload::Coded(planes) => planes.chunk(number).sign_mantissa.offset as usize,
+        Payload::Raw(_) => panic!("it is coded"),
+    }
+}
+
+/// Gives what was handed out, too.
+fn handed_out(codec: Codec, file: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
+    let open = OpenFile::read(file).unwrap();
+    let container = Container::parse(&open).unwrap().with_codec(codec);
+    let tensor = container.directory().tensor(0).unwrap();
+    let mut bytes = Vec::new();
+    let done = decode_tensor(&container, &tensor, &Serial, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    });
+    (bytes, done)
+}
+
+#[test]
+fn nothing_of_a_damaged_chunk_is_handed_out() {
+    const CHUNKS: u32 = 4;
+    let weights = trained_like(4096 * CHUNKS);
+    let original = bytes_of(&weights);
+    for encoding in ENCODINGS {
+        let file = container_of(&weights, encoding, 12);
+        for chunk in 0..CHUNKS {
+            // Everything decodes, and the checksum alone tells.
+            let mut damaged = file.clone();
+            damaged[sign_mantissa_of(&file, chunk.into())] ^= 1;
+            for codec in codecs() {
+                let (bytes, done) = handed_out(codec, &damaged);
+                let rule = done.unwrap_err().rule();
+                assert_eq!(rule, Some(Rule::RecordCrc), "{codec:?}, {encoding:?}");
+                assert!(bytes == original[..(chunk as usize) << 13], "{codec:?}");
             }
         }
     }
