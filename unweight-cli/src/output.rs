@@ -114,7 +114,7 @@ impl OutputFile {
         let handle = temporary.as_file().try_clone().map_err(failed)?;
         Ok(OutputFile {
             temporary,
-            write_back: WriteBack::of(handle),
+            write_back: WriteBack::of(handle).map_err(failed)?,
             listed,
             path: path.to_owned(),
             replaces,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::{JoinHandle, spawn};
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 /// Small files are complete before this.
@@ -19,15 +19,15 @@ pub(crate) struct WriteBack {
 }
 
 impl WriteBack {
-    pub(crate) fn of(file: File) -> WriteBack {
+    pub(crate) fn of(file: File) -> io::Result<WriteBack> {
         let (running, stopped) = channel();
-        let thread = spawn(move || {
+        let thread = Builder::new().spawn(move || {
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 file.sync_data()?;
             }
             Ok(())
-        });
-        WriteBack { running, thread }
+        })?;
+        Ok(WriteBack { running, thread })
     }
 
     /// Stops it. An error is that of a write that had been reported as done: the system tells it once.
