@@ -1,0 +1,23 @@
+// What differs between a GPU and the CPU on which tests run the same kernels (host_kernels/, UNWEIGHT_HOST).
+#pragma once
+
+#ifdef UNWEIGHT_HOST
+#include "host/fibers.hpp"
+#else
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+// A block's dynamic shared memory.
+#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
+
+// Written once and not read again by the kernel: it need not stay in the caches.
+__device__ __forceinline__ void store_streaming(uint4* at, uint4 value) { __stcs(at, value); }
+__device__ __forceinline__ void store_streaming(uint2* at, uint2 value) { __stcs(at, value); }
+// Read once.
+__device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
+__device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }
+#endif
+
+constexpr uint32_t WARP = 32;
+constexpr uint32_t ALL_LANES = 0xffffffffu;
