@@ -20,7 +20,8 @@
 // chunk: 17,504 bytes with chunks of 32,768 weights, 12 blocks to an SM of 228 KB. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r; placing reads and writes r.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob, all but counts, totals and palette_counts (records and record_ends only where named).
+// Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
+// records only for place_records. A kernel that does not read the weights still reckons with their address, so it is not null.
 // encode_chunks and place_records have a block for each chunk, of 32 and 128 threads; seal_chunks a warp, in blocks of 8; end_records
 // a block for each job, of 256 threads. seal_chunks and end_records come after encode_chunks, place_records after both.
 //
@@ -51,8 +52,8 @@ __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t e
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
 }
 
-// The code of palette entry `lane`, and the placeholder for those without. Entries of a code tile the 256 strings of 8 bits in canonical order, first bit
-// first: a code's first string, read backwards, is what the stream holds, and the placeholder's first string is 0.
+// Fills the tables; returns the entry of a surplus weight. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
+// first: a code's first string, read backwards, is what the stream holds, and the placeholder is the entry whose first string is 0.
 __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 code_lengths, uint32_t lane, EncodeTables* tables) {
   const EncodeJob* job = chunk.job;
   const bool huffman = job->kind == KIND_HUFFMAN;
@@ -165,7 +166,7 @@ __device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t la
     const uint32_t word = indices[step * WARP + lane];
 #pragma unroll
     for (uint32_t half = 0; half < 2; half++) {
-      uint32_t four = 0, count = 0;  // the sum of the codes' low bytes is their common length, and a shift takes its low bits alone
+      uint32_t four = 0, count = 0;
 #pragma unroll
       for (uint32_t i = 0; i < 4; i++) {
         const uint32_t code = codes[word >> (16 * half + 4 * i) & 15];

@@ -12,7 +12,7 @@ struct EncodeJob {
   uint32_t* counts;                  // 256 for each chunk, by exponent
   unsigned long long* totals;        // 256, by exponent; zero before the count
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
-  const uint2* code_lengths;         // 8 bytes for each chunk, as in a record's header: complete codes; not read for KIND_PALETTE
+  uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: complete codes; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
   uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
   uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes

@@ -24,7 +24,7 @@ constexpr uint32_t CODE_TABLE_ENTRIES = 256;
 struct TensorJob {
   const uint8_t* sign_mantissa;  // 256-byte aligned, readable up to a multiple of 256
   const uint32_t* record_ends;   // validated by the host: ascending, within the plane, none too long
-  const uint8_t* records;        // 16-byte aligned, readable 16 bytes further than they go
+  const uint8_t* records;        // 16-byte aligned
   uint8_t* output;               // 16-byte aligned
   uint64_t weights;
   uint32_t first_chunk;          // of the launch

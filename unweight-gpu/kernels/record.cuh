@@ -5,7 +5,7 @@
 
 struct Chunk {
   const TensorJob* job;
-  const uint8_t* record;         // 16-byte aligned
+  const uint8_t* record;         // 16-byte aligned, in device memory or where it was copied to
   uint32_t record_bytes;         // a multiple of 16, at least 16
   const uint8_t* sign_mantissa;  // of its first weight
   uint32_t weights;              // 1 to 65,536
@@ -49,16 +49,14 @@ __device__ __forceinline__ uint32_t length_of(uint2 code_lengths, uint32_t entry
   return word >> (entry % 8 * 4) & 15;
 }
 
-// Section 6: 0, or the rule that the code lengths break.
-__device__ inline uint32_t broken_code(uint2 code_lengths) {
-  uint32_t sum = 0;
-  bool unknown = false;
-  for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) {
-    const uint32_t length = length_of(code_lengths, entry);
-    if (length <= LONGEST_CODE_BITS) sum += CODE_TABLE_ENTRIES >> length;
-    else unknown |= length != NO_CODE;
-  }
-  if (unknown) return CODE_LENGTH;
+// Section 6: 0, or the rule that the code lengths break. Lane l looks at entry l.
+__device__ inline uint32_t broken_code(uint2 code_lengths, uint32_t lane) {
+  const uint32_t length = lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
+  const bool unknown = length > LONGEST_CODE_BITS && length != NO_CODE;
+  uint32_t sum = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, distance);
+  if (__any_sync(ALL_LANES, unknown)) return CODE_LENGTH;
   if (sum > CODE_TABLE_ENTRIES) return CODE_OVERSUBSCRIBED;
   return sum < CODE_TABLE_ENTRIES ? CODE_INCOMPLETE : 0;
 }
@@ -97,7 +95,7 @@ __device__ inline uint32_t parse_record(const Chunk& chunk, uint32_t lane, Recor
 
   uint32_t body_end = RECORD_HEADER_BYTES;
   if (record.kind == KIND_HUFFMAN) {
-    const uint32_t broken = broken_code(record.code_lengths);
+    const uint32_t broken = broken_code(record.code_lengths, lane);
     if (broken) return broken;
     if (chunk.record_bytes < LANE_STREAMS_OFFSET) return RECORD_LENGTH;
     record.lane_end = reinterpret_cast<const uint16_t*>(chunk.record + RECORD_HEADER_BYTES)[lane];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
-use unweight_format::{CodedPlanes, Extent, RecordEnds, layout};
+use unweight_format::{CodedPlanes, Extent, RecordEnds};
 
 use crate::GpuError;
 use crate::job::{Addresses, longest_record_bytes};
@@ -46,7 +46,7 @@ impl Resident {
         let ends = RecordEnds::parse(planes, &payload[skip as usize..])?;
         Ok(Resident {
             longest_record_bytes: longest_record_bytes(planes, &ends),
-            payload: with_guard(stream, payload)?,
+            payload: stream.clone_htod(payload)?,
             planes: *planes,
         })
     }
@@ -71,14 +71,4 @@ impl Resident {
             records: place(self.planes.records()),
         }
     }
-}
-
-/// The payload and zeros behind it, as in the file: lanes read a word further than a record goes.
-fn with_guard(stream: &Arc<CudaStream>, payload: &[u8]) -> Result<CudaSlice<u8>, GpuError> {
-    let guard = layout::GUARD_BYTES as usize;
-    // SAFETY: both parts are written before anything reads them: in the order of the stream.
-    let mut memory = unsafe { stream.alloc::<u8>(payload.len() + guard)? };
-    stream.memcpy_htod(payload, &mut memory.slice_mut(..payload.len()))?;
-    stream.memset_zeros(&mut memory.slice_mut(payload.len()..))?;
-    Ok(memory)
 }

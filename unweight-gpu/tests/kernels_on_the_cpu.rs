@@ -82,8 +82,7 @@ impl OnTheCpu {
             true => stage_bytes(longest_record_bytes(planes, &ends), planes.weights()),
             false => 0,
         };
-        // With what the kernels may read behind it.
-        let resident = DeviceMemory::of(&[payload, &[0; 16]].concat());
+        let resident = DeviceMemory::of(payload);
         let bytes_per_weight = if exponents { 1 } else { 2 };
         let output = DeviceMemory::poisoned(planes.weights() as usize * bytes_per_weight);
         let address = |offset: u64| resident.start as u64 + (offset - start);

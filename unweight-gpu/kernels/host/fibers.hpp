@@ -29,6 +29,10 @@ struct alignas(8) uint2 {
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 inline uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
 
+#ifdef __SANITIZE_ADDRESS__
+extern "C" void __asan_unpoison_memory_region(void const volatile* start, size_t bytes);
+#endif
+
 namespace fibers {
 
 // Saves the callee-saved registers and the stack pointer of one fiber, and goes on with another.
@@ -116,6 +120,10 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, uint6
     running.warps.assign((threads + 31) / 32, Exchange{});
     running.shared.assign((shared_bytes + 15) / 16, uint4{0xa5a5a5a5, 0xa5a5a5a5, 0xa5a5a5a5, 0xa5a5a5a5});
     running.live = threads;
+#ifdef __SANITIZE_ADDRESS__
+    // Fibers of the block before never returned, so their frames' red zones still stand.
+    __asan_unpoison_memory_region(stacks.data(), stacks.size());
+#endif
     for (unsigned i = 0; i < threads; i++) {
       // What the switch pops: six registers, then where to return to.
       auto* top = reinterpret_cast<uint64_t*>(reinterpret_cast<uintptr_t>(stacks.data() + STACK_BYTES * (i + 1)) & ~uintptr_t(15));
@@ -189,5 +197,9 @@ inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
 }
 inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
+inline uint32_t load_streaming(const uint32_t* at) { return *at; }
 inline uint2 load_streaming(const uint2* at) { return *at; }
 inline uint4 load_streaming(const uint4* at) { return *at; }
+// Done at once: the kernels wait before they read.
+inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }
+inline void copies_done() {}

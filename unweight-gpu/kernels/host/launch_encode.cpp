@@ -1,6 +1,7 @@
 // The encoder's kernels, launched on the CPU. Signatures are those of src/lib.rs of unweight-gpu-host. `launch.cpp` has the switch between fibers.
 #define UNWEIGHT_HOST
 #include "../histogram.cu"
+#include "../code_lengths.cu"
 #include "../encode.cu"
 
 extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
@@ -30,4 +31,15 @@ extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_co
 
 extern "C" void unweight_host_place_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
   fibers::launch(chunk_count, PLACE_THREADS, 0, seed, [&] { place_records(jobs, job_count); });
+}
+
+extern "C" void unweight_host_choose_tensor_codes(const EncodeJob* jobs, uint32_t job_count, uint2* tensor_codes, uint64_t seed) {
+  fibers::launch((job_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
+                 [&] { choose_tensor_codes(jobs, job_count, tensor_codes); });
+}
+
+extern "C" void unweight_host_choose_chunk_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
+                                                 uint64_t seed) {
+  fibers::launch((chunk_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
+                 [&] { choose_chunk_codes(jobs, job_count, chunk_count, tensor_codes); });
 }
