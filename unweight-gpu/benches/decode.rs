@@ -1,0 +1,318 @@
+//! Every kernel on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//!
+//! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
+//! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, sys};
+use half::bf16;
+use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
+use unweight_gpu::{Batch, Device, Output, Resident};
+
+/// More than the L2 of any device so far.
+const ROTATED_BYTES: usize = 512 << 20;
+const RUNS: usize = 15;
+
+fn main() {
+    // `cargo test --benches` passes `--test`: this is no test.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let device = match Device::open(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("nothing measured: {error}");
+            return;
+        }
+    };
+    let stream = device.stream().unwrap();
+    let copied = copy_bytes_per_second(&stream);
+    println!(
+        "{}: a copy moves {:.2} TB/s (read and written)",
+        device.name().unwrap(),
+        copied / 1e12
+    );
+    println!(
+        "\n{:<22} {:>2} {:<8} {:<18} {:>9} {:>9} {:>9}",
+        "tensors", "k", "encoding", "operation", "us", "TB/s BF16", "roofline"
+    );
+    let gate = || llama_shaped(14336, 4096, 1);
+    for log2 in [13, 14, 15, 16] {
+        measure(
+            &device,
+            &stream,
+            copied,
+            "14336x4096",
+            &[gate()],
+            Encoding::Huffman,
+            log2,
+        );
+    }
+    measure(
+        &device,
+        &stream,
+        copied,
+        "14336x4096",
+        &[gate()],
+        Encoding::Palette,
+        15,
+    );
+    for log2 in [14, 15] {
+        measure(
+            &device,
+            &stream,
+            copied,
+            "4096x14336",
+            &[llama_shaped(4096, 14336, 2)],
+            Encoding::Huffman,
+            log2,
+        );
+        measure(
+            &device,
+            &stream,
+            copied,
+            "4096x4096",
+            &[llama_shaped(4096, 4096, 3)],
+            Encoding::Huffman,
+            log2,
+        );
+        measure(
+            &device,
+            &stream,
+            copied,
+            "1024x4096",
+            &[llama_shaped(1024, 4096, 4)],
+            Encoding::Huffman,
+            log2,
+        );
+        let layer = [
+            (4096, 4096),
+            (1024, 4096),
+            (1024, 4096),
+            (4096, 4096),
+            (14336, 4096),
+            (14336, 4096),
+            (4096, 14336),
+        ];
+        let layer: Vec<_> = (5..)
+            .zip(layer)
+            .map(|(seed, (rows, columns))| llama_shaped(rows, columns, seed))
+            .collect();
+        measure(
+            &device,
+            &stream,
+            copied,
+            "a layer, 7 tensors",
+            &layer,
+            Encoding::Huffman,
+            log2,
+        );
+    }
+}
+
+/// Normal, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
+fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut weights = vec![bf16::ZERO; rows * columns];
+    let of_thread = rows.div_ceil(threads);
+    std::thread::scope(|scope| {
+        for (number, part) in weights.chunks_mut(of_thread * columns).enumerate() {
+            scope.spawn(move || {
+                let mut normal = Normal {
+                    state: seed << 32 | number as u64 | 1,
+                };
+                for row in part.chunks_mut(columns) {
+                    let sigma = 0.02 * (0.15 * normal.next()).exp();
+                    row.fill_with(|| bf16::from_f32(sigma * normal.next()));
+                }
+            });
+        }
+    });
+    weights
+}
+
+struct Normal {
+    state: u64,
+}
+
+impl Normal {
+    fn uniform(&mut self) -> f32 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        ((self.state >> 40) as f32 + 0.5) / (1 << 24) as f32
+    }
+
+    /// Box and Muller, "A note on the generation of random normal deviates" (1958).
+    fn next(&mut self) -> f32 {
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        radius * (std::f32::consts::TAU * self.uniform()).cos()
+    }
+}
+
+fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
+    let names: Vec<String> = (0..tensors.len())
+        .map(|number| number.to_string())
+        .collect();
+    let shapes: Vec<[u64; 1]> = tensors
+        .iter()
+        .map(|weights| [weights.len() as u64])
+        .collect();
+    let declared = names
+        .iter()
+        .zip(&shapes)
+        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
+        .collect();
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for weights in tensors {
+        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// One set of inputs and outputs.
+struct Set {
+    residents: Vec<Resident>,
+    outputs: Vec<CudaSlice<u8>>,
+}
+
+fn measure(
+    device: &Device,
+    stream: &Arc<CudaStream>,
+    copied: f64,
+    name: &str,
+    tensors: &[Vec<bf16>],
+    encoding: Encoding,
+    log2: u8,
+) {
+    let file = file_of(tensors, encoding, log2);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let planes: Vec<CodedPlanes> = container
+        .directory()
+        .tensors()
+        .map(|tensor| match tensor.payload() {
+            Payload::Coded(planes) => *planes,
+            Payload::Raw(_) => panic!("weights like these are coded"),
+        })
+        .collect();
+    let stored: u64 = planes
+        .iter()
+        .map(|planes| Resident::extent(planes).length)
+        .sum();
+    let records: u64 = planes
+        .iter()
+        .map(|planes| planes.records().length + planes.record_ends().length)
+        .sum();
+    let weights: u64 = planes.iter().map(CodedPlanes::weights).sum();
+    let sets = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
+    let mut sets: Vec<Set> = (0..sets)
+        .map(|_| Set {
+            residents: planes
+                .iter()
+                .map(|planes| {
+                    Resident::upload(stream, planes, Resident::extent(planes).of(&file).unwrap())
+                        .unwrap()
+                })
+                .collect(),
+            outputs: planes
+                .iter()
+                .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())
+                .collect(),
+        })
+        .collect();
+
+    let row = |operation: &str, moved: u64, seconds: f64| {
+        println!(
+            "{name:<22} {log2:>2} {:<8} {operation:<18} {:>9.1} {:>9.2} {:>8.0}%",
+            encoding.name(),
+            seconds * 1e6,
+            2.0 * weights as f64 / seconds / 1e12,
+            100.0 * moved as f64 / copied / seconds
+        );
+    };
+    {
+        let mut batches: Vec<Batch<'_>> = sets
+            .iter_mut()
+            .map(|set| set.batch(device, stream, Batch::to_weights))
+            .collect();
+        let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+        row("decode", stored + 2 * weights, seconds);
+        let seconds = median(stream, &mut batches, |batch| {
+            batch.check_chunks(stream).unwrap()
+        });
+        row("check chunks", stored, seconds);
+        for (batch, set) in batches.iter_mut().zip(0..) {
+            batch.verdict(stream).unwrap();
+            for (tensor, checksum) in container
+                .directory()
+                .tensors()
+                .zip(batch.checksums(stream).unwrap())
+            {
+                tensor
+                    .require_checksum(checksum)
+                    .unwrap_or_else(|error| panic!("set {set}: {error}"));
+            }
+        }
+    }
+    let mut batches: Vec<Batch<'_>> = sets
+        .iter_mut()
+        .map(|set| set.batch(device, stream, Batch::to_exponents))
+        .collect();
+    let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+    row("decode exponents", records + weights, seconds);
+    for batch in &mut batches {
+        batch.verdict(stream).unwrap();
+    }
+}
+
+type Make<'a> = fn(
+    &'a Device,
+    &Arc<CudaStream>,
+    Vec<(&'a Resident, Output<'a>)>,
+) -> Result<Batch<'a>, unweight_gpu::GpuError>;
+
+impl Set {
+    fn batch<'a>(
+        &'a mut self,
+        device: &'a Device,
+        stream: &Arc<CudaStream>,
+        make: Make<'a>,
+    ) -> Batch<'a> {
+        let outputs = self
+            .outputs
+            .iter_mut()
+            .map(|memory| Output::slice(memory, stream));
+        make(device, stream, self.residents.iter().zip(outputs).collect()).unwrap()
+    }
+}
+
+/// The median of the seconds that `launch` takes, over rotating sets.
+fn median<T>(stream: &Arc<CudaStream>, sets: &mut [T], mut launch: impl FnMut(&mut T)) -> f64 {
+    for set in &mut *sets {
+        launch(set);
+    }
+    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+    let count = sets.len();
+    let mut seconds: Vec<f64> = (0..RUNS)
+        .map(|run| {
+            let start = stream.record_event(flags).unwrap();
+            launch(&mut sets[run % count]);
+            let end = stream.record_event(flags).unwrap();
+            f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[RUNS / 2]
+}
+
+fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {
+    let bytes = ROTATED_BYTES;
+    let from = stream.alloc_zeros::<u8>(bytes).unwrap();
+    let mut to = [stream.alloc_zeros::<u8>(bytes).unwrap()];
+    let seconds = median(stream, &mut to, |to| stream.memcpy_dtod(&from, to).unwrap());
+    2.0 * bytes as f64 / seconds
+}

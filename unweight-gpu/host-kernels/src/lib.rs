@@ -1,0 +1,106 @@
+//! The CUDA kernels of `unweight-gpu`, run by fibers of the CPU: the same source, no GPU. For tests.
+//!
+//! The functions mirror `kernels/host/launch.cpp`. Structures go in as addresses: their Rust side stands in `unweight-gpu`.
+
+#![cfg(not(no_host_kernels))]
+
+use std::ffi::c_void;
+
+unsafe extern "C" {
+    fn unweight_host_decode(
+        jobs: *const c_void,
+        job_count: u32,
+        chunk_count: u32,
+        stage_bytes: u32,
+        exponents: bool,
+        seed: u64,
+        status: *mut u64,
+    );
+    fn unweight_host_check_chunks(
+        jobs: *const c_void,
+        job_count: u32,
+        chunk_count: u32,
+        constants: *const c_void,
+        seed: u64,
+        status: *mut u64,
+    );
+    fn unweight_host_checksum_weights(
+        jobs: *const c_void,
+        job_count: u32,
+        chunk_count: u32,
+        constants: *const c_void,
+        seed: u64,
+        checksums: *mut u32,
+    );
+}
+
+/// A launch: what each kernel here takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// The first `TensorJob`, whose pointers are addresses of this process.
+    pub jobs: *const c_void,
+    /// How many there are.
+    pub job_count: u32,
+    /// Chunks of all jobs.
+    pub chunk_count: u32,
+    /// Orders the threads; 0 leaves them in order.
+    pub seed: u64,
+}
+
+impl Launch {
+    /// `decode_weights`, or `decode_exponents`.
+    ///
+    /// # Safety
+    /// The preconditions at the head of `kernels/decode.cu`.
+    pub unsafe fn decode(self, stage_bytes: u32, exponents: bool, status: &mut u64) {
+        // SAFETY: the caller's.
+        unsafe {
+            unweight_host_decode(
+                self.jobs,
+                self.job_count,
+                self.chunk_count,
+                stage_bytes,
+                exponents,
+                self.seed,
+                status,
+            );
+        }
+    }
+
+    /// `check_chunks`.
+    ///
+    /// # Safety
+    /// The preconditions at the head of `kernels/checksum.cu`.
+    pub unsafe fn check_chunks(self, constants: *const c_void, status: &mut u64) {
+        // SAFETY: the caller's.
+        unsafe {
+            unweight_host_check_chunks(
+                self.jobs,
+                self.job_count,
+                self.chunk_count,
+                constants,
+                self.seed,
+                status,
+            );
+        }
+    }
+
+    /// `checksum_weights`: a checksum for each chunk.
+    ///
+    /// # Safety
+    /// The preconditions at the head of `kernels/checksum.cu`.
+    pub unsafe fn checksum_weights(self, constants: *const c_void, checksums: &mut [u32]) {
+        assert_eq!(checksums.len(), self.chunk_count as usize);
+        // SAFETY: the caller's.
+        unsafe {
+            unweight_host_checksum_weights(
+                self.jobs,
+                self.job_count,
+                self.chunk_count,
+                constants,
+                self.seed,
+                checksums.as_mut_ptr(),
+            );
+        }
+    }
+}

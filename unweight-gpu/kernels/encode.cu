@@ -1,0 +1,334 @@
+// Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6).
+//
+//   encode_chunks   one block = one warp = one chunk; thread l = lane l of the specification
+//
+//   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
+//   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
+//   indices, shared | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
+//   slot            | header | lane ends | lane 0 .... | lane 1 .... | ... | patches | 0.. |   a lane stores 16 bytes at a time
+//
+// First a lane replaces its exponents by palette indices, kept in shared memory, and adds up what they will take: so it is known where
+// every lane's stream stands, and whether the record will be verbatim, before a byte of it is written. Then it packs codes from the indices.
+// The indices in shared memory are a palette record's body as they stand. Weights are read again for a verbatim record, and for those
+// steps that have patches.
+//
+//   seal_chunks     one warp = one record in its slot; stores the checksum
+//   end_records     one block = one tensor; record lengths to record ends
+//   place_records   one block = one record; slot to its place
+//
+// Shared memory: encode_chunks 256 words of entries by exponent, 16 of codes by index, 8 of flags, and half a byte for each weight of the longest
+// chunk: 17,504 bytes with chunks of 32,768 weights, 12 blocks to an SM of 228 KB. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r; placing reads and writes r.
+//
+// Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
+// records only for place_records. A kernel that does not read the weights still reckons with their address, so it is not null.
+// encode_chunks and place_records have a block for each chunk, of 32 and 128 threads; seal_chunks a warp, in blocks of 8; end_records
+// a block for each job, of 256 threads. seal_chunks and end_records come after encode_chunks, place_records after both.
+//
+// The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
+// sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Behind a record's end its slot is not written.
+#include "crc32.cuh"
+#include "encode_layout.cuh"
+
+constexpr uint32_t PLACE_THREADS = 128;
+constexpr uint32_t END_THREADS = 256;
+constexpr uint32_t END_PER_THREAD = 8;
+
+// What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 4.., a one in bit 20 if it takes a patch.
+// Shifted right by 4, a lane's entries are added: at most 16,384 bits of codes and 2,048 patches, which do not meet.
+constexpr uint32_t TAKES_PATCH = 1u << 20;
+__device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 4; }
+
+// A block's shared memory.
+struct EncodeTables {
+  uint32_t entries[EXPONENTS];      // by exponent
+  uint32_t codes[PALETTE_ENTRIES];  // by palette index: length in bits 0..7, stream bits from bit 8 on
+  uint32_t patched_steps[8];        // a bit for each step that has a patch
+};
+
+__device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
+
+__device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
+  return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
+}
+
+// Fills the tables; returns the entry of a surplus weight. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
+// first: a code's first string, read backwards, is what the stream holds, and the placeholder is the entry whose first string is 0.
+__device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 code_lengths, uint32_t lane, EncodeTables* tables) {
+  const EncodeJob* job = chunk.job;
+  const bool huffman = job->kind == KIND_HUFFMAN;
+  uint32_t length = 0, index = 0, start = 0;
+  bool coded = lane < PALETTE_ENTRIES;
+  if (huffman) {
+    length = coded ? source_length(code_lengths, lane) : NO_CODE;
+    coded = length != NO_CODE;
+    for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) {
+      const uint32_t other = source_length(code_lengths, entry);
+      const bool before = other < length || (other == length && entry < lane);
+      if (other != NO_CODE && before) start += CODE_TABLE_ENTRIES >> other;
+    }
+    index = __ffs(__ballot_sync(ALL_LANES, coded && start == 0)) - 1;
+  }
+  const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
+  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
+  if (lane < 8) tables->patched_steps[lane] = 0;
+  __syncwarp();
+  if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
+  if (coded) tables->codes[lane] = __brev(start << 24) << 8 | length;
+  __syncwarp();
+  return placeholder;
+}
+
+__device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
+  uint32_t spread[4];  // sign-mantissa bytes at bits 0 and 16
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) spread[i] = (eight.pairs[i] & 0x007f007f) | (eight.pairs[i] >> 8 & 0x00800080);
+  return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
+}
+
+// Stores the sign-mantissa bytes, and every weight's palette index. Returns the sum of this lane's entries, shifted right by 4.
+__device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
+  uint32_t sum = 0;
+  uint8_t* sign_mantissa = chunk.sign_mantissa();
+  const auto index_eight = [&](uint32_t place, const EightWeights& eight, uint32_t count) {
+    store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), sign_mantissa_of(eight));
+    uint32_t word = 0, step_sum = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
+      const uint32_t entry = i < count ? tables->entries[exponent_of(eight, i)] : surplus;
+      word |= (entry & 15) << 4 * i;
+      step_sum += entry >> 4;
+    }
+    indices[place / LANE_STEP_WEIGHTS] = word;
+    sum += step_sum;
+    const uint32_t step = place / STEP_WEIGHTS;
+    if (__any_sync(ALL_LANES, step_sum >= TAKES_PATCH >> 4) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
+  };
+  const uint32_t last = for_whole_steps(
+      chunk, lane, [&](uint32_t place, const EightWeights& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); });
+  if (chunk.weight_count % STEP_WEIGHTS != 0) {
+    const uint32_t count = lane_step_count(chunk, last);
+    index_eight(last, load_short(chunk.weights + last, count), count);
+  }
+  return sum;
+}
+
+// A lane's stream on its way to the slot: whole words are gathered into the 16 bytes that they stand in. What shares its 16 bytes with
+// a neighbour is stored by bytes.
+struct LanePacker {
+  uint8_t* streams;     // of the record
+  uint32_t start, end;  // of the lane, in bytes
+  uint32_t word;        // the next to be completed
+  uint32_t bit_count;   // of `bits`; below 32 between calls
+  uint64_t bits;
+  uint4 gathered;       // the last four words
+
+  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t from, uint32_t to)
+      : streams(at), start(from), end(to), word(from / 4), bit_count(from % 4 * 8), bits(0), gathered(make_uint4(0, 0, 0, 0)) {}
+
+  __device__ __forceinline__ void store() const {
+    const uint32_t at = word * 4 - 16;
+    if (at >= start && at + 16 <= end) {
+      *reinterpret_cast<uint4*>(streams + at) = gathered;
+      return;
+    }
+#pragma unroll 1
+    for (uint32_t i = 0; i < 16; i++) {
+      const uint32_t from = i < 8 ? (i < 4 ? gathered.x : gathered.y) : (i < 12 ? gathered.z : gathered.w);
+      if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(from >> 8 * (i % 4));
+    }
+  }
+  __device__ __forceinline__ void complete_word() {
+    gathered = make_uint4(gathered.y, gathered.z, gathered.w, static_cast<uint32_t>(bits));
+    bits >>= 32;
+    bit_count -= 32;
+    word++;
+    if (word % 4 == 0) store();
+  }
+  // At most 32 bits.
+  __device__ __forceinline__ void push(uint32_t more, uint32_t count) {
+    bits |= static_cast<uint64_t>(more) << bit_count;
+    bit_count += count;
+    if (bit_count >= 32) complete_word();
+  }
+  __device__ __forceinline__ void finish() {
+    while (bit_count != 0 || word % 4 != 0) {
+      // Zeros up to the end of these 16 bytes, of which store() takes what is the lane's.
+      bit_count = 32;
+      complete_word();
+    }
+  }
+};
+
+__device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* codes, const uint32_t* indices) {
+#pragma unroll 2
+  for (uint32_t step = 0; step < steps; step++) {
+    const uint32_t word = indices[step * WARP + lane];
+#pragma unroll
+    for (uint32_t half = 0; half < 2; half++) {
+      uint32_t four = 0, count = 0;
+#pragma unroll
+      for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t code = codes[word >> (16 * half + 4 * i) & 15];
+        four |= code >> 8 << count;
+        count += code & 0xff;
+      }
+      packer.push(four, count);
+    }
+  }
+  packer.finish();
+}
+
+// The sum of `value` over the lanes up to this one.
+__device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
+#pragma unroll
+  for (uint32_t distance = 1; distance < WARP; distance *= 2) {
+    const uint32_t before = __shfl_up_sync(ALL_LANES, value, distance);
+    if (lane >= distance) value += before;
+  }
+  return value;
+}
+
+// Section 5.5, in order of position: over the steps that have any.
+__device__ inline void write_patches(const SourceChunk& chunk, uint32_t lane, const EncodeTables* tables, uint8_t* patches) {
+  uint32_t written = 0;
+  for (uint32_t step = 0; step < chunk.steps; step++) {
+    if (!(tables->patched_steps[step / 32] >> step % 32 & 1)) continue;
+    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+    const uint32_t count = lane_step_count(chunk, place);
+    const EightWeights eight = load_short(chunk.weights + place, count);
+    uint32_t own = 0;  // a bit for each weight that takes a patch
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
+      if (i < count && tables->entries[exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+    const uint32_t own_count = static_cast<uint32_t>(__popc(own));
+    const uint32_t up_to = sum_up_to(own_count, lane);
+    uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
+      if (!(own >> i & 1)) continue;
+      patch[0] = static_cast<uint8_t>(place + i);
+      patch[1] = static_cast<uint8_t>((place + i) >> 8);
+      patch[2] = static_cast<uint8_t>(exponent_of(eight, i));
+      patch += PATCH_BYTES;
+    }
+    written += __shfl_sync(ALL_LANES, up_to, WARP - 1);
+  }
+}
+
+__device__ inline void write_verbatim(const SourceChunk& chunk, uint32_t lane, uint8_t* body) {
+  const auto write_eight = [&](uint32_t place, const EightWeights& eight) {
+    uint32_t bytes[4];  // exponents at bits 0 and 16
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) bytes[i] = eight.pairs[i] >> 7 & 0x00ff00ff;
+    *reinterpret_cast<uint2*>(body + place) = make_uint2(__byte_perm(bytes[0], bytes[1], 0x6420), __byte_perm(bytes[2], bytes[3], 0x6420));
+  };
+  const uint32_t last = for_whole_steps(chunk, lane, write_eight);
+  // Zeros complete the record to a multiple of 16.
+  if (last < round_up(chunk.weight_count)) write_eight(last, load_short(chunk.weights + last, lane_step_count(chunk, last)));
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob* jobs, uint32_t job_count) {
+  DYNAMIC_SHARED(shared);
+  EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
+  uint32_t* indices = reinterpret_cast<uint32_t*>(tables + 1);
+  const uint32_t lane = threadIdx.x;
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  const bool huffman = chunk.job->kind == KIND_HUFFMAN;
+  const uint2 code_lengths = huffman ? chunk.job->code_lengths[chunk.own] : make_uint2(0, 0);
+
+  const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
+  const uint32_t sum = index_weights(chunk, lane, tables, placeholder, indices);
+  __syncwarp();
+
+  const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
+  const uint32_t lane_end = sum_up_to(lane_bytes, lane);
+  const uint32_t patch_count = __shfl_sync(ALL_LANES, sum_up_to(sum >> 16, lane), WARP - 1);
+  const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
+  const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
+  const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
+  const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
+  const bool verbatim = round_up(contents_end) > verbatim_bytes;
+
+  uint8_t* slot = chunk.slot();
+  if (lane == 0) {
+    const uint32_t kind = verbatim ? KIND_VERBATIM : chunk.job->kind;
+    const uint2 lengths = verbatim ? make_uint2(0, 0) : code_lengths;
+    *reinterpret_cast<uint4*>(slot) = make_uint4(0, kind | (verbatim ? 0 : patch_count << 16), lengths.x, lengths.y);
+    chunk.job->record_lengths[chunk.own] = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
+  }
+  if (verbatim) {
+    write_verbatim(chunk, lane, slot + RECORD_HEADER_BYTES);
+    return;
+  }
+  if (huffman) {
+    reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
+    LanePacker packer(slot + LANE_STREAMS_OFFSET, lane_end - lane_bytes, lane_end);
+    pack_lane(packer, chunk.steps, lane, tables->codes, indices);
+  } else {
+    const uint4* from = reinterpret_cast<const uint4*>(indices);
+    uint4* to = reinterpret_cast<uint4*>(slot + RECORD_HEADER_BYTES);
+    for (uint32_t i = lane; i < chunk.steps * STEP_INDEX_BYTES / 16; i += WARP) to[i] = from[i];
+  }
+  if (patch_count != 0) write_patches(chunk, lane, tables, slot + body_end);
+  if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+}
+
+// Every record's checksum, in its slot.
+extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
+    seal_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
+  DYNAMIC_SHARED(shared);
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  uint32_t number;
+  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t lane = threadIdx.x % WARP;
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
+  const uint32_t record_bytes = chunk.job->record_lengths[chunk.own] * RECORD_ALIGNMENT;
+  // A checksum begins with all ones, which is the same as adding them to the first four bytes.
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, chunk.slot(), record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum = advance_bytes(constants->power, sum, chunk.weight_count);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, chunk.sign_mantissa(), chunk.weight_count, 0, 0);
+  if (lane == 0) *reinterpret_cast<uint32_t*>(chunk.slot()) = ~sum;
+}
+
+// A tensor's record ends: sums of its record lengths, 2,048 chunks at a time.
+extern "C" __global__ void __launch_bounds__(END_THREADS) end_records(const EncodeJob* jobs) {
+  DYNAMIC_SHARED(shared);
+  uint32_t* warp_sums = reinterpret_cast<uint32_t*>(shared);
+  const EncodeJob* job = &jobs[blockIdx.x];
+  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  uint32_t before = 0;  // the end of the last record of the chunks before
+  for (uint32_t base = 0; base < job->chunk_count; base += END_THREADS * END_PER_THREAD) {
+    const uint32_t first = base + threadIdx.x * END_PER_THREAD;
+    uint32_t ends[END_PER_THREAD];
+    uint32_t own = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < END_PER_THREAD; i++) {
+      own += first + i < job->chunk_count ? job->record_lengths[first + i] : 0;
+      ends[i] = own;
+    }
+    const uint32_t up_to = sum_up_to(own, lane);
+    if (lane == WARP - 1) warp_sums[warp] = up_to;
+    __syncthreads();
+    uint32_t start = before + up_to - own;
+    for (uint32_t other = 0; other < END_THREADS / WARP; other++) {
+      if (other < warp) start += warp_sums[other];
+      before += warp_sums[other];
+    }
+    // Before the next sums are written.
+    __syncthreads();
+#pragma unroll
+    for (uint32_t i = 0; i < END_PER_THREAD; i++)
+      if (first + i < job->chunk_count) job->record_ends[first + i] = start + ends[i];
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(PLACE_THREADS) place_records(const EncodeJob* jobs, uint32_t job_count) {
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
+  const uint32_t length = chunk.job->record_ends[chunk.own] - start;
+  const uint4* from = reinterpret_cast<const uint4*>(chunk.slot());
+  uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + start;
+#pragma unroll 4
+  for (uint32_t i = threadIdx.x; i < length; i += PLACE_THREADS) store_streaming(to + i, load_streaming(from + i));
+}

@@ -1,0 +1,111 @@
+// A tensor to be encoded, and a chunk of it, for the kernels of histogram.cu and encode.cu.
+#pragma once
+#include "layout.cuh"
+
+constexpr uint32_t EXPONENTS = 256;
+
+// A BF16 tensor in device memory, and where its planes go. `src/encode_job.rs` has its twin: 120 bytes, pointers first.
+// A kernel reads only the fields that its head of file names; the others may still be null.
+struct EncodeJob {
+  const uint16_t* weights;           // `weight_count`; 16-byte aligned
+  uint64_t weight_count;             // 1 to 2^35
+  uint32_t* counts;                  // 256 for each chunk, by exponent
+  unsigned long long* totals;        // 256, by exponent; zero before the count
+  uint32_t* palette_counts;          // 16 for each chunk, by palette entry
+  uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: complete codes; not read for KIND_PALETTE
+  uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
+  uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
+  uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes
+  uint32_t* record_ends;             // one for each chunk, in units of 16 bytes
+  uint8_t* records;                  // 16-byte aligned, 16 bytes for each unit of the last record end
+  uint32_t first_chunk;              // of the launch
+  uint32_t chunk_count;              // ceil(weight_count / 2^chunk_size_log2)
+  uint32_t chunk_size_log2;          // 12 to 16
+  uint32_t kind;                     // KIND_HUFFMAN or KIND_PALETTE
+  uint8_t palette[PALETTE_ENTRIES];  // ascending
+};
+
+// No record is longer than its chunk's verbatim record (specification, section 5.1).
+__device__ __forceinline__ uint32_t slot_bytes(uint32_t chunk_size_log2) { return RECORD_HEADER_BYTES + (1u << chunk_size_log2); }
+
+struct SourceChunk {
+  const EncodeJob* job;
+  uint32_t own;             // its number in the tensor
+  uint32_t weight_count;    // 1 to 65,536
+  uint32_t steps;
+  uint64_t first_weight;
+  const uint16_t* weights;  // 16-byte aligned
+
+  __device__ __forceinline__ uint8_t* sign_mantissa() const { return job->sign_mantissa + first_weight; }
+  __device__ __forceinline__ uint8_t* slot() const { return job->slots + static_cast<uint64_t>(own) * slot_bytes(job->chunk_size_log2); }
+};
+
+// Chunk `number` of the launch.
+__device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t job_count, uint32_t number) {
+  uint32_t low = 0, high = job_count;  // the last job whose first chunk is not behind `number`
+  while (high - low > 1) {
+    const uint32_t middle = (low + high) / 2;
+    if (jobs[middle].first_chunk <= number) low = middle; else high = middle;
+  }
+  const EncodeJob* job = &jobs[low];
+  SourceChunk chunk;
+  chunk.job = job;
+  chunk.own = number - job->first_chunk;
+  chunk.first_weight = static_cast<uint64_t>(chunk.own) << job->chunk_size_log2;
+  const uint64_t left = job->weight_count - chunk.first_weight;
+  const uint32_t whole = 1u << job->chunk_size_log2;
+  chunk.weight_count = left < whole ? static_cast<uint32_t>(left) : whole;
+  chunk.steps = (chunk.weight_count + STEP_WEIGHTS - 1) / STEP_WEIGHTS;
+  chunk.weights = job->weights + chunk.first_weight;
+  return chunk;
+}
+
+// A lane's eight weights of a step, two to a word. The last step's may be fewer: zeros follow them.
+struct EightWeights {
+  uint32_t pairs[4];
+};
+
+__device__ __forceinline__ EightWeights load_whole(const uint16_t* weights) {
+  const uint4 words = load_streaming(reinterpret_cast<const uint4*>(weights));
+  return EightWeights{{words.x, words.y, words.z, words.w}};
+}
+
+__device__ inline EightWeights load_short(const uint16_t* weights, uint32_t count) {
+  if (count >= LANE_STEP_WEIGHTS) return load_whole(weights);
+  EightWeights eight = {{0, 0, 0, 0}};
+#pragma unroll
+  for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
+    if (i < count) eight.pairs[i / 2] |= static_cast<uint32_t>(weights[i]) << 16 * (i % 2);
+  return eight;
+}
+
+__device__ __forceinline__ uint32_t exponent_of(const EightWeights& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
+
+// How many of a lane's eight weights in a step are the chunk's: 8, but in a short last step.
+__device__ __forceinline__ uint32_t lane_step_count(const SourceChunk& chunk, uint32_t place) {
+  return place < chunk.weight_count ? min(chunk.weight_count - place, LANE_STEP_WEIGHTS) : 0;
+}
+
+// Gives `visit` every whole step of a chunk, with loads running ahead: it is called as visit(place, eight weights), and place is
+// that of the lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
+constexpr uint32_t SOURCE_AHEAD = 4;
+
+template <class Visit>
+__device__ __forceinline__ uint32_t for_whole_steps(const SourceChunk& chunk, uint32_t lane, const Visit& visit) {
+  const uint32_t whole_steps = chunk.weight_count / STEP_WEIGHTS;
+  const uint32_t own = lane * LANE_STEP_WEIGHTS;
+  if (whole_steps == 0) return own;
+  EightWeights ahead[SOURCE_AHEAD];
+#pragma unroll
+  for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load_whole(chunk.weights + min(d, whole_steps - 1) * STEP_WEIGHTS + own);
+  for (uint32_t group = 0; group < whole_steps; group += SOURCE_AHEAD) {
+#pragma unroll
+    for (uint32_t d = 0; d < SOURCE_AHEAD; d++) {
+      if (group + d >= whole_steps) break;
+      const EightWeights now = ahead[d];
+      if (group + d + SOURCE_AHEAD < whole_steps) ahead[d] = load_whole(chunk.weights + (group + d + SOURCE_AHEAD) * STEP_WEIGHTS + own);
+      visit((group + d) * STEP_WEIGHTS + own, now);
+    }
+  }
+  return whole_steps * STEP_WEIGHTS + own;
+}

@@ -1,0 +1,70 @@
+// How often each exponent occurs, in every chunk and in the tensor (specification, section 11.2 and 11.3).
+//
+//   count_exponents    one block = one warp = one chunk
+//
+//   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
+//   counters, shared   exponent 0    | lane 0: u16 | lane 1: u16 | ... | lane 31: u16 |   64 bytes
+//                      exponent 1    |                                              |
+//                      ...
+//
+// Trained weights have about ten exponents that occur often, so lanes that shared a counter would wait for each other. Here every lane has
+// its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what
+// one lane counts, 2,048 weights at most, and what 16 lanes count together, 32,768.
+//
+//   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
+//
+// Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB.
+// Bytes moved for a chunk of n weights: 2n read, 1,024 written, and an addition to each of `totals` that it has.
+//
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for palette_counts, of counts,
+// palette_counts, palette and chunk fields. count_exponents has a block for each chunk, of 32 threads; palette_counts 16 threads for each chunk,
+// in blocks of 256.
+//
+// The tail: the last step may be short; what its lanes lack is not counted.
+#include "encode_layout.cuh"
+
+constexpr uint32_t COUNTER_BYTES = EXPONENTS * WARP * 2;
+constexpr uint32_t PALETTE_COUNT_THREADS = 256;
+
+// The sum of one exponent's 32 counters. Lanes read different rows; each begins at another place of its row, so that all meet different banks.
+__device__ __forceinline__ uint32_t sum_of_row(const uint32_t* row, uint32_t lane) {
+  uint32_t pairs = 0;
+#pragma unroll
+  for (uint32_t i = 0; i < WARP / 2; i++) pairs += row[(i + lane / 2) % (WARP / 2)];
+  return (pairs & 0xffff) + (pairs >> 16);
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJob* jobs, uint32_t job_count) {
+  DYNAMIC_SHARED(shared);
+  const uint32_t lane = threadIdx.x;
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  for (uint32_t i = lane; i < COUNTER_BYTES / 16; i += WARP) shared[i] = make_uint4(0, 0, 0, 0);
+  __syncwarp();
+
+  uint16_t* own = reinterpret_cast<uint16_t*>(shared) + lane;
+  const uint32_t last = for_whole_steps(chunk, lane, [&](uint32_t, const EightWeights& eight) {
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) own[exponent_of(eight, i) * WARP]++;
+  });
+  const uint32_t left = lane_step_count(chunk, last);
+  for (uint32_t i = 0; i < left; i++) own[(chunk.weights[last + i] >> 7 & 0xff) * WARP]++;
+  __syncwarp();
+
+  const uint32_t* rows = reinterpret_cast<const uint32_t*>(shared);
+  uint32_t* counts = chunk.job->counts + static_cast<uint64_t>(chunk.own) * EXPONENTS;
+  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) {
+    const uint32_t count = sum_of_row(rows + exponent * (WARP / 2), lane);
+    counts[exponent] = count;
+    if (count != 0) atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(PALETTE_COUNT_THREADS)
+    palette_counts(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count) {
+  const uint32_t number = blockIdx.x * (PALETTE_COUNT_THREADS / PALETTE_ENTRIES) + threadIdx.x / PALETTE_ENTRIES;
+  if (number >= chunk_count) return;
+  const uint32_t entry = threadIdx.x % PALETTE_ENTRIES;
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
+  const uint64_t own = chunk.own;
+  chunk.job->palette_counts[own * PALETTE_ENTRIES + entry] = chunk.job->counts[own * EXPONENTS + chunk.job->palette[entry]];
+}

@@ -1,0 +1,33 @@
+// The kernels, launched on the CPU. Signatures are those of src/lib.rs of unweight-gpu-host.
+#define UNWEIGHT_HOST
+#include "../decode.cu"
+#include "../checksum.cu"
+
+asm(".text\n"
+    ".globl unweight_switch_fiber\n"
+    "unweight_switch_fiber:\n"
+    "  push %rbp\n  push %rbx\n  push %r12\n  push %r13\n  push %r14\n  push %r15\n"
+    "  mov %rsp, (%rdi)\n  mov %rsi, %rsp\n"
+    "  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbx\n  pop %rbp\n  ret\n");
+
+extern "C" void unweight_host_decode(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, bool exponents,
+                                     uint64_t seed, unsigned long long* status) {
+  fibers::launch(chunk_count, WARP, 4 * CODE_TABLE_ENTRIES + stage_bytes, seed, [&] {
+    if (exponents) decode_exponents(jobs, job_count, stage_bytes, status);
+    else decode_weights(jobs, job_count, stage_bytes, status);
+  });
+}
+
+extern "C" void unweight_host_check_chunks(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
+                                           uint64_t seed, unsigned long long* status) {
+  const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed,
+                 [&] { check_chunks(jobs, job_count, chunk_count, constants, status); });
+}
+
+extern "C" void unweight_host_checksum_weights(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
+                                               uint64_t seed, uint32_t* checksums) {
+  const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed,
+                 [&] { checksum_weights(jobs, job_count, chunk_count, constants, checksums); });
+}

@@ -1,0 +1,29 @@
+// What differs between a GPU and the CPU on which tests run the same kernels (host_kernels/, UNWEIGHT_HOST).
+#pragma once
+
+#ifdef UNWEIGHT_HOST
+#include "host/fibers.hpp"
+#else
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+// A block's dynamic shared memory.
+#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
+
+// Written once and not read again by the kernel: it need not stay in the caches.
+__device__ __forceinline__ void store_streaming(uint4* at, uint4 value) { __stcs(at, value); }
+__device__ __forceinline__ void store_streaming(uint2* at, uint2 value) { __stcs(at, value); }
+// Copies 16 bytes to shared memory on the way past the registers; `copies_done` waits for all of this thread's.
+__device__ __forceinline__ void copy_async(uint4* to_shared, const uint4* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to_shared))), "l"(from) : "memory");
+}
+__device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// Read once.
+__device__ __forceinline__ uint32_t load_streaming(const uint32_t* at) { return __ldcs(at); }
+__device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
+__device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }
+#endif
+
+constexpr uint32_t WARP = 32;
+constexpr uint32_t ALL_LANES = 0xffffffffu;

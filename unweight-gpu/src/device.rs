@@ -1,0 +1,78 @@
+//! A GPU with the kernels on it.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
+
+use crate::{GpuError, crc_constants, image};
+
+/// The oldest compute capability whose instructions the kernels use.
+const OLDEST: (i32, i32) = (8, 0);
+
+/// A GPU with the kernels loaded. Open it once and share it.
+#[derive(Debug)]
+pub struct Device {
+    context: Arc<CudaContext>,
+    pub(crate) decode_weights: CudaFunction,
+    pub(crate) decode_exponents: CudaFunction,
+    pub(crate) check_chunks: CudaFunction,
+    pub(crate) checksum_weights: CudaFunction,
+    pub(crate) crc_constants: CudaSlice<u32>,
+}
+
+impl Device {
+    /// Device `ordinal`, counted from 0 as the driver does.
+    ///
+    /// # Errors
+    /// Where there is no driver, no such device, one older than compute capability 8.0, or no kernels for it: [`GpuError`].
+    pub fn open(ordinal: usize) -> Result<Device, GpuError> {
+        // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(GpuError::NoDriver);
+        }
+        let count = CudaContext::device_count()? as usize;
+        if ordinal >= count {
+            return Err(GpuError::NoDevice { ordinal, count });
+        }
+        let context = CudaContext::new(ordinal)?;
+        let capability = context.compute_capability()?;
+        if capability < OLDEST {
+            let name = context.name()?;
+            return Err(GpuError::TooOld { name, capability });
+        }
+        let decode = context.load_module(image::DECODE.load(capability)?)?;
+        let checksum = context.load_module(image::CHECKSUM.load(capability)?)?;
+        let crc_constants = context
+            .default_stream()
+            .clone_htod(&crc_constants::words())?;
+        Ok(Device {
+            decode_weights: decode.load_function("decode_weights")?,
+            decode_exponents: decode.load_function("decode_exponents")?,
+            check_chunks: checksum.load_function("check_chunks")?,
+            checksum_weights: checksum.load_function("checksum_weights")?,
+            crc_constants,
+            context,
+        })
+    }
+
+    /// The name that the driver has for it.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn name(&self) -> Result<String, GpuError> {
+        Ok(self.context.name()?)
+    }
+
+    /// The CUDA context, for allocations and streams of the caller's.
+    pub const fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    /// A new stream.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn stream(&self) -> Result<Arc<CudaStream>, GpuError> {
+        Ok(self.context.new_stream()?)
+    }
+}

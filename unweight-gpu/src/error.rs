@@ -1,0 +1,104 @@
+//! Why something did not happen on the device.
+
+use std::fmt;
+
+use cudarc::driver::DriverError;
+use unweight_format::Error;
+
+use crate::status::BadChunk;
+
+/// Why a device, or what was asked of it, is not to be had.
+#[derive(Debug)]
+pub enum GpuError {
+    /// There is no CUDA driver.
+    NoDriver,
+    /// The driver knows no device of this number.
+    NoDevice {
+        /// The number asked for.
+        ordinal: usize,
+        /// How many devices there are.
+        count: usize,
+    },
+    /// The device is too old.
+    TooOld {
+        /// Its name.
+        name: String,
+        /// Its compute capability.
+        capability: (i32, i32),
+    },
+    /// The crate was built without `nvcc`, and there is no NVRTC to compile the kernels with.
+    NoKernels,
+    /// NVRTC could not compile the kernels.
+    Compile(String),
+    /// The driver failed.
+    Driver(DriverError),
+    /// A batch of more chunks than one launch can have.
+    TooManyChunks(u64),
+    /// What a caller gave has another length than the tensor needs.
+    WrongLength {
+        /// Bytes that the tensor needs.
+        needed_bytes: u64,
+        /// Bytes that were given.
+        given_bytes: u64,
+    },
+    /// A rule that the host checked.
+    Rule(Error),
+    /// A rule that a chunk breaks, found by the device.
+    BadChunk {
+        /// The number of the tensor in its batch.
+        tensor: usize,
+        /// The chunk, numbered in its tensor, and the rule.
+        bad: BadChunk,
+    },
+}
+
+impl From<DriverError> for GpuError {
+    fn from(error: DriverError) -> GpuError {
+        GpuError::Driver(error)
+    }
+}
+
+impl From<Error> for GpuError {
+    fn from(error: Error) -> GpuError {
+        GpuError::Rule(error)
+    }
+}
+
+impl fmt::Display for GpuError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GpuError::NoDriver => f.write_str("there is no CUDA driver (libcuda) on this machine"),
+            GpuError::NoDevice { ordinal, count } => {
+                write!(f, "there is no CUDA device {ordinal}, the driver knows {count}")
+            }
+            GpuError::TooOld {
+                name,
+                capability: (major, minor),
+            } => write!(
+                f,
+                "{name} has compute capability {major}.{minor}, expected at least 8.0"
+            ),
+            GpuError::NoKernels => f.write_str(
+                "this program was built without nvcc, and NVRTC (libnvrtc), which would compile its kernels now, is not on this machine",
+            ),
+            GpuError::Compile(message) => write!(f, "NVRTC could not compile the kernels: {message}"),
+            GpuError::Driver(error) => write!(f, "the CUDA driver failed: {error}"),
+            GpuError::TooManyChunks(count) => {
+                write!(f, "a batch of {count} chunks, expected at most {}", crate::MOST_CHUNKS)
+            }
+            GpuError::WrongLength {
+                needed_bytes,
+                given_bytes,
+            } => write!(f, "{given_bytes} bytes were given, expected {needed_bytes}"),
+            GpuError::Rule(error) => error.fmt(f),
+            GpuError::BadChunk { tensor, bad } => write!(
+                f,
+                "{} in chunk {} of tensor {tensor} of the batch",
+                bad.rule.id(),
+                bad.chunk
+            ),
+        }
+    }
+}
+
+impl std::error::Error for GpuError {}

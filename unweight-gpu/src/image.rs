@@ -1,0 +1,90 @@
+//! The kernels as the driver loads them: images made when the crate was built, or else source for NVRTC.
+
+use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts, sys};
+
+use crate::GpuError;
+
+/// One `.cu` file.
+pub(crate) struct Module {
+    name: &'static str,
+    source: &'static str,
+    /// Empty if there was no compiler when the crate was built.
+    image: &'static [u8],
+}
+
+macro_rules! module {
+    ($name:literal) => {
+        Module {
+            name: $name,
+            source: include_str!(concat!("../kernels/", $name, ".cu")),
+            image: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin")),
+        }
+    };
+}
+
+pub(crate) const DECODE: Module = module!("decode");
+pub(crate) const CHECKSUM: Module = module!("checksum");
+
+/// What the modules include, each before those that include it.
+const HEADERS: [&str; 3] = [
+    include_str!("../kernels/platform.cuh"),
+    include_str!("../kernels/layout.cuh"),
+    include_str!("../kernels/record.cuh"),
+];
+
+impl Module {
+    /// For a device of this compute capability.
+    pub(crate) fn load(&self, (major, minor): (i32, i32)) -> Result<Ptx, GpuError> {
+        if !self.image.is_empty() {
+            return Ok(Ptx::from_binary(self.image.to_vec()));
+        }
+        // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(GpuError::NoKernels);
+        }
+        let options = CompileOptions {
+            name: Some(format!("{}.cu", self.name)),
+            options: vec![
+                "--std=c++17".to_owned(),
+                format!("--gpu-architecture=compute_{major}{minor}"),
+            ],
+            ..CompileOptions::default()
+        };
+        compile_ptx_with_opts(self.whole_source(), options)
+            .map_err(|error| GpuError::Compile(error.to_string()))
+    }
+
+    /// NVRTC takes one text: what is included is put in front.
+    fn whole_source(&self) -> String {
+        let lines = HEADERS
+            .into_iter()
+            .chain([self.source])
+            .flat_map(str::lines);
+        let own = lines
+            .filter(|line| !line.starts_with("#include \"") || line.contains("host/"))
+            .filter(|line| !line.starts_with("#pragma once"));
+        own.flat_map(|line| [line, "\n"]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_for_nvrtc_includes_nothing_but_the_host_s_half() {
+        for module in [DECODE, CHECKSUM] {
+            let source = module.whole_source();
+            let includes: Vec<_> = source
+                .lines()
+                .filter(|line| line.starts_with("#include"))
+                .collect();
+            assert_eq!(
+                includes,
+                ["#include \"host/fibers.hpp\""],
+                "{}",
+                module.name
+            );
+        }
+    }
+}

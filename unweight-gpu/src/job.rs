@@ -1,0 +1,86 @@
+//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/layout.cuh`.
+
+use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
+use unweight_format::{CodedPlanes, Encoding, RecordEnds};
+
+/// Pointers are addresses of the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct TensorJob {
+    sign_mantissa: u64,
+    record_ends: u64,
+    records: u64,
+    output: u64,
+    weights: u64,
+    first_chunk: u32,
+    chunk_count: u32,
+    chunk_size_log2: u32,
+    kind: u32,
+    palette: [u8; PALETTE_ENTRIES],
+}
+
+/// Where a tensor's planes stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Of the sign-mantissa plane: a multiple of 256, readable up to one.
+    pub sign_mantissa: u64,
+    /// Of the record ends.
+    pub record_ends: u64,
+    /// Of the records: a multiple of 16.
+    pub records: u64,
+}
+
+impl TensorJob {
+    /// The job of decoding a tensor to `output`, whose first chunk is number `first_chunk` of the launch.
+    pub fn new(planes: &CodedPlanes, at: Addresses, output: u64, first_chunk: u32) -> TensorJob {
+        let kind = match planes.encoding() {
+            Encoding::Palette => KIND_PALETTE,
+            _ => KIND_HUFFMAN,
+        };
+        TensorJob {
+            sign_mantissa: at.sign_mantissa,
+            record_ends: at.record_ends,
+            records: at.records,
+            output,
+            weights: planes.weights(),
+            first_chunk,
+            // At most 2^35 weights in chunks of at least 2^12.
+            chunk_count: planes.chunk_count() as u32,
+            chunk_size_log2: planes.chunk_size_log2().into(),
+            kind: kind.into(),
+            palette: *planes.palette().exponents(),
+        }
+    }
+
+    /// The bytes of these jobs, for the device.
+    pub fn bytes_of(jobs: &[TensorJob]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(size_of_val(jobs));
+        for job in jobs {
+            let pointers = [
+                job.sign_mantissa,
+                job.record_ends,
+                job.records,
+                job.output,
+                job.weights,
+            ];
+            let numbers = [
+                job.first_chunk,
+                job.chunk_count,
+                job.chunk_size_log2,
+                job.kind,
+            ];
+            bytes.extend(pointers.iter().flat_map(|word| word.to_le_bytes()));
+            bytes.extend(numbers.iter().flat_map(|word| word.to_le_bytes()));
+            bytes.extend(job.palette);
+        }
+        bytes
+    }
+}
+
+/// The longest record of a tensor, in bytes.
+pub fn longest_record_bytes(planes: &CodedPlanes, ends: &RecordEnds<'_>) -> u64 {
+    (0..planes.chunk_count())
+        .map(|number| ends.record(number).length)
+        .max()
+        .unwrap_or(0)
+}

@@ -1,0 +1,44 @@
+//! How a launch is laid out: pure functions, tested without a GPU.
+
+/// Bytes of shared memory that the code table takes (`kernels/decode.cu`).
+pub(crate) const TABLE_BYTES: u32 = 4 * 256;
+/// The two sets of tables of `kernels/checksum.cu`.
+pub(crate) const CHECKSUM_SHARED_BYTES: u32 = 2 * 4 * 256 * 4;
+/// Warps of a block of `kernels/checksum.cu`.
+pub(crate) const CHECKSUM_WARPS: u32 = 8;
+/// Threads of a warp.
+pub(crate) const WARP: u32 = 32;
+
+/// A block without asking for more may have this much shared memory.
+const SHARED_BYTES: u32 = 48 << 10;
+/// Records of trained weights are a third of their chunk's bytes. Longer ones are read where they stand,
+/// so that a few of them do not cost all others the room of their warps.
+const STAGE_BYTES_PER_WEIGHT: (u64, u64) = (7, 16);
+
+/// The shared memory that each block has for its record: enough for the longest, within reason.
+///
+/// `longest_record_bytes` and `chunk_weights` are the greatest of the launch.
+pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
+    let (of, in_) = STAGE_BYTES_PER_WEIGHT;
+    let reasonable = (chunk_weights * of / in_).next_multiple_of(16);
+    let room = u64::from(SHARED_BYTES - TABLE_BYTES);
+    longest_record_bytes.min(reasonable).min(room) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_holds_the_longest_record_and_no_more_than_a_block_may_have() {
+        assert_eq!(stage_bytes(11_008, 1 << 15), 11_008);
+        assert_eq!(stage_bytes(1 << 16, 1 << 15), (1 << 15) / 16 * 7);
+        for log2 in 12..=16 {
+            for longest in (16..(1u64 << 17)).step_by(4096) {
+                let stage = stage_bytes(longest, 1 << log2);
+                assert_eq!(stage % 16, 0);
+                assert!(stage + TABLE_BYTES <= SHARED_BYTES);
+            }
+        }
+    }
+}

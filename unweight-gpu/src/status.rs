@@ -1,0 +1,46 @@
+//! What the kernels report: the first bad chunk of a launch, and the rule that it breaks.
+
+use unweight_format::Rule;
+
+/// Nothing was reported.
+pub const GOOD: u64 = u64::MAX;
+
+/// Rules by their number in `kernels/layout.cuh`, from 1.
+const RULES: [Rule; 15] = [
+    Rule::RecordCrc,
+    Rule::RecordKind,
+    Rule::RecordEncoding,
+    Rule::RecordReserved,
+    Rule::CodeLength,
+    Rule::CodeOversubscribed,
+    Rule::CodeIncomplete,
+    Rule::LaneEnds,
+    Rule::RecordLength,
+    Rule::RecordPadding,
+    Rule::PatchOrder,
+    Rule::PatchPosition,
+    Rule::LaneOverrun,
+    Rule::LaneUnderrun,
+    Rule::LanePadding,
+];
+
+/// The first bad chunk of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadChunk {
+    /// Its number in the launch.
+    pub chunk: u32,
+    /// The rule that the reference would name.
+    pub rule: Rule,
+}
+
+/// What a status word says: `chunk << 8 | rule`, or [`GOOD`].
+pub fn read(status: u64) -> Option<BadChunk> {
+    if status == GOOD {
+        return None;
+    }
+    let number = (status & 0xff) as usize;
+    Some(BadChunk {
+        chunk: (status >> 8) as u32,
+        rule: RULES[number - 1],
+    })
+}

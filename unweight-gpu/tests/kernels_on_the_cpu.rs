@@ -1,0 +1,161 @@
+//! The kernels' own source on fibers of the CPU: no GPU is needed, and AddressSanitizer can watch.
+
+#![cfg(target_arch = "x86_64")]
+
+mod restore;
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::c_void;
+
+use restore::{Kernels, hold_to_the_corpus};
+use unweight_format::{CodedPlanes, RecordEnds, Rule, Tensor};
+use unweight_gpu::host::{
+    Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+};
+use unweight_gpu_host::Launch;
+
+/// Memory as the device has it: aligned to 256, and not a byte longer than was asked for, so that a sanitizer sees one read too many.
+struct DeviceMemory {
+    start: *mut u8,
+    layout: Layout,
+}
+
+impl DeviceMemory {
+    fn poisoned(bytes: usize) -> DeviceMemory {
+        let layout = Layout::from_size_align(bytes.max(1), 256).unwrap();
+        // SAFETY: the layout has at least one byte.
+        let start = unsafe { alloc(layout) };
+        assert!(!start.is_null());
+        // SAFETY: it was allocated with this length.
+        unsafe { start.write_bytes(0xee, layout.size()) };
+        DeviceMemory { start, layout }
+    }
+
+    fn of(bytes: &[u8]) -> DeviceMemory {
+        let memory = DeviceMemory::poisoned(bytes.len());
+        // SAFETY: it was allocated with at least this length.
+        unsafe { memory.start.copy_from(bytes.as_ptr(), bytes.len()) };
+        memory
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: all of it was written when it was made.
+        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.start, self.layout) }
+    }
+}
+
+/// Kernels whose threads run in the order that `seed` gives. With `stages` false no record fits shared memory.
+struct OnTheCpu {
+    seed: u64,
+    stages: bool,
+    constants: Vec<u32>,
+}
+
+impl OnTheCpu {
+    fn new(seed: u64, stages: bool) -> OnTheCpu {
+        let constants = crc_constants();
+        OnTheCpu {
+            seed,
+            stages,
+            constants,
+        }
+    }
+
+    /// Decodes to weights, or to exponents; gives the output, the checksum of weights, and the first bad chunk's rule.
+    fn run(
+        &self,
+        planes: &CodedPlanes,
+        payload: &[u8],
+        exponents: bool,
+    ) -> Result<(DeviceMemory, u32), Rule> {
+        let start = planes.sign_mantissa().offset;
+        let skip = (planes.record_ends().offset - start) as usize;
+        let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
+        let stage = match self.stages {
+            true => stage_bytes(longest_record_bytes(planes, &ends), planes.weights()),
+            false => 0,
+        };
+        let resident = DeviceMemory::of(payload);
+        let bytes_per_weight = if exponents { 1 } else { 2 };
+        let output = DeviceMemory::poisoned(planes.weights() as usize * bytes_per_weight);
+        let address = |offset: u64| resident.start as u64 + (offset - start);
+        let addresses = Addresses {
+            sign_mantissa: address(start),
+            record_ends: address(planes.record_ends().offset),
+            records: address(planes.records().offset),
+        };
+        let job = TensorJob::new(planes, addresses, output.start as u64, 0);
+        let launch = Launch {
+            jobs: (&raw const job).cast(),
+            job_count: 1,
+            chunk_count: planes.chunk_count() as u32,
+            seed: self.seed,
+        };
+        let constants: *const c_void = self.constants.as_ptr().cast();
+        let mut status = GOOD;
+        let mut of_chunks = vec![0; planes.chunk_count() as usize];
+        // SAFETY: the record ends are valid, planes and output aligned and long enough.
+        unsafe {
+            launch.check_chunks(constants, &mut status);
+            launch.decode(stage, exponents, &mut status);
+            if !exponents {
+                launch.checksum_weights(constants, &mut of_chunks);
+            }
+        }
+        if let Some(bad) = read(status) {
+            return Err(bad.rule);
+        }
+        let mut whole = crc32fast::Hasher::new();
+        for (number, &checksum) in of_chunks.iter().enumerate() {
+            let bytes = 2 * u64::from(planes.chunk(number as u64).weights);
+            whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
+        }
+        Ok((output, whole.finalize()))
+    }
+}
+
+impl Kernels for OnTheCpu {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let (weights, checksum) = self.run(planes, payload, false)?;
+        let weights = weights.bytes();
+        tensor
+            .require_checksum(checksum)
+            .map_err(|error| error.rule)?;
+        let (exponents, _) = self.run(planes, payload, true)?;
+        let of_weights = weights.as_chunks().0.iter().map(|&pair| {
+            let [low, high] = pair;
+            high << 1 | low >> 7
+        });
+        assert!(of_weights.eq(exponents.bytes().iter().copied()));
+        Ok(weights.to_vec())
+    }
+}
+
+#[test]
+fn kernels_give_the_corpus_and_the_reference_s_verdicts() {
+    hold_to_the_corpus(&OnTheCpu::new(0, true));
+}
+
+#[test]
+fn the_order_of_threads_changes_nothing() {
+    for seed in 1..4 {
+        hold_to_the_corpus(&OnTheCpu::new(seed, true));
+    }
+}
+
+#[test]
+fn records_that_do_not_fit_shared_memory_decode_where_they_stand() {
+    hold_to_the_corpus(&OnTheCpu::new(0, false));
+}

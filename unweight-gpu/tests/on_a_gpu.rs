@@ -1,0 +1,231 @@
+//! The same on a GPU. Without one, this says that it was skipped: see `main`.
+
+mod restore;
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use half::bf16;
+use restore::{Kernels, hold_to_the_corpus};
+use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, Rule, SourceKind, Tensor};
+use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
+
+struct OnAGpu {
+    device: Device,
+    stream: Arc<CudaStream>,
+}
+
+fn rule(error: GpuError) -> Rule {
+    match error {
+        GpuError::Rule(error) => error.rule,
+        GpuError::BadChunk { bad, .. } => bad.rule,
+        other => panic!("{other}"),
+    }
+}
+
+/// Bytes of the output's poison, and of the guard behind it.
+const POISON: u8 = 0xee;
+const GUARD_BYTES: usize = 256;
+
+impl OnAGpu {
+    fn decoded(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<(Vec<u8>, u32), GpuError> {
+        let stream = &self.stream;
+        let resident = Resident::upload(stream, planes, payload)?;
+        let bytes = 2 * planes.weights() as usize;
+        let mut memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
+        let output = Output::slice(&mut memory, stream);
+        let mut batch = Batch::to_weights(&self.device, stream, vec![(&resident, output)])?;
+        batch.check_chunks(stream)?;
+        batch.decode(stream)?;
+        let verdict = batch.verdict(stream);
+        let checksum = batch.checksums(stream)?[0];
+        drop(batch);
+        let mut decoded = stream.clone_dtoh(&memory)?;
+        assert!(decoded[bytes..].iter().all(|&byte| byte == POISON));
+        decoded.truncate(bytes);
+        verdict?;
+        Ok((decoded, checksum))
+    }
+}
+
+impl Kernels for OnAGpu {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let (decoded, checksum) = self.decoded(planes, payload).map_err(rule)?;
+        tensor
+            .require_checksum(checksum)
+            .map_err(|error| error.rule)?;
+        Ok(decoded)
+    }
+}
+
+fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    let names: Vec<String> = (0..tensors.len())
+        .map(|number| format!("t{number:06}"))
+        .collect();
+    let shapes: Vec<[u64; 1]> = tensors
+        .iter()
+        .map(|weights| [weights.len() as u64])
+        .collect();
+    let declared = names
+        .iter()
+        .zip(&shapes)
+        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
+        .collect();
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for weights in tensors {
+        encode_tensor(
+            &mut writer,
+            &weights[..],
+            encoding,
+            chunk_size_log2,
+            &Serial,
+        )
+        .unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn weights(count: usize, seed: u64) -> Vec<bf16> {
+    let mut state = seed;
+    let mut random = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    (0..count)
+        .map(|_| {
+            // A normal variable, near enough.
+            let sum: f32 = (0..12).map(|_| random()).sum();
+            bf16::from_f32((sum - 6.0) * 0.02)
+        })
+        .collect()
+}
+
+fn bytes_of(weights: &[bf16]) -> Vec<u8> {
+    weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes())
+        .collect()
+}
+
+fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        for log2 in [12, 15, 16] {
+            let sizes = [
+                1usize << log2,
+                (3 << log2) - 1,
+                (2 << log2) + 1,
+                (1 << log2) + 255,
+                (1 << log2) + 256,
+                (1 << log2) + 257,
+            ];
+            let tensors: Vec<_> = sizes
+                .iter()
+                .map(|&size| weights(size, size as u64))
+                .collect();
+            let file = file_of(&tensors, encoding, log2);
+            let restored =
+                restore::restore(gpu, &file).unwrap_or_else(|_| panic!("{encoding:?} {log2}"));
+            assert!(
+                restored
+                    == tensors
+                        .iter()
+                        .flat_map(|weights| bytes_of(weights))
+                        .collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
+    let tensors: Vec<_> = (0..40)
+        .map(|number| weights(20_000 + 777 * number, number as u64 + 1))
+        .collect();
+    let file = file_of(&tensors, Encoding::Huffman, 12);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let stream = gpu.device.stream().unwrap();
+                let residents: Vec<_> = container
+                    .directory()
+                    .tensors()
+                    .map(|tensor| {
+                        let Payload::Coded(planes) = tensor.payload() else {
+                            panic!("raw")
+                        };
+                        let payload = Resident::extent(planes).of(&file).unwrap();
+                        Resident::upload(&stream, planes, payload).unwrap()
+                    })
+                    .collect();
+                let mut memory: Vec<_> = tensors
+                    .iter()
+                    .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap())
+                    .collect();
+                let outputs = memory
+                    .iter_mut()
+                    .map(|memory| Output::slice(memory, &stream));
+                let mut batch = Batch::to_weights(
+                    &gpu.device,
+                    &stream,
+                    residents.iter().zip(outputs).collect(),
+                )
+                .unwrap();
+                batch.check_chunks(&stream).unwrap();
+                batch.decode(&stream).unwrap();
+                batch.verdict(&stream).unwrap();
+                let checksums = batch.checksums(&stream).unwrap();
+                drop(batch);
+                for ((weights, memory), (tensor, checksum)) in tensors
+                    .iter()
+                    .zip(&memory)
+                    .zip(container.directory().tensors().zip(checksums))
+                {
+                    tensor.require_checksum(checksum).unwrap();
+                    assert!(stream.clone_dtoh(memory).unwrap() == bytes_of(weights));
+                }
+            });
+        }
+    });
+}
+
+/// Tests as a list, not by the harness: a harness counts a test that returns early as passed.
+fn main() {
+    let device = match Device::open(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("skipped, all of it: {error}");
+            return;
+        }
+    };
+    let stream = device.stream().unwrap();
+    let gpu = OnAGpu { device, stream };
+    let tests: [(&str, fn(&OnAGpu)); 3] = [
+        (
+            "a_gpu_gives_the_corpus_and_the_reference_s_verdicts",
+            |gpu| hold_to_the_corpus(gpu),
+        ),
+        (
+            "every_size_around_a_step_and_a_chunk",
+            every_size_around_a_step_and_a_chunk,
+        ),
+        (
+            "many_tensors_in_one_launch_and_many_streams",
+            many_tensors_in_one_launch_and_many_streams,
+        ),
+    ];
+    for (name, test) in tests {
+        test(&gpu);
+        println!("{name}: ok");
+    }
+    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+}

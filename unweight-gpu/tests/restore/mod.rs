@@ -1,0 +1,66 @@
+//! A whole file, restored with its coded tensors decoded by a kernel: on the CPU or on a GPU.
+
+use unweight_conformance::{Corpus, Profile, Rejection, Verdict};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
+use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
+
+/// Something that decodes one coded tensor, and checks its chunks and its checksum.
+pub(crate) trait Kernels: Sync {
+    /// The tensor's original bytes. `payload` stands in the file where `Resident::extent` says.
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule>;
+}
+
+/// As `unweight_cpu::restore`, whose order of checks it has.
+pub(crate) fn restore(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rejection> {
+    restored(kernels, file).map_err(|rule| Rejection::naming(rule.id()))
+}
+
+fn restored(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rule> {
+    let broken = |error: ReadError| error.rule().expect("memory does not fail");
+    let open = OpenFile::read(file).map_err(broken)?;
+    let container = Container::parse(&open).map_err(broken)?;
+    container.require_zero_padding().map_err(broken)?;
+    let mut restored = container.checked_source().map_err(broken)?;
+    for tensor in container.directory().tensors() {
+        match tensor.payload() {
+            Payload::Coded(planes) => {
+                let start = planes.sign_mantissa().offset as usize;
+                let payload = &file[start..planes.records().end() as usize];
+                restored.extend(kernels.decode(&tensor, planes, payload)?);
+            }
+            Payload::Raw(_) => decode_tensor(&container, &tensor, &Serial, |bytes| {
+                restored.extend(bytes);
+                Ok::<_, ReadError>(())
+            })
+            .map_err(broken)?,
+        }
+    }
+    Ok(restored)
+}
+
+/// Every case of the corpus: accepted ones to the byte, and rejected ones by exactly the case's rule.
+pub(crate) fn hold_to_the_corpus(kernels: &impl Kernels) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/corpus");
+    let corpus = Corpus::open(folder).unwrap();
+    let report = corpus.check(|file| restore(kernels, file)).unwrap();
+    report.assert_passed();
+    assert!(matches!(
+        report.decoder_verdict(Profile::Full),
+        Verdict::Passed(_)
+    ));
+    let wrong: Vec<String> = report
+        .cases
+        .iter()
+        .filter_map(|report| {
+            let (rule, _) = report.case.rule()?;
+            let named = report.named_rule.as_deref();
+            (named != Some(rule)).then(|| format!("{}: {rule}, not {named:?}", report.case.id))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
