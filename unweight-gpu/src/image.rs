@@ -26,10 +26,11 @@ pub(crate) const DECODE: Module = module!("decode");
 pub(crate) const CHECKSUM: Module = module!("checksum");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 3] = [
+const HEADERS: [&str; 4] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/record.cuh"),
+    include_str!("../kernels/crc32.cuh"),
 ];
 
 impl Module {
@@ -38,6 +39,10 @@ impl Module {
         if !self.image.is_empty() {
             return Ok(Ptx::from_binary(self.image.to_vec()));
         }
+        self.compile((major, minor))
+    }
+
+    fn compile(&self, (major, minor): (i32, i32)) -> Result<Ptx, GpuError> {
         // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
         if !unsafe { sys::is_culib_present() } {
             return Err(GpuError::NoKernels);
@@ -70,6 +75,24 @@ impl Module {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[ignore = "needs nvcc when the crate is built"]
+    fn an_image_was_made_of_every_module() {
+        for module in [DECODE, CHECKSUM] {
+            assert!(!module.image.is_empty(), "{}", module.name);
+        }
+    }
+
+    #[test]
+    #[ignore = "needs NVRTC"]
+    fn nvrtc_compiles_every_module() {
+        for module in [DECODE, CHECKSUM] {
+            for capability in [(8, 0), (9, 0)] {
+                module.compile(capability).unwrap();
+            }
+        }
+    }
 
     #[test]
     fn a_source_for_nvrtc_includes_nothing_but_the_host_s_half() {

@@ -198,6 +198,36 @@ fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
     });
 }
 
+/// 2^31 weights and a few: past what 32-bit numbers of bytes or of weights can say. It takes 8 GB of memory and 7 of the device's.
+fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
+    let piece = weights(1 << 20, 31);
+    let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
+    tensor.extend(&piece[..12_345]);
+    let file = file_of(std::slice::from_ref(&tensor), Encoding::Huffman, 15);
+    drop(tensor);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let tensor = container.directory().tensor(0).unwrap();
+    let Payload::Coded(planes) = tensor.payload() else {
+        panic!("raw")
+    };
+    let stream = &gpu.stream;
+    let payload = Resident::extent(planes).of(&file).unwrap();
+    let resident = Resident::upload(stream, planes, payload).unwrap();
+    let mut memory = stream
+        .alloc_zeros::<u8>(tensor.data_bytes() as usize)
+        .unwrap();
+    let output = Output::slice(&mut memory, stream);
+    let mut batch = Batch::to_weights(&gpu.device, stream, vec![(&resident, output)]).unwrap();
+    batch.check_chunks(stream).unwrap();
+    batch.decode(stream).unwrap();
+    batch.verdict(stream).unwrap();
+    let checksum = batch.checksums(stream).unwrap()[0];
+    tensor.require_checksum(checksum).unwrap();
+}
+
+type Test = (&'static str, fn(&OnAGpu));
+
 /// Tests as a list, not by the harness: a harness counts a test that returns early as passed.
 fn main() {
     let device = match Device::open(0) {
@@ -209,7 +239,7 @@ fn main() {
     };
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
-    let tests: [(&str, fn(&OnAGpu)); 3] = [
+    let mut tests: Vec<Test> = vec![
         (
             "a_gpu_gives_the_corpus_and_the_reference_s_verdicts",
             |gpu| hold_to_the_corpus(gpu),
@@ -223,7 +253,15 @@ fn main() {
             many_tensors_in_one_launch_and_many_streams,
         ),
     ];
-    for (name, test) in tests {
+    let large: Test = (
+        "more_than_2_to_the_31_weights",
+        more_than_2_to_the_31_weights,
+    );
+    match std::env::var_os("UNWEIGHT_LARGE_TESTS") {
+        Some(_) => tests.push(large),
+        None => println!("{}: skipped, UNWEIGHT_LARGE_TESTS is not set", large.0),
+    }
+    for (name, test) in &tests {
         test(&gpu);
         println!("{name}: ok");
     }

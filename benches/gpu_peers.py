@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+"""What else decodes weights on an NVIDIA GPU: nvCOMP and DFloat11 on one Llama-shaped tensor, beside a copy, in one run.
+
+    benches/gpu_peers.py [--peers FOLDER] [--runs N] [--sweep] [--kernels] [--json]
+
+Needs torch, cupy, tqdm and numpy, and from PyPI `nvidia-nvcomp-cu13`, `nvidia-libnvcomp-cu13`, `dfloat11` and `dahuffman` (install dfloat11 with
+--no-deps: only its encoder's file and its kernel are used). --peers names a folder that has the last four unpacked, for a machine without a network.
+
+The tensor is that of peers.py: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each row. Times are of CUDA events, medians of N runs after two
+that do not count; a pause enqueued before every run lets the host get ahead, so that launches are not measured, unless a call waits for the device:
+`host_us` of --json, the call's own time, is then above the pause's millisecond or so. --kernels adds what the profiler counts of a call's kernels
+and copies alone, `kernel_us`. Inputs and outputs rotate through four buffers each, more than any L2. Everything decoded is compared with the source,
+byte by byte.
+
+Columns: size is of 2 bytes a weight; encode is of BF16 bytes; decode is of BF16 bytes written; `of copy` is that over what the copy writes;
+`roofline` is the bytes read and written that decoding cannot avoid, over the copy's, as `cargo bench -p unweight-gpu` has it.
+
+nvCOMP has no format for BF16 (ANS has one for 16-bit floats). Beside the plain bytes, it gets the exponents alone, sign and mantissa kept as they
+are: `exponents` counts 2 bytes of BF16 for each exponent decoded, although nothing has joined it to the rest; `and joined` has a second kernel, ours,
+that does. Encoding exponents does not count splitting them off. Configurations are made ahead; no checksums; --sweep has other chunk sizes and options.
+
+DFloat11's encoder is Python: its speed is that on 64 rows. The whole tensor is coded by a packer here, whose result on those rows is the same bytes.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import pathlib
+import statistics
+import sys
+import time
+import warnings
+
+ROWS, COLUMNS = 14336, 4096
+WEIGHTS = ROWS * COLUMNS
+BYTES = 2 * WEIGHTS
+COPIES = 4
+# About a millisecond.
+PAUSE_CYCLES = 2_000_000
+
+JOIN = r"""
+extern "C" __global__ void join(const uint2 *exponents, const uint2 *rest, uint4 *weights, unsigned count) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    uint2 e = exponents[i], r = rest[i];
+    uint4 w;
+    unsigned *out = &w.x;
+    unsigned es[2] = {e.x, e.y}, rs[2] = {r.x, r.y};
+    #pragma unroll
+    for (int k = 0; k < 4; k++) {
+        // Two bytes of each to two weights.
+        unsigned e2 = __byte_perm(es[k / 2], 0, k % 2 ? 0x4342 : 0x4140);
+        unsigned r2 = __byte_perm(rs[k / 2], 0, k % 2 ? 0x4342 : 0x4140);
+        out[k] = (r2 & 0x00800080u) << 8 | e2 << 7 | (r2 & 0x007F007Fu);
+    }
+    weights[i] = w;
+}
+"""
+
+
+def synthetic():
+    """The bits of the weights."""
+    import numpy
+
+    random = numpy.random.default_rng(1)
+    weights = random.standard_normal((ROWS, COLUMNS), dtype=numpy.float32)
+    factors = 0.02 * numpy.exp(0.15 * random.standard_normal((ROWS, 1), dtype=numpy.float32))
+    bits = (weights * factors).view(numpy.uint32)
+    # To the nearest, ties to even.
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+
+
+class Bench:
+    def __init__(self, runs, kernels):
+        import torch
+
+        self.torch, self.runs, self.kernels = torch, runs, kernels
+        self.host_seconds = None
+        self.stream = torch.cuda.Stream()
+        torch.cuda.set_stream(self.stream)
+        self.source = torch.from_numpy(synthetic().view("<i2").reshape(-1)).cuda()
+        self.bytes = self.source.view(torch.uint8)
+        self.exponents = (self.source >> 7 & 0xFF).to(torch.uint8)
+        self.rest = (self.source >> 8 & 0x80 | self.source & 0x7F).to(torch.uint8)
+        self.outputs = [torch.zeros_like(self.bytes) for _ in range(COPIES)]
+        self.copied = None
+        self.rows = []
+
+    def copies(self, tensor):
+        return [tensor.clone() for _ in range(COPIES)]
+
+    def seconds(self, work, runs=None):
+        """The median of the device's seconds; `work` gets the number of the buffers."""
+        torch, all_seconds, host_seconds = self.torch, [], []
+        for run in range((runs or self.runs) + 2):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda._sleep(PAUSE_CYCLES)
+            start.record()
+            called = time.perf_counter()
+            work(run % COPIES)
+            host_seconds.append(time.perf_counter() - called)
+            end.record()
+            end.synchronize()
+            all_seconds.append(start.elapsed_time(end) / 1e3)
+        self.host_seconds = statistics.median(host_seconds[2:])
+        return statistics.median(all_seconds[2:])
+
+    def kernel_seconds(self, work):
+        torch, calls = self.torch, 2 * COPIES
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            for number in range(calls):
+                work(number % COPIES)
+            torch.cuda.synchronize()
+        return sum(event.self_device_time_total for event in profile.key_averages()) / calls / 1e6
+
+    def check(self, decode, outputs, expected):
+        """Decodes from every buffer and compares."""
+        for number, output in enumerate(outputs):
+            output.zero_()
+            decode(number)
+            assert self.torch.equal(output, expected), "not what went in"
+
+    def copy(self):
+        sources = self.copies(self.bytes)
+        work = lambda number: self.outputs[number].copy_(sources[number])
+        self.check(work, self.outputs, self.bytes)
+        seconds = self.seconds(work)
+        self.copied = 2 * BYTES / seconds
+        self.row("copy", BYTES, None, seconds, 2 * BYTES, work)
+
+    def row(self, name, size, encode_gb_per_s, decode_seconds, moved, work):
+        kernels = {"kernel_us": self.kernel_seconds(work) * 1e6} if self.kernels else {}
+        self.rows.append(
+            {
+                "name": name,
+                "size": size / BYTES,
+                "encode_gb_per_s": encode_gb_per_s,
+                "decode_us": decode_seconds * 1e6,
+                "decode_tb_per_s": BYTES / decode_seconds / 1e12,
+                "of_copy": BYTES / decode_seconds / (self.copied / 2),
+                "roofline": moved / decode_seconds / self.copied,
+                "host_us": self.host_seconds * 1e6,
+                **kernels,
+            }
+        )
+        print_row(self.rows[-1], sys.stderr)
+
+    def nvcomp(self, name, algorithm, plane="bytes", slow=False, **settings):
+        from nvidia import nvcomp
+
+        torch = self.torch
+        source = {"bytes": self.bytes, "exponents": self.exponents}[plane]
+        codec = nvcomp.Codec(algorithm=algorithm, cuda_stream=self.stream.cuda_stream, **settings)
+        views = [nvcomp.as_array(tensor, cuda_stream=self.stream.cuda_stream) for tensor in self.copies(source)]
+        config = codec.compression_config(source.nbytes)
+        first = codec.encode(views[0], compression_config=config)
+        coded = torch.as_tensor(first, device="cuda").view(torch.uint8).reshape(-1)
+        assert coded.nbytes == first.buffer_size
+        stored = self.copies(coded)
+        decode_config = codec.decompression_config(config)
+        coded_arrays = [nvcomp.as_array(tensor, cuda_stream=self.stream.cuda_stream) for tensor in stored]
+        outputs = self.outputs if plane == "bytes" else [torch.zeros_like(source) for _ in range(COPIES)]
+        decode = lambda number: codec.decode(coded_arrays[number], out=outputs[number], decompression_config=decode_config)
+        self.check(decode, outputs, source)
+
+        places = [torch.empty(codec.get_max_comp_buffer_size(views[0]), dtype=torch.uint8, device="cuda") for _ in range(2)]
+        encode = lambda number: codec.encode(views[number], out=places[number % 2], compression_config=config)
+        encode_speed = BYTES / self.seconds(encode, 3 if slow else None) / 1e9
+        decode_seconds = self.seconds(decode, 5 if slow else None)
+        self.check(decode, outputs, source)
+        if plane == "bytes":
+            self.row(name, coded.nbytes, encode_speed, decode_seconds, coded.nbytes + BYTES, decode)
+            return
+        size = coded.nbytes + WEIGHTS
+        self.row(name, size, encode_speed, decode_seconds, coded.nbytes + WEIGHTS, decode)
+
+        import cupy
+
+        kernel = cupy.RawKernel(JOIN, "join")
+        rests = self.copies(self.rest)
+        external = cupy.cuda.ExternalStream(self.stream.cuda_stream)
+
+        def joined(number):
+            decode(number)
+            pointers = [tensor.data_ptr() for tensor in (outputs[number], rests[number], self.outputs[number])]
+            with external:
+                kernel((-(-WEIGHTS // 8 // 256),), (256,), (*pointers, cupy.uint32(WEIGHTS // 8)))
+
+        self.check(joined, self.outputs, self.bytes)
+        self.row(f"{name}, and joined", size, None, self.seconds(joined), size + BYTES, joined)
+
+    def dfloat11(self):
+        import cupy
+        import numpy
+
+        torch = self.torch
+        folder = pathlib.Path(importlib.util.find_spec("dfloat11").submodule_search_locations[0])
+        # Not by the package's name, which would import what loads models.
+        spec = importlib.util.spec_from_file_location("dfloat11_utils", folder / "dfloat11_utils.py")
+        utils = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(utils)
+        utils.tqdm = lambda symbols: symbols
+        threads, bytes_per_thread = 512, 8
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            _, counts = utils.get_codec(self.source.view(torch.bfloat16))
+            codec, _, table = utils.get_32bit_codec(counts)
+            luts = utils.get_luts(table)
+            few = self.source[: 64 * COLUMNS]
+            weights = few.cpu().view(torch.bfloat16)
+            start = time.perf_counter()
+            theirs = utils.encode_weights([weights], codec, bytes_per_thread, threads)
+            encode_speed = few.nbytes / (time.perf_counter() - start) / 1e9
+        encoded, _, positions, gaps, _ = theirs
+        ours = self.dfloat11_pack(self.exponents[: few.numel()], codec, bytes_per_thread, threads)
+        for their, our in zip((encoded, gaps, positions), ours):
+            assert numpy.array_equal(their.numpy(), our), "the packer here is not DFloat11's"
+
+        encoded, gaps, positions = self.dfloat11_pack(self.exponents, codec, bytes_per_thread, threads)
+        shared = threads * 4 + 4 + int((positions[1:] - positions[:-1]).max()) * 2
+        count = encoded.size
+        size = luts.numel() + count + WEIGHTS + positions.nbytes + gaps.nbytes
+        on_device = lambda array: self.copies(torch.from_numpy(array).cuda())
+        inputs = list(zip(*map(on_device, [luts.numpy(), encoded, self.rest.cpu().numpy(), positions.view(numpy.uint8), gaps])))
+        kernel = cupy.RawModule(path=str(folder / "decode.ptx")).get_function("decode")
+        blocks = -(-count // (threads * bytes_per_thread))
+        external = cupy.cuda.ExternalStream(self.stream.cuda_stream)
+
+        def decode(number):
+            arguments = [tensor.data_ptr() for tensor in (*inputs[number], self.outputs[number])]
+            arguments += [luts.shape[0], count, WEIGHTS]
+            with external:
+                kernel((blocks,), (threads,), arguments, shared_mem=shared)
+
+        self.check(decode, self.outputs, self.bytes)
+        seconds = self.seconds(decode)
+        self.check(decode, self.outputs, self.bytes)
+        self.row("DFloat11", size, encode_speed, seconds, size + BYTES, decode)
+
+    def dfloat11_pack(self, exponents, codec, bytes_per_thread, threads):
+        """What dfloat11_utils.encode returns, made by the GPU: bytes, packed gaps, output positions."""
+        import numpy
+
+        torch = self.torch
+        lengths, codes = torch.zeros(256, dtype=torch.int64), torch.zeros(256, dtype=torch.int64)
+        for symbol, (length, code) in codec._table.items():
+            if isinstance(symbol, int):
+                lengths[symbol], codes[symbol] = length, code
+        index = exponents.int()
+        length = lengths.cuda()[index]
+        ends = length.cumsum(0)
+        total, starts = int(ends[-1]), ends - length
+        # A code reaches at most from one word of 32 bits into the next.
+        window = codes.cuda()[index] << (64 - length - (starts & 31))
+        words = torch.zeros(total // 32 + 2, dtype=torch.int64, device="cuda")
+        words.scatter_add_(0, starts >> 5, window >> 32 & 0xFFFFFFFF)
+        words.scatter_add_(0, (starts >> 5) + 1, window & 0xFFFFFFFF)
+        encoded = words.cpu().numpy().astype(">u4").view(numpy.uint8)[: -(-total // 8)].copy()
+        spare = -total % 8
+        if spare:
+            bits, code = codec._table[codec._eof]
+            encoded[-1] |= code >> (bits - spare) if bits >= spare else code << (spare - bits)
+
+        def firsts(log2):
+            """The first code to start in each stretch of 2^log2 bits."""
+            stretch = starts >> log2
+            return torch.cat([torch.zeros(1, dtype=torch.int64, device="cuda"), stretch.diff().nonzero().flatten() + 1])
+
+        log2 = (8 * bytes_per_thread).bit_length() - 1
+        gaps = (starts[firsts(log2)] & (1 << log2) - 1).tolist()
+        positions = firsts(log2 + threads.bit_length() - 1).tolist()
+        if spare and (total >> log2) + 1 > len(gaps):
+            gaps.append(total & (1 << log2) - 1)
+        if spare and total // (threads << log2) + 1 > len(positions):
+            positions.append(exponents.numel())
+        positions.append(exponents.numel())
+        padded = numpy.zeros(threads * -(-encoded.size // (threads * bytes_per_thread)), numpy.uint8)
+        padded[: len(gaps)] = gaps
+        five = numpy.unpackbits(padded[:, None], axis=1)[:, 3:]
+        return encoded, numpy.packbits(five.reshape(-1)), numpy.array(positions, numpy.uint32)
+
+
+def print_head():
+    print(f"{'':52}{'size':>7}{'encode':>9}{'decode':>9}{'decode':>8}{'of copy':>9}{'roofline':>10}{'kernels':>9}")
+    print(f"{'':52}{'%':>7}{'GB/s':>9}{'us':>9}{'TB/s':>8}{'%':>9}{'%':>10}{'us':>9}")
+
+
+def print_row(row, file=None):
+    encode = row["encode_gb_per_s"]
+    encode = "" if encode is None else f"{encode:.1f}" if encode >= 0.1 else f"{encode:.4f}"
+    kernels = f"{row['kernel_us']:.1f}" if "kernel_us" in row else ""
+    print(
+        f"{row['name']:52}{100 * row['size']:7.2f}{encode:>9}{row['decode_us']:9.1f}{row['decode_tb_per_s']:8.3f}"
+        f"{100 * row['of_copy']:9.1f}{100 * row['roofline']:10.1f}{kernels:>9}",
+        file=file or sys.stdout,
+        flush=True,
+    )
+
+
+def find_peers(folder):
+    """Makes the packages in a folder importable, also where the machine has other packages of the namespace `nvidia`."""
+    sys.path.insert(0, str(folder))
+    import nvidia
+
+    if str(folder / "nvidia") not in list(nvidia.__path__):
+        nvidia.__path__.append(str(folder / "nvidia"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=pathlib.Path, help="a folder with the unpacked packages")
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--sweep", action="store_true", help="more chunk sizes and options of ANS")
+    parser.add_argument("--kernels", action="store_true", help="the profiler's times of kernels, too")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.peers is not None:
+        find_peers(options.peers.resolve())
+
+    # CuPy's old name for a stream of torch's, DFloat11's arrays that torch must not write to.
+    warnings.simplefilter("ignore")
+    bench = Bench(options.runs, options.kernels)
+    bench.copy()
+    k = 1024
+    peers = [("DFloat11", bench.dfloat11, {})]
+
+    def add(name, algorithm, **settings):
+        peers.append((name, bench.nvcomp, {"name": name, "algorithm": algorithm, **settings}))
+
+    add("nvCOMP ANS, bytes", "ANS")
+    add("nvCOMP ANS, float16 type", "ANS", data_type="<f2")
+    add("nvCOMP ANS, exponents", "ANS", plane="exponents")
+    if options.sweep:
+        import nvidia.nvcomp as nvcomp
+
+        for chunk in [16 * k, 32 * k, 128 * k, 256 * k, 1024 * k]:
+            add(f"nvCOMP ANS, float16 type, {chunk // k} KiB", "ANS", data_type="<f2", uncomp_chunk_size=chunk)
+            add(f"nvCOMP ANS, exponents, {chunk // k} KiB", "ANS", plane="exponents", uncomp_chunk_size=chunk)
+        for label, settings in {
+            "1 state": {"states_per_lane": 1},
+            "skip_validate": {"skip_validate": True},
+            "latency": {"execution_policy": nvcomp.ExecutionPolicy.LATENCY},
+            "4 sub-chunks": {"max_sub_chunk_count": 4},
+            "16 sub-chunks": {"max_sub_chunk_count": 16},
+        }.items():
+            add(f"nvCOMP ANS, float16 type, {label}", "ANS", data_type="<f2", **settings)
+            add(f"nvCOMP ANS, exponents, {label}", "ANS", plane="exponents", **settings)
+    add("nvCOMP Bitcomp, bytes", "Bitcomp", data_type="|u1")
+    add("nvCOMP Bitcomp, 16-bit integers", "Bitcomp", data_type="<u2")
+    add("nvCOMP Bitcomp, exponents", "Bitcomp", plane="exponents", data_type="|u1")
+    add("nvCOMP Cascaded, bytes", "Cascaded", data_type="|u1")
+    add("nvCOMP LZ4, bytes", "LZ4")
+    add("nvCOMP Snappy, bytes", "Snappy")
+    add("nvCOMP GDeflate, bytes", "GDeflate", slow=True)
+    add("nvCOMP GDeflate entropy only, bytes", "GDeflate", slow=True, algorithm_type=0)
+    add("nvCOMP GDeflate entropy only, exponents", "GDeflate", plane="exponents", slow=True, algorithm_type=0)
+    add("nvCOMP Zstd, bytes", "Zstd", slow=True)
+
+    failures = {}
+    for name, peer, settings in peers:
+        try:
+            peer(**settings)
+        except Exception as error:  # A peer that does not run here is left out, and said so.
+            failures[name] = f"{type(error).__name__}: {error}"
+            print(f"{name}: {failures[name]}", file=sys.stderr, flush=True)
+
+    import importlib.metadata
+    import cupy
+
+    versions = {"torch": bench.torch.__version__, "cupy": cupy.__version__}
+    if "nvidia.nvcomp" in sys.modules:
+        versions["nvcomp"] = sys.modules["nvidia.nvcomp"].__version__
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        versions["dfloat11"] = importlib.metadata.version("dfloat11")
+    device = bench.torch.cuda.get_device_name()
+    if options.json:
+        result = {"device": device, "versions": versions, "copy_tb_per_s": bench.copied / 1e12, "runs": options.runs}
+        print(json.dumps({**result, "rows": bench.rows, "failures": failures}))
+        return
+    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {ROWS} x {COLUMNS} BF16, median of {options.runs}")
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    print_head()
+    for row in bench.rows:
+        print_row(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,447 @@
+//! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, orders of threads.
+
+#![cfg(target_arch = "x86_64")]
+
+use std::alloc::{Layout, alloc, dealloc};
+
+use half::bf16;
+use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
+use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
+use unweight_format::{Code, Encoding};
+use unweight_gpu::host::crc_constants;
+// Its library holds the kernels.
+use unweight_gpu_host as _;
+
+/// The twin of `EncodeJob` in `kernels/encode_layout.cuh`.
+#[repr(C)]
+struct EncodeJob {
+    weights: *const u8,
+    weight_count: u64,
+    counts: *mut u8,
+    totals: *mut u8,
+    palette_counts: *mut u8,
+    code_lengths: *mut u8,
+    sign_mantissa: *mut u8,
+    slots: *mut u8,
+    record_lengths: *mut u8,
+    record_ends: *mut u8,
+    records: *mut u8,
+    first_chunk: u32,
+    chunk_count: u32,
+    chunk_size_log2: u32,
+    kind: u32,
+    palette: [u8; PALETTE_ENTRIES],
+}
+
+#[rustfmt::skip]
+unsafe extern "C" {
+    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
+    fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, longest_chunk_log2: u32, seed: u64);
+    fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
+    fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
+    fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+}
+
+/// What memory holds that was not written.
+const POISON: u8 = 0xee;
+
+/// Memory as the device has it: aligned to 256, and not a byte longer than was asked for.
+struct DeviceMemory {
+    start: *mut u8,
+    layout: Layout,
+}
+
+impl DeviceMemory {
+    fn poisoned(bytes: usize) -> DeviceMemory {
+        let layout = Layout::from_size_align(bytes.max(1), 256).unwrap();
+        // SAFETY: the layout has at least one byte.
+        let start = unsafe { alloc(layout) };
+        assert!(!start.is_null());
+        // SAFETY: it was allocated with this length.
+        unsafe { start.write_bytes(POISON, layout.size()) };
+        DeviceMemory { start, layout }
+    }
+
+    fn of(bytes: &[u8]) -> DeviceMemory {
+        let memory = DeviceMemory::poisoned(bytes.len());
+        // SAFETY: it was allocated with at least this length.
+        unsafe { memory.start.copy_from(bytes.as_ptr(), bytes.len()) };
+        memory
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: all of it was written when it was made.
+        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.start, self.layout) }
+    }
+}
+
+fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    words.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+/// A tensor, and what the reference makes of it.
+struct Case {
+    name: String,
+    job: EncodeJob,
+    weights: Vec<u8>,
+    /// What each of `OUTPUTS` must hold.
+    expected: [Vec<u8>; 8],
+    slots_bytes: usize,
+}
+
+const OUTPUTS: [&str; 8] = [
+    "counts",
+    "totals",
+    "palette counts",
+    "code lengths",
+    "sign-mantissa plane",
+    "record lengths",
+    "record ends",
+    "records",
+];
+
+impl Case {
+    fn new(name: String, weights: &[bf16], encoding: Encoding, chunk_size_log2: u32) -> Case {
+        let counts_of = |weights: &[bf16]| {
+            let mut counts = ExponentCounts::default();
+            counts.add_weights(weights);
+            counts
+        };
+        let total = counts_of(weights);
+        let plan = TensorPlan::new(&total, encoding);
+        let palette = plan.palette().exponents();
+        let chunks = weights.chunks(1 << chunk_size_log2);
+        let chunk_count = chunks.len();
+        let (mut sign_mantissa, mut records, mut code_lengths) = (vec![], vec![], vec![]);
+        let (mut counts, mut palette_counts, mut ends) = (vec![], vec![], vec![]);
+        for chunk in chunks {
+            let chunk_counts = counts_of(chunk);
+            counts.extend(chunk_counts.as_array().map(|count| count as u32));
+            palette_counts.extend(palette.map(|exponent| chunk_counts.of(exponent) as u32));
+            code_lengths.extend(match encoding {
+                Encoding::Huffman => chunk_code(&plan, &chunk_counts).to_bytes(),
+                // Left alone.
+                _ => [POISON; 8],
+            });
+            encode_weights(&plan, chunk, &mut sign_mantissa, &mut records);
+            ends.push(records.len() as u32 / 16);
+        }
+        sign_mantissa.resize(weights.len().next_multiple_of(256), 0);
+        let starts = [0].into_iter().chain(ends.iter().copied());
+        let lengths = ends.iter().zip(starts).map(|(end, start)| end - start);
+        let bits = weights.iter().flat_map(|weight| weight.to_le_bytes());
+        Case {
+            name: format!(
+                "{name}, {} weights, {encoding:?}, chunks of 2^{chunk_size_log2}",
+                weights.len()
+            ),
+            weights: bits.collect(),
+            expected: [
+                little_endian(counts),
+                total
+                    .as_array()
+                    .iter()
+                    .flat_map(|count| count.to_le_bytes())
+                    .collect(),
+                little_endian(palette_counts),
+                code_lengths,
+                sign_mantissa,
+                little_endian(lengths),
+                little_endian(ends.iter().copied()),
+                records,
+            ],
+            slots_bytes: chunk_count * (16 + (1 << chunk_size_log2)),
+            job: EncodeJob {
+                weight_count: weights.len() as u64,
+                chunk_count: chunk_count as u32,
+                chunk_size_log2,
+                kind: if encoding == Encoding::Palette {
+                    KIND_PALETTE
+                } else {
+                    KIND_HUFFMAN
+                }
+                .into(),
+                palette: *palette,
+                ..no_job()
+            },
+        }
+    }
+}
+
+fn no_job() -> EncodeJob {
+    // SAFETY: null pointers and zeros are values of all its fields.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Section 11.4.
+fn chunk_code(plan: &TensorPlan, counts: &ExponentCounts) -> Code {
+    let cost = |code: &Code| -> u64 {
+        let uncoded = u64::from(code.placeholder().length_bits) + 24;
+        let length = |exponent| {
+            let entry = plan.palette().index_of(exponent)?;
+            code.length_bits(entry).map(u64::from)
+        };
+        (0..=255)
+            .map(|exponent| counts.of(exponent) * length(exponent).unwrap_or(uncoded))
+            .sum()
+    };
+    let own = choose_code(counts, plan.palette());
+    match 256 * cost(&own) < 255 * cost(plan.code()) {
+        true => own,
+        false => *plan.code(),
+    }
+}
+
+/// All cases in one launch of each kernel.
+fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
+    let (mut jobs, mut memories, mut chunk_count, mut longest) = (vec![], vec![], 0, 0);
+    for case in &cases {
+        let weights = DeviceMemory::of(&case.weights);
+        let outputs = case
+            .expected
+            .each_ref()
+            .map(|bytes| DeviceMemory::poisoned(bytes.len()));
+        // SAFETY: it was allocated with this length.
+        unsafe { outputs[1].start.write_bytes(0, outputs[1].layout.size()) };
+        let slots = DeviceMemory::poisoned(case.slots_bytes);
+        jobs.push(EncodeJob {
+            weights: weights.start,
+            counts: outputs[0].start,
+            totals: outputs[1].start,
+            palette_counts: outputs[2].start,
+            code_lengths: outputs[3].start,
+            sign_mantissa: outputs[4].start,
+            slots: slots.start,
+            record_lengths: outputs[5].start,
+            record_ends: outputs[6].start,
+            records: outputs[7].start,
+            first_chunk: chunk_count,
+            ..case.job
+        });
+        chunk_count += case.job.chunk_count;
+        longest = longest.max(case.job.chunk_size_log2);
+        memories.push((weights, slots, outputs));
+    }
+    let (start, job_count) = (jobs.as_ptr(), jobs.len() as u32);
+    let constants = crc_constants();
+    let tensor_codes = DeviceMemory::poisoned(8 * jobs.len());
+    // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
+    unsafe {
+        unweight_host_count_exponents(start, job_count, chunk_count, seed);
+        unweight_host_palette_counts(start, job_count, chunk_count, seed);
+        unweight_host_choose_tensor_codes(start, job_count, tensor_codes.start, seed);
+        unweight_host_choose_chunk_codes(start, job_count, chunk_count, tensor_codes.start, seed);
+        unweight_host_encode_chunks(start, job_count, chunk_count, longest, seed);
+        unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
+        unweight_host_end_records(start, job_count, seed);
+        // Records that are longer than they should be would leave their memory.
+        for (case, (.., outputs)) in cases.iter().zip(&memories) {
+            assert_eq!(
+                outputs[6].bytes(),
+                case.expected[6],
+                "record ends, {}",
+                case.name
+            );
+        }
+        unweight_host_place_records(start, job_count, chunk_count, seed);
+    }
+    for (case, (.., outputs)) in cases.iter().zip(&memories) {
+        for ((name, output), expected) in OUTPUTS.iter().zip(outputs).zip(&case.expected) {
+            assert!(
+                output.bytes() == expected,
+                "{name} differ: {}, seed {seed}",
+                case.name
+            );
+        }
+    }
+}
+
+const SIZES: [usize; 14] = [
+    1, 2, 7, 15, 17, 255, 256, 257, 1_023, 4_095, 4_096, 4_097, 65_535, 65_537,
+];
+
+/// A distribution by its name: gives weight `place`, from random bits.
+type Distribution = (&'static str, fn(usize, u64) -> u16);
+
+const DISTRIBUTIONS: [Distribution; 10] = [
+    ("halving", |_, random| {
+        with_exponent(126 - random.trailing_zeros().min(40), random)
+    }),
+    ("drifting", |place, random| {
+        with_exponent(
+            126 - random.trailing_zeros().min(9) - place as u32 / 3_000,
+            random,
+        )
+    }),
+    ("any bits", |_, random| random as u16),
+    ("constant", |_, _| 0x3f80),
+    ("zero", |_, _| 0),
+    (
+        "two",
+        |_, random| if random % 3 == 0 { 0x3f80 } else { 0xc100 },
+    ),
+    ("two, one rare", |_, random| {
+        if random % 3_000 == 0 { 0x3f80 } else { 0xc100 }
+    }),
+    ("sixteen", |_, random| {
+        with_exponent((random >> 40) as u32 % 16 * 17, random)
+    }),
+    ("seventeen", |_, random| {
+        with_exponent((random >> 40) as u32 % 17 + 100, random)
+    }),
+    // Ever more patches, up to where a record turns verbatim.
+    ("fraying", |place, random| {
+        match (random >> 50) % 100 < place as u64 / 4_096 * 8 {
+            true => with_exponent((random >> 40) as u32 % 90, random),
+            false => with_exponent((random >> 40) as u32 % 16 + 100, random),
+        }
+    }),
+];
+
+fn with_exponent(exponent: u32, random: u64) -> u16 {
+    (exponent << 7) as u16 | (random >> 32) as u16 & 0x807f
+}
+
+fn weights(size: usize, distribution: Distribution) -> Vec<bf16> {
+    let weight = |(place, random)| bf16::from_bits(distribution.1(place, random));
+    (0..size).zip(random(size as u64)).map(weight).collect()
+}
+
+fn random(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    })
+}
+
+#[test]
+fn planes_are_those_of_the_reference() {
+    for (seed, distribution) in (0..).zip(DISTRIBUTIONS) {
+        let mut cases = vec![];
+        for encoding in [Encoding::Huffman, Encoding::Palette] {
+            for (size, chunk_size_log2) in SIZES.into_iter().zip((12..=16).cycle()) {
+                cases.push((size, encoding, chunk_size_log2));
+                cases.push((size, encoding, 12));
+            }
+        }
+        let case = |(size, encoding, chunk_size_log2)| {
+            let weights = weights(size, distribution);
+            Case::new(
+                distribution.0.to_owned(),
+                &weights,
+                encoding,
+                chunk_size_log2,
+            )
+        };
+        hold_to_the_reference(cases.into_iter().map(case).collect(), seed);
+    }
+}
+
+#[test]
+fn codes_are_those_of_the_reference() {
+    const CHUNKS: u32 = 300;
+    const CHUNK_WEIGHTS: u64 = 1 << 16;
+    let mut random = random(11);
+    let mut next = |below: u64| (random.next().unwrap() >> 32) % below;
+    let palette: [u8; PALETTE_ENTRIES] = std::array::from_fn(|entry| 100 + entry as u8);
+    let mut total = ExponentCounts::default();
+    let mut chunks = vec![];
+    for _ in 0..CHUNKS {
+        let (shape, shift, mut left) = (next(6), next(16), CHUNK_WEIGHTS);
+        let (mut fibonacci, mut counts) = ((1, 1), ExponentCounts::default());
+        for place in 0..=next(16) {
+            let wanted = match shape {
+                0 => next(8_192),
+                // Its code would be longer than 8 bits.
+                1 => 16 * fibonacci.0,
+                2 => 1 << next(15),
+                3 => 512,
+                // About as rare as what has no code.
+                4 => next(40),
+                _ => 50 << next(4),
+            };
+            fibonacci = (fibonacci.1, fibonacci.0 + fibonacci.1);
+            let count = left.min(wanted);
+            let exponent = palette[(place * 7 + shift) as usize % PALETTE_ENTRIES];
+            counts.add_exponents(&vec![exponent; count as usize]);
+            left -= count;
+        }
+        let rest = if next(2) == 0 {
+            1
+        } else {
+            palette[next(16) as usize]
+        };
+        counts.add_exponents(&vec![rest; left as usize]);
+        total.merge(&counts);
+        chunks.push(counts);
+    }
+    let plan = TensorPlan::new(&total, Encoding::Huffman);
+    let palette = plan.palette().exponents();
+    let of_palette = |counts: &ExponentCounts| palette.map(|exponent| counts.of(exponent) as u32);
+    let palette_counts = DeviceMemory::of(&little_endian(chunks.iter().flat_map(of_palette)));
+    let totals: Vec<u8> = total
+        .as_array()
+        .iter()
+        .flat_map(|count| count.to_le_bytes())
+        .collect();
+    let totals = DeviceMemory::of(&totals);
+    let tensor_codes = DeviceMemory::poisoned(8);
+    let code_lengths = DeviceMemory::poisoned(8 * CHUNKS as usize);
+    let job = EncodeJob {
+        // Not read, but where chunks stand is reckoned from it.
+        weights: totals.start,
+        weight_count: u64::from(CHUNKS) * CHUNK_WEIGHTS,
+        totals: totals.start,
+        palette_counts: palette_counts.start,
+        code_lengths: code_lengths.start,
+        chunk_count: CHUNKS,
+        chunk_size_log2: 16,
+        kind: KIND_HUFFMAN.into(),
+        palette: *palette,
+        ..no_job()
+    };
+    // SAFETY: one job, whose totals, palette counts and code lengths are there.
+    unsafe {
+        unweight_host_choose_tensor_codes(&job, 1, tensor_codes.start, 5);
+        unweight_host_choose_chunk_codes(&job, 1, CHUNKS, tensor_codes.start, 5);
+    }
+    assert_eq!(tensor_codes.bytes(), plan.code().to_bytes());
+    let expected: Vec<u8> = chunks
+        .iter()
+        .flat_map(|counts| chunk_code(&plan, counts).to_bytes())
+        .collect();
+    assert_eq!(code_lengths.bytes(), expected);
+}
+
+#[test]
+fn record_ends_are_sums_of_lengths_over_many_rounds() {
+    let lengths: Vec<u32> = (0..5_000).map(|chunk| 1 + chunk * 7_919 % 4_097).collect();
+    let sums = lengths.iter().scan(0, |sum, length| {
+        *sum += length;
+        Some(*sum)
+    });
+    let input = DeviceMemory::of(&little_endian(lengths.iter().copied()));
+    let output = DeviceMemory::poisoned(input.bytes().len());
+    let job = EncodeJob {
+        record_lengths: input.start,
+        record_ends: output.start,
+        chunk_count: lengths.len() as u32,
+        ..no_job()
+    };
+    // SAFETY: one job, whose lengths and ends have a word for each chunk.
+    unsafe { unweight_host_end_records(&job, 1, 3) };
+    assert_eq!(output.bytes(), little_endian(sums));
+}
