@@ -198,6 +198,8 @@ fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
     });
 }
 
+type Test = (&'static str, fn(&OnAGpu));
+
 /// Tests as a list, not by the harness: a harness counts a test that returns early as passed.
 fn main() {
     let device = match Device::open(0) {
@@ -209,7 +211,7 @@ fn main() {
     };
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
-    let tests: [(&str, fn(&OnAGpu)); 3] = [
+    let tests: [Test; 3] = [
         (
             "a_gpu_gives_the_corpus_and_the_reference_s_verdicts",
             |gpu| hold_to_the_corpus(gpu),
