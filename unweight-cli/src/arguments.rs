@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use unweight_cpu::MemoryBudget;
 use unweight_format::Encoding;
 
+use crate::failure::Failure;
+use crate::gpu::Gpu;
+
 /// Lossless compression of BF16 model weights.
 #[derive(Debug, Parser)]
 #[command(
@@ -62,6 +65,22 @@ impl Memory {
     }
 }
 
+/// What every command takes that can decode on a GPU.
+#[derive(Debug, Args)]
+pub(crate) struct OnGpu {
+    /// Decode on this CUDA device, counted from 0. Of one tensor at a time, what is stored and what it is decoded to, about 3.4 bytes a weight, are then held in host and in device memory; --memory counts what the host holds
+    #[arg(long = "gpu", value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    ordinal: Option<u16>,
+}
+
+impl OnGpu {
+    /// The device, if one was asked for.
+    pub(crate) fn open(&self) -> Result<Option<Gpu>, Failure> {
+        let open = |ordinal: u16| Gpu::open(ordinal.into());
+        self.ordinal.map(open).transpose()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Compress(Compress),
@@ -113,7 +132,8 @@ pub(crate) struct Compress {
 #[command(after_help = "\
 Examples:
   unweight decompress model.unw
-  unweight decompress llama.unw/ -o Llama-3.1-8B/")]
+  unweight decompress llama.unw/ -o Llama-3.1-8B/
+  unweight decompress model.unw --gpu            on the first CUDA device; --gpu=1 for the second")]
 pub(crate) struct Decompress {
     /// A .unw file, or a folder that `compress` made
     pub(crate) input: PathBuf,
@@ -125,6 +145,8 @@ pub(crate) struct Decompress {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) memory: Memory,
+    #[command(flatten)]
+    pub(crate) gpu: OnGpu,
 }
 
 /// Show the tensors, and where the bits go beside the entropy of the exponents
@@ -150,7 +172,8 @@ Exit code 0 only if all hold.
 
 Examples:
   unweight verify model.unw
-  unweight verify model.unw --against model.safetensors")]
+  unweight verify model.unw --against model.safetensors
+  unweight verify model.unw --gpu                on the first CUDA device; --gpu=1 for the second")]
 pub(crate) struct Verify {
     /// A .unw file, or a folder that `compress` made
     pub(crate) file: PathBuf,
@@ -159,6 +182,8 @@ pub(crate) struct Verify {
     pub(crate) against: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) memory: Memory,
+    #[command(flatten)]
+    pub(crate) gpu: OnGpu,
 }
 
 /// Write the original bytes of one tensor, or of a part of it
@@ -214,7 +239,8 @@ take, and the only one that is measured: reference, portable, avx2 or avx512.
 
 Examples:
   unweight bench
-  unweight bench model.safetensors --json")]
+  unweight bench model.safetensors --json
+  unweight bench --gpu                           the first CUDA device too; --gpu=1 for the second")]
 pub(crate) struct Bench {
     /// A .safetensors file, whose BF16 tensors are used [default: a synthetic tensor]
     pub(crate) file: Option<PathBuf>,
@@ -224,6 +250,9 @@ pub(crate) struct Bench {
     /// Rows of the synthetic tensor, of 4096 weights each
     #[arg(long, value_name = "N", default_value_t = crate::synthetic::ROWS as u16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rows: u16,
+    /// Measure this CUDA device too, counted from 0: a copy in its memory, decoding, and the check of chunk checksums
+    #[arg(long, value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    pub(crate) gpu: Option<u16>,
 }
 
 /// The encodings of coded tensors.

@@ -6,6 +6,7 @@ mod breakdown;
 mod commands;
 mod executor;
 mod failure;
+mod gpu;
 mod input;
 mod model_folder;
 mod output;

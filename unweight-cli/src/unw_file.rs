@@ -7,6 +7,7 @@ use unweight_cpu::{Container, OpenFile, ReadError, Storage};
 use crate::arguments::Memory;
 use crate::commands::Context;
 use crate::failure::Failure;
+use crate::gpu::Gpu;
 
 /// Reads header and directory.
 pub(crate) fn read<'s, S: Storage + ?Sized>(
@@ -21,7 +22,8 @@ pub(crate) fn read<'s, S: Storage + ?Sized>(
 /// Why restoring stopped.
 pub(crate) enum RestoreError {
     Read(ReadError),
-    Output(Failure),
+    /// What is no matter of the file: the output, or the device.
+    Failed(Failure),
 }
 
 impl From<ReadError> for RestoreError {
@@ -34,21 +36,26 @@ impl RestoreError {
     pub(crate) fn at(self, path: &Path) -> Failure {
         match self {
             RestoreError::Read(error) => Failure::reading(path, error),
-            RestoreError::Output(failure) => failure,
+            RestoreError::Failed(failure) => failure,
         }
     }
 }
 
-/// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7).
+/// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7). Coded tensors are decoded on the
+/// device, if there is one to be used.
 pub(crate) fn restore<S: Storage + ?Sized>(
     storage: &S,
     memory: &Memory,
+    gpu: Option<&Gpu>,
     context: &Context,
     mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), RestoreError> {
     let open = read(storage, memory, context)?;
     let container = Container::parse(&open)?;
-    unweight_cpu::restore(&container, &context.executor, |bytes| {
-        output(bytes).map_err(RestoreError::Output)
-    })
+    let executor = &context.executor;
+    let output = |bytes: &[u8]| output(bytes).map_err(RestoreError::Failed);
+    match gpu {
+        Some(gpu) => gpu.restore(&container, memory.budget(), executor, output),
+        None => unweight_cpu::restore(&container, executor, output),
+    }
 }

@@ -191,6 +191,19 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
     }
 
+    /// The bytes of an extent that header or directory state: borrowed, or read into `buffer`, which is the caller's memory and not
+    /// the budget's.
+    ///
+    /// # Errors
+    /// The storage's; `file-truncated` if it has been cut short since it was opened.
+    pub fn read_extent<'b>(
+        &'b self,
+        extent: Extent,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<&'b [u8], ReadError> {
+        read(self.storage, extent, buffer)
+    }
+
     /// Decodes chunk `shape` of these planes, whose record stands at `record`, into `weights`, one for each of its weights.
     ///
     /// # Errors

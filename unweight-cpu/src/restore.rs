@@ -4,7 +4,7 @@ use unweight_format::SourceKind;
 
 use crate::budget::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
 use crate::safetensors::require_same_story;
-use crate::{Container, Executor, Purpose, ReadError, Storage, decode_tensor};
+use crate::{Container, Executor, OverBudget, Purpose, ReadError, Storage, decode_tensor};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// The source section, checked against the directory too.
@@ -20,6 +20,15 @@ impl<S: Storage + ?Sized> Container<'_, S> {
             require_same_story(&source, header.source().offset, self.directory())?;
         }
         Ok(source)
+    }
+
+    /// Checks that the budget has room for [`restore`].
+    ///
+    /// # Errors
+    /// [`OverBudget`].
+    pub fn require_room_to_restore(&self) -> Result<(), OverBudget> {
+        self.budget()
+            .require(Purpose::Restore, self.bytes_to_restore())
     }
 
     /// The least budget within which the whole file can be restored.
@@ -47,10 +56,8 @@ where
     S: Storage + ?Sized,
     E: From<ReadError> + Send,
 {
-    let needed = container.bytes_to_restore();
-    let budget = container.budget();
-    budget
-        .require(Purpose::Restore, needed)
+    container
+        .require_room_to_restore()
         .map_err(ReadError::from)?;
     container.require_zero_padding()?;
     output(&container.checked_source()?)?;

@@ -44,6 +44,9 @@ mod plan;
 mod resident;
 mod status;
 
+/// Streams and device memory are this crate's.
+pub use cudarc;
+
 pub use batch::{Batch, Output};
 pub use device::Device;
 pub use error::GpuError;

@@ -17,11 +17,12 @@ use unweight_cpu::{
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, RecordEnds, SourceKind};
 
-use super::Context;
+use super::{Context, bench_gpu};
 use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
 use crate::executor::Parallel;
 use crate::failure::Failure;
+use crate::gpu::Gpu;
 use crate::input::open;
 use crate::report::{self, bytes};
 use crate::synthetic;
@@ -42,18 +43,22 @@ struct BenchResult {
 #[derive(Serialize)]
 struct Measurement {
     operation: &'static str,
-    /// None where no codec is involved.
-    path: Option<&'static str>,
-    threads: usize,
+    /// Of the codec, or the name of the GPU. None where neither is involved.
+    path: Option<String>,
+    /// None on a GPU.
+    threads: Option<usize>,
     /// Of BF16 bytes, 10^9 a second, the median of all runs.
     gb_per_s: f64,
-    /// What the seconds are: "cpu", those that the thread ran, or "wall".
+    /// What the seconds are: "cpu", those that the thread ran, "wall", or "device".
     clock: &'static str,
-    /// Of a copy by as many threads.
+    /// Of a copy by as many threads, or by the GPU in its own memory.
     of_memcpy: f64,
 }
 
 pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
+    // Rather now than when all else has been measured.
+    let gpu = options.gpu.map(|ordinal| Gpu::open(ordinal.into()));
+    let gpu = gpu.transpose()?;
     let (input, tensors) = match &options.file {
         Some(file) => (report::text(file), read(file)?),
         None => {
@@ -72,6 +77,9 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
             .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
         bench.measure(&executor, threads, &mut measurements)?;
     }
+    if let Some(gpu) = &gpu {
+        measurements.extend(on_gpu(gpu, &bench)?);
+    }
     let weights = bench.weights();
     let result = BenchResult {
         input,
@@ -83,6 +91,23 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
         measurements,
     };
     context.print_result(&result, || in_words(&result))
+}
+
+fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 3], Failure> {
+    let speeds = bench_gpu::measure(gpu, &bench.huffman, bench.runs)?;
+    let rows = [
+        ("device copy", speeds.copy),
+        ("decode", speeds.decode),
+        ("check chunks", speeds.check_chunks),
+    ];
+    Ok(rows.map(|(operation, gb_per_s)| Measurement {
+        operation,
+        path: Some(speeds.device.clone()),
+        threads: None,
+        gb_per_s,
+        clock: "device",
+        of_memcpy: gb_per_s / speeds.copy,
+    }))
 }
 
 fn in_words(result: &BenchResult) -> String {
@@ -97,8 +122,10 @@ fn in_words(result: &BenchResult) -> String {
     let rows = result.measurements.iter().map(|measured| {
         vec![
             measured.operation.to_owned(),
-            measured.path.unwrap_or("").to_owned(),
-            measured.threads.to_string(),
+            measured.path.clone().unwrap_or_default(),
+            measured
+                .threads
+                .map_or(String::new(), |threads| threads.to_string()),
             measured.clock.to_owned(),
             format!("{:.2}", measured.gb_per_s),
             format!("{:.2}", measured.of_memcpy),
@@ -219,8 +246,8 @@ impl Bencher {
         let mut note = |operation, path: Option<Path>, gb_per_s: f64| {
             measurements.push(Measurement {
                 operation,
-                path: path.map(Path::name),
-                threads,
+                path: path.map(|path| path.name().to_owned()),
+                threads: Some(threads),
                 gb_per_s,
                 clock: Clock::of(threads).name(),
                 of_memcpy: gb_per_s / memcpy,
@@ -424,7 +451,7 @@ fn writer<'a>(
 }
 
 /// Nothing should: the input was made here.
-fn failed<E: std::fmt::Display>(error: E) -> Failure {
+pub(super) fn failed<E: std::fmt::Display>(error: E) -> Failure {
     Failure::Io(error.to_string())
 }
 

@@ -183,7 +183,7 @@ impl Job<'_> {
             };
             let mut comparison = Comparison::with(input, &file)?;
             let memory = &self.options.memory;
-            restore(&metered, memory, self.context, |bytes| {
+            restore(&metered, memory, None, self.context, |bytes| {
                 comparison.piece(output, bytes)
             })
             .map_err(|error| error.at(output))?;

@@ -11,6 +11,7 @@ use unweight_cpu::Storage;
 use super::Context;
 use crate::arguments::Decompress;
 use crate::failure::Failure;
+use crate::gpu::Gpu;
 use crate::input::open;
 use crate::model_folder;
 use crate::output::{OutputFile, require_absent};
@@ -43,14 +44,22 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         None => default_output(&options.input, is_folder)?,
     };
     require_absent(&output, options.force)?;
+    let gpu = options.gpu.open()?;
+    let gpu = gpu.as_ref();
     let files = if is_folder {
         model_folder::convert(&options.input, &output, (UNW, SAFETENSORS), |step| {
-            let done = decompress_file(step.input, step.place, options, context)?;
+            let done = decompress_file(step.input, step.place, options, gpu, context)?;
             let output = text(step.output);
             Ok(FileResult { output, ..done })
         })?
     } else {
-        vec![decompress_file(&options.input, &output, options, context)?]
+        vec![decompress_file(
+            &options.input,
+            &output,
+            options,
+            gpu,
+            context,
+        )?]
     };
     let result = DecompressResult {
         output_bytes: files.iter().map(|file| file.output_bytes).sum(),
@@ -84,6 +93,7 @@ fn decompress_file(
     input: &Path,
     output: &Path,
     options: &Decompress,
+    gpu: Option<&Gpu>,
     context: &Context,
 ) -> Result<FileResult, Failure> {
     let file = open(input)?;
@@ -98,7 +108,7 @@ fn decompress_file(
         bar: &bar,
     };
     let mut output_bytes = 0;
-    restore(&metered, &options.memory, context, |bytes| {
+    restore(&metered, &options.memory, gpu, context, |bytes| {
         output_bytes += bytes.len() as u64;
         target
             .write_all(bytes)

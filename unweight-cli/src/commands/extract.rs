@@ -114,7 +114,7 @@ fn copy<S: Storage>(
     let Some(range) = range else {
         // Whole: the tensor checksum is checked too.
         return decode_tensor(container, tensor, &context.executor, |bytes| {
-            output(bytes).map_err(RestoreError::Output)
+            output(bytes).map_err(RestoreError::Failed)
         })
         .map_err(|error| error.at(path));
     };

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share.
 
 pub(crate) mod bench;
+mod bench_gpu;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod extract;

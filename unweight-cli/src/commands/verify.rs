@@ -10,6 +10,7 @@ use unweight_format::Extent;
 use super::{Comparison, Context};
 use crate::arguments::{Memory, Verify};
 use crate::failure::Failure;
+use crate::gpu::Gpu;
 use crate::input::open;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
@@ -28,6 +29,8 @@ struct VerifyResult {
 
 pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
+    let gpu = options.gpu.open()?;
+    let gpu = gpu.as_ref();
     let mut restored_bytes = 0;
     let files = if options.file.is_dir() {
         let tree = Tree::of(&options.file, UNW, SAFETENSORS)?;
@@ -44,6 +47,7 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
                 &options.file.join(relative),
                 source.as_deref(),
                 &options.memory,
+                gpu,
                 context,
             )?;
         }
@@ -54,6 +58,7 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
             &options.file,
             options.against.as_deref(),
             &options.memory,
+            gpu,
             context,
         )?;
         vec![text(&options.file)]
@@ -84,6 +89,7 @@ fn verify_file(
     path: &Path,
     against: Option<&Path>,
     memory: &Memory,
+    gpu: Option<&Gpu>,
     context: &Context,
 ) -> Result<u64, Failure> {
     let file = open(path)?;
@@ -101,7 +107,7 @@ fn verify_file(
         bar: &bar,
     };
     let mut restored_bytes = 0;
-    restore(&metered, memory, context, |bytes| {
+    restore(&metered, memory, gpu, context, |bytes| {
         restored_bytes += bytes.len() as u64;
         match &mut comparison {
             Some(comparison) => comparison.piece(path, bytes),

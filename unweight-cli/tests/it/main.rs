@@ -5,6 +5,7 @@ mod bad_unw;
 mod compress;
 mod extract;
 mod folder;
+mod gpu;
 mod inspect;
 #[cfg(unix)]
 mod interrupted;

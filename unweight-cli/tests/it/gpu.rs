@@ -1,0 +1,128 @@
+//! `--gpu`. Where the machine has no usable device, `--gpu` has to fail with exit code 3, say so, and leave no output. Where it has one,
+//! what is restored has to be right, and what is said of bad files equal to what the CPU says.
+
+use crate::model::{mixed, small};
+use crate::place::Place;
+use crate::restamp::Small;
+
+/// No machine has so many.
+const NO_SUCH_DEVICE: &str = "--gpu=60000";
+
+/// Whether there is a device: `bench` has no file that could be at fault.
+fn has_device(place: &Place) -> bool {
+    let run = place.run(&["bench", "--runs", "1", "--rows", "1", "--quiet", "--gpu"]);
+    let found = run.is_success();
+    if !found {
+        let line = run.fails(3);
+        println!("there is no device here: {line}");
+    }
+    found
+}
+
+#[test]
+fn without_a_device_it_fails_with_what_to_do_and_leaves_no_output() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("folder.unw/m.unw", &place.read("m.unw"));
+    place.write("old", b"old");
+    let mut absent = vec![NO_SUCH_DEVICE];
+    if !has_device(&place) {
+        absent.extend(["--gpu", "--gpu=1"]);
+    }
+    let before = place.names();
+    for gpu in absent {
+        for call in [
+            &["decompress", "m.unw", "-o", "out"][..],
+            &["decompress", "m.unw", "-o", "old", "--force"],
+            &["decompress", "folder.unw", "-o", "folder"],
+            &["verify", "m.unw"],
+            &["bench"],
+        ] {
+            let call = [call, &[gpu]].concat();
+            let line = place.run(&call).fails(3);
+            assert!(
+                line.contains("GPU: ") && line.contains("run without --gpu"),
+                "{line}"
+            );
+            let (_, failure) = place
+                .run(&[&call[..], &["--json"]].concat())
+                .fails_with_json(3);
+            assert_eq!(failure["error"]["kind"], "io");
+        }
+    }
+    assert_eq!(place.names(), before);
+    assert_eq!(place.read("old"), b"old");
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_what_is_restored_is_the_source() {
+    let source = mixed();
+    let place = Place::with_compressed(&source, &["--chunk", "12"]);
+    place
+        .run(&["transcode", "m.unw", "--to", "palette", "-o", "palette.unw"])
+        .succeeds();
+    for file in ["m.unw", "palette.unw"] {
+        place
+            .run(&["decompress", file, "--gpu", "--force", "-o", "back"])
+            .succeeds();
+        assert!(place.read("back") == source, "{file}");
+        place
+            .run(&["verify", file, "--gpu", "--against", "m.safetensors"])
+            .succeeds();
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_bad_files_are_told_as_by_the_cpu() {
+    let place = Place::with_compressed(&small(), &[]);
+    let whole = place.read("m.unw");
+    let coded = Small(whole.clone()).coded();
+    let mut told = std::collections::BTreeSet::new();
+    let bytes = (0..coded.record.length.min(600)).map(|byte| coded.record.offset + byte);
+    // The kind, the code lengths, the lane ends: a checksum over each, right or wrong.
+    for offset in bytes.step_by(7).chain([coded.sign_mantissa.offset]) {
+        let mut spoilt = Small(whole.clone());
+        spoilt.flip(offset, 0x15);
+        place.write("bad.unw", &spoilt.0);
+        let [cpu, gpu] = [&[][..], &["--gpu"]]
+            .map(|gpu| place.run(&[&["verify", "bad.unw"], gpu].concat()).fails(1));
+        assert_eq!(cpu, gpu);
+        told.insert(cpu);
+    }
+    assert!(told.len() > 1);
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_the_budget_counts_a_tensor_on_the_host() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let call = ["verify", "m.unw", "--gpu", "--json", "--memory"];
+    let mut budget = 0;
+    loop {
+        let allowed = budget.to_string();
+        let run = place.run(&[&call[..], &[&allowed]].concat());
+        if run.is_success() {
+            break;
+        }
+        let (_, failure) = run.fails_with_json(4);
+        let needed = failure["error"]["needed_bytes"].as_u64().unwrap();
+        assert!(needed > budget);
+        budget = needed;
+    }
+    let less = (budget - 1).to_string();
+    place
+        .run(&["verify", "m.unw", "--gpu", "--memory", &less])
+        .fails(4);
+}
+
+#[test]
+fn ordinals_that_are_no_number_are_wrong_use() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    for gpu in ["--gpu=", "--gpu=first", "--gpu=-1", "--gpu=65536"] {
+        place.run(&["verify", "m.unw", gpu]).misunderstood();
+        place.run(&["bench", gpu]).misunderstood();
+    }
+    // Commands that do not decode on a device do not take it.
+    place.run(&["inspect", "m.unw", "--gpu"]).misunderstood();
+}
