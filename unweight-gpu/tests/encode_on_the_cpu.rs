@@ -2,15 +2,13 @@
 
 #![cfg(target_arch = "x86_64")]
 
-use std::alloc::{Layout, alloc, dealloc};
-
 use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
 use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
 use unweight_format::{Code, Encoding};
 use unweight_gpu::host::crc_constants;
-// Its library holds the kernels.
-use unweight_gpu_host as _;
+// Its library holds the kernels too.
+use unweight_gpu_host::{DeviceMemory, POISON};
 
 /// The twin of `EncodeJob` in `kernels/encode_layout.cuh`.
 #[repr(C)]
@@ -43,46 +41,6 @@ unsafe extern "C" {
     fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
     fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-}
-
-/// What memory holds that was not written.
-const POISON: u8 = 0xee;
-
-/// Memory as the device has it: aligned to 256, and not a byte longer than was asked for.
-struct DeviceMemory {
-    start: *mut u8,
-    layout: Layout,
-}
-
-impl DeviceMemory {
-    fn poisoned(bytes: usize) -> DeviceMemory {
-        let layout = Layout::from_size_align(bytes.max(1), 256).unwrap();
-        // SAFETY: the layout has at least one byte.
-        let start = unsafe { alloc(layout) };
-        assert!(!start.is_null());
-        // SAFETY: it was allocated with this length.
-        unsafe { start.write_bytes(POISON, layout.size()) };
-        DeviceMemory { start, layout }
-    }
-
-    fn of(bytes: &[u8]) -> DeviceMemory {
-        let memory = DeviceMemory::poisoned(bytes.len());
-        // SAFETY: it was allocated with at least this length.
-        unsafe { memory.start.copy_from(bytes.as_ptr(), bytes.len()) };
-        memory
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: all of it was written when it was made.
-        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
-    }
-}
-
-impl Drop for DeviceMemory {
-    fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout.
-        unsafe { dealloc(self.start, self.layout) }
-    }
 }
 
 fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
@@ -212,19 +170,23 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
             .each_ref()
             .map(|bytes| DeviceMemory::poisoned(bytes.len()));
         // SAFETY: it was allocated with this length.
-        unsafe { outputs[1].start.write_bytes(0, outputs[1].layout.size()) };
+        unsafe {
+            outputs[1]
+                .as_mut_ptr()
+                .write_bytes(0, outputs[1].bytes().len())
+        };
         let slots = DeviceMemory::poisoned(case.slots_bytes);
         jobs.push(EncodeJob {
-            weights: weights.start,
-            counts: outputs[0].start,
-            totals: outputs[1].start,
-            palette_counts: outputs[2].start,
-            code_lengths: outputs[3].start,
-            sign_mantissa: outputs[4].start,
-            slots: slots.start,
-            record_lengths: outputs[5].start,
-            record_ends: outputs[6].start,
-            records: outputs[7].start,
+            weights: weights.as_mut_ptr(),
+            counts: outputs[0].as_mut_ptr(),
+            totals: outputs[1].as_mut_ptr(),
+            palette_counts: outputs[2].as_mut_ptr(),
+            code_lengths: outputs[3].as_mut_ptr(),
+            sign_mantissa: outputs[4].as_mut_ptr(),
+            slots: slots.as_mut_ptr(),
+            record_lengths: outputs[5].as_mut_ptr(),
+            record_ends: outputs[6].as_mut_ptr(),
+            records: outputs[7].as_mut_ptr(),
             first_chunk: chunk_count,
             ..case.job
         });
@@ -239,8 +201,14 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
     unsafe {
         unweight_host_count_exponents(start, job_count, chunk_count, seed);
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
-        unweight_host_choose_tensor_codes(start, job_count, tensor_codes.start, seed);
-        unweight_host_choose_chunk_codes(start, job_count, chunk_count, tensor_codes.start, seed);
+        unweight_host_choose_tensor_codes(start, job_count, tensor_codes.as_mut_ptr(), seed);
+        unweight_host_choose_chunk_codes(
+            start,
+            job_count,
+            chunk_count,
+            tensor_codes.as_mut_ptr(),
+            seed,
+        );
         unweight_host_encode_chunks(start, job_count, chunk_count, longest, seed);
         unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
         unweight_host_end_records(start, job_count, seed);
@@ -402,11 +370,11 @@ fn codes_are_those_of_the_reference() {
     let code_lengths = DeviceMemory::poisoned(8 * CHUNKS as usize);
     let job = EncodeJob {
         // Not read, but where chunks stand is reckoned from it.
-        weights: totals.start,
+        weights: totals.as_mut_ptr(),
         weight_count: u64::from(CHUNKS) * CHUNK_WEIGHTS,
-        totals: totals.start,
-        palette_counts: palette_counts.start,
-        code_lengths: code_lengths.start,
+        totals: totals.as_mut_ptr(),
+        palette_counts: palette_counts.as_mut_ptr(),
+        code_lengths: code_lengths.as_mut_ptr(),
         chunk_count: CHUNKS,
         chunk_size_log2: 16,
         kind: KIND_HUFFMAN.into(),
@@ -415,8 +383,8 @@ fn codes_are_those_of_the_reference() {
     };
     // SAFETY: one job, whose totals, palette counts and code lengths are there.
     unsafe {
-        unweight_host_choose_tensor_codes(&job, 1, tensor_codes.start, 5);
-        unweight_host_choose_chunk_codes(&job, 1, CHUNKS, tensor_codes.start, 5);
+        unweight_host_choose_tensor_codes(&job, 1, tensor_codes.as_mut_ptr(), 5);
+        unweight_host_choose_chunk_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 5);
     }
     assert_eq!(tensor_codes.bytes(), plan.code().to_bytes());
     let expected: Vec<u8> = chunks
@@ -436,8 +404,8 @@ fn record_ends_are_sums_of_lengths_over_many_rounds() {
     let input = DeviceMemory::of(&little_endian(lengths.iter().copied()));
     let output = DeviceMemory::poisoned(input.bytes().len());
     let job = EncodeJob {
-        record_lengths: input.start,
-        record_ends: output.start,
+        record_lengths: input.as_mut_ptr(),
+        record_ends: output.as_mut_ptr(),
         chunk_count: lengths.len() as u32,
         ..no_job()
     };

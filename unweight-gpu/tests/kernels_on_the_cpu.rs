@@ -4,7 +4,6 @@
 
 mod restore;
 
-use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::c_void;
 
 use restore::{Kernels, hold_to_the_corpus};
@@ -12,44 +11,7 @@ use unweight_format::{CodedPlanes, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
     Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
 };
-use unweight_gpu_host::Launch;
-
-/// Memory as the device has it: aligned to 256, and not a byte longer than was asked for, so that a sanitizer sees one read too many.
-struct DeviceMemory {
-    start: *mut u8,
-    layout: Layout,
-}
-
-impl DeviceMemory {
-    fn poisoned(bytes: usize) -> DeviceMemory {
-        let layout = Layout::from_size_align(bytes.max(1), 256).unwrap();
-        // SAFETY: the layout has at least one byte.
-        let start = unsafe { alloc(layout) };
-        assert!(!start.is_null());
-        // SAFETY: it was allocated with this length.
-        unsafe { start.write_bytes(0xee, layout.size()) };
-        DeviceMemory { start, layout }
-    }
-
-    fn of(bytes: &[u8]) -> DeviceMemory {
-        let memory = DeviceMemory::poisoned(bytes.len());
-        // SAFETY: it was allocated with at least this length.
-        unsafe { memory.start.copy_from(bytes.as_ptr(), bytes.len()) };
-        memory
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: all of it was written when it was made.
-        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
-    }
-}
-
-impl Drop for DeviceMemory {
-    fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout.
-        unsafe { dealloc(self.start, self.layout) }
-    }
-}
+use unweight_gpu_host::{DeviceMemory, Launch};
 
 /// Kernels whose threads run in the order that `seed` gives. With `stages` false no record fits shared memory.
 struct OnTheCpu {
@@ -85,13 +47,13 @@ impl OnTheCpu {
         let resident = DeviceMemory::of(payload);
         let bytes_per_weight = if exponents { 1 } else { 2 };
         let output = DeviceMemory::poisoned(planes.weights() as usize * bytes_per_weight);
-        let address = |offset: u64| resident.start as u64 + (offset - start);
+        let address = |offset: u64| resident.address() + (offset - start);
         let addresses = Addresses {
             sign_mantissa: address(start),
             record_ends: address(planes.record_ends().offset),
             records: address(planes.records().offset),
         };
-        let job = TensorJob::new(planes, addresses, output.start as u64, 0);
+        let job = TensorJob::new(planes, addresses, output.address(), 0);
         let launch = Launch {
             jobs: (&raw const job).cast(),
             job_count: 1,

@@ -4,7 +4,11 @@
 
 #![cfg(not(no_host_kernels))]
 
+mod device_memory;
+
 use std::ffi::c_void;
+
+pub use device_memory::{DeviceMemory, POISON};
 
 unsafe extern "C" {
     fn unweight_host_decode(
