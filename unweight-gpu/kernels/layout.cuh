@@ -1,5 +1,5 @@
 // Offsets and sizes of the bitstream (specification, sections 4.3 to 6), and the launch's own structures.
-// `layout_constants` gives them back to the host, where a test compares them with unweight-format's.
+// A test asks for them where the kernels run on the CPU (`unweight_host_layout`), and compares them with unweight-format's.
 #pragma once
 #include "platform.cuh"
 

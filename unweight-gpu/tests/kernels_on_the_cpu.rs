@@ -106,6 +106,33 @@ impl Kernels for OnTheCpu {
 }
 
 #[test]
+fn kernels_and_format_have_the_same_numbers() {
+    use unweight_format::layout::*;
+    let expected = [
+        STEP_WEIGHTS,
+        LANES,
+        LANE_STEP_WEIGHTS,
+        PALETTE_ENTRIES,
+        RECORD_ALIGNMENT as usize,
+        RECORD_HEADER_BYTES,
+        RECORD_CHECKED_FROM,
+        LANE_STREAMS_OFFSET,
+        STEP_INDEX_BYTES,
+        PATCH_BYTES,
+        KIND_VERBATIM.into(),
+        KIND_HUFFMAN.into(),
+        KIND_PALETTE.into(),
+        LONGEST_CODE_BITS.into(),
+        NO_CODE.into(),
+        size_of::<TensorJob>(),
+    ];
+    assert_eq!(
+        unweight_gpu_host::layout(),
+        expected.map(|number| number as u32)
+    );
+}
+
+#[test]
 fn kernels_give_the_corpus_and_the_reference_s_verdicts() {
     hold_to_the_corpus(&OnTheCpu::new(0, true));
 }

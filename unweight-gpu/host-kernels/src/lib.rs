@@ -11,6 +11,7 @@ use std::ffi::c_void;
 pub use device_memory::{DeviceMemory, POISON};
 
 unsafe extern "C" {
+    safe fn unweight_host_layout(number: u32) -> u32;
     fn unweight_host_decode(
         jobs: *const c_void,
         job_count: u32,
@@ -36,6 +37,14 @@ unsafe extern "C" {
         seed: u64,
         checksums: *mut u32,
     );
+}
+
+/// The numbers of the bitstream in `kernels/layout.cuh`, in its order, and last the bytes of a `TensorJob`.
+pub fn layout() -> Vec<u32> {
+    (0..)
+        .map(|number| unweight_host_layout(number))
+        .take_while(|&number| number != u32::MAX)
+        .collect()
 }
 
 /// A launch: what each kernel here takes.

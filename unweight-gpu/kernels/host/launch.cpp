@@ -10,6 +10,14 @@ asm(".text\n"
     "  mov %rsp, (%rdi)\n  mov %rsi, %rsp\n"
     "  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbx\n  pop %rbp\n  ret\n");
 
+// What the kernels take for the bitstream's numbers, in the order of layout.cuh; then the size of their job.
+extern "C" uint32_t unweight_host_layout(uint32_t number) {
+  const uint32_t numbers[] = {STEP_WEIGHTS,         LANES,        LANE_STEP_WEIGHTS,   PALETTE_ENTRIES, RECORD_ALIGNMENT, RECORD_HEADER_BYTES,
+                              RECORD_CHECKED_FROM,  LANE_STREAMS_OFFSET, STEP_INDEX_BYTES, PATCH_BYTES, KIND_VERBATIM, KIND_HUFFMAN,
+                              KIND_PALETTE,         LONGEST_CODE_BITS, NO_CODE, sizeof(TensorJob)};
+  return number < sizeof numbers / sizeof *numbers ? numbers[number] : ~0u;
+}
+
 extern "C" void unweight_host_decode(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, bool exponents,
                                      uint64_t seed, unsigned long long* status) {
   fibers::launch(chunk_count, WARP, 4 * CODE_TABLE_ENTRIES + stage_bytes, seed, [&] {
