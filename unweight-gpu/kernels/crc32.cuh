@@ -51,11 +51,11 @@ __device__ inline uint32_t advance_bytes(const uint32_t* powers, uint32_t state,
   return state;
 }
 
-__device__ __forceinline__ uint4 masked(uint4 row, uint32_t from, uint32_t to) {  // keeps its bytes from..to
+__device__ __forceinline__ uint4 without_first(uint4 row, uint32_t skip) {
   uint32_t words[4] = {row.x, row.y, row.z, row.w};
 #pragma unroll
   for (uint32_t i = 0; i < 16; i++)
-    if (i < from || i >= to) words[i / 4] &= ~(0xffu << 8 * (i % 4));
+    if (i < skip) words[i / 4] &= ~(0xffu << 8 * (i % 4));
   return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
@@ -77,7 +77,7 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
         if (at + i < length) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
       words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
     }
-    if (at == 0 && skip != 0) words = masked(words, skip, 16);
+    if (at == 0 && skip != 0) words = without_first(words, skip);
     if (at == 0) (skip == 0 ? words.x : words.y) ^= first;
     state[0] = advance(by_row, state[0]) ^ words.x;
     state[1] = advance(by_row, state[1]) ^ words.y;

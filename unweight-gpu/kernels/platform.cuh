@@ -20,7 +20,6 @@ __device__ __forceinline__ void copy_async(uint4* to_shared, const uint4* from) 
 }
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 // Read once.
-__device__ __forceinline__ uint32_t load_streaming(const uint32_t* at) { return __ldcs(at); }
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
 __device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }
 #endif

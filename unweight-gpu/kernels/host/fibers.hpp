@@ -197,7 +197,6 @@ inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
 }
 inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
-inline uint32_t load_streaming(const uint32_t* at) { return *at; }
 inline uint2 load_streaming(const uint2* at) { return *at; }
 inline uint4 load_streaming(const uint4* at) { return *at; }
 // Done at once: the kernels wait before they read.
