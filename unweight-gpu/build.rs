@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const MODULES: [&str; 2] = ["decode", "checksum"];
+const MODULES: [&str; 5] = ["decode", "checksum", "histogram", "code_lengths", "encode"];
 /// Machine code for these, and PTX of the first for whatever comes later.
 const ARCHITECTURES: [u32; 2] = [80, 90];
 

@@ -321,6 +321,9 @@ extern "C" __global__ void __launch_bounds__(END_THREADS) end_records(const Enco
     for (uint32_t i = 0; i < END_PER_THREAD; i++)
       if (first + i < job->chunk_count) job->record_ends[first + i] = start + ends[i];
   }
+  // Zeros complete the plane to a multiple of 16 bytes.
+  const uint32_t padded = (job->chunk_count + 3) / 4 * 4;
+  if (job->chunk_count + threadIdx.x < padded) job->record_ends[job->chunk_count + threadIdx.x] = 0;
 }
 
 extern "C" __global__ void __launch_bounds__(PLACE_THREADS) place_records(const EncodeJob* jobs, uint32_t job_count) {

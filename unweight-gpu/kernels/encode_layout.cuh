@@ -16,13 +16,13 @@ struct EncodeJob {
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
   uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
   uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes
-  uint32_t* record_ends;             // one for each chunk, in units of 16 bytes
+  uint32_t* record_ends;             // one for each chunk, in units of 16 bytes; writable up to a multiple of 16 bytes
   uint8_t* records;                  // 16-byte aligned, 16 bytes for each unit of the last record end
   uint32_t first_chunk;              // of the launch
   uint32_t chunk_count;              // ceil(weight_count / 2^chunk_size_log2)
   uint32_t chunk_size_log2;          // 12 to 16
   uint32_t kind;                     // KIND_HUFFMAN or KIND_PALETTE
-  uint8_t palette[PALETTE_ENTRIES];  // ascending
+  uint8_t palette[PALETTE_ENTRIES];  // ascending; choose_palettes writes it
 };
 
 // No record is longer than its chunk's verbatim record (specification, section 5.1).

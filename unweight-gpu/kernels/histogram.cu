@@ -1,4 +1,4 @@
-// How often each exponent occurs, in every chunk and in the tensor (specification, section 11.2 and 11.3).
+// How often each exponent occurs, in every chunk and in the tensor, and the palette that follows (specification, sections 11.2 and 11.3).
 //
 //   count_exponents    one block = one warp = one chunk
 //
@@ -11,14 +11,21 @@
 // its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what
 // one lane counts, 2,048 weights at most, and what 16 lanes count together, 32,768.
 //
+//   choose_palettes    one block = one job; thread e = exponent e
+//
+//   chosen, shared     a bit for each exponent
+//
+// An exponent is chosen if it occurs and fewer than 16 come before it: every thread compares its own with all others. One thread then fills up.
+//
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
-// Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB.
+// Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
 // Bytes moved for a chunk of n weights: 2n read, 1,024 written, and an addition to each of `totals` that it has.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for palette_counts, of counts,
-// palette_counts, palette and chunk fields. count_exponents has a block for each chunk, of 32 threads; palette_counts 16 threads for each chunk,
-// in blocks of 256.
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
+// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has a block for each chunk, of 32 threads; choose_palettes
+// comes after it, a block for each job, of 256 threads, and writes the jobs' palettes; palette_counts comes after both, with 16 threads for each
+// chunk, in blocks of 256.
 //
 // The tail: the last step may be short; what its lanes lack is not counted.
 #include "encode_layout.cuh"
@@ -57,6 +64,42 @@ extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJ
     counts[exponent] = count;
     if (count != 0) atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
   }
+}
+
+constexpr uint32_t PALETTE_SHARED_BYTES = EXPONENTS * 8 + EXPONENTS / 8;
+
+__device__ __forceinline__ bool is_chosen(const uint32_t* chosen, uint32_t exponent) { return chosen[exponent / 32] >> exponent % 32 & 1; }
+
+extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJob* jobs) {
+  DYNAMIC_SHARED(shared);
+  uint64_t* totals = reinterpret_cast<uint64_t*>(shared);
+  uint32_t* chosen = reinterpret_cast<uint32_t*>(totals + EXPONENTS);
+  EncodeJob* job = &jobs[blockIdx.x];
+  const uint32_t exponent = threadIdx.x;
+  const uint64_t own = job->totals[exponent];
+  totals[exponent] = own;
+  __syncthreads();
+  uint32_t before = 0;
+  for (uint32_t other = 0; other < EXPONENTS; other++) before += totals[other] > own || (totals[other] == own && other < exponent);
+  const uint32_t bits = __ballot_sync(ALL_LANES, own != 0 && before < PALETTE_ENTRIES);
+  if (exponent % WARP == 0) chosen[exponent / WARP] = bits;
+  __syncthreads();
+  if (exponent != 0) return;
+
+  uint32_t count = 0, greatest = 0;
+  for (uint32_t e = 0; e < EXPONENTS; e++) {
+    count += is_chosen(chosen, e);
+    if (totals[e] != 0) greatest = e;
+  }
+  // Downwards from the greatest that occurs, then upwards.
+  for (uint32_t tried = 0; count < PALETTE_ENTRIES; tried++) {
+    const uint32_t e = tried < greatest ? greatest - 1 - tried : tried;
+    if (is_chosen(chosen, e)) continue;
+    chosen[e / 32] |= 1u << e % 32;
+    count++;
+  }
+  for (uint32_t e = 0, entry = 0; entry < PALETTE_ENTRIES; e++)
+    if (is_chosen(chosen, e)) job->palette[entry++] = static_cast<uint8_t>(e);
 }
 
 extern "C" __global__ void __launch_bounds__(PALETTE_COUNT_THREADS)

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut, LaunchConfig, PushKernelArg};
 
 use crate::job::TensorJob;
-use crate::plan::{self, CHECKSUM_SHARED_BYTES, CHECKSUM_WARPS, TABLE_BYTES, WARP};
+use crate::plan::{self, TABLE_BYTES, WARP};
+use crate::running::Running;
 use crate::status::{self, BadChunk};
+use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, GpuError, MOST_CHUNKS, Resident};
 
 /// Device memory that a tensor is decoded into: 2 bytes for each weight, or 1 for an exponent plane.
@@ -18,6 +20,14 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
+    pub(crate) const fn address(&self) -> u64 {
+        self.address
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// A slice of cudarc's.
     pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> Output<'a> {
         let bytes = memory.num_bytes() as u64;
@@ -52,6 +62,8 @@ impl<'a> Output<'a> {
 /// as the memory it borrows is free to be used again then; a batch must not be forgotten while it is running.
 #[derive(Debug)]
 pub struct Batch<'a> {
+    // Dropped first, so that nothing runs any more when memory is freed.
+    running: Running,
     device: &'a Device,
     tensors: Vec<&'a Resident>,
     first_chunks: Vec<u32>,
@@ -61,8 +73,6 @@ pub struct Batch<'a> {
     jobs: CudaSlice<u8>,
     /// The least of what went wrong since the last verdict.
     status: CudaSlice<u64>,
-    /// Where launches may still be running.
-    running: Option<Arc<CudaStream>>,
 }
 
 impl<'a> Batch<'a> {
@@ -125,6 +135,7 @@ impl<'a> Batch<'a> {
                 .max(*chunk);
         }
         Ok(Batch {
+            running: Running::default(),
             device,
             first_chunks,
             chunk_count: chunk_count as u32,
@@ -133,7 +144,6 @@ impl<'a> Batch<'a> {
             jobs: stream.clone_htod(&TensorJob::bytes_of(&jobs))?,
             status: stream.clone_htod(&[status::GOOD])?,
             tensors: tensors.into_iter().map(|(resident, _)| resident).collect(),
-            running: None,
         })
     }
 
@@ -164,7 +174,7 @@ impl<'a> Batch<'a> {
         // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
         // every output is aligned and long enough (`Output`, `Batch::new`); a block of one warp for each chunk; `stage_bytes` is a multiple of 16.
         unsafe { launch.launch(config)? };
-        self.runs_on(stream)
+        Ok(self.running.on(stream)?)
     }
 
     /// Launches the check of every chunk checksum. Returns at once.
@@ -186,7 +196,7 @@ impl<'a> Batch<'a> {
             .arg(&mut self.status);
         // SAFETY: as in `decode`; the constants are those that the kernel's head names.
         unsafe { launch.launch(checksum_config(self.chunk_count))? };
-        self.runs_on(stream)
+        Ok(self.running.on(stream)?)
     }
 
     /// The CRC-32 of every tensor's decoded weights. Waits for the stream.
@@ -198,34 +208,15 @@ impl<'a> Batch<'a> {
     /// If this is a batch of exponent planes.
     pub fn checksums(&self, stream: &Arc<CudaStream>) -> Result<Vec<u32>, GpuError> {
         assert_eq!(self.output_bytes_per_weight, 2, "checksums are of weights");
-        let device = self.device;
-        let job_count = self.tensors.len() as u32;
-        let mut of_chunks = stream.alloc_zeros::<u32>(self.chunk_count.max(1) as usize)?;
-        if self.chunk_count > 0 {
-            let mut launch = stream.launch_builder(&device.checksum_weights);
-            launch
-                .arg(&self.jobs)
-                .arg(&job_count)
-                .arg(&self.chunk_count)
-                .arg(&device.crc_constants)
-                .arg(&mut of_chunks);
-            // SAFETY: as in `decode`; a word for each chunk, and outputs of 2 bytes a weight.
-            unsafe { launch.launch(checksum_config(self.chunk_count))? };
-        }
-        let of_chunks = stream.clone_dtoh(&of_chunks)?;
-        let combined = self.tensors.iter().zip(&self.first_chunks);
-        Ok(combined
-            .map(|(resident, &first)| {
-                let planes = resident.planes();
-                let mut whole = crc32fast::Hasher::new();
-                for number in 0..planes.chunk_count() {
-                    let bytes = 2 * u64::from(planes.chunk(number).weights);
-                    let checksum = of_chunks[(u64::from(first) + number) as usize];
-                    whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
-                }
-                whole.finalize()
+        let tensors: Vec<_> = (self.tensors.iter().zip(&self.first_chunks))
+            .map(|(resident, &first_chunk)| TensorChunks {
+                weights: resident.planes().weights(),
+                chunk_size_log2: resident.planes().chunk_size_log2(),
+                first_chunk,
             })
-            .collect())
+            .collect();
+        // SAFETY: as in `decode`; outputs of 2 bytes a weight.
+        unsafe { weight_checksums(self.device, stream, &self.jobs, &tensors) }
     }
 
     /// Waits for the stream, and says whether every launch since the last verdict kept every rule.
@@ -250,33 +241,5 @@ impl<'a> Batch<'a> {
                 rule: bad.rule,
             },
         })
-    }
-}
-
-impl Batch<'_> {
-    /// Remembers where to wait. Of two streams, the first is waited for at once.
-    fn runs_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        let before = self.running.replace(stream.clone());
-        if let Some(before) = before.filter(|before| before.cu_stream() != stream.cu_stream()) {
-            before.synchronize()?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.running {
-            // An error here is one of the launches', which a verdict would have told.
-            let _ = stream.synchronize();
-        }
-    }
-}
-
-fn checksum_config(chunk_count: u32) -> LaunchConfig {
-    LaunchConfig {
-        grid_dim: (chunk_count.div_ceil(CHECKSUM_WARPS), 1, 1),
-        block_dim: (CHECKSUM_WARPS * WARP, 1, 1),
-        shared_mem_bytes: CHECKSUM_SHARED_BYTES,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
 
+use crate::encode::EncodeKernels;
 use crate::{GpuError, crc_constants, image};
 
 /// The oldest compute capability whose instructions the kernels use.
@@ -17,6 +18,7 @@ pub struct Device {
     pub(crate) decode_exponents: CudaFunction,
     pub(crate) check_chunks: CudaFunction,
     pub(crate) checksum_weights: CudaFunction,
+    pub(crate) encode: EncodeKernels,
     pub(crate) crc_constants: CudaSlice<u32>,
 }
 
@@ -50,6 +52,7 @@ impl Device {
             decode_exponents: decode.load_function("decode_exponents")?,
             check_chunks: checksum.load_function("check_chunks")?,
             checksum_weights: checksum.load_function("checksum_weights")?,
+            encode: EncodeKernels::load(&context, capability)?,
             crc_constants,
             context,
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cudarc::driver::DriverError;
-use unweight_format::Error;
+use unweight_format::{Error, limits};
 
 use crate::status::BadChunk;
 
@@ -34,6 +34,8 @@ pub enum GpuError {
     Driver(DriverError),
     /// A batch of more chunks than one launch can have.
     TooManyChunks(u64),
+    /// A tensor of so many weights is stored raw, never coded.
+    NotCoded(u64),
     /// What a caller gave has another length than the tensor needs.
     WrongLength {
         /// Bytes that the tensor needs.
@@ -86,6 +88,11 @@ impl fmt::Display for GpuError {
             GpuError::TooManyChunks(count) => {
                 write!(f, "a batch of {count} chunks, expected at most {}", crate::MOST_CHUNKS)
             }
+            GpuError::NotCoded(weights) => write!(
+                f,
+                "a tensor of {weights} weights cannot be coded, expected 1 to {}",
+                limits::CODED_WEIGHTS
+            ),
             GpuError::WrongLength {
                 needed_bytes,
                 given_bytes,

@@ -24,13 +24,17 @@ macro_rules! module {
 
 pub(crate) const DECODE: Module = module!("decode");
 pub(crate) const CHECKSUM: Module = module!("checksum");
+pub(crate) const HISTOGRAM: Module = module!("histogram");
+pub(crate) const CODE_LENGTHS: Module = module!("code_lengths");
+pub(crate) const ENCODE: Module = module!("encode");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 4] = [
+const HEADERS: [&str; 5] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/record.cuh"),
     include_str!("../kernels/crc32.cuh"),
+    include_str!("../kernels/encode_layout.cuh"),
 ];
 
 impl Module {
@@ -76,10 +80,12 @@ impl Module {
 mod tests {
     use super::*;
 
+    const MODULES: [Module; 5] = [DECODE, CHECKSUM, HISTOGRAM, CODE_LENGTHS, ENCODE];
+
     #[test]
     #[ignore = "needs nvcc when the crate is built"]
     fn an_image_was_made_of_every_module() {
-        for module in [DECODE, CHECKSUM] {
+        for module in MODULES {
             assert!(!module.image.is_empty(), "{}", module.name);
         }
     }
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     #[ignore = "needs NVRTC"]
     fn nvrtc_compiles_every_module() {
-        for module in [DECODE, CHECKSUM] {
+        for module in MODULES {
             for capability in [(8, 0), (9, 0)] {
                 module.compile(capability).unwrap();
             }
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_source_for_nvrtc_includes_nothing_but_the_host_s_half() {
-        for module in [DECODE, CHECKSUM] {
+        for module in MODULES {
             let source = module.whole_source();
             let includes: Vec<_> = source
                 .lines()

@@ -3,6 +3,8 @@
 use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
 use unweight_format::{CodedPlanes, Encoding, RecordEnds};
 
+use crate::encode_job::EncodeJob;
+
 /// Pointers are addresses of the device.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,22 @@ impl TensorJob {
             chunk_size_log2: planes.chunk_size_log2().into(),
             kind: kind.into(),
             palette: *planes.palette().exponents(),
+        }
+    }
+
+    /// A job whose output is the weights that another job encodes: for checksums, which are computed of outputs.
+    pub(crate) const fn of_source(job: &EncodeJob) -> TensorJob {
+        TensorJob {
+            sign_mantissa: job.sign_mantissa,
+            record_ends: job.record_ends,
+            records: job.records,
+            output: job.weights,
+            weights: job.weight_count,
+            first_chunk: job.first_chunk,
+            chunk_count: job.chunk_count,
+            chunk_size_log2: job.chunk_size_log2,
+            kind: job.kind,
+            palette: job.palette,
         }
     }
 

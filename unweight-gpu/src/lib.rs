@@ -4,6 +4,7 @@
 //! - [`Resident::upload`] puts a coded tensor into device memory, as it stands in the file.
 //! - [`Batch`] decodes tensors in one launch, on the caller's stream and into the caller's memory, to weights or to exponent planes;
 //!   it checks chunk checksums on the device too, and computes those of what was decoded.
+//! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
 //!
 //! The host checks what locates anything (header, directory, record ends); the device checks every record, bounds each read and
 //! write by what was checked, and reports the first bad chunk with the rule that the reference names. Section numbers are those of `spec/unweight.md`.
@@ -37,18 +38,25 @@
 mod batch;
 mod crc_constants;
 mod device;
+mod encode;
+mod encode_job;
+mod encode_plan;
 mod error;
 mod image;
 mod job;
 mod plan;
 mod resident;
+mod running;
 mod status;
+mod weight_checksums;
 
 /// Streams and device memory are this crate's.
 pub use cudarc;
 
 pub use batch::{Batch, Output};
 pub use device::Device;
+pub use encode::{EncodeBatch, EncodedTensor, Source};
+pub use encode_plan::longest_payload_bytes;
 pub use error::GpuError;
 pub use resident::Resident;
 pub use status::BadChunk;
@@ -60,6 +68,7 @@ pub const MOST_CHUNKS: u32 = i32::MAX as u32;
 #[doc(hidden)]
 pub mod host {
     pub use crate::crc_constants::words as crc_constants;
+    pub use crate::encode_job::EncodeJob;
     pub use crate::job::{Addresses, TensorJob, longest_record_bytes};
     pub use crate::plan::stage_bytes;
     pub use crate::status::{GOOD, read};

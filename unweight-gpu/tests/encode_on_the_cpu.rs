@@ -4,36 +4,16 @@
 
 use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
-use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
+use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Encoding};
-use unweight_gpu::host::crc_constants;
+use unweight_gpu::host::{EncodeJob, crc_constants};
 // Its library holds the kernels too.
 use unweight_gpu_host::{DeviceMemory, POISON};
-
-/// The twin of `EncodeJob` in `kernels/encode_layout.cuh`.
-#[repr(C)]
-struct EncodeJob {
-    weights: *const u8,
-    weight_count: u64,
-    counts: *mut u8,
-    totals: *mut u8,
-    palette_counts: *mut u8,
-    code_lengths: *mut u8,
-    sign_mantissa: *mut u8,
-    slots: *mut u8,
-    record_lengths: *mut u8,
-    record_ends: *mut u8,
-    records: *mut u8,
-    first_chunk: u32,
-    chunk_count: u32,
-    chunk_size_log2: u32,
-    kind: u32,
-    palette: [u8; PALETTE_ENTRIES],
-}
 
 #[rustfmt::skip]
 unsafe extern "C" {
     fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
     fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
     fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
@@ -52,6 +32,7 @@ struct Case {
     name: String,
     job: EncodeJob,
     weights: Vec<u8>,
+    palette: [u8; PALETTE_ENTRIES],
     /// What each of `OUTPUTS` must hold.
     expected: [Vec<u8>; 8],
     slots_bytes: usize,
@@ -69,7 +50,7 @@ const OUTPUTS: [&str; 8] = [
 ];
 
 impl Case {
-    fn new(name: String, weights: &[bf16], encoding: Encoding, chunk_size_log2: u32) -> Case {
+    fn new(name: String, weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Case {
         let counts_of = |weights: &[bf16]| {
             let mut counts = ExponentCounts::default();
             counts.add_weights(weights);
@@ -94,6 +75,8 @@ impl Case {
             encode_weights(&plan, chunk, &mut sign_mantissa, &mut records);
             ends.push(records.len() as u32 / 16);
         }
+        let padded_ends = ends.iter().copied().chain([0; 3]);
+        let padded_ends = padded_ends.take(ends.len().next_multiple_of(4));
         sign_mantissa.resize(weights.len().next_multiple_of(256), 0);
         let starts = [0].into_iter().chain(ends.iter().copied());
         let lengths = ends.iter().zip(starts).map(|(end, start)| end - start);
@@ -115,30 +98,14 @@ impl Case {
                 code_lengths,
                 sign_mantissa,
                 little_endian(lengths),
-                little_endian(ends.iter().copied()),
+                little_endian(padded_ends),
                 records,
             ],
             slots_bytes: chunk_count * (16 + (1 << chunk_size_log2)),
-            job: EncodeJob {
-                weight_count: weights.len() as u64,
-                chunk_count: chunk_count as u32,
-                chunk_size_log2,
-                kind: if encoding == Encoding::Palette {
-                    KIND_PALETTE
-                } else {
-                    KIND_HUFFMAN
-                }
-                .into(),
-                palette: *palette,
-                ..no_job()
-            },
+            palette: *palette,
+            job: EncodeJob::new(encoding, weights.len() as u64, chunk_size_log2, 0),
         }
     }
-}
-
-fn no_job() -> EncodeJob {
-    // SAFETY: null pointers and zeros are values of all its fields.
-    unsafe { std::mem::zeroed() }
 }
 
 /// Section 11.4.
@@ -177,16 +144,16 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
         };
         let slots = DeviceMemory::poisoned(case.slots_bytes);
         jobs.push(EncodeJob {
-            weights: weights.as_mut_ptr(),
-            counts: outputs[0].as_mut_ptr(),
-            totals: outputs[1].as_mut_ptr(),
-            palette_counts: outputs[2].as_mut_ptr(),
-            code_lengths: outputs[3].as_mut_ptr(),
-            sign_mantissa: outputs[4].as_mut_ptr(),
-            slots: slots.as_mut_ptr(),
-            record_lengths: outputs[5].as_mut_ptr(),
-            record_ends: outputs[6].as_mut_ptr(),
-            records: outputs[7].as_mut_ptr(),
+            weights: weights.address(),
+            counts: outputs[0].address(),
+            totals: outputs[1].address(),
+            palette_counts: outputs[2].address(),
+            code_lengths: outputs[3].address(),
+            sign_mantissa: outputs[4].address(),
+            slots: slots.address(),
+            record_lengths: outputs[5].address(),
+            record_ends: outputs[6].address(),
+            records: outputs[7].address(),
             first_chunk: chunk_count,
             ..case.job
         });
@@ -194,12 +161,13 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
         longest = longest.max(case.job.chunk_size_log2);
         memories.push((weights, slots, outputs));
     }
-    let (start, job_count) = (jobs.as_ptr(), jobs.len() as u32);
+    let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
     let constants = crc_constants();
     let tensor_codes = DeviceMemory::poisoned(8 * jobs.len());
     // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
     unsafe {
         unweight_host_count_exponents(start, job_count, chunk_count, seed);
+        unweight_host_choose_palettes(start, job_count, seed);
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
         unweight_host_choose_tensor_codes(start, job_count, tensor_codes.as_mut_ptr(), seed);
         unweight_host_choose_chunk_codes(
@@ -223,7 +191,8 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
         }
         unweight_host_place_records(start, job_count, chunk_count, seed);
     }
-    for (case, (.., outputs)) in cases.iter().zip(&memories) {
+    for ((case, job), (.., outputs)) in cases.iter().zip(&jobs).zip(&memories) {
+        assert_eq!(job.palette, case.palette, "palette, {}", case.name);
         for ((name, output), expected) in OUTPUTS.iter().zip(outputs).zip(&case.expected) {
             assert!(
                 output.bytes() == expected,
@@ -370,16 +339,12 @@ fn codes_are_those_of_the_reference() {
     let code_lengths = DeviceMemory::poisoned(8 * CHUNKS as usize);
     let job = EncodeJob {
         // Not read, but where chunks stand is reckoned from it.
-        weights: totals.as_mut_ptr(),
-        weight_count: u64::from(CHUNKS) * CHUNK_WEIGHTS,
-        totals: totals.as_mut_ptr(),
-        palette_counts: palette_counts.as_mut_ptr(),
-        code_lengths: code_lengths.as_mut_ptr(),
-        chunk_count: CHUNKS,
-        chunk_size_log2: 16,
-        kind: KIND_HUFFMAN.into(),
+        weights: totals.address(),
+        totals: totals.address(),
+        palette_counts: palette_counts.address(),
+        code_lengths: code_lengths.address(),
         palette: *palette,
-        ..no_job()
+        ..EncodeJob::new(Encoding::Huffman, u64::from(CHUNKS) * CHUNK_WEIGHTS, 16, 0)
     };
     // SAFETY: one job, whose totals, palette counts and code lengths are there.
     unsafe {
@@ -404,10 +369,9 @@ fn record_ends_are_sums_of_lengths_over_many_rounds() {
     let input = DeviceMemory::of(&little_endian(lengths.iter().copied()));
     let output = DeviceMemory::poisoned(input.bytes().len());
     let job = EncodeJob {
-        record_lengths: input.as_mut_ptr(),
-        record_ends: output.as_mut_ptr(),
-        chunk_count: lengths.len() as u32,
-        ..no_job()
+        record_lengths: input.address(),
+        record_ends: output.address(),
+        ..EncodeJob::new(Encoding::Huffman, (lengths.len() as u64) << 12, 12, 0)
     };
     // SAFETY: one job, whose lengths and ends have a word for each chunk.
     unsafe { unweight_host_end_records(&job, 1, 3) };

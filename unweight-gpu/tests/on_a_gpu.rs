@@ -10,7 +10,9 @@ use restore::{Kernels, hold_to_the_corpus};
 use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, Rule, SourceKind, Tensor};
-use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
+use unweight_gpu::{
+    Batch, Device, EncodeBatch, GpuError, Output, Resident, Source, longest_payload_bytes,
+};
 
 struct OnAGpu {
     device: Device,
@@ -65,7 +67,7 @@ impl Kernels for OnAGpu {
     }
 }
 
-fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+fn names_and_shapes(tensors: &[Vec<bf16>]) -> (Vec<String>, Vec<[u64; 1]>) {
     let names: Vec<String> = (0..tensors.len())
         .map(|number| format!("t{number:06}"))
         .collect();
@@ -73,11 +75,18 @@ fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Ve
         .iter()
         .map(|weights| [weights.len() as u64])
         .collect();
-    let declared = names
-        .iter()
-        .zip(&shapes)
+    (names, shapes)
+}
+
+fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declaration<'a>> {
+    (names.iter().zip(shapes))
         .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
-        .collect();
+        .collect()
+}
+
+fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    let (names, shapes) = names_and_shapes(tensors);
+    let declared = declarations(&names, &shapes);
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     for weights in tensors {
         encode_tensor(
@@ -198,6 +207,110 @@ fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
     });
 }
 
+/// Weights whose exponents fall into `kind`s of patterns: codes of all lengths, patches, verbatim records, one exponent alone.
+fn awkward_weights(count: usize, kind: usize) -> Vec<bf16> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ kind as u64;
+    let random = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    });
+    let exponent = |place: usize, random: u64| match kind {
+        0 => 126 - random.trailing_zeros().min(40),
+        1 => 126 - random.trailing_zeros().min(9) - place as u32 / 30_000 % 80,
+        2 => (random >> 40) as u32 % 256,
+        3 => 127,
+        4 => (random >> 40) as u32 % 17 + 100,
+        // Ever more patches, up to where a record turns verbatim.
+        _ if (random >> 50) % 100 < place as u64 / 4_096 % 20 * 8 => (random >> 40) as u32 % 90,
+        _ => (random >> 40) as u32 % 16 + 100,
+    };
+    let weight = |(place, random): (usize, u64)| {
+        bf16::from_bits((exponent(place, random) << 7) as u16 | (random >> 32) as u16 & 0x807f)
+    };
+    random.take(count).enumerate().map(weight).collect()
+}
+
+/// The container that the device's planes make; raw where coding would not pay.
+fn file_by(gpu: &OnAGpu, tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
+    let stream = &gpu.stream;
+    let sources: Vec<_> = tensors
+        .iter()
+        .map(|weights| stream.clone_htod(&bytes_of(weights)).unwrap())
+        .collect();
+    let lengths: Vec<_> = tensors
+        .iter()
+        .map(|weights| longest_payload_bytes(weights.len() as u64, log2) as usize)
+        .collect();
+    let mut memory: Vec<_> = lengths
+        .iter()
+        .map(|length| {
+            stream
+                .clone_htod(&vec![POISON; length + GUARD_BYTES])
+                .unwrap()
+        })
+        .collect();
+    let outputs = memory
+        .iter_mut()
+        .map(|memory| Output::slice(memory, stream));
+    let sources = sources.iter().map(|source| Source::slice(source, stream));
+    let tasks = sources.zip(outputs).collect();
+    let mut batch = EncodeBatch::new(&gpu.device, stream, tasks, encoding, log2).unwrap();
+    // Twice: the second must begin as the first did.
+    batch.encode(stream).unwrap();
+    batch.encode(stream).unwrap();
+    let encoded = batch.encoded(stream).unwrap();
+    drop(batch);
+    let (names, shapes) = names_and_shapes(tensors);
+    let declared = declarations(&names, &shapes);
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for (((encoded, memory), length), weights) in
+        encoded.iter().zip(&memory).zip(lengths).zip(tensors)
+    {
+        let payload = stream.clone_dtoh(memory).unwrap();
+        assert!(payload[length..].iter().all(|&byte| byte == POISON));
+        let coded = encoded.write(&payload, &mut writer).unwrap();
+        if !coded {
+            let mut raw = writer.raw().unwrap();
+            raw.write(&bytes_of(weights)).unwrap();
+            raw.finish().unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
+
+fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        for log2 in 12..=16 {
+            let sizes = [
+                1usize,
+                2,
+                255,
+                257,
+                4_095,
+                4_097,
+                (1 << log2) - 1,
+                1 << log2,
+                (3 << log2) + 1,
+                300_000,
+            ];
+            let mut tensors: Vec<_> = sizes
+                .iter()
+                .map(|&size| weights(size, size as u64 + 7))
+                .collect();
+            for kind in 0..6 {
+                tensors.extend(sizes.iter().map(|&size| awkward_weights(size, kind)));
+            }
+            let file = file_by(gpu, &tensors, encoding, log2);
+            assert!(
+                file == file_of(&tensors, encoding, log2),
+                "{encoding:?}, chunks of 2^{log2}"
+            );
+        }
+    }
+}
+
 /// 2^31 weights and a few: past what 32-bit numbers of bytes or of weights can say. It takes 8 GB of memory and 7 of the device's.
 fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let piece = weights(1 << 20, 31);
@@ -251,6 +364,10 @@ fn main() {
         (
             "many_tensors_in_one_launch_and_many_streams",
             many_tensors_in_one_launch_and_many_streams,
+        ),
+        (
+            "encoded_files_are_the_reference_s",
+            encoded_files_are_the_reference_s,
         ),
     ];
     let large: Test = (

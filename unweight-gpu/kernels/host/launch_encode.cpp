@@ -8,6 +8,10 @@ extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t jo
   fibers::launch(chunk_count, WARP, COUNTER_BYTES, seed, [&] { count_exponents(jobs, job_count); });
 }
 
+extern "C" void unweight_host_choose_palettes(EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
+  fibers::launch(job_count, EXPONENTS, PALETTE_SHARED_BYTES, seed, [&] { choose_palettes(jobs); });
+}
+
 extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
   constexpr unsigned CHUNKS = PALETTE_COUNT_THREADS / PALETTE_ENTRIES;
   fibers::launch((chunk_count + CHUNKS - 1) / CHUNKS, PALETTE_COUNT_THREADS, 0, seed, [&] { palette_counts(jobs, job_count, chunk_count); });

@@ -1,0 +1,396 @@
+//! Tensors that are encoded in one launch of each kernel.
+
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+};
+use unweight_format::write::{CodedParameters, ContainerWriter, Sink, WriteError};
+use unweight_format::{Encoding, Extent, Palette, layout, limits};
+
+use crate::encode_job::EncodeJob;
+use crate::encode_plan::{
+    CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
+    PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
+    PLACE_THREADS, Planes, encode_shared_bytes, place_scratch,
+};
+use crate::job::TensorJob;
+use crate::plan::WARP;
+use crate::running::Running;
+use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
+use crate::{Device, GpuError, MOST_CHUNKS, Output, image};
+
+/// The encoder's kernels, in the order in which a batch launches them.
+#[derive(Debug)]
+pub(crate) struct EncodeKernels {
+    count_exponents: CudaFunction,
+    choose_palettes: CudaFunction,
+    palette_counts: CudaFunction,
+    choose_tensor_codes: CudaFunction,
+    choose_chunk_codes: CudaFunction,
+    encode_chunks: CudaFunction,
+    seal_chunks: CudaFunction,
+    end_records: CudaFunction,
+    place_records: CudaFunction,
+}
+
+impl EncodeKernels {
+    pub(crate) fn load(
+        context: &Arc<CudaContext>,
+        capability: (i32, i32),
+    ) -> Result<EncodeKernels, GpuError> {
+        let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
+        let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
+        let encode = context.load_module(image::ENCODE.load(capability)?)?;
+        Ok(EncodeKernels {
+            count_exponents: histogram.load_function("count_exponents")?,
+            choose_palettes: histogram.load_function("choose_palettes")?,
+            palette_counts: histogram.load_function("palette_counts")?,
+            choose_tensor_codes: code_lengths.load_function("choose_tensor_codes")?,
+            choose_chunk_codes: code_lengths.load_function("choose_chunk_codes")?,
+            encode_chunks: encode.load_function("encode_chunks")?,
+            seal_chunks: encode.load_function("seal_chunks")?,
+            end_records: encode.load_function("end_records")?,
+            place_records: encode.load_function("place_records")?,
+        })
+    }
+}
+
+/// Device memory that holds a BF16 tensor.
+#[derive(Debug)]
+pub struct Source<'a> {
+    address: u64,
+    weights: u64,
+    _memory: std::marker::PhantomData<&'a [u8]>,
+}
+
+impl<'a> Source<'a> {
+    /// A slice of cudarc's, of 2 bytes a weight.
+    ///
+    /// # Panics
+    /// If the number of bytes is odd.
+    pub fn slice(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> Source<'a> {
+        let bytes = memory.num_bytes() as u64;
+        assert!(bytes.is_multiple_of(2), "2 bytes a weight");
+        let (address, _reading) = memory.device_ptr(stream);
+        Source {
+            address,
+            weights: bytes / 2,
+            _memory: std::marker::PhantomData,
+        }
+    }
+
+    /// Memory of the caller's own: so many BF16 weights at this address of the device.
+    ///
+    /// # Safety
+    /// They must be there, and stay as they are, from the batch's launches on until these are done.
+    ///
+    /// # Panics
+    /// If the address is not a multiple of 16.
+    pub unsafe fn raw(address: u64, weights: u64) -> Source<'a> {
+        assert!(address.is_multiple_of(16), "16-byte loads");
+        Source {
+            address,
+            weights,
+            _memory: std::marker::PhantomData,
+        }
+    }
+}
+
+/// Tensors to be encoded together (section 11), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
+///
+/// Sources must have been written on the stream of the launches, or on one that it waits for. As with [`Batch`](crate::Batch), dropping it waits for what it
+/// launched, and it must not be forgotten while it is running.
+#[derive(Debug)]
+pub struct EncodeBatch<'a> {
+    // Dropped first, so that nothing runs any more when memory is freed.
+    running: Running,
+    device: &'a Device,
+    encoding: Encoding,
+    chunk_size_log2: u8,
+    tensors: Vec<TensorChunks>,
+    planes: Vec<Planes>,
+    chunk_count: u32,
+    jobs: CudaSlice<u8>,
+    /// To compute the checksums of the sources.
+    checksum_jobs: CudaSlice<u8>,
+    totals: CudaSlice<u64>,
+    tensor_codes: CudaSlice<u64>,
+    /// Counts, codes, and a slot for each record, of all jobs.
+    _scratch: CudaSlice<u8>,
+    /// Where each tensor's record ends stand.
+    record_ends: Vec<u64>,
+    _memory: std::marker::PhantomData<Output<'a>>,
+}
+
+/// A tensor that was encoded: how, and where its planes stand in its output, in bytes from there. They follow one another as in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodedTensor {
+    /// Encoding, chunk size, and the palette that was chosen.
+    pub parameters: CodedParameters,
+    /// How many weights it has.
+    pub weights: u64,
+    /// CRC-32 of the source's bytes.
+    pub checksum: u32,
+    /// A byte for each weight.
+    pub sign_mantissa: Extent,
+    /// 4 bytes for each chunk, in units of 16 bytes.
+    pub record_ends: Extent,
+    /// The records.
+    pub records: Extent,
+}
+
+impl<'a> EncodeBatch<'a> {
+    /// A batch of these tensors. `encoding` is huffman or palette; an output has [`longest_payload_bytes`](crate::longest_payload_bytes).
+    ///
+    /// # Errors
+    /// [`GpuError::NotCoded`] for a tensor that is stored raw whatever it holds; [`GpuError::WrongLength`] for an output that is too short;
+    /// [`GpuError::TooManyChunks`]; the driver's, for want of memory too.
+    ///
+    /// # Panics
+    /// If the encoding is raw, the chunk size not 12 to 16, or an output's address not a multiple of 256.
+    pub fn new(
+        device: &'a Device,
+        stream: &Arc<CudaStream>,
+        tensors: Vec<(Source<'a>, Output<'a>)>,
+        encoding: Encoding,
+        chunk_size_log2: u8,
+    ) -> Result<EncodeBatch<'a>, GpuError> {
+        assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
+        assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+        let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
+        let (mut chunk_count, mut scratch_bytes) = (0, 0);
+        for (source, output) in &tensors {
+            if !(1..=limits::CODED_WEIGHTS).contains(&source.weights) {
+                return Err(GpuError::NotCoded(source.weights));
+            }
+            let planes = Planes::new(source.weights, chunk_size_log2);
+            if output.bytes() < planes.longest_bytes() {
+                return Err(GpuError::WrongLength {
+                    needed_bytes: planes.longest_bytes(),
+                    given_bytes: output.bytes(),
+                });
+            }
+            let to = output.address();
+            assert!(
+                to.is_multiple_of(layout::PLANE_ALIGNMENT),
+                "planes are aligned"
+            );
+            let first_chunk = chunk_count as u32;
+            let mut job = EncodeJob::new(encoding, source.weights, chunk_size_log2, first_chunk);
+            job.weights = source.address;
+            job.sign_mantissa = to + planes.sign_mantissa.offset;
+            job.record_ends = to + planes.record_ends.offset;
+            job.records = to + planes.records;
+            // For its length alone; addresses follow when there is memory.
+            place_scratch(&mut job, 0, &mut scratch_bytes);
+            chunk_count += u64::from(job.chunk_count);
+            if chunk_count > MOST_CHUNKS.into() {
+                return Err(GpuError::TooManyChunks(chunk_count));
+            }
+            jobs.push(job);
+            planes_of.push(planes);
+            of_tensors.push(TensorChunks {
+                weights: source.weights,
+                chunk_size_log2,
+                first_chunk,
+            });
+        }
+        // SAFETY: kernels write all of it before they read it.
+        let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
+        let totals = stream.alloc_zeros::<u64>(256 * jobs.len().max(1))?;
+        let scratch_address = scratch.device_ptr(stream).0;
+        let totals_address = totals.device_ptr(stream).0;
+        let mut used = 0;
+        for (number, job) in (0..).zip(&mut jobs) {
+            place_scratch(job, scratch_address, &mut used);
+            job.totals = totals_address + 256 * 8 * number;
+        }
+        let checksum_jobs: Vec<_> = jobs.iter().map(TensorJob::of_source).collect();
+        Ok(EncodeBatch {
+            running: Running::default(),
+            device,
+            encoding,
+            chunk_size_log2,
+            tensors: of_tensors,
+            planes: planes_of,
+            chunk_count: chunk_count as u32,
+            jobs: stream.clone_htod(&EncodeJob::bytes_of(&jobs))?,
+            checksum_jobs: stream.clone_htod(&TensorJob::bytes_of(&checksum_jobs))?,
+            totals,
+            tensor_codes: stream.alloc_zeros::<u64>(jobs.len().max(1))?,
+            _scratch: scratch,
+            record_ends: jobs.iter().map(|job| job.record_ends).collect(),
+            _memory: std::marker::PhantomData,
+        })
+    }
+
+    /// Launches the encoder. Returns at once.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn encode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        if self.chunk_count == 0 {
+            return Ok(());
+        }
+        let kernels = &self.device.encode;
+        let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
+        let config = |blocks: u32, threads: u32, shared_mem_bytes: u32| LaunchConfig {
+            grid_dim: (blocks, 1, 1),
+            block_dim: (threads, 1, 1),
+            shared_mem_bytes,
+        };
+        stream.memset_zeros(&mut self.totals)?;
+        // SAFETY: of all launches: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for addresses are those of `EncodeJob::new`;
+        // sources are aligned (`Source`), outputs too and long enough (`EncodeBatch::new`), scratch is as long as `place_scratch` says;
+        // threads and shared memory are those that the heads name, and so is the order.
+        unsafe {
+            stream
+                .launch_builder(&kernels.count_exponents)
+                .arg(&self.jobs)
+                .arg(&job_count)
+                .launch(config(chunk_count, WARP, COUNT_SHARED_BYTES))?;
+            stream
+                .launch_builder(&kernels.choose_palettes)
+                .arg(&mut self.jobs)
+                .launch(config(job_count, PALETTE_THREADS, PALETTE_SHARED_BYTES))?;
+            if self.encoding == Encoding::Huffman {
+                stream
+                    .launch_builder(&kernels.palette_counts)
+                    .arg(&self.jobs)
+                    .arg(&job_count)
+                    .arg(&chunk_count)
+                    .launch(config(
+                        chunk_count.div_ceil(PALETTE_COUNT_CHUNKS),
+                        PALETTE_COUNT_THREADS,
+                        0,
+                    ))?;
+                stream
+                    .launch_builder(&kernels.choose_tensor_codes)
+                    .arg(&self.jobs)
+                    .arg(&job_count)
+                    .arg(&mut self.tensor_codes)
+                    .launch(config(
+                        job_count.div_ceil(CODE_THREADS),
+                        CODE_THREADS,
+                        CODE_SHARED_BYTES,
+                    ))?;
+                stream
+                    .launch_builder(&kernels.choose_chunk_codes)
+                    .arg(&self.jobs)
+                    .arg(&job_count)
+                    .arg(&chunk_count)
+                    .arg(&self.tensor_codes)
+                    .launch(config(
+                        chunk_count.div_ceil(CODE_THREADS),
+                        CODE_THREADS,
+                        CODE_SHARED_BYTES,
+                    ))?;
+            }
+            stream
+                .launch_builder(&kernels.encode_chunks)
+                .arg(&self.jobs)
+                .arg(&job_count)
+                .launch(config(
+                    chunk_count,
+                    WARP,
+                    encode_shared_bytes(self.chunk_size_log2),
+                ))?;
+            stream
+                .launch_builder(&kernels.seal_chunks)
+                .arg(&self.jobs)
+                .arg(&job_count)
+                .arg(&chunk_count)
+                .arg(&self.device.crc_constants)
+                .launch(checksum_config(chunk_count))?;
+            stream
+                .launch_builder(&kernels.end_records)
+                .arg(&self.jobs)
+                .launch(config(job_count, END_THREADS, END_SHARED_BYTES))?;
+            stream
+                .launch_builder(&kernels.place_records)
+                .arg(&self.jobs)
+                .arg(&job_count)
+                .launch(config(chunk_count, PLACE_THREADS, 0))?;
+        }
+        Ok(self.running.on(stream)?)
+    }
+
+    /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for the stream.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
+        // SAFETY: numbered through, and their outputs are the sources; record ends and records are written.
+        let checksums =
+            unsafe { weight_checksums(self.device, stream, &self.checksum_jobs, &self.tensors)? };
+        let jobs = stream.clone_dtoh(&self.jobs)?;
+        let mut encoded = Vec::with_capacity(self.tensors.len());
+        for (number, tensor) in self.tensors.iter().enumerate() {
+            let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
+            let palette = palette[..layout::PALETTE_ENTRIES].try_into().expect("16");
+            let palette = Palette::new(palette).expect("the device writes it in order");
+            let planes = &self.planes[number];
+            let last = self.record_ends[number] + planes.record_ends.length - 4;
+            let mut end = [0u32];
+            // SAFETY: the last word of the record ends, in the output that this batch borrows.
+            unsafe {
+                cudarc::driver::result::memcpy_dtoh_async(&mut end, last, stream.cu_stream())?
+            };
+            stream.synchronize()?;
+            encoded.push(EncodedTensor {
+                parameters: CodedParameters {
+                    encoding: self.encoding,
+                    chunk_size_log2: self.chunk_size_log2,
+                    palette,
+                },
+                weights: tensor.weights,
+                checksum: checksums[number],
+                sign_mantissa: planes.sign_mantissa,
+                record_ends: planes.record_ends,
+                records: Extent {
+                    offset: planes.records,
+                    length: u64::from(end[0]) * layout::RECORD_ALIGNMENT,
+                },
+            });
+        }
+        Ok(encoded)
+    }
+}
+
+impl EncodedTensor {
+    /// Bytes of the planes, and what lies between them.
+    pub const fn payload_bytes(&self) -> u64 {
+        self.records.end()
+    }
+
+    /// Writes the next tensor of `writer` from `payload`, the output's first [`EncodedTensor::payload_bytes`] bytes. Gives false if the tensor
+    /// does not become smaller so: then it is the next still, and to be stored raw (section 11.7).
+    ///
+    /// # Errors
+    /// [`ContainerWriter`]'s.
+    ///
+    /// # Panics
+    /// If `payload` is shorter, or its record ends are not those that the device wrote.
+    pub fn write<S: Sink>(
+        &self,
+        payload: &[u8],
+        writer: &mut ContainerWriter<'_, S>,
+    ) -> Result<bool, WriteError<S::Error>> {
+        let of = |extent: Extent| extent.of(payload).expect("it holds all planes");
+        let mut coded = writer.coded(self.parameters)?;
+        let chunks = of(self.sign_mantissa).chunks(1 << self.parameters.chunk_size_log2);
+        let (records, mut start) = (of(self.records), 0);
+        for (sign_mantissa, end) in chunks.zip(of(self.record_ends).chunks_exact(4)) {
+            let end = u32::from_le_bytes(end.try_into().expect("4")) as usize
+                * layout::RECORD_ALIGNMENT as usize;
+            coded.chunk(sign_mantissa, &records[start..end])?;
+            if !coded.saves_space() {
+                return Ok(false);
+            }
+            start = end;
+        }
+        coded.finish(self.checksum)?;
+        Ok(true)
+    }
+}

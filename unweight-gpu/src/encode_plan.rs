@@ -1,0 +1,151 @@
+//! Where the encoder's planes and its scratch stand: pure functions, tested without a GPU.
+
+use unweight_format::layout::{
+    PLANE_ALIGNMENT, RECORD_ALIGNMENT, RECORD_END_BYTES, longest_record_bytes,
+};
+use unweight_format::{Extent, limits};
+
+use crate::encode_job::EncodeJob;
+use crate::plan::WARP;
+
+/// `EncodeTables` in `kernels/encode.cu`.
+const TABLES_BYTES: u32 = 4 * (256 + 16 + 8);
+
+/// Shared memory and threads of the kernels, as their files' heads say.
+pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * WARP * 2;
+pub(crate) const PALETTE_THREADS: u32 = 256;
+pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 256 / 8;
+pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
+pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
+pub(crate) const CODE_THREADS: u32 = 32;
+pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_THREADS * (16 + 31);
+pub(crate) const END_THREADS: u32 = 256;
+pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
+pub(crate) const PLACE_THREADS: u32 = 128;
+
+/// Of `encode_chunks`, for chunks of this size.
+pub(crate) const fn encode_shared_bytes(chunk_size_log2: u8) -> u32 {
+    TABLES_BYTES + (1 << chunk_size_log2) / 2
+}
+
+/// A coded tensor's planes, as they follow one another in a file, counted from where the first begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planes {
+    pub(crate) sign_mantissa: Extent,
+    pub(crate) record_ends: Extent,
+    /// Where the records begin.
+    pub(crate) records: u64,
+    /// What they take at most: verbatim, all of them.
+    pub(crate) longest_records_bytes: u64,
+}
+
+impl Planes {
+    pub(crate) fn new(weights: u64, chunk_size_log2: u8) -> Planes {
+        let whole = weights >> chunk_size_log2;
+        let rest = (weights - (whole << chunk_size_log2)) as u32;
+        let chunks = weights.div_ceil(1 << chunk_size_log2);
+        let sign_mantissa = Extent {
+            offset: 0,
+            length: weights,
+        };
+        let record_ends = Extent {
+            offset: weights.next_multiple_of(PLANE_ALIGNMENT),
+            length: RECORD_END_BYTES * chunks,
+        };
+        let of_rest = if rest == 0 {
+            0
+        } else {
+            longest_record_bytes(rest)
+        };
+        Planes {
+            sign_mantissa,
+            record_ends,
+            records: record_ends.end().next_multiple_of(RECORD_ALIGNMENT),
+            longest_records_bytes: whole * longest_record_bytes(1 << chunk_size_log2) + of_rest,
+        }
+    }
+
+    /// Memory that the planes take at most.
+    pub(crate) const fn longest_bytes(&self) -> u64 {
+        self.records + self.longest_records_bytes
+    }
+}
+
+/// Bytes of device memory that an encoded tensor takes at most: what the output of an [`EncodeBatch`](crate::EncodeBatch) must have.
+///
+/// # Panics
+/// If the chunk size is not 12 to 16.
+pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
+    assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+    Planes::new(weights, chunk_size_log2).longest_bytes()
+}
+
+/// Gives a job its scratch, behind the `used` bytes that are taken, and adds what it takes to them.
+/// The totals come first of all and are not among it.
+pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
+    let chunks = job.chunk_count as u64;
+    let slot_bytes = 16 + (1 << job.chunk_size_log2);
+    job.counts = take(scratch, used, 256 * 4 * chunks);
+    job.palette_counts = take(scratch, used, 16 * 4 * chunks);
+    job.code_lengths = take(scratch, used, 8 * chunks);
+    job.slots = take(scratch, used, slot_bytes * chunks);
+    job.record_lengths = take(scratch, used, 4 * chunks);
+}
+
+const fn take(scratch: u64, used: &mut u64, bytes: u64) -> u64 {
+    let at = scratch + *used;
+    *used += bytes.next_multiple_of(PLANE_ALIGNMENT);
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use unweight_format::Encoding;
+
+    use super::*;
+
+    #[test]
+    fn planes_stand_as_in_a_file_and_have_room_for_verbatim_records() {
+        for weights in [1, 255, 256, 4_095, 4_096, 4_097, 100_000, 1 << 35] {
+            for log2 in limits::CHUNK_SIZE_LOG2 {
+                let planes = Planes::new(weights, log2);
+                assert_eq!(planes.record_ends.offset % 256, 0);
+                assert!(planes.record_ends.offset >= weights);
+                assert_eq!(planes.records % 16, 0);
+                let mut longest = 0;
+                if weights <= 100_000 {
+                    let mut left = weights;
+                    while left > 0 {
+                        let chunk = left.min(1 << log2);
+                        longest += longest_record_bytes(chunk as u32);
+                        left -= chunk;
+                    }
+                    assert_eq!(planes.longest_records_bytes, longest);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_of_jobs_does_not_overlap() {
+        let mut used = 512;
+        let mut ends = vec![];
+        for weights in [1, 40_000, 5_000_000] {
+            let mut job = EncodeJob::new(Encoding::Huffman, weights, 12, 0);
+            place_scratch(&mut job, 1 << 20, &mut used);
+            let chunks = u64::from(job.chunk_count);
+            for (start, bytes) in [
+                (job.counts, 1_024 * chunks),
+                (job.palette_counts, 64 * chunks),
+                (job.code_lengths, 8 * chunks),
+                (job.slots, 4_112 * chunks),
+                (job.record_lengths, 4 * chunks),
+            ] {
+                assert_eq!(start % 256, 0);
+                assert!(start >= ends.last().copied().unwrap_or((1 << 20) + 512));
+                ends.push(start + bytes);
+            }
+        }
+        assert!(ends.last() <= Some(&((1 << 20) + used)));
+    }
+}

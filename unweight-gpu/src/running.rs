@@ -1,0 +1,29 @@
+//! Waits for launches before the memory that they use is given up.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaStream, DriverError};
+
+/// Where launches may still be running. Dropping it waits for them, so it stands before the memory in whatever holds both.
+#[derive(Debug, Default)]
+pub(crate) struct Running(Option<Arc<CudaStream>>);
+
+impl Running {
+    /// Remembers where to wait. Of two streams, the first is waited for at once.
+    pub(crate) fn on(&mut self, stream: &Arc<CudaStream>) -> Result<(), DriverError> {
+        let before = self.0.replace(stream.clone());
+        if let Some(before) = before.filter(|before| before.cu_stream() != stream.cu_stream()) {
+            before.synchronize()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0 {
+            // An error here is one of the launches', which asking for their outcome would have told.
+            let _ = stream.synchronize();
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! CRC-32 of whole tensors of weights in device memory.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
+
+use crate::plan::{CHECKSUM_SHARED_BYTES, CHECKSUM_WARPS, WARP};
+use crate::{Device, GpuError};
+
+/// A tensor's chunks in a launch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TensorChunks {
+    pub(crate) weights: u64,
+    pub(crate) chunk_size_log2: u8,
+    pub(crate) first_chunk: u32,
+}
+
+impl TensorChunks {
+    pub(crate) const fn count(&self) -> u64 {
+        self.weights.div_ceil(1 << self.chunk_size_log2)
+    }
+
+    fn weights_of(&self, number: u64) -> u64 {
+        (self.weights - (number << self.chunk_size_log2)).min(1 << self.chunk_size_log2)
+    }
+}
+
+/// How kernels of `kernels/checksum.cu`, and `seal_chunks`, are launched.
+pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (chunk_count.div_ceil(CHECKSUM_WARPS), 1, 1),
+        block_dim: (CHECKSUM_WARPS * WARP, 1, 1),
+        shared_mem_bytes: CHECKSUM_SHARED_BYTES,
+    }
+}
+
+/// The CRC-32 of every tensor's weights, which stand where the jobs' outputs are. Waits for the stream.
+///
+/// # Safety
+/// `jobs` are the `TensorJob`s of these tensors, numbered through; the outputs hold 2 bytes a weight.
+pub(crate) unsafe fn weight_checksums(
+    device: &Device,
+    stream: &Arc<CudaStream>,
+    jobs: &CudaSlice<u8>,
+    tensors: &[TensorChunks],
+) -> Result<Vec<u32>, GpuError> {
+    let job_count = tensors.len() as u32;
+    let chunk_count = tensors.iter().map(TensorChunks::count).sum::<u64>() as u32;
+    let mut of_chunks = stream.alloc_zeros::<u32>(chunk_count.max(1) as usize)?;
+    if chunk_count > 0 {
+        let mut launch = stream.launch_builder(&device.checksum_weights);
+        launch
+            .arg(jobs)
+            .arg(&job_count)
+            .arg(&chunk_count)
+            .arg(&device.crc_constants)
+            .arg(&mut of_chunks);
+        // SAFETY: the caller's, and a word for each chunk; the constants are those that the kernel's head names.
+        unsafe { launch.launch(checksum_config(chunk_count))? };
+    }
+    let of_chunks = stream.clone_dtoh(&of_chunks)?;
+    let combined = tensors.iter().map(|tensor| {
+        let mut whole = crc32fast::Hasher::new();
+        for number in 0..tensor.count() {
+            let checksum = of_chunks[(u64::from(tensor.first_chunk) + number) as usize];
+            let bytes = 2 * tensor.weights_of(number);
+            whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
+        }
+        whole.finalize()
+    });
+    Ok(combined.collect())
+}
