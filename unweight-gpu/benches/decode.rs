@@ -1,20 +1,19 @@
-//! Every kernel on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//! Decoding and checksums on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
 //!
 //! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
 //! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed.
 
+mod measuring;
+
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, sys};
+use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
+use measuring::{ROTATED_BYTES, copy_bytes_per_second, layer, llama_shaped, median};
 use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
 use unweight_gpu::{Batch, Device, Output, Resident};
-
-/// More than the L2 of any device so far.
-const ROTATED_BYTES: usize = 512 << 20;
-const RUNS: usize = 15;
 
 fn main() {
     // `cargo test --benches` passes `--test`: this is no test.
@@ -88,68 +87,15 @@ fn main() {
             Encoding::Huffman,
             log2,
         );
-        let layer = [
-            (4096, 4096),
-            (1024, 4096),
-            (1024, 4096),
-            (4096, 4096),
-            (14336, 4096),
-            (14336, 4096),
-            (4096, 14336),
-        ];
-        let layer: Vec<_> = (5..)
-            .zip(layer)
-            .map(|(seed, (rows, columns))| llama_shaped(rows, columns, seed))
-            .collect();
         measure(
             &device,
             &stream,
             copied,
             "a layer, 7 tensors",
-            &layer,
+            &layer(),
             Encoding::Huffman,
             log2,
         );
-    }
-}
-
-/// Normal, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
-fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut weights = vec![bf16::ZERO; rows * columns];
-    let of_thread = rows.div_ceil(threads);
-    std::thread::scope(|scope| {
-        for (number, part) in weights.chunks_mut(of_thread * columns).enumerate() {
-            scope.spawn(move || {
-                let mut normal = Normal {
-                    state: seed << 32 | number as u64 | 1,
-                };
-                for row in part.chunks_mut(columns) {
-                    let sigma = 0.02 * (0.15 * normal.next()).exp();
-                    row.fill_with(|| bf16::from_f32(sigma * normal.next()));
-                }
-            });
-        }
-    });
-    weights
-}
-
-struct Normal {
-    state: u64,
-}
-
-impl Normal {
-    fn uniform(&mut self) -> f32 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        ((self.state >> 40) as f32 + 0.5) / (1 << 24) as f32
-    }
-
-    /// Box and Muller, "A note on the generation of random normal deviates" (1958).
-    fn next(&mut self) -> f32 {
-        let radius = (-2.0 * self.uniform().ln()).sqrt();
-        radius * (std::f32::consts::TAU * self.uniform()).cos()
     }
 }
 
@@ -288,31 +234,4 @@ impl Set {
             .map(|memory| Output::slice(memory, stream));
         make(device, stream, self.residents.iter().zip(outputs).collect()).unwrap()
     }
-}
-
-/// The median of the seconds that `launch` takes, over rotating sets.
-fn median<T>(stream: &Arc<CudaStream>, sets: &mut [T], mut launch: impl FnMut(&mut T)) -> f64 {
-    for set in &mut *sets {
-        launch(set);
-    }
-    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
-    let count = sets.len();
-    let mut seconds: Vec<f64> = (0..RUNS)
-        .map(|run| {
-            let start = stream.record_event(flags).unwrap();
-            launch(&mut sets[run % count]);
-            let end = stream.record_event(flags).unwrap();
-            f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[RUNS / 2]
-}
-
-fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {
-    let bytes = ROTATED_BYTES;
-    let from = stream.alloc_zeros::<u8>(bytes).unwrap();
-    let mut to = [stream.alloc_zeros::<u8>(bytes).unwrap()];
-    let seconds = median(stream, &mut to, |to| stream.memcpy_dtod(&from, to).unwrap());
-    2.0 * bytes as f64 / seconds
 }

@@ -341,7 +341,7 @@ fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
 
 type Test = (&'static str, fn(&OnAGpu));
 
-/// Tests as a list, not by the harness: a harness counts a test that returns early as passed.
+/// Tests as a list, not by the harness: a harness counts a test that returns early as passed. Arguments choose those whose names hold one of them.
 fn main() {
     let device = match Device::open(0) {
         Ok(device) => device,
@@ -378,6 +378,11 @@ fn main() {
         Some(_) => tests.push(large),
         None => println!("{}: skipped, UNWEIGHT_LARGE_TESTS is not set", large.0),
     }
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
     for (name, test) in &tests {
         test(&gpu);
         println!("{name}: ok");

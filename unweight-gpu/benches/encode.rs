@@ -1,0 +1,98 @@
+//! Encoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//!
+//! `cargo bench -p unweight-gpu --bench encode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
+//! the bytes that encoding must move, weights read and planes written, at the copy's speed.
+
+mod measuring;
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream};
+use half::bf16;
+use measuring::{ROTATED_BYTES, copy_bytes_per_second, layer, llama_shaped, median};
+use unweight_format::Encoding;
+use unweight_gpu::{Device, EncodeBatch, Output, Source, longest_payload_bytes};
+
+fn main() {
+    // `cargo test --benches` passes `--test`: this is no test.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let device = match Device::open(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("nothing measured: {error}");
+            return;
+        }
+    };
+    let stream = device.stream().unwrap();
+    let copied = copy_bytes_per_second(&stream);
+    println!(
+        "{}: a copy moves {:.2} TB/s (read and written)",
+        device.name().unwrap(),
+        copied / 1e12
+    );
+    println!(
+        "\n{:<22} {:>2} {:<8} {:>9} {:>9} {:>9}",
+        "tensors", "k", "encoding", "us", "TB/s BF16", "roofline"
+    );
+    let gate = [llama_shaped(14336, 4096, 1)];
+    let small = [llama_shaped(1024, 4096, 4)];
+    let layer = layer();
+    let measure = |name: &str, tensors: &[Vec<bf16>], encoding, log2| {
+        let (seconds, moved, weights) = time(&device, &stream, tensors, encoding, log2);
+        println!(
+            "{name:<22} {log2:>2} {:<8} {:>9.1} {:>9.2} {:>8.0}%",
+            encoding.name(),
+            seconds * 1e6,
+            2.0 * weights as f64 / seconds / 1e12,
+            100.0 * moved as f64 / copied / seconds
+        );
+    };
+    for log2 in [13, 14, 15, 16] {
+        measure("14336x4096", &gate, Encoding::Huffman, log2);
+    }
+    measure("14336x4096", &gate, Encoding::Palette, 15);
+    measure("1024x4096", &small, Encoding::Huffman, 15);
+    measure("a layer, 7 tensors", &layer, Encoding::Huffman, 15);
+    measure("a layer, 7 tensors", &layer, Encoding::Palette, 15);
+}
+
+/// Seconds, bytes that must move, and weights.
+fn time(
+    device: &Device,
+    stream: &Arc<CudaStream>,
+    tensors: &[Vec<bf16>],
+    encoding: Encoding,
+    log2: u8,
+) -> (f64, u64, u64) {
+    let weights: u64 = tensors.iter().map(|tensor| tensor.len() as u64).sum();
+    let sets = (ROTATED_BYTES / (5 * weights) as usize).max(2);
+    let mut memory: Vec<Vec<(CudaSlice<u8>, CudaSlice<u8>)>> = (0..sets)
+        .map(|_| {
+            let set = tensors.iter().map(|tensor| {
+                let bytes: Vec<u8> = tensor.iter().flat_map(|w| w.to_le_bytes()).collect();
+                let longest = longest_payload_bytes(tensor.len() as u64, log2);
+                let payload = stream.alloc_zeros(longest as usize).unwrap();
+                (stream.clone_htod(&bytes).unwrap(), payload)
+            });
+            set.collect()
+        })
+        .collect();
+    let mut batches: Vec<EncodeBatch<'_>> = memory
+        .iter_mut()
+        .map(|set| {
+            let tasks = set.iter_mut().map(|(source, payload)| {
+                (
+                    Source::slice(source, stream),
+                    Output::slice(payload, stream),
+                )
+            });
+            EncodeBatch::new(device, stream, tasks.collect(), encoding, log2).unwrap()
+        })
+        .collect();
+    let seconds = median(stream, &mut batches, |batch| batch.encode(stream).unwrap());
+    let encoded = batches[0].encoded(stream).unwrap();
+    let written: u64 = encoded.iter().map(|tensor| tensor.payload_bytes()).sum();
+    (seconds, 2 * weights + written, weights)
+}

@@ -1,0 +1,100 @@
+//! What benches share: tensors like those of trained models, and times of launches over cold caches.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaStream, sys};
+use half::bf16;
+
+/// More than the L2 of any device so far.
+pub(crate) const ROTATED_BYTES: usize = 512 << 20;
+pub(crate) const RUNS: usize = 15;
+
+/// The shapes of q, k, v, o, gate, up and down of Llama-3.1-8B.
+const LAYER: [(usize, usize); 7] = [
+    (4096, 4096),
+    (1024, 4096),
+    (1024, 4096),
+    (4096, 4096),
+    (14336, 4096),
+    (14336, 4096),
+    (4096, 14336),
+];
+
+/// A layer of Llama-3.1-8B.
+pub(crate) fn layer() -> Vec<Vec<bf16>> {
+    (5..)
+        .zip(LAYER)
+        .map(|(seed, (rows, columns))| llama_shaped(rows, columns, seed))
+        .collect()
+}
+
+/// Normal, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
+pub(crate) fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut weights = vec![bf16::ZERO; rows * columns];
+    let of_thread = rows.div_ceil(threads);
+    std::thread::scope(|scope| {
+        for (number, part) in weights.chunks_mut(of_thread * columns).enumerate() {
+            scope.spawn(move || {
+                let mut normal = Normal {
+                    state: seed << 32 | number as u64 | 1,
+                };
+                for row in part.chunks_mut(columns) {
+                    let sigma = 0.02 * (0.15 * normal.next()).exp();
+                    row.fill_with(|| bf16::from_f32(sigma * normal.next()));
+                }
+            });
+        }
+    });
+    weights
+}
+
+struct Normal {
+    state: u64,
+}
+
+impl Normal {
+    fn uniform(&mut self) -> f32 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        ((self.state >> 40) as f32 + 0.5) / (1 << 24) as f32
+    }
+
+    /// Box and Muller, "A note on the generation of random normal deviates" (1958).
+    fn next(&mut self) -> f32 {
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        radius * (std::f32::consts::TAU * self.uniform()).cos()
+    }
+}
+
+/// The median of the seconds that `launch` takes, over rotating sets.
+pub(crate) fn median<T>(
+    stream: &Arc<CudaStream>,
+    sets: &mut [T],
+    mut launch: impl FnMut(&mut T),
+) -> f64 {
+    for set in &mut *sets {
+        launch(set);
+    }
+    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+    let count = sets.len();
+    let mut seconds: Vec<f64> = (0..RUNS)
+        .map(|run| {
+            let start = stream.record_event(flags).unwrap();
+            launch(&mut sets[run % count]);
+            let end = stream.record_event(flags).unwrap();
+            f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[RUNS / 2]
+}
+
+pub(crate) fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {
+    let bytes = ROTATED_BYTES;
+    let from = stream.alloc_zeros::<u8>(bytes).unwrap();
+    let mut to = [stream.alloc_zeros::<u8>(bytes).unwrap()];
+    let seconds = median(stream, &mut to, |to| stream.memcpy_dtod(&from, to).unwrap());
+    2.0 * bytes as f64 / seconds
+}
