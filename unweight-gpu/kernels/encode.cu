@@ -4,21 +4,21 @@
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
-//   indices, shared | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
+//   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
 //   slot            | header | lane ends | lane 0 .... | lane 1 .... | ... | patches | 0.. |   a lane stores 16 bytes at a time
 //
-// First a lane replaces its exponents by palette indices, kept in shared memory, and adds up what they will take: so it is known where
+// First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for 12
+// warps an SM), and adds up what they will take: so it is known where
 // every lane's stream stands, and whether the record will be verbatim, before a byte of it is written. Then it packs codes from the indices.
-// The indices in shared memory are a palette record's body as they stand. Weights are read again for a verbatim record, and for those
+// They are a palette record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those
 // steps that have patches.
 //
 //   seal_chunks     one warp = one record in its slot; stores the checksum
 //   end_records     one block = one tensor; record lengths to record ends
 //   place_records   one block = one record; slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 16 of codes by index, 8 of flags, and half a byte for each weight of the longest
-// chunk: 17,504 bytes with chunks of 32,768 weights, 12 blocks to an SM of 228 KB. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r; placing reads and writes r.
+// Shared memory: encode_chunks 256 words of entries by exponent, 16 of codes by index, 8 of flags: 1,120 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r; placing reads and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
 // records only for place_records. A kernel that does not read the weights still reckons with their address, so it is not null.
@@ -86,7 +86,7 @@ __device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
   return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
 }
 
-// Stores the sign-mantissa bytes, and every weight's palette index. Returns the sum of this lane's entries, shifted right by 4.
+// Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns the sum of this lane's entries, shifted right by 4.
 __device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
   uint32_t sum = 0;
   uint8_t* sign_mantissa = chunk.sign_mantissa();
@@ -160,20 +160,29 @@ struct LanePacker {
   }
 };
 
+constexpr uint32_t INDICES_AHEAD = 4;
+
 __device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* codes, const uint32_t* indices) {
-#pragma unroll 2
-  for (uint32_t step = 0; step < steps; step++) {
-    const uint32_t word = indices[step * WARP + lane];
+  uint32_t ahead[INDICES_AHEAD];
 #pragma unroll
-    for (uint32_t half = 0; half < 2; half++) {
-      uint32_t four = 0, count = 0;
+  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = indices[min(d, steps - 1) * WARP + lane];
+  for (uint32_t group = 0; group < steps; group += INDICES_AHEAD) {
 #pragma unroll
-      for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t code = codes[word >> (16 * half + 4 * i) & 15];
-        four |= code >> 8 << count;
-        count += code & 0xff;
+    for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
+      if (group + d >= steps) break;
+      const uint32_t word = ahead[d];
+      if (group + d + INDICES_AHEAD < steps) ahead[d] = indices[(group + d + INDICES_AHEAD) * WARP + lane];
+#pragma unroll
+      for (uint32_t half = 0; half < 2; half++) {
+        uint32_t four = 0, count = 0;
+#pragma unroll
+        for (uint32_t i = 0; i < 4; i++) {
+          const uint32_t code = codes[word >> (16 * half + 4 * i) & 15];
+          four |= code >> 8 << count;
+          count += code & 0xff;
+        }
+        packer.push(four, count);
       }
-      packer.push(four, count);
     }
   }
   packer.finish();
@@ -231,10 +240,11 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, uint32_t lane, u
 extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
-  uint32_t* indices = reinterpret_cast<uint32_t*>(tables + 1);
   const uint32_t lane = threadIdx.x;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
+  uint8_t* slot = chunk.slot();
+  uint32_t* indices = huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES);
   const uint2 code_lengths = huffman ? chunk.job->code_lengths[chunk.own] : make_uint2(0, 0);
 
   const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
@@ -250,7 +260,6 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
   const bool verbatim = round_up(contents_end) > verbatim_bytes;
 
-  uint8_t* slot = chunk.slot();
   if (lane == 0) {
     const uint32_t kind = verbatim ? KIND_VERBATIM : chunk.job->kind;
     const uint2 lengths = verbatim ? make_uint2(0, 0) : code_lengths;
@@ -265,10 +274,6 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
     reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
     LanePacker packer(slot + LANE_STREAMS_OFFSET, lane_end - lane_bytes, lane_end);
     pack_lane(packer, chunk.steps, lane, tables->codes, indices);
-  } else {
-    const uint4* from = reinterpret_cast<const uint4*>(indices);
-    uint4* to = reinterpret_cast<uint4*>(slot + RECORD_HEADER_BYTES);
-    for (uint32_t i = lane; i < chunk.steps * STEP_INDEX_BYTES / 16; i += WARP) to[i] = from[i];
   }
   if (patch_count != 0) write_patches(chunk, lane, tables, slot + body_end);
   if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;

@@ -1,6 +1,6 @@
 // How often each exponent occurs, in every chunk and in the tensor, and the palette that follows (specification, sections 11.2 and 11.3).
 //
-//   count_exponents    one block = one warp = one chunk
+//   count_exponents    one block = one warp = one piece of a chunk, 8,192 weights: more of them than of chunks, so more run at once
 //
 //   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
 //   counters, shared   exponent 0    | lane 0: u16 | lane 1: u16 | ... | lane 31: u16 |   64 bytes
@@ -9,7 +9,7 @@
 //
 // Trained weights have about ten exponents that occur often, so lanes that shared a counter would wait for each other. Here every lane has
 // its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what
-// one lane counts, 2,048 weights at most, and what 16 lanes count together, 32,768.
+// one lane counts, 256 weights, and what 16 lanes count together.
 //
 //   choose_palettes    one block = one job; thread e = exponent e
 //
@@ -20,16 +20,18 @@
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
 // Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
-// Bytes moved for a chunk of n weights: 2n read, 1,024 written, and an addition to each of `totals` that it has.
+// Bytes moved for n weights: 2n read, and for each piece an addition to those `counts` and `totals` that it has.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
-// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has a block for each chunk, of 32 threads; choose_palettes
+// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks for each chunk, of 32 threads, where a
+// piece for each is 2^chunk_size_log2 weights or more together; choose_palettes
 // comes after it, a block for each job, of 256 threads, and writes the jobs' palettes; palette_counts comes after both, with 16 threads for each
 // chunk, in blocks of 256.
 //
 // The tail: the last step may be short; what its lanes lack is not counted.
 #include "encode_layout.cuh"
 
+constexpr uint32_t PIECE_WEIGHTS = 8192;
 constexpr uint32_t COUNTER_BYTES = EXPONENTS * WARP * 2;
 constexpr uint32_t PALETTE_COUNT_THREADS = 256;
 
@@ -41,10 +43,14 @@ __device__ __forceinline__ uint32_t sum_of_row(const uint32_t* row, uint32_t lan
   return (pairs & 0xffff) + (pairs >> 16);
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJob* jobs, uint32_t job_count) {
+extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t pieces_log2) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x;
-  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x >> pieces_log2);
+  const uint32_t start = (blockIdx.x & ((1u << pieces_log2) - 1)) * PIECE_WEIGHTS;
+  if (start >= chunk.weight_count) return;
+  chunk.weights += start;
+  chunk.weight_count = min(chunk.weight_count - start, PIECE_WEIGHTS);
   for (uint32_t i = lane; i < COUNTER_BYTES / 16; i += WARP) shared[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
 
@@ -61,8 +67,9 @@ extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJ
   uint32_t* counts = chunk.job->counts + static_cast<uint64_t>(chunk.own) * EXPONENTS;
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) {
     const uint32_t count = sum_of_row(rows + exponent * (WARP / 2), lane);
-    counts[exponent] = count;
-    if (count != 0) atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
+    if (count == 0) continue;
+    atomicAdd(&counts[exponent], count);
+    atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
   }
 }
 

@@ -10,9 +10,9 @@ use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::EncodeJob;
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
-    PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
-    PLACE_THREADS, Planes, encode_shared_bytes, place_scratch,
+    CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
+    END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
+    PALETTE_THREADS, PLACE_THREADS, Planes, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
 use crate::plan::WARP;
@@ -114,9 +114,10 @@ pub struct EncodeBatch<'a> {
     jobs: CudaSlice<u8>,
     /// To compute the checksums of the sources.
     checksum_jobs: CudaSlice<u8>,
+    counts: CudaSlice<u32>,
     totals: CudaSlice<u64>,
     tensor_codes: CudaSlice<u64>,
-    /// Counts, codes, and a slot for each record, of all jobs.
+    /// Palette counts, codes, palette indices, and a slot for each record, of all jobs.
     _scratch: CudaSlice<u8>,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
@@ -185,7 +186,8 @@ impl<'a> EncodeBatch<'a> {
             // For its length alone; addresses follow when there is memory.
             place_scratch(&mut job, 0, &mut scratch_bytes);
             chunk_count += u64::from(job.chunk_count);
-            if chunk_count > MOST_CHUNKS.into() {
+            // Each may be counted in pieces, by a block for each.
+            if chunk_count << pieces_log2(chunk_size_log2.into()) > MOST_CHUNKS.into() {
                 return Err(GpuError::TooManyChunks(chunk_count));
             }
             jobs.push(job);
@@ -199,11 +201,14 @@ impl<'a> EncodeBatch<'a> {
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
         let totals = stream.alloc_zeros::<u64>(256 * jobs.len().max(1))?;
+        let counts = stream.alloc_zeros::<u32>(256 * (chunk_count as usize).max(1))?;
+        let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
         let totals_address = totals.device_ptr(stream).0;
         let mut used = 0;
         for (number, job) in (0..).zip(&mut jobs) {
             place_scratch(job, scratch_address, &mut used);
+            job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
             job.totals = totals_address + 256 * 8 * number;
         }
         let checksum_jobs: Vec<_> = jobs.iter().map(TensorJob::of_source).collect();
@@ -217,6 +222,7 @@ impl<'a> EncodeBatch<'a> {
             chunk_count: chunk_count as u32,
             jobs: stream.clone_htod(&EncodeJob::bytes_of(&jobs))?,
             checksum_jobs: stream.clone_htod(&TensorJob::bytes_of(&checksum_jobs))?,
+            counts,
             totals,
             tensor_codes: stream.alloc_zeros::<u64>(jobs.len().max(1))?,
             _scratch: scratch,
@@ -240,6 +246,8 @@ impl<'a> EncodeBatch<'a> {
             block_dim: (threads, 1, 1),
             shared_mem_bytes,
         };
+        let pieces_log2 = pieces_log2(self.chunk_size_log2.into());
+        stream.memset_zeros(&mut self.counts)?;
         stream.memset_zeros(&mut self.totals)?;
         // SAFETY: of all launches: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for addresses are those of `EncodeJob::new`;
         // sources are aligned (`Source`), outputs too and long enough (`EncodeBatch::new`), scratch is as long as `place_scratch` says;
@@ -249,7 +257,8 @@ impl<'a> EncodeBatch<'a> {
                 .launch_builder(&kernels.count_exponents)
                 .arg(&self.jobs)
                 .arg(&job_count)
-                .launch(config(chunk_count, WARP, COUNT_SHARED_BYTES))?;
+                .arg(&pieces_log2)
+                .launch(config(chunk_count << pieces_log2, WARP, COUNT_SHARED_BYTES))?;
             stream
                 .launch_builder(&kernels.choose_palettes)
                 .arg(&mut self.jobs)
@@ -291,11 +300,7 @@ impl<'a> EncodeBatch<'a> {
                 .launch_builder(&kernels.encode_chunks)
                 .arg(&self.jobs)
                 .arg(&job_count)
-                .launch(config(
-                    chunk_count,
-                    WARP,
-                    encode_shared_bytes(self.chunk_size_log2),
-                ))?;
+                .launch(config(chunk_count, WARP, ENCODE_SHARED_BYTES))?;
             stream
                 .launch_builder(&kernels.seal_chunks)
                 .arg(&self.jobs)

@@ -8,9 +8,6 @@ use unweight_format::{Extent, limits};
 use crate::encode_job::EncodeJob;
 use crate::plan::WARP;
 
-/// `EncodeTables` in `kernels/encode.cu`.
-const TABLES_BYTES: u32 = 4 * (256 + 16 + 8);
-
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * WARP * 2;
 pub(crate) const PALETTE_THREADS: u32 = 256;
@@ -19,13 +16,17 @@ pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
 pub(crate) const CODE_THREADS: u32 = 32;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_THREADS * (16 + 31);
+pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 16 + 8);
 pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
 pub(crate) const PLACE_THREADS: u32 = 128;
 
-/// Of `encode_chunks`, for chunks of this size.
-pub(crate) const fn encode_shared_bytes(chunk_size_log2: u8) -> u32 {
-    TABLES_BYTES + (1 << chunk_size_log2) / 2
+/// Weights that a block of `count_exponents` counts, as a binary logarithm.
+const PIECE_WEIGHTS_LOG2: u32 = 13;
+
+/// How many of these a chunk has, as a binary logarithm.
+pub const fn pieces_log2(chunk_size_log2: u32) -> u32 {
+    chunk_size_log2.saturating_sub(PIECE_WEIGHTS_LOG2)
 }
 
 /// A coded tensor's planes, as they follow one another in a file, counted from where the first begins.
@@ -81,14 +82,14 @@ pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
 }
 
 /// Gives a job its scratch, behind the `used` bytes that are taken, and adds what it takes to them.
-/// The totals come first of all and are not among it.
+/// Counts and totals are not among it: they are zeroed before each launch.
 pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
     let chunks = job.chunk_count as u64;
     let slot_bytes = 16 + (1 << job.chunk_size_log2);
-    job.counts = take(scratch, used, 256 * 4 * chunks);
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);
     job.code_lengths = take(scratch, used, 8 * chunks);
     job.slots = take(scratch, used, slot_bytes * chunks);
+    job.indices = take(scratch, used, chunks << job.chunk_size_log2 >> 1);
     job.record_lengths = take(scratch, used, 4 * chunks);
 }
 
@@ -135,10 +136,10 @@ mod tests {
             place_scratch(&mut job, 1 << 20, &mut used);
             let chunks = u64::from(job.chunk_count);
             for (start, bytes) in [
-                (job.counts, 1_024 * chunks),
                 (job.palette_counts, 64 * chunks),
                 (job.code_lengths, 8 * chunks),
                 (job.slots, 4_112 * chunks),
+                (job.indices, 2_048 * chunks),
                 (job.record_lengths, 4 * chunks),
             ] {
                 assert_eq!(start % 256, 0);

@@ -6,18 +6,18 @@ use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Encoding};
-use unweight_gpu::host::{EncodeJob, crc_constants};
+use unweight_gpu::host::{EncodeJob, crc_constants, pieces_log2};
 // Its library holds the kernels too.
 use unweight_gpu_host::{DeviceMemory, POISON};
 
 #[rustfmt::skip]
 unsafe extern "C" {
-    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, seed: u64);
     fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
     fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
     fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
-    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, longest_chunk_log2: u32, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
     fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
     fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
@@ -136,13 +136,14 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
             .expected
             .each_ref()
             .map(|bytes| DeviceMemory::poisoned(bytes.len()));
-        // SAFETY: it was allocated with this length.
-        unsafe {
-            outputs[1]
-                .as_mut_ptr()
-                .write_bytes(0, outputs[1].bytes().len())
-        };
+        for zeroed in &outputs[..2] {
+            // SAFETY: it was allocated with this length.
+            unsafe { zeroed.as_mut_ptr().write_bytes(0, zeroed.bytes().len()) };
+        }
         let slots = DeviceMemory::poisoned(case.slots_bytes);
+        let indices = DeviceMemory::poisoned(
+            (case.job.chunk_count as usize) << case.job.chunk_size_log2 >> 1,
+        );
         jobs.push(EncodeJob {
             weights: weights.address(),
             counts: outputs[0].address(),
@@ -151,6 +152,7 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
             code_lengths: outputs[3].address(),
             sign_mantissa: outputs[4].address(),
             slots: slots.address(),
+            indices: indices.address(),
             record_lengths: outputs[5].address(),
             record_ends: outputs[6].address(),
             records: outputs[7].address(),
@@ -159,14 +161,14 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
         });
         chunk_count += case.job.chunk_count;
         longest = longest.max(case.job.chunk_size_log2);
-        memories.push((weights, slots, outputs));
+        memories.push((weights, slots, indices, outputs));
     }
     let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
     let constants = crc_constants();
     let tensor_codes = DeviceMemory::poisoned(8 * jobs.len());
     // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
     unsafe {
-        unweight_host_count_exponents(start, job_count, chunk_count, seed);
+        unweight_host_count_exponents(start, job_count, chunk_count, pieces_log2(longest), seed);
         unweight_host_choose_palettes(start, job_count, seed);
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
         unweight_host_choose_tensor_codes(start, job_count, tensor_codes.as_mut_ptr(), seed);
@@ -177,7 +179,7 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
             tensor_codes.as_mut_ptr(),
             seed,
         );
-        unweight_host_encode_chunks(start, job_count, chunk_count, longest, seed);
+        unweight_host_encode_chunks(start, job_count, chunk_count, seed);
         unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
         unweight_host_end_records(start, job_count, seed);
         // Records that are longer than they should be would leave their memory.

@@ -4,7 +4,7 @@ mod restore;
 
 use std::sync::Arc;
 
-use cudarc::driver::CudaStream;
+use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
@@ -233,12 +233,14 @@ fn awkward_weights(count: usize, kind: usize) -> Vec<bf16> {
 }
 
 /// The container that the device's planes make; raw where coding would not pay.
-fn file_by(gpu: &OnAGpu, tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
+fn file_by(
+    gpu: &OnAGpu,
+    tensors: &[Vec<bf16>],
+    sources: &[CudaSlice<u8>],
+    encoding: Encoding,
+    log2: u8,
+) -> Vec<u8> {
     let stream = &gpu.stream;
-    let sources: Vec<_> = tensors
-        .iter()
-        .map(|weights| stream.clone_htod(&bytes_of(weights)).unwrap())
-        .collect();
     let lengths: Vec<_> = tensors
         .iter()
         .map(|weights| longest_payload_bytes(weights.len() as u64, log2) as usize)
@@ -302,12 +304,64 @@ fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
             for kind in 0..6 {
                 tensors.extend(sizes.iter().map(|&size| awkward_weights(size, kind)));
             }
-            let file = file_by(gpu, &tensors, encoding, log2);
+            let sources: Vec<_> = tensors
+                .iter()
+                .map(|weights| gpu.stream.clone_htod(&bytes_of(weights)).unwrap())
+                .collect();
+            let file = file_by(gpu, &tensors, &sources, encoding, log2);
             assert!(
                 file == file_of(&tensors, encoding, log2),
                 "{encoding:?}, chunks of 2^{log2}"
             );
         }
+    }
+}
+
+/// A tensor is transcoded by decoding it and encoding what comes out, without leaving the device.
+fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    // None that coding would not make smaller: these are not decoded on the device.
+    let mut tensors: Vec<_> = [5_000usize, 32_768, 100_001]
+        .map(|size| weights(size, size as u64))
+        .into();
+    tensors.extend([0, 1, 4].map(|kind| awkward_weights(200_000, kind)));
+    tensors.push(awkward_weights(10_000, 5));
+    for (from, to) in [
+        (Encoding::Huffman, Encoding::Palette),
+        (Encoding::Palette, Encoding::Huffman),
+    ] {
+        let file = file_of(&tensors, from, 14);
+        let open = OpenFile::read(file.as_slice()).unwrap();
+        let container = Container::parse(&open).unwrap();
+        let residents: Vec<_> = container
+            .directory()
+            .tensors()
+            .map(|tensor| {
+                let Payload::Coded(planes) = tensor.payload() else {
+                    panic!("raw")
+                };
+                let payload = Resident::extent(planes).of(&file).unwrap();
+                Resident::upload(stream, planes, payload).unwrap()
+            })
+            .collect();
+        let mut memory: Vec<_> = tensors
+            .iter()
+            .map(|weights| stream.alloc_zeros::<u8>(2 * weights.len()).unwrap())
+            .collect();
+        let outputs = memory
+            .iter_mut()
+            .map(|memory| Output::slice(memory, stream));
+        let tasks = residents.iter().zip(outputs).collect();
+        let mut batch = Batch::to_weights(&gpu.device, stream, tasks).unwrap();
+        batch.check_chunks(stream).unwrap();
+        batch.decode(stream).unwrap();
+        batch.verdict(stream).unwrap();
+        drop(batch);
+        let transcoded = unweight_cpu::transcode(&container, to, Vec::new(), &Serial).unwrap();
+        assert!(
+            file_by(gpu, &tensors, &memory, to, 14) == transcoded,
+            "to {to:?}"
+        );
     }
 }
 
@@ -368,6 +422,10 @@ fn main() {
         (
             "encoded_files_are_the_reference_s",
             encoded_files_are_the_reference_s,
+        ),
+        (
+            "transcoded_files_are_the_reference_s",
+            transcoded_files_are_the_reference_s,
         ),
     ];
     let large: Test = (
