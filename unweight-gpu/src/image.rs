@@ -26,10 +26,11 @@ pub(crate) const DECODE: Module = module!("decode");
 pub(crate) const CHECKSUM: Module = module!("checksum");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 4] = [
+const HEADERS: [&str; 5] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/record.cuh"),
+    include_str!("../kernels/decode_chunk.cuh"),
     include_str!("../kernels/crc32.cuh"),
 ];
 
