@@ -33,6 +33,7 @@ const HEADERS: [&str; 5] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/record.cuh"),
+    include_str!("../kernels/decode_chunk.cuh"),
     include_str!("../kernels/crc32.cuh"),
     include_str!("../kernels/encode_layout.cuh"),
 ];
