@@ -17,7 +17,7 @@
 //   end_records     one block = one tensor; record lengths to record ends
 //   place_records   one block = one record; slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 16 of codes by index, 8 of flags: 1,120 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags: 2,144 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r; placing reads and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
@@ -34,15 +34,17 @@ constexpr uint32_t PLACE_THREADS = 128;
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
 
-// What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 4.., a one in bit 20 if it takes a patch.
-// Shifted right by 4, a lane's entries are added: at most 16,384 bits of codes and 2,048 patches, which do not meet.
+// What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 8.., a one in bit 20 if it takes a patch. Of a step's
+// eight entries the sums of all three keep apart. Shifted right by 8, they are added up for a lane: at most 16,384 bits of codes, in bits 0..,
+// and 2,048 patches, from bit 16 on: there they are moved first.
 constexpr uint32_t TAKES_PATCH = 1u << 20;
-__device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 4; }
+__device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 8; }
 
 // A block's shared memory.
 struct EncodeTables {
   uint32_t entries[EXPONENTS];      // by exponent
-  uint32_t codes[PALETTE_ENTRIES];  // by palette index: length in bits 0..7, stream bits from bit 8 on
+  uint32_t pairs[256];              // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
+  uint32_t codes[PALETTE_ENTRIES];  // by one palette index, likewise
   uint32_t patched_steps[8];        // a bit for each step that has a patch
 };
 
@@ -74,7 +76,14 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
   if (lane < 8) tables->patched_steps[lane] = 0;
   __syncwarp();
   if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
-  if (coded) tables->codes[lane] = __brev(start << 24) << 8 | length;
+  if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
+  __syncwarp();
+  for (uint32_t pair = lane; pair < 256; pair += WARP) {
+    const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
+    // At most 8 bits each.
+    const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
+    tables->pairs[pair] = bits << 8 | ((first & 15) + (second & 15));
+  }
   __syncwarp();
   return placeholder;
 }
@@ -86,23 +95,27 @@ __device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
   return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
 }
 
-// Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns the sum of this lane's entries, shifted right by 4.
+// Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns what this lane's codes take in bits,
+// and from bit 16 on how many patches it has.
 __device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
   uint32_t sum = 0;
   uint8_t* sign_mantissa = chunk.sign_mantissa();
   const auto index_eight = [&](uint32_t place, const EightWeights& eight, uint32_t count) {
     store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), sign_mantissa_of(eight));
-    uint32_t word = 0, step_sum = 0;
+    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      const uint32_t entry = i < count ? tables->entries[exponent_of(eight, i)] : surplus;
-      word |= (entry & 15) << 4 * i;
-      step_sum += entry >> 4;
+      entries[i] = i < count ? tables->entries[exponent_of(eight, i)] : surplus;
+      step_sum += entries[i];
     }
-    indices[place / LANE_STEP_WEIGHTS] = word;
-    sum += step_sum;
+    // Lowest bytes side by side.
+    const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
+    const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
+    indices[place / LANE_STEP_WEIGHTS] = even | odd << 4;
+    const uint32_t patches = step_sum / TAKES_PATCH;
+    sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
     const uint32_t step = place / STEP_WEIGHTS;
-    if (__any_sync(ALL_LANES, step_sum >= TAKES_PATCH >> 4) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
+    if (__any_sync(ALL_LANES, patches != 0) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
   };
   const uint32_t last = for_whole_steps(
       chunk, lane, [&](uint32_t place, const EightWeights& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); });
@@ -162,7 +175,7 @@ struct LanePacker {
 
 constexpr uint32_t INDICES_AHEAD = 4;
 
-__device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* codes, const uint32_t* indices) {
+__device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* pairs, const uint32_t* indices) {
   uint32_t ahead[INDICES_AHEAD];
 #pragma unroll
   for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = indices[min(d, steps - 1) * WARP + lane];
@@ -174,14 +187,9 @@ __device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t la
       if (group + d + INDICES_AHEAD < steps) ahead[d] = indices[(group + d + INDICES_AHEAD) * WARP + lane];
 #pragma unroll
       for (uint32_t half = 0; half < 2; half++) {
-        uint32_t four = 0, count = 0;
-#pragma unroll
-        for (uint32_t i = 0; i < 4; i++) {
-          const uint32_t code = codes[word >> (16 * half + 4 * i) & 15];
-          four |= code >> 8 << count;
-          count += code & 0xff;
-        }
-        packer.push(four, count);
+        const uint32_t first = pairs[word >> 16 * half & 0xff], second = pairs[word >> (16 * half + 8) & 0xff];
+        // A pair takes at most 16 bits.
+        packer.push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
       }
     }
   }
@@ -273,7 +281,7 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
   if (huffman) {
     reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
     LanePacker packer(slot + LANE_STREAMS_OFFSET, lane_end - lane_bytes, lane_end);
-    pack_lane(packer, chunk.steps, lane, tables->codes, indices);
+    pack_lane(packer, chunk.steps, lane, tables->pairs, indices);
   }
   if (patch_count != 0) write_patches(chunk, lane, tables, slot + body_end);
   if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;

@@ -29,7 +29,7 @@ pub(crate) const CODE_LENGTHS: Module = module!("code_lengths");
 pub(crate) const ENCODE: Module = module!("encode");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 5] = [
+const HEADERS: [&str; 6] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/record.cuh"),
