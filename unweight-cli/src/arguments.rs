@@ -235,7 +235,7 @@ pub(crate) struct Transcode {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Everything happens in memory, with all checksums. The environment variable UNWEIGHT_CPU_PATH names the path that all commands
-take, and the only one that is measured: reference, portable, avx2 or avx512.
+take, and the only one that is measured: reference, portable, neon, avx2 or avx512.
 
 Examples:
   unweight bench

@@ -19,6 +19,8 @@ mod encode;
 mod encode_table;
 mod kernels;
 mod lanes;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 pub(crate) mod output;
 mod path;
 mod portable;

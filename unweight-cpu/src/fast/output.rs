@@ -109,7 +109,7 @@ impl<'a> Output<'a> {
 
     /// The bytes from `at` on, for kernels; as many as `len` says from the start.
     #[cfg_attr(
-        not(target_arch = "x86_64"),
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
         allow(dead_code, reason = "for vector kernels")
     )]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::kernels::Kernels;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+use super::neon;
 use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -18,6 +20,8 @@ pub enum Path {
     Reference,
     /// Safe Rust, several lanes in flight.
     Portable,
+    /// Little-endian aarch64 with NEON.
+    Neon,
     /// x86-64 with AVX2, BMI1, BMI2, LZCNT and POPCNT.
     Avx2,
     /// x86-64 with AVX-512 F, BW, CD, DQ, VL, VBMI and VBMI2, and VPCLMULQDQ.
@@ -25,14 +29,21 @@ pub enum Path {
 }
 
 impl Path {
-    /// Every path, slowest first.
-    pub const ALL: [Path; 4] = [Path::Reference, Path::Portable, Path::Avx2, Path::Avx512];
+    /// Every path, slowest first among those of one machine.
+    pub const ALL: [Path; 5] = [
+        Path::Reference,
+        Path::Portable,
+        Path::Neon,
+        Path::Avx2,
+        Path::Avx512,
+    ];
 
     /// The path's name, as [`PATH_VARIABLE`] has it.
     pub const fn name(self) -> &'static str {
         match self {
             Path::Reference => "reference",
             Path::Portable => "portable",
+            Path::Neon => "neon",
             Path::Avx2 => "avx2",
             Path::Avx512 => "avx512",
         }
@@ -73,6 +84,10 @@ impl Codec {
         let kernels = match path {
             Path::Reference => None,
             Path::Portable => Some(&portable::KERNELS),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Path::Neon => Some(neon::kernels()?),
+            #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
+            Path::Neon => return None,
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => Some(avx2::kernels()?),
             #[cfg(target_arch = "x86_64")]

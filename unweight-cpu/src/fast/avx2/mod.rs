@@ -79,6 +79,7 @@ fn decode_weights(
         |count, runs, buffer, group| {
             decode::rounds(count, runs, buffer, group, &mut ahead);
         },
+        portable::decode::join_step,
     )
 }
 

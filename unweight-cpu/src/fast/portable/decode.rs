@@ -32,13 +32,14 @@ pub(in crate::fast) fn weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
     rounds: impl Rounds,
+    mut join_step: impl JoinStep,
 ) -> [u32; LANES] {
     let steps = sign_mantissa.len().div_ceil(STEP_WEIGHTS);
     decode(scratch, steps, rounds, |step, exponents| {
         let first = step * STEP_WEIGHTS;
         let sign_mantissa = &sign_mantissa[first..];
         if let Some(sign_mantissa) = sign_mantissa.first_chunk() {
-            output.put_weights(2 * first, &join(exponents, sign_mantissa));
+            join_step(first, exponents, sign_mantissa, output);
         } else {
             let mut last = [0; STEP_WEIGHTS];
             last[..sign_mantissa.len()].copy_from_slice(sign_mantissa);
@@ -46,6 +47,28 @@ pub(in crate::fast) fn weights(
             output.put_weights(2 * first, &weights[..sign_mantissa.len()]);
         }
     })
+}
+
+/// Writes a step's weights, of these exponents and sign-mantissa bytes; the first is weight number so-and-so of the output.
+pub(in crate::fast) trait JoinStep:
+    FnMut(usize, &[u8; STEP_WEIGHTS], &[u8; STEP_WEIGHTS], &mut Output<'_>)
+{
+}
+
+impl<F> JoinStep for F where
+    F: FnMut(usize, &[u8; STEP_WEIGHTS], &[u8; STEP_WEIGHTS], &mut Output<'_>)
+{
+}
+
+/// A step's weights in safe Rust.
+#[inline(always)]
+pub(in crate::fast) fn join_step(
+    first: usize,
+    exponents: &[u8; STEP_WEIGHTS],
+    sign_mantissa: &[u8; STEP_WEIGHTS],
+    output: &mut Output<'_>,
+) {
+    output.put_weights(2 * first, &join(exponents, sign_mantissa));
 }
 
 /// Decodes lanes into exponents.

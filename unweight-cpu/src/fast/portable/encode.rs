@@ -72,23 +72,24 @@ fn pack_lanes(
             }
         }
     }
-    streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
+    streams.map(Stream::length_bits)
 }
 
 /// Bits that can be appended to a stream at once: fewer than 8 are pending.
-const APPENDABLE_BITS: u32 = 56;
+pub(in crate::fast) const APPENDABLE_BITS: u32 = 56;
 
 /// A lane stream under construction.
 #[derive(Clone, Copy, Default)]
-struct Stream {
+pub(in crate::fast) struct Stream {
     at: usize,
     pending: u64,
     pending_bits: u32,
 }
 
 impl Stream {
+    /// Appends codes of at most `APPENDABLE_BITS` bits.
     #[inline(always)]
-    fn append(&mut self, codes: Codes, row: &mut [u8; ROW_BYTES]) {
+    pub(in crate::fast) fn append(&mut self, codes: Codes, row: &mut [u8; ROW_BYTES]) {
         let bits = self.pending | codes.bits << self.pending_bits;
         let bit_count = self.pending_bits + codes.length;
         row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());
@@ -96,13 +97,19 @@ impl Stream {
         self.pending = bits >> (bit_count & !7);
         self.pending_bits = bit_count % 8;
     }
+
+    /// How many bits it has.
+    #[inline(always)]
+    pub(in crate::fast) fn length_bits(self) -> u32 {
+        8 * self.at as u32 + self.pending_bits
+    }
 }
 
 /// Codes put together.
 #[derive(Clone, Copy)]
-struct Codes {
-    bits: u64,
-    length: u32,
+pub(in crate::fast) struct Codes {
+    pub(in crate::fast) bits: u64,
+    pub(in crate::fast) length: u32,
 }
 
 impl Codes {
@@ -152,7 +159,7 @@ fn one_by_one(
 /// Appends the positions of exponents without a code; the first has position `first`.
 #[cold]
 #[inline(never)]
-fn note_patches(
+pub(in crate::fast) fn note_patches(
     table: &EncodeTable,
     exponents: &[u8; LANE_STEP_WEIGHTS],
     first: usize,

@@ -14,7 +14,13 @@ use super::kernels::Kernels;
 /// The kernels.
 pub(super) static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
-        decode::weights(scratch, sign_mantissa, output, decode::rounds)
+        decode::weights(
+            scratch,
+            sign_mantissa,
+            output,
+            decode::rounds,
+            decode::join_step,
+        )
     },
     decode_checked: None,
     decode_exponents: |scratch, output| decode::exponents(scratch, output, decode::rounds),

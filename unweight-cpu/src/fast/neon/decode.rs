@@ -1,0 +1,32 @@
+//! Decoding lanes: the portable path's runs, whose look-ups no vector instruction does, and steps joined with NEON.
+
+use unweight_format::layout::LANES;
+
+use super::merge;
+use crate::fast::output::Output;
+use crate::fast::portable;
+use crate::fast::scratch::Scratch;
+
+/// Decodes lanes into weights.
+#[target_feature(enable = "neon")]
+pub(super) fn weights(
+    scratch: &mut Scratch,
+    sign_mantissa: &[u8],
+    output: &mut Output<'_>,
+) -> [u32; LANES] {
+    portable::decode::weights(
+        scratch,
+        sign_mantissa,
+        output,
+        portable::decode::rounds,
+        |first, exponents, sign_mantissa, output| {
+            merge::join_at(first, exponents, sign_mantissa, output);
+        },
+    )
+}
+
+/// Decodes lanes into exponents.
+#[target_feature(enable = "neon")]
+pub(super) fn exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
+    portable::decode::exponents(scratch, output, portable::decode::rounds)
+}

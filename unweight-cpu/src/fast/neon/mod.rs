@@ -1,0 +1,82 @@
+//! Kernels for aarch64 with NEON, which nearly all of them have. Its look-ups of a byte in a vector of 16 (`tbl`) are a palette's size, and its
+//! shifts that insert (`sli`, `sri`) put fields of bits side by side at once. Lanes are decoded as the portable path does it.
+
+mod count;
+mod decode;
+mod encode;
+mod merge;
+mod pack;
+
+use std::arch::aarch64::*;
+
+use super::kernels::Kernels;
+
+/// Bytes of a vector.
+const BLOCK: usize = 16;
+
+/// The kernels, if this processor can run them.
+pub(super) fn kernels() -> Option<&'static Kernels> {
+    std::arch::is_aarch64_feature_detected!("neon").then_some(&KERNELS)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(bytes: &[u8; BLOCK]) -> uint8x16_t {
+    // SAFETY: 16 bytes are there.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store(vector: uint8x16_t, bytes: &mut [u8; BLOCK]) {
+    // SAFETY: there is room for 16 bytes.
+    unsafe { vst1q_u8(bytes.as_mut_ptr(), vector) }
+}
+
+/// Whether the highest bit of any byte is set.
+#[inline]
+#[target_feature(enable = "neon")]
+fn is_any_marked(bytes: uint8x16_t) -> bool {
+    vmaxvq_u8(bytes) >= 0x80
+}
+
+/// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
+static KERNELS: Kernels = Kernels {
+    decode_weights: |scratch, sign_mantissa, output| {
+        // SAFETY: `kernels` has seen that the processor has what it needs.
+        unsafe { decode::weights(scratch, sign_mantissa, output) }
+    },
+    decode_checked: None,
+    decode_exponents: |scratch, output| {
+        // SAFETY: as above.
+        unsafe { decode::exponents(scratch, output) }
+    },
+    join: |exponents, sign_mantissa, output| {
+        // SAFETY: as above.
+        unsafe { merge::join(exponents, sign_mantissa, output) }
+    },
+    join_indices: |palette, indices, sign_mantissa, output| {
+        // SAFETY: as above.
+        unsafe { merge::join_indices(palette, indices, sign_mantissa, output) }
+    },
+    split: |weights, sign_mantissa, exponents| {
+        // SAFETY: as above.
+        unsafe { encode::split(weights, sign_mantissa, exponents) }
+    },
+    count_weights: |weights, counts| {
+        // SAFETY: as above.
+        unsafe { count::weights(weights, counts) }
+    },
+    count_exponents: |exponents, counts| {
+        // SAFETY: as above.
+        unsafe { count::exponents(exponents, counts) }
+    },
+    pack: |table, exponents, _, rows, positions| {
+        // SAFETY: as above.
+        unsafe { pack::pack(table, exponents, rows, positions) }
+    },
+    index: |indices, exponents, body, positions| {
+        // SAFETY: as above.
+        unsafe { encode::index(indices, exponents, body, positions) }
+    },
+};
