@@ -59,30 +59,54 @@ __device__ __forceinline__ uint4 without_first(uint4 row, uint32_t skip) {
   return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
+// A message's first 16 bytes without the first `skip`; `first` is added to the four bytes behind these.
+__device__ __forceinline__ uint4 with_start(uint4 row, uint32_t skip, uint32_t first) {
+  if (skip != 0) row = without_first(row, skip);
+  (skip == 0 ? row.x : row.y) ^= first;
+  return row;
+}
+
+constexpr uint32_t ROWS_AHEAD = 4;
+
 // The remainder of the `length` bytes at `data`, which starts on a multiple of 16, without its first `skip` (at most 15), over all lanes.
 // `first` is added to the four bytes behind those skipped.
 __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
                                         const uint8_t* data, uint32_t length, uint32_t skip, uint32_t first) {
   uint32_t state[4] = {0, 0, 0, 0};
-  const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
-  for (uint32_t row = 0; row < rows; row++) {
-    const uint32_t at = row * ROW_BYTES + lane * 16;
-    uint4 words = make_uint4(0, 0, 0, 0);
-    if (at + 16 <= length) {
-      words = *reinterpret_cast<const uint4*>(data + at);
-    } else if (at < length) {
-      uint32_t bytes[4] = {0, 0, 0, 0};
-#pragma unroll
-      for (uint32_t i = 0; i < 16; i++)
-        if (at + i < length) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
-      words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
-    }
-    if (at == 0 && skip != 0) words = without_first(words, skip);
-    if (at == 0) (skip == 0 ? words.x : words.y) ^= first;
+  const auto add = [&](uint4 words) {
     state[0] = advance(by_row, state[0]) ^ words.x;
     state[1] = advance(by_row, state[1]) ^ words.y;
     state[2] = advance(by_row, state[2]) ^ words.z;
     state[3] = advance(by_row, state[3]) ^ words.w;
+  };
+  const uint32_t whole_rows = length / ROW_BYTES;
+  const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
+  if (whole_rows != 0) {
+    const auto load = [&](uint32_t row) { return *reinterpret_cast<const uint4*>(data + min(row, whole_rows - 1) * ROW_BYTES + lane * 16); };
+    uint4 ahead[ROWS_AHEAD];
+#pragma unroll
+    for (uint32_t d = 0; d < ROWS_AHEAD; d++) ahead[d] = load(d);
+    if (lane == 0) ahead[0] = with_start(ahead[0], skip, first);
+    uint32_t row = 0;
+    for (; row + ROWS_AHEAD <= whole_rows; row += ROWS_AHEAD) {
+#pragma unroll
+      for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
+        add(ahead[d]);
+        ahead[d] = load(row + d + ROWS_AHEAD);
+      }
+    }
+#pragma unroll
+    for (uint32_t d = 0; d < ROWS_AHEAD; d++)
+      if (row + d < whole_rows) add(ahead[d]);
+  }
+  if (rows != whole_rows) {
+    const uint32_t at = whole_rows * ROW_BYTES + lane * 16;
+    uint32_t bytes[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (uint32_t i = 0; i < 16; i++)
+      if (at + i < length) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
+    const uint4 words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
+    add(at == 0 ? with_start(words, skip, first) : words);
   }
   uint32_t sum = state[0];
   for (uint32_t i = 1; i < 4; i++) sum = advance(by_word, sum) ^ state[i];

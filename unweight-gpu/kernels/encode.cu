@@ -17,7 +17,8 @@
 //   end_records     one block = one tensor; record lengths to record ends
 //   place_records   one block = one record; slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags: 2,144 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags, and 16 for each lane's
+// stream: 4,192 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r; placing reads and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
@@ -40,12 +41,18 @@ constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t TAKES_PATCH = 1u << 20;
 __device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 8; }
 
+// Steps between two times that lanes store what they have: of eight codes each, at most two words. Three may be left from before.
+constexpr uint32_t STEPS_TOGETHER = 4;
+constexpr uint32_t RING_WORDS = 16;
+static_assert(RING_WORDS >= 3 + 2 * STEPS_TOGETHER + 1, "the last word may come on top");
+
 // A block's shared memory.
 struct EncodeTables {
   uint32_t entries[EXPONENTS];      // by exponent
   uint32_t pairs[256];              // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];  // by one palette index, likewise
   uint32_t patched_steps[8];        // a bit for each step that has a patch
+  uint32_t rings[RING_WORDS * WARP];  // of LanePacker
 };
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
@@ -126,72 +133,82 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane
   return sum;
 }
 
-// A lane's stream on its way to the slot: whole words are gathered into the 16 bytes that they stand in. What shares its 16 bytes with
-// a neighbour is stored by bytes.
+// A lane's stream on its way to the slot. Its words wait in a ring until all lanes store theirs together, 16 bytes each: one by one, lanes would
+// hold each other up, as a warp takes every branch that any of its lanes takes. What shares its 16 bytes with a neighbour is stored by bytes.
 struct LanePacker {
   uint8_t* streams;     // of the record
+  uint32_t* ring;       // every WARP-th word
   uint32_t start, end;  // of the lane, in bytes
   uint32_t word;        // the next to be completed
+  uint32_t stored;      // the next to be stored, a multiple of 4
   uint32_t bit_count;   // of `bits`; below 32 between calls
   uint64_t bits;
-  uint4 gathered;       // the last four words
 
-  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t from, uint32_t to)
-      : streams(at), start(from), end(to), word(from / 4), bit_count(from % 4 * 8), bits(0), gathered(make_uint4(0, 0, 0, 0)) {}
+  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t* own_ring, uint32_t from, uint32_t to)
+      : streams(at), ring(own_ring), start(from), end(to), word(from / 4), stored(from / 16 * 4), bit_count(from % 4 * 8), bits(0) {}
 
-  __device__ __forceinline__ void store() const {
-    const uint32_t at = word * 4 - 16;
-    if (at >= start && at + 16 <= end) {
-      *reinterpret_cast<uint4*>(streams + at) = gathered;
-      return;
-    }
-#pragma unroll 1
-    for (uint32_t i = 0; i < 16; i++) {
-      const uint32_t from = i < 8 ? (i < 4 ? gathered.x : gathered.y) : (i < 12 ? gathered.z : gathered.w);
-      if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(from >> 8 * (i % 4));
-    }
-  }
-  __device__ __forceinline__ void complete_word() {
-    gathered = make_uint4(gathered.y, gathered.z, gathered.w, static_cast<uint32_t>(bits));
-    bits >>= 32;
-    bit_count -= 32;
-    word++;
-    if (word % 4 == 0) store();
-  }
+  __device__ __forceinline__ uint32_t& slot(uint32_t number) const { return ring[number % RING_WORDS * WARP]; }
   // At most 32 bits.
   __device__ __forceinline__ void push(uint32_t more, uint32_t count) {
     bits |= static_cast<uint64_t>(more) << bit_count;
     bit_count += count;
-    if (bit_count >= 32) complete_word();
+    if (bit_count < 32) return;
+    slot(word++) = static_cast<uint32_t>(bits);
+    bits >>= 32;
+    bit_count -= 32;
   }
-  __device__ __forceinline__ void finish() {
-    while (bit_count != 0 || word % 4 != 0) {
-      // Zeros up to the end of these 16 bytes, of which store() takes what is the lane's.
-      bit_count = 32;
-      complete_word();
+  __device__ __forceinline__ void store_four() {
+    const uint32_t at = stored * 4;
+    if (at >= start && at + 16 <= end) {
+      *reinterpret_cast<uint4*>(streams + at) = make_uint4(slot(stored), slot(stored + 1), slot(stored + 2), slot(stored + 3));
+    } else {
+#pragma unroll 1
+      for (uint32_t i = 0; i < 16; i++)
+        if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(slot(stored + i / 4) >> 8 * (i % 4));
     }
+    stored += 4;
+  }
+  // Stores what is complete. Called after at most STEPS_TOGETHER steps.
+  __device__ __forceinline__ void store() {
+    while (word - stored >= 4) store_four();
+  }
+  // Whatever stands in the ring behind the stream's last word, its bytes are not the lane's.
+  __device__ __forceinline__ void finish() {
+    store();
+    if (bit_count != 0) slot(word++) = static_cast<uint32_t>(bits);
+    if (word > stored) store_four();
   }
 };
 
-constexpr uint32_t INDICES_AHEAD = 4;
+
+constexpr uint32_t INDICES_AHEAD = 2 * STEPS_TOGETHER;
 
 __device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* pairs, const uint32_t* indices) {
+  const auto load = [&](uint32_t step) { return indices[min(step, steps - 1) * WARP + lane]; };
+  const auto pack = [&](uint32_t word) {
+#pragma unroll
+    for (uint32_t half = 0; half < 2; half++) {
+      const uint32_t first = pairs[word >> 16 * half & 0xff], second = pairs[word >> (16 * half + 8) & 0xff];
+      // A pair takes at most 16 bits.
+      packer.push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
+    }
+  };
   uint32_t ahead[INDICES_AHEAD];
 #pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = indices[min(d, steps - 1) * WARP + lane];
-  for (uint32_t group = 0; group < steps; group += INDICES_AHEAD) {
+  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = load(d);
+  uint32_t step = 0;
+  for (; step + INDICES_AHEAD <= steps; step += INDICES_AHEAD) {
 #pragma unroll
     for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
-      if (group + d >= steps) break;
-      const uint32_t word = ahead[d];
-      if (group + d + INDICES_AHEAD < steps) ahead[d] = indices[(group + d + INDICES_AHEAD) * WARP + lane];
-#pragma unroll
-      for (uint32_t half = 0; half < 2; half++) {
-        const uint32_t first = pairs[word >> 16 * half & 0xff], second = pairs[word >> (16 * half + 8) & 0xff];
-        // A pair takes at most 16 bits.
-        packer.push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
-      }
+      pack(ahead[d]);
+      ahead[d] = load(step + d + INDICES_AHEAD);
+      if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
     }
+  }
+#pragma unroll
+  for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
+    if (step + d < steps) pack(ahead[d]);
+    if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
   }
   packer.finish();
 }
@@ -280,7 +297,7 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
   }
   if (huffman) {
     reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
-    LanePacker packer(slot + LANE_STREAMS_OFFSET, lane_end - lane_bytes, lane_end);
+    LanePacker packer(slot + LANE_STREAMS_OFFSET, tables->rings + lane, lane_end - lane_bytes, lane_end);
     pack_lane(packer, chunk.steps, lane, tables->pairs, indices);
   }
   if (patch_count != 0) write_patches(chunk, lane, tables, slot + body_end);

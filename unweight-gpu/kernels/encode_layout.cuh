@@ -90,24 +90,28 @@ __device__ __forceinline__ uint32_t lane_step_count(const SourceChunk& chunk, ui
 
 // Gives `visit` every whole step of a chunk, with loads running ahead: it is called as visit(place, eight weights), and place is
 // that of the lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
-constexpr uint32_t SOURCE_AHEAD = 4;
+constexpr uint32_t SOURCE_AHEAD = 8;
 
 template <class Visit>
 __device__ __forceinline__ uint32_t for_whole_steps(const SourceChunk& chunk, uint32_t lane, const Visit& visit) {
   const uint32_t whole_steps = chunk.weight_count / STEP_WEIGHTS;
   const uint32_t own = lane * LANE_STEP_WEIGHTS;
   if (whole_steps == 0) return own;
+  const auto load = [&](uint32_t step) { return load_whole(chunk.weights + min(step, whole_steps - 1) * STEP_WEIGHTS + own); };
   EightWeights ahead[SOURCE_AHEAD];
 #pragma unroll
-  for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load_whole(chunk.weights + min(d, whole_steps - 1) * STEP_WEIGHTS + own);
-  for (uint32_t group = 0; group < whole_steps; group += SOURCE_AHEAD) {
+  for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load(d);
+  uint32_t step = 0;
+  for (; step + SOURCE_AHEAD <= whole_steps; step += SOURCE_AHEAD) {
 #pragma unroll
     for (uint32_t d = 0; d < SOURCE_AHEAD; d++) {
-      if (group + d >= whole_steps) break;
-      const EightWeights now = ahead[d];
-      if (group + d + SOURCE_AHEAD < whole_steps) ahead[d] = load_whole(chunk.weights + (group + d + SOURCE_AHEAD) * STEP_WEIGHTS + own);
-      visit((group + d) * STEP_WEIGHTS + own, now);
+      visit((step + d) * STEP_WEIGHTS + own, ahead[d]);
+      // Not before: beside what is still in use it would go to registers of its own, and be waited for to be moved.
+      ahead[d] = load(step + d + SOURCE_AHEAD);
     }
   }
+#pragma unroll
+  for (uint32_t d = 0; d < SOURCE_AHEAD; d++)
+    if (step + d < whole_steps) visit((step + d) * STEP_WEIGHTS + own, ahead[d]);
   return whole_steps * STEP_WEIGHTS + own;
 }
