@@ -7,11 +7,10 @@
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
 //   slot            | header | lane ends | lane 0 .... | lane 1 .... | ... | patches | 0.. |   a lane stores 16 bytes at a time
 //
-// First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for 12
-// warps an SM), and adds up what they will take: so it is known where
-// every lane's stream stands, and whether the record will be verbatim, before a byte of it is written. Then it packs codes from the indices.
-// They are a palette record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those
-// steps that have patches.
+// First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for
+// 12 warps an SM), and adds up what they will take: so it is known where every lane's stream stands, and whether the record will be verbatim,
+// before a byte of it is written. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
+// slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
 //
 //   seal_chunks     one warp = one record in its slot; stores the checksum
 //   end_records     one block = one tensor; record lengths to record ends
@@ -48,10 +47,10 @@ static_assert(RING_WORDS >= 3 + 2 * STEPS_TOGETHER + 1, "the last word may come 
 
 // A block's shared memory.
 struct EncodeTables {
-  uint32_t entries[EXPONENTS];      // by exponent
-  uint32_t pairs[256];              // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
-  uint32_t codes[PALETTE_ENTRIES];  // by one palette index, likewise
-  uint32_t patched_steps[8];        // a bit for each step that has a patch
+  uint32_t entries[EXPONENTS];        // by exponent
+  uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
+  uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
+  uint32_t patched_steps[8];          // a bit for each step that has a patch
   uint32_t rings[RING_WORDS * WARP];  // of LanePacker
 };
 

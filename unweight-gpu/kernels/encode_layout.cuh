@@ -88,10 +88,10 @@ __device__ __forceinline__ uint32_t lane_step_count(const SourceChunk& chunk, ui
   return place < chunk.weight_count ? min(chunk.weight_count - place, LANE_STEP_WEIGHTS) : 0;
 }
 
-// Gives `visit` every whole step of a chunk, with loads running ahead: it is called as visit(place, eight weights), and place is
-// that of the lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
 constexpr uint32_t SOURCE_AHEAD = 8;
 
+// Gives `visit` every whole step of a chunk, with loads running ahead: it is called as visit(place, eight weights), and place is
+// that of the lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
 template <class Visit>
 __device__ __forceinline__ uint32_t for_whole_steps(const SourceChunk& chunk, uint32_t lane, const Visit& visit) {
   const uint32_t whole_steps = chunk.weight_count / STEP_WEIGHTS;

@@ -8,9 +8,9 @@
 //                      ...
 //
 // Trained weights have about ten exponents that occur often, so lanes that shared a counter would wait for each other. Here every lane has
-// its own, and no addition is atomic. Four weights are counted at a time, as one counter's way through shared memory and back takes 30 cycles: an exponent
-// that stands among them before adds to what its later counter, which is stored last, has read. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what
-// one lane counts, 256 weights, and what 16 lanes count together.
+// its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what one lane counts, 256
+// weights, and what 16 lanes count together. Four weights are counted at a time, as a counter's way through shared memory and back takes 30
+// cycles: of equal exponents the last counter is the one that is stored last, so it adds those before it.
 //
 //   choose_palettes    one block = one job; thread e = exponent e
 //
@@ -24,10 +24,9 @@
 // Bytes moved for n weights: 2n read, and for each piece an addition to those `counts` and `totals` that it has.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
-// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks for each chunk, of 32 threads, where a
-// piece for each is 2^chunk_size_log2 weights or more together; choose_palettes
-// comes after it, a block for each job, of 256 threads, and writes the jobs' palettes; palette_counts comes after both, with 16 threads for each
-// chunk, in blocks of 256.
+// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
+// each chunk, as many as the largest has pieces; choose_palettes comes after it, a block of 256 threads for each job, and writes the jobs' palettes;
+// palette_counts comes after both, with 16 threads for each chunk, in blocks of 256.
 //
 // The tail: the last step may be short; what its lanes lack is not counted.
 #include "encode_layout.cuh"
