@@ -1,6 +1,6 @@
 //! A GPU with the kernels on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
 
@@ -10,7 +10,7 @@ use crate::{GpuError, crc_constants, image};
 /// The oldest compute capability whose instructions the kernels use.
 const OLDEST: (i32, i32) = (8, 0);
 
-/// A GPU with the kernels loaded. Open it once and share it.
+/// A GPU with the decoder's kernels loaded. Open it once and share it.
 #[derive(Debug)]
 pub struct Device {
     context: Arc<CudaContext>,
@@ -18,7 +18,7 @@ pub struct Device {
     pub(crate) decode_exponents: CudaFunction,
     pub(crate) check_chunks: CudaFunction,
     pub(crate) checksum_weights: CudaFunction,
-    pub(crate) encode: EncodeKernels,
+    encode: OnceLock<EncodeKernels>,
     pub(crate) crc_constants: CudaSlice<u32>,
 }
 
@@ -52,10 +52,20 @@ impl Device {
             decode_exponents: decode.load_function("decode_exponents")?,
             check_chunks: checksum.load_function("check_chunks")?,
             checksum_weights: checksum.load_function("checksum_weights")?,
-            encode: EncodeKernels::load(&context, capability)?,
+            encode: OnceLock::new(),
             crc_constants,
             context,
         })
+    }
+
+    /// The encoder's kernels. Loaded when they are first asked for: whoever decodes does not wait for them.
+    pub(crate) fn encode_kernels(&self) -> Result<&EncodeKernels, GpuError> {
+        if let Some(kernels) = self.encode.get() {
+            return Ok(kernels);
+        }
+        let capability = self.context.compute_capability()?;
+        let loaded = EncodeKernels::load(&self.context, capability)?;
+        Ok(self.encode.get_or_init(|| loaded))
     }
 
     /// The name that the driver has for it.

@@ -106,6 +106,7 @@ pub struct EncodeBatch<'a> {
     // Dropped first, so that nothing runs any more when memory is freed.
     running: Running,
     device: &'a Device,
+    kernels: &'a EncodeKernels,
     encoding: Encoding,
     chunk_size_log2: u8,
     tensors: Vec<TensorChunks>,
@@ -146,7 +147,8 @@ impl<'a> EncodeBatch<'a> {
     ///
     /// # Errors
     /// [`GpuError::NotCoded`] for a tensor that is stored raw whatever it holds; [`GpuError::WrongLength`] for an output that is too short;
-    /// [`GpuError::TooManyChunks`]; the driver's, for want of memory too.
+    /// [`GpuError::TooManyChunks`]; [`GpuError::NoKernels`] and [`GpuError::Compile`], as the encoder's kernels are loaded by the first batch of a
+    /// device; the driver's, for want of memory too.
     ///
     /// # Panics
     /// If the encoding is raw, the chunk size not 12 to 16, or an output's address not a multiple of 256.
@@ -215,6 +217,7 @@ impl<'a> EncodeBatch<'a> {
         Ok(EncodeBatch {
             running: Running::default(),
             device,
+            kernels: device.encode_kernels()?,
             encoding,
             chunk_size_log2,
             tensors: of_tensors,
@@ -239,7 +242,7 @@ impl<'a> EncodeBatch<'a> {
         if self.chunk_count == 0 {
             return Ok(());
         }
-        let kernels = &self.device.encode;
+        let kernels = self.kernels;
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
         let config = |blocks: u32, threads: u32, shared_mem_bytes: u32| LaunchConfig {
             grid_dim: (blocks, 1, 1),
