@@ -9,29 +9,14 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use measuring::{ROTATED_BYTES, copy_bytes_per_second, layer, llama_shaped, median};
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
 use unweight_format::Encoding;
 use unweight_gpu::{Device, EncodeBatch, Output, Source, longest_payload_bytes};
 
 fn main() {
-    // `cargo test --benches` passes `--test`: this is no test.
-    if std::env::args().any(|argument| argument == "--test") {
+    let Some((device, stream, copied)) = measuring::open() else {
         return;
-    }
-    let device = match Device::open(0) {
-        Ok(device) => device,
-        Err(error) => {
-            println!("nothing measured: {error}");
-            return;
-        }
     };
-    let stream = device.stream().unwrap();
-    let copied = copy_bytes_per_second(&stream);
-    println!(
-        "{}: a copy moves {:.2} TB/s (read and written)",
-        device.name().unwrap(),
-        copied / 1e12
-    );
     println!(
         "\n{:<22} {:>2} {:<8} {:>9} {:>9} {:>9}",
         "tensors", "k", "encoding", "us", "TB/s BF16", "roofline"

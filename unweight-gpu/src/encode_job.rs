@@ -1,7 +1,9 @@
 //! A tensor to be encoded as the kernels see it: the twin of `EncodeJob` in `kernels/encode_layout.cuh`.
 
 use unweight_format::Encoding;
-use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
+use unweight_format::layout::PALETTE_ENTRIES;
+
+use crate::job::{kind_of, put_fields};
 
 /// Pointers are addresses of the device; what a launch does not follow may be 0.
 #[repr(C)]
@@ -56,10 +58,6 @@ impl EncodeJob {
         chunk_size_log2: u8,
         first_chunk: u32,
     ) -> EncodeJob {
-        let kind = match encoding {
-            Encoding::Palette => KIND_PALETTE,
-            _ => KIND_HUFFMAN,
-        };
         EncodeJob {
             weights: 0,
             weight_count,
@@ -77,7 +75,7 @@ impl EncodeJob {
             // At most 2^35 weights in chunks of at least 2^12.
             chunk_count: weight_count.div_ceil(1 << chunk_size_log2) as u32,
             chunk_size_log2: chunk_size_log2 as u32,
-            kind: kind as u32,
+            kind: kind_of(encoding),
             palette: [0; PALETTE_ENTRIES],
         }
     }
@@ -106,9 +104,7 @@ impl EncodeJob {
                 job.chunk_size_log2,
                 job.kind,
             ];
-            bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-            bytes.extend(numbers.iter().flat_map(|word| word.to_le_bytes()));
-            bytes.extend(job.palette);
+            put_fields(&mut bytes, &words, &numbers, &job.palette);
         }
         bytes
     }

@@ -85,7 +85,7 @@ pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
 /// Counts and totals are not among it: they are zeroed before each launch.
 pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
     let chunks = job.chunk_count as u64;
-    let slot_bytes = 16 + (1 << job.chunk_size_log2);
+    let slot_bytes = longest_record_bytes(1 << job.chunk_size_log2);
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);
     job.code_lengths = take(scratch, used, 8 * chunks);
     job.slots = take(scratch, used, slot_bytes * chunks);

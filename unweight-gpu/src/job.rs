@@ -35,10 +35,6 @@ pub struct Addresses {
 impl TensorJob {
     /// The job of decoding a tensor to `output`, whose first chunk is number `first_chunk` of the launch.
     pub fn new(planes: &CodedPlanes, at: Addresses, output: u64, first_chunk: u32) -> TensorJob {
-        let kind = match planes.encoding() {
-            Encoding::Palette => KIND_PALETTE,
-            _ => KIND_HUFFMAN,
-        };
         TensorJob {
             sign_mantissa: at.sign_mantissa,
             record_ends: at.record_ends,
@@ -49,7 +45,7 @@ impl TensorJob {
             // At most 2^35 weights in chunks of at least 2^12.
             chunk_count: planes.chunk_count() as u32,
             chunk_size_log2: planes.chunk_size_log2().into(),
-            kind: kind.into(),
+            kind: kind_of(planes.encoding()),
             palette: *planes.palette().exponents(),
         }
     }
@@ -87,12 +83,30 @@ impl TensorJob {
                 job.chunk_size_log2,
                 job.kind,
             ];
-            bytes.extend(pointers.iter().flat_map(|word| word.to_le_bytes()));
-            bytes.extend(numbers.iter().flat_map(|word| word.to_le_bytes()));
-            bytes.extend(job.palette);
+            put_fields(&mut bytes, &pointers, &numbers, &job.palette);
         }
         bytes
     }
+}
+
+/// The kind of the records of a tensor in this encoding, verbatim ones aside.
+pub(crate) const fn kind_of(encoding: Encoding) -> u32 {
+    match encoding {
+        Encoding::Palette => KIND_PALETTE as u32,
+        _ => KIND_HUFFMAN as u32,
+    }
+}
+
+/// Appends a job as the device has it.
+pub(crate) fn put_fields(
+    bytes: &mut Vec<u8>,
+    words: &[u64],
+    numbers: &[u32],
+    palette: &[u8; PALETTE_ENTRIES],
+) {
+    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    bytes.extend(palette);
 }
 
 /// The longest record of a tensor, in bytes.

@@ -101,6 +101,22 @@ fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Ve
     writer.finish().unwrap()
 }
 
+/// The tensors of a container, all of them coded, on the device.
+fn residents(
+    container: &Container<'_, [u8]>,
+    file: &[u8],
+    stream: &Arc<CudaStream>,
+) -> Vec<Resident> {
+    let upload = |tensor: Tensor<'_>| {
+        let Payload::Coded(planes) = tensor.payload() else {
+            panic!("raw")
+        };
+        let payload = Resident::extent(planes).of(file).unwrap();
+        Resident::upload(stream, planes, payload).unwrap()
+    };
+    container.directory().tensors().map(upload).collect()
+}
+
 fn weights(count: usize, seed: u64) -> Vec<bf16> {
     let mut state = seed;
     let mut random = || {
@@ -165,17 +181,7 @@ fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
         for _ in 0..8 {
             scope.spawn(|| {
                 let stream = gpu.device.stream().unwrap();
-                let residents: Vec<_> = container
-                    .directory()
-                    .tensors()
-                    .map(|tensor| {
-                        let Payload::Coded(planes) = tensor.payload() else {
-                            panic!("raw")
-                        };
-                        let payload = Resident::extent(planes).of(&file).unwrap();
-                        Resident::upload(&stream, planes, payload).unwrap()
-                    })
-                    .collect();
+                let residents = residents(&container, &file, &stream);
                 let mut memory: Vec<_> = tensors
                     .iter()
                     .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap())
@@ -333,17 +339,7 @@ fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
         let file = file_of(&tensors, from, 14);
         let open = OpenFile::read(file.as_slice()).unwrap();
         let container = Container::parse(&open).unwrap();
-        let residents: Vec<_> = container
-            .directory()
-            .tensors()
-            .map(|tensor| {
-                let Payload::Coded(planes) = tensor.payload() else {
-                    panic!("raw")
-                };
-                let payload = Resident::extent(planes).of(&file).unwrap();
-                Resident::upload(stream, planes, payload).unwrap()
-            })
-            .collect();
+        let residents = residents(&container, &file, stream);
         let mut memory: Vec<_> = tensors
             .iter()
             .map(|weights| stream.alloc_zeros::<u8>(2 * weights.len()).unwrap())

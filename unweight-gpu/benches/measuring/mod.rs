@@ -4,10 +4,34 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, sys};
 use half::bf16;
+use unweight_gpu::Device;
 
 /// More than the L2 of any device so far.
 pub(crate) const ROTATED_BYTES: usize = 512 << 20;
-pub(crate) const RUNS: usize = 15;
+const RUNS: usize = 15;
+
+/// A GPU, a stream of its own, and the bytes a second that a copy moves there, which it prints. Nothing where there is no GPU, or as a test.
+pub(crate) fn open() -> Option<(Device, Arc<CudaStream>, f64)> {
+    // `cargo test --benches` passes `--test`: this is no test.
+    if std::env::args().any(|argument| argument == "--test") {
+        return None;
+    }
+    let device = match Device::open(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("nothing measured: {error}");
+            return None;
+        }
+    };
+    let stream = device.stream().unwrap();
+    let copied = copy_bytes_per_second(&stream);
+    println!(
+        "{}: a copy moves {:.2} TB/s (read and written)",
+        device.name().unwrap(),
+        copied / 1e12
+    );
+    Some((device, stream, copied))
+}
 
 /// The shapes of q, k, v, o, gate, up and down of Llama-3.1-8B.
 const LAYER: [(usize, usize); 7] = [
@@ -91,7 +115,7 @@ pub(crate) fn median<T>(
     seconds[RUNS / 2]
 }
 
-pub(crate) fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {
+fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {
     let bytes = ROTATED_BYTES;
     let from = stream.alloc_zeros::<u8>(bytes).unwrap();
     let mut to = [stream.alloc_zeros::<u8>(bytes).unwrap()];
