@@ -1,9 +1,9 @@
-// CRC-32 of chunks (specification, section 8): of what a record covers with its sign-mantissa bytes, and of decoded weights.
+// CRC-32 of chunks (specification, section 8): of what a record covers with its sign-mantissa bytes, and of weights, which stand in one piece or in two planes.
 //
 //   one warp = one chunk, read in rows of 512 bytes as crc32.cuh draws them
 //
 // Shared memory: crc32.cuh's tables, 8 KB a block of 8 warps.
-// Preconditions: as decode.cu; `constants` is what src/crc_constants.rs makes; output buffers hold 2 bytes a weight.
+// Preconditions: as decode.cu; `constants` is what src/crc_constants.rs makes; output buffers hold 2 bytes a weight, for checksum_planes 1.
 //
 // The tail: crc32.cuh's.
 #include "crc32.cuh"
@@ -19,14 +19,23 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, chunk.record, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weights);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, chunk.sign_mantissa, chunk.weights, 0, 0);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa}, chunk.weights, 0, 0);
   const uint32_t stated = *reinterpret_cast<const uint32_t*>(chunk.record);
   if (~sum != stated && lane == 0) report(status, number, RECORD_CRC);
 }
 
-// The CRC-32 of every chunk's weights, as they stand in the output.
+// The CRC-32 of a chunk's weights, which are a message of 2 bytes each.
+template <class Bytes>
+__device__ __forceinline__ uint32_t checksum_of(const CrcConstants* constants, const Tables* tables, uint32_t lane, const Bytes& message, uint32_t length) {
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, message, length, 0, 0);
+  // Even one weight has only two bytes to add the ones to: they are added as a message of their own.
+  sum ^= advance_bytes(constants->power, ~0u, length);
+  return ~sum;
+}
+
+// Of every chunk's weights, as they stand in the output.
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     checksum_weights(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, uint32_t* checksums) {
   DYNAMIC_SHARED(shared);
@@ -35,9 +44,20 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
-  const uint32_t length = 2 * chunk.weights;
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, chunk.job->output + 2 * chunk.first_weight, length, 0, 0);
-  // Even one weight has only two bytes to add the ones to: they are added as a message of their own.
-  sum ^= advance_bytes(constants->power, ~0u, length);
-  if (lane == 0) checksums[number] = ~sum;
+  const uint32_t sum = checksum_of(constants, tables, lane, PlainBytes{chunk.job->output + 2 * chunk.first_weight}, 2 * chunk.weights);
+  if (lane == 0) checksums[number] = sum;
+}
+
+// Of every chunk's weights, whose exponents are the output, and the rest of them the sign-mantissa plane.
+extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
+    checksum_planes(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, uint32_t* checksums) {
+  DYNAMIC_SHARED(shared);
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  uint32_t number;
+  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t lane = threadIdx.x % WARP;
+  const Chunk chunk = find_chunk(jobs, job_count, number);
+  const JoinedBytes joined{chunk.job->output + chunk.first_weight, chunk.sign_mantissa};
+  const uint32_t sum = checksum_of(constants, tables, lane, joined, 2 * chunk.weights);
+  if (lane == 0) checksums[number] = sum;
 }

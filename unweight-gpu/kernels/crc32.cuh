@@ -15,6 +15,7 @@
 // stands in front of the data is masked, and zeros in front of a message change nothing where the state begins as zero.
 #pragma once
 #include "layout.cuh"
+#include "weights.cuh"
 
 constexpr uint32_t CHECKSUM_WARPS = 8;
 constexpr uint32_t ROW_BYTES = 512;
@@ -66,12 +67,39 @@ __device__ __forceinline__ uint4 with_start(uint4 row, uint32_t skip, uint32_t f
   return row;
 }
 
+// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at).
+
+// Bytes as they stand.
+struct PlainBytes {
+  const uint8_t* data;  // 16-byte aligned
+
+  __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return *reinterpret_cast<const uint4*>(data + at); }
+  __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
+};
+
+// Those of the weights that two planes make.
+struct JoinedBytes {
+  const uint8_t* exponents;      // 8-byte aligned
+  const uint8_t* sign_mantissa;  // likewise
+
+  __device__ __forceinline__ uint4 sixteen(uint32_t at) const {
+    const uint2 eight = *reinterpret_cast<const uint2*>(exponents + at / 2);
+    const EightWeights joined = join(widened(eight), *reinterpret_cast<const uint2*>(sign_mantissa + at / 2));
+    return make_uint4(joined.pairs[0], joined.pairs[1], joined.pairs[2], joined.pairs[3]);
+  }
+  __device__ __forceinline__ uint32_t byte(uint32_t at) const {
+    const uint32_t exponent = exponents[at / 2], rest = sign_mantissa[at / 2];
+    return at % 2 == 0 ? (exponent << 7 & 0x80) | (rest & 0x7f) : exponent >> 1 | (rest & 0x80);
+  }
+};
+
 constexpr uint32_t ROWS_AHEAD = 4;
 
-// The remainder of the `length` bytes at `data`, which starts on a multiple of 16, without its first `skip` (at most 15), over all lanes.
+// The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes.
 // `first` is added to the four bytes behind those skipped.
+template <class Bytes>
 __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
-                                        const uint8_t* data, uint32_t length, uint32_t skip, uint32_t first) {
+                                        const Bytes& message, uint32_t length, uint32_t skip, uint32_t first) {
   uint32_t state[4] = {0, 0, 0, 0};
   const auto add = [&](uint4 words) {
     state[0] = advance(by_row, state[0]) ^ words.x;
@@ -82,7 +110,7 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
   const uint32_t whole_rows = length / ROW_BYTES;
   const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
   if (whole_rows != 0) {
-    const auto load = [&](uint32_t row) { return *reinterpret_cast<const uint4*>(data + min(row, whole_rows - 1) * ROW_BYTES + lane * 16); };
+    const auto load = [&](uint32_t row) { return message.sixteen(min(row, whole_rows - 1) * ROW_BYTES + lane * 16); };
     uint4 ahead[ROWS_AHEAD];
 #pragma unroll
     for (uint32_t d = 0; d < ROWS_AHEAD; d++) ahead[d] = load(d);
@@ -104,7 +132,7 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
     uint32_t bytes[4] = {0, 0, 0, 0};
 #pragma unroll
     for (uint32_t i = 0; i < 16; i++)
-      if (at + i < length) bytes[i / 4] |= static_cast<uint32_t>(data[at + i]) << 8 * (i % 4);
+      if (at + i < length) bytes[i / 4] |= message.byte(at + i) << 8 * (i % 4);
     const uint4 words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
     add(at == 0 ? with_start(words, skip, first) : words);
   }

@@ -21,25 +21,16 @@ struct ToWeights {
   static constexpr bool JOINS = true;
   uint16_t* weights;
 
-  __device__ __forceinline__ void join(const Exponents& exponents, uint2 sign_mantissa, uint32_t (&words)[4]) const {
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) {
-      const uint32_t bytes = i < 2 ? sign_mantissa.x : sign_mantissa.y;
-      words[i] = (__byte_perm(bytes, 0, i % 2 ? 0x3322 : 0x1100) & 0x807f807f) | exponents.pairs[i];
-    }
-  }
   __device__ __forceinline__ void store(uint32_t place, const Exponents& exponents, uint2 sign_mantissa) const {
-    uint32_t words[4];
-    join(exponents, sign_mantissa, words);
-    store_streaming(reinterpret_cast<uint4*>(weights + place), make_uint4(words[0], words[1], words[2], words[3]));
+    const EightWeights eight = join(exponents, sign_mantissa);
+    store_streaming(reinterpret_cast<uint4*>(weights + place), make_uint4(eight.pairs[0], eight.pairs[1], eight.pairs[2], eight.pairs[3]));
   }
   // The first `count` of a lane's eight weights, 1 to 7.
   __device__ __forceinline__ void store_part(uint32_t place, uint32_t count, const Exponents& exponents, uint2 sign_mantissa) const {
-    uint32_t words[4];
-    join(exponents, sign_mantissa, words);
+    const EightWeights eight = join(exponents, sign_mantissa);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count) weights[place + i] = static_cast<uint16_t>(words[i / 2] >> 16 * (i % 2));
+      if (i < count) weights[place + i] = static_cast<uint16_t>(eight.pairs[i / 2] >> 16 * (i % 2));
   }
   __device__ __forceinline__ void patch(uint32_t place, uint32_t exponent, const uint8_t* sign_mantissa) const {
     const uint32_t byte = sign_mantissa[place];

@@ -7,6 +7,7 @@
 // and says in JOINS whether it wants the sign-mantissa bytes.
 #pragma once
 #include "record.cuh"
+#include "weights.cuh"
 
 // What a step reads ahead of sign-mantissa bytes: enough to hide the memory's latency beside 13 other warps.
 constexpr uint32_t AHEAD = 8;
@@ -37,11 +38,6 @@ __device__ inline void make_table(const uint8_t* palette, uint2 code_lengths, ui
     for (uint32_t i = lane; i < count; i += WARP) table[__brev(first + i) >> 24] = value;
   }
 }
-
-// Eight exponents of a lane, two to a word, each where a weight has it.
-struct Exponents {
-  uint32_t pairs[4];
-};
 
 __device__ __forceinline__ uint32_t pair_of(uint32_t first, uint32_t second) {
   return __byte_perm(first, second, 0x7632);
@@ -143,15 +139,6 @@ struct VerbatimReader {
     }
     at += STEP_WEIGHTS;
     return widened(eight);
-  }
-  __device__ static __forceinline__ Exponents widened(uint2 eight) {
-    Exponents exponents;
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) {
-      const uint32_t two = (i < 2 ? eight.x : eight.y) >> 16 * (i % 2);
-      exponents.pairs[i] = (two & 0xff) << 7 | (two & 0xff00) << 15;
-    }
-    return exponents;
   }
 };
 

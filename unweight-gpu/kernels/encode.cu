@@ -1,6 +1,7 @@
-// Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6).
+// Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
 //
-//   encode_chunks   one block = one warp = one chunk; thread l = lane l of the specification
+//   encode_chunks   one block = one warp = one chunk; thread l = lane l of the specification; encode_chunks_of_planes where the source is an
+//                   exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in place of weights
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
@@ -21,8 +22,7 @@
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r; placing reads and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
-// records only for place_records. A kernel that does not read the weights still reckons with their address, so it is not null.
-// encode_chunks and place_records have a block for each chunk, of 32 and 128 threads; seal_chunks a warp, in blocks of 8; end_records
+// records only for place_records. encode_chunks and place_records have a block for each chunk, of 32 and 128 threads; seal_chunks a warp, in blocks of 8; end_records
 // a block for each job, of 256 threads. seal_chunks and end_records come after encode_chunks, place_records after both.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
@@ -94,24 +94,18 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
   return placeholder;
 }
 
-__device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
-  uint32_t spread[4];  // sign-mantissa bytes at bits 0 and 16
-#pragma unroll
-  for (uint32_t i = 0; i < 4; i++) spread[i] = (eight.pairs[i] & 0x007f007f) | (eight.pairs[i] >> 8 & 0x00800080);
-  return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
-}
-
 // Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns what this lane's codes take in bits,
 // and from bit 16 on how many patches it has.
-__device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
+template <class Source>
+__device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source& source, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
   uint32_t sum = 0;
   uint8_t* sign_mantissa = chunk.sign_mantissa();
-  const auto index_eight = [&](uint32_t place, const EightWeights& eight, uint32_t count) {
-    store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), sign_mantissa_of(eight));
+  const auto index_eight = [&](uint32_t place, const typename Source::Eight& eight, uint32_t count) {
+    store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), Source::sign_mantissa_bytes(eight));
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = i < count ? tables->entries[exponent_of(eight, i)] : surplus;
+      entries[i] = i < count ? tables->entries[Source::exponent_of(eight, i)] : surplus;
       step_sum += entries[i];
     }
     // Lowest bytes side by side.
@@ -123,11 +117,11 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, uint32_t lane
     const uint32_t step = place / STEP_WEIGHTS;
     if (__any_sync(ALL_LANES, patches != 0) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
   };
-  const uint32_t last = for_whole_steps(
-      chunk, lane, [&](uint32_t place, const EightWeights& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); });
+  const auto index_whole = [&](uint32_t place, const typename Source::Eight& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); };
+  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, index_whole);
   if (chunk.weight_count % STEP_WEIGHTS != 0) {
-    const uint32_t count = lane_step_count(chunk, last);
-    index_eight(last, load_short(chunk.weights + last, count), count);
+    const uint32_t count = lane_step_count(chunk.weight_count, last);
+    index_eight(last, source.part(last, count), count);
   }
   return sum;
 }
@@ -223,17 +217,18 @@ __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
 }
 
 // Section 5.5, in order of position: over the steps that have any.
-__device__ inline void write_patches(const SourceChunk& chunk, uint32_t lane, const EncodeTables* tables, uint8_t* patches) {
+template <class Source>
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const EncodeTables* tables, uint8_t* patches) {
   uint32_t written = 0;
   for (uint32_t step = 0; step < chunk.steps; step++) {
     if (!(tables->patched_steps[step / 32] >> step % 32 & 1)) continue;
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-    const uint32_t count = lane_step_count(chunk, place);
-    const EightWeights eight = load_short(chunk.weights + place, count);
+    const uint32_t count = lane_step_count(chunk.weight_count, place);
+    const typename Source::Eight eight = source.part(place, count);
     uint32_t own = 0;  // a bit for each weight that takes a patch
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count && tables->entries[exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+      if (i < count && tables->entries[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
     const uint32_t own_count = static_cast<uint32_t>(__popc(own));
     const uint32_t up_to = sum_up_to(own_count, lane);
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
@@ -242,37 +237,37 @@ __device__ inline void write_patches(const SourceChunk& chunk, uint32_t lane, co
       if (!(own >> i & 1)) continue;
       patch[0] = static_cast<uint8_t>(place + i);
       patch[1] = static_cast<uint8_t>((place + i) >> 8);
-      patch[2] = static_cast<uint8_t>(exponent_of(eight, i));
+      patch[2] = static_cast<uint8_t>(Source::exponent_of(eight, i));
       patch += PATCH_BYTES;
     }
     written += __shfl_sync(ALL_LANES, up_to, WARP - 1);
   }
 }
 
-__device__ inline void write_verbatim(const SourceChunk& chunk, uint32_t lane, uint8_t* body) {
-  const auto write_eight = [&](uint32_t place, const EightWeights& eight) {
-    uint32_t bytes[4];  // exponents at bits 0 and 16
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) bytes[i] = eight.pairs[i] >> 7 & 0x00ff00ff;
-    *reinterpret_cast<uint2*>(body + place) = make_uint2(__byte_perm(bytes[0], bytes[1], 0x6420), __byte_perm(bytes[2], bytes[3], 0x6420));
+template <class Source>
+__device__ inline void write_verbatim(const SourceChunk& chunk, const Source& source, uint32_t lane, uint8_t* body) {
+  const auto write_eight = [&](uint32_t place, const typename Source::Eight& eight) {
+    *reinterpret_cast<uint2*>(body + place) = Source::exponent_bytes(eight);
   };
-  const uint32_t last = for_whole_steps(chunk, lane, write_eight);
+  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, write_eight);
   // Zeros complete the record to a multiple of 16.
-  if (last < round_up(chunk.weight_count)) write_eight(last, load_short(chunk.weights + last, lane_step_count(chunk, last)));
+  if (last < round_up(chunk.weight_count)) write_eight(last, source.part(last, lane_step_count(chunk.weight_count, last)));
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob* jobs, uint32_t job_count) {
-  DYNAMIC_SHARED(shared);
+template <class Source>
+__device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
   const uint32_t lane = threadIdx.x;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  // What is read again is read for its exponents.
+  const typename Source::OfExponents again = Source::OfExponents::of(chunk);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
   uint32_t* indices = huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES);
   const uint2 code_lengths = huffman ? chunk.job->code_lengths[chunk.own] : make_uint2(0, 0);
 
   const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
-  const uint32_t sum = index_weights(chunk, lane, tables, placeholder, indices);
+  const uint32_t sum = index_weights(chunk, Source::of(chunk), lane, tables, placeholder, indices);
   __syncwarp();
 
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
@@ -291,7 +286,7 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
     chunk.job->record_lengths[chunk.own] = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
   }
   if (verbatim) {
-    write_verbatim(chunk, lane, slot + RECORD_HEADER_BYTES);
+    write_verbatim(chunk, again, lane, slot + RECORD_HEADER_BYTES);
     return;
   }
   if (huffman) {
@@ -299,8 +294,18 @@ extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob
     LanePacker packer(slot + LANE_STREAMS_OFFSET, tables->rings + lane, lane_end - lane_bytes, lane_end);
     pack_lane(packer, chunk.steps, lane, tables->pairs, indices);
   }
-  if (patch_count != 0) write_patches(chunk, lane, tables, slot + body_end);
+  if (patch_count != 0) write_patches(chunk, again, lane, tables, slot + body_end);
   if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob* jobs, uint32_t job_count) {
+  DYNAMIC_SHARED(shared);
+  encode_chunk<WeightSource>(jobs, job_count, shared);
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count) {
+  DYNAMIC_SHARED(shared);
+  encode_chunk<PlaneSource>(jobs, job_count, shared);
 }
 
 // Every record's checksum, in its slot.
@@ -314,9 +319,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
   const uint32_t record_bytes = chunk.job->record_lengths[chunk.own] * RECORD_ALIGNMENT;
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, chunk.slot(), record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.slot()}, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, chunk.sign_mantissa(), chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane == 0) *reinterpret_cast<uint32_t*>(chunk.slot()) = ~sum;
 }
 

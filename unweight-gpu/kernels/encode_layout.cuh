@@ -1,13 +1,16 @@
 // A tensor to be encoded, and a chunk of it, for the kernels of histogram.cu and encode.cu.
 #pragma once
 #include "layout.cuh"
+#include "weights.cuh"
 
 constexpr uint32_t EXPONENTS = 256;
 
-// A BF16 tensor in device memory, and where its planes go. `src/encode_job.rs` has its twin: 128 bytes, pointers first.
+// A BF16 tensor in device memory, as weights or as two planes, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes, pointers first.
 // A kernel reads only the fields that its head of file names; the others may still be null.
 struct EncodeJob {
-  const uint16_t* weights;           // `weight_count`; 16-byte aligned
+  const uint16_t* weights;           // `weight_count`; 16-byte aligned; only for kernels that encode from weights
+  const uint8_t* exponents;          // as many; 256-byte aligned, readable up to a multiple of 256; only for kernels that encode from planes
+  const uint8_t* source_sign_mantissa;  // likewise
   uint64_t weight_count;             // 1 to 2^35
   uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count
   unsigned long long* totals;        // 256, by exponent; zero before the count
@@ -35,7 +38,6 @@ struct SourceChunk {
   uint32_t weight_count;    // 1 to 65,536
   uint32_t steps;
   uint64_t first_weight;
-  const uint16_t* weights;  // 16-byte aligned
 
   __device__ __forceinline__ uint8_t* sign_mantissa() const { return job->sign_mantissa + first_weight; }
   __device__ __forceinline__ uint32_t* indices() const { return job->indices + (static_cast<uint64_t>(own) << job->chunk_size_log2) / 8; }
@@ -58,47 +60,92 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
   const uint32_t whole = 1u << job->chunk_size_log2;
   chunk.weight_count = left < whole ? static_cast<uint32_t>(left) : whole;
   chunk.steps = (chunk.weight_count + STEP_WEIGHTS - 1) / STEP_WEIGHTS;
-  chunk.weights = job->weights + chunk.first_weight;
   return chunk;
 }
 
-// A lane's eight weights of a step, two to a word. The last step's may be fewer: zeros follow them.
-struct EightWeights {
-  uint32_t pairs[4];
+// How many of a lane's eight weights in a step are the chunk's: 8, but in a short last step.
+__device__ __forceinline__ uint32_t lane_step_count(uint32_t weight_count, uint32_t place) {
+  return place < weight_count ? min(weight_count - place, LANE_STEP_WEIGHTS) : 0;
+}
+
+// Where a chunk's weights are read from. A source has
+//   Eight                                what it holds of a lane's eight weights of a step
+//   whole(place), part(place, count)     reads them, or the first `count` of them and zeros
+//   exponent_of(eight, i)                the exponent of one
+//   exponent_bytes(eight)                the exponents of all
+//   sign_mantissa_bytes(eight)           the rest of them
+// and `place` is that of the first in the chunk.
+
+struct WeightSource {
+  typedef EightWeights Eight;
+  typedef WeightSource OfExponents;
+  const uint16_t* weights;  // 16-byte aligned
+
+  __device__ static __forceinline__ WeightSource of(const SourceChunk& chunk) { return WeightSource{chunk.job->weights + chunk.first_weight}; }
+  __device__ __forceinline__ Eight whole(uint32_t place) const {
+    const uint4 words = load_streaming(reinterpret_cast<const uint4*>(weights + place));
+    return Eight{{words.x, words.y, words.z, words.w}};
+  }
+  // Nothing may stand behind them.
+  __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const {
+    if (count >= LANE_STEP_WEIGHTS) return whole(place);
+    Eight eight = {{0, 0, 0, 0}};
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
+      if (i < count) eight.pairs[i / 2] |= static_cast<uint32_t>(weights[place + i]) << 16 * (i % 2);
+    return eight;
+  }
+  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
+  __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return exponents_of(eight); }
+  __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return sign_mantissa_of(eight); }
 };
 
-__device__ __forceinline__ EightWeights load_whole(const uint16_t* weights) {
-  const uint4 words = load_streaming(reinterpret_cast<const uint4*>(weights));
-  return EightWeights{{words.x, words.y, words.z, words.w}};
-}
+// The exponents of weights that stand in two planes, where the other plane is not asked for.
+struct ExponentSource {
+  typedef uint2 Eight;
+  const uint8_t* exponents;  // 256-byte aligned, readable up to a multiple of 256
 
-__device__ inline EightWeights load_short(const uint16_t* weights, uint32_t count) {
-  if (count >= LANE_STEP_WEIGHTS) return load_whole(weights);
-  EightWeights eight = {{0, 0, 0, 0}};
-#pragma unroll
-  for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-    if (i < count) eight.pairs[i / 2] |= static_cast<uint32_t>(weights[i]) << 16 * (i % 2);
-  return eight;
-}
+  __device__ static __forceinline__ ExponentSource of(const SourceChunk& chunk) { return ExponentSource{chunk.job->exponents + chunk.first_weight}; }
+  __device__ __forceinline__ Eight whole(uint32_t place) const { return load_streaming(reinterpret_cast<const uint2*>(exponents + place)); }
+  __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const { return first_of(whole(place), count); }
+  __device__ static __forceinline__ uint32_t exponent_of(Eight eight, uint32_t i) { return (i < 4 ? eight.x : eight.y) >> 8 * (i % 4) & 0xff; }
+  __device__ static __forceinline__ uint2 exponent_bytes(Eight eight) { return eight; }
+};
 
-__device__ __forceinline__ uint32_t exponent_of(const EightWeights& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
+// Both planes.
+struct PlaneSource {
+  struct Eight {
+    uint2 exponents, sign_mantissa;
+  };
+  typedef ExponentSource OfExponents;
+  ExponentSource exponents;
+  const uint8_t* sign_mantissa;  // 256-byte aligned, readable up to a multiple of 256
 
-// How many of a lane's eight weights in a step are the chunk's: 8, but in a short last step.
-__device__ __forceinline__ uint32_t lane_step_count(const SourceChunk& chunk, uint32_t place) {
-  return place < chunk.weight_count ? min(chunk.weight_count - place, LANE_STEP_WEIGHTS) : 0;
-}
+  __device__ static __forceinline__ PlaneSource of(const SourceChunk& chunk) {
+    return PlaneSource{ExponentSource::of(chunk), chunk.job->source_sign_mantissa + chunk.first_weight};
+  }
+  __device__ __forceinline__ Eight whole(uint32_t place) const {
+    return Eight{exponents.whole(place), load_streaming(reinterpret_cast<const uint2*>(sign_mantissa + place))};
+  }
+  __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const {
+    const Eight eight = whole(place);
+    return Eight{first_of(eight.exponents, count), first_of(eight.sign_mantissa, count)};
+  }
+  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return ExponentSource::exponent_of(eight.exponents, i); }
+  __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return eight.sign_mantissa; }
+};
 
 constexpr uint32_t SOURCE_AHEAD = 8;
 
-// Gives `visit` every whole step of a chunk, with loads running ahead: it is called as visit(place, eight weights), and place is
-// that of the lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
-template <class Visit>
-__device__ __forceinline__ uint32_t for_whole_steps(const SourceChunk& chunk, uint32_t lane, const Visit& visit) {
-  const uint32_t whole_steps = chunk.weight_count / STEP_WEIGHTS;
+// Gives `visit` every whole step of `weight_count` weights, with loads running ahead: it is called as visit(place, eight), and place is that of the
+// lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
+template <class Source, class Visit>
+__device__ __forceinline__ uint32_t for_whole_steps(const Source& source, uint32_t weight_count, uint32_t lane, const Visit& visit) {
+  const uint32_t whole_steps = weight_count / STEP_WEIGHTS;
   const uint32_t own = lane * LANE_STEP_WEIGHTS;
   if (whole_steps == 0) return own;
-  const auto load = [&](uint32_t step) { return load_whole(chunk.weights + min(step, whole_steps - 1) * STEP_WEIGHTS + own); };
-  EightWeights ahead[SOURCE_AHEAD];
+  const auto load = [&](uint32_t step) { return source.whole(min(step, whole_steps - 1) * STEP_WEIGHTS + own); };
+  typename Source::Eight ahead[SOURCE_AHEAD];
 #pragma unroll
   for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load(d);
   uint32_t step = 0;

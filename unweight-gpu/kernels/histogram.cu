@@ -1,6 +1,7 @@
 // How often each exponent occurs, in every chunk and in the tensor, and the palette that follows (specification, sections 11.2 and 11.3).
 //
-//   count_exponents    one block = one warp = one piece of a chunk, 8,192 weights: more of them than of chunks, so more run at once
+//   count_exponents    one block = one warp = one piece of a chunk, 8,192 weights: more of them than of chunks, so more run at once;
+//                      count_exponents_of_planes where there is an exponent plane in place of weights, 8 bytes a lane and step
 //
 //   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
 //   counters, shared   exponent 0    | lane 0: u16 | lane 1: u16 | ... | lane 31: u16 |   64 bytes
@@ -21,9 +22,9 @@
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
 // Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
-// Bytes moved for n weights: 2n read, and for each piece an addition to those `counts` and `totals` that it has.
+// Bytes moved for n weights: 2n read, or n of a plane, and for each piece an addition to those `counts` and `totals` that it has.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
 // palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
 // each chunk, as many as the largest has pieces; choose_palettes comes after it, a block of 256 threads for each job, and writes the jobs' palettes;
 // palette_counts comes after both, with 16 threads for each chunk, in blocks of 256.
@@ -51,24 +52,31 @@ __device__ __forceinline__ uint32_t sum_of_row(const uint32_t* row, uint32_t lan
   return (pairs & 0xffff) + (pairs >> 16);
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t pieces_log2) {
-  DYNAMIC_SHARED(shared);
+template <class Source>
+__device__ __forceinline__ void count_piece(const EncodeJob* jobs, uint32_t job_count, uint32_t pieces_log2, uint4* shared) {
   const uint32_t lane = threadIdx.x;
   SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x >> pieces_log2);
   const uint32_t start = (blockIdx.x & ((1u << pieces_log2) - 1)) * PIECE_WEIGHTS;
   if (start >= chunk.weight_count) return;
-  chunk.weights += start;
+  chunk.first_weight += start;
   chunk.weight_count = min(chunk.weight_count - start, PIECE_WEIGHTS);
+  const Source source = Source::of(chunk);
   for (uint32_t i = lane; i < COUNTER_BYTES / 16; i += WARP) shared[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
 
   uint16_t* own = reinterpret_cast<uint16_t*>(shared) + lane;
-  const uint32_t last = for_whole_steps(chunk, lane, [&](uint32_t, const EightWeights& eight) {
-    count_four(own, exponent_of(eight, 0), exponent_of(eight, 1), exponent_of(eight, 2), exponent_of(eight, 3));
-    count_four(own, exponent_of(eight, 4), exponent_of(eight, 5), exponent_of(eight, 6), exponent_of(eight, 7));
+  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, [&](uint32_t, const typename Source::Eight& eight) {
+    const auto exponent = [&](uint32_t i) { return Source::exponent_of(eight, i); };
+    count_four(own, exponent(0), exponent(1), exponent(2), exponent(3));
+    count_four(own, exponent(4), exponent(5), exponent(6), exponent(7));
   });
-  const uint32_t left = lane_step_count(chunk, last);
-  for (uint32_t i = 0; i < left; i++) own[(chunk.weights[last + i] >> 7 & 0xff) * WARP]++;
+  if (chunk.weight_count % STEP_WEIGHTS != 0) {
+    const uint32_t left = lane_step_count(chunk.weight_count, last);
+    const typename Source::Eight eight = source.part(last, left);
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
+      if (i < left) own[Source::exponent_of(eight, i) * WARP]++;
+  }
   __syncwarp();
 
   const uint32_t* rows = reinterpret_cast<const uint32_t*>(shared);
@@ -79,6 +87,16 @@ extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJ
     atomicAdd(&counts[exponent], count);
     atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
   }
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t pieces_log2) {
+  DYNAMIC_SHARED(shared);
+  count_piece<WeightSource>(jobs, job_count, pieces_log2, shared);
+}
+
+extern "C" __global__ void __launch_bounds__(WARP) count_exponents_of_planes(const EncodeJob* jobs, uint32_t job_count, uint32_t pieces_log2) {
+  DYNAMIC_SHARED(shared);
+  count_piece<ExponentSource>(jobs, job_count, pieces_log2, shared);
 }
 
 constexpr uint32_t PALETTE_SHARED_BYTES = EXPONENTS * 8 + EXPONENTS / 8;

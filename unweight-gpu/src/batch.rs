@@ -28,15 +28,20 @@ impl<'a> Output<'a> {
         self.bytes
     }
 
-    /// A slice of cudarc's.
-    pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> Output<'a> {
-        let bytes = memory.num_bytes() as u64;
-        let (address, _writing) = memory.device_ptr_mut(stream);
+    /// Memory whose owner sees to it that it is there, and nobody else's, while launches use it.
+    pub(crate) const fn at(address: u64, bytes: u64) -> Output<'a> {
         Output {
             address,
             bytes,
             _memory: std::marker::PhantomData,
         }
+    }
+
+    /// A slice of cudarc's.
+    pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> Output<'a> {
+        let bytes = memory.num_bytes() as u64;
+        let (address, _writing) = memory.device_ptr_mut(stream);
+        Output::at(address, bytes)
     }
 
     /// Memory of the caller's own: `bytes` bytes at this address of the device.
@@ -48,11 +53,7 @@ impl<'a> Output<'a> {
     /// If the address is not a multiple of 16.
     pub unsafe fn raw(address: u64, bytes: u64) -> Output<'a> {
         assert!(address.is_multiple_of(16), "16-byte stores");
-        Output {
-            address,
-            bytes,
-            _memory: std::marker::PhantomData,
-        }
+        Output::at(address, bytes)
     }
 }
 
@@ -216,7 +217,10 @@ impl<'a> Batch<'a> {
             })
             .collect();
         // SAFETY: as in `decode`; outputs of 2 bytes a weight.
-        unsafe { weight_checksums(self.device, stream, &self.jobs, &tensors) }
+        unsafe {
+            let kernel = &self.device.checksum_weights;
+            weight_checksums(self.device, stream, kernel, &self.jobs, &tensors)
+        }
     }
 
     /// Waits for the stream, and says whether every launch since the last verdict kept every rule.

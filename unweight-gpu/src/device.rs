@@ -18,6 +18,7 @@ pub struct Device {
     pub(crate) decode_exponents: CudaFunction,
     pub(crate) check_chunks: CudaFunction,
     pub(crate) checksum_weights: CudaFunction,
+    pub(crate) checksum_planes: CudaFunction,
     encode: OnceLock<EncodeKernels>,
     pub(crate) crc_constants: CudaSlice<u32>,
 }
@@ -52,6 +53,7 @@ impl Device {
             decode_exponents: decode.load_function("decode_exponents")?,
             check_chunks: checksum.load_function("check_chunks")?,
             checksum_weights: checksum.load_function("checksum_weights")?,
+            checksum_planes: checksum.load_function("checksum_planes")?,
             encode: OnceLock::new(),
             crc_constants,
             context,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
-use unweight_format::write::{CodedParameters, ContainerWriter, Sink, WriteError};
+use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::EncodeJob;
@@ -18,20 +18,45 @@ use crate::job::TensorJob;
 use crate::plan::WARP;
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
-use crate::{Device, GpuError, MOST_CHUNKS, Output, image};
+use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image};
 
 /// The encoder's kernels, in the order in which a batch launches them.
 #[derive(Debug)]
 pub(crate) struct EncodeKernels {
-    count_exponents: CudaFunction,
+    of_weights: SourceKernels,
+    of_planes: SourceKernels,
     choose_palettes: CudaFunction,
     palette_counts: CudaFunction,
     choose_tensor_codes: CudaFunction,
     choose_chunk_codes: CudaFunction,
-    encode_chunks: CudaFunction,
     seal_chunks: CudaFunction,
     end_records: CudaFunction,
     place_records: CudaFunction,
+}
+
+/// Those that read the source.
+#[derive(Debug)]
+struct SourceKernels {
+    count_exponents: CudaFunction,
+    encode_chunks: CudaFunction,
+}
+
+/// What the sources of a batch are, all of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sources {
+    Weights,
+    /// An exponent plane and a sign-mantissa plane for each.
+    Planes,
+}
+
+/// A tensor to be encoded.
+pub(crate) struct Task<'a> {
+    /// With the addresses of its source.
+    pub(crate) job: EncodeJob,
+    /// The address of its weights, or of its exponents.
+    pub(crate) source: u64,
+    pub(crate) chunk_size_log2: u8,
+    pub(crate) output: Output<'a>,
 }
 
 impl EncodeKernels {
@@ -43,56 +68,28 @@ impl EncodeKernels {
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
         Ok(EncodeKernels {
-            count_exponents: histogram.load_function("count_exponents")?,
+            of_weights: SourceKernels {
+                count_exponents: histogram.load_function("count_exponents")?,
+                encode_chunks: encode.load_function("encode_chunks")?,
+            },
+            of_planes: SourceKernels {
+                count_exponents: histogram.load_function("count_exponents_of_planes")?,
+                encode_chunks: encode.load_function("encode_chunks_of_planes")?,
+            },
             choose_palettes: histogram.load_function("choose_palettes")?,
             palette_counts: histogram.load_function("palette_counts")?,
             choose_tensor_codes: code_lengths.load_function("choose_tensor_codes")?,
             choose_chunk_codes: code_lengths.load_function("choose_chunk_codes")?,
-            encode_chunks: encode.load_function("encode_chunks")?,
             seal_chunks: encode.load_function("seal_chunks")?,
             end_records: encode.load_function("end_records")?,
             place_records: encode.load_function("place_records")?,
         })
     }
-}
 
-/// Device memory that holds a BF16 tensor.
-#[derive(Debug)]
-pub struct Source<'a> {
-    address: u64,
-    weights: u64,
-    _memory: std::marker::PhantomData<&'a [u8]>,
-}
-
-impl<'a> Source<'a> {
-    /// A slice of cudarc's, of 2 bytes a weight.
-    ///
-    /// # Panics
-    /// If the number of bytes is odd.
-    pub fn slice(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> Source<'a> {
-        let bytes = memory.num_bytes() as u64;
-        assert!(bytes.is_multiple_of(2), "2 bytes a weight");
-        let (address, _reading) = memory.device_ptr(stream);
-        Source {
-            address,
-            weights: bytes / 2,
-            _memory: std::marker::PhantomData,
-        }
-    }
-
-    /// Memory of the caller's own: so many BF16 weights at this address of the device.
-    ///
-    /// # Safety
-    /// They must be there, and stay as they are, from the batch's launches on until these are done.
-    ///
-    /// # Panics
-    /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, weights: u64) -> Source<'a> {
-        assert!(address.is_multiple_of(16), "16-byte loads");
-        Source {
-            address,
-            weights,
-            _memory: std::marker::PhantomData,
+    const fn reading(&self, sources: Sources) -> &SourceKernels {
+        match sources {
+            Sources::Weights => &self.of_weights,
+            Sources::Planes => &self.of_planes,
         }
     }
 }
@@ -107,8 +104,10 @@ pub struct EncodeBatch<'a> {
     running: Running,
     device: &'a Device,
     kernels: &'a EncodeKernels,
+    sources: Sources,
     encoding: Encoding,
-    chunk_size_log2: u8,
+    /// Blocks that count a chunk, as a binary logarithm.
+    pieces_log2: u32,
     tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     chunk_count: u32,
@@ -123,23 +122,6 @@ pub struct EncodeBatch<'a> {
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
     _memory: std::marker::PhantomData<Output<'a>>,
-}
-
-/// A tensor that was encoded: how, and where its planes stand in its output, in bytes from there. They follow one another as in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncodedTensor {
-    /// Encoding, chunk size, and the palette that was chosen.
-    pub parameters: CodedParameters,
-    /// How many weights it has.
-    pub weights: u64,
-    /// CRC-32 of the source's bytes.
-    pub checksum: u32,
-    /// A byte for each weight.
-    pub sign_mantissa: Extent,
-    /// 4 bytes for each chunk, in units of 16 bytes.
-    pub record_ends: Extent,
-    /// The records.
-    pub records: Extent,
 }
 
 impl<'a> EncodeBatch<'a> {
@@ -159,46 +141,69 @@ impl<'a> EncodeBatch<'a> {
         encoding: Encoding,
         chunk_size_log2: u8,
     ) -> Result<EncodeBatch<'a>, GpuError> {
-        assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+        let task = |(source, output): (Source<'a>, Output<'a>)| Task {
+            job: EncodeJob {
+                weights: source.address,
+                ..EncodeJob::new(encoding, source.weights, chunk_size_log2, 0)
+            },
+            source: source.address,
+            chunk_size_log2,
+            output,
+        };
+        let tasks = tensors.into_iter().map(task).collect();
+        EncodeBatch::of(device, stream, tasks, Sources::Weights, encoding)
+    }
+
+    /// As [`EncodeBatch::new`], of sources of either kind.
+    pub(crate) fn of(
+        device: &'a Device,
+        stream: &Arc<CudaStream>,
+        tasks: Vec<Task<'a>>,
+        sources: Sources,
+        encoding: Encoding,
+    ) -> Result<EncodeBatch<'a>, GpuError> {
+        assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
-        for (source, output) in &tensors {
-            if !(1..=limits::CODED_WEIGHTS).contains(&source.weights) {
-                return Err(GpuError::NotCoded(source.weights));
+        let largest = tasks.iter().map(|task| task.job.chunk_size_log2).max();
+        // Each chunk may be counted in pieces, by a block for each.
+        let pieces_log2 = largest.map_or(0, pieces_log2);
+        for task in &tasks {
+            let (mut job, chunk_size_log2) = (task.job, task.chunk_size_log2);
+            let weights = job.weight_count;
+            if !(1..=limits::CODED_WEIGHTS).contains(&weights) {
+                return Err(GpuError::NotCoded(weights));
             }
-            let planes = Planes::new(source.weights, chunk_size_log2);
-            if output.bytes() < planes.longest_bytes() {
+            let planes = Planes::new(weights, chunk_size_log2);
+            if task.output.bytes() < planes.longest_bytes() {
                 return Err(GpuError::WrongLength {
                     needed_bytes: planes.longest_bytes(),
-                    given_bytes: output.bytes(),
+                    given_bytes: task.output.bytes(),
                 });
             }
-            let to = output.address();
+            let to = task.output.address();
             assert!(
                 to.is_multiple_of(layout::PLANE_ALIGNMENT),
                 "planes are aligned"
             );
-            let first_chunk = chunk_count as u32;
-            let mut job = EncodeJob::new(encoding, source.weights, chunk_size_log2, first_chunk);
-            job.weights = source.address;
+            job.first_chunk = chunk_count as u32;
             job.sign_mantissa = to + planes.sign_mantissa.offset;
             job.record_ends = to + planes.record_ends.offset;
             job.records = to + planes.records;
             // For its length alone; addresses follow when there is memory.
             place_scratch(&mut job, 0, &mut scratch_bytes);
+            of_tensors.push(TensorChunks {
+                weights,
+                chunk_size_log2,
+                first_chunk: job.first_chunk,
+            });
             chunk_count += u64::from(job.chunk_count);
-            // Each may be counted in pieces, by a block for each.
-            if chunk_count << pieces_log2(chunk_size_log2.into()) > MOST_CHUNKS.into() {
+            if chunk_count << pieces_log2 > MOST_CHUNKS.into() {
                 return Err(GpuError::TooManyChunks(chunk_count));
             }
             jobs.push(job);
             planes_of.push(planes);
-            of_tensors.push(TensorChunks {
-                weights: source.weights,
-                chunk_size_log2,
-                first_chunk,
-            });
         }
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
@@ -213,13 +218,16 @@ impl<'a> EncodeBatch<'a> {
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
             job.totals = totals_address + 256 * 8 * number;
         }
-        let checksum_jobs: Vec<_> = jobs.iter().map(TensorJob::of_source).collect();
+        let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
+            .map(|(job, task)| TensorJob::of_source(job, task.source))
+            .collect();
         Ok(EncodeBatch {
             running: Running::default(),
             device,
             kernels: device.encode_kernels()?,
+            sources,
             encoding,
-            chunk_size_log2,
+            pieces_log2,
             tensors: of_tensors,
             planes: planes_of,
             chunk_count: chunk_count as u32,
@@ -249,15 +257,15 @@ impl<'a> EncodeBatch<'a> {
             block_dim: (threads, 1, 1),
             shared_mem_bytes,
         };
-        let pieces_log2 = pieces_log2(self.chunk_size_log2.into());
+        let (reading, pieces_log2) = (kernels.reading(self.sources), self.pieces_log2);
         stream.memset_zeros(&mut self.counts)?;
         stream.memset_zeros(&mut self.totals)?;
         // SAFETY: of all launches: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for addresses are those of `EncodeJob::new`;
-        // sources are aligned (`Source`), outputs too and long enough (`EncodeBatch::new`), scratch is as long as `place_scratch` says;
+        // sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as long as `place_scratch` says;
         // threads and shared memory are those that the heads name, and so is the order.
         unsafe {
             stream
-                .launch_builder(&kernels.count_exponents)
+                .launch_builder(&reading.count_exponents)
                 .arg(&self.jobs)
                 .arg(&job_count)
                 .arg(&pieces_log2)
@@ -300,7 +308,7 @@ impl<'a> EncodeBatch<'a> {
                     ))?;
             }
             stream
-                .launch_builder(&kernels.encode_chunks)
+                .launch_builder(&reading.encode_chunks)
                 .arg(&self.jobs)
                 .arg(&job_count)
                 .launch(config(chunk_count, WARP, ENCODE_SHARED_BYTES))?;
@@ -329,9 +337,20 @@ impl<'a> EncodeBatch<'a> {
     /// # Errors
     /// The driver's.
     pub fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
-        // SAFETY: numbered through, and their outputs are the sources; record ends and records are written.
-        let checksums =
-            unsafe { weight_checksums(self.device, stream, &self.checksum_jobs, &self.tensors)? };
+        let kernel = match self.sources {
+            Sources::Weights => &self.device.checksum_weights,
+            Sources::Planes => &self.device.checksum_planes,
+        };
+        // SAFETY: numbered through, and their outputs are the sources; sign-mantissa bytes, record ends and records are written.
+        let checksums = unsafe {
+            weight_checksums(
+                self.device,
+                stream,
+                kernel,
+                &self.checksum_jobs,
+                &self.tensors,
+            )?
+        };
         let jobs = stream.clone_dtoh(&self.jobs)?;
         let mut encoded = Vec::with_capacity(self.tensors.len());
         for (number, tensor) in self.tensors.iter().enumerate() {
@@ -349,7 +368,7 @@ impl<'a> EncodeBatch<'a> {
             encoded.push(EncodedTensor {
                 parameters: CodedParameters {
                     encoding: self.encoding,
-                    chunk_size_log2: self.chunk_size_log2,
+                    chunk_size_log2: tensor.chunk_size_log2,
                     palette,
                 },
                 weights: tensor.weights,
@@ -363,42 +382,5 @@ impl<'a> EncodeBatch<'a> {
             });
         }
         Ok(encoded)
-    }
-}
-
-impl EncodedTensor {
-    /// Bytes of the planes, and what lies between them.
-    pub const fn payload_bytes(&self) -> u64 {
-        self.records.end()
-    }
-
-    /// Writes the next tensor of `writer` from `payload`, the output's first [`EncodedTensor::payload_bytes`] bytes. Gives false if the tensor
-    /// does not become smaller so: then it is the next still, and to be stored raw (section 11.7).
-    ///
-    /// # Errors
-    /// [`ContainerWriter`]'s.
-    ///
-    /// # Panics
-    /// If `payload` is shorter, or its record ends are not those that the device wrote.
-    pub fn write<S: Sink>(
-        &self,
-        payload: &[u8],
-        writer: &mut ContainerWriter<'_, S>,
-    ) -> Result<bool, WriteError<S::Error>> {
-        let of = |extent: Extent| extent.of(payload).expect("it holds all planes");
-        let mut coded = writer.coded(self.parameters)?;
-        let chunks = of(self.sign_mantissa).chunks(1 << self.parameters.chunk_size_log2);
-        let (records, mut start) = (of(self.records), 0);
-        for (sign_mantissa, end) in chunks.zip(of(self.record_ends).chunks_exact(4)) {
-            let end = u32::from_le_bytes(end.try_into().expect("4")) as usize
-                * layout::RECORD_ALIGNMENT as usize;
-            coded.chunk(sign_mantissa, &records[start..end])?;
-            if !coded.saves_space() {
-                return Ok(false);
-            }
-            start = end;
-        }
-        coded.finish(self.checksum)?;
-        Ok(true)
     }
 }

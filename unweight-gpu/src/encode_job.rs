@@ -9,8 +9,12 @@ use crate::job::{kind_of, put_fields};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EncodeJob {
-    /// Of the BF16 weights.
+    /// Of the BF16 weights, where the source is weights.
     pub weights: u64,
+    /// Of the exponent plane, where the source is planes.
+    pub exponents: u64,
+    /// Of the source's sign-mantissa plane, likewise.
+    pub source_sign_mantissa: u64,
     /// How many these are.
     pub weight_count: u64,
     /// 256 counts of 4 bytes for each chunk.
@@ -60,6 +64,8 @@ impl EncodeJob {
     ) -> EncodeJob {
         EncodeJob {
             weights: 0,
+            exponents: 0,
+            source_sign_mantissa: 0,
             weight_count,
             counts: 0,
             totals: 0,
@@ -86,6 +92,8 @@ impl EncodeJob {
         for job in jobs {
             let words = [
                 job.weights,
+                job.exponents,
+                job.source_sign_mantissa,
                 job.weight_count,
                 job.counts,
                 job.totals,

@@ -29,9 +29,10 @@ pub(crate) const CODE_LENGTHS: Module = module!("code_lengths");
 pub(crate) const ENCODE: Module = module!("encode");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 6] = [
+const HEADERS: [&str; 7] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
+    include_str!("../kernels/weights.cuh"),
     include_str!("../kernels/record.cuh"),
     include_str!("../kernels/decode_chunk.cuh"),
     include_str!("../kernels/crc32.cuh"),

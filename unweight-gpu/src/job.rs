@@ -50,13 +50,13 @@ impl TensorJob {
         }
     }
 
-    /// A job whose output is the weights that another job encodes: for checksums, which are computed of outputs.
-    pub(crate) const fn of_source(job: &EncodeJob) -> TensorJob {
+    /// A job whose output is what another job encodes, weights or exponents at this address: for checksums, which are computed of outputs.
+    pub(crate) const fn of_source(job: &EncodeJob, source: u64) -> TensorJob {
         TensorJob {
             sign_mantissa: job.sign_mantissa,
             record_ends: job.record_ends,
             records: job.records,
-            output: job.weights,
+            output: source,
             weights: job.weight_count,
             first_chunk: job.first_chunk,
             chunk_count: job.chunk_count,

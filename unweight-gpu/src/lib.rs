@@ -5,6 +5,7 @@
 //! - [`Batch`] decodes tensors in one launch, on the caller's stream and into the caller's memory, to weights or to exponent planes;
 //!   it checks chunk checksums on the device too, and computes those of what was decoded.
 //! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
+//! - [`TranscodeBatch`] gives coded tensors the other encoding, without their weights ever standing in memory.
 //!
 //! The host checks what locates anything (header, directory, record ends); the device checks every record, bounds each read and
 //! write by what was checked, and reports the first bad chunk with the rule that the reference names. Section numbers are those of `spec/unweight.md`.
@@ -41,13 +42,16 @@ mod device;
 mod encode;
 mod encode_job;
 mod encode_plan;
+mod encoded;
 mod error;
 mod image;
 mod job;
 mod plan;
 mod resident;
 mod running;
+mod source;
 mod status;
+mod transcode;
 mod weight_checksums;
 
 /// Streams and device memory are this crate's.
@@ -55,11 +59,14 @@ pub use cudarc;
 
 pub use batch::{Batch, Output};
 pub use device::Device;
-pub use encode::{EncodeBatch, EncodedTensor, Source};
+pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
+pub use encoded::EncodedTensor;
 pub use error::GpuError;
 pub use resident::Resident;
+pub use source::Source;
 pub use status::BadChunk;
+pub use transcode::TranscodeBatch;
 
 /// Chunks of one launch: a block for each, and a number that fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
 
 use crate::plan::{CHECKSUM_SHARED_BYTES, CHECKSUM_WARPS, WARP};
 use crate::{Device, GpuError};
@@ -34,13 +34,15 @@ pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     }
 }
 
-/// The CRC-32 of every tensor's weights, which stand where the jobs' outputs are. Waits for the stream.
+/// The CRC-32 of every tensor's weights. `kernel` is `checksum_weights` if they stand where the jobs' outputs are, `checksum_planes` if
+/// exponents do. Waits for the stream.
 ///
 /// # Safety
-/// `jobs` are the `TensorJob`s of these tensors, numbered through; the outputs hold 2 bytes a weight.
+/// `jobs` are the `TensorJob`s of these tensors, numbered through; the outputs hold 2 bytes a weight, or of exponents 1, readable up to a multiple of 8.
 pub(crate) unsafe fn weight_checksums(
     device: &Device,
     stream: &Arc<CudaStream>,
+    kernel: &CudaFunction,
     jobs: &CudaSlice<u8>,
     tensors: &[TensorChunks],
 ) -> Result<Vec<u32>, GpuError> {
@@ -48,7 +50,7 @@ pub(crate) unsafe fn weight_checksums(
     let chunk_count = tensors.iter().map(TensorChunks::count).sum::<u64>() as u32;
     let mut of_chunks = stream.alloc_zeros::<u32>(chunk_count.max(1) as usize)?;
     if chunk_count > 0 {
-        let mut launch = stream.launch_builder(&device.checksum_weights);
+        let mut launch = stream.launch_builder(kernel);
         launch
             .arg(jobs)
             .arg(&job_count)

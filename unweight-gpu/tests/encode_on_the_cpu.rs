@@ -1,27 +1,21 @@
-//! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, orders of threads.
+//! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, both kinds of sources,
+//! orders of threads.
 
 #![cfg(target_arch = "x86_64")]
+
+mod host_encoder;
 
 use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Encoding};
-use unweight_gpu::host::{EncodeJob, crc_constants, pieces_log2};
-// Its library holds the kernels too.
+use unweight_gpu::host::EncodeJob;
 use unweight_gpu_host::{DeviceMemory, POISON};
 
-#[rustfmt::skip]
-unsafe extern "C" {
-    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, seed: u64);
-    fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-    fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
-    fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
-    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-    fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
-    fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-}
+use host_encoder::{
+    encode, unweight_host_choose_chunk_codes, unweight_host_choose_tensor_codes,
+    unweight_host_end_records,
+};
 
 fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
@@ -32,6 +26,7 @@ struct Case {
     name: String,
     job: EncodeJob,
     weights: Vec<u8>,
+    exponents: Vec<u8>,
     palette: [u8; PALETTE_ENTRIES],
     /// What each of `OUTPUTS` must hold.
     expected: [Vec<u8>; 8],
@@ -87,6 +82,10 @@ impl Case {
                 weights.len()
             ),
             weights: bits.collect(),
+            exponents: weights
+                .iter()
+                .map(|weight| (weight.to_bits() >> 7) as u8)
+                .collect(),
             expected: [
                 little_endian(counts),
                 total
@@ -127,11 +126,22 @@ fn chunk_code(plan: &TensorPlan, counts: &ExponentCounts) -> Code {
     }
 }
 
+/// Memory that holds these bytes, and is readable up to a multiple of 256 with other ones.
+fn plane(bytes: &[u8]) -> DeviceMemory {
+    let mut padded = bytes.to_vec();
+    padded.resize(bytes.len().next_multiple_of(256), POISON);
+    DeviceMemory::of(&padded)
+}
+
 /// All cases in one launch of each kernel.
-fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
-    let (mut jobs, mut memories, mut chunk_count, mut longest) = (vec![], vec![], 0, 0);
-    for case in &cases {
-        let weights = DeviceMemory::of(&case.weights);
+fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
+    let (mut jobs, mut memories, mut chunk_count) = (vec![], vec![], 0);
+    for case in cases {
+        let sign_mantissa = &case.expected[4][..case.exponents.len()];
+        let sources = match of_planes {
+            true => vec![plane(&case.exponents), plane(sign_mantissa)],
+            false => vec![DeviceMemory::of(&case.weights)],
+        };
         let outputs = case
             .expected
             .each_ref()
@@ -144,8 +154,14 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
         let indices = DeviceMemory::poisoned(
             (case.job.chunk_count as usize) << case.job.chunk_size_log2 >> 1,
         );
+        let [weights, exponents, source_sign_mantissa] = match &sources[..] {
+            [exponents, sign_mantissa] => [0, exponents.address(), sign_mantissa.address()],
+            weights => [weights[0].address(), 0, 0],
+        };
         jobs.push(EncodeJob {
-            weights: weights.address(),
+            weights,
+            exponents,
+            source_sign_mantissa,
             counts: outputs[0].address(),
             totals: outputs[1].address(),
             palette_counts: outputs[2].address(),
@@ -160,45 +176,23 @@ fn hold_to_the_reference(cases: Vec<Case>, seed: u64) {
             ..case.job
         });
         chunk_count += case.job.chunk_count;
-        longest = longest.max(case.job.chunk_size_log2);
-        memories.push((weights, slots, indices, outputs));
+        memories.push((sources, slots, indices, outputs));
     }
-    let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
-    let constants = crc_constants();
-    let tensor_codes = DeviceMemory::poisoned(8 * jobs.len());
-    // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
-    unsafe {
-        unweight_host_count_exponents(start, job_count, chunk_count, pieces_log2(longest), seed);
-        unweight_host_choose_palettes(start, job_count, seed);
-        unweight_host_palette_counts(start, job_count, chunk_count, seed);
-        unweight_host_choose_tensor_codes(start, job_count, tensor_codes.as_mut_ptr(), seed);
-        unweight_host_choose_chunk_codes(
-            start,
-            job_count,
-            chunk_count,
-            tensor_codes.as_mut_ptr(),
-            seed,
-        );
-        unweight_host_encode_chunks(start, job_count, chunk_count, seed);
-        unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
-        unweight_host_end_records(start, job_count, seed);
-        // Records that are longer than they should be would leave their memory.
+    // Records that are longer than they should be would leave their memory.
+    let ends_are_right = || {
         for (case, (.., outputs)) in cases.iter().zip(&memories) {
-            assert_eq!(
-                outputs[6].bytes(),
-                case.expected[6],
-                "record ends, {}",
-                case.name
-            );
+            let ends = outputs[6].bytes();
+            assert_eq!(ends, case.expected[6], "record ends, {}", case.name);
         }
-        unweight_host_place_records(start, job_count, chunk_count, seed);
-    }
+    };
+    // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
+    unsafe { encode(&mut jobs, of_planes, seed, ends_are_right) };
     for ((case, job), (.., outputs)) in cases.iter().zip(&jobs).zip(&memories) {
         assert_eq!(job.palette, case.palette, "palette, {}", case.name);
         for ((name, output), expected) in OUTPUTS.iter().zip(outputs).zip(&case.expected) {
             assert!(
                 output.bytes() == expected,
-                "{name} differ: {}, seed {seed}",
+                "{name} differ: {}, of planes {of_planes}, seed {seed}",
                 case.name
             );
         }
@@ -285,7 +279,9 @@ fn planes_are_those_of_the_reference() {
                 chunk_size_log2,
             )
         };
-        hold_to_the_reference(cases.into_iter().map(case).collect(), seed);
+        let cases: Vec<_> = cases.into_iter().map(case).collect();
+        hold_to_the_reference(&cases, false, seed);
+        hold_to_the_reference(&cases, true, seed + 100);
     }
 }
 
@@ -340,8 +336,6 @@ fn codes_are_those_of_the_reference() {
     let tensor_codes = DeviceMemory::poisoned(8);
     let code_lengths = DeviceMemory::poisoned(8 * CHUNKS as usize);
     let job = EncodeJob {
-        // Not read, but where chunks stand is reckoned from it.
-        weights: totals.address(),
         totals: totals.address(),
         palette_counts: palette_counts.address(),
         code_lengths: code_lengths.address(),

@@ -68,7 +68,7 @@ impl OnTheCpu {
             launch.check_chunks(constants, &mut status);
             launch.decode(stage, exponents, &mut status);
             if !exponents {
-                launch.checksum_weights(constants, &mut of_chunks);
+                launch.checksum_weights(constants, false, &mut of_chunks);
             }
         }
         if let Some(bad) = read(status) {

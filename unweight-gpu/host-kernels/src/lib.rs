@@ -34,6 +34,7 @@ unsafe extern "C" {
         job_count: u32,
         chunk_count: u32,
         constants: *const c_void,
+        of_planes: bool,
         seed: u64,
         checksums: *mut u32,
     );
@@ -98,11 +99,16 @@ impl Launch {
         }
     }
 
-    /// `checksum_weights`: a checksum for each chunk.
+    /// `checksum_weights`, or `checksum_planes`: a checksum for each chunk.
     ///
     /// # Safety
     /// The preconditions at the head of `kernels/checksum.cu`.
-    pub unsafe fn checksum_weights(self, constants: *const c_void, checksums: &mut [u32]) {
+    pub unsafe fn checksum_weights(
+        self,
+        constants: *const c_void,
+        of_planes: bool,
+        checksums: &mut [u32],
+    ) {
         assert_eq!(checksums.len(), self.chunk_count as usize);
         // SAFETY: the caller's.
         unsafe {
@@ -111,6 +117,7 @@ impl Launch {
                 self.job_count,
                 self.chunk_count,
                 constants,
+                of_planes,
                 self.seed,
                 checksums.as_mut_ptr(),
             );

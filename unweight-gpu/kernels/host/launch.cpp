@@ -34,8 +34,10 @@ extern "C" void unweight_host_check_chunks(const TensorJob* jobs, uint32_t job_c
 }
 
 extern "C" void unweight_host_checksum_weights(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
-                                               uint64_t seed, uint32_t* checksums) {
+                                               bool of_planes, uint64_t seed, uint32_t* checksums) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed,
-                 [&] { checksum_weights(jobs, job_count, chunk_count, constants, checksums); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] {
+    if (of_planes) checksum_planes(jobs, job_count, chunk_count, constants, checksums);
+    else checksum_weights(jobs, job_count, chunk_count, constants, checksums);
+  });
 }

@@ -4,8 +4,12 @@
 #include "../code_lengths.cu"
 #include "../encode.cu"
 
-extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pieces_log2, uint64_t seed) {
-  fibers::launch(chunk_count << pieces_log2, WARP, COUNTER_BYTES, seed, [&] { count_exponents(jobs, job_count, pieces_log2); });
+extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pieces_log2,
+                                              bool of_planes, uint64_t seed) {
+  fibers::launch(chunk_count << pieces_log2, WARP, COUNTER_BYTES, seed, [&] {
+    if (of_planes) count_exponents_of_planes(jobs, job_count, pieces_log2);
+    else count_exponents(jobs, job_count, pieces_log2);
+  });
 }
 
 extern "C" void unweight_host_choose_palettes(EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
@@ -17,8 +21,11 @@ extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job
   fibers::launch((chunk_count + CHUNKS - 1) / CHUNKS, PALETTE_COUNT_THREADS, 0, seed, [&] { palette_counts(jobs, job_count, chunk_count); });
 }
 
-extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
-  fibers::launch(chunk_count, WARP, sizeof(EncodeTables), seed, [&] { encode_chunks(jobs, job_count); });
+extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, bool of_planes, uint64_t seed) {
+  fibers::launch(chunk_count, WARP, sizeof(EncodeTables), seed, [&] {
+    if (of_planes) encode_chunks_of_planes(jobs, job_count);
+    else encode_chunks(jobs, job_count);
+  });
 }
 
 extern "C" void unweight_host_seal_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,

@@ -1,0 +1,64 @@
+// A lane's eight weights of a step, and the two kinds of bytes that they are made of (specification, section 2).
+//
+//   weight         | S | E E E E E E E E | M M M M M M M |   16 bits, two weights to a word
+//   exponent       | E E E E E E E E |                       8 bits; also kept where a weight has them, at bits 7 and 23 of a word
+//   sign-mantissa  | S | M M M M M M M |                     8 bits
+#pragma once
+#include "platform.cuh"
+
+constexpr uint32_t EXPONENT_BITS = 0x7f807f80;
+
+// Two to a word.
+struct EightWeights {
+  uint32_t pairs[4];
+};
+
+// Two to a word, each where a weight has it.
+struct Exponents {
+  uint32_t pairs[4];
+};
+
+__device__ __forceinline__ Exponents widened(uint2 eight) {
+  Exponents exponents;
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) {
+    const uint32_t two = (i < 2 ? eight.x : eight.y) >> 16 * (i % 2);
+    exponents.pairs[i] = (two & 0xff) << 7 | (two & 0xff00) << 15;
+  }
+  return exponents;
+}
+
+__device__ __forceinline__ EightWeights join(const Exponents& exponents, uint2 sign_mantissa) {
+  EightWeights eight;
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) {
+    const uint32_t bytes = i < 2 ? sign_mantissa.x : sign_mantissa.y;
+    eight.pairs[i] = (__byte_perm(bytes, 0, i % 2 ? 0x3322 : 0x1100) & ~EXPONENT_BITS) | exponents.pairs[i];
+  }
+  return eight;
+}
+
+// Of words that hold a byte at bits 0 and at bits 16.
+__device__ __forceinline__ uint2 lowest_bytes(const uint32_t (&spread)[4]) {
+  return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
+}
+
+__device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
+  uint32_t spread[4];
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) spread[i] = (eight.pairs[i] & 0x007f007f) | (eight.pairs[i] >> 8 & 0x00800080);
+  return lowest_bytes(spread);
+}
+
+__device__ __forceinline__ uint2 exponents_of(const EightWeights& eight) {
+  uint32_t spread[4];
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) spread[i] = eight.pairs[i] >> 7 & 0x00ff00ff;
+  return lowest_bytes(spread);
+}
+
+// The first `count` of eight bytes, and zeros.
+__device__ __forceinline__ uint2 first_of(uint2 eight, uint32_t count) {
+  const auto mask = [&](uint32_t bytes) { return bytes >= 4 ? ~0u : (1u << 8 * bytes) - 1; };
+  return make_uint2(eight.x & mask(count), eight.y & mask(count > 4 ? count - 4 : 0));
+}

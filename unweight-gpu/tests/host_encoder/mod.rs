@@ -1,0 +1,49 @@
+//! The encoder's kernels, launched on fibers of the CPU in the order in which a batch launches them.
+
+use unweight_gpu::host::{EncodeJob, crc_constants, pieces_log2};
+// Its library holds the kernels.
+use unweight_gpu_host::DeviceMemory;
+
+#[rustfmt::skip]
+unsafe extern "C" {
+    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, of_planes: bool, seed: u64);
+    fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
+    fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    pub(crate) fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
+    pub(crate) fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, of_planes: bool, seed: u64);
+    fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
+    pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
+    fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+}
+
+/// Runs them all. `before_placing` may look at record ends, and refuse by panicking to go on.
+///
+/// # Safety
+/// What `kernels/encode_layout.cuh` says of a job, with chunks numbered through; sources are weights, or with `of_planes` planes.
+pub(crate) unsafe fn encode(
+    jobs: &mut [EncodeJob],
+    of_planes: bool,
+    seed: u64,
+    before_placing: impl FnOnce(),
+) {
+    let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
+    let largest = jobs.iter().map(|job| job.chunk_size_log2).max();
+    let pieces_log2 = pieces_log2(largest.unwrap());
+    let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
+    let constants = crc_constants();
+    let codes = DeviceMemory::poisoned(8 * jobs.len());
+    // SAFETY: the caller's.
+    unsafe {
+        unweight_host_count_exponents(start, job_count, chunk_count, pieces_log2, of_planes, seed);
+        unweight_host_choose_palettes(start, job_count, seed);
+        unweight_host_palette_counts(start, job_count, chunk_count, seed);
+        unweight_host_choose_tensor_codes(start, job_count, codes.as_mut_ptr(), seed);
+        unweight_host_choose_chunk_codes(start, job_count, chunk_count, codes.as_mut_ptr(), seed);
+        unweight_host_encode_chunks(start, job_count, chunk_count, of_planes, seed);
+        unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
+        unweight_host_end_records(start, job_count, seed);
+        before_placing();
+        unweight_host_place_records(start, job_count, chunk_count, seed);
+    }
+}

@@ -1,0 +1,182 @@
+//! Records of one encoding to records of the other, by the kernels on fibers of the CPU: the corpus, its verdicts, and the reference's bytes.
+
+#![cfg(target_arch = "x86_64")]
+
+mod host_encoder;
+mod restore;
+
+use half::bf16;
+use restore::{Kernels, hold_to_the_corpus};
+use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
+use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
+use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor};
+use unweight_gpu::host::{
+    Addresses, EncodeJob, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+};
+use unweight_gpu::longest_payload_bytes;
+use unweight_gpu_host::{DeviceMemory, Launch};
+
+/// Transcodes each tensor, and gives the weights that went through.
+struct Transcoding {
+    seed: u64,
+}
+
+fn other(encoding: Encoding) -> Encoding {
+    match encoding {
+        Encoding::Huffman => Encoding::Palette,
+        _ => Encoding::Huffman,
+    }
+}
+
+impl Kernels for Transcoding {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let start = planes.sign_mantissa().offset;
+        let skip = (planes.record_ends().offset - start) as usize;
+        let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
+        let stage = stage_bytes(longest_record_bytes(planes, &ends), planes.weights());
+        let resident = DeviceMemory::of(payload);
+        let address = |offset: u64| resident.address() + (offset - start);
+        let addresses = Addresses {
+            sign_mantissa: address(start),
+            record_ends: address(planes.record_ends().offset),
+            records: address(planes.records().offset),
+        };
+        let weights = planes.weights();
+        let exponents = DeviceMemory::poisoned(weights.next_multiple_of(PLANE_ALIGNMENT) as usize);
+        let job = TensorJob::new(planes, addresses, exponents.address(), 0);
+        let launch = Launch {
+            jobs: (&raw const job).cast(),
+            job_count: 1,
+            chunk_count: planes.chunk_count() as u32,
+            seed: self.seed,
+        };
+        let constants = crc_constants();
+        let mut status = GOOD;
+        let mut of_chunks = vec![0; planes.chunk_count() as usize];
+        // SAFETY: the record ends are valid, planes and output aligned and long enough.
+        unsafe {
+            launch.check_chunks(constants.as_ptr().cast(), &mut status);
+            launch.decode(stage, true, &mut status);
+            launch.checksum_weights(constants.as_ptr().cast(), true, &mut of_chunks);
+        }
+        let outputs = Outputs::new(weights, planes.chunk_size_log2());
+        let encoding = other(planes.encoding());
+        let mut job = EncodeJob {
+            exponents: exponents.address(),
+            source_sign_mantissa: addresses.sign_mantissa,
+            ..EncodeJob::new(encoding, weights, planes.chunk_size_log2(), 0)
+        };
+        outputs.give_to(&mut job);
+        // SAFETY: the outputs are aligned and long enough for anything. Whatever is wrong with the source, exponents are just bytes.
+        unsafe {
+            host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed, || ());
+        }
+        if let Some(bad) = read(status) {
+            return Err(bad.rule);
+        }
+        let mut whole = crc32fast::Hasher::new();
+        for (number, &checksum) in of_chunks.iter().enumerate() {
+            let bytes = 2 * u64::from(planes.chunk(number as u64).weights);
+            whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
+        }
+        tensor
+            .require_checksum(whole.finalize())
+            .map_err(|error| error.rule)?;
+        let exponents = &exponents.bytes()[..weights as usize];
+        let pairs = exponents.iter().zip(payload);
+        let joined: Vec<bf16> = pairs
+            .map(|(&exponent, &rest)| {
+                let rest = u16::from(rest);
+                bf16::from_bits((rest & 0x80) << 8 | u16::from(exponent) << 7 | rest & 0x7f)
+            })
+            .collect();
+        outputs.hold_to_the_reference(&job, &joined, encoding);
+        Ok(joined
+            .iter()
+            .flat_map(|weight| weight.to_le_bytes())
+            .collect())
+    }
+}
+
+/// Where the encoder writes, scratch included.
+struct Outputs {
+    counts: DeviceMemory,
+    totals: DeviceMemory,
+    sign_mantissa: DeviceMemory,
+    record_ends: DeviceMemory,
+    records: DeviceMemory,
+    palette_counts: DeviceMemory,
+    code_lengths: DeviceMemory,
+    slots: DeviceMemory,
+    indices: DeviceMemory,
+    record_lengths: DeviceMemory,
+}
+
+impl Outputs {
+    fn new(weights: u64, chunk_size_log2: u8) -> Outputs {
+        let room = |bytes: u64| DeviceMemory::poisoned(bytes as usize);
+        let zeros = |bytes: u64| DeviceMemory::of(&vec![0; bytes as usize]);
+        let chunks = weights.div_ceil(1 << chunk_size_log2);
+        let sign_mantissa = weights.next_multiple_of(PLANE_ALIGNMENT);
+        let record_ends = (4 * chunks).next_multiple_of(RECORD_ALIGNMENT);
+        let records = longest_payload_bytes(weights, chunk_size_log2) - sign_mantissa - record_ends;
+        Outputs {
+            counts: zeros(1024 * chunks),
+            totals: zeros(2048),
+            sign_mantissa: room(sign_mantissa),
+            record_ends: room(record_ends),
+            records: room(records),
+            palette_counts: room(64 * chunks),
+            code_lengths: room(8 * chunks),
+            slots: room((16 + (1 << chunk_size_log2)) * chunks),
+            indices: room(chunks << chunk_size_log2 >> 1),
+            record_lengths: room(4 * chunks),
+        }
+    }
+
+    fn give_to(&self, job: &mut EncodeJob) {
+        job.counts = self.counts.address();
+        job.totals = self.totals.address();
+        job.sign_mantissa = self.sign_mantissa.address();
+        job.record_ends = self.record_ends.address();
+        job.records = self.records.address();
+        job.palette_counts = self.palette_counts.address();
+        job.code_lengths = self.code_lengths.address();
+        job.slots = self.slots.address();
+        job.indices = self.indices.address();
+        job.record_lengths = self.record_lengths.address();
+    }
+
+    /// Palette and planes must be those of the canonical encoding of these weights.
+    fn hold_to_the_reference(&self, job: &EncodeJob, weights: &[bf16], encoding: Encoding) {
+        let mut counts = ExponentCounts::default();
+        counts.add_weights(weights);
+        let plan = TensorPlan::new(&counts, encoding);
+        assert_eq!(&job.palette, plan.palette().exponents());
+        let (mut sign_mantissa, mut records, mut ends) = (vec![], vec![], vec![]);
+        for chunk in weights.chunks(1 << job.chunk_size_log2) {
+            encode_weights(&plan, chunk, &mut sign_mantissa, &mut records);
+            ends.extend((records.len() as u32 / 16).to_le_bytes());
+        }
+        ends.resize(ends.len().next_multiple_of(16), 0);
+        sign_mantissa.resize(sign_mantissa.len().next_multiple_of(256), 0);
+        assert!(self.sign_mantissa.bytes() == sign_mantissa);
+        assert!(self.record_ends.bytes() == ends);
+        assert!(self.records.bytes()[..records.len()] == records);
+    }
+}
+
+#[test]
+fn transcoding_gives_the_reference_s_bytes_and_verdicts() {
+    hold_to_the_corpus(&Transcoding { seed: 0 });
+}
+
+#[test]
+fn the_order_of_threads_changes_nothing() {
+    hold_to_the_corpus(&Transcoding { seed: 7 });
+}
