@@ -3,6 +3,7 @@
 //! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
 //! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed.
 
+mod files;
 mod measuring;
 
 use std::sync::Arc;
@@ -10,9 +11,8 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
-use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
+use unweight_cpu::{Container, OpenFile};
+use unweight_format::{CodedPlanes, Encoding};
 use unweight_gpu::{Batch, Device, Output, Resident};
 
 fn main() {
@@ -84,26 +84,6 @@ fn main() {
     }
 }
 
-fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
-    let names: Vec<String> = (0..tensors.len())
-        .map(|number| number.to_string())
-        .collect();
-    let shapes: Vec<[u64; 1]> = tensors
-        .iter()
-        .map(|weights| [weights.len() as u64])
-        .collect();
-    let declared = names
-        .iter()
-        .zip(&shapes)
-        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
-        .collect();
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for weights in tensors {
-        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
-    }
-    writer.finish().unwrap()
-}
-
 /// One set of inputs and outputs.
 struct Set {
     residents: Vec<Resident>,
@@ -119,17 +99,10 @@ fn measure(
     encoding: Encoding,
     log2: u8,
 ) {
-    let file = file_of(tensors, encoding, log2);
+    let file = files::file_of(tensors, encoding, log2);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
-    let planes: Vec<CodedPlanes> = container
-        .directory()
-        .tensors()
-        .map(|tensor| match tensor.payload() {
-            Payload::Coded(planes) => *planes,
-            Payload::Raw(_) => panic!("weights like these are coded"),
-        })
-        .collect();
+    let planes = files::planes_of(&container);
     let stored: u64 = planes
         .iter()
         .map(|planes| Resident::extent(planes).length)
@@ -142,13 +115,7 @@ fn measure(
     let sets = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
     let mut sets: Vec<Set> = (0..sets)
         .map(|_| Set {
-            residents: planes
-                .iter()
-                .map(|planes| {
-                    Resident::upload(stream, planes, Resident::extent(planes).of(&file).unwrap())
-                        .unwrap()
-                })
-                .collect(),
+            residents: files::residents(stream, &planes, &file),
             outputs: planes
                 .iter()
                 .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())

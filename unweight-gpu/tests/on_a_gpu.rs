@@ -7,11 +7,12 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
 use restore::{Kernels, hold_to_the_corpus};
-use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, Rule, SourceKind, Tensor};
 use unweight_gpu::{
-    Batch, Device, EncodeBatch, GpuError, Output, Resident, Source, longest_payload_bytes,
+    Batch, Device, EncodeBatch, GpuError, Output, Resident, Source, TranscodeBatch,
+    longest_payload_bytes,
 };
 
 struct OnAGpu {
@@ -85,18 +86,21 @@ fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declarat
 }
 
 fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    file_with(tensors, encoding, |_| chunk_size_log2)
+}
+
+/// As `file_of`, with a chunk size for each tensor.
+fn file_with(
+    tensors: &[Vec<bf16>],
+    encoding: Encoding,
+    chunk_size_log2: impl Fn(usize) -> u8,
+) -> Vec<u8> {
     let (names, shapes) = names_and_shapes(tensors);
     let declared = declarations(&names, &shapes);
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for weights in tensors {
-        encode_tensor(
-            &mut writer,
-            &weights[..],
-            encoding,
-            chunk_size_log2,
-            &Serial,
-        )
-        .unwrap();
+    for (number, weights) in tensors.iter().enumerate() {
+        let log2 = chunk_size_log2(number);
+        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
     }
     writer.finish().unwrap()
 }
@@ -323,41 +327,156 @@ fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
     }
 }
 
-/// A tensor is transcoded by decoding it and encoding what comes out, without leaving the device.
-fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
+/// Every size around a warp, a step and a chunk, in all kinds of distributions.
+fn many_tensors(log2: impl Fn(usize) -> u8) -> Vec<Vec<bf16>> {
+    let mut tensors = vec![];
+    for kind in 0..7 {
+        for around in 0..11 {
+            let chunk = 1usize << log2(tensors.len());
+            let size = [
+                1,
+                255,
+                257,
+                4_095,
+                4_097,
+                chunk - 1,
+                chunk,
+                chunk + 1,
+                chunk + 257,
+                3 * chunk - 31,
+                300_000,
+            ][around];
+            tensors.push(match kind {
+                6 => weights(size, size as u64 + 7),
+                _ => awkward_weights(size, kind),
+            });
+        }
+    }
+    tensors
+}
+
+/// The container with this one's coded tensors transcoded by the device, all in one launch of each kernel.
+fn transcoded_by(
+    gpu: &OnAGpu,
+    container: &Container<'_, [u8]>,
+    file: &[u8],
+    to: Encoding,
+) -> Vec<u8> {
     let stream = &gpu.stream;
-    // None that coding would not make smaller: these are not decoded on the device.
-    let mut tensors: Vec<_> = [5_000usize, 32_768, 100_001]
-        .map(|size| weights(size, size as u64))
-        .into();
-    tensors.extend([0, 1, 4].map(|kind| awkward_weights(200_000, kind)));
-    tensors.push(awkward_weights(10_000, 5));
-    for (from, to) in [
-        (Encoding::Huffman, Encoding::Palette),
-        (Encoding::Palette, Encoding::Huffman),
-    ] {
-        let file = file_of(&tensors, from, 14);
-        let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
-        let residents = residents(&container, &file, stream);
-        let mut memory: Vec<_> = tensors
-            .iter()
-            .map(|weights| stream.alloc_zeros::<u8>(2 * weights.len()).unwrap())
-            .collect();
-        let outputs = memory
-            .iter_mut()
-            .map(|memory| Output::slice(memory, stream));
-        let tasks = residents.iter().zip(outputs).collect();
-        let mut batch = Batch::to_weights(&gpu.device, stream, tasks).unwrap();
-        batch.check_chunks(stream).unwrap();
-        batch.decode(stream).unwrap();
-        batch.verdict(stream).unwrap();
+    let mut residents = vec![];
+    for tensor in container.directory().tensors() {
+        if let Payload::Coded(planes) = tensor.payload() {
+            let payload = Resident::extent(planes).of(file).unwrap();
+            residents.push(Resident::upload(stream, planes, payload).unwrap());
+        }
+    }
+    let room = |resident: &Resident| {
+        let planes = resident.planes();
+        let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2());
+        vec![POISON; longest as usize + GUARD_BYTES]
+    };
+    let mut memory: Vec<_> = residents
+        .iter()
+        .map(|resident| stream.clone_htod(&room(resident)).unwrap())
+        .collect();
+    let outputs = memory
+        .iter_mut()
+        .map(|memory| Output::slice(memory, stream));
+    let tasks = residents.iter().zip(outputs).collect();
+    let mut batch = TranscodeBatch::new(&gpu.device, stream, tasks, to).unwrap();
+    // Twice: the second must begin as the first did.
+    batch.transcode(stream).unwrap();
+    batch.check_chunks(stream).unwrap();
+    batch.transcode(stream).unwrap();
+    batch.verdict(stream).unwrap();
+    let transcoded = batch.transcoded(stream).unwrap();
+    drop(batch);
+    let tensors = || container.directory().tensors();
+    let declared = tensors().map(|tensor| Declaration::from(&tensor)).collect();
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut of_coded = transcoded.iter().zip(&memory);
+    for tensor in tensors() {
+        if let Payload::Coded(_) = tensor.payload() {
+            let (transcoded, memory) = of_coded.next().unwrap();
+            tensor.require_checksum(transcoded.checksum).unwrap();
+            let payload = stream.clone_dtoh(memory).unwrap();
+            let guard = &payload[payload.len() - GUARD_BYTES..];
+            assert!(guard.iter().all(|&byte| byte == POISON));
+            if transcoded.write(&payload, &mut writer).unwrap() {
+                continue;
+            }
+        }
+        let mut raw = writer.raw().unwrap();
+        decode_tensor(container, &tensor, &Serial, |bytes| {
+            raw.write(bytes).unwrap();
+            Ok::<_, ReadError>(())
+        })
+        .unwrap();
+        raw.finish().unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
+    let chunk_sizes: [fn(usize) -> u8; 3] = [|number| 12 + (number / 2 % 5) as u8, |_| 14, |_| 15];
+    for chunk_size in chunk_sizes {
+        let tensors = many_tensors(chunk_size);
+        for (from, to) in [
+            (Encoding::Huffman, Encoding::Palette),
+            (Encoding::Palette, Encoding::Huffman),
+            (Encoding::Huffman, Encoding::Huffman),
+        ] {
+            let file = file_with(&tensors, from, chunk_size);
+            let open = OpenFile::read(file.as_slice()).unwrap();
+            let container = Container::parse(&open).unwrap();
+            let expected = unweight_cpu::transcode(&container, to, Vec::new(), &Serial).unwrap();
+            assert!(
+                transcoded_by(gpu, &container, &file, to) == expected,
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+}
+
+/// Gives a tensor's weights if it can be transcoded to the other encoding, or else the rule that transcoding found broken.
+struct Transcoding<'a>(&'a OnAGpu);
+
+impl Transcoding<'_> {
+    fn checksum(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<u32, GpuError> {
+        let Transcoding(OnAGpu { device, stream }) = self;
+        let to = match planes.encoding() {
+            Encoding::Huffman => Encoding::Palette,
+            _ => Encoding::Huffman,
+        };
+        let resident = Resident::upload(stream, planes, payload)?;
+        let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2()) as usize;
+        let mut memory = stream.clone_htod(&vec![POISON; longest + GUARD_BYTES])?;
+        let tasks = vec![(&resident, Output::slice(&mut memory, stream))];
+        let mut batch = TranscodeBatch::new(device, stream, tasks, to)?;
+        batch.check_chunks(stream)?;
+        batch.transcode(stream)?;
+        let verdict = batch.verdict(stream);
+        let transcoded = batch.transcoded(stream)?;
         drop(batch);
-        let transcoded = unweight_cpu::transcode(&container, to, Vec::new(), &Serial).unwrap();
-        assert!(
-            file_by(gpu, &tensors, &memory, to, 14) == transcoded,
-            "to {to:?}"
-        );
+        let guard = &stream.clone_dtoh(&memory)?[longest..];
+        assert!(guard.iter().all(|&byte| byte == POISON));
+        verdict?;
+        Ok(transcoded[0].checksum)
+    }
+}
+
+impl Kernels for Transcoding<'_> {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let checksum = self.checksum(planes, payload).map_err(rule)?;
+        tensor
+            .require_checksum(checksum)
+            .map_err(|error| error.rule)?;
+        self.0.decode(tensor, planes, payload)
     }
 }
 
@@ -422,6 +541,10 @@ fn main() {
         (
             "transcoded_files_are_the_reference_s",
             transcoded_files_are_the_reference_s,
+        ),
+        (
+            "transcoding_the_corpus_gives_the_reference_s_verdicts",
+            |gpu| hold_to_the_corpus(&Transcoding(gpu)),
         ),
     ];
     let large: Test = (

@@ -1,0 +1,52 @@
+//! Files of coded tensors, and these on the device.
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use half::bf16;
+use unweight_cpu::{Container, Serial, encode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
+use unweight_gpu::Resident;
+
+pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
+    let names: Vec<String> = (0..tensors.len())
+        .map(|number| number.to_string())
+        .collect();
+    let shapes: Vec<[u64; 1]> = tensors
+        .iter()
+        .map(|weights| [weights.len() as u64])
+        .collect();
+    let declared = names
+        .iter()
+        .zip(&shapes)
+        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
+        .collect();
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for weights in tensors {
+        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// Of tensors that are all coded.
+pub(crate) fn planes_of(container: &Container<'_, [u8]>) -> Vec<CodedPlanes> {
+    let tensors = container.directory().tensors();
+    let planes = tensors.map(|tensor| match tensor.payload() {
+        Payload::Coded(planes) => *planes,
+        Payload::Raw(_) => panic!("weights like these are coded"),
+    });
+    planes.collect()
+}
+
+pub(crate) fn residents(
+    stream: &Arc<CudaStream>,
+    planes: &[CodedPlanes],
+    file: &[u8],
+) -> Vec<Resident> {
+    let upload = |planes: &CodedPlanes| {
+        let payload = Resident::extent(planes).of(file).unwrap();
+        Resident::upload(stream, planes, payload).unwrap()
+    };
+    planes.iter().map(upload).collect()
+}

@@ -1,0 +1,153 @@
+//! Transcoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, and beside decoding them to weights and encoding these, in one run.
+//!
+//! `cargo bench -p unweight-gpu --bench transcode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
+//! the bytes that transcoding must move, planes read and planes written, at the copy's speed.
+
+mod files;
+mod measuring;
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use half::bf16;
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
+use unweight_cpu::{Container, OpenFile};
+use unweight_format::Encoding;
+use unweight_gpu::{
+    Batch, Device, EncodeBatch, Output, Resident, Source, TranscodeBatch, longest_payload_bytes,
+};
+
+const CHUNK_SIZE_LOG2: u8 = 15;
+
+fn main() {
+    let Some((device, stream, copied)) = measuring::open() else {
+        return;
+    };
+    println!(
+        "\n{:<22} {:<8} {:<8} {:<16} {:>9} {:>9} {:>9}",
+        "tensors", "from", "to", "by way of", "us", "TB/s BF16", "roofline"
+    );
+    for (name, tensors) in [
+        ("14336x4096", vec![llama_shaped(14336, 4096, 1)]),
+        ("1024x4096", vec![llama_shaped(1024, 4096, 4)]),
+        ("a layer, 7 tensors", layer()),
+    ] {
+        for (from, to) in [
+            (Encoding::Huffman, Encoding::Palette),
+            (Encoding::Palette, Encoding::Huffman),
+        ] {
+            measure(&device, &stream, copied, name, &tensors, from, to);
+        }
+    }
+}
+
+/// One set of inputs and outputs.
+struct Set {
+    residents: Vec<Resident>,
+    payloads: Vec<CudaSlice<u8>>,
+    weights: Vec<CudaSlice<u8>>,
+}
+
+fn measure(
+    device: &Device,
+    stream: &Arc<CudaStream>,
+    copied: f64,
+    name: &str,
+    tensors: &[Vec<bf16>],
+    from: Encoding,
+    to: Encoding,
+) {
+    let file = files::file_of(tensors, from, CHUNK_SIZE_LOG2);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let planes = files::planes_of(&container);
+    let stored: u64 = planes
+        .iter()
+        .map(|planes| Resident::extent(planes).length)
+        .sum();
+    let weights: u64 = planes.iter().map(|planes| planes.weights()).sum();
+    let set_count = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
+    let mut sets: Vec<Set> = (0..set_count)
+        .map(|_| {
+            let room = |bytes: u64| stream.alloc_zeros(bytes as usize).unwrap();
+            let counts = planes.iter().map(|planes| planes.weights());
+            Set {
+                residents: files::residents(stream, &planes, &file),
+                payloads: counts
+                    .clone()
+                    .map(|count| room(longest_payload_bytes(count, CHUNK_SIZE_LOG2)))
+                    .collect(),
+                weights: counts.map(|count| room(2 * count)).collect(),
+            }
+        })
+        .collect();
+
+    let (direct, encoded) = {
+        let mut batches: Vec<TranscodeBatch<'_>> = sets
+            .iter_mut()
+            .map(|set| {
+                let outputs = outputs(&mut set.payloads, stream);
+                let tasks = set.residents.iter().zip(outputs).collect();
+                TranscodeBatch::new(device, stream, tasks, to).unwrap()
+            })
+            .collect();
+        let seconds = median(stream, &mut batches, |batch| {
+            batch.transcode(stream).unwrap();
+        });
+        for batch in &mut batches {
+            batch.verdict(stream).unwrap();
+        }
+        (seconds, batches[0].transcoded(stream).unwrap())
+    };
+    for (tensor, encoded) in container.directory().tensors().zip(&encoded) {
+        tensor.require_checksum(encoded.checksum).unwrap();
+    }
+    let written: u64 = encoded.iter().map(|tensor| tensor.payload_bytes()).sum();
+    let row = |way: &str, seconds: f64| {
+        println!(
+            "{name:<22} {:<8} {:<8} {way:<16} {:>9.1} {:>9.2} {:>8.0}%",
+            from.name(),
+            to.name(),
+            seconds * 1e6,
+            2.0 * weights as f64 / seconds / 1e12,
+            100.0 * (stored + written) as f64 / copied / seconds
+        );
+    };
+    row("exponents", direct);
+
+    let mut batches: Vec<(Batch<'_>, EncodeBatch<'_>)> = sets
+        .iter_mut()
+        .map(|set| {
+            let sources: Vec<_> = set
+                .weights
+                .iter()
+                .map(|memory| Source::slice(memory, stream))
+                .collect();
+            // SAFETY: sources and outputs are the same memory: each launch writes it before the next one on the stream reads it.
+            let decoded = set.weights.iter().map(|memory| unsafe {
+                Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)
+            });
+            let to_weights = set.residents.iter().zip(decoded).collect();
+            let payloads = outputs(&mut set.payloads, stream);
+            let tasks = sources.into_iter().zip(payloads).collect();
+            (
+                Batch::to_weights(device, stream, to_weights).unwrap(),
+                EncodeBatch::new(device, stream, tasks, to, CHUNK_SIZE_LOG2).unwrap(),
+            )
+        })
+        .collect();
+    let seconds = median(stream, &mut batches, |(decode, encode)| {
+        decode.decode(stream).unwrap();
+        encode.encode(stream).unwrap();
+    });
+    row("weights", seconds);
+}
+
+fn outputs<'a>(
+    memory: &'a mut [CudaSlice<u8>],
+    stream: &'a Arc<CudaStream>,
+) -> impl Iterator<Item = Output<'a>> {
+    memory
+        .iter_mut()
+        .map(|memory| Output::slice(memory, stream))
+}
