@@ -1,4 +1,5 @@
-// CRC-32 of chunks (specification, section 8): of what a record covers with its sign-mantissa bytes, and of weights, which stand in one piece or in two planes.
+// CRC-32 of chunks (specification, section 8): of what a record covers with its sign-mantissa bytes, and of weights, which stand in one piece or in two planes,
+// or of a raw tensor's bytes.
 //
 //   one warp = one chunk, read in rows of 512 bytes as crc32.cuh draws them
 //
@@ -26,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (~sum != stated && lane == 0) report(status, number, RECORD_CRC);
 }
 
-// The CRC-32 of a chunk's weights, which are a message of 2 bytes each.
+// The CRC-32 of a message.
 template <class Bytes>
 __device__ __forceinline__ uint32_t checksum_of(const CrcConstants* constants, const Tables* tables, uint32_t lane, const Bytes& message, uint32_t length) {
   uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, message, length, 0, 0);
@@ -35,7 +36,7 @@ __device__ __forceinline__ uint32_t checksum_of(const CrcConstants* constants, c
   return ~sum;
 }
 
-// Of every chunk's weights, as they stand in the output.
+// Of every chunk's output: weights, or bytes as they are. Records are not looked at.
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     checksum_weights(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, uint32_t* checksums) {
   DYNAMIC_SHARED(shared);
@@ -43,8 +44,14 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   uint32_t number;
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
-  const Chunk chunk = find_chunk(jobs, job_count, number);
-  const uint32_t sum = checksum_of(constants, tables, lane, PlainBytes{chunk.job->output + 2 * chunk.first_weight}, 2 * chunk.weights);
+  const TensorJob* job = find_job(jobs, job_count, number);
+  const uint64_t own = number - job->first_chunk;
+  const uint32_t bytes_each = job->kind == KIND_BYTES ? 1 : 2;
+  const uint64_t left = job->weights - ((own + job->skipped_chunks) << job->chunk_size_log2);
+  const uint32_t whole = 1u << job->chunk_size_log2;
+  const uint32_t count = left < whole ? static_cast<uint32_t>(left) : whole;
+  const PlainBytes output{job->output + (own << job->chunk_size_log2) * bytes_each};
+  const uint32_t sum = checksum_of(constants, tables, lane, output, count * bytes_each);
   if (lane == 0) checksums[number] = sum;
 }
 
@@ -57,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
-  const JoinedBytes joined{chunk.job->output + chunk.first_weight, chunk.sign_mantissa};
+  const JoinedBytes joined{chunk.job->output + chunk.output_start, chunk.sign_mantissa};
   const uint32_t sum = checksum_of(constants, tables, lane, joined, 2 * chunk.weights);
   if (lane == 0) checksums[number] = sum;
 }

@@ -63,12 +63,12 @@ struct ToExponents {
 };
 
 struct Weights {
-  __device__ static ToWeights at(uint8_t* output, uint64_t first_weight) {
-    return ToWeights{reinterpret_cast<uint16_t*>(output) + first_weight};
+  __device__ static ToWeights at(uint8_t* output, uint64_t start) {
+    return ToWeights{reinterpret_cast<uint16_t*>(output) + start};
   }
 };
 struct ExponentPlane {
-  __device__ static ToExponents at(uint8_t* output, uint64_t first_weight) { return ToExponents{output + first_weight}; }
+  __device__ static ToExponents at(uint8_t* output, uint64_t start) { return ToExponents{output + start}; }
 };
 
 extern "C" __global__ void __launch_bounds__(WARP)

@@ -220,7 +220,7 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
   Record record;
   uint32_t broken = parse_record(chunk, lane, record);
   if (broken == 0) {
-    const auto output = Output::at(chunk.job->output, chunk.first_weight);
+    const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
       make_table(chunk.job->palette, record.code_lengths, lane, table);

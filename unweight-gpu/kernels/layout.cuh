@@ -16,19 +16,21 @@ constexpr uint32_t PATCH_BYTES = 3;
 constexpr uint32_t KIND_VERBATIM = 0;
 constexpr uint32_t KIND_HUFFMAN = 1;
 constexpr uint32_t KIND_PALETTE = 2;
+// Of a job that has no records: its output is bytes as they are, only for checksum_weights.
+constexpr uint32_t KIND_BYTES = 0xffffffffu;
 constexpr uint32_t LONGEST_CODE_BITS = 8;
 constexpr uint32_t NO_CODE = 15;
 constexpr uint32_t CODE_TABLE_ENTRIES = 256;
 
-// A coded tensor in device memory, and where its output goes. `src/job.rs` has its twin.
+// A coded tensor in device memory, or chunks of it that follow one another, and where their output goes. `src/job.rs` has its twin.
 struct TensorJob {
   const uint8_t* sign_mantissa;  // 256-byte aligned, readable up to a multiple of 256
   const uint32_t* record_ends;   // validated by the host: ascending, within the plane, none too long
   const uint8_t* records;        // 16-byte aligned
-  uint8_t* output;               // 16-byte aligned
-  uint64_t weights;
-  uint32_t first_chunk;          // of the launch
-  uint32_t chunk_count;
+  uint8_t* output;               // 16-byte aligned; begins with the first chunk that is not skipped
+  uint64_t weights;              // of the whole tensor; of KIND_BYTES, bytes
+  uint32_t first_chunk;          // of the launch, the first that is not skipped
+  uint32_t skipped_chunks;       // in front of it, in the tensor
   uint32_t chunk_size_log2;
   uint32_t kind;                 // of its records, KIND_HUFFMAN or KIND_PALETTE; verbatim ones may stand among them
   uint8_t palette[PALETTE_ENTRIES];

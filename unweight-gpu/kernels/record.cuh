@@ -10,26 +10,32 @@ struct Chunk {
   const uint8_t* sign_mantissa;  // of its first weight
   uint32_t weights;              // 1 to 65,536
   uint32_t steps;
-  uint64_t first_weight;
+  uint64_t output_start;         // where its weights begin in the output, in weights
 };
 
-// Chunk `number` of the launch.
-__device__ inline Chunk find_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number) {
-  uint32_t low = 0, high = job_count;  // the last job whose first chunk is not behind `number`
+// The job of chunk `number` of the launch: the last whose first chunk is not behind it.
+__device__ __forceinline__ const TensorJob* find_job(const TensorJob* jobs, uint32_t job_count, uint32_t number) {
+  uint32_t low = 0, high = job_count;
   while (high - low > 1) {
     const uint32_t middle = (low + high) / 2;
     if (jobs[middle].first_chunk <= number) low = middle; else high = middle;
   }
-  const TensorJob* job = &jobs[low];
-  const uint32_t own = number - job->first_chunk;
+  return &jobs[low];
+}
+
+// Chunk `number` of the launch.
+__device__ inline Chunk find_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number) {
+  const TensorJob* job = find_job(jobs, job_count, number);
+  const uint32_t own = number - job->first_chunk + job->skipped_chunks;
   const uint32_t start = own == 0 ? 0 : job->record_ends[own - 1];
   Chunk chunk;
   chunk.job = job;
   chunk.record = job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
   chunk.record_bytes = (job->record_ends[own] - start) * RECORD_ALIGNMENT;
-  chunk.first_weight = static_cast<uint64_t>(own) << job->chunk_size_log2;
-  chunk.sign_mantissa = job->sign_mantissa + chunk.first_weight;
-  const uint64_t left = job->weights - chunk.first_weight;
+  const uint64_t first_weight = static_cast<uint64_t>(own) << job->chunk_size_log2;
+  chunk.output_start = static_cast<uint64_t>(own - job->skipped_chunks) << job->chunk_size_log2;
+  chunk.sign_mantissa = job->sign_mantissa + first_weight;
+  const uint64_t left = job->weights - first_weight;
   const uint32_t whole = 1u << job->chunk_size_log2;
   chunk.weights = left < whole ? static_cast<uint32_t>(left) : whole;
   chunk.steps = (chunk.weights + STEP_WEIGHTS - 1) / STEP_WEIGHTS;

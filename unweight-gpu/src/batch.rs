@@ -2,62 +2,18 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result};
 
-use crate::job::TensorJob;
+use crate::input::Kind;
+use crate::job::{BYTES_CHUNK_LOG2, TensorJob};
 use crate::plan::{self, TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::status::{self, BadChunk};
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
-use crate::{Device, GpuError, MOST_CHUNKS, Resident};
+use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 
-/// Device memory that a tensor is decoded into: 2 bytes for each weight, or 1 for an exponent plane.
-#[derive(Debug)]
-pub struct Output<'a> {
-    address: u64,
-    bytes: u64,
-    _memory: std::marker::PhantomData<&'a mut [u8]>,
-}
-
-impl<'a> Output<'a> {
-    pub(crate) const fn address(&self) -> u64 {
-        self.address
-    }
-
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Memory whose owner sees to it that it is there, and nobody else's, while launches use it.
-    pub(crate) const fn at(address: u64, bytes: u64) -> Output<'a> {
-        Output {
-            address,
-            bytes,
-            _memory: std::marker::PhantomData,
-        }
-    }
-
-    /// A slice of cudarc's.
-    pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> Output<'a> {
-        let bytes = memory.num_bytes() as u64;
-        let (address, _writing) = memory.device_ptr_mut(stream);
-        Output::at(address, bytes)
-    }
-
-    /// Memory of the caller's own: `bytes` bytes at this address of the device.
-    ///
-    /// # Safety
-    /// They must be writable, from the batch's launches on until these are done, and nobody else's meanwhile.
-    ///
-    /// # Panics
-    /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, bytes: u64) -> Output<'a> {
-        assert!(address.is_multiple_of(16), "16-byte stores");
-        Output::at(address, bytes)
-    }
-}
-
-/// Tensors to be decoded together, each with where it goes. Made once; its launches neither allocate nor wait.
+/// Tensors, or chunks of some, to be decoded together, each with where it goes; raw ones among them are copied. Made once; its launches neither
+/// allocate nor wait.
 ///
 /// Launch on the stream that the tensors were uploaded on, or on one that waits for it. Dropping a batch waits for what it launched,
 /// as the memory it borrows is free to be used again then; a batch must not be forgotten while it is running.
@@ -66,14 +22,35 @@ pub struct Batch<'a> {
     // Dropped first, so that nothing runs any more when memory is freed.
     running: Running,
     device: &'a Device,
-    tensors: Vec<&'a Resident>,
-    first_chunks: Vec<u32>,
-    chunk_count: u32,
+    /// In the caller's order.
+    tensors: Vec<TensorChunks>,
+    /// The coded ones, whose jobs come first.
+    coded: Vec<Coded>,
+    copies: Vec<RawCopy>,
+    coded_chunk_count: u32,
     stage_bytes: u32,
     output_bytes_per_weight: u64,
     jobs: CudaSlice<u8>,
     /// The least of what went wrong since the last verdict.
     status: CudaSlice<u64>,
+    _memory: std::marker::PhantomData<(Input<'a>, Output<'a>)>,
+}
+
+/// Where a coded tensor's chunks stand in the launch.
+#[derive(Debug)]
+struct Coded {
+    /// Its number in the batch.
+    tensor: usize,
+    first_chunk: u32,
+    skipped_chunks: u32,
+}
+
+/// A raw tensor's way.
+#[derive(Debug)]
+struct RawCopy {
+    from: u64,
+    to: u64,
+    bytes: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -81,10 +58,10 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`]; the driver's.
-    pub fn to_weights(
+    pub fn to_weights<I: Into<Input<'a>>>(
         device: &'a Device,
         stream: &Arc<CudaStream>,
-        tensors: Vec<(&'a Resident, Output<'a>)>,
+        tensors: Vec<(I, Output<'a>)>,
     ) -> Result<Batch<'a>, GpuError> {
         Batch::new(device, stream, tensors, 2)
     }
@@ -93,62 +70,104 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// As [`Batch::to_weights`].
-    pub fn to_exponents(
+    ///
+    /// # Panics
+    /// If there is a raw tensor among them.
+    pub fn to_exponents<I: Into<Input<'a>>>(
         device: &'a Device,
         stream: &Arc<CudaStream>,
-        tensors: Vec<(&'a Resident, Output<'a>)>,
+        tensors: Vec<(I, Output<'a>)>,
     ) -> Result<Batch<'a>, GpuError> {
         Batch::new(device, stream, tensors, 1)
     }
 
-    fn new(
+    fn new<I: Into<Input<'a>>>(
         device: &'a Device,
         stream: &Arc<CudaStream>,
-        tensors: Vec<(&'a Resident, Output<'a>)>,
+        tensors: Vec<(I, Output<'a>)>,
         output_bytes_per_weight: u64,
     ) -> Result<Batch<'a>, GpuError> {
-        let mut jobs = Vec::with_capacity(tensors.len());
-        let mut first_chunks = Vec::with_capacity(tensors.len());
-        let mut chunk_count = 0;
+        let (mut jobs, mut jobs_of_bytes) = (vec![], vec![]);
+        let (mut coded, mut copies, mut of_tensors) = (vec![], vec![], vec![]);
+        let (mut chunk_count, mut byte_chunk_count) = (0, 0);
         let mut longest = (0, 0);
-        for (resident, output) in &tensors {
-            let planes = resident.planes();
-            let needed_bytes = planes.weights() * output_bytes_per_weight;
-            if output.bytes < needed_bytes {
-                return Err(GpuError::WrongLength {
+        for (tensor, (input, output)) in tensors.into_iter().enumerate() {
+            let require = |needed_bytes| match output.bytes() < needed_bytes {
+                true => Err(GpuError::WrongLength {
                     needed_bytes,
-                    given_bytes: output.bytes,
-                });
+                    given_bytes: output.bytes(),
+                }),
+                false => Ok(()),
+            };
+            match input.into().0 {
+                Kind::Coded { resident, chunks } => {
+                    let planes = resident.planes();
+                    let log2 = planes.chunk_size_log2();
+                    let end = (chunks.end << log2).min(planes.weights());
+                    let weights = end - (chunks.start << log2).min(end);
+                    require(weights * output_bytes_per_weight)?;
+                    // At most 2^23 chunks a tensor.
+                    let (first_chunk, skipped_chunks) = (chunk_count as u32, chunks.start as u32);
+                    coded.push(Coded {
+                        tensor,
+                        first_chunk,
+                        skipped_chunks,
+                    });
+                    let at = resident.addresses(stream);
+                    let to = output.address();
+                    jobs.push(TensorJob::new(planes, at, to, first_chunk, skipped_chunks));
+                    of_tensors.push(TensorChunks::of_weights(weights, log2, first_chunk));
+                    chunk_count += chunks.end - chunks.start;
+                    let (record, chunk) = &mut longest;
+                    *record = resident.longest_record_bytes().max(*record);
+                    *chunk = planes.weights().min(1 << log2).max(*chunk);
+                }
+                Kind::Raw { address, bytes, .. } => {
+                    assert_eq!(output_bytes_per_weight, 2, "raw tensors have no planes");
+                    require(bytes)?;
+                    copies.push(RawCopy {
+                        from: address,
+                        to: output.address(),
+                        bytes,
+                    });
+                    let of_bytes =
+                        TensorChunks::of_bytes(bytes, BYTES_CHUNK_LOG2, byte_chunk_count as u32);
+                    byte_chunk_count += of_bytes.count();
+                    jobs_of_bytes.push((tensor, output.address()));
+                    of_tensors.push(of_bytes);
+                }
             }
-            let first = chunk_count as u32;
-            first_chunks.push(first);
-            let addresses = resident.addresses(stream);
-            jobs.push(TensorJob::new(planes, addresses, output.address, first));
-            chunk_count += planes.chunk_count();
-            if chunk_count > MOST_CHUNKS.into() {
-                return Err(GpuError::TooManyChunks(chunk_count));
+            if chunk_count + byte_chunk_count > MOST_CHUNKS.into() {
+                return Err(GpuError::TooManyChunks(chunk_count + byte_chunk_count));
             }
-            let (record, chunk) = &mut longest;
-            *record = resident.longest_record_bytes().max(*record);
-            *chunk = planes
-                .weights()
-                .min(1 << planes.chunk_size_log2())
-                .max(*chunk);
+        }
+        // Those of bytes come behind all that are decoded.
+        let coded_chunk_count = chunk_count as u32;
+        for (tensor, output) in jobs_of_bytes {
+            let of_bytes = &mut of_tensors[tensor];
+            of_bytes.first_chunk += coded_chunk_count;
+            jobs.push(TensorJob::of_bytes(
+                output,
+                of_bytes.bytes,
+                of_bytes.first_chunk,
+            ));
         }
         Ok(Batch {
             running: Running::default(),
             device,
-            first_chunks,
-            chunk_count: chunk_count as u32,
+            tensors: of_tensors,
+            coded,
+            copies,
+            coded_chunk_count,
             stage_bytes: plan::stage_bytes(longest.0, longest.1),
             output_bytes_per_weight,
             jobs: stream.clone_htod(&TensorJob::bytes_of(&jobs))?,
             status: stream.clone_htod(&[status::GOOD])?,
-            tensors: tensors.into_iter().map(|(resident, _)| resident).collect(),
+            _memory: std::marker::PhantomData,
         })
     }
 
-    /// Launches the decoder. Returns at once; the output holds nothing to be trusted until [`Batch::verdict`].
+    /// Launches the decoder, and the copies of raw tensors. Returns at once; the output holds nothing to be trusted until [`Batch::verdict`].
     ///
     /// # Errors
     /// The driver's.
@@ -158,49 +177,57 @@ impl<'a> Batch<'a> {
             _ => &self.device.decode_exponents,
         };
         let config = LaunchConfig {
-            grid_dim: (self.chunk_count, 1, 1),
+            grid_dim: (self.coded_chunk_count, 1, 1),
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
         };
-        let job_count = self.tensors.len() as u32;
-        let mut launch = stream.launch_builder(kernel);
-        launch
-            .arg(&self.jobs)
-            .arg(&job_count)
-            .arg(&self.stage_bytes)
-            .arg(&mut self.status);
-        if self.chunk_count == 0 {
-            return Ok(());
+        let job_count = self.coded.len() as u32;
+        if self.coded_chunk_count > 0 {
+            let mut launch = stream.launch_builder(kernel);
+            launch
+                .arg(&self.jobs)
+                .arg(&job_count)
+                .arg(&self.stage_bytes)
+                .arg(&mut self.status);
+            // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
+            // every output is aligned and long enough (`Output`, `Batch::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
+            // `stage_bytes` is a multiple of 16.
+            unsafe { launch.launch(config)? };
         }
-        // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
-        // every output is aligned and long enough (`Output`, `Batch::new`); a block of one warp for each chunk; `stage_bytes` is a multiple of 16.
-        unsafe { launch.launch(config)? };
+        stream.context().bind_to_thread()?;
+        for copy in self.copies.iter().filter(|copy| copy.bytes > 0) {
+            // SAFETY: the input is so long (`Input::raw`), and the output at least (`Batch::new`); both are borrowed.
+            unsafe {
+                let bytes = copy.bytes as usize;
+                result::memcpy_dtod_async(copy.to, copy.from, bytes, stream.cu_stream())?;
+            }
+        }
         Ok(self.running.on(stream)?)
     }
 
-    /// Launches the check of every chunk checksum. Returns at once.
+    /// Launches the check of every chunk checksum. Raw tensors have none. Returns at once.
     ///
     /// # Errors
     /// The driver's.
     pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        if self.chunk_count == 0 {
+        if self.coded_chunk_count == 0 {
             return Ok(());
         }
         let device = self.device;
-        let job_count = self.tensors.len() as u32;
+        let job_count = self.coded.len() as u32;
         let mut launch = stream.launch_builder(&device.check_chunks);
         launch
             .arg(&self.jobs)
             .arg(&job_count)
-            .arg(&self.chunk_count)
+            .arg(&self.coded_chunk_count)
             .arg(&device.crc_constants)
             .arg(&mut self.status);
         // SAFETY: as in `decode`; the constants are those that the kernel's head names.
-        unsafe { launch.launch(checksum_config(self.chunk_count))? };
+        unsafe { launch.launch(checksum_config(self.coded_chunk_count))? };
         Ok(self.running.on(stream)?)
     }
 
-    /// The CRC-32 of every tensor's decoded weights. Waits for the stream.
+    /// The CRC-32 of every output: of a tensor's weights, or of those chunks of it; of a raw tensor's bytes. Waits for the stream.
     ///
     /// # Errors
     /// The driver's.
@@ -209,18 +236,9 @@ impl<'a> Batch<'a> {
     /// If this is a batch of exponent planes.
     pub fn checksums(&self, stream: &Arc<CudaStream>) -> Result<Vec<u32>, GpuError> {
         assert_eq!(self.output_bytes_per_weight, 2, "checksums are of weights");
-        let tensors: Vec<_> = (self.tensors.iter().zip(&self.first_chunks))
-            .map(|(resident, &first_chunk)| TensorChunks {
-                weights: resident.planes().weights(),
-                chunk_size_log2: resident.planes().chunk_size_log2(),
-                first_chunk,
-            })
-            .collect();
+        let kernel = &self.device.checksum_weights;
         // SAFETY: as in `decode`; outputs of 2 bytes a weight.
-        unsafe {
-            let kernel = &self.device.checksum_weights;
-            weight_checksums(self.device, stream, kernel, &self.jobs, &tensors)
-        }
+        unsafe { weight_checksums(self.device, stream, kernel, &self.jobs, &self.tensors) }
     }
 
     /// Waits for the stream, and says whether every launch since the last verdict kept every rule.
@@ -234,14 +252,12 @@ impl<'a> Batch<'a> {
             return Ok(());
         };
         stream.memcpy_htod(&[status::GOOD], &mut self.status)?;
-        let tensor = self
-            .first_chunks
-            .partition_point(|&first| first <= bad.chunk)
-            - 1;
+        let number = (self.coded).partition_point(|coded| coded.first_chunk <= bad.chunk) - 1;
+        let coded = &self.coded[number];
         Err(GpuError::BadChunk {
-            tensor,
+            tensor: coded.tensor,
             bad: BadChunk {
-                chunk: bad.chunk - self.first_chunks[tensor],
+                chunk: bad.chunk - coded.first_chunk + coded.skipped_chunks,
                 rule: bad.rule,
             },
         })

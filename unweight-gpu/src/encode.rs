@@ -193,11 +193,11 @@ impl<'a> EncodeBatch<'a> {
             job.records = to + planes.records;
             // For its length alone; addresses follow when there is memory.
             place_scratch(&mut job, 0, &mut scratch_bytes);
-            of_tensors.push(TensorChunks {
+            of_tensors.push(TensorChunks::of_weights(
                 weights,
                 chunk_size_log2,
-                first_chunk: job.first_chunk,
-            });
+                job.first_chunk,
+            ));
             chunk_count += u64::from(job.chunk_count);
             if chunk_count << pieces_log2 > MOST_CHUNKS.into() {
                 return Err(GpuError::TooManyChunks(chunk_count));
@@ -353,11 +353,10 @@ impl<'a> EncodeBatch<'a> {
         };
         let jobs = stream.clone_dtoh(&self.jobs)?;
         let mut encoded = Vec::with_capacity(self.tensors.len());
-        for (number, tensor) in self.tensors.iter().enumerate() {
+        for (number, planes) in self.planes.iter().enumerate() {
             let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
             let palette = palette[..layout::PALETTE_ENTRIES].try_into().expect("16");
             let palette = Palette::new(palette).expect("the device writes it in order");
-            let planes = &self.planes[number];
             let last = self.record_ends[number] + planes.record_ends.length - 4;
             let mut end = [0u32];
             // SAFETY: the last word of the record ends, in the output that this batch borrows.
@@ -368,10 +367,10 @@ impl<'a> EncodeBatch<'a> {
             encoded.push(EncodedTensor {
                 parameters: CodedParameters {
                     encoding: self.encoding,
-                    chunk_size_log2: tensor.chunk_size_log2,
+                    chunk_size_log2: planes.chunk_size_log2,
                     palette,
                 },
-                weights: tensor.weights,
+                weights: planes.sign_mantissa.length,
                 checksum: checksums[number],
                 sign_mantissa: planes.sign_mantissa,
                 record_ends: planes.record_ends,

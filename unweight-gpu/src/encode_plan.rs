@@ -32,6 +32,7 @@ pub const fn pieces_log2(chunk_size_log2: u32) -> u32 {
 /// A coded tensor's planes, as they follow one another in a file, counted from where the first begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Planes {
+    pub(crate) chunk_size_log2: u8,
     pub(crate) sign_mantissa: Extent,
     pub(crate) record_ends: Extent,
     /// Where the records begin.
@@ -59,6 +60,7 @@ impl Planes {
             longest_record_bytes(rest)
         };
         Planes {
+            chunk_size_log2,
             sign_mantissa,
             record_ends,
             records: record_ends.end().next_multiple_of(RECORD_ALIGNMENT),

@@ -15,11 +15,16 @@ pub struct TensorJob {
     output: u64,
     weights: u64,
     first_chunk: u32,
-    chunk_count: u32,
+    skipped_chunks: u32,
     chunk_size_log2: u32,
     kind: u32,
     palette: [u8; PALETTE_ENTRIES],
 }
+
+/// The kind of a job that has no records (`KIND_BYTES`).
+const KIND_BYTES: u32 = u32::MAX;
+/// A raw tensor's bytes, for the checksum of which a warp takes so many at a time, as a binary logarithm.
+pub(crate) const BYTES_CHUNK_LOG2: u32 = 16;
 
 /// Where a tensor's planes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +38,14 @@ pub struct Addresses {
 }
 
 impl TensorJob {
-    /// The job of decoding a tensor to `output`, whose first chunk is number `first_chunk` of the launch.
-    pub fn new(planes: &CodedPlanes, at: Addresses, output: u64, first_chunk: u32) -> TensorJob {
+    /// The job of decoding a tensor to `output` without its first `skipped_chunks`. The first chunk behind these is number `first_chunk` of the launch.
+    pub fn new(
+        planes: &CodedPlanes,
+        at: Addresses,
+        output: u64,
+        first_chunk: u32,
+        skipped_chunks: u32,
+    ) -> TensorJob {
         TensorJob {
             sign_mantissa: at.sign_mantissa,
             record_ends: at.record_ends,
@@ -42,8 +53,7 @@ impl TensorJob {
             output,
             weights: planes.weights(),
             first_chunk,
-            // At most 2^35 weights in chunks of at least 2^12.
-            chunk_count: planes.chunk_count() as u32,
+            skipped_chunks,
             chunk_size_log2: planes.chunk_size_log2().into(),
             kind: kind_of(planes.encoding()),
             palette: *planes.palette().exponents(),
@@ -59,10 +69,26 @@ impl TensorJob {
             output: source,
             weights: job.weight_count,
             first_chunk: job.first_chunk,
-            chunk_count: job.chunk_count,
+            skipped_chunks: 0,
             chunk_size_log2: job.chunk_size_log2,
             kind: job.kind,
             palette: job.palette,
+        }
+    }
+
+    /// A job whose output is so many bytes of any kind: for their checksum.
+    pub const fn of_bytes(output: u64, bytes: u64, first_chunk: u32) -> TensorJob {
+        TensorJob {
+            sign_mantissa: 0,
+            record_ends: 0,
+            records: 0,
+            output,
+            weights: bytes,
+            first_chunk,
+            skipped_chunks: 0,
+            chunk_size_log2: BYTES_CHUNK_LOG2,
+            kind: KIND_BYTES,
+            palette: [0; PALETTE_ENTRIES],
         }
     }
 
@@ -79,7 +105,7 @@ impl TensorJob {
             ];
             let numbers = [
                 job.first_chunk,
-                job.chunk_count,
+                job.skipped_chunks,
                 job.chunk_size_log2,
                 job.kind,
             ];

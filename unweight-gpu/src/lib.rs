@@ -2,8 +2,8 @@
 //!
 //! - [`Device::open`] finds a GPU and loads the kernels; without a driver or a device it is an ordinary error.
 //! - [`Resident::upload`] puts a coded tensor into device memory, as it stands in the file.
-//! - [`Batch`] decodes tensors in one launch, on the caller's stream and into the caller's memory, to weights or to exponent planes;
-//!   it checks chunk checksums on the device too, and computes those of what was decoded.
+//! - [`Batch`] decodes tensors in one launch, or ranges of their chunks, on the caller's stream and into the caller's memory, to weights or to
+//!   exponent planes; it copies raw tensors, checks chunk checksums on the device too, and computes those of what was decoded.
 //! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
 //! - [`TranscodeBatch`] gives coded tensors the other encoding, without their weights ever standing in memory.
 //!
@@ -45,7 +45,9 @@ mod encode_plan;
 mod encoded;
 mod error;
 mod image;
+mod input;
 mod job;
+mod output;
 mod plan;
 mod resident;
 mod running;
@@ -57,12 +59,14 @@ mod weight_checksums;
 /// Streams and device memory are this crate's.
 pub use cudarc;
 
-pub use batch::{Batch, Output};
+pub use batch::Batch;
 pub use device::Device;
 pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
 pub use encoded::EncodedTensor;
 pub use error::GpuError;
+pub use input::Input;
+pub use output::Output;
 pub use resident::Resident;
 pub use source::Source;
 pub use status::BadChunk;

@@ -1,4 +1,4 @@
-//! CRC-32 of whole tensors of weights in device memory.
+//! CRC-32 of whole tensors in device memory.
 
 use std::sync::Arc;
 
@@ -10,18 +10,36 @@ use crate::{Device, GpuError};
 /// A tensor's chunks in a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorChunks {
-    pub(crate) weights: u64,
-    pub(crate) chunk_size_log2: u8,
+    /// What the tensor is, or those chunks of it.
+    pub(crate) bytes: u64,
+    /// Of each chunk but the last.
+    pub(crate) chunk_bytes: u64,
     pub(crate) first_chunk: u32,
 }
 
 impl TensorChunks {
-    pub(crate) const fn count(&self) -> u64 {
-        self.weights.div_ceil(1 << self.chunk_size_log2)
+    pub(crate) const fn of_weights(weights: u64, chunk_size_log2: u8, first_chunk: u32) -> Self {
+        TensorChunks {
+            bytes: 2 * weights,
+            chunk_bytes: 2 << chunk_size_log2,
+            first_chunk,
+        }
     }
 
-    fn weights_of(&self, number: u64) -> u64 {
-        (self.weights - (number << self.chunk_size_log2)).min(1 << self.chunk_size_log2)
+    pub(crate) const fn of_bytes(bytes: u64, chunk_bytes_log2: u32, first_chunk: u32) -> Self {
+        TensorChunks {
+            bytes,
+            chunk_bytes: 1 << chunk_bytes_log2,
+            first_chunk,
+        }
+    }
+
+    pub(crate) const fn count(&self) -> u64 {
+        self.bytes.div_ceil(self.chunk_bytes)
+    }
+
+    fn bytes_of(&self, number: u64) -> u64 {
+        (self.bytes - number * self.chunk_bytes).min(self.chunk_bytes)
     }
 }
 
@@ -65,7 +83,7 @@ pub(crate) unsafe fn weight_checksums(
         let mut whole = crc32fast::Hasher::new();
         for number in 0..tensor.count() {
             let checksum = of_chunks[(u64::from(tensor.first_chunk) + number) as usize];
-            let bytes = 2 * tensor.weights_of(number);
+            let bytes = tensor.bytes_of(number);
             whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
         }
         whole.finalize()

@@ -53,7 +53,7 @@ impl OnTheCpu {
             record_ends: address(planes.record_ends().offset),
             records: address(planes.records().offset),
         };
-        let job = TensorJob::new(planes, addresses, output.address(), 0);
+        let job = TensorJob::new(planes, addresses, output.address(), 0, 0);
         let launch = Launch {
             jobs: (&raw const job).cast(),
             job_count: 1,

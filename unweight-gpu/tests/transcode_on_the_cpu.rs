@@ -48,7 +48,7 @@ impl Kernels for Transcoding {
         };
         let weights = planes.weights();
         let exponents = DeviceMemory::poisoned(weights.next_multiple_of(PLANE_ALIGNMENT) as usize);
-        let job = TensorJob::new(planes, addresses, exponents.address(), 0);
+        let job = TensorJob::new(planes, addresses, exponents.address(), 0, 0);
         let launch = Launch {
             jobs: (&raw const job).cast(),
             job_count: 1,
