@@ -140,8 +140,11 @@ fn checksums_are_of_bytes_too() {
         PIECE,
         3 * PIECE + 5,
     ];
-    let bytes =
-        |size: usize| -> Vec<u8> { (0..size).map(|place| (place * place >> 3) as u8).collect() };
+    let bytes = |size: usize| -> Vec<u8> {
+        (0..size)
+            .map(|place| ((place * place) >> 3) as u8)
+            .collect()
+    };
     let memories: Vec<_> = sizes
         .iter()
         .map(|&size| DeviceMemory::of(&bytes(size)))

@@ -1,0 +1,301 @@
+//! Decoding: batches, streams, ranges of chunks, raw tensors beside coded ones.
+
+use std::ops::Range;
+
+use half::bf16;
+use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
+use unweight_gpu::cudarc::driver::DevicePtr;
+use unweight_gpu::{Batch, GpuError, Input, Output, Resident};
+
+use crate::tensors::{awkward_weights, bytes_of, file_of, residents, weights};
+use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
+
+pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        for log2 in [12, 15, 16] {
+            let sizes = [
+                1usize << log2,
+                (3 << log2) - 1,
+                (2 << log2) + 1,
+                (1 << log2) + 255,
+                (1 << log2) + 256,
+                (1 << log2) + 257,
+            ];
+            let tensors: Vec<_> = sizes
+                .iter()
+                .map(|&size| weights(size, size as u64))
+                .collect();
+            let file = file_of(&tensors, encoding, log2);
+            let restored =
+                restore::restore(gpu, &file).unwrap_or_else(|_| panic!("{encoding:?} {log2}"));
+            assert!(
+                restored
+                    == tensors
+                        .iter()
+                        .flat_map(|weights| bytes_of(weights))
+                        .collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
+    let tensors: Vec<_> = (0..40)
+        .map(|number| weights(20_000 + 777 * number, number as u64 + 1))
+        .collect();
+    let file = file_of(&tensors, Encoding::Huffman, 12);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let stream = gpu.device.stream().unwrap();
+                let residents = residents(&container, &file, &stream);
+                let mut memory: Vec<_> = tensors
+                    .iter()
+                    .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap())
+                    .collect();
+                let outputs = memory
+                    .iter_mut()
+                    .map(|memory| Output::slice(memory, &stream));
+                let mut batch = Batch::to_weights(
+                    &gpu.device,
+                    &stream,
+                    residents.iter().zip(outputs).collect(),
+                )
+                .unwrap();
+                batch.check_chunks(&stream).unwrap();
+                batch.decode(&stream).unwrap();
+                batch.verdict(&stream).unwrap();
+                let checksums = batch.checksums(&stream).unwrap();
+                drop(batch);
+                for ((weights, memory), (tensor, checksum)) in tensors
+                    .iter()
+                    .zip(&memory)
+                    .zip(container.directory().tensors().zip(checksums))
+                {
+                    tensor.require_checksum(checksum).unwrap();
+                    assert!(stream.clone_dtoh(memory).unwrap() == bytes_of(weights));
+                }
+            });
+        }
+    });
+}
+
+/// 2^31 weights and a few: past what 32-bit numbers of bytes or of weights can say. It takes 8 GB of memory and 7 of the device's.
+pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
+    let piece = weights(1 << 20, 31);
+    let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
+    tensor.extend(&piece[..12_345]);
+    let file = file_of(std::slice::from_ref(&tensor), Encoding::Huffman, 15);
+    drop(tensor);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let tensor = container.directory().tensor(0).unwrap();
+    let Payload::Coded(planes) = tensor.payload() else {
+        panic!("raw")
+    };
+    let stream = &gpu.stream;
+    let payload = Resident::extent(planes).of(&file).unwrap();
+    let resident = Resident::upload(stream, planes, payload).unwrap();
+    let mut memory = stream
+        .alloc_zeros::<u8>(tensor.data_bytes() as usize)
+        .unwrap();
+    let output = Output::slice(&mut memory, stream);
+    let mut batch = Batch::to_weights(&gpu.device, stream, vec![(&resident, output)]).unwrap();
+    batch.check_chunks(stream).unwrap();
+    batch.decode(stream).unwrap();
+    batch.verdict(stream).unwrap();
+    let checksum = batch.checksums(stream).unwrap()[0];
+    tensor.require_checksum(checksum).unwrap();
+}
+
+/// Of a tensor of four chunks at least: from its beginning, from the middle, to its end, none.
+fn ranges(chunks: u64) -> [Range<u64>; 5] {
+    [0..2, 1..chunks, 2..2, chunks - 1..chunks, 2..3]
+}
+
+pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    for (encoding, log2) in [
+        (Encoding::Huffman, 12),
+        (Encoding::Palette, 12),
+        (Encoding::Huffman, 15),
+    ] {
+        let sizes = [4 << log2, (4 << log2) + 1, (5 << log2) + 777];
+        let mut tensors: Vec<_> = sizes.iter().map(|&size| weights(size, 3)).collect();
+        tensors.extend([0, 1, 4].map(|kind| awkward_weights(300_000, kind)));
+        let mut file = file_of(&tensors, encoding, log2);
+        // A sign-mantissa byte of a chunk of the second tensor, 1, that some ranges have and some have not.
+        let mut flip = 0;
+        for bad in [false, true] {
+            if bad {
+                file[flip] ^= 1;
+            }
+            let open = OpenFile::read(file.as_slice()).unwrap();
+            let container = Container::parse(&open).unwrap();
+            let residents = residents(&container, &file, stream);
+            flip = residents[1].planes().chunk(1).sign_mantissa.offset as usize;
+            let (mut inputs, mut parts) = (vec![], vec![]);
+            for (resident, weights) in residents.iter().zip(&tensors) {
+                for chunks in ranges(resident.planes().chunk_count()) {
+                    let end = weights.len().min((chunks.end as usize) << log2);
+                    parts.push(&weights[(chunks.start as usize) << log2..end]);
+                    inputs.push(Input::chunks(resident, chunks));
+                }
+            }
+            let room = |bytes: usize| {
+                stream
+                    .clone_htod(&vec![POISON; bytes + GUARD_BYTES])
+                    .unwrap()
+            };
+            let mut memory: Vec<_> = parts.iter().map(|part| room(2 * part.len())).collect();
+            let outputs = memory
+                .iter_mut()
+                .map(|memory| Output::slice(memory, stream));
+            let tasks = inputs.iter().cloned().zip(outputs).collect();
+            let mut batch = Batch::to_weights(&gpu.device, stream, tasks).unwrap();
+            batch.check_chunks(stream).unwrap();
+            batch.decode(stream).unwrap();
+            let verdict = batch.verdict(stream);
+            if bad {
+                // The first range has it as its second chunk, and is number 5 of the batch.
+                match verdict {
+                    Err(GpuError::BadChunk { tensor: 5, bad }) => {
+                        assert_eq!((bad.chunk, bad.rule), (1, Rule::RecordCrc));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                drop(batch);
+                let others = inputs[7..].iter().cloned().zip(&mut memory[7..]);
+                let others = others.map(|(input, memory)| (input, Output::slice(memory, stream)));
+                let mut batch = Batch::to_weights(&gpu.device, stream, others.collect()).unwrap();
+                batch.check_chunks(stream).unwrap();
+                batch.verdict(stream).unwrap();
+                continue;
+            }
+            verdict.unwrap();
+            let checksums = batch.checksums(stream).unwrap();
+            drop(batch);
+            for ((part, memory), checksum) in parts.iter().zip(&memory).zip(checksums) {
+                let (decoded, bytes) = (stream.clone_dtoh(memory).unwrap(), bytes_of(part));
+                assert!(decoded[..bytes.len()] == bytes);
+                assert!(decoded[bytes.len()..].iter().all(|&byte| byte == POISON));
+                assert_eq!(checksum, crc32fast::hash(&bytes));
+            }
+            let outputs = memory
+                .iter_mut()
+                .map(|memory| Output::slice(memory, stream));
+            let tasks = inputs.iter().cloned().zip(outputs).collect();
+            let mut batch = Batch::to_exponents(&gpu.device, stream, tasks).unwrap();
+            batch.decode(stream).unwrap();
+            batch.verdict(stream).unwrap();
+            drop(batch);
+            for (part, memory) in parts.iter().zip(&memory) {
+                let decoded = stream.clone_dtoh(memory).unwrap();
+                let plane = part.iter().map(|weight| (weight.to_bits() >> 7) as u8);
+                assert!(plane.eq(decoded[..part.len()].iter().copied()));
+            }
+        }
+    }
+}
+
+/// Coded tensors and raw ones of all lengths, in one batch and into one piece of the caller's memory.
+pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    let lengths = [
+        70_000u64, 1, 300_000, 3, 65_536, 40_000, 0, 1_000_001, 5_000,
+    ];
+    let names: Vec<String> = (0..lengths.len())
+        .map(|number| format!("t{number}"))
+        .collect();
+    let shapes = lengths.map(|length| [length]);
+    let is_raw = |number: usize| number % 2 == 1 || lengths[number] == 0;
+    let declared = (0..lengths.len()).map(|number| {
+        let dtype = if is_raw(number) {
+            Dtype::U8
+        } else {
+            Dtype::Bf16
+        };
+        Declaration::new(&names[number], dtype, &shapes[number])
+    });
+    let mut writer =
+        ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared.collect()).unwrap();
+    let mut expected = vec![];
+    for (number, length) in lengths.into_iter().enumerate() {
+        let weights = weights(length as usize, length + 1);
+        let bytes = bytes_of(&weights);
+        if is_raw(number) {
+            let mut raw = writer.raw().unwrap();
+            raw.write(&bytes[..length as usize]).unwrap();
+            raw.finish().unwrap();
+            expected.push(bytes[..length as usize].to_vec());
+        } else {
+            encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 14, &Serial).unwrap();
+            expected.push(bytes);
+        }
+    }
+    let file = writer.finish().unwrap();
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    enum OnDevice {
+        Coded(Resident),
+        Raw(unweight_gpu::cudarc::driver::CudaSlice<u8>),
+    }
+    let upload = |payload: &Payload| match payload {
+        Payload::Coded(planes) => {
+            let payload = Resident::extent(planes).of(&file).unwrap();
+            OnDevice::Coded(Resident::upload(stream, planes, payload).unwrap())
+        }
+        Payload::Raw(plane) => {
+            OnDevice::Raw(stream.clone_htod(plane.data().of(&file).unwrap()).unwrap())
+        }
+    };
+    let tensors = || container.directory().tensors();
+    let model: Vec<_> = tensors().map(|tensor| upload(tensor.payload())).collect();
+    let mut offsets = vec![];
+    let mut total = 0;
+    for bytes in &expected {
+        offsets.push(total);
+        total += bytes.len().next_multiple_of(16);
+    }
+    let memory = stream
+        .clone_htod(&vec![POISON; total + GUARD_BYTES])
+        .unwrap();
+    let start = memory.device_ptr(stream).0;
+    let tasks = model
+        .iter()
+        .zip(&offsets)
+        .zip(&expected)
+        .map(|((tensor, &offset), bytes)| {
+            let input = match tensor {
+                OnDevice::Coded(resident) => Input::from(resident),
+                OnDevice::Raw(memory) => Input::raw(memory, stream),
+            };
+            // SAFETY: a part of `memory` of its own, which is there until the batch is gone.
+            (input, unsafe {
+                Output::raw(start + offset as u64, bytes.len() as u64)
+            })
+        });
+    let mut batch = Batch::to_weights(&gpu.device, stream, tasks.collect()).unwrap();
+    batch.check_chunks(stream).unwrap();
+    batch.decode(stream).unwrap();
+    batch.verdict(stream).unwrap();
+    for (tensor, checksum) in tensors().zip(batch.checksums(stream).unwrap()) {
+        tensor.require_checksum(checksum).unwrap();
+    }
+    drop(batch);
+    let decoded = stream.clone_dtoh(&memory).unwrap();
+    let mut untouched = vec![true; decoded.len()];
+    for (bytes, offset) in expected.iter().zip(offsets) {
+        assert!(&decoded[offset..offset + bytes.len()] == bytes);
+        untouched[offset..offset + bytes.len()].fill(false);
+    }
+    let mut rest = decoded
+        .iter()
+        .zip(untouched)
+        .filter(|(_, untouched)| *untouched);
+    assert!(rest.all(|(&byte, _)| byte == POISON));
+}

@@ -1,0 +1,95 @@
+//! Encoding.
+
+use cudarc::driver::CudaSlice;
+use half::bf16;
+use unweight_format::write::ContainerWriter;
+use unweight_format::{Encoding, SourceKind};
+use unweight_gpu::{EncodeBatch, Output, Source, longest_payload_bytes};
+
+use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
+use crate::{GUARD_BYTES, OnAGpu, POISON};
+
+/// The container that the device's planes make; raw where coding would not pay.
+fn file_by(
+    gpu: &OnAGpu,
+    tensors: &[Vec<bf16>],
+    sources: &[CudaSlice<u8>],
+    encoding: Encoding,
+    log2: u8,
+) -> Vec<u8> {
+    let stream = &gpu.stream;
+    let lengths: Vec<_> = tensors
+        .iter()
+        .map(|weights| longest_payload_bytes(weights.len() as u64, log2) as usize)
+        .collect();
+    let mut memory: Vec<_> = lengths
+        .iter()
+        .map(|length| {
+            stream
+                .clone_htod(&vec![POISON; length + GUARD_BYTES])
+                .unwrap()
+        })
+        .collect();
+    let outputs = memory
+        .iter_mut()
+        .map(|memory| Output::slice(memory, stream));
+    let sources = sources.iter().map(|source| Source::slice(source, stream));
+    let tasks = sources.zip(outputs).collect();
+    let mut batch = EncodeBatch::new(&gpu.device, stream, tasks, encoding, log2).unwrap();
+    // Twice: the second must begin as the first did.
+    batch.encode(stream).unwrap();
+    batch.encode(stream).unwrap();
+    let encoded = batch.encoded(stream).unwrap();
+    drop(batch);
+    let (names, shapes) = names_and_shapes(tensors);
+    let declared = declarations(&names, &shapes);
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for (((encoded, memory), length), weights) in
+        encoded.iter().zip(&memory).zip(lengths).zip(tensors)
+    {
+        let payload = stream.clone_dtoh(memory).unwrap();
+        assert!(payload[length..].iter().all(|&byte| byte == POISON));
+        let coded = encoded.write(&payload, &mut writer).unwrap();
+        if !coded {
+            let mut raw = writer.raw().unwrap();
+            raw.write(&bytes_of(weights)).unwrap();
+            raw.finish().unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
+
+pub(crate) fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        for log2 in 12..=16 {
+            let sizes = [
+                1usize,
+                2,
+                255,
+                257,
+                4_095,
+                4_097,
+                (1 << log2) - 1,
+                1 << log2,
+                (3 << log2) + 1,
+                300_000,
+            ];
+            let mut tensors: Vec<_> = sizes
+                .iter()
+                .map(|&size| weights(size, size as u64 + 7))
+                .collect();
+            for kind in 0..6 {
+                tensors.extend(sizes.iter().map(|&size| awkward_weights(size, kind)));
+            }
+            let sources: Vec<_> = tensors
+                .iter()
+                .map(|weights| gpu.stream.clone_htod(&bytes_of(weights)).unwrap())
+                .collect();
+            let file = file_by(gpu, &tensors, &sources, encoding, log2);
+            assert!(
+                file == file_of(&tensors, encoding, log2),
+                "{encoding:?}, chunks of 2^{log2}"
+            );
+        }
+    }
+}

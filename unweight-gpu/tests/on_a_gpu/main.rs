@@ -1,0 +1,136 @@
+//! The same on a GPU. Without one, this says that it was skipped: see `main`.
+
+mod decode;
+mod encode;
+mod tensors;
+mod transcode;
+
+#[path = "../restore/mod.rs"]
+mod restore;
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use restore::{Kernels, hold_to_the_corpus};
+use unweight_format::{CodedPlanes, Rule, Tensor};
+use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
+
+pub(crate) struct OnAGpu {
+    pub(crate) device: Device,
+    pub(crate) stream: Arc<CudaStream>,
+}
+
+pub(crate) fn rule(error: GpuError) -> Rule {
+    match error {
+        GpuError::Rule(error) => error.rule,
+        GpuError::BadChunk { bad, .. } => bad.rule,
+        other => panic!("{other}"),
+    }
+}
+
+/// Bytes of the output's poison, and of the guard behind it.
+pub(crate) const POISON: u8 = 0xee;
+pub(crate) const GUARD_BYTES: usize = 256;
+
+impl OnAGpu {
+    fn decoded(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<(Vec<u8>, u32), GpuError> {
+        let stream = &self.stream;
+        let resident = Resident::upload(stream, planes, payload)?;
+        let bytes = 2 * planes.weights() as usize;
+        let mut memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
+        let output = Output::slice(&mut memory, stream);
+        let mut batch = Batch::to_weights(&self.device, stream, vec![(&resident, output)])?;
+        batch.check_chunks(stream)?;
+        batch.decode(stream)?;
+        let verdict = batch.verdict(stream);
+        let checksum = batch.checksums(stream)?[0];
+        drop(batch);
+        let mut decoded = stream.clone_dtoh(&memory)?;
+        assert!(decoded[bytes..].iter().all(|&byte| byte == POISON));
+        decoded.truncate(bytes);
+        verdict?;
+        Ok((decoded, checksum))
+    }
+}
+
+impl Kernels for OnAGpu {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let (decoded, checksum) = self.decoded(planes, payload).map_err(rule)?;
+        tensor
+            .require_checksum(checksum)
+            .map_err(|error| error.rule)?;
+        Ok(decoded)
+    }
+}
+
+type Test = (&'static str, fn(&OnAGpu));
+
+/// Tests as a list, not by the harness: a harness counts a test that returns early as passed. Arguments choose those whose names hold one of them.
+fn main() {
+    let device = match Device::open(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("skipped, all of it: {error}");
+            return;
+        }
+    };
+    let stream = device.stream().unwrap();
+    let gpu = OnAGpu { device, stream };
+    let mut tests: Vec<Test> = vec![
+        (
+            "a_gpu_gives_the_corpus_and_the_reference_s_verdicts",
+            |gpu| hold_to_the_corpus(gpu),
+        ),
+        (
+            "every_size_around_a_step_and_a_chunk",
+            decode::every_size_around_a_step_and_a_chunk,
+        ),
+        (
+            "many_tensors_in_one_launch_and_many_streams",
+            decode::many_tensors_in_one_launch_and_many_streams,
+        ),
+        (
+            "ranges_of_chunks_are_parts_of_their_tensors",
+            decode::ranges_of_chunks_are_parts_of_their_tensors,
+        ),
+        (
+            "a_whole_model_is_one_batch",
+            decode::a_whole_model_is_one_batch,
+        ),
+        (
+            "encoded_files_are_the_reference_s",
+            encode::encoded_files_are_the_reference_s,
+        ),
+        (
+            "transcoded_files_are_the_reference_s",
+            transcode::transcoded_files_are_the_reference_s,
+        ),
+        (
+            "transcoding_the_corpus_gives_the_reference_s_verdicts",
+            |gpu| hold_to_the_corpus(&transcode::Transcoding(gpu)),
+        ),
+    ];
+    let large: Test = (
+        "more_than_2_to_the_31_weights",
+        decode::more_than_2_to_the_31_weights,
+    );
+    match std::env::var_os("UNWEIGHT_LARGE_TESTS") {
+        Some(_) => tests.push(large),
+        None => println!("{}: skipped, UNWEIGHT_LARGE_TESTS is not set", large.0),
+    }
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
+    for (name, test) in &tests {
+        test(&gpu);
+        println!("{name}: ok");
+    }
+    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+}

@@ -1,0 +1,135 @@
+//! Transcoding.
+
+use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{CodedPlanes, Encoding, Payload, Rule, SourceKind, Tensor};
+use unweight_gpu::{GpuError, Output, Resident, TranscodeBatch, longest_payload_bytes};
+
+use crate::restore::Kernels;
+use crate::tensors::{file_with, many_tensors};
+use crate::{GUARD_BYTES, OnAGpu, POISON, rule};
+
+/// The container with this one's coded tensors transcoded by the device, all in one launch of each kernel.
+fn transcoded_by(
+    gpu: &OnAGpu,
+    container: &Container<'_, [u8]>,
+    file: &[u8],
+    to: Encoding,
+) -> Vec<u8> {
+    let stream = &gpu.stream;
+    let mut residents = vec![];
+    for tensor in container.directory().tensors() {
+        if let Payload::Coded(planes) = tensor.payload() {
+            let payload = Resident::extent(planes).of(file).unwrap();
+            residents.push(Resident::upload(stream, planes, payload).unwrap());
+        }
+    }
+    let room = |resident: &Resident| {
+        let planes = resident.planes();
+        let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2());
+        vec![POISON; longest as usize + GUARD_BYTES]
+    };
+    let mut memory: Vec<_> = residents
+        .iter()
+        .map(|resident| stream.clone_htod(&room(resident)).unwrap())
+        .collect();
+    let outputs = memory
+        .iter_mut()
+        .map(|memory| Output::slice(memory, stream));
+    let tasks = residents.iter().zip(outputs).collect();
+    let mut batch = TranscodeBatch::new(&gpu.device, stream, tasks, to).unwrap();
+    // Twice: the second must begin as the first did.
+    batch.transcode(stream).unwrap();
+    batch.check_chunks(stream).unwrap();
+    batch.transcode(stream).unwrap();
+    batch.verdict(stream).unwrap();
+    let transcoded = batch.transcoded(stream).unwrap();
+    drop(batch);
+    let tensors = || container.directory().tensors();
+    let declared = tensors().map(|tensor| Declaration::from(&tensor)).collect();
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut of_coded = transcoded.iter().zip(&memory);
+    for tensor in tensors() {
+        if let Payload::Coded(_) = tensor.payload() {
+            let (transcoded, memory) = of_coded.next().unwrap();
+            tensor.require_checksum(transcoded.checksum).unwrap();
+            let payload = stream.clone_dtoh(memory).unwrap();
+            let guard = &payload[payload.len() - GUARD_BYTES..];
+            assert!(guard.iter().all(|&byte| byte == POISON));
+            if transcoded.write(&payload, &mut writer).unwrap() {
+                continue;
+            }
+        }
+        let mut raw = writer.raw().unwrap();
+        decode_tensor(container, &tensor, &Serial, |bytes| {
+            raw.write(bytes).unwrap();
+            Ok::<_, ReadError>(())
+        })
+        .unwrap();
+        raw.finish().unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+pub(crate) fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
+    let chunk_sizes: [fn(usize) -> u8; 3] = [|number| 12 + (number / 2 % 5) as u8, |_| 14, |_| 15];
+    for chunk_size in chunk_sizes {
+        let tensors = many_tensors(chunk_size);
+        for (from, to) in [
+            (Encoding::Huffman, Encoding::Palette),
+            (Encoding::Palette, Encoding::Huffman),
+            (Encoding::Huffman, Encoding::Huffman),
+        ] {
+            let file = file_with(&tensors, from, chunk_size);
+            let open = OpenFile::read(file.as_slice()).unwrap();
+            let container = Container::parse(&open).unwrap();
+            let expected = unweight_cpu::transcode(&container, to, Vec::new(), &Serial).unwrap();
+            assert!(
+                transcoded_by(gpu, &container, &file, to) == expected,
+                "{from:?} to {to:?}"
+            );
+        }
+    }
+}
+
+/// Gives a tensor's weights if it can be transcoded to the other encoding, or else the rule that transcoding found broken.
+pub(crate) struct Transcoding<'a>(pub(crate) &'a OnAGpu);
+
+impl Transcoding<'_> {
+    fn checksum(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<u32, GpuError> {
+        let Transcoding(OnAGpu { device, stream }) = self;
+        let to = match planes.encoding() {
+            Encoding::Huffman => Encoding::Palette,
+            _ => Encoding::Huffman,
+        };
+        let resident = Resident::upload(stream, planes, payload)?;
+        let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2()) as usize;
+        let mut memory = stream.clone_htod(&vec![POISON; longest + GUARD_BYTES])?;
+        let tasks = vec![(&resident, Output::slice(&mut memory, stream))];
+        let mut batch = TranscodeBatch::new(device, stream, tasks, to)?;
+        batch.check_chunks(stream)?;
+        batch.transcode(stream)?;
+        let verdict = batch.verdict(stream);
+        let transcoded = batch.transcoded(stream)?;
+        drop(batch);
+        let guard = &stream.clone_dtoh(&memory)?[longest..];
+        assert!(guard.iter().all(|&byte| byte == POISON));
+        verdict?;
+        Ok(transcoded[0].checksum)
+    }
+}
+
+impl Kernels for Transcoding<'_> {
+    fn decode(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        let checksum = self.checksum(planes, payload).map_err(rule)?;
+        tensor
+            .require_checksum(checksum)
+            .map_err(|error| error.rule)?;
+        self.0.decode(tensor, planes, payload)
+    }
+}
