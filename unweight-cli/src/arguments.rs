@@ -250,7 +250,7 @@ pub(crate) struct Bench {
     /// Rows of the synthetic tensor, of 4096 weights each
     #[arg(long, value_name = "N", default_value_t = crate::synthetic::ROWS as u16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rows: u16,
-    /// Measure this CUDA device too, counted from 0: a copy in its memory, decoding, and the check of chunk checksums
+    /// Measure this CUDA device too, counted from 0: a copy in its memory, decoding, the check of chunk checksums, encoding, and transcoding
     #[arg(long, value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(crate) gpu: Option<u16>,
 }

@@ -93,12 +93,14 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     context.print_result(&result, || in_words(&result))
 }
 
-fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 3], Failure> {
+fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 5], Failure> {
     let speeds = bench_gpu::measure(gpu, &bench.huffman, bench.runs)?;
     let rows = [
         ("device copy", speeds.copy),
         ("decode", speeds.decode),
         ("check chunks", speeds.check_chunks),
+        ("encode", speeds.encode),
+        ("transcode", speeds.transcode),
     ];
     Ok(rows.map(|(operation, gb_per_s)| Measurement {
         operation,
