@@ -15,7 +15,7 @@ use unweight_conformance::{Case, Corpus};
 
 /// Holds any Unweight decoder to the conformance corpus
 ///
-/// Exit codes: 0 all is well; 1 a case failed, or the coverage has a gap; 2 wrong use.
+/// Exit codes: 0 all is well; 1 a case failed, or the coverage has a gap; 2 wrong use; 3 the probe says that nothing can be run here.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Arguments {

@@ -32,6 +32,7 @@ pub mod coverage;
 mod digest;
 mod manifest;
 mod outcome;
+mod probe;
 mod process;
 mod report;
 mod run;
@@ -45,6 +46,7 @@ pub use manifest::{
     Tensor,
 };
 pub use outcome::{Difference, Outcome};
+pub use probe::{ProbeError, Unavailable, probe};
 pub use report::{CaseReport, Report, RuleAgreement, Tally, Verdict};
 pub use run::{RunOptions, run_with};
 pub use section::Section;

@@ -1,17 +1,22 @@
 //! The command line: `run`, `list` and `coverage`.
 //!
-//! Exit codes: 0 all is well, 1 a case failed or the coverage has a gap, 2 wrong use.
+//! Exit codes: 0 all is well, 1 a case failed or the coverage has a gap, 2 wrong use, 3 nothing was run, as the probe says that it cannot be.
 
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use unweight_conformance::Unavailable;
 
 fn main() -> ExitCode {
     match cli::Arguments::parse().run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
+        Err(error) if error.is::<Unavailable>() => {
+            println!("skipped, all of it: {error}");
+            ExitCode::from(3)
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)

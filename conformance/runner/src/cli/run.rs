@@ -4,7 +4,9 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use unweight_conformance::{CaseReport, ExternalCommand, Profile, RunOptions, Subject, run_with};
+use unweight_conformance::{
+    CaseReport, ExternalCommand, Profile, RunOptions, Subject, probe, run_with,
+};
 
 use super::{CorpusArguments, FilterArguments, Found, print};
 
@@ -21,6 +23,10 @@ pub(super) struct Arguments {
     /// The encoder, such as 'my-encoder {input} {output} --encoding {encoding} --chunk {chunk}'
     #[arg(long, value_name = "COMMAND")]
     encoder: Option<String>,
+
+    /// A command that is run first: if its exit code is not 0, the decoder cannot run here, for want of a device say, and no case is run
+    #[arg(long, value_name = "COMMAND")]
+    probe: Option<String>,
 
     #[command(flatten)]
     corpus: CorpusArguments,
@@ -68,6 +74,9 @@ impl Arguments {
             .map(|text| ExternalCommand::encoder(text, self.timeout))
             .transpose()?;
         let corpus = self.corpus.open()?;
+        if let Some(command) = &self.probe {
+            probe(command, self.timeout)??;
+        }
         let mut options = RunOptions {
             filters: self.filter.filters,
             ..RunOptions::default()

@@ -56,6 +56,36 @@ fn an_encode_case_without_an_encoder_is_not_run() {
 }
 
 #[test]
+fn what_cannot_run_here_is_skipped_and_never_passed() {
+    let fixture = Fixture::new();
+    let run = fixture.run(
+        "good",
+        &[
+            "--probe",
+            "sh -c 'echo a line >&2; echo no device >&2; exit 3'",
+        ],
+    );
+    assert_eq!(run.code, 3, "{run:?}");
+    assert_eq!(run.stdout, "skipped, all of it: no device\n");
+    assert_eq!(run.stderr, "");
+    let run = fixture.run("good", &["--probe", "sh -c 'exit 1'"]);
+    assert_eq!(run.code, 3, "{run:?}");
+    assert_eq!(run.stdout, "skipped, all of it: exit code 1\n");
+    // The probe decides only whether the decoder is run.
+    assert_eq!(fixture.run("good", &["--probe", "true"]).code, 0);
+    assert_eq!(fixture.run("reject-all", &["--probe", "true"]).code, 1);
+    for (probe, problem) in [
+        ("./no-such", "cannot start ./no-such"),
+        ("'", "a quote is not closed"),
+        ("", "it is empty"),
+    ] {
+        let run = fixture.run("good", &["--probe", probe]);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.stderr.contains(problem), "{run:?}");
+    }
+}
+
+#[test]
 fn core_skips_the_cases_of_full() {
     let run = Fixture::new().run("good", &["--profile", "core"]);
     assert_eq!(run.code, 0, "{run:?}");
