@@ -1,7 +1,9 @@
-// Code lengths of tensors and of their chunks, by package-merge (specification, sections 11.3 and 11.4).
+// Code lengths of tensors and of their chunks, by package-merge (specification, section 11.3). Which of the two a chunk takes, encode.cu says.
 //
-//   choose_tensor_codes   one thread = one job
-//   choose_chunk_codes    one thread = one chunk
+//   choose_codes   the first blocks: one block = one job, of which one thread works; the others: one thread = one chunk
+//
+// All of it is one thread's work, and takes as long as that: so tensors and chunks go side by side, and few to a warp, as its threads
+// go different ways.
 //
 //   shared, by thread     | items: 16 of count << 4 | palette entry, ascending | list: 31 weights |   a column of 64-bit words for each thread
 //
@@ -9,20 +11,19 @@
 // set for an item, is all that has to be kept of a list: of its first t elements the a items are the a lightest, and the packages
 // unfold to the first 2 (t - a) elements of the list before.
 //
-// Shared memory: 12,032 bytes a block of 32 threads.
+// Shared memory: 3,008 bytes a block of 8 threads.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weight_count, palette, kind and chunk fields; for tensors of totals, for chunks of
-// palette_counts and code_lengths; `tensor_codes` has 8 bytes for each job. choose_tensor_codes comes after count_exponents, choose_chunk_codes
-// after it and palette_counts. A thread for each job or chunk, in blocks of 32. Palette jobs are passed over, and their pointers not followed.
+// palette_counts and code_lengths; `tensor_codes` has 8 bytes for each job. choose_codes comes after count_exponents and palette_counts, with a block
+// for each job, then one for every 8 chunks, of 8 threads. Palette jobs are passed over, and their pointers not followed.
 //
-// The tail: threads behind the last job or chunk do nothing.
+// The tail: threads behind the last chunk do nothing.
 #include "encode_layout.cuh"
 
-constexpr uint32_t CODE_THREADS = 32;
+constexpr uint32_t CODE_THREADS = 8;
 constexpr uint32_t LIST_ELEMENTS = 2 * PALETTE_ENTRIES - 1;
 constexpr uint32_t CODE_SHARED_BYTES = 8 * CODE_THREADS * (PALETTE_ENTRIES + LIST_ELEMENTS);
 static_assert(CODE_SHARED_BYTES <= 48 << 10, "what a launch gets without asking");
-constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
 
 // Every CODE_THREADS-th word of shared memory.
 struct Column {
@@ -88,48 +89,26 @@ __device__ inline uint64_t choose_code(const Count& count, uint64_t total, Colum
   return lengths;
 }
 
-// In bits (section 11.3), for a chunk of `total` weights.
-__device__ inline uint32_t cost_of_code(const uint32_t* counts, uint32_t total, uint64_t lengths) {
-  uint32_t bits = 0, coded = 0, shortest = NO_CODE;
-  for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) {
-    const uint32_t length = nibble(lengths, entry);
-    if (length == NO_CODE) continue;
-    bits += counts[entry] * length;
-    coded += counts[entry];
-    shortest = min(shortest, length);
-  }
-  return bits + (total - coded) * (shortest + PATCH_BITS);
-}
-
 __device__ __forceinline__ uint2 header_words(uint64_t lengths) {
   return make_uint2(static_cast<uint32_t>(lengths), static_cast<uint32_t>(lengths >> 32));
 }
 
-extern "C" __global__ void __launch_bounds__(CODE_THREADS) choose_tensor_codes(const EncodeJob* jobs, uint32_t job_count, uint2* tensor_codes) {
-  DYNAMIC_SHARED(shared);
-  const uint32_t number = blockIdx.x * CODE_THREADS + threadIdx.x;
-  if (number >= job_count || jobs[number].kind != KIND_HUFFMAN) return;
-  const Column items{reinterpret_cast<uint64_t*>(shared) + threadIdx.x}, list{&items[PALETTE_ENTRIES]};
-  const EncodeJob* job = &jobs[number];
-  const auto count = [&](uint32_t entry) -> uint64_t { return job->totals[job->palette[entry]]; };
-  tensor_codes[number] = header_words(choose_code(count, job->weight_count, items, list));
-}
-
-// A chunk's own code where that saves more than one bit in 256, or else the tensor's.
 extern "C" __global__ void __launch_bounds__(CODE_THREADS)
-    choose_chunk_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes) {
+    choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
-  const uint32_t number = blockIdx.x * CODE_THREADS + threadIdx.x;
+  const Column items{reinterpret_cast<uint64_t*>(shared) + threadIdx.x}, list{&items[PALETTE_ENTRIES]};
+  if (blockIdx.x < job_count) {
+    const EncodeJob* job = &jobs[blockIdx.x];
+    if (threadIdx.x != 0 || job->kind != KIND_HUFFMAN) return;
+    const auto count = [&](uint32_t entry) -> uint64_t { return job->totals[job->palette[entry]]; };
+    tensor_codes[blockIdx.x] = header_words(choose_code(count, job->weight_count, items, list));
+    return;
+  }
+  const uint32_t number = (blockIdx.x - job_count) * CODE_THREADS + threadIdx.x;
   if (number >= chunk_count) return;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
   if (chunk.job->kind != KIND_HUFFMAN) return;
-  const Column items{reinterpret_cast<uint64_t*>(shared) + threadIdx.x}, list{&items[PALETTE_ENTRIES]};
   const uint32_t* counts = chunk.job->palette_counts + static_cast<uint64_t>(chunk.own) * PALETTE_ENTRIES;
   const auto count = [&](uint32_t entry) -> uint64_t { return counts[entry]; };
-  const uint64_t own = choose_code(count, chunk.weight_count, items, list);
-  const uint2 words = tensor_codes[chunk.job - jobs];
-  const uint64_t tensor = static_cast<uint64_t>(words.y) << 32 | words.x;
-  // 65,536 weights of at most 32 bits, times 256: below 2^30.
-  const bool saves = 256 * cost_of_code(counts, chunk.weight_count, own) < 255 * cost_of_code(counts, chunk.weight_count, tensor);
-  chunk.job->code_lengths[chunk.own] = saves ? header_words(own) : words;
+  chunk.job->code_lengths[chunk.own] = header_words(choose_code(count, chunk.weight_count, items, list));
 }

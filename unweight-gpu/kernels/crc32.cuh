@@ -67,7 +67,8 @@ __device__ __forceinline__ uint4 with_start(uint4 row, uint32_t skip, uint32_t f
   return row;
 }
 
-// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at).
+// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at). It may keep what passes(at, words), 16 bytes at a time, all but
+// the first of which are as they stand.
 
 // Bytes as they stand.
 struct PlainBytes {
@@ -75,6 +76,7 @@ struct PlainBytes {
 
   __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return *reinterpret_cast<const uint4*>(data + at); }
   __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
+  __device__ __forceinline__ void passes(uint32_t, uint4) const {}
 };
 
 // Those of the weights that two planes make.
@@ -91,6 +93,7 @@ struct JoinedBytes {
     const uint32_t exponent = exponents[at / 2], rest = sign_mantissa[at / 2];
     return at % 2 == 0 ? (exponent << 7 & 0x80) | (rest & 0x7f) : exponent >> 1 | (rest & 0x80);
   }
+  __device__ __forceinline__ void passes(uint32_t, uint4) const {}
 };
 
 constexpr uint32_t ROWS_AHEAD = 4;
@@ -110,6 +113,10 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
   const uint32_t whole_rows = length / ROW_BYTES;
   const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
   if (whole_rows != 0) {
+    const auto pass = [&](uint32_t row, uint4 words) {
+      message.passes(row * ROW_BYTES + lane * 16, words);
+      add(words);
+    };
     const auto load = [&](uint32_t row) { return message.sixteen(min(row, whole_rows - 1) * ROW_BYTES + lane * 16); };
     uint4 ahead[ROWS_AHEAD];
 #pragma unroll
@@ -119,13 +126,13 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
     for (; row + ROWS_AHEAD <= whole_rows; row += ROWS_AHEAD) {
 #pragma unroll
       for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
-        add(ahead[d]);
+        pass(row + d, ahead[d]);
         ahead[d] = load(row + d + ROWS_AHEAD);
       }
     }
 #pragma unroll
     for (uint32_t d = 0; d < ROWS_AHEAD; d++)
-      if (row + d < whole_rows) add(ahead[d]);
+      if (row + d < whole_rows) pass(row + d, ahead[d]);
   }
   if (rows != whole_rows) {
     const uint32_t at = whole_rows * ROW_BYTES + lane * 16;
@@ -134,6 +141,7 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
     for (uint32_t i = 0; i < 16; i++)
       if (at + i < length) bytes[i / 4] |= message.byte(at + i) << 8 * (i % 4);
     const uint4 words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
+    if (at < length) message.passes(at, words);
     add(at == 0 ? with_start(words, skip, first) : words);
   }
   uint32_t sum = state[0];

@@ -10,29 +10,28 @@
 //
 // First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for
 // 12 warps an SM), and adds up what they will take: so it is known where every lane's stream stands, and whether the record will be verbatim,
-// before a byte of it is written. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
+// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
 // slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
 //
-//   seal_chunks     one warp = one record in its slot; stores the checksum
 //   end_records     one block = one tensor; record lengths to record ends
-//   place_records   one block = one record; slot to its place
+//   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags, and 16 for each lane's
-// stream: 4,192 bytes. seal_chunks 8 KB a block (crc32.cuh), end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r; placing reads and writes r.
+// stream: 4,192 bytes. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r and writes r.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob but for counts, totals, palette_counts; record_ends only for end_records and place_records,
-// records only for place_records. encode_chunks and place_records have a block for each chunk, of 32 and 128 threads; seal_chunks a warp, in blocks of 8; end_records
-// a block for each job, of 256 threads. seal_chunks and end_records come after encode_chunks, place_records after both.
+// Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
+// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of 32 threads; end_records a block for
+// each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
 // sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Behind a record's end its slot is not written.
 #include "crc32.cuh"
 #include "encode_layout.cuh"
 
-constexpr uint32_t PLACE_THREADS = 128;
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
+constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
 
 // What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 8.., a one in bit 20 if it takes a patch. Of a step's
 // eight entries the sums of all three keep apart. Shifted right by 8, they are added up for a lane: at most 16,384 bits of codes, in bits 0..,
@@ -58,6 +57,34 @@ __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + R
 
 __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
+}
+
+__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+  return value;
+}
+
+// In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
+__device__ __forceinline__ uint32_t cost_of_code(uint2 code_lengths, uint32_t lane, uint32_t count, uint32_t total) {
+  const uint32_t length = lane < PALETTE_ENTRIES ? source_length(code_lengths, lane) : NO_CODE;
+  uint32_t shortest = length;
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) shortest = min(shortest, __shfl_xor_sync(ALL_LANES, shortest, distance));
+  const uint32_t coded = sum_over_lanes(length == NO_CODE ? 0 : count);
+  return sum_over_lanes(length == NO_CODE ? 0 : count * length) + (total - coded) * (shortest + PATCH_BITS);
+}
+
+// The chunk's own code where that saves more than one bit in 256, or else the tensor's (section 11.4).
+__device__ inline uint2 chosen_code(const SourceChunk& chunk, uint32_t lane, uint2 of_tensor) {
+  const EncodeJob* job = chunk.job;
+  const uint32_t entry = lane % PALETTE_ENTRIES;
+  const uint32_t of_entry = job->palette_counts[static_cast<uint64_t>(chunk.own) * PALETTE_ENTRIES + entry];
+  const uint32_t count = lane < PALETTE_ENTRIES ? of_entry : 0;
+  const uint2 own = job->code_lengths[chunk.own];
+  // 65,536 weights of at most 32 bits, times 256: below 2^30.
+  const bool saves = 256 * cost_of_code(own, lane, count, chunk.weight_count) < 255 * cost_of_code(of_tensor, lane, count, chunk.weight_count);
+  return saves ? own : of_tensor;
 }
 
 // Fills the tables; returns the entry of a surplus weight. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
@@ -255,7 +282,7 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
 }
 
 template <class Source>
-__device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, uint4* shared) {
+__device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
   const uint32_t lane = threadIdx.x;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
@@ -264,7 +291,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
   uint32_t* indices = huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES);
-  const uint2 code_lengths = huffman ? chunk.job->code_lengths[chunk.own] : make_uint2(0, 0);
+  const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[chunk.job - jobs]) : make_uint2(0, 0);
 
   const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
   const uint32_t sum = index_weights(chunk, Source::of(chunk), lane, tables, placeholder, indices);
@@ -298,31 +325,48 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) encode_chunks(const EncodeJob* jobs, uint32_t job_count) {
+extern "C" __global__ void __launch_bounds__(WARP)
+    encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<WeightSource>(jobs, job_count, shared);
+  encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(WARP) encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count) {
+extern "C" __global__ void __launch_bounds__(WARP)
+    encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<PlaneSource>(jobs, job_count, shared);
+  encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);
 }
 
-// Every record's checksum, in its slot.
+// A record on the way from its slot to its place.
+struct MovingRecord {
+  const uint8_t* from;
+  uint8_t* to;
+
+  __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return load_streaming(reinterpret_cast<const uint4*>(from + at)); }
+  __device__ __forceinline__ uint32_t byte(uint32_t at) const { return from[at]; }
+  __device__ __forceinline__ void passes(uint32_t at, uint4 words) const { store_streaming(reinterpret_cast<uint4*>(to + at), words); }
+};
+
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
-    seal_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
+    seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
   Tables* tables = reinterpret_cast<Tables*>(shared);
   uint32_t number;
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
-  const uint32_t record_bytes = chunk.job->record_lengths[chunk.own] * RECORD_ALIGNMENT;
+  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
+  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
+  const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.slot()}, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
   sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
-  if (lane == 0) *reinterpret_cast<uint32_t*>(chunk.slot()) = ~sum;
+  if (lane != 0) return;
+  // What passed of the first sixteen bytes was not as it stood.
+  uint4 header = record.sixteen(0);
+  header.x = ~sum;
+  *reinterpret_cast<uint4*>(record.to) = header;
 }
 
 // A tensor's record ends: sums of its record lengths, 2,048 chunks at a time.
@@ -358,14 +402,4 @@ extern "C" __global__ void __launch_bounds__(END_THREADS) end_records(const Enco
   // Zeros complete the plane to a multiple of 16 bytes.
   const uint32_t padded = (job->chunk_count + 3) / 4 * 4;
   if (job->chunk_count + threadIdx.x < padded) job->record_ends[job->chunk_count + threadIdx.x] = 0;
-}
-
-extern "C" __global__ void __launch_bounds__(PLACE_THREADS) place_records(const EncodeJob* jobs, uint32_t job_count) {
-  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
-  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
-  const uint32_t length = chunk.job->record_ends[chunk.own] - start;
-  const uint4* from = reinterpret_cast<const uint4*>(chunk.slot());
-  uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + start;
-#pragma unroll 4
-  for (uint32_t i = threadIdx.x; i < length; i += PLACE_THREADS) store_streaming(to + i, load_streaming(from + i));
 }

@@ -15,7 +15,7 @@ struct EncodeJob {
   uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count
   unsigned long long* totals;        // 256, by exponent; zero before the count
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
-  uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: complete codes; not read for KIND_PALETTE
+  uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
   uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
   uint32_t* indices;                 // half a byte for each weight of whole chunks; 16-byte aligned; not used for KIND_PALETTE

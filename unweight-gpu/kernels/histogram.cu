@@ -17,7 +17,8 @@
 //
 //   chosen, shared     a bit for each exponent
 //
-// An exponent is chosen if it occurs and fewer than 16 come before it: every thread compares its own with all others. One thread then fills up.
+// An exponent is chosen if it occurs and fewer than 16 come before it: every thread compares its own with all others. Where fewer than 16 occur, one
+// thread then fills up.
 //
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
@@ -103,6 +104,19 @@ constexpr uint32_t PALETTE_SHARED_BYTES = EXPONENTS * 8 + EXPONENTS / 8;
 
 __device__ __forceinline__ bool is_chosen(const uint32_t* chosen, uint32_t exponent) { return chosen[exponent / 32] >> exponent % 32 & 1; }
 
+// Completes a palette: downwards from the greatest that occurs, then upwards.
+__device__ inline void fill_up(const uint64_t* totals, uint32_t* chosen, uint32_t count) {
+  uint32_t greatest = 0;
+  for (uint32_t e = 0; e < EXPONENTS; e++)
+    if (totals[e] != 0) greatest = e;
+  for (uint32_t tried = 0; count < PALETTE_ENTRIES; tried++) {
+    const uint32_t e = tried < greatest ? greatest - 1 - tried : tried;
+    if (is_chosen(chosen, e)) continue;
+    chosen[e / 32] |= 1u << e % 32;
+    count++;
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJob* jobs) {
   DYNAMIC_SHARED(shared);
   uint64_t* totals = reinterpret_cast<uint64_t*>(shared);
@@ -113,26 +127,23 @@ extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJo
   totals[exponent] = own;
   __syncthreads();
   uint32_t before = 0;
-  for (uint32_t other = 0; other < EXPONENTS; other++) before += totals[other] > own || (totals[other] == own && other < exponent);
+  if (own != 0)
+    for (uint32_t other = 0; other < EXPONENTS; other++) before += totals[other] > own || (totals[other] == own && other < exponent);
   const uint32_t bits = __ballot_sync(ALL_LANES, own != 0 && before < PALETTE_ENTRIES);
   if (exponent % WARP == 0) chosen[exponent / WARP] = bits;
   __syncthreads();
-  if (exponent != 0) return;
-
-  uint32_t count = 0, greatest = 0;
-  for (uint32_t e = 0; e < EXPONENTS; e++) {
-    count += is_chosen(chosen, e);
-    if (totals[e] != 0) greatest = e;
+  uint32_t count = 0, smaller = 0;  // chosen ones
+  for (uint32_t word = 0; word < EXPONENTS / WARP; word++) count += static_cast<uint32_t>(__popc(chosen[word]));
+  if (count < PALETTE_ENTRIES) {
+    // All have counted before one chooses more.
+    __syncthreads();
+    if (exponent == 0) fill_up(totals, chosen, count);
+    __syncthreads();
   }
-  // Downwards from the greatest that occurs, then upwards.
-  for (uint32_t tried = 0; count < PALETTE_ENTRIES; tried++) {
-    const uint32_t e = tried < greatest ? greatest - 1 - tried : tried;
-    if (is_chosen(chosen, e)) continue;
-    chosen[e / 32] |= 1u << e % 32;
-    count++;
-  }
-  for (uint32_t e = 0, entry = 0; entry < PALETTE_ENTRIES; e++)
-    if (is_chosen(chosen, e)) job->palette[entry++] = static_cast<uint8_t>(e);
+  if (!is_chosen(chosen, exponent)) return;
+  for (uint32_t word = 0; word < exponent / WARP; word++) smaller += static_cast<uint32_t>(__popc(chosen[word]));
+  smaller += static_cast<uint32_t>(__popc(chosen[exponent / WARP] & ((1u << exponent % WARP) - 1)));
+  job->palette[smaller] = static_cast<uint8_t>(exponent);
 }
 
 extern "C" __global__ void __launch_bounds__(PALETTE_COUNT_THREADS)

@@ -12,7 +12,7 @@ use crate::encode_job::EncodeJob;
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
     END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, PLACE_THREADS, Planes, pieces_log2, place_scratch,
+    PALETTE_THREADS, Planes, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
 use crate::plan::WARP;
@@ -27,11 +27,9 @@ pub(crate) struct EncodeKernels {
     of_planes: SourceKernels,
     choose_palettes: CudaFunction,
     palette_counts: CudaFunction,
-    choose_tensor_codes: CudaFunction,
-    choose_chunk_codes: CudaFunction,
-    seal_chunks: CudaFunction,
+    choose_codes: CudaFunction,
     end_records: CudaFunction,
-    place_records: CudaFunction,
+    seal_records: CudaFunction,
 }
 
 /// Those that read the source.
@@ -78,11 +76,9 @@ impl EncodeKernels {
             },
             choose_palettes: histogram.load_function("choose_palettes")?,
             palette_counts: histogram.load_function("palette_counts")?,
-            choose_tensor_codes: code_lengths.load_function("choose_tensor_codes")?,
-            choose_chunk_codes: code_lengths.load_function("choose_chunk_codes")?,
-            seal_chunks: encode.load_function("seal_chunks")?,
+            choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
-            place_records: encode.load_function("place_records")?,
+            seal_records: encode.load_function("seal_records")?,
         })
     }
 
@@ -286,23 +282,13 @@ impl<'a> EncodeBatch<'a> {
                         0,
                     ))?;
                 stream
-                    .launch_builder(&kernels.choose_tensor_codes)
-                    .arg(&self.jobs)
-                    .arg(&job_count)
-                    .arg(&mut self.tensor_codes)
-                    .launch(config(
-                        job_count.div_ceil(CODE_THREADS),
-                        CODE_THREADS,
-                        CODE_SHARED_BYTES,
-                    ))?;
-                stream
-                    .launch_builder(&kernels.choose_chunk_codes)
+                    .launch_builder(&kernels.choose_codes)
                     .arg(&self.jobs)
                     .arg(&job_count)
                     .arg(&chunk_count)
-                    .arg(&self.tensor_codes)
+                    .arg(&mut self.tensor_codes)
                     .launch(config(
-                        chunk_count.div_ceil(CODE_THREADS),
+                        job_count + chunk_count.div_ceil(CODE_THREADS),
                         CODE_THREADS,
                         CODE_SHARED_BYTES,
                     ))?;
@@ -311,23 +297,19 @@ impl<'a> EncodeBatch<'a> {
                 .launch_builder(&reading.encode_chunks)
                 .arg(&self.jobs)
                 .arg(&job_count)
+                .arg(&self.tensor_codes)
                 .launch(config(chunk_count, WARP, ENCODE_SHARED_BYTES))?;
-            stream
-                .launch_builder(&kernels.seal_chunks)
-                .arg(&self.jobs)
-                .arg(&job_count)
-                .arg(&chunk_count)
-                .arg(&self.device.crc_constants)
-                .launch(checksum_config(chunk_count))?;
             stream
                 .launch_builder(&kernels.end_records)
                 .arg(&self.jobs)
                 .launch(config(job_count, END_THREADS, END_SHARED_BYTES))?;
             stream
-                .launch_builder(&kernels.place_records)
+                .launch_builder(&kernels.seal_records)
                 .arg(&self.jobs)
                 .arg(&job_count)
-                .launch(config(chunk_count, PLACE_THREADS, 0))?;
+                .arg(&chunk_count)
+                .arg(&self.device.crc_constants)
+                .launch(checksum_config(chunk_count))?;
         }
         Ok(self.running.on(stream)?)
     }

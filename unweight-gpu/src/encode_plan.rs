@@ -14,12 +14,11 @@ pub(crate) const PALETTE_THREADS: u32 = 256;
 pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 256 / 8;
 pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
-pub(crate) const CODE_THREADS: u32 = 32;
+pub(crate) const CODE_THREADS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_THREADS * (16 + 31);
 pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 256 + 16 + 8 + 16 * WARP);
 pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
-pub(crate) const PLACE_THREADS: u32 = 128;
 
 /// Weights that a block of `count_exponents` counts, as a binary logarithm.
 const PIECE_WEIGHTS_LOG2: u32 = 13;

@@ -7,15 +7,12 @@ mod host_encoder;
 
 use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
+use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
-use unweight_format::{Code, Encoding};
 use unweight_gpu::host::EncodeJob;
 use unweight_gpu_host::{DeviceMemory, POISON};
 
-use host_encoder::{
-    encode, unweight_host_choose_chunk_codes, unweight_host_choose_tensor_codes,
-    unweight_host_end_records,
-};
+use host_encoder::{encode, unweight_host_choose_codes, unweight_host_end_records};
 
 fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
@@ -63,7 +60,7 @@ impl Case {
             counts.extend(chunk_counts.as_array().map(|count| count as u32));
             palette_counts.extend(palette.map(|exponent| chunk_counts.of(exponent) as u32));
             code_lengths.extend(match encoding {
-                Encoding::Huffman => chunk_code(&plan, &chunk_counts).to_bytes(),
+                Encoding::Huffman => choose_code(&chunk_counts, plan.palette()).to_bytes(),
                 // Left alone.
                 _ => [POISON; 8],
             });
@@ -104,25 +101,6 @@ impl Case {
             palette: *palette,
             job: EncodeJob::new(encoding, weights.len() as u64, chunk_size_log2, 0),
         }
-    }
-}
-
-/// Section 11.4.
-fn chunk_code(plan: &TensorPlan, counts: &ExponentCounts) -> Code {
-    let cost = |code: &Code| -> u64 {
-        let uncoded = u64::from(code.placeholder().length_bits) + 24;
-        let length = |exponent| {
-            let entry = plan.palette().index_of(exponent)?;
-            code.length_bits(entry).map(u64::from)
-        };
-        (0..=255)
-            .map(|exponent| counts.of(exponent) * length(exponent).unwrap_or(uncoded))
-            .sum()
-    };
-    let own = choose_code(counts, plan.palette());
-    match 256 * cost(&own) < 255 * cost(plan.code()) {
-        true => own,
-        false => *plan.code(),
     }
 }
 
@@ -344,13 +322,12 @@ fn codes_are_those_of_the_reference() {
     };
     // SAFETY: one job, whose totals, palette counts and code lengths are there.
     unsafe {
-        unweight_host_choose_tensor_codes(&job, 1, tensor_codes.as_mut_ptr(), 5);
-        unweight_host_choose_chunk_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 5);
+        unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 5);
     }
     assert_eq!(tensor_codes.bytes(), plan.code().to_bytes());
     let expected: Vec<u8> = chunks
         .iter()
-        .flat_map(|counts| chunk_code(&plan, counts).to_bytes())
+        .flat_map(|counts| choose_code(counts, plan.palette()).to_bytes())
         .collect();
     assert_eq!(code_lengths.bytes(), expected);
 }

@@ -21,34 +21,25 @@ extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job
   fibers::launch((chunk_count + CHUNKS - 1) / CHUNKS, PALETTE_COUNT_THREADS, 0, seed, [&] { palette_counts(jobs, job_count, chunk_count); });
 }
 
-extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, bool of_planes, uint64_t seed) {
+extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
+                                            bool of_planes, uint64_t seed) {
   fibers::launch(chunk_count, WARP, sizeof(EncodeTables), seed, [&] {
-    if (of_planes) encode_chunks_of_planes(jobs, job_count);
-    else encode_chunks(jobs, job_count);
+    if (of_planes) encode_chunks_of_planes(jobs, job_count, tensor_codes);
+    else encode_chunks(jobs, job_count, tensor_codes);
   });
 }
 
-extern "C" void unweight_host_seal_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
-                                          uint64_t seed) {
+extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
+                                           uint64_t seed) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_chunks(jobs, job_count, chunk_count, constants); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
   fibers::launch(job_count, END_THREADS, END_THREADS / WARP * 4, seed, [&] { end_records(jobs); });
 }
 
-extern "C" void unweight_host_place_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
-  fibers::launch(chunk_count, PLACE_THREADS, 0, seed, [&] { place_records(jobs, job_count); });
-}
-
-extern "C" void unweight_host_choose_tensor_codes(const EncodeJob* jobs, uint32_t job_count, uint2* tensor_codes, uint64_t seed) {
-  fibers::launch((job_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
-                 [&] { choose_tensor_codes(jobs, job_count, tensor_codes); });
-}
-
-extern "C" void unweight_host_choose_chunk_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
-                                                 uint64_t seed) {
-  fibers::launch((chunk_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
-                 [&] { choose_chunk_codes(jobs, job_count, chunk_count, tensor_codes); });
+extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint64_t seed) {
+  fibers::launch(job_count + (chunk_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
+                 [&] { choose_codes(jobs, job_count, chunk_count, tensor_codes); });
 }

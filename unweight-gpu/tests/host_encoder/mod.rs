@@ -9,12 +9,10 @@ unsafe extern "C" {
     fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, of_planes: bool, seed: u64);
     fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-    pub(crate) fn unweight_host_choose_tensor_codes(jobs: *const EncodeJob, job_count: u32, tensor_codes: *mut u8, seed: u64);
-    pub(crate) fn unweight_host_choose_chunk_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, seed: u64);
-    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, of_planes: bool, seed: u64);
-    fn unweight_host_seal_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
+    pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, of_planes: bool, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_place_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
+    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
 }
 
 /// Runs them all. `before_placing` may look at record ends, and refuse by panicking to go on.
@@ -38,12 +36,11 @@ pub(crate) unsafe fn encode(
         unweight_host_count_exponents(start, job_count, chunk_count, pieces_log2, of_planes, seed);
         unweight_host_choose_palettes(start, job_count, seed);
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
-        unweight_host_choose_tensor_codes(start, job_count, codes.as_mut_ptr(), seed);
-        unweight_host_choose_chunk_codes(start, job_count, chunk_count, codes.as_mut_ptr(), seed);
-        unweight_host_encode_chunks(start, job_count, chunk_count, of_planes, seed);
-        unweight_host_seal_chunks(start, job_count, chunk_count, constants.as_ptr(), seed);
+        let codes = codes.as_mut_ptr();
+        unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
+        unweight_host_encode_chunks(start, job_count, chunk_count, codes, of_planes, seed);
         unweight_host_end_records(start, job_count, seed);
         before_placing();
-        unweight_host_place_records(start, job_count, chunk_count, seed);
+        unweight_host_seal_records(start, job_count, chunk_count, constants.as_ptr(), seed);
     }
 }
