@@ -14,7 +14,7 @@
 // Shared memory: 3,008 bytes a block of 8 threads.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weight_count, palette, kind and chunk fields; for tensors of totals, for chunks of
-// palette_counts and code_lengths; `tensor_codes` has 8 bytes for each job. choose_codes comes after count_exponents and palette_counts, with a block
+// palette_counts and code_lengths; `tensor_codes` has 8 bytes for each job. choose_codes comes after choose_palettes and palette_counts, with a block
 // for each job, then one for every 8 chunks, of 8 threads. Palette jobs are passed over, and their pointers not followed.
 //
 // The tail: threads behind the last chunk do nothing.

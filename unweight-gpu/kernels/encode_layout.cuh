@@ -4,6 +4,7 @@
 #include "weights.cuh"
 
 constexpr uint32_t EXPONENTS = 256;
+constexpr uint32_t TOTAL_COPIES = 16;
 
 // A BF16 tensor in device memory, as weights or as two planes, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes, pointers first.
 // A kernel reads only the fields that its head of file names; the others may still be null.
@@ -13,7 +14,7 @@ struct EncodeJob {
   const uint8_t* source_sign_mantissa;  // likewise
   uint64_t weight_count;             // 1 to 2^35
   uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count
-  unsigned long long* totals;        // 256, by exponent; zero before the count
+  unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times; zero before the count; choose_palettes adds all up in the first
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256

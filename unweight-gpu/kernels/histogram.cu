@@ -13,6 +13,8 @@
 // weights, and what 16 lanes count together. Four weights are counted at a time, as a counter's way through shared memory and back takes 30
 // cycles: of equal exponents the last counter is the one that is stored last, so it adds those before it.
 //
+// All pieces of a tensor add to the same few totals, and would wait for each other: so there are copies of these.
+//
 //   choose_palettes    one block = one job; thread e = exponent e
 //
 //   chosen, shared     a bit for each exponent
@@ -82,11 +84,12 @@ __device__ __forceinline__ void count_piece(const EncodeJob* jobs, uint32_t job_
 
   const uint32_t* rows = reinterpret_cast<const uint32_t*>(shared);
   uint32_t* counts = chunk.job->counts + static_cast<uint64_t>(chunk.own) * EXPONENTS;
+  unsigned long long* totals = chunk.job->totals + blockIdx.x % TOTAL_COPIES * EXPONENTS;
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) {
     const uint32_t count = sum_of_row(rows + exponent * (WARP / 2), lane);
     if (count == 0) continue;
     atomicAdd(&counts[exponent], count);
-    atomicAdd(&chunk.job->totals[exponent], static_cast<unsigned long long>(count));
+    atomicAdd(&totals[exponent], static_cast<unsigned long long>(count));
   }
 }
 
@@ -123,7 +126,10 @@ extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJo
   uint32_t* chosen = reinterpret_cast<uint32_t*>(totals + EXPONENTS);
   EncodeJob* job = &jobs[blockIdx.x];
   const uint32_t exponent = threadIdx.x;
-  const uint64_t own = job->totals[exponent];
+  uint64_t own = 0;
+#pragma unroll
+  for (uint32_t copy = 0; copy < TOTAL_COPIES; copy++) own += job->totals[copy * EXPONENTS + exponent];
+  job->totals[exponent] = own;
   totals[exponent] = own;
   __syncthreads();
   uint32_t before = 0;

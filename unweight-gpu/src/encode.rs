@@ -8,7 +8,7 @@ use cudarc::driver::{
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
-use crate::encode_job::EncodeJob;
+use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
     END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
@@ -203,7 +203,7 @@ impl<'a> EncodeBatch<'a> {
         }
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
-        let totals = stream.alloc_zeros::<u64>(256 * jobs.len().max(1))?;
+        let totals = stream.alloc_zeros::<u64>(256 * TOTAL_COPIES * jobs.len().max(1))?;
         let counts = stream.alloc_zeros::<u32>(256 * (chunk_count as usize).max(1))?;
         let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
@@ -212,7 +212,7 @@ impl<'a> EncodeBatch<'a> {
         for (number, job) in (0..).zip(&mut jobs) {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
-            job.totals = totals_address + 256 * 8 * number;
+            job.totals = totals_address + (256 * 8 * TOTAL_COPIES * number) as u64;
         }
         let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
             .map(|(job, task)| TensorJob::of_source(job, task.source))

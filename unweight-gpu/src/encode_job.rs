@@ -5,6 +5,9 @@ use unweight_format::layout::PALETTE_ENTRIES;
 
 use crate::job::{kind_of, put_fields};
 
+/// Copies of a tensor's counts, which different blocks add to.
+pub const TOTAL_COPIES: usize = 16;
+
 /// Pointers are addresses of the device; what a launch does not follow may be 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +22,7 @@ pub struct EncodeJob {
     pub weight_count: u64,
     /// 256 counts of 4 bytes for each chunk.
     pub counts: u64,
-    /// 256 counts of 8 bytes.
+    /// 256 counts of 8 bytes, [`TOTAL_COPIES`] times.
     pub totals: u64,
     /// 16 counts of 4 bytes for each chunk.
     pub palette_counts: u64,

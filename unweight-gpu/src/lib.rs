@@ -79,7 +79,7 @@ pub const MOST_CHUNKS: u32 = i32::MAX as u32;
 #[doc(hidden)]
 pub mod host {
     pub use crate::crc_constants::words as crc_constants;
-    pub use crate::encode_job::EncodeJob;
+    pub use crate::encode_job::{EncodeJob, TOTAL_COPIES};
     pub use crate::encode_plan::pieces_log2;
     pub use crate::job::{Addresses, TensorJob, longest_record_bytes};
     pub use crate::plan::stage_bytes;

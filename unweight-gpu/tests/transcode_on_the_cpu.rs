@@ -11,7 +11,8 @@ use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
 use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, EncodeJob, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+    Addresses, EncodeJob, GOOD, TOTAL_COPIES, TensorJob, crc_constants, longest_record_bytes, read,
+    stage_bytes,
 };
 use unweight_gpu::longest_payload_bytes;
 use unweight_gpu_host::{DeviceMemory, Launch};
@@ -127,7 +128,7 @@ impl Outputs {
         let records = longest_payload_bytes(weights, chunk_size_log2) - sign_mantissa - record_ends;
         Outputs {
             counts: zeros(1024 * chunks),
-            totals: zeros(2048),
+            totals: zeros(2048 * TOTAL_COPIES as u64),
             sign_mantissa: room(sign_mantissa),
             record_ends: room(record_ends),
             records: room(records),
