@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
         Input(Kind::Coded { resident, chunks })
     }
 
-    /// A raw tensor, of any type.
+    /// A raw tensor, of any type. Its checksums of blocks are not looked at; `Batch::checksums` gives what the directory's is to be compared with.
     pub fn raw(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> Input<'a> {
         let (address, _reading) = memory.device_ptr(stream);
         Input(Kind::Raw {
