@@ -7,7 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const MODULES: [&str; 5] = ["decode", "checksum", "histogram", "code_lengths", "encode"];
+const MODULES: [&str; 7] = [
+    "decode",
+    "checksum",
+    "histogram",
+    "code_lengths",
+    "encode",
+    "fragments",
+    "small_batch_matmul",
+];
 /// Machine code for these, and PTX of the first for whatever comes later.
 const ARCHITECTURES: [u32; 2] = [80, 90];
 

@@ -18,7 +18,8 @@ fn main() {
         // A debug build of a fiber a thread takes minutes over the corpus.
         .opt_level(1)
         .file(format!("{kernels}/host/launch.cpp"))
-        .file(format!("{kernels}/host/launch_encode.cpp"));
+        .file(format!("{kernels}/host/launch_encode.cpp"))
+        .file(format!("{kernels}/host/launch_fragments.cpp"));
     // The kernels are to be watched by the sanitizer that watches the tests.
     if std::env::var("UNWEIGHT_SANITIZE_KERNELS").is_ok() {
         build.flag("-fsanitize=address");

@@ -96,7 +96,7 @@ struct WeightSource {
       if (i < count) eight.pairs[i / 2] |= static_cast<uint32_t>(weights[place + i]) << 16 * (i % 2);
     return eight;
   }
-  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
+  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return exponent_of_weight(eight, i); }
   __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return exponents_of(eight); }
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return sign_mantissa_of(eight); }
 };

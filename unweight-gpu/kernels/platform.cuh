@@ -3,6 +3,7 @@
 
 #ifdef UNWEIGHT_HOST
 #include "host/fibers.hpp"
+#define __grid_constant__
 #else
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;

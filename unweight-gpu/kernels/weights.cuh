@@ -50,6 +50,8 @@ __device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
   return lowest_bytes(spread);
 }
 
+__device__ __forceinline__ uint32_t exponent_of_weight(const EightWeights& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
+
 __device__ __forceinline__ uint2 exponents_of(const EightWeights& eight) {
   uint32_t spread[4];
 #pragma unroll

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
 
 use crate::encode::EncodeKernels;
+use crate::matmul::{FragmentsKernels, MatmulKernels};
 use crate::{GpuError, crc_constants, image};
 
 /// The oldest compute capability whose instructions the kernels use.
@@ -20,6 +21,8 @@ pub struct Device {
     pub(crate) checksum_weights: CudaFunction,
     pub(crate) checksum_planes: CudaFunction,
     encode: OnceLock<EncodeKernels>,
+    fragments: OnceLock<FragmentsKernels>,
+    matmul: OnceLock<MatmulKernels>,
     pub(crate) crc_constants: CudaSlice<u32>,
 }
 
@@ -55,19 +58,46 @@ impl Device {
             checksum_weights: checksum.load_function("checksum_weights")?,
             checksum_planes: checksum.load_function("checksum_planes")?,
             encode: OnceLock::new(),
+            fragments: OnceLock::new(),
+            matmul: OnceLock::new(),
             crc_constants,
             context,
         })
     }
 
-    /// The encoder's kernels. Loaded when they are first asked for: whoever decodes does not wait for them.
+    /// The encoder's kernels.
     pub(crate) fn encode_kernels(&self) -> Result<&EncodeKernels, GpuError> {
-        if let Some(kernels) = self.encode.get() {
+        self.loaded(&self.encode, EncodeKernels::load)
+    }
+
+    /// The kernels of fragment form.
+    pub(crate) fn fragments_kernels(&self) -> Result<&FragmentsKernels, GpuError> {
+        self.loaded(&self.fragments, FragmentsKernels::load)
+    }
+
+    /// The kernels of products.
+    pub(crate) fn matmul_kernels(&self) -> Result<&MatmulKernels, GpuError> {
+        self.loaded(&self.matmul, MatmulKernels::load)
+    }
+
+    /// Kernels that are loaded when they are first asked for: whoever decodes does not wait for them.
+    fn loaded<'a, K>(
+        &'a self,
+        kernels: &'a OnceLock<K>,
+        load: impl FnOnce(&Arc<CudaContext>, (i32, i32)) -> Result<K, GpuError>,
+    ) -> Result<&'a K, GpuError> {
+        if let Some(kernels) = kernels.get() {
             return Ok(kernels);
         }
         let capability = self.context.compute_capability()?;
-        let loaded = EncodeKernels::load(&self.context, capability)?;
-        Ok(self.encode.get_or_init(|| loaded))
+        let loaded = load(&self.context, capability)?;
+        Ok(kernels.get_or_init(|| loaded))
+    }
+
+    /// How many multiprocessors it has.
+    pub(crate) fn multiprocessors(&self) -> Result<u32, GpuError> {
+        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        Ok(self.context.attribute(count)? as u32)
     }
 
     /// The name that the driver has for it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
 use unweight_format::{Error, limits};
 
@@ -43,6 +44,26 @@ pub enum GpuError {
         /// Bytes that were given.
         given_bytes: u64,
     },
+    /// A matrix that has no fragment form.
+    NoFragmentForm {
+        /// Its rows.
+        rows: u64,
+        /// Its columns.
+        columns: u64,
+    },
+    /// A matrix whose palette lacks the exponents of so many weights that fragment form does not suit it.
+    TooManyPatches {
+        /// Weights whose exponents the palette lacks.
+        patches: u64,
+        /// All of them.
+        weights: u64,
+    },
+    /// A workspace that was made for smaller matrices, or for no whole decode.
+    WorkspaceTooSmall,
+    /// There is no cuBLASLt, or it has no algorithm for a product.
+    NoCublas,
+    /// cuBLASLt failed.
+    Cublas(CublasError),
     /// A rule that the host checked.
     Rule(Error),
     /// A rule that a chunk breaks, found by the device.
@@ -57,6 +78,12 @@ pub enum GpuError {
 impl From<DriverError> for GpuError {
     fn from(error: DriverError) -> GpuError {
         GpuError::Driver(error)
+    }
+}
+
+impl From<CublasError> for GpuError {
+    fn from(error: CublasError) -> GpuError {
+        GpuError::Cublas(error)
     }
 }
 
@@ -97,6 +124,21 @@ impl fmt::Display for GpuError {
                 needed_bytes,
                 given_bytes,
             } => write!(f, "{given_bytes} bytes were given, expected {needed_bytes}"),
+            GpuError::NoFragmentForm { rows, columns } => write!(
+                f,
+                "a matrix of {rows} x {columns} has no fragment form, expected at least a row, and columns in multiples of 64 up to 1,048,512"
+            ),
+            GpuError::TooManyPatches { patches, weights } => write!(
+                f,
+                "the palette lacks the exponents of {patches} of {weights} weights, expected at most one in 16: decode the matrix whole"
+            ),
+            GpuError::WorkspaceTooSmall => f.write_str(
+                "the workspace was made for smaller matrices, or for no whole decode: give Workspace::new every shape that it is for",
+            ),
+            GpuError::NoCublas => f.write_str(
+                "there is no cuBLASLt (libcublasLt) on this machine, or it has no algorithm for this product",
+            ),
+            GpuError::Cublas(error) => write!(f, "cuBLASLt failed: {error:?}"),
             GpuError::Rule(error) => error.fmt(f),
             GpuError::BadChunk { tensor, bad } => write!(
                 f,

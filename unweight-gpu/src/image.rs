@@ -27,9 +27,11 @@ pub(crate) const CHECKSUM: Module = module!("checksum");
 pub(crate) const HISTOGRAM: Module = module!("histogram");
 pub(crate) const CODE_LENGTHS: Module = module!("code_lengths");
 pub(crate) const ENCODE: Module = module!("encode");
+pub(crate) const FRAGMENTS: Module = module!("fragments");
+pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul");
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 7] = [
+const HEADERS: [&str; 10] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/weights.cuh"),
@@ -37,6 +39,9 @@ const HEADERS: [&str; 7] = [
     include_str!("../kernels/decode_chunk.cuh"),
     include_str!("../kernels/crc32.cuh"),
     include_str!("../kernels/encode_layout.cuh"),
+    include_str!("../kernels/fragments.cuh"),
+    include_str!("../kernels/patches.cuh"),
+    include_str!("../kernels/matmul.cuh"),
 ];
 
 impl Module {
@@ -82,7 +87,15 @@ impl Module {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 5] = [DECODE, CHECKSUM, HISTOGRAM, CODE_LENGTHS, ENCODE];
+    const MODULES: [Module; 7] = [
+        DECODE,
+        CHECKSUM,
+        HISTOGRAM,
+        CODE_LENGTHS,
+        ENCODE,
+        FRAGMENTS,
+        SMALL_BATCH_MATMUL,
+    ];
 
     #[test]
     #[ignore = "needs nvcc when the crate is built"]

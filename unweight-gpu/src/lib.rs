@@ -47,6 +47,7 @@ mod error;
 mod image;
 mod input;
 mod job;
+pub mod matmul;
 mod output;
 mod plan;
 mod resident;

@@ -5,10 +5,12 @@
 #![cfg(not(no_host_kernels))]
 
 mod device_memory;
+mod fragments;
 
 use std::ffi::c_void;
 
 pub use device_memory::{DeviceMemory, POISON};
+pub use fragments::{FragmentsLaunch, fragments_job_bytes};
 
 unsafe extern "C" {
     safe fn unweight_host_layout(number: u32) -> u32;

@@ -1,0 +1,55 @@
+//! The kernels of fragment form.
+
+use std::ffi::c_void;
+
+unsafe extern "C" {
+    safe fn unweight_host_fragments_job_bytes() -> u32;
+    fn unweight_host_count_patches(job: *const c_void, strips: u32, seed: u64);
+    fn unweight_host_arrange(job: *const c_void, strips: u32, seed: u64);
+    fn unweight_host_restore(job: *const c_void, strips: u32, seed: u64);
+}
+
+/// Bytes of a `FragmentsJob` as the kernels have it.
+pub fn fragments_job_bytes() -> usize {
+    unweight_host_fragments_job_bytes() as usize
+}
+
+/// A launch of the kernels of fragment form.
+#[derive(Clone, Copy, Debug)]
+pub struct FragmentsLaunch {
+    /// The `FragmentsJob`, whose pointers are addresses of this process.
+    pub job: *const c_void,
+    /// Strips of its matrix.
+    pub strips: u32,
+    /// Orders the threads; 0 leaves them in order.
+    pub seed: u64,
+}
+
+impl FragmentsLaunch {
+    /// `count_patches`.
+    ///
+    /// # Safety
+    /// The preconditions at the head of `kernels/fragments.cu`, here and below.
+    pub unsafe fn count_patches(self) {
+        // SAFETY: the caller's.
+        unsafe { unweight_host_count_patches(self.job, self.strips, self.seed) }
+    }
+
+    /// `arrange`.
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn arrange(self) {
+        // SAFETY: the caller's.
+        unsafe { unweight_host_arrange(self.job, self.strips, self.seed) }
+    }
+
+    /// `restore`.
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn restore(self) {
+        // SAFETY: the caller's.
+        unsafe { unweight_host_restore(self.job, self.strips, self.seed) }
+    }
+}

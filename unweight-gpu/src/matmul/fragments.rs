@@ -1,0 +1,227 @@
+//! A matrix in fragment form, in device memory.
+
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+};
+use unweight_format::Palette;
+
+use super::job::{FragmentsJob, PaletteWords};
+use super::layout::{Arranged, Shape};
+use crate::plan::WARP;
+use crate::{Device, GpuError, Output, Source, image};
+
+/// A patch takes 4 bytes and some ten instructions; a matrix with more of them than one weight in this many is not worth having in fragment form.
+const WEIGHTS_PER_PATCH: u64 = 16;
+/// Bytes of the kernels' table of indices.
+const INDEX_TABLE_BYTES: u32 = 256;
+/// Warps that share a strip when a matrix is restored.
+const RESTORING_WARPS: u32 = 4;
+
+/// The kernels of `kernels/fragments.cu`.
+#[derive(Debug)]
+pub(crate) struct FragmentsKernels {
+    count_patches: CudaFunction,
+    arrange: CudaFunction,
+    restore: CudaFunction,
+}
+
+impl FragmentsKernels {
+    pub(crate) fn load(
+        context: &Arc<CudaContext>,
+        capability: (i32, i32),
+    ) -> Result<FragmentsKernels, GpuError> {
+        let module = context.load_module(image::FRAGMENTS.load(capability)?)?;
+        Ok(FragmentsKernels {
+            count_patches: module.load_function("count_patches")?,
+            arrange: module.load_function("arrange")?,
+            restore: module.load_function("restore")?,
+        })
+    }
+}
+
+/// A matrix in [fragment form](super::layout), in device memory.
+#[derive(Debug)]
+pub struct Fragments {
+    shape: Shape,
+    palette: Palette,
+    units: CudaSlice<u8>,
+    patches: CudaSlice<u32>,
+    patch_ends: CudaSlice<u32>,
+    patch_count: u64,
+}
+
+impl Fragments {
+    /// Brings a row-major BF16 matrix into fragment form, under the palette of its tensor. Waits for the stream: this is for load time.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`] if the matrix is not as long as the shape says; [`GpuError::TooManyPatches`] if the palette lacks the exponents of more than
+    /// one weight in 16; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
+    pub fn arrange(
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        matrix: &Source<'_>,
+        shape: Shape,
+        palette: Palette,
+    ) -> Result<Fragments, GpuError> {
+        if matrix.weights != shape.weights() {
+            return Err(GpuError::WrongLength {
+                needed_bytes: 2 * shape.weights(),
+                given_bytes: 2 * matrix.weights,
+            });
+        }
+        let kernels = device.fragments_kernels()?;
+        let strips = shape.strips() as usize;
+        // SAFETY: `arrange` writes every byte of the units, and `count_patches` every count, before anything reads them.
+        let (units, mut patch_ends) = unsafe {
+            (
+                stream.alloc::<u8>(shape.unit_bytes() as usize)?,
+                stream.alloc::<u32>(strips)?,
+            )
+        };
+        let mut job = FragmentsJob {
+            matrix: matrix.address,
+            weights: units.device_ptr(stream).0,
+            patches: 0,
+            patch_ends: patch_ends.device_ptr(stream).0,
+            rows: shape.rows() as u32,
+            units: shape.units() as u32,
+            palette: words_of(&palette),
+        };
+        let config = LaunchConfig {
+            grid_dim: (strips as u32, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: INDEX_TABLE_BYTES,
+        };
+        // SAFETY: the preconditions at the head of kernels/fragments.cu: `Source` is aligned and as long as the shape says, `Shape` bounds the rest.
+        unsafe {
+            let mut launch = stream.launch_builder(&kernels.count_patches);
+            launch.arg(&job).launch(config)?;
+        }
+        let mut ends = stream.clone_dtoh(&patch_ends)?;
+        stream.synchronize()?;
+        let patch_count = ends.iter().map(|&count| u64::from(count)).sum();
+        if patch_count > shape.weights() / WEIGHTS_PER_PATCH || patch_count > u32::MAX.into() {
+            return Err(GpuError::TooManyPatches {
+                patches: patch_count,
+                weights: shape.weights(),
+            });
+        }
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end;
+        }
+        stream.memcpy_htod(&ends, &mut patch_ends)?;
+        // SAFETY: `arrange` writes as many as were counted.
+        let patches = unsafe { stream.alloc::<u32>(patch_count.max(1) as usize)? };
+        job.patches = patches.device_ptr(stream).0;
+        // SAFETY: as above.
+        unsafe {
+            let mut launch = stream.launch_builder(&kernels.arrange);
+            launch.arg(&job).launch(config)?;
+        }
+        // A product may read weights before the launch in front of it has ended: they must be there by then.
+        stream.synchronize()?;
+        Ok(Fragments {
+            shape,
+            palette,
+            units,
+            patches,
+            patch_ends,
+            patch_count,
+        })
+    }
+
+    /// Launches what writes the row-major BF16 matrix again. Returns at once.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`] for an output that is too short; the driver's.
+    pub fn restore(
+        &self,
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        to: &Output<'_>,
+    ) -> Result<(), GpuError> {
+        let needed_bytes = 2 * self.shape.weights();
+        if to.bytes() < needed_bytes {
+            return Err(GpuError::WrongLength {
+                needed_bytes,
+                given_bytes: to.bytes(),
+            });
+        }
+        let (weights, patches, patch_ends) = self.addresses(stream);
+        let job = FragmentsJob {
+            matrix: to.address(),
+            weights,
+            patches,
+            patch_ends,
+            rows: self.shape.rows() as u32,
+            units: self.shape.units() as u32,
+            palette: words_of(&self.palette),
+        };
+        let config = LaunchConfig {
+            grid_dim: (self.shape.strips() as u32 * RESTORING_WARPS, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        let mut launch = stream.launch_builder(&device.fragments_kernels()?.restore);
+        // SAFETY: as in `arrange`; the output is aligned and long enough.
+        unsafe { launch.arg(&job).launch(config)? };
+        Ok(())
+    }
+
+    /// The shape.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The palette of its indices.
+    pub const fn palette(&self) -> &Palette {
+        &self.palette
+    }
+
+    /// Device memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.units.num_bytes() + self.patches.num_bytes() + self.patch_ends.num_bytes()) as u64
+    }
+
+    /// Weights whose exponents the palette lacks.
+    pub const fn patch_count(&self) -> u64 {
+        self.patch_count
+    }
+
+    /// A copy in host memory. Waits for the stream.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn download(&self, stream: &Arc<CudaStream>) -> Result<Arranged, GpuError> {
+        let mut patches = stream.clone_dtoh(&self.patches)?;
+        let arranged = Arranged {
+            units: stream.clone_dtoh(&self.units)?,
+            patch_ends: stream.clone_dtoh(&self.patch_ends)?,
+            patches: {
+                stream.synchronize()?;
+                patches.truncate(self.patch_count as usize);
+                patches
+            },
+        };
+        stream.synchronize()?;
+        Ok(arranged)
+    }
+
+    /// Of units, patches, and patch ends.
+    pub(super) fn addresses(&self, stream: &CudaStream) -> (u64, u64, u64) {
+        (
+            self.units.device_ptr(stream).0,
+            self.patches.device_ptr(stream).0,
+            self.patch_ends.device_ptr(stream).0,
+        )
+    }
+}
+
+pub(super) fn words_of(palette: &Palette) -> PaletteWords {
+    let (words, _) = palette.exponents().as_chunks();
+    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+}

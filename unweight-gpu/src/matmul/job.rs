@@ -1,0 +1,51 @@
+//! What the kernels are told: the twins of `FragmentsJob` in `kernels/fragments.cu` and of `MatmulJob` in `kernels/matmul.cuh`.
+
+use cudarc::driver::DeviceRepr;
+
+/// A palette in words, as kernels have it.
+pub(super) type PaletteWords = [u32; 4];
+
+/// Between a row-major matrix and fragment form. Pointers are addresses of the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FragmentsJob {
+    /// The row-major matrix.
+    pub matrix: u64,
+    /// Units.
+    pub weights: u64,
+    /// Patches of all strips.
+    pub patches: u64,
+    /// Where each strip's patches end.
+    pub patch_ends: u64,
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// Units of a strip.
+    pub units: u32,
+    /// The palette.
+    pub palette: PaletteWords,
+}
+
+/// A product. Pointers are addresses of the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MatmulJob {
+    pub(super) weights: u64,
+    pub(super) patches: u64,
+    pub(super) patch_ends: u64,
+    pub(super) x: u64,
+    pub(super) y: u64,
+    pub(super) partials: u64,
+    pub(super) arrived: u64,
+    pub(super) rows: u32,
+    pub(super) columns: u32,
+    pub(super) batch: u32,
+    pub(super) units: u32,
+    pub(super) part: u32,
+    pub(super) longer_parts: u32,
+    pub(super) palette: PaletteWords,
+}
+
+// SAFETY: of both: plain numbers, in the order and with the alignment that C gives the kernels' structures.
+unsafe impl DeviceRepr for FragmentsJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for MatmulJob {}
