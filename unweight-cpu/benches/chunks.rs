@@ -27,10 +27,13 @@ fn weights() -> Vec<bf16> {
     };
     (0..WEIGHTS)
         .map(|i| match i % 4000 {
-            3999 => weight(i as u8, 20),
+            // Each outside of the palette, which is 16 consecutive exponents.
+            3999 => weight(i as u8, 200 + (i / 4000) as u8),
             _ => {
                 let (radius, angle) = (-2.0 * uniform().ln(), std::f64::consts::TAU * uniform());
-                bf16::from_f64(SIGMA * radius.sqrt() * angle.cos())
+                let normal = SIGMA * radius.sqrt() * angle.cos();
+                // None below: exponents that occur once or never would leave gaps in the palette.
+                bf16::from_f64(normal + f64::copysign(1.0 / (1 << 19) as f64, normal))
             }
         })
         .collect()
