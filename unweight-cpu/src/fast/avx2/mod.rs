@@ -4,6 +4,7 @@
 mod count;
 mod decode;
 mod encode;
+mod merge;
 
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
@@ -71,7 +72,7 @@ fn decode_weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let mut ahead = output.as_mut_ptr();
+    let mut ahead = Some(decode::Ahead::of(sign_mantissa, output.as_mut_ptr()));
     portable::decode::weights(
         scratch,
         sign_mantissa,
@@ -79,15 +80,16 @@ fn decode_weights(
         |count, runs, buffer, group| {
             decode::rounds(count, runs, buffer, group, &mut ahead);
         },
-        portable::decode::join_step,
+        |first, eights, sign_mantissa, output| {
+            merge::join_step(first, eights, sign_mantissa, output);
+        },
     )
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn decode_exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
-    let mut ahead = output.as_mut_ptr();
     portable::decode::exponents(scratch, output, |count, runs, buffer, group| {
-        decode::rounds(count, runs, buffer, group, &mut ahead);
+        decode::rounds(count, runs, buffer, group, &mut None);
     })
 }
 
