@@ -13,6 +13,11 @@ use crate::fast::portable::decode::{GROUP_LANES, GROUP_WEIGHTS, Group, LOOK_UPS,
 /// Steps whose lines are fetched in a round: the 4 groups of a chunk need some 55 rounds each, and have 128 steps.
 const STEPS_AHEAD: usize = 3;
 
+/// How many look-ups of a round each lane has before it is the next one's turn. One at a time, and every row's place is loaded and stored
+/// for it, as there are not registers for eight; all five, and what waits for one lane leaves no room for the others.
+const TURNS: [usize; 3] = [2, 2, 1];
+const _: () = assert!(TURNS[0] + TURNS[1] + TURNS[2] == LOOK_UPS);
+
 /// The lines that will be needed, group by group. Hints: where they point does not matter otherwise.
 pub(super) struct Ahead {
     sign_mantissa: *const u8,
@@ -76,19 +81,22 @@ pub(super) fn rounds(
                 ahead.fetch();
             }
         }
-        let mut windows = bits.map(|bit| {
+        let mut windows = [0; GROUP_LANES];
+        for (window, bit) in windows.iter_mut().zip(bits) {
             let bit = one_by_one(bit);
             let start = buffer.as_ptr().wrapping_add(bit as usize / 8);
             // SAFETY: no lane gets further than BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
-            let window = unsafe { start.cast::<u64>().read_unaligned() };
+            let bytes = unsafe { start.cast::<u64>().read_unaligned() };
             // The highest bit is a marker: where it has got to says how many bits are gone.
-            u64::from_le(window) >> (bit % 8) | 1 << 63
-        });
-        for _ in 0..LOOK_UPS {
+            *window = u64::from_le(bytes) >> (bit % 8) | 1 << 63;
+        }
+        for look_ups in TURNS {
             for (window, row) in windows.iter_mut().zip(&mut rows) {
-                // SAFETY: a row has at most as many symbols left as `assert`ed, and eight bytes more; it has as many as a
-                // look-up takes at least.
-                unsafe { look_up(runs, window, row) };
+                for _ in 0..look_ups {
+                    // SAFETY: a row has at most as many symbols left as `assert`ed, and eight bytes more; it has as many as a
+                    // look-up takes at least. The processor has what `kernels` has seen.
+                    unsafe { look_up(runs, window, row) };
+                }
             }
         }
         for (bit, window) in bits.iter_mut().zip(windows) {
@@ -114,7 +122,7 @@ fn one_by_one(mut number: u64) -> u64 {
 
 /// Takes the codes that the next bits of a window are off it, and puts their exponents where `row` points, which moves on.
 ///
-/// Six instructions, and a dependency of three: the compiler makes nine of them.
+/// Six instructions, three of which wait for each other: the compiler makes nine of them.
 ///
 /// # Safety
 /// `row` can be written eight bytes from, and the processor has BMI1 and BMI2.
@@ -123,19 +131,17 @@ unsafe fn look_up(runs: &[Run; 1 << RUN_BITS], window: &mut u64, row: &mut *mut 
     // SAFETY: the index has `RUN_BITS` bits; the caller's promise.
     unsafe {
         asm!(
-            "bzhi {run}, {window}, {index_bits}",
-            "mov rax, [{runs} + 8 * {run}]",
-            "mov {run}, [{row}]",
-            "mov [{run}], rax",
-            "shrx {window}, {window}, rax",
-            "movzx eax, ah",
-            "sub [{row}], rax",
-            run = out(reg) _,
+            "bzhi {run:r}, {window}, {index_bits}",
+            "mov {run:r}, [{runs} + 8 * {run:r}]",
+            "mov [{row}], {run:r}",
+            "shrx {window}, {window}, {run:r}",
+            "movzx {run:e}, {run:h}",
+            "sub {row}, {run:r}",
+            run = out(reg_abcd) _,
             window = inout(reg) *window,
-            row = in(reg) row,
+            row = inout(reg) *row,
             runs = in(reg) runs.as_ptr(),
             index_bits = in(reg) RUN_BITS as u64,
-            out("rax") _,
             options(nostack),
         );
     }
