@@ -22,6 +22,8 @@ const _: () = assert!(TURNS[0] + TURNS[1] + TURNS[2] == LOOK_UPS);
 pub(super) struct Ahead {
     sign_mantissa: *const u8,
     output: *mut u8,
+    /// The next chunk's record: one line in a round is enough for some 14 KB.
+    record: *const u8,
     /// Weights from the first one of all.
     at: usize,
     /// Weights of whole steps.
@@ -29,19 +31,27 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    pub(super) fn of(sign_mantissa: &[u8], output: *mut u8) -> Ahead {
+    pub(super) fn of(sign_mantissa: &[u8], output: *mut u8, record: *const u8) -> Ahead {
         Ahead {
             sign_mantissa: sign_mantissa.as_ptr(),
             output,
+            record,
             at: 0,
             weights: sign_mantissa.len().next_multiple_of(STEP_WEIGHTS),
         }
     }
 
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn fetch_record(&mut self) {
+        _mm_prefetch::<_MM_HINT_T1>(self.record.cast());
+        self.record = self.record.wrapping_add(64);
+    }
+
     /// Fetches what the next group's step needs.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn fetch(&mut self) {
+    fn fetch_step(&mut self) {
         let output = self.output.wrapping_add(2 * self.at);
         _mm_prefetch::<_MM_HINT_T1>(output.cast());
         _mm_prefetch::<_MM_HINT_T1>(output.wrapping_add(64).cast());
@@ -77,8 +87,9 @@ pub(super) fn rounds(
     let mut bits = group.bits.map(u64::from);
     for _ in 0..count {
         if let Some(ahead) = ahead {
+            ahead.fetch_record();
             for _ in 0..STEPS_AHEAD {
-                ahead.fetch();
+                ahead.fetch_step();
             }
         }
         let mut windows = [0; GROUP_LANES];

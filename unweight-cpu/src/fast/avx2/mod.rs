@@ -72,7 +72,8 @@ fn decode_weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let mut ahead = Some(decode::Ahead::of(sign_mantissa, output.as_mut_ptr()));
+    let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
+    let mut ahead = Some(decode::Ahead::of(sign_mantissa, output_start, next_record));
     portable::decode::weights(
         scratch,
         sign_mantissa,
