@@ -168,21 +168,28 @@ impl Codec {
         sign_mantissa: &mut Vec<u8>,
         record: &mut Vec<u8>,
     ) {
-        self.encode_counted(plan, None, weights, sign_mantissa, record);
+        let start = sign_mantissa.len();
+        sign_mantissa.resize(start + weights.len() / 2, 0);
+        self.encode_counted(plan, None, weights, &mut sign_mantissa[start..], record);
     }
 
-    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often.
+    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often, with its sign-mantissa bytes written
+    /// over what is there.
     pub(crate) fn encode_counted(
         &self,
         plan: &TensorPlan,
         counts: Option<EntryCounts>,
         weights: &[u8],
-        sign_mantissa: &mut Vec<u8>,
+        sign_mantissa: &mut [u8],
         record: &mut Vec<u8>,
     ) {
         match self.kernels {
             Some(kernels) => encode::weights(kernels, plan, counts, weights, sign_mantissa, record),
-            None => reference::encode_weights(plan, &from_bytes(weights), sign_mantissa, record),
+            None => {
+                let mut bytes = Vec::new();
+                reference::encode_weights(plan, &from_bytes(weights), &mut bytes, record);
+                sign_mantissa.copy_from_slice(&bytes);
+            }
         }
     }
 
