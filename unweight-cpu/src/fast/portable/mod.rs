@@ -1,10 +1,10 @@
 //! Kernels in safe Rust, for every machine.
 
-pub(super) mod bytes;
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 mod merge;
+mod pairs;
 
 pub(super) use decode::{ROW_BYTES, Rows};
 pub(super) use merge::{join_from, join_indices_from};
