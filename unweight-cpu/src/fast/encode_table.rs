@@ -63,7 +63,7 @@ impl EncodeTable {
             let is_patched = (first_length | second_length) & PATCHED;
             let (first_length, second_length) = (first_length & !PATCHED, second_length & !PATCHED);
             self.pair_bits[pair] = u16::from(first_bits) | u16::from(second_bits) << first_length;
-            self.pair_lengths[pair] = first_length + second_length | is_patched;
+            self.pair_lengths[pair] = (first_length + second_length) | is_patched;
         }
         self.made_of = Some((*code, *palette));
     }

@@ -26,7 +26,8 @@ pub(in crate::fast) const GROUP_WEIGHTS: usize = GROUP_LANES * LANE_STEP_WEIGHTS
 pub(in crate::fast) const LOOK_UPS: usize = 57 / RUN_BITS;
 /// Symbols that a lane's look-ups in a window may give.
 pub(in crate::fast) const ROUND_SYMBOLS: usize = LOOK_UPS * RUN_SYMBOLS;
-/// Bytes of a row: the longest lane, and what the last run's eight bytes may write before it.
+/// Bytes of a row: the longest lane, and what the last run's eight bytes may write before it. The rest is there so that rows do not begin at
+/// the same places of a page, where they would push each other and the table of runs out of the first cache.
 pub(in crate::fast) const ROW_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS + 8 + 1152;
 /// A row for each lane: of a lane stream when encoding. Decoding needs those of one group.
 pub(in crate::fast) type Rows = [[u8; ROW_BYTES]; LANES];
@@ -237,15 +238,15 @@ fn decode_group(
     }
     let mut windows = group.bits.map(|bit| window(buffer, bit));
     for _ in 1..RUN_SYMBOLS {
-        for lane in 0..GROUP_LANES {
+        for (lane, window) in windows.iter_mut().enumerate() {
             let left = group.left[lane];
-            let (exponent, length) = table.symbol(windows[lane] as u8);
+            let (exponent, length) = table.symbol(*window as u8);
             let (taken, length) = select_unpredictable(left > 0, (1, length), (0, 0));
             // Where nothing is left, this byte is none of the exponents.
             group.rows[lane][left + 7] = exponent;
             group.left[lane] = left - taken;
             group.bits[lane] += length;
-            windows[lane] >>= length;
+            *window >>= length;
         }
     }
 }
