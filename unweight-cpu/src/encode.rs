@@ -265,9 +265,10 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
             // All of it is written over: a chunk that was as long is not filled with zeros first.
             chunk.sign_mantissa.resize(bytes.len() / 2, 0);
             let (sign_mantissa, record) = (&mut chunk.sign_mantissa[..], &mut chunk.record);
-            self.codec
-                .encode_counted(plan, counts, bytes, sign_mantissa, record);
-            chunk.checksum = checksum_of(bytes);
+            let checksum = self
+                .codec
+                .encode_checked(plan, counts, bytes, sign_mantissa, record);
+            chunk.checksum = crc32fast::Hasher::new_with_initial_len(checksum, bytes.len() as u64);
         })
     }
 }

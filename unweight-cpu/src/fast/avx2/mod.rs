@@ -48,6 +48,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { split(weights, sign_mantissa, exponents) }
     },
+    split_checked: None,
     count_weights: |weights, counts| {
         // SAFETY: as above.
         unsafe { count_weights(weights, counts) }

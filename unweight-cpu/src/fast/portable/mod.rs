@@ -29,6 +29,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         join_indices_from(0, palette, indices, sign_mantissa, output)
     },
     split: encode::split,
+    split_checked: None,
     count_weights: count::weights,
     count_exponents: count::exponents,
     pack: |table, exponents, _, rows, positions| encode::pack(table, exponents, rows, positions),
