@@ -82,7 +82,7 @@ pub(super) fn rounds(
             .all(|&left| symbols <= left && left <= longest)
     );
     let mut rows: [*mut u8; GROUP_LANES] =
-        std::array::from_fn(|lane| group.rows[lane][group.left[lane]..].as_mut_ptr());
+        std::array::from_fn(|lane| group.rows[lane].as_mut_ptr().wrapping_add(group.left[lane]));
     let starts = rows;
     let mut bits = group.bits.map(u64::from);
     for _ in 0..count {
