@@ -180,7 +180,6 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
         chunk_count,
         |number| {
             let mut chunk = pool.take();
-            chunk.sign_mantissa.clear();
             chunk.record.clear();
             encode(number, &mut chunk).map_err(Some)?;
             Ok(chunk)
@@ -263,10 +262,13 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
         self.with(number, |bytes| {
-            let (sign_mantissa, record) = (&mut chunk.sign_mantissa, &mut chunk.record);
-            self.codec
-                .encode_counted(plan, counts, bytes, sign_mantissa, record);
-            chunk.checksum = checksum_of(bytes);
+            // All of it is written over: a chunk that was as long is not filled with zeros first.
+            chunk.sign_mantissa.resize(bytes.len() / 2, 0);
+            let (sign_mantissa, record) = (&mut chunk.sign_mantissa[..], &mut chunk.record);
+            let checksum = self
+                .codec
+                .encode_checked(plan, counts, bytes, sign_mantissa, record);
+            chunk.checksum = crc32fast::Hasher::new_with_initial_len(checksum, bytes.len() as u64);
         })
     }
 }

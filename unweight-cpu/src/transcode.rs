@@ -157,6 +157,7 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
     ) -> Result<(), ReadError> {
         self.with(number, |exponents, sign_mantissa, weights| {
             let codec = self.container.codec();
+            chunk.sign_mantissa.clear();
             chunk.sign_mantissa.extend_from_slice(sign_mantissa);
             codec.encode_exponents(plan, exponents, sign_mantissa, &mut chunk.record);
             weights.resize(2 * sign_mantissa.len(), 0);

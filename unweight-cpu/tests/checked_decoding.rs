@@ -1,9 +1,9 @@
-//! Every path restores whole tensors with their checksums, wherever patches and the ends of chunks lie, and names the same broken
-//! rule as the reference, though it may compute a chunk's checksum only while it decodes.
+//! Every path encodes and restores whole tensors with their checksums, wherever patches and the ends of chunks lie, and names the same broken
+//! rule as the reference, though it may compute checksums only while it encodes or decodes.
 
 mod containers;
 
-use containers::{ENCODINGS, container_of, trained_like};
+use containers::{ENCODINGS, container_by, container_of, trained_like};
 use half::bf16;
 use unweight_cpu::fast::{Codec, Path};
 use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor, decode_tensor_into};
@@ -30,6 +30,21 @@ fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError
 fn bytes_of(weights: &[bf16]) -> Vec<u8> {
     let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes());
     bytes.collect()
+}
+
+#[test]
+fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
+    let reference = Codec::of(Path::Reference).expect("it runs everywhere");
+    for count in [63, 64, 65, 300].into_iter().chain(COUNTS) {
+        let weights = trained_like(count);
+        for encoding in ENCODINGS {
+            let expected = container_by(reference, &weights, encoding, 12);
+            for codec in codecs() {
+                let file = container_by(codec, &weights, encoding, 12);
+                assert!(file == expected, "{codec:?}, {count}, {encoding:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use unweight_format::{Code, Palette};
 /// Bits that a run of symbols is looked up by.
 pub(super) const RUN_BITS: usize = 11;
 /// Most symbols of a run.
-pub(super) const RUN_SYMBOLS: usize = 7;
+pub(super) const RUN_SYMBOLS: usize = 6;
 
 /// Lengths and exponents by the next bits of a stream.
 #[derive(Debug)]
@@ -30,13 +30,20 @@ struct Runs {
     by_width: Box<[Run; 2 << RUN_BITS]>,
 }
 
-/// Symbols that follow each other: their exponents in bytes 0 to 6, the first one's in byte 0; how many there are in
-/// bits 56 to 58; how many bits their codes have in bits 59 to 62.
+/// Symbols that follow each other.
+///
+/// ```text
+///   byte 7    the first one's exponent; the second one's in byte 6, and so on
+///   byte 1    how many there are
+///   byte 0    how many bits their codes have: shifts by 64 bits take the lowest six bits of their operand, and those are it
+/// ```
+///
+/// So they are stored from the end of a row towards its start: what is no exponent is then overwritten by the next run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run(u64);
 
 impl Run {
-    /// The exponents, and a byte that is none.
+    /// The exponents, the first one last, and two bytes that are none.
     #[inline(always)]
     pub(super) fn bytes(self) -> [u8; 8] {
         self.0.to_le_bytes()
@@ -44,20 +51,21 @@ impl Run {
 
     #[inline(always)]
     pub(super) fn symbols(self) -> usize {
-        (self.0 >> 56 & 7) as usize
+        (self.0 >> 8 & 7) as usize
     }
 
+    /// The number of bits in bits 0 to 5, and anything above.
     #[inline(always)]
-    pub(super) fn bits(self) -> u32 {
-        (self.0 >> 59) as u32
+    pub(super) fn shift(self) -> u64 {
+        self.0
     }
 
     /// This run with a symbol before it.
     #[inline(always)]
     fn behind(self, exponent: u8, length: u8) -> Run {
-        let symbols = self.0 << 8 & 0x00ff_ffff_ffff_ffff | u64::from(exponent);
-        let numbers = (self.0 >> 56) + 1 + (u64::from(length) << 3);
-        Run(symbols | numbers << 56)
+        let symbols = self.0 >> 8 & 0x00ff_ffff_ffff_0000 | u64::from(exponent) << 56;
+        let numbers = (self.0 & 0xffff) + (1 << 8) + u64::from(length);
+        Run(symbols | numbers)
     }
 }
 
@@ -166,7 +174,7 @@ impl DecodeTable {
                 for (bits, (run, behind)) in places.zip(&narrower[1 << rest..]).enumerate() {
                     let mut behind = *behind;
                     let mut rest = rest;
-                    // No code is shorter than those before it: this concerns codes of one bit alone.
+                    // Codes of one and two bits may leave room for more.
                     while behind.symbols() == RUN_SYMBOLS {
                         rest -= 1;
                         behind = narrower[(1 << rest) + bits % (1 << rest)];
@@ -210,12 +218,12 @@ mod tests {
             table.prepare_runs();
             for (bits, run) in table.runs().iter().enumerate() {
                 let mut taken = 0;
-                for &exponent in &run.bytes()[..run.symbols()] {
+                for &exponent in run.bytes().iter().rev().take(run.symbols()) {
                     let (expected, length) = table.symbol((bits >> taken) as u8);
                     assert_eq!(exponent, expected);
                     taken += length;
                 }
-                assert_eq!(taken, run.bits());
+                assert_eq!(u64::from(taken), run.shift() % 64);
                 assert!(taken <= RUN_BITS as u32 && run.symbols() > 0);
             }
         }

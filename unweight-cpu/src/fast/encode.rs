@@ -10,25 +10,25 @@ use super::kernels::Kernels;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference::TensorPlan;
 
-/// Appends the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and its record to `record`.
-pub(super) fn weights(
+/// Writes the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and appends its record to `record`. Gives what
+/// `split` does, which is one of the kernels of this name.
+pub(super) fn weights<T>(
     kernels: &Kernels,
+    split: impl FnOnce(&[u8], &mut [u8], &mut [u8]) -> T,
     plan: &TensorPlan,
     counts: Option<EntryCounts>,
     weights: &[u8],
-    sign_mantissa: &mut Vec<u8>,
+    sign_mantissa: &mut [u8],
     record: &mut Vec<u8>,
-) {
-    let count = weights.len() / 2;
-    assert!(weights.len().is_multiple_of(2) && (1..=LARGEST_CHUNK).contains(&count));
-    let start = sign_mantissa.len();
-    sign_mantissa.resize(start + count, 0);
-    let sign_mantissa = &mut sign_mantissa[start..];
+) -> T {
+    let count = sign_mantissa.len();
+    assert!(weights.len() == 2 * count && (1..=LARGEST_CHUNK).contains(&count));
     Scratch::with(|scratch| {
-        (kernels.split)(weights, sign_mantissa, &mut scratch.exponents[..count]);
+        let done = split(weights, sign_mantissa, &mut scratch.exponents[..count]);
         let ahead = weights.as_ptr_range().end;
         from_scratch(kernels, plan, counts, sign_mantissa, ahead, scratch, record);
-    });
+        done
+    })
 }
 
 /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`.

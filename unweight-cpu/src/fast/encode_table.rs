@@ -3,8 +3,6 @@
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Palette};
 
-use super::portable::bytes;
-
 /// Codes by exponent.
 #[derive(Debug)]
 pub(super) struct EncodeTable {
@@ -15,34 +13,14 @@ pub(super) struct EncodeTable {
     lengths: [u8; 256],
     /// The place of each exponent in the palette; `PATCHED` where it has none.
     places: [u8; 256],
-    /// By the places of two exponents: the first one's in bits 0 to 3, the second one's above.
-    pairs: [PairCodes; 256],
+    /// By the places of two exponents, the first one's in bits 0 to 3, the second one's above: their codes put together.
+    pair_bits: [u16; 256],
+    /// At most 16; `PATCHED` beside it where an exponent has no code.
+    pair_lengths: [u8; 256],
 }
 
 /// Marks an exponent without a code.
 pub(super) const PATCHED: u8 = 0x80;
-
-/// Two codes put together: their bits in bits 0 to 15, how many there are in bits 16 to 20; bit 31 if an exponent has
-/// no code.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PairCodes(u32);
-
-impl PairCodes {
-    #[inline(always)]
-    pub(super) fn bits(self) -> u16 {
-        self.0 as u16
-    }
-
-    #[inline(always)]
-    pub(super) fn length_bits(self) -> u32 {
-        self.0 >> 16 & 31
-    }
-
-    #[inline(always)]
-    pub(super) fn is_any_patched(pairs: [PairCodes; 4]) -> bool {
-        pairs.iter().fold(0, |any, pair| any | pair.0) >> 31 != 0
-    }
-}
 
 impl Default for EncodeTable {
     fn default() -> Self {
@@ -51,7 +29,8 @@ impl Default for EncodeTable {
             bits: [0; 256],
             lengths: [0; 256],
             places: [0; 256],
-            pairs: [PairCodes::default(); 256],
+            pair_bits: [0; 256],
+            pair_lengths: [0; 256],
         }
     }
 }
@@ -75,25 +54,17 @@ impl EncodeTable {
             self.places[usize::from(*exponent)] = place;
         }
         let of_place = palette.exponents().map(|exponent| {
-            let (bits, length) = (
-                self.bits[usize::from(exponent)],
-                self.lengths[usize::from(exponent)],
-            );
-            (
-                u32::from(bits),
-                u32::from(length & !PATCHED),
-                length & PATCHED != 0,
-            )
+            let exponent = usize::from(exponent);
+            (self.bits[exponent], self.lengths[exponent])
         });
-        self.pairs = std::array::from_fn(|pair| {
-            let (first, second) = (
-                of_place[pair % PALETTE_ENTRIES],
-                of_place[pair / PALETTE_ENTRIES],
-            );
-            let bits = first.0 | second.0 << first.1;
-            let is_patched = u32::from(first.2 || second.2);
-            PairCodes(bits | (first.1 + second.1) << 16 | is_patched << 31)
-        });
+        for pair in 0..256 {
+            let (first_bits, first_length) = of_place[pair % PALETTE_ENTRIES];
+            let (second_bits, second_length) = of_place[pair / PALETTE_ENTRIES];
+            let is_patched = (first_length | second_length) & PATCHED;
+            let (first_length, second_length) = (first_length & !PATCHED, second_length & !PATCHED);
+            self.pair_bits[pair] = u16::from(first_bits) | u16::from(second_bits) << first_length;
+            self.pair_lengths[pair] = (first_length + second_length) | is_patched;
+        }
         self.made_of = Some((*code, *palette));
     }
 
@@ -102,20 +73,14 @@ impl EncodeTable {
         self.made_of.and_then(|(_, palette)| palette.base())
     }
 
-    /// The places of eight exponents in the palette: 16 or more where there is none.
-    #[inline(always)]
-    pub(super) fn places(&self, base: Option<u8>, exponents: [u8; 8]) -> u64 {
-        match base {
-            Some(base) => bytes::subtract(u64::from_le_bytes(exponents), bytes::splat(base)),
-            None => {
-                u64::from_le_bytes(exponents.map(|exponent| self.places[usize::from(exponent)]))
-            }
-        }
+    /// The place of each exponent in the palette: 16 or more where it has none.
+    pub(super) fn places(&self) -> &[u8; 256] {
+        &self.places
     }
 
-    /// Codes of two exponents, by their places.
-    pub(super) fn pairs(&self) -> &[PairCodes; 256] {
-        &self.pairs
+    /// Codes of two exponents, put together, and their lengths, at most 16 but for `PATCHED`: by their places.
+    pub(super) fn pairs(&self) -> (&[u16; 256], &[u8; 256]) {
+        (&self.pair_bits, &self.pair_lengths)
     }
 
     /// Codes by exponent.

@@ -26,6 +26,8 @@ pub(super) struct Kernels {
     pub(super) join_indices: fn(&Palette, &[u8], &[u8], &mut Output<'_>),
     /// Little-endian weights to sign-mantissa bytes and exponents.
     pub(super) split: fn(&[u8], &mut [u8], &mut [u8]),
+    /// The same, and gives the weights' CRC-32. None: they are read once more.
+    pub(super) split_checked: Option<CheckedSplitKernel>,
     /// Adds how often each exponent occurs in little-endian weights.
     pub(super) count_weights: fn(&[u8], &mut [u64; 256]),
     /// Adds how often each of these exponents occurs.
@@ -44,6 +46,9 @@ pub(super) type IndexKernel = fn(&[u8; 256], &[u8], &mut [u8], &mut Vec<u16>);
 /// The type of [`Kernels::decode_checked`].
 pub(super) type CheckedKernel =
     fn(&mut Scratch, &[u8], &Patches<'_>, u32, &mut Output<'_>) -> ([u32; LANES], Checksums);
+
+/// The type of [`Kernels::split_checked`].
+pub(super) type CheckedSplitKernel = fn(&[u8], &mut [u8], &mut [u8]) -> u32;
 
 /// The type of [`Kernels::pack`].
 pub(super) type PackKernel =

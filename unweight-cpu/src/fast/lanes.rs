@@ -25,6 +25,8 @@ pub(super) struct LaneBuffer {
     /// Where each lane starts in `bytes`.
     starts: [u32; LANES],
     ends: [u32; LANES],
+    /// The address behind the streams in the record.
+    behind: usize,
 }
 
 impl Default for LaneBuffer {
@@ -34,6 +36,7 @@ impl Default for LaneBuffer {
             bytes: bytes.try_into().expect("as many as were made"),
             starts: [0; LANES],
             ends: [0; LANES],
+            behind: 0,
         }
     }
 }
@@ -42,6 +45,7 @@ impl LaneBuffer {
     /// Takes over the streams of a record.
     pub(super) fn fill(&mut self, lanes: &Lanes<'_>) {
         let streams = lanes.streams();
+        self.behind = streams.as_ptr_range().end.addr();
         self.bytes[..streams.len()].copy_from_slice(streams);
         let mut start = 0;
         for lane in 0..LANES {
@@ -53,6 +57,15 @@ impl LaneBuffer {
 
     pub(super) fn bytes(&self) -> &[u8; BUFFER_BYTES] {
         &self.bytes
+    }
+
+    /// Where the next record is likely to begin: to fetch it ahead, and nothing else.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn behind(&self) -> *const u8 {
+        std::ptr::without_provenance(self.behind)
     }
 
     /// The first bit of each lane, counted from the start of the buffer.

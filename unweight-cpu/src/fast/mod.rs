@@ -168,22 +168,41 @@ impl Codec {
         sign_mantissa: &mut Vec<u8>,
         record: &mut Vec<u8>,
     ) {
-        self.encode_counted(plan, None, weights, sign_mantissa, record);
+        let Some(kernels) = self.kernels else {
+            let weights = from_bytes(weights);
+            return reference::encode_weights(plan, &weights, sign_mantissa, record);
+        };
+        let start = sign_mantissa.len();
+        sign_mantissa.resize(start + weights.len() / 2, 0);
+        let sign_mantissa = &mut sign_mantissa[start..];
+        let split = kernels.split;
+        encode::weights(kernels, split, plan, None, weights, sign_mantissa, record);
     }
 
-    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often.
-    pub(crate) fn encode_counted(
+    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often, with its sign-mantissa bytes written
+    /// over what is there. Gives the weights' CRC-32.
+    pub(crate) fn encode_checked(
         &self,
         plan: &TensorPlan,
         counts: Option<EntryCounts>,
         weights: &[u8],
-        sign_mantissa: &mut Vec<u8>,
+        sign_mantissa: &mut [u8],
         record: &mut Vec<u8>,
-    ) {
-        match self.kernels {
-            Some(kernels) => encode::weights(kernels, plan, counts, weights, sign_mantissa, record),
-            None => reference::encode_weights(plan, &from_bytes(weights), sign_mantissa, record),
-        }
+    ) -> u32 {
+        let Some(kernels) = self.kernels else {
+            let mut bytes = Vec::new();
+            reference::encode_weights(plan, &from_bytes(weights), &mut bytes, record);
+            sign_mantissa.copy_from_slice(&bytes);
+            return crc32fast::hash(weights);
+        };
+        let split = |weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]| {
+            if let Some(split_checked) = kernels.split_checked {
+                return split_checked(weights, sign_mantissa, exponents);
+            }
+            (kernels.split)(weights, sign_mantissa, exponents);
+            crc32fast::hash(weights)
+        };
+        encode::weights(kernels, split, plan, counts, weights, sign_mantissa, record)
     }
 
     /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. As [`reference::encode_exponents`].

@@ -4,17 +4,29 @@
 #![allow(dead_code)]
 
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, encode_tensor, restore, transcode};
+use unweight_cpu::fast::Codec;
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, encode_tensor_with, restore, transcode,
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
 pub(crate) const ENCODINGS: [Encoding; 2] = [Encoding::Huffman, Encoding::Palette];
 
 pub(crate) fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
+    container_by(Codec::current(), weights, encoding, chunk_size_log2)
+}
+
+pub(crate) fn container_by(
+    codec: Codec,
+    weights: &[bf16],
+    encoding: Encoding,
+    chunk: u8,
+) -> Vec<u8> {
     let shape = [weights.len() as u64];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, weights, encoding, chunk_size_log2, &Serial).unwrap();
+    encode_tensor_with(codec, &mut writer, weights, encoding, chunk, &Serial).unwrap();
     writer.finish().unwrap()
 }
 

@@ -4,6 +4,7 @@
 mod count;
 mod decode;
 mod encode;
+mod merge;
 
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
@@ -47,6 +48,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { split(weights, sign_mantissa, exponents) }
     },
+    split_checked: None,
     count_weights: |weights, counts| {
         // SAFETY: as above.
         unsafe { count_weights(weights, counts) }
@@ -71,7 +73,8 @@ fn decode_weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let mut ahead = output.as_mut_ptr();
+    let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
+    let mut ahead = Some(decode::Ahead::of(sign_mantissa, output_start, next_record));
     portable::decode::weights(
         scratch,
         sign_mantissa,
@@ -79,15 +82,16 @@ fn decode_weights(
         |count, runs, buffer, group| {
             decode::rounds(count, runs, buffer, group, &mut ahead);
         },
-        portable::decode::join_step,
+        |first, eights, sign_mantissa, output| {
+            merge::join_step(first, eights, sign_mantissa, output);
+        },
     )
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn decode_exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
-    let mut ahead = output.as_mut_ptr();
     portable::decode::exponents(scratch, output, |count, runs, buffer, group| {
-        decode::rounds(count, runs, buffer, group, &mut ahead);
+        decode::rounds(count, runs, buffer, group, &mut None);
     })
 }
 

@@ -22,7 +22,7 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::emit::{Emit, Exponents, Weights};
-use super::{Elements, load};
+use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
@@ -30,6 +30,8 @@ use crate::fast::output::Output;
 
 /// Bits that a window holds whatever its first bit's place in its byte.
 const WINDOW_BITS: i64 = 57;
+/// Lines of the next record fetched in a step: those of 16 KB in a chunk of 128 steps.
+const RECORD_LINES: usize = 2;
 pub(super) const VECTORS: usize = LANES / 8;
 /// One element for each lane.
 pub(super) type Vectors = [__m512i; VECTORS];
@@ -194,7 +196,10 @@ fn decode<E: Emit>(
     let lengths = Lengths::load(table.lengths());
     let buffer = lanes.bytes();
     let whole = weights / STEP_WEIGHTS * STEP_WEIGHTS;
+    let mut next_record = lanes.behind();
     for first in (0..whole).step_by(STEP_WEIGHTS) {
+        prefetch::<RECORD_LINES>(next_record);
+        next_record = next_record.wrapping_add(64 * RECORD_LINES);
         let symbols = step::<E, false>(&lengths, buffer, &mut bits);
         // SAFETY: this function has the features.
         unsafe { emit.whole(first, symbols) };

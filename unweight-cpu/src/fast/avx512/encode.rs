@@ -12,6 +12,7 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
+use super::checksum::Folded;
 use super::{Elements, Table, load, prefetch};
 use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
@@ -22,8 +23,25 @@ const VECTORS: usize = LANES / 8;
 const APPENDABLE_BITS: i64 = 56;
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
+    split_into::<false>(weights, sign_mantissa, exponents);
+}
+
+/// The same, and gives the weights' CRC-32.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+pub(super) fn split_checked(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) -> u32 {
+    split_into::<true>(weights, sign_mantissa, exponents)
+}
+
+/// Gives the weights' CRC-32 if they are `CHECKED`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+fn split_into<const CHECKED: bool>(
+    weights: &[u8],
+    sign_mantissa: &mut [u8],
+    exponents: &mut [u8],
+) -> u32 {
     assert_eq!(weights.len(), 2 * sign_mantissa.len());
     assert_eq!(exponents.len(), sign_mantissa.len());
     let even = _mm512_set_epi64(
@@ -40,9 +58,14 @@ pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u
     let (blocks, rest) = weights.as_chunks::<{ 2 * BLOCK }>();
     let (sm_blocks, sm_rest) = sign_mantissa.as_chunks_mut::<BLOCK>();
     let (exponent_blocks, exponent_rest) = exponents.as_chunks_mut::<BLOCK>();
+    let mut checksum = Folded::<2>::behind(0);
     for ((block, sign_mantissa), exponents) in blocks.iter().zip(sm_blocks).zip(exponent_blocks) {
         let (halves, _) = block.as_chunks();
         let (first, second) = (load(&halves[0]), load(&halves[1]));
+        if CHECKED {
+            checksum.add(0, first);
+            checksum.add(1, second);
+        }
         let low = _mm512_permutex2var_epi8(first, even, second);
         let high = _mm512_permutex2var_epi8(first, odd, second);
         // 0xCA: a ? b : c, bit by bit.
@@ -59,6 +82,12 @@ pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u
         };
     }
     portable::encode::split(rest, sm_rest, exponent_rest);
+    if !CHECKED {
+        return 0;
+    }
+    let mut hasher = crc32fast::Hasher::new_with_initial(checksum.finish());
+    hasher.update(rest);
+    hasher.finalize()
 }
 
 /// Streams of eight lanes.

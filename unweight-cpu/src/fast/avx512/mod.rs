@@ -101,6 +101,10 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { encode::split(weights, sign_mantissa, exponents) }
     },
+    split_checked: Some(|weights, sign_mantissa, exponents| {
+        // SAFETY: as above.
+        unsafe { encode::split_checked(weights, sign_mantissa, exponents) }
+    }),
     count_weights: |weights, counts| {
         // SAFETY: as above.
         unsafe { count::weights(weights, counts) }

@@ -19,8 +19,9 @@ pub(super) fn weights(
         sign_mantissa,
         output,
         portable::decode::rounds,
-        |first, exponents, sign_mantissa, output| {
-            merge::join_at(first, exponents, sign_mantissa, output);
+        |first, eights, sign_mantissa, output| {
+            let exponents = portable::decode::in_order(eights);
+            merge::join_at(first, &exponents, sign_mantissa, output);
         },
     )
 }

@@ -63,6 +63,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { encode::split(weights, sign_mantissa, exponents) }
     },
+    split_checked: None,
     count_weights: |weights, counts| {
         // SAFETY: as above.
         unsafe { count::weights(weights, counts) }

@@ -1,32 +1,30 @@
 //! Counting exponents in safe Rust, two at a time.
 //!
 //! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. Two places in it are one byte, and that
-//! is counted: half as many counters are loaded and stored as there are exponents. What lies outside is counted one by one.
+//! is counted: half as many counters are loaded and stored as there are exponents. Blocks with an exponent outside are counted one by one.
 //!
 //! `inline(always)`: the instruction sets' rooms compile these again, with what they have.
 
-use super::bytes;
+use super::pairs;
 
-/// Exponents of a register.
-const EIGHT: usize = 8;
-/// How many pairs occurred, by the four places that a register has for them: equal pairs that follow each other would
+/// Pairs of a block.
+const PAIRS: usize = 32;
+/// How many pairs occurred, by the four places that four pairs have in turn: equal pairs that follow each other would
 /// wait for one another's counter.
-type Pairs = [[u32; 256]; 4];
-/// Registers after which a counter may be full.
-const FULL: usize = u32::MAX as usize;
+type Counters = [[u32; 256]; 4];
+/// Blocks after which a counter may be full.
+const FULL: usize = u32::MAX as usize / PAIRS;
 
 /// Adds how often each exponent occurs in little-endian weights.
 #[inline(always)]
 pub(in crate::fast) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
-    let (eights, rest) = weights.as_chunks::<{ 2 * EIGHT }>();
-    let exponents = |eight: &[u8; 2 * EIGHT]| {
-        let both = u128::from_le_bytes(*eight);
-        // The exponent of every other weight; what comes between is the other half's.
-        let of = |four: u64| four >> 7 & 0x00ff_00ff_00ff_00ff;
-        of(both as u64) | of((both >> 64) as u64) << 8
+    let (both, last) = weights.as_chunks::<4>();
+    let exponents = |both: &[u8; 4]| {
+        let exponents = u32::from_le_bytes(*both) >> 7;
+        [exponents as u8, (exponents >> 16) as u8]
     };
-    count(eights, exponents, counts);
-    for weight in rest.as_chunks().0 {
+    count(both, pairs::of_weights::<PAIRS>, exponents, counts);
+    for weight in last.as_chunks().0 {
         counts[usize::from((u16::from_le_bytes(*weight) >> 7) as u8)] += 1;
     }
 }
@@ -34,43 +32,53 @@ pub(in crate::fast) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
 /// Adds how often each of these exponents occurs.
 #[inline(always)]
 pub(in crate::fast) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (eights, rest) = exponents.as_chunks::<EIGHT>();
-    count(eights, |&eight| u64::from_le_bytes(eight), counts);
-    for &exponent in rest {
+    let (both, last) = exponents.as_chunks::<2>();
+    count(both, pairs::of_exponents::<PAIRS>, |&both| both, counts);
+    for &exponent in last {
         counts[usize::from(exponent)] += 1;
     }
 }
 
-/// Counts the exponents that `exponents` gives for each element.
+/// Counts the two exponents that `exponents` gives for each element, and `pairs` for a block of them.
 #[inline(always)]
-fn count<T>(eights: &[T], exponents: impl Fn(&T) -> u64, counts: &mut [u64; 256]) {
-    const SAMPLE: usize = 8;
-    let sample = eights.iter().take(SAMPLE);
-    let greatest = sample
-        .flat_map(|eight| exponents(eight).to_le_bytes())
-        .max();
+fn count<T>(
+    elements: &[T],
+    pairs: impl Fn(&[T; PAIRS], u8) -> Option<[u8; PAIRS]>,
+    exponents: impl Fn(&T) -> [u8; 2],
+    counts: &mut [u64; 256],
+) {
+    let one_by_one = |elements: &[T], counts: &mut [u64; 256]| {
+        for exponent in elements.iter().flat_map(&exponents) {
+            counts[usize::from(exponent)] += 1;
+        }
+    };
+    let (blocks, rest) = elements.as_chunks::<PAIRS>();
+    let sample = blocks.first().map_or(&[][..], |block| &block[..]);
+    let greatest = sample.iter().flat_map(&exponents).max();
     // One above the greatest of a few is as far up as any will be, and they thin out downwards.
     let base = greatest.unwrap_or(0).saturating_sub(14).min(u8::MAX - 15);
-    let subtrahend = bytes::splat(base);
-    for eights in eights.chunks(FULL) {
-        let mut pairs: Box<Pairs> = Box::new([[0; 256]; 4]);
-        for eight in eights {
-            let exponents = exponents(eight);
-            let places = bytes::subtract(exponents, subtrahend);
-            if bytes::are_nibbles(places) {
-                for (counters, pair) in pairs.iter_mut().zip(bytes::pairs(places)) {
-                    counters[usize::from(pair)] += 1;
+    for blocks in blocks.chunks(FULL) {
+        let mut counters: Box<Counters> = Box::new([[0; 256]; 4]);
+        for block in blocks {
+            match pairs(block, base) {
+                Some(pairs) => {
+                    for four in pairs.as_chunks::<4>().0 {
+                        for (counters, &pair) in counters.iter_mut().zip(four) {
+                            counters[usize::from(pair)] += 1;
+                        }
+                    }
                 }
-            } else {
-                for exponent in exponents.to_le_bytes() {
-                    counts[usize::from(exponent)] += 1;
-                }
+                None => one_by_one(block, counts),
             }
         }
         for pair in 0..256 {
-            let count: u64 = pairs.iter().map(|counters| u64::from(counters[pair])).sum();
+            let count: u64 = counters
+                .iter()
+                .map(|counters| u64::from(counters[pair]))
+                .sum();
             counts[usize::from(base) + pair % 16] += count;
             counts[usize::from(base) + pair / 16] += count;
         }
     }
+    one_by_one(rest, counts);
 }

@@ -2,8 +2,8 @@
 
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
 
-use super::{ROW_BYTES, Rows, bytes};
-use crate::fast::encode_table::{EncodeTable, PATCHED, PairCodes};
+use super::{ROW_BYTES, Rows, pairs};
+use crate::fast::encode_table::{EncodeTable, PATCHED};
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
 #[inline(always)]
@@ -16,10 +16,12 @@ pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents
     }
 }
 
-/// Lanes in flight: a code waits for the length of the one before it in its lane.
-const IN_FLIGHT: usize = 4;
+/// Steps whose pairs are made before their lanes are packed: few enough to stay in the first cache.
+const PART_STEPS: usize = 16;
+/// Pairs of weights of a step.
+const STEP_PAIRS: usize = STEP_WEIGHTS / 2;
 
-/// Codes exponents of whole steps, four lanes at a time and two exponents a look-up, into the rows. Gives each lane's number of bits, and appends the
+/// Codes exponents of whole steps, lane by lane and two exponents a look-up, into the rows. Gives each lane's number of bits, and appends the
 /// positions of exponents without a code.
 #[inline(always)]
 pub(in crate::fast) fn pack(
@@ -29,50 +31,108 @@ pub(in crate::fast) fn pack(
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
     let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
-    let mut ends = [0; LANES];
-    let groups = rows.as_chunks_mut::<IN_FLIGHT>().0.iter_mut();
-    for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
-        *ends = pack_lanes(table, steps, group, rows, positions);
-    }
-    ends
-}
-
-#[inline(always)]
-fn pack_lanes(
-    table: &EncodeTable,
-    steps: &[[u8; STEP_WEIGHTS]],
-    group: usize,
-    rows: &mut [[u8; ROW_BYTES]; IN_FLIGHT],
-    positions: &mut Vec<u16>,
-) -> [u32; IN_FLIGHT] {
-    const GROUP_WEIGHTS: usize = IN_FLIGHT * LANE_STEP_WEIGHTS;
-    let mut streams = [Stream::default(); IN_FLIGHT];
-    let (base, pairs) = (table.palette_base(), table.pairs());
-    for (number, step) in steps.iter().enumerate() {
-        let weights: &[u8; GROUP_WEIGHTS] = &step.as_chunks().0[group];
-        for lane in 0..IN_FLIGHT {
-            let eight: &[u8; LANE_STEP_WEIGHTS] = &weights.as_chunks().0[lane];
-            let (stream, row) = (&mut streams[lane], &mut rows[lane]);
-            let first = number * STEP_WEIGHTS + group * GROUP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-            let places = table.places(base, *eight);
-            if !bytes::are_nibbles(places) {
-                *stream = one_by_one(table, eight, first, *stream, row, positions);
-                continue;
-            }
-            let [a, b, c, d] = bytes::pairs(places).map(|pair| pairs[usize::from(pair)]);
-            if PairCodes::is_any_patched([a, b, c, d]) {
-                note_patches(table, eight, first, positions);
-            }
-            let (front, back) = (a.and(b), c.and(d));
-            if front.length + back.length <= APPENDABLE_BITS {
-                stream.append(front.and(back), row);
-            } else {
-                stream.append(front, row);
-                stream.append(back, row);
-            }
+    let mut streams = [Stream::default(); LANES];
+    let mut pairs = [None; PART_STEPS];
+    for (number, steps) in steps.chunks(PART_STEPS).enumerate() {
+        for (pairs, step) in pairs.iter_mut().zip(steps) {
+            *pairs = pairs_of(table, step);
+        }
+        let first = number * PART_STEPS * STEP_WEIGHTS;
+        for (lane, (stream, row)) in streams.iter_mut().zip(&mut *rows).enumerate() {
+            let part = LanePart {
+                table,
+                steps,
+                lane,
+                first,
+            };
+            *stream = part.pack(&pairs[..steps.len()], *stream, row, positions);
         }
     }
     streams.map(Stream::length_bits)
+}
+
+/// The pairs of places of a step's exponents in the palette, if all have one.
+#[inline(always)]
+fn pairs_of(table: &EncodeTable, step: &[u8; STEP_WEIGHTS]) -> Option<[u8; STEP_PAIRS]> {
+    let exponents = step.as_chunks().0;
+    let exponents = exponents.first_chunk().expect("a step is of pairs");
+    if let Some(base) = table.palette_base() {
+        return pairs::of_exponents(exponents, base);
+    }
+    let places = table.places();
+    let mut any = 0;
+    let pairs = exponents.map(|both: [u8; 2]| {
+        let [first, second] = both.map(|exponent| places[usize::from(exponent)]);
+        any |= first | second;
+        first | second << 4
+    });
+    (any & PATCHED == 0).then_some(pairs)
+}
+
+/// A lane's weights in some steps.
+struct LanePart<'a> {
+    table: &'a EncodeTable,
+    steps: &'a [[u8; STEP_WEIGHTS]],
+    lane: usize,
+    /// The number of the first step's first weight in the chunk.
+    first: usize,
+}
+
+impl LanePart<'_> {
+    /// Appends their codes. `pairs` are those of the steps.
+    #[inline(always)]
+    fn pack(
+        &self,
+        pairs: &[Option<[u8; STEP_PAIRS]>],
+        mut stream: Stream,
+        row: &mut [u8; ROW_BYTES],
+        positions: &mut Vec<u16>,
+    ) -> Stream {
+        let (bits, lengths) = self.table.pairs();
+        for (step, pairs) in pairs.iter().enumerate() {
+            if let Some(pairs) = pairs {
+                let four: [u8; LANE_STEP_WEIGHTS / 2] = pairs.as_chunks().0[self.lane];
+                let [a, b, c, d] = four.map(|pair| Codes {
+                    bits: bits[usize::from(pair)].into(),
+                    length: lengths[usize::from(pair)].into(),
+                });
+                let whole = a.and(b).and(c.and(d));
+                // A mark makes it longer than this, too.
+                if whole.length <= APPENDABLE_BITS {
+                    stream.append(whole, row);
+                    continue;
+                }
+            }
+            stream = self.one_by_one(step, stream, row, positions);
+        }
+        stream
+    }
+
+    /// Appends the codes of one step one by one, for all that is rare: exponents that have no code, or no place in the palette, and codes
+    /// too long to be appended together.
+    #[cold]
+    #[inline(never)]
+    fn one_by_one(
+        &self,
+        step: usize,
+        mut stream: Stream,
+        row: &mut [u8; ROW_BYTES],
+        positions: &mut Vec<u16>,
+    ) -> Stream {
+        let exponents: &[u8; LANE_STEP_WEIGHTS] = &self.steps[step].as_chunks().0[self.lane];
+        let table = self.table;
+        for &exponent in exponents {
+            let exponent = usize::from(exponent);
+            let codes = Codes {
+                bits: table.bits()[exponent].into(),
+                length: (table.lengths()[exponent] & !PATCHED).into(),
+            };
+            stream.append(codes, row);
+        }
+        let first = self.first + step * STEP_WEIGHTS + self.lane * LANE_STEP_WEIGHTS;
+        note_patches(table, exponents, first, positions);
+        stream
+    }
 }
 
 /// Bits that can be appended to a stream at once: fewer than 8 are pending.
@@ -113,47 +173,14 @@ pub(in crate::fast) struct Codes {
 }
 
 impl Codes {
+    /// These codes and those behind. Marks are multiples of 64 bits: they add up, and shift nothing.
     #[inline(always)]
     fn and(self, behind: Codes) -> Codes {
         Codes {
-            bits: self.bits | behind.bits << self.length,
+            bits: self.bits | behind.bits << (self.length % 64),
             length: self.length + behind.length,
         }
     }
-}
-
-impl PairCodes {
-    #[inline(always)]
-    fn and(self, behind: PairCodes) -> Codes {
-        let codes = |pair: PairCodes| Codes {
-            bits: pair.bits().into(),
-            length: pair.length_bits(),
-        };
-        codes(self).and(codes(behind))
-    }
-}
-
-/// Appends the codes of a lane's step that holds exponents outside of the palette.
-#[cold]
-#[inline(never)]
-fn one_by_one(
-    table: &EncodeTable,
-    exponents: &[u8; LANE_STEP_WEIGHTS],
-    first: usize,
-    mut stream: Stream,
-    row: &mut [u8; ROW_BYTES],
-    positions: &mut Vec<u16>,
-) -> Stream {
-    for &exponent in exponents {
-        let exponent = usize::from(exponent);
-        let codes = Codes {
-            bits: table.bits()[exponent].into(),
-            length: (table.lengths()[exponent] & !PATCHED).into(),
-        };
-        stream.append(codes, row);
-    }
-    note_patches(table, exponents, first, positions);
-    stream
 }
 
 /// Appends the positions of exponents without a code; the first has position `first`.

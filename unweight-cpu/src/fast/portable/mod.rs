@@ -1,10 +1,10 @@
 //! Kernels in safe Rust, for every machine.
 
-pub(super) mod bytes;
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
 mod merge;
+mod pairs;
 
 pub(super) use decode::{ROW_BYTES, Rows};
 pub(super) use merge::{join_from, join_indices_from};
@@ -29,6 +29,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         join_indices_from(0, palette, indices, sign_mantissa, output)
     },
     split: encode::split,
+    split_checked: None,
     count_weights: count::weights,
     count_exponents: count::exponents,
     pack: |table, exponents, _, rows, positions| encode::pack(table, exponents, rows, positions),

@@ -1,0 +1,61 @@
+//! Two places in a window of 16 consecutive exponents as one byte, the first one's in bits 0 to 3: half as many table entries are looked
+//! up as there are exponents. The loops have no branches: the compiler makes vectors of them, unless it knows that each byte will be an
+//! index. It would take them out of the vectors one by one before they are pairs: hence the black boxes.
+
+use std::hint::black_box;
+
+/// The pairs of these exponents, if all of them lie in the window that begins at `base`, at most 240.
+#[inline(always)]
+pub(in crate::fast) fn of_exponents<const PAIRS: usize>(
+    exponents: &[[u8; 2]; PAIRS],
+    base: u8,
+) -> Option<[u8; PAIRS]> {
+    let bases = u16::from_le_bytes([base; 2]);
+    let mut pairs = [0; PAIRS];
+    let mut any = 0;
+    for (pair, &exponents) in pairs.iter_mut().zip(exponents) {
+        // A lower byte below the window leaves 16 or more, as `base` is no higher: that it borrows from the upper one is no harm.
+        let places = u16::from_le_bytes(exponents).wrapping_sub(bases);
+        any |= places;
+        *pair = (places | places >> 4) as u8;
+    }
+    (any & 0xf0f0 == 0).then_some(black_box(pairs))
+}
+
+/// [`of_exponents`], of pairs of little-endian weights.
+#[inline(always)]
+pub(in crate::fast) fn of_weights<const PAIRS: usize>(
+    weights: &[[u8; 4]; PAIRS],
+    base: u8,
+) -> Option<[u8; PAIRS]> {
+    let bases = u32::from(base) << 16 | u32::from(base);
+    let mut pairs = [0; PAIRS];
+    let mut any = 0;
+    for (pair, &weights) in pairs.iter_mut().zip(weights) {
+        let exponents = u32::from_le_bytes(weights) >> 7 & 0x00ff_00ff;
+        let places = exponents.wrapping_sub(bases);
+        any |= places;
+        *pair = (places | places >> 12) as u8;
+    }
+    (any & 0xfff0_fff0 == 0).then_some(black_box(pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_those_of_exponents_in_the_window() {
+        for base in [0, 1, 100, 239, 240] {
+            for exponents in (0..=u16::MAX).map(u16::to_le_bytes) {
+                let places = exponents.map(|exponent| exponent.wrapping_sub(base));
+                let is_inside = places.iter().all(|&place| place < 16);
+                let expected = is_inside.then_some([places[0] | places[1] << 4]);
+                assert_eq!(of_exponents(&[exponents], base), expected);
+                let of_weight = |exponent| (u16::from(exponent) << 7 | 0x807f).to_le_bytes();
+                let [[a, b], [c, d]] = exponents.map(of_weight);
+                assert_eq!(of_weights(&[[a, b, c, d]], base), expected);
+            }
+        }
+    }
+}
