@@ -1,5 +1,7 @@
 //! What benches share: tensors like those of trained models, and times of launches over cold caches.
 
+#![allow(dead_code, reason = "no bench uses all of it")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, sys};
@@ -113,6 +115,15 @@ pub(crate) fn median<T>(
         .collect();
     seconds.sort_by(f64::total_cmp);
     seconds[RUNS / 2]
+}
+
+/// The median of the seconds that each of `count` launches takes, one after the other.
+pub(crate) fn per_launch(
+    stream: &Arc<CudaStream>,
+    count: usize,
+    mut launch: impl FnMut(usize),
+) -> f64 {
+    median(stream, &mut [()], |()| (0..count).for_each(&mut launch)) / count as f64
 }
 
 fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {

@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod matmul;
 mod tensors;
 mod transcode;
 
@@ -113,6 +114,34 @@ fn main() {
         (
             "transcoding_the_corpus_gives_the_reference_s_verdicts",
             |gpu| hold_to_the_corpus(&transcode::Transcoding(gpu)),
+        ),
+        (
+            "fragment_form_is_the_pure_functions",
+            matmul::fragment_form_is_the_pure_functions,
+        ),
+        (
+            "products_are_as_near_as_fp32_sums_allow",
+            matmul::products_are_as_near_as_fp32_sums_allow,
+        ),
+        (
+            "weights_that_are_no_numbers_reach_their_rows_alone",
+            matmul::weights_that_are_no_numbers_reach_their_rows_alone,
+        ),
+        (
+            "sums_are_made_in_one_order",
+            matmul::sums_are_made_in_one_order,
+        ),
+        (
+            "a_whole_decode_is_cublas_to_the_bit",
+            matmul::a_whole_decode_is_cublas_to_the_bit,
+        ),
+        (
+            "many_products_in_a_row_are_those_of_each_alone",
+            matmul::many_products_in_a_row_are_those_of_each_alone,
+        ),
+        (
+            "what_does_not_fit_is_an_error",
+            matmul::what_does_not_fit_is_an_error,
         ),
     ];
     let large: Test = (

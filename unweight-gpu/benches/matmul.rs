@@ -1,0 +1,255 @@
+//! Products with compressed weights beside cuBLASLt's with BF16 ones, in one run.
+//!
+//! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, over rotating weights, so that caches are cold;
+//! medians. cuBLASLt's is the fastest of the algorithms that it offers. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
+
+mod measuring;
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use half::bf16;
+use measuring::{ROTATED_BYTES, llama_shaped, per_launch};
+use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, Palette, Payload, SourceKind};
+use unweight_gpu::matmul::layout::Shape;
+use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace};
+use unweight_gpu::{Device, Output, Source};
+
+const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
+const BATCHES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+const LAYERS: usize = 32;
+/// Products of one timing.
+const LAUNCHES: usize = 24;
+
+struct Bench {
+    device: Device,
+    stream: Arc<CudaStream>,
+    cublas: CudaSlice<u8>,
+}
+
+fn main() {
+    let Some((device, stream, _)) = measuring::open() else {
+        return;
+    };
+    let cublas = stream.alloc_zeros(PlainMatmul::WORKSPACE_BYTES).unwrap();
+    let bench = Bench {
+        device,
+        stream,
+        cublas,
+    };
+    println!(
+        "\n{:<14} {:>5} {:>11} {:>9} {:>7} {:>12} {:>7}",
+        "rows x columns", "batch", "cuBLASLt us", "direct us", "ratio", "whole dec. us", "ratio"
+    );
+    for (number, (rows, columns)) in SHAPES.into_iter().enumerate() {
+        bench.shape(rows, columns, number as u64 + 1);
+    }
+    bench.stack();
+}
+
+/// The palette that the encoder gives these weights.
+fn palette_of(weights: &[bf16]) -> Palette {
+    let shape = [weights.len() as u64];
+    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    encode_tensor(&mut writer, weights, Encoding::Palette, 15, &Serial).unwrap();
+    let file = writer.finish().unwrap();
+    let open = OpenFile::read(&file[..]).unwrap();
+    let container = Container::parse(&open).unwrap();
+    match container.directory().tensor(0).unwrap().payload() {
+        Payload::Coded(planes) => *planes.palette(),
+        Payload::Raw(_) => panic!("weights like these are coded"),
+    }
+}
+
+fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    stream.clone_htod(&bytes).unwrap()
+}
+
+impl Bench {
+    fn arrange(&self, matrix: &CudaSlice<u8>, shape: Shape, palette: Palette) -> Fragments {
+        let source = Source::slice(matrix, &self.stream);
+        Fragments::arrange(&self.device, &self.stream, &source, shape, palette).unwrap()
+    }
+
+    /// The seconds of cuBLASLt's fastest algorithm.
+    fn plain(
+        &self,
+        matrices: &[CudaSlice<u8>],
+        shape: Shape,
+        batch: u32,
+        x: &CudaSlice<u8>,
+        y: &mut CudaSlice<u8>,
+    ) -> f64 {
+        let stream = &self.stream;
+        let mut plain = PlainMatmul::new(shape, batch).unwrap();
+        let workspace = self.cublas.device_ptr(stream).0;
+        let (x, y) = (Source::slice(x, stream), Output::slice(y, stream));
+        let sources: Vec<_> = matrices.iter().map(|m| Source::slice(m, stream)).collect();
+        let seconds = (0..plain.algorithms()).map(|algorithm| {
+            plain.choose(algorithm);
+            per_launch(stream, LAUNCHES, |launch| {
+                let matrix = &sources[launch % sources.len()];
+                // SAFETY: one product after the other, on the stream that the workspace belongs to.
+                unsafe { plain.multiply(stream, matrix, &x, &y, workspace).unwrap() }
+            })
+        });
+        seconds.fold(f64::INFINITY, f64::min)
+    }
+
+    fn shape(&self, rows: usize, columns: usize, seed: u64) {
+        let stream = &self.stream;
+        let shape = Shape::new(rows as u64, columns as u64).unwrap();
+        let weights = llama_shaped(rows, columns, seed);
+        let palette = palette_of(&weights);
+        let sets = ROTATED_BYTES / (2 * rows * columns) + 2;
+        let matrices: Vec<_> = (0..sets).map(|_| upload(stream, &weights)).collect();
+        let fragments: Vec<_> = matrices
+            .iter()
+            .map(|matrix| self.arrange(matrix, shape, palette))
+            .collect();
+        println!(
+            "{rows} x {columns}: {:.2} bits a weight, {} patches, {} palette",
+            8.0 * fragments[0].bytes() as f64 / shape.weights() as f64,
+            fragments[0].patch_count(),
+            if palette.base().is_some() {
+                "consecutive"
+            } else {
+                "gapped"
+            }
+        );
+        let mut workspace = Workspace::new(&self.device, stream, &[shape], true).unwrap();
+        let mut linears: Vec<_> = fragments
+            .iter()
+            .map(|fragments| Linear::new(&self.device, fragments).unwrap())
+            .collect();
+        for batch in BATCHES {
+            let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
+            let mut y = stream.alloc_zeros(2 * batch as usize * rows).unwrap();
+            let plain = self.plain(&matrices, shape, batch, &x, &mut y);
+            let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
+            let mut ours = |pipeline| {
+                per_launch(stream, LAUNCHES, |launch| {
+                    linears[launch % sets]
+                        .multiply(stream, &mut workspace, pipeline, (&source, batch), &output)
+                        .unwrap();
+                })
+            };
+            let (direct, whole) = (ours(Pipeline::Direct), ours(Pipeline::WholeDecode));
+            println!(
+                "{:<14} {batch:>5} {:>11.2} {:>9.2} {:>7.2} {:>12.2} {:>7.2}",
+                "",
+                plain * 1e6,
+                direct * 1e6,
+                plain / direct,
+                whole * 1e6,
+                plain / whole
+            );
+        }
+    }
+
+    /// Gate, up and down of every layer; gate's output goes on to down.
+    fn stack(&self) {
+        let stream = &self.stream;
+        let (wide, narrow) = (
+            Shape::new(14_336, 4096).unwrap(),
+            Shape::new(4096, 14_336).unwrap(),
+        );
+        let shapes = [wide, wide, narrow];
+        let weights = [llama_shaped(14_336, 4096, 1), llama_shaped(4096, 14_336, 2)];
+        let palettes = [palette_of(&weights[0]), palette_of(&weights[1])];
+        let matrices: Vec<[CudaSlice<u8>; 3]> = (0..LAYERS)
+            .map(|_| [0, 0, 1].map(|which: usize| upload(stream, &weights[which])))
+            .collect();
+        let fragments: Vec<[Fragments; 3]> = matrices
+            .iter()
+            .map(|layer| [0, 1, 2].map(|i| self.arrange(&layer[i], shapes[i], palettes[i / 2])))
+            .collect();
+        let mut workspace = Workspace::new(&self.device, stream, &shapes, true).unwrap();
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let compressed: u64 = fragments.iter().flatten().map(Fragments::bytes).sum();
+        let plain: u64 =
+            shapes.iter().map(|shape| 2 * shape.weights()).sum::<u64>() * LAYERS as u64;
+        println!(
+            "\nMLP blocks of {LAYERS} layers: BF16 {:.2} GiB, fragments {:.2} GiB, workspace {:.3} GiB",
+            gib(plain),
+            gib(compressed),
+            gib(workspace.bytes())
+        );
+        println!(
+            "{:>5} {:>14} {:>14} {:>7}",
+            "batch", "cuBLASLt tok/s", "advised tok/s", "ratio"
+        );
+        let mut linears: Vec<[Linear<'_>; 3]> = fragments
+            .iter()
+            .map(|layer| {
+                layer
+                    .each_ref()
+                    .map(|f| Linear::new(&self.device, f).unwrap())
+            })
+            .collect();
+        for batch in BATCHES {
+            let x = upload(stream, &llama_shaped(batch as usize, 4096, 99));
+            let mut gate = stream
+                .alloc_zeros::<u8>(2 * batch as usize * 14_336)
+                .unwrap();
+            let mut up = stream
+                .alloc_zeros::<u8>(2 * batch as usize * 14_336)
+                .unwrap();
+            let mut down = stream.alloc_zeros::<u8>(2 * batch as usize * 4096).unwrap();
+            // SAFETY: memory that outlives every launch; products on one stream, so that one is done with it before the next.
+            let middle =
+                unsafe { Source::raw(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
+            let x = Source::slice(&x, stream);
+            let outputs = [
+                Output::slice(&mut gate, stream),
+                Output::slice(&mut up, stream),
+                Output::slice(&mut down, stream),
+            ];
+            let inputs = [&x, &x, &middle];
+            let cublas = self.cublas.device_ptr(stream).0;
+            let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
+            let plain = per_launch(stream, 1, |_| {
+                for layer in &matrices {
+                    for i in 0..3 {
+                        let matrix = Source::slice(&layer[i], stream);
+                        // SAFETY: as in `plain`.
+                        unsafe {
+                            plans[i]
+                                .multiply(stream, &matrix, inputs[i], &outputs[i], cublas)
+                                .unwrap()
+                        }
+                    }
+                }
+            });
+            let pipeline = Linear::advised(batch);
+            let ours = per_launch(stream, 1, |_| {
+                for layer in &mut linears {
+                    for i in 0..3 {
+                        layer[i]
+                            .multiply(
+                                stream,
+                                &mut workspace,
+                                pipeline,
+                                (inputs[i], batch),
+                                &outputs[i],
+                            )
+                            .unwrap();
+                    }
+                }
+            });
+            println!(
+                "{batch:>5} {:>14.0} {:>14.0} {:>7.2}",
+                f64::from(batch) / plain,
+                f64::from(batch) / ours,
+                plain / ours
+            );
+        }
+    }
+}

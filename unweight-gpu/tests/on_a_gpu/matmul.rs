@@ -1,0 +1,353 @@
+//! Fragment form, and products of matrices in it.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream};
+use half::bf16;
+use unweight_format::Palette;
+use unweight_gpu::matmul::layout::{Shape, arrange};
+use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace};
+use unweight_gpu::{GpuError, Output, Source, cudarc};
+
+use crate::{GUARD_BYTES, OnAGpu, POISON};
+
+fn palette(exponents: impl Fn(u8) -> u8) -> Palette {
+    Palette::new(std::array::from_fn(|i| exponents(i as u8))).unwrap()
+}
+
+fn consecutive() -> Palette {
+    palette(|i| 110 + i)
+}
+
+/// With gaps in it, so that it takes the general kernels.
+fn gapped() -> Palette {
+    palette(|i| if i < 8 { 100 + i } else { 104 + i })
+}
+
+fn random(place: usize) -> u64 {
+    (place as u64 + 1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+/// Exponents of 100 to 124 mostly, and of any value up to 0.25 once in `rare`.
+fn matrix(shape: Shape, rare: u64) -> Vec<bf16> {
+    (0..shape.weights() as usize)
+        .map(|place| {
+            let bits = random(place) >> 20;
+            let exponent = match bits >> 20 {
+                other if other % rare == 0 => (other >> 8) % 125,
+                _ => 119 - u64::from(bits.trailing_zeros().min(9)),
+            };
+            bf16::from_bits((exponent << 7 | bits & 0x807f) as u16)
+        })
+        .collect()
+}
+
+fn activations(batch: u32, shape: Shape) -> Vec<bf16> {
+    let count = u64::from(batch) * shape.columns();
+    (0..count as usize)
+        .map(|place| bf16::from_f32((random(place ^ 0x5555) >> 40) as f32 / (1 << 23) as f32 - 1.0))
+        .collect()
+}
+
+fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    stream.clone_htod(&bytes).unwrap()
+}
+
+fn values(bytes: &[u8]) -> Vec<bf16> {
+    let (pairs, _) = bytes.as_chunks();
+    pairs
+        .iter()
+        .map(|&pair| bf16::from_le_bytes(pair))
+        .collect()
+}
+
+fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> Fragments {
+    let matrix = upload(&gpu.stream, weights);
+    let source = Source::slice(&matrix, &gpu.stream);
+    Fragments::arrange(&gpu.device, &gpu.stream, &source, shape, palette).unwrap()
+}
+
+/// y, after a guard was found whole behind it.
+fn product(
+    gpu: &OnAGpu,
+    fragments: &Fragments,
+    x: &[bf16],
+    batch: u32,
+    pipeline: Pipeline,
+) -> Vec<bf16> {
+    let stream = &gpu.stream;
+    let shape = fragments.shape();
+    let bytes = 2 * u64::from(batch) * shape.rows();
+    let x = upload(stream, x);
+    let mut y = stream
+        .clone_htod(&vec![POISON; bytes as usize + GUARD_BYTES])
+        .unwrap();
+    let mut workspace = Workspace::new(
+        &gpu.device,
+        stream,
+        &[shape],
+        pipeline == Pipeline::WholeDecode,
+    )
+    .unwrap();
+    let mut linear = Linear::new(&gpu.device, fragments).unwrap();
+    let mut results = vec![];
+    // Twice with one workspace: what a launch leaves there is what the next one needs.
+    for _ in 0..2 {
+        let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
+        linear
+            .multiply(stream, &mut workspace, pipeline, (&source, batch), &output)
+            .unwrap();
+        let mut written = stream.clone_dtoh(&y).unwrap();
+        stream.synchronize().unwrap();
+        assert!(written[bytes as usize..].iter().all(|&byte| byte == POISON));
+        written.truncate(bytes as usize);
+        results.push(written);
+    }
+    assert!(results[0] == results[1], "results differ from run to run");
+    values(&results[0])
+}
+
+/// Within the rounding to BF16, and the error of FP32 sums.
+fn require_close(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape, what: &str) {
+    let (rows, columns) = (shape.rows() as usize, shape.columns() as usize);
+    for (token, x) in x.chunks(columns).enumerate() {
+        for row in 0..rows {
+            let of_row = &weights[row * columns..][..columns];
+            let (mut exact, mut magnitude) = (0f64, 0f64);
+            for (w, x) in of_row.iter().zip(x) {
+                let product = w.to_f64() * x.to_f64();
+                exact += product;
+                magnitude += product.abs();
+            }
+            let found = y[token * rows + row].to_f64();
+            let allowed = exact.abs() / 256.0 + magnitude * 1e-6;
+            assert!(
+                (found - exact).abs() <= allowed,
+                "{what}: row {row} of token {token}: {found} for {exact}"
+            );
+        }
+    }
+}
+
+pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
+    for (rows, columns) in [(1, 64), (17, 192), (1000, 4096), (64, 14_336)] {
+        let shape = Shape::new(rows, columns).unwrap();
+        for palette in [consecutive(), gapped()] {
+            let weights = matrix(shape, 100);
+            let bits: Vec<u16> = weights.iter().map(|weight| weight.to_bits()).collect();
+            let fragments = arranged(gpu, &weights, shape, palette);
+            let found = fragments.download(&gpu.stream).unwrap();
+            assert!(
+                found == arrange(&bits, shape, &palette),
+                "{rows} x {columns}"
+            );
+            let mut memory = gpu
+                .stream
+                .clone_htod(&vec![POISON; 2 * bits.len() + GUARD_BYTES])
+                .unwrap();
+            let output = Output::slice(&mut memory, &gpu.stream);
+            fragments
+                .restore(&gpu.device, &gpu.stream, &output)
+                .unwrap();
+            let restored = gpu.stream.clone_dtoh(&memory).unwrap();
+            assert!(values(&restored[..2 * bits.len()]) == weights);
+            assert!(
+                restored[2 * bits.len()..]
+                    .iter()
+                    .all(|&byte| byte == POISON)
+            );
+        }
+    }
+}
+
+pub(crate) fn products_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
+    let shapes = [
+        (1, 64),
+        (63, 64),
+        (64, 128),
+        (65, 192),
+        (200, 1088),
+        (4096, 64),
+        (48, 14_336),
+    ];
+    for (rows, columns) in shapes {
+        let shape = Shape::new(rows, columns).unwrap();
+        for (palette, rare) in [
+            (consecutive(), 1 << 40),
+            (consecutive(), 20),
+            (gapped(), 50),
+        ] {
+            let weights = matrix(shape, rare);
+            let fragments = arranged(gpu, &weights, shape, palette);
+            for batch in [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 130, 300] {
+                let x = activations(batch, shape);
+                let y = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+                require_close(
+                    &y,
+                    &weights,
+                    &x,
+                    shape,
+                    &format!("{rows} x {columns}, batch {batch}"),
+                );
+            }
+        }
+    }
+}
+
+/// Infinities and NaNs are weights like others: rebuilt, not approximated.
+pub(crate) fn weights_that_are_no_numbers_reach_their_rows_alone(gpu: &OnAGpu) {
+    let shape = Shape::new(40, 256).unwrap();
+    let mut weights = matrix(shape, 1 << 40);
+    weights[3 * 256 + 77] = bf16::NAN;
+    weights[21 * 256 + 200] = bf16::NEG_INFINITY;
+    let fragments = arranged(gpu, &weights, shape, consecutive());
+    assert_eq!(fragments.patch_count(), 2);
+    let x = vec![bf16::ONE; 256];
+    let y = product(gpu, &fragments, &x, 1, Pipeline::Direct);
+    for (row, value) in y.iter().enumerate() {
+        match row {
+            3 => assert!(value.is_nan()),
+            21 => assert_eq!(*value, bf16::NEG_INFINITY),
+            _ => assert!(value.is_finite()),
+        }
+    }
+}
+
+/// 2^25 absorbs ones that are added to it: a sum of 2^25, ones and -2^25 tells in which order it was made.
+pub(crate) fn sums_are_made_in_one_order(gpu: &OnAGpu) {
+    let shape = Shape::new(130, 4096).unwrap();
+    let weights: Vec<bf16> = (0..shape.weights())
+        .map(|place| match place % 4096 {
+            0 => bf16::from_f32((1 << 25) as f32),
+            4095 => bf16::from_f32(-((1 << 25) as f32)),
+            _ => bf16::ONE,
+        })
+        .collect();
+    let fragments = arranged(gpu, &weights, shape, palette(|i| 125 + 2 * i));
+    for batch in [1, 8, 20, 64] {
+        let x = vec![bf16::ONE; batch as usize * 4096];
+        let first = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+        for _ in 0..20 {
+            assert!(product(gpu, &fragments, &x, batch, Pipeline::Direct) == first);
+        }
+        // Rows of x are alike, and so are rows of W in a place of their group: which blocks share a group decides.
+        assert!(first.chunks(130).all(|token| token == &first[..130]));
+    }
+}
+
+pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    let shape = Shape::new(1000, 4096).unwrap();
+    let weights = matrix(shape, 1000);
+    let fragments = arranged(gpu, &weights, shape, consecutive());
+    let matrix = upload(stream, &weights);
+    for batch in [1, 16, 100] {
+        let values_of_x = activations(batch, shape);
+        let found = product(gpu, &fragments, &values_of_x, batch, Pipeline::WholeDecode);
+        let plain = PlainMatmul::new(shape, batch).unwrap();
+        let x = upload(stream, &values_of_x);
+        let bytes = 2 * batch as usize * 1000;
+        let mut y = stream.alloc_zeros::<u8>(bytes).unwrap();
+        let workspace = stream
+            .alloc_zeros::<u8>(PlainMatmul::WORKSPACE_BYTES)
+            .unwrap();
+        let (m, x) = (Source::slice(&matrix, stream), Source::slice(&x, stream));
+        let output = Output::slice(&mut y, stream);
+        let address = cudarc::driver::DevicePtr::device_ptr(&workspace, stream).0;
+        // SAFETY: the workspace is there until the stream was waited for.
+        unsafe { plain.multiply(stream, &m, &x, &output, address).unwrap() };
+        let expected = stream.clone_dtoh(&y).unwrap();
+        stream.synchronize().unwrap();
+        assert!(found == values(&expected), "batch {batch}");
+    }
+}
+
+/// Launches that begin while those in front of them end.
+pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    let shapes = [(4096, 1024), (1024, 4096), (192, 1024), (1024, 192)];
+    let shapes = shapes.map(|(rows, columns)| Shape::new(rows, columns).unwrap());
+    let layers: Vec<Fragments> = shapes
+        .iter()
+        .map(|&shape| arranged(gpu, &matrix(shape, 200), shape, consecutive()))
+        .collect();
+    let batch = 5;
+    let alone = |input: &[bf16], fragments| product(gpu, fragments, input, batch, Pipeline::Direct);
+    let first = activations(batch, shapes[0]);
+    let mut expected = first.clone();
+    for fragments in &layers {
+        expected = alone(&expected, fragments);
+    }
+    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, false).unwrap();
+    for _ in 0..10 {
+        let mut memory = upload(stream, &first);
+        for fragments in &layers {
+            let bytes = 2 * u64::from(batch) * fragments.shape().rows();
+            let mut y = stream.alloc_zeros::<u8>(bytes as usize).unwrap();
+            let (source, output) = (
+                Source::slice(&memory, stream),
+                Output::slice(&mut y, stream),
+            );
+            let mut linear = Linear::new(&gpu.device, fragments).unwrap();
+            linear
+                .multiply(
+                    stream,
+                    &mut workspace,
+                    Pipeline::Direct,
+                    (&source, batch),
+                    &output,
+                )
+                .unwrap();
+            memory = y;
+        }
+        let found = stream.clone_dtoh(&memory).unwrap();
+        stream.synchronize().unwrap();
+        assert!(values(&found) == expected);
+    }
+}
+
+pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
+    let stream = &gpu.stream;
+    let shape = Shape::new(64, 128).unwrap();
+    let far = palette(|i| 200 + i);
+    let memory = upload(stream, &matrix(shape, 1 << 40));
+    let source = Source::slice(&memory, stream);
+    let arrange = |source: &Source<'_>, shape, palette| {
+        Fragments::arrange(&gpu.device, stream, source, shape, palette)
+    };
+    assert!(matches!(
+        arrange(&source, shape, far),
+        Err(GpuError::TooManyPatches { .. })
+    ));
+    let longer = Shape::new(65, 128).unwrap();
+    assert!(matches!(
+        arrange(&source, longer, consecutive()),
+        Err(GpuError::WrongLength { .. })
+    ));
+    let fragments = arrange(&source, shape, consecutive()).unwrap();
+    let small = Shape::new(1, 64).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &[small], false).unwrap();
+    let mut linear = Linear::new(&gpu.device, &fragments).unwrap();
+    let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
+    let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();
+    let x = Source::slice(&x, stream);
+    let output = Output::slice(&mut y, stream);
+    let mut multiply =
+        |pipeline, batch| linear.multiply(stream, &mut workspace, pipeline, (&x, batch), &output);
+    assert!(matches!(
+        multiply(Pipeline::Direct, 2),
+        Err(GpuError::WrongLength { .. })
+    ));
+    assert!(matches!(
+        multiply(Pipeline::WholeDecode, 1),
+        Err(GpuError::WorkspaceTooSmall)
+    ));
+    multiply(Pipeline::Direct, 1).unwrap();
+}
