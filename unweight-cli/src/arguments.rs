@@ -8,7 +8,7 @@ use unweight_cpu::MemoryBudget;
 use unweight_format::Encoding;
 
 use crate::failure::Failure;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, failed};
 
 /// Lossless compression of BF16 model weights.
 #[derive(Debug, Parser)]
@@ -76,7 +76,7 @@ pub(crate) struct OnGpu {
 impl OnGpu {
     /// The device, if one was asked for.
     pub(crate) fn open(&self) -> Result<Option<Gpu>, Failure> {
-        let open = |ordinal: u16| Gpu::open(ordinal.into());
+        let open = |ordinal: u16| Gpu::open(ordinal.into()).map_err(failed);
         self.ordinal.map(open).transpose()
     }
 }
@@ -90,6 +90,7 @@ pub(crate) enum Command {
     Extract(Extract),
     Transcode(Transcode),
     Bench(Bench),
+    Tune(Tune),
 }
 
 /// Compress a .safetensors file, or a model folder with its shards, index and configuration
@@ -253,6 +254,32 @@ pub(crate) struct Bench {
     /// Measure this CUDA device too, counted from 0: a copy in its memory, decoding, the check of chunk checksums, encoding, and transcoding
     #[arg(long, value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(crate) gpu: Option<u16>,
+}
+
+/// Find the fastest way to multiply by a file's matrices on a CUDA device, compressed as they stay there
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every coded matrix whose columns are a multiple of 64 is put into device memory, at 1.5 bytes a weight. Then all are run one after the
+other, for each batch, with one pipeline after the other for each shape, for as long as the whole becomes faster. The choices are saved as JSON.
+
+Examples:
+  unweight tune model.unw -o tuning.json
+  unweight tune model.unw -o tuning.json --batches 1,16,256 --gpu=1")]
+pub(crate) struct Tune {
+    /// A .unw file
+    pub(crate) file: PathBuf,
+    /// Where to
+    #[arg(short, long)]
+    pub(crate) output: PathBuf,
+    /// Rows of activations, with commas between them
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 16, 32, 64, 128, 256, 512, 1024], value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) batches: Vec<u32>,
+    /// The CUDA device, counted from 0
+    #[arg(long, value_name = "ORDINAL", default_value_t = 0)]
+    pub(crate) gpu: u16,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
 }
 
 /// The encodings of coded tensors.

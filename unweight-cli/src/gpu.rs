@@ -23,9 +23,9 @@ pub(crate) struct Gpu {
 }
 
 impl Gpu {
-    pub(crate) fn open(ordinal: usize) -> Result<Gpu, Failure> {
-        let device = Device::open(ordinal).map_err(failed)?;
-        let stream = device.stream().map_err(failed)?;
+    pub(crate) fn open(ordinal: usize) -> Result<Gpu, GpuError> {
+        let device = Device::open(ordinal)?;
+        let stream = device.stream()?;
         Ok(Gpu { device, stream })
     }
 

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Extract(options) => commands::extract::run(options, &context),
         Command::Transcode(options) => commands::transcode::run(options, &context),
         Command::Bench(options) => commands::bench::run(options, &context),
+        Command::Tune(options) => commands::tune::run(options, &context),
     };
     // Where a signal removes what this was to become, it has the last word.
     temporary::uninterrupted(|_| ());

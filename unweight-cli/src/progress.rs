@@ -25,6 +25,19 @@ pub(crate) fn bar(silent: bool, message: &str, total_bytes: u64) -> ProgressBar 
     bar
 }
 
+/// A count of steps, as many as there turn out to be, on standard error; nothing if that is not a terminal, or `silent`.
+pub(crate) fn steps(silent: bool, message: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if silent {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = "{spinner} {msg}, {pos} measured, {elapsed}";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is constant"));
+    bar.set_message(message.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 /// A file whose reads move a bar.
 pub(crate) struct Metered<'a> {
     pub(crate) file: &'a File,

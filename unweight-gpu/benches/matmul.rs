@@ -125,7 +125,7 @@ impl Bench {
             }
         );
         let mut workspace = Workspace::new(&self.device, stream, &[shape], true).unwrap();
-        let mut linears: Vec<_> = fragments
+        let linears: Vec<_> = fragments
             .iter()
             .map(|fragments| Linear::new(&self.device, fragments).unwrap())
             .collect();
@@ -186,7 +186,7 @@ impl Bench {
             "{:>5} {:>14} {:>14} {:>7}",
             "batch", "cuBLASLt tok/s", "advised tok/s", "ratio"
         );
-        let mut linears: Vec<[Linear<'_>; 3]> = fragments
+        let linears: Vec<[Linear<'_>; 3]> = fragments
             .iter()
             .map(|layer| {
                 layer
@@ -230,7 +230,7 @@ impl Bench {
             });
             let pipeline = Linear::advised(batch);
             let ours = per_launch(stream, 1, |_| {
-                for layer in &mut linears {
+                for layer in &linears {
                     for i in 0..3 {
                         layer[i]
                             .multiply(

@@ -31,7 +31,7 @@ struct Place {
 
 constexpr uint32_t NOT_IN_PALETTE = 0xff;
 // That share a strip.
-constexpr uint32_t RESTORING_WARPS = 4;
+constexpr uint32_t RESTORING_WARPS = 16;
 
 // The index of every exponent, in shared memory.
 __device__ inline const uint8_t* index_table(const FragmentsJob& job, uint8_t* table) {

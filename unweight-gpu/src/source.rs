@@ -41,4 +41,13 @@ impl<'a> Source<'a> {
             _memory: std::marker::PhantomData,
         }
     }
+
+    /// The first of them.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first(&self, weights: u64) -> Source<'a> {
+        assert!(weights <= self.weights);
+        Source { weights, ..*self }
+    }
 }

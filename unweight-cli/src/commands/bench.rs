@@ -57,8 +57,8 @@ struct Measurement {
 
 pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     // Rather now than when all else has been measured.
-    let gpu = options.gpu.map(|ordinal| Gpu::open(ordinal.into()));
-    let gpu = gpu.transpose()?;
+    let open = |ordinal: u16| Gpu::open(ordinal.into()).map_err(crate::gpu::failed);
+    let gpu = options.gpu.map(open).transpose()?;
     let (input, tensors) = match &options.file {
         Some(file) => (report::text(file), read(file)?),
         None => {

@@ -7,6 +7,7 @@ pub(crate) mod decompress;
 pub(crate) mod extract;
 pub(crate) mod inspect;
 pub(crate) mod transcode;
+pub(crate) mod tune;
 pub(crate) mod verify;
 
 use std::fs::File;

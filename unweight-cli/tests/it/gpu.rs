@@ -117,6 +117,49 @@ fn with_a_device_the_budget_counts_a_tensor_on_the_host() {
 }
 
 #[test]
+fn without_a_device_nothing_is_tuned() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    let before = place.names();
+    let call = ["tune", "m.unw", "-o", "tuning.json", NO_SUCH_DEVICE];
+    let line = place.run(&call).fails(3);
+    assert!(line.contains("GPU: "), "{line}");
+    place
+        .run(&["tune", "m.unw", "-o", "tuning.json", "--batches", "0"])
+        .misunderstood();
+    assert_eq!(place.names(), before);
+    // A name that is taken is not replaced unasked.
+    place.write("tuning.json", b"{}");
+    let line = place.run(&call).fails(2);
+    assert!(line.contains("--force"), "{line}");
+    assert_eq!(place.read("tuning.json"), b"{}");
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_every_shape_and_batch_gets_a_pipeline() {
+    let place = Place::new();
+    let sample = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../samples/minilm-layer0.safetensors"
+    );
+    place.run(&["compress", sample, "-o", "m.unw"]).succeeds();
+    let call = [
+        "tune",
+        "m.unw",
+        "-o",
+        "tuning.json",
+        "--batches",
+        "1,100",
+        "--json",
+    ];
+    let printed = place.run(&call).json();
+    let tuning: serde_json::Value = serde_json::from_slice(&place.read("tuning.json")).unwrap();
+    assert_eq!(printed, tuning);
+    // 384 x 384, 1536 x 384, 384 x 1536.
+    assert_eq!(tuning["choices"].as_array().unwrap().len(), 3 * 2);
+}
+
+#[test]
 fn ordinals_that_are_no_number_are_wrong_use() {
     let place = Place::with_compressed(&mixed(), &[]);
     for gpu in ["--gpu=", "--gpu=first", "--gpu=-1", "--gpu=65536"] {

@@ -123,8 +123,8 @@ impl PlainMatmul {
         self.chosen = algorithm;
     }
 
-    pub(super) const fn batch(&self) -> u32 {
-        self.batch
+    pub(super) fn is_for(&self, shape: Shape, batch: u32) -> bool {
+        (self.shape, self.batch) == (shape, batch)
     }
 
     /// Launches the product, with [`PlainMatmul::WORKSPACE_BYTES`] of device memory at `workspace`. Returns at once.

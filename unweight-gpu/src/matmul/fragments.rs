@@ -17,7 +17,7 @@ const WEIGHTS_PER_PATCH: u64 = 16;
 /// Bytes of the kernels' table of indices.
 const INDEX_TABLE_BYTES: u32 = 256;
 /// Warps that share a strip when a matrix is restored.
-const RESTORING_WARPS: u32 = 4;
+const RESTORING_WARPS: u32 = 16;
 
 /// The kernels of `kernels/fragments.cu`.
 #[derive(Debug)]

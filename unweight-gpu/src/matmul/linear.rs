@@ -8,7 +8,7 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaStream, LaunchConfig, sys};
 use super::job::MatmulJob;
 use super::layout::Shape;
 use super::plan::{Parts, SMALL_KERNELS, SMALL_THREADS, SmallKernel};
-use super::{Fragments, PlainMatmul, Workspace, fragments};
+use super::{Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source, image};
 
 /// The oldest compute capability where a launch may begin before the one in front of it has ended.
@@ -70,12 +70,26 @@ impl MatmulKernels {
 }
 
 /// How a product is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pipeline {
     /// Weights are rebuilt on the way to the tensor cores.
     Direct,
     /// The matrix is decoded to the workspace, and cuBLASLt multiplies.
     WholeDecode,
+}
+
+impl Pipeline {
+    /// All of them.
+    pub const ALL: [Pipeline; 2] = [Pipeline::Direct, Pipeline::WholeDecode];
+
+    /// Its name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Pipeline::Direct => "direct",
+            Pipeline::WholeDecode => "whole_decode",
+        }
+    }
 }
 
 /// y = x W^T, W in fragment form.
@@ -84,8 +98,6 @@ pub struct Linear<'a> {
     device: &'a Device,
     kernels: &'a MatmulKernels,
     fragments: &'a Fragments,
-    /// One for each batch that was decoded whole.
-    plain: Vec<PlainMatmul>,
 }
 
 impl<'a> Linear<'a> {
@@ -98,7 +110,6 @@ impl<'a> Linear<'a> {
             device,
             kernels: device.matmul_kernels()?,
             fragments,
-            plain: vec![],
         })
     }
 
@@ -112,7 +123,7 @@ impl<'a> Linear<'a> {
     }
 
     /// Launches the product of `batch` rows of x, `columns` each, to `batch` rows of y, `rows` each, both BF16 and row-major. Returns at once, but that the
-    /// first whole decode of a batch asks cuBLASLt for an algorithm.
+    /// workspace's first whole decode of a shape and batch asks cuBLASLt for an algorithm.
     ///
     /// What is launched on the stream in front of it has to be done before x is read, which the stream sees to; on a Hopper GPU, weights are read before.
     ///
@@ -120,7 +131,7 @@ impl<'a> Linear<'a> {
     /// [`GpuError::WrongLength`] for an x of another length or a y that is too short; [`GpuError::WorkspaceTooSmall`]; [`GpuError::NoCublas`]; the driver's
     /// and cuBLASLt's.
     pub fn multiply(
-        &mut self,
+        &self,
         stream: &Arc<CudaStream>,
         workspace: &mut Workspace,
         pipeline: Pipeline,
@@ -188,9 +199,9 @@ impl<'a> Linear<'a> {
     }
 
     fn whole_decode(
-        &mut self,
+        &self,
         stream: &Arc<CudaStream>,
-        workspace: &Workspace,
+        workspace: &mut Workspace,
         (x, batch): (&Source<'_>, u32),
         y: &Output<'_>,
     ) -> Result<(), GpuError> {
@@ -204,16 +215,12 @@ impl<'a> Linear<'a> {
             )
         };
         self.fragments.restore(self.device, stream, &decoded)?;
-        let known = self.plain.iter().position(|plain| plain.batch() == batch);
-        let number = match known {
-            Some(number) => number,
-            None => {
-                self.plain.push(PlainMatmul::new(shape, batch)?);
-                self.plain.len() - 1
-            }
-        };
         // SAFETY: the workspace has that much for cuBLASLt.
-        unsafe { self.plain[number].multiply(stream, &matrix, x, y, cublas) }
+        unsafe {
+            workspace
+                .plain(shape, batch)?
+                .multiply(stream, &matrix, x, y, cublas)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! y = x W^T for a matrix W that stays compressed in device memory: its weights are rebuilt on the way to the tensor cores.
 //!
 //! - [`layout`] says what fragment form is; [`Fragments`] is a matrix in it, 1.5 bytes a weight and 4 for each patch.
-//! - [`Linear`] multiplies, by one of its [`Pipeline`]s.
+//! - [`Linear`] multiplies, by one of its [`Pipeline`]s; [`Linear::advised`] names one that is sound, [`Stack::tune`] finds the fastest.
 //!
 //! **Exactness.** Weights are rebuilt to the bit, products of BF16 are exact in FP32, sums are FP32 and rounded once to BF16. The order of the sums:
 //!
@@ -15,11 +15,15 @@ mod job;
 pub mod layout;
 mod linear;
 mod plan;
+mod stack;
+mod tuning;
 mod workspace;
 
 pub use cublas::PlainMatmul;
 pub use fragments::Fragments;
 pub use linear::{Linear, Pipeline};
+pub use stack::Stack;
+pub use tuning::{Choice, Tuning, descend};
 pub use workspace::Workspace;
 
 pub(crate) use fragments::FragmentsKernels;

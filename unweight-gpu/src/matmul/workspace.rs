@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use super::PlainMatmul;
 use super::layout::Shape;
 use super::plan::{Parts, SMALL_KERNELS};
 use crate::running::Running;
@@ -23,6 +24,8 @@ pub struct Workspace {
     /// Zero between launches.
     arrived: CudaSlice<u32>,
     whole: Option<(CudaSlice<u8>, CudaSlice<u8>)>,
+    /// One for each shape and batch that was multiplied after a whole decode.
+    plain: Vec<PlainMatmul>,
     multiprocessors: u32,
 }
 
@@ -55,6 +58,7 @@ impl Workspace {
             partials: uninitialised(partials.into_iter().max().unwrap_or(0))?,
             arrived: stream.alloc_zeros::<u32>(groups.max().unwrap_or(0).max(1) as usize)?,
             whole,
+            plain: vec![],
             multiprocessors,
         })
     }
@@ -97,5 +101,21 @@ impl Workspace {
             }
             _ => Err(GpuError::WorkspaceTooSmall),
         }
+    }
+
+    /// cuBLASLt's product of this shape and batch.
+    ///
+    /// # Errors
+    /// As [`PlainMatmul::new`].
+    pub(super) fn plain(&mut self, shape: Shape, batch: u32) -> Result<&PlainMatmul, GpuError> {
+        let known = (self.plain.iter()).position(|plain| plain.is_for(shape, batch));
+        let number = match known {
+            Some(number) => number,
+            None => {
+                self.plain.push(PlainMatmul::new(shape, batch)?);
+                self.plain.len() - 1
+            }
+        };
+        Ok(&self.plain[number])
     }
 }

@@ -96,7 +96,7 @@ fn product(
         pipeline == Pipeline::WholeDecode,
     )
     .unwrap();
-    let mut linear = Linear::new(&gpu.device, fragments).unwrap();
+    let linear = Linear::new(&gpu.device, fragments).unwrap();
     let mut results = vec![];
     // Twice with one workspace: what a launch leaves there is what the next one needs.
     for _ in 0..2 {
@@ -295,7 +295,7 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
                 Source::slice(&memory, stream),
                 Output::slice(&mut y, stream),
             );
-            let mut linear = Linear::new(&gpu.device, fragments).unwrap();
+            let linear = Linear::new(&gpu.device, fragments).unwrap();
             linear
                 .multiply(
                     stream,
@@ -334,7 +334,7 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let fragments = arrange(&source, shape, consecutive()).unwrap();
     let small = Shape::new(1, 64).unwrap();
     let mut workspace = Workspace::new(&gpu.device, stream, &[small], false).unwrap();
-    let mut linear = Linear::new(&gpu.device, &fragments).unwrap();
+    let linear = Linear::new(&gpu.device, &fragments).unwrap();
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();
     let x = Source::slice(&x, stream);

@@ -1,0 +1,141 @@
+//! `unweight tune`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use unweight_cpu::{Container, OpenFile, ReadError};
+use unweight_format::{CodedPlanes, Payload, Tensor};
+use unweight_gpu::matmul::layout::Shape;
+use unweight_gpu::matmul::{Fragments, Pipeline, Stack, Tuning};
+use unweight_gpu::{Batch, GpuError, Output, Resident, Source};
+
+use super::Context;
+use crate::arguments::Tune;
+use crate::failure::Failure;
+use crate::gpu::Gpu;
+use crate::input::open;
+use crate::output::{OutputFile, require_absent};
+use crate::progress::{bar, steps};
+use crate::report::table;
+
+pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
+    require_absent(&options.output, options.force)?;
+    let gpu = Gpu::open(options.gpu.into()).map_err(failed)?;
+    let file = open(&options.file)?;
+    let layers = load(&options.file, &file, &gpu, context)?;
+    let tuning = tune(&layers, &options.batches, &gpu, context).map_err(failed)?;
+    let json = serde_json::to_string_pretty(&tuning)
+        .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
+    let output = OutputFile::create(&options.output, options.force)?;
+    (output.file()?.write_all(json.as_bytes()))
+        .map_err(|error| Failure::io(&options.output, error))?;
+    output.commit()?;
+    context.print_result(&tuning, || words(&tuning))
+}
+
+/// The matrices of the file that have a fragment form, in device memory.
+fn load(path: &Path, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec<Fragments>, Failure> {
+    let reading = |error: ReadError| Failure::reading(path, error);
+    let open = OpenFile::read(file).map_err(reading)?;
+    let container = Container::parse(&open).map_err(reading)?;
+    let matrices: Vec<_> = (container.directory().tensors())
+        .filter_map(|tensor| match tensor.payload() {
+            Payload::Coded(planes) => Some((tensor, *planes, matrix_shape(&tensor)?)),
+            Payload::Raw(_) => None,
+        })
+        .collect();
+    let total = matrices
+        .iter()
+        .map(|(tensor, ..)| tensor.data_bytes())
+        .sum();
+    let bar = bar(context.silent(), "load", total);
+    let mut layers = vec![];
+    for (tensor, planes, shape) in matrices {
+        let mut buffer = vec![];
+        let payload = container
+            .read_extent(Resident::extent(&planes), &mut buffer)
+            .map_err(reading)?;
+        match fragments_of(gpu, &tensor, &planes, payload, shape) {
+            Ok(fragments) => layers.push(fragments),
+            Err(GpuError::TooManyPatches { .. }) => {}
+            Err(error @ (GpuError::BadChunk { .. } | GpuError::Rule(_))) => {
+                let message = format!("tensor {:?}: {error}", tensor.name());
+                return Err(Failure::bad(path, message));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        bar.inc(tensor.data_bytes());
+    }
+    bar.finish_and_clear();
+    if layers.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{} has no coded matrix whose columns are a multiple of 64: nothing to tune",
+            path.display()
+        )));
+    }
+    Ok(layers)
+}
+
+/// Of two dimensions, if it has a fragment form.
+fn matrix_shape(tensor: &Tensor<'_>) -> Option<Shape> {
+    let mut shape = tensor.shape();
+    match (shape.next(), shape.next(), shape.next()) {
+        (Some(rows), Some(columns), None) => Shape::new(rows, columns).ok(),
+        _ => None,
+    }
+}
+
+fn fragments_of(
+    gpu: &Gpu,
+    tensor: &Tensor<'_>,
+    planes: &CodedPlanes,
+    payload: &[u8],
+    shape: Shape,
+) -> Result<Fragments, GpuError> {
+    let stream = &gpu.stream;
+    let resident = Resident::upload(stream, planes, payload)?;
+    let mut weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
+    let output = Output::slice(&mut weights, stream);
+    let mut batch = Batch::to_weights(&gpu.device, stream, vec![(&resident, output)])?;
+    batch.check_chunks(stream)?;
+    batch.decode(stream)?;
+    batch.verdict(stream)?;
+    drop(batch);
+    let matrix = Source::slice(&weights, stream);
+    Fragments::arrange(&gpu.device, stream, &matrix, shape, *planes.palette())
+}
+
+fn tune(
+    layers: &[Fragments],
+    batches: &[u32],
+    gpu: &Gpu,
+    context: &Context,
+) -> Result<Tuning, GpuError> {
+    let largest = batches.iter().copied().max().unwrap_or(1);
+    let mut stack = Stack::new(&gpu.device, &gpu.stream, layers, largest)?;
+    // How many steps there are shows only when they are done.
+    let bar = steps(context.silent(), "tune");
+    let tuning = stack.tune(&gpu.device, batches, |batch, _, seconds| {
+        bar.set_message(format!("tune: batch {batch}, {:.2} ms", seconds * 1e3));
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    tuning
+}
+
+fn words(tuning: &Tuning) -> String {
+    let rows = tuning.choices.iter().map(|choice| {
+        vec![
+            format!("{} x {}", choice.rows, choice.columns),
+            Pipeline::name(choice.pipeline).to_owned(),
+            choice.batch.to_string(),
+        ]
+    });
+    let table = table(&["matrix", "pipeline", "batch"], 2, rows.collect());
+    format!("{}\n{table}", tuning.device)
+}
+
+fn failed(error: GpuError) -> Failure {
+    Failure::Io(format!("GPU: {error}"))
+}

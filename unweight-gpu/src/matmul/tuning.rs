@@ -1,0 +1,153 @@
+//! Which pipeline is fastest where, as measured on a device.
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Shape;
+use super::{Linear, Pipeline};
+
+/// A change has to make the whole stack faster by more than this part, or it is noise.
+const WORTHWHILE: f64 = 0.005;
+
+/// The choices of one device. As JSON (serde) it can be saved, and loaded without tuning again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    /// The device's name; choices of another device mean nothing.
+    pub device: String,
+    /// One for each shape and batch.
+    pub choices: Vec<Choice>,
+}
+
+/// The pipeline of products of one shape, up to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choice {
+    /// Rows of W.
+    pub rows: u64,
+    /// Columns of W.
+    pub columns: u64,
+    /// Rows of x that were measured.
+    pub batch: u32,
+    /// The fastest.
+    pub pipeline: Pipeline,
+}
+
+impl Tuning {
+    /// The pipeline for a product: that of the smallest measured batch that is not smaller, or else of the largest; [`Linear::advised`] for a shape
+    /// that was not measured.
+    pub fn pipeline(&self, shape: Shape, batch: u32) -> Pipeline {
+        let of_shape = (self.choices.iter())
+            .filter(|choice| (choice.rows, choice.columns) == (shape.rows(), shape.columns()));
+        let enough = of_shape.clone().filter(|choice| choice.batch >= batch);
+        enough
+            .min_by_key(|choice| choice.batch)
+            .or(of_shape.max_by_key(|choice| choice.batch))
+            .map_or(Linear::advised(batch), |choice| choice.pipeline)
+    }
+}
+
+/// Coordinate descent: from `start`, one pipeline for each kind of layer, changes one at a time for as long as the whole becomes faster.
+/// `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
+///
+/// # Errors
+/// Those of `seconds`.
+pub fn descend<E>(
+    start: Vec<Pipeline>,
+    mut seconds: impl FnMut(&[Pipeline]) -> Result<f64, E>,
+) -> Result<(Vec<Pipeline>, f64), E> {
+    let mut best = seconds(&start)?;
+    let mut chosen = start;
+    loop {
+        let before = chosen.clone();
+        for kind in 0..chosen.len() {
+            for pipeline in Pipeline::ALL {
+                let old = chosen[kind];
+                if pipeline == old {
+                    continue;
+                }
+                chosen[kind] = pipeline;
+                let found = seconds(&chosen)?;
+                if found < best * (1.0 - WORTHWHILE) {
+                    best = found;
+                } else {
+                    chosen[kind] = old;
+                }
+            }
+        }
+        if chosen == before {
+            return Ok((chosen, best));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::Pipeline::{Direct, WholeDecode};
+    use super::*;
+
+    #[test]
+    fn the_descent_finds_what_is_fastest_together_and_ends() {
+        // The second is faster decoded whole only if the first is too.
+        let seconds = |pipelines: &[Pipeline]| {
+            Ok::<_, Infallible>(match pipelines {
+                [Direct, Direct] => 3.0,
+                [WholeDecode, Direct] => 2.5,
+                [WholeDecode, WholeDecode] => 2.0,
+                _ => 4.0,
+            })
+        };
+        let found = descend(vec![Direct, Direct], seconds).unwrap();
+        assert_eq!(found, (vec![WholeDecode, WholeDecode], 2.0));
+    }
+
+    #[test]
+    fn noise_changes_nothing_and_errors_come_through() {
+        let mut time = 1.0;
+        let (found, _) = descend(vec![Direct; 3], |_| {
+            time *= 0.9999;
+            Ok::<_, Infallible>(time)
+        })
+        .unwrap();
+        assert_eq!(found, vec![Direct; 3]);
+        assert_eq!(descend(vec![Direct], |_| Err(7)), Err(7));
+    }
+
+    #[test]
+    fn json_gives_back_what_was_saved_and_takes_nothing_else() {
+        let tuning = Tuning {
+            device: "a device".to_owned(),
+            choices: vec![Choice {
+                rows: 16,
+                columns: 64,
+                batch: 8,
+                pipeline: WholeDecode,
+            }],
+        };
+        let json = serde_json::to_string(&tuning).unwrap();
+        assert!(json.contains(WholeDecode.name()));
+        assert_eq!(serde_json::from_str::<Tuning>(&json).unwrap(), tuning);
+        assert!(serde_json::from_str::<Tuning>(&json.replace("batch", "bunch")).is_err());
+    }
+
+    #[test]
+    fn a_product_takes_the_choice_of_the_next_larger_batch() {
+        let choice = |batch, pipeline| Choice {
+            rows: 16,
+            columns: 64,
+            batch,
+            pipeline,
+        };
+        let tuning = Tuning {
+            device: "a device".to_owned(),
+            choices: vec![choice(64, WholeDecode), choice(8, Direct)],
+        };
+        let shape = Shape::new(16, 64).unwrap();
+        let other = Shape::new(32, 64).unwrap();
+        assert_eq!(tuning.pipeline(shape, 8), Direct);
+        assert_eq!(tuning.pipeline(shape, 9), WholeDecode);
+        assert_eq!(tuning.pipeline(shape, 1000), WholeDecode);
+        assert_eq!(tuning.pipeline(other, 9), Linear::advised(9));
+    }
+}
