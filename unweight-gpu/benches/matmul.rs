@@ -1,10 +1,14 @@
 //! Products with compressed weights beside cuBLASLt's with BF16 ones, in one run.
 //!
 //! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, over rotating weights, so that caches are cold;
-//! medians. cuBLASLt's is the fastest of the algorithms that it offers. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
+//! medians. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
 
 mod measuring;
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
@@ -14,7 +18,7 @@ use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Palette, Payload, SourceKind};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace};
+use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace, descend};
 use unweight_gpu::{Device, Output, Source};
 
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
@@ -27,6 +31,16 @@ struct Bench {
     device: Device,
     stream: Arc<CudaStream>,
     cublas: CudaSlice<u8>,
+    csv: RefCell<Box<dyn Write>>,
+}
+
+/// Where `--csv` says, or nowhere.
+fn csv() -> Box<dyn Write> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--csv");
+    match arguments.nth(1) {
+        Some(path) => Box::new(File::create(path).unwrap()),
+        None => Box::new(std::io::sink()),
+    }
 }
 
 fn main() {
@@ -38,7 +52,9 @@ fn main() {
         device,
         stream,
         cublas,
+        csv: RefCell::new(csv()),
     };
+    writeln!(bench.csv.borrow_mut(), "what,batch,pipeline,seconds").unwrap();
     println!(
         "\n{:<14} {:>5} {:>11} {:>9} {:>7} {:>12} {:>7}",
         "rows x columns", "batch", "cuBLASLt us", "direct us", "ratio", "whole dec. us", "ratio"
@@ -73,6 +89,13 @@ fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
 }
 
 impl Bench {
+    fn write_csv(&self, what: &str, batch: u32, seconds: &[(&str, f64)]) {
+        let mut csv = self.csv.borrow_mut();
+        for (pipeline, seconds) in seconds {
+            writeln!(csv, "{what},{batch},{pipeline},{seconds:e}").unwrap();
+        }
+    }
+
     fn arrange(&self, matrix: &CudaSlice<u8>, shape: Shape, palette: Palette) -> Fragments {
         let source = Source::slice(matrix, &self.stream);
         Fragments::arrange(&self.device, &self.stream, &source, shape, palette).unwrap()
@@ -142,6 +165,12 @@ impl Bench {
                 })
             };
             let (direct, whole) = (ours(Pipeline::Direct), ours(Pipeline::WholeDecode));
+            let measured = [
+                ("cublaslt", plain),
+                ("direct", direct),
+                ("whole_decode", whole),
+            ];
+            self.write_csv(&format!("{rows} x {columns}"), batch, &measured);
             println!(
                 "{:<14} {batch:>5} {:>11.2} {:>9.2} {:>7.2} {:>12.2} {:>7.2}",
                 "",
@@ -183,8 +212,8 @@ impl Bench {
             gib(workspace.bytes())
         );
         println!(
-            "{:>5} {:>14} {:>14} {:>7}",
-            "batch", "cuBLASLt tok/s", "advised tok/s", "ratio"
+            "{:>5} {:>14} {:>13} {:>7} {:>13} {:>7}",
+            "batch", "cuBLASLt tok/s", "advised tok/s", "ratio", "tuned tok/s", "ratio"
         );
         let linears: Vec<[Linear<'_>; 3]> = fragments
             .iter()
@@ -228,27 +257,37 @@ impl Bench {
                     }
                 }
             });
-            let pipeline = Linear::advised(batch);
-            let ours = per_launch(stream, 1, |_| {
-                for layer in &linears {
-                    for i in 0..3 {
-                        layer[i]
-                            .multiply(
-                                stream,
-                                &mut workspace,
-                                pipeline,
-                                (inputs[i], batch),
-                                &outputs[i],
-                            )
-                            .unwrap();
+            let mut ours = |pipelines: &[Pipeline]| {
+                Ok::<_, Infallible>(per_launch(stream, 1, |_| {
+                    for layer in &linears {
+                        for i in 0..3 {
+                            let input = (inputs[i], batch);
+                            layer[i]
+                                .multiply(
+                                    stream,
+                                    &mut workspace,
+                                    pipelines[i / 2],
+                                    input,
+                                    &outputs[i],
+                                )
+                                .unwrap();
+                        }
                     }
-                }
-            });
+                }))
+            };
+            // Of gate and up, and of down.
+            let advised = vec![Linear::advised(batch); 2];
+            let Ok(untuned) = ours(&advised);
+            let Ok((_, tuned)) = descend(advised, ours);
+            let measured = [("cublaslt", plain), ("advised", untuned), ("tuned", tuned)];
+            self.write_csv("32 MLP blocks", batch, &measured);
             println!(
-                "{batch:>5} {:>14.0} {:>14.0} {:>7.2}",
+                "{batch:>5} {:>14.0} {:>13.0} {:>7.2} {:>13.0} {:>7.2}",
                 f64::from(batch) / plain,
-                f64::from(batch) / ours,
-                plain / ours
+                f64::from(batch) / untuned,
+                plain / untuned,
+                f64::from(batch) / tuned,
+                plain / tuned
             );
         }
     }

@@ -132,6 +132,10 @@ fn main() {
             matmul::sums_are_made_in_one_order,
         ),
         (
+            "errors_are_no_larger_than_cublas_s",
+            matmul::errors_are_no_larger_than_cublas_s,
+        ),
+        (
             "a_whole_decode_is_cublas_to_the_bit",
             matmul::a_whole_decode_is_cublas_to_the_bit,
         ),
