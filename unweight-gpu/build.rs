@@ -16,8 +16,11 @@ const MODULES: [&str; 7] = [
     "fragments",
     "small_batch_matmul",
 ];
+/// Of Hopper's own instructions, which no other device has.
+const HOPPER_MODULES: [&str; 1] = ["large_batch_matmul"];
 /// Machine code for these, and PTX of the first for whatever comes later.
-const ARCHITECTURES: [u32; 2] = [80, 90];
+const ARCHITECTURES: [&str; 2] = ["80", "90"];
+const HOPPER: &str = "90a";
 
 fn main() {
     println!("cargo:rerun-if-changed=kernels");
@@ -25,9 +28,11 @@ fn main() {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for module in MODULES {
+    let of_all = MODULES.map(|module| (module, &ARCHITECTURES[..]));
+    let of_hopper = HOPPER_MODULES.map(|module| (module, &[HOPPER][..]));
+    for (module, architectures) in of_all.into_iter().chain(of_hopper) {
         let image = out.join(format!("{module}.fatbin"));
-        if !compiler().is_some_and(|nvcc| compile(&nvcc, module, &image)) {
+        if !compiler().is_some_and(|nvcc| compile(&nvcc, module, architectures, &image)) {
             fs::write(&image, []).expect("OUT_DIR can be written to");
         }
     }
@@ -51,18 +56,20 @@ fn compiler() -> Option<PathBuf> {
 }
 
 /// False, with a warning, if it fails: NVRTC may still do it.
-fn compile(nvcc: &Path, module: &str, image: &Path) -> bool {
+fn compile(nvcc: &Path, module: &str, architectures: &[&str], image: &Path) -> bool {
     let mut command = Command::new(nvcc);
     command.args(["-std=c++17", "-O3", "-fatbin"]);
-    for architecture in ARCHITECTURES {
+    for architecture in architectures {
         command.arg(format!(
             "-gencode=arch=compute_{architecture},code=sm_{architecture}"
         ));
     }
-    let oldest = ARCHITECTURES[0];
-    command.arg(format!(
-        "-gencode=arch=compute_{oldest},code=compute_{oldest}"
-    ));
+    if architectures.contains(&ARCHITECTURES[0]) {
+        let oldest = ARCHITECTURES[0];
+        command.arg(format!(
+            "-gencode=arch=compute_{oldest},code=compute_{oldest}"
+        ));
+    }
     command
         .arg(format!("kernels/{module}.cu"))
         .arg("-o")

@@ -147,7 +147,7 @@ impl Bench {
                 "gapped"
             }
         );
-        let mut workspace = Workspace::new(&self.device, stream, &[shape], true).unwrap();
+        let mut workspace = Workspace::new(&self.device, stream, &[shape], 1024, true).unwrap();
         let linears: Vec<_> = fragments
             .iter()
             .map(|fragments| Linear::new(&self.device, fragments).unwrap())
@@ -200,7 +200,7 @@ impl Bench {
             .iter()
             .map(|layer| [0, 1, 2].map(|i| self.arrange(&layer[i], shapes[i], palettes[i / 2])))
             .collect();
-        let mut workspace = Workspace::new(&self.device, stream, &shapes, true).unwrap();
+        let mut workspace = Workspace::new(&self.device, stream, &shapes, 1024, true).unwrap();
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let compressed: u64 = fragments.iter().flatten().map(Fragments::bytes).sum();
         let plain: u64 =
@@ -276,7 +276,7 @@ impl Bench {
                 }))
             };
             // Of gate and up, and of down.
-            let advised = vec![Linear::advised(batch); 2];
+            let advised = vec![linears[0][0].advised(batch), linears[0][2].advised(batch)];
             let Ok(untuned) = ours(&advised);
             let Ok((_, tuned)) = descend(advised, ours);
             let measured = [("cublaslt", plain), ("advised", untuned), ("tuned", tuned)];

@@ -10,11 +10,14 @@ pub(crate) struct Module {
     source: &'static str,
     /// Empty if there was no compiler when the crate was built.
     image: &'static [u8],
+    /// For Hopper alone, whose own instructions it has.
+    hopper: bool,
 }
 
 macro_rules! module {
-    ($name:literal) => {
+    ($name:literal, hopper: $hopper:literal) => {
         Module {
+            hopper: $hopper,
             name: $name,
             source: include_str!(concat!("../kernels/", $name, ".cu")),
             image: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin")),
@@ -22,16 +25,17 @@ macro_rules! module {
     };
 }
 
-pub(crate) const DECODE: Module = module!("decode");
-pub(crate) const CHECKSUM: Module = module!("checksum");
-pub(crate) const HISTOGRAM: Module = module!("histogram");
-pub(crate) const CODE_LENGTHS: Module = module!("code_lengths");
-pub(crate) const ENCODE: Module = module!("encode");
-pub(crate) const FRAGMENTS: Module = module!("fragments");
-pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul");
+pub(crate) const DECODE: Module = module!("decode", hopper: false);
+pub(crate) const CHECKSUM: Module = module!("checksum", hopper: false);
+pub(crate) const HISTOGRAM: Module = module!("histogram", hopper: false);
+pub(crate) const CODE_LENGTHS: Module = module!("code_lengths", hopper: false);
+pub(crate) const ENCODE: Module = module!("encode", hopper: false);
+pub(crate) const FRAGMENTS: Module = module!("fragments", hopper: false);
+pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul", hopper: false);
+pub(crate) const LARGE_BATCH_MATMUL: Module = module!("large_batch_matmul", hopper: true);
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 11] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/weights.cuh"),
@@ -42,7 +46,11 @@ const HEADERS: [&str; 10] = [
     include_str!("../kernels/fragments.cuh"),
     include_str!("../kernels/patches.cuh"),
     include_str!("../kernels/matmul.cuh"),
+    include_str!("../kernels/wgmma.cuh"),
 ];
+
+/// The compute capability of Hopper.
+pub(crate) const HOPPER: (i32, i32) = (9, 0);
 
 impl Module {
     /// For a device of this compute capability.
@@ -62,7 +70,10 @@ impl Module {
             name: Some(format!("{}.cu", self.name)),
             options: vec![
                 "--std=c++17".to_owned(),
-                format!("--gpu-architecture=compute_{major}{minor}"),
+                format!(
+                    "--gpu-architecture=compute_{major}{minor}{}",
+                    if self.hopper { "a" } else { "" }
+                ),
             ],
             ..CompileOptions::default()
         };
@@ -87,7 +98,7 @@ impl Module {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 7] = [
+    const MODULES: [Module; 8] = [
         DECODE,
         CHECKSUM,
         HISTOGRAM,
@@ -95,6 +106,7 @@ mod tests {
         ENCODE,
         FRAGMENTS,
         SMALL_BATCH_MATMUL,
+        LARGE_BATCH_MATMUL,
     ];
 
     #[test]
@@ -109,8 +121,10 @@ mod tests {
     #[ignore = "needs NVRTC"]
     fn nvrtc_compiles_every_module() {
         for module in MODULES {
-            for capability in [(8, 0), (9, 0)] {
-                module.compile(capability).unwrap();
+            for capability in [(8, 0), HOPPER] {
+                if capability == HOPPER || !module.hopper {
+                    module.compile(capability).unwrap();
+                }
             }
         }
     }

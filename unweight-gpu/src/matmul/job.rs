@@ -1,4 +1,5 @@
-//! What the kernels are told: the twins of `FragmentsJob` in `kernels/fragments.cu` and of `MatmulJob` in `kernels/matmul.cuh`.
+//! What the kernels are told: the twins of `FragmentsJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, and of
+//! `OrderJob` in `kernels/large_batch_matmul.cu`.
 
 use cudarc::driver::DeviceRepr;
 
@@ -45,7 +46,21 @@ pub(super) struct MatmulJob {
     pub(super) palette: PaletteWords,
 }
 
-// SAFETY: of both: plain numbers, in the order and with the alignment that C gives the kernels' structures.
+/// Rows of x to be put in order. Pointers are addresses of the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OrderJob {
+    pub(super) x: u64,
+    pub(super) ordered: u64,
+    pub(super) columns: u32,
+    pub(super) batch: u32,
+    pub(super) padded_batch: u32,
+    pub(super) tile: u32,
+}
+
+// SAFETY: of all: plain numbers, in the order and with the alignment that C gives the kernels' structures.
 unsafe impl DeviceRepr for FragmentsJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for MatmulJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for OrderJob {}

@@ -1,73 +1,21 @@
 //! A linear layer whose weights stay compressed.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaStream, LaunchConfig, sys};
+use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 
-use super::job::MatmulJob;
+use super::job::{MatmulJob, OrderJob};
+use super::kernels::{FittingKernel, ForPalettes, LargeKernels, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{Parts, SMALL_KERNELS, SMALL_THREADS, SmallKernel};
+use super::plan::{LARGE_THREADS, MOST_ROWS, Parts, SMALL_THREADS};
 use super::{Fragments, Workspace, fragments};
-use crate::{Device, GpuError, Output, Source, image};
+use crate::{Device, GpuError, Output, Source};
 
-/// The oldest compute capability where a launch may begin before the one in front of it has ended.
-const OVERLAPS: (i32, i32) = (9, 0);
-
-/// A kernel, for palettes of consecutive exponents and for any.
-#[derive(Debug)]
-struct ForPalettes {
-    consecutive: CudaFunction,
-    any: CudaFunction,
-}
-
-/// The kernels of `kernels/small_batch_matmul.cu` that the device has room for.
-#[derive(Debug)]
-pub(crate) struct MatmulKernels {
-    small: Vec<(SmallKernel, ForPalettes)>,
-    overlap: bool,
-}
-
-impl MatmulKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        capability: (i32, i32),
-    ) -> Result<MatmulKernels, GpuError> {
-        let module = context.load_module(image::SMALL_BATCH_MATMUL.load(capability)?)?;
-        let room = context.attribute(
-            sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
-        )? as u32;
-        let load = |kernel: SmallKernel, palette: &str| {
-            let function = module.load_function(&format!("matmul_{}_{palette}", kernel.rows))?;
-            function.set_attribute(
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                kernel.shared_bytes() as i32,
-            )?;
-            Ok::<_, GpuError>(function)
-        };
-        let fitting = SMALL_KERNELS
-            .into_iter()
-            .filter(|kernel| kernel.shared_bytes() <= room);
-        let small = fitting.map(|kernel| {
-            let palettes = ForPalettes {
-                consecutive: load(kernel, "consecutive")?,
-                any: load(kernel, "any")?,
-            };
-            Ok::<_, GpuError>((kernel, palettes))
-        });
-        Ok(MatmulKernels {
-            small: small.collect::<Result<_, _>>()?,
-            overlap: capability >= OVERLAPS,
-        })
-    }
-
-    /// The smallest kernel that takes so many rows of x, or else the largest.
-    fn small(&self, batch: u32) -> &(SmallKernel, ForPalettes) {
-        let enough = self.small.iter().find(|(kernel, _)| kernel.rows >= batch);
-        // Every supported device has room for the first.
-        enough.or(self.small.last()).expect("there are kernels")
-    }
-}
+/// Beyond so many rows of x, the kernels for many are faster.
+const SMALL_BATCH: u32 = 64;
+/// Of `order_x`: its blocks' threads, and their blocks on each multiprocessor.
+const ORDER_THREADS: u32 = 256;
+const ORDER_BLOCKS: u32 = 4;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -113,9 +61,12 @@ impl<'a> Linear<'a> {
         })
     }
 
-    /// The pipeline that is fastest for so many rows of x, as measured on H100 and H200 (docs/performance-gpu.md).
-    pub const fn advised(batch: u32) -> Pipeline {
-        if batch <= ADVISED_DIRECT {
+    /// The pipeline that is fastest for so many rows of x, as measured on an H100 (docs/performance-matmul.md).
+    pub fn advised(&self, batch: u32) -> Pipeline {
+        let large = self.kernels.large.as_ref();
+        let takes =
+            large.is_some_and(|large| large.fastest(self.fragments.shape(), batch).is_some());
+        if batch <= SMALL_BATCH || takes {
             Pipeline::Direct
         } else {
             Pipeline::WholeDecode
@@ -160,42 +111,108 @@ impl<'a> Linear<'a> {
         let parts = Parts::new(shape, workspace.multiprocessors());
         let (weights, patches, patch_ends) = self.fragments.addresses(stream);
         let (partials, arrived) = workspace.sums(stream, parts)?;
-        let palette = self.fragments.palette();
-        let mut first = 0;
-        while first < batch {
-            let (kernel, functions) = self.kernels.small(batch - first);
-            let rows = (batch - first).min(kernel.rows);
-            let function = match palette.base() {
-                Some(_) => &functions.consecutive,
-                None => &functions.any,
+        let mut job = MatmulJob {
+            weights,
+            patches,
+            patch_ends,
+            x: x.address,
+            y: y.address(),
+            partials,
+            arrived,
+            rows: shape.rows() as u32,
+            columns: shape.columns() as u32,
+            batch: 0,
+            units: shape.units() as u32,
+            part: parts.part,
+            longer_parts: parts.longer_parts,
+            palette: fragments::words_of(self.fragments.palette()),
+        };
+        let mut left = batch;
+        while left > 0 {
+            let large = self.kernels.large.as_ref().filter(|_| left > SMALL_BATCH);
+            let large = large.and_then(|large| {
+                let rows = left.min(MOST_ROWS);
+                large.fastest(shape, rows).map(|kernel| (large, kernel))
+            });
+            job.batch = match large {
+                Some((large, kernel)) => self.many(stream, workspace, job, left, large, kernel)?,
+                None => self.few(stream, job, left, parts)?,
             };
-            let job = MatmulJob {
-                weights,
-                patches,
-                patch_ends,
-                x: x.address + u64::from(first) * shape.columns() * 2,
-                y: y.address() + u64::from(first) * shape.rows() * 2,
-                partials,
-                arrived,
-                rows: shape.rows() as u32,
-                columns: shape.columns() as u32,
-                batch: rows,
-                units: shape.units() as u32,
-                part: parts.part,
-                longer_parts: parts.longer_parts,
-                palette: fragments::words_of(palette),
-            };
-            let config = LaunchConfig {
-                grid_dim: (parts.blocks, 1, 1),
-                block_dim: (SMALL_THREADS, 1, 1),
-                shared_mem_bytes: kernel.shared_bytes(),
-            };
-            // SAFETY: the preconditions at the head of kernels/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
-            // part, the workspace has the slots and counters.
-            unsafe { launch(stream, function, config, &job, self.kernels.overlap)? };
-            first += rows;
+            left -= job.batch;
+            job.x += 2 * u64::from(job.batch) * shape.columns();
+            job.y += 2 * u64::from(job.batch) * shape.rows();
         }
         Ok(())
+    }
+
+    fn function<'f>(&self, functions: &'f ForPalettes) -> &'f CudaFunction {
+        match self.fragments.palette().base() {
+            Some(_) => &functions.consecutive,
+            None => &functions.any,
+        }
+    }
+
+    /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
+    fn few(
+        &self,
+        stream: &CudaStream,
+        mut job: MatmulJob,
+        left: u32,
+        parts: Parts,
+    ) -> Result<u32, GpuError> {
+        let (kernel, functions) = self.kernels.small(left);
+        job.batch = left.min(kernel.rows);
+        let config = LaunchConfig {
+            grid_dim: (parts.blocks, 1, 1),
+            block_dim: (SMALL_THREADS, 1, 1),
+            shared_mem_bytes: kernel.shared_bytes(),
+        };
+        // SAFETY: the preconditions at the head of kernels/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
+        // part, the workspace has the slots and counters.
+        unsafe { (self.kernels).launch(stream, self.function(functions), config, &job)? };
+        Ok(job.batch)
+    }
+
+    /// As `few`, by a kernel for many.
+    fn many(
+        &self,
+        stream: &CudaStream,
+        workspace: &Workspace,
+        mut job: MatmulJob,
+        left: u32,
+        large: &LargeKernels,
+        fitting: &FittingKernel,
+    ) -> Result<u32, GpuError> {
+        let (shape, kernel) = (self.fragments.shape(), fitting.kernel);
+        let rows = left.min(MOST_ROWS);
+        let order = OrderJob {
+            x: job.x,
+            ordered: workspace.ordered(stream, rows, shape.columns())?,
+            columns: job.columns,
+            batch: rows,
+            padded_batch: rows.next_multiple_of(kernel.tile),
+            tile: kernel.tile,
+        };
+        let order_config = LaunchConfig {
+            grid_dim: (ORDER_BLOCKS * workspace.multiprocessors(), 1, 1),
+            block_dim: (ORDER_THREADS, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        (job.x, job.batch) = (order.ordered, rows);
+        let clusters = kernel.clusters(shape, rows, fitting.clusters);
+        let config = LaunchConfig {
+            grid_dim: (clusters * kernel.splits, 1, 1),
+            block_dim: (LARGE_THREADS, 1, 1),
+            shared_mem_bytes: kernel.shared_bytes,
+        };
+        // SAFETY: of both: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the workspace has room for x in order, and the
+        // kernel takes the shape.
+        unsafe {
+            (self.kernels).launch(stream, &large.order_x, order_config, &order)?;
+            let function = self.function(&fitting.functions);
+            self.kernels.launch(stream, function, config, &job)?;
+        }
+        Ok(rows)
     }
 
     fn whole_decode(
@@ -224,9 +241,6 @@ impl<'a> Linear<'a> {
     }
 }
 
-/// Beyond so many rows of x, a whole decode is faster.
-const ADVISED_DIRECT: u32 = 128;
-
 pub(super) fn require_lengths(
     shape: Shape,
     batch: u64,
@@ -252,51 +266,6 @@ pub(super) fn require_lengths(
                 given_bytes,
             });
         }
-    }
-    Ok(())
-}
-
-/// Launches a kernel that takes a job by value. With `overlap` it may begin before the launch in front of it has ended, as its kernel knows to wait.
-///
-/// # Safety
-/// The kernel's preconditions.
-unsafe fn launch(
-    stream: &CudaStream,
-    function: &CudaFunction,
-    config: LaunchConfig,
-    job: &MatmulJob,
-    overlap: bool,
-) -> Result<(), GpuError> {
-    let mut attribute = sys::CUlaunchAttribute {
-        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-        pad: [0; 4],
-        value: sys::CUlaunchAttributeValue {
-            programmaticStreamSerializationAllowed: 1,
-        },
-    };
-    let config = sys::CUlaunchConfig {
-        gridDimX: config.grid_dim.0,
-        gridDimY: config.grid_dim.1,
-        gridDimZ: config.grid_dim.2,
-        blockDimX: config.block_dim.0,
-        blockDimY: config.block_dim.1,
-        blockDimZ: config.block_dim.2,
-        sharedMemBytes: config.shared_mem_bytes,
-        hStream: stream.cu_stream(),
-        attrs: &raw mut attribute,
-        numAttrs: overlap.into(),
-    };
-    let mut arguments = [(&raw const *job).cast_mut().cast::<c_void>()];
-    stream.context().bind_to_thread()?;
-    // SAFETY: the kernel takes one job, by value, which the driver copies before it returns; the rest is the caller's.
-    unsafe {
-        sys::cuLaunchKernelEx(
-            &raw const config,
-            function.cu_function(),
-            arguments.as_mut_ptr(),
-            std::ptr::null_mut(),
-        )
-        .result()?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 mod cublas;
 mod fragments;
 mod job;
+mod kernels;
 pub mod layout;
 mod linear;
 mod plan;
@@ -27,7 +28,7 @@ pub use tuning::{Choice, Tuning, descend};
 pub use workspace::Workspace;
 
 pub(crate) use fragments::FragmentsKernels;
-pub(crate) use linear::MatmulKernels;
+pub(crate) use kernels::MatmulKernels;
 
 /// What launches on the CPU need, where tests run the kernels without a GPU.
 #[doc(hidden)]

@@ -48,6 +48,81 @@ impl SmallKernel {
     }
 }
 
+/// A kernel of `kernels/large_batch_matmul.cu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LargeKernel {
+    /// Rows of x that a block multiplies together. Its name has them, and the splits.
+    pub(super) tile: u32,
+    /// Blocks that share the columns of a tile.
+    pub(super) splits: u32,
+    stages: u32,
+    pub(super) shared_bytes: u32,
+    /// Of a multiprocessor, for a unit of all its warps, as measured on an H100.
+    unit_cycles: u64,
+}
+
+const fn large(tile: u32, stages: u32, splits: u32, shared_bytes: u32) -> LargeKernel {
+    LargeKernel {
+        tile,
+        splits,
+        stages,
+        shared_bytes,
+        unit_cycles: if tile == 128 { 805 } else { 1075 },
+    }
+}
+
+pub(super) const LARGE_KERNELS: [LargeKernel; 5] = [
+    large(128, 6, 1, 189_536),
+    large(128, 6, 2, 189_536),
+    large(128, 6, 3, 185_440),
+    large(256, 4, 1, 197_696),
+    large(256, 4, 2, 197_696),
+];
+
+pub(super) const LARGE_THREADS: u32 = 384;
+const BLOCK_ROWS: u64 = 128;
+/// For splits to add each other's sums, as measured on an H100.
+const SPLIT_CYCLES: u64 = 6000;
+/// Rows of x that are multiplied at a time, so that pieces of x are numbered with 32 bits.
+pub(super) const MOST_ROWS: u32 = 4096;
+/// The largest tile.
+pub(super) const PADDED_ROWS: u32 = 256;
+
+impl LargeKernel {
+    /// Whether it takes matrices of this shape.
+    pub(super) fn takes(self, shape: Shape) -> bool {
+        let least = if self.splits == 1 {
+            1
+        } else {
+            self.splits * self.stages
+        };
+        shape.rows().is_multiple_of(8) && shape.units() >= least.into()
+    }
+
+    /// How many clusters to launch where so many fit the device: as few as take as many turns.
+    pub(super) fn clusters(self, shape: Shape, batch: u32, fitting: u32) -> u32 {
+        let tiles = self.tiles(shape, batch);
+        tiles.div_ceil(tiles.div_ceil(fitting.into())) as u32
+    }
+
+    /// An estimate, to choose between kernels.
+    pub(super) fn cycles(self, shape: Shape, batch: u32, fitting: u32) -> u64 {
+        let turns = self.tiles(shape, batch).div_ceil(fitting.into());
+        let adding = if self.splits == 1 { 0 } else { SPLIT_CYCLES };
+        turns * (shape.units().div_ceil(self.splits.into()) * self.unit_cycles + adding)
+    }
+
+    fn tiles(self, shape: Shape, batch: u32) -> u64 {
+        shape.rows().div_ceil(BLOCK_ROWS) * u64::from(batch.div_ceil(self.tile))
+    }
+}
+
+/// Bytes of x in order, for at most so many rows of at most so many columns.
+pub(super) fn ordered_bytes(batch: u32, columns: u64) -> usize {
+    let rows = batch.min(MOST_ROWS).next_multiple_of(PADDED_ROWS);
+    2 * rows as usize * columns as usize
+}
+
 /// How the line of units is divided among blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
@@ -100,6 +175,38 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// On an H100, where so many clusters of 1, 2 and 3 blocks fit, the fastest of all that were measured.
+    #[test]
+    fn the_estimate_chooses_what_was_fastest() {
+        let fitting = |splits| [132, 66, 39][splits as usize - 1];
+        let fastest = [
+            ((14_336, 4096), [(128, 1), (256, 1), (256, 1), (256, 1)]),
+            ((4096, 14_336), [(128, 3), (128, 2), (256, 2), (256, 1)]),
+            ((4096, 4096), [(128, 3), (128, 2), (256, 2), (256, 1)]),
+        ];
+        for ((rows, columns), expected) in fastest {
+            let shape = Shape::new(rows, columns).unwrap();
+            let chosen = [128, 256, 512, 1024].map(|batch| {
+                let cycles =
+                    |kernel: &LargeKernel| kernel.cycles(shape, batch, fitting(kernel.splits));
+                let kernel = LARGE_KERNELS.into_iter().min_by_key(cycles).unwrap();
+                (kernel.tile, kernel.splits)
+            });
+            assert_eq!(chosen, expected, "{rows} x {columns}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_of_splits_wants_columns_for_all_of_them() {
+        let takes = |rows, columns| {
+            let shape = Shape::new(rows, columns).unwrap();
+            LARGE_KERNELS.map(|kernel| kernel.takes(shape))
+        };
+        assert_eq!(takes(8, 64), [true, false, false, true, false]);
+        assert_eq!(takes(8, 64 * 12), [true, true, false, true, true]);
+        assert_eq!(takes(7, 4096), [false; 5]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl<'a> Stack<'a> {
         };
         Ok(Stack {
             stream,
-            workspace: Workspace::new(device, stream, &shapes, true)?,
+            workspace: Workspace::new(device, stream, &shapes, batch, true)?,
             x: stream.alloc_zeros(bytes(Shape::columns).max(1))?,
             y: stream.alloc_zeros(bytes(Shape::rows).max(1))?,
             layers: of_layers,
@@ -122,7 +122,12 @@ impl<'a> Stack<'a> {
     ) -> Result<Tuning, GpuError> {
         let mut choices = vec![];
         for &batch in batches {
-            let start = vec![Linear::advised(batch); self.shapes.len()];
+            let advised = |kind| {
+                let mut of_kind = self.layers.iter().filter(|(_, other)| *other == kind);
+                let (linear, _) = of_kind.next().expect("every shape is a layer's");
+                linear.advised(batch)
+            };
+            let start = (0..self.shapes.len()).map(advised).collect();
             let (pipelines, _) = descend(start, |pipelines| {
                 let seconds = self.seconds(pipelines, batch)?;
                 step(batch, pipelines, seconds);

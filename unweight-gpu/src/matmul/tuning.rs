@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Pipeline;
 use super::layout::Shape;
-use super::{Linear, Pipeline};
 
 /// A change has to make the whole stack faster by more than this part, or it is noise.
 const WORTHWHILE: f64 = 0.005;
@@ -33,16 +33,16 @@ pub struct Choice {
 }
 
 impl Tuning {
-    /// The pipeline for a product: that of the smallest measured batch that is not smaller, or else of the largest; [`Linear::advised`] for a shape
-    /// that was not measured.
-    pub fn pipeline(&self, shape: Shape, batch: u32) -> Pipeline {
+    /// The pipeline for a product: that of the smallest measured batch that is not smaller, or else of the largest. None for a shape that was not
+    /// measured: [`Linear::advised`](super::Linear::advised) has one for that.
+    pub fn pipeline(&self, shape: Shape, batch: u32) -> Option<Pipeline> {
         let of_shape = (self.choices.iter())
             .filter(|choice| (choice.rows, choice.columns) == (shape.rows(), shape.columns()));
         let enough = of_shape.clone().filter(|choice| choice.batch >= batch);
         enough
             .min_by_key(|choice| choice.batch)
             .or(of_shape.max_by_key(|choice| choice.batch))
-            .map_or(Linear::advised(batch), |choice| choice.pipeline)
+            .map(|choice| choice.pipeline)
     }
 }
 
@@ -145,9 +145,9 @@ mod tests {
         };
         let shape = Shape::new(16, 64).unwrap();
         let other = Shape::new(32, 64).unwrap();
-        assert_eq!(tuning.pipeline(shape, 8), Direct);
-        assert_eq!(tuning.pipeline(shape, 9), WholeDecode);
-        assert_eq!(tuning.pipeline(shape, 1000), WholeDecode);
-        assert_eq!(tuning.pipeline(other, 9), Linear::advised(9));
+        assert_eq!(tuning.pipeline(shape, 8), Some(Direct));
+        assert_eq!(tuning.pipeline(shape, 9), Some(WholeDecode));
+        assert_eq!(tuning.pipeline(shape, 1000), Some(WholeDecode));
+        assert_eq!(tuning.pipeline(other, 9), None);
     }
 }

@@ -124,6 +124,10 @@ fn main() {
             matmul::products_are_as_near_as_fp32_sums_allow,
         ),
         (
+            "products_that_take_many_turns",
+            matmul::products_that_take_many_turns,
+        ),
+        (
             "weights_that_are_no_numbers_reach_their_rows_alone",
             matmul::weights_that_are_no_numbers_reach_their_rows_alone,
         ),

@@ -93,6 +93,7 @@ fn product(
         &gpu.device,
         stream,
         &[shape],
+        batch,
         pipeline == Pipeline::WholeDecode,
     )
     .unwrap();
@@ -116,10 +117,15 @@ fn product(
 
 /// The largest error, in units of what rounding to BF16 and FP32 sums allow.
 fn worst_error(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape) -> f64 {
+    worst_error_of_some(y, weights, x, shape, 1)
+}
+
+/// As `worst_error`, of every so many rows.
+fn worst_error_of_some(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape, step: usize) -> f64 {
     let (rows, columns) = (shape.rows() as usize, shape.columns() as usize);
     let mut worst = 0f64;
     for (token, x) in x.chunks(columns).enumerate() {
-        for row in 0..rows {
+        for row in (0..rows).step_by(step) {
             let of_row = &weights[row * columns..][..columns];
             let (mut exact, mut magnitude) = (0f64, 0f64);
             for (w, x) in of_row.iter().zip(x) {
@@ -190,6 +196,21 @@ pub(crate) fn products_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
                 let worst = worst_error(&y, &weights, &x, shape);
                 assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
             }
+        }
+    }
+}
+
+/// More tiles than fit the device at a time, their columns shared by blocks, and more rows of x than are multiplied at a time.
+pub(crate) fn products_that_take_many_turns(gpu: &OnAGpu) {
+    for (rows, columns, batch) in [(9000, 4096, 100), (4096, 4096, 700), (72, 1024, 4200)] {
+        let shape = Shape::new(rows, columns).unwrap();
+        let weights = matrix(shape, 300);
+        let x = activations(batch, shape);
+        for palette in [consecutive(), gapped()] {
+            let fragments = arranged(gpu, &weights, shape, palette);
+            let y = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+            let worst = worst_error_of_some(&y, &weights, &x, shape, 61);
+            assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
         }
     }
 }
@@ -306,7 +327,7 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
     for fragments in &layers {
         expected = alone(&expected, fragments);
     }
-    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, false).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, batch, false).unwrap();
     for _ in 0..10 {
         let mut memory = upload(stream, &first);
         for fragments in &layers {
@@ -354,7 +375,7 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     ));
     let fragments = arrange(&source, shape, consecutive()).unwrap();
     let small = Shape::new(1, 64).unwrap();
-    let mut workspace = Workspace::new(&gpu.device, stream, &[small], false).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &[small], 1, false).unwrap();
     let linear = Linear::new(&gpu.device, &fragments).unwrap();
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();

@@ -1,0 +1,493 @@
+// y = x * W^T for many rows of x, W in fragment form, on Hopper's tensor cores (sm_90a). Products are exact, sums are FP32.
+//
+// Two kernels. The first puts x in order, as the tensor cores take it. The second multiplies: a block has BLOCK_ROWS rows of W and a tile of rows of x.
+// Four warps copy both, unit after unit of columns, into a ring in shared memory; eight others each rebuild the weights of a strip in registers, of the
+// next unit while tensor cores multiply those of this one. SPLITS blocks, which are a cluster, share the columns of a tile: each sums its part of them,
+// and in the end adds all splits' sums of some rows of x, which it reads from the others' shared memory.
+//
+// A sum is of a split's columns in their order (16 of them together, as tensor cores add them), then of the splits in theirs. So a result depends on
+// SPLITS, but not on the count of blocks, or on who came when.
+//
+// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split at least SPLITS * STAGES units; rows are a multiple of 8; weights, x,
+// x in order and y are 16-byte aligned; any count of rows of x. Blocks have LARGE_BATCH_THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
+// the grid is any multiple of SPLITS.
+#include "matmul.cuh"
+#include "wgmma.cuh"
+
+// Of MatmulJob: `x` is x in order; `partials`, `arrived`, `part` and `longer_parts` are not used.
+struct OrderJob {
+  const uint16_t* x;      // `batch` rows of `columns`
+  uint4* ordered;         // `padded_batch` rows of `columns`: [tile][unit][row of the tile][columns of the unit]; rows behind the last are zeros
+  uint32_t columns;
+  uint32_t batch;
+  uint32_t padded_batch;  // a multiple of `tile`
+  uint32_t tile;          // TILE of the kernel that multiplies
+};
+
+constexpr uint32_t PIECE_COLUMNS = 8;                           // of 16 bytes
+constexpr uint32_t UNIT_PIECES = UNIT_COLUMNS / PIECE_COLUMNS;  // of a row of x
+constexpr uint32_t PIECES_TOGETHER = 4;                         // that a thread orders
+constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
+constexpr uint32_t BLOCK_STRIPS = 8;
+constexpr uint32_t BLOCK_ROWS = BLOCK_STRIPS * UNIT_ROWS;
+// Warps that multiply have a strip each.
+constexpr uint32_t MULTIPLYING_WARPS = BLOCK_STRIPS;
+constexpr uint32_t MULTIPLYING_THREADS = MULTIPLYING_WARPS * WARP;
+// Four, as registers are given to four warps together.
+constexpr uint32_t COPYING_WARPS = 4;
+constexpr uint32_t LARGE_BATCH_THREADS = MULTIPLYING_THREADS + COPYING_WARPS * WARP;
+// Whose weights are copied before rows of x can be: not all of the ring, as rows of x would come behind them.
+constexpr uint32_t EARLY_STAGES = 2;
+constexpr uint32_t COPYING_REGISTERS = 40;
+constexpr uint32_t MULTIPLYING_REGISTERS = 232;
+
+// Four threads order a block's columns of a row. A lane of the tensor cores has 8 columns of a block of 32 (fragments.cuh), four for each of two products;
+// the instruction takes pairs t and t + 4 of a product's 16 columns from lane t, so these four stand there. Any grid of whole warps.
+extern "C" __global__ void __launch_bounds__(256) order_x(const __grid_constant__ OrderJob job) {
+  let_next_launch_begin();
+  wait_for_launch_before();
+  const uint32_t row_pieces = job.columns / PIECE_COLUMNS, units = row_pieces / UNIT_PIECES;
+  // The count of pieces is a multiple of a warp's, as that of rows is one of `tile`: warps stay whole.
+  const uint32_t t = threadIdx.x % 4, pieces = job.padded_batch * row_pieces, threads = gridDim.x * blockDim.x;
+#pragma unroll 1
+  for (uint32_t first = blockIdx.x * blockDim.x + threadIdx.x; first < pieces; first += PIECES_TOGETHER * threads) {
+    uint4 own[PIECES_TOGETHER];
+#pragma unroll
+    for (uint32_t i = 0; i < PIECES_TOGETHER; i++) {
+      const uint32_t at = first + i * threads;
+      own[i] = at < job.batch * row_pieces ? reinterpret_cast<const uint4*>(job.x)[at] : make_uint4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < PIECES_TOGETHER; i++) {
+      const uint32_t at = first + i * threads;
+      if (at >= pieces) break;
+      const uint32_t row = at / row_pieces, piece = at % row_pieces;
+      // Thread t has words 4t to 4t + 3 of the block, and gets words t, t + 4, t + 8, t + 12: in each step what thread t ^ step has for it.
+      uint32_t ordered[4];
+#pragma unroll
+      for (uint32_t step = 0; step < 4; step++) {
+        const uint32_t word = t ^ step;
+        const uint32_t given = word == 0 ? own[i].x : word == 1 ? own[i].y : word == 2 ? own[i].z : own[i].w;
+        const uint32_t got = __shfl_xor_sync(ALL_LANES, given, step);
+#pragma unroll
+        for (uint32_t j = 0; j < 4; j++)
+          if (j == word) ordered[j] = got;
+      }
+      const uint64_t to_row = (static_cast<uint64_t>(row / job.tile) * units + piece / UNIT_PIECES) * job.tile + row % job.tile;
+      job.ordered[to_row * UNIT_PIECES + (piece % UNIT_PIECES ^ row % 8)] = make_uint4(ordered[0], ordered[1], ordered[2], ordered[3]);
+    }
+  }
+}
+
+// Barriers in shared memory, by address.
+__device__ __forceinline__ void init_barrier(uint32_t barrier, uint32_t count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+__device__ __forceinline__ void wait_barrier(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  do {
+    asm volatile(
+        "{\n"
+        ".reg .pred done;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+        "selp.b32 %0, 1, 0, done;\n"
+        "}"
+        : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+  } while (!done);
+}
+__device__ __forceinline__ void arrive_expecting(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+// Of a barrier of any block of the cluster.
+__device__ __forceinline__ void arrive(uint32_t barrier) { asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory"); }
+// What was written before is seen by those who have waited for the cluster's.
+__device__ __forceinline__ void arrive_in_cluster(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+__device__ __forceinline__ void wait_barrier_of_cluster(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  do {
+    asm volatile(
+        "{\n"
+        ".reg .pred done;\n"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%1], %2;\n"
+        "selp.b32 %0, 1, 0, done;\n"
+        "}"
+        : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
+  } while (!done);
+}
+__device__ __forceinline__ uint32_t address_in_block(uint32_t address, uint32_t block) {
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
+  return there;
+}
+__device__ __forceinline__ uint32_t block_of_cluster() {
+  uint32_t block;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(block));
+  return block;
+}
+__device__ __forceinline__ void wait_for_cluster() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+__device__ __forceinline__ void bulk_copy(uint32_t to_shared, const void* from, uint32_t bytes, uint32_t barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+      ::"r"(to_shared), "l"(from), "r"(bytes), "r"(barrier) : "memory");
+}
+
+__device__ __forceinline__ void tensor_cores_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void tensor_cores_together() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <uint32_t PENDING>
+__device__ __forceinline__ void tensor_cores_done_but() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
+
+// Waits for the warps that multiply.
+__device__ __forceinline__ void wait_for_multiplying() { asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLYING_THREADS) : "memory"); }
+
+__device__ __forceinline__ uint32_t to_bf16_pair(float low, float high) {
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+__device__ __forceinline__ void store_shared(uint32_t at, float a, float b, float c, float d) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
+}
+__device__ __forceinline__ float4 load_in_cluster(uint32_t from) {
+  float4 value;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w) : "r"(from) : "memory");
+  return value;
+}
+// What this thread did in shared memory comes before copies into it.
+__device__ __forceinline__ void before_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Four 8 x 8 matrices, transposed.
+__device__ __forceinline__ void store_transposed(uint32_t at, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+}
+
+// Where a ring stands.
+template <uint32_t STAGES>
+struct Turn {
+  uint32_t stage = 0, parity = 0;
+  __device__ __forceinline__ void next() {
+    stage++;
+    if (stage == STAGES) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// Of the places of exponents; in memory, as the compiler would not multiply by constants that are powers of two.
+__constant__ uint32_t PLACE_FACTORS[2] = {1 << 7, 1 << 3};
+
+// A palette of consecutive exponents. Multiplications put indices in place and add the first exponent: rebuilding waits for the units that shift and add,
+// and these have their own.
+struct ConsecutiveByMultiplying : ConsecutivePalette {
+  uint32_t to_bit_7, to_bit_3;
+
+  __device__ explicit ConsecutiveByMultiplying(const uint32_t* palette)
+      : ConsecutivePalette(palette), to_bit_7(PLACE_FACTORS[0]), to_bit_3(PLACE_FACTORS[1]) {}
+
+  __device__ __forceinline__ void exponents(uint32_t indices, uint32_t (&pairs)[4]) const {
+    const uint32_t upper = indices >> 8;
+    pairs[0] = (indices & 0x000f000fu) * to_bit_7 + first;
+    pairs[1] = (indices & 0x00f000f0u) * to_bit_3 + first;
+    pairs[2] = (upper & 0x000f000fu) * to_bit_7 + first;
+    pairs[3] = (upper & 0x00f000f0u) * to_bit_3 + first;
+  }
+};
+
+// PALETTE rebuilds; TILE rows of x; STAGES of the ring; SPLITS blocks share columns.
+template <typename Palette, uint32_t TILE, uint32_t STAGES, uint32_t SPLITS>
+struct LargeBatchMatmul {
+  static constexpr uint32_t X_BYTES = TILE * X_ROW_BYTES;
+  static constexpr uint32_t WEIGHT_BYTES = BLOCK_STRIPS * UNIT_BYTES;
+  static constexpr uint32_t SUMS = TILE / 2;            // of a lane
+  // Sums are added up and stored in parts of 16 rows of x: every split has some of them, at most OWN_PARTS.
+  static constexpr uint32_t PART_ROWS = 16;
+  static constexpr uint32_t PART_SUMS = PART_ROWS / 2;
+  static constexpr uint32_t PARTS = TILE / PART_ROWS;
+  static constexpr uint32_t OWN_PARTS = (PARTS + SPLITS - 1) / SPLITS;
+  static constexpr uint32_t OWN_SUMS = OWN_PARTS * PART_SUMS;
+  // That a warp stores together.
+  static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : 3;
+  static constexpr uint32_t STORE_ROW_BYTES = UNIT_ROWS * 2;
+  static constexpr uint32_t STORE_PART_BYTES = PART_ROWS * STORE_ROW_BYTES;
+  static constexpr uint32_t STORE_BYTES = STORE_PARTS * STORE_PART_BYTES;
+  static_assert(OWN_PARTS % STORE_PARTS == 0);
+  // In shared memory. Splits' sums stand in the ring, when it is not in use: groups of four, of all threads.
+  static constexpr uint32_t SUM_GROUP_BYTES = MULTIPLYING_THREADS * 16;
+  static constexpr uint32_t WEIGHTS_AT = STAGES * X_BYTES;
+  static constexpr uint32_t STORE_AT = WEIGHTS_AT + STAGES * WEIGHT_BYTES;
+  static constexpr uint32_t BARRIERS_AT = STORE_AT + MULTIPLYING_WARPS * STORE_BYTES;
+  static constexpr uint32_t SUMS_WRITTEN_AT = BARRIERS_AT + 2 * STAGES * 8;
+  static constexpr uint32_t SUMS_READ_AT = SUMS_WRITTEN_AT + 8;
+  static constexpr uint32_t ALIGNMENT = 1024;
+  static constexpr uint32_t SHARED_BYTES = SUMS_READ_AT + 8 + ALIGNMENT - 16;
+  static_assert(EARLY_STAGES < STAGES);
+  static_assert(SUMS / 4 * SUM_GROUP_BYTES <= STORE_AT);
+
+  const MatmulJob& job;
+  const uint32_t shared, lane, warp, split;
+  const uint32_t cluster, clusters;
+  // Tiles: of all rows of x for a group of rows of W, then for the next group.
+  const uint32_t x_tiles, tiles;
+  // The block's share of columns, in units.
+  const uint32_t first, last;
+  // And of parts of rows of x.
+  const uint32_t first_part, last_part;
+
+  __device__ __forceinline__ LargeBatchMatmul(const MatmulJob& of, uint32_t shared_at)
+      : job(of), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP, 0)),
+        split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
+        x_tiles((of.batch + TILE - 1) / TILE), tiles((of.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
+        first(of.units * split / SPLITS), last(of.units * (split + 1) / SPLITS),
+        first_part(PARTS * split / SPLITS), last_part(PARTS * (split + 1) / SPLITS) {}
+
+  // Barriers, for each stage.
+  __device__ __forceinline__ uint32_t full(uint32_t stage) const { return shared + BARRIERS_AT + stage * 8; }
+  __device__ __forceinline__ uint32_t empty(uint32_t stage) const { return shared + BARRIERS_AT + (STAGES + stage) * 8; }
+  // Rows behind the last are computed like it, and not stored.
+  __device__ __forceinline__ uint32_t strip_of(uint32_t tile, uint32_t s) const {
+    return min(tile / x_tiles * BLOCK_STRIPS + s, (job.rows + UNIT_ROWS - 1) / UNIT_ROWS - 1);
+  }
+
+  __device__ __forceinline__ void run() {
+    // The first thing, as each of its loads waits for the one before.
+    Patches<MatmulJob> patches(job);
+    if (warp < MULTIPLYING_WARPS && cluster < tiles) patches.seek(strip_of(cluster, warp), first, lane);
+    if (threadIdx.x == 0) {
+      for (uint32_t stage = 0; stage < STAGES; stage++) {
+        init_barrier(full(stage), 1);
+        init_barrier(empty(stage), MULTIPLYING_WARPS);
+      }
+      init_barrier(shared + SUMS_WRITTEN_AT, SPLITS * MULTIPLYING_WARPS);
+      init_barrier(shared + SUMS_READ_AT, SPLITS * MULTIPLYING_WARPS);
+      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    if (SPLITS == 1) __syncthreads(); else wait_for_cluster();
+    let_next_launch_begin();
+    if (warp >= MULTIPLYING_WARPS) {
+      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COPYING_REGISTERS));
+      if (lane == 0) copy(warp - MULTIPLYING_WARPS);
+    } else {
+      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(MULTIPLYING_REGISTERS));
+      multiply(patches);
+    }
+  }
+
+  // Each copying warp copies the weights of some strips; the first, rows of x too. It is a single thread's work, and has to be short: if it took longer than
+  // the tensor cores take for a unit, all would wait for it.
+  __device__ __forceinline__ void copy(uint32_t copier) {
+    constexpr uint32_t STRIPS = BLOCK_STRIPS / COPYING_WARPS;
+    const uint8_t* weights[STRIPS];
+    const uint8_t* x;
+    const auto enter = [&](uint32_t tile) {
+#pragma unroll
+      for (uint32_t s = 0; s < STRIPS; s++) {
+        const uint64_t strip = strip_of(tile, copier * STRIPS + s);
+        weights[s] = job.weights + (strip * job.units + first) * UNIT_BYTES;
+      }
+      x = reinterpret_cast<const uint8_t*>(job.x) + (static_cast<uint64_t>(tile % x_tiles) * job.units + first) * X_BYTES;
+    };
+    const auto copy_weights = [&](uint32_t stage) {
+      if (copier == 0) arrive_expecting(full(stage), X_BYTES + WEIGHT_BYTES);
+#pragma unroll
+      for (uint32_t s = 0; s < STRIPS; s++) {
+        bulk_copy(shared + WEIGHTS_AT + stage * WEIGHT_BYTES + (copier * STRIPS + s) * UNIT_BYTES, weights[s], UNIT_BYTES, full(stage));
+        weights[s] += UNIT_BYTES;
+      }
+    };
+    const auto copy_x = [&](uint32_t stage) {
+      if (copier == 0) bulk_copy(shared + stage * X_BYTES, x, X_BYTES, full(stage));
+      x += X_BYTES;
+    };
+    if (cluster >= tiles) return;
+    // Weights are there whatever the launch before this one still does: those of the first stages do not wait for it.
+    const uint32_t at_once = min(last - first, EARLY_STAGES);
+    enter(cluster);
+#pragma unroll 1
+    for (uint32_t stage = 0; stage < at_once; stage++) copy_weights(stage);
+    wait_for_launch_before();
+#pragma unroll 1
+    for (uint32_t stage = 0; stage < at_once; stage++) copy_x(stage);
+    Turn<STAGES> turn;
+    // Stages that have never been full need not be given back: a new barrier's phase before its first is over.
+    turn.stage = at_once;
+    turn.parity = 1;
+    uint32_t unit = first + at_once;
+#pragma unroll 1
+    for (uint32_t tile = cluster;;) {
+#pragma unroll 1
+      for (; unit < last; unit++) {
+        wait_barrier(empty(turn.stage), turn.parity);
+        copy_weights(turn.stage);
+        copy_x(turn.stage);
+        turn.next();
+      }
+      tile += clusters;
+      if (tile >= tiles) break;
+      unit = first;
+      enter(tile);
+    }
+  }
+
+  // What tensor cores read as rows of x: of 128 bytes, swizzled, groups of eight 1024 bytes apart.
+  __device__ __forceinline__ uint64_t x_descriptor(uint32_t stage) const {
+    return static_cast<uint64_t>(1) << 62 | static_cast<uint64_t>(1024 / 16) << 32 | static_cast<uint64_t>(1) << 16 | (shared + stage * X_BYTES) / 16;
+  }
+
+  __device__ __forceinline__ void multiply(Patches<MatmulJob>& patches) {
+    if (cluster >= tiles) return;
+    const Palette palette(job.palette);
+    const uint32_t ring = shared + WEIGHTS_AT + warp * UNIT_BYTES + lane * 16;
+    Turn<STAGES> turn;
+    const auto next_weights = [&](uint32_t unit) {
+      wait_barrier(full(turn.stage), turn.parity);
+      const uint32_t at = ring + turn.stage * WEIGHT_BYTES;
+      UnitWeights weights = rebuild(palette, load_shared(at), load_shared(at + 16 * WARP), load_shared(at + 32 * WARP));
+      patches.apply(unit, lane, weights);
+      return weights;
+    };
+    // The stage that tensor cores are to be done with next.
+    uint32_t used = 0;
+    const auto give_back = [&] {
+      if (lane == 0) arrive(empty(used));
+      used = used + 1 == STAGES ? 0 : used + 1;
+    };
+    // The last stages are given back when sums that are put there have been read.
+    const auto give_back_unit = [&](uint32_t unit) {
+      if (SPLITS == 1 || unit + STAGES < last) give_back();
+    };
+
+    const auto start_products = [&](float (&sums)[SUMS], const UnitWeights& weights) {
+      const uint64_t x = x_descriptor(turn.stage);
+      tensor_cores_begin();
+#pragma unroll
+      for (uint32_t product = 0; product < 4; product++) TensorCores<TILE>::multiply(sums, weights.pairs + product * 4, x + product * 2);
+      tensor_cores_together();
+      turn.next();
+    };
+
+    uint32_t splits_parity = 0;
+#pragma unroll 1
+    for (uint32_t tile = cluster; tile < tiles; tile += clusters) {
+      patches.begin();
+      float sums[SUMS];
+#pragma unroll
+      for (uint32_t i = 0; i < SUMS; i++) sums[i] = 0;
+      UnitWeights even = next_weights(first), odd;
+      uint32_t unit = first;
+#pragma unroll 1
+      for (;;) {
+        start_products(sums, even);
+        if (unit != first) {
+          tensor_cores_done_but<1>();
+          give_back_unit(unit - 1);
+        }
+        if (++unit == last) break;
+        odd = next_weights(unit);
+        start_products(sums, odd);
+        tensor_cores_done_but<1>();
+        give_back_unit(unit - 1);
+        if (++unit == last) break;
+        even = next_weights(unit);
+      }
+      // The next tile's are on their way while sums are stored.
+      if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
+      tensor_cores_done_but<0>();
+      if constexpr (SPLITS == 1) {
+        give_back();
+        store(sums, tile);
+      } else {
+        float own[OWN_SUMS];
+        add_splits(sums, own, splits_parity);
+        store(own, tile);
+        __syncwarp();
+        if (lane < SPLITS) arrive(address_in_block(shared + SUMS_READ_AT, lane));
+        // Others have read this block's.
+        wait_barrier_of_cluster(shared + SUMS_READ_AT, splits_parity);
+        before_copies();
+        __syncwarp();
+        for (uint32_t i = 0; i < STAGES; i++) give_back();
+        splits_parity ^= 1;
+      }
+    }
+  }
+
+  // Of the rows of x that the block has, what all splits have summed.
+  __device__ __forceinline__ void add_splits(const float (&sums)[SUMS], float (&own)[OWN_SUMS], uint32_t parity) {
+    const uint32_t at = shared + threadIdx.x * 16;
+    // Tensor cores read rows of x for other warps from where sums are put.
+    wait_for_multiplying();
+#pragma unroll
+    for (uint32_t i = 0; i < SUMS / 4; i++)
+      store_shared(at + i * SUM_GROUP_BYTES, sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]);
+    __syncwarp();
+    if (lane < SPLITS) arrive_in_cluster(address_in_block(shared + SUMS_WRITTEN_AT, lane));
+    wait_barrier_of_cluster(shared + SUMS_WRITTEN_AT, parity);
+#pragma unroll
+    for (uint32_t i = 0; i < OWN_SUMS; i++) own[i] = 0;
+#pragma unroll
+    for (uint32_t other = 0; other < SPLITS; other++) {
+      const uint32_t there = address_in_block(at + first_part * (PART_SUMS / 4) * SUM_GROUP_BYTES, other);
+#pragma unroll
+      for (uint32_t i = 0; i < OWN_SUMS / 4; i++) {
+        // Where splits have not as many parts, the last one's is none.
+        if (PARTS % SPLITS != 0 && first_part + i / (PART_SUMS / 4) >= last_part) break;
+        const float4 more = load_in_cluster(there + i * SUM_GROUP_BYTES);
+        own[4 * i] += more.x;
+        own[4 * i + 1] += more.y;
+        own[4 * i + 2] += more.z;
+        own[4 * i + 3] += more.w;
+      }
+    }
+  }
+
+  // Of a warp's 16 rows of W: 32 bytes for each row of x, which two lanes store.
+  __device__ __forceinline__ void store(const float (&own)[OWN_SUMS], uint32_t tile) {
+    const uint32_t buffer = shared + STORE_AT + warp * STORE_BYTES;
+    const uint32_t to = buffer + (lane / 16 * 8 + lane % 8) * STORE_ROW_BYTES + lane / 8 % 2 * 16;
+    const uint32_t row = (tile / x_tiles * BLOCK_STRIPS + warp) * UNIT_ROWS + lane % 2 * 8;
+    const uint32_t x_first = tile % x_tiles * TILE + first_part * PART_ROWS + lane / 2;
+    const uint32_t x_end = min(job.batch, tile % x_tiles * TILE + last_part * PART_ROWS);
+#pragma unroll
+    for (uint32_t part = 0; part < OWN_PARTS; part += STORE_PARTS) {
+      __syncwarp();
+#pragma unroll
+      for (uint32_t i = 0; i < STORE_PARTS; i++) {
+        const float* of = own + (part + i) * PART_SUMS;
+        store_transposed(to + i * STORE_PART_BYTES, to_bf16_pair(of[0], of[1]), to_bf16_pair(of[2], of[3]), to_bf16_pair(of[4], of[5]),
+            to_bf16_pair(of[6], of[7]));
+      }
+      __syncwarp();
+#pragma unroll
+      for (uint32_t i = 0; i < STORE_PARTS; i++) {
+        const uint4 eight = load_shared(buffer + i * STORE_PART_BYTES + lane * 16);
+        const uint32_t x_row = x_first + (part + i) * PART_ROWS;
+        if (x_row < x_end && row < job.rows) *reinterpret_cast<uint4*>(job.y + static_cast<uint64_t>(x_row) * job.rows + row) = eight;
+      }
+    }
+  }
+};
+
+__device__ __forceinline__ uint32_t ring_address() {
+  DYNAMIC_SHARED(shared);
+  return (shared_address(shared) + 1023) / 1024 * 1024;
+}
+
+// `src/matmul/plan.rs` has the bytes of shared memory too.
+#define LARGE_BATCH(tile, stages, splits, bytes) \
+  static_assert(LargeBatchMatmul<AnyPalette, tile, stages, splits>::SHARED_BYTES == bytes, "the plan's"); \
+  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
+  matmul_##tile##_##splits##_consecutive(const __grid_constant__ MatmulJob job) { \
+    LargeBatchMatmul<ConsecutiveByMultiplying, tile, stages, splits>(job, ring_address()).run(); \
+  } \
+  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
+  matmul_##tile##_##splits##_any(const __grid_constant__ MatmulJob job) { \
+    LargeBatchMatmul<AnyPalette, tile, stages, splits>(job, ring_address()).run(); \
+  }
+LARGE_BATCH(128, 6, 1, 189536)
+LARGE_BATCH(128, 6, 2, 189536)
+LARGE_BATCH(128, 6, 3, 185440)
+LARGE_BATCH(256, 4, 1, 197696)
+LARGE_BATCH(256, 4, 2, 197696)

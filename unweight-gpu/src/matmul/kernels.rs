@@ -1,0 +1,230 @@
+//! The kernels of products, as a device has them.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, sys,
+};
+
+use super::layout::Shape;
+use super::plan::{LARGE_KERNELS, LARGE_THREADS, LargeKernel, SMALL_KERNELS, SmallKernel};
+use crate::{GpuError, image};
+
+/// The oldest compute capability where a launch may begin before the one in front of it has ended.
+const OVERLAPS: (i32, i32) = (9, 0);
+
+/// A kernel, for palettes of consecutive exponents and for any.
+#[derive(Debug)]
+pub(super) struct ForPalettes {
+    pub(super) consecutive: CudaFunction,
+    pub(super) any: CudaFunction,
+}
+
+impl ForPalettes {
+    fn load(
+        module: &Arc<CudaModule>,
+        name: &str,
+        shared_bytes: u32,
+    ) -> Result<ForPalettes, GpuError> {
+        let load = |palette: &str| {
+            let function = module.load_function(&format!("{name}_{palette}"))?;
+            function.set_attribute(
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                shared_bytes as i32,
+            )?;
+            Ok::<_, GpuError>(function)
+        };
+        Ok(ForPalettes {
+            consecutive: load("consecutive")?,
+            any: load("any")?,
+        })
+    }
+}
+
+/// A kernel of `kernels/large_batch_matmul.cu`, and how many of its clusters fit the device.
+#[derive(Debug)]
+pub(super) struct FittingKernel {
+    pub(super) kernel: LargeKernel,
+    pub(super) functions: ForPalettes,
+    pub(super) clusters: u32,
+}
+
+/// Hopper's own kernels.
+#[derive(Debug)]
+pub(super) struct LargeKernels {
+    pub(super) order_x: CudaFunction,
+    kernels: Vec<FittingKernel>,
+}
+
+impl LargeKernels {
+    fn load(context: &Arc<CudaContext>) -> Result<LargeKernels, GpuError> {
+        let module = context.load_module(image::LARGE_BATCH_MATMUL.load(image::HOPPER)?)?;
+        let kernels = LARGE_KERNELS.map(|kernel| {
+            let name = format!("matmul_{}_{}", kernel.tile, kernel.splits);
+            let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
+            let config = LaunchConfig {
+                grid_dim: (kernel.splits, 1, 1),
+                block_dim: (LARGE_THREADS, 1, 1),
+                shared_mem_bytes: kernel.shared_bytes,
+            };
+            let clusters = clusters_that_fit(&functions.any, config, kernel.splits)?;
+            Ok::<_, GpuError>(FittingKernel {
+                kernel,
+                functions,
+                clusters,
+            })
+        });
+        let kernels: Result<Vec<_>, _> = kernels.into_iter().collect();
+        Ok(LargeKernels {
+            order_x: module.load_function("order_x")?,
+            // A part of a device may be too small for some.
+            kernels: kernels?
+                .into_iter()
+                .filter(|kernel| kernel.clusters > 0)
+                .collect(),
+        })
+    }
+
+    /// The fastest for this product, by estimate, if any takes it.
+    pub(super) fn fastest(&self, shape: Shape, batch: u32) -> Option<&FittingKernel> {
+        let takes = self
+            .kernels
+            .iter()
+            .filter(|fitting| fitting.kernel.takes(shape));
+        takes.min_by_key(|fitting| fitting.kernel.cycles(shape, batch, fitting.clusters))
+    }
+}
+
+/// The kernels of products that the device has room for.
+#[derive(Debug)]
+pub(crate) struct MatmulKernels {
+    small: Vec<(SmallKernel, ForPalettes)>,
+    pub(super) large: Option<LargeKernels>,
+    overlap: bool,
+}
+
+impl MatmulKernels {
+    pub(crate) fn load(
+        context: &Arc<CudaContext>,
+        capability: (i32, i32),
+    ) -> Result<MatmulKernels, GpuError> {
+        let module = context.load_module(image::SMALL_BATCH_MATMUL.load(capability)?)?;
+        let room = context.attribute(
+            sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        )? as u32;
+        let fitting = SMALL_KERNELS
+            .into_iter()
+            .filter(|kernel| kernel.shared_bytes() <= room);
+        let small = fitting.map(|kernel| {
+            let name = format!("matmul_{}", kernel.rows);
+            let functions = ForPalettes::load(&module, &name, kernel.shared_bytes())?;
+            Ok::<_, GpuError>((kernel, functions))
+        });
+        Ok(MatmulKernels {
+            small: small.collect::<Result<_, _>>()?,
+            large: match capability {
+                image::HOPPER => Some(LargeKernels::load(context)?),
+                _ => None,
+            },
+            overlap: capability >= OVERLAPS,
+        })
+    }
+
+    /// The smallest kernel that takes so many rows of x, or else the largest.
+    pub(super) fn small(&self, batch: u32) -> &(SmallKernel, ForPalettes) {
+        let enough = self.small.iter().find(|(kernel, _)| kernel.rows >= batch);
+        // Every supported device has room for the first.
+        enough.or(self.small.last()).expect("there are kernels")
+    }
+
+    /// Launches a kernel that takes a job by value, where it can before the launch in front of it has ended, as all of these kernels know to wait for that.
+    ///
+    /// # Safety
+    /// The kernel's preconditions.
+    pub(super) unsafe fn launch<J: DeviceRepr>(
+        &self,
+        stream: &CudaStream,
+        function: &CudaFunction,
+        config: LaunchConfig,
+        job: &J,
+    ) -> Result<(), GpuError> {
+        let mut attribute = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
+        };
+        let config = launch_config(
+            stream.cu_stream(),
+            config,
+            &mut attribute,
+            self.overlap.into(),
+        );
+        let mut arguments = [(&raw const *job).cast_mut().cast::<c_void>()];
+        stream.context().bind_to_thread()?;
+        // SAFETY: the kernel takes one job, by value, which the driver copies before it returns; the rest is the caller's.
+        unsafe {
+            sys::cuLaunchKernelEx(
+                &raw const config,
+                function.cu_function(),
+                arguments.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+            .result()?;
+        }
+        Ok(())
+    }
+}
+
+fn launch_config(
+    stream: sys::CUstream,
+    config: LaunchConfig,
+    attribute: &mut sys::CUlaunchAttribute,
+    attributes: u32,
+) -> sys::CUlaunchConfig {
+    sys::CUlaunchConfig {
+        gridDimX: config.grid_dim.0,
+        gridDimY: config.grid_dim.1,
+        gridDimZ: config.grid_dim.2,
+        blockDimX: config.block_dim.0,
+        blockDimY: config.block_dim.1,
+        blockDimZ: config.block_dim.2,
+        sharedMemBytes: config.shared_mem_bytes,
+        hStream: stream,
+        attrs: attribute,
+        numAttrs: attributes,
+    }
+}
+
+/// How many clusters of so many blocks run at a time.
+fn clusters_that_fit(
+    function: &CudaFunction,
+    config: LaunchConfig,
+    blocks: u32,
+) -> Result<u32, GpuError> {
+    let mut attribute = sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+        pad: [0; 4],
+        value: sys::CUlaunchAttributeValue {
+            clusterDim: sys::CUlaunchAttributeValue_union__bindgen_ty_1 {
+                x: blocks,
+                y: 1,
+                z: 1,
+            },
+        },
+    };
+    let config = launch_config(std::ptr::null_mut(), config, &mut attribute, 1);
+    let mut clusters = 0;
+    // SAFETY: the function is loaded, and the driver reads the configuration alone.
+    unsafe {
+        sys::cuOccupancyMaxActiveClusters(
+            &raw mut clusters,
+            function.cu_function(),
+            &raw const config,
+        )
+        .result()?;
+    }
+    Ok(clusters as u32)
+}
