@@ -1,38 +1,46 @@
 //! The thread pool, as the codec wants it.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use unweight_cpu::{Executor, Serial, free_thread_buffers};
 
-/// Works on a few chunks per thread at a time, while the caller's thread takes what is done.
+use crate::tasks::{Share, in_order_on};
+
+/// Works on a few chunks per thread at a time. The caller's thread is one of them and takes what is done in between: a thread
+/// more than there are processors, that wakes whenever something is done, costs the others their processor and their cache.
 #[derive(Debug)]
 pub(crate) struct Parallel {
-    pool: ThreadPool,
+    /// All threads but the caller's. None where that is all.
+    helpers: Option<ThreadPool>,
 }
 
-/// Chunks of one task: to hand a task to a thread and its results back costs some 3 us, a chunk 4 to 40.
+/// Chunks of one task: a chunk takes 4 to 40 us, and what a task needs from another processor some tenths of one.
 const ITEMS_PER_TASK: u64 = 8;
 /// Tasks in flight per thread: enough that threads seldom wait for the one that is to be handed over next.
 const TASKS_PER_THREAD: u64 = 3;
 
 impl Parallel {
     pub(crate) fn new(threads: usize) -> Result<Parallel, rayon::ThreadPoolBuildError> {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        Ok(Parallel { pool })
+        let helpers = match threads {
+            0 | 1 => None,
+            _ => Some(helpers(threads)?),
+        };
+        Ok(Parallel { helpers })
     }
 
+    /// The caller's included.
     pub(crate) fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        1 + self.helpers().map_or(0, ThreadPool::current_num_threads)
     }
 
-    /// For work that is not in order.
-    pub(crate) fn scope<'s>(&self, work: impl FnOnce(&rayon::Scope<'s>) + Send) {
-        self.pool.scope(work);
+    /// All threads but the caller's, for work that is not in order.
+    pub(crate) fn helpers(&self) -> Option<&ThreadPool> {
+        self.helpers.as_ref()
     }
+}
+
+/// For so many threads with the caller's.
+fn helpers(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
+    ThreadPoolBuilder::new().num_threads(threads - 1).build()
 }
 
 impl Executor for Parallel {
@@ -42,21 +50,21 @@ impl Executor for Parallel {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        in_order_on(&self.pool, Share::of(&self.pool), items, work, then)
+        in_order(self.helpers(), items, u64::MAX, work, then)
     }
 
     fn at_most(&self, items: u64) -> impl Executor {
         Bounded {
-            pool: &self.pool,
+            of: self,
             at_most: items.max(1),
         }
     }
 }
 
-/// The same pool where there is memory for so many items only.
+/// The same threads where there is memory for so many items only.
 #[derive(Debug)]
 struct Bounded<'p> {
-    pool: &'p ThreadPool,
+    of: &'p Parallel,
     at_most: u64,
 }
 
@@ -67,121 +75,55 @@ impl Executor for Bounded<'_> {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let threads = self.pool.current_num_threads() as u64;
-        if self.at_most >= threads {
-            let share = Share::of(self.pool).at_most(self.at_most, threads);
-            return in_order_on(self.pool, share, items, work, then);
-        }
-        // Threads keep their buffers: those of the pool would take turns, and in the end all of them would have some. Only a
-        // budget that was asked for is so small.
-        self.pool.broadcast(|_| free_thread_buffers());
-        if self.at_most == 1 {
-            return Serial.in_order(items, work, then);
-        }
-        let fewer = ThreadPoolBuilder::new().num_threads(self.at_most as usize);
-        match fewer.build() {
-            Ok(pool) => {
-                let share = Share::of(&pool).at_most(self.at_most, self.at_most);
-                in_order_on(&pool, share, items, work, then)
+        let at_most = self.at_most;
+        match self.of.helpers() {
+            Some(pool) if at_most < self.of.threads() as u64 => {
+                // Threads keep their buffers: those of the pool would take turns, and in the end all of them would have some. Only a
+                // budget that was asked for is so small.
+                pool.broadcast(|_| free_thread_buffers());
+                let fewer = (at_most > 1).then(|| helpers(at_most as usize).ok());
+                in_order(fewer.flatten().as_ref(), items, at_most, work, then)
             }
-            Err(_) => Serial.in_order(items, work, then),
+            helpers => in_order(helpers, items, at_most, work, then),
         }
     }
 
     fn at_most(&self, items: u64) -> impl Executor {
         Bounded {
-            pool: self.pool,
+            of: self.of,
             at_most: items.clamp(1, self.at_most),
         }
     }
 }
 
-/// How work is cut.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    items_per_task: u64,
-    tasks_in_flight: u64,
-}
-
-impl Share {
-    fn of(pool: &ThreadPool) -> Share {
-        Share {
-            items_per_task: ITEMS_PER_TASK,
-            tasks_in_flight: TASKS_PER_THREAD * pool.current_num_threads() as u64,
-        }
-    }
-
-    /// No more than `items` in flight: shorter tasks first, so that every thread has one.
-    fn at_most(self, items: u64, threads: u64) -> Share {
-        let items_per_task = (items / threads).clamp(1, self.items_per_task);
-        Share {
-            items_per_task,
-            tasks_in_flight: (items / items_per_task).clamp(1, self.tasks_in_flight),
-        }
-    }
-}
-
-fn in_order_on<T: Send, E: Send>(
-    pool: &ThreadPool,
-    share: Share,
+/// With at most so many items begun and not yet taken, one for each thread at least.
+fn in_order<T: Send, E: Send>(
+    helpers: Option<&ThreadPool>,
     items: u64,
+    at_most: u64,
     work: impl Fn(u64) -> Result<T, E> + Sync,
-    mut then: impl FnMut(T) -> Result<(), E>,
+    then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {
-    // One thread is one thread: not a second one that takes what the first has done.
-    if pool.current_num_threads() == 1 || items <= 1 {
+    let Some(helpers) = helpers else {
+        return Serial.in_order(items, work, then);
+    };
+    let threads = 1 + helpers.current_num_threads() as u64;
+    // Where there is little room, shorter tasks first, so that every thread has one.
+    let items_per_task = (at_most / threads).clamp(1, ITEMS_PER_TASK);
+    if items <= items_per_task {
         return Serial.in_order(items, work, then);
     }
-    let tasks = items.div_ceil(share.items_per_task);
-    let (work, stop) = (&work, &AtomicBool::new(false));
-    pool.in_place_scope(|scope| {
-        let (sender, results) = mpsc::channel();
-        let begin = |task: u64| {
-            let sender = sender.clone();
-            let first = task * share.items_per_task;
-            scope.spawn(move |_| {
-                if !stop.load(Ordering::Relaxed) {
-                    let of_task = first..items.min(first + share.items_per_task);
-                    // A panic is handed over too: the other side would wait for ever.
-                    let done = catch_unwind(AssertUnwindSafe(|| {
-                        of_task.map(work).collect::<Vec<Result<T, E>>>()
-                    }));
-                    // Nobody listens any more after an error.
-                    let _ = sender.send((task, done));
-                }
-            });
-        };
-        let mut begun = tasks.min(share.tasks_in_flight);
-        (0..begun).for_each(begin);
-        let mut waiting = BTreeMap::new();
-        for next in 0..tasks {
-            let done = loop {
-                if let Some(done) = waiting.remove(&next) {
-                    break done;
-                }
-                let (task, done) = results.recv().expect("task `next` is in flight");
-                waiting.insert(task, done);
-            };
-            for result in done.unwrap_or_else(|panic| {
-                stop.store(true, Ordering::Relaxed);
-                resume_unwind(panic)
-            }) {
-                if let Err(error) = result.and_then(&mut then) {
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-            if begun < tasks {
-                begin(begun);
-                begun += 1;
-            }
-        }
-        Ok(())
-    })
+    let share = Share {
+        items_per_task,
+        tasks_in_flight: (at_most / items_per_task).clamp(1, TASKS_PER_THREAD * threads),
+    };
+    in_order_on(helpers, share, items, work, then)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     #[test]
@@ -192,6 +134,16 @@ mod tests {
             _ => Ok::<_, ()>(item),
         };
         let _ = Parallel::new(2).unwrap().in_order(100, work, |_| Ok(()));
+    }
+
+    #[test]
+    #[should_panic = "item 9"]
+    fn a_panic_of_the_consumer_does_not_hang() {
+        let parallel = Parallel::new(3).unwrap();
+        let _ = parallel.in_order(1000, Ok::<_, ()>, |item| match item {
+            9 => panic!("item 9"),
+            _ => Ok(()),
+        });
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod report;
 mod synthetic;
+mod tasks;
 mod temporary;
 mod tree;
 mod unw_file;

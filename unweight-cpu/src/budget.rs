@@ -151,6 +151,7 @@ pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
 pub fn free_thread_buffers() {
     container::READ_BUFFERS.take();
     encode::READ_BUFFER.take();
+    encode::SIGN_MANTISSA_BUFFER.take();
     Scratch::free();
 }
 

@@ -31,9 +31,9 @@ impl TensorCounts {
     }
 
     /// Keeps the counts of the next chunk, if there is room.
-    pub(crate) fn push(&mut self, counts: &ExponentCounts) {
+    pub(crate) fn push(&mut self, counts: ChunkCounts) {
         if (self.of_chunks.len() as u64) < CHUNKS_KEPT {
-            self.of_chunks.push(ChunkCounts::of(counts));
+            self.of_chunks.push(counts);
         }
     }
 
@@ -49,7 +49,7 @@ impl TensorCounts {
 
 /// The counts of the greatest exponents of a chunk: 100 bytes for some 64 KB of weights.
 #[derive(Clone, Debug)]
-struct ChunkCounts {
+pub(crate) struct ChunkCounts {
     /// The least exponent that is kept.
     base: u8,
     /// Whether none below it occurs.
@@ -59,7 +59,7 @@ struct ChunkCounts {
 
 impl ChunkCounts {
     /// Of at most 2^16 weights.
-    fn of(counts: &ExponentCounts) -> ChunkCounts {
+    pub(crate) fn of(counts: &ExponentCounts) -> ChunkCounts {
         let counts = counts.as_array();
         let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
         let base = (greatest + 1).saturating_sub(KEPT);
@@ -67,6 +67,19 @@ impl ChunkCounts {
             base: base as u8,
             is_whole: counts[..base].iter().all(|&count| count == 0),
             counts: std::array::from_fn(|place| counts[base + place] as u32),
+        }
+    }
+
+    /// Whether all are kept.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Adds what is kept.
+    pub(crate) fn add_to(&self, total: &mut ExponentCounts) {
+        let total = total.as_array_mut()[usize::from(self.base)..].iter_mut();
+        for (total, &count) in total.zip(&self.counts) {
+            *total += u64::from(count);
         }
     }
 
@@ -95,7 +108,7 @@ mod tests {
         counts.add_exponents(&[3]);
         let mut tensor = TensorCounts::of_chunks(CHUNKS_KEPT + 2);
         for _ in 0..CHUNKS_KEPT + 2 {
-            tensor.push(&counts);
+            tensor.push(ChunkCounts::of(&counts));
         }
         let room = tensor.of_chunks.capacity() * size_of::<ChunkCounts>();
         assert_eq!(room as u64, counts_bytes(CHUNKS_KEPT + 2));

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::{LockResult, Mutex, PoisonError};
 
 use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
-use crate::chunk_counts::TensorCounts;
+use crate::chunk_counts::{ChunkCounts, TensorCounts};
 use crate::fast::Codec;
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
@@ -78,7 +79,7 @@ pub fn encode_tensor<S, W>(
     executor: &impl Executor,
 ) -> Result<(), TransferError<S::Error>>
 where
-    S: Sink<Error: Send>,
+    S: Sink<Error: Send> + Send,
     W: Weights + ?Sized,
 {
     encode_tensor_with(
@@ -107,7 +108,7 @@ pub fn encode_tensor_with<S, W>(
     executor: &impl Executor,
 ) -> Result<(), TransferError<S::Error>>
 where
-    S: Sink<Error: Send>,
+    S: Sink<Error: Send> + Send,
     W: Weights + ?Sized,
 {
     assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
@@ -166,8 +167,8 @@ pub fn copy_raw_tensor<S: Sink>(
 
 /// Writes `chunk_count` chunks in order. Gives up, and gives false, when they no longer save space (section 11.7).
 /// Where the chunks were decoded from another container's tensor, its checksum must be that of what was decoded.
-pub(crate) fn write_chunks<S: Sink<Error: Send>>(
-    mut coded: CodedWriter<'_, '_, S>,
+pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
+    coded: CodedWriter<'_, '_, S>,
     chunk_count: u64,
     encode: impl Fn(u64, &mut EncodedChunk) -> Result<(), TransferError<S::Error>> + Sync,
     decoded_from: Option<&Tensor<'_>>,
@@ -175,18 +176,37 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
+    let coded = Mutex::new(coded);
     // `None` ends the work early; it is not a failure.
     let outcome = executor.in_order(
         chunk_count,
         |number| {
             let mut chunk = pool.take();
             chunk.record.clear();
+            if chunk.sign_mantissa.is_empty() {
+                chunk.sign_mantissa = SIGN_MANTISSA_BUFFER.take();
+            }
             encode(number, &mut chunk).map_err(Some)?;
-            Ok(chunk)
+            // Unlike a record's, their place is known, and they are in this processor's cache. Should another thread have the
+            // writer, whoever takes the chunk puts them there: to wait would cost more.
+            if let Ok(mut coded) = coded.try_lock() {
+                coded
+                    .sign_mantissa(number, &chunk.sign_mantissa)
+                    .map_err(|error| Some(error.into()))?;
+                drop(coded);
+                SIGN_MANTISSA_BUFFER.set(std::mem::take(&mut chunk.sign_mantissa));
+            }
+            Ok((number, chunk))
         },
-        |chunk: EncodedChunk| {
+        |(number, chunk): (u64, EncodedChunk)| {
+            let mut coded = unpoisoned(coded.lock());
+            if !chunk.sign_mantissa.is_empty() {
+                coded
+                    .sign_mantissa(number, &chunk.sign_mantissa)
+                    .map_err(|error| Some(error.into()))?;
+            }
             coded
-                .chunk(&chunk.sign_mantissa, &chunk.record)
+                .record(&chunk.record)
                 .map_err(|error| Some(error.into()))?;
             tensor_checksum.combine(&chunk.checksum);
             pool.put(chunk);
@@ -197,6 +217,7 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
             }
         },
     );
+    let coded = unpoisoned(coded.into_inner());
     match outcome {
         Ok(()) => {
             let checksum = tensor_checksum.finalize();
@@ -212,9 +233,16 @@ pub(crate) fn write_chunks<S: Sink<Error: Send>>(
     }
 }
 
+/// A panic of another thread is on its way to the caller: nothing is finished after it.
+fn unpoisoned<T>(lock: LockResult<T>) -> T {
+    lock.unwrap_or_else(PoisonError::into_inner)
+}
+
 thread_local! {
     /// For a chunk's weights, where the storage does not lend them.
     pub(crate) static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// For a chunk's sign-mantissa bytes, until they are where they belong.
+    pub(crate) static SIGN_MANTISSA_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The chunks that a tensor's weights are cut into.
@@ -249,7 +277,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         let count = |number, counts: &mut _| {
             self.with(number, |bytes| self.codec.count_weights(bytes, counts))
         };
-        let keep = |counts: &_| of_chunks.push(counts);
+        let keep = |counts| of_chunks.push(counts);
         let total = count_chunks(self.len(), executor, count, keep)?;
         Ok((total, of_chunks))
     }
@@ -273,24 +301,30 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     }
 }
 
-/// The counts of all chunks together; `count` adds those of one, and `each` sees them in order.
+/// The counts of all chunks together; `count` adds those of one, and `each` takes what is kept of them in order.
 pub(crate) fn count_chunks(
     chunk_count: u64,
     executor: &impl Executor,
     count: impl Fn(u64, &mut ExponentCounts) -> Result<(), ReadError> + Sync,
-    mut each: impl FnMut(&ExponentCounts),
+    mut each: impl FnMut(ChunkCounts),
 ) -> Result<ExponentCounts, ReadError> {
     let mut total = ExponentCounts::default();
     executor.in_order(
         chunk_count,
         |number| {
-            let mut of_chunk = ExponentCounts::default();
-            count(number, &mut of_chunk)?;
-            Ok::<_, ReadError>(of_chunk)
+            let mut counts = ExponentCounts::default();
+            count(number, &mut counts)?;
+            let kept = ChunkCounts::of(&counts);
+            // All of them are 2 KB, as much to fetch from another processor as a chunk takes to be counted.
+            let all = (!kept.is_whole()).then(|| Box::new(counts));
+            Ok::<_, ReadError>((kept, all))
         },
-        |of_chunk| {
-            total.merge(&of_chunk);
-            each(&of_chunk);
+        |(kept, all)| {
+            match all {
+                Some(counts) => total.merge(&counts),
+                None => kept.add_to(&mut total),
+            }
+            each(kept);
             Ok(())
         },
     )?;

@@ -22,7 +22,7 @@ pub fn transcode<R, S>(
 ) -> Result<S, TransferError<S::Error>>
 where
     R: Storage + ?Sized,
-    S: Sink<Error: Send>,
+    S: Sink<Error: Send> + Send,
 {
     let budget = container.budget();
     budget.require(Purpose::Transcode, bytes_to_transcode(container))?;
@@ -76,7 +76,7 @@ pub fn transcode_tensor<R, S>(
 ) -> Result<(), TransferError<S::Error>>
 where
     R: Storage + ?Sized,
-    S: Sink<Error: Send>,
+    S: Sink<Error: Send> + Send,
 {
     let in_work = container.budget().chunks_beside(
         Purpose::Tensor,

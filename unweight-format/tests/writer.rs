@@ -71,6 +71,68 @@ fn a_tensor_that_was_given_up_leaves_no_trace() {
 }
 
 #[test]
+fn sign_mantissa_bytes_may_come_in_any_order() {
+    let parameters = CodedParameters {
+        encoding: Encoding::Palette,
+        chunk_size_log2: 12,
+        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
+    };
+    let pieces: [&[u8]; 3] = [&[1; 4096], &[2; 4096], &[3; 808]];
+    let records: [&[u8]; 3] = [&[4; 48], &[5; 16], &[6; 32]];
+    let container = |order: Option<[usize; 3]>| {
+        let declared = vec![bf16("a", &[9000])];
+        let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+        let mut coded = writer.coded(parameters).unwrap();
+        match order {
+            None => {
+                for (piece, record) in pieces.iter().zip(records) {
+                    coded.chunk(piece, record).unwrap();
+                }
+            }
+            Some([first, rest @ ..]) => {
+                coded.sign_mantissa(first as u64, pieces[first]).unwrap();
+                for record in records {
+                    coded.record(record).unwrap();
+                }
+                for number in rest {
+                    coded.sign_mantissa(number as u64, pieces[number]).unwrap();
+                }
+            }
+        }
+        coded.finish(7).unwrap();
+        writer.finish().unwrap()
+    };
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        assert_eq!(container(Some(order)), container(None));
+    }
+}
+
+#[test]
+fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
+    let parameters = CodedParameters {
+        encoding: Encoding::Palette,
+        chunk_size_log2: 12,
+        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
+    };
+    let misuse = |result| assert!(matches!(result, Err(WriteError::Misuse(_))));
+    let declared = vec![bf16("a", &[4097])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(parameters).unwrap();
+    misuse(coded.sign_mantissa(2, &[0; 1]));
+    misuse(coded.sign_mantissa(u64::MAX, &[0; 1]));
+    misuse(coded.sign_mantissa(1, &[0; 4096]));
+    coded.sign_mantissa(1, &[0; 1]).unwrap();
+    coded.sign_mantissa(0, &[0; 4096]).unwrap();
+    coded.record(&[0; 16]).unwrap();
+    misuse(coded.finish(0));
+    let mut coded = writer.coded(parameters).unwrap();
+    coded.record(&[0; 16]).unwrap();
+    coded.record(&[0; 16]).unwrap();
+    misuse(coded.record(&[0; 16]));
+    misuse(coded.finish(0));
+}
+
+#[test]
 fn refuses_records_that_no_file_may_hold() {
     let parameters = CodedParameters {
         encoding: Encoding::Palette,

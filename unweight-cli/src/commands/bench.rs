@@ -303,20 +303,22 @@ impl Bencher {
     }
 
     fn copy(&mut self, executor: &Parallel) {
-        if executor.threads() == 1 {
-            for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
-                to.copy_from_slice(from);
-            }
-            return;
-        }
         let piece = self.weights().div_ceil(executor.threads() as u64) as usize;
-        executor.scope(|scope| {
-            for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
-                for (to, from) in to.chunks_mut(piece).zip(from.chunks(piece)) {
-                    scope.spawn(move |_| to.copy_from_slice(from));
-                }
+        for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
+            let mut pieces = to.chunks_mut(piece).zip(from.chunks(piece));
+            let Some((to, from)) = pieces.next() else {
+                continue;
+            };
+            match executor.helpers() {
+                Some(helpers) => helpers.in_place_scope(|scope| {
+                    for (to, from) in pieces {
+                        scope.spawn(move |_| to.copy_from_slice(from));
+                    }
+                    to.copy_from_slice(from);
+                }),
+                None => to.copy_from_slice(from),
             }
-        });
+        }
     }
 
     /// Chunk checksums and record structure, without decoding.

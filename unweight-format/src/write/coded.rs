@@ -32,6 +32,7 @@ pub struct CodedWriter<'w, 'a, S> {
     chunks: u64,
     /// File offset of the sign-mantissa plane.
     sign_mantissa: u64,
+    /// Whose sign-mantissa bytes are written.
     weights_written: u64,
     /// File offset of the record ends.
     record_ends_offset: u64,
@@ -92,29 +93,80 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         sign_mantissa: &[u8],
         record: &[u8],
     ) -> Result<(), WriteError<S::Error>> {
-        let left = self.weights - self.weights_written;
-        let whole = 1 << self.parameters.chunk_size_log2;
-        if sign_mantissa.is_empty() || sign_mantissa.len() as u64 != left.min(whole) {
-            return Err(WriteError::Misuse("a chunk of the wrong number of weights"));
-        }
-        let length = record.len() as u64;
-        let number = self.container.outcomes.len() as u32;
-        if length == 0 || !length.is_multiple_of(layout::RECORD_ALIGNMENT) {
-            return Err(WriteError::Rule(Rule::RecordLength, Some(number)));
-        }
-        if length > layout::longest_record_bytes(sign_mantissa.len() as u32) {
-            return Err(WriteError::Rule(Rule::RecordTooLong, Some(number)));
-        }
+        let number = self.record_ends.len() as u64;
+        self.require_chunk(number, sign_mantissa)?;
+        self.require_record(record)?;
+        self.sign_mantissa(number, sign_mantissa)?;
+        self.record(record)
+    }
+
+    /// Writes the sign-mantissa bytes of chunk `number`. Chunks may come in any order, and before or after their records.
+    ///
+    /// # Errors
+    /// `Misuse` if there is no such chunk, or it has not so many weights.
+    pub fn sign_mantissa(
+        &mut self,
+        number: u64,
+        sign_mantissa: &[u8],
+    ) -> Result<(), WriteError<S::Error>> {
+        self.require_chunk(number, sign_mantissa)?;
+        let first = number << self.parameters.chunk_size_log2;
+        let sink = &mut self.container.sink;
+        sink.write_at(self.sign_mantissa + first, sign_mantissa)
+            .map_err(WriteError::Sink)?;
+        self.weights_written += sign_mantissa.len() as u64;
+        Ok(())
+    }
+
+    /// Appends the record of the next chunk.
+    ///
+    /// # Errors
+    /// `Misuse` if all chunks have one; `record-length` and `record-too-long` as [`chunk`](CodedWriter::chunk).
+    pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
+        self.require_record(record)?;
         let before = self.record_ends.last().copied().unwrap_or(0);
         let record_offset = self.records + u64::from(before) * layout::RECORD_ALIGNMENT;
         let sink = &mut self.container.sink;
-        sink.write_at(self.sign_mantissa + self.weights_written, sign_mantissa)
-            .map_err(WriteError::Sink)?;
         sink.write_at(record_offset, record)
             .map_err(WriteError::Sink)?;
-        self.weights_written += sign_mantissa.len() as u64;
+        let length = record.len() as u64;
         self.record_ends
             .push(before + (length / layout::RECORD_ALIGNMENT) as u32);
+        Ok(())
+    }
+
+    /// The weights that chunk `number` should have. None: there is no such chunk.
+    fn chunk_weights(&self, number: u64) -> Option<u64> {
+        if number >= self.chunks {
+            return None;
+        }
+        let first = number << self.parameters.chunk_size_log2;
+        Some((self.weights - first).min(1 << self.parameters.chunk_size_log2))
+    }
+
+    fn require_chunk(&self, number: u64, sign_mantissa: &[u8]) -> Result<(), WriteError<S::Error>> {
+        if self.chunk_weights(number) != Some(sign_mantissa.len() as u64) {
+            return Err(WriteError::Misuse("a chunk of the wrong number of weights"));
+        }
+        Ok(())
+    }
+
+    /// Checks the record of the next chunk.
+    fn require_record(&self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
+        let Some(weights) = self.chunk_weights(self.record_ends.len() as u64) else {
+            return Err(WriteError::Misuse("all chunks have their records already"));
+        };
+        let length = record.len() as u64;
+        let broken = |rule| {
+            let number = self.container.outcomes.len() as u32;
+            Err(WriteError::Rule(rule, Some(number)))
+        };
+        if length == 0 || !length.is_multiple_of(layout::RECORD_ALIGNMENT) {
+            return broken(Rule::RecordLength);
+        }
+        if length > layout::longest_record_bytes(weights as u32) {
+            return broken(Rule::RecordTooLong);
+        }
         Ok(())
     }
 
@@ -139,7 +191,8 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// # Errors
     /// `Misuse` if a chunk is missing.
     pub fn finish(self, tensor_checksum: u32) -> Result<(), WriteError<S::Error>> {
-        if self.weights_written != self.weights {
+        let has_all_records = self.record_ends.len() as u64 == self.chunks;
+        if self.weights_written != self.weights || !has_all_records {
             return Err(WriteError::Misuse(
                 "not all chunks of the tensor were written",
             ));
