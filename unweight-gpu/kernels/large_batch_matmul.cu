@@ -209,7 +209,7 @@ struct LargeBatchMatmul {
   static constexpr uint32_t OWN_PARTS = (PARTS + SPLITS - 1) / SPLITS;
   static constexpr uint32_t OWN_SUMS = OWN_PARTS * PART_SUMS;
   // That a warp stores together.
-  static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : OWN_PARTS % 3 == 0 ? 3 : 2;
+  static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : 3;
   static constexpr uint32_t STORE_ROW_BYTES = UNIT_ROWS * 2;
   static constexpr uint32_t STORE_PART_BYTES = PART_ROWS * STORE_ROW_BYTES;
   static constexpr uint32_t STORE_BYTES = STORE_PARTS * STORE_PART_BYTES;
@@ -486,9 +486,6 @@ __device__ __forceinline__ uint32_t ring_address() {
   matmul_##tile##_##splits##_any(const __grid_constant__ MatmulJob job) { \
     LargeBatchMatmul<AnyPalette, tile, stages, splits>(job, ring_address()).run(); \
   }
-LARGE_BATCH(64, 8, 1, 181376)
-LARGE_BATCH(64, 8, 2, 173184)
-LARGE_BATCH(64, 8, 3, 173184)
 LARGE_BATCH(128, 6, 1, 189536)
 LARGE_BATCH(128, 6, 2, 189536)
 LARGE_BATCH(128, 6, 3, 185440)

@@ -12,7 +12,7 @@ use super::{Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster.
-const SMALL_BATCH: u32 = 32;
+const SMALL_BATCH: u32 = 64;
 /// Of `order_x`: its blocks' threads, and their blocks on each multiprocessor.
 const ORDER_THREADS: u32 = 256;
 const ORDER_BLOCKS: u32 = 4;
