@@ -6,6 +6,7 @@
 //!   exponent planes; it copies raw tensors, checks chunk checksums on the device too, and computes those of what was decoded.
 //! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
 //! - [`TranscodeBatch`] gives coded tensors the other encoding, without their weights ever standing in memory.
+//! - [`matmul`] multiplies by matrices that stay compressed.
 //!
 //! The host checks what locates anything (header, directory, record ends); the device checks every record, bounds each read and
 //! write by what was checked, and reports the first bad chunk with the rule that the reference names. Section numbers are those of `spec/unweight.md`.

@@ -9,6 +9,32 @@
 //!   batch and the device's number of multiprocessors alone, so results are the same from run to run.
 //! - [`Pipeline::WholeDecode`]: cuBLASLt's on the decoded weights, to the bit.
 
+//!
+//! ```no_run
+//! # fn main() -> Result<(), unweight_gpu::GpuError> {
+//! # let palette = unweight_format::Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
+//! use unweight_gpu::matmul::{Fragments, Linear, Workspace, layout::Shape};
+//! use unweight_gpu::{Device, Output, Source};
+//!
+//! let device = Device::open(0)?;
+//! let stream = device.stream()?;
+//! let shape = Shape::new(14_336, 4096)?;
+//! // What a `Batch` decoded; the palette is its tensor's.
+//! let decoded = stream.alloc_zeros::<u8>(2 * 14_336 * 4096)?;
+//! let matrix = Source::slice(&decoded, &stream);
+//! let fragments = Fragments::arrange(&device, &stream, &matrix, shape, palette)?;
+//!
+//! // One for all layers, which take turns on the stream.
+//! let mut workspace = Workspace::new(&device, &stream, &[shape], 16, false)?;
+//! let linear = Linear::new(&device, &fragments)?;
+//! let x = stream.alloc_zeros::<u8>(2 * 16 * 4096)?;
+//! let mut y = stream.alloc_zeros::<u8>(2 * 16 * 14_336)?;
+//! let (x, y) = (Source::slice(&x, &stream), Output::slice(&mut y, &stream));
+//! linear.multiply(&stream, &mut workspace, linear.advised(16), (&x, 16), &y)?;
+//! # Ok(())
+//! # }
+//! ```
+
 mod cublas;
 mod fragments;
 mod job;
