@@ -159,8 +159,10 @@ impl Bench {
             let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
             let mut ours = |pipeline| {
                 per_launch(stream, LAUNCHES, |launch| {
-                    linears[launch % sets]
-                        .multiply(stream, &mut workspace, pipeline, (&source, batch), &output)
+                    let linear = &linears[launch % sets];
+                    let input = (&source, batch);
+                    // SAFETY: all of it is there until the stream was waited for, as times are read.
+                    unsafe { linear.multiply(stream, &mut workspace, pipeline, input, &output) }
                         .unwrap();
                 })
             };
@@ -262,15 +264,12 @@ impl Bench {
                     for layer in &linears {
                         for i in 0..3 {
                             let input = (inputs[i], batch);
-                            layer[i]
-                                .multiply(
-                                    stream,
-                                    &mut workspace,
-                                    pipelines[i / 2],
-                                    input,
-                                    &outputs[i],
-                                )
-                                .unwrap();
+                            let (pipeline, output) = (pipelines[i / 2], &outputs[i]);
+                            // SAFETY: as in `shape`.
+                            unsafe {
+                                layer[i].multiply(stream, &mut workspace, pipeline, input, output)
+                            }
+                            .unwrap();
                         }
                     }
                 }))

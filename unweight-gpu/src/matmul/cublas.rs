@@ -133,7 +133,7 @@ impl PlainMatmul {
     /// [`GpuError::WrongLength`]; cuBLASLt's.
     ///
     /// # Safety
-    /// They must be there, and nobody else's, until the product is done.
+    /// They, the weights, x and y must be there, and nobody else may write them or read y, until the product is done.
     pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,

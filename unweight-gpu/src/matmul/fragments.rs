@@ -138,7 +138,10 @@ impl Fragments {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`] for an output that is too short; the driver's.
-    pub fn restore(
+    ///
+    /// # Safety
+    /// The matrix and the output must be there, and the output nobody else's, until the launch is done.
+    pub unsafe fn restore(
         &self,
         device: &Device,
         stream: &Arc<CudaStream>,

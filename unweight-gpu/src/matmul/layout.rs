@@ -35,8 +35,9 @@ const PART_BYTES: usize = 512;
 
 /// Units of a strip: a patch has 14 bits for the unit, and all ones mean none.
 const MOST_UNITS: u64 = (1 << 14) - 1;
-/// Units of a matrix: a launch numbers them with 32 bits.
+/// Units of a matrix, and its rows: launches number them with 32 bits.
 const MOST_UNITS_IN_ALL: u64 = 1 << 31;
+const MOST_ROWS: u64 = 1 << 30;
 
 /// A matrix that has a fragment form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,11 @@ impl Shape {
     /// A matrix of `rows` outputs and `columns` inputs.
     ///
     /// # Errors
-    /// [`GpuError::NoFragmentForm`] if it has no rows, its columns are no multiple of 64 or not 64 to 1,048,512, or it has more than 2^41 weights.
+    /// [`GpuError::NoFragmentForm`] if its rows are not 1 to 2^30, its columns no multiple of 64 or not 64 to 1,048,512, or its weights more than 2^41.
     pub fn new(rows: u64, columns: u64) -> Result<Shape, GpuError> {
         let units = columns / UNIT_COLUMNS;
         let in_all = rows.div_ceil(STRIP_ROWS).saturating_mul(units.max(1));
-        let fits = rows > 0
+        let fits = (1..=MOST_ROWS).contains(&rows)
             && columns.is_multiple_of(UNIT_COLUMNS)
             && (1..=MOST_UNITS).contains(&units)
             && in_all <= MOST_UNITS_IN_ALL;
@@ -278,6 +279,8 @@ mod tests {
             (1, 63),
             (1, 65),
             (1, 1 << 20),
+            ((1 << 30) + 1, 64),
+            (1 << 30, 4096),
             (u64::MAX, 64),
         ] {
             assert!(matches!(

@@ -81,7 +81,11 @@ impl<'a> Linear<'a> {
     /// # Errors
     /// [`GpuError::WrongLength`] for an x of another length or a y that is too short; [`GpuError::WorkspaceTooSmall`]; [`GpuError::NoCublas`]; the driver's
     /// and cuBLASLt's.
-    pub fn multiply(
+    ///
+    /// # Safety
+    /// The matrix, the workspace, x and y must be there, and nobody else may write them or read y, until the product is done. The stream is the one that
+    /// the workspace was made on, or waits for it; so for whatever else was written on another.
+    pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
         workspace: &mut Workspace,
@@ -231,12 +235,11 @@ impl<'a> Linear<'a> {
                 Source::raw(weights, shape.weights()),
             )
         };
-        self.fragments.restore(self.device, stream, &decoded)?;
-        // SAFETY: the workspace has that much for cuBLASLt.
+        // SAFETY: of both: the caller's of `multiply`; the workspace has that much for cuBLASLt.
         unsafe {
-            workspace
-                .plain(shape, batch)?
-                .multiply(stream, &matrix, x, y, cublas)
+            self.fragments.restore(self.device, stream, &decoded)?;
+            let plain = workspace.plain(shape, batch)?;
+            plain.multiply(stream, &matrix, x, y, cublas)
         }
     }
 }

@@ -30,7 +30,9 @@
 //! let x = stream.alloc_zeros::<u8>(2 * 16 * 4096)?;
 //! let mut y = stream.alloc_zeros::<u8>(2 * 16 * 14_336)?;
 //! let (x, y) = (Source::slice(&x, &stream), Output::slice(&mut y, &stream));
-//! linear.multiply(&stream, &mut workspace, linear.advised(16), (&x, 16), &y)?;
+//! // SAFETY: all of it is on this stream, and there until it was waited for.
+//! unsafe { linear.multiply(&stream, &mut workspace, linear.advised(16), (&x, 16), &y)? };
+//! stream.synchronize()?;
 //! # Ok(())
 //! # }
 //! ```

@@ -98,13 +98,16 @@ impl<'a> Stack<'a> {
         for (linear, kind) in &self.layers {
             let columns = self.shapes[*kind].columns();
             let x = x.first(u64::from(batch) * columns);
-            linear.multiply(
-                stream,
-                &mut self.workspace,
-                pipelines[*kind],
-                (&x, batch),
-                &y,
-            )?;
+            // SAFETY: all of it is the stack's, made on its stream, and freed in the stream's order.
+            unsafe {
+                linear.multiply(
+                    stream,
+                    &mut self.workspace,
+                    pipelines[*kind],
+                    (&x, batch),
+                    &y,
+                )?;
+            }
         }
         Ok(())
     }

@@ -102,8 +102,8 @@ fn product(
     // Twice with one workspace: what a launch leaves there is what the next one needs.
     for _ in 0..2 {
         let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
-        linear
-            .multiply(stream, &mut workspace, pipeline, (&source, batch), &output)
+        // SAFETY: all of it is there until the stream was waited for.
+        unsafe { linear.multiply(stream, &mut workspace, pipeline, (&source, batch), &output) }
             .unwrap();
         let mut written = stream.clone_dtoh(&y).unwrap();
         stream.synchronize().unwrap();
@@ -157,9 +157,8 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
                 .clone_htod(&vec![POISON; 2 * bits.len() + GUARD_BYTES])
                 .unwrap();
             let output = Output::slice(&mut memory, &gpu.stream);
-            fragments
-                .restore(&gpu.device, &gpu.stream, &output)
-                .unwrap();
+            // SAFETY: as in `product`.
+            unsafe { fragments.restore(&gpu.device, &gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
             assert!(values(&restored[..2 * bits.len()]) == weights);
             assert!(
@@ -338,15 +337,17 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
                 Output::slice(&mut y, stream),
             );
             let linear = Linear::new(&gpu.device, fragments).unwrap();
-            linear
-                .multiply(
+            // SAFETY: as in `product`; what is dropped is freed in the stream's order.
+            unsafe {
+                linear.multiply(
                     stream,
                     &mut workspace,
                     Pipeline::Direct,
                     (&source, batch),
                     &output,
                 )
-                .unwrap();
+            }
+            .unwrap();
             memory = y;
         }
         let found = stream.clone_dtoh(&memory).unwrap();
@@ -382,7 +383,8 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let x = Source::slice(&x, stream);
     let output = Output::slice(&mut y, stream);
     let mut multiply =
-        |pipeline, batch| linear.multiply(stream, &mut workspace, pipeline, (&x, batch), &output);
+        // SAFETY: as in `product`.
+        |pipeline, batch| unsafe { linear.multiply(stream, &mut workspace, pipeline, (&x, batch), &output) };
     assert!(matches!(
         multiply(Pipeline::Direct, 2),
         Err(GpuError::WrongLength { .. })
