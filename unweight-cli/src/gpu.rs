@@ -5,7 +5,7 @@ use std::sync::Arc;
 use half::bf16;
 use unweight_cpu::{Container, Executor, MemoryBudget, Purpose, ReadError, Storage, decode_tensor};
 use unweight_format::{CodedPlanes, Payload, RecordEnds, Tensor};
-use unweight_gpu::cudarc::driver::CudaStream;
+use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream};
 use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
 
 use crate::failure::Failure;
@@ -101,6 +101,19 @@ impl Gpu {
         planes: &CodedPlanes,
         payload: &[u8],
     ) -> Result<Vec<u8>, GpuError> {
+        let weights = self.decode_on_device(tensor, planes, payload)?;
+        let decoded = self.stream.clone_dtoh(&weights)?;
+        self.stream.synchronize()?;
+        Ok(decoded)
+    }
+
+    /// The weights in device memory, every checksum checked.
+    pub(crate) fn decode_on_device(
+        &self,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        payload: &[u8],
+    ) -> Result<CudaSlice<u8>, GpuError> {
         let stream = &self.stream;
         let resident = Resident::upload(stream, planes, payload)?;
         let mut weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
@@ -111,9 +124,7 @@ impl Gpu {
         batch.verdict(stream)?;
         tensor.require_checksum(batch.checksums(stream)?[0])?;
         drop(batch);
-        let decoded = stream.clone_dtoh(&weights)?;
-        stream.synchronize()?;
-        Ok(decoded)
+        Ok(weights)
     }
 }
 

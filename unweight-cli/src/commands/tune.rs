@@ -8,7 +8,7 @@ use unweight_cpu::{Container, OpenFile, ReadError};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Fragments, Pipeline, Stack, Tuning};
-use unweight_gpu::{Batch, GpuError, Output, Resident, Source};
+use unweight_gpu::{GpuError, Resident, Source};
 
 use super::Context;
 use crate::arguments::Tune;
@@ -93,17 +93,9 @@ fn fragments_of(
     payload: &[u8],
     shape: Shape,
 ) -> Result<Fragments, GpuError> {
-    let stream = &gpu.stream;
-    let resident = Resident::upload(stream, planes, payload)?;
-    let mut weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-    let output = Output::slice(&mut weights, stream);
-    let mut batch = Batch::to_weights(&gpu.device, stream, vec![(&resident, output)])?;
-    batch.check_chunks(stream)?;
-    batch.decode(stream)?;
-    batch.verdict(stream)?;
-    drop(batch);
-    let matrix = Source::slice(&weights, stream);
-    Fragments::arrange(&gpu.device, stream, &matrix, shape, *planes.palette())
+    let weights = gpu.decode_on_device(tensor, planes, payload)?;
+    let matrix = Source::slice(&weights, &gpu.stream);
+    Fragments::arrange(&gpu.device, &gpu.stream, &matrix, shape, *planes.palette())
 }
 
 fn tune(
