@@ -3,6 +3,7 @@
 //! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, over rotating weights, so that caches are cold;
 //! medians. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
 
+mod files;
 mod measuring;
 
 use std::cell::RefCell;
@@ -14,9 +15,8 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
 use measuring::{ROTATED_BYTES, llama_shaped, per_launch};
-use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Palette, Payload, SourceKind};
+use unweight_cpu::{Container, OpenFile};
+use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace, descend};
 use unweight_gpu::{Device, Output, Source};
@@ -66,18 +66,11 @@ fn main() {
 }
 
 /// The palette that the encoder gives these weights.
-fn palette_of(weights: &[bf16]) -> Palette {
-    let shape = [weights.len() as u64];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, weights, Encoding::Palette, 15, &Serial).unwrap();
-    let file = writer.finish().unwrap();
-    let open = OpenFile::read(&file[..]).unwrap();
+fn palette_of(weights: &Vec<bf16>) -> Palette {
+    let file = files::file_of(std::slice::from_ref(weights), Encoding::Palette, 15);
+    let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
-    match container.directory().tensor(0).unwrap().payload() {
-        Payload::Coded(planes) => *planes.palette(),
-        Payload::Raw(_) => panic!("weights like these are coded"),
-    }
+    *files::planes_of(&container)[0].palette()
 }
 
 fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {

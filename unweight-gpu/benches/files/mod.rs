@@ -1,5 +1,7 @@
 //! Files of coded tensors, and these on the device.
 
+#![allow(dead_code, reason = "no bench uses all of it")]
+
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
