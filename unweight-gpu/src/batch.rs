@@ -92,20 +92,13 @@ impl<'a> Batch<'a> {
         let (mut chunk_count, mut byte_chunk_count) = (0, 0);
         let mut longest = (0, 0);
         for (tensor, (input, output)) in tensors.into_iter().enumerate() {
-            let require = |needed_bytes| match output.bytes() < needed_bytes {
-                true => Err(GpuError::WrongLength {
-                    needed_bytes,
-                    given_bytes: output.bytes(),
-                }),
-                false => Ok(()),
-            };
             match input.into().0 {
                 Kind::Coded { resident, chunks } => {
                     let planes = resident.planes();
                     let log2 = planes.chunk_size_log2();
                     let end = (chunks.end << log2).min(planes.weights());
                     let weights = end - (chunks.start << log2).min(end);
-                    require(weights * output_bytes_per_weight)?;
+                    output.require(weights * output_bytes_per_weight)?;
                     // At most 2^23 chunks a tensor.
                     let (first_chunk, skipped_chunks) = (chunk_count as u32, chunks.start as u32);
                     coded.push(Coded {
@@ -124,7 +117,7 @@ impl<'a> Batch<'a> {
                 }
                 Kind::Raw { address, bytes, .. } => {
                     assert_eq!(output_bytes_per_weight, 2, "raw tensors have no planes");
-                    require(bytes)?;
+                    output.require(bytes)?;
                     copies.push(RawCopy {
                         from: address,
                         to: output.address(),

@@ -172,12 +172,7 @@ impl<'a> EncodeBatch<'a> {
                 return Err(GpuError::NotCoded(weights));
             }
             let planes = Planes::new(weights, chunk_size_log2);
-            if task.output.bytes() < planes.longest_bytes() {
-                return Err(GpuError::WrongLength {
-                    needed_bytes: planes.longest_bytes(),
-                    given_bytes: task.output.bytes(),
-                });
-            }
+            task.output.require(planes.longest_bytes())?;
             let to = task.output.address();
             assert!(
                 to.is_multiple_of(layout::PLANE_ALIGNMENT),

@@ -2,6 +2,8 @@
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
+use crate::GpuError;
+
 /// Device memory that a tensor is decoded into: 2 bytes for each weight, or 1 for an exponent plane.
 #[derive(Debug)]
 pub struct Output<'a> {
@@ -15,8 +17,15 @@ impl<'a> Output<'a> {
         self.address
     }
 
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+    /// That it is long enough.
+    pub(crate) const fn require(&self, needed_bytes: u64) -> Result<(), GpuError> {
+        if self.bytes < needed_bytes {
+            return Err(GpuError::WrongLength {
+                needed_bytes,
+                given_bytes: self.bytes,
+            });
+        }
+        Ok(())
     }
 
     /// Memory whose owner sees to it that it is there, and nobody else's, while launches use it.

@@ -2,6 +2,8 @@
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use crate::GpuError;
+
 /// Device memory that holds a BF16 tensor.
 #[derive(Debug)]
 pub struct Source<'a> {
@@ -40,6 +42,17 @@ impl<'a> Source<'a> {
             weights,
             _memory: std::marker::PhantomData,
         }
+    }
+
+    /// That it has exactly so many.
+    pub(crate) const fn require(&self, weights: u64) -> Result<(), GpuError> {
+        if self.weights != weights {
+            return Err(GpuError::WrongLength {
+                needed_bytes: 2 * weights,
+                given_bytes: 2 * self.weights,
+            });
+        }
+        Ok(())
     }
 
     /// The first of them.

@@ -144,12 +144,7 @@ impl PlainMatmul {
     ) -> Result<(), GpuError> {
         let batch = u64::from(self.batch);
         super::linear::require_lengths(self.shape, batch, x, y)?;
-        if weights.weights != self.shape.weights() {
-            return Err(GpuError::WrongLength {
-                needed_bytes: 2 * self.shape.weights(),
-                given_bytes: 2 * weights.weights,
-            });
-        }
+        weights.require(self.shape.weights())?;
         let (one, zero) = (1f32, 0f32);
         // SAFETY: lengths were checked, and the rest was made for this shape.
         unsafe {

@@ -65,12 +65,7 @@ impl Fragments {
         shape: Shape,
         palette: Palette,
     ) -> Result<Fragments, GpuError> {
-        if matrix.weights != shape.weights() {
-            return Err(GpuError::WrongLength {
-                needed_bytes: 2 * shape.weights(),
-                given_bytes: 2 * matrix.weights,
-            });
-        }
+        matrix.require(shape.weights())?;
         let kernels = device.fragments_kernels()?;
         let strips = shape.strips() as usize;
         // SAFETY: `arrange` writes every byte of the units, and `count_patches` every count, before anything reads them.
@@ -147,13 +142,7 @@ impl Fragments {
         stream: &Arc<CudaStream>,
         to: &Output<'_>,
     ) -> Result<(), GpuError> {
-        let needed_bytes = 2 * self.shape.weights();
-        if to.bytes() < needed_bytes {
-            return Err(GpuError::WrongLength {
-                needed_bytes,
-                given_bytes: to.bytes(),
-            });
-        }
+        to.require(2 * self.shape.weights())?;
         let (weights, patches, patch_ends) = self.addresses(stream);
         let job = FragmentsJob {
             matrix: to.address(),

@@ -250,25 +250,6 @@ pub(super) fn require_lengths(
     x: &Source<'_>,
     y: &Output<'_>,
 ) -> Result<(), GpuError> {
-    let lengths = [
-        (
-            x.weights == batch * shape.columns(),
-            batch * shape.columns(),
-            2 * x.weights,
-        ),
-        (
-            y.bytes() >= 2 * batch * shape.rows(),
-            batch * shape.rows(),
-            y.bytes(),
-        ),
-    ];
-    for (right, needed, given_bytes) in lengths {
-        if !right {
-            return Err(GpuError::WrongLength {
-                needed_bytes: 2 * needed,
-                given_bytes,
-            });
-        }
-    }
-    Ok(())
+    x.require(batch * shape.columns())?;
+    y.require(2 * batch * shape.rows())
 }
