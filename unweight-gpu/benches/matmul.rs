@@ -140,7 +140,7 @@ impl Bench {
                 "gapped"
             }
         );
-        let mut workspace = Workspace::new(&self.device, stream, &[shape], 1024, true).unwrap();
+        let mut workspace = Workspace::new(&self.device, stream, &[shape], true).unwrap();
         let linears: Vec<_> = fragments
             .iter()
             .map(|fragments| Linear::new(&self.device, fragments).unwrap())
@@ -195,7 +195,7 @@ impl Bench {
             .iter()
             .map(|layer| [0, 1, 2].map(|i| self.arrange(&layer[i], shapes[i], palettes[i / 2])))
             .collect();
-        let mut workspace = Workspace::new(&self.device, stream, &shapes, 1024, true).unwrap();
+        let mut workspace = Workspace::new(&self.device, stream, &shapes, true).unwrap();
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let compressed: u64 = fragments.iter().flatten().map(Fragments::bytes).sum();
         let plain: u64 =

@@ -16,14 +16,19 @@ struct FragmentsJob {
   uint32_t palette[PALETTE_WORDS];
 };
 
-// A lane's row of a block.
+// Eight columns that a lane loads or stores: the rows g and g + 8 of lane 4g + t, and of each a piece in both halves of the unit.
+constexpr uint32_t PIECE_COLUMNS = 8;
+constexpr uint32_t UNIT_HALVES = 2;
+constexpr uint32_t HALF_PIECES = UNIT_COLUMNS / PIECE_COLUMNS / UNIT_HALVES;
+constexpr uint32_t STEP_PIECES = UNIT_COLUMNS / PIECE_COLUMNS / UNIT_STEPS;
+
 struct Place {
   uint64_t weight;  // of the matrix
   bool inside;      // rows behind the last are zeros, indices too
 
-  __device__ __forceinline__ Place(const FragmentsJob& job, uint32_t strip, uint32_t lane, uint32_t unit, uint32_t block, uint32_t lower) {
+  __device__ __forceinline__ Place(const FragmentsJob& job, uint32_t strip, uint32_t lane, uint32_t unit, uint32_t half, uint32_t lower) {
     const uint32_t row = strip * UNIT_ROWS + lane / 4 + lower * (UNIT_ROWS / 2);
-    const uint32_t column = unit * UNIT_COLUMNS + block * BLOCK_COLUMNS + lane % 4 * LANE_COLUMNS;
+    const uint32_t column = unit * UNIT_COLUMNS + (half * HALF_PIECES + lane % 4) * PIECE_COLUMNS;
     inside = row < job.rows;
     weight = static_cast<uint64_t>(row) * job.units * UNIT_COLUMNS + column;
   }
@@ -43,21 +48,31 @@ __device__ inline const uint8_t* index_table(const FragmentsJob& job, uint8_t* t
   return table;
 }
 
-// Calls `row(block, lower, inside, eight)` for every eight weights of the lane.
-template <typename Row>
-__device__ __forceinline__ void for_rows_of_unit(const FragmentsJob& job, uint32_t lane, uint32_t unit, Row&& row) {
+__device__ __forceinline__ EightWeights load_piece(const FragmentsJob& job, const Place& place) {
+  if (!place.inside) return {};
+  const uint4 loaded = *reinterpret_cast<const uint4*>(job.matrix + place.weight);
+  return {{loaded.x, loaded.y, loaded.z, loaded.w}};
+}
+
+// Four lanes have four pairs each: lane t gets the t-th of each lane. In every step, what lane t ^ step has for it.
+__device__ __forceinline__ void transpose(uint32_t (&pairs)[4], uint32_t t) {
+  uint32_t transposed[4];
 #pragma unroll
-  for (uint32_t block = 0; block < UNIT_BLOCKS; block++)
+  for (uint32_t step = 0; step < 4; step++) {
+    const uint32_t other = t ^ step;
+    const uint32_t given = other == 0 ? pairs[0] : other == 1 ? pairs[1] : other == 2 ? pairs[2] : pairs[3];
+    const uint32_t got = __shfl_xor_sync(ALL_LANES, given, step);
 #pragma unroll
-    for (uint32_t lower = 0; lower < 2; lower++) {
-      const Place place(job, blockIdx.x, lane, unit, block, lower);
-      EightWeights eight = {};
-      if (place.inside) {
-        const uint4 loaded = *reinterpret_cast<const uint4*>(job.matrix + place.weight);
-        eight = {{loaded.x, loaded.y, loaded.z, loaded.w}};
-      }
-      row(block, lower, place.inside, eight);
-    }
+    for (uint32_t i = 0; i < 4; i++)
+      if (i == other) transposed[i] = got;
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) pairs[i] = transposed[i];
+}
+// Where a lane's pair of a piece stands among its pairs of the unit.
+__device__ __forceinline__ uint32_t pair_of(uint32_t half, uint32_t piece, uint32_t lower) {
+  const uint32_t of_unit = half * HALF_PIECES + piece;
+  return of_unit / STEP_PIECES * STEP_PAIRS + of_unit % STEP_PIECES * 2 + lower;
 }
 
 extern "C" __global__ void __launch_bounds__(WARP) count_patches(const __grid_constant__ FragmentsJob job) {
@@ -66,10 +81,15 @@ extern "C" __global__ void __launch_bounds__(WARP) count_patches(const __grid_co
   const uint8_t* indices = index_table(job, reinterpret_cast<uint8_t*>(shared));
   uint32_t count = 0;
   for (uint32_t unit = 0; unit < job.units; unit++)
-    for_rows_of_unit(job, lane, unit, [&](uint32_t, uint32_t, bool inside, const EightWeights& eight) {
 #pragma unroll
-      for (uint32_t i = 0; i < LANE_COLUMNS; i++) count += inside && indices[exponent_of_weight(eight, i)] == NOT_IN_PALETTE;
-    });
+    for (uint32_t half = 0; half < UNIT_HALVES; half++)
+#pragma unroll
+      for (uint32_t lower = 0; lower < 2; lower++) {
+        const Place place(job, blockIdx.x, lane, unit, half, lower);
+        const EightWeights eight = load_piece(job, place);
+#pragma unroll
+        for (uint32_t i = 0; i < PIECE_COLUMNS; i++) count += place.inside && indices[exponent_of_weight(eight, i)] == NOT_IN_PALETTE;
+      }
 #pragma unroll
   for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) count += __shfl_xor_sync(ALL_LANES, count, distance);
   if (lane == 0) job.patch_ends[blockIdx.x] = count;
@@ -81,29 +101,45 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
   const uint8_t* table = index_table(job, reinterpret_cast<uint8_t*>(shared));
   uint32_t patch = blockIdx.x == 0 ? 0 : job.patch_ends[blockIdx.x - 1];
   for (uint32_t unit = 0; unit < job.units; unit++) {
-    uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(blockIdx.x) * job.units + unit) * UNIT_BYTES) + lane;
-    uint32_t sign_mantissa[UNIT_BLOCKS][4], indices[UNIT_BLOCKS][2];
+    UnitWeights weights;
+    bool inside[2];
+#pragma unroll
+    for (uint32_t half = 0; half < UNIT_HALVES; half++)
+#pragma unroll
+      for (uint32_t lower = 0; lower < 2; lower++) {
+        const Place place(job, blockIdx.x, lane, unit, half, lower);
+        inside[lower] = place.inside;
+        EightWeights eight = load_piece(job, place);
+        transpose(eight.pairs, lane % 4);
+#pragma unroll
+        for (uint32_t piece = 0; piece < HALF_PIECES; piece++) weights.pairs[pair_of(half, piece, lower)] = eight.pairs[piece];
+      }
+
     uint32_t missing = 0;  // a bit for each weight of the lane
     uint8_t exponents[LANE_WEIGHTS];
-    for_rows_of_unit(job, lane, unit, [&](uint32_t block, uint32_t lower, bool inside, const EightWeights& eight) {
-      const uint2 bytes = sign_mantissa_of(eight);
-      sign_mantissa[block][2 * lower] = bytes.x;
-      sign_mantissa[block][2 * lower + 1] = bytes.y;
-      uint32_t word = 0;
+    uint32_t words[UNIT_STEPS][STEP_WORDS];
 #pragma unroll
-      for (uint32_t i = 0; i < LANE_COLUMNS; i++) {
-        const uint32_t exponent = exponent_of_weight(eight, i), index = inside ? table[exponent] : 0;
-        const uint32_t place = block * (LANE_WEIGHTS / UNIT_BLOCKS) + place_of(lower, i);
-        exponents[place] = static_cast<uint8_t>(exponent);
-        if (index == NOT_IN_PALETTE) missing |= 1u << place;
-        else word |= index << index_shift(i);
+    for (uint32_t step = 0; step < UNIT_STEPS; step++) {
+      uint32_t pairs[STEP_PAIRS];
+#pragma unroll
+      for (uint32_t j = 0; j < STEP_PAIRS; j++) {
+        const uint32_t pair = weights.pairs[step * STEP_PAIRS + j];
+        pairs[j] = pair & ~EXPONENT_BITS;
+#pragma unroll
+        for (uint32_t odd = 0; odd < 2; odd++) {
+          const uint32_t exponent = pair >> (odd ? 23 : 7) & 0xff, index = inside[j % 2] ? table[exponent] : 0;
+          const uint32_t place = (step * STEP_PAIRS + j) * 2 + odd;
+          exponents[place] = static_cast<uint8_t>(exponent);
+          if (index == NOT_IN_PALETTE) missing |= 1u << place;
+          else pairs[j] |= index << (odd ? 23 : 7);
+        }
       }
-      indices[block][lower] = word;
-    });
+      pack(pairs, words[step]);
+    }
+    uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(blockIdx.x) * job.units + unit) * UNIT_BYTES) + lane;
 #pragma unroll
-    for (uint32_t block = 0; block < UNIT_BLOCKS; block++)
-      to[block * WARP] = make_uint4(sign_mantissa[block][0], sign_mantissa[block][1], sign_mantissa[block][2], sign_mantissa[block][3]);
-    to[UNIT_BLOCKS * WARP] = make_uint4(indices[0][0], indices[0][1], indices[1][0], indices[1][1]);
+    for (uint32_t part = 0; part < UNIT_PARTS; part++) to[part * WARP] = make_uint4(words[0][part], words[1][part], words[2][part], words[3][part]);
+
     if (!__any_sync(ALL_LANES, missing != 0)) continue;
 #pragma unroll
     for (uint32_t place = 0; place < LANE_WEIGHTS; place++) {
@@ -130,12 +166,15 @@ extern "C" __global__ void __launch_bounds__(WARP) restore(const __grid_constant
     UnitWeights weights = rebuild(palette, load_streaming(from), load_streaming(from + WARP), load_streaming(from + 2 * WARP));
     patches.apply(unit, lane, weights);
 #pragma unroll
-    for (uint32_t block = 0; block < UNIT_BLOCKS; block++)
+    for (uint32_t half = 0; half < UNIT_HALVES; half++)
 #pragma unroll
       for (uint32_t lower = 0; lower < 2; lower++) {
-        const Place place(job, strip, lane, unit, block, lower);
-        const uint32_t* pairs = weights.pairs + block * (LANE_WEIGHTS / 2 / UNIT_BLOCKS) + lower;
-        if (place.inside) store_streaming(reinterpret_cast<uint4*>(job.matrix + place.weight), make_uint4(pairs[0], pairs[2], pairs[4], pairs[6]));
+        uint32_t pairs[HALF_PIECES];
+#pragma unroll
+        for (uint32_t piece = 0; piece < HALF_PIECES; piece++) pairs[piece] = weights.pairs[pair_of(half, piece, lower)];
+        transpose(pairs, lane % 4);
+        const Place place(job, strip, lane, unit, half, lower);
+        if (place.inside) store_streaming(reinterpret_cast<uint4*>(job.matrix + place.weight), make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
       }
   }
 }

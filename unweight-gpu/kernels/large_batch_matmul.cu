@@ -1,32 +1,30 @@
 // y = x * W^T for many rows of x, W in fragment form, on Hopper's tensor cores (sm_90a). Products are exact, sums are FP32.
 //
-// Two kernels. The first puts x in order, as the tensor cores take it. The second multiplies: a block has BLOCK_ROWS rows of W and a tile of rows of x.
-// Four warps copy both, unit after unit of columns, into a ring in shared memory; eight others each rebuild the weights of a strip in registers, of the
-// next unit while tensor cores multiply those of this one. SPLITS blocks, which are a cluster, share the columns of a tile: each sums its part of them,
-// and in the end adds all splits' sums of some rows of x, which it reads from the others' shared memory.
+// A block has BLOCK_ROWS rows of W and a tile of rows of x. Four warps copy both, unit after unit of columns, into a ring in shared memory; eight others each
+// rebuild the weights of a strip in registers, of the next unit while tensor cores multiply those of this one. SPLITS blocks, which are a cluster, share the
+// columns of a tile: each sums its part of them, and in the end adds all splits' sums of some rows of x, which it reads from the others' shared memory.
 //
 // A sum is of a split's columns in their order (16 of them together, as tensor cores add them), then of the splits in theirs. So a result depends on
 // SPLITS, but not on the count of blocks, or on who came when.
 //
-// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split at least SPLITS * STAGES units; rows are a multiple of 8; weights, x,
-// x in order and y are 16-byte aligned; any count of rows of x. Blocks have LARGE_BATCH_THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
+// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split at least SPLITS * STAGES units; rows are a multiple of 8; weights, x
+// and y are 16-byte aligned; any count of rows of x. Blocks have LARGE_BATCH_THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
 // the grid is any multiple of SPLITS.
 #include "matmul.cuh"
 #include "wgmma.cuh"
 
-// Of MatmulJob: `x` is x in order; `partials`, `arrived`, `part` and `longer_parts` are not used.
-struct OrderJob {
-  const uint16_t* x;      // `batch` rows of `columns`
-  uint4* ordered;         // `padded_batch` rows of `columns`: [tile][unit][row of the tile][columns of the unit]; rows behind the last are zeros
-  uint32_t columns;
-  uint32_t batch;
-  uint32_t padded_batch;  // a multiple of `tile`
-  uint32_t tile;          // TILE of the kernel that multiplies
+// Where the copy engine finds x: what the driver calls a CUtensorMap, of `batch` rows of `columns`, in boxes of TILE rows of UNIT_COLUMNS, of which each row of
+// 128 bytes is swizzled. Rows behind the last are zeros.
+struct alignas(64) TensorMap {
+  uint64_t opaque[16];
 };
 
-constexpr uint32_t PIECE_COLUMNS = 8;                           // of 16 bytes
-constexpr uint32_t UNIT_PIECES = UNIT_COLUMNS / PIECE_COLUMNS;  // of a row of x
-constexpr uint32_t PIECES_TOGETHER = 4;                         // that a thread orders
+// `src/matmul/job.rs` has its twin.
+struct LargeMatmulJob {
+  TensorMap x;
+  MatmulJob product;  // of which `x`, `partials`, `arrived`, `part` and `longer_parts` are not used
+};
+
 constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 constexpr uint32_t BLOCK_STRIPS = 8;
 constexpr uint32_t BLOCK_ROWS = BLOCK_STRIPS * UNIT_ROWS;
@@ -40,44 +38,6 @@ constexpr uint32_t LARGE_BATCH_THREADS = MULTIPLYING_THREADS + COPYING_WARPS * W
 constexpr uint32_t EARLY_STAGES = 2;
 constexpr uint32_t COPYING_REGISTERS = 40;
 constexpr uint32_t MULTIPLYING_REGISTERS = 232;
-
-// Four threads order a block's columns of a row. A lane of the tensor cores has 8 columns of a block of 32 (fragments.cuh), four for each of two products;
-// the instruction takes pairs t and t + 4 of a product's 16 columns from lane t, so these four stand there. Any grid of whole warps.
-extern "C" __global__ void __launch_bounds__(256) order_x(const __grid_constant__ OrderJob job) {
-  let_next_launch_begin();
-  wait_for_launch_before();
-  const uint32_t row_pieces = job.columns / PIECE_COLUMNS, units = row_pieces / UNIT_PIECES;
-  // The count of pieces is a multiple of a warp's, as that of rows is one of `tile`: warps stay whole.
-  const uint32_t t = threadIdx.x % 4, pieces = job.padded_batch * row_pieces, threads = gridDim.x * blockDim.x;
-#pragma unroll 1
-  for (uint32_t first = blockIdx.x * blockDim.x + threadIdx.x; first < pieces; first += PIECES_TOGETHER * threads) {
-    uint4 own[PIECES_TOGETHER];
-#pragma unroll
-    for (uint32_t i = 0; i < PIECES_TOGETHER; i++) {
-      const uint32_t at = first + i * threads;
-      own[i] = at < job.batch * row_pieces ? reinterpret_cast<const uint4*>(job.x)[at] : make_uint4(0, 0, 0, 0);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < PIECES_TOGETHER; i++) {
-      const uint32_t at = first + i * threads;
-      if (at >= pieces) break;
-      const uint32_t row = at / row_pieces, piece = at % row_pieces;
-      // Thread t has words 4t to 4t + 3 of the block, and gets words t, t + 4, t + 8, t + 12: in each step what thread t ^ step has for it.
-      uint32_t ordered[4];
-#pragma unroll
-      for (uint32_t step = 0; step < 4; step++) {
-        const uint32_t word = t ^ step;
-        const uint32_t given = word == 0 ? own[i].x : word == 1 ? own[i].y : word == 2 ? own[i].z : own[i].w;
-        const uint32_t got = __shfl_xor_sync(ALL_LANES, given, step);
-#pragma unroll
-        for (uint32_t j = 0; j < 4; j++)
-          if (j == word) ordered[j] = got;
-      }
-      const uint64_t to_row = (static_cast<uint64_t>(row / job.tile) * units + piece / UNIT_PIECES) * job.tile + row % job.tile;
-      job.ordered[to_row * UNIT_PIECES + (piece % UNIT_PIECES ^ row % 8)] = make_uint4(ordered[0], ordered[1], ordered[2], ordered[3]);
-    }
-  }
-}
 
 // Barriers in shared memory, by address.
 __device__ __forceinline__ void init_barrier(uint32_t barrier, uint32_t count) {
@@ -135,6 +95,11 @@ __device__ __forceinline__ void bulk_copy(uint32_t to_shared, const void* from, 
       ::"r"(to_shared), "l"(from), "r"(bytes), "r"(barrier) : "memory");
 }
 
+__device__ __forceinline__ void copy_box(uint32_t to_shared, const TensorMap& from, uint32_t column, uint32_t row, uint32_t barrier) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+      ::"r"(to_shared), "l"(&from), "r"(column), "r"(row), "r"(barrier) : "memory");
+}
+
 __device__ __forceinline__ void tensor_cores_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void tensor_cores_together() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <uint32_t PENDING>
@@ -176,26 +141,6 @@ struct Turn {
   }
 };
 
-// Of the places of exponents; in memory, as the compiler would not multiply by constants that are powers of two.
-__constant__ uint32_t PLACE_FACTORS[2] = {1 << 7, 1 << 3};
-
-// A palette of consecutive exponents. Multiplications put indices in place and add the first exponent: rebuilding waits for the units that shift and add,
-// and these have their own.
-struct ConsecutiveByMultiplying : ConsecutivePalette {
-  uint32_t to_bit_7, to_bit_3;
-
-  __device__ explicit ConsecutiveByMultiplying(const uint32_t* palette)
-      : ConsecutivePalette(palette), to_bit_7(PLACE_FACTORS[0]), to_bit_3(PLACE_FACTORS[1]) {}
-
-  __device__ __forceinline__ void exponents(uint32_t indices, uint32_t (&pairs)[4]) const {
-    const uint32_t upper = indices >> 8;
-    pairs[0] = (indices & 0x000f000fu) * to_bit_7 + first;
-    pairs[1] = (indices & 0x00f000f0u) * to_bit_3 + first;
-    pairs[2] = (upper & 0x000f000fu) * to_bit_7 + first;
-    pairs[3] = (upper & 0x00f000f0u) * to_bit_3 + first;
-  }
-};
-
 // PALETTE rebuilds; TILE rows of x; STAGES of the ring; SPLITS blocks share columns.
 template <typename Palette, uint32_t TILE, uint32_t STAGES, uint32_t SPLITS>
 struct LargeBatchMatmul {
@@ -209,7 +154,7 @@ struct LargeBatchMatmul {
   static constexpr uint32_t OWN_PARTS = (PARTS + SPLITS - 1) / SPLITS;
   static constexpr uint32_t OWN_SUMS = OWN_PARTS * PART_SUMS;
   // That a warp stores together.
-  static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : 3;
+  static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : OWN_PARTS % 3 == 0 ? 3 : OWN_PARTS % 2 == 0 ? 2 : 1;
   static constexpr uint32_t STORE_ROW_BYTES = UNIT_ROWS * 2;
   static constexpr uint32_t STORE_PART_BYTES = PART_ROWS * STORE_ROW_BYTES;
   static constexpr uint32_t STORE_BYTES = STORE_PARTS * STORE_PART_BYTES;
@@ -226,6 +171,7 @@ struct LargeBatchMatmul {
   static_assert(EARLY_STAGES < STAGES);
   static_assert(SUMS / 4 * SUM_GROUP_BYTES <= STORE_AT);
 
+  const TensorMap& x_map;
   const MatmulJob& job;
   const uint32_t shared, lane, warp, split;
   const uint32_t cluster, clusters;
@@ -236,11 +182,11 @@ struct LargeBatchMatmul {
   // And of parts of rows of x.
   const uint32_t first_part, last_part;
 
-  __device__ __forceinline__ LargeBatchMatmul(const MatmulJob& of, uint32_t shared_at)
-      : job(of), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP, 0)),
+  __device__ __forceinline__ LargeBatchMatmul(const LargeMatmulJob& all, uint32_t shared_at)
+      : x_map(all.x), job(all.product), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP, 0)),
         split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
-        x_tiles((of.batch + TILE - 1) / TILE), tiles((of.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
-        first(of.units * split / SPLITS), last(of.units * (split + 1) / SPLITS),
+        x_tiles((job.batch + TILE - 1) / TILE), tiles((job.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
+        first(job.units * split / SPLITS), last(job.units * (split + 1) / SPLITS),
         first_part(PARTS * split / SPLITS), last_part(PARTS * (split + 1) / SPLITS) {}
 
   // Barriers, for each stage.
@@ -280,14 +226,15 @@ struct LargeBatchMatmul {
   __device__ __forceinline__ void copy(uint32_t copier) {
     constexpr uint32_t STRIPS = BLOCK_STRIPS / COPYING_WARPS;
     const uint8_t* weights[STRIPS];
-    const uint8_t* x;
+    uint32_t x_row, x_column;
     const auto enter = [&](uint32_t tile) {
 #pragma unroll
       for (uint32_t s = 0; s < STRIPS; s++) {
         const uint64_t strip = strip_of(tile, copier * STRIPS + s);
         weights[s] = job.weights + (strip * job.units + first) * UNIT_BYTES;
       }
-      x = reinterpret_cast<const uint8_t*>(job.x) + (static_cast<uint64_t>(tile % x_tiles) * job.units + first) * X_BYTES;
+      x_row = tile % x_tiles * TILE;
+      x_column = first * UNIT_COLUMNS;
     };
     const auto copy_weights = [&](uint32_t stage) {
       if (copier == 0) arrive_expecting(full(stage), X_BYTES + WEIGHT_BYTES);
@@ -298,8 +245,8 @@ struct LargeBatchMatmul {
       }
     };
     const auto copy_x = [&](uint32_t stage) {
-      if (copier == 0) bulk_copy(shared + stage * X_BYTES, x, X_BYTES, full(stage));
-      x += X_BYTES;
+      if (copier == 0) copy_box(shared + stage * X_BYTES, x_map, x_column, x_row, full(stage));
+      x_column += UNIT_COLUMNS;
     };
     if (cluster >= tiles) return;
     // Weights are there whatever the launch before this one still does: those of the first stages do not wait for it.
@@ -479,13 +426,17 @@ __device__ __forceinline__ uint32_t ring_address() {
 #define LARGE_BATCH(tile, stages, splits, bytes) \
   static_assert(LargeBatchMatmul<AnyPalette, tile, stages, splits>::SHARED_BYTES == bytes, "the plan's"); \
   extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
-  matmul_##tile##_##splits##_consecutive(const __grid_constant__ MatmulJob job) { \
-    LargeBatchMatmul<ConsecutiveByMultiplying, tile, stages, splits>(job, ring_address()).run(); \
+  matmul_##tile##_##splits##_consecutive(const __grid_constant__ LargeMatmulJob job) { \
+    LargeBatchMatmul<ConsecutivePalette, tile, stages, splits>(job, ring_address()).run(); \
   } \
   extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
-  matmul_##tile##_##splits##_any(const __grid_constant__ MatmulJob job) { \
+  matmul_##tile##_##splits##_any(const __grid_constant__ LargeMatmulJob job) { \
     LargeBatchMatmul<AnyPalette, tile, stages, splits>(job, ring_address()).run(); \
   }
+LARGE_BATCH(64, 8, 1, 181376)
+LARGE_BATCH(64, 8, 2, 173184)
+LARGE_BATCH(64, 8, 3, 173184)
+LARGE_BATCH(64, 8, 4, 169088)
 LARGE_BATCH(128, 6, 1, 189536)
 LARGE_BATCH(128, 6, 2, 189536)
 LARGE_BATCH(128, 6, 3, 185440)

@@ -34,6 +34,13 @@ __device__ __forceinline__ uint4 load_shared(uint32_t from) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "r"(from) : "memory");
   return value;
 }
+// Four 8 x 8 matrices, whose rows of 16 bytes lanes 0 to 7, 8 to 15, 16 to 23 and 24 to 31 name; lane 4g + t gets columns 2t and 2t + 1 of row g of each.
+__device__ __forceinline__ uint4 load_matrices(uint32_t row) {
+  uint4 value;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+      : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "r"(row) : "memory");
+  return value;
+}
 
 // Where a launch may begin before the one in front of it on the stream has ended: the next may begin; and this one goes on once that one is done.
 __device__ __forceinline__ void let_next_launch_begin() {

@@ -60,6 +60,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
   const uint32_t ring = shared_address(bytes + warp * RING_BYTES + lane * 16);
   const uint32_t x_ring = shared_address(bytes + X_RINGS + split * STAGES * X_STAGE_BYTES);
   float* split_sums = reinterpret_cast<float*>(bytes + SUMS);
+  // Lane 8i + j reads row j of a tile's i-th 8 columns.
+  const uint32_t x_lane = opaque((lane / 8 * 8 + (lane % 8 ^ lane / 8)) * 16);
   const Palette palette(job.palette);
 
   const uint32_t units = job.units;
@@ -77,7 +79,9 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
   const uint32_t row_pieces = job.columns / 8;
   const uint4* x_from;
   const uint4* from;
-  const uint32_t x_to = opaque(x_ring + ((x_piece / 4 * TILES + x_row / 8) * WARP + x_row % 8 * 4 + x_piece % 4) * 16);
+  // As `load_matrices` reads them: tiles of 8 rows, of half a unit's columns each, and in a tile 8 columns after the other. Rows are swizzled, so that neither
+  // the copies of a row nor those who read 8 columns of all rows get into each other's banks.
+  const uint32_t x_to = opaque(x_ring + ((x_piece / 4 * TILES + x_row / 8) * WARP + x_piece % 4 * 8 + (x_row % 8 ^ x_piece)) * 16);
   Segment ahead;
   const auto enter = [&](uint32_t group) {
     ahead = parts.segment(blockIdx.x, group, split);
@@ -92,7 +96,6 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
         for (uint32_t i = 0; i < UNIT_PARTS; i++) copy_async(ring + to_stage * UNIT_BYTES + i * 16 * WARP, from + i * WARP);
       }
       if (x) {
-        // Rows of x as the products take them: 8 columns for each lane.
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < BATCH; i++) {
           constexpr uint32_t TILES_TOGETHER = ROWS_TOGETHER / 8;
@@ -137,14 +140,14 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
       const uint32_t at = ring + stage * UNIT_BYTES;
       UnitWeights weights = rebuild(palette, load_shared(at), load_shared(at + 16 * WARP), load_shared(at + 32 * WARP));
       patches.apply(unit, lane, weights);
-      const uint32_t x_stage = x_ring + lane * 16 + stage * X_STAGE_BYTES;
+      const uint32_t x_stage = x_ring + stage * X_STAGE_BYTES;
 #pragma unroll
-      for (uint32_t block = 0; block < UNIT_BLOCKS; block++)
+      for (uint32_t half = 0; half < 2; half++)
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; tile++) {
-          const uint4 x = load_shared(x_stage + (block * TILES + tile) * WARP * 16);
-          multiply(sums[tile], weights.pairs + block * 8, x.x, x.y);
-          multiply(sums[tile], weights.pairs + block * 8 + 4, x.z, x.w);
+          const uint4 x = load_matrices(x_stage + (half * TILES + tile) * WARP * 16 + (x_lane ^ half * 4 * 16));
+          multiply(sums[tile], weights.pairs + half * 2 * STEP_PAIRS, x.x, x.y);
+          multiply(sums[tile], weights.pairs + (half * 2 + 1) * STEP_PAIRS, x.z, x.w);
         }
       stage = stage + 1 == STAGES ? 0 : stage + 1;
     }

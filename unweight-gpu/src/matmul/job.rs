@@ -1,7 +1,9 @@
 //! What the kernels are told: the twins of `FragmentsJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, and of
-//! `OrderJob` in `kernels/large_batch_matmul.cu`.
+//! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`.
 
 use cudarc::driver::DeviceRepr;
+
+use super::tensor_map::TensorMap;
 
 /// A palette in words, as kernels have it.
 pub(super) type PaletteWords = [u32; 4];
@@ -46,16 +48,13 @@ pub(super) struct MatmulJob {
     pub(super) palette: PaletteWords,
 }
 
-/// Rows of x to be put in order. Pointers are addresses of the device.
+/// A product of the kernels for many rows of x.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OrderJob {
-    pub(super) x: u64,
-    pub(super) ordered: u64,
-    pub(super) columns: u32,
-    pub(super) batch: u32,
-    pub(super) padded_batch: u32,
-    pub(super) tile: u32,
+pub(super) struct LargeMatmulJob {
+    /// Where the copy engine finds x.
+    pub(super) x: TensorMap,
+    pub(super) product: MatmulJob,
 }
 
 // SAFETY: of all: plain numbers, in the order and with the alignment that C gives the kernels' structures.
@@ -63,4 +62,4 @@ unsafe impl DeviceRepr for FragmentsJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for MatmulJob {}
 // SAFETY: as above.
-unsafe impl DeviceRepr for OrderJob {}
+unsafe impl DeviceRepr for LargeMatmulJob {}

@@ -53,7 +53,6 @@ pub(super) struct FittingKernel {
 /// Hopper's own kernels.
 #[derive(Debug)]
 pub(super) struct LargeKernels {
-    pub(super) order_x: CudaFunction,
     kernels: Vec<FittingKernel>,
 }
 
@@ -77,7 +76,6 @@ impl LargeKernels {
         });
         let kernels: Result<Vec<_>, _> = kernels.into_iter().collect();
         Ok(LargeKernels {
-            order_x: module.load_function("order_x")?,
             // A part of a device may be too small for some.
             kernels: kernels?
                 .into_iter()

@@ -1,21 +1,29 @@
 //! Fragment form: the order in which a matrix stands for the tensor cores. Pure functions; `kernels/fragments.cu` does the same on the device.
 //!
 //! A matrix of `rows` x `columns` weights is cut into **strips** of 16 rows (rows behind the last are zeros), a strip into **units** of 64 columns, a unit
-//! into two **blocks** of 32. A lane of a warp, number 4g + t, has of a block columns 8t to 8t + 7 of rows g and g + 8: its 16 weights are the operands of
-//! two `mma.sync.m16n8k16`, if x has its columns in the same order (PTX ISA, "Matrix Fragments for mma.m16n8k16").
+//! into four **steps** of 16. A lane of a warp, number 4g + t, has of a step the eight weights that it gives to an `mma.sync.m16n8k16` (PTX ISA, "Matrix
+//! Fragments for mma.m16n8k16"), in four pairs: columns 2t and 2t + 1 of row g, of row g + 8, columns 2t + 8 and 2t + 9 of row g, of row g + 8.
 //!
-//! A unit takes 1,536 bytes, three times 16 for each lane:
+//! A weight takes 12 bits: its sign, the index of its exponent in the palette, its mantissa. Four pairs are three words. The first three pairs stand where the
+//! tensor cores want them, with indices where the lowest bits of exponents belong, each half of a word a weight; the fourth has its bits where the others
+//! leave four free:
 //!
 //! ```text
-//! | sign-mantissa, block 0 | sign-mantissa, block 1 | indices            |
-//! | lane 0 ... lane 31     | lane 0 ... lane 31     | lane 0 ... lane 31 |
+//!         15  14 13 12 11  10 9 8 7  6 ... 0
+//! word 0 | S |  index     |  index  | mantissa |   free bits: the fourth weight's index
+//! word 1 | S |  m6 ... m3 |  index  | mantissa |              its upper mantissa
+//! word 2 | S | m2 m1 m0 S'|  index  | mantissa |              its lower mantissa; S' is the sign of the other half's
 //! ```
 //!
-//! Sign-mantissa bytes: eight of row g, eight of row g + 8, in order of columns. Indices: a word for row g and one for row g + 8 of block 0, then of block 1.
-//! In a word, the index of column 2j stands at bit 4j and that of column 2j + 1 at bit 4j + 16, so that one shift puts both where their exponents belong.
+//! So a shift, or for word 2 a rotation by 12, brings each third to its place. A unit takes 1,536 bytes, three times 16 for each lane:
+//!
+//! ```text
+//! | word 0 of each step | word 1 of each step | word 2 of each step |
+//! | lane 0 ... lane 31  | lane 0 ... lane 31  | lane 0 ... lane 31  |
+//! ```
 //!
 //! A weight whose exponent is not in the palette has index 0 and a **patch**, a word: unit << 18 | lane << 13 | place << 8 | exponent. Its place is
-//! 16 * block + 4j + 2 * (1 if row g + 8) + (1 if an odd column). Patches stand by strip, in it by unit, then place, then lane.
+//! 8 * step + 2 * pair + (1 if an odd column). Patches stand by strip, in it by unit, then place, then lane.
 
 use unweight_format::Palette;
 
@@ -28,8 +36,9 @@ pub const UNIT_COLUMNS: u64 = 64;
 /// Bytes of a unit.
 pub const UNIT_BYTES: u64 = 1536;
 
-const BLOCK_COLUMNS: usize = 32;
-const LANE_COLUMNS: usize = 8;
+/// Steps of a unit, and pairs of a step.
+const STEPS: usize = 4;
+const PAIRS: usize = 4;
 /// Bytes of a third of a unit: 16 for each lane.
 const PART_BYTES: usize = 512;
 
@@ -107,29 +116,41 @@ pub struct Arranged {
     pub patch_ends: Vec<u32>,
 }
 
-/// Where a lane's weight stands.
-struct Place {
-    /// In the matrix.
-    row: u64,
-    column: u64,
-    /// Its sign-mantissa byte, its index's word and bit, in the unit.
-    byte: usize,
-    word: usize,
-    bit: u32,
+/// Where weight `place` of a lane's 32 stands in the matrix: its row and its column.
+fn place_of(strip: u64, unit: u64, lane: usize, place: usize) -> (u64, u64) {
+    let (step, pair, odd) = (place / 8, place % 8 / 2, place % 2);
+    let row = lane / 4 + 8 * (pair % 2);
+    let column = 16 * step + 8 * (pair / 2) + 2 * (lane % 4) + odd;
+    (
+        strip * STRIP_ROWS + row as u64,
+        unit * UNIT_COLUMNS + column as u64,
+    )
 }
 
-/// Of weight `place` of a lane's 32.
-fn place_of(strip: u64, unit: u64, lane: usize, place: usize) -> Place {
-    let (block, lower) = (place / 16, place / 2 % 2);
-    let (pair, odd) = (place % 16 / 4, place % 2);
-    let within = lane % 4 * LANE_COLUMNS + 2 * pair + odd;
-    Place {
-        row: strip * STRIP_ROWS + (lane / 4 + 8 * lower) as u64,
-        column: unit * UNIT_COLUMNS + (block * BLOCK_COLUMNS + within) as u64,
-        byte: block * PART_BYTES + lane * 16 + lower * 8 + 2 * pair + odd,
-        word: 2 * PART_BYTES + lane * 16 + block * 8 + lower * 4,
-        bit: (4 * pair + 16 * odd) as u32,
-    }
+/// Where word `word` of a lane's step begins in a unit.
+const fn word_of(lane: usize, step: usize, word: usize) -> usize {
+    word * PART_BYTES + lane * 16 + step * 4
+}
+
+/// The fourth pair's index, upper mantissa, and lower mantissa with its sign.
+const THIRDS: [u32; 3] = [0x0780_0780, 0x0078_0078, 0x8007_8007];
+/// What pairs of 12-bit weights take.
+const PAIR_BITS: u32 = 0x87ff_87ff;
+
+/// Four pairs, of signs, indices and mantissas in place, in three words.
+fn pack([first, second, third, fourth]: [u32; PAIRS]) -> [u32; 3] {
+    [
+        first | (fourth & THIRDS[0]) << 4,
+        second | (fourth & THIRDS[1]) << 8,
+        third | (fourth & THIRDS[2]).rotate_left(12),
+    ]
+}
+
+fn unpack(words: [u32; 3]) -> [u32; PAIRS] {
+    let [first, second, third] = words.map(|word| word & PAIR_BITS);
+    let fourth = [words[0] >> 4, words[1] >> 8, words[2].rotate_right(12)];
+    let fourth = fourth.iter().zip(THIRDS).map(|(word, bits)| word & bits);
+    [first, second, third, fourth.sum()]
 }
 
 /// A row-major matrix in fragment form.
@@ -142,29 +163,34 @@ pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
     let (mut patches, mut patch_ends) = (vec![], vec![]);
     for strip in 0..shape.strips() {
         for unit in 0..shape.units() {
-            let mut bytes = [0; UNIT_BYTES as usize];
+            let mut pairs = [[[0u32; PAIRS]; STEPS]; 32];
             for place in 0..32 {
-                for lane in 0..32 {
-                    let at = place_of(strip, unit, lane, place);
-                    if at.row >= shape.rows {
+                for (lane, pairs) in pairs.iter_mut().enumerate() {
+                    let (row, column) = place_of(strip, unit, lane, place);
+                    if row >= shape.rows {
                         continue;
                     }
-                    let weight = weights[(at.row * shape.columns + at.column) as usize];
+                    let weight = weights[(row * shape.columns + column) as usize];
                     let exponent = (weight >> 7) as u8;
-                    bytes[at.byte] = ((weight >> 8) as u8 & 0x80) | (weight as u8 & 0x7f);
-                    match palette.index_of(exponent) {
-                        Some(index) => {
-                            let word: &mut [u8; 4] =
-                                (&mut bytes[at.word..at.word + 4]).try_into().expect("4");
-                            *word = (u32::from_le_bytes(*word) | (index as u32) << at.bit)
-                                .to_le_bytes();
-                        }
-                        None => patches.push(
+                    let index = palette.index_of(exponent);
+                    if index.is_none() {
+                        patches.push(
                             (unit as u32) << 18
                                 | (lane as u32) << 13
                                 | (place as u32) << 8
                                 | u32::from(exponent),
-                        ),
+                        );
+                    }
+                    let bits = u32::from(weight & 0x807f) | (index.unwrap_or(0) as u32) << 7;
+                    pairs[place / 8][place % 8 / 2] |= bits << (16 * (place % 2));
+                }
+            }
+            let mut bytes = [0; UNIT_BYTES as usize];
+            for (lane, pairs) in pairs.into_iter().enumerate() {
+                for (step, pairs) in pairs.into_iter().enumerate() {
+                    for (number, word) in pack(pairs).into_iter().enumerate() {
+                        bytes[word_of(lane, step, number)..][..4]
+                            .copy_from_slice(&word.to_le_bytes());
                     }
                 }
             }
@@ -185,35 +211,40 @@ pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
 /// If `arranged` is not what it gave for this shape.
 pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16> {
     let mut weights = vec![0; shape.weights() as usize];
-    let mut set = |at: &Place, exponent: u8, byte: u8| {
-        if at.row < shape.rows {
-            weights[(at.row * shape.columns + at.column) as usize] =
-                u16::from(byte & 0x80) << 8 | u16::from(exponent) << 7 | u16::from(byte & 0x7f);
+    let mut set = |(row, column), exponent: u8, bits: u32| {
+        if row < shape.rows {
+            weights[(row * shape.columns + column) as usize] =
+                u16::from(exponent) << 7 | bits as u16 & 0x807f;
         }
     };
     let mut patches = arranged.patches.as_slice();
     let mut before = 0;
     for (strip, &end) in (0..).zip(&arranged.patch_ends) {
-        let unit_of = |unit: u64| {
+        // Weight `place` of a lane's: sign, index and mantissa.
+        let bits_of = |unit: u64, lane: usize, place: usize| {
             let start = (strip * shape.units() + unit) * UNIT_BYTES;
-            &arranged.units[start as usize..][..UNIT_BYTES as usize]
+            let unit = &arranged.units[start as usize..][..UNIT_BYTES as usize];
+            let words = std::array::from_fn(|word| {
+                let bytes = &unit[word_of(lane, place / 8, word)..][..4];
+                u32::from_le_bytes(bytes.try_into().expect("4"))
+            });
+            unpack(words)[place % 8 / 2] >> (16 * (place % 2))
         };
         for unit in 0..shape.units() {
-            let bytes = unit_of(unit);
             for place in 0..32 {
                 for lane in 0..32 {
-                    let at = place_of(strip, unit, lane, place);
-                    let word = u32::from_le_bytes(bytes[at.word..][..4].try_into().expect("4"));
-                    let index = word >> at.bit & 15;
-                    set(&at, palette.exponents()[index as usize], bytes[at.byte]);
+                    let bits = bits_of(unit, lane, place);
+                    let exponent = palette.exponents()[(bits >> 7 & 15) as usize];
+                    set(place_of(strip, unit, lane, place), exponent, bits);
                 }
             }
         }
         let (own, others) = patches.split_at((end - before) as usize);
         for &patch in own {
             let (unit, lane, place) = (patch >> 18, patch >> 13 & 31, patch >> 8 & 31);
-            let at = place_of(strip, unit.into(), lane as usize, place as usize);
-            set(&at, patch as u8, unit_of(unit.into())[at.byte]);
+            let (unit, lane, place) = (unit.into(), lane as usize, place as usize);
+            let at = place_of(strip, unit, lane, place);
+            set(at, patch as u8, bits_of(unit, lane, place));
         }
         (patches, before) = (others, end);
     }
@@ -259,15 +290,23 @@ mod tests {
         let shape = Shape::new(16, 64).unwrap();
         let palette = palette_from(100);
         let mut weights = vec![100 << 7; 1024];
-        // Row 9 = 1 + 8, column 43 = 32 + 8 + 3: lane 4 * 1 + 1, block 1, the lower row, pair 1, odd.
+        // Row 9 = 1 + 8, column 43 = 2 * 16 + 8 + 2 * 1 + 1: lane 4 * 1 + 1, step 2, pair 3, odd.
         weights[9 * 64 + 43] = 0x8000 | 107 << 7 | 0x55;
+        // Row 1, the same column: pair 2.
+        weights[64 + 43] = 103 << 7 | 0x2a;
         // And the even column before it has an exponent that the palette lacks.
-        weights[9 * 64 + 42] = 200 << 7 | 1;
+        weights[64 + 42] = 0x8000 | 200 << 7 | 1;
         let arranged = arrange(&weights, shape, &palette);
-        assert_eq!(arranged.units[512 + 5 * 16 + 8 + 3], 0xd5);
-        let word = &arranged.units[1024 + 5 * 16 + 8 + 4..][..4];
-        assert_eq!(word, (7u32 << (4 + 16)).to_le_bytes());
-        assert_eq!(arranged.patches, [5 << 13 | (16 + 4 + 2) << 8 | 200]);
+        let word = |part: usize| {
+            let at = part * 512 + 5 * 16 + 2 * 4;
+            u32::from_le_bytes(arranged.units[at..at + 4].try_into().unwrap())
+        };
+        // Of the fourth pair's odd weight, in the upper half: the index, 1010 and 101 of the mantissa 1010101; its sign in the lower one.
+        assert_eq!(word(0), 7 << (16 + 11));
+        assert_eq!(word(1), 0b1010 << (16 + 11));
+        let third = (3 << 7 | 0x2a) << 16 | 0x8001;
+        assert_eq!(word(2), 0b101 << (16 + 12) | 1 << 11 | third);
+        assert_eq!(arranged.patches, [5 << 13 | (16 + 4) << 8 | 200]);
         assert_eq!(arranged.patch_ends, [1]);
     }
 

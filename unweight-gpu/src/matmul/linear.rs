@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 
-use super::job::{MatmulJob, OrderJob};
-use super::kernels::{FittingKernel, ForPalettes, LargeKernels, MatmulKernels};
+use super::job::{LargeMatmulJob, MatmulJob};
+use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
 use super::plan::{LARGE_THREADS, MOST_ROWS, Parts, SMALL_THREADS};
+use super::tensor_map::TensorMap;
 use super::{Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster.
-const SMALL_BATCH: u32 = 64;
-/// Of `order_x`: its blocks' threads, and their blocks on each multiprocessor.
-const ORDER_THREADS: u32 = 256;
-const ORDER_BLOCKS: u32 = 4;
+const SMALL_BATCH: u32 = 32;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -134,12 +132,9 @@ impl<'a> Linear<'a> {
         let mut left = batch;
         while left > 0 {
             let large = self.kernels.large.as_ref().filter(|_| left > SMALL_BATCH);
-            let large = large.and_then(|large| {
-                let rows = left.min(MOST_ROWS);
-                large.fastest(shape, rows).map(|kernel| (large, kernel))
-            });
+            let large = large.and_then(|large| large.fastest(shape, left.min(MOST_ROWS)));
             job.batch = match large {
-                Some((large, kernel)) => self.many(stream, workspace, job, left, large, kernel)?,
+                Some(kernel) => self.many(stream, job, left, kernel)?,
                 None => self.few(stream, job, left, parts)?,
             };
             left -= job.batch;
@@ -181,42 +176,24 @@ impl<'a> Linear<'a> {
     fn many(
         &self,
         stream: &CudaStream,
-        workspace: &Workspace,
         mut job: MatmulJob,
         left: u32,
-        large: &LargeKernels,
         fitting: &FittingKernel,
     ) -> Result<u32, GpuError> {
         let (shape, kernel) = (self.fragments.shape(), fitting.kernel);
-        let rows = left.min(MOST_ROWS);
-        let order = OrderJob {
-            x: job.x,
-            ordered: workspace.ordered(stream, rows, shape.columns())?,
-            columns: job.columns,
-            batch: rows,
-            padded_batch: rows.next_multiple_of(kernel.tile),
-            tile: kernel.tile,
-        };
-        let order_config = LaunchConfig {
-            grid_dim: (ORDER_BLOCKS * workspace.multiprocessors(), 1, 1),
-            block_dim: (ORDER_THREADS, 1, 1),
-            shared_mem_bytes: 0,
-        };
-        (job.x, job.batch) = (order.ordered, rows);
-        let clusters = kernel.clusters(shape, rows, fitting.clusters);
+        job.batch = left.min(MOST_ROWS);
+        let x = TensorMap::of_rows(job.x, job.batch, shape.columns(), kernel.tile)?;
+        let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
         let config = LaunchConfig {
             grid_dim: (clusters * kernel.splits, 1, 1),
             block_dim: (LARGE_THREADS, 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
-        // SAFETY: of both: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the workspace has room for x in order, and the
-        // kernel takes the shape.
-        unsafe {
-            (self.kernels).launch(stream, &large.order_x, order_config, &order)?;
-            let function = self.function(&fitting.functions);
-            self.kernels.launch(stream, function, config, &job)?;
-        }
-        Ok(rows)
+        let function = self.function(&fitting.functions);
+        let large = LargeMatmulJob { x, product: job };
+        // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape.
+        unsafe { self.kernels.launch(stream, function, config, &large)? };
+        Ok(job.batch)
     }
 
     fn whole_decode(

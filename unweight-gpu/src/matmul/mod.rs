@@ -25,7 +25,7 @@
 //! let fragments = Fragments::arrange(&device, &stream, &matrix, shape, palette)?;
 //!
 //! // One for all layers, which take turns on the stream.
-//! let mut workspace = Workspace::new(&device, &stream, &[shape], 16, false)?;
+//! let mut workspace = Workspace::new(&device, &stream, &[shape], false)?;
 //! let linear = Linear::new(&device, &fragments)?;
 //! let x = stream.alloc_zeros::<u8>(2 * 16 * 4096)?;
 //! let mut y = stream.alloc_zeros::<u8>(2 * 16 * 14_336)?;
@@ -45,6 +45,7 @@ pub mod layout;
 mod linear;
 mod plan;
 mod stack;
+mod tensor_map;
 mod tuning;
 mod workspace;
 

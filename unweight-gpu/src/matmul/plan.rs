@@ -67,11 +67,19 @@ const fn large(tile: u32, stages: u32, splits: u32, shared_bytes: u32) -> LargeK
         splits,
         stages,
         shared_bytes,
-        unit_cycles: if tile == 128 { 805 } else { 1075 },
+        unit_cycles: match tile {
+            64 => 700,
+            128 => 805,
+            _ => 1075,
+        },
     }
 }
 
-pub(super) const LARGE_KERNELS: [LargeKernel; 5] = [
+pub(super) const LARGE_KERNELS: [LargeKernel; 9] = [
+    large(64, 8, 1, 181_376),
+    large(64, 8, 2, 173_184),
+    large(64, 8, 3, 173_184),
+    large(64, 8, 4, 169_088),
     large(128, 6, 1, 189_536),
     large(128, 6, 2, 189_536),
     large(128, 6, 3, 185_440),
@@ -83,10 +91,8 @@ pub(super) const LARGE_THREADS: u32 = 384;
 const BLOCK_ROWS: u64 = 128;
 /// For splits to add each other's sums, as measured on an H100.
 const SPLIT_CYCLES: u64 = 6000;
-/// Rows of x that are multiplied at a time, so that pieces of x are numbered with 32 bits.
+/// Rows of x that are multiplied at a time, so that tiles are numbered with 32 bits.
 pub(super) const MOST_ROWS: u32 = 4096;
-/// The largest tile.
-pub(super) const PADDED_ROWS: u32 = 256;
 
 impl LargeKernel {
     /// Whether it takes matrices of this shape.
@@ -115,12 +121,6 @@ impl LargeKernel {
     fn tiles(self, shape: Shape, batch: u32) -> u64 {
         shape.rows().div_ceil(BLOCK_ROWS) * u64::from(batch.div_ceil(self.tile))
     }
-}
-
-/// Bytes of x in order, for at most so many rows of at most so many columns.
-pub(super) fn ordered_bytes(batch: u32, columns: u64) -> usize {
-    let rows = batch.min(MOST_ROWS).next_multiple_of(PADDED_ROWS);
-    2 * rows as usize * columns as usize
 }
 
 /// How the line of units is divided among blocks.
@@ -180,7 +180,7 @@ mod tests {
     /// On an H100, where so many clusters of 1, 2 and 3 blocks fit, the fastest of all that were measured.
     #[test]
     fn the_estimate_chooses_what_was_fastest() {
-        let fitting = |splits| [132, 66, 39][splits as usize - 1];
+        let fitting = |splits| [132, 66, 39, 32][splits as usize - 1];
         let fastest = [
             ((14_336, 4096), [(128, 1), (256, 1), (256, 1), (256, 1)]),
             ((4096, 14_336), [(128, 3), (128, 2), (256, 2), (256, 1)]),
@@ -204,9 +204,11 @@ mod tests {
             let shape = Shape::new(rows, columns).unwrap();
             LARGE_KERNELS.map(|kernel| kernel.takes(shape))
         };
-        assert_eq!(takes(8, 64), [true, false, false, true, false]);
-        assert_eq!(takes(8, 64 * 12), [true, true, false, true, true]);
-        assert_eq!(takes(7, 4096), [false; 5]);
+        let [yes, no] = [true, false];
+        assert_eq!(takes(8, 64), [yes, no, no, no, yes, no, no, yes, no]);
+        let of_12_units = [yes, no, no, no, yes, yes, no, yes, yes];
+        assert_eq!(takes(8, 64 * 12), of_12_units);
+        assert_eq!(takes(7, 4096), [no; 9]);
     }
 
     #[test]

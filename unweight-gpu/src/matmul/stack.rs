@@ -52,7 +52,7 @@ impl<'a> Stack<'a> {
         };
         Ok(Stack {
             stream,
-            workspace: Workspace::new(device, stream, &shapes, batch, true)?,
+            workspace: Workspace::new(device, stream, &shapes, true)?,
             x: stream.alloc_zeros(bytes(Shape::columns).max(1))?,
             y: stream.alloc_zeros(bytes(Shape::rows).max(1))?,
             layers: of_layers,

@@ -6,7 +6,7 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::PlainMatmul;
 use super::layout::Shape;
-use super::plan::{Parts, SMALL_KERNELS, ordered_bytes};
+use super::plan::{Parts, SMALL_KERNELS};
 use crate::running::Running;
 use crate::{Device, GpuError};
 
@@ -23,8 +23,6 @@ pub struct Workspace {
     partials: CudaSlice<u8>,
     /// Zero between launches.
     arrived: CudaSlice<u32>,
-    /// Rows of x, as the kernels for many of them want them.
-    ordered: CudaSlice<u8>,
     whole: Option<(CudaSlice<u8>, CudaSlice<u8>)>,
     /// One for each shape and batch that was multiplied after a whole decode.
     plain: Vec<PlainMatmul>,
@@ -32,7 +30,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Enough for matrices of these shapes, one at a time, and at most `batch` rows of x. `whole_decode` says whether matrices may be decoded whole.
+    /// Enough for matrices of these shapes, one at a time. `whole_decode` says whether matrices may be decoded whole.
     ///
     /// # Errors
     /// The driver's, for want of memory too.
@@ -40,13 +38,11 @@ impl Workspace {
         device: &Device,
         stream: &Arc<CudaStream>,
         shapes: &[Shape],
-        batch: u32,
         whole_decode: bool,
     ) -> Result<Workspace, GpuError> {
         let multiprocessors = device.multiprocessors()?;
         let groups = (shapes.iter()).map(|&shape| Parts::new(shape, multiprocessors).groups);
         let partials = SMALL_KERNELS.map(|kernel| kernel.partial_bytes(multiprocessors));
-        let columns = shapes.iter().map(|shape| shape.columns()).max();
         let weights = shapes.iter().map(|shape| shape.weights()).max();
         // SAFETY: launches write what they read.
         let uninitialised = |bytes: usize| unsafe { stream.alloc::<u8>(bytes) };
@@ -61,7 +57,6 @@ impl Workspace {
             running: Running::default(),
             partials: uninitialised(partials.into_iter().max().unwrap_or(0))?,
             arrived: stream.alloc_zeros::<u32>(groups.max().unwrap_or(0).max(1) as usize)?,
-            ordered: uninitialised(ordered_bytes(batch, columns.unwrap_or(0)).max(1))?,
             whole,
             plain: vec![],
             multiprocessors,
@@ -75,7 +70,7 @@ impl Workspace {
             weights.num_bytes() + cublas.num_bytes()
         });
         let sums = self.partials.num_bytes() + self.arrived.num_bytes();
-        (sums + self.ordered.num_bytes() + whole) as u64
+        (sums + whole) as u64
     }
 
     pub(super) const fn multiprocessors(&self) -> u32 {
@@ -94,22 +89,6 @@ impl Workspace {
             self.partials.device_ptr(stream).0,
             self.arrived.device_ptr(stream).0,
         ))
-    }
-
-    /// Room for x in order.
-    ///
-    /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] for more rows or columns than it was made for.
-    pub(super) fn ordered(
-        &self,
-        stream: &CudaStream,
-        batch: u32,
-        columns: u64,
-    ) -> Result<u64, GpuError> {
-        if ordered_bytes(batch, columns) > self.ordered.num_bytes() {
-            return Err(GpuError::WorkspaceTooSmall);
-        }
-        Ok(self.ordered.device_ptr(stream).0)
     }
 
     /// Memory of a decoded matrix, and cuBLASLt's.

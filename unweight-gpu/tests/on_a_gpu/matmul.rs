@@ -93,7 +93,6 @@ fn product(
         &gpu.device,
         stream,
         &[shape],
-        batch,
         pipeline == Pipeline::WholeDecode,
     )
     .unwrap();
@@ -326,7 +325,7 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
     for fragments in &layers {
         expected = alone(&expected, fragments);
     }
-    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, batch, false).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, false).unwrap();
     for _ in 0..10 {
         let mut memory = upload(stream, &first);
         for fragments in &layers {
@@ -376,7 +375,7 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     ));
     let fragments = arrange(&source, shape, consecutive()).unwrap();
     let small = Shape::new(1, 64).unwrap();
-    let mut workspace = Workspace::new(&gpu.device, stream, &[small], 1, false).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &[small], false).unwrap();
     let linear = Linear::new(&gpu.device, &fragments).unwrap();
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();

@@ -1,0 +1,51 @@
+//! Where Hopper's copy engine finds rows of x.
+
+use std::mem::MaybeUninit;
+
+use cudarc::driver::sys;
+
+use super::layout::UNIT_COLUMNS;
+use crate::GpuError;
+
+/// A matrix as the copy engine knows it.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TensorMap(sys::CUtensorMap);
+
+impl TensorMap {
+    /// `rows` rows of `columns` BF16, to be copied in boxes of `box_rows` rows (at most 256) of a unit's columns: each row's 128 bytes swizzled, as the tensor
+    /// cores read them, and rows behind the last zeros. `address` is a multiple of 16, `columns` of a unit's.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub(super) fn of_rows(
+        address: u64,
+        rows: u32,
+        columns: u64,
+        box_rows: u32,
+    ) -> Result<TensorMap, GpuError> {
+        let mut map = MaybeUninit::uninit();
+        let (lengths, row_bytes) = ([columns, rows.into()], [2 * columns]);
+        let (box_lengths, steps) = ([UNIT_COLUMNS as u32, box_rows], [1, 1]);
+        // SAFETY: the driver reads two lengths, one distance of rows, two lengths of boxes and two steps, and writes the map. It does not read what is at
+        // the address.
+        unsafe {
+            sys::cuTensorMapEncodeTiled(
+                map.as_mut_ptr(),
+                sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                lengths.len() as u32,
+                address as *mut _,
+                lengths.as_ptr(),
+                row_bytes.as_ptr(),
+                box_lengths.as_ptr(),
+                steps.as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+            .result()?;
+            Ok(TensorMap(map.assume_init()))
+        }
+    }
+}
