@@ -433,10 +433,18 @@ __device__ __forceinline__ uint32_t ring_address() {
   matmul_##tile##_##splits##_any(const __grid_constant__ LargeMatmulJob job) { \
     LargeBatchMatmul<AnyPalette, tile, stages, splits>(job, ring_address()).run(); \
   }
-LARGE_BATCH(64, 8, 1, 181376)
-LARGE_BATCH(64, 8, 2, 173184)
-LARGE_BATCH(64, 8, 3, 173184)
-LARGE_BATCH(64, 8, 4, 169088)
+LARGE_BATCH(16, 14, 1, 206048)
+LARGE_BATCH(16, 14, 2, 206048)
+LARGE_BATCH(16, 14, 3, 206048)
+LARGE_BATCH(16, 14, 4, 206048)
+LARGE_BATCH(32, 12, 1, 206016)
+LARGE_BATCH(32, 12, 2, 201920)
+LARGE_BATCH(32, 12, 3, 201920)
+LARGE_BATCH(32, 12, 4, 201920)
+LARGE_BATCH(64, 10, 1, 222368)
+LARGE_BATCH(64, 10, 2, 214176)
+LARGE_BATCH(64, 10, 3, 214176)
+LARGE_BATCH(64, 10, 4, 210080)
 LARGE_BATCH(128, 6, 1, 189536)
 LARGE_BATCH(128, 6, 2, 189536)
 LARGE_BATCH(128, 6, 3, 185440)

@@ -50,7 +50,8 @@ template <typename Palette, uint32_t TILES, uint32_t STAGES>
 __device__ __forceinline__ void matmul(const MatmulJob& job) {
   constexpr uint32_t BATCH = TILES * 8;
   constexpr uint32_t RING_BYTES = STAGES * UNIT_BYTES;
-  constexpr uint32_t X_STAGE_BYTES = UNIT_COLUMNS * BATCH * 2;
+  constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2, HALF_BYTES = X_ROW_BYTES / 2;
+  constexpr uint32_t X_STAGE_BYTES = X_ROW_BYTES * BATCH;
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const uint32_t side = warp % GROUP_STRIPS, split = warp / GROUP_STRIPS;
@@ -60,8 +61,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
   const uint32_t ring = shared_address(bytes + warp * RING_BYTES + lane * 16);
   const uint32_t x_ring = shared_address(bytes + X_RINGS + split * STAGES * X_STAGE_BYTES);
   float* split_sums = reinterpret_cast<float*>(bytes + SUMS);
-  // Lane 8i + j reads row j of a tile's i-th 8 columns.
-  const uint32_t x_lane = opaque((lane / 8 * 8 + (lane % 8 ^ lane / 8)) * 16);
+  // Lane 8i + j reads row j of a tile's i-th piece of half a unit.
+  const uint32_t x_lane = opaque(lane % 8 * X_ROW_BYTES + (lane / 8 ^ lane % 8) * 16);
   const Palette palette(job.palette);
 
   const uint32_t units = job.units;
@@ -79,9 +80,9 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
   const uint32_t row_pieces = job.columns / 8;
   const uint4* x_from;
   const uint4* from;
-  // As `load_matrices` reads them: tiles of 8 rows, of half a unit's columns each, and in a tile 8 columns after the other. Rows are swizzled, so that neither
-  // the copies of a row nor those who read 8 columns of all rows get into each other's banks.
-  const uint32_t x_to = opaque(x_ring + ((x_piece / 4 * TILES + x_row / 8) * WARP + x_piece % 4 * 8 + (x_row % 8 ^ x_piece)) * 16);
+  // Pieces of a row change places with the row's number, so that neither those of a row nor the same of eight rows get into each other's banks. (A row has
+  // to stay together: copies into it take as many turns as they touch lines of 128 bytes.)
+  const uint32_t x_to = opaque(x_ring + x_row * X_ROW_BYTES + (x_piece ^ x_row % 8) * 16);
   Segment ahead;
   const auto enter = [&](uint32_t group) {
     ahead = parts.segment(blockIdx.x, group, split);
@@ -98,9 +99,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
       if (x) {
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < BATCH; i++) {
-          constexpr uint32_t TILES_TOGETHER = ROWS_TOGETHER / 8;
           if (x_row + i * ROWS_TOGETHER < job.batch)
-            copy_async(x_to + to_stage * X_STAGE_BYTES + i * TILES_TOGETHER * WARP * 16, x_from + static_cast<uint64_t>(i * ROWS_TOGETHER) * row_pieces);
+            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES, x_from + static_cast<uint64_t>(i * ROWS_TOGETHER) * row_pieces);
         }
       }
       from += UNIT_PARTS * WARP;
@@ -145,7 +145,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job) {
       for (uint32_t half = 0; half < 2; half++)
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; tile++) {
-          const uint4 x = load_matrices(x_stage + (half * TILES + tile) * WARP * 16 + (x_lane ^ half * 4 * 16));
+          const uint4 x = load_matrices(x_stage + tile * 8 * X_ROW_BYTES + (x_lane ^ half * HALF_BYTES));
           multiply(sums[tile], weights.pairs + half * 2 * STEP_PAIRS, x.x, x.y);
           multiply(sums[tile], weights.pairs + (half * 2 + 1) * STEP_PAIRS, x.z, x.w);
         }

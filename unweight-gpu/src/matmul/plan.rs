@@ -75,11 +75,19 @@ const fn large(tile: u32, stages: u32, splits: u32, shared_bytes: u32) -> LargeK
     }
 }
 
-pub(super) const LARGE_KERNELS: [LargeKernel; 9] = [
-    large(64, 8, 1, 181_376),
-    large(64, 8, 2, 173_184),
-    large(64, 8, 3, 173_184),
-    large(64, 8, 4, 169_088),
+pub(super) const LARGE_KERNELS: [LargeKernel; 17] = [
+    large(16, 14, 1, 206_048),
+    large(16, 14, 2, 206_048),
+    large(16, 14, 3, 206_048),
+    large(16, 14, 4, 206_048),
+    large(32, 12, 1, 206_016),
+    large(32, 12, 2, 201_920),
+    large(32, 12, 3, 201_920),
+    large(32, 12, 4, 201_920),
+    large(64, 10, 1, 222_368),
+    large(64, 10, 2, 214_176),
+    large(64, 10, 3, 214_176),
+    large(64, 10, 4, 210_080),
     large(128, 6, 1, 189_536),
     large(128, 6, 2, 189_536),
     large(128, 6, 3, 185_440),
