@@ -7,7 +7,7 @@ use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use super::job::{LargeMatmulJob, MatmulJob};
 use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{LARGE_THREADS, MOST_ROWS, Parts, SMALL_THREADS};
+use super::plan::{MOST_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
 use super::{Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
@@ -186,7 +186,7 @@ impl<'a> Linear<'a> {
         let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
         let config = LaunchConfig {
             grid_dim: (clusters * kernel.splits, 1, 1),
-            block_dim: (LARGE_THREADS, 1, 1),
+            block_dim: (kernel.threads(), 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
         let function = self.function(&fitting.functions);

@@ -51,20 +51,23 @@ impl SmallKernel {
 /// A kernel of `kernels/large_batch_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LargeKernel {
-    /// Rows of x that a block multiplies together. Its name has them, and the splits.
+    /// Rows of x that a block multiplies together. Its name has them, and splits and teams.
     pub(super) tile: u32,
     /// Blocks that share the columns of a tile.
     pub(super) splits: u32,
+    /// Of a block, which share its columns.
+    pub(super) teams: u32,
     stages: u32,
     pub(super) shared_bytes: u32,
     /// Of a multiprocessor, for a unit of all its warps, as measured on an H100.
     unit_cycles: u64,
 }
 
-const fn large(tile: u32, stages: u32, splits: u32, shared_bytes: u32) -> LargeKernel {
+const fn large(tile: u32, stages: u32, splits: u32, teams: u32, shared_bytes: u32) -> LargeKernel {
     LargeKernel {
         tile,
         splits,
+        teams,
         stages,
         shared_bytes,
         unit_cycles: match tile {
@@ -75,27 +78,43 @@ const fn large(tile: u32, stages: u32, splits: u32, shared_bytes: u32) -> LargeK
     }
 }
 
-pub(super) const LARGE_KERNELS: [LargeKernel; 17] = [
-    large(16, 14, 1, 206_048),
-    large(16, 14, 2, 206_048),
-    large(16, 14, 3, 206_048),
-    large(16, 14, 4, 206_048),
-    large(32, 12, 1, 206_016),
-    large(32, 12, 2, 201_920),
-    large(32, 12, 3, 201_920),
-    large(32, 12, 4, 201_920),
-    large(64, 10, 1, 222_368),
-    large(64, 10, 2, 214_176),
-    large(64, 10, 3, 214_176),
-    large(64, 10, 4, 210_080),
-    large(128, 6, 1, 189_536),
-    large(128, 6, 2, 189_536),
-    large(128, 6, 3, 185_440),
-    large(256, 4, 1, 197_696),
-    large(256, 4, 2, 197_696),
+pub(super) const LARGE_KERNELS: [LargeKernel; 32] = [
+    large(16, 14, 1, 1, 206_048),
+    large(16, 14, 1, 2, 210_144),
+    large(16, 14, 2, 1, 206_048),
+    large(16, 14, 2, 2, 210_144),
+    large(16, 14, 3, 1, 206_048),
+    large(16, 14, 3, 2, 210_144),
+    large(16, 14, 4, 1, 206_048),
+    large(16, 14, 4, 2, 210_144),
+    large(32, 12, 1, 1, 206_016),
+    large(32, 12, 1, 2, 206_016),
+    large(32, 12, 2, 1, 201_920),
+    large(32, 12, 2, 2, 206_016),
+    large(32, 12, 3, 1, 201_920),
+    large(32, 12, 3, 2, 206_016),
+    large(32, 12, 4, 1, 201_920),
+    large(32, 12, 4, 2, 206_016),
+    large(64, 10, 1, 1, 222_368),
+    large(64, 10, 1, 2, 222_368),
+    large(64, 10, 2, 1, 214_176),
+    large(64, 10, 2, 2, 214_176),
+    large(64, 10, 3, 1, 214_176),
+    large(64, 10, 3, 2, 214_176),
+    large(64, 10, 4, 1, 210_080),
+    large(64, 10, 4, 2, 214_176),
+    large(128, 6, 1, 1, 189_536),
+    large(128, 6, 1, 2, 205_920),
+    large(128, 6, 2, 1, 189_536),
+    large(128, 6, 2, 2, 189_536),
+    large(128, 6, 3, 1, 185_440),
+    large(128, 6, 3, 2, 189_536),
+    large(256, 4, 1, 1, 197_696),
+    large(256, 4, 2, 1, 197_696),
 ];
 
-pub(super) const LARGE_THREADS: u32 = 384;
+const TEAM_THREADS: u32 = 256;
+const COPYING_THREADS: u32 = 128;
 const BLOCK_ROWS: u64 = 128;
 /// For splits to add each other's sums, as measured on an H100.
 const SPLIT_CYCLES: u64 = 6000;
@@ -105,12 +124,17 @@ pub(super) const MOST_ROWS: u32 = 4096;
 impl LargeKernel {
     /// Whether it takes matrices of this shape.
     pub(super) fn takes(self, shape: Shape) -> bool {
-        let least = if self.splits == 1 {
+        let least = if self.splits * self.teams == 1 {
             1
         } else {
             self.splits * self.stages
         };
         shape.rows().is_multiple_of(8) && shape.units() >= least.into()
+    }
+
+    /// Threads of a block.
+    pub(super) const fn threads(self) -> u32 {
+        self.teams * TEAM_THREADS + COPYING_THREADS
     }
 
     /// How many clusters to launch where so many fit the device: as few as take as many turns.
