@@ -7,13 +7,13 @@ use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use super::job::{LargeMatmulJob, MatmulJob};
 use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{MOST_ROWS, Parts, SMALL_THREADS};
+use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
 use super::{Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
-/// Beyond so many rows of x, the kernels for many are faster.
-const SMALL_BATCH: u32 = 32;
+/// Beyond so many rows of x, the kernels for many are faster where they take the shape.
+const SMALL_BATCH: u32 = 16;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -64,7 +64,7 @@ impl<'a> Linear<'a> {
         let large = self.kernels.large.as_ref();
         let takes =
             large.is_some_and(|large| large.fastest(self.fragments.shape(), batch).is_some());
-        if batch <= SMALL_BATCH || takes {
+        if batch <= MOST_SMALL_ROWS || takes {
             Pipeline::Direct
         } else {
             Pipeline::WholeDecode
