@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "decode",
     "checksum",
     "histogram",
@@ -15,6 +15,7 @@ const MODULES: [&str; 7] = [
     "encode",
     "fragments",
     "small_batch_matmul",
+    "planes_matmul",
 ];
 /// Of Hopper's own instructions, which no other device has.
 const HOPPER_MODULES: [&str; 1] = ["large_batch_matmul"];

@@ -270,7 +270,8 @@ impl Bench {
             // Of gate and up, and of down.
             let advised = vec![linears[0][0].advised(batch), linears[0][2].advised(batch)];
             let Ok(untuned) = ours(&advised);
-            let Ok((_, tuned)) = descend(advised, ours);
+            let Ok((_, tuned)) =
+                descend(advised, |kind, way| linears[0][2 * kind].takes(way), ours);
             let measured = [("cublaslt", plain), ("advised", untuned), ("tuned", tuned)];
             self.write_csv("32 MLP blocks", batch, &measured);
             println!(

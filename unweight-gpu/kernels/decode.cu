@@ -80,3 +80,14 @@ extern "C" __global__ void __launch_bounds__(WARP)
     decode_exponents(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
   decode_chunk<ExponentPlane>(jobs, job_count, stage_bytes, status);
 }
+
+// One tensor, its job by value: whoever decodes it to ever other places has no jobs to keep on the device.
+extern "C" __global__ void __launch_bounds__(WARP)
+    decode_weights_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
+  decode_chunk<Weights>(&job, 1, stage_bytes, status);
+}
+
+extern "C" __global__ void __launch_bounds__(WARP)
+    decode_exponents_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
+  decode_chunk<ExponentPlane>(&job, 1, stage_bytes, status);
+}

@@ -1,8 +1,8 @@
 // A matrix between row-major BF16 and fragment form. A warp works on one strip.
 //
-// Preconditions: those of FragmentsJob; 32 threads; a block for each strip and 256 bytes of shared memory, but
-// RESTORING_WARPS blocks for each and none for `restore`. `count_patches` writes patch counts where `arrange` and `restore` have patch ends, which the
-// host makes of them.
+// Preconditions: those of FragmentsJob or PlanesJob; 32 threads; a block for each strip and 256 bytes of shared memory, but
+// RESTORING_WARPS blocks for each for `restore` and `arrange_planes`, and no shared memory for `restore`. `count_patches`
+// writes patch counts where `arrange` and `restore` have patch ends, which the host makes of them.
 #include "patches.cuh"
 
 // `src/matmul/job.rs` has its twin.
@@ -176,5 +176,53 @@ extern "C" __global__ void __launch_bounds__(WARP) restore(const __grid_constant
         const Place place(job, strip, lane, unit, half, lower);
         if (place.inside) store_streaming(reinterpret_cast<uint4*>(job.matrix + place.weight), make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
       }
+  }
+}
+
+// `src/matmul/job.rs` has its twin.
+struct PlanesJob {
+  const uint8_t* exponents;      // of rows * columns weights, as sign-mantissa bytes; both 16-byte aligned
+  const uint8_t* sign_mantissa;
+  FragmentsJob fragments;        // no matrix; patches are there already
+};
+
+// Units out of planes. Weights that have patches get index 0, as in `arrange`.
+extern "C" __global__ void __launch_bounds__(WARP) arrange_planes(const __grid_constant__ PlanesJob planes) {
+  DYNAMIC_SHARED(shared);
+  const FragmentsJob& job = planes.fragments;
+  const uint32_t lane = threadIdx.x;
+  const uint8_t* table = index_table(job, reinterpret_cast<uint8_t*>(shared));
+  const uint32_t strip = blockIdx.x / RESTORING_WARPS, share = blockIdx.x % RESTORING_WARPS;
+  const uint32_t first = job.units * share / RESTORING_WARPS, end = job.units * (share + 1) / RESTORING_WARPS;
+  for (uint32_t unit = first; unit < end; unit++) {
+    uint32_t pairs[LANE_WEIGHTS / 2];
+#pragma unroll
+    for (uint32_t half = 0; half < UNIT_HALVES; half++)
+#pragma unroll
+      for (uint32_t lower = 0; lower < 2; lower++) {
+        const Place place(job, strip, lane, unit, half, lower);
+        EightWeights eight = {};
+        if (place.inside) {
+          const uint2 exponents = load_streaming(reinterpret_cast<const uint2*>(planes.exponents + place.weight));
+          const uint2 sign_mantissa = load_streaming(reinterpret_cast<const uint2*>(planes.sign_mantissa + place.weight));
+          Exponents indices;
+#pragma unroll
+          for (uint32_t i = 0; i < PIECE_COLUMNS / 2; i++) {
+            const uint32_t two = (i < 2 ? exponents.x : exponents.y) >> 16 * (i % 2);
+            const uint32_t even = table[two & 0xff], odd = table[two >> 8 & 0xff];
+            indices.pairs[i] = (even == NOT_IN_PALETTE ? 0 : even) << 7 | (odd == NOT_IN_PALETTE ? 0 : odd) << 23;
+          }
+          eight = join(indices, sign_mantissa);
+        }
+        transpose(eight.pairs, lane % 4);
+#pragma unroll
+        for (uint32_t piece = 0; piece < HALF_PIECES; piece++) pairs[pair_of(half, piece, lower)] = eight.pairs[piece];
+      }
+    uint32_t words[UNIT_STEPS][STEP_WORDS];
+#pragma unroll
+    for (uint32_t step = 0; step < UNIT_STEPS; step++) pack(pairs + step * STEP_PAIRS, words[step]);
+    uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(strip) * job.units + unit) * UNIT_BYTES) + lane;
+#pragma unroll
+    for (uint32_t part = 0; part < UNIT_PARTS; part++) to[part * WARP] = make_uint4(words[0][part], words[1][part], words[2][part], words[3][part]);
   }
 }

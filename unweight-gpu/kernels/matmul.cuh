@@ -1,4 +1,4 @@
-// y = x * W^T with W in fragment form: what its kernels share.
+// y = x * W^T with W in fragment form or in planes: what its kernels share.
 #pragma once
 #include "patches.cuh"
 
@@ -32,6 +32,11 @@ __device__ __forceinline__ void copies_done_but() { asm volatile("cp.async.wait_
 __device__ __forceinline__ uint4 load_shared(uint32_t from) {
   uint4 value;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w) : "r"(from) : "memory");
+  return value;
+}
+__device__ __forceinline__ uint2 load_shared_pair(uint32_t from) {
+  uint2 value;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "r"(from) : "memory");
   return value;
 }
 // Four 8 x 8 matrices, whose rows of 16 bytes lanes 0 to 7, 8 to 15, 16 to 23 and 24 to 31 name; lane 4g + t gets columns 2t and 2t + 1 of row g of each.

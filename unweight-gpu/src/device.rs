@@ -17,6 +17,8 @@ pub struct Device {
     context: Arc<CudaContext>,
     pub(crate) decode_weights: CudaFunction,
     pub(crate) decode_exponents: CudaFunction,
+    pub(crate) decode_weights_of: CudaFunction,
+    pub(crate) decode_exponents_of: CudaFunction,
     pub(crate) check_chunks: CudaFunction,
     pub(crate) checksum_weights: CudaFunction,
     pub(crate) checksum_planes: CudaFunction,
@@ -54,6 +56,8 @@ impl Device {
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
             decode_exponents: decode.load_function("decode_exponents")?,
+            decode_weights_of: decode.load_function("decode_weights_of")?,
+            decode_exponents_of: decode.load_function("decode_exponents_of")?,
             check_chunks: checksum.load_function("check_chunks")?,
             checksum_weights: checksum.load_function("checksum_weights")?,
             checksum_planes: checksum.load_function("checksum_planes")?,

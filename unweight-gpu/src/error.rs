@@ -60,6 +60,8 @@ pub enum GpuError {
     },
     /// A workspace that was made for smaller matrices, or for no whole decode.
     WorkspaceTooSmall,
+    /// A pipeline that a matrix of this form, or the device, does not have: its name.
+    NotTaken(&'static str),
     /// There is no cuBLASLt, or it has no algorithm for a product.
     NoCublas,
     /// cuBLASLt failed.
@@ -134,6 +136,10 @@ impl fmt::Display for GpuError {
             ),
             GpuError::WorkspaceTooSmall => f.write_str(
                 "the workspace was made for smaller matrices, or for no whole decode: give Workspace::new every shape that it is for",
+            ),
+            GpuError::NotTaken(pipeline) => write!(
+                f,
+                "a matrix in this form has no pipeline {pipeline}, or this device has not"
             ),
             GpuError::NoCublas => f.write_str(
                 "there is no cuBLASLt (libcublasLt) on this machine, or it has no algorithm for this product",

@@ -32,10 +32,11 @@ pub(crate) const CODE_LENGTHS: Module = module!("code_lengths", hopper: false);
 pub(crate) const ENCODE: Module = module!("encode", hopper: false);
 pub(crate) const FRAGMENTS: Module = module!("fragments", hopper: false);
 pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul", hopper: false);
+pub(crate) const PLANES_MATMUL: Module = module!("planes_matmul", hopper: false);
 pub(crate) const LARGE_BATCH_MATMUL: Module = module!("large_batch_matmul", hopper: true);
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 11] = [
+const HEADERS: [&str; 12] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/weights.cuh"),
@@ -46,6 +47,7 @@ const HEADERS: [&str; 11] = [
     include_str!("../kernels/fragments.cuh"),
     include_str!("../kernels/patches.cuh"),
     include_str!("../kernels/matmul.cuh"),
+    include_str!("../kernels/small_batch.cuh"),
     include_str!("../kernels/wgmma.cuh"),
 ];
 
@@ -98,7 +100,7 @@ impl Module {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 8] = [
+    const MODULES: [Module; 9] = [
         DECODE,
         CHECKSUM,
         HISTOGRAM,
@@ -106,6 +108,7 @@ mod tests {
         ENCODE,
         FRAGMENTS,
         SMALL_BATCH_MATMUL,
+        PLANES_MATMUL,
         LARGE_BATCH_MATMUL,
     ];
 

@@ -1,5 +1,6 @@
 //! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/layout.cuh`.
 
+use cudarc::driver::DeviceRepr;
 use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
 use unweight_format::{CodedPlanes, Encoding, RecordEnds};
 
@@ -20,6 +21,9 @@ pub struct TensorJob {
     kind: u32,
     palette: [u8; PALETTE_ENTRIES],
 }
+
+// SAFETY: plain numbers, in the order and with the alignment that C gives the kernels' structure.
+unsafe impl DeviceRepr for TensorJob {}
 
 /// The kind of a job that has no records (`KIND_BYTES`).
 const KIND_BYTES: u32 = u32::MAX;

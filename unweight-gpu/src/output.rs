@@ -37,6 +37,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// The same memory again, for products that write it one after the other.
+    pub(crate) const fn whole(&self) -> Output<'a> {
+        Output::at(self.address, self.bytes)
+    }
+
     /// A slice of cudarc's.
     pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> Output<'a> {
         let bytes = memory.num_bytes() as u64;

@@ -56,6 +56,11 @@ impl Resident {
         &self.planes
     }
 
+    /// Device memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.payload.num_bytes() as u64
+    }
+
     pub(crate) const fn longest_record_bytes(&self) -> u64 {
         self.longest_record_bytes
     }

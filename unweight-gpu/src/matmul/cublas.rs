@@ -109,6 +109,25 @@ impl PlainMatmul {
         Ok(())
     }
 
+    /// Leaves all but so many multiprocessors to others, and asks for algorithms again.
+    ///
+    /// # Errors
+    /// cuBLASLt's.
+    pub fn limit_multiprocessors(&mut self, count: u32) -> Result<(), GpuError> {
+        let count = count as i32;
+        // SAFETY: the handle is alive, and the attribute is given by address and size.
+        unsafe {
+            result::set_matmul_desc_attribute(
+                self.description,
+                sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET,
+                (&raw const count).cast(),
+                size_of_val(&count),
+            )?;
+        }
+        self.chosen = 0;
+        self.ask_for_algorithms()
+    }
+
     /// How many algorithms cuBLASLt offers, its own choice first.
     pub fn algorithms(&self) -> usize {
         self.algorithms.len()

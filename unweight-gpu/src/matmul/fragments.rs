@@ -7,7 +7,7 @@ use cudarc::driver::{
 };
 use unweight_format::Palette;
 
-use super::job::{FragmentsJob, PaletteWords};
+use super::job::{FragmentsJob, PaletteWords, PlanesJob};
 use super::layout::{Arranged, Shape};
 use crate::plan::WARP;
 use crate::{Device, GpuError, Output, Source, image};
@@ -25,6 +25,7 @@ pub(crate) struct FragmentsKernels {
     count_patches: CudaFunction,
     arrange: CudaFunction,
     restore: CudaFunction,
+    pub(super) planes: PlanesKernel,
 }
 
 impl FragmentsKernels {
@@ -37,7 +38,71 @@ impl FragmentsKernels {
             count_patches: module.load_function("count_patches")?,
             arrange: module.load_function("arrange")?,
             restore: module.load_function("restore")?,
+            planes: PlanesKernel(module.load_function("arrange_planes")?),
         })
+    }
+}
+
+/// Units out of planes.
+#[derive(Debug)]
+pub(super) struct PlanesKernel(CudaFunction);
+
+impl PlanesKernel {
+    /// # Safety
+    /// The kernel's preconditions.
+    pub(super) unsafe fn launch(
+        &self,
+        stream: &Arc<CudaStream>,
+        shape: Shape,
+        job: &PlanesJob,
+    ) -> Result<(), GpuError> {
+        let config = LaunchConfig {
+            grid_dim: (shape.strips() as u32 * RESTORING_WARPS, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: INDEX_TABLE_BYTES,
+        };
+        let mut launch = stream.launch_builder(&self.0);
+        // SAFETY: the caller's.
+        unsafe { launch.arg(job).launch(config)? };
+        Ok(())
+    }
+}
+
+/// Patches of a matrix, in device memory. Addresses are kept, as launches ask for nothing else.
+#[derive(Debug)]
+pub(super) struct Patches {
+    words: CudaSlice<u32>,
+    ends: CudaSlice<u32>,
+    count: u64,
+    words_at: u64,
+    ends_at: u64,
+}
+
+impl Patches {
+    fn new(
+        stream: &CudaStream,
+        words: CudaSlice<u32>,
+        ends: CudaSlice<u32>,
+        count: u64,
+    ) -> Patches {
+        let words_at = words.device_ptr(stream).0;
+        let ends_at = ends.device_ptr(stream).0;
+        Patches {
+            words_at,
+            ends_at,
+            words,
+            ends,
+            count,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        (self.words.num_bytes() + self.ends.num_bytes()) as u64
+    }
+
+    /// Of patches, and of their ends.
+    pub(super) const fn addresses(&self) -> (u64, u64) {
+        (self.words_at, self.ends_at)
     }
 }
 
@@ -47,9 +112,8 @@ pub struct Fragments {
     shape: Shape,
     palette: Palette,
     units: CudaSlice<u8>,
-    patches: CudaSlice<u32>,
-    patch_ends: CudaSlice<u32>,
-    patch_count: u64,
+    units_at: u64,
+    patches: Patches,
 }
 
 impl Fragments {
@@ -122,10 +186,9 @@ impl Fragments {
         Ok(Fragments {
             shape,
             palette,
+            units_at: job.weights,
             units,
-            patches,
-            patch_ends,
-            patch_count,
+            patches: Patches::new(stream, patches, patch_ends, patch_count),
         })
     }
 
@@ -143,7 +206,7 @@ impl Fragments {
         to: &Output<'_>,
     ) -> Result<(), GpuError> {
         to.require(2 * self.shape.weights())?;
-        let (weights, patches, patch_ends) = self.addresses(stream);
+        let (weights, (patches, patch_ends)) = (self.units_at, self.patches.addresses());
         let job = FragmentsJob {
             matrix: to.address(),
             weights,
@@ -176,12 +239,12 @@ impl Fragments {
 
     /// Device memory that it takes, in bytes.
     pub fn bytes(&self) -> u64 {
-        (self.units.num_bytes() + self.patches.num_bytes() + self.patch_ends.num_bytes()) as u64
+        self.units.num_bytes() as u64 + self.patches.bytes()
     }
 
     /// Weights whose exponents the palette lacks.
     pub const fn patch_count(&self) -> u64 {
-        self.patch_count
+        self.patches.count
     }
 
     /// A copy in host memory. Waits for the stream.
@@ -189,13 +252,13 @@ impl Fragments {
     /// # Errors
     /// The driver's.
     pub fn download(&self, stream: &Arc<CudaStream>) -> Result<Arranged, GpuError> {
-        let mut patches = stream.clone_dtoh(&self.patches)?;
+        let mut patches = stream.clone_dtoh(&self.patches.words)?;
         let arranged = Arranged {
             units: stream.clone_dtoh(&self.units)?,
-            patch_ends: stream.clone_dtoh(&self.patch_ends)?,
+            patch_ends: stream.clone_dtoh(&self.patches.ends)?,
             patches: {
                 stream.synchronize()?;
-                patches.truncate(self.patch_count as usize);
+                patches.truncate(self.patches.count as usize);
                 patches
             },
         };
@@ -203,13 +266,17 @@ impl Fragments {
         Ok(arranged)
     }
 
-    /// Of units, patches, and patch ends.
-    pub(super) fn addresses(&self, stream: &CudaStream) -> (u64, u64, u64) {
-        (
-            self.units.device_ptr(stream).0,
-            self.patches.device_ptr(stream).0,
-            self.patch_ends.device_ptr(stream).0,
-        )
+    pub(super) const fn units_at(&self) -> u64 {
+        self.units_at
+    }
+
+    pub(super) const fn patches(&self) -> &Patches {
+        &self.patches
+    }
+
+    /// Without units.
+    pub(super) fn into_patches(self) -> Patches {
+        self.patches
     }
 }
 

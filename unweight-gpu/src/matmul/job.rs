@@ -1,5 +1,5 @@
-//! What the kernels are told: the twins of `FragmentsJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, and of
-//! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`.
+//! What the kernels are told: the twins of `FragmentsJob` and `PlanesJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, of
+//! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`, and of `PlanesMatmulJob` in `kernels/planes_matmul.cu`.
 
 use cudarc::driver::DeviceRepr;
 
@@ -26,6 +26,18 @@ pub struct FragmentsJob {
     pub units: u32,
     /// The palette.
     pub palette: PaletteWords,
+}
+
+/// Between planes and fragment form. Pointers are addresses of the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PlanesJob {
+    /// The plane of exponents.
+    pub exponents: u64,
+    /// The plane of sign-mantissa bytes.
+    pub sign_mantissa: u64,
+    /// The rest; it has no matrix.
+    pub fragments: FragmentsJob,
 }
 
 /// A product. Pointers are addresses of the device.
@@ -57,9 +69,23 @@ pub(super) struct LargeMatmulJob {
     pub(super) product: MatmulJob,
 }
 
+/// A product of the kernels that read planes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlanesMatmulJob {
+    pub(super) exponents: u64,
+    pub(super) sign_mantissa: u64,
+    /// Without weights and patches.
+    pub(super) product: MatmulJob,
+}
+
 // SAFETY: of all: plain numbers, in the order and with the alignment that C gives the kernels' structures.
 unsafe impl DeviceRepr for FragmentsJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for MatmulJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for LargeMatmulJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for PlanesJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for PlanesMatmulJob {}

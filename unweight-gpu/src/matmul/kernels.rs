@@ -8,7 +8,7 @@ use cudarc::driver::{
 };
 
 use super::layout::Shape;
-use super::plan::{LARGE_KERNELS, LargeKernel, SMALL_KERNELS, SmallKernel};
+use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
 use crate::{GpuError, image};
 
 /// The oldest compute capability where a launch may begin before the one in front of it has ended.
@@ -27,19 +27,26 @@ impl ForPalettes {
         name: &str,
         shared_bytes: u32,
     ) -> Result<ForPalettes, GpuError> {
-        let load = |palette: &str| {
-            let function = module.load_function(&format!("{name}_{palette}"))?;
-            function.set_attribute(
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                shared_bytes as i32,
-            )?;
-            Ok::<_, GpuError>(function)
-        };
+        let load =
+            |palette: &str| load_function(module, &format!("{name}_{palette}"), shared_bytes);
         Ok(ForPalettes {
             consecutive: load("consecutive")?,
             any: load("any")?,
         })
     }
+}
+
+fn load_function(
+    module: &Arc<CudaModule>,
+    name: &str,
+    shared_bytes: u32,
+) -> Result<CudaFunction, GpuError> {
+    let function = module.load_function(name)?;
+    function.set_attribute(
+        sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+        shared_bytes as i32,
+    )?;
+    Ok(function)
 }
 
 /// A kernel of `kernels/large_batch_matmul.cu`, and how many of its clusters fit the device.
@@ -104,6 +111,8 @@ impl LargeKernels {
 #[derive(Debug)]
 pub(crate) struct MatmulKernels {
     small: Vec<(SmallKernel, ForPalettes)>,
+    /// Those that read planes: none where a block has too little shared memory.
+    planes: Vec<(SmallKernel, CudaFunction)>,
     pub(super) large: Option<LargeKernels>,
     overlap: bool,
 }
@@ -125,7 +134,17 @@ impl MatmulKernels {
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes())?;
             Ok::<_, GpuError>((kernel, functions))
         });
+        let module = context.load_module(image::PLANES_MATMUL.load(capability)?)?;
+        let fitting = PLANES_KERNELS
+            .into_iter()
+            .filter(|kernel| kernel.shared_bytes() <= room);
+        let planes = fitting.map(|kernel| {
+            let name = format!("matmul_planes_{}", kernel.rows);
+            let function = load_function(&module, &name, kernel.shared_bytes())?;
+            Ok::<_, GpuError>((kernel, function))
+        });
         Ok(MatmulKernels {
+            planes: planes.collect::<Result<_, _>>()?,
             small: small.collect::<Result<_, _>>()?,
             large: match capability {
                 image::HOPPER => Some(LargeKernels::load(context)?),
@@ -142,7 +161,14 @@ impl MatmulKernels {
         enough.or(self.small.last()).expect("there are kernels")
     }
 
-    /// Launches a kernel that takes a job by value, where it can before the launch in front of it has ended, as all of these kernels know to wait for that.
+    /// As `small`, of those that read planes.
+    pub(super) fn planes(&self, batch: u32) -> Option<&(SmallKernel, CudaFunction)> {
+        let enough = self.planes.iter().find(|(kernel, _)| kernel.rows >= batch);
+        enough.or(self.planes.last())
+    }
+
+    /// Launches a kernel that takes a job by value. `early` allows it to begin before the launch in front of it has ended, where the device can: all of these
+    /// kernels know to wait for that before they read x, but not before they read weights.
     ///
     /// # Safety
     /// The kernel's preconditions.
@@ -152,6 +178,7 @@ impl MatmulKernels {
         function: &CudaFunction,
         config: LaunchConfig,
         job: &J,
+        early: bool,
     ) -> Result<(), GpuError> {
         let mut attribute = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
@@ -164,7 +191,7 @@ impl MatmulKernels {
             stream.cu_stream(),
             config,
             &mut attribute,
-            self.overlap.into(),
+            (self.overlap && early).into(),
         );
         let mut arguments = [(&raw const *job).cast_mut().cast::<c_void>()];
         stream.context().bind_to_thread()?;

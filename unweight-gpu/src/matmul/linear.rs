@@ -3,47 +3,105 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
+use unweight_format::Palette;
 
-use super::job::{LargeMatmulJob, MatmulJob};
+use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob};
 use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
 use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
-use super::{Fragments, Workspace, fragments};
+use super::{Coded, Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
 const SMALL_BATCH: u32 = 16;
+/// Rows of x that a kernel that reads planes takes together.
+const MOST_PLANES_ROWS: u32 = 64;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pipeline {
-    /// Weights are rebuilt on the way to the tensor cores.
+    /// Of fragments: weights are rebuilt on the way to the tensor cores.
     Direct,
-    /// The matrix is decoded to the workspace, and cuBLASLt multiplies.
+    /// Of any matrix: it is decoded to the workspace, and cuBLASLt multiplies.
     WholeDecode,
+    /// Of a coded matrix: its exponents are decoded to the workspace, and weights are rebuilt of both planes on the way to the tensor cores.
+    ExponentDecode,
+    /// Of a coded matrix: it is brought into fragment form in the workspace, and then goes on as in [`Pipeline::Direct`].
+    PaletteTranscode,
 }
 
 impl Pipeline {
     /// All of them.
-    pub const ALL: [Pipeline; 2] = [Pipeline::Direct, Pipeline::WholeDecode];
+    pub const ALL: [Pipeline; 4] = [
+        Pipeline::Direct,
+        Pipeline::WholeDecode,
+        Pipeline::ExponentDecode,
+        Pipeline::PaletteTranscode,
+    ];
 
     /// Its name, as JSON has it.
     pub const fn name(self) -> &'static str {
         match self {
             Pipeline::Direct => "direct",
             Pipeline::WholeDecode => "whole_decode",
+            Pipeline::ExponentDecode => "exponent_decode",
+            Pipeline::PaletteTranscode => "palette_transcode",
+        }
+    }
+
+    /// Whether something is launched in front of the product.
+    pub const fn prepares(self) -> bool {
+        !matches!(self, Pipeline::Direct)
+    }
+
+    /// Bytes of the workspace that a prepared matrix takes.
+    pub(super) const fn prepared_bytes(self, shape: Shape) -> u64 {
+        match self {
+            Pipeline::Direct => 0,
+            Pipeline::WholeDecode => 2 * shape.weights(),
+            Pipeline::ExponentDecode => shape.weights(),
+            Pipeline::PaletteTranscode => shape.unit_bytes(),
         }
     }
 }
 
-/// y = x W^T, W in fragment form.
-#[derive(Debug)]
+/// The form in which a matrix stays in device memory.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// [`Fragments`].
+    #[default]
+    Fragments,
+    /// [`Coded`].
+    Coded,
+}
+
+impl Form {
+    /// Its name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Form::Fragments => "fragments",
+            Form::Coded => "coded",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Matrix<'a> {
+    Fragments(&'a Fragments),
+    Coded(&'a Coded),
+}
+
+/// y = x W^T, W in fragment form or coded.
+#[derive(Clone, Copy, Debug)]
 pub struct Linear<'a> {
     device: &'a Device,
     kernels: &'a MatmulKernels,
-    fragments: &'a Fragments,
+    matrix: Matrix<'a>,
 }
 
 impl<'a> Linear<'a> {
@@ -55,15 +113,61 @@ impl<'a> Linear<'a> {
         Ok(Linear {
             device,
             kernels: device.matmul_kernels()?,
-            fragments,
+            matrix: Matrix::Fragments(fragments),
         })
+    }
+
+    /// The layer of this coded matrix.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn of_coded(device: &'a Device, coded: &'a Coded) -> Result<Linear<'a>, GpuError> {
+        // Loaded now, and not by the first launch.
+        device.fragments_kernels()?;
+        Ok(Linear {
+            device,
+            kernels: device.matmul_kernels()?,
+            matrix: Matrix::Coded(coded),
+        })
+    }
+
+    /// The shape of its matrix.
+    pub const fn shape(&self) -> Shape {
+        match self.matrix {
+            Matrix::Fragments(fragments) => fragments.shape(),
+            Matrix::Coded(coded) => coded.shape(),
+        }
+    }
+
+    /// The form of its matrix.
+    pub const fn form(&self) -> Form {
+        match self.matrix {
+            Matrix::Fragments(_) => Form::Fragments,
+            Matrix::Coded(_) => Form::Coded,
+        }
+    }
+
+    /// Whether its matrix and the device have what this pipeline needs. Whole decodes need cuBLASLt too.
+    pub fn takes(&self, pipeline: Pipeline) -> bool {
+        match (self.matrix, pipeline) {
+            (Matrix::Fragments(_), Pipeline::Direct) | (_, Pipeline::WholeDecode) => true,
+            (Matrix::Coded(_), Pipeline::ExponentDecode) => self.kernels.planes(1).is_some(),
+            (Matrix::Coded(coded), Pipeline::PaletteTranscode) => coded.has_fragment_form(),
+            _ => false,
+        }
     }
 
     /// The pipeline that is fastest for so many rows of x, as measured on an H100 (docs/performance-matmul.md).
     pub fn advised(&self, batch: u32) -> Pipeline {
+        let Matrix::Fragments(fragments) = self.matrix else {
+            let planes = batch <= MOST_PLANES_ROWS && self.takes(Pipeline::ExponentDecode);
+            return match planes {
+                true => Pipeline::ExponentDecode,
+                false => Pipeline::WholeDecode,
+            };
+        };
         let large = self.kernels.large.as_ref();
-        let takes =
-            large.is_some_and(|large| large.fastest(self.fragments.shape(), batch).is_some());
+        let takes = large.is_some_and(|large| large.fastest(fragments.shape(), batch).is_some());
         if batch <= MOST_SMALL_ROWS || takes {
             Pipeline::Direct
         } else {
@@ -77,8 +181,8 @@ impl<'a> Linear<'a> {
     /// What is launched on the stream in front of it has to be done before x is read, which the stream sees to; on a Hopper GPU, weights are read before.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an x of another length or a y that is too short; [`GpuError::WorkspaceTooSmall`]; [`GpuError::NoCublas`]; the driver's
-    /// and cuBLASLt's.
+    /// [`GpuError::WrongLength`] for an x of another length or a y that is too short; [`GpuError::WorkspaceTooSmall`];
+    /// [`GpuError::NotTaken`]; [`GpuError::NoCublas`]; the driver's and cuBLASLt's.
     ///
     /// # Safety
     /// The matrix, the workspace, x and y must be there, and nobody else may write them or read y, until the product is done. The stream is the one that
@@ -91,32 +195,138 @@ impl<'a> Linear<'a> {
         (x, batch): (&Source<'_>, u32),
         y: &Output<'_>,
     ) -> Result<(), GpuError> {
-        require_lengths(self.fragments.shape(), batch.into(), x, y)?;
+        require_lengths(self.shape(), batch.into(), x, y)?;
         if batch == 0 {
             return Ok(());
         }
-        match pipeline {
-            Pipeline::Direct => self.direct(stream, workspace, (x, batch), y)?,
-            Pipeline::WholeDecode => self.whole_decode(stream, workspace, (x, batch), y)?,
+        // SAFETY: of both: the caller's; the product is behind what it needs on the same stream.
+        unsafe {
+            self.prepare(stream, workspace, 0, pipeline)?;
+            self.multiply_prepared(stream, workspace, 0, pipeline, (x, batch), y)
+        }
+    }
+
+    /// Launches what has to be done before the product, into a slot of the workspace. Returns at once.
+    ///
+    /// # Errors
+    /// [`GpuError::NotTaken`]; [`GpuError::WorkspaceTooSmall`]; the driver's.
+    ///
+    /// # Safety
+    /// The matrix and the workspace must be there, and the slot nobody else's, until the product is done; all that is prepared in one workspace is launched
+    /// on streams that wait for one another.
+    pub(super) unsafe fn prepare(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        slot: u32,
+        pipeline: Pipeline,
+    ) -> Result<(), GpuError> {
+        if !self.takes(pipeline) {
+            return Err(GpuError::NotTaken(pipeline.name()));
+        }
+        if !pipeline.prepares() {
+            return Ok(());
+        }
+        let (device, shape) = (self.device, self.shape());
+        let to = workspace.slot(slot, pipeline.prepared_bytes(shape))?;
+        // SAFETY: of all: the caller's; the slot is as long as the prepared matrix.
+        unsafe {
+            match (self.matrix, pipeline) {
+                (Matrix::Fragments(fragments), _) => {
+                    let decoded = Output::raw(to, 2 * shape.weights());
+                    fragments.restore(device, stream, &decoded)
+                }
+                (Matrix::Coded(coded), Pipeline::WholeDecode) => coded.decode(device, stream, to),
+                (Matrix::Coded(coded), Pipeline::ExponentDecode) => {
+                    coded.decode_exponents(device, stream, to)
+                }
+                (Matrix::Coded(coded), _) => {
+                    let exponents = workspace.exponents(shape.weights())?;
+                    coded.decode_exponents(device, stream, exponents)?;
+                    let kernel = &device.fragments_kernels()?.planes;
+                    coded.arrange(kernel, stream, exponents, to)
+                }
+            }
+        }
+    }
+
+    /// Launches the product with what was prepared in a slot, which the stream waits for.
+    ///
+    /// # Errors
+    /// As [`Linear::multiply`].
+    ///
+    /// # Safety
+    /// As [`Linear::multiply`].
+    pub(super) unsafe fn multiply_prepared(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        slot: u32,
+        pipeline: Pipeline,
+        (x, batch): (&Source<'_>, u32),
+        y: &Output<'_>,
+    ) -> Result<(), GpuError> {
+        let shape = self.shape();
+        require_lengths(shape, batch.into(), x, y)?;
+        if batch == 0 {
+            return Ok(());
+        }
+        let prepared = match pipeline.prepares() {
+            true => workspace.slot(slot, pipeline.prepared_bytes(shape))?,
+            false => 0,
+        };
+        match (self.matrix, pipeline) {
+            (_, Pipeline::WholeDecode) => {
+                let (cublas, plain) = workspace.plain(shape, batch)?;
+                // SAFETY: of both: the caller's; the slot is as long as the matrix, and the workspace has that much for cuBLASLt.
+                unsafe {
+                    let matrix = Source::raw(prepared, shape.weights());
+                    plain.multiply(stream, &matrix, x, y, cublas)?;
+                }
+            }
+            (Matrix::Fragments(fragments), Pipeline::Direct) => {
+                let (weights, patches) = (fragments.units_at(), fragments.patches().addresses());
+                let units = Units {
+                    weights,
+                    patches,
+                    palette: fragments.palette(),
+                    resident: true,
+                };
+                self.direct(stream, workspace, &units, (x, batch), y)?;
+            }
+            (Matrix::Coded(coded), Pipeline::PaletteTranscode) => {
+                let patches = coded.patches();
+                let units = Units {
+                    weights: prepared,
+                    patches: patches.map_or((0, 0), fragments::Patches::addresses),
+                    palette: coded.palette(),
+                    resident: false,
+                };
+                self.direct(stream, workspace, &units, (x, batch), y)?;
+            }
+            (Matrix::Coded(coded), Pipeline::ExponentDecode) => {
+                let planes = (prepared, coded.sign_mantissa());
+                self.planes(stream, workspace, planes, (x, batch), y)?;
+            }
+            _ => return Err(GpuError::NotTaken(pipeline.name())),
         }
         Ok(workspace.running.on(stream)?)
     }
 
-    fn direct(
+    /// What all kernels of products are told, but for weights and rows of x.
+    fn job(
         &self,
-        stream: &Arc<CudaStream>,
         workspace: &Workspace,
-        (x, batch): (&Source<'_>, u32),
+        parts: Parts,
+        x: &Source<'_>,
         y: &Output<'_>,
-    ) -> Result<(), GpuError> {
-        let shape = self.fragments.shape();
-        let parts = Parts::new(shape, workspace.multiprocessors());
-        let (weights, patches, patch_ends) = self.fragments.addresses(stream);
-        let (partials, arrived) = workspace.sums(stream, parts)?;
-        let mut job = MatmulJob {
-            weights,
-            patches,
-            patch_ends,
+    ) -> Result<MatmulJob, GpuError> {
+        let shape = self.shape();
+        let (partials, arrived) = workspace.sums(parts)?;
+        Ok(MatmulJob {
+            weights: 0,
+            patches: 0,
+            patch_ends: 0,
             x: x.address,
             y: y.address(),
             partials,
@@ -127,15 +337,35 @@ impl<'a> Linear<'a> {
             units: shape.units() as u32,
             part: parts.part,
             longer_parts: parts.longer_parts,
-            palette: fragments::words_of(self.fragments.palette()),
+            palette: [0; 4],
+        })
+    }
+
+    fn direct(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        units: &Units<'_>,
+        (x, batch): (&Source<'_>, u32),
+        y: &Output<'_>,
+    ) -> Result<(), GpuError> {
+        let shape = self.shape();
+        let parts = Parts::new(shape, workspace.multiprocessors());
+        let (patches, patch_ends) = units.patches;
+        let mut job = MatmulJob {
+            weights: units.weights,
+            patches,
+            patch_ends,
+            palette: fragments::words_of(units.palette),
+            ..self.job(workspace, parts, x, y)?
         };
         let mut left = batch;
         while left > 0 {
             let large = self.kernels.large.as_ref().filter(|_| left > SMALL_BATCH);
             let large = large.and_then(|large| large.fastest(shape, left.min(MOST_ROWS)));
             job.batch = match large {
-                Some(kernel) => self.many(stream, job, left, kernel)?,
-                None => self.few(stream, job, left, parts)?,
+                Some(kernel) => self.many(stream, job, units, left, kernel)?,
+                None => self.few(stream, job, units, left, parts)?,
             };
             left -= job.batch;
             job.x += 2 * u64::from(job.batch) * shape.columns();
@@ -144,11 +374,41 @@ impl<'a> Linear<'a> {
         Ok(())
     }
 
-    fn function<'f>(&self, functions: &'f ForPalettes) -> &'f CudaFunction {
-        match self.fragments.palette().base() {
-            Some(_) => &functions.consecutive,
-            None => &functions.any,
+    /// The product of exponents and sign-mantissa bytes.
+    fn planes(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        (exponents, sign_mantissa): (u64, u64),
+        (x, batch): (&Source<'_>, u32),
+        y: &Output<'_>,
+    ) -> Result<(), GpuError> {
+        let shape = self.shape();
+        let parts = Parts::new(shape, workspace.multiprocessors());
+        let mut job = self.job(workspace, parts, x, y)?;
+        let mut left = batch;
+        while left > 0 {
+            let Some((kernel, function)) = self.kernels.planes(left) else {
+                return Err(GpuError::NotTaken(Pipeline::ExponentDecode.name()));
+            };
+            job.batch = left.min(kernel.rows);
+            let config = LaunchConfig {
+                grid_dim: (parts.blocks, 1, 1),
+                block_dim: (SMALL_THREADS, 1, 1),
+                shared_mem_bytes: kernel.shared_bytes(),
+            };
+            let planes = PlanesMatmulJob {
+                exponents,
+                sign_mantissa,
+                product: job,
+            };
+            // SAFETY: the preconditions at the head of kernels/planes_matmul.cu: as in `few`; both planes are as long as the matrix.
+            unsafe { (self.kernels).launch(stream, function, config, &planes, false)? };
+            left -= job.batch;
+            job.x += 2 * u64::from(job.batch) * shape.columns();
+            job.y += 2 * u64::from(job.batch) * shape.rows();
         }
+        Ok(())
     }
 
     /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
@@ -156,6 +416,7 @@ impl<'a> Linear<'a> {
         &self,
         stream: &CudaStream,
         mut job: MatmulJob,
+        units: &Units<'_>,
         left: u32,
         parts: Parts,
     ) -> Result<u32, GpuError> {
@@ -168,7 +429,10 @@ impl<'a> Linear<'a> {
         };
         // SAFETY: the preconditions at the head of kernels/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
         // part, the workspace has the slots and counters.
-        unsafe { (self.kernels).launch(stream, self.function(functions), config, &job)? };
+        unsafe {
+            let function = function(units, functions);
+            (self.kernels).launch(stream, function, config, &job, units.resident)?;
+        }
         Ok(job.batch)
     }
 
@@ -177,10 +441,11 @@ impl<'a> Linear<'a> {
         &self,
         stream: &CudaStream,
         mut job: MatmulJob,
+        units: &Units<'_>,
         left: u32,
         fitting: &FittingKernel,
     ) -> Result<u32, GpuError> {
-        let (shape, kernel) = (self.fragments.shape(), fitting.kernel);
+        let (shape, kernel) = (self.shape(), fitting.kernel);
         job.batch = left.min(MOST_ROWS);
         let x = TensorMap::of_rows(job.x, job.batch, shape.columns(), kernel.tile)?;
         let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
@@ -189,35 +454,28 @@ impl<'a> Linear<'a> {
             block_dim: (kernel.threads(), 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
-        let function = self.function(&fitting.functions);
+        let function = function(units, &fitting.functions);
         let large = LargeMatmulJob { x, product: job };
         // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape.
-        unsafe { self.kernels.launch(stream, function, config, &large)? };
+        unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
         Ok(job.batch)
     }
+}
 
-    fn whole_decode(
-        &self,
-        stream: &Arc<CudaStream>,
-        workspace: &mut Workspace,
-        (x, batch): (&Source<'_>, u32),
-        y: &Output<'_>,
-    ) -> Result<(), GpuError> {
-        let shape = self.fragments.shape();
-        let (weights, cublas) = workspace.whole(stream, shape)?;
-        // SAFETY: of both: the workspace's memory, as long as the matrix, used on its stream alone.
-        let (decoded, matrix) = unsafe {
-            (
-                Output::raw(weights, 2 * shape.weights()),
-                Source::raw(weights, shape.weights()),
-            )
-        };
-        // SAFETY: of both: the caller's of `multiply`; the workspace has that much for cuBLASLt.
-        unsafe {
-            self.fragments.restore(self.device, stream, &decoded)?;
-            let plain = workspace.plain(shape, batch)?;
-            plain.multiply(stream, &matrix, x, y, cublas)
-        }
+/// Units in device memory.
+struct Units<'a> {
+    weights: u64,
+    /// And where those of each strip end.
+    patches: (u64, u64),
+    palette: &'a Palette,
+    /// Not prepared by a launch in front of the product, so that they may be read early.
+    resident: bool,
+}
+
+fn function<'f>(units: &Units<'_>, functions: &'f ForPalettes) -> &'f CudaFunction {
+    match units.palette.base() {
+        Some(_) => &functions.consecutive,
+        None => &functions.any,
     }
 }
 

@@ -1,31 +1,43 @@
 //! How a product is laid out over a device: pure functions, tested without a GPU.
 
-use super::layout::Shape;
+use super::layout::{STRIP_ROWS, Shape, UNIT_BYTES, UNIT_COLUMNS};
 
-/// A kernel of `kernels/small_batch_matmul.cu`.
+/// A kernel of `kernels/small_batch_matmul.cu` or `kernels/planes_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SmallKernel {
     /// The most rows of x that it takes. Its name has them.
     pub(super) rows: u32,
     /// Of its rings.
     stages: u32,
+    /// Of a unit in shared memory.
+    unit_bytes: u32,
+}
+
+const fn small(rows: u32, stages: u32, unit_bytes: u64) -> SmallKernel {
+    SmallKernel {
+        rows,
+        stages,
+        unit_bytes: unit_bytes as u32,
+    }
 }
 
 /// From the fewest rows of x on.
 pub(super) const SMALL_KERNELS: [SmallKernel; 4] = [
-    SmallKernel { rows: 8, stages: 3 },
-    SmallKernel {
-        rows: 16,
-        stages: 3,
-    },
-    SmallKernel {
-        rows: 32,
-        stages: 3,
-    },
-    SmallKernel {
-        rows: 64,
-        stages: 2,
-    },
+    small(8, 3, UNIT_BYTES),
+    small(16, 3, UNIT_BYTES),
+    small(32, 3, UNIT_BYTES),
+    small(64, 2, UNIT_BYTES),
+];
+
+/// Bytes of a unit's weights in both planes.
+const UNIT_PLANE_BYTES: u64 = 2 * STRIP_ROWS * UNIT_COLUMNS;
+
+/// As `SMALL_KERNELS`.
+pub(super) const PLANES_KERNELS: [SmallKernel; 4] = [
+    small(8, 3, UNIT_PLANE_BYTES),
+    small(16, 3, UNIT_PLANE_BYTES),
+    small(32, 3, UNIT_PLANE_BYTES),
+    small(64, 2, UNIT_PLANE_BYTES),
 ];
 
 /// Of x, that a small kernel takes at most.
@@ -38,8 +50,8 @@ const GROUP_ROWS: u32 = 64;
 impl SmallKernel {
     /// Shared memory of a block: rings of weights and of x, and the splits' sums, whose rows are 4 longer than a group.
     pub(super) const fn shared_bytes(self) -> u32 {
-        let weights = WARPS * self.stages * super::layout::UNIT_BYTES as u32;
-        let x = SPLITS * self.stages * super::layout::UNIT_COLUMNS as u32 * self.rows * 2;
+        let weights = WARPS * self.stages * self.unit_bytes;
+        let x = SPLITS * self.stages * UNIT_COLUMNS as u32 * self.rows * 2;
         let sums = SPLITS * self.rows * (GROUP_ROWS + 4) * 4;
         weights + x + sums
     }
@@ -269,8 +281,7 @@ mod tests {
     fn a_block_of_the_first_kernel_fits_any_device_and_of_all_a_hopper() {
         assert!(SMALL_KERNELS[0].shared_bytes() <= 99 << 10);
         assert!(
-            SMALL_KERNELS
-                .iter()
+            (SMALL_KERNELS.iter().chain(&PLANES_KERNELS))
                 .all(|kernel| kernel.shared_bytes() <= 227 << 10)
         );
     }

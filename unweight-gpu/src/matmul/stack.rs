@@ -6,20 +6,34 @@ use cudarc::driver::{CudaSlice, CudaStream, sys};
 
 use super::layout::Shape;
 use super::tuning::{Choice, Tuning, descend};
-use super::{Fragments, Linear, Pipeline, Workspace};
+use super::{
+    Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Workspace, WorkspacePlan,
+};
 use crate::{Device, GpuError, Output, Source};
 
 /// Runs of a stack; the median counts.
 const RUNS: usize = 5;
 
-/// Layers that are run one after the other, on inputs that hold nothing in particular.
+/// Layers of the same form and shape have the same pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The form.
+    pub form: Form,
+    /// The shape.
+    pub shape: Shape,
+}
+
+/// Layers that are run one after the other, on inputs that hold nothing in particular. What they need prepared is prepared ahead.
 #[derive(Debug)]
 pub struct Stack<'a> {
+    // Dropped first, as it waits for what runs.
+    sequence: Sequence,
     stream: &'a Arc<CudaStream>,
     layers: Vec<(Linear<'a>, usize)>,
     /// Each once, in the order in which the layers have them.
-    shapes: Vec<Shape>,
-    workspace: Workspace,
+    kinds: Vec<Kind>,
+    /// A layer of each.
+    of_kinds: Vec<Linear<'a>>,
     x: CudaSlice<u8>,
     y: CudaSlice<u8>,
     batch: u32,
@@ -29,90 +43,130 @@ impl<'a> Stack<'a> {
     /// A stack of these layers, for at most `batch` rows of x.
     ///
     /// # Errors
-    /// As [`Linear::new`] and [`Workspace::new`].
+    /// As [`Linear::new`] and [`Workspace::planned`].
     pub fn new(
         device: &'a Device,
         stream: &'a Arc<CudaStream>,
         layers: &'a [Fragments],
         batch: u32,
     ) -> Result<Stack<'a>, GpuError> {
-        let mut shapes: Vec<Shape> = vec![];
+        let layers = layers.iter().map(|layer| Linear::new(device, layer));
+        Stack::of(device, stream, layers.collect::<Result<_, _>>()?, batch)
+    }
+
+    /// As [`Stack::new`], of coded layers.
+    ///
+    /// # Errors
+    /// As [`Stack::new`].
+    pub fn of_coded(
+        device: &'a Device,
+        stream: &'a Arc<CudaStream>,
+        layers: &'a [Coded],
+        batch: u32,
+    ) -> Result<Stack<'a>, GpuError> {
+        let layers = layers.iter().map(|layer| Linear::of_coded(device, layer));
+        Stack::of(device, stream, layers.collect::<Result<_, _>>()?, batch)
+    }
+
+    /// As [`Stack::new`], of layers in any form.
+    ///
+    /// # Errors
+    /// As [`Stack::new`].
+    pub fn of(
+        device: &'a Device,
+        stream: &'a Arc<CudaStream>,
+        layers: Vec<Linear<'a>>,
+        batch: u32,
+    ) -> Result<Stack<'a>, GpuError> {
+        let (mut kinds, mut of_kinds): (Vec<Kind>, Vec<Linear<'a>>) = (vec![], vec![]);
         let mut of_layers = vec![];
-        for fragments in layers {
-            let kind = shapes.iter().position(|&shape| shape == fragments.shape());
-            let kind = kind.unwrap_or_else(|| {
-                shapes.push(fragments.shape());
-                shapes.len() - 1
+        for linear in layers {
+            let kind = Kind {
+                form: linear.form(),
+                shape: linear.shape(),
+            };
+            let known = kinds.iter().position(|&other| other == kind);
+            let number = known.unwrap_or_else(|| {
+                kinds.push(kind);
+                of_kinds.push(linear);
+                kinds.len() - 1
             });
-            of_layers.push((Linear::new(device, fragments)?, kind));
+            of_layers.push((linear, number));
         }
         let bytes = |side: fn(Shape) -> u64| {
-            let longest = shapes.iter().map(|&shape| side(shape)).max();
+            let longest = kinds.iter().map(|kind| side(kind.shape)).max();
             2 * batch as usize * longest.unwrap_or(0) as usize
         };
+        let products = of_layers.iter().flat_map(|(linear, _)| {
+            let taken = Pipeline::ALL.into_iter().filter(|&way| linear.takes(way));
+            taken.map(|pipeline| (linear.shape(), pipeline))
+        });
+        let plan = WorkspacePlan::new(device, &products.collect::<Vec<_>>(), 2)?;
+        let workspace = Workspace::planned(stream, plan)?;
+        let (x, y) = (
+            stream.alloc_zeros(bytes(Shape::columns).max(1))?,
+            stream.alloc_zeros(bytes(Shape::rows).max(1))?,
+        );
+        // What is prepared on another stream is behind what was made on this one.
+        stream.synchronize()?;
         Ok(Stack {
+            sequence: Sequence::new(device, device.stream()?, workspace)?,
             stream,
-            workspace: Workspace::new(device, stream, &shapes, true)?,
-            x: stream.alloc_zeros(bytes(Shape::columns).max(1))?,
-            y: stream.alloc_zeros(bytes(Shape::rows).max(1))?,
+            x,
+            y,
             layers: of_layers,
-            shapes,
+            kinds,
+            of_kinds,
             batch,
         })
     }
 
-    /// The shapes of its layers, each once.
-    pub fn shapes(&self) -> &[Shape] {
-        &self.shapes
+    /// The forms and shapes of its layers, each once.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
     }
 
-    /// The seconds of a run with so many rows of x and a pipeline for each of [`Stack::shapes`]: a median. Waits for the stream.
+    /// The seconds of a run with so many rows of x and a pipeline for each of [`Stack::kinds`]: a median. Waits for the stream.
     ///
     /// # Errors
     /// As [`Linear::multiply`].
     ///
     /// # Panics
-    /// If the batch is larger than the stack was made for, or there are fewer pipelines than shapes.
+    /// If the batch is larger than the stack was made for, or there are fewer pipelines than kinds.
     pub fn seconds(&mut self, pipelines: &[Pipeline], batch: u32) -> Result<f64, GpuError> {
         assert!(batch <= self.batch);
+        let stream = self.stream;
+        let (x, y) = (
+            Source::slice(&self.x, stream),
+            Output::slice(&mut self.y, stream),
+        );
+        let products: Vec<Product<'_>> = (self.layers.iter())
+            .map(|&(linear, kind)| Product {
+                linear,
+                pipeline: pipelines[kind],
+                x: x.first(u64::from(batch) * linear.shape().columns()),
+                batch,
+                y: y.whole(),
+            })
+            .collect();
+        let sequence = &mut self.sequence;
+        // SAFETY: all of it is the stack's, made on its stream, and the sequence is waited for before anything is freed.
+        let mut run = || unsafe { sequence.run(stream, &products) };
         // The first run asks cuBLASLt for algorithms, and does not count.
-        self.run(pipelines, batch)?;
+        run()?;
         let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
         let mut seconds = vec![];
         for _ in 0..RUNS {
-            let start = self.stream.record_event(flags)?;
-            self.run(pipelines, batch)?;
-            let end = self.stream.record_event(flags)?;
+            let start = stream.record_event(flags)?;
+            run()?;
+            let end = stream.record_event(flags)?;
             seconds.push(f64::from(start.elapsed_ms(&end)?) / 1e3);
         }
         seconds.sort_by(f64::total_cmp);
         Ok(seconds[RUNS / 2])
     }
 
-    fn run(&mut self, pipelines: &[Pipeline], batch: u32) -> Result<(), GpuError> {
-        let stream = self.stream;
-        let (x, y) = (
-            Source::slice(&self.x, stream),
-            Output::slice(&mut self.y, stream),
-        );
-        for (linear, kind) in &self.layers {
-            let columns = self.shapes[*kind].columns();
-            let x = x.first(u64::from(batch) * columns);
-            // SAFETY: all of it is the stack's, made on its stream, and freed in the stream's order.
-            unsafe {
-                linear.multiply(
-                    stream,
-                    &mut self.workspace,
-                    pipelines[*kind],
-                    (&x, batch),
-                    &y,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The fastest pipeline for each shape at each of these batches, by the time of the whole stack. `step` is told every time that was measured: batch,
+    /// The fastest pipeline for each kind at each of these batches, by the time of the whole stack. `step` is told every time that was measured: batch,
     /// pipelines, seconds.
     ///
     /// # Errors
@@ -124,22 +178,20 @@ impl<'a> Stack<'a> {
         mut step: impl FnMut(u32, &[Pipeline], f64),
     ) -> Result<Tuning, GpuError> {
         let mut choices = vec![];
+        let of_kinds = self.of_kinds.clone();
         for &batch in batches {
-            let advised = |kind| {
-                let mut of_kind = self.layers.iter().filter(|(_, other)| *other == kind);
-                let (linear, _) = of_kind.next().expect("every shape is a layer's");
-                linear.advised(batch)
-            };
-            let start = (0..self.shapes.len()).map(advised).collect();
-            let (pipelines, _) = descend(start, |pipelines| {
+            let start = of_kinds.iter().map(|linear| linear.advised(batch));
+            let takes = |kind: usize, pipeline| of_kinds[kind].takes(pipeline);
+            let (pipelines, _) = descend(start.collect(), takes, |pipelines| {
                 let seconds = self.seconds(pipelines, batch)?;
                 step(batch, pipelines, seconds);
                 Ok::<_, GpuError>(seconds)
             })?;
             choices.extend(
-                (self.shapes.iter().zip(pipelines)).map(|(shape, pipeline)| Choice {
-                    rows: shape.rows(),
-                    columns: shape.columns(),
+                (self.kinds.iter().zip(pipelines)).map(|(kind, pipeline)| Choice {
+                    rows: kind.shape.rows(),
+                    columns: kind.shape.columns(),
+                    form: kind.form,
                     batch,
                     pipeline,
                 }),

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Pipeline;
 use super::layout::Shape;
+use super::{Form, Pipeline};
 
 /// A change has to make the whole stack faster by more than this part, or it is noise.
 const WORTHWHILE: f64 = 0.005;
@@ -26,6 +26,9 @@ pub struct Choice {
     pub rows: u64,
     /// Columns of W.
     pub columns: u64,
+    /// The form in which W stays in memory. Where JSON has none, it is that of fragments: there was no other.
+    #[serde(default)]
+    pub form: Form,
     /// Rows of x that were measured.
     pub batch: u32,
     /// The fastest.
@@ -35,9 +38,10 @@ pub struct Choice {
 impl Tuning {
     /// The pipeline for a product: that of the smallest measured batch that is not smaller, or else of the largest. None for a shape that was not
     /// measured: [`Linear::advised`](super::Linear::advised) has one for that.
-    pub fn pipeline(&self, shape: Shape, batch: u32) -> Option<Pipeline> {
-        let of_shape = (self.choices.iter())
-            .filter(|choice| (choice.rows, choice.columns) == (shape.rows(), shape.columns()));
+    pub fn pipeline(&self, form: Form, shape: Shape, batch: u32) -> Option<Pipeline> {
+        let of_shape = (self.choices.iter()).filter(|choice| {
+            (choice.form, choice.rows, choice.columns) == (form, shape.rows(), shape.columns())
+        });
         let enough = of_shape.clone().filter(|choice| choice.batch >= batch);
         enough
             .min_by_key(|choice| choice.batch)
@@ -46,13 +50,14 @@ impl Tuning {
     }
 }
 
-/// Coordinate descent: from `start`, one pipeline for each kind of layer, changes one at a time for as long as the whole becomes faster.
-/// `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
+/// Coordinate descent: from `start`, one pipeline for each kind of layer, changes one at a time to another that `takes` allows that kind, for as long as the
+/// whole becomes faster. `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
 ///
 /// # Errors
 /// Those of `seconds`.
 pub fn descend<E>(
     start: Vec<Pipeline>,
+    takes: impl Fn(usize, Pipeline) -> bool,
     mut seconds: impl FnMut(&[Pipeline]) -> Result<f64, E>,
 ) -> Result<(Vec<Pipeline>, f64), E> {
     let mut best = seconds(&start)?;
@@ -62,7 +67,7 @@ pub fn descend<E>(
         for kind in 0..chosen.len() {
             for pipeline in Pipeline::ALL {
                 let old = chosen[kind];
-                if pipeline == old {
+                if pipeline == old || !takes(kind, pipeline) {
                     continue;
                 }
                 chosen[kind] = pipeline;
@@ -98,20 +103,36 @@ mod tests {
                 _ => 4.0,
             })
         };
-        let found = descend(vec![Direct, Direct], seconds).unwrap();
+        let found = descend(vec![Direct, Direct], |_, _| true, seconds).unwrap();
         assert_eq!(found, (vec![WholeDecode, WholeDecode], 2.0));
+    }
+
+    #[test]
+    fn the_descent_leaves_out_what_a_kind_does_not_take() {
+        let seconds = |pipelines: &[Pipeline]| {
+            assert_ne!(pipelines[0], WholeDecode);
+            let slow = pipelines.iter().filter(|&&pipeline| pipeline == Direct);
+            Ok::<_, Infallible>(slow.count() as f64)
+        };
+        let takes = |kind, pipeline| kind == 1 || pipeline == Direct;
+        let found = descend(vec![Direct, Direct], takes, seconds).unwrap();
+        assert_eq!(found, (vec![Direct, WholeDecode], 1.0));
     }
 
     #[test]
     fn noise_changes_nothing_and_errors_come_through() {
         let mut time = 1.0;
-        let (found, _) = descend(vec![Direct; 3], |_| {
-            time *= 0.9999;
-            Ok::<_, Infallible>(time)
-        })
+        let (found, _) = descend(
+            vec![Direct; 3],
+            |_, _| true,
+            |_| {
+                time *= 0.9999;
+                Ok::<_, Infallible>(time)
+            },
+        )
         .unwrap();
         assert_eq!(found, vec![Direct; 3]);
-        assert_eq!(descend(vec![Direct], |_| Err(7)), Err(7));
+        assert_eq!(descend(vec![Direct], |_, _| true, |_| Err(7)), Err(7));
     }
 
     #[test]
@@ -121,6 +142,7 @@ mod tests {
             choices: vec![Choice {
                 rows: 16,
                 columns: 64,
+                form: Form::Coded,
                 batch: 8,
                 pipeline: WholeDecode,
             }],
@@ -129,6 +151,9 @@ mod tests {
         assert!(json.contains(WholeDecode.name()));
         assert_eq!(serde_json::from_str::<Tuning>(&json).unwrap(), tuning);
         assert!(serde_json::from_str::<Tuning>(&json.replace("batch", "bunch")).is_err());
+        let before_there_were_forms = json.replace(r#""form":"coded","#, "");
+        let old = serde_json::from_str::<Tuning>(&before_there_were_forms).unwrap();
+        assert_eq!(old.choices[0].form, Form::Fragments);
     }
 
     #[test]
@@ -136,6 +161,7 @@ mod tests {
         let choice = |batch, pipeline| Choice {
             rows: 16,
             columns: 64,
+            form: Form::Fragments,
             batch,
             pipeline,
         };
@@ -145,9 +171,16 @@ mod tests {
         };
         let shape = Shape::new(16, 64).unwrap();
         let other = Shape::new(32, 64).unwrap();
-        assert_eq!(tuning.pipeline(shape, 8), Some(Direct));
-        assert_eq!(tuning.pipeline(shape, 9), Some(WholeDecode));
-        assert_eq!(tuning.pipeline(shape, 1000), Some(WholeDecode));
-        assert_eq!(tuning.pipeline(other, 9), None);
+        assert_eq!(tuning.pipeline(Form::Fragments, shape, 8), Some(Direct));
+        assert_eq!(
+            tuning.pipeline(Form::Fragments, shape, 9),
+            Some(WholeDecode)
+        );
+        assert_eq!(
+            tuning.pipeline(Form::Fragments, shape, 1000),
+            Some(WholeDecode)
+        );
+        assert_eq!(tuning.pipeline(Form::Fragments, other, 9), None);
+        assert_eq!(tuning.pipeline(Form::Coded, shape, 9), None);
     }
 }

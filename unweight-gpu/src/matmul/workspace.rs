@@ -4,29 +4,103 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
-use super::PlainMatmul;
 use super::layout::Shape;
-use super::plan::{Parts, SMALL_KERNELS};
+use super::plan::{PLANES_KERNELS, Parts, SMALL_KERNELS};
+use super::{Pipeline, PlainMatmul};
 use crate::running::Running;
 use crate::{Device, GpuError};
 
 /// cuBLAS's own advice for Hopper.
 pub(super) const CUBLAS_BYTES: usize = 32 << 20;
+/// Of what stands behind one another in memory.
+const ALIGNMENT: u64 = 256;
 
-/// What products on one stream share: partial sums, and for [`Pipeline::WholeDecode`](super::Pipeline::WholeDecode) a decoded matrix and cuBLASLt's workspace.
+/// How much device memory products need: known before any is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspacePlan {
+    multiprocessors: u32,
+    groups: u32,
+    slots: u32,
+    /// Of the largest matrix that is prepared, in whatever form.
+    slot_bytes: u64,
+    /// Of the largest plane of exponents on the way to fragment form.
+    exponent_bytes: u64,
+    cublas_bytes: u64,
+}
+
+impl WorkspacePlan {
+    /// Enough for each of these products, with so many slots for what is prepared: one where a matrix is prepared only when the product before it is done,
+    /// two for a [`Sequence`](super::Sequence).
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(
+        device: &Device,
+        products: &[(Shape, Pipeline)],
+        slots: u32,
+    ) -> Result<WorkspacePlan, GpuError> {
+        Ok(WorkspacePlan::of(
+            device.multiprocessors()?,
+            products,
+            slots,
+        ))
+    }
+
+    fn of(multiprocessors: u32, products: &[(Shape, Pipeline)], slots: u32) -> WorkspacePlan {
+        let most = |bytes: fn(Shape, Pipeline) -> u64| {
+            let of_each = products.iter().map(|&(shape, way)| bytes(shape, way));
+            of_each.max().unwrap_or(0).next_multiple_of(ALIGNMENT)
+        };
+        let groups = (products.iter()).map(|&(shape, _)| Parts::new(shape, multiprocessors).groups);
+        WorkspacePlan {
+            multiprocessors,
+            groups: groups.max().unwrap_or(0).max(1),
+            slots,
+            slot_bytes: most(|shape, pipeline| pipeline.prepared_bytes(shape)),
+            exponent_bytes: most(|shape, pipeline| match pipeline {
+                Pipeline::PaletteTranscode => shape.weights(),
+                _ => 0,
+            }),
+            cublas_bytes: most(|_, pipeline| match pipeline {
+                Pipeline::WholeDecode => CUBLAS_BYTES as u64,
+                _ => 0,
+            }),
+        }
+    }
+
+    /// Device memory that the workspace will take, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let prepared = u64::from(self.slots) * self.slot_bytes + self.exponent_bytes;
+        self.partial_bytes() + 4 * u64::from(self.groups) + prepared + self.cublas_bytes
+    }
+
+    fn partial_bytes(&self) -> u64 {
+        let kernels = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
+        let of_each = kernels.map(|kernel| kernel.partial_bytes(self.multiprocessors));
+        of_each.max().unwrap_or(0) as u64
+    }
+}
+
+/// What products on one stream share: partial sums, matrices in the form that a [`Pipeline`] prepares, and cuBLASLt's workspace.
 ///
 /// Dropping it waits for what was launched with it.
 #[derive(Debug)]
 pub struct Workspace {
     // Dropped first, so that nothing runs any more when memory is freed.
     pub(super) running: Running,
-    partials: CudaSlice<u8>,
+    plan: WorkspacePlan,
+    _partials: CudaSlice<u8>,
     /// Zero between launches.
-    arrived: CudaSlice<u32>,
-    whole: Option<(CudaSlice<u8>, CudaSlice<u8>)>,
+    _arrived: CudaSlice<u32>,
+    /// Slots, then exponents, then cuBLASLt's.
+    _prepared: CudaSlice<u8>,
+    /// Addresses are kept, as launches ask for nothing else.
+    partials_at: u64,
+    arrived_at: u64,
+    prepared_at: u64,
     /// One for each shape and batch that was multiplied after a whole decode.
     plain: Vec<PlainMatmul>,
-    multiprocessors: u32,
+    cublas_multiprocessors: Option<u32>,
 }
 
 impl Workspace {
@@ -40,83 +114,154 @@ impl Workspace {
         shapes: &[Shape],
         whole_decode: bool,
     ) -> Result<Workspace, GpuError> {
-        let multiprocessors = device.multiprocessors()?;
-        let groups = (shapes.iter()).map(|&shape| Parts::new(shape, multiprocessors).groups);
-        let partials = SMALL_KERNELS.map(|kernel| kernel.partial_bytes(multiprocessors));
-        let weights = shapes.iter().map(|shape| shape.weights()).max();
-        // SAFETY: launches write what they read.
-        let uninitialised = |bytes: usize| unsafe { stream.alloc::<u8>(bytes) };
-        let whole = match weights.filter(|_| whole_decode) {
-            Some(weights) => Some((
-                uninitialised(2 * weights as usize)?,
-                uninitialised(CUBLAS_BYTES)?,
-            )),
-            None => None,
+        let pipeline = match whole_decode {
+            true => Pipeline::WholeDecode,
+            false => Pipeline::Direct,
         };
+        let products: Vec<_> = shapes.iter().map(|&shape| (shape, pipeline)).collect();
+        Workspace::planned(stream, WorkspacePlan::new(device, &products, 1)?)
+    }
+
+    /// What the plan says.
+    ///
+    /// # Errors
+    /// The driver's, for want of memory too.
+    pub fn planned(stream: &Arc<CudaStream>, plan: WorkspacePlan) -> Result<Workspace, GpuError> {
+        // SAFETY: launches write what they read.
+        let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
+        let prepared_bytes =
+            u64::from(plan.slots) * plan.slot_bytes + plan.exponent_bytes + plan.cublas_bytes;
+        let partials = uninitialised(plan.partial_bytes())?;
+        let arrived = stream.alloc_zeros::<u32>(plan.groups as usize)?;
+        let prepared = uninitialised(prepared_bytes)?;
+        let partials_at = partials.device_ptr(stream).0;
+        let arrived_at = arrived.device_ptr(stream).0;
+        let prepared_at = prepared.device_ptr(stream).0;
         Ok(Workspace {
             running: Running::default(),
-            partials: uninitialised(partials.into_iter().max().unwrap_or(0))?,
-            arrived: stream.alloc_zeros::<u32>(groups.max().unwrap_or(0).max(1) as usize)?,
-            whole,
+            plan,
+            partials_at,
+            arrived_at,
+            prepared_at,
+            _partials: partials,
+            _arrived: arrived,
+            _prepared: prepared,
             plain: vec![],
-            multiprocessors,
+            cublas_multiprocessors: None,
         })
+    }
+
+    /// Has cuBLASLt leave all but so many multiprocessors to what is prepared meanwhile.
+    pub fn limit_cublas(&mut self, multiprocessors: Option<u32>) {
+        self.cublas_multiprocessors = multiprocessors;
+        self.plain.clear();
     }
 
     /// Device memory that it takes, in bytes.
     pub fn bytes(&self) -> u64 {
-        let whole = self.whole.as_ref();
-        let whole = whole.map_or(0, |(weights, cublas)| {
-            weights.num_bytes() + cublas.num_bytes()
-        });
-        let sums = self.partials.num_bytes() + self.arrived.num_bytes();
-        (sums + whole) as u64
+        self.plan.bytes()
     }
 
     pub(super) const fn multiprocessors(&self) -> u32 {
-        self.multiprocessors
+        self.plan.multiprocessors
+    }
+
+    pub(super) const fn slots(&self) -> u32 {
+        self.plan.slots
     }
 
     /// Partial sums, and the counters of groups.
     ///
     /// # Errors
     /// [`GpuError::WorkspaceTooSmall`] for a matrix of more groups than it was made for.
-    pub(super) fn sums(&self, stream: &CudaStream, parts: Parts) -> Result<(u64, u64), GpuError> {
-        if parts.groups as usize > self.arrived.len() {
+    pub(super) const fn sums(&self, parts: Parts) -> Result<(u64, u64), GpuError> {
+        if parts.groups > self.plan.groups {
             return Err(GpuError::WorkspaceTooSmall);
         }
-        Ok((
-            self.partials.device_ptr(stream).0,
-            self.arrived.device_ptr(stream).0,
-        ))
+        Ok((self.partials_at, self.arrived_at))
     }
 
-    /// Memory of a decoded matrix, and cuBLASLt's.
+    /// Memory of a prepared matrix.
+    ///
+    /// # Errors
+    /// [`GpuError::WorkspaceTooSmall`] if it was made for smaller ones, or for fewer slots.
+    pub(super) fn slot(&self, number: u32, bytes: u64) -> Result<u64, GpuError> {
+        if number >= self.plan.slots || bytes > self.plan.slot_bytes {
+            return Err(GpuError::WorkspaceTooSmall);
+        }
+        Ok(self.prepared_at + u64::from(number) * self.plan.slot_bytes)
+    }
+
+    /// Memory of a plane of exponents on the way to fragment form.
     ///
     /// # Errors
     /// [`GpuError::WorkspaceTooSmall`] if it was made for none, or for smaller ones.
-    pub(super) fn whole(&self, stream: &CudaStream, shape: Shape) -> Result<(u64, u64), GpuError> {
-        match &self.whole {
-            Some((weights, cublas)) if weights.num_bytes() as u64 >= 2 * shape.weights() => {
-                Ok((weights.device_ptr(stream).0, cublas.device_ptr(stream).0))
-            }
-            _ => Err(GpuError::WorkspaceTooSmall),
+    pub(super) fn exponents(&self, weights: u64) -> Result<u64, GpuError> {
+        if weights > self.plan.exponent_bytes {
+            return Err(GpuError::WorkspaceTooSmall);
         }
+        Ok(self.prepared_at + u64::from(self.plan.slots) * self.plan.slot_bytes)
     }
 
-    /// cuBLASLt's product of this shape and batch.
+    /// cuBLASLt's memory, and its product of this shape and batch.
     ///
     /// # Errors
-    /// As [`PlainMatmul::new`].
-    pub(super) fn plain(&mut self, shape: Shape, batch: u32) -> Result<&PlainMatmul, GpuError> {
+    /// [`GpuError::WorkspaceTooSmall`] if it was made for no whole decode; as [`PlainMatmul::new`].
+    pub(super) fn plain(
+        &mut self,
+        shape: Shape,
+        batch: u32,
+    ) -> Result<(u64, &PlainMatmul), GpuError> {
+        if self.plan.cublas_bytes == 0 {
+            return Err(GpuError::WorkspaceTooSmall);
+        }
+        let slots = u64::from(self.plan.slots) * self.plan.slot_bytes;
+        let memory = self.prepared_at + slots + self.plan.exponent_bytes;
         let known = (self.plain.iter()).position(|plain| plain.is_for(shape, batch));
         let number = match known {
             Some(number) => number,
             None => {
-                self.plain.push(PlainMatmul::new(shape, batch)?);
+                let mut plain = PlainMatmul::new(shape, batch)?;
+                if let Some(count) = self.cublas_multiprocessors {
+                    plain.limit_multiprocessors(count)?;
+                }
+                self.plain.push(plain);
                 self.plain.len() - 1
             }
         };
-        Ok(&self.plain[number])
+        Ok((memory, &self.plain[number]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_has_room_for_the_largest_of_each_and_for_no_more() {
+        let (wide, small) = (
+            Shape::new(14_336, 4096).unwrap(),
+            Shape::new(64, 64).unwrap(),
+        );
+        let plan = |products: &[_], slots| WorkspacePlan::of(132, products, slots);
+        let none = plan(&[(wide, Pipeline::Direct)], 2);
+        assert_eq!((none.slot_bytes, none.exponent_bytes), (0, 0));
+        let whole = plan(
+            &[
+                (wide, Pipeline::WholeDecode),
+                (small, Pipeline::PaletteTranscode),
+            ],
+            2,
+        );
+        assert_eq!(whole.slot_bytes, 2 * wide.weights());
+        assert_eq!(whole.exponent_bytes, small.weights());
+        assert_eq!(
+            whole.bytes() - none.bytes(),
+            4 * wide.weights() + small.weights() + CUBLAS_BYTES as u64
+        );
+        let planes = plan(&[(wide, Pipeline::ExponentDecode)], 1);
+        assert_eq!(planes.bytes() - none.bytes(), wide.weights());
+        let transcode = plan(&[(wide, Pipeline::PaletteTranscode)], 1);
+        assert_eq!(transcode.slot_bytes, wide.unit_bytes());
     }
 }

@@ -148,6 +148,18 @@ fn main() {
             matmul::many_products_in_a_row_are_those_of_each_alone,
         ),
         (
+            "products_of_planes_are_as_near_as_fp32_sums_allow",
+            matmul::products_of_planes_are_as_near_as_fp32_sums_allow,
+        ),
+        (
+            "coded_matrices_multiply_as_others_do",
+            matmul::coded_matrices_multiply_as_others_do,
+        ),
+        (
+            "a_sequence_is_its_products",
+            matmul::a_sequence_is_its_products,
+        ),
+        (
             "what_does_not_fit_is_an_error",
             matmul::what_does_not_fit_is_an_error,
         ),

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use unweight_format::Palette;
+use unweight_cpu::{Container, OpenFile};
+use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::{Shape, arrange};
-use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace};
+use unweight_gpu::matmul::{
+    Coded, Fragments, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace, WorkspacePlan,
+};
 use unweight_gpu::{GpuError, Output, Source, cudarc};
 
+use crate::tensors::{file_of, residents};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
 fn palette(exponents: impl Fn(u8) -> u8) -> Palette {
@@ -82,21 +86,26 @@ fn product(
     batch: u32,
     pipeline: Pipeline,
 ) -> Vec<bf16> {
+    let linear = Linear::new(&gpu.device, fragments).unwrap();
+    product_of(gpu, linear, x, batch, pipeline)
+}
+
+fn product_of(
+    gpu: &OnAGpu,
+    linear: Linear<'_>,
+    x: &[bf16],
+    batch: u32,
+    pipeline: Pipeline,
+) -> Vec<bf16> {
     let stream = &gpu.stream;
-    let shape = fragments.shape();
+    let shape = linear.shape();
     let bytes = 2 * u64::from(batch) * shape.rows();
     let x = upload(stream, x);
     let mut y = stream
         .clone_htod(&vec![POISON; bytes as usize + GUARD_BYTES])
         .unwrap();
-    let mut workspace = Workspace::new(
-        &gpu.device,
-        stream,
-        &[shape],
-        pipeline == Pipeline::WholeDecode,
-    )
-    .unwrap();
-    let linear = Linear::new(&gpu.device, fragments).unwrap();
+    let plan = WorkspacePlan::new(&gpu.device, &[(shape, pipeline)], 1).unwrap();
+    let mut workspace = Workspace::planned(stream, plan).unwrap();
     let mut results = vec![];
     // Twice with one workspace: what a launch leaves there is what the next one needs.
     for _ in 0..2 {
@@ -112,6 +121,14 @@ fn product(
     }
     assert!(results[0] == results[1], "results differ from run to run");
     values(&results[0])
+}
+
+fn coded(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> Coded {
+    let file = file_of(&[weights.to_vec()], Encoding::Huffman, 12);
+    let open = OpenFile::read(file.as_slice()).unwrap();
+    let container = Container::parse(&open).unwrap();
+    let resident = residents(&container, &file, &gpu.stream).remove(0);
+    Coded::new(&gpu.device, &gpu.stream, resident, shape).unwrap()
 }
 
 /// The largest error, in units of what rounding to BF16 and FP32 sums allow.
@@ -355,6 +372,160 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
     }
 }
 
+/// Their exponents are decoded, and both planes multiplied.
+pub(crate) fn products_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
+    for (rows, columns) in [
+        (65, 192),
+        (200, 1088),
+        (4096, 64),
+        (48, 14_336),
+        (1001, 4096),
+    ] {
+        let shape = Shape::new(rows, columns).unwrap();
+        let weights = matrix(shape, 20);
+        let coded = coded(gpu, &weights, shape);
+        let linear = Linear::of_coded(&gpu.device, &coded).unwrap();
+        for batch in [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 130] {
+            let x = activations(batch, shape);
+            let y = product_of(gpu, linear, &x, batch, Pipeline::ExponentDecode);
+            let worst = worst_error(&y, &weights, &x, shape);
+            assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
+        }
+    }
+}
+
+/// A coded matrix that is transcoded is multiplied as its fragments are, to the bit; one that is decoded whole, as cuBLASLt multiplies, to the bit.
+pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
+    for (rows, columns) in [(65, 192), (1000, 4096), (48, 14_336)] {
+        let shape = Shape::new(rows, columns).unwrap();
+        let weights = matrix(shape, 100);
+        let coded = coded(gpu, &weights, shape);
+        assert!(coded.has_fragment_form());
+        let fragments = arranged(gpu, &weights, shape, *coded.palette());
+        let linear = Linear::of_coded(&gpu.device, &coded).unwrap();
+        for batch in [1, 5, 64, 200] {
+            let x = activations(batch, shape);
+            let found = product_of(gpu, linear, &x, batch, Pipeline::PaletteTranscode);
+            let expected = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+            assert!(found == expected, "{rows} x {columns}, batch {batch}");
+            let found = product_of(gpu, linear, &x, batch, Pipeline::WholeDecode);
+            let expected = plain_product(gpu, &weights, &x, batch, shape);
+            assert!(found == expected, "{rows} x {columns}, batch {batch}");
+        }
+    }
+}
+
+/// Products whose weights are prepared ahead are those of each alone: in any mix, launched or captured, and again over what slots hold from before.
+pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
+    use Pipeline::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
+    let stream = &gpu.stream;
+    let batch = 9;
+    // Square, so that layers may follow one another in any order; each of its own weights.
+    let shape = Shape::new(1024, 1024).unwrap();
+    let of_layer = |layer: usize| -> Vec<bf16> {
+        let mut weights = matrix(shape, 200);
+        weights.rotate_left(1000 * layer);
+        weights
+    };
+    let coded: Vec<Coded> = (0..6).map(|l| coded(gpu, &of_layer(l), shape)).collect();
+    let fragments: Vec<Fragments> = (0..6)
+        .map(|layer| arranged(gpu, &of_layer(layer), shape, *coded[layer].palette()))
+        .collect();
+    let of_coded = |l: usize| Linear::of_coded(&gpu.device, &coded[l]).unwrap();
+    let of_fragments = |l: usize| Linear::new(&gpu.device, &fragments[l]).unwrap();
+    let mixes = [
+        [
+            WholeDecode,
+            ExponentDecode,
+            PaletteTranscode,
+            WholeDecode,
+            ExponentDecode,
+            WholeDecode,
+        ],
+        [
+            Direct,
+            PaletteTranscode,
+            Direct,
+            Direct,
+            ExponentDecode,
+            WholeDecode,
+        ],
+        [Direct; 6],
+    ];
+    for mix in mixes {
+        let linears: Vec<Linear<'_>> = (0..6)
+            .map(|layer| match mix[layer] {
+                Direct => of_fragments(layer),
+                _ => of_coded(layer),
+            })
+            .collect();
+        let first = activations(batch, shape);
+        let mut expected = first.clone();
+        for (linear, pipeline) in linears.iter().zip(mix) {
+            expected = product_of(gpu, *linear, &expected, batch, pipeline);
+        }
+        let bytes = 2 * u64::from(batch) * 1024;
+        let x = upload(stream, &first);
+        let ys: Vec<CudaSlice<u8>> = (0..6)
+            .map(|_| stream.alloc_zeros::<u8>(bytes as usize).unwrap())
+            .collect();
+        let at = |memory: &CudaSlice<u8>| cudarc::driver::DevicePtr::device_ptr(memory, stream).0;
+        let products: Vec<Product<'_>> = (0..6)
+            .map(|layer| {
+                let from = if layer == 0 {
+                    at(&x)
+                } else {
+                    at(&ys[layer - 1])
+                };
+                Product {
+                    linear: linears[layer],
+                    pipeline: mix[layer],
+                    // SAFETY: of both: so long, and there until the stream was waited for.
+                    x: unsafe { Source::raw(from, u64::from(batch) * 1024) },
+                    batch,
+                    // SAFETY: as above.
+                    y: unsafe { Output::raw(at(&ys[layer]), bytes) },
+                }
+            })
+            .collect();
+        let ways: Vec<_> = mix.iter().map(|&pipeline| (shape, pipeline)).collect();
+        let plan = WorkspacePlan::new(&gpu.device, &ways, 2).unwrap();
+        let workspace = Workspace::planned(stream, plan).unwrap();
+        stream.synchronize().unwrap();
+        let preparing = gpu.device.stream().unwrap();
+        let mut sequence = Sequence::new(&gpu.device, preparing, workspace).unwrap();
+        let last = || {
+            let y = stream.clone_dtoh(&ys[5]).unwrap();
+            stream.synchronize().unwrap();
+            values(&y)
+        };
+        for _ in 0..5 {
+            // SAFETY: as above.
+            unsafe { sequence.run(stream, &products) }.unwrap();
+            // SAFETY: as above.
+            unsafe { sequence.run(stream, &products) }.unwrap();
+            assert!(last() == expected, "{mix:?}");
+        }
+        // SAFETY: as above.
+        let mut captured = unsafe { sequence.capture(stream, &products) }.unwrap();
+        for y in &ys {
+            let bytes = y.num_bytes();
+            // SAFETY: memory of that length, that nobody uses meanwhile.
+            unsafe {
+                let stream = stream.cu_stream();
+                cudarc::driver::result::memset_d8_async(at(y), POISON, bytes, stream).unwrap();
+            }
+        }
+        for _ in 0..3 {
+            // SAFETY: as above.
+            unsafe { captured.launch() }.unwrap();
+            // SAFETY: as above.
+            unsafe { captured.launch() }.unwrap();
+        }
+        assert!(last() == expected, "{mix:?}, captured");
+    }
+}
+
 pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shape = Shape::new(64, 128).unwrap();
@@ -391,6 +562,10 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     assert!(matches!(
         multiply(Pipeline::WholeDecode, 1),
         Err(GpuError::WorkspaceTooSmall)
+    ));
+    assert!(matches!(
+        multiply(Pipeline::ExponentDecode, 1),
+        Err(GpuError::NotTaken("exponent_decode"))
     ));
     multiply(Pipeline::Direct, 1).unwrap();
 }

@@ -1,0 +1,373 @@
+//! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device memory, beside cuBLASLt with BF16 ones, in one run.
+//!
+//! `cargo bench -p unweight-gpu --bench huffman_stack`. Times are of the whole stack, medians; weights are each layer's own, so caches are cold.
+//! Then stacks of small layers in fragment form, launched one by one and captured.
+
+mod files;
+mod measuring;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
+use half::bf16;
+use measuring::{llama_shaped, per_launch};
+use unweight_cpu::{Container, OpenFile};
+use unweight_format::{CodedPlanes, Encoding};
+use unweight_gpu::matmul::layout::Shape;
+use unweight_gpu::matmul::{
+    Coded, Fragments, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace, WorkspacePlan,
+    descend, spread,
+};
+use unweight_gpu::{Device, Output, Resident, Source};
+
+const LAYERS: usize = 32;
+const BATCHES: [u32; 11] = [1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+const LARGEST: usize = 4096;
+/// Multiprocessors that cuBLASLt is told to use, beside all.
+const LIMITS: [u32; 2] = [116, 100];
+
+struct Bench {
+    device: Device,
+    stream: Arc<CudaStream>,
+}
+
+/// Weights in the three forms that are compared.
+struct Matrix {
+    plain: CudaSlice<u8>,
+    fragments: Fragments,
+    coded: Coded,
+}
+
+/// Gate and up read x, down reads gate's output.
+struct Memory {
+    x: u64,
+    gate: u64,
+    up: u64,
+    down: u64,
+}
+
+fn main() {
+    let Some((device, _, _)) = measuring::open() else {
+        return;
+    };
+    // SAFETY: every memory is written on one stream before it is used on another, which is waited for; without events of its own for each slice, the
+    // driver is asked for less.
+    unsafe { device.context().disable_event_tracking() };
+    // Products go first, and what is prepared has what they leave.
+    let (_, greatest) = result::stream::get_priority_range().unwrap();
+    let stream = (device.context().new_stream_with_priority(greatest)).unwrap();
+    let bench = Bench { device, stream };
+    bench.mlp();
+    for (rows, columns) in [(1024, 4096), (4096, 4096)] {
+        bench.captured(rows, columns);
+    }
+}
+
+fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
+    let bytes: Vec<u8> = (values.iter())
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    stream.clone_htod(&bytes).unwrap()
+}
+
+/// A matrix's file, and its planes there.
+fn file_of(weights: Vec<bf16>) -> (Vec<u8>, CodedPlanes) {
+    let file = files::file_of(&[weights], Encoding::Huffman, 15);
+    let planes = {
+        let open = OpenFile::read(file.as_slice()).unwrap();
+        let container = Container::parse(&open).unwrap();
+        files::planes_of(&container)[0]
+    };
+    (file, planes)
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+impl Bench {
+    fn matrix(
+        &self,
+        weights: &[bf16],
+        (file, planes): &(Vec<u8>, CodedPlanes),
+        shape: Shape,
+    ) -> Matrix {
+        let (device, stream) = (&self.device, &self.stream);
+        let plain = upload(stream, weights);
+        let source = Source::slice(&plain, stream);
+        let fragments =
+            Fragments::arrange(device, stream, &source, shape, *planes.palette()).unwrap();
+        let payload = Resident::extent(planes).of(file).unwrap();
+        let resident = Resident::upload(stream, planes, payload).unwrap();
+        let coded = Coded::new(device, stream, resident, shape).unwrap();
+        Matrix {
+            plain,
+            fragments,
+            coded,
+        }
+    }
+
+    fn products<'a>(
+        layers: &[[Linear<'a>; 3]],
+        pipelines: impl Fn(usize, usize) -> Pipeline,
+        batch: u32,
+        memory: &Memory,
+    ) -> Vec<Product<'a>> {
+        let of_layer = |(number, layer): (usize, &[Linear<'a>; 3])| {
+            let ways = [
+                (memory.x, memory.gate),
+                (memory.x, memory.up),
+                (memory.gate, memory.down),
+            ];
+            let product = |i: usize| {
+                let (linear, (x, y)) = (layer[i], ways[i]);
+                let (columns, rows) = (linear.shape().columns(), linear.shape().rows());
+                Product {
+                    linear,
+                    pipeline: pipelines(number, i),
+                    // SAFETY: of both: memory for the largest batch, that outlives all launches.
+                    x: unsafe { Source::raw(x, u64::from(batch) * columns) },
+                    batch,
+                    // SAFETY: as above.
+                    y: unsafe { Output::raw(y, 2 * u64::from(batch) * rows) },
+                }
+            };
+            [product(0), product(1), product(2)]
+        };
+        layers.iter().enumerate().flat_map(of_layer).collect()
+    }
+
+    fn sequence(&self, shapes: &[Shape]) -> Sequence {
+        let ways = shapes.iter().flat_map(|&shape| {
+            let all = Pipeline::ALL.into_iter();
+            all.map(move |pipeline| (shape, pipeline))
+        });
+        let ways: Vec<_> = ways.collect();
+        let plan = WorkspacePlan::new(&self.device, &ways, 2).unwrap();
+        let workspace = Workspace::planned(&self.stream, plan).unwrap();
+        self.stream.synchronize().unwrap();
+        let preparing = self.device.stream().unwrap();
+        Sequence::new(&self.device, preparing, workspace).unwrap()
+    }
+
+    fn overlapped(&self, sequence: &mut Sequence, products: &[Product<'_>]) -> f64 {
+        per_launch(&self.stream, 1, |_| {
+            // SAFETY: all of it is there until the stream was waited for, as times are read.
+            unsafe { sequence.run(&self.stream, products).unwrap() }
+        })
+    }
+
+    fn one_after_the_other(&self, workspace: &mut Workspace, products: &[Product<'_>]) -> f64 {
+        per_launch(&self.stream, 1, |_| {
+            for product in products {
+                let (x, way) = ((&product.x, product.batch), product.pipeline);
+                // SAFETY: as in `overlapped`.
+                unsafe {
+                    (product.linear)
+                        .multiply(&self.stream, workspace, way, x, &product.y)
+                        .unwrap();
+                }
+            }
+        })
+    }
+
+    fn mlp(&self) {
+        let (device, stream) = (&self.device, &self.stream);
+        let shape = |rows, columns| Shape::new(rows, columns).unwrap();
+        let shapes = [
+            shape(14_336, 4096),
+            shape(14_336, 4096),
+            shape(4096, 14_336),
+        ];
+        let weights = [llama_shaped(14_336, 4096, 1), llama_shaped(4096, 14_336, 2)];
+        let sources = weights.each_ref().map(|weights| file_of(weights.clone()));
+        let matrices: Vec<[Matrix; 3]> = (0..LAYERS)
+            .map(|_| [0, 1, 2].map(|i| self.matrix(&weights[i / 2], &sources[i / 2], shapes[i])))
+            .collect();
+        let all = || matrices.iter().flatten();
+        println!(
+            "\nMLP blocks of {LAYERS} layers: BF16 {:.2} GiB, fragments {:.2} GiB, Huffman {:.2} GiB ({:.2} bits a weight)",
+            gib(all().map(|m| m.plain.num_bytes() as u64).sum()),
+            gib(all().map(|m| m.fragments.bytes()).sum()),
+            gib(all().map(|m| m.coded.bytes()).sum()),
+            8.0 * all().map(|m| m.coded.bytes()).sum::<u64>() as f64
+                / all().map(|m| m.coded.shape().weights()).sum::<u64>() as f64,
+        );
+        for pipeline in Pipeline::ALL {
+            let plan =
+                WorkspacePlan::new(device, &shapes.map(|shape| (shape, pipeline)), 2).unwrap();
+            println!(
+                "workspace of {}: {:.3} GiB",
+                pipeline.name(),
+                gib(plan.bytes())
+            );
+        }
+        let coded: Vec<[Linear<'_>; 3]> = (matrices.iter())
+            .map(|layer| (layer.each_ref()).map(|m| Linear::of_coded(device, &m.coded).unwrap()))
+            .collect();
+        let fragments: Vec<[Linear<'_>; 3]> = (matrices.iter())
+            .map(|layer| (layer.each_ref()).map(|m| Linear::new(device, &m.fragments).unwrap()))
+            .collect();
+        // Every other projection stays coded.
+        let hard = spread(3 * LAYERS, 3 * LAYERS / 2);
+        let mixed: Vec<[Linear<'_>; 3]> = (0..LAYERS)
+            .map(|layer| {
+                [0, 1, 2].map(|i| match hard[3 * layer + i] {
+                    true => coded[layer][i],
+                    false => fragments[layer][i],
+                })
+            })
+            .collect();
+        let x = upload(stream, &llama_shaped(LARGEST, 4096, 99));
+        let wide = || stream.alloc_zeros::<u8>(2 * LARGEST * 14_336).unwrap();
+        let (gate, up) = (wide(), wide());
+        let down = stream.alloc_zeros::<u8>(2 * LARGEST * 4096).unwrap();
+        let cublas = stream
+            .alloc_zeros::<u8>(PlainMatmul::WORKSPACE_BYTES)
+            .unwrap();
+        let at = |memory: &CudaSlice<u8>| memory.device_ptr(stream).0;
+        let memory = Memory {
+            x: at(&x),
+            gate: at(&gate),
+            up: at(&up),
+            down: at(&down),
+        };
+        let mut sequence = self.sequence(&shapes);
+        println!(
+            "tokens/s, and part of cuBLASLt's; 'then' without overlap, |n with cuBLASLt on n multiprocessors, 'half' with half of the projections in fragments"
+        );
+        for batch in BATCHES {
+            let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
+            let of_plain = Bench::products(&fragments, |_, _| Pipeline::Direct, batch, &memory);
+            let plain = per_launch(stream, 1, |_| {
+                for (number, product) in of_plain.iter().enumerate() {
+                    let matrix = Source::slice(&matrices[number / 3][number % 3].plain, stream);
+                    // SAFETY: one product after the other, on the stream that the workspace belongs to.
+                    unsafe {
+                        plans[number % 3]
+                            .multiply(stream, &matrix, &product.x, &product.y, at(&cublas))
+                            .unwrap();
+                    }
+                }
+            });
+            print!("{batch:>5} cuBLASLt {:>7.0}", f64::from(batch) / plain);
+            let show = |name: &str, seconds: f64| {
+                print!(
+                    ", {name} {:.0} {:.2}",
+                    f64::from(batch) / seconds,
+                    plain / seconds
+                );
+            };
+            for pipeline in &Pipeline::ALL[1..] {
+                if *pipeline == Pipeline::ExponentDecode && batch > 64 {
+                    continue;
+                }
+                let products = Bench::products(&coded, |_, _| *pipeline, batch, &memory);
+                if *pipeline == Pipeline::WholeDecode || batch <= 64 {
+                    let then = self.one_after_the_other(sequence.workspace(), &products);
+                    show(&format!("{} then", pipeline.name()), then);
+                }
+                show(pipeline.name(), self.overlapped(&mut sequence, &products));
+            }
+            if batch >= 256 {
+                let products =
+                    Bench::products(&coded, |_, _| Pipeline::WholeDecode, batch, &memory);
+                for limit in LIMITS {
+                    sequence.workspace().limit_cublas(Some(limit));
+                    let seconds = self.overlapped(&mut sequence, &products);
+                    show(&format!("|{limit}"), seconds);
+                }
+                sequence.workspace().limit_cublas(None);
+            }
+            let products = Bench::products(
+                &mixed,
+                |layer, i| mixed[layer][i].advised(batch),
+                batch,
+                &memory,
+            );
+            show("half", self.overlapped(&mut sequence, &products));
+            let start = vec![coded[0][0].advised(batch), coded[0][2].advised(batch)];
+            let takes = |_: usize, way| {
+                coded[0][0].takes(way) && (way != Pipeline::ExponentDecode || batch <= 64)
+            };
+            let Ok((ways, tuned)) = descend(start, takes, |ways| {
+                let products = Bench::products(&coded, |_, i| ways[i / 2], batch, &memory);
+                Ok::<_, Infallible>(self.overlapped(&mut sequence, &products))
+            });
+            show("tuned", tuned);
+            println!(" ({}, {})", ways[0].name(), ways[1].name());
+        }
+        let prepare = |pipeline| {
+            let products = Bench::products(&coded, |_, _| pipeline, 1, &memory);
+            self.one_after_the_other(sequence.workspace(), &products) / LAYERS as f64
+        };
+        let [whole, exponents, palette] = [
+            Pipeline::WholeDecode,
+            Pipeline::ExponentDecode,
+            Pipeline::PaletteTranscode,
+        ]
+        .map(prepare);
+        println!(
+            "a layer at batch 1, one after the other: whole decode {:.0} us, exponents {:.0} us, palette {:.0} us",
+            whole * 1e6,
+            exponents * 1e6,
+            palette * 1e6
+        );
+    }
+
+    /// A stack of layers of one small shape, in fragment form and coded, launched one by one and captured.
+    fn captured(&self, rows: usize, columns: usize) {
+        let stream = &self.stream;
+        let shape = Shape::new(rows as u64, columns as u64).unwrap();
+        let weights = llama_shaped(rows, columns, 3);
+        let source = file_of(weights.clone());
+        let matrices: Vec<Matrix> = (0..96)
+            .map(|_| self.matrix(&weights, &source, shape))
+            .collect();
+        let x = upload(stream, &llama_shaped(16, columns, 99));
+        let y = stream.alloc_zeros::<u8>(2 * 16 * rows).unwrap();
+        let mut sequence = self.sequence(&[shape]);
+        for batch in [1u32, 4, 16] {
+            print!("{rows} x {columns}, batch {batch}, us a layer, launched and captured:");
+            for (name, pipeline) in [
+                ("fragments", Pipeline::Direct),
+                ("whole_decode", Pipeline::WholeDecode),
+                ("exponent_decode", Pipeline::ExponentDecode),
+            ] {
+                let linears: Vec<Linear<'_>> = (matrices.iter())
+                    .map(|m| match pipeline {
+                        Pipeline::Direct => Linear::new(&self.device, &m.fragments).unwrap(),
+                        _ => Linear::of_coded(&self.device, &m.coded).unwrap(),
+                    })
+                    .collect();
+                let products: Vec<Product<'_>> = linears
+                    .iter()
+                    .map(|&linear| Product {
+                        linear,
+                        pipeline,
+                        // SAFETY: of both: as in `products`.
+                        x: unsafe {
+                            Source::raw(x.device_ptr(stream).0, u64::from(batch) * columns as u64)
+                        },
+                        batch,
+                        // SAFETY: as above.
+                        y: unsafe {
+                            Output::raw(y.device_ptr(stream).0, 2 * u64::from(batch) * rows as u64)
+                        },
+                    })
+                    .collect();
+                let one_by_one = self.overlapped(&mut sequence, &products);
+                // SAFETY: as in `overlapped`.
+                let mut captured = unsafe { sequence.capture(stream, &products).unwrap() };
+                let together = per_launch(stream, 1, |_| {
+                    // SAFETY: as in `overlapped`.
+                    unsafe { captured.launch().unwrap() }
+                });
+                let each = 1e6 / matrices.len() as f64;
+                print!(" {name} {:.2} {:.2};", one_by_one * each, together * each);
+            }
+            println!();
+        }
+    }
+}

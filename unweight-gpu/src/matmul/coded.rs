@@ -1,0 +1,186 @@
+//! A matrix that stays coded, as its file has it, in device memory.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use unweight_format::Palette;
+
+use super::Fragments;
+use super::fragments::{Patches, PlanesKernel};
+use super::job::{FragmentsJob, PlanesJob};
+use super::layout::Shape;
+use crate::job::{Addresses, TensorJob};
+use crate::plan::{TABLE_BYTES, WARP, stage_bytes};
+use crate::{Batch, Device, GpuError, Output, Resident, Source, status};
+
+/// A coded tensor of two dimensions, in device memory: some 10.7 bits a weight where its records are Huffman-coded, and 4 bytes for each patch.
+///
+/// Its records were checked when it was made, so that launches that decode it need no verdict.
+#[derive(Debug)]
+pub struct Coded {
+    resident: Resident,
+    at: Addresses,
+    shape: Shape,
+    chunks: u32,
+    stage_bytes: u32,
+    /// None if the palette lacks too many exponents for fragment form.
+    patches: Option<Patches>,
+    /// Where decoding would report what was checked before.
+    _status: CudaSlice<u64>,
+    status_at: u64,
+}
+
+impl Coded {
+    /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches. Waits for the stream: this is for load time, and takes
+    /// 3.5 bytes a weight of device memory meanwhile.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`] if the tensor has not as many weights as the shape; [`GpuError::BadChunk`]; [`GpuError::NoKernels`] and
+    /// [`GpuError::Compile`]; the driver's.
+    pub fn new(
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        resident: Resident,
+        shape: Shape,
+    ) -> Result<Coded, GpuError> {
+        let planes = *resident.planes();
+        if planes.weights() != shape.weights() {
+            return Err(GpuError::WrongLength {
+                needed_bytes: 2 * shape.weights(),
+                given_bytes: 2 * planes.weights(),
+            });
+        }
+        // SAFETY: the decoder writes every weight before anything reads it.
+        let mut decoded = unsafe { stream.alloc::<u8>(2 * shape.weights() as usize)? };
+        let output = Output::slice(&mut decoded, stream);
+        let mut batch = Batch::to_weights(device, stream, vec![(&resident, output)])?;
+        batch.check_chunks(stream)?;
+        batch.decode(stream)?;
+        batch.verdict(stream)?;
+        drop(batch);
+        let matrix = Source::slice(&decoded, stream);
+        let patches = match Fragments::arrange(device, stream, &matrix, shape, *planes.palette()) {
+            Ok(fragments) => Some(fragments.into_patches()),
+            Err(GpuError::TooManyPatches { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
+        let no_status = stream.clone_htod(&[status::GOOD])?;
+        let status_at = no_status.device_ptr(stream).0;
+        stream.synchronize()?;
+        Ok(Coded {
+            at: resident.addresses(stream),
+            stage_bytes: stage_bytes(resident.longest_record_bytes(), chunk_weights),
+            // At most 2^23 chunks a tensor.
+            chunks: planes.chunk_count() as u32,
+            resident,
+            shape,
+            patches,
+            status_at,
+            _status: no_status,
+        })
+    }
+
+    /// The shape.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The tensor's palette.
+    pub const fn palette(&self) -> &Palette {
+        self.resident.planes().palette()
+    }
+
+    /// Whether it can be brought into fragment form: not if its palette lacks the exponents of more than one weight in 16.
+    pub const fn has_fragment_form(&self) -> bool {
+        self.patches.is_some()
+    }
+
+    /// Device memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.resident.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
+    }
+
+    pub(super) const fn sign_mantissa(&self) -> u64 {
+        self.at.sign_mantissa
+    }
+
+    pub(super) const fn patches(&self) -> Option<&Patches> {
+        self.patches.as_ref()
+    }
+
+    /// Launches the decoder, to row-major BF16 weights.
+    ///
+    /// # Safety
+    /// The matrix must be there, and the 2 bytes a weight at `to`, 16-byte aligned, nobody else's, until the launch is done.
+    pub(super) unsafe fn decode(
+        &self,
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        to: u64,
+    ) -> Result<(), GpuError> {
+        // SAFETY: the caller's.
+        unsafe { self.launch(&device.decode_weights_of, stream, to) }
+    }
+
+    /// Launches the decoder, to a plane of exponents.
+    ///
+    /// # Safety
+    /// As [`Coded::decode`], of one byte a weight.
+    pub(super) unsafe fn decode_exponents(
+        &self,
+        device: &Device,
+        stream: &Arc<CudaStream>,
+        to: u64,
+    ) -> Result<(), GpuError> {
+        // SAFETY: the caller's.
+        unsafe { self.launch(&device.decode_exponents_of, stream, to) }
+    }
+
+    unsafe fn launch(
+        &self,
+        kernel: &CudaFunction,
+        stream: &Arc<CudaStream>,
+        to: u64,
+    ) -> Result<(), GpuError> {
+        let job = TensorJob::new(self.resident.planes(), self.at, to, 0, 0);
+        let config = LaunchConfig {
+            grid_dim: (self.chunks, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
+        };
+        let mut launch = stream.launch_builder(kernel);
+        launch.arg(&job).arg(&self.stage_bytes).arg(&self.status_at);
+        // SAFETY: as in `Batch::decode`; the job is given by value, the status word is the matrix's own.
+        unsafe { launch.launch(config)? };
+        Ok(())
+    }
+
+    /// Launches what makes units of both planes.
+    ///
+    /// # Safety
+    /// The matrix and a plane of its exponents must be there, and room for its units at `units` nobody else's, until the launch is done.
+    pub(super) unsafe fn arrange(
+        &self,
+        kernel: &PlanesKernel,
+        stream: &Arc<CudaStream>,
+        exponents: u64,
+        units: u64,
+    ) -> Result<(), GpuError> {
+        let job = PlanesJob {
+            exponents,
+            sign_mantissa: self.at.sign_mantissa,
+            fragments: FragmentsJob {
+                matrix: 0,
+                weights: units,
+                patches: 0,
+                patch_ends: 0,
+                rows: self.shape.rows() as u32,
+                units: self.shape.units() as u32,
+                palette: super::fragments::words_of(self.palette()),
+            },
+        };
+        // SAFETY: the preconditions at the head of kernels/fragments.cu: both planes are aligned and as long as the shape says.
+        unsafe { kernel.launch(stream, self.shape, &job) }
+    }
+}
