@@ -1,14 +1,16 @@
 // y = x * W^T for many rows of x, W in fragment form, on Hopper's tensor cores (sm_90a). Products are exact, sums are FP32.
 //
-// A block has BLOCK_ROWS rows of W and a tile of rows of x. Four warps copy both, unit after unit of columns, into a ring in shared memory; eight others each
-// rebuild the weights of a strip in registers, of the next unit while tensor cores multiply those of this one. SPLITS blocks, which are a cluster, share the
-// columns of a tile: each sums its part of them, and in the end adds all splits' sums of some rows of x, which it reads from the others' shared memory.
+// A block has BLOCK_ROWS rows of W and a tile of rows of x. Four warps copy both, unit after unit of columns, into a ring in shared memory. A team of eight
+// others, each for a strip, rebuilds weights in registers and has the tensor cores multiply them: of the next unit while they multiply this one's, or two
+// teams take turns, and each rebuilds while the other's are multiplied. SPLITS blocks, which are a cluster, share the columns of a tile. In the end every
+// team adds all teams' sums of some rows of x, which it reads from shared memory, its block's and the others'.
 //
-// A sum is of a split's columns in their order (16 of them together, as tensor cores add them), then of the splits in theirs. So a result depends on
-// SPLITS, but not on the count of blocks, or on who came when.
+// A sum is of a team's columns in their order (16 of them together, as tensor cores add them): the first team has units 0, 2, 4 ... of its split, the second
+// the others. Then of the first split's teams, of the second's, and so on. So a result depends on SPLITS and TEAMS, but not on the count of blocks, or on
+// who came when.
 //
-// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split at least SPLITS * STAGES units; rows are a multiple of 8; weights, x
-// and y are 16-byte aligned; any count of rows of x. Blocks have LARGE_BATCH_THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
+// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split or team at least SPLITS * STAGES units; rows are a multiple of 8; weights, x
+// and y are 16-byte aligned; any count of rows of x. Blocks have LargeBatchMatmul::THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
 // the grid is any multiple of SPLITS.
 #include "matmul.cuh"
 #include "wgmma.cuh"
@@ -28,16 +30,13 @@ struct LargeMatmulJob {
 constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 constexpr uint32_t BLOCK_STRIPS = 8;
 constexpr uint32_t BLOCK_ROWS = BLOCK_STRIPS * UNIT_ROWS;
-// Warps that multiply have a strip each.
-constexpr uint32_t MULTIPLYING_WARPS = BLOCK_STRIPS;
-constexpr uint32_t MULTIPLYING_THREADS = MULTIPLYING_WARPS * WARP;
+// Of a team, which have a strip each.
+constexpr uint32_t TEAM_WARPS = BLOCK_STRIPS;
+constexpr uint32_t TEAM_THREADS = TEAM_WARPS * WARP;
 // Four, as registers are given to four warps together.
 constexpr uint32_t COPYING_WARPS = 4;
-constexpr uint32_t LARGE_BATCH_THREADS = MULTIPLYING_THREADS + COPYING_WARPS * WARP;
 // Whose weights are copied before rows of x can be: not all of the ring, as rows of x would come behind them.
 constexpr uint32_t EARLY_STAGES = 2;
-constexpr uint32_t COPYING_REGISTERS = 40;
-constexpr uint32_t MULTIPLYING_REGISTERS = 232;
 
 // Barriers in shared memory, by address.
 __device__ __forceinline__ void init_barrier(uint32_t barrier, uint32_t count) {
@@ -105,9 +104,6 @@ __device__ __forceinline__ void tensor_cores_together() { asm volatile("wgmma.co
 template <uint32_t PENDING>
 __device__ __forceinline__ void tensor_cores_done_but() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(PENDING) : "memory"); }
 
-// Waits for the warps that multiply.
-__device__ __forceinline__ void wait_for_multiplying() { asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLYING_THREADS) : "memory"); }
-
 __device__ __forceinline__ uint32_t to_bf16_pair(float low, float high) {
   uint32_t bits;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
@@ -139,19 +135,32 @@ struct Turn {
       parity ^= 1;
     }
   }
+  __device__ __forceinline__ void skip(uint32_t stages) {
+    stage += stages;
+    parity ^= stage / STAGES % 2;
+    stage %= STAGES;
+  }
 };
 
-// PALETTE rebuilds; TILE rows of x; STAGES of the ring; SPLITS blocks share columns.
-template <typename Palette, uint32_t TILE, uint32_t STAGES, uint32_t SPLITS>
+// PALETTE rebuilds; TILE rows of x; STAGES of the ring; SPLITS blocks share columns, and so do TEAMS in each.
+template <typename Palette, uint32_t TILE, uint32_t STAGES, uint32_t SPLITS, uint32_t TEAMS>
 struct LargeBatchMatmul {
+  static constexpr uint32_t MULTIPLYING_WARPS = TEAMS * TEAM_WARPS;
+  static constexpr uint32_t MULTIPLYING_THREADS = MULTIPLYING_WARPS * WARP;
+  static constexpr uint32_t THREADS = MULTIPLYING_THREADS + COPYING_WARPS * WARP;
+  // Whoever copies gives some to those who multiply.
+  static constexpr uint32_t COPYING_REGISTERS = TEAMS == 1 ? 40 : 24;
+  static constexpr uint32_t MULTIPLYING_REGISTERS = TEAMS == 1 ? 232 : 112;
+  // Teams of all splits: columns of a tile are shared by so many.
+  static constexpr uint32_t SHARES = SPLITS * TEAMS;
   static constexpr uint32_t X_BYTES = TILE * X_ROW_BYTES;
   static constexpr uint32_t WEIGHT_BYTES = BLOCK_STRIPS * UNIT_BYTES;
   static constexpr uint32_t SUMS = TILE / 2;            // of a lane
-  // Sums are added up and stored in parts of 16 rows of x: every split has some of them, at most OWN_PARTS.
+  // Sums are added up and stored in parts of 16 rows of x: every team has some of them, at most OWN_PARTS.
   static constexpr uint32_t PART_ROWS = 16;
   static constexpr uint32_t PART_SUMS = PART_ROWS / 2;
   static constexpr uint32_t PARTS = TILE / PART_ROWS;
-  static constexpr uint32_t OWN_PARTS = (PARTS + SPLITS - 1) / SPLITS;
+  static constexpr uint32_t OWN_PARTS = (PARTS + SHARES - 1) / SHARES;
   static constexpr uint32_t OWN_SUMS = OWN_PARTS * PART_SUMS;
   // That a warp stores together.
   static constexpr uint32_t STORE_PARTS = OWN_PARTS % 4 == 0 ? 4 : OWN_PARTS % 3 == 0 ? 3 : OWN_PARTS % 2 == 0 ? 2 : 1;
@@ -159,8 +168,9 @@ struct LargeBatchMatmul {
   static constexpr uint32_t STORE_PART_BYTES = PART_ROWS * STORE_ROW_BYTES;
   static constexpr uint32_t STORE_BYTES = STORE_PARTS * STORE_PART_BYTES;
   static_assert(OWN_PARTS % STORE_PARTS == 0);
-  // In shared memory. Splits' sums stand in the ring, when it is not in use: groups of four, of all threads.
-  static constexpr uint32_t SUM_GROUP_BYTES = MULTIPLYING_THREADS * 16;
+  // In shared memory. Teams' sums stand in the ring, when it is not in use: groups of four, of all threads of a team.
+  static constexpr uint32_t SUM_GROUP_BYTES = TEAM_THREADS * 16;
+  static constexpr uint32_t TEAM_SUM_BYTES = SUMS / 4 * SUM_GROUP_BYTES;
   static constexpr uint32_t WEIGHTS_AT = STAGES * X_BYTES;
   static constexpr uint32_t STORE_AT = WEIGHTS_AT + STAGES * WEIGHT_BYTES;
   static constexpr uint32_t BARRIERS_AT = STORE_AT + MULTIPLYING_WARPS * STORE_BYTES;
@@ -169,11 +179,14 @@ struct LargeBatchMatmul {
   static constexpr uint32_t ALIGNMENT = 1024;
   static constexpr uint32_t SHARED_BYTES = SUMS_READ_AT + 8 + ALIGNMENT - 16;
   static_assert(EARLY_STAGES < STAGES);
-  static_assert(SUMS / 4 * SUM_GROUP_BYTES <= STORE_AT);
+  static_assert(TEAMS * TEAM_SUM_BYTES <= STORE_AT);
+  // So that a stage is one team's throughout a tile.
+  static_assert(STAGES % TEAMS == 0);
 
   const TensorMap& x_map;
   const MatmulJob& job;
-  const uint32_t shared, lane, warp, split;
+  // `warp` is one of its team.
+  const uint32_t shared, lane, warp, team, split;
   const uint32_t cluster, clusters;
   // Tiles: of all rows of x for a group of rows of W, then for the next group.
   const uint32_t x_tiles, tiles;
@@ -183,11 +196,13 @@ struct LargeBatchMatmul {
   const uint32_t first_part, last_part;
 
   __device__ __forceinline__ LargeBatchMatmul(const LargeMatmulJob& all, uint32_t shared_at)
-      : x_map(all.x), job(all.product), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP, 0)),
-        split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
+      : x_map(all.x), job(all.product), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP % TEAM_WARPS, 0)),
+        team(__shfl_sync(ALL_LANES, threadIdx.x / TEAM_THREADS, 0)), split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
         x_tiles((job.batch + TILE - 1) / TILE), tiles((job.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
         first(job.units * split / SPLITS), last(job.units * (split + 1) / SPLITS),
-        first_part(PARTS * split / SPLITS), last_part(PARTS * (split + 1) / SPLITS) {}
+        first_part(PARTS * share() / SHARES), last_part(PARTS * (share() + 1) / SHARES) {}
+
+  __device__ __forceinline__ uint32_t share() const { return split * TEAMS + team; }
 
   // Barriers, for each stage.
   __device__ __forceinline__ uint32_t full(uint32_t stage) const { return shared + BARRIERS_AT + stage * 8; }
@@ -200,21 +215,21 @@ struct LargeBatchMatmul {
   __device__ __forceinline__ void run() {
     // The first thing, as each of its loads waits for the one before.
     Patches<MatmulJob> patches(job);
-    if (warp < MULTIPLYING_WARPS && cluster < tiles) patches.seek(strip_of(cluster, warp), first, lane);
+    if (team < TEAMS && cluster < tiles) patches.seek(strip_of(cluster, warp), first, lane);
     if (threadIdx.x == 0) {
       for (uint32_t stage = 0; stage < STAGES; stage++) {
         init_barrier(full(stage), 1);
-        init_barrier(empty(stage), MULTIPLYING_WARPS);
+        init_barrier(empty(stage), TEAM_WARPS);
       }
-      init_barrier(shared + SUMS_WRITTEN_AT, SPLITS * MULTIPLYING_WARPS);
-      init_barrier(shared + SUMS_READ_AT, SPLITS * MULTIPLYING_WARPS);
+      init_barrier(shared + SUMS_WRITTEN_AT, SHARES * TEAM_WARPS);
+      init_barrier(shared + SUMS_READ_AT, SHARES * TEAM_WARPS);
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     if (SPLITS == 1) __syncthreads(); else wait_for_cluster();
     let_next_launch_begin();
-    if (warp >= MULTIPLYING_WARPS) {
+    if (team == TEAMS) {
       asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COPYING_REGISTERS));
-      if (lane == 0) copy(warp - MULTIPLYING_WARPS);
+      if (lane == 0) copy(warp);
     } else {
       asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(MULTIPLYING_REGISTERS));
       multiply(patches);
@@ -287,7 +302,8 @@ struct LargeBatchMatmul {
     if (cluster >= tiles) return;
     const Palette palette(job.palette);
     const uint32_t ring = shared + WEIGHTS_AT + warp * UNIT_BYTES + lane * 16;
-    Turn<STAGES> turn;
+    // Where the tile begins, and the unit that the team has next.
+    Turn<STAGES> tile_turn, turn;
     const auto next_weights = [&](uint32_t unit) {
       wait_barrier(full(turn.stage), turn.parity);
       const uint32_t at = ring + turn.stage * WEIGHT_BYTES;
@@ -295,92 +311,107 @@ struct LargeBatchMatmul {
       patches.apply(unit, lane, weights);
       return weights;
     };
-    // The stage that tensor cores are to be done with next.
-    uint32_t used = 0;
-    const auto give_back = [&] {
-      if (lane == 0) arrive(empty(used));
-      used = used + 1 == STAGES ? 0 : used + 1;
-    };
-    // The last stages are given back when sums that are put there have been read.
-    const auto give_back_unit = [&](uint32_t unit) {
-      if (SPLITS == 1 || unit + STAGES < last) give_back();
-    };
-
     const auto start_products = [&](float (&sums)[SUMS], const UnitWeights& weights) {
       const uint64_t x = x_descriptor(turn.stage);
       tensor_cores_begin();
 #pragma unroll
-      for (uint32_t product = 0; product < 4; product++) TensorCores<TILE>::multiply(sums, weights.pairs + product * 4, x + product * 2);
+      for (uint32_t product = 0; product < UNIT_STEPS; product++) TensorCores<TILE>::multiply(sums, weights.pairs + product * STEP_PAIRS, x + product * 2);
       tensor_cores_together();
-      turn.next();
+    };
+    const auto give_back = [&](uint32_t stage) {
+      if (lane == 0) arrive(empty(stage));
+    };
+    // The last stages are given back when sums that are put there have been read.
+    const auto give_back_unit = [&](uint32_t unit, uint32_t stage) {
+      if (SHARES == 1 || unit + STAGES < last) give_back(stage);
     };
 
-    uint32_t splits_parity = 0;
+    uint32_t sums_parity = 0;
 #pragma unroll 1
     for (uint32_t tile = cluster; tile < tiles; tile += clusters) {
       patches.begin();
       float sums[SUMS];
 #pragma unroll
       for (uint32_t i = 0; i < SUMS; i++) sums[i] = 0;
-      UnitWeights even = next_weights(first), odd;
-      uint32_t unit = first;
+      turn = tile_turn;
+      if constexpr (TEAMS == 1) {
+        UnitWeights even = next_weights(first), odd;
+        uint32_t unit = first, before = 0;
 #pragma unroll 1
-      for (;;) {
-        start_products(sums, even);
-        if (unit != first) {
+        for (;;) {
+          start_products(sums, even);
+          if (unit != first) {
+            tensor_cores_done_but<1>();
+            give_back_unit(unit - 1, before);
+          }
+          before = turn.stage;
+          turn.next();
+          if (++unit == last) break;
+          odd = next_weights(unit);
+          start_products(sums, odd);
           tensor_cores_done_but<1>();
-          give_back_unit(unit - 1);
+          give_back_unit(unit - 1, before);
+          before = turn.stage;
+          turn.next();
+          if (++unit == last) break;
+          even = next_weights(unit);
         }
-        if (++unit == last) break;
-        odd = next_weights(unit);
-        start_products(sums, odd);
-        tensor_cores_done_but<1>();
-        give_back_unit(unit - 1);
-        if (++unit == last) break;
-        even = next_weights(unit);
+        // The next tile's are on their way while sums are stored.
+        if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
+        tensor_cores_done_but<0>();
+        if (SHARES == 1) give_back(before);
+      } else {
+        turn.skip(team);
+#pragma unroll 1
+        for (uint32_t unit = first + team; unit < last; unit += TEAMS) {
+          const UnitWeights weights = next_weights(unit);
+          start_products(sums, weights);
+          tensor_cores_done_but<0>();
+          give_back_unit(unit, turn.stage);
+          for (uint32_t i = 0; i < TEAMS; i++) turn.next();
+        }
+        if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
       }
-      // The next tile's are on their way while sums are stored.
-      if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
-      tensor_cores_done_but<0>();
-      if constexpr (SPLITS == 1) {
-        give_back();
+      if constexpr (SHARES == 1) {
         store(sums, tile);
       } else {
         float own[OWN_SUMS];
-        add_splits(sums, own, splits_parity);
+        add_shares(sums, own, sums_parity);
         store(own, tile);
         __syncwarp();
         if (lane < SPLITS) arrive(address_in_block(shared + SUMS_READ_AT, lane));
         // Others have read this block's.
-        wait_barrier_of_cluster(shared + SUMS_READ_AT, splits_parity);
+        wait_barrier_of_cluster(shared + SUMS_READ_AT, sums_parity);
         before_copies();
         __syncwarp();
-        for (uint32_t i = 0; i < STAGES; i++) give_back();
-        splits_parity ^= 1;
+        // Those that the team has had in this tile.
+        for (uint32_t stage = (tile_turn.stage + team) % TEAMS; stage < STAGES; stage += TEAMS) give_back(stage);
+        sums_parity ^= 1;
       }
+      tile_turn.skip(last - first);
     }
   }
 
-  // Of the rows of x that the block has, what all splits have summed.
-  __device__ __forceinline__ void add_splits(const float (&sums)[SUMS], float (&own)[OWN_SUMS], uint32_t parity) {
-    const uint32_t at = shared + threadIdx.x * 16;
+  // Of the rows of x that the team has, what all teams have summed.
+  __device__ __forceinline__ void add_shares(const float (&sums)[SUMS], float (&own)[OWN_SUMS], uint32_t parity) {
+    const uint32_t at = shared + (warp * WARP + lane) * 16;
     // Tensor cores read rows of x for other warps from where sums are put.
-    wait_for_multiplying();
+    asm volatile("bar.sync 1, %0;" ::"n"(MULTIPLYING_THREADS) : "memory");
 #pragma unroll
     for (uint32_t i = 0; i < SUMS / 4; i++)
-      store_shared(at + i * SUM_GROUP_BYTES, sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]);
+      store_shared(at + team * TEAM_SUM_BYTES + i * SUM_GROUP_BYTES, sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]);
     __syncwarp();
     if (lane < SPLITS) arrive_in_cluster(address_in_block(shared + SUMS_WRITTEN_AT, lane));
     wait_barrier_of_cluster(shared + SUMS_WRITTEN_AT, parity);
 #pragma unroll
     for (uint32_t i = 0; i < OWN_SUMS; i++) own[i] = 0;
 #pragma unroll
-    for (uint32_t other = 0; other < SPLITS; other++) {
-      const uint32_t there = address_in_block(at + first_part * (PART_SUMS / 4) * SUM_GROUP_BYTES, other);
+    for (uint32_t other = 0; other < SHARES; other++) {
+      const uint32_t there = address_in_block(at + other % TEAMS * TEAM_SUM_BYTES + first_part * (PART_SUMS / 4) * SUM_GROUP_BYTES, other / TEAMS);
 #pragma unroll
       for (uint32_t i = 0; i < OWN_SUMS / 4; i++) {
-        // Where splits have not as many parts, the last one's is none.
-        if (PARTS % SPLITS != 0 && first_part + i / (PART_SUMS / 4) >= last_part) break;
+        // Where teams have not as many parts, the last one's is none.
+        if (PARTS % SHARES != 0 && first_part + i / (PART_SUMS / 4) >= last_part) break;
         const float4 more = load_in_cluster(there + i * SUM_GROUP_BYTES);
         own[4 * i] += more.x;
         own[4 * i + 1] += more.y;
@@ -392,7 +423,7 @@ struct LargeBatchMatmul {
 
   // Of a warp's 16 rows of W: 32 bytes for each row of x, which two lanes store.
   __device__ __forceinline__ void store(const float (&own)[OWN_SUMS], uint32_t tile) {
-    const uint32_t buffer = shared + STORE_AT + warp * STORE_BYTES;
+    const uint32_t buffer = shared + STORE_AT + (team * TEAM_WARPS + warp) * STORE_BYTES;
     const uint32_t to = buffer + (lane / 16 * 8 + lane % 8) * STORE_ROW_BYTES + lane / 8 % 2 * 16;
     const uint32_t row = (tile / x_tiles * BLOCK_STRIPS + warp) * UNIT_ROWS + lane % 2 * 8;
     const uint32_t x_first = tile % x_tiles * TILE + first_part * PART_ROWS + lane / 2;
@@ -423,22 +454,25 @@ __device__ __forceinline__ uint32_t ring_address() {
 }
 
 // `src/matmul/plan.rs` has the bytes of shared memory too.
-#define LARGE_BATCH(tile, stages, splits, bytes) \
-  static_assert(LargeBatchMatmul<AnyPalette, tile, stages, splits>::SHARED_BYTES == bytes, "the plan's"); \
-  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
-  matmul_##tile##_##splits##_consecutive(const __grid_constant__ LargeMatmulJob job) { \
-    LargeBatchMatmul<ConsecutivePalette, tile, stages, splits>(job, ring_address()).run(); \
+#define LARGE_BATCH(tile, stages, splits, teams, bytes) \
+  static_assert(LargeBatchMatmul<AnyPalette, tile, stages, splits, teams>::SHARED_BYTES == bytes, "the plan's"); \
+  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LargeBatchMatmul<AnyPalette, tile, stages, splits, teams>::THREADS, 1) \
+  matmul_##tile##_##splits##_##teams##_consecutive(const __grid_constant__ LargeMatmulJob job) { \
+    LargeBatchMatmul<ConsecutivePalette, tile, stages, splits, teams>(job, ring_address()).run(); \
   } \
-  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LARGE_BATCH_THREADS, 1) \
-  matmul_##tile##_##splits##_any(const __grid_constant__ LargeMatmulJob job) { \
-    LargeBatchMatmul<AnyPalette, tile, stages, splits>(job, ring_address()).run(); \
+  extern "C" __global__ void __cluster_dims__(splits, 1, 1) __launch_bounds__(LargeBatchMatmul<AnyPalette, tile, stages, splits, teams>::THREADS, 1) \
+  matmul_##tile##_##splits##_##teams##_any(const __grid_constant__ LargeMatmulJob job) { \
+    LargeBatchMatmul<AnyPalette, tile, stages, splits, teams>(job, ring_address()).run(); \
   }
-LARGE_BATCH(64, 8, 1, 181376)
-LARGE_BATCH(64, 8, 2, 173184)
-LARGE_BATCH(64, 8, 3, 173184)
-LARGE_BATCH(64, 8, 4, 169088)
-LARGE_BATCH(128, 6, 1, 189536)
-LARGE_BATCH(128, 6, 2, 189536)
-LARGE_BATCH(128, 6, 3, 185440)
-LARGE_BATCH(256, 4, 1, 197696)
-LARGE_BATCH(256, 4, 2, 197696)
+LARGE_BATCH(32, 12, 1, 1, 206016)
+LARGE_BATCH(32, 12, 2, 2, 206016)
+LARGE_BATCH(32, 12, 4, 2, 206016)
+LARGE_BATCH(64, 10, 1, 1, 222368)
+LARGE_BATCH(64, 10, 2, 2, 214176)
+LARGE_BATCH(64, 10, 3, 2, 214176)
+LARGE_BATCH(64, 10, 4, 2, 214176)
+LARGE_BATCH(128, 6, 1, 1, 189536)
+LARGE_BATCH(128, 6, 2, 2, 189536)
+LARGE_BATCH(128, 6, 3, 1, 185440)
+LARGE_BATCH(256, 4, 1, 1, 197696)
+LARGE_BATCH(256, 4, 2, 1, 197696)

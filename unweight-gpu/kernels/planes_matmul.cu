@@ -78,17 +78,16 @@ struct PlaneUnits {
     return weights;
   }
 
-  // A lane reads four columns of row g, so half a warp four rows of two pieces: these are kept apart by the swizzle's upper bit.
-  __device__ static __forceinline__ uint32_t x_swizzle(uint32_t piece) { return piece % 2 * 4 + piece / 2; }
-  // Of a step of the first half; `load_x` adds what the others differ in.
+  // A lane reads four columns of row g, so half a warp two pieces of four rows.
+  __device__ static __forceinline__ uint32_t x_swizzle(uint32_t row) { return row % 4 * 2; }
+  // Of the first step.
   __device__ static __forceinline__ uint32_t x_lane(uint32_t lane) {
-    const uint32_t piece = lane % 4 / 2;
-    return (piece * 8 + (lane / 4 ^ x_swizzle(piece))) * 16 + lane % 2 * 8;
+    return lane / 4 * X_ROW_BYTES + (lane % 4 / 2 ^ x_swizzle(lane / 4)) * 16 + lane % 2 * 8;
   }
   __device__ static __forceinline__ uint4 load_x(uint32_t tile, uint32_t x_lane, uint32_t half) {
-    // Step `half` * 2 + i: its pieces are 2i and 2i + 1 of the half, and the swizzle's lower bits its number.
-    const uint2 first = load_shared_pair(tile + (x_lane ^ half * 2 * 16));
-    const uint2 second = load_shared_pair(tile + 2 * 8 * 16 + (x_lane ^ (half * 2 + 1) * 16));
+    constexpr uint32_t STEP_BYTES = X_ROW_BYTES / UNIT_STEPS;
+    const uint2 first = load_shared_pair(tile + (x_lane ^ half * 2 * STEP_BYTES));
+    const uint2 second = load_shared_pair(tile + (x_lane ^ (half * 2 + 1) * STEP_BYTES));
     return make_uint4(first.x, first.y, second.x, second.y);
   }
 };

@@ -19,6 +19,8 @@ constexpr uint32_t SPLITS = 4;
 constexpr uint32_t GROUP_STRIPS = SMALL_WARPS / SPLITS;
 constexpr uint32_t GROUP_ROWS = GROUP_STRIPS * UNIT_ROWS;
 constexpr uint32_t SPLIT_THREADS = GROUP_STRIPS * WARP;
+// Of a unit's columns.
+constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 
 // Waits for the warps of a split: barriers 1 and up, as 0 is the block's.
 __device__ __forceinline__ void wait_for_split(uint32_t split) { asm volatile("bar.sync %0, %1;" ::"r"(split + 1), "n"(SPLIT_THREADS) : "memory"); }
@@ -53,7 +55,7 @@ template <typename Source, uint32_t TILES, uint32_t STAGES>
 __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   constexpr uint32_t BATCH = TILES * 8;
   constexpr uint32_t RING_BYTES = STAGES * Source::BYTES;
-  constexpr uint32_t X_STAGE_BYTES = UNIT_COLUMNS * BATCH * 2;
+  constexpr uint32_t X_STAGE_BYTES = X_ROW_BYTES * BATCH;
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const uint32_t side = warp % GROUP_STRIPS, split = warp / GROUP_STRIPS;
@@ -79,9 +81,9 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   const uint32_t x_row = threadIdx.x % SPLIT_THREADS / PIECES, x_piece = threadIdx.x % PIECES;
   const uint32_t row_pieces = job.columns / 8;
   const uint4* x_from;
-  // Tiles of 8 rows, of half a unit's columns each, and in a tile 8 columns after the other. Rows are swizzled, so that neither the copies of a row nor those
-  // who read them get into each other's banks.
-  const uint32_t x_to = opaque(x_ring + ((x_piece / 4 * TILES + x_row / 8) * WARP + x_piece % 4 * 8 + (x_row % 8 ^ Source::x_swizzle(x_piece))) * 16);
+  // Pieces of a row change places with the row's number, so that neither those of a row nor what is read of several rows get into each other's banks. (A row
+  // has to stay together: copies into it take as many turns as they touch lines of 128 bytes.)
+  const uint32_t x_to = opaque(x_ring + x_row * X_ROW_BYTES + (x_piece ^ Source::x_swizzle(x_row)) * 16);
   Segment ahead;
   const auto enter = [&](uint32_t group) {
     ahead = parts.segment(blockIdx.x, group, split);
@@ -95,9 +97,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
       if (x) {
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < BATCH; i++) {
-          constexpr uint32_t TILES_TOGETHER = ROWS_TOGETHER / 8;
           if (x_row + i * ROWS_TOGETHER < job.batch)
-            copy_async(x_to + to_stage * X_STAGE_BYTES + i * TILES_TOGETHER * WARP * 16, x_from + static_cast<uint64_t>(i * ROWS_TOGETHER) * row_pieces);
+            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES, x_from + static_cast<uint64_t>(i * ROWS_TOGETHER) * row_pieces);
         }
       }
       source.next();
@@ -139,7 +140,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
       for (uint32_t half = 0; half < 2; half++)
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; tile++) {
-          const uint4 x = Source::load_x(x_stage + (half * TILES + tile) * WARP * 16, x_lane, half);
+          const uint4 x = Source::load_x(x_stage + tile * 8 * X_ROW_BYTES, x_lane, half);
           multiply(sums[tile], weights.pairs + half * 2 * STEP_PAIRS, x.x, x.y);
           multiply(sums[tile], weights.pairs + (half * 2 + 1) * STEP_PAIRS, x.z, x.w);
         }

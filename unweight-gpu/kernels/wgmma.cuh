@@ -7,6 +7,32 @@ template <uint32_t COUNT>
 struct TensorCores;
 
 template <>
+struct TensorCores<16> {
+  // Adds products. `x`: a descriptor of 16 rows of 16 columns.
+  static __device__ __forceinline__ void multiply(float (&sums)[8], const uint32_t* weights, uint64_t x) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, %12, 1, 1, 1, 0;"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]), "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7])
+        : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "l"(x)
+        : "memory");
+  }
+};
+
+template <>
+struct TensorCores<32> {
+  // Adds products. `x`: a descriptor of 32 rows of 16 columns.
+  static __device__ __forceinline__ void multiply(float (&sums)[16], const uint32_t* weights, uint64_t x) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+        "{%16, %17, %18, %19}, %20, 1, 1, 1, 0;"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]), "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7]), "+f"(sums[8]), "+f"(sums[9]), "+f"(sums[10]), "+f"(sums[11]), "+f"(sums[12]), "+f"(sums[13]), "+f"(sums[14]), "+f"(sums[15])
+        : "r"(weights[0]), "r"(weights[1]), "r"(weights[2]), "r"(weights[3]), "l"(x)
+        : "memory");
+  }
+};
+
+template <>
 struct TensorCores<64> {
   // Adds products. `x`: a descriptor of 64 rows of 16 columns.
   static __device__ __forceinline__ void multiply(float (&sums)[32], const uint32_t* weights, uint64_t x) {

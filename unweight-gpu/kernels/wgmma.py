@@ -7,7 +7,7 @@ print('''// y = x * W^T on Hopper's tensor cores: 64 rows of W from registers of
 template <uint32_t COUNT>
 struct TensorCores;
 ''')
-for n in (64, 128, 256):
+for n in (16, 32, 64, 128, 256):
     r = n // 2
     regs = ", ".join(f"%{i}" for i in range(r))
     outs = ", ".join(f'"+f"(sums[{i}])' for i in range(r))

@@ -8,9 +8,7 @@ use cudarc::driver::{
 };
 
 use super::layout::Shape;
-use super::plan::{
-    LARGE_KERNELS, LARGE_THREADS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
-};
+use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
 use crate::{GpuError, image};
 
 /// The oldest compute capability where a launch may begin before the one in front of it has ended.
@@ -69,11 +67,17 @@ impl LargeKernels {
     fn load(context: &Arc<CudaContext>) -> Result<LargeKernels, GpuError> {
         let module = context.load_module(image::LARGE_BATCH_MATMUL.load(image::HOPPER)?)?;
         let kernels = LARGE_KERNELS.map(|kernel| {
-            let name = format!("matmul_{}_{}", kernel.tile, kernel.splits);
+            let LargeKernel {
+                tile,
+                splits,
+                teams,
+                ..
+            } = kernel;
+            let name = format!("matmul_{tile}_{splits}_{teams}");
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
             let config = LaunchConfig {
                 grid_dim: (kernel.splits, 1, 1),
-                block_dim: (LARGE_THREADS, 1, 1),
+                block_dim: (kernel.threads(), 1, 1),
                 shared_mem_bytes: kernel.shared_bytes,
             };
             let clusters = clusters_that_fit(&functions.any, config, kernel.splits)?;

@@ -8,13 +8,13 @@ use unweight_format::Palette;
 use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob};
 use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{LARGE_THREADS, MOST_ROWS, Parts, SMALL_THREADS};
+use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
 use super::{Coded, Fragments, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
-/// Beyond so many rows of x, the kernels for many are faster.
-const SMALL_BATCH: u32 = 32;
+/// Beyond so many rows of x, the kernels for many are faster where they take the shape.
+const SMALL_BATCH: u32 = 16;
 /// Rows of x that a kernel that reads planes takes together.
 const MOST_PLANES_ROWS: u32 = 64;
 
@@ -168,7 +168,7 @@ impl<'a> Linear<'a> {
         };
         let large = self.kernels.large.as_ref();
         let takes = large.is_some_and(|large| large.fastest(fragments.shape(), batch).is_some());
-        if batch <= SMALL_BATCH || takes {
+        if batch <= MOST_SMALL_ROWS || takes {
             Pipeline::Direct
         } else {
             Pipeline::WholeDecode
@@ -454,7 +454,7 @@ impl<'a> Linear<'a> {
         let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
         let config = LaunchConfig {
             grid_dim: (clusters * kernel.splits, 1, 1),
-            block_dim: (LARGE_THREADS, 1, 1),
+            block_dim: (kernel.threads(), 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
         let function = function(units, &fitting.functions);
