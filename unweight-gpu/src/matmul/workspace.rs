@@ -158,7 +158,7 @@ impl Workspace {
     /// If decoding would have none, or products.
     pub fn divide(&mut self, decoding: Option<u32>) {
         if let Some(count) = decoding {
-            assert!((1..self.plan.multiprocessors).contains(&count));
+            assert!((1..=self.plan.multiprocessors).contains(&count));
         }
         self.decoding = decoding;
         self.plain.clear();
@@ -170,7 +170,10 @@ impl Workspace {
 
     /// Of products that need preparation.
     pub(super) fn multiplying_multiprocessors(&self) -> u32 {
-        self.plan.multiprocessors - self.decoding.unwrap_or(0)
+        match self.plan.multiprocessors - self.decoding.unwrap_or(0) {
+            0 => self.plan.multiprocessors,
+            left => left,
+        }
     }
 
     /// Device memory that it takes, in bytes.
@@ -238,7 +241,7 @@ impl Workspace {
             Some(number) => number,
             None => {
                 let mut plain = PlainMatmul::new(shape, batch)?;
-                if self.decoding.is_some() {
+                if self.multiplying_multiprocessors() < self.plan.multiprocessors {
                     plain.limit_multiprocessors(self.multiplying_multiprocessors())?;
                 }
                 self.plain.push(plain);
