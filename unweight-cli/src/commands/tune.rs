@@ -7,7 +7,7 @@ use std::path::Path;
 use unweight_cpu::{Container, OpenFile, ReadError};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Fragments, Pipeline, Stack, Tuning};
+use unweight_gpu::matmul::{Fragments, Stack, Tuning};
 use unweight_gpu::{GpuError, Resident, Source};
 
 use super::Context;
@@ -120,11 +120,11 @@ fn words(tuning: &Tuning) -> String {
     let rows = tuning.choices.iter().map(|choice| {
         vec![
             format!("{} x {}", choice.rows, choice.columns),
-            Pipeline::name(choice.pipeline).to_owned(),
+            choice.way().to_string(),
             choice.batch.to_string(),
         ]
     });
-    let table = table(&["matrix", "pipeline", "batch"], 2, rows.collect());
+    let table = table(&["matrix", "way", "batch"], 2, rows.collect());
     format!("{}\n{table}", tuning.device)
 }
 

@@ -7,6 +7,7 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, sys,
 };
 
+use super::Kernel;
 use super::layout::Shape;
 use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
 use crate::{GpuError, image};
@@ -95,6 +96,19 @@ impl LargeKernels {
                 .filter(|kernel| kernel.clusters > 0)
                 .collect(),
         })
+    }
+
+    /// The one of this name, if it is there and takes the shape.
+    pub(super) fn named(&self, kernel: Kernel, shape: Shape) -> Option<&FittingKernel> {
+        let mut kernels = self.kernels.iter();
+        kernels.find(|fitting| fitting.kernel.name() == kernel && fitting.kernel.takes(shape))
+    }
+
+    /// The names of those that take this product, but of tiles that are far too small or large for it.
+    pub(super) fn names(&self, shape: Shape, batch: u32) -> impl Iterator<Item = Kernel> {
+        let kernels = self.kernels.iter().map(|fitting| fitting.kernel);
+        let fits = move |kernel: &LargeKernel| kernel.takes(shape) && kernel.suits(batch);
+        kernels.filter(fits).map(LargeKernel::name)
     }
 
     /// The fastest for this product, by estimate, if any takes it.

@@ -10,7 +10,7 @@ use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
 use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
-use super::{Coded, Fragments, Workspace, fragments};
+use super::{Coded, Fragments, Kernel, Way, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
@@ -102,6 +102,7 @@ pub struct Linear<'a> {
     device: &'a Device,
     kernels: &'a MatmulKernels,
     matrix: Matrix<'a>,
+    kernel: Kernel,
 }
 
 impl<'a> Linear<'a> {
@@ -114,6 +115,7 @@ impl<'a> Linear<'a> {
             device,
             kernels: device.matmul_kernels()?,
             matrix: Matrix::Fragments(fragments),
+            kernel: Kernel::Estimated,
         })
     }
 
@@ -128,7 +130,33 @@ impl<'a> Linear<'a> {
             device,
             kernels: device.matmul_kernels()?,
             matrix: Matrix::Coded(coded),
+            kernel: Kernel::Estimated,
         })
+    }
+
+    /// The same layer, whose products from fragment form are this kernel's.
+    #[must_use]
+    pub const fn with_kernel(self, kernel: Kernel) -> Linear<'a> {
+        Linear { kernel, ..self }
+    }
+
+    /// All ways to make its product with so many rows of x, but those that cannot be fast.
+    pub fn ways(&self, batch: u32) -> Vec<Way> {
+        let large = self.kernels.large.as_ref();
+        let many = large.map(|large| large.names(self.shape(), batch));
+        let few = Some(Kernel::FewRows).filter(|_| batch <= MOST_SMALL_ROWS);
+        let kernels: Vec<Kernel> = many.into_iter().flatten().chain(few).collect();
+        let taken = (Pipeline::ALL.into_iter()).filter(|&pipeline| self.takes(pipeline));
+        taken
+            .flat_map(|pipeline| {
+                let chosen = match pipeline {
+                    Pipeline::Direct | Pipeline::PaletteTranscode => kernels.as_slice(),
+                    Pipeline::WholeDecode | Pipeline::ExponentDecode => &[],
+                };
+                let of_kernels = chosen.iter().map(move |&kernel| Way { pipeline, kernel });
+                std::iter::once(Way::from(pipeline)).chain(of_kernels)
+            })
+            .collect()
     }
 
     /// The shape of its matrix.
@@ -361,9 +389,7 @@ impl<'a> Linear<'a> {
         };
         let mut left = batch;
         while left > 0 {
-            let large = self.kernels.large.as_ref().filter(|_| left > SMALL_BATCH);
-            let large = large.and_then(|large| large.fastest(shape, left.min(MOST_ROWS)));
-            job.batch = match large {
+            job.batch = match self.kernel_for_many(left) {
                 Some(kernel) => self.many(stream, job, units, left, kernel)?,
                 None => self.few(stream, job, units, left, parts)?,
             };
@@ -409,6 +435,23 @@ impl<'a> Linear<'a> {
             job.y += 2 * u64::from(job.batch) * shape.rows();
         }
         Ok(())
+    }
+
+    /// The kernel that was chosen, if so many rows of x are not for the one for few.
+    fn kernel_for_many(&self, left: u32) -> Option<&FittingKernel> {
+        let large = self.kernels.large.as_ref()?;
+        let estimated = || {
+            let rows = Some(left.min(MOST_ROWS)).filter(|&rows| rows > SMALL_BATCH);
+            rows.and_then(|rows| large.fastest(self.shape(), rows))
+        };
+        match self.kernel {
+            Kernel::Estimated => estimated(),
+            Kernel::FewRows => None,
+            Kernel::ManyRows { .. } => {
+                let chosen = large.named(self.kernel, self.shape());
+                chosen.or_else(estimated)
+            }
+        }
     }
 
     /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.

@@ -1,5 +1,6 @@
 //! How a product is laid out over a device: pure functions, tested without a GPU.
 
+use super::Kernel;
 use super::layout::{STRIP_ROWS, Shape, UNIT_BYTES, UNIT_COLUMNS};
 
 /// A kernel of `kernels/small_batch_matmul.cu` or `kernels/planes_matmul.cu`.
@@ -134,6 +135,22 @@ impl LargeKernel {
         shape.rows().is_multiple_of(8) && shape.units() >= least.into()
     }
 
+    /// What a choice calls it.
+    pub(super) const fn name(self) -> Kernel {
+        Kernel::ManyRows {
+            tile: self.tile,
+            splits: self.splits,
+            teams: self.teams,
+        }
+    }
+
+    /// Whether its tile is not far too small or too large for so many rows of x.
+    pub(super) const fn suits(self, batch: u32) -> bool {
+        let smallest = LARGE_KERNELS[0].tile;
+        self.tile == smallest && batch <= 2 * smallest
+            || self.tile <= 2 * batch && batch <= 8 * self.tile
+    }
+
     /// Threads of a block.
     pub(super) const fn threads(self) -> u32 {
         self.teams * TEAM_THREADS + COPYING_THREADS
@@ -255,6 +272,20 @@ mod tests {
             });
             assert_eq!(chosen, fastest, "{rows} x {columns}");
         }
+    }
+
+    #[test]
+    fn every_batch_has_kernels_that_suit_it_and_few_that_do_not() {
+        let tiles = |batch| {
+            let suiting = LARGE_KERNELS.iter().filter(|kernel| kernel.suits(batch));
+            let mut tiles: Vec<u32> = suiting.map(|kernel| kernel.tile).collect();
+            tiles.dedup();
+            tiles
+        };
+        assert_eq!(tiles(1), [32]);
+        assert_eq!(tiles(32), [32, 64]);
+        assert_eq!(tiles(64), [32, 64, 128]);
+        assert_eq!(tiles(1024), [128, 256]);
     }
 
     #[test]
