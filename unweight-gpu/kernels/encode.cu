@@ -17,7 +17,7 @@
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags, and 16 for each lane's
-// stream: 4,192 bytes. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// stream: 4,192 bytes. seal_records 20 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
@@ -57,12 +57,6 @@ __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + R
 
 __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
-}
-
-__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
-  return value;
 }
 
 // In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
@@ -359,9 +353,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
   const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables, lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, tables, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane != 0) return;
   // What passed of the first sixteen bytes was not as it stood.
   uint4 header = record.sixteen(0);

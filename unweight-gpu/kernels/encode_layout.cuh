@@ -64,6 +64,12 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
   return chunk;
 }
 
+__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+  return value;
+}
+
 // How many of a lane's eight weights in a step are the chunk's: 8, but in a short last step.
 __device__ __forceinline__ uint32_t lane_step_count(uint32_t weight_count, uint32_t place) {
   return place < weight_count ? min(weight_count - place, LANE_STEP_WEIGHTS) : 0;

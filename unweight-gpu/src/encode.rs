@@ -10,7 +10,7 @@ use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
     END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
     PALETTE_THREADS, Planes, pieces_log2, place_scratch,
 };
@@ -283,8 +283,8 @@ impl<'a> EncodeBatch<'a> {
                     .arg(&chunk_count)
                     .arg(&mut self.tensor_codes)
                     .launch(config(
-                        job_count + chunk_count.div_ceil(CODE_THREADS),
-                        CODE_THREADS,
+                        (job_count + chunk_count).div_ceil(CODE_WARPS),
+                        CODE_WARPS * WARP,
                         CODE_SHARED_BYTES,
                     ))?;
             }

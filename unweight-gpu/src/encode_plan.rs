@@ -9,13 +9,13 @@ use crate::encode_job::EncodeJob;
 use crate::plan::WARP;
 
 /// Shared memory and threads of the kernels, as their files' heads say.
-pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * WARP * 2;
+pub(crate) const COUNT_SHARED_BYTES: u32 = 64 * WARP * 2 + 256 * 4;
 pub(crate) const PALETTE_THREADS: u32 = 256;
 pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 256 / 8;
 pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
-pub(crate) const CODE_THREADS: u32 = 8;
-pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_THREADS * (16 + 31);
+pub(crate) const CODE_WARPS: u32 = 8;
+pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
 pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 256 + 16 + 8 + 16 * WARP);
 pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;

@@ -180,6 +180,7 @@ inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return (*at += value) 
 inline void atomicAdd(unsigned long long* at, unsigned long long value) { *at += value; }
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline uint32_t min(uint32_t a, uint32_t b) { return std::min(a, b); }
+inline uint32_t max(uint32_t a, uint32_t b) { return std::max(a, b); }
 inline int __ffs(uint32_t bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline uint32_t __brev(uint32_t bits) {
   uint32_t reversed = 0;

@@ -6,7 +6,7 @@
 
 extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pieces_log2,
                                               bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count << pieces_log2, WARP, COUNTER_BYTES, seed, [&] {
+  fibers::launch(chunk_count << pieces_log2, WARP, sizeof(Counters), seed, [&] {
     if (of_planes) count_exponents_of_planes(jobs, job_count, pieces_log2);
     else count_exponents(jobs, job_count, pieces_log2);
   });
@@ -32,7 +32,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
 extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                            uint64_t seed) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables), seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
@@ -40,6 +40,6 @@ extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_co
 }
 
 extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint64_t seed) {
-  fibers::launch(job_count + (chunk_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
+  fibers::launch((job_count + chunk_count + CODE_WARPS - 1) / CODE_WARPS, CODE_WARPS * WARP, CODE_WARPS * sizeof(Merge), seed,
                  [&] { choose_codes(jobs, job_count, chunk_count, tensor_codes); });
 }
