@@ -1,7 +1,8 @@
 // Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
 //
-//   encode_chunks   one block = one warp = one chunk; thread l = lane l of the specification; encode_chunks_of_planes where the source is an
-//                   exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in place of weights
+//   encode_chunks   one block = one chunk; one warp = a part of its steps, a quarter; thread l of a warp = lane l of the specification;
+//                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
+//                   place of weights
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
@@ -10,18 +11,19 @@
 //
 // First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for
 // 12 warps an SM), and adds up what they will take: so it is known where every lane's stream stands, and whether the record will be verbatim,
-// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
+// before a byte of it is written; and also where every warp's piece of a lane's stream begins, to the bit. A byte that two pieces share is put
+// together at the end. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
 // slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
 //
 //   end_records     one block = one tensor; record lengths to record ends
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags, and 16 for each lane's
-// stream: 4,192 bytes. seal_records 20 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 64 of flags, and for each lane's piece of
+// each warp 16 for its stream, one for its sums, and one for the bytes at its ends: 11,584 bytes. seal_records 20 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
-// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of 32 threads; end_records a block for
+// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of 128 threads; end_records a block for
 // each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
@@ -29,6 +31,12 @@
 #include "crc32.cuh"
 #include "encode_layout.cuh"
 
+constexpr uint32_t ENCODE_WARPS = 4;
+constexpr uint32_t ENCODE_THREADS = ENCODE_WARPS * WARP;
+// Of an SM, for the sake of registers.
+#ifndef ENCODE_BLOCKS
+#define ENCODE_BLOCKS 6
+#endif
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
@@ -49,8 +57,10 @@ struct EncodeTables {
   uint32_t entries[EXPONENTS];        // by exponent
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
-  uint32_t patched_steps[8];          // a bit for each step that has a patch
-  uint32_t rings[RING_WORDS * WARP];  // of LanePacker
+  uint8_t patched_steps[256];         // whether a step has a patch
+  uint32_t sums[ENCODE_WARPS][WARP];  // of index_weights
+  uint32_t edges[ENCODE_WARPS][WARP];  // of LanePacker: in bits 0..7 the byte that a piece begins in, in bits 8..15 the one that it ends in
+  uint32_t rings[ENCODE_WARPS][RING_WORDS * WARP];  // of LanePacker
 };
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
@@ -99,26 +109,43 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
     index = __ffs(__ballot_sync(ALL_LANES, coded && start == 0)) - 1;
   }
   const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
-  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
-  if (lane < 8) tables->patched_steps[lane] = 0;
-  __syncwarp();
-  if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
-  if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
-  __syncwarp();
-  for (uint32_t pair = lane; pair < 256; pair += WARP) {
+  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += ENCODE_THREADS) {
+    tables->entries[exponent] = placeholder | TAKES_PATCH;
+    tables->patched_steps[exponent] = 0;
+  }
+  __syncthreads();
+  if (threadIdx.x < PALETTE_ENTRIES) {
+    if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
+    tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
+  }
+  __syncthreads();
+  for (uint32_t pair = threadIdx.x; pair < 256; pair += ENCODE_THREADS) {
     const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
     // At most 8 bits each.
     const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
     tables->pairs[pair] = bits << 8 | ((first & 15) + (second & 15));
   }
-  __syncwarp();
+  __syncthreads();
   return placeholder;
 }
 
+// The steps of a chunk that a warp has, as a chunk of its own. None, where those before it have all.
+__device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, uint32_t& first_step) {
+  const uint32_t each = (chunk.steps + ENCODE_WARPS - 1) / ENCODE_WARPS;
+  first_step = min(warp * each, chunk.steps);
+  SourceChunk part = chunk;
+  part.steps = min(each, chunk.steps - first_step);
+  const uint32_t start = first_step * STEP_WEIGHTS;
+  part.weight_count = min(part.steps * STEP_WEIGHTS, chunk.weight_count - min(start, chunk.weight_count));
+  part.first_weight = chunk.first_weight + start;
+  return part;
+}
+
 // Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns what this lane's codes take in bits,
-// and from bit 16 on how many patches it has.
+// and from bit 16 on how many patches it has. Sets `patched_steps`.
 template <class Source>
-__device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source& source, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
+__device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t surplus, uint32_t* indices,
+                                         uint8_t* patched_steps) {
   uint32_t sum = 0;
   uint8_t* sign_mantissa = chunk.sign_mantissa();
   const auto index_eight = [&](uint32_t place, const typename Source::Eight& eight, uint32_t count) {
@@ -126,7 +153,7 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source&
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = i < count ? tables->entries[Source::exponent_of(eight, i)] : surplus;
+      entries[i] = i < count ? table[Source::exponent_of(eight, i)] : surplus;
       step_sum += entries[i];
     }
     // Lowest bytes side by side.
@@ -135,8 +162,7 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source&
     indices[place / LANE_STEP_WEIGHTS] = even | odd << 4;
     const uint32_t patches = step_sum / TAKES_PATCH;
     sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
-    const uint32_t step = place / STEP_WEIGHTS;
-    if (__any_sync(ALL_LANES, patches != 0) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
+    if (patches != 0) patched_steps[place / STEP_WEIGHTS] = 1;
   };
   const auto index_whole = [&](uint32_t place, const typename Source::Eight& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); };
   const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, index_whole);
@@ -147,19 +173,24 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source&
   return sum;
 }
 
-// A lane's stream on its way to the slot. Its words wait in a ring until all lanes store theirs together, 16 bytes each: one by one, lanes would
-// hold each other up, as a warp takes every branch that any of its lanes takes. What shares its 16 bytes with a neighbour is stored by bytes.
+// A piece of a lane's stream on its way to the slot. Its words wait in a ring until all lanes store theirs together, 16 bytes each: one by one, lanes would
+// hold each other up, as a warp takes every branch that any of its lanes takes. What shares its 16 bytes with a neighbour is stored by bytes, and
+// a byte that is not the piece's alone goes to `edges`.
 struct LanePacker {
   uint8_t* streams;     // of the record
   uint32_t* ring;       // every WARP-th word
-  uint32_t start, end;  // of the lane, in bytes
+  uint32_t* edges;
+  uint32_t first_bit;
+  uint32_t start, end;  // of the piece's own bytes
   uint32_t word;        // the next to be completed
   uint32_t stored;      // the next to be stored, a multiple of 4
   uint32_t bit_count;   // of `bits`; below 32 between calls
   uint64_t bits;
 
-  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t* own_ring, uint32_t from, uint32_t to)
-      : streams(at), ring(own_ring), start(from), end(to), word(from / 4), stored(from / 16 * 4), bit_count(from % 4 * 8), bits(0) {}
+  // From bit `from` of the streams to byte `to`, which is the one that the piece ends in if another follows it, or else the one behind.
+  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t* own_ring, uint32_t* own_edges, uint32_t from, uint32_t to)
+      : streams(at), ring(own_ring), edges(own_edges), first_bit(from), start((from + 7) / 8), end(to), word(from / 32), stored(from / 128 * 4),
+        bit_count(from % 32), bits(0) {}
 
   __device__ __forceinline__ uint32_t& slot(uint32_t number) const { return ring[number % RING_WORDS * WARP]; }
   // At most 32 bits.
@@ -177,8 +208,12 @@ struct LanePacker {
       *reinterpret_cast<uint4*>(streams + at) = make_uint4(slot(stored), slot(stored + 1), slot(stored + 2), slot(stored + 3));
     } else {
 #pragma unroll 1
-      for (uint32_t i = 0; i < 16; i++)
-        if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(slot(stored + i / 4) >> 8 * (i % 4));
+      for (uint32_t i = 0; i < 16; i++) {
+        const uint32_t byte = slot(stored + i / 4) >> 8 * (i % 4) & 0xff;
+        if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(byte);
+        else if (at + i == first_bit / 8) *edges |= byte;
+        else if (at + i == end) *edges |= byte << 8;
+      }
     }
     stored += 4;
   }
@@ -193,7 +228,6 @@ struct LanePacker {
     if (word > stored) store_four();
   }
 };
-
 
 constexpr uint32_t INDICES_AHEAD = 2 * STEPS_TOGETHER;
 
@@ -237,12 +271,13 @@ __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
   return value;
 }
 
-// Section 5.5, in order of position: over the steps that have any.
+// Section 5.5, in order of position: over those of a warp's steps that have any.
 template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const EncodeTables* tables, uint8_t* patches) {
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const EncodeTables* tables, uint32_t first_step,
+                                     uint32_t steps, uint8_t* patches) {
   uint32_t written = 0;
-  for (uint32_t step = 0; step < chunk.steps; step++) {
-    if (!(tables->patched_steps[step / 32] >> step % 32 & 1)) continue;
+  for (uint32_t step = first_step; step < first_step + steps; step++) {
+    if (!tables->patched_steps[step]) continue;
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(chunk.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
@@ -275,57 +310,87 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
   if (last < round_up(chunk.weight_count)) write_eight(last, source.part(last, lane_step_count(chunk.weight_count, last)));
 }
 
+// A piece of each lane's stream begins behind `before` bits of it. `is_last` if none follows.
+__device__ inline void pack_piece(uint8_t* streams, uint32_t lane, uint32_t warp, EncodeTables* tables, uint32_t lane_start, uint32_t before, uint32_t own_bits,
+                                  bool is_last, uint32_t steps, const uint32_t* indices) {
+  const uint32_t from = 8 * lane_start + before, to = from + own_bits;
+  uint32_t* edges = &tables->edges[warp][lane];
+  *edges = 0;
+  LanePacker packer(streams, tables->rings[warp] + lane, edges, from, is_last ? (to + 7) / 8 : to / 8);
+  pack_lane(packer, steps, lane, tables->pairs, indices);
+}
+
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
-  const uint32_t lane = threadIdx.x;
+  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
-  // What is read again is read for its exponents.
-  const typename Source::OfExponents again = Source::OfExponents::of(chunk);
+  uint32_t first_step;
+  const SourceChunk part = part_of(chunk, warp, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
-  uint32_t* indices = huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES);
+  uint32_t* indices = (huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES)) + first_step * WARP;
   const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[chunk.job - jobs]) : make_uint2(0, 0);
 
   const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
-  const uint32_t sum = index_weights(chunk, Source::of(chunk), lane, tables, placeholder, indices);
-  __syncwarp();
+  const uint32_t own_sum = index_weights(part, Source::of(part), lane, tables->entries, placeholder, indices, tables->patched_steps + first_step);
+  tables->sums[warp][lane] = own_sum;
+  __syncthreads();
 
+  // 65,536 weights make at most 16,384 bits of a lane, and 2,048 patches: no sum runs over.
+  uint32_t sum = 0, before = 0;
+#pragma unroll
+  for (uint32_t other = 0; other < ENCODE_WARPS; other++) {
+    const uint32_t others = tables->sums[other][lane];
+    sum += others;
+    if (other < warp) before += others;
+  }
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
   const uint32_t lane_end = sum_up_to(lane_bytes, lane);
-  const uint32_t patch_count = __shfl_sync(ALL_LANES, sum_up_to(sum >> 16, lane), WARP - 1);
+  const uint32_t patch_count = sum_over_lanes(sum >> 16);
   const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
   const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
   const bool verbatim = round_up(contents_end) > verbatim_bytes;
 
-  if (lane == 0) {
+  if (threadIdx.x == 0) {
     const uint32_t kind = verbatim ? KIND_VERBATIM : chunk.job->kind;
     const uint2 lengths = verbatim ? make_uint2(0, 0) : code_lengths;
     *reinterpret_cast<uint4*>(slot) = make_uint4(0, kind | (verbatim ? 0 : patch_count << 16), lengths.x, lengths.y);
     chunk.job->record_lengths[chunk.own] = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
   }
   if (verbatim) {
-    write_verbatim(chunk, again, lane, slot + RECORD_HEADER_BYTES);
+    // What is read again is read for its exponents. In a palette record's slot, indices stood where these go: all warps are done with theirs.
+    if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, slot + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
     return;
   }
   if (huffman) {
-    reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
-    LanePacker packer(slot + LANE_STREAMS_OFFSET, tables->rings + lane, lane_end - lane_bytes, lane_end);
-    pack_lane(packer, chunk.steps, lane, tables->pairs, indices);
+    const bool is_last = first_step + part.steps == chunk.steps;
+    uint8_t* streams = slot + LANE_STREAMS_OFFSET;
+    const uint32_t lane_start = lane_end - lane_bytes, own_bits = own_sum & 0xffff;
+    if (warp == 0) reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
+    if (part.steps != 0) pack_piece(streams, lane, warp, tables, lane_start, before & 0xffff, own_bits, is_last, part.steps, indices);
+    __syncthreads();
+    // A piece has a bit for each weight at least, or none has any: so no byte is shared by three.
+    const uint32_t to = 8 * lane_start + (before & 0xffff) + own_bits;
+    if (!is_last && to % 8 != 0) streams[to / 8] = static_cast<uint8_t>(tables->edges[warp][lane] >> 8 | (tables->edges[warp + 1][lane] & 0xff));
   }
-  if (patch_count != 0) write_patches(chunk, again, lane, tables, slot + body_end);
-  if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+  if (patch_count != 0) {
+    const uint32_t patches_before = sum_over_lanes(before >> 16);
+    const typename Source::OfExponents again = Source::OfExponents::of(chunk);
+    write_patches(chunk, again, lane, tables, first_step, part.steps, slot + body_end + PATCH_BYTES * patches_before);
+  }
+  if (warp == 0 && contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP)
+extern "C" __global__ void __launch_bounds__(ENCODE_THREADS, ENCODE_BLOCKS)
     encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(WARP)
+extern "C" __global__ void __launch_bounds__(ENCODE_THREADS, ENCODE_BLOCKS)
     encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);

@@ -10,7 +10,7 @@ use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, ENCODE_THREADS, END_SHARED_BYTES,
     END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
     PALETTE_THREADS, Planes, pieces_log2, place_scratch,
 };
@@ -293,7 +293,7 @@ impl<'a> EncodeBatch<'a> {
                 .arg(&self.jobs)
                 .arg(&job_count)
                 .arg(&self.tensor_codes)
-                .launch(config(chunk_count, WARP, ENCODE_SHARED_BYTES))?;
+                .launch(config(chunk_count, ENCODE_THREADS, ENCODE_SHARED_BYTES))?;
             stream
                 .launch_builder(&kernels.end_records)
                 .arg(&self.jobs)

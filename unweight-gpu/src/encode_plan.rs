@@ -16,7 +16,8 @@ pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
 pub(crate) const CODE_WARPS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
-pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 256 + 16 + 8 + 16 * WARP);
+pub(crate) const ENCODE_THREADS: u32 = 4 * WARP;
+pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 256 + 16 + 64 + (16 + 2) * ENCODE_THREADS);
 pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
 

@@ -23,7 +23,7 @@ extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job
 
 extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
                                             bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count, WARP, sizeof(EncodeTables), seed, [&] {
+  fibers::launch(chunk_count, ENCODE_THREADS, sizeof(EncodeTables), seed, [&] {
     if (of_planes) encode_chunks_of_planes(jobs, job_count, tensor_codes);
     else encode_chunks(jobs, job_count, tensor_codes);
   });
