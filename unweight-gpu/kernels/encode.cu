@@ -1,29 +1,32 @@
 // Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
 //
-//   encode_chunks   one block = one chunk; one warp = a part of its steps, a quarter; thread l of a warp = lane l of the specification;
+//   encode_chunks   one block = one chunk; one warp = 16 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
 //                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
 //                   place of weights
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
-//   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
-//   slot            | header | lane ends | lane 0 .... | lane 1 .... | ... | patches | 0.. |   a lane stores 16 bytes at a time
+//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand in the slot
+//   slot            | the same |                                         16 bytes a thread
 //
-// First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for
-// 12 warps an SM), and adds up what they will take: so it is known where every lane's stream stands, and whether the record will be verbatim,
-// before a byte of it is written; and also where every warp's piece of a lane's stream begins, to the bit. A byte that two pieces share is put
-// together at the end. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
-// slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
+// First a lane replaces its exponents by palette indices, kept in registers, a word for each of 16 steps, and adds up what they will take: so it is known
+// where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
+// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
+// record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
+//
+// Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits. When all
+// have done so they add what they have left to the word that another has stored, or that has been zeroed.
 //
 //   end_records     one block = one tensor; record lengths to record ends
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 64 of flags, and for each lane's piece of
-// each warp 16 for its stream, one for its sums, and one for the bytes at its ends: 11,584 bytes. seal_records 20 KB a block (crc32.cuh), end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r and writes r.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 16 warps: 4,160 bytes;
+// and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
-// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of 128 threads; end_records a block for
+// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of a warp for every 4,096
+// weights of the largest, and a slot's bytes of the largest for its record; end_records a block for
 // each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
@@ -31,11 +34,11 @@
 #include "crc32.cuh"
 #include "encode_layout.cuh"
 
-constexpr uint32_t ENCODE_WARPS = 4;
-constexpr uint32_t ENCODE_THREADS = ENCODE_WARPS * WARP;
-// Of an SM, for the sake of registers.
+// Of a warp.
+constexpr uint32_t WARP_STEPS = 8;
+constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
 #ifndef ENCODE_BLOCKS
-#define ENCODE_BLOCKS 6
+#define ENCODE_BLOCKS 1
 #endif
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
@@ -47,21 +50,14 @@ constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
 constexpr uint32_t TAKES_PATCH = 1u << 20;
 __device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 8; }
 
-// Steps between two times that lanes store what they have: of eight codes each, at most two words. Three may be left from before.
-constexpr uint32_t STEPS_TOGETHER = 4;
-constexpr uint32_t RING_WORDS = 16;
-static_assert(RING_WORDS >= 3 + 2 * STEPS_TOGETHER + 1, "the last word may come on top");
-
 // A block's shared memory.
 struct EncodeTables {
   uint32_t entries[EXPONENTS];        // by exponent
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
-  uint8_t patched_steps[256];         // whether a step has a patch
-  uint32_t sums[ENCODE_WARPS][WARP];  // of index_weights
-  uint32_t edges[ENCODE_WARPS][WARP];  // of LanePacker: in bits 0..7 the byte that a piece begins in, in bits 8..15 the one that it ends in
-  uint32_t rings[ENCODE_WARPS][RING_WORDS * WARP];  // of LanePacker
+  uint32_t sums[MOST_WARPS][WARP];    // of index_weights
 };
+static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
 
@@ -109,17 +105,14 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
     index = __ffs(__ballot_sync(ALL_LANES, coded && start == 0)) - 1;
   }
   const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
-  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += ENCODE_THREADS) {
-    tables->entries[exponent] = placeholder | TAKES_PATCH;
-    tables->patched_steps[exponent] = 0;
-  }
+  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) tables->entries[exponent] = placeholder | TAKES_PATCH;
   __syncthreads();
   if (threadIdx.x < PALETTE_ENTRIES) {
     if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
     tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
   }
   __syncthreads();
-  for (uint32_t pair = threadIdx.x; pair < 256; pair += ENCODE_THREADS) {
+  for (uint32_t pair = threadIdx.x; pair < 256; pair += blockDim.x) {
     const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
     // At most 8 bits each.
     const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
@@ -131,24 +124,30 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
 
 // The steps of a chunk that a warp has, as a chunk of its own. None, where those before it have all.
 __device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, uint32_t& first_step) {
-  const uint32_t each = (chunk.steps + ENCODE_WARPS - 1) / ENCODE_WARPS;
-  first_step = min(warp * each, chunk.steps);
+  first_step = min(warp * WARP_STEPS, chunk.steps);
   SourceChunk part = chunk;
-  part.steps = min(each, chunk.steps - first_step);
+  part.steps = min(WARP_STEPS, chunk.steps - first_step);
   const uint32_t start = first_step * STEP_WEIGHTS;
   part.weight_count = min(part.steps * STEP_WEIGHTS, chunk.weight_count - min(start, chunk.weight_count));
   part.first_weight = chunk.first_weight + start;
   return part;
 }
 
-// Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns what this lane's codes take in bits,
-// and from bit 16 on how many patches it has. Sets `patched_steps`.
+// What a lane has of a warp's steps.
+struct LaneIndices {
+  uint32_t words[WARP_STEPS];  // eight palette indices each
+  uint32_t sum;                // what their codes take in bits, and from bit 16 on how many patches there are
+  uint32_t patched_steps;      // a bit for each
+};
+
+// Stores the sign-mantissa bytes, and in `body` the palette indices too if it is not null: at most what a verbatim record takes. `spare` is a word for each lane and step.
 template <class Source>
-__device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t surplus, uint32_t* indices,
-                                         uint8_t* patched_steps) {
-  uint32_t sum = 0;
-  uint8_t* sign_mantissa = chunk.sign_mantissa();
-  const auto index_eight = [&](uint32_t place, const typename Source::Eight& eight, uint32_t count) {
+__device__ inline void index_weights(const SourceChunk& part, const Source& source, uint32_t lane, const uint32_t* table, uint32_t surplus, uint32_t* body, uint32_t* spare,
+                                     LaneIndices& indices) {
+  uint8_t* sign_mantissa = part.sign_mantissa();
+  indices.sum = indices.patched_steps = 0;
+  const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
+    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), Source::sign_mantissa_bytes(eight));
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
@@ -159,107 +158,65 @@ __device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source&
     // Lowest bytes side by side.
     const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
     const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
-    indices[place / LANE_STEP_WEIGHTS] = even | odd << 4;
+    const uint32_t word = even | odd << 4;
+    if (body != nullptr) body[step * WARP + lane] = word;
     const uint32_t patches = step_sum / TAKES_PATCH;
-    sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
-    if (patches != 0) patched_steps[place / STEP_WEIGHTS] = 1;
+    indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
+    if (patches != 0) indices.patched_steps |= 1u << step;
+    return word;
   };
-  const auto index_whole = [&](uint32_t place, const typename Source::Eight& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); };
-  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, index_whole);
-  if (chunk.weight_count % STEP_WEIGHTS != 0) {
-    const uint32_t count = lane_step_count(chunk.weight_count, last);
-    index_eight(last, source.part(last, count), count);
+  if (part.weight_count == WARP_STEPS * STEP_WEIGHTS) {
+    const auto load = [&](uint32_t step) { return source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS); };
+    typename Source::Eight ahead[SOURCE_AHEAD];
+#pragma unroll
+    for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load(d);
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) {
+      indices.words[step] = index_eight(step, ahead[step % SOURCE_AHEAD], LANE_STEP_WEIGHTS);
+      if (step + SOURCE_AHEAD < WARP_STEPS) ahead[step % SOURCE_AHEAD] = load(step + SOURCE_AHEAD);
+    }
+  } else {
+#pragma unroll 1
+    for (uint32_t step = 0; step < part.steps; step++) {
+      const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+      const uint32_t count = lane_step_count(part.weight_count, place);
+      spare[step * WARP + lane] = index_eight(step, source.part(place, count), count);
+    }
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
   }
-  return sum;
 }
 
-// A piece of a lane's stream on its way to the slot. Its words wait in a ring until all lanes store theirs together, 16 bytes each: one by one, lanes would
-// hold each other up, as a warp takes every branch that any of its lanes takes. What shares its 16 bytes with a neighbour is stored by bytes, and
-// a byte that is not the piece's alone goes to `edges`.
-struct LanePacker {
-  uint8_t* streams;     // of the record
-  uint32_t* ring;       // every WARP-th word
-  uint32_t* edges;
-  uint32_t first_bit;
-  uint32_t start, end;  // of the piece's own bytes
-  uint32_t word;        // the next to be completed
-  uint32_t stored;      // the next to be stored, a multiple of 4
-  uint32_t bit_count;   // of `bits`; below 32 between calls
-  uint64_t bits;
+// A piece of a lane's stream on its way to the record.
+struct PiecePacker {
+  uint32_t* word;      // the next to be completed
+  uint32_t bits;       // what there is of it, with zeros in front of the piece's first
+  uint32_t bit_count;  // of `bits`, and in front of them; below 32 between calls
 
-  // From bit `from` of the streams to byte `to`, which is the one that the piece ends in if another follows it, or else the one behind.
-  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t* own_ring, uint32_t* own_edges, uint32_t from, uint32_t to)
-      : streams(at), ring(own_ring), edges(own_edges), first_bit(from), start((from + 7) / 8), end(to), word(from / 32), stored(from / 128 * 4),
-        bit_count(from % 32), bits(0) {}
-
-  __device__ __forceinline__ uint32_t& slot(uint32_t number) const { return ring[number % RING_WORDS * WARP]; }
   // At most 32 bits.
   __device__ __forceinline__ void push(uint32_t more, uint32_t count) {
-    bits |= static_cast<uint64_t>(more) << bit_count;
+    const uint64_t shifted = static_cast<uint64_t>(more) << bit_count;
+    const uint32_t complete = bits | static_cast<uint32_t>(shifted);
     bit_count += count;
-    if (bit_count < 32) return;
-    slot(word++) = static_cast<uint32_t>(bits);
-    bits >>= 32;
-    bit_count -= 32;
+    const bool is_complete = bit_count >= 32;
+    if (is_complete) *word++ = complete;
+    bits = is_complete ? static_cast<uint32_t>(shifted >> 32) : complete;
+    bit_count %= 32;
   }
-  __device__ __forceinline__ void store_four() {
-    const uint32_t at = stored * 4;
-    if (at >= start && at + 16 <= end) {
-      *reinterpret_cast<uint4*>(streams + at) = make_uint4(slot(stored), slot(stored + 1), slot(stored + 2), slot(stored + 3));
-    } else {
-#pragma unroll 1
-      for (uint32_t i = 0; i < 16; i++) {
-        const uint32_t byte = slot(stored + i / 4) >> 8 * (i % 4) & 0xff;
-        if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(byte);
-        else if (at + i == first_bit / 8) *edges |= byte;
-        else if (at + i == end) *edges |= byte << 8;
+
+  __device__ __forceinline__ void pack(const LaneIndices& indices, uint32_t steps, const uint32_t* pairs) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) {
+      if (step >= steps) break;
+#pragma unroll
+      for (uint32_t half = 0; half < 2; half++) {
+        const uint32_t first = pairs[indices.words[step] >> 16 * half & 0xff], second = pairs[indices.words[step] >> (16 * half + 8) & 0xff];
+        // A pair takes at most 16 bits.
+        push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
       }
     }
-    stored += 4;
-  }
-  // Stores what is complete. Called after at most STEPS_TOGETHER steps.
-  __device__ __forceinline__ void store() {
-    while (word - stored >= 4) store_four();
-  }
-  // Whatever stands in the ring behind the stream's last word, its bytes are not the lane's.
-  __device__ __forceinline__ void finish() {
-    store();
-    if (bit_count != 0) slot(word++) = static_cast<uint32_t>(bits);
-    if (word > stored) store_four();
   }
 };
-
-constexpr uint32_t INDICES_AHEAD = 2 * STEPS_TOGETHER;
-
-__device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* pairs, const uint32_t* indices) {
-  const auto load = [&](uint32_t step) { return indices[min(step, steps - 1) * WARP + lane]; };
-  const auto pack = [&](uint32_t word) {
-#pragma unroll
-    for (uint32_t half = 0; half < 2; half++) {
-      const uint32_t first = pairs[word >> 16 * half & 0xff], second = pairs[word >> (16 * half + 8) & 0xff];
-      // A pair takes at most 16 bits.
-      packer.push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
-    }
-  };
-  uint32_t ahead[INDICES_AHEAD];
-#pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = load(d);
-  uint32_t step = 0;
-  for (; step + INDICES_AHEAD <= steps; step += INDICES_AHEAD) {
-#pragma unroll
-    for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
-      pack(ahead[d]);
-      ahead[d] = load(step + d + INDICES_AHEAD);
-      if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
-    }
-  }
-#pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
-    if (step + d < steps) pack(ahead[d]);
-    if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
-  }
-  packer.finish();
-}
 
 // The sum of `value` over the lanes up to this one.
 __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
@@ -273,18 +230,21 @@ __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
 
 // Section 5.5, in order of position: over those of a warp's steps that have any.
 template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const EncodeTables* tables, uint32_t first_step,
-                                     uint32_t steps, uint8_t* patches) {
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step, uint32_t patched_steps,
+                                     uint8_t* patches) {
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) patched_steps |= __shfl_xor_sync(ALL_LANES, patched_steps, distance);
   uint32_t written = 0;
-  for (uint32_t step = first_step; step < first_step + steps; step++) {
-    if (!tables->patched_steps[step]) continue;
+#pragma unroll 1
+  for (; patched_steps != 0; patched_steps &= patched_steps - 1) {
+    const uint32_t step = first_step + static_cast<uint32_t>(__ffs(static_cast<int>(patched_steps))) - 1;
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(chunk.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
     uint32_t own = 0;  // a bit for each weight that takes a patch
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count && tables->entries[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+      if (i < count && table[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
     const uint32_t own_count = static_cast<uint32_t>(__popc(own));
     const uint32_t up_to = sum_up_to(own_count, lane);
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
@@ -310,40 +270,31 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
   if (last < round_up(chunk.weight_count)) write_eight(last, source.part(last, lane_step_count(chunk.weight_count, last)));
 }
 
-// A piece of each lane's stream begins behind `before` bits of it. `is_last` if none follows.
-__device__ inline void pack_piece(uint8_t* streams, uint32_t lane, uint32_t warp, EncodeTables* tables, uint32_t lane_start, uint32_t before, uint32_t own_bits,
-                                  bool is_last, uint32_t steps, const uint32_t* indices) {
-  const uint32_t from = 8 * lane_start + before, to = from + own_bits;
-  uint32_t* edges = &tables->edges[warp][lane];
-  *edges = 0;
-  LanePacker packer(streams, tables->rings[warp] + lane, edges, from, is_last ? (to + 7) / 8 : to / 8);
-  pack_lane(packer, steps, lane, tables->pairs, indices);
-}
-
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
+  uint4* record = shared + sizeof(EncodeTables) / 16;
+  uint32_t* record_words = reinterpret_cast<uint32_t*>(record);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
   uint32_t first_step;
   const SourceChunk part = part_of(chunk, warp, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
-  uint32_t* indices = (huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES)) + first_step * WARP;
   const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[chunk.job - jobs]) : make_uint2(0, 0);
 
   const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
-  const uint32_t own_sum = index_weights(part, Source::of(part), lane, tables->entries, placeholder, indices, tables->patched_steps + first_step);
-  tables->sums[warp][lane] = own_sum;
+  LaneIndices indices;
+  uint32_t* body = huffman ? nullptr : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES) + first_step * WARP;
+  index_weights(part, Source::of(part), lane, tables->entries, placeholder, body, record_words + first_step * WARP, indices);
+  tables->sums[warp][lane] = indices.sum;
   __syncthreads();
 
   // 65,536 weights make at most 16,384 bits of a lane, and 2,048 patches: no sum runs over.
   uint32_t sum = 0, before = 0;
-#pragma unroll
-  for (uint32_t other = 0; other < ENCODE_WARPS; other++) {
-    const uint32_t others = tables->sums[other][lane];
-    sum += others;
-    if (other < warp) before += others;
+  for (uint32_t other = 0; other < blockDim.x / WARP; other++) {
+    if (other == warp) before = sum;
+    sum += tables->sums[other][lane];
   }
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
   const uint32_t lane_end = sum_up_to(lane_bytes, lane);
@@ -353,44 +304,49 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
   const bool verbatim = round_up(contents_end) > verbatim_bytes;
+  const uint32_t record_sixteens = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
+  const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : code_lengths.x, verbatim ? 0 : code_lengths.y);
+  if (threadIdx.x == 0) chunk.job->record_lengths[chunk.own] = record_sixteens;
 
-  if (threadIdx.x == 0) {
-    const uint32_t kind = verbatim ? KIND_VERBATIM : chunk.job->kind;
-    const uint2 lengths = verbatim ? make_uint2(0, 0) : code_lengths;
-    *reinterpret_cast<uint4*>(slot) = make_uint4(0, kind | (verbatim ? 0 : patch_count << 16), lengths.x, lengths.y);
-    chunk.job->record_lengths[chunk.own] = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
-  }
-  if (verbatim) {
-    // What is read again is read for its exponents. In a palette record's slot, indices stood where these go: all warps are done with theirs.
-    if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, slot + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+  // What is read again is read for its exponents.
+  const uint32_t patches_at = body_end + PATCH_BYTES * (patch_count == 0 ? 0 : sum_over_lanes(before >> 16));
+  if (verbatim || !huffman) {
+    if (threadIdx.x == 0) *reinterpret_cast<uint4*>(slot) = header;
+    if (verbatim) {
+      // In a palette record's slot, indices stood where these go: all warps are done with theirs.
+      if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, slot + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+      return;
+    }
+    if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, slot + patches_at);
+    if (warp == 0 && contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
     return;
   }
-  if (huffman) {
-    const bool is_last = first_step + part.steps == chunk.steps;
-    uint8_t* streams = slot + LANE_STREAMS_OFFSET;
-    const uint32_t lane_start = lane_end - lane_bytes, own_bits = own_sum & 0xffff;
-    if (warp == 0) reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
-    if (part.steps != 0) pack_piece(streams, lane, warp, tables, lane_start, before & 0xffff, own_bits, is_last, part.steps, indices);
-    __syncthreads();
-    // A piece has a bit for each weight at least, or none has any: so no byte is shared by three.
-    const uint32_t to = 8 * lane_start + (before & 0xffff) + own_bits;
-    if (!is_last && to % 8 != 0) streams[to / 8] = static_cast<uint8_t>(tables->edges[warp][lane] >> 8 | (tables->edges[warp + 1][lane] & 0xff));
-  }
+
+  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
+  __syncthreads();
+  if (threadIdx.x == 0) record[0] = header;
+  if (warp == 0) reinterpret_cast<uint16_t*>(record + RECORD_HEADER_BYTES / 16)[lane] = static_cast<uint16_t>(lane_end);
+  const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
+  PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
+  packer.pack(indices, part.steps, tables->pairs);
+  __syncthreads();
+  if (packer.bits != 0) atomicOr(packer.word, packer.bits);
+  __syncthreads();
   if (patch_count != 0) {
-    const uint32_t patches_before = sum_over_lanes(before >> 16);
-    const typename Source::OfExponents again = Source::OfExponents::of(chunk);
-    write_patches(chunk, again, lane, tables, first_step, part.steps, slot + body_end + PATCH_BYTES * patches_before);
+    write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, reinterpret_cast<uint8_t*>(record) + patches_at);
+    __syncthreads();
   }
-  if (warp == 0 && contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+  uint4* to = reinterpret_cast<uint4*>(slot);
+  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) to[i] = record[i];
 }
 
-extern "C" __global__ void __launch_bounds__(ENCODE_THREADS, ENCODE_BLOCKS)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, ENCODE_BLOCKS)
     encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(ENCODE_THREADS, ENCODE_BLOCKS)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, ENCODE_BLOCKS)
     encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);
@@ -418,9 +374,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
   const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables, lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  sum ^= remainder_of(constants, tables, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane != 0) return;
   // What passed of the first sixteen bytes was not as it stood.
   uint4 header = record.sixteen(0);

@@ -4,15 +4,13 @@
 //                      count_exponents_of_planes where there is an exponent plane in place of weights, 8 bytes a lane and step
 //
 //   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
-//   counters, shared   exponent 80   | lane 0: u16 | lane 1: u16 | ... | lane 31: u16 |   64 bytes
+//   counters, shared   exponent 80   | lane 0 | lane 1 | ... | lane 31 |   128 bytes
 //                      ...
-//                      exponent 143  |                                              |
-//                      others        256 words, of which 80 to 143 are not used
+//                      exponent 143  |                                 |
+//                      others        256 words, of which 80 to 143 count what stands beside one outside
 //
 // Trained weights have about ten exponents that occur often, so lanes that shared a counter would wait for each other. Here every lane has
-// its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what one lane counts, 256
-// weights, and what 16 lanes count together. Four weights are counted at a time, as a counter's way through shared memory and back takes 30
-// cycles: of equal exponents the last counter is the one that is stored last, so it adds those before it.
+// its own, in its own bank, and no addition is atomic.
 //
 // Lanes have counters for 64 exponents, 2^-47 to 2^17: with some for all 256, which take four times as much, fewer warps have room on an SM. Eight
 // weights of which one lies outside are counted in counters that all lanes share, atomically.
@@ -28,7 +26,7 @@
 //
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
-// Shared memory: count_exponents 5 KB a block, so that an SM holds as many as it ever does, 32; choose_palettes 2,080 bytes a block.
+// Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
 // Bytes moved for n weights: 2n read, or n of a plane, and for each piece an addition to those `counts` and `totals` that it has.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
@@ -46,7 +44,7 @@ constexpr uint32_t OWN_EXPONENTS = 64;
 
 // A block's shared memory.
 struct Counters {
-  uint16_t own[OWN_EXPONENTS][WARP];
+  uint32_t own[OWN_EXPONENTS][WARP];
   uint32_t others[EXPONENTS];
 };
 static_assert(sizeof(Counters) % 16 == 0, "zeroed 16 bytes at a time");
@@ -54,13 +52,9 @@ static_assert(sizeof(Counters) % 16 == 0, "zeroed 16 bytes at a time");
 constexpr uint32_t PALETTE_COUNT_THREADS = 256;
 
 // Four rows of a lane's own counters, by the bytes of a word.
-__device__ __forceinline__ void count_four(uint16_t* own, uint32_t rows) {
-  const uint32_t a = rows & 0xff, b = rows >> 8 & 0xff, c = rows >> 16 & 0xff, d = rows >> 24;
-  const uint32_t of_a = own[a * WARP], of_b = own[b * WARP], of_c = own[c * WARP], of_d = own[d * WARP];
-  own[a * WARP] = static_cast<uint16_t>(of_a + 1);
-  own[b * WARP] = static_cast<uint16_t>(of_b + 1 + (a == b));
-  own[c * WARP] = static_cast<uint16_t>(of_c + 1 + (a == c) + (b == c));
-  own[d * WARP] = static_cast<uint16_t>(of_d + 1 + (a == d) + (b == d) + (c == d));
+__device__ __forceinline__ void count_four(uint32_t* own, uint32_t rows) {
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) own[(rows >> 8 * i & 0xff) * WARP]++;
 }
 
 // Exponents less OWN_FIRST, byte by byte, without borrowing from a neighbour.
@@ -83,10 +77,10 @@ __device__ __forceinline__ void count_eight(Counters* counters, uint32_t lane, u
 
 // The sum of one exponent's 32 counters. Lanes read different rows; each begins at another place of its row, so that all meet different banks.
 __device__ __forceinline__ uint32_t sum_of_row(const uint32_t* row, uint32_t lane) {
-  uint32_t pairs = 0;
+  uint32_t sum = 0;
 #pragma unroll
-  for (uint32_t i = 0; i < WARP / 2; i++) pairs += row[(i + lane / 2) % (WARP / 2)];
-  return (pairs & 0xffff) + (pairs >> 16);
+  for (uint32_t i = 0; i < WARP; i++) sum += row[(i + lane) % WARP];
+  return sum;
 }
 
 template <class Source>
@@ -119,7 +113,7 @@ __device__ __forceinline__ void count_piece(const EncodeJob* jobs, uint32_t job_
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) {
     uint32_t count = counters->others[exponent];
     const uint32_t row = exponent - OWN_FIRST;
-    if (row < OWN_EXPONENTS) count += sum_of_row(reinterpret_cast<const uint32_t*>(counters->own[row]), lane);
+    if (row < OWN_EXPONENTS) count += sum_of_row(counters->own[row], lane);
     if (count == 0) continue;
     atomicAdd(&counts[exponent], count);
     atomicAdd(&totals[exponent], static_cast<unsigned long long>(count));

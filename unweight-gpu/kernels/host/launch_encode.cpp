@@ -23,7 +23,10 @@ extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job
 
 extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
                                             bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count, ENCODE_THREADS, sizeof(EncodeTables), seed, [&] {
+  uint32_t largest_log2 = 0;
+  for (uint32_t i = 0; i < job_count; i++) largest_log2 = std::max(largest_log2, jobs[i].chunk_size_log2);
+  const uint32_t warps = (1u << largest_log2) / (WARP_STEPS * STEP_WEIGHTS);
+  fibers::launch(chunk_count, warps * WARP, sizeof(EncodeTables) + slot_bytes(largest_log2), seed, [&] {
     if (of_planes) encode_chunks_of_planes(jobs, job_count, tensor_codes);
     else encode_chunks(jobs, job_count, tensor_codes);
   });
@@ -32,7 +35,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
 extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                            uint64_t seed) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables), seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
