@@ -1,6 +1,6 @@
 // Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
 //
-//   encode_chunks   one block = one chunk; one warp = 16 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
+//   encode_chunks   one block = one chunk; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
 //                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
 //                   place of weights
 //
@@ -9,7 +9,7 @@
 //   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand in the slot
 //   slot            | the same |                                         16 bytes a thread
 //
-// First a lane replaces its exponents by palette indices, kept in registers, a word for each of 16 steps, and adds up what they will take: so it is known
+// First a lane replaces its exponents by palette indices, kept in registers, a word for each of 8 steps, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
 // record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
@@ -20,12 +20,12 @@
 //   end_records     one block = one tensor; record lengths to record ends
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 16 warps: 4,160 bytes;
-// and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224 bytes;
+// and room for the longest record. seal_records 68 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
-// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of a warp for every 4,096
+// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of a warp for every 2,048
 // weights of the largest, and a slot's bytes of the largest for its record; end_records a block for
 // each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
 //
@@ -37,9 +37,6 @@
 // Of a warp.
 constexpr uint32_t WARP_STEPS = 8;
 constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
-#ifndef ENCODE_BLOCKS
-#define ENCODE_BLOCKS 1
-#endif
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
@@ -56,6 +53,9 @@ struct EncodeTables {
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
   uint32_t sums[MOST_WARPS][WARP];    // of index_weights
+  uint2 code_lengths;
+  uint32_t surplus;                   // the entry of a surplus weight
+  uint32_t unused;
 };
 static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
 
@@ -87,11 +87,12 @@ __device__ inline uint2 chosen_code(const SourceChunk& chunk, uint32_t lane, uin
   return saves ? own : of_tensor;
 }
 
-// Fills the tables; returns the entry of a surplus weight. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
+// Chooses the code and fills all tables but that of pairs. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
 // first: a code's first string, read backwards, is what the stream holds, and the placeholder is the entry whose first string is 0.
-__device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 code_lengths, uint32_t lane, EncodeTables* tables) {
+__device__ inline void make_source_tables(const SourceChunk& chunk, const EncodeJob* jobs, const uint2* tensor_codes, uint32_t lane, EncodeTables* tables) {
   const EncodeJob* job = chunk.job;
   const bool huffman = job->kind == KIND_HUFFMAN;
+  const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[job - jobs]) : make_uint2(0, 0);
   uint32_t length = 0, index = 0, start = 0;
   bool coded = lane < PALETTE_ENTRIES;
   if (huffman) {
@@ -105,21 +106,23 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
     index = __ffs(__ballot_sync(ALL_LANES, coded && start == 0)) - 1;
   }
   const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
-  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) tables->entries[exponent] = placeholder | TAKES_PATCH;
-  __syncthreads();
-  if (threadIdx.x < PALETTE_ENTRIES) {
-    if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
-    tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
-  }
-  __syncthreads();
+  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
+  __syncwarp();
+  if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
+  if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
+  if (lane != 0) return;
+  tables->code_lengths = code_lengths;
+  tables->surplus = placeholder;
+}
+
+// Those of pairs, from the codes.
+__device__ inline void make_pairs(EncodeTables* tables) {
   for (uint32_t pair = threadIdx.x; pair < 256; pair += blockDim.x) {
     const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
     // At most 8 bits each.
     const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
     tables->pairs[pair] = bits << 8 | ((first & 15) + (second & 15));
   }
-  __syncthreads();
-  return placeholder;
 }
 
 // The steps of a chunk that a warp has, as a chunk of its own. None, where those before it have all.
@@ -140,10 +143,24 @@ struct LaneIndices {
   uint32_t patched_steps;      // a bit for each
 };
 
-// Stores the sign-mantissa bytes, and in `body` the palette indices too if it is not null: at most what a verbatim record takes. `spare` is a word for each lane and step.
+// A lane's weights of a warp's steps, if the warp has all of these.
 template <class Source>
-__device__ inline void index_weights(const SourceChunk& part, const Source& source, uint32_t lane, const uint32_t* table, uint32_t surplus, uint32_t* body, uint32_t* spare,
-                                     LaneIndices& indices) {
+struct LaneWeights {
+  typename Source::Eight steps[WARP_STEPS];
+
+  __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+  }
+};
+
+__device__ __forceinline__ bool is_whole(const SourceChunk& part) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
+
+// Stores the sign-mantissa bytes, and in `body` the palette indices too if it is not null: at most what a verbatim record takes. `weights` are loaded if the
+// part is whole; `spare` is a word for each lane and step.
+template <class Source>
+__device__ inline void index_weights(const SourceChunk& part, const Source& source, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
+                                     uint32_t surplus, uint32_t* body, uint32_t* spare, LaneIndices& indices) {
   uint8_t* sign_mantissa = part.sign_mantissa();
   indices.sum = indices.patched_steps = 0;
   const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
@@ -165,16 +182,9 @@ __device__ inline void index_weights(const SourceChunk& part, const Source& sour
     if (patches != 0) indices.patched_steps |= 1u << step;
     return word;
   };
-  if (part.weight_count == WARP_STEPS * STEP_WEIGHTS) {
-    const auto load = [&](uint32_t step) { return source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS); };
-    typename Source::Eight ahead[SOURCE_AHEAD];
+  if (is_whole(part)) {
 #pragma unroll
-    for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load(d);
-#pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) {
-      indices.words[step] = index_eight(step, ahead[step % SOURCE_AHEAD], LANE_STEP_WEIGHTS);
-      if (step + SOURCE_AHEAD < WARP_STEPS) ahead[step % SOURCE_AHEAD] = load(step + SOURCE_AHEAD);
-    }
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = index_eight(step, weights.steps[step], LANE_STEP_WEIGHTS);
   } else {
 #pragma unroll 1
     for (uint32_t step = 0; step < part.steps; step++) {
@@ -281,12 +291,17 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const SourceChunk part = part_of(chunk, warp, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
-  const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[chunk.job - jobs]) : make_uint2(0, 0);
+  // On its way while the first warp makes tables.
+  const Source source = Source::of(part);
+  LaneWeights<Source> weights;
+  if (is_whole(part)) weights.load(source, lane);
+  if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
+  __syncthreads();
+  if (huffman) make_pairs(tables);
 
-  const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
   LaneIndices indices;
   uint32_t* body = huffman ? nullptr : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES) + first_step * WARP;
-  index_weights(part, Source::of(part), lane, tables->entries, placeholder, body, record_words + first_step * WARP, indices);
+  index_weights(part, source, weights, lane, tables->entries, tables->surplus, body, record_words + first_step * WARP, indices);
   tables->sums[warp][lane] = indices.sum;
   __syncthreads();
 
@@ -305,7 +320,8 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
   const bool verbatim = round_up(contents_end) > verbatim_bytes;
   const uint32_t record_sixteens = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
-  const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : code_lengths.x, verbatim ? 0 : code_lengths.y);
+  const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : tables->code_lengths.x,
+                                  verbatim ? 0 : tables->code_lengths.y);
   if (threadIdx.x == 0) chunk.job->record_lengths[chunk.own] = record_sixteens;
 
   // What is read again is read for its exponents.
@@ -340,13 +356,13 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) to[i] = record[i];
 }
 
-extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, ENCODE_BLOCKS)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, ENCODE_BLOCKS)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);
@@ -374,9 +390,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
   const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables, lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, tables, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane != 0) return;
   // What passed of the first sixteen bytes was not as it stood.
   uint4 header = record.sixteen(0);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
-    sys,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
@@ -16,7 +15,8 @@ use crate::encode_plan::{
     PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::plan::WARP;
+use crate::device::load_with_shared;
+use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image};
@@ -66,15 +66,8 @@ impl EncodeKernels {
         let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
-        let encode_chunks = |name: &str| {
-            let function = encode.load_function(name)?;
-            // Chunks of 2^16 weights take more than a launch gets without asking.
-            function.set_attribute(
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into()) as i32,
-            )?;
-            Ok::<_, GpuError>(function)
-        };
+        let longest = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
+        let encode_chunks = |name: &str| load_with_shared(&encode, name, longest);
         Ok(EncodeKernels {
             of_weights: SourceKernels {
                 count_exponents: histogram.load_function("count_exponents")?,
@@ -88,7 +81,7 @@ impl EncodeKernels {
             palette_counts: histogram.load_function("palette_counts")?,
             choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
-            seal_records: encode.load_function("seal_records")?,
+            seal_records: load_with_shared(&encode, "seal_records", CHECKSUM_SHARED_BYTES)?,
         })
     }
 
