@@ -3,7 +3,7 @@
 //
 //   one warp = one chunk, read in rows of 512 bytes as crc32.cuh draws them
 //
-// Shared memory: crc32.cuh's tables, 68 KB a block of 8 warps.
+// Shared memory: crc32.cuh's tables, 8 KB a block of 8 warps.
 // Preconditions: as decode.cu; `constants` is what src/crc_constants.rs makes; output buffers hold 2 bytes a weight, for checksum_planes 1.
 //
 // The tail: crc32.cuh's.
@@ -20,9 +20,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weights);
-  sum ^= remainder_of(constants, tables, lane, PlainBytes{chunk.sign_mantissa}, chunk.weights, 0, 0);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa}, chunk.weights, 0, 0);
   const uint32_t stated = *reinterpret_cast<const uint32_t*>(chunk.record);
   if (~sum != stated && lane == 0) report(status, number, RECORD_CRC);
 }
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
 // The CRC-32 of a message.
 template <class Bytes>
 __device__ __forceinline__ uint32_t checksum_of(const CrcConstants* constants, const Tables* tables, uint32_t lane, const Bytes& message, uint32_t length) {
-  uint32_t sum = remainder_of(constants, tables, lane, message, length, 0, 0);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, message, length, 0, 0);
   // Even one weight has only two bytes to add the ones to: they are added as a message of their own.
   sum ^= advance_bytes(constants->power, ~0u, length);
   return ~sum;

@@ -7,13 +7,8 @@
 //
 // A CRC is a remainder of polynomials over GF(2), so every column of words can be reduced alone, and the columns added at the end, each times the
 // power of x that its distance from the end gives. Advancing a state by a row is four look-ups in tables of 256 words.
-// Of these there are sixteen copies, one for every two lanes in their own two banks of shared memory: in one for all, three or four of them meet in a bank.
 //
-//   by_row, shared   byte is 0 or 128   | lanes 0, 1: 0 | 128 | lanes 2, 3: 0 | 128 | ... | lanes 30, 31: 0 | 128 |   128 bytes
-//                    byte is 1 or 129   |             1 | 129 | ...                                               |
-//                    ...
-//
-// Shared memory: 4 tables to advance by a row, sixteen times, and 4 to advance by a word, 68 KB a block of 8 warps.
+// Shared memory: 4 tables to advance by a row and 4 to advance by a word, 8 KB a block of 8 warps.
 // Preconditions: `constants` is what src/crc_constants.rs makes; the data starts on a multiple of 16.
 //
 // The tail: a short last row is completed with zeros, which the inverse powers of x take back. A short first row cannot be: what
@@ -34,25 +29,10 @@ struct CrcConstants {
   uint32_t inverse[9];    // x^(-8*2^k)
 };
 
-// A block's shared memory.
-struct Tables {
-  uint32_t by_row[4][128][WARP];
-  uint32_t by_word[4][256];
-};
+typedef uint32_t Tables[4][256];
 
-// `state` times x^(8*ROW_BYTES). `own` is where this lane's copy of by_row begins.
-__device__ __forceinline__ uint32_t advance_row(const uint32_t* own, uint32_t state) {
-  uint32_t sum = 0;
-#pragma unroll
-  for (uint32_t i = 0; i < 4; i++) {
-    const uint32_t row = (i == 0 ? state << 5 : state >> (8 * i - 5)) & 127 * WARP;
-    sum ^= own[i * 128 * WARP + (row | (state >> (8 * i + 7) & 1))];
-  }
-  return sum;
-}
-
-__device__ __forceinline__ uint32_t advance_word(const Tables* tables, uint32_t state) {
-  return tables->by_word[0][state & 0xff] ^ tables->by_word[1][state >> 8 & 0xff] ^ tables->by_word[2][state >> 16 & 0xff] ^ tables->by_word[3][state >> 24];
+__device__ __forceinline__ uint32_t advance(const Tables& tables, uint32_t state) {
+  return tables[0][state & 0xff] ^ tables[1][state >> 8 & 0xff] ^ tables[2][state >> 16 & 0xff] ^ tables[3][state >> 24];
 }
 
 // The product of two polynomials, reduced. Bit 31 is x^0.
@@ -121,15 +101,14 @@ constexpr uint32_t ROWS_AHEAD = 4;
 // The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes.
 // `first` is added to the four bytes behind those skipped.
 template <class Bytes>
-__device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tables* tables, uint32_t lane, const Bytes& message, uint32_t length,
-                                        uint32_t skip, uint32_t first) {
-  const uint32_t* own = &tables->by_row[0][0][lane & ~1u];
+__device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
+                                        const Bytes& message, uint32_t length, uint32_t skip, uint32_t first) {
   uint32_t state[4] = {0, 0, 0, 0};
   const auto add = [&](uint4 words) {
-    state[0] = advance_row(own, state[0]) ^ words.x;
-    state[1] = advance_row(own, state[1]) ^ words.y;
-    state[2] = advance_row(own, state[2]) ^ words.z;
-    state[3] = advance_row(own, state[3]) ^ words.w;
+    state[0] = advance(by_row, state[0]) ^ words.x;
+    state[1] = advance(by_row, state[1]) ^ words.y;
+    state[2] = advance(by_row, state[2]) ^ words.z;
+    state[3] = advance(by_row, state[3]) ^ words.w;
   };
   const uint32_t whole_rows = length / ROW_BYTES;
   const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
@@ -166,7 +145,7 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
     add(at == 0 ? with_start(words, skip, first) : words);
   }
   uint32_t sum = state[0];
-  for (uint32_t i = 1; i < 4; i++) sum = advance_word(tables, sum) ^ state[i];
+  for (uint32_t i = 1; i < 4; i++) sum = advance(by_word, sum) ^ state[i];
   sum = multiply(constants->to_end[lane], sum);
   for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) sum ^= __shfl_xor_sync(ALL_LANES, sum, distance);
   return advance_bytes(constants->inverse, sum, rows * ROW_BYTES - length);
@@ -174,13 +153,9 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
 
 // Copies the tables to shared memory, and gives the warp its chunk; false if there is none for it.
 __device__ __forceinline__ bool begin(const CrcConstants* constants, Tables* tables, uint32_t chunk_count, uint32_t& number) {
-  const uint32_t lane = threadIdx.x % WARP;
-#pragma unroll 8
-  for (uint32_t row = threadIdx.x / WARP; row < 4 * 128; row += CHECKSUM_WARPS)
-    tables->by_row[row / 128][row % 128][lane] = constants->by_row[row / 128][row % 128 + lane % 2 * 128];
-  uint32_t* to = &tables->by_word[0][0];
-  const uint32_t* from = &constants->by_word[0][0];
-  for (uint32_t i = threadIdx.x; i < 4 * 256; i += CHECKSUM_WARPS * WARP) to[i] = from[i];
+  uint32_t* to = &tables[0][0][0];
+  const uint32_t* from = &constants->by_row[0][0];
+  for (uint32_t i = threadIdx.x; i < 2 * 4 * 256; i += CHECKSUM_WARPS * WARP) to[i] = from[i];
   __syncthreads();
   number = blockIdx.x * CHECKSUM_WARPS + threadIdx.x / WARP;
   return number < chunk_count;

@@ -21,7 +21,7 @@
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224 bytes;
-// and room for the longest record. seal_records 68 KB a block (crc32.cuh), end_records 32 bytes.
+// and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
@@ -390,9 +390,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
   const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables, lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  sum ^= remainder_of(constants, tables, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane != 0) return;
   // What passed of the first sixteen bytes was not as it stood.
   uint4 header = record.sixteen(0);

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
 
 use crate::encode::EncodeKernels;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
-use crate::plan::CHECKSUM_SHARED_BYTES;
 use crate::{GpuError, crc_constants, image};
 
 /// The oldest compute capability whose instructions the kernels use.
@@ -55,9 +54,9 @@ impl Device {
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
             decode_exponents: decode.load_function("decode_exponents")?,
-            check_chunks: load_with_shared(&checksum, "check_chunks", CHECKSUM_SHARED_BYTES)?,
-            checksum_weights: load_with_shared(&checksum, "checksum_weights", CHECKSUM_SHARED_BYTES)?,
-            checksum_planes: load_with_shared(&checksum, "checksum_planes", CHECKSUM_SHARED_BYTES)?,
+            check_chunks: checksum.load_function("check_chunks")?,
+            checksum_weights: checksum.load_function("checksum_weights")?,
+            checksum_planes: checksum.load_function("checksum_planes")?,
             encode: OnceLock::new(),
             fragments: OnceLock::new(),
             matmul: OnceLock::new(),
@@ -121,18 +120,4 @@ impl Device {
     pub fn stream(&self) -> Result<Arc<CudaStream>, GpuError> {
         Ok(self.context.new_stream()?)
     }
-}
-
-/// A kernel of a module, whose launches may ask for this many bytes of shared memory: without this they get 48 KB at most.
-pub(crate) fn load_with_shared(
-    module: &Arc<CudaModule>,
-    name: &str,
-    shared_bytes: u32,
-) -> Result<CudaFunction, GpuError> {
-    let function = module.load_function(name)?;
-    function.set_attribute(
-        sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-        shared_bytes as i32,
-    )?;
-    Ok(function)
 }

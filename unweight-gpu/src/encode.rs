@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES,
-    END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
+    PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES, PALETTE_THREADS, Planes,
+    encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::device::load_with_shared;
-use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
+use crate::plan::WARP;
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image};
@@ -66,8 +65,15 @@ impl EncodeKernels {
         let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
-        let longest = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
-        let encode_chunks = |name: &str| load_with_shared(&encode, name, longest);
+        let encode_chunks = |name: &str| {
+            let function = encode.load_function(name)?;
+            // Chunks of 2^16 weights take more than a launch gets without asking.
+            function.set_attribute(
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into()) as i32,
+            )?;
+            Ok::<_, GpuError>(function)
+        };
         Ok(EncodeKernels {
             of_weights: SourceKernels {
                 count_exponents: histogram.load_function("count_exponents")?,
@@ -81,7 +87,7 @@ impl EncodeKernels {
             palette_counts: histogram.load_function("palette_counts")?,
             choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
-            seal_records: load_with_shared(&encode, "seal_records", CHECKSUM_SHARED_BYTES)?,
+            seal_records: encode.load_function("seal_records")?,
         })
     }
 
@@ -166,7 +172,7 @@ impl<'a> EncodeBatch<'a> {
         let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
         let largest_log2 = (tasks.iter().map(|task| task.job.chunk_size_log2).max())
-            .unwrap_or(limits::CHUNK_SIZE_LOG2.start().to_owned().into());
+            .unwrap_or((*limits::CHUNK_SIZE_LOG2.start()).into());
         // Each chunk may be counted in pieces, by a block for each.
         let pieces_log2 = pieces_log2(largest_log2);
         for task in &tasks {

@@ -2,8 +2,8 @@
 
 /// Bytes of shared memory that the code table takes (`kernels/decode.cu`).
 pub(crate) const TABLE_BYTES: u32 = 4 * 256;
-/// The tables of `kernels/crc32.cuh`.
-pub(crate) const CHECKSUM_SHARED_BYTES: u32 = 4 * (4 * 128 * WARP + 4 * 256);
+/// The two sets of tables of `kernels/checksum.cu`.
+pub(crate) const CHECKSUM_SHARED_BYTES: u32 = 2 * 4 * 256 * 4;
 /// Warps of a block of `kernels/checksum.cu`.
 pub(crate) const CHECKSUM_WARPS: u32 = 8;
 /// Threads of a warp.

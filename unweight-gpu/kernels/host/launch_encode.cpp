@@ -35,7 +35,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
 extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                            uint64_t seed) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables), seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
