@@ -14,14 +14,14 @@
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
 // record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
 //
-// Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits. When all
-// have done so they add what they have left to the word that another has stored, or that has been zeroed.
+// Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits.
+// When all have done so they add what they have left to the word that another has stored, or that has been zeroed.
 //
 //   end_records     one block = one tensor; record lengths to record ends
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224 bytes;
-// and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224
+// bytes; and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
@@ -240,8 +240,8 @@ __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
 
 // Section 5.5, in order of position: over those of a warp's steps that have any.
 template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step, uint32_t patched_steps,
-                                     uint8_t* patches) {
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step,
+                                     uint32_t patched_steps, uint8_t* patches) {
 #pragma unroll
   for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) patched_steps |= __shfl_xor_sync(ALL_LANES, patched_steps, distance);
   uint32_t written = 0;
@@ -349,7 +349,8 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   if (packer.bits != 0) atomicOr(packer.word, packer.bits);
   __syncthreads();
   if (patch_count != 0) {
-    write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, reinterpret_cast<uint8_t*>(record) + patches_at);
+    uint8_t* patches = reinterpret_cast<uint8_t*>(record) + patches_at;
+    write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, patches);
     __syncthreads();
   }
   uint4* to = reinterpret_cast<uint4*>(slot);

@@ -29,8 +29,8 @@
 // Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
 // Bytes moved for n weights: 2n read, or n of a plane, and for each piece an addition to those `counts` and `totals` that it has.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
-// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of
+// totals; for palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
 // each chunk, as many as the largest has pieces; choose_palettes comes after it, a block of 256 threads for each job, and writes the jobs' palettes;
 // palette_counts comes after both, with 16 threads for each chunk, in blocks of 256.
 //
