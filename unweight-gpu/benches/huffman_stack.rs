@@ -292,10 +292,11 @@ impl Bench {
             );
             show("half", self.overlapped(&mut sequence, &products));
             let start = vec![coded[0][0].advised(batch), coded[0][2].advised(batch)];
-            let takes = |_: usize, way| {
+            let takes = |&way: &Pipeline| {
                 coded[0][0].takes(way) && (way != Pipeline::ExponentDecode || batch <= 64)
             };
-            let Ok((ways, tuned)) = descend(start, takes, |ways| {
+            let all: Vec<Pipeline> = Pipeline::ALL.into_iter().filter(takes).collect();
+            let Ok((ways, tuned)) = descend(start, &[all.clone(), all], |ways| {
                 let products = Bench::products(&coded, |_, i| ways[i / 2], batch, &memory);
                 Ok::<_, Infallible>(self.overlapped(&mut sequence, &products))
             });

@@ -1,7 +1,7 @@
 //! Products with compressed weights beside cuBLASLt's with BF16 ones, in one run.
 //!
-//! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, over rotating weights, so that caches are cold;
-//! medians. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
+//! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, 24 of them captured as one, over rotating weights, so
+//! that caches are cold; medians of both in turns. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
 
 mod files;
 mod measuring;
@@ -12,13 +12,13 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
-use measuring::{ROTATED_BYTES, llama_shaped, per_launch};
+use measuring::{ROTATED_BYTES, captured, llama_shaped, per_launch, side_by_side};
 use unweight_cpu::{Container, OpenFile};
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Workspace, descend};
+use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Way, Workspace, descend};
 use unweight_gpu::{Device, Output, Source};
 
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
@@ -94,7 +94,7 @@ impl Bench {
         Fragments::arrange(&self.device, &self.stream, &source, shape, palette).unwrap()
     }
 
-    /// The seconds of cuBLASLt's fastest algorithm.
+    /// Products by cuBLASLt's fastest algorithm.
     fn plain(
         &self,
         matrices: &[CudaSlice<u8>],
@@ -102,21 +102,24 @@ impl Bench {
         batch: u32,
         x: &CudaSlice<u8>,
         y: &mut CudaSlice<u8>,
-    ) -> f64 {
+    ) -> CudaGraph {
         let stream = &self.stream;
         let mut plain = PlainMatmul::new(shape, batch).unwrap();
         let workspace = self.cublas.device_ptr(stream).0;
         let (x, y) = (Source::slice(x, stream), Output::slice(y, stream));
         let sources: Vec<_> = matrices.iter().map(|m| Source::slice(m, stream)).collect();
-        let seconds = (0..plain.algorithms()).map(|algorithm| {
+        let by_algorithm = (0..plain.algorithms()).map(|algorithm| {
             plain.choose(algorithm);
-            per_launch(stream, LAUNCHES, |launch| {
+            let products = captured(stream, LAUNCHES, |launch| {
                 let matrix = &sources[launch % sources.len()];
                 // SAFETY: one product after the other, on the stream that the workspace belongs to.
                 unsafe { plain.multiply(stream, matrix, &x, &y, workspace).unwrap() }
-            })
+            });
+            let [seconds] = side_by_side(stream, [&mut || products.launch().unwrap()]);
+            (seconds, products)
         });
-        seconds.fold(f64::INFINITY, f64::min)
+        let (_, fastest) = by_algorithm.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+        fastest
     }
 
     fn shape(&self, rows: usize, columns: usize, seed: u64) {
@@ -151,7 +154,7 @@ impl Bench {
             let plain = self.plain(&matrices, shape, batch, &x, &mut y);
             let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
             let mut ours = |pipeline| {
-                per_launch(stream, LAUNCHES, |launch| {
+                captured(stream, LAUNCHES, |launch| {
                     let linear = &linears[launch % sets];
                     let input = (&source, batch);
                     // SAFETY: all of it is there until the stream was waited for, as times are read.
@@ -160,6 +163,15 @@ impl Bench {
                 })
             };
             let (direct, whole) = (ours(Pipeline::Direct), ours(Pipeline::WholeDecode));
+            let seconds = side_by_side(
+                stream,
+                [
+                    &mut || plain.launch().unwrap(),
+                    &mut || direct.launch().unwrap(),
+                    &mut || whole.launch().unwrap(),
+                ],
+            );
+            let [plain, direct, whole] = seconds.map(|seconds| seconds / LAUNCHES as f64);
             let measured = [
                 ("cublaslt", plain),
                 ("direct", direct),
@@ -239,7 +251,7 @@ impl Bench {
             let inputs = [&x, &x, &middle];
             let cublas = self.cublas.device_ptr(stream).0;
             let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
-            let plain = per_launch(stream, 1, |_| {
+            let plain = || {
                 for layer in &matrices {
                     for i in 0..3 {
                         let matrix = Source::slice(&layer[i], stream);
@@ -251,27 +263,34 @@ impl Bench {
                         }
                     }
                 }
-            });
-            let mut ours = |pipelines: &[Pipeline]| {
-                Ok::<_, Infallible>(per_launch(stream, 1, |_| {
-                    for layer in &linears {
-                        for i in 0..3 {
-                            let input = (inputs[i], batch);
-                            let (pipeline, output) = (pipelines[i / 2], &outputs[i]);
-                            // SAFETY: as in `shape`.
-                            unsafe {
-                                layer[i].multiply(stream, &mut workspace, pipeline, input, output)
-                            }
+            };
+            let workspace = RefCell::new(&mut workspace);
+            let ours = |ways: &[Way]| {
+                for layer in &linears {
+                    for i in 0..3 {
+                        let input = (inputs[i], batch);
+                        let Way { pipeline, kernel } = ways[i / 2];
+                        let (linear, output) = (layer[i].with_kernel(kernel), &outputs[i]);
+                        let workspace = &mut workspace.borrow_mut();
+                        // SAFETY: as in `shape`.
+                        unsafe { linear.multiply(stream, workspace, pipeline, input, output) }
                             .unwrap();
-                        }
                     }
-                }))
+                }
             };
             // Of gate and up, and of down.
-            let advised = vec![linears[0][0].advised(batch), linears[0][2].advised(batch)];
-            let Ok(untuned) = ours(&advised);
-            let Ok((_, tuned)) =
-                descend(advised, |kind, way| linears[0][2 * kind].takes(way), ours);
+            let kinds = [linears[0][0], linears[0][2]];
+            let advised = kinds.map(|linear| Way::from(linear.advised(batch)));
+            let all = kinds.map(|linear| linear.ways(batch));
+            let Ok((tuned, _)) = descend(advised.to_vec(), &all, |ways| {
+                Ok::<_, Infallible>(per_launch(stream, 1, |_| ours(ways)))
+            });
+            let [plain, untuned, tuned] = side_by_side(
+                stream,
+                [&mut || plain(), &mut || ours(&advised), &mut || {
+                    ours(&tuned)
+                }],
+            );
             let measured = [("cublaslt", plain), ("advised", untuned), ("tuned", tuned)];
             self.write_csv("32 MLP blocks", batch, &measured);
             println!(

@@ -1,27 +1,32 @@
 // Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
 //
-//   encode_chunks   one block = one warp = one chunk; thread l = lane l of the specification; encode_chunks_of_planes where the source is an
-//                   exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in place of weights
+//   encode_chunks   one block = one chunk; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
+//                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
+//                   place of weights
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
-//   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, eight palette indices a lane
-//   slot            | header | lane ends | lane 0 .... | lane 1 .... | ... | patches | 0.. |   a lane stores 16 bytes at a time
+//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand in the slot
+//   slot            | the same |                                         16 bytes a thread
 //
-// First a lane replaces its exponents by palette indices, kept in device memory (in shared memory, chunks of 32,768 weights would leave room for
-// 12 warps an SM), and adds up what they will take: so it is known where every lane's stream stands, and whether the record will be verbatim,
-// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette record's body as they stand, so there they go to the
-// slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
+// First a lane replaces its exponents by palette indices, kept in registers, a word for each of 8 steps, and adds up what they will take: so it is known
+// where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
+// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
+// record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
+//
+// Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits.
+// When all have done so they add what they have left to the word that another has stored, or that has been zeroed.
 //
 //   end_records     one block = one tensor; record lengths to record ends
 //   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, 8 of flags, and 16 for each lane's
-// stream: 4,192 bytes. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written, n / 2 written and read again; sealing reads n + r and writes r.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224
+// bytes; and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
-// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of 32 threads; end_records a block for
+// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of a warp for every 2,048
+// weights of the largest, and a slot's bytes of the largest for its record; end_records a block for
 // each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
@@ -29,6 +34,9 @@
 #include "crc32.cuh"
 #include "encode_layout.cuh"
 
+// Of a warp.
+constexpr uint32_t WARP_STEPS = 8;
+constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
@@ -39,30 +47,22 @@ constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
 constexpr uint32_t TAKES_PATCH = 1u << 20;
 __device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 8; }
 
-// Steps between two times that lanes store what they have: of eight codes each, at most two words. Three may be left from before.
-constexpr uint32_t STEPS_TOGETHER = 4;
-constexpr uint32_t RING_WORDS = 16;
-static_assert(RING_WORDS >= 3 + 2 * STEPS_TOGETHER + 1, "the last word may come on top");
-
 // A block's shared memory.
 struct EncodeTables {
   uint32_t entries[EXPONENTS];        // by exponent
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
-  uint32_t patched_steps[8];          // a bit for each step that has a patch
-  uint32_t rings[RING_WORDS * WARP];  // of LanePacker
+  uint32_t sums[MOST_WARPS][WARP];    // of index_weights
+  uint2 code_lengths;
+  uint32_t surplus;                   // the entry of a surplus weight
+  uint32_t unused;
 };
+static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
 
 __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
-}
-
-__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
-  return value;
 }
 
 // In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
@@ -87,11 +87,12 @@ __device__ inline uint2 chosen_code(const SourceChunk& chunk, uint32_t lane, uin
   return saves ? own : of_tensor;
 }
 
-// Fills the tables; returns the entry of a surplus weight. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
+// Chooses the code and fills all tables but that of pairs. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
 // first: a code's first string, read backwards, is what the stream holds, and the placeholder is the entry whose first string is 0.
-__device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 code_lengths, uint32_t lane, EncodeTables* tables) {
+__device__ inline void make_source_tables(const SourceChunk& chunk, const EncodeJob* jobs, const uint2* tensor_codes, uint32_t lane, EncodeTables* tables) {
   const EncodeJob* job = chunk.job;
   const bool huffman = job->kind == KIND_HUFFMAN;
+  const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[job - jobs]) : make_uint2(0, 0);
   uint32_t length = 0, index = 0, start = 0;
   bool coded = lane < PALETTE_ENTRIES;
   if (huffman) {
@@ -106,132 +107,126 @@ __device__ inline uint32_t make_source_tables(const SourceChunk& chunk, uint2 co
   }
   const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
-  if (lane < 8) tables->patched_steps[lane] = 0;
   __syncwarp();
   if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
   if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
-  __syncwarp();
-  for (uint32_t pair = lane; pair < 256; pair += WARP) {
+  if (lane != 0) return;
+  tables->code_lengths = code_lengths;
+  tables->surplus = placeholder;
+}
+
+// Those of pairs, from the codes.
+__device__ inline void make_pairs(EncodeTables* tables) {
+  for (uint32_t pair = threadIdx.x; pair < 256; pair += blockDim.x) {
     const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
     // At most 8 bits each.
     const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
     tables->pairs[pair] = bits << 8 | ((first & 15) + (second & 15));
   }
-  __syncwarp();
-  return placeholder;
 }
 
-// Stores the sign-mantissa bytes, and every weight's palette index: at most what a verbatim record takes, in a palette record's slot too. Returns what this lane's codes take in bits,
-// and from bit 16 on how many patches it has.
+// The steps of a chunk that a warp has, as a chunk of its own. None, where those before it have all.
+__device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, uint32_t& first_step) {
+  first_step = min(warp * WARP_STEPS, chunk.steps);
+  SourceChunk part = chunk;
+  part.steps = min(WARP_STEPS, chunk.steps - first_step);
+  const uint32_t start = first_step * STEP_WEIGHTS;
+  part.weight_count = min(part.steps * STEP_WEIGHTS, chunk.weight_count - min(start, chunk.weight_count));
+  part.first_weight = chunk.first_weight + start;
+  return part;
+}
+
+// What a lane has of a warp's steps.
+struct LaneIndices {
+  uint32_t words[WARP_STEPS];  // eight palette indices each
+  uint32_t sum;                // what their codes take in bits, and from bit 16 on how many patches there are
+  uint32_t patched_steps;      // a bit for each
+};
+
+// A lane's weights of a warp's steps, if the warp has all of these.
 template <class Source>
-__device__ inline uint32_t index_weights(const SourceChunk& chunk, const Source& source, uint32_t lane, EncodeTables* tables, uint32_t surplus, uint32_t* indices) {
-  uint32_t sum = 0;
-  uint8_t* sign_mantissa = chunk.sign_mantissa();
-  const auto index_eight = [&](uint32_t place, const typename Source::Eight& eight, uint32_t count) {
+struct LaneWeights {
+  typename Source::Eight steps[WARP_STEPS];
+
+  __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+  }
+};
+
+__device__ __forceinline__ bool is_whole(const SourceChunk& part) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
+
+// Stores the sign-mantissa bytes, and in `body` the palette indices too if it is not null: at most what a verbatim record takes. `weights` are loaded if the
+// part is whole; `spare` is a word for each lane and step.
+template <class Source>
+__device__ inline void index_weights(const SourceChunk& part, const Source& source, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
+                                     uint32_t surplus, uint32_t* body, uint32_t* spare, LaneIndices& indices) {
+  uint8_t* sign_mantissa = part.sign_mantissa();
+  indices.sum = indices.patched_steps = 0;
+  const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
+    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), Source::sign_mantissa_bytes(eight));
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = i < count ? tables->entries[Source::exponent_of(eight, i)] : surplus;
+      entries[i] = i < count ? table[Source::exponent_of(eight, i)] : surplus;
       step_sum += entries[i];
     }
     // Lowest bytes side by side.
     const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
     const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
-    indices[place / LANE_STEP_WEIGHTS] = even | odd << 4;
+    const uint32_t word = even | odd << 4;
+    if (body != nullptr) body[step * WARP + lane] = word;
     const uint32_t patches = step_sum / TAKES_PATCH;
-    sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
-    const uint32_t step = place / STEP_WEIGHTS;
-    if (__any_sync(ALL_LANES, patches != 0) && lane == 0) tables->patched_steps[step / 32] |= 1u << step % 32;
+    indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
+    if (patches != 0) indices.patched_steps |= 1u << step;
+    return word;
   };
-  const auto index_whole = [&](uint32_t place, const typename Source::Eight& eight) { index_eight(place, eight, LANE_STEP_WEIGHTS); };
-  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, index_whole);
-  if (chunk.weight_count % STEP_WEIGHTS != 0) {
-    const uint32_t count = lane_step_count(chunk.weight_count, last);
-    index_eight(last, source.part(last, count), count);
+  if (is_whole(part)) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = index_eight(step, weights.steps[step], LANE_STEP_WEIGHTS);
+  } else {
+#pragma unroll 1
+    for (uint32_t step = 0; step < part.steps; step++) {
+      const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+      const uint32_t count = lane_step_count(part.weight_count, place);
+      spare[step * WARP + lane] = index_eight(step, source.part(place, count), count);
+    }
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
   }
-  return sum;
 }
 
-// A lane's stream on its way to the slot. Its words wait in a ring until all lanes store theirs together, 16 bytes each: one by one, lanes would
-// hold each other up, as a warp takes every branch that any of its lanes takes. What shares its 16 bytes with a neighbour is stored by bytes.
-struct LanePacker {
-  uint8_t* streams;     // of the record
-  uint32_t* ring;       // every WARP-th word
-  uint32_t start, end;  // of the lane, in bytes
-  uint32_t word;        // the next to be completed
-  uint32_t stored;      // the next to be stored, a multiple of 4
-  uint32_t bit_count;   // of `bits`; below 32 between calls
-  uint64_t bits;
+// A piece of a lane's stream on its way to the record.
+struct PiecePacker {
+  uint32_t* word;      // the next to be completed
+  uint32_t bits;       // what there is of it, with zeros in front of the piece's first
+  uint32_t bit_count;  // of `bits`, and in front of them; below 32 between calls
 
-  __device__ __forceinline__ LanePacker(uint8_t* at, uint32_t* own_ring, uint32_t from, uint32_t to)
-      : streams(at), ring(own_ring), start(from), end(to), word(from / 4), stored(from / 16 * 4), bit_count(from % 4 * 8), bits(0) {}
-
-  __device__ __forceinline__ uint32_t& slot(uint32_t number) const { return ring[number % RING_WORDS * WARP]; }
   // At most 32 bits.
   __device__ __forceinline__ void push(uint32_t more, uint32_t count) {
-    bits |= static_cast<uint64_t>(more) << bit_count;
+    const uint64_t shifted = static_cast<uint64_t>(more) << bit_count;
+    const uint32_t complete = bits | static_cast<uint32_t>(shifted);
     bit_count += count;
-    if (bit_count < 32) return;
-    slot(word++) = static_cast<uint32_t>(bits);
-    bits >>= 32;
-    bit_count -= 32;
+    const bool is_complete = bit_count >= 32;
+    if (is_complete) *word++ = complete;
+    bits = is_complete ? static_cast<uint32_t>(shifted >> 32) : complete;
+    bit_count %= 32;
   }
-  __device__ __forceinline__ void store_four() {
-    const uint32_t at = stored * 4;
-    if (at >= start && at + 16 <= end) {
-      *reinterpret_cast<uint4*>(streams + at) = make_uint4(slot(stored), slot(stored + 1), slot(stored + 2), slot(stored + 3));
-    } else {
-#pragma unroll 1
-      for (uint32_t i = 0; i < 16; i++)
-        if (at + i >= start && at + i < end) streams[at + i] = static_cast<uint8_t>(slot(stored + i / 4) >> 8 * (i % 4));
+
+  __device__ __forceinline__ void pack(const LaneIndices& indices, uint32_t steps, const uint32_t* pairs) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) {
+      if (step >= steps) break;
+#pragma unroll
+      for (uint32_t half = 0; half < 2; half++) {
+        const uint32_t first = pairs[indices.words[step] >> 16 * half & 0xff], second = pairs[indices.words[step] >> (16 * half + 8) & 0xff];
+        // A pair takes at most 16 bits.
+        push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
+      }
     }
-    stored += 4;
-  }
-  // Stores what is complete. Called after at most STEPS_TOGETHER steps.
-  __device__ __forceinline__ void store() {
-    while (word - stored >= 4) store_four();
-  }
-  // Whatever stands in the ring behind the stream's last word, its bytes are not the lane's.
-  __device__ __forceinline__ void finish() {
-    store();
-    if (bit_count != 0) slot(word++) = static_cast<uint32_t>(bits);
-    if (word > stored) store_four();
   }
 };
-
-
-constexpr uint32_t INDICES_AHEAD = 2 * STEPS_TOGETHER;
-
-__device__ inline void pack_lane(LanePacker& packer, uint32_t steps, uint32_t lane, const uint32_t* pairs, const uint32_t* indices) {
-  const auto load = [&](uint32_t step) { return indices[min(step, steps - 1) * WARP + lane]; };
-  const auto pack = [&](uint32_t word) {
-#pragma unroll
-    for (uint32_t half = 0; half < 2; half++) {
-      const uint32_t first = pairs[word >> 16 * half & 0xff], second = pairs[word >> (16 * half + 8) & 0xff];
-      // A pair takes at most 16 bits.
-      packer.push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
-    }
-  };
-  uint32_t ahead[INDICES_AHEAD];
-#pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = load(d);
-  uint32_t step = 0;
-  for (; step + INDICES_AHEAD <= steps; step += INDICES_AHEAD) {
-#pragma unroll
-    for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
-      pack(ahead[d]);
-      ahead[d] = load(step + d + INDICES_AHEAD);
-      if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
-    }
-  }
-#pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) {
-    if (step + d < steps) pack(ahead[d]);
-    if (d % STEPS_TOGETHER == STEPS_TOGETHER - 1) packer.store();
-  }
-  packer.finish();
-}
 
 // The sum of `value` over the lanes up to this one.
 __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
@@ -243,19 +238,23 @@ __device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
   return value;
 }
 
-// Section 5.5, in order of position: over the steps that have any.
+// Section 5.5, in order of position: over those of a warp's steps that have any.
 template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const EncodeTables* tables, uint8_t* patches) {
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step,
+                                     uint32_t patched_steps, uint8_t* patches) {
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) patched_steps |= __shfl_xor_sync(ALL_LANES, patched_steps, distance);
   uint32_t written = 0;
-  for (uint32_t step = 0; step < chunk.steps; step++) {
-    if (!(tables->patched_steps[step / 32] >> step % 32 & 1)) continue;
+#pragma unroll 1
+  for (; patched_steps != 0; patched_steps &= patched_steps - 1) {
+    const uint32_t step = first_step + static_cast<uint32_t>(__ffs(static_cast<int>(patched_steps))) - 1;
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(chunk.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
     uint32_t own = 0;  // a bit for each weight that takes a patch
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count && tables->entries[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+      if (i < count && table[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
     const uint32_t own_count = static_cast<uint32_t>(__popc(own));
     const uint32_t up_to = sum_up_to(own_count, lane);
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
@@ -284,54 +283,87 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
-  const uint32_t lane = threadIdx.x;
+  uint4* record = shared + sizeof(EncodeTables) / 16;
+  uint32_t* record_words = reinterpret_cast<uint32_t*>(record);
+  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
-  // What is read again is read for its exponents.
-  const typename Source::OfExponents again = Source::OfExponents::of(chunk);
+  uint32_t first_step;
+  const SourceChunk part = part_of(chunk, warp, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
-  uint32_t* indices = huffman ? chunk.indices() : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES);
-  const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[chunk.job - jobs]) : make_uint2(0, 0);
+  // On its way while the first warp makes tables.
+  const Source source = Source::of(part);
+  LaneWeights<Source> weights;
+  if (is_whole(part)) weights.load(source, lane);
+  if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
+  __syncthreads();
+  if (huffman) make_pairs(tables);
 
-  const uint32_t placeholder = make_source_tables(chunk, code_lengths, lane, tables);
-  const uint32_t sum = index_weights(chunk, Source::of(chunk), lane, tables, placeholder, indices);
-  __syncwarp();
+  LaneIndices indices;
+  uint32_t* body = huffman ? nullptr : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES) + first_step * WARP;
+  index_weights(part, source, weights, lane, tables->entries, tables->surplus, body, record_words + first_step * WARP, indices);
+  tables->sums[warp][lane] = indices.sum;
+  __syncthreads();
 
+  // 65,536 weights make at most 16,384 bits of a lane, and 2,048 patches: no sum runs over.
+  uint32_t sum = 0, before = 0;
+  for (uint32_t other = 0; other < blockDim.x / WARP; other++) {
+    if (other == warp) before = sum;
+    sum += tables->sums[other][lane];
+  }
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
   const uint32_t lane_end = sum_up_to(lane_bytes, lane);
-  const uint32_t patch_count = __shfl_sync(ALL_LANES, sum_up_to(sum >> 16, lane), WARP - 1);
+  const uint32_t patch_count = sum_over_lanes(sum >> 16);
   const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
   const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
   const bool verbatim = round_up(contents_end) > verbatim_bytes;
+  const uint32_t record_sixteens = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
+  const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : tables->code_lengths.x,
+                                  verbatim ? 0 : tables->code_lengths.y);
+  if (threadIdx.x == 0) chunk.job->record_lengths[chunk.own] = record_sixteens;
 
-  if (lane == 0) {
-    const uint32_t kind = verbatim ? KIND_VERBATIM : chunk.job->kind;
-    const uint2 lengths = verbatim ? make_uint2(0, 0) : code_lengths;
-    *reinterpret_cast<uint4*>(slot) = make_uint4(0, kind | (verbatim ? 0 : patch_count << 16), lengths.x, lengths.y);
-    chunk.job->record_lengths[chunk.own] = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
-  }
-  if (verbatim) {
-    write_verbatim(chunk, again, lane, slot + RECORD_HEADER_BYTES);
+  // What is read again is read for its exponents.
+  const uint32_t patches_at = body_end + PATCH_BYTES * (patch_count == 0 ? 0 : sum_over_lanes(before >> 16));
+  if (verbatim || !huffman) {
+    if (threadIdx.x == 0) *reinterpret_cast<uint4*>(slot) = header;
+    if (verbatim) {
+      // In a palette record's slot, indices stood where these go: all warps are done with theirs.
+      if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, slot + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+      return;
+    }
+    if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, slot + patches_at);
+    if (warp == 0 && contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
     return;
   }
-  if (huffman) {
-    reinterpret_cast<uint16_t*>(slot + RECORD_HEADER_BYTES)[lane] = static_cast<uint16_t>(lane_end);
-    LanePacker packer(slot + LANE_STREAMS_OFFSET, tables->rings + lane, lane_end - lane_bytes, lane_end);
-    pack_lane(packer, chunk.steps, lane, tables->pairs, indices);
+
+  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
+  __syncthreads();
+  if (threadIdx.x == 0) record[0] = header;
+  if (warp == 0) reinterpret_cast<uint16_t*>(record + RECORD_HEADER_BYTES / 16)[lane] = static_cast<uint16_t>(lane_end);
+  const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
+  PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
+  packer.pack(indices, part.steps, tables->pairs);
+  __syncthreads();
+  if (packer.bits != 0) atomicOr(packer.word, packer.bits);
+  __syncthreads();
+  if (patch_count != 0) {
+    uint8_t* patches = reinterpret_cast<uint8_t*>(record) + patches_at;
+    write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, patches);
+    __syncthreads();
   }
-  if (patch_count != 0) write_patches(chunk, again, lane, tables, slot + body_end);
-  if (contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+  uint4* to = reinterpret_cast<uint4*>(slot);
+  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) to[i] = record[i];
 }
 
-extern "C" __global__ void __launch_bounds__(WARP)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(WARP)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);

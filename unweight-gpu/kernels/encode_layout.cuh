@@ -6,7 +6,7 @@
 constexpr uint32_t EXPONENTS = 256;
 constexpr uint32_t TOTAL_COPIES = 16;
 
-// A BF16 tensor in device memory, as weights or as two planes, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes, pointers first.
+// A BF16 tensor in device memory, as weights or as two planes, and where its planes go. `src/encode_job.rs` has its twin: 136 bytes, pointers first.
 // A kernel reads only the fields that its head of file names; the others may still be null.
 struct EncodeJob {
   const uint16_t* weights;           // `weight_count`; 16-byte aligned; only for kernels that encode from weights
@@ -19,7 +19,6 @@ struct EncodeJob {
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
   uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
-  uint32_t* indices;                 // half a byte for each weight of whole chunks; 16-byte aligned; not used for KIND_PALETTE
   uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes
   uint32_t* record_ends;             // one for each chunk, in units of 16 bytes; writable up to a multiple of 16 bytes
   uint8_t* records;                  // 16-byte aligned, 16 bytes for each unit of the last record end
@@ -41,7 +40,6 @@ struct SourceChunk {
   uint64_t first_weight;
 
   __device__ __forceinline__ uint8_t* sign_mantissa() const { return job->sign_mantissa + first_weight; }
-  __device__ __forceinline__ uint32_t* indices() const { return job->indices + (static_cast<uint64_t>(own) << job->chunk_size_log2) / 8; }
   __device__ __forceinline__ uint8_t* slot() const { return job->slots + static_cast<uint64_t>(own) * slot_bytes(job->chunk_size_log2); }
 };
 
@@ -62,6 +60,12 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
   chunk.weight_count = left < whole ? static_cast<uint32_t>(left) : whole;
   chunk.steps = (chunk.weight_count + STEP_WEIGHTS - 1) / STEP_WEIGHTS;
   return chunk;
+}
+
+__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
+#pragma unroll
+  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+  return value;
 }
 
 // How many of a lane's eight weights in a step are the chunk's: 8, but in a short last step.

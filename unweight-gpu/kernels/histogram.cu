@@ -4,14 +4,16 @@
 //                      count_exponents_of_planes where there is an exponent plane in place of weights, 8 bytes a lane and step
 //
 //   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
-//   counters, shared   exponent 0    | lane 0: u16 | lane 1: u16 | ... | lane 31: u16 |   64 bytes
-//                      exponent 1    |                                              |
+//   counters, shared   exponent 80   | lane 0 | lane 1 | ... | lane 31 |   128 bytes
 //                      ...
+//                      exponent 143  |                                 |
+//                      others        256 words, of which 80 to 143 count what stands beside one outside
 //
 // Trained weights have about ten exponents that occur often, so lanes that shared a counter would wait for each other. Here every lane has
-// its own, and no addition is atomic. Two lanes meet in a bank at most: a row is half of the 32 banks. 16 bits hold what one lane counts, 256
-// weights, and what 16 lanes count together. Four weights are counted at a time, as a counter's way through shared memory and back takes 30
-// cycles: of equal exponents the last counter is the one that is stored last, so it adds those before it.
+// its own, in its own bank, and no addition is atomic.
+//
+// Lanes have counters for 64 exponents, 2^-47 to 2^17: with some for all 256, which take four times as much, fewer warps have room on an SM. Eight
+// weights of which one lies outside are counted in counters that all lanes share, atomically.
 //
 // All pieces of a tensor add to the same few totals, and would wait for each other: so there are copies of these.
 //
@@ -24,11 +26,11 @@
 //
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
-// Shared memory: count_exponents 16 KB a block, so 13 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
+// Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
 // Bytes moved for n weights: 2n read, or n of a plane, and for each piece an addition to those `counts` and `totals` that it has.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of totals; for
-// palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of
+// totals; for palette_counts, of counts, palette_counts, palette and chunk fields. count_exponents has 2^pieces_log2 blocks of 32 threads for
 // each chunk, as many as the largest has pieces; choose_palettes comes after it, a block of 256 threads for each job, and writes the jobs' palettes;
 // palette_counts comes after both, with 16 threads for each chunk, in blocks of 256.
 //
@@ -36,23 +38,49 @@
 #include "encode_layout.cuh"
 
 constexpr uint32_t PIECE_WEIGHTS = 8192;
-constexpr uint32_t COUNTER_BYTES = EXPONENTS * WARP * 2;
+// Exponents of which each lane has counters.
+constexpr uint32_t OWN_FIRST = 80;
+constexpr uint32_t OWN_EXPONENTS = 64;
+
+// A block's shared memory.
+struct Counters {
+  uint32_t own[OWN_EXPONENTS][WARP];
+  uint32_t others[EXPONENTS];
+};
+static_assert(sizeof(Counters) % 16 == 0, "zeroed 16 bytes at a time");
+
 constexpr uint32_t PALETTE_COUNT_THREADS = 256;
 
-__device__ __forceinline__ void count_four(uint16_t* own, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-  const uint32_t of_a = own[a * WARP], of_b = own[b * WARP], of_c = own[c * WARP], of_d = own[d * WARP];
-  own[a * WARP] = static_cast<uint16_t>(of_a + 1);
-  own[b * WARP] = static_cast<uint16_t>(of_b + 1 + (a == b));
-  own[c * WARP] = static_cast<uint16_t>(of_c + 1 + (a == c) + (b == c));
-  own[d * WARP] = static_cast<uint16_t>(of_d + 1 + (a == d) + (b == d) + (c == d));
+// Four rows of a lane's own counters, by the bytes of a word.
+__device__ __forceinline__ void count_four(uint32_t* own, uint32_t rows) {
+#pragma unroll
+  for (uint32_t i = 0; i < 4; i++) own[(rows >> 8 * i & 0xff) * WARP]++;
+}
+
+// Exponents less OWN_FIRST, byte by byte, without borrowing from a neighbour.
+__device__ __forceinline__ uint32_t less_first(uint32_t four) {
+  constexpr uint32_t TOPS = 0x80808080;
+  return ((four | TOPS) - OWN_FIRST * 0x01010101u) ^ (~four & TOPS);
+}
+
+__device__ __forceinline__ void count_eight(Counters* counters, uint32_t lane, uint2 exponents) {
+  const uint32_t low = less_first(exponents.x), high = less_first(exponents.y);
+  constexpr uint32_t OUTSIDE = (256 - OWN_EXPONENTS) * 0x01010101u;
+  if (((low | high) & OUTSIDE) == 0) {
+    count_four(&counters->own[0][lane], low);
+    count_four(&counters->own[0][lane], high);
+  } else {
+#pragma unroll 1
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) atomicAdd(&counters->others[(i < 4 ? exponents.x : exponents.y) >> 8 * (i % 4) & 0xff], 1u);
+  }
 }
 
 // The sum of one exponent's 32 counters. Lanes read different rows; each begins at another place of its row, so that all meet different banks.
 __device__ __forceinline__ uint32_t sum_of_row(const uint32_t* row, uint32_t lane) {
-  uint32_t pairs = 0;
+  uint32_t sum = 0;
 #pragma unroll
-  for (uint32_t i = 0; i < WARP / 2; i++) pairs += row[(i + lane / 2) % (WARP / 2)];
-  return (pairs & 0xffff) + (pairs >> 16);
+  for (uint32_t i = 0; i < WARP; i++) sum += row[(i + lane) % WARP];
+  return sum;
 }
 
 template <class Source>
@@ -64,29 +92,28 @@ __device__ __forceinline__ void count_piece(const EncodeJob* jobs, uint32_t job_
   chunk.first_weight += start;
   chunk.weight_count = min(chunk.weight_count - start, PIECE_WEIGHTS);
   const Source source = Source::of(chunk);
-  for (uint32_t i = lane; i < COUNTER_BYTES / 16; i += WARP) shared[i] = make_uint4(0, 0, 0, 0);
+  Counters* counters = reinterpret_cast<Counters*>(shared);
+  for (uint32_t i = lane; i < sizeof(Counters) / 16; i += WARP) shared[i] = make_uint4(0, 0, 0, 0);
   __syncwarp();
 
-  uint16_t* own = reinterpret_cast<uint16_t*>(shared) + lane;
   const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, [&](uint32_t, const typename Source::Eight& eight) {
-    const auto exponent = [&](uint32_t i) { return Source::exponent_of(eight, i); };
-    count_four(own, exponent(0), exponent(1), exponent(2), exponent(3));
-    count_four(own, exponent(4), exponent(5), exponent(6), exponent(7));
+    count_eight(counters, lane, Source::exponent_bytes(eight));
   });
   if (chunk.weight_count % STEP_WEIGHTS != 0) {
     const uint32_t left = lane_step_count(chunk.weight_count, last);
     const typename Source::Eight eight = source.part(last, left);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < left) own[Source::exponent_of(eight, i) * WARP]++;
+      if (i < left) atomicAdd(&counters->others[Source::exponent_of(eight, i)], 1u);
   }
   __syncwarp();
 
-  const uint32_t* rows = reinterpret_cast<const uint32_t*>(shared);
   uint32_t* counts = chunk.job->counts + static_cast<uint64_t>(chunk.own) * EXPONENTS;
   unsigned long long* totals = chunk.job->totals + blockIdx.x % TOTAL_COPIES * EXPONENTS;
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) {
-    const uint32_t count = sum_of_row(rows + exponent * (WARP / 2), lane);
+    uint32_t count = counters->others[exponent];
+    const uint32_t row = exponent - OWN_FIRST;
+    if (row < OWN_EXPONENTS) count += sum_of_row(counters->own[row], lane);
     if (count == 0) continue;
     atomicAdd(&counts[exponent], count);
     atomicAdd(&totals[exponent], static_cast<unsigned long long>(count));

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_THREADS, COUNT_SHARED_BYTES, ENCODE_SHARED_BYTES, END_SHARED_BYTES,
-    END_THREADS, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, Planes, pieces_log2, place_scratch,
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
+    PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES, PALETTE_THREADS, Planes,
+    encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
 use crate::plan::WARP;
@@ -65,14 +65,23 @@ impl EncodeKernels {
         let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
+        let encode_chunks = |name: &str| {
+            let function = encode.load_function(name)?;
+            // Chunks of 2^16 weights take more than a launch gets without asking.
+            function.set_attribute(
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into()) as i32,
+            )?;
+            Ok::<_, GpuError>(function)
+        };
         Ok(EncodeKernels {
             of_weights: SourceKernels {
                 count_exponents: histogram.load_function("count_exponents")?,
-                encode_chunks: encode.load_function("encode_chunks")?,
+                encode_chunks: encode_chunks("encode_chunks")?,
             },
             of_planes: SourceKernels {
                 count_exponents: histogram.load_function("count_exponents_of_planes")?,
-                encode_chunks: encode.load_function("encode_chunks_of_planes")?,
+                encode_chunks: encode_chunks("encode_chunks_of_planes")?,
             },
             choose_palettes: histogram.load_function("choose_palettes")?,
             palette_counts: histogram.load_function("palette_counts")?,
@@ -102,8 +111,8 @@ pub struct EncodeBatch<'a> {
     kernels: &'a EncodeKernels,
     sources: Sources,
     encoding: Encoding,
-    /// Blocks that count a chunk, as a binary logarithm.
-    pieces_log2: u32,
+    /// The largest chunk size, as a binary logarithm.
+    largest_log2: u32,
     tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     chunk_count: u32,
@@ -113,7 +122,7 @@ pub struct EncodeBatch<'a> {
     counts: CudaSlice<u32>,
     totals: CudaSlice<u64>,
     tensor_codes: CudaSlice<u64>,
-    /// Palette counts, codes, palette indices, and a slot for each record, of all jobs.
+    /// Palette counts, codes, and a slot for each record, of all jobs.
     _scratch: CudaSlice<u8>,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
@@ -162,9 +171,10 @@ impl<'a> EncodeBatch<'a> {
         assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
-        let largest = tasks.iter().map(|task| task.job.chunk_size_log2).max();
+        let largest_log2 = (tasks.iter().map(|task| task.job.chunk_size_log2).max())
+            .unwrap_or((*limits::CHUNK_SIZE_LOG2.start()).into());
         // Each chunk may be counted in pieces, by a block for each.
-        let pieces_log2 = largest.map_or(0, pieces_log2);
+        let pieces_log2 = pieces_log2(largest_log2);
         for task in &tasks {
             let (mut job, chunk_size_log2) = (task.job, task.chunk_size_log2);
             let weights = job.weight_count;
@@ -218,7 +228,7 @@ impl<'a> EncodeBatch<'a> {
             kernels: device.encode_kernels()?,
             sources,
             encoding,
-            pieces_log2,
+            largest_log2,
             tensors: of_tensors,
             planes: planes_of,
             chunk_count: chunk_count as u32,
@@ -248,7 +258,8 @@ impl<'a> EncodeBatch<'a> {
             block_dim: (threads, 1, 1),
             shared_mem_bytes,
         };
-        let (reading, pieces_log2) = (kernels.reading(self.sources), self.pieces_log2);
+        let (reading, largest) = (kernels.reading(self.sources), self.largest_log2);
+        let pieces_log2 = pieces_log2(largest);
         stream.memset_zeros(&mut self.counts)?;
         stream.memset_zeros(&mut self.totals)?;
         // SAFETY: of all launches: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for addresses are those of `EncodeJob::new`;
@@ -283,8 +294,8 @@ impl<'a> EncodeBatch<'a> {
                     .arg(&chunk_count)
                     .arg(&mut self.tensor_codes)
                     .launch(config(
-                        job_count + chunk_count.div_ceil(CODE_THREADS),
-                        CODE_THREADS,
+                        (job_count + chunk_count).div_ceil(CODE_WARPS),
+                        CODE_WARPS * WARP,
                         CODE_SHARED_BYTES,
                     ))?;
             }
@@ -293,7 +304,11 @@ impl<'a> EncodeBatch<'a> {
                 .arg(&self.jobs)
                 .arg(&job_count)
                 .arg(&self.tensor_codes)
-                .launch(config(chunk_count, WARP, ENCODE_SHARED_BYTES))?;
+                .launch(config(
+                    chunk_count,
+                    encode_threads(largest),
+                    encode_shared_bytes(largest),
+                ))?;
             stream
                 .launch_builder(&kernels.end_records)
                 .arg(&self.jobs)

@@ -32,8 +32,6 @@ pub struct EncodeJob {
     pub sign_mantissa: u64,
     /// Room for the longest record of each chunk.
     pub slots: u64,
-    /// Half a byte for each weight of whole chunks.
-    pub indices: u64,
     /// 4 bytes for each chunk.
     pub record_lengths: u64,
     /// 4 bytes for each chunk.
@@ -76,7 +74,6 @@ impl EncodeJob {
             code_lengths: 0,
             sign_mantissa: 0,
             slots: 0,
-            indices: 0,
             record_lengths: 0,
             record_ends: 0,
             records: 0,
@@ -104,7 +101,6 @@ impl EncodeJob {
                 job.code_lengths,
                 job.sign_mantissa,
                 job.slots,
-                job.indices,
                 job.record_lengths,
                 job.record_ends,
                 job.records,

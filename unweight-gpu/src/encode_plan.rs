@@ -9,16 +9,30 @@ use crate::encode_job::EncodeJob;
 use crate::plan::WARP;
 
 /// Shared memory and threads of the kernels, as their files' heads say.
-pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * WARP * 2;
+pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
 pub(crate) const PALETTE_THREADS: u32 = 256;
 pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 256 / 8;
 pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
-pub(crate) const CODE_THREADS: u32 = 8;
-pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_THREADS * (16 + 31);
-pub(crate) const ENCODE_SHARED_BYTES: u32 = 4 * (256 + 256 + 16 + 8 + 16 * WARP);
+pub(crate) const CODE_WARPS: u32 = 8;
+pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
 pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
+
+/// Of `encode_chunks`, besides the room for a record.
+const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 256 + 16 + 32 * WARP + 4);
+/// Weights of a warp of `encode_chunks`, as a binary logarithm.
+const WARP_WEIGHTS_LOG2: u32 = 11;
+
+/// Shared memory of a block of `encode_chunks`, for chunks of this size at most.
+pub(crate) const fn encode_shared_bytes(chunk_size_log2: u32) -> u32 {
+    ENCODE_TABLES_BYTES + longest_record_bytes(1 << chunk_size_log2) as u32
+}
+
+/// Its threads, likewise.
+pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
+    WARP << (chunk_size_log2 - WARP_WEIGHTS_LOG2)
+}
 
 /// Weights that a block of `count_exponents` counts, as a binary logarithm.
 const PIECE_WEIGHTS_LOG2: u32 = 13;
@@ -90,7 +104,6 @@ pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut 
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);
     job.code_lengths = take(scratch, used, 8 * chunks);
     job.slots = take(scratch, used, slot_bytes * chunks);
-    job.indices = take(scratch, used, chunks << job.chunk_size_log2 >> 1);
     job.record_lengths = take(scratch, used, 4 * chunks);
 }
 
@@ -140,7 +153,6 @@ mod tests {
                 (job.palette_counts, 64 * chunks),
                 (job.code_lengths, 8 * chunks),
                 (job.slots, 4_112 * chunks),
-                (job.indices, 2_048 * chunks),
                 (job.record_lengths, 4 * chunks),
             ] {
                 assert_eq!(start % 256, 0);

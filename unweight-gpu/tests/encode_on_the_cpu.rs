@@ -130,9 +130,6 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             unsafe { zeroed.as_mut_ptr().write_bytes(0, zeroed.bytes().len()) };
         }
         let slots = DeviceMemory::poisoned(case.slots_bytes);
-        let indices = DeviceMemory::poisoned(
-            (case.job.chunk_count as usize) << case.job.chunk_size_log2 >> 1,
-        );
         let [weights, exponents, source_sign_mantissa] = match &sources[..] {
             [exponents, sign_mantissa] => [0, exponents.address(), sign_mantissa.address()],
             weights => [weights[0].address(), 0, 0],
@@ -147,7 +144,6 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             code_lengths: outputs[3].address(),
             sign_mantissa: outputs[4].address(),
             slots: slots.address(),
-            indices: indices.address(),
             record_lengths: outputs[5].address(),
             record_ends: outputs[6].address(),
             records: outputs[7].address(),
@@ -155,7 +151,7 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             ..case.job
         });
         chunk_count += case.job.chunk_count;
-        memories.push((sources, slots, indices, outputs));
+        memories.push((sources, slots, outputs));
     }
     // Records that are longer than they should be would leave their memory.
     let ends_are_right = || {

@@ -114,7 +114,6 @@ struct Outputs {
     palette_counts: DeviceMemory,
     code_lengths: DeviceMemory,
     slots: DeviceMemory,
-    indices: DeviceMemory,
     record_lengths: DeviceMemory,
 }
 
@@ -135,7 +134,6 @@ impl Outputs {
             palette_counts: room(64 * chunks),
             code_lengths: room(8 * chunks),
             slots: room((16 + (1 << chunk_size_log2)) * chunks),
-            indices: room(chunks << chunk_size_log2 >> 1),
             record_lengths: room(4 * chunks),
         }
     }
@@ -149,7 +147,6 @@ impl Outputs {
         job.palette_counts = self.palette_counts.address();
         job.code_lengths = self.code_lengths.address();
         job.slots = self.slots.address();
-        job.indices = self.indices.address();
         job.record_lengths = self.record_lengths.address();
     }
 

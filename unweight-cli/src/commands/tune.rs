@@ -7,7 +7,7 @@ use std::path::Path;
 use unweight_cpu::{Container, OpenFile, ReadError};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Pipeline, Stack, Tuning};
+use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
 use unweight_gpu::{GpuError, Resident, Source};
 
 use super::Context;
@@ -156,11 +156,11 @@ fn words(tuning: &Tuning) -> String {
         vec![
             format!("{} x {}", choice.rows, choice.columns),
             Form::name(choice.form).to_owned(),
-            Pipeline::name(choice.pipeline).to_owned(),
+            choice.way().to_string(),
             choice.batch.to_string(),
         ]
     });
-    let table = table(&["matrix", "form", "pipeline", "batch"], 3, rows.collect());
+    let table = table(&["matrix", "form", "way", "batch"], 3, rows.collect());
     format!("{}\n{table}", tuning.device)
 }
 

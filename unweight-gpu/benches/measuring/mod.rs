@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, sys};
+use cudarc::driver::{CudaGraph, CudaStream, sys};
 use half::bf16;
 use unweight_gpu::Device;
 
@@ -124,6 +124,46 @@ pub(crate) fn per_launch(
     mut launch: impl FnMut(usize),
 ) -> f64 {
     median(stream, &mut [()], |()| (0..count).for_each(&mut launch)) / count as f64
+}
+
+/// The medians of the seconds that each of these takes, in turns: so the clock of a device that is hot is the same for all.
+pub(crate) fn side_by_side<const COUNT: usize>(
+    stream: &Arc<CudaStream>,
+    mut launches: [&mut dyn FnMut(); COUNT],
+) -> [f64; COUNT] {
+    for launch in &mut launches {
+        launch();
+    }
+    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+    let mut seconds = [[0.0; RUNS]; COUNT];
+    for run in 0..RUNS {
+        for (seconds, launch) in seconds.iter_mut().zip(&mut launches) {
+            let start = stream.record_event(flags).unwrap();
+            launch();
+            let end = stream.record_event(flags).unwrap();
+            seconds[run] = f64::from(start.elapsed_ms(&end).unwrap()) / 1e3;
+        }
+    }
+    seconds.map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[RUNS / 2]
+    })
+}
+
+/// So many launches as one, so that the host's time does not bound small ones.
+pub(crate) fn captured(
+    stream: &Arc<CudaStream>,
+    count: usize,
+    mut launch: impl FnMut(usize),
+) -> CudaGraph {
+    // Whatever is made at first use is made now.
+    launch(0);
+    stream.synchronize().unwrap();
+    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    stream.begin_capture(mode).unwrap();
+    (0..count).for_each(&mut launch);
+    let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+    stream.end_capture(flags).unwrap().unwrap()
 }
 
 fn copy_bytes_per_second(stream: &Arc<CudaStream>) -> f64 {

@@ -155,6 +155,7 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, uint6
 
 #define threadIdx (fibers::current().index)
 #define blockIdx (fibers::block->index)
+#define blockDim (dim3{static_cast<unsigned>(fibers::block->threads.size()), 1, 1})
 
 inline void __syncthreads() { fibers::barrier(); }
 inline void __syncwarp() { fibers::exchange(~0u, 0); }
@@ -178,8 +179,14 @@ inline bool __any_sync(uint32_t mask, bool vote) { return __ballot_sync(mask, vo
 inline void atomicMin(unsigned long long* at, unsigned long long value) { *at = std::min(*at, value); }
 inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return (*at += value) - value; }
 inline void atomicAdd(unsigned long long* at, unsigned long long value) { *at += value; }
+inline uint32_t atomicOr(uint32_t* at, uint32_t value) {
+  const uint32_t before = *at;
+  *at |= value;
+  return before;
+}
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline uint32_t min(uint32_t a, uint32_t b) { return std::min(a, b); }
+inline uint32_t max(uint32_t a, uint32_t b) { return std::max(a, b); }
 inline int __ffs(uint32_t bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline uint32_t __brev(uint32_t bits) {
   uint32_t reversed = 0;

@@ -6,7 +6,7 @@
 
 extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pieces_log2,
                                               bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count << pieces_log2, WARP, COUNTER_BYTES, seed, [&] {
+  fibers::launch(chunk_count << pieces_log2, WARP, sizeof(Counters), seed, [&] {
     if (of_planes) count_exponents_of_planes(jobs, job_count, pieces_log2);
     else count_exponents(jobs, job_count, pieces_log2);
   });
@@ -23,7 +23,10 @@ extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job
 
 extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
                                             bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count, WARP, sizeof(EncodeTables), seed, [&] {
+  uint32_t largest_log2 = 0;
+  for (uint32_t i = 0; i < job_count; i++) largest_log2 = std::max(largest_log2, jobs[i].chunk_size_log2);
+  const uint32_t warps = (1u << largest_log2) / (WARP_STEPS * STEP_WEIGHTS);
+  fibers::launch(chunk_count, warps * WARP, sizeof(EncodeTables) + slot_bytes(largest_log2), seed, [&] {
     if (of_planes) encode_chunks_of_planes(jobs, job_count, tensor_codes);
     else encode_chunks(jobs, job_count, tensor_codes);
   });
@@ -40,6 +43,6 @@ extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_co
 }
 
 extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint64_t seed) {
-  fibers::launch(job_count + (chunk_count + CODE_THREADS - 1) / CODE_THREADS, CODE_THREADS, CODE_SHARED_BYTES, seed,
+  fibers::launch((job_count + chunk_count + CODE_WARPS - 1) / CODE_WARPS, CODE_WARPS * WARP, CODE_WARPS * sizeof(Merge), seed,
                  [&] { choose_codes(jobs, job_count, chunk_count, tensor_codes); });
 }

@@ -52,6 +52,7 @@ mod sequence;
 mod stack;
 mod tensor_map;
 mod tuning;
+mod way;
 mod workspace;
 
 pub use coded::Coded;
@@ -61,6 +62,7 @@ pub use linear::{Form, Linear, Pipeline};
 pub use sequence::{Captured, Product, Sequence, spread};
 pub use stack::{Kind, Stack};
 pub use tuning::{Choice, Tuning, descend};
+pub use way::{Kernel, Way};
 pub use workspace::{Workspace, WorkspacePlan};
 
 pub(crate) use fragments::FragmentsKernels;

@@ -7,7 +7,7 @@ use cudarc::driver::{CudaSlice, CudaStream, sys};
 use super::layout::Shape;
 use super::tuning::{Choice, Tuning, descend};
 use super::{
-    Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Workspace, WorkspacePlan,
+    Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Way, Workspace, WorkspacePlan,
 };
 use crate::{Device, GpuError, Output, Source};
 
@@ -98,7 +98,9 @@ impl<'a> Stack<'a> {
             2 * batch as usize * longest.unwrap_or(0) as usize
         };
         let products = of_layers.iter().flat_map(|(linear, _)| {
-            let taken = Pipeline::ALL.into_iter().filter(|&way| linear.takes(way));
+            let taken = Pipeline::ALL
+                .into_iter()
+                .filter(|&pipeline| linear.takes(pipeline));
             taken.map(|pipeline| (linear.shape(), pipeline))
         });
         let plan = WorkspacePlan::new(device, &products.collect::<Vec<_>>(), 2)?;
@@ -126,14 +128,14 @@ impl<'a> Stack<'a> {
         &self.kinds
     }
 
-    /// The seconds of a run with so many rows of x and a pipeline for each of [`Stack::kinds`]: a median. Waits for the stream.
+    /// The seconds of a run with so many rows of x and a way for each of [`Stack::kinds`]: a median. Waits for the stream.
     ///
     /// # Errors
     /// As [`Linear::multiply`].
     ///
     /// # Panics
-    /// If the batch is larger than the stack was made for, or there are fewer pipelines than kinds.
-    pub fn seconds(&mut self, pipelines: &[Pipeline], batch: u32) -> Result<f64, GpuError> {
+    /// If the batch is larger than the stack was made for, or there are fewer ways than kinds.
+    pub fn seconds(&mut self, ways: &[Way], batch: u32) -> Result<f64, GpuError> {
         assert!(batch <= self.batch);
         let stream = self.stream;
         let (x, y) = (
@@ -142,8 +144,8 @@ impl<'a> Stack<'a> {
         );
         let products: Vec<Product<'_>> = (self.layers.iter())
             .map(|&(linear, kind)| Product {
-                linear,
-                pipeline: pipelines[kind],
+                linear: linear.with_kernel(ways[kind].kernel),
+                pipeline: ways[kind].pipeline,
                 x: x.first(u64::from(batch) * linear.shape().columns()),
                 batch,
                 y: y.whole(),
@@ -166,8 +168,8 @@ impl<'a> Stack<'a> {
         Ok(seconds[RUNS / 2])
     }
 
-    /// The fastest pipeline for each kind at each of these batches, by the time of the whole stack. `step` is told every time that was measured: batch,
-    /// pipelines, seconds.
+    /// The fastest way for each kind at each of these batches, by the time of the whole stack. `step` is told every time that was measured: batch, ways,
+    /// seconds.
     ///
     /// # Errors
     /// As [`Stack::seconds`].
@@ -175,27 +177,26 @@ impl<'a> Stack<'a> {
         &mut self,
         device: &Device,
         batches: &[u32],
-        mut step: impl FnMut(u32, &[Pipeline], f64),
+        mut step: impl FnMut(u32, &[Way], f64),
     ) -> Result<Tuning, GpuError> {
         let mut choices = vec![];
         let of_kinds = self.of_kinds.clone();
         for &batch in batches {
-            let start = of_kinds.iter().map(|linear| linear.advised(batch));
-            let takes = |kind: usize, pipeline| of_kinds[kind].takes(pipeline);
-            let (pipelines, _) = descend(start.collect(), takes, |pipelines| {
-                let seconds = self.seconds(pipelines, batch)?;
-                step(batch, pipelines, seconds);
+            let advised = of_kinds.iter().map(|linear| linear.advised(batch).into());
+            let all: Vec<_> = of_kinds.iter().map(|linear| linear.ways(batch)).collect();
+            let (chosen, _) = descend(advised.collect(), &all, |ways| {
+                let seconds = self.seconds(ways, batch)?;
+                step(batch, ways, seconds);
                 Ok::<_, GpuError>(seconds)
             })?;
-            choices.extend(
-                (self.kinds.iter().zip(pipelines)).map(|(kind, pipeline)| Choice {
-                    rows: kind.shape.rows(),
-                    columns: kind.shape.columns(),
-                    form: kind.form,
-                    batch,
-                    pipeline,
-                }),
-            );
+            choices.extend((self.kinds.iter().zip(chosen)).map(|(kind, way)| Choice {
+                rows: kind.shape.rows(),
+                columns: kind.shape.columns(),
+                form: kind.form,
+                batch,
+                pipeline: way.pipeline,
+                kernel: way.kernel,
+            }));
         }
         Ok(Tuning {
             device: device.name()?,

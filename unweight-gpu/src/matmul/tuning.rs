@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::layout::Shape;
-use super::{Form, Pipeline};
+use super::{Form, Kernel, Pipeline, Way};
 
 /// A change has to make the whole stack faster by more than this part, or it is noise.
 const WORTHWHILE: f64 = 0.005;
@@ -33,12 +33,25 @@ pub struct Choice {
     pub batch: u32,
     /// The fastest.
     pub pipeline: Pipeline,
+    /// With the fastest kernel. Where JSON has none, the estimate's.
+    #[serde(default)]
+    pub kernel: Kernel,
+}
+
+impl Choice {
+    /// What was chosen.
+    pub const fn way(&self) -> Way {
+        Way {
+            pipeline: self.pipeline,
+            kernel: self.kernel,
+        }
+    }
 }
 
 impl Tuning {
-    /// The pipeline for a product: that of the smallest measured batch that is not smaller, or else of the largest. None for a shape that was not
+    /// The way of a product: that of the smallest measured batch that is not smaller, or else of the largest. None for a shape that was not
     /// measured: [`Linear::advised`](super::Linear::advised) has one for that.
-    pub fn pipeline(&self, form: Form, shape: Shape, batch: u32) -> Option<Pipeline> {
+    pub fn way(&self, form: Form, shape: Shape, batch: u32) -> Option<Way> {
         let of_shape = (self.choices.iter()).filter(|choice| {
             (choice.form, choice.rows, choice.columns) == (form, shape.rows(), shape.columns())
         });
@@ -46,31 +59,31 @@ impl Tuning {
         enough
             .min_by_key(|choice| choice.batch)
             .or(of_shape.max_by_key(|choice| choice.batch))
-            .map(|choice| choice.pipeline)
+            .map(Choice::way)
     }
 }
 
-/// Coordinate descent: from `start`, one pipeline for each kind of layer, changes one at a time to another that `takes` allows that kind, for as long as the
-/// whole becomes faster. `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
+/// Coordinate descent: from `start`, one way for each kind of layer, changes one at a time to another of that kind's `ways`, for as long as the whole becomes
+/// faster. `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
 ///
 /// # Errors
 /// Those of `seconds`.
-pub fn descend<E>(
-    start: Vec<Pipeline>,
-    takes: impl Fn(usize, Pipeline) -> bool,
-    mut seconds: impl FnMut(&[Pipeline]) -> Result<f64, E>,
-) -> Result<(Vec<Pipeline>, f64), E> {
+pub fn descend<W: Copy + PartialEq, E>(
+    start: Vec<W>,
+    ways: &[Vec<W>],
+    mut seconds: impl FnMut(&[W]) -> Result<f64, E>,
+) -> Result<(Vec<W>, f64), E> {
     let mut best = seconds(&start)?;
     let mut chosen = start;
     loop {
         let before = chosen.clone();
-        for kind in 0..chosen.len() {
-            for pipeline in Pipeline::ALL {
+        for (kind, ways) in ways.iter().enumerate() {
+            for &way in ways {
                 let old = chosen[kind];
-                if pipeline == old || !takes(kind, pipeline) {
+                if way == old {
                     continue;
                 }
-                chosen[kind] = pipeline;
+                chosen[kind] = way;
                 let found = seconds(&chosen)?;
                 if found < best * (1.0 - WORTHWHILE) {
                     best = found;
@@ -92,6 +105,8 @@ mod tests {
     use super::Pipeline::{Direct, WholeDecode};
     use super::*;
 
+    const ALL: [Pipeline; 4] = Pipeline::ALL;
+
     #[test]
     fn the_descent_finds_what_is_fastest_together_and_ends() {
         // The second is faster decoded whole only if the first is too.
@@ -103,7 +118,7 @@ mod tests {
                 _ => 4.0,
             })
         };
-        let found = descend(vec![Direct, Direct], |_, _| true, seconds).unwrap();
+        let found = descend(vec![Direct, Direct], &[ALL.to_vec(), ALL.to_vec()], seconds).unwrap();
         assert_eq!(found, (vec![WholeDecode, WholeDecode], 2.0));
     }
 
@@ -114,25 +129,21 @@ mod tests {
             let slow = pipelines.iter().filter(|&&pipeline| pipeline == Direct);
             Ok::<_, Infallible>(slow.count() as f64)
         };
-        let takes = |kind, pipeline| kind == 1 || pipeline == Direct;
-        let found = descend(vec![Direct, Direct], takes, seconds).unwrap();
+        let ways = [vec![Direct], ALL.to_vec()];
+        let found = descend(vec![Direct, Direct], &ways, seconds).unwrap();
         assert_eq!(found, (vec![Direct, WholeDecode], 1.0));
     }
 
     #[test]
     fn noise_changes_nothing_and_errors_come_through() {
         let mut time = 1.0;
-        let (found, _) = descend(
-            vec![Direct; 3],
-            |_, _| true,
-            |_| {
-                time *= 0.9999;
-                Ok::<_, Infallible>(time)
-            },
-        )
+        let (found, _) = descend(vec![Direct; 3], &vec![ALL.to_vec(); 3], |_| {
+            time *= 0.9999;
+            Ok::<_, Infallible>(time)
+        })
         .unwrap();
         assert_eq!(found, vec![Direct; 3]);
-        assert_eq!(descend(vec![Direct], |_, _| true, |_| Err(7)), Err(7));
+        assert_eq!(descend(vec![Direct], &[ALL.to_vec()], |_| Err(7)), Err(7));
     }
 
     #[test]
@@ -145,6 +156,7 @@ mod tests {
                 form: Form::Coded,
                 batch: 8,
                 pipeline: WholeDecode,
+                kernel: Kernel::FewRows,
             }],
         };
         let json = serde_json::to_string(&tuning).unwrap();
@@ -152,8 +164,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Tuning>(&json).unwrap(), tuning);
         assert!(serde_json::from_str::<Tuning>(&json.replace("batch", "bunch")).is_err());
         let before_there_were_forms = json.replace(r#""form":"coded","#, "");
-        let old = serde_json::from_str::<Tuning>(&before_there_were_forms).unwrap();
+        let before_kernels = before_there_were_forms.replace(r#","kernel":"few_rows""#, "");
+        let old = serde_json::from_str::<Tuning>(&before_kernels).unwrap();
         assert_eq!(old.choices[0].form, Form::Fragments);
+        assert_eq!(old.choices[0].kernel, Kernel::Estimated);
     }
 
     #[test]
@@ -164,6 +178,7 @@ mod tests {
             form: Form::Fragments,
             batch,
             pipeline,
+            kernel: Kernel::Estimated,
         };
         let tuning = Tuning {
             device: "a device".to_owned(),
@@ -171,16 +186,16 @@ mod tests {
         };
         let shape = Shape::new(16, 64).unwrap();
         let other = Shape::new(32, 64).unwrap();
-        assert_eq!(tuning.pipeline(Form::Fragments, shape, 8), Some(Direct));
+        assert_eq!(tuning.way(Form::Fragments, shape, 8), Some(Direct.into()));
         assert_eq!(
-            tuning.pipeline(Form::Fragments, shape, 9),
-            Some(WholeDecode)
+            tuning.way(Form::Fragments, shape, 9),
+            Some(WholeDecode.into())
         );
         assert_eq!(
-            tuning.pipeline(Form::Fragments, shape, 1000),
-            Some(WholeDecode)
+            tuning.way(Form::Fragments, shape, 1000),
+            Some(WholeDecode.into())
         );
-        assert_eq!(tuning.pipeline(Form::Fragments, other, 9), None);
-        assert_eq!(tuning.pipeline(Form::Coded, shape, 9), None);
+        assert_eq!(tuning.way(Form::Fragments, other, 9), None);
+        assert_eq!(tuning.way(Form::Coded, shape, 9), None);
     }
 }
