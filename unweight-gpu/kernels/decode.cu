@@ -98,17 +98,17 @@ extern "C" __global__ void __launch_bounds__(WARP)
   decode_one_chunk<ExponentPlane>(&job, 1, stage_bytes, status);
 }
 
-#ifndef UNWEIGHT_HOST  // whose fibers are a warp a block
 // As these, by few blocks of many warps, each with shared memory of its own as above: blocks that fill a multiprocessor leave the others to other launches.
 constexpr uint32_t MOST_WARPS = 16;
 
 template <class Output>
-__device__ __forceinline__ void decode_chunks(const TensorJob& job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
+__device__ __forceinline__ void decode_chunks(const TensorJob& job, uint32_t chunk_count, uint32_t blocks, uint32_t warps, uint32_t stage_bytes,
+                                              unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  const uint32_t warps = blockDim.x / WARP, warp = threadIdx.x / WARP;
+  const uint32_t warp = threadIdx.x / WARP;
   uint4* own = shared + warp * (CODE_TABLE_ENTRIES / 4 + stage_bytes / 16);
 #pragma unroll 1
-  for (uint32_t chunk = blockIdx.x * warps + warp; chunk < chunk_count; chunk += gridDim.x * warps) {
+  for (uint32_t chunk = blockIdx.x * warps + warp; chunk < chunk_count; chunk += blocks * warps) {
     decode_chunk<Output>(&job, 1, chunk, stage_bytes, own, status);
     // Behind the last reads of the table and the record.
     __syncwarp();
@@ -116,12 +116,13 @@ __device__ __forceinline__ void decode_chunks(const TensorJob& job, uint32_t chu
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
-    decode_weights_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunks<Weights>(job, chunk_count, stage_bytes, status);
+    decode_weights_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t blocks, uint32_t warps, uint32_t stage_bytes,
+                                 unsigned long long* status) {
+  decode_chunks<Weights>(job, chunk_count, blocks, warps, stage_bytes, status);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
-    decode_exponents_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunks<ExponentPlane>(job, chunk_count, stage_bytes, status);
+    decode_exponents_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t blocks, uint32_t warps, uint32_t stage_bytes,
+                                   unsigned long long* status) {
+  decode_chunks<ExponentPlane>(job, chunk_count, blocks, warps, stage_bytes, status);
 }
-#endif

@@ -17,6 +17,8 @@ use unweight_gpu_host::{DeviceMemory, Launch};
 struct OnTheCpu {
     seed: u64,
     stages: bool,
+    /// And warps of each, that share all chunks; or a block for each chunk.
+    few_blocks: Option<(u32, u32)>,
     constants: Vec<u32>,
 }
 
@@ -26,6 +28,7 @@ impl OnTheCpu {
         OnTheCpu {
             seed,
             stages,
+            few_blocks: None,
             constants,
         }
     }
@@ -66,7 +69,10 @@ impl OnTheCpu {
         // SAFETY: the record ends are valid, planes and output aligned and long enough.
         unsafe {
             launch.check_chunks(constants, &mut status);
-            launch.decode(stage, exponents, &mut status);
+            match self.few_blocks {
+                Some(few) => launch.decode_in_few_blocks(few, stage, exponents, &mut status),
+                None => launch.decode(stage, exponents, &mut status),
+            }
             if !exponents {
                 launch.checksum_weights(constants, false, &mut of_chunks);
             }
@@ -147,4 +153,15 @@ fn the_order_of_threads_changes_nothing() {
 #[test]
 fn records_that_do_not_fit_shared_memory_decode_where_they_stand() {
     hold_to_the_corpus(&OnTheCpu::new(0, false));
+}
+
+#[test]
+fn few_blocks_of_many_warps_decode_every_chunk() {
+    for few in [(1, 1), (2, 3), (5, 16)] {
+        let few_blocks = Some(few);
+        hold_to_the_corpus(&OnTheCpu {
+            few_blocks,
+            ..OnTheCpu::new(7, true)
+        });
+    }
 }

@@ -23,6 +23,16 @@ unsafe extern "C" {
         seed: u64,
         status: *mut u64,
     );
+    fn unweight_host_decode_in_few_blocks(
+        job: *const c_void,
+        chunk_count: u32,
+        blocks: u32,
+        warps: u32,
+        stage_bytes: u32,
+        exponents: bool,
+        seed: u64,
+        status: *mut u64,
+    );
     fn unweight_host_check_chunks(
         jobs: *const c_void,
         job_count: u32,
@@ -75,6 +85,32 @@ impl Launch {
                 self.jobs,
                 self.job_count,
                 self.chunk_count,
+                stage_bytes,
+                exponents,
+                self.seed,
+                status,
+            );
+        }
+    }
+
+    /// `decode_weights_in_few_blocks`, or `decode_exponents_in_few_blocks`: so many blocks of so many warps, for the first job alone.
+    ///
+    /// # Safety
+    /// As [`Launch::decode`].
+    pub unsafe fn decode_in_few_blocks(
+        self,
+        (blocks, warps): (u32, u32),
+        stage_bytes: u32,
+        exponents: bool,
+        status: &mut u64,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            unweight_host_decode_in_few_blocks(
+                self.jobs,
+                self.chunk_count,
+                blocks,
+                warps,
                 stage_bytes,
                 exponents,
                 self.seed,

@@ -26,6 +26,14 @@ extern "C" void unweight_host_decode(const TensorJob* jobs, uint32_t job_count, 
   });
 }
 
+extern "C" void unweight_host_decode_in_few_blocks(const TensorJob* job, uint32_t chunk_count, uint32_t blocks, uint32_t warps, uint32_t stage_bytes,
+                                                   bool exponents, uint64_t seed, unsigned long long* status) {
+  fibers::launch(blocks, warps * WARP, warps * (4 * CODE_TABLE_ENTRIES + stage_bytes), seed, [&] {
+    if (exponents) decode_exponents_in_few_blocks(*job, chunk_count, blocks, warps, stage_bytes, status);
+    else decode_weights_in_few_blocks(*job, chunk_count, blocks, warps, stage_bytes, status);
+  });
+}
+
 extern "C" void unweight_host_check_chunks(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                            uint64_t seed, unsigned long long* status) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;

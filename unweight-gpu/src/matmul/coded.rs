@@ -161,8 +161,9 @@ impl Coded {
             return Ok(());
         };
         let warps = warps_of_block(kernels.room, self.stage_bytes);
+        let blocks = blocks.min(self.chunks.div_ceil(warps));
         let config = LaunchConfig {
-            grid_dim: (blocks.min(self.chunks.div_ceil(warps)), 1, 1),
+            grid_dim: (blocks, 1, 1),
             block_dim: (WARP * warps, 1, 1),
             // All of it, so that there is one block on a multiprocessor, and nobody else's.
             shared_mem_bytes: kernels.room,
@@ -171,6 +172,8 @@ impl Coded {
         launch
             .arg(&job)
             .arg(&self.chunks)
+            .arg(&blocks)
+            .arg(&warps)
             .arg(&self.stage_bytes)
             .arg(&self.status_at);
         // SAFETY: as above; every warp has a table and a stage.

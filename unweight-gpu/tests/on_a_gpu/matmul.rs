@@ -506,6 +506,15 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
             unsafe { sequence.run(stream, &products) }.unwrap();
             assert!(last() == expected, "{mix:?}");
         }
+        // All multiprocessors decode in few blocks, and multiply: nothing of the products changes.
+        let count =
+            cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let all = gpu.device.context().attribute(count).unwrap() as u32;
+        sequence.workspace().divide(Some(all));
+        // SAFETY: as above.
+        unsafe { sequence.run(stream, &products) }.unwrap();
+        assert!(last() == expected, "{mix:?}, in few blocks");
+        sequence.workspace().divide(None);
         // SAFETY: as above.
         let mut captured = unsafe { sequence.capture(stream, &products) }.unwrap();
         for y in &ys {
