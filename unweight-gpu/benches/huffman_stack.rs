@@ -1,6 +1,7 @@
 //! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device memory, beside cuBLASLt with BF16 ones, in one run.
 //!
 //! `cargo bench -p unweight-gpu --bench huffman_stack`. Times are of the whole stack, medians; weights are each layer's own, so caches are cold.
+//! `-- --chunk K` sets the binary logarithm of a chunk's weights.
 //! Then stacks of small layers in fragment form, launched one by one and captured.
 
 mod files;
@@ -22,7 +23,7 @@ use unweight_gpu::matmul::{
 use unweight_gpu::{Device, Output, Resident, Source};
 
 const LAYERS: usize = 32;
-const BATCHES: [u32; 9] = [1, 4, 16, 64, 256, 512, 1024, 2048, 4096];
+const BATCHES: [u32; 11] = [1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
 const LARGEST: usize = 4096;
 /// Multiprocessors that decode, where they are divided.
 const DECODING: [u32; 3] = [32, 64, 96];

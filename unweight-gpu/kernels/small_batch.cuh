@@ -6,7 +6,8 @@
 // Products are exact, sums are FP32, in this order: within a warp as the tensor core adds 16 columns at a time, from the first on; then the splits', then
 // the blocks', in the order of columns, by whichever block comes last. The order depends on the shape and the number of blocks alone.
 //
-// Preconditions: those of MatmulJob; SMALL_WARPS * 32 threads; `gridDim.x` parts of the line, none empty; dynamic shared memory and partials as in `src/matmul/plan.rs`.
+// Preconditions: those of MatmulJob; SMALL_WARPS * 32 threads; `gridDim.x` parts of the line, none empty; dynamic shared memory and partials as in
+// `src/matmul/plan.rs`.
 //
 // Where weights come from is a `Source`'s: what a warp copies of a unit, and how it rebuilds the lane's weights (small_batch_matmul.cu, planes_matmul.cu).
 #pragma once

@@ -38,7 +38,9 @@ struct FragmentUnits {
   // Lane 8i + j reads row j of a tile's i-th piece of half a unit.
   __device__ static __forceinline__ uint32_t x_swizzle(uint32_t row) { return row % 8; }
   __device__ static __forceinline__ uint32_t x_lane(uint32_t lane) { return lane % 8 * X_ROW_BYTES + (lane / 8 ^ x_swizzle(lane)) * 16; }
-  __device__ static __forceinline__ uint4 load_x(uint32_t tile, uint32_t x_lane, uint32_t half) { return load_matrices(tile + (x_lane ^ half * (X_ROW_BYTES / 2))); }
+  __device__ static __forceinline__ uint4 load_x(uint32_t tile, uint32_t x_lane, uint32_t half) {
+    return load_matrices(tile + (x_lane ^ half * (X_ROW_BYTES / 2)));
+  }
 };
 
 #define SMALL_BATCH(rows, stages, blocks) \
