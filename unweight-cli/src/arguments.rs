@@ -264,7 +264,8 @@ other, for each batch, with one pipeline after the other for each shape, for as 
 
 Examples:
   unweight tune model.unw -o tuning.json
-  unweight tune model.unw -o tuning.json --batches 1,16,256 --gpu=1")]
+  unweight tune model.unw -o tuning.json --batches 1,16,256 --gpu=1
+  unweight tune model.unw -o tuning.json --batches 1024,2048 --form coded")]
 pub(crate) struct Tune {
     /// A .unw file
     pub(crate) file: PathBuf,
@@ -274,12 +275,24 @@ pub(crate) struct Tune {
     /// Rows of activations, with commas between them
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 16, 32, 64, 128, 256, 512, 1024], value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batches: Vec<u32>,
+    /// In which form matrices stay in device memory
+    #[arg(long, value_enum, default_value_t = Residence::Fragments)]
+    pub(crate) form: Residence,
     /// The CUDA device, counted from 0
     #[arg(long, value_name = "ORDINAL", default_value_t = 0)]
     pub(crate) gpu: u16,
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+}
+
+/// Forms of matrices in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Residence {
+    /// Ready for the tensor cores, 12 bits a weight: fastest
+    Fragments,
+    /// As the file has them: smallest
+    Coded,
 }
 
 /// The encodings of coded tensors.

@@ -22,10 +22,10 @@ use unweight_gpu::matmul::{
 use unweight_gpu::{Device, Output, Resident, Source};
 
 const LAYERS: usize = 32;
-const BATCHES: [u32; 11] = [1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+const BATCHES: [u32; 9] = [1, 4, 16, 64, 256, 512, 1024, 2048, 4096];
 const LARGEST: usize = 4096;
-/// Multiprocessors that cuBLASLt is told to use, beside all.
-const LIMITS: [u32; 2] = [116, 100];
+/// Multiprocessors that decode, where they are divided.
+const DECODING: [u32; 3] = [32, 64, 96];
 
 struct Bench {
     device: Device,
@@ -71,9 +71,15 @@ fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
     stream.clone_htod(&bytes).unwrap()
 }
 
+/// What `--chunk` says.
+fn chunk_size_log2() -> u8 {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--chunk");
+    arguments.nth(1).map_or(15, |log2| log2.parse().unwrap())
+}
+
 /// A matrix's file, and its planes there.
 fn file_of(weights: Vec<bf16>) -> (Vec<u8>, CodedPlanes) {
-    let file = files::file_of(&[weights], Encoding::Huffman, 15);
+    let file = files::file_of(&[weights], Encoding::Huffman, chunk_size_log2());
     let planes = {
         let open = OpenFile::read(file.as_slice()).unwrap();
         let container = Container::parse(&open).unwrap();
@@ -235,7 +241,7 @@ impl Bench {
         };
         let mut sequence = self.sequence(&shapes);
         println!(
-            "tokens/s, and part of cuBLASLt's; 'then' without overlap, |n with cuBLASLt on n multiprocessors, 'half' with half of the projections in fragments"
+            "tokens/s, and part of cuBLASLt's; 'then' without overlap, |n where n multiprocessors decode and the others multiply, 'half' with half of the projections in fragments"
         );
         for batch in BATCHES {
             let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
@@ -270,16 +276,14 @@ impl Bench {
                 }
                 show(pipeline.name(), self.overlapped(&mut sequence, &products));
             }
-            if batch >= 256 {
-                let products =
-                    Bench::products(&coded, |_, _| Pipeline::WholeDecode, batch, &memory);
-                for limit in LIMITS {
-                    sequence.workspace().limit_cublas(Some(limit));
-                    let seconds = self.overlapped(&mut sequence, &products);
-                    show(&format!("|{limit}"), seconds);
-                }
-                sequence.workspace().limit_cublas(None);
+            let way = coded[0][0].advised(batch);
+            let products = Bench::products(&coded, |_, _| way, batch, &memory);
+            for decoding in DECODING {
+                sequence.workspace().divide(Some(decoding));
+                let seconds = self.overlapped(&mut sequence, &products);
+                show(&format!("|{decoding}"), seconds);
             }
+            sequence.workspace().divide(None);
             let products = Bench::products(
                 &mixed,
                 |layer, i| mixed[layer][i].advised(batch),

@@ -9,7 +9,7 @@
 // Shared memory: 256 words of code table, then `stage_bytes` for the record. A record that does not fit is read where it stands.
 //
 // Preconditions, which the host has checked (src/plan.rs, src/resident.rs): what layout.cuh says of TensorJob; `stage_bytes` is
-// a multiple of 16; the launch has a block for each chunk, of 32 threads. Whatever a record holds, nothing outside of it, of the chunk's
+// a multiple of 16; the launch has a block for each chunk, of 32 threads, or few blocks of up to 16 warps, with shared memory for each. Whatever a record holds, nothing outside of it, of the chunk's
 // sign-mantissa bytes and of the chunk's output is touched: what locates anything is checked in parse_record,
 // and a lane's reads are clamped to the record.
 //
@@ -71,23 +71,57 @@ struct ExponentPlane {
   __device__ static ToExponents at(uint8_t* output, uint64_t start) { return ToExponents{output + start}; }
 };
 
+template <class Output>
+__device__ __forceinline__ void decode_one_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
+  DYNAMIC_SHARED(shared);
+  decode_chunk<Output>(jobs, job_count, blockIdx.x, stage_bytes, shared, status);
+}
+
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_weights(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunk<Weights>(jobs, job_count, stage_bytes, status);
+  decode_one_chunk<Weights>(jobs, job_count, stage_bytes, status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_exponents(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunk<ExponentPlane>(jobs, job_count, stage_bytes, status);
+  decode_one_chunk<ExponentPlane>(jobs, job_count, stage_bytes, status);
 }
 
 // One tensor, its job by value: whoever decodes it to ever other places has no jobs to keep on the device.
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_weights_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunk<Weights>(&job, 1, stage_bytes, status);
+  decode_one_chunk<Weights>(&job, 1, stage_bytes, status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_exponents_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
-  decode_chunk<ExponentPlane>(&job, 1, stage_bytes, status);
+  decode_one_chunk<ExponentPlane>(&job, 1, stage_bytes, status);
 }
+
+#ifndef UNWEIGHT_HOST  // whose fibers are a warp a block
+// As these, by few blocks of many warps, each with shared memory of its own as above: blocks that fill a multiprocessor leave the others to other launches.
+constexpr uint32_t MOST_WARPS = 16;
+
+template <class Output>
+__device__ __forceinline__ void decode_chunks(const TensorJob& job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
+  DYNAMIC_SHARED(shared);
+  const uint32_t warps = blockDim.x / WARP, warp = threadIdx.x / WARP;
+  uint4* own = shared + warp * (CODE_TABLE_ENTRIES / 4 + stage_bytes / 16);
+#pragma unroll 1
+  for (uint32_t chunk = blockIdx.x * warps + warp; chunk < chunk_count; chunk += gridDim.x * warps) {
+    decode_chunk<Output>(&job, 1, chunk, stage_bytes, own, status);
+    // Behind the last reads of the table and the record.
+    __syncwarp();
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
+    decode_weights_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
+  decode_chunks<Weights>(job, chunk_count, stage_bytes, status);
+}
+
+extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
+    decode_exponents_in_few_blocks(const __grid_constant__ TensorJob job, uint32_t chunk_count, uint32_t stage_bytes, unsigned long long* status) {
+  decode_chunks<ExponentPlane>(job, chunk_count, stage_bytes, status);
+}
+#endif

@@ -202,13 +202,14 @@ __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Rec
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
+// Chunk `number` of the launch, by one warp with shared memory of its own.
 template <class Output>
-__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
-  DYNAMIC_SHARED(shared);
+__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, uint4* shared,
+                                             unsigned long long* status) {
   uint32_t* table = reinterpret_cast<uint32_t*>(shared);
   uint4* stage = shared + CODE_TABLE_ENTRIES / 4;
-  const uint32_t lane = threadIdx.x;
-  Chunk chunk = find_chunk(jobs, job_count, blockIdx.x);
+  const uint32_t lane = threadIdx.x % WARP;
+  Chunk chunk = find_chunk(jobs, job_count, number);
   const bool staged = chunk.record_bytes <= stage_bytes;
   if (staged) {
     const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
@@ -242,6 +243,6 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
     for (uint32_t i = lane; i < record.patch_count; i += WARP)
       output.patch(patch_position(patches + PATCH_BYTES * i), patches[PATCH_BYTES * i + 2], chunk.sign_mantissa);
   }
-  if (broken != 0 && lane == 0) report(status, blockIdx.x, broken);
+  if (broken != 0 && lane == 0) report(status, number, broken);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, sys};
 
 use crate::encode::EncodeKernels;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
@@ -11,14 +11,38 @@ use crate::{GpuError, crc_constants, image};
 /// The oldest compute capability whose instructions the kernels use.
 const OLDEST: (i32, i32) = (8, 0);
 
+/// A decoder of one tensor: a block for each chunk, or few blocks that each fill a multiprocessor.
+#[derive(Debug)]
+pub(crate) struct OneOrFewBlocks {
+    pub(crate) block_for_each_chunk: CudaFunction,
+    pub(crate) few_blocks: CudaFunction,
+    /// Shared memory that a block of the latter may have.
+    pub(crate) room: u32,
+}
+
+impl OneOrFewBlocks {
+    fn load(module: &Arc<CudaModule>, name: &str, room: u32) -> Result<OneOrFewBlocks, GpuError> {
+        let few_blocks = module.load_function(&format!("{name}_in_few_blocks"))?;
+        few_blocks.set_attribute(
+            sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            room as i32,
+        )?;
+        Ok(OneOrFewBlocks {
+            block_for_each_chunk: module.load_function(&format!("{name}_of"))?,
+            few_blocks,
+            room,
+        })
+    }
+}
+
 /// A GPU with the decoder's kernels loaded. Open it once and share it.
 #[derive(Debug)]
 pub struct Device {
     context: Arc<CudaContext>,
     pub(crate) decode_weights: CudaFunction,
     pub(crate) decode_exponents: CudaFunction,
-    pub(crate) decode_weights_of: CudaFunction,
-    pub(crate) decode_exponents_of: CudaFunction,
+    pub(crate) decode_weights_of: OneOrFewBlocks,
+    pub(crate) decode_exponents_of: OneOrFewBlocks,
     pub(crate) check_chunks: CudaFunction,
     pub(crate) checksum_weights: CudaFunction,
     pub(crate) checksum_planes: CudaFunction,
@@ -53,11 +77,13 @@ impl Device {
         let crc_constants = context
             .default_stream()
             .clone_htod(&crc_constants::words())?;
+        let optin = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let room = context.attribute(optin)? as u32;
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
             decode_exponents: decode.load_function("decode_exponents")?,
-            decode_weights_of: decode.load_function("decode_weights_of")?,
-            decode_exponents_of: decode.load_function("decode_exponents_of")?,
+            decode_weights_of: OneOrFewBlocks::load(&decode, "decode_weights", room)?,
+            decode_exponents_of: OneOrFewBlocks::load(&decode, "decode_exponents", room)?,
             check_chunks: checksum.load_function("check_chunks")?,
             checksum_weights: checksum.load_function("checksum_weights")?,
             checksum_planes: checksum.load_function("checksum_planes")?,

@@ -25,9 +25,30 @@ pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
     longest_record_bytes.min(reasonable).min(room) as u32
 }
 
+/// The most warps of a block that fills a multiprocessor (`kernels/decode.cu`).
+const MOST_WARPS: u32 = 16;
+
+/// Warps of a block that has so much shared memory.
+pub(crate) const fn warps_of_block(room: u32, stage_bytes: u32) -> u32 {
+    let fitting = room / (TABLE_BYTES + stage_bytes);
+    if fitting < MOST_WARPS {
+        fitting
+    } else {
+        MOST_WARPS
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_that_fills_a_multiprocessor_has_warps() {
+        // Of records that are read where they stand; of trained weights; the longest stage of all, where a block has least room.
+        assert_eq!(warps_of_block(227 << 10, 0), 16);
+        assert_eq!(warps_of_block(227 << 10, 13_000), 16);
+        assert_eq!(warps_of_block(99 << 10, SHARED_BYTES - TABLE_BYTES), 2);
+    }
 
     #[test]
     fn a_stage_holds_the_longest_record_and_no_more_than_a_block_may_have() {

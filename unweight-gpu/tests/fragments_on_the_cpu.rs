@@ -3,9 +3,9 @@
 #![cfg(target_arch = "x86_64")]
 
 use unweight_format::Palette;
-use unweight_gpu::matmul::host::FragmentsJob;
+use unweight_gpu::matmul::host::{FragmentsJob, PlanesJob};
 use unweight_gpu::matmul::layout::{Arranged, Shape, arrange, restore};
-use unweight_gpu_host::{DeviceMemory, FragmentsLaunch, fragments_job_bytes};
+use unweight_gpu_host::{DeviceMemory, FragmentsLaunch, fragments_job_bytes, planes_job_bytes};
 
 fn words(memory: &DeviceMemory) -> Vec<u32> {
     let (words, rest) = memory.bytes().as_chunks();
@@ -80,9 +80,45 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
     )
 }
 
+/// The units that the kernels make of planes.
+fn units_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> Vec<u8> {
+    let exponents: Vec<u8> = weights.iter().map(|w| (w >> 7) as u8).collect();
+    let sign_mantissa: Vec<u8> = (weights.iter())
+        .map(|w| (w >> 8) as u8 & 0x80 | *w as u8 & 0x7f)
+        .collect();
+    let (exponents, sign_mantissa) = (
+        DeviceMemory::of(&exponents),
+        DeviceMemory::of(&sign_mantissa),
+    );
+    let units = DeviceMemory::poisoned(shape.unit_bytes() as usize);
+    let (palette, _) = palette.exponents().as_chunks();
+    let job = PlanesJob {
+        exponents: exponents.address(),
+        sign_mantissa: sign_mantissa.address(),
+        fragments: FragmentsJob {
+            matrix: 0,
+            weights: units.address(),
+            patches: 0,
+            patch_ends: 0,
+            rows: shape.rows() as u32,
+            units: shape.units() as u32,
+            palette: std::array::from_fn(|word| u32::from_le_bytes(palette[word])),
+        },
+    };
+    let launch = FragmentsLaunch {
+        job: (&raw const job).cast(),
+        strips: shape.strips() as u32,
+        seed,
+    };
+    // SAFETY: memory of exactly the lengths that the shape says, and the twin's fields in order.
+    unsafe { launch.arrange_planes() };
+    units.bytes().to_vec()
+}
+
 #[test]
 fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
     assert_eq!(fragments_job_bytes(), size_of::<FragmentsJob>());
+    assert_eq!(planes_job_bytes(), size_of::<PlanesJob>());
     let consecutive = Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
     let spread = Palette::new(std::array::from_fn(|i| 17 * i as u8)).unwrap();
     for (rows, columns) in [(1, 64), (15, 64), (17, 192), (16, 4096), (40, 1088)] {
@@ -107,6 +143,8 @@ fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
                     arranged == arrange(weights, shape, palette),
                     "{rows} x {columns}"
                 );
+                let of_planes = units_of_planes(weights, shape, palette, seed);
+                assert!(of_planes == arranged.units, "{rows} x {columns}");
                 assert!(again == *weights, "{rows} x {columns}");
                 assert!(restore(&arranged, shape, palette) == *weights);
             }

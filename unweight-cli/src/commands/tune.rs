@@ -7,11 +7,11 @@ use std::path::Path;
 use unweight_cpu::{Container, OpenFile, ReadError};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Fragments, Stack, Tuning};
+use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
 use unweight_gpu::{GpuError, Resident, Source};
 
 use super::Context;
-use crate::arguments::Tune;
+use crate::arguments::{Residence, Tune};
 use crate::failure::Failure;
 use crate::gpu::Gpu;
 use crate::input::open;
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     require_absent(&options.output, options.force)?;
     let gpu = Gpu::open(options.gpu.into()).map_err(failed)?;
     let file = open(&options.file)?;
-    let layers = load(&options.file, &file, &gpu, context)?;
+    let layers = load(options, &file, &gpu, context)?;
     let tuning = tune(&layers, &options.batches, &gpu, context).map_err(failed)?;
     let json = serde_json::to_string_pretty(&tuning)
         .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
@@ -34,8 +34,24 @@ pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     context.print_result(&tuning, || words(&tuning))
 }
 
-/// The matrices of the file that have a fragment form, in device memory.
-fn load(path: &Path, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec<Fragments>, Failure> {
+/// A matrix in device memory.
+enum Layer {
+    Fragments(Fragments),
+    Coded(Box<Coded>),
+}
+
+impl Layer {
+    fn linear<'a>(&'a self, gpu: &'a Gpu) -> Result<Linear<'a>, GpuError> {
+        match self {
+            Layer::Fragments(fragments) => Linear::new(&gpu.device, fragments),
+            Layer::Coded(coded) => Linear::of_coded(&gpu.device, coded),
+        }
+    }
+}
+
+/// The matrices of the file that have the form, in device memory.
+fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec<Layer>, Failure> {
+    let path: &Path = &options.file;
     let reading = |error: ReadError| Failure::reading(path, error);
     let open = OpenFile::read(file).map_err(reading)?;
     let container = Container::parse(&open).map_err(reading)?;
@@ -56,8 +72,14 @@ fn load(path: &Path, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec<Fr
         let payload = container
             .read_extent(Resident::extent(&planes), &mut buffer)
             .map_err(reading)?;
-        match fragments_of(gpu, &tensor, &planes, payload, shape) {
-            Ok(fragments) => layers.push(fragments),
+        let layer = match options.form {
+            Residence::Fragments => {
+                fragments_of(gpu, &tensor, &planes, payload, shape).map(Layer::Fragments)
+            }
+            Residence::Coded => coded_of(gpu, &planes, payload, shape),
+        };
+        match layer {
+            Ok(layer) => layers.push(layer),
             Err(GpuError::TooManyPatches { .. }) => {}
             Err(error @ (GpuError::BadChunk { .. } | GpuError::Rule(_))) => {
                 let message = format!("tensor {:?}: {error}", tensor.name());
@@ -98,14 +120,27 @@ fn fragments_of(
     Fragments::arrange(&gpu.device, &gpu.stream, &matrix, shape, *planes.palette())
 }
 
+fn coded_of(
+    gpu: &Gpu,
+    planes: &CodedPlanes,
+    payload: &[u8],
+    shape: Shape,
+) -> Result<Layer, GpuError> {
+    let resident = Resident::upload(&gpu.stream, planes, payload)?;
+    let coded = Coded::new(&gpu.device, &gpu.stream, resident, shape)?;
+    Ok(Layer::Coded(Box::new(coded)))
+}
+
 fn tune(
-    layers: &[Fragments],
+    layers: &[Layer],
     batches: &[u32],
     gpu: &Gpu,
     context: &Context,
 ) -> Result<Tuning, GpuError> {
     let largest = batches.iter().copied().max().unwrap_or(1);
-    let mut stack = Stack::new(&gpu.device, &gpu.stream, layers, largest)?;
+    let linears = layers.iter().map(|layer| layer.linear(gpu));
+    let linears = linears.collect::<Result<_, _>>()?;
+    let mut stack = Stack::of(&gpu.device, &gpu.stream, linears, largest)?;
     // How many steps there are shows only when they are done.
     let bar = steps(context.silent(), "tune");
     let tuning = stack.tune(&gpu.device, batches, |batch, _, seconds| {
@@ -120,11 +155,12 @@ fn words(tuning: &Tuning) -> String {
     let rows = tuning.choices.iter().map(|choice| {
         vec![
             format!("{} x {}", choice.rows, choice.columns),
+            Form::name(choice.form).to_owned(),
             choice.way().to_string(),
             choice.batch.to_string(),
         ]
     });
-    let table = table(&["matrix", "way", "batch"], 2, rows.collect());
+    let table = table(&["matrix", "form", "way", "batch"], 3, rows.collect());
     format!("{}\n{table}", tuning.device)
 }
 

@@ -143,20 +143,27 @@ fn with_a_device_every_shape_and_batch_gets_a_pipeline() {
         "/../samples/minilm-layer0.safetensors"
     );
     place.run(&["compress", sample, "-o", "m.unw"]).succeeds();
-    let call = [
-        "tune",
-        "m.unw",
-        "-o",
-        "tuning.json",
-        "--batches",
-        "1,100",
-        "--json",
-    ];
-    let printed = place.run(&call).json();
-    let tuning: serde_json::Value = serde_json::from_slice(&place.read("tuning.json")).unwrap();
-    assert_eq!(printed, tuning);
-    // 384 x 384, 1536 x 384, 384 x 1536.
-    assert_eq!(tuning["choices"].as_array().unwrap().len(), 3 * 2);
+    for form in ["fragments", "coded"] {
+        let call = [
+            "tune",
+            "m.unw",
+            "-o",
+            "tuning.json",
+            "--batches",
+            "1,100",
+            "--form",
+            form,
+            "--force",
+            "--json",
+        ];
+        let printed = place.run(&call).json();
+        let tuning: serde_json::Value = serde_json::from_slice(&place.read("tuning.json")).unwrap();
+        assert_eq!(printed, tuning);
+        // 384 x 384, 1536 x 384, 384 x 1536.
+        let choices = tuning["choices"].as_array().unwrap();
+        assert_eq!(choices.len(), 3 * 2);
+        assert!(choices.iter().all(|choice| choice["form"] == form));
+    }
 }
 
 #[test]

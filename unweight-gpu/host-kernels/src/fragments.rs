@@ -4,6 +4,8 @@ use std::ffi::c_void;
 
 unsafe extern "C" {
     safe fn unweight_host_fragments_job_bytes() -> u32;
+    safe fn unweight_host_planes_job_bytes() -> u32;
+    fn unweight_host_arrange_planes(job: *const c_void, strips: u32, seed: u64);
     fn unweight_host_count_patches(job: *const c_void, strips: u32, seed: u64);
     fn unweight_host_arrange(job: *const c_void, strips: u32, seed: u64);
     fn unweight_host_restore(job: *const c_void, strips: u32, seed: u64);
@@ -14,10 +16,15 @@ pub fn fragments_job_bytes() -> usize {
     unweight_host_fragments_job_bytes() as usize
 }
 
+/// Bytes of a `PlanesJob` as the kernels have it.
+pub fn planes_job_bytes() -> usize {
+    unweight_host_planes_job_bytes() as usize
+}
+
 /// A launch of the kernels of fragment form.
 #[derive(Clone, Copy, Debug)]
 pub struct FragmentsLaunch {
-    /// The `FragmentsJob`, whose pointers are addresses of this process.
+    /// The `FragmentsJob`, or for `arrange_planes` the `PlanesJob`, whose pointers are addresses of this process.
     pub job: *const c_void,
     /// Strips of its matrix.
     pub strips: u32,
@@ -42,6 +49,15 @@ impl FragmentsLaunch {
     pub unsafe fn arrange(self) {
         // SAFETY: the caller's.
         unsafe { unweight_host_arrange(self.job, self.strips, self.seed) }
+    }
+
+    /// `arrange_planes`.
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn arrange_planes(self) {
+        // SAFETY: the caller's.
+        unsafe { unweight_host_arrange_planes(self.job, self.strips, self.seed) }
     }
 
     /// `restore`.

@@ -10,7 +10,7 @@ mod fragments;
 use std::ffi::c_void;
 
 pub use device_memory::{DeviceMemory, POISON};
-pub use fragments::{FragmentsLaunch, fragments_job_bytes};
+pub use fragments::{FragmentsLaunch, fragments_job_bytes, planes_job_bytes};
 
 unsafe extern "C" {
     safe fn unweight_host_layout(number: u32) -> u32;

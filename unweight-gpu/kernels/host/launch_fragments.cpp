@@ -15,3 +15,9 @@ extern "C" void unweight_host_arrange(const FragmentsJob* job, uint32_t strips, 
 extern "C" void unweight_host_restore(const FragmentsJob* job, uint32_t strips, uint64_t seed) {
   fibers::launch(strips * RESTORING_WARPS, WARP, 0, seed, [&] { restore(*job); });
 }
+
+extern "C" uint32_t unweight_host_planes_job_bytes() { return sizeof(PlanesJob); }
+
+extern "C" void unweight_host_arrange_planes(const PlanesJob* job, uint32_t strips, uint64_t seed) {
+  fibers::launch(strips * RESTORING_WARPS, WARP, 256, seed, [&] { arrange_planes(*job); });
+}

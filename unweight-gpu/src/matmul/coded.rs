@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
 use unweight_format::Palette;
 
 use super::Fragments;
 use super::fragments::{Patches, PlanesKernel};
 use super::job::{FragmentsJob, PlanesJob};
 use super::layout::Shape;
+use crate::device::OneOrFewBlocks;
 use crate::job::{Addresses, TensorJob};
-use crate::plan::{TABLE_BYTES, WARP, stage_bytes};
+use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
 use crate::{Batch, Device, GpuError, Output, Resident, Source, status};
 
 /// A coded tensor of two dimensions, in device memory: some 10.7 bits a weight where its records are Huffman-coded, and 4 bytes for each patch.
@@ -118,9 +119,10 @@ impl Coded {
         device: &Device,
         stream: &Arc<CudaStream>,
         to: u64,
+        multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller's.
-        unsafe { self.launch(&device.decode_weights_of, stream, to) }
+        unsafe { self.launch(&device.decode_weights_of, stream, to, multiprocessors) }
     }
 
     /// Launches the decoder, to a plane of exponents.
@@ -132,26 +134,46 @@ impl Coded {
         device: &Device,
         stream: &Arc<CudaStream>,
         to: u64,
+        multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller's.
-        unsafe { self.launch(&device.decode_exponents_of, stream, to) }
+        unsafe { self.launch(&device.decode_exponents_of, stream, to, multiprocessors) }
     }
 
     unsafe fn launch(
         &self,
-        kernel: &CudaFunction,
+        kernels: &OneOrFewBlocks,
         stream: &Arc<CudaStream>,
         to: u64,
+        multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         let job = TensorJob::new(self.resident.planes(), self.at, to, 0, 0);
-        let config = LaunchConfig {
-            grid_dim: (self.chunks, 1, 1),
-            block_dim: (WARP, 1, 1),
-            shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
+        let Some(blocks) = multiprocessors else {
+            let config = LaunchConfig {
+                grid_dim: (self.chunks, 1, 1),
+                block_dim: (WARP, 1, 1),
+                shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
+            };
+            let mut launch = stream.launch_builder(&kernels.block_for_each_chunk);
+            launch.arg(&job).arg(&self.stage_bytes).arg(&self.status_at);
+            // SAFETY: as in `Batch::decode`; the job is given by value, the status word is the matrix's own.
+            unsafe { launch.launch(config)? };
+            return Ok(());
         };
-        let mut launch = stream.launch_builder(kernel);
-        launch.arg(&job).arg(&self.stage_bytes).arg(&self.status_at);
-        // SAFETY: as in `Batch::decode`; the job is given by value, the status word is the matrix's own.
+        let warps = warps_of_block(kernels.room, self.stage_bytes);
+        let config = LaunchConfig {
+            grid_dim: (blocks.min(self.chunks.div_ceil(warps)), 1, 1),
+            block_dim: (WARP * warps, 1, 1),
+            // All of it, so that there is one block on a multiprocessor, and nobody else's.
+            shared_mem_bytes: kernels.room,
+        };
+        let mut launch = stream.launch_builder(&kernels.few_blocks);
+        launch
+            .arg(&job)
+            .arg(&self.chunks)
+            .arg(&self.stage_bytes)
+            .arg(&self.status_at);
+        // SAFETY: as above; every warp has a table and a stage.
         unsafe { launch.launch(config)? };
         Ok(())
     }

@@ -259,6 +259,7 @@ impl<'a> Linear<'a> {
             return Ok(());
         }
         let (device, shape) = (self.device, self.shape());
+        let share = workspace.decoding_multiprocessors();
         let to = workspace.slot(slot, pipeline.prepared_bytes(shape))?;
         // SAFETY: of all: the caller's; the slot is as long as the prepared matrix.
         unsafe {
@@ -267,13 +268,15 @@ impl<'a> Linear<'a> {
                     let decoded = Output::raw(to, 2 * shape.weights());
                     fragments.restore(device, stream, &decoded)
                 }
-                (Matrix::Coded(coded), Pipeline::WholeDecode) => coded.decode(device, stream, to),
+                (Matrix::Coded(coded), Pipeline::WholeDecode) => {
+                    coded.decode(device, stream, to, share)
+                }
                 (Matrix::Coded(coded), Pipeline::ExponentDecode) => {
-                    coded.decode_exponents(device, stream, to)
+                    coded.decode_exponents(device, stream, to, share)
                 }
                 (Matrix::Coded(coded), _) => {
                     let exponents = workspace.exponents(shape.weights())?;
-                    coded.decode_exponents(device, stream, exponents)?;
+                    coded.decode_exponents(device, stream, exponents, share)?;
                     let kernel = &device.fragments_kernels()?.planes;
                     coded.arrange(kernel, stream, exponents, to)
                 }
@@ -414,7 +417,7 @@ impl<'a> Linear<'a> {
         y: &Output<'_>,
     ) -> Result<(), GpuError> {
         let shape = self.shape();
-        let parts = Parts::new(shape, workspace.multiprocessors());
+        let parts = Parts::new(shape, workspace.multiplying_multiprocessors());
         let mut job = self.job(workspace, parts, x, y)?;
         let mut left = batch;
         while left > 0 {

@@ -100,7 +100,7 @@ pub struct Workspace {
     prepared_at: u64,
     /// One for each shape and batch that was multiplied after a whole decode.
     plain: Vec<PlainMatmul>,
-    cublas_multiprocessors: Option<u32>,
+    decoding: Option<u32>,
 }
 
 impl Workspace {
@@ -147,14 +147,33 @@ impl Workspace {
             _arrived: arrived,
             _prepared: prepared,
             plain: vec![],
-            cublas_multiprocessors: None,
+            decoding: None,
         })
     }
 
-    /// Has cuBLASLt leave all but so many multiprocessors to what is prepared meanwhile.
-    pub fn limit_cublas(&mut self, multiprocessors: Option<u32>) {
-        self.cublas_multiprocessors = multiprocessors;
+    /// Divides the device while matrices are decoded: so many multiprocessors decode, and products that need preparation have the others. None, as it is
+    /// in the beginning, gives all to both, and whichever is first has them. Sums of [`Pipeline::ExponentDecode`] are made in another order for another division.
+    ///
+    /// # Panics
+    /// If decoding would have none, or products.
+    pub fn divide(&mut self, decoding: Option<u32>) {
+        if let Some(count) = decoding {
+            assert!((1..=self.plan.multiprocessors).contains(&count));
+        }
+        self.decoding = decoding;
         self.plain.clear();
+    }
+
+    pub(super) const fn decoding_multiprocessors(&self) -> Option<u32> {
+        self.decoding
+    }
+
+    /// Of products that need preparation.
+    pub(super) fn multiplying_multiprocessors(&self) -> u32 {
+        match self.plan.multiprocessors - self.decoding.unwrap_or(0) {
+            0 => self.plan.multiprocessors,
+            left => left,
+        }
     }
 
     /// Device memory that it takes, in bytes.
@@ -222,8 +241,8 @@ impl Workspace {
             Some(number) => number,
             None => {
                 let mut plain = PlainMatmul::new(shape, batch)?;
-                if let Some(count) = self.cublas_multiprocessors {
-                    plain.limit_multiprocessors(count)?;
+                if self.multiplying_multiprocessors() < self.plan.multiprocessors {
+                    plain.limit_multiprocessors(self.multiplying_multiprocessors())?;
                 }
                 self.plain.push(plain);
                 self.plain.len() - 1
