@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
 /// A matrix in device memory.
 enum Layer {
     Fragments(Fragments),
-    Coded(Box<Coded>),
+    Coded(Coded),
 }
 
 impl Layer {
@@ -128,7 +128,7 @@ fn coded_of(
 ) -> Result<Layer, GpuError> {
     let resident = Resident::upload(&gpu.stream, planes, payload)?;
     let coded = Coded::new(&gpu.device, &gpu.stream, resident, shape)?;
-    Ok(Layer::Coded(Box::new(coded)))
+    Ok(Layer::Coded(coded))
 }
 
 fn tune(

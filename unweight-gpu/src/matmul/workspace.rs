@@ -151,11 +151,12 @@ impl Workspace {
         })
     }
 
-    /// Divides the device while matrices are decoded: so many multiprocessors decode, and products that need preparation have the others. None, as it is
-    /// in the beginning, gives all to both, and whichever is first has them. Sums of [`Pipeline::ExponentDecode`] are made in another order for another division.
+    /// Divides the device while matrices are decoded: so many multiprocessors decode, and products that need preparation have the others; all of both, if it
+    /// is all. None, as it is in the beginning, gives all to both, and whichever is first has them. Sums of [`Pipeline::ExponentDecode`] are made in another
+    /// order for another division, and cuBLASLt may choose another algorithm.
     ///
     /// # Panics
-    /// If decoding would have none, or products.
+    /// If that is none, or more than the device has.
     pub fn divide(&mut self, decoding: Option<u32>) {
         if let Some(count) = decoding {
             assert!((1..=self.plan.multiprocessors).contains(&count));
