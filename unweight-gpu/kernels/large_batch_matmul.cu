@@ -1,6 +1,6 @@
 // y = x * W^T for many rows of x, W in fragment form, on Hopper's tensor cores (sm_90a). Products are exact, sums are FP32.
 //
-// A block has BLOCK_STRIPS strips of W and a tile of rows of x. Four warps copy both, unit after unit of columns, into a ring in shared memory. A team of eight
+// A block has BLOCK_ROWS rows of W and a tile of rows of x. Four warps copy both, unit after unit of columns, into a ring in shared memory. A team of eight
 // others, each for a strip, rebuilds weights in registers and has the tensor cores multiply them: of the next unit while they multiply this one's, or two
 // teams take turns, and each rebuilds while the other's are multiplied. SPLITS blocks, which are a cluster, share the columns of a tile. In the end every
 // team adds all teams' sums of some rows of x, which it reads from shared memory, its block's and the others'.
@@ -25,12 +25,11 @@ struct alignas(64) TensorMap {
 struct LargeMatmulJob {
   TensorMap x;
   MatmulJob product;  // of which `x`, `partials`, `arrived`, `part` and `longer_parts` are not used
-  // Those that this launch has: others may be another's, which shares their columns among more blocks.
-  uint32_t first_tile, end_tile;
 };
 
 constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 constexpr uint32_t BLOCK_STRIPS = 8;
+constexpr uint32_t BLOCK_ROWS = BLOCK_STRIPS * UNIT_ROWS;
 // Of a team, which have a strip each.
 constexpr uint32_t TEAM_WARPS = BLOCK_STRIPS;
 constexpr uint32_t TEAM_THREADS = TEAM_WARPS * WARP;
@@ -188,9 +187,9 @@ struct LargeBatchMatmul {
   const MatmulJob& job;
   // `warp` is one of its team.
   const uint32_t shared, lane, warp, team, split;
-  const uint32_t clusters;
-  // Tiles: of all rows of x for a group of rows of W, then for the next group. The cluster has every `clusters`-th from its first on.
-  const uint32_t x_tiles, first_tile, end_tile;
+  const uint32_t cluster, clusters;
+  // Tiles: of all rows of x for a group of rows of W, then for the next group.
+  const uint32_t x_tiles, tiles;
   // The block's share of columns, in units.
   const uint32_t first, last;
   // And of parts of rows of x.
@@ -198,8 +197,8 @@ struct LargeBatchMatmul {
 
   __device__ __forceinline__ LargeBatchMatmul(const LargeMatmulJob& all, uint32_t shared_at)
       : x_map(all.x), job(all.product), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP % TEAM_WARPS, 0)),
-        team(__shfl_sync(ALL_LANES, threadIdx.x / TEAM_THREADS, 0)), split(SPLITS == 1 ? 0 : block_of_cluster()), clusters(gridDim.x / SPLITS),
-        x_tiles((job.batch + TILE - 1) / TILE), first_tile(all.first_tile + blockIdx.x / SPLITS), end_tile(all.end_tile),
+        team(__shfl_sync(ALL_LANES, threadIdx.x / TEAM_THREADS, 0)), split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
+        x_tiles((job.batch + TILE - 1) / TILE), tiles((job.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
         first(job.units * split / SPLITS), last(job.units * (split + 1) / SPLITS),
         first_part(PARTS * share() / SHARES), last_part(PARTS * (share() + 1) / SHARES) {}
 
@@ -216,7 +215,7 @@ struct LargeBatchMatmul {
   __device__ __forceinline__ void run() {
     // The first thing, as each of its loads waits for the one before.
     Patches<MatmulJob> patches(job);
-    if (team < TEAMS && first_tile < end_tile) patches.seek(strip_of(first_tile, warp), first, lane);
+    if (team < TEAMS && cluster < tiles) patches.seek(strip_of(cluster, warp), first, lane);
     if (threadIdx.x == 0) {
       for (uint32_t stage = 0; stage < STAGES; stage++) {
         init_barrier(full(stage), 1);
@@ -264,10 +263,10 @@ struct LargeBatchMatmul {
       if (copier == 0) copy_box(shared + stage * X_BYTES, x_map, x_column, x_row, full(stage));
       x_column += UNIT_COLUMNS;
     };
-    if (first_tile >= end_tile) return;
+    if (cluster >= tiles) return;
     // Weights are there whatever the launch before this one still does: those of the first stages do not wait for it.
     const uint32_t at_once = min(last - first, EARLY_STAGES);
-    enter(first_tile);
+    enter(cluster);
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_weights(stage);
     wait_for_launch_before();
@@ -279,7 +278,7 @@ struct LargeBatchMatmul {
     turn.parity = 1;
     uint32_t unit = first + at_once;
 #pragma unroll 1
-    for (uint32_t tile = first_tile;;) {
+    for (uint32_t tile = cluster;;) {
 #pragma unroll 1
       for (; unit < last; unit++) {
         wait_barrier(empty(turn.stage), turn.parity);
@@ -288,7 +287,7 @@ struct LargeBatchMatmul {
         turn.next();
       }
       tile += clusters;
-      if (tile >= end_tile) break;
+      if (tile >= tiles) break;
       unit = first;
       enter(tile);
     }
@@ -300,7 +299,7 @@ struct LargeBatchMatmul {
   }
 
   __device__ __forceinline__ void multiply(Patches<MatmulJob>& patches) {
-    if (first_tile >= end_tile) return;
+    if (cluster >= tiles) return;
     const Palette palette(job.palette);
     const uint32_t ring = shared + WEIGHTS_AT + warp * UNIT_BYTES + lane * 16;
     // Where the tile begins, and the unit that the team has next.
@@ -329,7 +328,7 @@ struct LargeBatchMatmul {
 
     uint32_t sums_parity = 0;
 #pragma unroll 1
-    for (uint32_t tile = first_tile; tile < end_tile; tile += clusters) {
+    for (uint32_t tile = cluster; tile < tiles; tile += clusters) {
       patches.begin();
       float sums[SUMS];
 #pragma unroll
@@ -358,7 +357,7 @@ struct LargeBatchMatmul {
           even = next_weights(unit);
         }
         // The next tile's are on their way while sums are stored.
-        if (tile + clusters < end_tile) patches.seek(strip_of(tile + clusters, warp), first, lane);
+        if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
         tensor_cores_done_but<0>();
         if (SHARES == 1) give_back(before);
       } else {
@@ -371,7 +370,7 @@ struct LargeBatchMatmul {
           give_back_unit(unit, turn.stage);
           for (uint32_t i = 0; i < TEAMS; i++) turn.next();
         }
-        if (tile + clusters < end_tile) patches.seek(strip_of(tile + clusters, warp), first, lane);
+        if (tile + clusters < tiles) patches.seek(strip_of(tile + clusters, warp), first, lane);
       }
       if constexpr (SHARES == 1) {
         store(sums, tile);

@@ -67,9 +67,6 @@ pub(super) struct LargeMatmulJob {
     /// Where the copy engine finds x.
     pub(super) x: TensorMap,
     pub(super) product: MatmulJob,
-    /// Of all tiles, those of this launch.
-    pub(super) first_tile: u32,
-    pub(super) end_tile: u32,
 }
 
 /// A product of the kernels that read planes.

@@ -9,7 +9,7 @@ use cudarc::driver::{
 
 use super::Kernel;
 use super::layout::Shape;
-use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel, Tiles};
+use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
 use crate::{GpuError, image};
 
 /// The oldest compute capability where a launch may begin before the one in front of it has ended.
@@ -62,8 +62,6 @@ pub(super) struct FittingKernel {
 #[derive(Debug)]
 pub(super) struct LargeKernels {
     kernels: Vec<FittingKernel>,
-    /// Of each, what a plan needs.
-    fitting: Vec<(LargeKernel, u32)>,
 }
 
 impl LargeKernels {
@@ -91,28 +89,19 @@ impl LargeKernels {
             })
         });
         let kernels: Result<Vec<_>, _> = kernels.into_iter().collect();
-        let mut kernels = kernels?;
-        // A part of a device may be too small for some.
-        kernels.retain(|kernel| kernel.clusters > 0);
         Ok(LargeKernels {
-            fitting: (kernels.iter())
-                .map(|fitting| (fitting.kernel, fitting.clusters))
+            // A part of a device may be too small for some.
+            kernels: kernels?
+                .into_iter()
+                .filter(|kernel| kernel.clusters > 0)
                 .collect(),
-            kernels,
         })
     }
 
-    /// How this product's tiles are shared: as the kernel of this name does them, if it is there and takes the shape; else as is fastest, by estimate, if any
-    /// kernel takes it.
-    pub(super) fn tiles(&self, name: Kernel, shape: Shape, batch: u32) -> Option<Tiles> {
-        let named = (self.kernels.iter()).position(|fitting| fitting.kernel.name() == name);
-        let tiles = named.and_then(|number| Tiles::of(&self.fitting, number, shape, batch));
-        tiles.or_else(|| Tiles::fastest(&self.fitting, shape, batch))
-    }
-
-    /// One of those that [`Tiles`] number.
-    pub(super) fn numbered(&self, number: usize) -> &FittingKernel {
-        &self.kernels[number]
+    /// The one of this name, if it is there and takes the shape.
+    pub(super) fn named(&self, kernel: Kernel, shape: Shape) -> Option<&FittingKernel> {
+        let mut kernels = self.kernels.iter();
+        kernels.find(|fitting| fitting.kernel.name() == kernel && fitting.kernel.takes(shape))
     }
 
     /// The names of those that take this product, but of tiles that are far too small or large for it.
@@ -120,6 +109,15 @@ impl LargeKernels {
         let kernels = self.kernels.iter().map(|fitting| fitting.kernel);
         let fits = move |kernel: &LargeKernel| kernel.takes(shape) && kernel.suits(batch);
         kernels.filter(fits).map(LargeKernel::name)
+    }
+
+    /// The fastest for this product, by estimate, if any takes it.
+    pub(super) fn fastest(&self, shape: Shape, batch: u32) -> Option<&FittingKernel> {
+        let takes = self
+            .kernels
+            .iter()
+            .filter(|fitting| fitting.kernel.takes(shape));
+        takes.min_by_key(|fitting| fitting.kernel.cycles(shape, batch, fitting.clusters))
     }
 }
 

@@ -6,17 +6,15 @@ use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
 use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob};
-use super::kernels::{FittingKernel, ForPalettes, LargeKernels, MatmulKernels};
+use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{self, MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS, Tiles};
+use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
 use super::tensor_map::TensorMap;
 use super::{Coded, Fragments, Kernel, Way, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
 const SMALL_BATCH: u32 = 16;
-/// So they are, if more blocks than these would share a group of rows of W, and wait for each other's sums.
-const FEW_SHARE: u32 = 4;
 /// Rows of x that a kernel that reads planes takes together.
 const MOST_PLANES_ROWS: u32 = 64;
 
@@ -197,8 +195,7 @@ impl<'a> Linear<'a> {
             };
         };
         let large = self.kernels.large.as_ref();
-        let tiles = |large: &LargeKernels| large.tiles(self.kernel, fragments.shape(), batch);
-        let takes = large.and_then(tiles).is_some();
+        let takes = large.is_some_and(|large| large.fastest(fragments.shape(), batch).is_some());
         if batch <= MOST_SMALL_ROWS || takes {
             Pipeline::Direct
         } else {
@@ -395,9 +392,8 @@ impl<'a> Linear<'a> {
         };
         let mut left = batch;
         while left > 0 {
-            let rows = left.min(MOST_ROWS);
-            job.batch = match self.for_many(rows, parts) {
-                Some((large, tiles)) => self.many(stream, job, units, rows, (large, tiles))?,
+            job.batch = match self.kernel_for_many(left) {
+                Some(kernel) => self.many(stream, job, units, left, kernel)?,
                 None => self.few(stream, job, units, left, parts)?,
             };
             left -= job.batch;
@@ -444,16 +440,21 @@ impl<'a> Linear<'a> {
         Ok(())
     }
 
-    /// The kernels for many rows of x and what each does, if so many rows are not for the one for few.
-    fn for_many(&self, rows: u32, parts: Parts) -> Option<(&LargeKernels, Tiles)> {
+    /// The kernel that was chosen, if so many rows of x are not for the one for few.
+    fn kernel_for_many(&self, left: u32) -> Option<&FittingKernel> {
         let large = self.kernels.large.as_ref()?;
-        let few = match self.kernel {
-            Kernel::FewRows => true,
-            Kernel::Estimated => rows <= SMALL_BATCH && parts.sharing_a_group() <= FEW_SHARE,
-            Kernel::ManyRows { .. } => false,
+        let estimated = || {
+            let rows = Some(left.min(MOST_ROWS)).filter(|&rows| rows > SMALL_BATCH);
+            rows.and_then(|rows| large.fastest(self.shape(), rows))
         };
-        let tiles = large.tiles(self.kernel, self.shape(), rows)?;
-        (!few).then_some((large, tiles))
+        match self.kernel {
+            Kernel::Estimated => estimated(),
+            Kernel::FewRows => None,
+            Kernel::ManyRows { .. } => {
+                let chosen = large.named(self.kernel, self.shape());
+                chosen.or_else(estimated)
+            }
+        }
     }
 
     /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
@@ -481,47 +482,29 @@ impl<'a> Linear<'a> {
         Ok(job.batch)
     }
 
-    /// As `few`, by kernels for many, all of these rows.
+    /// As `few`, by a kernel for many.
     fn many(
         &self,
         stream: &CudaStream,
         mut job: MatmulJob,
         units: &Units<'_>,
-        rows: u32,
-        (large, tiles): (&LargeKernels, Tiles),
+        left: u32,
+        fitting: &FittingKernel,
     ) -> Result<u32, GpuError> {
-        job.batch = rows;
-        let tile = large.numbered(tiles.kernel).kernel.tile;
-        let x = TensorMap::of_rows(job.x, rows, self.shape().columns(), tile)?;
-        for (number, first_tile, end_tile) in [
-            (tiles.kernel, 0, tiles.end),
-            (tiles.rest_kernel, tiles.end, tiles.rest_end),
-        ] {
-            if first_tile == end_tile {
-                continue;
-            }
-            let FittingKernel {
-                kernel,
-                functions,
-                clusters,
-            } = large.numbered(number);
-            let clusters = plan::clusters((end_tile - first_tile).into(), *clusters) as u32;
-            let config = LaunchConfig {
-                grid_dim: (clusters * kernel.splits, 1, 1),
-                block_dim: (kernel.threads(), 1, 1),
-                shared_mem_bytes: kernel.shared_bytes,
-            };
-            let function = function(units, functions);
-            let large = LargeMatmulJob {
-                x,
-                product: job,
-                first_tile,
-                end_tile,
-            };
-            // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape.
-            unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
-        }
-        Ok(rows)
+        let (shape, kernel) = (self.shape(), fitting.kernel);
+        job.batch = left.min(MOST_ROWS);
+        let x = TensorMap::of_rows(job.x, job.batch, shape.columns(), kernel.tile)?;
+        let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
+        let config = LaunchConfig {
+            grid_dim: (clusters * kernel.splits, 1, 1),
+            block_dim: (kernel.threads(), 1, 1),
+            shared_mem_bytes: kernel.shared_bytes,
+        };
+        let function = function(units, &fitting.functions);
+        let large = LargeMatmulJob { x, product: job };
+        // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape.
+        unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
+        Ok(job.batch)
     }
 }
 

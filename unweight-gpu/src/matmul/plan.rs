@@ -156,10 +156,17 @@ impl LargeKernel {
         self.teams * TEAM_THREADS + COPYING_THREADS
     }
 
-    /// An estimate, to choose between kernels: of so many tiles, where so many clusters fit the device.
-    fn cycles(self, shape: Shape, tiles: u64, fitting: u32) -> u64 {
+    /// How many clusters to launch where so many fit the device: as few as take as many turns.
+    pub(super) fn clusters(self, shape: Shape, batch: u32, fitting: u32) -> u32 {
+        let tiles = self.tiles(shape, batch);
+        tiles.div_ceil(tiles.div_ceil(fitting.into())) as u32
+    }
+
+    /// An estimate, to choose between kernels.
+    pub(super) fn cycles(self, shape: Shape, batch: u32, fitting: u32) -> u64 {
+        let tiles = self.tiles(shape, batch);
         let turns = tiles.div_ceil(fitting.into());
-        let blocks = clusters(tiles, fitting) * u64::from(self.splits);
+        let blocks = tiles.div_ceil(turns) * u64::from(self.splits);
         // Memory brings units to all blocks that run at a time.
         let unit = self
             .unit_cycles
@@ -177,74 +184,6 @@ impl LargeKernel {
     }
 }
 
-/// How many clusters to launch where so many fit the device: as few as take as many turns.
-pub(super) const fn clusters(tiles: u64, fitting: u32) -> u64 {
-    tiles.div_ceil(tiles.div_ceil(fitting as u64))
-}
-
-/// How kernels for many rows of x share the tiles of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tiles {
-    /// The kernel of the first ones.
-    pub(super) kernel: usize,
-    /// Where those end.
-    pub(super) end: u32,
-    /// The kernel of the others: those that are left when all clusters have had as many as each other.
-    pub(super) rest_kernel: usize,
-    /// Where those end, and all.
-    pub(super) rest_end: u32,
-    cycles: u64,
-}
-
-impl Tiles {
-    /// As a kernel does them fastest, by estimate, if it takes the shape: alone, or with another of the same tile. `kernels` has with each how many of its
-    /// clusters fit the device.
-    pub(super) fn of(
-        kernels: &[(LargeKernel, u32)],
-        kernel: usize,
-        shape: Shape,
-        batch: u32,
-    ) -> Option<Tiles> {
-        let (first, fitting) = kernels[kernel];
-        if !first.takes(shape) {
-            return None;
-        }
-        let tiles = first.tiles(shape, batch);
-        let alone = Tiles {
-            kernel,
-            end: tiles as u32,
-            rest_kernel: kernel,
-            rest_end: tiles as u32,
-            cycles: first.cycles(shape, tiles, fitting),
-        };
-        let rest = tiles % u64::from(fitting);
-        let others = kernels.iter().enumerate().filter(|(_, (other, _))| {
-            rest > 0 && rest < tiles && other.tile == first.tile && other.takes(shape)
-        });
-        let shared = others.map(|(number, &(other, fitting_other))| Tiles {
-            end: (tiles - rest) as u32,
-            rest_kernel: number,
-            cycles: first.cycles(shape, tiles - rest, fitting)
-                + other.cycles(shape, rest, fitting_other),
-            ..alone
-        });
-        // The first of equals: alone.
-        std::iter::once(alone)
-            .chain(shared)
-            .min_by_key(|tiles| tiles.cycles)
-    }
-
-    /// By the kernels that do them fastest, by estimate, if any takes the shape.
-    pub(super) fn fastest(
-        kernels: &[(LargeKernel, u32)],
-        shape: Shape,
-        batch: u32,
-    ) -> Option<Tiles> {
-        let all = (0..kernels.len()).filter_map(|kernel| Tiles::of(kernels, kernel, shape, batch));
-        all.min_by_key(|tiles| tiles.cycles)
-    }
-}
-
 /// How the line of units is divided among blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
@@ -257,11 +196,6 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// How many blocks share a group, rounded down.
-    pub(super) const fn sharing_a_group(self) -> u32 {
-        self.blocks / self.groups
-    }
-
     /// A block for each multiprocessor, unless there are fewer units.
     pub(super) fn new(shape: Shape, multiprocessors: u32) -> Parts {
         // A shape has at most 2^31 units.
@@ -304,21 +238,10 @@ mod tests {
         }
     }
 
-    /// Where so many clusters of 1 to 4 blocks fit.
-    const ON_AN_H100: [(LargeKernel, u32); LARGE_KERNELS.len()] = {
-        let mut kernels = [(LARGE_KERNELS[0], 0); LARGE_KERNELS.len()];
-        let mut number = 0;
-        while number < kernels.len() {
-            let kernel = LARGE_KERNELS[number];
-            kernels[number] = (kernel, [132, 66, 39, 28][kernel.splits as usize - 1]);
-            number += 1;
-        }
-        kernels
-    };
-
-    /// On an H100: the fastest of all that were measured, or not slower by more than a fiftieth.
+    /// On an H100, where so many clusters of 1 to 4 blocks fit: the fastest of all that were measured, or not slower by more than a fiftieth.
     #[test]
     fn the_estimate_chooses_what_was_fastest() {
+        let fitting = |splits| [132, 66, 39, 28][splits as usize - 1];
         let wide = [
             (32, 1, 1),
             (64, 1, 1),
@@ -342,25 +265,13 @@ mod tests {
         ] {
             let shape = Shape::new(rows, columns).unwrap();
             let chosen = [32, 64, 128, 256, 512, 1024].map(|batch| {
-                let tiles = Tiles::fastest(&ON_AN_H100, shape, batch).unwrap();
-                let (kernel, _) = ON_AN_H100[tiles.kernel];
+                let cycles =
+                    |kernel: &LargeKernel| kernel.cycles(shape, batch, fitting(kernel.splits));
+                let kernel = LARGE_KERNELS.into_iter().min_by_key(cycles).unwrap();
                 (kernel.tile, kernel.splits, kernel.teams)
             });
             assert_eq!(chosen, fastest, "{rows} x {columns}");
         }
-    }
-
-    #[test]
-    fn tiles_that_are_left_are_shared_by_more_blocks() {
-        let shape = Shape::new(14_336, 4096).unwrap();
-        // 448 tiles are three turns of 132, and 52.
-        let tiles = Tiles::fastest(&ON_AN_H100, shape, 1024).unwrap();
-        assert_eq!((tiles.end, tiles.rest_end), (396, 448));
-        let splits = |kernel: usize| ON_AN_H100[kernel].0.splits;
-        assert_eq!((splits(tiles.kernel), splits(tiles.rest_kernel)), (1, 2));
-        // 92 would be two turns of 66.
-        let tiles = Tiles::fastest(&ON_AN_H100, shape, 512).unwrap();
-        assert_eq!((tiles.end, tiles.rest_end), (224, 224));
     }
 
     #[test]
