@@ -27,7 +27,6 @@ struct LargeMatmulJob {
   MatmulJob product;  // of which `x`, `partials`, `arrived`, `part` and `longer_parts` are not used
 };
 
-constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 constexpr uint32_t BLOCK_STRIPS = 8;
 constexpr uint32_t BLOCK_ROWS = BLOCK_STRIPS * UNIT_ROWS;
 // Of a team, which have a strip each.

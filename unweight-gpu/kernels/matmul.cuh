@@ -19,6 +19,9 @@ struct MatmulJob {
   uint32_t palette[PALETTE_WORDS];
 };
 
+// Of a row of x, in shared memory: a unit's columns.
+constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
+
 // Shared memory by address: one register, which the compiler does not make anew at each use.
 __device__ __forceinline__ uint32_t shared_address(const void* at) { return opaque(static_cast<uint32_t>(__cvta_generic_to_shared(at))); }
 __device__ __forceinline__ void copy_async(uint32_t to_shared, const uint4* from) {

@@ -20,8 +20,6 @@ constexpr uint32_t SPLITS = 4;
 constexpr uint32_t GROUP_STRIPS = SMALL_WARPS / SPLITS;
 constexpr uint32_t GROUP_ROWS = GROUP_STRIPS * UNIT_ROWS;
 constexpr uint32_t SPLIT_THREADS = GROUP_STRIPS * WARP;
-// Of a unit's columns.
-constexpr uint32_t X_ROW_BYTES = UNIT_COLUMNS * 2;
 
 // Waits for the warps of a split: barriers 1 and up, as 0 is the block's.
 __device__ __forceinline__ void wait_for_split(uint32_t split) { asm volatile("bar.sync %0, %1;" ::"r"(split + 1), "n"(SPLIT_THREADS) : "memory"); }
