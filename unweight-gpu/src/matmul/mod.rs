@@ -2,16 +2,15 @@
 //!
 //! - [`layout`] says what fragment form is; [`Fragments`] is a matrix in it, 1.5 bytes a weight and 4 for each patch. [`Coded`] is one that stays as its file
 //!   has it, some 1.34 bytes a weight.
-//! - [`Linear`] multiplies, by one of its [`Pipeline`]s; [`Linear::advised`] names one that is sound, [`Stack::tune`] finds the fastest.
+//! - [`Linear`] multiplies, by one of its [`Pipeline`]s and a [`Kernel`] ([`Way`] is both); [`Linear::advised`] names one that is sound, [`Stack::tune`] finds the fastest.
 //! - [`Sequence`] multiplies by many matrices, and prepares those to come meanwhile.
 //!
 //! **Exactness.** Weights are rebuilt to the bit, products of BF16 are exact in FP32, sums are FP32 and rounded once to BF16. The order of the sums:
 //!
 //! - [`Pipeline::Direct`]: the heads of `kernels/small_batch_matmul.cu` and `kernels/large_batch_matmul.cu` state it; it depends on the shape, the
-//!   batch and the device's number of multiprocessors alone, so results are the same from run to run.
+//!   batch, the device and the kernel alone, so results are the same from run to run.
 //! - [`Pipeline::PaletteTranscode`]: as that; [`Pipeline::ExponentDecode`]: as that says of few rows of x, but that columns of a step of 16 come in another order.
 //! - [`Pipeline::WholeDecode`]: cuBLASLt's on the decoded weights, to the bit.
-
 //!
 //! ```no_run
 //! # fn main() -> Result<(), unweight_gpu::GpuError> {
