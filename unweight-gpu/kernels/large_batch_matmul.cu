@@ -9,8 +9,8 @@
 // the others. Then of the first split's teams, of the second's, and so on. So a result depends on SPLITS and TEAMS, but not on the count of blocks, or on
 // who came when.
 //
-// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split or team at least SPLITS * STAGES units; rows are a multiple of 8; weights, x
-// and y are 16-byte aligned; any count of rows of x. Blocks have LargeBatchMatmul::THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
+// Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split or team at least SPLITS * STAGES units; rows are a multiple of 8;
+// weights, x and y are 16-byte aligned; any count of rows of x. Blocks have LargeBatchMatmul::THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
 // the grid is any multiple of SPLITS.
 #include "matmul.cuh"
 #include "wgmma.cuh"
@@ -196,7 +196,8 @@ struct LargeBatchMatmul {
 
   __device__ __forceinline__ LargeBatchMatmul(const LargeMatmulJob& all, uint32_t shared_at)
       : x_map(all.x), job(all.product), shared(shared_at), lane(threadIdx.x % WARP), warp(__shfl_sync(ALL_LANES, threadIdx.x / WARP % TEAM_WARPS, 0)),
-        team(__shfl_sync(ALL_LANES, threadIdx.x / TEAM_THREADS, 0)), split(SPLITS == 1 ? 0 : block_of_cluster()), cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
+        team(__shfl_sync(ALL_LANES, threadIdx.x / TEAM_THREADS, 0)), split(SPLITS == 1 ? 0 : block_of_cluster()),
+        cluster(blockIdx.x / SPLITS), clusters(gridDim.x / SPLITS),
         x_tiles((job.batch + TILE - 1) / TILE), tiles((job.rows + BLOCK_ROWS - 1) / BLOCK_ROWS * x_tiles),
         first(job.units * split / SPLITS), last(job.units * (split + 1) / SPLITS),
         first_part(PARTS * share() / SHARES), last_part(PARTS * (share() + 1) / SHARES) {}

@@ -2,7 +2,8 @@
 #pragma once
 #include "fragments.cuh"
 
-// A strip's patches in the order of its units (a job has those of all strips, and where each strip's end): 32 of them in a register of the warp's lanes, and the next 32 on their way.
+// A strip's patches in the order of its units (a job has those of all strips, and where each strip's end): 32 of them in a register of the warp's lanes, and
+// the next 32 on their way.
 template <typename Job>
 struct Patches {
   const Job& job;
