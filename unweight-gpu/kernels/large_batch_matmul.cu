@@ -10,8 +10,8 @@
 // who came when.
 //
 // Preconditions: columns are a multiple of UNIT_COLUMNS, and with more than one split or team at least SPLITS * STAGES units; rows are a multiple of 8;
-// weights, x and y are 16-byte aligned; any count of rows of x. Blocks have LargeBatchMatmul::THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared memory,
-// the grid is any multiple of SPLITS.
+// weights, x and y are 16-byte aligned; any count of rows of x. Blocks have LargeBatchMatmul::THREADS threads and LargeBatchMatmul::SHARED_BYTES of shared
+// memory, the grid is any multiple of SPLITS.
 #include "matmul.cuh"
 #include "wgmma.cuh"
 
