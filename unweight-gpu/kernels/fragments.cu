@@ -75,6 +75,28 @@ __device__ __forceinline__ uint32_t pair_of(uint32_t half, uint32_t piece, uint3
   return of_unit / STEP_PIECES * STEP_PAIRS + of_unit % STEP_PIECES * 2 + lower;
 }
 
+// A lane's pairs of a unit, out of the pieces of rows that `piece(place, lower)` gives.
+template <typename Piece>
+__device__ __forceinline__ UnitWeights gather(const FragmentsJob& job, uint32_t strip, uint32_t lane, uint32_t unit, Piece&& piece) {
+  UnitWeights weights;
+#pragma unroll
+  for (uint32_t half = 0; half < UNIT_HALVES; half++)
+#pragma unroll
+    for (uint32_t lower = 0; lower < 2; lower++) {
+      EightWeights eight = piece(Place(job, strip, lane, unit, half, lower), lower);
+      transpose(eight.pairs, lane % 4);
+#pragma unroll
+      for (uint32_t i = 0; i < HALF_PIECES; i++) weights.pairs[pair_of(half, i, lower)] = eight.pairs[i];
+    }
+  return weights;
+}
+__device__ __forceinline__ void store_unit(const FragmentsJob& job, uint32_t strip, uint32_t lane, uint32_t unit,
+                                           const uint32_t (&words)[UNIT_STEPS][STEP_WORDS]) {
+  uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(strip) * job.units + unit) * UNIT_BYTES) + lane;
+#pragma unroll
+  for (uint32_t part = 0; part < UNIT_PARTS; part++) to[part * WARP] = make_uint4(words[0][part], words[1][part], words[2][part], words[3][part]);
+}
+
 extern "C" __global__ void __launch_bounds__(WARP) count_patches(const __grid_constant__ FragmentsJob job) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x;
@@ -101,19 +123,11 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
   const uint8_t* table = index_table(job, reinterpret_cast<uint8_t*>(shared));
   uint32_t patch = blockIdx.x == 0 ? 0 : job.patch_ends[blockIdx.x - 1];
   for (uint32_t unit = 0; unit < job.units; unit++) {
-    UnitWeights weights;
     bool inside[2];
-#pragma unroll
-    for (uint32_t half = 0; half < UNIT_HALVES; half++)
-#pragma unroll
-      for (uint32_t lower = 0; lower < 2; lower++) {
-        const Place place(job, blockIdx.x, lane, unit, half, lower);
-        inside[lower] = place.inside;
-        EightWeights eight = load_piece(job, place);
-        transpose(eight.pairs, lane % 4);
-#pragma unroll
-        for (uint32_t piece = 0; piece < HALF_PIECES; piece++) weights.pairs[pair_of(half, piece, lower)] = eight.pairs[piece];
-      }
+    const UnitWeights weights = gather(job, blockIdx.x, lane, unit, [&](const Place& place, uint32_t lower) {
+      inside[lower] = place.inside;
+      return load_piece(job, place);
+    });
 
     uint32_t missing = 0;  // a bit for each weight of the lane
     uint8_t exponents[LANE_WEIGHTS];
@@ -136,9 +150,7 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
       }
       pack(pairs, words[step]);
     }
-    uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(blockIdx.x) * job.units + unit) * UNIT_BYTES) + lane;
-#pragma unroll
-    for (uint32_t part = 0; part < UNIT_PARTS; part++) to[part * WARP] = make_uint4(words[0][part], words[1][part], words[2][part], words[3][part]);
+    store_unit(job, blockIdx.x, lane, unit, words);
 
     if (!__any_sync(ALL_LANES, missing != 0)) continue;
 #pragma unroll
@@ -195,34 +207,25 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange_planes(const __grid_c
   const uint32_t strip = blockIdx.x / RESTORING_WARPS, share = blockIdx.x % RESTORING_WARPS;
   const uint32_t first = job.units * share / RESTORING_WARPS, end = job.units * (share + 1) / RESTORING_WARPS;
   for (uint32_t unit = first; unit < end; unit++) {
-    uint32_t pairs[LANE_WEIGHTS / 2];
+    const UnitWeights weights = gather(job, strip, lane, unit, [&](const Place& place, uint32_t) {
+      EightWeights eight = {};
+      if (place.inside) {
+        const uint2 exponents = load_streaming(reinterpret_cast<const uint2*>(planes.exponents + place.weight));
+        const uint2 sign_mantissa = load_streaming(reinterpret_cast<const uint2*>(planes.sign_mantissa + place.weight));
+        Exponents indices;
 #pragma unroll
-    for (uint32_t half = 0; half < UNIT_HALVES; half++)
-#pragma unroll
-      for (uint32_t lower = 0; lower < 2; lower++) {
-        const Place place(job, strip, lane, unit, half, lower);
-        EightWeights eight = {};
-        if (place.inside) {
-          const uint2 exponents = load_streaming(reinterpret_cast<const uint2*>(planes.exponents + place.weight));
-          const uint2 sign_mantissa = load_streaming(reinterpret_cast<const uint2*>(planes.sign_mantissa + place.weight));
-          Exponents indices;
-#pragma unroll
-          for (uint32_t i = 0; i < PIECE_COLUMNS / 2; i++) {
-            const uint32_t two = (i < 2 ? exponents.x : exponents.y) >> 16 * (i % 2);
-            const uint32_t even = table[two & 0xff], odd = table[two >> 8 & 0xff];
-            indices.pairs[i] = (even == NOT_IN_PALETTE ? 0 : even) << 7 | (odd == NOT_IN_PALETTE ? 0 : odd) << 23;
-          }
-          eight = join(indices, sign_mantissa);
+        for (uint32_t i = 0; i < PIECE_COLUMNS / 2; i++) {
+          const uint32_t two = (i < 2 ? exponents.x : exponents.y) >> 16 * (i % 2);
+          const uint32_t even = table[two & 0xff], odd = table[two >> 8 & 0xff];
+          indices.pairs[i] = (even == NOT_IN_PALETTE ? 0 : even) << 7 | (odd == NOT_IN_PALETTE ? 0 : odd) << 23;
         }
-        transpose(eight.pairs, lane % 4);
-#pragma unroll
-        for (uint32_t piece = 0; piece < HALF_PIECES; piece++) pairs[pair_of(half, piece, lower)] = eight.pairs[piece];
+        eight = join(indices, sign_mantissa);
       }
+      return eight;
+    });
     uint32_t words[UNIT_STEPS][STEP_WORDS];
 #pragma unroll
-    for (uint32_t step = 0; step < UNIT_STEPS; step++) pack(pairs + step * STEP_PAIRS, words[step]);
-    uint4* to = reinterpret_cast<uint4*>(job.weights + (static_cast<uint64_t>(strip) * job.units + unit) * UNIT_BYTES) + lane;
-#pragma unroll
-    for (uint32_t part = 0; part < UNIT_PARTS; part++) to[part * WARP] = make_uint4(words[0][part], words[1][part], words[2][part], words[3][part]);
+    for (uint32_t step = 0; step < UNIT_STEPS; step++) pack(weights.pairs + step * STEP_PAIRS, words[step]);
+    store_unit(job, strip, lane, unit, words);
   }
 }

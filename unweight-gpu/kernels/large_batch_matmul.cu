@@ -41,18 +41,22 @@ constexpr uint32_t EARLY_STAGES = 2;
 __device__ __forceinline__ void init_barrier(uint32_t barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
 }
-__device__ __forceinline__ void wait_barrier(uint32_t barrier, uint32_t parity) {
-  uint32_t done;
-  do {
-    asm volatile(
-        "{\n"
-        ".reg .pred done;\n"
-        "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
-        "selp.b32 %0, 1, 0, done;\n"
-        "}"
-        : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
-  } while (!done);
-}
+// `wait_barrier` sees what the block's threads wrote before they arrived; `wait_barrier_of_cluster`, what the cluster's did.
+#define WAIT_BARRIER(name, order) \
+  __device__ __forceinline__ void name(uint32_t barrier, uint32_t parity) { \
+    uint32_t done; \
+    do { \
+      asm volatile( \
+          "{\n" \
+          ".reg .pred done;\n" \
+          "mbarrier.try_wait.parity" order ".shared::cta.b64 done, [%1], %2;\n" \
+          "selp.b32 %0, 1, 0, done;\n" \
+          "}" \
+          : "=r"(done) : "r"(barrier), "r"(parity) : "memory"); \
+    } while (!done); \
+  }
+WAIT_BARRIER(wait_barrier, "")
+WAIT_BARRIER(wait_barrier_of_cluster, ".acquire.cluster")
 __device__ __forceinline__ void arrive_expecting(uint32_t barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
@@ -61,18 +65,6 @@ __device__ __forceinline__ void arrive(uint32_t barrier) { asm volatile("mbarrie
 // What was written before is seen by those who have waited for the cluster's.
 __device__ __forceinline__ void arrive_in_cluster(uint32_t barrier) {
   asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-__device__ __forceinline__ void wait_barrier_of_cluster(uint32_t barrier, uint32_t parity) {
-  uint32_t done;
-  do {
-    asm volatile(
-        "{\n"
-        ".reg .pred done;\n"
-        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%1], %2;\n"
-        "selp.b32 %0, 1, 0, done;\n"
-        "}"
-        : "=r"(done) : "r"(barrier), "r"(parity) : "memory");
-  } while (!done);
 }
 __device__ __forceinline__ uint32_t address_in_block(uint32_t address, uint32_t block) {
   uint32_t there;

@@ -22,17 +22,32 @@ pub(crate) struct OneOrFewBlocks {
 
 impl OneOrFewBlocks {
     fn load(module: &Arc<CudaModule>, name: &str, room: u32) -> Result<OneOrFewBlocks, GpuError> {
-        let few_blocks = module.load_function(&format!("{name}_in_few_blocks"))?;
-        few_blocks.set_attribute(
-            sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-            room as i32,
-        )?;
         Ok(OneOrFewBlocks {
             block_for_each_chunk: module.load_function(&format!("{name}_of"))?,
-            few_blocks,
+            few_blocks: load_with_shared(module, &format!("{name}_in_few_blocks"), room)?,
             room,
         })
     }
+}
+
+/// A kernel whose blocks may have so much shared memory, more than a launch gets without asking.
+pub(crate) fn load_with_shared(
+    module: &Arc<CudaModule>,
+    name: &str,
+    shared_bytes: u32,
+) -> Result<CudaFunction, GpuError> {
+    let function = module.load_function(name)?;
+    function.set_attribute(
+        sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+        shared_bytes as i32,
+    )?;
+    Ok(function)
+}
+
+/// The most shared memory that a block may ask for, in bytes.
+pub(crate) fn most_shared_bytes(context: &CudaContext) -> Result<u32, GpuError> {
+    let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+    Ok(context.attribute(most)? as u32)
 }
 
 /// A GPU with the decoder's kernels loaded. Open it once and share it.
@@ -77,8 +92,7 @@ impl Device {
         let crc_constants = context
             .default_stream()
             .clone_htod(&crc_constants::words())?;
-        let optin = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-        let room = context.attribute(optin)? as u32;
+        let room = most_shared_bytes(&context)?;
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
             decode_exponents: decode.load_function("decode_exponents")?,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
+use crate::device::load_with_shared;
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
@@ -65,15 +66,9 @@ impl EncodeKernels {
         let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
-        let encode_chunks = |name: &str| {
-            let function = encode.load_function(name)?;
-            // Chunks of 2^16 weights take more than a launch gets without asking.
-            function.set_attribute(
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-                encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into()) as i32,
-            )?;
-            Ok::<_, GpuError>(function)
-        };
+        // For the largest chunks.
+        let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
+        let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
         Ok(EncodeKernels {
             of_weights: SourceKernels {
                 count_exponents: histogram.load_function("count_exponents")?,

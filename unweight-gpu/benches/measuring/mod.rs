@@ -103,16 +103,22 @@ pub(crate) fn median<T>(
     for set in &mut *sets {
         launch(set);
     }
-    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
     let count = sets.len();
-    let mut seconds: Vec<f64> = (0..RUNS)
-        .map(|run| {
-            let start = stream.record_event(flags).unwrap();
-            launch(&mut sets[run % count]);
-            let end = stream.record_event(flags).unwrap();
-            f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
-        })
-        .collect();
+    median_of(std::array::from_fn(|run| {
+        seconds_of(stream, || launch(&mut sets[run % count]))
+    }))
+}
+
+/// By events on the stream. Waits for it.
+fn seconds_of(stream: &Arc<CudaStream>, launch: impl FnOnce()) -> f64 {
+    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+    let start = stream.record_event(flags).unwrap();
+    launch();
+    let end = stream.record_event(flags).unwrap();
+    f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
+}
+
+fn median_of(mut seconds: [f64; RUNS]) -> f64 {
     seconds.sort_by(f64::total_cmp);
     seconds[RUNS / 2]
 }
@@ -134,20 +140,13 @@ pub(crate) fn side_by_side<const COUNT: usize>(
     for launch in &mut launches {
         launch();
     }
-    let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
     let mut seconds = [[0.0; RUNS]; COUNT];
     for run in 0..RUNS {
         for (seconds, launch) in seconds.iter_mut().zip(&mut launches) {
-            let start = stream.record_event(flags).unwrap();
-            launch();
-            let end = stream.record_event(flags).unwrap();
-            seconds[run] = f64::from(start.elapsed_ms(&end).unwrap()) / 1e3;
+            seconds[run] = seconds_of(stream, launch);
         }
     }
-    seconds.map(|mut seconds| {
-        seconds.sort_by(f64::total_cmp);
-        seconds[RUNS / 2]
-    })
+    seconds.map(median_of)
 }
 
 /// So many launches as one, so that the host's time does not bound small ones.

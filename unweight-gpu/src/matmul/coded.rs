@@ -196,13 +196,8 @@ impl Coded {
             exponents,
             sign_mantissa: self.at.sign_mantissa,
             fragments: FragmentsJob {
-                matrix: 0,
                 weights: units,
-                patches: 0,
-                patch_ends: 0,
-                rows: self.shape.rows() as u32,
-                units: self.shape.units() as u32,
-                palette: super::fragments::words_of(self.palette()),
+                ..FragmentsJob::new(self.shape, self.palette())
             },
         };
         // SAFETY: the preconditions at the head of kernels/fragments.cu: both planes are aligned and as long as the shape says.

@@ -7,7 +7,7 @@ use cudarc::driver::{
 };
 use unweight_format::Palette;
 
-use super::job::{FragmentsJob, PaletteWords, PlanesJob};
+use super::job::{FragmentsJob, PlanesJob};
 use super::layout::{Arranged, Shape};
 use crate::plan::WARP;
 use crate::{Device, GpuError, Output, Source, image};
@@ -142,11 +142,8 @@ impl Fragments {
         let mut job = FragmentsJob {
             matrix: matrix.address,
             weights: units.device_ptr(stream).0,
-            patches: 0,
             patch_ends: patch_ends.device_ptr(stream).0,
-            rows: shape.rows() as u32,
-            units: shape.units() as u32,
-            palette: words_of(&palette),
+            ..FragmentsJob::new(shape, &palette)
         };
         let config = LaunchConfig {
             grid_dim: (strips as u32, 1, 1),
@@ -206,15 +203,13 @@ impl Fragments {
         to: &Output<'_>,
     ) -> Result<(), GpuError> {
         to.require(2 * self.shape.weights())?;
-        let (weights, (patches, patch_ends)) = (self.units_at, self.patches.addresses());
+        let (patches, patch_ends) = self.patches.addresses();
         let job = FragmentsJob {
             matrix: to.address(),
-            weights,
+            weights: self.units_at,
             patches,
             patch_ends,
-            rows: self.shape.rows() as u32,
-            units: self.shape.units() as u32,
-            palette: words_of(&self.palette),
+            ..FragmentsJob::new(self.shape, &self.palette)
         };
         let config = LaunchConfig {
             grid_dim: (self.shape.strips() as u32 * RESTORING_WARPS, 1, 1),
@@ -278,9 +273,4 @@ impl Fragments {
     pub(super) fn into_patches(self) -> Patches {
         self.patches
     }
-}
-
-pub(super) fn words_of(palette: &Palette) -> PaletteWords {
-    let (words, _) = palette.exponents().as_chunks();
-    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }

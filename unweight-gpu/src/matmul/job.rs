@@ -2,11 +2,18 @@
 //! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`, and of `PlanesMatmulJob` in `kernels/planes_matmul.cu`.
 
 use cudarc::driver::DeviceRepr;
+use unweight_format::Palette;
 
+use super::layout::Shape;
 use super::tensor_map::TensorMap;
 
 /// A palette in words, as kernels have it.
 pub(super) type PaletteWords = [u32; 4];
+
+pub(super) fn words_of(palette: &Palette) -> PaletteWords {
+    let (words, _) = palette.exponents().as_chunks();
+    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+}
 
 /// Between a row-major matrix and fragment form. Pointers are addresses of the device.
 #[repr(C)]
@@ -26,6 +33,21 @@ pub struct FragmentsJob {
     pub units: u32,
     /// The palette.
     pub palette: PaletteWords,
+}
+
+impl FragmentsJob {
+    /// Of a matrix of this shape and palette; addresses are to be filled in.
+    pub(super) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
+        FragmentsJob {
+            matrix: 0,
+            weights: 0,
+            patches: 0,
+            patch_ends: 0,
+            rows: shape.rows() as u32,
+            units: shape.units() as u32,
+            palette: words_of(palette),
+        }
+    }
 }
 
 /// Between planes and fragment form. Pointers are addresses of the device.
@@ -58,6 +80,14 @@ pub(super) struct MatmulJob {
     pub(super) part: u32,
     pub(super) longer_parts: u32,
     pub(super) palette: PaletteWords,
+}
+
+impl MatmulJob {
+    /// The rows of x behind these.
+    pub(super) fn skip_batch(&mut self) {
+        self.x += 2 * u64::from(self.batch) * u64::from(self.columns);
+        self.y += 2 * u64::from(self.batch) * u64::from(self.rows);
+    }
 }
 
 /// A product of the kernels for many rows of x.

@@ -10,6 +10,7 @@ use cudarc::driver::{
 use super::Kernel;
 use super::layout::Shape;
 use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
+use crate::device::{load_with_shared, most_shared_bytes};
 use crate::{GpuError, image};
 
 /// The oldest compute capability where a launch may begin before the one in front of it has ended.
@@ -29,25 +30,12 @@ impl ForPalettes {
         shared_bytes: u32,
     ) -> Result<ForPalettes, GpuError> {
         let load =
-            |palette: &str| load_function(module, &format!("{name}_{palette}"), shared_bytes);
+            |palette: &str| load_with_shared(module, &format!("{name}_{palette}"), shared_bytes);
         Ok(ForPalettes {
             consecutive: load("consecutive")?,
             any: load("any")?,
         })
     }
-}
-
-fn load_function(
-    module: &Arc<CudaModule>,
-    name: &str,
-    shared_bytes: u32,
-) -> Result<CudaFunction, GpuError> {
-    let function = module.load_function(name)?;
-    function.set_attribute(
-        sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-        shared_bytes as i32,
-    )?;
-    Ok(function)
 }
 
 /// A kernel of `kernels/large_batch_matmul.cu`, and how many of its clusters fit the device.
@@ -137,9 +125,7 @@ impl MatmulKernels {
         capability: (i32, i32),
     ) -> Result<MatmulKernels, GpuError> {
         let module = context.load_module(image::SMALL_BATCH_MATMUL.load(capability)?)?;
-        let room = context.attribute(
-            sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
-        )? as u32;
+        let room = most_shared_bytes(context)?;
         let fitting = SMALL_KERNELS
             .into_iter()
             .filter(|kernel| kernel.shared_bytes() <= room);
@@ -154,7 +140,7 @@ impl MatmulKernels {
             .filter(|kernel| kernel.shared_bytes() <= room);
         let planes = fitting.map(|kernel| {
             let name = format!("matmul_planes_{}", kernel.rows);
-            let function = load_function(&module, &name, kernel.shared_bytes())?;
+            let function = load_with_shared(&module, &name, kernel.shared_bytes())?;
             Ok::<_, GpuError>((kernel, function))
         });
         Ok(MatmulKernels {

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
-use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob};
+use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob, words_of};
 use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
-use super::plan::{MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS};
+use super::plan::{
+    MOST_PLANES_ROWS, MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS, SmallKernel,
+};
 use super::tensor_map::TensorMap;
 use super::{Coded, Fragments, Kernel, Way, Workspace, fragments};
 use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
 const SMALL_BATCH: u32 = 16;
-/// Rows of x that a kernel that reads planes takes together.
-const MOST_PLANES_ROWS: u32 = 64;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -387,7 +387,7 @@ impl<'a> Linear<'a> {
             weights: units.weights,
             patches,
             patch_ends,
-            palette: fragments::words_of(units.palette),
+            palette: words_of(units.palette),
             ..self.job(workspace, parts, x, y)?
         };
         let mut left = batch;
@@ -397,8 +397,7 @@ impl<'a> Linear<'a> {
                 None => self.few(stream, job, units, left, parts)?,
             };
             left -= job.batch;
-            job.x += 2 * u64::from(job.batch) * shape.columns();
-            job.y += 2 * u64::from(job.batch) * shape.rows();
+            job.skip_batch();
         }
         Ok(())
     }
@@ -421,11 +420,7 @@ impl<'a> Linear<'a> {
                 return Err(GpuError::NotTaken(Pipeline::ExponentDecode.name()));
             };
             job.batch = left.min(kernel.rows);
-            let config = LaunchConfig {
-                grid_dim: (parts.blocks, 1, 1),
-                block_dim: (SMALL_THREADS, 1, 1),
-                shared_mem_bytes: kernel.shared_bytes(),
-            };
+            let config = for_few(*kernel, parts);
             let planes = PlanesMatmulJob {
                 exponents,
                 sign_mantissa,
@@ -434,8 +429,7 @@ impl<'a> Linear<'a> {
             // SAFETY: the preconditions at the head of kernels/planes_matmul.cu: as in `few`; both planes are as long as the matrix.
             unsafe { (self.kernels).launch(stream, function, config, &planes, false)? };
             left -= job.batch;
-            job.x += 2 * u64::from(job.batch) * shape.columns();
-            job.y += 2 * u64::from(job.batch) * shape.rows();
+            job.skip_batch();
         }
         Ok(())
     }
@@ -468,11 +462,7 @@ impl<'a> Linear<'a> {
     ) -> Result<u32, GpuError> {
         let (kernel, functions) = self.kernels.small(left);
         job.batch = left.min(kernel.rows);
-        let config = LaunchConfig {
-            grid_dim: (parts.blocks, 1, 1),
-            block_dim: (SMALL_THREADS, 1, 1),
-            shared_mem_bytes: kernel.shared_bytes(),
-        };
+        let config = for_few(*kernel, parts);
         // SAFETY: the preconditions at the head of kernels/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
         // part, the workspace has the slots and counters.
         unsafe {
@@ -516,6 +506,15 @@ struct Units<'a> {
     palette: &'a Palette,
     /// Not prepared by a launch in front of the product, so that they may be read early.
     resident: bool,
+}
+
+/// Of kernels for few rows of x.
+const fn for_few(kernel: SmallKernel, parts: Parts) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (parts.blocks, 1, 1),
+        block_dim: (SMALL_THREADS, 1, 1),
+        shared_mem_bytes: kernel.shared_bytes(),
+    }
 }
 
 fn function<'f>(units: &Units<'_>, functions: &'f ForPalettes) -> &'f CudaFunction {

@@ -41,8 +41,9 @@ pub(super) const PLANES_KERNELS: [SmallKernel; 4] = [
     small(64, 2, UNIT_PLANE_BYTES),
 ];
 
-/// Of x, that a small kernel takes at most.
+/// Of x, that a small kernel takes at most, and one that reads planes.
 pub(super) const MOST_SMALL_ROWS: u32 = SMALL_KERNELS[SMALL_KERNELS.len() - 1].rows;
+pub(super) const MOST_PLANES_ROWS: u32 = PLANES_KERNELS[PLANES_KERNELS.len() - 1].rows;
 pub(super) const SMALL_THREADS: u32 = 512;
 const WARPS: u32 = 16;
 const SPLITS: u32 = 4;
@@ -120,7 +121,7 @@ const SPLIT_CYCLES: u64 = 6000;
 const TEAM_CYCLES: u64 = 3000;
 /// Bytes of weights that an H100's memory brings in a cycle, and of a unit of a block's rows.
 const MEMORY_BYTES: u64 = 1735;
-const BLOCK_UNIT_BYTES: u64 = BLOCK_ROWS / super::layout::STRIP_ROWS * super::layout::UNIT_BYTES;
+const BLOCK_UNIT_BYTES: u64 = BLOCK_ROWS / STRIP_ROWS * UNIT_BYTES;
 /// Rows of x that are multiplied at a time, so that tiles are numbered with 32 bits.
 pub(super) const MOST_ROWS: u32 = 4096;
 
