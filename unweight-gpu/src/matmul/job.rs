@@ -97,6 +97,12 @@ pub(super) struct LargeMatmulJob {
     /// Where the copy engine finds x.
     pub(super) x: TensorMap,
     pub(super) product: MatmulJob,
+    /// Tiles that are one block's each.
+    pub(super) whole: u32,
+    /// Units of the others.
+    pub(super) line: u32,
+    /// Of the line.
+    pub(super) parts: u32,
 }
 
 /// A product of the kernels that read planes.

@@ -38,74 +38,49 @@ impl ForPalettes {
     }
 }
 
-/// A kernel of `kernels/large_batch_matmul.cu`, and how many of its clusters fit the device.
-#[derive(Debug)]
-pub(super) struct FittingKernel {
-    pub(super) kernel: LargeKernel,
-    pub(super) functions: ForPalettes,
-    pub(super) clusters: u32,
-}
-
 /// Hopper's own kernels.
 #[derive(Debug)]
 pub(super) struct LargeKernels {
-    kernels: Vec<FittingKernel>,
+    kernels: Vec<(LargeKernel, ForPalettes)>,
 }
 
 impl LargeKernels {
     fn load(context: &Arc<CudaContext>) -> Result<LargeKernels, GpuError> {
         let module = context.load_module(image::LARGE_BATCH_MATMUL.load(image::HOPPER)?)?;
         let kernels = LARGE_KERNELS.map(|kernel| {
-            let LargeKernel {
-                tile,
-                splits,
-                teams,
-                ..
-            } = kernel;
-            let name = format!("matmul_{tile}_{splits}_{teams}");
+            let name = format!("matmul_{}_rows", kernel.tile);
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
-            let config = LaunchConfig {
-                grid_dim: (kernel.splits, 1, 1),
-                block_dim: (kernel.threads(), 1, 1),
-                shared_mem_bytes: kernel.shared_bytes,
-            };
-            let clusters = clusters_that_fit(&functions.any, config, kernel.splits)?;
-            Ok::<_, GpuError>(FittingKernel {
-                kernel,
-                functions,
-                clusters,
-            })
+            Ok::<_, GpuError>((kernel, functions))
         });
-        let kernels: Result<Vec<_>, _> = kernels.into_iter().collect();
-        Ok(LargeKernels {
-            // A part of a device may be too small for some.
-            kernels: kernels?
-                .into_iter()
-                .filter(|kernel| kernel.clusters > 0)
-                .collect(),
-        })
+        let kernels: Result<_, _> = kernels.into_iter().collect();
+        Ok(LargeKernels { kernels: kernels? })
     }
 
-    /// The one of this name, if it is there and takes the shape.
-    pub(super) fn named(&self, kernel: Kernel, shape: Shape) -> Option<&FittingKernel> {
-        let mut kernels = self.kernels.iter();
-        kernels.find(|fitting| fitting.kernel.name() == kernel && fitting.kernel.takes(shape))
+    /// The one of this name.
+    pub(super) fn named(&self, kernel: Kernel) -> Option<&(LargeKernel, ForPalettes)> {
+        self.kernels
+            .iter()
+            .find(|(large, _)| large.name() == kernel)
     }
 
     /// The names of those that take this product, but of tiles that are far too small or large for it.
     pub(super) fn names(&self, shape: Shape, batch: u32) -> impl Iterator<Item = Kernel> {
-        let kernels = self.kernels.iter().map(|fitting| fitting.kernel);
-        let fits = move |kernel: &LargeKernel| kernel.takes(shape) && kernel.suits(batch);
+        let kernels = self.kernels.iter().map(|&(kernel, _)| kernel);
+        let fits = move |kernel: &LargeKernel| LargeKernel::takes(shape) && kernel.suits(batch);
         kernels.filter(fits).map(LargeKernel::name)
     }
 
-    /// The fastest for this product, by estimate, if any takes it.
-    pub(super) fn fastest(&self, shape: Shape, batch: u32) -> Option<&FittingKernel> {
-        let takes = self
-            .kernels
+    /// The fastest for this product on so many multiprocessors, by estimate.
+    pub(super) fn fastest(
+        &self,
+        shape: Shape,
+        batch: u32,
+        multiprocessors: u32,
+    ) -> Option<&(LargeKernel, ForPalettes)> {
+        let cycles = |kernel: LargeKernel| kernel.division(shape, batch, multiprocessors).cycles;
+        self.kernels
             .iter()
-            .filter(|fitting| fitting.kernel.takes(shape));
-        takes.min_by_key(|fitting| fitting.kernel.cycles(shape, batch, fitting.clusters))
+            .min_by_key(|&&(kernel, _)| cycles(kernel))
     }
 }
 
@@ -227,35 +202,4 @@ fn launch_config(
         attrs: attribute,
         numAttrs: attributes,
     }
-}
-
-/// How many clusters of so many blocks run at a time.
-fn clusters_that_fit(
-    function: &CudaFunction,
-    config: LaunchConfig,
-    blocks: u32,
-) -> Result<u32, GpuError> {
-    let mut attribute = sys::CUlaunchAttribute {
-        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
-        pad: [0; 4],
-        value: sys::CUlaunchAttributeValue {
-            clusterDim: sys::CUlaunchAttributeValue_union__bindgen_ty_1 {
-                x: blocks,
-                y: 1,
-                z: 1,
-            },
-        },
-    };
-    let config = launch_config(std::ptr::null_mut(), config, &mut attribute, 1);
-    let mut clusters = 0;
-    // SAFETY: the function is loaded, and the driver reads the configuration alone.
-    unsafe {
-        sys::cuOccupancyMaxActiveClusters(
-            &raw mut clusters,
-            function.cu_function(),
-            &raw const config,
-        )
-        .result()?;
-    }
-    Ok(clusters as u32)
 }

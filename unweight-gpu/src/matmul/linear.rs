@@ -6,10 +6,11 @@ use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
 use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob, words_of};
-use super::kernels::{FittingKernel, ForPalettes, MatmulKernels};
+use super::kernels::{ForPalettes, MatmulKernels};
 use super::layout::Shape;
 use super::plan::{
-    MOST_PLANES_ROWS, MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS, SmallKernel,
+    LARGE_THREADS, LargeKernel, MOST_PLANES_ROWS, MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS,
+    SmallKernel,
 };
 use super::tensor_map::TensorMap;
 use super::{Coded, Fragments, Kernel, Way, Workspace, fragments};
@@ -17,6 +18,8 @@ use crate::{Device, GpuError, Output, Source};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
 const SMALL_BATCH: u32 = 16;
+/// So they are, if more blocks than these would share a group of rows of W, and wait for each other's sums.
+const FEW_SHARE: u32 = 4;
 
 /// How a product is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -195,7 +198,7 @@ impl<'a> Linear<'a> {
             };
         };
         let large = self.kernels.large.as_ref();
-        let takes = large.is_some_and(|large| large.fastest(fragments.shape(), batch).is_some());
+        let takes = large.is_some() && LargeKernel::takes(fragments.shape());
         if batch <= MOST_SMALL_ROWS || takes {
             Pipeline::Direct
         } else {
@@ -392,8 +395,8 @@ impl<'a> Linear<'a> {
         };
         let mut left = batch;
         while left > 0 {
-            job.batch = match self.kernel_for_many(left) {
-                Some(kernel) => self.many(stream, job, units, left, kernel)?,
+            job.batch = match self.kernel_for_many(left, parts) {
+                Some(kernel) => self.many(stream, job, units, (left, parts), kernel)?,
                 None => self.few(stream, job, units, left, parts)?,
             };
             left -= job.batch;
@@ -435,20 +438,18 @@ impl<'a> Linear<'a> {
     }
 
     /// The kernel that was chosen, if so many rows of x are not for the one for few.
-    fn kernel_for_many(&self, left: u32) -> Option<&FittingKernel> {
+    fn kernel_for_many(&self, left: u32, parts: Parts) -> Option<&(LargeKernel, ForPalettes)> {
         let large = self.kernels.large.as_ref()?;
-        let estimated = || {
-            let rows = Some(left.min(MOST_ROWS)).filter(|&rows| rows > SMALL_BATCH);
-            rows.and_then(|rows| large.fastest(self.shape(), rows))
+        let few = match self.kernel {
+            Kernel::FewRows => true,
+            Kernel::Estimated => left <= SMALL_BATCH && parts.sharing_a_group() <= FEW_SHARE,
+            Kernel::ManyRows { .. } => false,
         };
-        match self.kernel {
-            Kernel::Estimated => estimated(),
-            Kernel::FewRows => None,
-            Kernel::ManyRows { .. } => {
-                let chosen = large.named(self.kernel, self.shape());
-                chosen.or_else(estimated)
-            }
+        if few || !LargeKernel::takes(self.shape()) {
+            return None;
         }
+        let estimated = || large.fastest(self.shape(), left.min(MOST_ROWS), parts.multiprocessors);
+        large.named(self.kernel).or_else(estimated)
     }
 
     /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
@@ -478,21 +479,27 @@ impl<'a> Linear<'a> {
         stream: &CudaStream,
         mut job: MatmulJob,
         units: &Units<'_>,
-        left: u32,
-        fitting: &FittingKernel,
+        (left, parts): (u32, Parts),
+        (kernel, functions): &(LargeKernel, ForPalettes),
     ) -> Result<u32, GpuError> {
-        let (shape, kernel) = (self.shape(), fitting.kernel);
+        let shape = self.shape();
         job.batch = left.min(MOST_ROWS);
         let x = TensorMap::of_rows(job.x, job.batch, shape.columns(), kernel.tile)?;
-        let clusters = kernel.clusters(shape, job.batch, fitting.clusters);
+        let division = kernel.division(shape, job.batch, parts.multiprocessors);
         let config = LaunchConfig {
-            grid_dim: (clusters * kernel.splits, 1, 1),
-            block_dim: (kernel.threads(), 1, 1),
+            grid_dim: (division.blocks, 1, 1),
+            block_dim: (LARGE_THREADS, 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
-        let function = function(units, &fitting.functions);
-        let large = LargeMatmulJob { x, product: job };
-        // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape.
+        let function = function(units, functions);
+        let large = LargeMatmulJob {
+            x,
+            product: job,
+            whole: division.whole,
+            line: division.line,
+            parts: division.parts,
+        };
+        // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape, and its division is of all tiles.
         unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
         Ok(job.batch)
     }

@@ -67,82 +67,52 @@ impl SmallKernel {
 /// A kernel of `kernels/large_batch_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LargeKernel {
-    /// Rows of x that a block multiplies together. Its name has them, and splits and teams.
+    /// Rows of x that a block multiplies together. Its name has them.
     pub(super) tile: u32,
-    /// Blocks that share the columns of a tile.
-    pub(super) splits: u32,
-    /// Of a block, which share its columns.
-    pub(super) teams: u32,
-    stages: u32,
     pub(super) shared_bytes: u32,
     /// Of a multiprocessor, for a unit of a block's rows, as measured on an H100.
     unit_cycles: u64,
 }
 
-const fn large(tile: u32, stages: u32, splits: u32, teams: u32, shared_bytes: u32) -> LargeKernel {
+const fn large(tile: u32, shared_bytes: u32, unit_cycles: u64) -> LargeKernel {
     LargeKernel {
         tile,
-        splits,
-        teams,
-        stages,
         shared_bytes,
-        unit_cycles: match (tile, teams) {
-            (32, 1) => 460,
-            (32, _) => 380,
-            (64, 1) => 530,
-            (64, _) => 430,
-            (128, 1) => 805,
-            (128, _) => 700,
-            _ => 1075,
-        },
+        unit_cycles,
     }
 }
 
-pub(super) const LARGE_KERNELS: [LargeKernel; 12] = [
-    large(32, 12, 1, 1, 206_016),
-    large(32, 12, 2, 2, 206_016),
-    large(32, 12, 4, 2, 206_016),
-    large(64, 10, 1, 1, 222_368),
-    large(64, 10, 2, 2, 214_176),
-    large(64, 10, 3, 2, 214_176),
-    large(64, 10, 4, 2, 214_176),
-    large(128, 6, 1, 1, 189_536),
-    large(128, 6, 2, 2, 189_536),
-    large(128, 6, 3, 1, 185_440),
-    large(256, 4, 1, 1, 197_696),
-    large(256, 4, 2, 1, 197_696),
+pub(super) const LARGE_KERNELS: [LargeKernel; 4] = [
+    large(32, 206_048, 460),
+    large(64, 222_400, 530),
+    large(128, 189_568, 805),
+    large(256, 197_728, 1075),
 ];
 
-const TEAM_THREADS: u32 = 256;
-const COPYING_THREADS: u32 = 128;
-const BLOCK_ROWS: u64 = 128;
-/// For splits to add each other's sums, and for a block's teams, as measured on an H100.
-const SPLIT_CYCLES: u64 = 6000;
-const TEAM_CYCLES: u64 = 3000;
+pub(super) const LARGE_THREADS: u32 = 384;
+const BLOCK_STRIPS: u32 = 8;
+const BLOCK_ROWS: u32 = BLOCK_STRIPS * STRIP_ROWS as u32;
+/// Counters that a tile has whose parts are of several blocks.
+const TILE_COUNTERS: u32 = BLOCK_STRIPS;
+/// As measured on an H100: for a block to wait for others' sums, and for each row of x of a tile, to publish sums and to add those of one block.
+const WAIT_CYCLES: u64 = 2500;
+const PUBLISH_ROW_CYCLES: u64 = 12;
+const ADD_ROW_CYCLES: u64 = 12;
 /// Bytes of weights that an H100's memory brings in a cycle, and of a unit of a block's rows.
 const MEMORY_BYTES: u64 = 1735;
-const BLOCK_UNIT_BYTES: u64 = BLOCK_ROWS / STRIP_ROWS * UNIT_BYTES;
+const BLOCK_UNIT_BYTES: u64 = BLOCK_STRIPS as u64 * UNIT_BYTES;
 /// Rows of x that are multiplied at a time, so that tiles are numbered with 32 bits.
 pub(super) const MOST_ROWS: u32 = 4096;
 
 impl LargeKernel {
     /// Whether it takes matrices of this shape.
-    pub(super) fn takes(self, shape: Shape) -> bool {
-        let least = if self.splits * self.teams == 1 {
-            1
-        } else {
-            self.splits * self.stages
-        };
-        shape.rows().is_multiple_of(8) && shape.units() >= least.into()
+    pub(super) const fn takes(shape: Shape) -> bool {
+        shape.rows().is_multiple_of(8)
     }
 
     /// What a choice calls it.
     pub(super) const fn name(self) -> Kernel {
-        Kernel::ManyRows {
-            tile: self.tile,
-            splits: self.splits,
-            teams: self.teams,
-        }
+        Kernel::ManyRows { tile: self.tile }
     }
 
     /// Whether its tile is not far too small or too large for so many rows of x.
@@ -152,42 +122,90 @@ impl LargeKernel {
             || self.tile <= 2 * batch && batch <= 8 * self.tile
     }
 
-    /// Threads of a block.
-    pub(super) const fn threads(self) -> u32 {
-        self.teams * TEAM_THREADS + COPYING_THREADS
+    /// As it is fastest, by estimate, on so many multiprocessors.
+    pub(super) fn division(self, shape: Shape, batch: u32, multiprocessors: u32) -> Division {
+        let tiles = shape.rows().div_ceil(BLOCK_ROWS.into()) * u64::from(batch.div_ceil(self.tile));
+        let most = u64::from(multiprocessors);
+        let whole = self.divided(shape, (tiles, 0), (tiles.div_ceil(tiles.div_ceil(most)), 0));
+        // Tiles of the last turn, which leaves multiprocessors without one: shared by all of them, or each by as many.
+        let rest = tiles % most;
+        let equal = (2..=most / rest.max(1)).map(|each| each * rest);
+        let shared = equal.chain([most]).filter_map(|parts| {
+            let line = rest * shape.units();
+            let fits = rest > 0 && parts <= line && u32::try_from(line).is_ok();
+            let blocks = if rest == tiles { parts } else { most };
+            fits.then(|| self.divided(shape, (tiles - rest, rest), (blocks, parts)))
+        });
+        // The first of equals: whole.
+        let divisions = std::iter::once(whole).chain(shared);
+        let fastest = divisions.min_by_key(|division| division.cycles);
+        fastest.expect("there is one")
     }
 
-    /// How many clusters to launch where so many fit the device: as few as take as many turns.
-    pub(super) fn clusters(self, shape: Shape, batch: u32, fitting: u32) -> u32 {
-        let tiles = self.tiles(shape, batch);
-        tiles.div_ceil(tiles.div_ceil(fitting.into())) as u32
-    }
-
-    /// An estimate, to choose between kernels.
-    pub(super) fn cycles(self, shape: Shape, batch: u32, fitting: u32) -> u64 {
-        let tiles = self.tiles(shape, batch);
-        let turns = tiles.div_ceil(fitting.into());
-        let blocks = tiles.div_ceil(turns) * u64::from(self.splits);
+    /// So many tiles whole, and shared, on so many blocks, and in so many parts.
+    fn divided(
+        self,
+        shape: Shape,
+        (whole, shared): (u64, u64),
+        (blocks, parts): (u64, u64),
+    ) -> Division {
         // Memory brings units to all blocks that run at a time.
-        let unit = self
-            .unit_cycles
-            .max(BLOCK_UNIT_BYTES * blocks / MEMORY_BYTES);
-        let adding = match (self.splits, self.teams) {
-            (1, 1) => 0,
-            (1, _) => TEAM_CYCLES,
-            _ => SPLIT_CYCLES,
+        let unit = |blocks: u64| {
+            self.unit_cycles
+                .max(BLOCK_UNIT_BYTES * blocks / MEMORY_BYTES)
         };
-        turns * (shape.units().div_ceil(self.splits.into()) * unit + adding)
+        let (line, tile) = (shared * shape.units(), u64::from(self.tile));
+        let part = line.div_ceil(parts.max(1));
+        let adding = match parts {
+            0 => 0,
+            _ => {
+                let others = match parts % shared {
+                    0 => parts / shared - 1,
+                    _ => shape.units().div_ceil(part),
+                };
+                WAIT_CYCLES + tile * (PUBLISH_ROW_CYCLES + others * ADD_ROW_CYCLES)
+            }
+        };
+        let of_whole = whole.div_ceil(blocks) * shape.units() * unit(blocks);
+        let of_part = part * unit(parts);
+        Division {
+            blocks: blocks as u32,
+            whole: whole as u32,
+            line: line as u32,
+            parts: parts as u32,
+            cycles: of_whole + of_part + adding,
+        }
     }
 
-    fn tiles(self, shape: Shape, batch: u32) -> u64 {
-        shape.rows().div_ceil(BLOCK_ROWS) * u64::from(batch.div_ceil(self.tile))
+    /// Bytes of partial sums.
+    pub(super) const fn partial_bytes(self, blocks: u32) -> usize {
+        blocks as usize * (self.tile * BLOCK_ROWS * 4) as usize
     }
+
+    /// Counters of tiles, of which fewer are shared than there are blocks.
+    pub(super) const fn counters(blocks: u32) -> u32 {
+        TILE_COUNTERS * blocks
+    }
+}
+
+/// How the tiles of a product are divided among blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Division {
+    pub(super) blocks: u32,
+    /// Tiles that are one block's each.
+    pub(super) whole: u32,
+    /// Units of the others.
+    pub(super) line: u32,
+    /// Of the line, as long as each other.
+    pub(super) parts: u32,
+    /// An estimate, to choose between kernels.
+    pub(super) cycles: u64,
 }
 
 /// How the line of units is divided among blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
+    pub(super) multiprocessors: u32,
     pub(super) groups: u32,
     pub(super) blocks: u32,
     /// Units that every block has.
@@ -197,6 +215,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// How many blocks share a group, rounded down.
+    pub(super) const fn sharing_a_group(self) -> u32 {
+        self.blocks / self.groups
+    }
+
     /// A block for each multiprocessor, unless there are fewer units.
     pub(super) fn new(shape: Shape, multiprocessors: u32) -> Parts {
         // A shape has at most 2^31 units.
@@ -204,6 +227,7 @@ impl Parts {
         let line = groups * shape.units() as u32;
         let blocks = multiprocessors.min(line);
         Parts {
+            multiprocessors,
             groups,
             blocks,
             part: line / blocks,
@@ -239,39 +263,28 @@ mod tests {
         }
     }
 
-    /// On an H100, where so many clusters of 1 to 4 blocks fit: the fastest of all that were measured, or not slower by more than a fiftieth.
     #[test]
-    fn the_estimate_chooses_what_was_fastest() {
-        let fitting = |splits| [132, 66, 39, 28][splits as usize - 1];
-        let wide = [
-            (32, 1, 1),
-            (64, 1, 1),
-            (128, 1, 1),
-            (256, 1, 1),
-            (256, 1, 1),
-            (256, 1, 1),
-        ];
-        let narrow = [
-            (32, 2, 2),
-            (64, 2, 2),
-            (128, 3, 1),
-            (128, 2, 2),
-            (256, 2, 1),
-            (256, 1, 1),
-        ];
-        for ((rows, columns), fastest) in [
-            ((14_336, 4096), wide),
-            ((4096, 14_336), narrow),
-            ((4096, 4096), narrow),
+    fn parts_of_tiles_are_not_longer_than_one_and_none_is_empty() {
+        for (rows, columns) in [
+            (8, 64),
+            (136, 1 << 19),
+            (14_336, 4096),
+            (4096, 14_336),
+            (1 << 24, 64),
         ] {
             let shape = Shape::new(rows, columns).unwrap();
-            let chosen = [32, 64, 128, 256, 512, 1024].map(|batch| {
-                let cycles =
-                    |kernel: &LargeKernel| kernel.cycles(shape, batch, fitting(kernel.splits));
-                let kernel = LARGE_KERNELS.into_iter().min_by_key(cycles).unwrap();
-                (kernel.tile, kernel.splits, kernel.teams)
-            });
-            assert_eq!(chosen, fastest, "{rows} x {columns}");
+            for (kernel, batch) in LARGE_KERNELS.into_iter().zip([1, 100, 1024, 4096]) {
+                for multiprocessors in [1, 2, 108, 132] {
+                    let division = kernel.division(shape, batch, multiprocessors);
+                    let tiles = rows.div_ceil(128) * u64::from(batch.div_ceil(kernel.tile));
+                    let shared = tiles - u64::from(division.whole);
+                    assert_eq!(u64::from(division.line), shared * shape.units());
+                    let parts = u64::from(division.parts);
+                    assert!(parts >= shared && parts <= division.line.into());
+                    assert!(parts <= division.blocks.into());
+                    assert!((1..=multiprocessors).contains(&division.blocks));
+                }
+            }
         }
     }
 
@@ -287,26 +300,6 @@ mod tests {
         assert_eq!(tiles(32), [32, 64]);
         assert_eq!(tiles(64), [32, 64, 128]);
         assert_eq!(tiles(1024), [128, 256]);
-    }
-
-    #[test]
-    fn a_kernel_of_splits_wants_columns_for_all_of_them() {
-        let takes = |rows, columns| {
-            let shape = Shape::new(rows, columns).unwrap();
-            let takes = |kernel: &&LargeKernel| kernel.takes(shape);
-            let kernels = LARGE_KERNELS.iter().filter(takes);
-            kernels
-                .map(|kernel| (kernel.tile, kernel.splits))
-                .collect::<Vec<_>>()
-        };
-        let alone = [(32, 1), (64, 1), (128, 1), (256, 1)];
-        assert_eq!(takes(8, 64), alone);
-        assert_eq!(
-            takes(8, 64 * 12),
-            [(32, 1), (64, 1), (128, 1), (128, 2), (256, 1), (256, 2)]
-        );
-        assert_eq!(takes(8, 64 * 48).len(), LARGE_KERNELS.len());
-        assert_eq!(takes(7, 4096), []);
     }
 
     #[test]

@@ -17,10 +17,6 @@ pub enum Kernel {
     ManyRows {
         /// Rows of x that a block multiplies together.
         tile: u32,
-        /// Blocks that share the columns of a tile.
-        splits: u32,
-        /// Of a block, which share its columns.
-        teams: u32,
     },
 }
 
@@ -48,11 +44,7 @@ impl std::fmt::Display for Way {
         match self.kernel {
             Kernel::Estimated => Ok(()),
             Kernel::FewRows => f.write_str(", few rows"),
-            Kernel::ManyRows {
-                tile,
-                splits,
-                teams,
-            } => write!(f, ", tile {tile}, splits {splits}, teams {teams}"),
+            Kernel::ManyRows { tile } => write!(f, ", tile {tile}"),
         }
     }
 }
@@ -65,12 +57,8 @@ mod tests {
     fn ways_are_named_by_what_was_chosen() {
         let direct = Way::from(Pipeline::Direct);
         assert_eq!(direct.to_string(), "direct");
-        let kernel = Kernel::ManyRows {
-            tile: 64,
-            splits: 2,
-            teams: 1,
-        };
+        let kernel = Kernel::ManyRows { tile: 64 };
         let way = Way { kernel, ..direct };
-        assert_eq!(way.to_string(), "direct, tile 64, splits 2, teams 1");
+        assert_eq!(way.to_string(), "direct, tile 64");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::layout::Shape;
-use super::plan::{PLANES_KERNELS, Parts, SMALL_KERNELS};
+use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, Parts, SMALL_KERNELS};
 use super::{Pipeline, PlainMatmul};
 use crate::running::Running;
 use crate::{Device, GpuError};
@@ -71,13 +71,18 @@ impl WorkspacePlan {
     /// Device memory that the workspace will take, in bytes.
     pub fn bytes(&self) -> u64 {
         let prepared = u64::from(self.slots) * self.slot_bytes + self.exponent_bytes;
-        self.partial_bytes() + 4 * u64::from(self.groups) + prepared + self.cublas_bytes
+        self.partial_bytes() + 4 * u64::from(self.counters()) + prepared + self.cublas_bytes
     }
 
     fn partial_bytes(&self) -> u64 {
-        let kernels = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
-        let of_each = kernels.map(|kernel| kernel.partial_bytes(self.multiprocessors));
-        of_each.max().unwrap_or(0) as u64
+        let small = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
+        let of_small = small.map(|kernel| kernel.partial_bytes(self.multiprocessors));
+        let of_large = LARGE_KERNELS.map(|kernel| kernel.partial_bytes(self.multiprocessors));
+        of_small.chain(of_large).max().unwrap_or(0) as u64
+    }
+
+    fn counters(&self) -> u32 {
+        self.groups.max(LargeKernel::counters(self.multiprocessors))
     }
 }
 
@@ -132,7 +137,7 @@ impl Workspace {
         let prepared_bytes =
             u64::from(plan.slots) * plan.slot_bytes + plan.exponent_bytes + plan.cublas_bytes;
         let partials = uninitialised(plan.partial_bytes())?;
-        let arrived = stream.alloc_zeros::<u32>(plan.groups as usize)?;
+        let arrived = stream.alloc_zeros::<u32>(plan.counters() as usize)?;
         let prepared = uninitialised(prepared_bytes)?;
         let partials_at = partials.device_ptr(stream).0;
         let arrived_at = arrived.device_ptr(stream).0;
@@ -190,7 +195,7 @@ impl Workspace {
         self.plan.slots
     }
 
-    /// Partial sums, and the counters of groups.
+    /// Partial sums, and the counters of groups and tiles.
     ///
     /// # Errors
     /// [`GpuError::WorkspaceTooSmall`] for a matrix of more groups than it was made for.

@@ -128,6 +128,10 @@ fn main() {
             matmul::products_that_take_many_turns,
         ),
         (
+            "every_kernel_gives_the_same_where_sums_are_exact",
+            matmul::every_kernel_gives_the_same_where_sums_are_exact,
+        ),
+        (
             "weights_that_are_no_numbers_reach_their_rows_alone",
             matmul::weights_that_are_no_numbers_reach_their_rows_alone,
         ),

@@ -8,7 +8,8 @@ use unweight_cpu::{Container, OpenFile};
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::{Shape, arrange};
 use unweight_gpu::matmul::{
-    Coded, Fragments, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace, WorkspacePlan,
+    Coded, Fragments, Kernel, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace,
+    WorkspacePlan,
 };
 use unweight_gpu::{GpuError, Output, Source, cudarc};
 
@@ -226,6 +227,48 @@ pub(crate) fn products_that_take_many_turns(gpu: &OnAGpu) {
             let y = product(gpu, &fragments, &x, batch, Pipeline::Direct);
             let worst = worst_error_of_some(&y, &weights, &x, shape, 61);
             assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
+        }
+    }
+}
+
+/// Sums of small integers are exact in any order, so that every kernel has to give the same bits.
+pub(crate) fn every_kernel_gives_the_same_where_sums_are_exact(gpu: &OnAGpu) {
+    // Powers of two from 1/8 to 8, and zeros, which no palette has.
+    let small = |place: usize| {
+        let bits = (place as u32).wrapping_mul(0x9e37_79b1) >> 16;
+        let power = bf16::from_bits((((bits >> 1) % 7 + 124) << 7 | bits << 15) as u16);
+        if place.is_multiple_of(301) {
+            bf16::ZERO
+        } else {
+            power
+        }
+    };
+    // Tiles whole and shared, an odd group of rows at the end, and fewer tiles than clusters.
+    for (rows, columns, batch) in [
+        (18_056, 1536, 300),
+        (4096, 3072, 700),
+        (8 * 131, 3136, 90),
+        (264, 3072, 5),
+    ] {
+        let shape = Shape::new(rows, columns).unwrap();
+        let weights: Vec<bf16> = (0..shape.weights() as usize).map(small).collect();
+        let x: Vec<bf16> = (7..)
+            .take(batch as usize * columns as usize)
+            .map(small)
+            .collect();
+        for palette in [palette(|i| 120 + i), palette(|i| 119 + i + i / 12)] {
+            let fragments = arranged(gpu, &weights, shape, palette);
+            let linear = Linear::new(&gpu.device, &fragments).unwrap();
+            let by =
+                |kernel| product_of(gpu, linear.with_kernel(kernel), &x, batch, Pipeline::Direct);
+            let expected = by(Kernel::FewRows);
+            assert!(worst_error_of_some(&expected, &weights, &x, shape, 1021) <= 1.0);
+            for way in linear.ways(batch) {
+                if way.pipeline == Pipeline::Direct {
+                    let same = by(way.kernel) == expected;
+                    assert!(same, "{rows} x {columns}, batch {batch}: {way}");
+                }
+            }
         }
     }
 }
