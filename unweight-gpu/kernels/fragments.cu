@@ -172,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(WARP) restore(const __grid_constant
   const uint32_t strip = blockIdx.x / RESTORING_WARPS, share = blockIdx.x % RESTORING_WARPS;
   const uint32_t first = job.units * share / RESTORING_WARPS, end = job.units * (share + 1) / RESTORING_WARPS;
   patches.seek(strip, first, lane);
-  patches.begin();
+  patches.begin(first);
   for (uint32_t unit = first; unit < end; unit++) {
     const uint4* from = reinterpret_cast<const uint4*>(job.weights + (static_cast<uint64_t>(strip) * job.units + unit) * UNIT_BYTES) + lane;
     UnitWeights weights = rebuild(palette, load_streaming(from), load_streaming(from + WARP), load_streaming(from + 2 * WARP));

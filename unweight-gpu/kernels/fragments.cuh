@@ -129,13 +129,18 @@ __device__ __forceinline__ UnitWeights rebuild(const Palette& palette, const uin
   return weights;
 }
 
-// Gives weight `place` of the lane's (pair place / 2) another exponent.
-__device__ __forceinline__ void patch_weight(UnitWeights& weights, uint32_t place, uint32_t exponent) {
+// Gives weight `place` (pair place / 2) another exponent, if it is this lane's: all lanes name the same one, so that none waits for others.
+__device__ __forceinline__ void patch_weight(UnitWeights& weights, uint32_t place, uint32_t exponent, bool own) {
   const uint32_t shift = place % 2 * 16;
-#pragma unroll
-  for (uint32_t pair = 0; pair < LANE_WEIGHTS / 2; pair++) {
-    // A choice of masks, not of pairs: the compiler would put those into memory to index them.
-    const uint32_t bits = pair == place / 2 ? 0x7f80u << shift : 0;
-    weights.pairs[pair] = select_bits(bits, exponent << (7 + shift), weights.pairs[pair]);
+  const uint32_t bits = own ? 0x7f80u << shift : 0, exponents = exponent << (7 + shift);
+  // Each case by itself: the compiler would put pairs into memory to index them.
+  switch (place / 2) {
+#define PATCH_PAIR(pair) \
+  case pair: \
+    weights.pairs[pair] = select_bits(bits, exponents, weights.pairs[pair]); \
+    break;
+    PATCH_PAIR(0) PATCH_PAIR(1) PATCH_PAIR(2) PATCH_PAIR(3) PATCH_PAIR(4) PATCH_PAIR(5) PATCH_PAIR(6) PATCH_PAIR(7)
+    PATCH_PAIR(8) PATCH_PAIR(9) PATCH_PAIR(10) PATCH_PAIR(11) PATCH_PAIR(12) PATCH_PAIR(13) PATCH_PAIR(14) PATCH_PAIR(15)
+#undef PATCH_PAIR
   }
 }

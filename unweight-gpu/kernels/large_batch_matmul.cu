@@ -160,6 +160,9 @@ struct LargeBatchMatmul {
   static constexpr uint32_t X_BYTES = TILE * X_ROW_BYTES;
   static constexpr uint32_t WEIGHT_BYTES = BLOCK_STRIPS * UNIT_BYTES;
   static constexpr uint32_t SUMS = TILE / 2;            // of a lane
+  // Of rebuilt weights: one is rebuilt while products of the others run.
+  static constexpr uint32_t BUFFERS = TILE <= 128 ? 3 : 2;
+  static_assert(BUFFERS < STAGES);
   // Sums are stored in parts of 16 rows of x, some of which a warp stores together.
   static constexpr uint32_t PART_ROWS = 16;
   static constexpr uint32_t PART_SUMS = PART_ROWS / 2;
@@ -316,45 +319,46 @@ struct LargeBatchMatmul {
       for (uint32_t product = 0; product < UNIT_STEPS; product++) TensorCores<TILE>::multiply(sums, weights.pairs + product * STEP_PAIRS, x + product * 2);
       tensor_cores_together();
     };
-    const auto give_back = [&](uint32_t stage) {
-      if (lane == 0) arrive(empty(stage));
+    Turn<STAGES> given;
+    const auto give_back = [&] {
+      if (lane == 0) arrive(empty(given.stage));
+      given.next();
     };
 
     Piece at = piece(0);
     seek(patches, at);
 #pragma unroll 1
     for (uint32_t which = 0; at.last > 0;) {
-      patches.begin();
+      patches.begin(at.first);
       float sums[SUMS];
 #pragma unroll
       for (uint32_t i = 0; i < SUMS; i++) sums[i] = 0;
-      uint32_t unit = at.first, before = STAGES;
       const uint32_t last = at.last;
-      UnitWeights even = next_weights(unit), odd;
-#pragma unroll 1
+      uint32_t unit = at.first;
+      UnitWeights buffers[BUFFERS];
+      // Whether all buffers have been used.
+      bool started = false;
       for (;;) {
-        start_products(sums, even);
-        if (before < STAGES) {
-          tensor_cores_done_but<1>();
-          give_back(before);
+#pragma unroll
+        for (uint32_t buffer = 0; buffer < BUFFERS; buffer++) {
+          buffers[buffer] = next_weights(unit);
+          start_products(sums, buffers[buffer]);
+          turn.next();
+          // Those of the buffer that is rebuilt next.
+          if (started || buffer == BUFFERS - 1) {
+            tensor_cores_done_but<BUFFERS - 1>();
+            give_back();
+          }
+          if (++unit == last) goto all_started;
         }
-        before = turn.stage;
-        turn.next();
-        if (++unit == last) break;
-        odd = next_weights(unit);
-        start_products(sums, odd);
-        tensor_cores_done_but<1>();
-        give_back(before);
-        before = turn.stage;
-        turn.next();
-        if (++unit == last) break;
-        even = next_weights(unit);
+        started = true;
       }
+    all_started:
       // The next one's patches are on their way while sums are stored.
       at = piece(which + 1);
       if (at.last > 0) seek(patches, at);
       tensor_cores_done_but<0>();
-      give_back(before);
+      while (given.stage != turn.stage) give_back();
       const Piece done = piece(which++);
       if (done.first > 0) {
         publish(sums, done);

@@ -9,7 +9,7 @@ struct Patches {
   const Job& job;
   uint32_t next, end;       // of all: `next` is this lane's, behind `ahead`
   uint32_t window, ahead;
-  uint32_t last_unit;       // of the window's last
+  uint32_t current;         // of the window, to be applied next: all lanes have it, so that a unit without one costs a comparison
 
   __device__ explicit Patches(const Job& of) : job(of) {}
 
@@ -31,20 +31,16 @@ struct Patches {
     window = take();
     ahead = take();
   }
-  // Waits for the window.
-  __device__ __forceinline__ void begin() { last_unit = unit_of_last(); }
+  // Waits for the window, and leaves out what is before the unit.
+  __device__ __forceinline__ void begin(uint32_t unit) { go_on_behind(static_cast<uint32_t>(__popc(__ballot_sync(ALL_LANES, window >> PATCH_UNIT_SHIFT < unit)))); }
 
   // Units must come in order.
   __device__ __forceinline__ void apply(uint32_t unit, uint32_t lane, UnitWeights& weights) {
-    for (;;) {
-      for (uint32_t own = __ballot_sync(ALL_LANES, window >> PATCH_UNIT_SHIFT == unit); own != 0; own &= own - 1) {
-        const uint32_t patch = __shfl_sync(ALL_LANES, window, __ffs(static_cast<int>(own)) - 1);
-        if ((patch >> PATCH_LANE_SHIFT) % WARP == lane) patch_weight(weights, (patch >> PATCH_PLACE_SHIFT) % LANE_WEIGHTS, patch & 0xff);
-      }
-      if (last_unit > unit) return;
-      window = ahead;
-      ahead = take();
-      last_unit = unit_of_last();
+    while (current >> PATCH_UNIT_SHIFT == unit) {
+      const bool own = (current >> PATCH_LANE_SHIFT) % WARP == lane;
+      patch_weight(weights, (current >> PATCH_PLACE_SHIFT) % LANE_WEIGHTS, current & 0xff, own);
+      // No two are alike.
+      go_on_behind(static_cast<uint32_t>(__ffs(static_cast<int>(__ballot_sync(ALL_LANES, window == current)))));
     }
   }
 
@@ -55,5 +51,13 @@ struct Patches {
     next += WARP;
     return patch;
   }
-  __device__ __forceinline__ uint32_t unit_of_last() const { return __shfl_sync(ALL_LANES, window, WARP - 1) >> PATCH_UNIT_SHIFT; }
+  // `passed` patches of the window.
+  __device__ __forceinline__ void go_on_behind(uint32_t passed) {
+    if (passed == WARP) {
+      window = ahead;
+      ahead = take();
+      passed = 0;
+    }
+    current = __shfl_sync(ALL_LANES, window, passed);
+  }
 };

@@ -53,7 +53,7 @@ struct PlaneUnits {
   }
 
   __device__ __forceinline__ void seek(uint32_t, uint32_t, uint32_t) {}
-  __device__ __forceinline__ void begin() {}
+  __device__ __forceinline__ void begin(uint32_t) {}
   // Two weights of four bytes of both planes.
   template <uint32_t SECOND>
   __device__ __forceinline__ uint32_t pair(uint32_t exponents, uint32_t sign_mantissa) const {

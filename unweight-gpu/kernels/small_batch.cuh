@@ -79,14 +79,14 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   constexpr uint32_t ROWS_TOGETHER = SPLIT_THREADS / PIECES;  // a multiple of 8
   const uint32_t x_row = threadIdx.x % SPLIT_THREADS / PIECES, x_piece = threadIdx.x % PIECES;
   const uint32_t row_pieces = job.columns / 8;
-  const uint4* x_from;
+  uint32_t x_from;
   // Pieces of a row change places with the row's number, so that neither those of a row nor what is read of several rows get into each other's banks. (A row
   // has to stay together: copies into it take as many turns as they touch lines of 128 bytes.)
   const uint32_t x_to = opaque(x_ring + x_row * X_ROW_BYTES + (x_piece ^ Source::x_swizzle(x_row)) * 16);
   Segment ahead;
   const auto enter = [&](uint32_t group) {
     ahead = parts.segment(blockIdx.x, group, split);
-    x_from = reinterpret_cast<const uint4*>(job.x) + static_cast<uint64_t>(x_row) * row_pieces + x_piece + ahead.unit * PIECES;
+    x_from = x_row * row_pieces + x_piece + ahead.unit * PIECES;
     source.enter(strip_of(group), ahead.unit, lane);
   };
   const auto load_unit = [&](uint32_t to_stage, bool weights, bool x) {
@@ -97,7 +97,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < BATCH; i++) {
           if (x_row + i * ROWS_TOGETHER < job.batch)
-            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES, x_from + static_cast<uint64_t>(i * ROWS_TOGETHER) * row_pieces);
+            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES, reinterpret_cast<const uint4*>(job.x) + (x_from + i * ROWS_TOGETHER * row_pieces));
         }
       }
       source.next();
@@ -124,7 +124,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
 #pragma unroll 1
   for (uint32_t group = first_group; group <= last_group; group++) {
     float sums[TILES][4] = {};
-    source.begin();
+    source.begin(own.unit);
     const uint32_t end = opaque(own.end);
 #pragma unroll 1
     for (uint32_t unit = own.unit; unit < end; unit++) {

@@ -28,7 +28,7 @@ struct FragmentUnits {
 
   // What is rebuilt next.
   __device__ __forceinline__ void seek(uint32_t strip, uint32_t unit, uint32_t lane) { patches.seek(strip, unit, lane); }
-  __device__ __forceinline__ void begin() { patches.begin(); }
+  __device__ __forceinline__ void begin(uint32_t unit) { patches.begin(unit); }
   __device__ __forceinline__ UnitWeights rebuilt(uint32_t at, uint32_t unit, uint32_t lane) {
     UnitWeights weights = rebuild(palette, load_shared(at), load_shared(at + 16 * WARP), load_shared(at + 32 * WARP));
     patches.apply(unit, lane, weights);

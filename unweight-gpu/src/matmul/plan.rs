@@ -70,7 +70,7 @@ pub(super) struct LargeKernel {
     /// Rows of x that a block multiplies together. Its name has them.
     pub(super) tile: u32,
     pub(super) shared_bytes: u32,
-    /// Of a multiprocessor, for a unit of a block's rows, as measured on an H100.
+    /// Of a multiprocessor, for a unit of a block's rows, as measured on an H200.
     unit_cycles: u64,
 }
 
@@ -83,10 +83,10 @@ const fn large(tile: u32, shared_bytes: u32, unit_cycles: u64) -> LargeKernel {
 }
 
 pub(super) const LARGE_KERNELS: [LargeKernel; 4] = [
-    large(32, 206_048, 460),
-    large(64, 222_400, 530),
-    large(128, 189_568, 805),
-    large(256, 197_728, 1075),
+    large(32, 206_048, 480),
+    large(64, 222_400, 565),
+    large(128, 189_568, 830),
+    large(256, 197_728, 1375),
 ];
 
 pub(super) const LARGE_THREADS: u32 = 384;
@@ -94,12 +94,12 @@ const BLOCK_STRIPS: u32 = 8;
 const BLOCK_ROWS: u32 = BLOCK_STRIPS * STRIP_ROWS as u32;
 /// Counters that a tile has whose parts are of several blocks.
 const TILE_COUNTERS: u32 = BLOCK_STRIPS;
-/// As measured on an H100: for a block to wait for others' sums, and for each row of x of a tile, to publish sums and to add those of one block.
-const WAIT_CYCLES: u64 = 2500;
-const PUBLISH_ROW_CYCLES: u64 = 12;
-const ADD_ROW_CYCLES: u64 = 12;
-/// Bytes of weights that an H100's memory brings in a cycle, and of a unit of a block's rows.
-const MEMORY_BYTES: u64 = 1735;
+/// As measured on an H200: for a block to wait for others' sums and to add those of one, and for each row of x of a tile, to publish sums or to add them.
+const WAIT_CYCLES: u64 = 3000;
+const ADD_CYCLES: u64 = 350;
+const SUM_ROW_CYCLES: u64 = 10;
+/// Bytes of weights that memory brings in a cycle (2,300 on an H200, 1,700 on an H100), and of a unit of a block's rows.
+const MEMORY_BYTES: u64 = 2000;
 const BLOCK_UNIT_BYTES: u64 = BLOCK_STRIPS as u64 * UNIT_BYTES;
 /// Rows of x that are multiplied at a time, so that tiles are numbered with 32 bits.
 pub(super) const MOST_ROWS: u32 = 4096;
@@ -124,57 +124,62 @@ impl LargeKernel {
 
     /// As it is fastest, by estimate, on so many multiprocessors.
     pub(super) fn division(self, shape: Shape, batch: u32, multiprocessors: u32) -> Division {
-        let tiles = shape.rows().div_ceil(BLOCK_ROWS.into()) * u64::from(batch.div_ceil(self.tile));
         let most = u64::from(multiprocessors);
-        let whole = self.divided(shape, (tiles, 0), (tiles.div_ceil(tiles.div_ceil(most)), 0));
-        // Tiles of the last turn, which leaves multiprocessors without one: shared by all of them, or each by as many.
-        let rest = tiles % most;
-        let equal = (2..=most / rest.max(1)).map(|each| each * rest);
-        let shared = equal.chain([most]).filter_map(|parts| {
-            let line = rest * shape.units();
-            let fits = rest > 0 && parts <= line && u32::try_from(line).is_ok();
-            let blocks = if rest == tiles { parts } else { most };
-            fits.then(|| self.divided(shape, (tiles - rest, rest), (blocks, parts)))
-        });
+        let tiles = Tiles {
+            units: shape.units(),
+            x_tiles: batch.div_ceil(self.tile).into(),
+            count: shape.rows().div_ceil(BLOCK_ROWS.into()) * u64::from(batch.div_ceil(self.tile)),
+        };
+        let whole = self.whole(tiles, tiles.count.div_ceil(tiles.count.div_ceil(most)));
+        // Tiles of the last turn, which leaves multiprocessors without one: in as many parts each, or in a part for every multiprocessor.
+        let rest = tiles.count % most;
+        let line = rest * tiles.units;
+        let alike = (2..=most / rest.max(1)).map(|each| each * rest);
+        let shared = alike
+            .chain([most])
+            .filter(|&parts| rest > 0 && parts <= line && u32::try_from(line).is_ok());
+        let shared = shared.map(|parts| self.shared(tiles, rest, parts, most));
         // The first of equals: whole.
         let divisions = std::iter::once(whole).chain(shared);
         let fastest = divisions.min_by_key(|division| division.cycles);
         fastest.expect("there is one")
     }
 
-    /// So many tiles whole, and shared, on so many blocks, and in so many parts.
-    fn divided(
-        self,
-        shape: Shape,
-        (whole, shared): (u64, u64),
-        (blocks, parts): (u64, u64),
-    ) -> Division {
-        // Memory brings units to all blocks that run at a time.
-        let unit = |blocks: u64| {
-            self.unit_cycles
-                .max(BLOCK_UNIT_BYTES * blocks / MEMORY_BYTES)
-        };
-        let (line, tile) = (shared * shape.units(), u64::from(self.tile));
-        let part = line.div_ceil(parts.max(1));
-        let adding = match parts {
-            0 => 0,
-            _ => {
-                let others = match parts % shared {
-                    0 => parts / shared - 1,
-                    _ => shape.units().div_ceil(part),
-                };
-                WAIT_CYCLES + tile * (PUBLISH_ROW_CYCLES + others * ADD_ROW_CYCLES)
-            }
-        };
-        let of_whole = whole.div_ceil(blocks) * shape.units() * unit(blocks);
-        let of_part = part * unit(parts);
+    fn whole(self, tiles: Tiles, blocks: u64) -> Division {
         Division {
             blocks: blocks as u32,
+            whole: tiles.count as u32,
+            line: 0,
+            parts: 0,
+            cycles: tiles.count.div_ceil(blocks) * tiles.units * self.cycles_of_unit(tiles, blocks),
+        }
+    }
+
+    /// The last tiles in so many parts, the others whole.
+    fn shared(self, tiles: Tiles, shared: u64, parts: u64, most: u64) -> Division {
+        let (line, whole) = (shared * tiles.units, tiles.count - shared);
+        let part = line.div_ceil(parts);
+        let others = match parts % shared {
+            0 => parts / shared - 1,
+            _ => tiles.units.div_ceil(part),
+        };
+        let sum = u64::from(self.tile) * SUM_ROW_CYCLES;
+        let adding = WAIT_CYCLES + sum + others * (ADD_CYCLES + sum);
+        Division {
+            blocks: if whole == 0 { parts } else { most } as u32,
             whole: whole as u32,
             line: line as u32,
             parts: parts as u32,
-            cycles: of_whole + of_part + adding,
+            cycles: whole / most * tiles.units * self.cycles_of_unit(tiles, most)
+                + part * self.cycles_of_unit(tiles, parts)
+                + adding,
         }
+    }
+
+    /// While so many blocks run, to which memory brings weights: once for all rows of x.
+    fn cycles_of_unit(self, tiles: Tiles, blocks: u64) -> u64 {
+        let bytes = BLOCK_UNIT_BYTES * blocks / tiles.x_tiles;
+        self.unit_cycles.max(bytes / MEMORY_BYTES)
     }
 
     /// Bytes of partial sums.
@@ -186,6 +191,16 @@ impl LargeKernel {
     pub(super) const fn counters(blocks: u32) -> u32 {
         TILE_COUNTERS * blocks
     }
+}
+
+/// Of a product.
+#[derive(Clone, Copy)]
+struct Tiles {
+    /// Of one.
+    units: u64,
+    /// For some rows of W.
+    x_tiles: u64,
+    count: u64,
 }
 
 /// How the tiles of a product are divided among blocks.
@@ -260,6 +275,52 @@ mod tests {
                     rows.div_ceil(64) * columns / 64
                 );
             }
+        }
+    }
+
+    /// On an H200: of what is fastest of all that was measured, or not slower by more than a twelfth.
+    #[test]
+    fn the_estimate_chooses_what_was_fastest() {
+        let wide = [
+            (32, 112, 0),
+            (64, 112, 0),
+            (128, 112, 0),
+            (256, 0, 132),
+            (256, 132, 132),
+            (256, 396, 132),
+        ];
+        let narrow = [
+            (32, 0, 96),
+            (64, 0, 96),
+            (128, 0, 128),
+            (256, 0, 128),
+            (256, 0, 128),
+            (256, 128, 0),
+        ];
+        let square = [
+            (32, 0, 96),
+            (64, 0, 96),
+            (128, 0, 128),
+            (128, 0, 128),
+            (256, 0, 128),
+            (256, 128, 0),
+        ];
+        for ((rows, columns), fastest) in [
+            ((14_336, 4096), wide),
+            ((4096, 14_336), narrow),
+            ((4096, 4096), square),
+        ] {
+            let shape = Shape::new(rows, columns).unwrap();
+            let chosen = [32, 64, 128, 256, 512, 1024].map(|batch| {
+                let divisions =
+                    LARGE_KERNELS.map(|kernel| (kernel.division(shape, batch, 132), kernel));
+                let fastest = divisions
+                    .into_iter()
+                    .min_by_key(|(division, _)| division.cycles);
+                let (division, kernel) = fastest.unwrap();
+                (kernel.tile, division.whole, division.parts)
+            });
+            assert_eq!(chosen, fastest, "{rows} x {columns}");
         }
     }
 

@@ -19,6 +19,9 @@ const ALIGNMENT: u64 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkspacePlan {
     multiprocessors: u32,
+    /// Bytes of partial sums, and how many counters.
+    partial_bytes: u64,
+    counters: u32,
     groups: u32,
     slots: u32,
     /// Of the largest matrix that is prepared, in whatever form.
@@ -39,22 +42,41 @@ impl WorkspacePlan {
         products: &[(Shape, Pipeline)],
         slots: u32,
     ) -> Result<WorkspacePlan, GpuError> {
+        let many_rows = device.matmul_kernels()?.large.is_some();
+        let multiprocessors = device.multiprocessors()?;
         Ok(WorkspacePlan::of(
-            device.multiprocessors()?,
+            multiprocessors,
+            many_rows,
             products,
             slots,
         ))
     }
 
-    fn of(multiprocessors: u32, products: &[(Shape, Pipeline)], slots: u32) -> WorkspacePlan {
+    /// `many_rows` says whether the device has kernels for many rows of x.
+    fn of(
+        multiprocessors: u32,
+        many_rows: bool,
+        products: &[(Shape, Pipeline)],
+        slots: u32,
+    ) -> WorkspacePlan {
         let most = |bytes: fn(Shape, Pipeline) -> u64| {
             let of_each = products.iter().map(|&(shape, way)| bytes(shape, way));
             of_each.max().unwrap_or(0).next_multiple_of(ALIGNMENT)
         };
         let groups = (products.iter()).map(|&(shape, _)| Parts::new(shape, multiprocessors).groups);
+        let groups = groups.max().unwrap_or(0).max(1);
+        let few = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
+        let of_few = few.map(|kernel| kernel.partial_bytes(multiprocessors));
+        let many = LARGE_KERNELS.into_iter().filter(|_| many_rows);
+        let of_many = many.map(|kernel| kernel.partial_bytes(multiprocessors));
         WorkspacePlan {
             multiprocessors,
-            groups: groups.max().unwrap_or(0).max(1),
+            partial_bytes: of_few.chain(of_many).max().unwrap_or(0) as u64,
+            counters: match many_rows {
+                true => groups.max(LargeKernel::counters(multiprocessors)),
+                false => groups,
+            },
+            groups,
             slots,
             slot_bytes: most(|shape, pipeline| pipeline.prepared_bytes(shape)),
             exponent_bytes: most(|shape, pipeline| match pipeline {
@@ -71,18 +93,7 @@ impl WorkspacePlan {
     /// Device memory that the workspace will take, in bytes.
     pub fn bytes(&self) -> u64 {
         let prepared = u64::from(self.slots) * self.slot_bytes + self.exponent_bytes;
-        self.partial_bytes() + 4 * u64::from(self.counters()) + prepared + self.cublas_bytes
-    }
-
-    fn partial_bytes(&self) -> u64 {
-        let small = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
-        let of_small = small.map(|kernel| kernel.partial_bytes(self.multiprocessors));
-        let of_large = LARGE_KERNELS.map(|kernel| kernel.partial_bytes(self.multiprocessors));
-        of_small.chain(of_large).max().unwrap_or(0) as u64
-    }
-
-    fn counters(&self) -> u32 {
-        self.groups.max(LargeKernel::counters(self.multiprocessors))
+        self.partial_bytes + 4 * u64::from(self.counters) + prepared + self.cublas_bytes
     }
 }
 
@@ -136,8 +147,8 @@ impl Workspace {
         let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
         let prepared_bytes =
             u64::from(plan.slots) * plan.slot_bytes + plan.exponent_bytes + plan.cublas_bytes;
-        let partials = uninitialised(plan.partial_bytes())?;
-        let arrived = stream.alloc_zeros::<u32>(plan.counters() as usize)?;
+        let partials = uninitialised(plan.partial_bytes)?;
+        let arrived = stream.alloc_zeros::<u32>(plan.counters as usize)?;
         let prepared = uninitialised(prepared_bytes)?;
         let partials_at = partials.device_ptr(stream).0;
         let arrived_at = arrived.device_ptr(stream).0;
@@ -268,7 +279,7 @@ mod tests {
             Shape::new(14_336, 4096).unwrap(),
             Shape::new(64, 64).unwrap(),
         );
-        let plan = |products: &[_], slots| WorkspacePlan::of(132, products, slots);
+        let plan = |products: &[_], slots| WorkspacePlan::of(132, true, products, slots);
         let none = plan(&[(wide, Pipeline::Direct)], 2);
         assert_eq!((none.slot_bytes, none.exponent_bytes), (0, 0));
         let whole = plan(
