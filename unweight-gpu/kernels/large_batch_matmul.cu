@@ -1,11 +1,11 @@
 // y = x * W^T for many rows of x, W in fragment form, on Hopper's tensor cores (sm_90a). Products are exact, sums are FP32.
 //
-// A tile is BLOCK_STRIPS strips of W and TILE rows of x. Four warps of a block copy both, unit after unit of columns, into a ring in shared memory. Eight others,
-// each for a strip, rebuild weights in registers and have the tensor cores multiply them, of the next unit while these multiply this one's.
+// A tile is BLOCK_STRIPS strips of W and TILE rows of x. Four warps of a block copy both, unit after unit of columns, into a ring in shared memory. Eight
+// others, each for a strip, rebuild weights in registers and have the tensor cores multiply them, of the next unit while these multiply this one's.
 //
 // Blocks have the first tiles whole, one after the other. The others' units are a line, tile after tile, of which every block has a part, shorter than a tile:
 // the end of one, the beginning of the next, or some between. A block that does not begin a tile publishes its sums; who does waits for those, and adds them
-// to its own. It waits for blocks of lower numbers alone, which do not start after it, so that all end, however many of them run at a time.
+// to its own. It waits for blocks of lower numbers alone, which start before it, so that all end, however many of them run at a time.
 //
 // A sum is of a part's columns in their order, 16 of them together, as tensor cores add them; then of the first part, of the second, and so on. So a result
 // depends on how tiles are divided, and that on the shape, the rows of x and how many blocks the device takes, but not on who came when.
@@ -174,9 +174,6 @@ struct LargeBatchMatmul {
   static_assert(PARTS % STORE_PARTS == 0);
   // Published sums of a part: groups of four, of all threads.
   static constexpr uint32_t SUM_GROUPS = SUMS / 4;
-  // That are loaded together.
-  static constexpr uint32_t LOADED_GROUPS = 4;
-  static_assert(SUM_GROUPS % LOADED_GROUPS == 0 || SUM_GROUPS < LOADED_GROUPS);
   // In shared memory.
   static constexpr uint32_t WEIGHTS_AT = STAGES * X_BYTES;
   static constexpr uint32_t STORE_AT = WEIGHTS_AT + STAGES * WEIGHT_BYTES;
@@ -338,6 +335,7 @@ struct LargeBatchMatmul {
       UnitWeights buffers[BUFFERS];
       // Whether all buffers have been used.
       bool started = false;
+#pragma unroll 1
       for (;;) {
 #pragma unroll
         for (uint32_t buffer = 0; buffer < BUFFERS; buffer++) {
@@ -386,7 +384,6 @@ struct LargeBatchMatmul {
 
   // Of the tile's other parts, in their order.
   __device__ __forceinline__ void add_published(float (&sums)[SUMS], const Piece& piece) const {
-    constexpr uint32_t TOGETHER = SUM_GROUPS < LOADED_GROUPS ? SUM_GROUPS : LOADED_GROUPS;
     uint32_t* const counter = arrived(piece);
     while (load_counter(counter) < piece.others) {}
     __syncwarp();
@@ -395,19 +392,14 @@ struct LargeBatchMatmul {
 #pragma unroll 1
     for (uint32_t other = 1; other <= piece.others; other++) {
       const float4* const from = published(number() + other);
+      // Loads run ahead as far as registers allow.
 #pragma unroll
-      for (uint32_t first = 0; first < SUM_GROUPS; first += TOGETHER) {
-        float4 group[TOGETHER];
-#pragma unroll
-        for (uint32_t i = 0; i < TOGETHER; i++) group[i] = __ldcg(from + (first + i) * MULTIPLYING_THREADS);
-#pragma unroll
-        for (uint32_t i = 0; i < TOGETHER; i++) {
-          float* of = sums + 4 * (first + i);
-          of[0] += group[i].x;
-          of[1] += group[i].y;
-          of[2] += group[i].z;
-          of[3] += group[i].w;
-        }
+      for (uint32_t i = 0; i < SUM_GROUPS; i++) {
+        const float4 group = __ldcg(from + i * MULTIPLYING_THREADS);
+        sums[4 * i] += group.x;
+        sums[4 * i + 1] += group.y;
+        sums[4 * i + 2] += group.z;
+        sums[4 * i + 3] += group.w;
       }
     }
   }

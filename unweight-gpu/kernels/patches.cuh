@@ -32,7 +32,9 @@ struct Patches {
     ahead = take();
   }
   // Waits for the window, and leaves out what is before the unit.
-  __device__ __forceinline__ void begin(uint32_t unit) { go_on_behind(static_cast<uint32_t>(__popc(__ballot_sync(ALL_LANES, window >> PATCH_UNIT_SHIFT < unit)))); }
+  __device__ __forceinline__ void begin(uint32_t unit) {
+    go_on_behind(static_cast<uint32_t>(__popc(__ballot_sync(ALL_LANES, window >> PATCH_UNIT_SHIFT < unit))));
+  }
 
   // Units must come in order.
   __device__ __forceinline__ void apply(uint32_t unit, uint32_t lane, UnitWeights& weights) {

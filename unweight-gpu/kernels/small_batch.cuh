@@ -57,7 +57,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   constexpr uint32_t X_STAGE_BYTES = X_ROW_BYTES * BATCH;
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  const uint32_t side = warp % GROUP_STRIPS, split = warp / GROUP_STRIPS;
+  const uint32_t side = opaque(warp % GROUP_STRIPS), split = opaque(warp / GROUP_STRIPS);
   const uint32_t g = lane / 4, t = lane % 4;
   uint8_t* const bytes = reinterpret_cast<uint8_t*>(shared);
   constexpr uint32_t X_RINGS = SMALL_WARPS * RING_BYTES, SUMS = X_RINGS + SPLITS * STAGES * X_STAGE_BYTES;
@@ -70,6 +70,10 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   const Parts parts(job);
   const uint32_t part_start = parts.start(blockIdx.x), part_end = parts.start(blockIdx.x + 1);
   const uint32_t first_group = part_start / units, last_group = (part_end - 1) / units;
+  // In shared memory, as registers are short where units are multiplied.
+  __shared__ uint32_t current_group;
+  if (threadIdx.x == 0) current_group = first_group;
+  __syncthreads();
   const uint32_t strip_count = (job.rows + UNIT_ROWS - 1) / UNIT_ROWS;
   // Rows behind the last are computed like it, and not stored.
   const auto strip_of = [&](uint32_t group) { return min(group * GROUP_STRIPS + side, strip_count - 1); };
@@ -83,26 +87,30 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
   // Pieces of a row change places with the row's number, so that neither those of a row nor what is read of several rows get into each other's banks. (A row
   // has to stay together: copies into it take as many turns as they touch lines of 128 bytes.)
   const uint32_t x_to = opaque(x_ring + x_row * X_ROW_BYTES + (x_piece ^ Source::x_swizzle(x_row)) * 16);
-  Segment ahead;
+  // Where loads are, and how many units of it are left.
+  uint32_t group_ahead, units_ahead;
   const auto enter = [&](uint32_t group) {
-    ahead = parts.segment(blockIdx.x, group, split);
+    const Segment ahead = parts.segment(blockIdx.x, group, split);
+    group_ahead = group;
+    units_ahead = ahead.end - ahead.unit;
     x_from = x_row * row_pieces + x_piece + ahead.unit * PIECES;
     source.enter(strip_of(group), ahead.unit, lane);
   };
   const auto load_unit = [&](uint32_t to_stage, bool weights, bool x) {
-    while (ahead.unit == ahead.end && ahead.group < last_group) enter(ahead.group + 1);
-    if (ahead.unit < ahead.end) {
+    while (units_ahead == 0 && group_ahead < last_group) enter(group_ahead + 1);
+    if (units_ahead > 0) {
       if (weights) source.copy(ring + to_stage * Source::BYTES);
       if (x) {
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < BATCH; i++) {
           if (x_row + i * ROWS_TOGETHER < job.batch)
-            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES, reinterpret_cast<const uint4*>(job.x) + (x_from + i * ROWS_TOGETHER * row_pieces));
+            copy_async(x_to + to_stage * X_STAGE_BYTES + i * ROWS_TOGETHER * X_ROW_BYTES,
+                reinterpret_cast<const uint4*>(job.x) + (x_from + i * ROWS_TOGETHER * row_pieces));
         }
       }
       source.next();
       x_from += PIECES;
-      ahead.unit++;
+      units_ahead--;
     }
   };
   // Weights are there whatever the launch before this one still does: where they are not, it is launched behind that one's end.
@@ -122,7 +130,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
 
   uint32_t stage = 0;
 #pragma unroll 1
-  for (uint32_t group = first_group; group <= last_group; group++) {
+  for (;;) {
     float sums[TILES][4] = {};
     source.begin(own.unit);
     const uint32_t end = opaque(own.end);
@@ -146,6 +154,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
       stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
 
+    const uint32_t group = current_group;
     // The next group's are on their way while sums are added up.
     if (group < last_group) {
       own = parts.segment(blockIdx.x, group + 1, split);
@@ -205,6 +214,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Source source) {
         }
       }
     }
+    if (group == last_group) return;
+    if (threadIdx.x == 0) current_group = group + 1;
     __syncthreads();
   }
 }
