@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 9] = [
     "decode",
     "checksum",
     "histogram",
     "code_lengths",
     "encode",
+    "transcode",
     "fragments",
     "small_batch_matmul",
     "planes_matmul",

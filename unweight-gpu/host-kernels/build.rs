@@ -19,6 +19,7 @@ fn main() {
         .opt_level(1)
         .file(format!("{kernels}/host/launch.cpp"))
         .file(format!("{kernels}/host/launch_encode.cpp"))
+        .file(format!("{kernels}/host/launch_transcode.cpp"))
         .file(format!("{kernels}/host/launch_fragments.cpp"));
     // The kernels are to be watched by the sanitizer that watches the tests.
     if std::env::var("UNWEIGHT_SANITIZE_KERNELS").is_ok() {

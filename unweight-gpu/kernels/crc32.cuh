@@ -155,8 +155,8 @@ __device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tab
 __device__ __forceinline__ bool begin(const CrcConstants* constants, Tables* tables, uint32_t chunk_count, uint32_t& number) {
   uint32_t* to = &tables[0][0][0];
   const uint32_t* from = &constants->by_row[0][0];
-  for (uint32_t i = threadIdx.x; i < 2 * 4 * 256; i += CHECKSUM_WARPS * WARP) to[i] = from[i];
+  for (uint32_t i = threadIdx.x; i < 2 * 4 * 256; i += blockDim.x) to[i] = from[i];
   __syncthreads();
-  number = blockIdx.x * CHECKSUM_WARPS + threadIdx.x / WARP;
+  number = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
   return number < chunk_count;
 }

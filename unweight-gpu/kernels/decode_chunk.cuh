@@ -12,17 +12,19 @@
 // What a step reads ahead of sign-mantissa bytes: enough to hide the memory's latency beside 13 other warps.
 constexpr uint32_t AHEAD = 8;
 
-// A code table entry: the code's length in bits 0..7, the exponent where a weight has it in bits 16..31. So the entry itself
-// is the amount to shift by (shifts wrap at 32), and the sum of four entries has their common length in its low byte.
-__device__ __forceinline__ uint32_t table_entry(uint32_t exponent, uint32_t length) { return exponent << 23 | length; }
+// A code table entry: the code's length in bits 0..7, in bits 16..31 what stands for the exponent: the exponent itself where a weight has it, or its
+// palette index. So the entry itself is the amount to shift by (shifts wrap at 32), and the sum of four entries has their common length in its low byte.
+__device__ __forceinline__ uint32_t table_entry(uint32_t symbol, uint32_t length) { return symbol << 16 | length; }
+__device__ __forceinline__ uint32_t exponent_symbol(uint32_t exponent) { return exponent << 7; }
 
 // Fills the table. A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit first, one behind the other in canonical order; entry i
-// belongs to the string that is i read backwards. Lane l finds where the strings of palette entry l begin; then all lanes fill in entry by entry.
-__device__ inline void make_table(const uint8_t* palette, uint2 code_lengths, uint32_t lane, uint32_t* table) {
+// belongs to the string that is i read backwards. Lane l finds where the strings of palette entry l begin, and has this entry's symbol; then all lanes
+// fill in entry by entry.
+__device__ inline void make_table(uint32_t symbol, uint2 code_lengths, uint32_t lane, uint32_t* table) {
   const uint32_t own = lane % PALETTE_ENTRIES;
   const uint32_t length = length_of(code_lengths, own);
   const uint32_t size = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
-  const uint32_t entry = table_entry(palette[own], length);
+  const uint32_t entry = table_entry(symbol, length);
   uint32_t start = 0;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
@@ -202,6 +204,17 @@ __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Rec
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
+// Copies a chunk's record to shared memory, if there is room.
+__device__ __forceinline__ bool stage_record(Chunk& chunk, uint32_t lane, uint4* stage, uint32_t stage_bytes) {
+  if (chunk.record_bytes > stage_bytes) return false;
+  const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
+  for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
+  copies_done();
+  __syncwarp();
+  chunk.record = reinterpret_cast<const uint8_t*>(stage);
+  return true;
+}
+
 // Chunk `number` of the launch, by one warp with shared memory of its own.
 template <class Output>
 __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, uint4* shared,
@@ -210,26 +223,19 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
   uint4* stage = shared + CODE_TABLE_ENTRIES / 4;
   const uint32_t lane = threadIdx.x % WARP;
   Chunk chunk = find_chunk(jobs, job_count, number);
-  const bool staged = chunk.record_bytes <= stage_bytes;
-  if (staged) {
-    const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
-    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
-    copies_done();
-    __syncwarp();
-    chunk.record = reinterpret_cast<const uint8_t*>(stage);
-  }
+  const bool staged = stage_record(chunk, lane, stage, stage_bytes);
   Record record;
   uint32_t broken = parse_record(chunk, lane, record);
   if (broken == 0) {
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      make_table(chunk.job->palette, record.code_lengths, lane, table);
+      make_table(exponent_symbol(chunk.job->palette[lane % PALETTE_ENTRIES]), record.code_lengths, lane, table);
       __syncwarp();
       broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), table, output)
                       : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) table[lane] = table_entry(chunk.job->palette[lane], 0);
+      if (lane < PALETTE_ENTRIES) table[lane] = table_entry(exponent_symbol(chunk.job->palette[lane]), 0);
       __syncwarp();
       PaletteReader reader(body, lane, chunk.steps);
       decode_steps(chunk, lane, table, reader, output);

@@ -33,6 +33,7 @@
 // sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Behind a record's end its slot is not written.
 #include "crc32.cuh"
 #include "encode_layout.cuh"
+#include "record_source.cuh"
 
 // Of a warp.
 constexpr uint32_t WARP_STEPS = 8;
@@ -58,8 +59,6 @@ struct EncodeTables {
   uint32_t unused;
 };
 static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
-
-__device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
 
 __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
@@ -143,29 +142,68 @@ struct LaneIndices {
   uint32_t patched_steps;      // a bit for each
 };
 
-// A lane's weights of a warp's steps, if the warp has all of these.
+// A lane's weights of a warp's steps, if the warp has all of these. `spare` is 8 bytes for each lane and step.
 template <class Source>
 struct LaneWeights {
   typename Source::Eight steps[WARP_STEPS];
 
+  __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
   __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
 #pragma unroll
     for (uint32_t step = 0; step < WARP_STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
   }
+  __device__ __forceinline__ void store_rest(const SourceChunk& part, uint32_t lane, uint2*) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++)
+      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, Source::sign_mantissa_bytes(steps[step]));
+  }
+  __device__ __forceinline__ typename Source::Eight eight(uint32_t step, uint32_t, const uint2*) const { return steps[step]; }
 };
 
-__device__ __forceinline__ bool is_whole(const SourceChunk& part) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
+// Of records, indices; the exponents of steps that have patches are spare.
+template <>
+struct LaneWeights<RecordSource> {
+  uint32_t indices[WARP_STEPS];
+  uint2 rest[WARP_STEPS];
+  uint32_t patched_steps;
+  uint4 palette;
 
-// Stores the sign-mantissa bytes, and in `body` the palette indices too if it is not null: at most what a verbatim record takes. `weights` are loaded if the
-// part is whole; `spare` is a word for each lane and step.
+  __device__ static __forceinline__ bool fit(const SourceChunk& part, const RecordSource& source) {
+    return part.weight_count == WARP_STEPS * STEP_WEIGHTS && !source.is_verbatim;
+  }
+  __device__ __forceinline__ void load(const RecordSource& source, uint32_t lane) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) {
+      const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+      indices[step] = source.indices(place);
+      rest[step] = source.rest(place);
+    }
+  }
+  __device__ __forceinline__ void store_rest(const SourceChunk& part, uint32_t lane, uint2* spare) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++) store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, rest[step]);
+    const RecordSource source = RecordSource::of(part);
+    palette = source.palette;
+    patched_steps = source.patched_steps(WARP_STEPS, lane);
+#pragma unroll 1
+    for (uint32_t left = patched_steps; left != 0; left &= left - 1) {
+      const uint32_t step = static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1;
+      spare[step * WARP + lane] = source.patched(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    }
+  }
+  __device__ __forceinline__ RecordSource::Eight eight(uint32_t step, uint32_t lane, const uint2* spare) const {
+    const bool is_patched = patched_steps >> step & 1;
+    return RecordSource::Eight{is_patched ? spare[step * WARP + lane] : exponents_of_indices(palette, indices[step]), make_uint2(0, 0)};
+  }
+};
+
+// Stores the palette indices in `body` if it is not null: at most what a verbatim record takes. `weights` are loaded if they `fit` the part, and
+// otherwise read here, and their sign-mantissa bytes stored; `spare` is 8 bytes for each lane and step.
 template <class Source>
-__device__ inline void index_weights(const SourceChunk& part, const Source& source, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
-                                     uint32_t surplus, uint32_t* body, uint32_t* spare, LaneIndices& indices) {
-  uint8_t* sign_mantissa = part.sign_mantissa();
+__device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
+                                     uint32_t surplus, uint32_t* body, uint2* spare, LaneIndices& indices) {
   indices.sum = indices.patched_steps = 0;
   const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
-    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-    store_streaming(reinterpret_cast<uint2*>(sign_mantissa + place), Source::sign_mantissa_bytes(eight));
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -182,18 +220,22 @@ __device__ inline void index_weights(const SourceChunk& part, const Source& sour
     if (patches != 0) indices.patched_steps |= 1u << step;
     return word;
   };
-  if (is_whole(part)) {
+  if (fit) {
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = index_eight(step, weights.steps[step], LANE_STEP_WEIGHTS);
+    for (uint32_t step = 0; step < WARP_STEPS; step++)
+      indices.words[step] = index_eight(step, weights.eight(step, lane, spare), LANE_STEP_WEIGHTS);
   } else {
+    const Source source = Source::of(part);
 #pragma unroll 1
     for (uint32_t step = 0; step < part.steps; step++) {
       const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
       const uint32_t count = lane_step_count(part.weight_count, place);
-      spare[step * WARP + lane] = index_eight(step, source.part(place, count), count);
+      const typename Source::Eight eight = source.part(place, count);
+      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa() + place), Source::sign_mantissa_bytes(eight));
+      spare[step * WARP + lane].x = index_eight(step, eight, count);
     }
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane].x : 0;
   }
 }
 
@@ -292,16 +334,22 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   uint8_t* slot = chunk.slot();
   // On its way while the first warp makes tables.
-  const Source source = Source::of(part);
   LaneWeights<Source> weights;
-  if (is_whole(part)) weights.load(source, lane);
+  uint2* spare = reinterpret_cast<uint2*>(record) + first_step * WARP;
+  bool fit;
+  {
+    const Source source = Source::of(part);
+    fit = LaneWeights<Source>::fit(part, source);
+    if (fit) weights.load(source, lane);
+  }
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
+  if (fit) weights.store_rest(part, lane, spare);
   __syncthreads();
   if (huffman) make_pairs(tables);
 
   LaneIndices indices;
   uint32_t* body = huffman ? nullptr : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES) + first_step * WARP;
-  index_weights(part, source, weights, lane, tables->entries, tables->surplus, body, record_words + first_step * WARP, indices);
+  index_weights<Source>(part, fit, weights, lane, tables->entries, tables->surplus, body, spare, indices);
   tables->sums[warp][lane] = indices.sum;
   __syncthreads();
 
@@ -369,6 +417,14 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared);
 }
 
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
+    encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
+  DYNAMIC_SHARED(shared);
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  if (chunk.job->record_lengths[chunk.own] != 0) return;
+  encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared);
+}
+
 // A record on the way from its slot to its place.
 struct MovingRecord {
   const uint8_t* from;
@@ -398,6 +454,30 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   // What passed of the first sixteen bytes was not as it stood.
   uint4 header = record.sixteen(0);
   header.x = ~sum;
+  *reinterpret_cast<uint4*>(record.to) = header;
+}
+
+// A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes are the source's: so what they give is found from
+// the source's checksum and record, a third as many bytes to read. A wrong checksum stays wrong.
+extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
+    seal_transcoded_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
+  DYNAMIC_SHARED(shared);
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  uint32_t number;
+  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t lane = threadIdx.x % WARP;
+  const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
+  const Chunk source = source_record(chunk);
+  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
+  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
+  const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
+  const PlainBytes before{source.record};
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, before, source.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum = advance_bytes(constants->power, sum, chunk.weight_count);
+  if (lane != 0) return;
+  uint4 header = record.sixteen(0);
+  header.x = before.sixteen(0).x ^ sum;
   *reinterpret_cast<uint4*>(record.to) = header;
 }
 

@@ -6,12 +6,13 @@
 constexpr uint32_t EXPONENTS = 256;
 constexpr uint32_t TOTAL_COPIES = 16;
 
-// A BF16 tensor in device memory, as weights or as two planes, and where its planes go. `src/encode_job.rs` has its twin: 136 bytes, pointers first.
+// A BF16 tensor in device memory, as weights, as two planes, or in another encoding, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes, pointers first.
 // A kernel reads only the fields that its head of file names; the others may still be null.
 struct EncodeJob {
   const uint16_t* weights;           // `weight_count`; 16-byte aligned; only for kernels that encode from weights
   const uint8_t* exponents;          // as many; 256-byte aligned, readable up to a multiple of 256; only for kernels that encode from planes
   const uint8_t* source_sign_mantissa;  // likewise
+  const TensorJob* source;           // chunks are as large as here, and have the same numbers; only for kernels that encode from records
   uint64_t weight_count;             // 1 to 2^35
   uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count
   unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times; zero before the count; choose_palettes adds all up in the first
@@ -31,6 +32,8 @@ struct EncodeJob {
 
 // No record is longer than its chunk's verbatim record (specification, section 5.1).
 __device__ __forceinline__ uint32_t slot_bytes(uint32_t chunk_size_log2) { return RECORD_HEADER_BYTES + (1u << chunk_size_log2); }
+
+__device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
 
 struct SourceChunk {
   const EncodeJob* job;

@@ -24,6 +24,8 @@
 // An exponent is chosen if it occurs and fewer than 16 come before it: every thread compares its own with all others. Where fewer than 16 occur, one
 // thread then fills up.
 //
+//   confirm_palettes   as choose_palettes, beside what transcode.cu says
+//
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
 // Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
@@ -147,11 +149,9 @@ __device__ inline void fill_up(const uint64_t* totals, uint32_t* chosen, uint32_
   }
 }
 
-extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJob* jobs) {
-  DYNAMIC_SHARED(shared);
+__device__ __forceinline__ void choose_palette(EncodeJob* job, uint4* shared) {
   uint64_t* totals = reinterpret_cast<uint64_t*>(shared);
   uint32_t* chosen = reinterpret_cast<uint32_t*>(totals + EXPONENTS);
-  EncodeJob* job = &jobs[blockIdx.x];
   const uint32_t exponent = threadIdx.x;
   uint64_t own = 0;
 #pragma unroll
@@ -177,6 +177,20 @@ extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJo
   for (uint32_t word = 0; word < exponent / WARP; word++) smaller += static_cast<uint32_t>(__popc(chosen[word]));
   smaller += static_cast<uint32_t>(__popc(chosen[exponent / WARP] & ((1u << exponent % WARP) - 1)));
   job->palette[smaller] = static_cast<uint8_t>(exponent);
+}
+
+extern "C" __global__ void __launch_bounds__(EXPONENTS) choose_palettes(EncodeJob* jobs) {
+  DYNAMIC_SHARED(shared);
+  choose_palette(&jobs[blockIdx.x], shared);
+}
+
+// As choose_palettes, for records that were made on the assumption that their source's palette is the one: `detour` is set if it is not.
+extern "C" __global__ void __launch_bounds__(EXPONENTS) confirm_palettes(EncodeJob* jobs, uint32_t* detour) {
+  DYNAMIC_SHARED(shared);
+  EncodeJob* job = &jobs[blockIdx.x];
+  choose_palette(job, shared);
+  __syncthreads();
+  if (threadIdx.x < PALETTE_ENTRIES && job->palette[threadIdx.x] != job->source->palette[threadIdx.x]) *detour = 1;
 }
 
 extern "C" __global__ void __launch_bounds__(PALETTE_COUNT_THREADS)

@@ -20,7 +20,7 @@ use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 #[derive(Debug)]
 pub struct Batch<'a> {
     // Dropped first, so that nothing runs any more when memory is freed.
-    running: Running,
+    pub(crate) running: Running,
     device: &'a Device,
     /// In the caller's order.
     tensors: Vec<TensorChunks>,
@@ -28,11 +28,11 @@ pub struct Batch<'a> {
     coded: Vec<Coded>,
     copies: Vec<RawCopy>,
     coded_chunk_count: u32,
-    stage_bytes: u32,
+    pub(crate) stage_bytes: u32,
     output_bytes_per_weight: u64,
-    jobs: CudaSlice<u8>,
+    pub(crate) jobs: CudaSlice<u8>,
     /// The least of what went wrong since the last verdict.
-    status: CudaSlice<u64>,
+    pub(crate) status: CudaSlice<u64>,
     _memory: std::marker::PhantomData<(Input<'a>, Output<'a>)>,
 }
 

@@ -12,14 +12,14 @@ use crate::device::load_with_shared;
 use crate::encode_job::{EncodeJob, TOTAL_COPIES};
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
-    PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES, PALETTE_THREADS, Planes,
-    encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
+    MOST_TRANSCODE_SHARED_BYTES, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
+    PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::plan::WARP;
+use crate::plan::{TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
-use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image};
+use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
 
 /// The encoder's kernels, in the order in which a batch launches them.
 #[derive(Debug)]
@@ -31,6 +31,18 @@ pub(crate) struct EncodeKernels {
     choose_codes: CudaFunction,
     end_records: CudaFunction,
     seal_records: CudaFunction,
+    pub(crate) of_records: RecordKernels,
+}
+
+/// Those that make records of records.
+#[derive(Debug)]
+pub(crate) struct RecordKernels {
+    pub(crate) palette_record_lengths: CudaFunction,
+    pub(crate) huffman_to_palette: CudaFunction,
+    pub(crate) count_indices: CudaFunction,
+    pub(crate) confirm_palettes: CudaFunction,
+    pub(crate) encode_chunks: CudaFunction,
+    pub(crate) seal_records: CudaFunction,
 }
 
 /// Those that read the source.
@@ -66,6 +78,7 @@ impl EncodeKernels {
         let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
         let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
         let encode = context.load_module(image::ENCODE.load(capability)?)?;
+        let transcode = context.load_module(image::TRANSCODE.load(capability)?)?;
         // For the largest chunks.
         let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
         let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
@@ -83,6 +96,18 @@ impl EncodeKernels {
             choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
             seal_records: encode.load_function("seal_records")?,
+            of_records: RecordKernels {
+                palette_record_lengths: transcode.load_function("palette_record_lengths")?,
+                huffman_to_palette: load_with_shared(
+                    &transcode,
+                    "huffman_to_palette",
+                    MOST_TRANSCODE_SHARED_BYTES,
+                )?,
+                count_indices: transcode.load_function("count_indices")?,
+                confirm_palettes: histogram.load_function("confirm_palettes")?,
+                encode_chunks: encode_chunks("encode_chunks_of_records")?,
+                seal_records: encode.load_function("seal_transcoded_records")?,
+            },
         })
     }
 
@@ -101,21 +126,21 @@ impl EncodeKernels {
 #[derive(Debug)]
 pub struct EncodeBatch<'a> {
     // Dropped first, so that nothing runs any more when memory is freed.
-    running: Running,
-    device: &'a Device,
-    kernels: &'a EncodeKernels,
+    pub(crate) running: Running,
+    pub(crate) device: &'a Device,
+    pub(crate) kernels: &'a EncodeKernels,
     sources: Sources,
-    encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// The largest chunk size, as a binary logarithm.
     largest_log2: u32,
-    tensors: Vec<TensorChunks>,
+    pub(crate) tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
-    chunk_count: u32,
-    jobs: CudaSlice<u8>,
-    /// To compute the checksums of the sources.
-    checksum_jobs: CudaSlice<u8>,
+    pub(crate) chunk_count: u32,
+    pub(crate) jobs: CudaSlice<u8>,
+    /// To compute the checksums of the sources, but for the palettes.
+    checksum_jobs: Vec<TensorJob>,
     counts: CudaSlice<u32>,
-    totals: CudaSlice<u64>,
+    pub(crate) totals: CudaSlice<u64>,
     tensor_codes: CudaSlice<u64>,
     /// Palette counts, codes, and a slot for each record, of all jobs.
     _scratch: CudaSlice<u8>,
@@ -228,7 +253,7 @@ impl<'a> EncodeBatch<'a> {
             planes: planes_of,
             chunk_count: chunk_count as u32,
             jobs: stream.clone_htod(&EncodeJob::bytes_of(&jobs))?,
-            checksum_jobs: stream.clone_htod(&TensorJob::bytes_of(&checksum_jobs))?,
+            checksum_jobs,
             counts,
             totals,
             tensor_codes: stream.alloc_zeros::<u64>(jobs.len().max(1))?,
@@ -246,77 +271,108 @@ impl<'a> EncodeBatch<'a> {
         if self.chunk_count == 0 {
             return Ok(());
         }
-        let kernels = self.kernels;
-        let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
-        let config = |blocks: u32, threads: u32, shared_mem_bytes: u32| LaunchConfig {
-            grid_dim: (blocks, 1, 1),
-            block_dim: (threads, 1, 1),
-            shared_mem_bytes,
-        };
-        let (reading, largest) = (kernels.reading(self.sources), self.largest_log2);
-        let pieces_log2 = pieces_log2(largest);
+        let (job_count, reading) = (
+            self.tensors.len() as u32,
+            self.kernels.reading(self.sources),
+        );
+        let pieces_log2 = pieces_log2(self.largest_log2);
         stream.memset_zeros(&mut self.counts)?;
         stream.memset_zeros(&mut self.totals)?;
-        // SAFETY: of all launches: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for addresses are those of `EncodeJob::new`;
-        // sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as long as `place_scratch` says;
-        // threads and shared memory are those that the heads name, and so is the order.
+        // SAFETY: of these launches and of those in the functions called: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for
+        // addresses are those of `EncodeJob::new`; sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as
+        // long as `place_scratch` says; threads and shared memory are those that the heads name, and so is the order.
         unsafe {
             stream
                 .launch_builder(&reading.count_exponents)
                 .arg(&self.jobs)
                 .arg(&job_count)
                 .arg(&pieces_log2)
-                .launch(config(chunk_count << pieces_log2, WARP, COUNT_SHARED_BYTES))?;
+                .launch(config(
+                    self.chunk_count << pieces_log2,
+                    WARP,
+                    COUNT_SHARED_BYTES,
+                ))?;
             stream
-                .launch_builder(&kernels.choose_palettes)
+                .launch_builder(&self.kernels.choose_palettes)
                 .arg(&mut self.jobs)
                 .launch(config(job_count, PALETTE_THREADS, PALETTE_SHARED_BYTES))?;
             if self.encoding == Encoding::Huffman {
                 stream
-                    .launch_builder(&kernels.palette_counts)
+                    .launch_builder(&self.kernels.palette_counts)
                     .arg(&self.jobs)
                     .arg(&job_count)
-                    .arg(&chunk_count)
+                    .arg(&self.chunk_count)
                     .launch(config(
-                        chunk_count.div_ceil(PALETTE_COUNT_CHUNKS),
+                        self.chunk_count.div_ceil(PALETTE_COUNT_CHUNKS),
                         PALETTE_COUNT_THREADS,
                         0,
                     ))?;
-                stream
-                    .launch_builder(&kernels.choose_codes)
-                    .arg(&self.jobs)
-                    .arg(&job_count)
-                    .arg(&chunk_count)
-                    .arg(&mut self.tensor_codes)
-                    .launch(config(
-                        (job_count + chunk_count).div_ceil(CODE_WARPS),
-                        CODE_WARPS * WARP,
-                        CODE_SHARED_BYTES,
-                    ))?;
+                self.choose_codes(stream)?;
             }
-            stream
-                .launch_builder(&reading.encode_chunks)
-                .arg(&self.jobs)
-                .arg(&job_count)
-                .arg(&self.tensor_codes)
-                .launch(config(
-                    chunk_count,
-                    encode_threads(largest),
-                    encode_shared_bytes(largest),
-                ))?;
-            stream
-                .launch_builder(&kernels.end_records)
-                .arg(&self.jobs)
-                .launch(config(job_count, END_THREADS, END_SHARED_BYTES))?;
-            stream
-                .launch_builder(&kernels.seal_records)
-                .arg(&self.jobs)
-                .arg(&job_count)
-                .arg(&chunk_count)
-                .arg(&self.device.crc_constants)
-                .launch(checksum_config(chunk_count))?;
+            self.pack(stream, &reading.encode_chunks)?;
+            self.end_records(stream)?;
+            self.seal(stream, &self.kernels.seal_records)?;
         }
         Ok(self.running.on(stream)?)
+    }
+
+    /// # Safety
+    /// As in `encode`, and so for those that follow.
+    pub(crate) unsafe fn choose_codes(&mut self, stream: &CudaStream) -> Result<(), GpuError> {
+        let job_count = self.tensors.len() as u32;
+        let mut launch = stream.launch_builder(&self.kernels.choose_codes);
+        launch
+            .arg(&self.jobs)
+            .arg(&job_count)
+            .arg(&self.chunk_count)
+            .arg(&mut self.tensor_codes);
+        let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
+        // SAFETY: the caller's.
+        unsafe { launch.launch(config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES))? };
+        Ok(())
+    }
+
+    pub(crate) unsafe fn pack(
+        &self,
+        stream: &CudaStream,
+        kernel: &CudaFunction,
+    ) -> Result<(), GpuError> {
+        let (job_count, largest) = (self.tensors.len() as u32, self.largest_log2);
+        let mut launch = stream.launch_builder(kernel);
+        launch
+            .arg(&self.jobs)
+            .arg(&job_count)
+            .arg(&self.tensor_codes);
+        let (threads, shared_bytes) = (encode_threads(largest), encode_shared_bytes(largest));
+        // SAFETY: the caller's.
+        unsafe { launch.launch(config(self.chunk_count, threads, shared_bytes))? };
+        Ok(())
+    }
+
+    pub(crate) unsafe fn end_records(&self, stream: &CudaStream) -> Result<(), GpuError> {
+        let mut launch = stream.launch_builder(&self.kernels.end_records);
+        launch.arg(&self.jobs);
+        let job_count = self.tensors.len() as u32;
+        // SAFETY: the caller's.
+        unsafe { launch.launch(config(job_count, END_THREADS, END_SHARED_BYTES))? };
+        Ok(())
+    }
+
+    pub(crate) unsafe fn seal(
+        &self,
+        stream: &CudaStream,
+        kernel: &CudaFunction,
+    ) -> Result<(), GpuError> {
+        let job_count = self.tensors.len() as u32;
+        let mut launch = stream.launch_builder(kernel);
+        launch
+            .arg(&self.jobs)
+            .arg(&job_count)
+            .arg(&self.chunk_count)
+            .arg(&self.device.crc_constants);
+        // SAFETY: the caller's.
+        unsafe { launch.launch(checksum_config(self.chunk_count))? };
+        Ok(())
     }
 
     /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for the stream.
@@ -328,22 +384,25 @@ impl<'a> EncodeBatch<'a> {
             Sources::Weights => &self.device.checksum_weights,
             Sources::Planes => &self.device.checksum_planes,
         };
+        let jobs = stream.clone_dtoh(&self.jobs)?;
+        let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
+            let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
+            palette[..layout::PALETTE_ENTRIES].try_into().expect("16")
+        };
+        let checksum_jobs: Vec<_> = (self.checksum_jobs.iter().enumerate())
+            .map(|(number, job)| job.with_palette(palette_of(number)))
+            .collect();
+        let checksum_jobs = stream.clone_htod(&TensorJob::bytes_of(&checksum_jobs))?;
+        if let Sources::Planes = self.sources {
+            self.read_back(stream, &checksum_jobs)?;
+        }
         // SAFETY: numbered through, and their outputs are the sources; sign-mantissa bytes, record ends and records are written.
         let checksums = unsafe {
-            weight_checksums(
-                self.device,
-                stream,
-                kernel,
-                &self.checksum_jobs,
-                &self.tensors,
-            )?
+            weight_checksums(self.device, stream, kernel, &checksum_jobs, &self.tensors)?
         };
-        let jobs = stream.clone_dtoh(&self.jobs)?;
         let mut encoded = Vec::with_capacity(self.tensors.len());
         for (number, planes) in self.planes.iter().enumerate() {
-            let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
-            let palette = palette[..layout::PALETTE_ENTRIES].try_into().expect("16");
-            let palette = Palette::new(palette).expect("the device writes it in order");
+            let palette = Palette::new(palette_of(number)).expect("the device writes it in order");
             let last = self.record_ends[number] + planes.record_ends.length - 4;
             let mut end = [0u32];
             // SAFETY: the last word of the record ends, in the output that this batch borrows.
@@ -368,5 +427,33 @@ impl<'a> EncodeBatch<'a> {
             });
         }
         Ok(encoded)
+    }
+
+    /// Decodes what was made to where the sources' exponents are: so a checksum is of what stands in the outputs.
+    fn read_back(&self, stream: &Arc<CudaStream>, jobs: &CudaSlice<u8>) -> Result<(), GpuError> {
+        if self.chunk_count == 0 {
+            return Ok(());
+        }
+        let (job_count, stage_bytes) = (self.tensors.len() as u32, 0u32);
+        // What is wrong shows in the checksum.
+        let mut status = stream.clone_htod(&[status::GOOD])?;
+        let mut launch = stream.launch_builder(&self.device.decode_exponents);
+        launch
+            .arg(jobs)
+            .arg(&job_count)
+            .arg(&stage_bytes)
+            .arg(&mut status);
+        // SAFETY: the kernel's preconditions (kernels/decode.cu): record ends are written by `end_records`, ascending, and none longer than its slot; planes and
+        // exponents are aligned; a block of one warp for each chunk, which reads its record where it stands.
+        unsafe { launch.launch(config(self.chunk_count, WARP, TABLE_BYTES))? };
+        Ok(())
+    }
+}
+
+pub(crate) const fn config(blocks: u32, threads: u32, shared_mem_bytes: u32) -> LaunchConfig {
+    LaunchConfig {
+        grid_dim: (blocks, 1, 1),
+        block_dim: (threads, 1, 1),
+        shared_mem_bytes,
     }
 }

@@ -18,6 +18,8 @@ pub struct EncodeJob {
     pub exponents: u64,
     /// Of the source's sign-mantissa plane, likewise.
     pub source_sign_mantissa: u64,
+    /// Of the [`TensorJob`](crate::job::TensorJob) of the source, where it is records.
+    pub source: u64,
     /// How many these are.
     pub weight_count: u64,
     /// 256 counts of 4 bytes for each chunk.
@@ -67,6 +69,7 @@ impl EncodeJob {
             weights: 0,
             exponents: 0,
             source_sign_mantissa: 0,
+            source: 0,
             weight_count,
             counts: 0,
             totals: 0,
@@ -94,6 +97,7 @@ impl EncodeJob {
                 job.weights,
                 job.exponents,
                 job.source_sign_mantissa,
+                job.source,
                 job.weight_count,
                 job.counts,
                 job.totals,

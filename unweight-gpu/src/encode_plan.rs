@@ -6,7 +6,7 @@ use unweight_format::layout::{
 use unweight_format::{Extent, limits};
 
 use crate::encode_job::EncodeJob;
-use crate::plan::WARP;
+use crate::plan::{CHECKSUM_SHARED_BYTES, TABLE_BYTES, WARP};
 
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
@@ -32,6 +32,29 @@ pub(crate) const fn encode_shared_bytes(chunk_size_log2: u32) -> u32 {
 /// Its threads, likewise.
 pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
     WARP << (chunk_size_log2 - WARP_WEIGHTS_LOG2)
+}
+
+/// Of `transcode.cu`, as its head says.
+pub(crate) const LENGTH_WARPS: u32 = 8;
+pub(crate) const COUNT_WARPS: u32 = 4;
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = COUNT_WARPS * 4 * 256;
+/// Of a block of `huffman_to_palette`.
+const MOST_TRANSCODE_WARPS: u32 = 4;
+/// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.
+pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = 56 << 10;
+
+/// Shared memory of a block of `huffman_to_palette`.
+pub(crate) const fn transcode_shared_bytes(warps: u32, stage_bytes: u32) -> u32 {
+    CHECKSUM_SHARED_BYTES + warps * (TABLE_BYTES + stage_bytes)
+}
+
+/// Its warps: one has room, however long the stage is.
+pub(crate) const fn transcode_warps(stage_bytes: u32) -> u32 {
+    let mut warps = MOST_TRANSCODE_WARPS;
+    while warps > 1 && transcode_shared_bytes(warps, stage_bytes) > MOST_TRANSCODE_SHARED_BYTES {
+        warps -= 1;
+    }
+    warps
 }
 
 /// Weights that a block of `count_exponents` counts, as a binary logarithm.

@@ -30,13 +30,14 @@ pub(crate) const CHECKSUM: Module = module!("checksum", hopper: false);
 pub(crate) const HISTOGRAM: Module = module!("histogram", hopper: false);
 pub(crate) const CODE_LENGTHS: Module = module!("code_lengths", hopper: false);
 pub(crate) const ENCODE: Module = module!("encode", hopper: false);
+pub(crate) const TRANSCODE: Module = module!("transcode", hopper: false);
 pub(crate) const FRAGMENTS: Module = module!("fragments", hopper: false);
 pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul", hopper: false);
 pub(crate) const PLANES_MATMUL: Module = module!("planes_matmul", hopper: false);
 pub(crate) const LARGE_BATCH_MATMUL: Module = module!("large_batch_matmul", hopper: true);
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 12] = [
+const HEADERS: [&str; 13] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/weights.cuh"),
@@ -44,6 +45,7 @@ const HEADERS: [&str; 12] = [
     include_str!("../kernels/decode_chunk.cuh"),
     include_str!("../kernels/crc32.cuh"),
     include_str!("../kernels/encode_layout.cuh"),
+    include_str!("../kernels/record_source.cuh"),
     include_str!("../kernels/fragments.cuh"),
     include_str!("../kernels/patches.cuh"),
     include_str!("../kernels/matmul.cuh"),
@@ -100,12 +102,13 @@ impl Module {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 9] = [
+    const MODULES: [Module; 10] = [
         DECODE,
         CHECKSUM,
         HISTOGRAM,
         CODE_LENGTHS,
         ENCODE,
+        TRANSCODE,
         FRAGMENTS,
         SMALL_BATCH_MATMUL,
         PLANES_MATMUL,

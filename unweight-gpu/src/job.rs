@@ -42,6 +42,9 @@ pub struct Addresses {
 }
 
 impl TensorJob {
+    /// Bytes of a job.
+    pub const BYTES: usize = size_of::<TensorJob>();
+
     /// The job of decoding a tensor to `output` without its first `skipped_chunks`. The first chunk behind these is number `first_chunk` of the launch.
     pub fn new(
         planes: &CodedPlanes,
@@ -64,7 +67,8 @@ impl TensorJob {
         }
     }
 
-    /// A job whose output is what another job encodes, weights or exponents at this address: for checksums, which are computed of outputs.
+    /// A job whose planes are what another job makes, and whose output is what it encodes, weights or exponents at this address: for checksums, which are
+    /// computed of outputs, and to decode what was made, when its palette is known.
     pub(crate) const fn of_source(job: &EncodeJob, source: u64) -> TensorJob {
         TensorJob {
             sign_mantissa: job.sign_mantissa,
@@ -78,6 +82,10 @@ impl TensorJob {
             kind: job.kind,
             palette: job.palette,
         }
+    }
+
+    pub(crate) const fn with_palette(self, palette: [u8; PALETTE_ENTRIES]) -> TensorJob {
+        TensorJob { palette, ..self }
     }
 
     /// A job whose output is so many bytes of any kind: for their checksum.

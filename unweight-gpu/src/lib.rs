@@ -43,6 +43,7 @@ mod device;
 mod encode;
 mod encode_job;
 mod encode_plan;
+mod encode_records;
 mod encoded;
 mod error;
 mod image;

@@ -8,12 +8,18 @@ use unweight_format::layout::PLANE_ALIGNMENT;
 
 use crate::encode::{Sources, Task};
 use crate::encode_job::EncodeJob;
+use crate::job::TensorJob;
 use crate::{Batch, Device, EncodeBatch, EncodedTensor, GpuError, Output, Resident};
 
 /// Tensors to be transcoded together (section 11.8), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
 ///
-/// Records become exponent planes, a byte for each weight, and these become records; sign-mantissa bytes are copied. The bytes are those that the
-/// reference's transcoding gives, under each tensor's own chunk size. A tensor that has the encoding already becomes canonical.
+/// Records become records; sign-mantissa bytes are copied. The bytes are those that the reference's transcoding gives, under each tensor's own chunk size.
+///
+/// This supposes that a source has the palette that a canonical encoder gives it, and its records' kinds. If one in the batch has not, which
+/// [`TranscodeBatch::verdict`] finds, all tensors take the long way, by exponent planes, which is a third as fast. Tensors some of which have the encoding already
+/// take it at once: they become canonical.
+///
+/// A chunk's checksum follows from its source's, so a wrong one stays wrong.
 ///
 /// Launch on the stream that the tensors were uploaded on, or on one that waits for it. As with [`Batch`], dropping it waits for what it launched,
 /// and it must not be forgotten while it is running.
@@ -23,6 +29,10 @@ pub struct TranscodeBatch<'a> {
     decode: Batch<'a>,
     encode: EncodeBatch<'a>,
     _exponents: CudaSlice<u8>,
+    /// Whether every tensor has the other encoding.
+    is_direct: bool,
+    /// 1 if the outputs are worth nothing, and the long way has to be taken.
+    detour: CudaSlice<u32>,
 }
 
 impl<'a> TranscodeBatch<'a> {
@@ -49,15 +59,25 @@ impl<'a> TranscodeBatch<'a> {
         // SAFETY: what decoding does not write is never taken for more than a byte of any value.
         let exponents = unsafe { stream.alloc::<u8>(bytes.max(1) as usize)? };
         let mut at = exponents.device_ptr(stream).0;
-        let (mut to_exponents, mut tasks) = (vec![], vec![]);
+        let mut to_exponents = vec![];
+        for (resident, _) in &tensors {
+            to_exponents.push((*resident, Output::at(at, room(resident))));
+            at += room(resident);
+        }
+        let decode = Batch::to_exponents(device, stream, to_exponents)?;
+        at = exponents.device_ptr(stream).0;
+        let mut source = decode.jobs.device_ptr(stream).0;
+        let mut is_direct = true;
+        let mut tasks = vec![];
         for (resident, output) in tensors {
             let planes = resident.planes();
-            to_exponents.push((resident, Output::at(at, room(resident))));
+            is_direct &= planes.encoding() != encoding;
             let chunk_size_log2 = planes.chunk_size_log2();
             tasks.push(Task {
                 job: EncodeJob {
                     exponents: at,
                     source_sign_mantissa: resident.addresses(stream).sign_mantissa,
+                    source,
                     ..EncodeJob::new(encoding, planes.weights(), chunk_size_log2, 0)
                 },
                 source: at,
@@ -65,11 +85,14 @@ impl<'a> TranscodeBatch<'a> {
                 output,
             });
             at += room(resident);
+            source += TensorJob::BYTES as u64;
         }
         Ok(TranscodeBatch {
-            decode: Batch::to_exponents(device, stream, to_exponents)?,
+            decode,
             encode: EncodeBatch::of(device, stream, tasks, Sources::Planes, encoding)?,
             _exponents: exponents,
+            is_direct,
+            detour: stream.alloc_zeros(1)?,
         })
     }
 
@@ -81,25 +104,51 @@ impl<'a> TranscodeBatch<'a> {
         self.decode.check_chunks(stream)
     }
 
-    /// Launches decoder and encoder. Returns at once; the outputs hold nothing to be trusted until [`TranscodeBatch::verdict`].
+    /// Launches what transcodes. Returns at once; the outputs hold nothing to be trusted until [`TranscodeBatch::verdict`].
     ///
     /// # Errors
     /// The driver's.
     pub fn transcode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        if !self.is_direct {
+            return self.transcode_by_planes(stream);
+        }
+        // It has what the launches read.
+        self.decode.running.on(stream)?;
+        let Batch {
+            stage_bytes,
+            ref mut status,
+            ..
+        } = self.decode;
+        // SAFETY: the sources are `Residents` of the other encoding, and the stage is as their longest record needs it.
+        unsafe {
+            self.encode
+                .encode_records(stream, stage_bytes, status, &mut self.detour)
+        }
+    }
+
+    /// The long way: decoder and encoder.
+    fn transcode_by_planes(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.decode.decode(stream)?;
         self.encode.encode(stream)
     }
 
-    /// Waits for the stream, and says whether the sources kept every rule in every launch since the last verdict.
+    /// Waits for the stream, and says whether the sources kept every rule in every launch since the last verdict. If they did, the outputs are as the last
+    /// launch had to leave them, by the long way where that is needed.
     ///
     /// # Errors
     /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
     pub fn verdict(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        self.decode.verdict(stream)
+        self.decode.verdict(stream)?;
+        if self.is_direct && stream.clone_dtoh(&self.detour)? != [0] {
+            stream.memset_zeros(&mut self.detour)?;
+            self.transcode_by_planes(stream)?;
+            self.decode.verdict(stream)?;
+        }
+        Ok(())
     }
 
-    /// What the last [`TranscodeBatch::transcode`] made of each tensor. The checksum is that of the weights, computed from the exponents and the
-    /// sign-mantissa bytes that were written: it is to be compared with the one that the source's directory states. Waits for the stream.
+    /// What the last [`TranscodeBatch::transcode`] made of each tensor, after its verdict. The checksum is that of the weights, decoded from what was written:
+    /// it is to be compared with the one that the source's directory states. Waits for the stream.
     ///
     /// # Errors
     /// The driver's.

@@ -1,5 +1,6 @@
 //! The encoder's kernels, launched on fibers of the CPU in the order in which a batch launches them.
 
+use unweight_format::Encoding;
 use unweight_gpu::host::{EncodeJob, crc_constants, pieces_log2};
 // Its library holds the kernels.
 use unweight_gpu_host::DeviceMemory;
@@ -8,11 +9,15 @@ use unweight_gpu_host::DeviceMemory;
 unsafe extern "C" {
     fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, of_planes: bool, seed: u64);
     fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
+    fn unweight_host_confirm_palettes(jobs: *mut EncodeJob, job_count: u32, detour: *mut u32, seed: u64);
     fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
     pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, seed: u64);
-    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, of_planes: bool, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, source: u32, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
+    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, source: u32, seed: u64);
+    fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
+    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, warps: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
+    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64, status: *mut u64);
 }
 
 /// Runs them all. `before_placing` may look at record ends, and refuse by panicking to go on.
@@ -38,9 +43,64 @@ pub(crate) unsafe fn encode(
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
         let codes = codes.as_mut_ptr();
         unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
-        unweight_host_encode_chunks(start, job_count, chunk_count, codes, of_planes, seed);
+        unweight_host_encode_chunks(start, job_count, chunk_count, codes, of_planes.into(), seed);
         unweight_host_end_records(start, job_count, seed);
         before_placing();
-        unweight_host_seal_records(start, job_count, chunk_count, constants.as_ptr(), seed);
+        unweight_host_seal_records(
+            start,
+            job_count,
+            chunk_count,
+            constants.as_ptr(),
+            of_planes.into(),
+            seed,
+        );
     }
+}
+
+/// What makes records of jobs' sources, which are all of the other encoding. Gives whether they have to be made by way of planes instead.
+///
+/// # Safety
+/// As [`encode`]; sources are records, whose longest have `stage_bytes` bytes or are read where they stand.
+#[allow(dead_code)]
+pub(crate) unsafe fn encode_records(
+    jobs: &mut [EncodeJob],
+    to: Encoding,
+    (warps, stage_bytes): (u32, u32),
+    seed: u64,
+    status: &mut u64,
+) -> bool {
+    let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
+    let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
+    let constants = crc_constants();
+    let constants = constants.as_ptr();
+    let codes = DeviceMemory::poisoned(8 * jobs.len());
+    let codes = codes.as_mut_ptr();
+    let mut detour = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        if to == Encoding::Palette {
+            unweight_host_palette_record_lengths(start, job_count, chunk_count, &mut detour, seed);
+            unweight_host_end_records(start, job_count, seed);
+            unweight_host_huffman_to_palette(
+                start,
+                job_count,
+                chunk_count,
+                warps,
+                stage_bytes,
+                constants,
+                seed,
+                status,
+            );
+        } else {
+            unweight_host_count_indices(start, job_count, chunk_count, seed, status);
+        }
+        unweight_host_confirm_palettes(start, job_count, &mut detour, seed);
+        if to == Encoding::Huffman {
+            unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
+            unweight_host_encode_chunks(start, job_count, chunk_count, codes, 2, seed);
+            unweight_host_end_records(start, job_count, seed);
+            unweight_host_seal_records(start, job_count, chunk_count, constants, 2, seed);
+        }
+    }
+    detour != 0
 }

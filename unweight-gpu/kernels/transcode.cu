@@ -1,0 +1,352 @@
+// Chunk records to those of the other encoding, without their exponents ever standing in memory (specification, section 11.8).
+//
+// A canonical encoder gives a tensor the same palette in either encoding. So indices are taken over as they are, and counted on the way; whether the palette is
+// the one that those counts give, confirm_palettes finds (histogram.cu). Where it is not, or where a record would be verbatim in one encoding alone, `detour`
+// is set: what was written is worth nothing then, and the host has the tensors decoded to exponent planes, and these encoded.
+//
+//   Huffman codes to indices:
+//   palette_record_lengths  one warp = one record; its length follows from how many patches it keeps
+//   huffman_to_palette      one warp = one record, which is decoded to its place; thread l = lane l of the specification
+//
+//   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
+//   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
+//   sign-mantissa   | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   two steps: 512 bytes
+//
+// Indices to Huffman codes:
+//   count_indices           one warp = one record; encode.cu makes the records
+//
+// Four steps' indices of a lane, a word each, are counted at once: four words of their first bits, of their second, .. then 15 times a word that has a bit
+// for each index of one value.
+//
+// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each warp 256 words of code table and `stage_bytes` for the record, as in decode.cu;
+// count_indices 256 words a warp.
+// Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
+// count_indices reads r.
+//
+// Preconditions: what encode_layout.cuh says of EncodeJob's totals, record_lengths, records, sign_mantissa and source, for count_indices palette_counts; what
+// layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is what src/crc_constants.rs makes. palette_record_lengths and
+// count_indices have a warp for each chunk, in blocks of 8 and of 4; end_records (encode.cu) follows the former, then huffman_to_palette with a warp for each
+// chunk, in blocks of as many as there is shared memory for. Whatever a record holds, nothing outside of it, of its chunk's sign-mantissa bytes and of the
+// places of what is made of these is touched.
+//
+// The tail: steps behind the last whole four are taken one by one. Surplus indices become 0, and what completes the sign-mantissa plane to a multiple of 256.
+#include "crc32.cuh"
+#include "decode_chunk.cuh"
+#include "encode_layout.cuh"
+#include "record_source.cuh"
+
+constexpr uint32_t LENGTH_WARPS = 8;
+constexpr uint32_t COUNT_WARPS = 4;
+constexpr uint32_t MOST_WARPS = 4;
+constexpr uint32_t GROUP_STEPS = 4;
+
+// Of a record that this kernel is not to write.
+constexpr uint32_t NO_RECORD_BYTES = RECORD_ALIGNMENT;
+
+// Exchanges the bits of `a` at `mask` << `by` with those of `b` at `mask`.
+__device__ __forceinline__ void exchange_bits(uint32_t& a, uint32_t& b, uint32_t by, uint32_t mask) {
+  const uint32_t differing = (a >> by ^ b) & mask;
+  b ^= differing;
+  a ^= differing << by;
+}
+
+// How often a lane has had each index but 0.
+struct IndexCounts {
+  uint32_t pairs[PALETTE_ENTRIES / 2];  // of entry 2i in bits 0..15, of 2i + 1 from bit 16 on: a lane has at most 2,048
+
+  __device__ __forceinline__ IndexCounts() {
+#pragma unroll
+    for (uint32_t i = 0; i < PALETTE_ENTRIES / 2; i++) pairs[i] = 0;
+  }
+
+  __device__ __forceinline__ void add(const uint32_t (&words)[GROUP_STEPS]) {
+    uint32_t bits[4] = {words[0], words[1], words[2], words[3]};
+    exchange_bits(bits[0], bits[1], 1, 0x55555555);
+    exchange_bits(bits[2], bits[3], 1, 0x55555555);
+    exchange_bits(bits[0], bits[2], 2, 0x33333333);
+    exchange_bits(bits[1], bits[3], 2, 0x33333333);
+#pragma unroll
+    for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
+      const uint32_t upper = (entry & 8 ? bits[3] : ~bits[3]) & (entry & 4 ? bits[2] : ~bits[2]);
+      const uint32_t equal = upper & (entry & 2 ? bits[1] : ~bits[1]) & (entry & 1 ? bits[0] : ~bits[0]);
+      pairs[entry / 2] += static_cast<uint32_t>(__popc(equal)) << 16 * (entry % 2);
+    }
+  }
+
+  // Of palette entry `lane`, over the warp; of entry 0, what the others leave of `weights`. Lanes from 16 on get 0.
+  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t weights) const {
+    uint32_t own = 0;
+#pragma unroll
+    for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
+      const uint32_t count = sum_over_lanes(pairs[entry / 2] >> 16 * (entry % 2) & 0xffff);
+      weights -= count;
+      if (lane == entry) own = count;
+    }
+    return lane == 0 ? weights : own;
+  }
+};
+
+// A record's patches, as its steps go by: what has one becomes the index of its exponent, or 0 if the palette does not hold it.
+struct PatchCursor {
+  const uint8_t* next;
+  uint32_t left;
+  uint32_t next_step;
+  uint32_t own_exponent;  // lane l has palette entry l's
+  uint32_t outside;       // how many the palette does not hold, of those that went by
+
+  __device__ __forceinline__ PatchCursor(const Chunk& chunk, const Record& record, uint32_t lane)
+      : next(chunk.record + record.patches_offset), left(record.patch_count), outside(0) {
+    own_exponent = lane < PALETTE_ENTRIES ? chunk.job->palette[lane] : ~0u;
+    find_step();
+  }
+
+  __device__ __forceinline__ void find_step() { next_step = left == 0 ? ~0u : patch_position(next) / STEP_WEIGHTS; }
+
+  // For steps from `first_step` on, in front of `end_step`. Calls outside_palette(position, exponent) on all lanes.
+  template <class Outside>
+  __device__ __forceinline__ void apply(uint32_t (&words)[GROUP_STEPS], uint32_t first_step, uint32_t end_step, uint32_t lane,
+                                        const Outside& outside_palette) {
+#pragma unroll 1
+    while (next_step < end_step) {
+      const uint32_t position = patch_position(next), exponent = next[2];
+      const uint32_t entries = __ballot_sync(ALL_LANES, own_exponent == exponent);
+      const uint32_t index = entries == 0 ? 0 : static_cast<uint32_t>(__ffs(static_cast<int>(entries))) - 1;
+      const uint32_t shift = position % LANE_STEP_WEIGHTS * 4;
+      const bool is_own = position / LANE_STEP_WEIGHTS % WARP == lane;
+#pragma unroll
+      for (uint32_t d = 0; d < GROUP_STEPS; d++)
+        if (is_own && first_step + d == next_step) words[d] = (words[d] & ~(15u << shift)) | index << shift;
+      if (entries == 0) {
+        outside_palette(position, exponent);
+        outside++;
+      }
+      next += PATCH_BYTES;
+      left--;
+      find_step();
+    }
+  }
+};
+
+// The palette indices that stand in `exponents`' place where the code table has these.
+__device__ __forceinline__ uint32_t index_word(const Exponents& exponents) {
+  const uint2 eight = lowest_bytes(exponents.pairs);
+  return __byte_perm(eight.x | eight.x >> 4, eight.y | eight.y >> 4, 0x6420);
+}
+
+// Without those of the surplus.
+__device__ __forceinline__ uint32_t first_indices(uint32_t word, uint32_t count) { return count >= LANE_STEP_WEIGHTS ? word : word & ((1u << 4 * count) - 1); }
+
+__device__ __forceinline__ unsigned long long* totals_of(const SourceChunk& chunk, uint32_t number) {
+  return chunk.job->totals + number % TOTAL_COPIES * EXPONENTS;
+}
+
+// How often each exponent occurs in a verbatim record, in 256 words of shared memory.
+__device__ inline void count_verbatim(const Chunk& chunk, uint32_t lane, uint32_t* counts, unsigned long long* totals) {
+  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) counts[exponent] = 0;
+  __syncwarp();
+  for (uint32_t i = lane; i < chunk.weights; i += WARP) atomicAdd(&counts[chunk.record[RECORD_HEADER_BYTES + i]], 1u);
+  __syncwarp();
+  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP)
+    if (counts[exponent] != 0) atomicAdd(&totals[exponent], static_cast<unsigned long long>(counts[exponent]));
+}
+
+extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
+    palette_record_lengths(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
+  const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+  if (number >= chunk_count) return;
+  const SourceChunk target = find_source_chunk(jobs, job_count, number);
+  const Chunk chunk = source_record(target);
+  Record record;
+  uint32_t record_bytes = NO_RECORD_BYTES;
+  if (parse_record(chunk, lane, record) == 0) {
+    const bool is_verbatim = record.kind == KIND_VERBATIM;
+    const uint8_t* exponents = chunk.record + (is_verbatim ? RECORD_HEADER_BYTES : record.patches_offset + 2);
+    const uint32_t count = is_verbatim ? chunk.weights : record.patch_count, stride = is_verbatim ? 1 : PATCH_BYTES;
+    const uint8_t* palette = chunk.job->palette;
+    uint32_t outside = 0;
+#pragma unroll 1
+    for (uint32_t i = lane; i < count; i += WARP) {
+      const uint32_t exponent = exponents[i * stride];
+      bool is_held = false;
+      for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) is_held |= palette[entry] == exponent;
+      outside += !is_held;
+    }
+    const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * sum_over_lanes(outside));
+    const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weights);
+    if ((bytes > verbatim_bytes) == is_verbatim) record_bytes = is_verbatim ? verbatim_bytes : bytes;
+    else if (lane == 0) *detour = 1;
+  }
+  if (lane == 0) target.job->record_lengths[target.own] = record_bytes / RECORD_ALIGNMENT;
+}
+
+// The sign-mantissa bytes of 16 weights, at `place` and on, of which some may be surplus.
+__device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* to, uint32_t place) {
+  const uint2* from = reinterpret_cast<const uint2*>(chunk.sign_mantissa + place);
+#pragma unroll
+  for (uint32_t half = 0; half < 2; half++)
+    reinterpret_cast<uint2*>(to + place)[half] = first_of(from[half], lane_step_count(chunk.weights, place + half * LANE_STEP_WEIGHTS));
+}
+
+// From here on, up to the end of the last step.
+__device__ inline void copy_rest(const Chunk& chunk, uint8_t* to, uint32_t first_step, uint32_t lane) {
+  for (uint32_t place = first_step * STEP_WEIGHTS + lane * 16; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
+}
+
+// Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
+// compiler is to see that it does.
+__device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
+                                                      const uint32_t* words, const uint32_t* table, uint8_t* to) {
+  LaneReader reader;
+  reader.last = chunk.record_bytes / 4 - 1;
+  reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
+  reader.start(words);
+  IndexCounts counts;
+  PatchCursor patches(chunk, record, lane);
+  unsigned long long* totals = totals_of(target, number);
+  uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
+  uint8_t* kept = to + RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
+  const auto keep = [&](uint32_t position, uint32_t exponent) {
+    if (lane < PATCH_BYTES) kept[lane] = static_cast<uint8_t>(lane == 2 ? exponent : position >> 8 * lane);
+    if (lane == 0) atomicAdd(&totals[exponent], 1ull);
+    kept += PATCH_BYTES;
+  };
+  const uint4* from = reinterpret_cast<const uint4*>(chunk.sign_mantissa) + lane;
+  uint4* sixteens = reinterpret_cast<uint4*>(target.sign_mantissa()) + lane;
+  const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
+#pragma unroll 1
+  for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
+    const uint4 first = load_streaming(from), second = load_streaming(from + WARP);
+    from += 2 * WARP;
+    uint32_t indices[GROUP_STEPS];
+#pragma unroll
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(table));
+    store_streaming(sixteens, first);
+    store_streaming(sixteens + WARP, second);
+    sixteens += 2 * WARP;
+    patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
+    counts.add(indices);
+#pragma unroll
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
+  }
+#pragma unroll 1
+  for (uint32_t step = grouped; step < chunk.steps; step++) {
+    const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.step(table)), count), 0, 0, 0};
+    patches.apply(indices, step, step + 1, lane, keep);
+    counts.add(indices);
+    body[step * WARP + lane] = indices[0];
+  }
+  copy_rest(chunk, target.sign_mantissa(), grouped, lane);
+  const uint32_t contents_bytes = static_cast<uint32_t>(kept - to);
+  if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
+  if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | patches.outside << 16, 0, 0);
+  const uint32_t count = counts.of_entry(lane, chunk.weights - patches.outside);
+  if (count != 0) atomicAdd(&totals[patches.own_exponent], static_cast<unsigned long long>(count));
+  return first_broken(broken_lane(reader, chunk.record, record.lane_end));
+}
+
+extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 4)
+    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, const CrcConstants* constants,
+                       unsigned long long* status) {
+  DYNAMIC_SHARED(shared);
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  uint32_t number;
+  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  uint4* own = shared + sizeof(Tables) * 2 / 16 + warp * (CODE_TABLE_ENTRIES / 4 + stage_bytes / 16);
+  uint32_t* table = reinterpret_cast<uint32_t*>(own);
+  uint4* stage = own + CODE_TABLE_ENTRIES / 4;
+  const SourceChunk target = find_source_chunk(jobs, job_count, number);
+  Chunk chunk = source_record(target);
+  const bool staged = stage_record(chunk, lane, stage, stage_bytes);
+  Record record;
+  uint32_t broken = parse_record(chunk, lane, record);
+  if (broken != 0 && lane == 0) report(status, number, broken);
+  const uint32_t start = target.own == 0 ? 0 : target.job->record_ends[target.own - 1];
+  const uint32_t record_bytes = (target.job->record_ends[target.own] - start) * RECORD_ALIGNMENT;
+  if (broken != 0 || record_bytes == NO_RECORD_BYTES) return;
+  uint8_t* to = target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
+  if (record.kind == KIND_VERBATIM) {
+    // It stays as it is, checksum included.
+    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
+      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
+    copy_rest(chunk, target.sign_mantissa(), 0, lane);
+    count_verbatim(chunk, lane, table, totals_of(target, number));
+    return;
+  }
+  make_table(lane % PALETTE_ENTRIES, record.code_lengths, lane, table);
+  __syncwarp();
+  broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), table, to)
+                  : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to);
+  if (broken != 0 && lane == 0) report(status, number, broken);
+  // Behind what other lanes have stored.
+  __syncwarp();
+  // As in seal_transcoded_records (encode.cu).
+  const PlainBytes before{chunk.record}, after{to};
+  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum ^= remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum = advance_bytes(constants->power, sum, chunk.weights);
+  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ sum;
+}
+
+constexpr uint32_t INDICES_AHEAD = 8;
+
+extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP)
+    count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, unsigned long long* status) {
+  DYNAMIC_SHARED(shared);
+  const uint32_t warp = threadIdx.x / WARP, number = blockIdx.x * COUNT_WARPS + warp, lane = threadIdx.x % WARP;
+  if (number >= chunk_count) return;
+  const SourceChunk target = find_source_chunk(jobs, job_count, number);
+  const Chunk chunk = source_record(target);
+  Record record;
+  const uint32_t broken = parse_record(chunk, lane, record);
+  // encode_chunks_of_records passes over a record that has a length already.
+  if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
+  if (broken != 0) {
+    if (lane == 0) report(status, number, broken);
+    return;
+  }
+  unsigned long long* totals = totals_of(target, number);
+  uint32_t* of_entries = target.job->palette_counts + static_cast<uint64_t>(target.own) * PALETTE_ENTRIES;
+  if (record.kind == KIND_VERBATIM) {
+    uint32_t* counts = reinterpret_cast<uint32_t*>(shared) + warp * EXPONENTS;
+    count_verbatim(chunk, lane, counts, totals);
+    if (lane < PALETTE_ENTRIES) of_entries[lane] = counts[chunk.job->palette[lane]];
+    return;
+  }
+  IndexCounts counts;
+  PatchCursor patches(chunk, record, lane);
+  const auto keep = [&](uint32_t, uint32_t exponent) {
+    if (lane == 0) atomicAdd(&totals[exponent], 1ull);
+  };
+  const uint32_t* body = reinterpret_cast<const uint32_t*>(chunk.record + RECORD_HEADER_BYTES) + lane;
+  const auto load = [&](uint32_t step) { return body[min(step, chunk.steps - 1) * WARP]; };
+  const uint32_t grouped = chunk.weights / (INDICES_AHEAD * STEP_WEIGHTS) * INDICES_AHEAD;
+  uint32_t ahead[INDICES_AHEAD];
+#pragma unroll
+  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = load(d);
+#pragma unroll 1
+  for (uint32_t step = 0; step < grouped; step += INDICES_AHEAD) {
+#pragma unroll
+    for (uint32_t group = 0; group < INDICES_AHEAD; group += GROUP_STEPS) {
+      uint32_t indices[GROUP_STEPS];
+#pragma unroll
+      for (uint32_t d = 0; d < GROUP_STEPS; d++) {
+        indices[d] = ahead[group + d];
+        ahead[group + d] = load(step + group + d + INDICES_AHEAD);
+      }
+      patches.apply(indices, step + group, step + group + GROUP_STEPS, lane, keep);
+      counts.add(indices);
+    }
+  }
+#pragma unroll 1
+  for (uint32_t step = grouped; step < chunk.steps; step++) {
+    const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    uint32_t indices[GROUP_STEPS] = {first_indices(load(step), count), 0, 0, 0};
+    patches.apply(indices, step, step + 1, lane, keep);
+    counts.add(indices);
+  }
+  const uint32_t count = counts.of_entry(lane, chunk.weights - patches.outside);
+  if (lane < PALETTE_ENTRIES) of_entries[lane] = count;
+  if (count != 0) atomicAdd(&totals[patches.own_exponent], static_cast<unsigned long long>(count));
+}
