@@ -36,7 +36,7 @@
 #include "record_source.cuh"
 
 constexpr uint32_t LENGTH_WARPS = 8;
-constexpr uint32_t COUNT_WARPS = 4;
+constexpr uint32_t COUNT_WARPS = 8;
 constexpr uint32_t MOST_WARPS = 4;
 constexpr uint32_t GROUP_STEPS = 4;
 
@@ -73,16 +73,16 @@ struct IndexCounts {
     }
   }
 
-  // Of palette entry `lane`, over the warp; of entry 0, what the others leave of `weights`. Lanes from 16 on get 0.
-  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t weights) const {
+  // Of palette entry `lane`, over the warp and with this `change`; of entry 0, what the others leave of `weights`. Lanes from 16 on get 0.
+  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t change, uint32_t weights) const {
     uint32_t own = 0;
 #pragma unroll
     for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
       const uint32_t count = sum_over_lanes(pairs[entry / 2] >> 16 * (entry % 2) & 0xffff);
-      weights -= count;
-      if (lane == entry) own = count;
+      if (lane == entry) own = count + change;
     }
-    return lane == 0 ? weights : own;
+    const uint32_t others = sum_over_lanes(own);
+    return lane == 0 ? weights - others : own;
   }
 };
 
@@ -150,6 +150,14 @@ __device__ inline void count_verbatim(const Chunk& chunk, uint32_t lane, uint32_
     if (counts[exponent] != 0) atomicAdd(&totals[exponent], static_cast<unsigned long long>(counts[exponent]));
 }
 
+// PALETTE_ENTRIES if the palette does not hold it.
+__device__ __forceinline__ uint32_t index_of(const uint8_t* palette, uint32_t exponent) {
+  uint32_t index = PALETTE_ENTRIES;
+  for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++)
+    if (palette[entry] == exponent) index = entry;
+  return index;
+}
+
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
     palette_record_lengths(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
   const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
@@ -166,10 +174,7 @@ extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
     uint32_t outside = 0;
 #pragma unroll 1
     for (uint32_t i = lane; i < count; i += WARP) {
-      const uint32_t exponent = exponents[i * stride];
-      bool is_held = false;
-      for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) is_held |= palette[entry] == exponent;
-      outside += !is_held;
+      outside += index_of(palette, exponents[i * stride]) == PALETTE_ENTRIES;
     }
     const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * sum_over_lanes(outside));
     const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weights);
@@ -240,7 +245,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   const uint32_t contents_bytes = static_cast<uint32_t>(kept - to);
   if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
   if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | patches.outside << 16, 0, 0);
-  const uint32_t count = counts.of_entry(lane, chunk.weights - patches.outside);
+  const uint32_t count = counts.of_entry(lane, 0, chunk.weights - patches.outside);
   if (count != 0) atomicAdd(&totals[patches.own_exponent], static_cast<unsigned long long>(count));
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
@@ -289,13 +294,58 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 4)
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ sum;
 }
 
-constexpr uint32_t INDICES_AHEAD = 8;
+// A record of indices, counted while its remainder is computed.
+struct CountedRecord {
+  const uint8_t* data;
+  uint32_t body_end;  // 0 if there are no indices
+  uint32_t weights;
+  IndexCounts* counts;
 
-extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP)
-    count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, unsigned long long* status) {
+  __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return load_streaming(reinterpret_cast<const uint4*>(data + at)); }
+  __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
+  __device__ __forceinline__ void passes(uint32_t at, uint4 words) const {
+    if (at < RECORD_HEADER_BYTES || at >= body_end) return;
+    uint32_t indices[GROUP_STEPS] = {words.x, words.y, words.z, words.w};
+    const uint32_t first = (at - RECORD_HEADER_BYTES) * 2;
+    if (first + GROUP_STEPS * LANE_STEP_WEIGHTS > weights) {
+#pragma unroll
+      for (uint32_t i = 0; i < GROUP_STEPS; i++) indices[i] = first_indices(indices[i], lane_step_count(weights, first + i * LANE_STEP_WEIGHTS));
+    }
+    counts->add(indices);
+  }
+};
+
+// Takes back what was counted at the places of patches, and counts these: entries' in `changes`, others in `totals`. Returns how many others there are.
+__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes, unsigned long long* totals) {
+  if (lane < PALETTE_ENTRIES) changes[lane] = 0;
+  __syncwarp();
+  uint32_t outside = 0;
+#pragma unroll 1
+  for (uint32_t i = lane; i < record.patch_count; i += WARP) {
+    const uint8_t* patch = chunk.record + record.patches_offset + PATCH_BYTES * i;
+    const uint32_t position = patch_position(patch), exponent = patch[2];
+    const uint32_t counted = chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15;
+    atomicAdd(&changes[counted], ~0u);
+    const uint32_t index = index_of(chunk.job->palette, exponent);
+    if (index != PALETTE_ENTRIES) {
+      atomicAdd(&changes[index], 1u);
+    } else {
+      atomicAdd(&totals[exponent], 1ull);
+      outside++;
+    }
+  }
+  __syncwarp();
+  return sum_over_lanes(outside);
+}
+
+extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP, 4)
+    count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  const uint32_t warp = threadIdx.x / WARP, number = blockIdx.x * COUNT_WARPS + warp, lane = threadIdx.x % WARP;
-  if (number >= chunk_count) return;
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  uint32_t number;
+  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  uint32_t* own = reinterpret_cast<uint32_t*>(tables + 2) + warp * EXPONENTS;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const Chunk chunk = source_record(target);
   Record record;
@@ -306,47 +356,22 @@ extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP)
     if (lane == 0) report(status, number, broken);
     return;
   }
-  unsigned long long* totals = totals_of(target, number);
-  uint32_t* of_entries = target.job->palette_counts + static_cast<uint64_t>(target.own) * PALETTE_ENTRIES;
-  if (record.kind == KIND_VERBATIM) {
-    uint32_t* counts = reinterpret_cast<uint32_t*>(shared) + warp * EXPONENTS;
-    count_verbatim(chunk, lane, counts, totals);
-    if (lane < PALETTE_ENTRIES) of_entries[lane] = counts[chunk.job->palette[lane]];
-    return;
-  }
+  const bool is_verbatim = record.kind == KIND_VERBATIM;
   IndexCounts counts;
-  PatchCursor patches(chunk, record, lane);
-  const auto keep = [&](uint32_t, uint32_t exponent) {
-    if (lane == 0) atomicAdd(&totals[exponent], 1ull);
-  };
-  const uint32_t* body = reinterpret_cast<const uint32_t*>(chunk.record + RECORD_HEADER_BYTES) + lane;
-  const auto load = [&](uint32_t step) { return body[min(step, chunk.steps - 1) * WARP]; };
-  const uint32_t grouped = chunk.weights / (INDICES_AHEAD * STEP_WEIGHTS) * INDICES_AHEAD;
-  uint32_t ahead[INDICES_AHEAD];
-#pragma unroll
-  for (uint32_t d = 0; d < INDICES_AHEAD; d++) ahead[d] = load(d);
-#pragma unroll 1
-  for (uint32_t step = 0; step < grouped; step += INDICES_AHEAD) {
-#pragma unroll
-    for (uint32_t group = 0; group < INDICES_AHEAD; group += GROUP_STEPS) {
-      uint32_t indices[GROUP_STEPS];
-#pragma unroll
-      for (uint32_t d = 0; d < GROUP_STEPS; d++) {
-        indices[d] = ahead[group + d];
-        ahead[group + d] = load(step + group + d + INDICES_AHEAD);
-      }
-      patches.apply(indices, step + group, step + group + GROUP_STEPS, lane, keep);
-      counts.add(indices);
-    }
+  const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
+  const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  // What the sign-mantissa bytes give, for seal_transcoded_records.
+  const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights);
+  if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
+  unsigned long long* totals = totals_of(target, number);
+  uint32_t count;
+  if (is_verbatim) {
+    count_verbatim(chunk, lane, own, totals);
+    count = lane < PALETTE_ENTRIES ? own[chunk.job->palette[lane]] : 0;
+  } else {
+    const uint32_t outside = count_patches(chunk, record, lane, own, totals);
+    count = counts.of_entry(lane, lane < PALETTE_ENTRIES ? own[lane] : 0, chunk.weights - outside);
+    if (count != 0) atomicAdd(&totals[chunk.job->palette[lane]], static_cast<unsigned long long>(count));
   }
-#pragma unroll 1
-  for (uint32_t step = grouped; step < chunk.steps; step++) {
-    const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
-    uint32_t indices[GROUP_STEPS] = {first_indices(load(step), count), 0, 0, 0};
-    patches.apply(indices, step, step + 1, lane, keep);
-    counts.add(indices);
-  }
-  const uint32_t count = counts.of_entry(lane, chunk.weights - patches.outside);
-  if (lane < PALETTE_ENTRIES) of_entries[lane] = count;
-  if (count != 0) atomicAdd(&totals[patches.own_exponent], static_cast<unsigned long long>(count));
+  if (lane < PALETTE_ENTRIES) target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
 }

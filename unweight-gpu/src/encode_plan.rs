@@ -36,8 +36,8 @@ pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
 
 /// Of `transcode.cu`, as its head says.
 pub(crate) const LENGTH_WARPS: u32 = 8;
-pub(crate) const COUNT_WARPS: u32 = 4;
-pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = COUNT_WARPS * 4 * 256;
+pub(crate) const COUNT_WARPS: u32 = 8;
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = CHECKSUM_SHARED_BYTES + COUNT_WARPS * 4 * 256;
 /// Of a block of `huffman_to_palette`.
 const MOST_TRANSCODE_WARPS: u32 = 4;
 /// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.

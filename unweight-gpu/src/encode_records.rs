@@ -67,6 +67,7 @@ impl EncodeBatch<'_> {
                     .arg(&self.jobs)
                     .arg(&job_count)
                     .arg(&chunk_count)
+                    .arg(&self.device.crc_constants)
                     .arg(status)
                     .launch(config(
                         chunk_count.div_ceil(COUNT_WARPS),

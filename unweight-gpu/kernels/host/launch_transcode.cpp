@@ -14,7 +14,8 @@ extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t
                  [&] { huffman_to_palette(jobs, job_count, chunk_count, stage_bytes, constants, status); });
 }
 
-extern "C" void unweight_host_count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed, unsigned long long* status) {
-  fibers::launch((chunk_count + COUNT_WARPS - 1) / COUNT_WARPS, COUNT_WARPS * WARP, COUNT_WARPS * 4 * EXPONENTS, seed,
-                 [&] { count_indices(jobs, job_count, chunk_count, status); });
+extern "C" void unweight_host_count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
+                                            uint64_t seed, unsigned long long* status) {
+  fibers::launch((chunk_count + COUNT_WARPS - 1) / COUNT_WARPS, COUNT_WARPS * WARP, sizeof(Tables) * 2 + COUNT_WARPS * 4 * EXPONENTS, seed,
+                 [&] { count_indices(jobs, job_count, chunk_count, constants, status); });
 }

@@ -17,7 +17,7 @@ unsafe extern "C" {
     fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, source: u32, seed: u64);
     fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
     fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, warps: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
-    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64, status: *mut u64);
+    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
 }
 
 /// Runs them all. `before_placing` may look at record ends, and refuse by panicking to go on.
@@ -92,7 +92,7 @@ pub(crate) unsafe fn encode_records(
                 status,
             );
         } else {
-            unweight_host_count_indices(start, job_count, chunk_count, seed, status);
+            unweight_host_count_indices(start, job_count, chunk_count, constants, seed, status);
         }
         unweight_host_confirm_palettes(start, job_count, &mut detour, seed);
         if to == Encoding::Huffman {
