@@ -1,36 +1,39 @@
-// Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes of another encoding to these (11.8).
+// Weights to chunk records and sign-mantissa bytes (specification, sections 5 and 11.4 to 11.6), or planes or records of another encoding to these (11.8).
 //
 //   encode_chunks   one block = one chunk; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
 //                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
-//                   place of weights
+//                   place of weights; encode_chunks_of_records where it is palette records, 4 bytes in place of exponents (record_source.cuh)
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
-//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand in the slot
-//   slot            | the same |                                         16 bytes a thread
+//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand
+//   records         | the same |                                         16 bytes a thread
 //
 // First a lane replaces its exponents by palette indices, kept in registers, a word for each of 8 steps, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
-// record's body as they stand, so there they go to the slot at once. Weights are read again for a verbatim record, and for those steps that have patches.
+// record's body as they stand, so there they go to the record's place. Weights are read again for a verbatim record, and for those steps that have patches.
+//
+// A record's place follows from the lengths of those before it, which their blocks publish as soon as they know them: find_place looks back at these. Blocks
+// begin in the order of their numbers, so what one waits for has begun.
 //
 // Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits.
 // When all have done so they add what they have left to the word that another has stored, or that has been zeroed.
 //
-//   end_records     one block = one tensor; record lengths to record ends
-//   seal_records    one warp = one record; computes its checksum on the way from its slot to its place
+//   seal_records    one warp = one record; computes its checksum; seal_transcoded_records where the source was records
+//   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
 //
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224
 // bytes; and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r and writes r.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r, or r alone if the source was records.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; record_ends only for end_records and seal_records,
-// records only for seal_records; `tensor_codes` is what choose_codes made. encode_chunks has a block for each chunk, of a warp for every 2,048
-// weights of the largest, and a slot's bytes of the largest for its record; end_records a block for
-// each job, of 256 threads, and comes after it; seal_records comes after both, with a warp for each chunk, in blocks of 8.
+// Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
+// each chunk, of a warp for every 2,048 weights of the largest, and shared memory for the largest's verbatim record; encode_chunks_of_records comes after
+// count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good. seal_records comes after these, with a warp for
+// each chunk, in blocks of 8. end_records needs but record_lengths and record_ends, and has a block for each job, of 256 threads.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
-// sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Behind a record's end its slot is not written.
+// sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Nothing is written behind the last record's end.
 #include "crc32.cuh"
 #include "encode_layout.cuh"
 #include "record_source.cuh"
@@ -56,7 +59,7 @@ struct EncodeTables {
   uint32_t sums[MOST_WARPS][WARP];    // of index_weights
   uint2 code_lengths;
   uint32_t surplus;                   // the entry of a surplus weight
-  uint32_t unused;
+  uint32_t start;                     // of the record, in units of 16 bytes
 };
 static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
 
@@ -197,11 +200,10 @@ struct LaneWeights<RecordSource> {
   }
 };
 
-// Stores the palette indices in `body` if it is not null: at most what a verbatim record takes. `weights` are loaded if they `fit` the part, and
-// otherwise read here, and their sign-mantissa bytes stored; `spare` is 8 bytes for each lane and step.
+// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored; `spare` is 8 bytes for each lane and step.
 template <class Source>
 __device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
-                                     uint32_t surplus, uint32_t* body, uint2* spare, LaneIndices& indices) {
+                                     uint32_t surplus, uint2* spare, LaneIndices& indices) {
   indices.sum = indices.patched_steps = 0;
   const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
@@ -214,7 +216,6 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
     const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
     const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
     const uint32_t word = even | odd << 4;
-    if (body != nullptr) body[step * WARP + lane] = word;
     const uint32_t patches = step_sum / TAKES_PATCH;
     indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
     if (patches != 0) indices.patched_steps |= 1u << step;
@@ -322,6 +323,33 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
   if (last < round_up(chunk.weight_count)) write_eight(last, source.part(last, lane_step_count(chunk.weight_count, last)));
 }
 
+// What a chunk's place holds: first its record's length, then its record's end, in units of 16 bytes, in bits 0..31.
+constexpr unsigned long long HAS_LENGTH = 1ull << 32;
+constexpr unsigned long long HAS_END = 1ull << 33;
+
+// Where a record begins, for which its block waits for those before it, which began earlier: looked back at 32 at a time, up to one whose end is known.
+// Publishes its own end, and writes it.
+__device__ inline void find_place(const SourceChunk& chunk, uint32_t length, uint32_t lane, uint32_t* start_of_record) {
+  const EncodeJob* job = chunk.job;
+  uint32_t start = 0;
+  for (uint32_t behind = chunk.own;; behind -= WARP) {
+    unsigned long long place;
+    do {
+      place = lane < behind ? observed(&job->places[behind - 1 - lane]) : HAS_END;
+    } while (__any_sync(ALL_LANES, place == 0));
+    const uint32_t ends = __ballot_sync(ALL_LANES, (place & HAS_END) != 0);
+    const uint32_t nearest = ends == 0 ? WARP : static_cast<uint32_t>(__ffs(static_cast<int>(ends))) - 1;
+    start += sum_over_lanes(lane <= nearest ? static_cast<uint32_t>(place) : 0);
+    if (ends != 0) break;
+  }
+  // Zeros complete the plane to a multiple of 16 bytes.
+  if (chunk.own + lane < (job->chunk_count + 3) / 4 * 4 && (lane == 0 || chunk.own + 1 == job->chunk_count))
+    job->record_ends[chunk.own + lane] = lane == 0 ? start + length : 0;
+  if (lane != 0) return;
+  publish(&job->places[chunk.own], HAS_END | (start + length));
+  *start_of_record = start;
+}
+
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared) {
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
@@ -332,7 +360,6 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   uint32_t first_step;
   const SourceChunk part = part_of(chunk, warp, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
-  uint8_t* slot = chunk.slot();
   // On its way while the first warp makes tables.
   LaneWeights<Source> weights;
   uint2* spare = reinterpret_cast<uint2*>(record) + first_step * WARP;
@@ -348,8 +375,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   if (huffman) make_pairs(tables);
 
   LaneIndices indices;
-  uint32_t* body = huffman ? nullptr : reinterpret_cast<uint32_t*>(slot + RECORD_HEADER_BYTES) + first_step * WARP;
-  index_weights<Source>(part, fit, weights, lane, tables->entries, tables->surplus, body, spare, indices);
+  index_weights<Source>(part, fit, weights, lane, tables->entries, tables->surplus, spare, indices);
   tables->sums[warp][lane] = indices.sum;
   __syncthreads();
 
@@ -370,19 +396,26 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const uint32_t record_sixteens = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
   const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : tables->code_lengths.x,
                                   verbatim ? 0 : tables->code_lengths.y);
-  if (threadIdx.x == 0) chunk.job->record_lengths[chunk.own] = record_sixteens;
+  const uint32_t last_warp = blockDim.x / WARP - 1;
+  if (threadIdx.x == 0) publish(&chunk.job->places[chunk.own], HAS_LENGTH | record_sixteens);
 
   // What is read again is read for its exponents.
   const uint32_t patches_at = body_end + PATCH_BYTES * (patch_count == 0 ? 0 : sum_over_lanes(before >> 16));
   if (verbatim || !huffman) {
-    if (threadIdx.x == 0) *reinterpret_cast<uint4*>(slot) = header;
+    if (warp == last_warp) find_place(chunk, record_sixteens, lane, &tables->start);
+    __syncthreads();
+    uint8_t* place = chunk.job->records + static_cast<uint64_t>(tables->start) * RECORD_ALIGNMENT;
+    if (threadIdx.x == 0) *reinterpret_cast<uint4*>(place) = header;
     if (verbatim) {
-      // In a palette record's slot, indices stood where these go: all warps are done with theirs.
-      if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, slot + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+      if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, place + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
       return;
     }
-    if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, slot + patches_at);
-    if (warp == 0 && contents_end + lane < round_up(contents_end)) slot[contents_end + lane] = 0;
+    uint32_t* body = reinterpret_cast<uint32_t*>(place + RECORD_HEADER_BYTES) + first_step * WARP;
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++)
+      if (step < part.steps) body[step * WARP + lane] = indices.words[step];
+    if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, place + patches_at);
+    if (warp == 0 && contents_end + lane < round_up(contents_end)) place[contents_end + lane] = 0;
     return;
   }
 
@@ -393,6 +426,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
   PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
   packer.pack(indices, part.steps, tables->pairs);
+  if (warp == last_warp) find_place(chunk, record_sixteens, lane, &tables->start);
   __syncthreads();
   if (packer.bits != 0) atomicOr(packer.word, packer.bits);
   __syncthreads();
@@ -401,7 +435,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, patches);
     __syncthreads();
   }
-  uint4* to = reinterpret_cast<uint4*>(slot);
+  uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + tables->start;
   for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) to[i] = record[i];
 }
 
@@ -421,19 +455,26 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
-  if (chunk.job->record_lengths[chunk.own] != 0) return;
+  const uint32_t length = chunk.job->record_lengths[chunk.own];
+  if (length != 0) {
+    uint32_t* start = reinterpret_cast<uint32_t*>(shared);
+    if (threadIdx.x == 0) publish(&chunk.job->places[chunk.own], HAS_LENGTH | length);
+    if (threadIdx.x < WARP) find_place(chunk, length, threadIdx.x, start);
+    return;
+  }
   encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared);
 }
 
-// A record on the way from its slot to its place.
-struct MovingRecord {
-  const uint8_t* from;
-  uint8_t* to;
-
-  __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return load_streaming(reinterpret_cast<const uint4*>(from + at)); }
-  __device__ __forceinline__ uint32_t byte(uint32_t at) const { return from[at]; }
-  __device__ __forceinline__ void passes(uint32_t at, uint4 words) const { store_streaming(reinterpret_cast<uint4*>(to + at), words); }
-};
+// A record's checksum, but for what its sign-mantissa bytes give.
+__device__ __forceinline__ uint32_t sum_of_record(const CrcConstants* constants, const Tables* tables, const SourceChunk& chunk, uint32_t lane,
+                                                  uint8_t*& record) {
+  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
+  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
+  record = chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
+  // A checksum begins with all ones, which is the same as adding them to the first four bytes.
+  const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{record}, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  return advance_bytes(constants->power, sum, chunk.weight_count);
+}
 
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
@@ -443,22 +484,14 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
-  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
-  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
-  const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
-  // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weight_count);
+  uint8_t* record;
+  uint32_t sum = sum_of_record(constants, tables, chunk, lane, record);
   sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
-  if (lane != 0) return;
-  // What passed of the first sixteen bytes was not as it stood.
-  uint4 header = record.sixteen(0);
-  header.x = ~sum;
-  *reinterpret_cast<uint4*>(record.to) = header;
+  if (lane == 0) *reinterpret_cast<uint32_t*>(record) = ~sum;
 }
 
-// A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes are the source's: so what they give is found from
-// the source's checksum and record, a third as many bytes to read. A wrong checksum stays wrong.
+// A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes are the source's: so count_indices (transcode.cu) finds
+// what they give from the source's checksum and record. A wrong checksum stays wrong.
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     seal_transcoded_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
@@ -467,15 +500,9 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
-  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
-  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
-  const MovingRecord record{chunk.slot(), chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT};
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, record, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weight_count);
-  if (lane != 0) return;
-  uint4 header = record.sixteen(0);
-  header.x = chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS] ^ sum;
-  *reinterpret_cast<uint4*>(record.to) = header;
+  uint8_t* record;
+  const uint32_t sum = sum_of_record(constants, tables, chunk, lane, record);
+  if (lane == 0) *reinterpret_cast<uint32_t*>(record) = chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS] ^ sum;
 }
 
 // A tensor's record ends: sums of its record lengths, 2,048 chunks at a time.

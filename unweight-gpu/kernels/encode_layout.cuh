@@ -19,8 +19,8 @@ struct EncodeJob {
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
-  uint8_t* slots;                    // slot_bytes for each chunk; 16-byte aligned
-  uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes
+  unsigned long long* places;        // one for each chunk; zero before its record is encoded: then encode.cu says what it holds
+  uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes; only for kernels that encode from records
   uint32_t* record_ends;             // one for each chunk, in units of 16 bytes; writable up to a multiple of 16 bytes
   uint8_t* records;                  // 16-byte aligned, 16 bytes for each unit of the last record end
   uint32_t first_chunk;              // of the launch
@@ -29,9 +29,6 @@ struct EncodeJob {
   uint32_t kind;                     // KIND_HUFFMAN or KIND_PALETTE
   uint8_t palette[PALETTE_ENTRIES];  // ascending; choose_palettes writes it
 };
-
-// No record is longer than its chunk's verbatim record (specification, section 5.1).
-__device__ __forceinline__ uint32_t slot_bytes(uint32_t chunk_size_log2) { return RECORD_HEADER_BYTES + (1u << chunk_size_log2); }
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
 
@@ -43,7 +40,6 @@ struct SourceChunk {
   uint64_t first_weight;
 
   __device__ __forceinline__ uint8_t* sign_mantissa() const { return job->sign_mantissa + first_weight; }
-  __device__ __forceinline__ uint8_t* slot() const { return job->slots + static_cast<uint64_t>(own) * slot_bytes(job->chunk_size_log2); }
 };
 
 // Chunk `number` of the launch.

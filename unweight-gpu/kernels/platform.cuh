@@ -20,6 +20,9 @@ __device__ __forceinline__ void copy_async(uint4* to_shared, const uint4* from) 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to_shared))), "l"(from) : "memory");
 }
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// A word that blocks give one another within a launch.
+__device__ __forceinline__ void publish(unsigned long long* at, unsigned long long value) { *static_cast<volatile unsigned long long*>(at) = value; }
+__device__ __forceinline__ unsigned long long observed(const unsigned long long* at) { return *static_cast<const volatile unsigned long long*>(at); }
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
 __device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }

@@ -140,9 +140,10 @@ pub struct EncodeBatch<'a> {
     /// To compute the checksums of the sources, but for the palettes.
     checksum_jobs: Vec<TensorJob>,
     counts: CudaSlice<u32>,
+    /// And behind those of all jobs the places of all chunks.
     pub(crate) totals: CudaSlice<u64>,
     tensor_codes: CudaSlice<u64>,
-    /// Palette counts, codes, and a slot for each record, of all jobs.
+    /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
@@ -228,7 +229,8 @@ impl<'a> EncodeBatch<'a> {
         }
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
-        let totals = stream.alloc_zeros::<u64>(256 * TOTAL_COPIES * jobs.len().max(1))?;
+        let total_count = 256 * TOTAL_COPIES * jobs.len();
+        let totals = stream.alloc_zeros::<u64>((total_count + chunk_count as usize).max(1))?;
         let counts = stream.alloc_zeros::<u32>(256 * (chunk_count as usize).max(1))?;
         let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
@@ -238,6 +240,7 @@ impl<'a> EncodeBatch<'a> {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
             job.totals = totals_address + (256 * 8 * TOTAL_COPIES * number) as u64;
+            job.places = totals_address + 8 * (total_count as u64 + u64::from(job.first_chunk));
         }
         let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
             .map(|(job, task)| TensorJob::of_source(job, task.source))
@@ -310,7 +313,6 @@ impl<'a> EncodeBatch<'a> {
                 self.choose_codes(stream)?;
             }
             self.pack(stream, &reading.encode_chunks)?;
-            self.end_records(stream)?;
             self.seal(stream, &self.kernels.seal_records)?;
         }
         Ok(self.running.on(stream)?)

@@ -32,9 +32,9 @@ pub struct EncodeJob {
     pub code_lengths: u64,
     /// Of the sign-mantissa plane.
     pub sign_mantissa: u64,
-    /// Room for the longest record of each chunk.
-    pub slots: u64,
-    /// 4 bytes for each chunk.
+    /// 8 bytes for each chunk.
+    pub places: u64,
+    /// 4 bytes for each chunk, where the source is records.
     pub record_lengths: u64,
     /// 4 bytes for each chunk.
     pub record_ends: u64,
@@ -76,7 +76,7 @@ impl EncodeJob {
             palette_counts: 0,
             code_lengths: 0,
             sign_mantissa: 0,
-            slots: 0,
+            places: 0,
             record_lengths: 0,
             record_ends: 0,
             records: 0,
@@ -104,7 +104,7 @@ impl EncodeJob {
                 job.palette_counts,
                 job.code_lengths,
                 job.sign_mantissa,
-                job.slots,
+                job.places,
                 job.record_lengths,
                 job.record_ends,
                 job.records,

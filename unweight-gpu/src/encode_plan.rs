@@ -120,13 +120,11 @@ pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
 }
 
 /// Gives a job its scratch, behind the `used` bytes that are taken, and adds what it takes to them.
-/// Counts and totals are not among it: they are zeroed before each launch.
+/// Counts, totals and places are not among it: they are zeroed before each launch.
 pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
     let chunks = job.chunk_count as u64;
-    let slot_bytes = longest_record_bytes(1 << job.chunk_size_log2);
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);
     job.code_lengths = take(scratch, used, 8 * chunks);
-    job.slots = take(scratch, used, slot_bytes * chunks);
     job.record_lengths = take(scratch, used, 4 * chunks);
 }
 
@@ -175,7 +173,6 @@ mod tests {
             for (start, bytes) in [
                 (job.palette_counts, 64 * chunks),
                 (job.code_lengths, 8 * chunks),
-                (job.slots, 4_112 * chunks),
                 (job.record_lengths, 4 * chunks),
             ] {
                 assert_eq!(start % 256, 0);

@@ -83,7 +83,6 @@ impl EncodeBatch<'_> {
             if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream)?;
                 self.pack(stream, &kernels.encode_chunks)?;
-                self.end_records(stream)?;
                 self.seal(stream, &kernels.seal_records)?;
             }
         }

@@ -100,7 +100,7 @@ impl Kernels for Transcoding {
         };
         // SAFETY: the outputs are aligned and long enough for anything. Whatever is wrong with the source, exponents are just bytes.
         unsafe {
-            host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed, || ());
+            host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
         // What checks chunk checksums has the last word in the first launch alone.
         let direct_verdict = read(direct_status).map(|bad| bad.rule);
@@ -149,7 +149,7 @@ struct Outputs {
     records: DeviceMemory,
     palette_counts: DeviceMemory,
     code_lengths: DeviceMemory,
-    slots: DeviceMemory,
+    places: DeviceMemory,
     record_lengths: DeviceMemory,
 }
 
@@ -169,7 +169,7 @@ impl Outputs {
             records: room(records),
             palette_counts: room(64 * chunks),
             code_lengths: room(8 * chunks),
-            slots: room((16 + (1 << chunk_size_log2)) * chunks),
+            places: zeros(8 * chunks),
             record_lengths: room(4 * chunks),
         }
     }
@@ -182,7 +182,7 @@ impl Outputs {
         job.records = self.records.address();
         job.palette_counts = self.palette_counts.address();
         job.code_lengths = self.code_lengths.address();
-        job.slots = self.slots.address();
+        job.places = self.places.address();
         job.record_lengths = self.record_lengths.address();
     }
 

@@ -206,6 +206,9 @@ inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
 inline uint2 load_streaming(const uint2* at) { return *at; }
 inline uint4 load_streaming(const uint4* at) { return *at; }
+// Blocks run one after the other.
+inline void publish(unsigned long long* at, unsigned long long value) { *at = value; }
+inline unsigned long long observed(const unsigned long long* at) { return *at; }
 // Done at once: the kernels wait before they read.
 inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }
 inline void copies_done() {}

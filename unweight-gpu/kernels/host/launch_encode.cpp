@@ -31,7 +31,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
   uint32_t largest_log2 = 0;
   for (uint32_t i = 0; i < job_count; i++) largest_log2 = std::max(largest_log2, jobs[i].chunk_size_log2);
   const uint32_t warps = (1u << largest_log2) / (WARP_STEPS * STEP_WEIGHTS);
-  fibers::launch(chunk_count, warps * WARP, sizeof(EncodeTables) + slot_bytes(largest_log2), seed, [&] {
+  fibers::launch(chunk_count, warps * WARP, sizeof(EncodeTables) + RECORD_HEADER_BYTES + (1u << largest_log2), seed, [&] {
     if (source == 0) encode_chunks(jobs, job_count, tensor_codes);
     else if (source == 1) encode_chunks_of_planes(jobs, job_count, tensor_codes);
     else encode_chunks_of_records(jobs, job_count, tensor_codes);

@@ -20,16 +20,11 @@ unsafe extern "C" {
     fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
 }
 
-/// Runs them all. `before_placing` may look at record ends, and refuse by panicking to go on.
+/// Runs them all.
 ///
 /// # Safety
 /// What `kernels/encode_layout.cuh` says of a job, with chunks numbered through; sources are weights, or with `of_planes` planes.
-pub(crate) unsafe fn encode(
-    jobs: &mut [EncodeJob],
-    of_planes: bool,
-    seed: u64,
-    before_placing: impl FnOnce(),
-) {
+pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) {
     let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
     let largest = jobs.iter().map(|job| job.chunk_size_log2).max();
     let pieces_log2 = pieces_log2(largest.unwrap());
@@ -44,8 +39,6 @@ pub(crate) unsafe fn encode(
         let codes = codes.as_mut_ptr();
         unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
         unweight_host_encode_chunks(start, job_count, chunk_count, codes, of_planes.into(), seed);
-        unweight_host_end_records(start, job_count, seed);
-        before_placing();
         unweight_host_seal_records(
             start,
             job_count,
@@ -98,7 +91,6 @@ pub(crate) unsafe fn encode_records(
         if to == Encoding::Huffman {
             unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
             unweight_host_encode_chunks(start, job_count, chunk_count, codes, 2, seed);
-            unweight_host_end_records(start, job_count, seed);
             unweight_host_seal_records(start, job_count, chunk_count, constants, 2, seed);
         }
     }
