@@ -4,11 +4,15 @@
 
 mod host_encoder;
 mod restore;
+#[allow(dead_code)]
+#[path = "on_a_gpu/tensors.rs"]
+mod tensors;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use half::bf16;
-use restore::{Kernels, hold_to_the_corpus};
+use restore::{Kernels, hold_to_the_corpus, restore};
+use tensors::{bytes_of, file_with, many_tensors};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
 use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor};
@@ -221,4 +225,24 @@ fn the_order_of_threads_changes_nothing() {
         seed: 7,
         ..Transcoding::default()
     });
+}
+
+#[test]
+fn records_of_a_canonical_encoder_are_made_of_records() {
+    let chunk_size = |number: usize| 12 + (number % 5) as u8;
+    let mut tensors = many_tensors(chunk_size);
+    // Fibers are slow.
+    tensors
+        .iter_mut()
+        .for_each(|tensor| tensor.truncate(70_000));
+    let original: Vec<u8> = tensors.iter().flat_map(|tensor| bytes_of(tensor)).collect();
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        let transcoding = Transcoding {
+            seed: encoding as u64,
+            ..Transcoding::default()
+        };
+        let file = file_with(&tensors, encoding, chunk_size);
+        assert!(restore(&transcoding, &file).unwrap() == original);
+        println!("{encoding:?} {transcoding:?}");
+    }
 }
