@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const Chunk chunk = find_chunk(jobs, job_count, number);
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
   uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weights);
+  sum = advance_bytes(constants->power, sum, chunk.weights, lane);
   sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa}, chunk.weights, 0, 0);
   const uint32_t stated = *reinterpret_cast<const uint32_t*>(chunk.record);
   if (~sum != stated && lane == 0) report(status, number, RECORD_CRC);
@@ -32,7 +32,7 @@ template <class Bytes>
 __device__ __forceinline__ uint32_t checksum_of(const CrcConstants* constants, const Tables* tables, uint32_t lane, const Bytes& message, uint32_t length) {
   uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, message, length, 0, 0);
   // Even one weight has only two bytes to add the ones to: they are added as a message of their own.
-  sum ^= advance_bytes(constants->power, ~0u, length);
+  sum ^= advance_bytes(constants->power, ~0u, length, lane);
   return ~sum;
 }
 

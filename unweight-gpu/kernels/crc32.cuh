@@ -6,13 +6,14 @@
 //   row 1   |                                                         |   state <- state * x^(8*512) + word, for each of 128 columns
 //
 // A CRC is a remainder of polynomials over GF(2), so every column of words can be reduced alone, and the columns added at the end, each times the
-// power of x that its distance from the end gives. Advancing a state by a row is four look-ups in tables of 256 words.
+// power of x that its distance from the end gives. Advancing a state by a row is four look-ups in tables of 256 words. A sum that all lanes have is advanced
+// further by all together: lane l adds x^l times the power if the sum has x^l.
 //
 // Shared memory: 4 tables to advance by a row and 4 to advance by a word, 8 KB a block of 8 warps.
 // Preconditions: `constants` is what src/crc_constants.rs makes; the data starts on a multiple of 16.
 //
-// The tail: a short last row is completed with zeros, which the inverse powers of x take back. A short first row cannot be: what
-// stands in front of the data is masked, and zeros in front of a message change nothing where the state begins as zero.
+// The tail: rows are counted from the end. A short first row is completed in front with zeros, which change nothing where the state is zero. So is what
+// stands in front of the data. The last 16 bytes may be short: they are completed with zeros, which the inverse powers of x take back.
 #pragma once
 #include "layout.cuh"
 #include "weights.cuh"
@@ -24,9 +25,9 @@ constexpr uint32_t POLYNOMIAL = 0xedb88320u;
 struct CrcConstants {
   uint32_t by_row[4][256];
   uint32_t by_word[4][256];
-  uint32_t to_end[WARP];  // x^(8*(4 + 16*(31 - lane)))
-  uint32_t power[20];     // x^(8*2^k)
-  uint32_t inverse[9];    // x^(-8*2^k)
+  uint32_t to_end[WARP];       // x^(8*(4 + 16*(31 - lane)))
+  uint32_t power[20][WARP];    // x^(8*2^k + lane)
+  uint32_t inverse[4][WARP];   // x^(-8*2^k + lane)
 };
 
 typedef uint32_t Tables[4][256];
@@ -38,6 +39,7 @@ __device__ __forceinline__ uint32_t advance(const Tables& tables, uint32_t state
 // The product of two polynomials, reduced. Bit 31 is x^0.
 __device__ inline uint32_t multiply(uint32_t a, uint32_t b) {
   uint32_t product = 0;
+#pragma unroll 8
   for (uint32_t bit = 0; bit < 32; bit++) {
     if (a >> (31 - bit) & 1) product ^= b;
     b = b & 1 ? b >> 1 ^ POLYNOMIAL : b >> 1;
@@ -45,10 +47,10 @@ __device__ inline uint32_t multiply(uint32_t a, uint32_t b) {
   return product;
 }
 
-// `state` times x^(8*count), or its inverse, from powers of two.
-__device__ inline uint32_t advance_bytes(const uint32_t* powers, uint32_t state, uint32_t count) {
+// `state`, which all lanes have, times x^(8*count), or its inverse, from powers of two.
+__device__ inline uint32_t advance_bytes(const uint32_t (*powers)[WARP], uint32_t state, uint32_t count, uint32_t lane) {
   for (uint32_t k = 0; count >> k; k++)
-    if (count >> k & 1) state = multiply(powers[k], state);
+    if (count >> k & 1) state = __reduce_xor_sync(ALL_LANES, state >> (31 - lane) & 1 ? powers[k][lane] : 0);
   return state;
 }
 
@@ -67,8 +69,8 @@ __device__ __forceinline__ uint4 with_start(uint4 row, uint32_t skip, uint32_t f
   return row;
 }
 
-// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at). It may keep what passes(at, words), 16 bytes at a time, all but
-// the first of which are as they stand.
+// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at). It may look at what passes(at, words), 16 bytes at a time, all but
+// the first of which are as they stand, and but for those behind its last multiple of 16.
 
 // Bytes as they stand.
 struct PlainBytes {
@@ -98,57 +100,63 @@ struct JoinedBytes {
 
 constexpr uint32_t ROWS_AHEAD = 4;
 
-// The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes.
-// `first` is added to the four bytes behind those skipped.
+// One of some warps that share a message's rows.
+struct Share {
+  uint32_t number, of;
+};
+
+// The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes; of a share, what is to be added to those
+// of the others. `first` is added to the four bytes behind those skipped.
 template <class Bytes>
-__device__ inline uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
-                                        const Bytes& message, uint32_t length, uint32_t skip, uint32_t first) {
+__device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
+                                                 const Bytes& message, uint32_t length, uint32_t skip, uint32_t first, Share share = Share{0, 1}) {
   uint32_t state[4] = {0, 0, 0, 0};
-  const auto add = [&](uint4 words) {
+  const uint32_t pieces = (length + 15) / 16, whole_pieces = length / 16;
+  const uint32_t rows = (pieces + WARP - 1) / WARP;
+  const uint32_t missing = rows * WARP - pieces;  // in front of the first
+  const uint32_t first_row = rows * share.number / share.of, end_row = rows * (share.number + 1) / share.of;
+  const auto load = [&](uint32_t row) {
+    // Wraps for what is missing in front.
+    const uint32_t piece = row * WARP + lane - missing;
+    return row < end_row && piece < whole_pieces ? message.sixteen(piece * 16) : make_uint4(0, 0, 0, 0);
+  };
+  const auto pass = [&](uint32_t row, uint4 words) {
+    message.passes((row * WARP + lane - missing) * 16, words);
     state[0] = advance(by_row, state[0]) ^ words.x;
     state[1] = advance(by_row, state[1]) ^ words.y;
     state[2] = advance(by_row, state[2]) ^ words.z;
     state[3] = advance(by_row, state[3]) ^ words.w;
   };
-  const uint32_t whole_rows = length / ROW_BYTES;
-  const uint32_t rows = (length + ROW_BYTES - 1) / ROW_BYTES;
-  if (whole_rows != 0) {
-    const auto pass = [&](uint32_t row, uint4 words) {
-      message.passes(row * ROW_BYTES + lane * 16, words);
-      add(words);
-    };
-    const auto load = [&](uint32_t row) { return message.sixteen(min(row, whole_rows - 1) * ROW_BYTES + lane * 16); };
-    uint4 ahead[ROWS_AHEAD];
+  uint4 ahead[ROWS_AHEAD];
 #pragma unroll
-    for (uint32_t d = 0; d < ROWS_AHEAD; d++) ahead[d] = load(d);
-    if (lane == 0) ahead[0] = with_start(ahead[0], skip, first);
-    uint32_t row = 0;
-    for (; row + ROWS_AHEAD <= whole_rows; row += ROWS_AHEAD) {
+  for (uint32_t d = 0; d < ROWS_AHEAD; d++) ahead[d] = load(first_row + d);
+  if (first_row == 0 && lane == missing) ahead[0] = with_start(ahead[0], skip, first);
+  uint32_t row = first_row;
+#pragma unroll 1
+  for (; row + ROWS_AHEAD <= end_row; row += ROWS_AHEAD) {
 #pragma unroll
-      for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
-        pass(row + d, ahead[d]);
-        ahead[d] = load(row + d + ROWS_AHEAD);
-      }
+    for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
+      pass(row + d, ahead[d]);
+      ahead[d] = load(row + d + ROWS_AHEAD);
     }
-#pragma unroll
-    for (uint32_t d = 0; d < ROWS_AHEAD; d++)
-      if (row + d < whole_rows) pass(row + d, ahead[d]);
   }
-  if (rows != whole_rows) {
-    const uint32_t at = whole_rows * ROW_BYTES + lane * 16;
-    uint32_t bytes[4] = {0, 0, 0, 0};
 #pragma unroll
-    for (uint32_t i = 0; i < 16; i++)
-      if (at + i < length) bytes[i / 4] |= message.byte(at + i) << 8 * (i % 4);
-    const uint4 words = make_uint4(bytes[0], bytes[1], bytes[2], bytes[3]);
-    if (at < length) message.passes(at, words);
-    add(at == 0 ? with_start(words, skip, first) : words);
+  for (uint32_t d = 0; d < ROWS_AHEAD; d++)
+    if (row + d < end_row) pass(row + d, ahead[d]);
+  const uint32_t rest = length % 16;
+  if (rest != 0 && end_row == rows && lane == WARP - 1) {
+    uint32_t words[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (uint32_t i = 0; i < 15; i++)
+      if (i < rest) words[i / 4] |= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) state[i] ^= words[i];
   }
   uint32_t sum = state[0];
   for (uint32_t i = 1; i < 4; i++) sum = advance(by_word, sum) ^ state[i];
-  sum = multiply(constants->to_end[lane], sum);
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) sum ^= __shfl_xor_sync(ALL_LANES, sum, distance);
-  return advance_bytes(constants->inverse, sum, rows * ROW_BYTES - length);
+  sum = __reduce_xor_sync(ALL_LANES, multiply(constants->to_end[lane], sum));
+  sum = advance_bytes(constants->power, sum, (rows - end_row) * ROW_BYTES, lane);
+  return advance_bytes(constants->inverse, sum, rest == 0 ? 0 : 16 - rest, lane);
 }
 
 // Copies the tables to shared memory, and gives the warp its chunk; false if there is none for it.

@@ -473,7 +473,7 @@ __device__ __forceinline__ uint32_t sum_of_record(const CrcConstants* constants,
   record = chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
   const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{record}, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  return advance_bytes(constants->power, sum, chunk.weight_count);
+  return advance_bytes(constants->power, sum, chunk.weight_count, lane);
 }
 
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)

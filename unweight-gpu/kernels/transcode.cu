@@ -290,7 +290,7 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 4)
   const PlainBytes before{chunk.record}, after{to};
   uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum ^= remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weights);
+  sum = advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ sum;
 }
 
@@ -361,7 +361,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP, 4)
   const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
   const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   // What the sign-mantissa bytes give, for seal_transcoded_records.
-  const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights);
+  const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
   unsigned long long* totals = totals_of(target, number);
   uint32_t count;

@@ -7,7 +7,7 @@ const ORDER: u64 = u32::MAX as u64;
 
 /// The words of `CrcConstants` in `kernels/checksum.cu`, in their order.
 pub fn words() -> Vec<u32> {
-    let mut words = Vec::with_capacity(2 * 4 * 256 + 32 + 20 + 9);
+    let mut words = Vec::with_capacity(2 * 4 * 256 + 32 * (1 + 20 + 4));
     for bytes in [512, 4] {
         let factor = power(8 * bytes);
         for byte in 0..4 {
@@ -15,8 +15,12 @@ pub fn words() -> Vec<u32> {
         }
     }
     words.extend((0..32).map(|lane| power(8 * (4 + 16 * (31 - lane)))));
-    words.extend((0..20).map(|k| power(8 << k)));
-    words.extend((0..9).map(|k| power(ORDER - (8 << k))));
+    for k in 0..20 {
+        words.extend((0..32).map(|lane| power((8 << k) + lane)));
+    }
+    for k in 0..4 {
+        words.extend((0..32).map(|lane| power(ORDER - (8 << k) + lane)));
+    }
     words
 }
 

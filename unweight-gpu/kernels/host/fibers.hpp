@@ -176,6 +176,10 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote) {
   return votes;
 }
 inline bool __any_sync(uint32_t mask, bool vote) { return __ballot_sync(mask, vote) != 0; }
+inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
+  const uint64_t* all = fibers::exchange(mask, value);
+  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a ^ b; }));
+}
 inline void atomicMin(unsigned long long* at, unsigned long long value) { *at = std::min(*at, value); }
 inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return (*at += value) - value; }
 inline void atomicAdd(unsigned long long* at, unsigned long long value) { *at += value; }
