@@ -159,11 +159,16 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   return advance_bytes(constants->inverse, sum, rest == 0 ? 0 : 16 - rest, lane);
 }
 
-// Copies the tables to shared memory, and gives the warp its chunk; false if there is none for it.
-__device__ __forceinline__ bool begin(const CrcConstants* constants, Tables* tables, uint32_t chunk_count, uint32_t& number) {
+// Copies the tables to shared memory; a barrier must follow.
+__device__ __forceinline__ void copy_tables(const CrcConstants* constants, Tables* tables) {
   uint32_t* to = &tables[0][0][0];
   const uint32_t* from = &constants->by_row[0][0];
   for (uint32_t i = threadIdx.x; i < 2 * 4 * 256; i += blockDim.x) to[i] = from[i];
+}
+
+// Copies the tables, and gives the warp its chunk; false if there is none for it.
+__device__ __forceinline__ bool begin(const CrcConstants* constants, Tables* tables, uint32_t chunk_count, uint32_t& number) {
+  copy_tables(constants, tables);
   __syncthreads();
   number = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
   return number < chunk_count;

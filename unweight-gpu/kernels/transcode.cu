@@ -36,8 +36,10 @@
 #include "record_source.cuh"
 
 constexpr uint32_t LENGTH_WARPS = 8;
-constexpr uint32_t COUNT_WARPS = 8;
-constexpr uint32_t MOST_WARPS = 4;
+// Chunks of a block of count_indices, and warps of each of these.
+constexpr uint32_t COUNT_CHUNKS = 2;
+constexpr uint32_t COUNT_SHARES = 4;
+constexpr uint32_t MOST_PAIRS = 4;
 constexpr uint32_t GROUP_STEPS = 4;
 
 // Of a record that this kernel is not to write.
@@ -73,16 +75,15 @@ struct IndexCounts {
     }
   }
 
-  // Of palette entry `lane`, over the warp and with this `change`; of entry 0, what the others leave of `weights`. Lanes from 16 on get 0.
-  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t change, uint32_t weights) const {
+  // Of palette entry `lane`, over the warp. Lane 0 and lanes from 16 on get 0.
+  __device__ __forceinline__ uint32_t of_entry(uint32_t lane) const {
     uint32_t own = 0;
 #pragma unroll
     for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
-      const uint32_t count = sum_over_lanes(pairs[entry / 2] >> 16 * (entry % 2) & 0xffff);
-      if (lane == entry) own = count + change;
+      const uint32_t count = __reduce_add_sync(ALL_LANES, pairs[entry / 2] >> 16 * (entry % 2) & 0xffff);
+      if (lane == entry) own = count;
     }
-    const uint32_t others = sum_over_lanes(own);
-    return lane == 0 ? weights - others : own;
+    return own;
   }
 };
 
@@ -140,6 +141,27 @@ __device__ __forceinline__ unsigned long long* totals_of(const SourceChunk& chun
   return chunk.job->totals + number % TOTAL_COPIES * EXPONENTS;
 }
 
+// A chunk's, in shared memory, to which its warps add.
+struct ChunkCounts {
+  uint32_t entries[PALETTE_ENTRIES];  // all but the first
+  uint32_t outside;                   // weights whose exponents the palette does not hold
+  uint32_t remainders[4];             // what its warps make of a message
+  uint32_t is_decoded;
+  uint32_t unused[10];
+
+  __device__ __forceinline__ void add(const IndexCounts& counts, uint32_t lane) {
+    const uint32_t own = counts.of_entry(lane);
+    if (own != 0) atomicAdd(&entries[lane], own);
+  }
+  // Of entry `lane`; of the first, what the others leave.
+  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t weights) const {
+    const uint32_t own = lane != 0 && lane < PALETTE_ENTRIES ? entries[lane] : 0;
+    const uint32_t others = sum_over_lanes(own);
+    return lane == 0 ? weights - outside - others : own;
+  }
+};
+static_assert(sizeof(ChunkCounts) == 128, "a word for each lane to zero");
+
 // How often each exponent occurs in a verbatim record, in 256 words of shared memory.
 __device__ inline void count_verbatim(const Chunk& chunk, uint32_t lane, uint32_t* counts, unsigned long long* totals) {
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) counts[exponent] = 0;
@@ -192,20 +214,31 @@ __device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* t
     reinterpret_cast<uint2*>(to + place)[half] = first_of(from[half], lane_step_count(chunk.weights, place + half * LANE_STEP_WEIGHTS));
 }
 
-// From here on, up to the end of the last step.
-__device__ inline void copy_rest(const Chunk& chunk, uint8_t* to, uint32_t first_step, uint32_t lane) {
-  for (uint32_t place = first_step * STEP_WEIGHTS + lane * 16; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
+constexpr uint32_t COPIES_AHEAD = 8;
+
+__device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint32_t lane) {
+  constexpr uint32_t AT_ONCE = COPIES_AHEAD * WARP * 16;
+  uint32_t place = lane * 16;
+#pragma unroll 1
+  for (; place < chunk.weights / AT_ONCE * AT_ONCE; place += AT_ONCE) {
+    uint4 words[COPIES_AHEAD];
+#pragma unroll
+    for (uint32_t d = 0; d < COPIES_AHEAD; d++) words[d] = load_streaming(reinterpret_cast<const uint4*>(chunk.sign_mantissa + place) + d * WARP);
+#pragma unroll
+    for (uint32_t d = 0; d < COPIES_AHEAD; d++) store_streaming(reinterpret_cast<uint4*>(to + place) + d * WARP, words[d]);
+  }
+#pragma unroll 1
+  for (; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
 }
 
 // Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
 // compiler is to see that it does.
 __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
-                                                      const uint32_t* words, const uint32_t* table, uint8_t* to) {
+                                                      const uint32_t* words, const uint32_t* table, uint8_t* to, uint32_t& outside) {
   LaneReader reader;
   reader.last = chunk.record_bytes / 4 - 1;
   reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
   reader.start(words);
-  IndexCounts counts;
   PatchCursor patches(chunk, record, lane);
   unsigned long long* totals = totals_of(target, number);
   uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
@@ -215,21 +248,13 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     if (lane == 0) atomicAdd(&totals[exponent], 1ull);
     kept += PATCH_BYTES;
   };
-  const uint4* from = reinterpret_cast<const uint4*>(chunk.sign_mantissa) + lane;
-  uint4* sixteens = reinterpret_cast<uint4*>(target.sign_mantissa()) + lane;
   const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
 #pragma unroll 1
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
-    const uint4 first = load_streaming(from), second = load_streaming(from + WARP);
-    from += 2 * WARP;
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(table));
-    store_streaming(sixteens, first);
-    store_streaming(sixteens + WARP, second);
-    sixteens += 2 * WARP;
     patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
-    counts.add(indices);
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
   }
@@ -238,60 +263,13 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
     uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.step(table)), count), 0, 0, 0};
     patches.apply(indices, step, step + 1, lane, keep);
-    counts.add(indices);
     body[step * WARP + lane] = indices[0];
   }
-  copy_rest(chunk, target.sign_mantissa(), grouped, lane);
   const uint32_t contents_bytes = static_cast<uint32_t>(kept - to);
   if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
   if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | patches.outside << 16, 0, 0);
-  const uint32_t count = counts.of_entry(lane, 0, chunk.weights - patches.outside);
-  if (count != 0) atomicAdd(&totals[patches.own_exponent], static_cast<unsigned long long>(count));
+  outside = patches.outside;
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
-}
-
-extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 4)
-    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, const CrcConstants* constants,
-                       unsigned long long* status) {
-  DYNAMIC_SHARED(shared);
-  Tables* tables = reinterpret_cast<Tables*>(shared);
-  uint32_t number;
-  if (!begin(constants, tables, chunk_count, number)) return;
-  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  uint4* own = shared + sizeof(Tables) * 2 / 16 + warp * (CODE_TABLE_ENTRIES / 4 + stage_bytes / 16);
-  uint32_t* table = reinterpret_cast<uint32_t*>(own);
-  uint4* stage = own + CODE_TABLE_ENTRIES / 4;
-  const SourceChunk target = find_source_chunk(jobs, job_count, number);
-  Chunk chunk = source_record(target);
-  const bool staged = stage_record(chunk, lane, stage, stage_bytes);
-  Record record;
-  uint32_t broken = parse_record(chunk, lane, record);
-  if (broken != 0 && lane == 0) report(status, number, broken);
-  const uint32_t start = target.own == 0 ? 0 : target.job->record_ends[target.own - 1];
-  const uint32_t record_bytes = (target.job->record_ends[target.own] - start) * RECORD_ALIGNMENT;
-  if (broken != 0 || record_bytes == NO_RECORD_BYTES) return;
-  uint8_t* to = target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
-  if (record.kind == KIND_VERBATIM) {
-    // It stays as it is, checksum included.
-    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
-      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
-    copy_rest(chunk, target.sign_mantissa(), 0, lane);
-    count_verbatim(chunk, lane, table, totals_of(target, number));
-    return;
-  }
-  make_table(lane % PALETTE_ENTRIES, record.code_lengths, lane, table);
-  __syncwarp();
-  broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), table, to)
-                  : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to);
-  if (broken != 0 && lane == 0) report(status, number, broken);
-  // Behind what other lanes have stored.
-  __syncwarp();
-  // As in seal_transcoded_records (encode.cu).
-  const PlainBytes before{chunk.record}, after{to};
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weights, lane);
-  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ sum;
 }
 
 // A record of indices, counted while its remainder is computed.
@@ -315,63 +293,150 @@ struct CountedRecord {
   }
 };
 
-// Takes back what was counted at the places of patches, and counts these: entries' in `changes`, others in `totals`. Returns how many others there are.
-__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes, unsigned long long* totals) {
-  if (lane < PALETTE_ENTRIES) changes[lane] = 0;
-  __syncwarp();
-  uint32_t outside = 0;
-#pragma unroll 1
-  for (uint32_t i = lane; i < record.patch_count; i += WARP) {
-    const uint8_t* patch = chunk.record + record.patches_offset + PATCH_BYTES * i;
-    const uint32_t position = patch_position(patch), exponent = patch[2];
-    const uint32_t counted = chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15;
-    atomicAdd(&changes[counted], ~0u);
-    const uint32_t index = index_of(chunk.job->palette, exponent);
-    if (index != PALETTE_ENTRIES) {
-      atomicAdd(&changes[index], 1u);
-    } else {
-      atomicAdd(&totals[exponent], 1ull);
-      outside++;
-    }
-  }
-  __syncwarp();
-  return sum_over_lanes(outside);
+__device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t& record_bytes) {
+  const uint32_t start = target.own == 0 ? 0 : target.job->record_ends[target.own - 1];
+  record_bytes = (target.job->record_ends[target.own] - start) * RECORD_ALIGNMENT;
+  return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-extern "C" __global__ void __launch_bounds__(COUNT_WARPS* WARP, 4)
+extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
+    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, const CrcConstants* constants,
+                       unsigned long long* status) {
+  DYNAMIC_SHARED(shared);
+  Tables* tables = reinterpret_cast<Tables*>(shared);
+  const uint32_t lane = threadIdx.x % WARP, pairs = blockDim.x / (2 * WARP);
+  const uint32_t is_helper = threadIdx.x / WARP >= pairs, pair = threadIdx.x / WARP - (is_helper ? pairs : 0);
+  uint4* own = shared + sizeof(Tables) * 2 / 16 + pair * ((sizeof(ChunkCounts) + stage_bytes) / 16 + CODE_TABLE_ENTRIES / 4);
+  uint32_t* table = reinterpret_cast<uint32_t*>(own);
+  ChunkCounts& counts = *reinterpret_cast<ChunkCounts*>(own + CODE_TABLE_ENTRIES / 4);
+  uint4* stage = own + CODE_TABLE_ENTRIES / 4 + sizeof(ChunkCounts) / 16;
+  copy_tables(constants, tables);
+  if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
+  // A warp without a chunk meets the others at the barriers.
+  const uint32_t number = blockIdx.x * pairs + pair;
+  const SourceChunk target = find_source_chunk(jobs, job_count, min(number, chunk_count - 1));
+  Chunk chunk = source_record(target);
+  const bool staged = chunk.record_bytes <= stage_bytes;
+  if (staged) {
+    const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
+    for (uint32_t i = is_helper * WARP + lane; i < chunk.record_bytes / 16; i += 2 * WARP) copy_async(stage + i, from + i);
+    copies_done();
+    chunk.record = reinterpret_cast<const uint8_t*>(stage);
+  }
+  __syncthreads();
+
+  Record record;
+  uint32_t broken = parse_record(chunk, lane, record);
+  uint32_t record_bytes;
+  uint8_t* to = place_of(target, record_bytes);
+  const bool is_made = number < chunk_count && broken == 0 && record_bytes != NO_RECORD_BYTES;
+  if (is_made && is_helper) {
+    copy_sign_mantissa(chunk, target.sign_mantissa(), lane);
+    const PlainBytes before{chunk.record};
+    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+    if (lane == 0) counts.remainders[0] = sum;
+  } else if (is_made && record.kind != KIND_VERBATIM) {
+    make_table(lane % PALETTE_ENTRIES, record.code_lengths, lane, table);
+    __syncwarp();
+    uint32_t outside;
+    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), table, to, outside)
+                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to, outside);
+    if (lane == 0) counts.outside = outside;
+    if (lane == 0) counts.is_decoded = 1;
+  } else if (is_made) {
+    // It stays as it is, checksum included.
+    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
+      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
+    count_verbatim(chunk, lane, table, totals_of(target, number));
+  }
+  if (broken != 0 && !is_helper && lane == 0 && number < chunk_count) report(status, number, broken);
+  __syncthreads();
+
+  // Read again: registers are scarce while a record is decoded.
+  to = place_of(target, record_bytes);
+  if (counts.is_decoded) {
+    IndexCounts own_counts;
+    const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &own_counts};
+    const Share half{is_helper, 2};
+    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u, half);
+    if (lane == 0) counts.remainders[1 + is_helper] = sum;
+    counts.add(own_counts, lane);
+  }
+  __syncthreads();
+  if (!counts.is_decoded || is_helper) return;
+  // As in seal_transcoded_records (encode.cu).
+  const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2];
+  const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
+  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
+  const uint32_t count = counts.of_entry(lane, chunk.weights);
+  if (count != 0) atomicAdd(&totals_of(target, number)[chunk.job->palette[lane]], static_cast<unsigned long long>(count));
+}
+
+// Takes back what was counted at the places of patches, and counts these: others than entries' in `totals` too. By warps that share them.
+__device__ inline void count_patches(const Chunk& chunk, const Record& record, Share share, uint32_t lane, ChunkCounts& counts, unsigned long long* totals) {
+#pragma unroll 1
+  for (uint32_t i = share.number * WARP + lane; i < record.patch_count; i += share.of * WARP) {
+    const uint8_t* patch = chunk.record + record.patches_offset + PATCH_BYTES * i;
+    const uint32_t position = patch_position(patch), exponent = patch[2];
+    atomicAdd(&counts.entries[chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
+    const uint32_t index = index_of(chunk.job->palette, exponent);
+    atomicAdd(index == PALETTE_ENTRIES ? &counts.outside : &counts.entries[index], 1u);
+    if (index == PALETTE_ENTRIES) atomicAdd(&totals[exponent], 1ull);
+  }
+}
+
+// A chunk's in a block of count_indices.
+struct CountingShared {
+  ChunkCounts counts;
+  uint32_t verbatim[EXPONENTS];
+};
+
+extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4)
     count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   Tables* tables = reinterpret_cast<Tables*>(shared);
-  uint32_t number;
-  if (!begin(constants, tables, chunk_count, number)) return;
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  uint32_t* own = reinterpret_cast<uint32_t*>(tables + 2) + warp * EXPONENTS;
-  const SourceChunk target = find_source_chunk(jobs, job_count, number);
+  const Share share{warp % COUNT_SHARES, COUNT_SHARES};
+  CountingShared& own = reinterpret_cast<CountingShared*>(tables + 2)[warp / COUNT_SHARES];
+  ChunkCounts& counts = own.counts;
+  copy_tables(constants, tables);
+  if (share.number == 0) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
+  __syncthreads();
+  const uint32_t number = blockIdx.x * COUNT_CHUNKS + warp / COUNT_SHARES;
+  const SourceChunk target = find_source_chunk(jobs, job_count, min(number, chunk_count - 1));
   const Chunk chunk = source_record(target);
   Record record;
   const uint32_t broken = parse_record(chunk, lane, record);
+  const bool is_counted = number < chunk_count && broken == 0;
+  const bool is_verbatim = record.kind == KIND_VERBATIM;
+  unsigned long long* totals = totals_of(target, number);
+  if (is_counted) {
+    IndexCounts own_counts;
+    const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
+    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
+    if (lane == 0) counts.remainders[share.number] = sum;
+    if (!is_verbatim) {
+      counts.add(own_counts, lane);
+      count_patches(chunk, record, share, lane, counts, totals);
+    } else if (share.number == 0) {
+      count_verbatim(chunk, lane, own.verbatim, totals);
+    }
+  }
+  __syncthreads();
+  if (share.number != 0 || number >= chunk_count) return;
   // encode_chunks_of_records passes over a record that has a length already.
   if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
   if (broken != 0) {
     if (lane == 0) report(status, number, broken);
     return;
   }
-  const bool is_verbatim = record.kind == KIND_VERBATIM;
-  IndexCounts counts;
-  const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
-  const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2] ^ counts.remainders[3];
   // What the sign-mantissa bytes give, for seal_transcoded_records.
   const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
-  unsigned long long* totals = totals_of(target, number);
-  uint32_t count;
-  if (is_verbatim) {
-    count_verbatim(chunk, lane, own, totals);
-    count = lane < PALETTE_ENTRIES ? own[chunk.job->palette[lane]] : 0;
-  } else {
-    const uint32_t outside = count_patches(chunk, record, lane, own, totals);
-    count = counts.of_entry(lane, lane < PALETTE_ENTRIES ? own[lane] : 0, chunk.weights - outside);
-    if (count != 0) atomicAdd(&totals[chunk.job->palette[lane]], static_cast<unsigned long long>(count));
-  }
-  if (lane < PALETTE_ENTRIES) target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
+  const uint32_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
+  const uint32_t count = is_verbatim ? own.verbatim[exponent] : counts.of_entry(lane, chunk.weights);
+  if (lane >= PALETTE_ENTRIES) return;
+  if (!is_verbatim && count != 0) atomicAdd(&totals[exponent], static_cast<unsigned long long>(count));
+  target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
 }

@@ -36,25 +36,29 @@ pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
 
 /// Of `transcode.cu`, as its head says.
 pub(crate) const LENGTH_WARPS: u32 = 8;
-pub(crate) const COUNT_WARPS: u32 = 8;
-pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = CHECKSUM_SHARED_BYTES + COUNT_WARPS * 4 * 256;
-/// Of a block of `huffman_to_palette`.
-const MOST_TRANSCODE_WARPS: u32 = 4;
+pub(crate) const COUNT_CHUNKS: u32 = 2;
+pub(crate) const COUNT_THREADS: u32 = COUNT_CHUNKS * 4 * WARP;
+/// Of a chunk, what its warps add to.
+const CHUNK_COUNTS_BYTES: u32 = 4 * WARP;
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 =
+    CHECKSUM_SHARED_BYTES + COUNT_CHUNKS * (CHUNK_COUNTS_BYTES + 4 * 256);
+/// Chunks of a block of `huffman_to_palette`, each with two warps.
+const MOST_PAIRS: u32 = 4;
 /// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.
-pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = 56 << 10;
+pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = (56 << 10) + CHUNK_COUNTS_BYTES;
 
 /// Shared memory of a block of `huffman_to_palette`.
-pub(crate) const fn transcode_shared_bytes(warps: u32, stage_bytes: u32) -> u32 {
-    CHECKSUM_SHARED_BYTES + warps * (TABLE_BYTES + stage_bytes)
+pub(crate) const fn transcode_shared_bytes(pairs: u32, stage_bytes: u32) -> u32 {
+    CHECKSUM_SHARED_BYTES + pairs * (TABLE_BYTES + CHUNK_COUNTS_BYTES + stage_bytes)
 }
 
-/// Its warps: one has room, however long the stage is.
-pub(crate) const fn transcode_warps(stage_bytes: u32) -> u32 {
-    let mut warps = MOST_TRANSCODE_WARPS;
-    while warps > 1 && transcode_shared_bytes(warps, stage_bytes) > MOST_TRANSCODE_SHARED_BYTES {
-        warps -= 1;
+/// Its chunks: one has room, however long the stage is.
+pub(crate) const fn transcode_pairs(stage_bytes: u32) -> u32 {
+    let mut pairs = MOST_PAIRS;
+    while pairs > 1 && transcode_shared_bytes(pairs, stage_bytes) > MOST_TRANSCODE_SHARED_BYTES {
+        pairs -= 1;
     }
-    warps
+    pairs
 }
 
 /// Weights that a block of `count_exponents` counts, as a binary logarithm.

@@ -7,8 +7,8 @@ use unweight_format::Encoding;
 
 use crate::encode::config;
 use crate::encode_plan::{
-    COUNT_INDICES_SHARED_BYTES, COUNT_WARPS, LENGTH_WARPS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
-    transcode_shared_bytes, transcode_warps,
+    COUNT_CHUNKS, COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES,
+    PALETTE_THREADS, transcode_pairs, transcode_shared_bytes,
 };
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
@@ -47,7 +47,7 @@ impl EncodeBatch<'_> {
                         0,
                     ))?;
                 self.end_records(stream)?;
-                let warps = transcode_warps(stage_bytes);
+                let pairs = transcode_pairs(stage_bytes);
                 stream
                     .launch_builder(&kernels.huffman_to_palette)
                     .arg(&self.jobs)
@@ -57,9 +57,9 @@ impl EncodeBatch<'_> {
                     .arg(&self.device.crc_constants)
                     .arg(status)
                     .launch(config(
-                        chunk_count.div_ceil(warps),
-                        warps * WARP,
-                        transcode_shared_bytes(warps, stage_bytes),
+                        chunk_count.div_ceil(pairs),
+                        2 * pairs * WARP,
+                        transcode_shared_bytes(pairs, stage_bytes),
                     ))?;
             } else {
                 stream
@@ -70,8 +70,8 @@ impl EncodeBatch<'_> {
                     .arg(&self.device.crc_constants)
                     .arg(status)
                     .launch(config(
-                        chunk_count.div_ceil(COUNT_WARPS),
-                        COUNT_WARPS * WARP,
+                        chunk_count.div_ceil(COUNT_CHUNKS),
+                        COUNT_THREADS,
                         COUNT_INDICES_SHARED_BYTES,
                     ))?;
             }

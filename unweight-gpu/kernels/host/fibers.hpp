@@ -176,6 +176,10 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote) {
   return votes;
 }
 inline bool __any_sync(uint32_t mask, bool vote) { return __ballot_sync(mask, vote) != 0; }
+inline uint32_t __reduce_add_sync(uint32_t mask, uint32_t value) {
+  const uint64_t* all = fibers::exchange(mask, value);
+  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0)));
+}
 inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a ^ b; }));
