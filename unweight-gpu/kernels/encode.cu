@@ -23,7 +23,7 @@
 //   seal_records    one warp = one record; computes its checksum; seal_transcoded_records where the source was records
 //   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 4 besides: 6,224
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 4 besides: 6,288
 // bytes; and room for the longest record. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r, or r alone if the source was records.
 //
@@ -54,6 +54,7 @@ __device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length
 // A block's shared memory.
 struct EncodeTables {
   uint32_t entries[EXPONENTS];        // by exponent
+  uint32_t by_index[PALETTE_ENTRIES]; // by palette index
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
   uint32_t sums[MOST_WARPS][WARP];    // of index_weights
@@ -111,6 +112,7 @@ __device__ inline void make_source_tables(const SourceChunk& chunk, const Encode
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
   __syncwarp();
   if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
+  if (lane < PALETTE_ENTRIES) tables->by_index[lane] = coded ? source_entry(lane, length) : placeholder | TAKES_PATCH;
   if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
   if (lane != 0) return;
   tables->code_lengths = code_lengths;
@@ -145,9 +147,10 @@ struct LaneIndices {
   uint32_t patched_steps;      // a bit for each
 };
 
-// A lane's weights of a warp's steps, if the warp has all of these. `spare` is 8 bytes for each lane and step.
+// A lane's weights of a warp's steps, if the warp has all of these.
 template <class Source>
 struct LaneWeights {
+  static constexpr bool CORRECTS = false;
   typename Source::Eight steps[WARP_STEPS];
 
   __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
@@ -155,21 +158,18 @@ struct LaneWeights {
 #pragma unroll
     for (uint32_t step = 0; step < WARP_STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
   }
-  __device__ __forceinline__ void store_rest(const SourceChunk& part, uint32_t lane, uint2*) {
-#pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++)
-      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, Source::sign_mantissa_bytes(steps[step]));
+  __device__ __forceinline__ uint2 sign_mantissa_bytes(uint32_t step) const { return Source::sign_mantissa_bytes(steps[step]); }
+  __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
+    return tables.entries[Source::exponent_of(steps[step], i)];
   }
-  __device__ __forceinline__ typename Source::Eight eight(uint32_t step, uint32_t, const uint2*) const { return steps[step]; }
 };
 
-// Of records, indices; the exponents of steps that have patches are spare.
+// Of records, indices, which patches change: steps that have some are read again.
 template <>
 struct LaneWeights<RecordSource> {
+  static constexpr bool CORRECTS = true;
   uint32_t indices[WARP_STEPS];
   uint2 rest[WARP_STEPS];
-  uint32_t patched_steps;
-  uint4 palette;
 
   __device__ static __forceinline__ bool fit(const SourceChunk& part, const RecordSource& source) {
     return part.weight_count == WARP_STEPS * STEP_WEIGHTS && !source.is_verbatim;
@@ -182,61 +182,70 @@ struct LaneWeights<RecordSource> {
       rest[step] = source.rest(place);
     }
   }
-  __device__ __forceinline__ void store_rest(const SourceChunk& part, uint32_t lane, uint2* spare) {
-#pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, rest[step]);
-    const RecordSource source = RecordSource::of(part);
-    palette = source.palette;
-    patched_steps = source.patched_steps(WARP_STEPS, lane);
-#pragma unroll 1
-    for (uint32_t left = patched_steps; left != 0; left &= left - 1) {
-      const uint32_t step = static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1;
-      spare[step * WARP + lane] = source.patched(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
-    }
-  }
-  __device__ __forceinline__ RecordSource::Eight eight(uint32_t step, uint32_t lane, const uint2* spare) const {
-    const bool is_patched = patched_steps >> step & 1;
-    return RecordSource::Eight{is_patched ? spare[step * WARP + lane] : exponents_of_indices(palette, indices[step]), make_uint2(0, 0)};
+  __device__ __forceinline__ uint2 sign_mantissa_bytes(uint32_t step) const { return rest[step]; }
+  __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
+    return tables.by_index[indices[step] >> 4 * i & 15];
   }
 };
 
-// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored; `spare` is 8 bytes for each lane and step.
+// The indices of eight entries.
+__device__ __forceinline__ uint32_t index_word(const uint32_t (&entries)[LANE_STEP_WEIGHTS]) {
+  // Lowest bytes side by side.
+  const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
+  const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
+  return even | odd << 4;
+}
+
+// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored; `spare` is a word for each lane and step.
 template <class Source>
-__device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const uint32_t* table,
-                                     uint32_t surplus, uint2* spare, LaneIndices& indices) {
+__device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const EncodeTables& tables,
+                                     uint32_t* spare, LaneIndices& indices) {
   indices.sum = indices.patched_steps = 0;
-  const auto index_eight = [&](uint32_t step, const typename Source::Eight& eight, uint32_t count) {
-    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
-#pragma unroll
-    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = i < count ? table[Source::exponent_of(eight, i)] : surplus;
-      step_sum += entries[i];
-    }
-    // Lowest bytes side by side.
-    const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
-    const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
-    const uint32_t word = even | odd << 4;
+  const auto add_sum = [&](uint32_t step, uint32_t step_sum) {
     const uint32_t patches = step_sum / TAKES_PATCH;
     indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
     if (patches != 0) indices.patched_steps |= 1u << step;
-    return word;
   };
-  if (fit) {
+  const auto read = [&](const Source& source, uint32_t step, bool stores) {
+    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+    const uint32_t count = lane_step_count(part.weight_count, place);
+    const typename Source::Eight eight = source.part(place, count);
+    if (stores) store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa() + place), Source::sign_mantissa_bytes(eight));
+    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++)
-      indices.words[step] = index_eight(step, weights.eight(step, lane, spare), LANE_STEP_WEIGHTS);
-  } else {
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
+      entries[i] = i < count ? tables.entries[Source::exponent_of(eight, i)] : tables.surplus;
+      step_sum += entries[i];
+    }
+    add_sum(step, step_sum);
+    spare[step * WARP + lane] = index_word(entries);
+  };
+  if (!fit) {
     const Source source = Source::of(part);
 #pragma unroll 1
-    for (uint32_t step = 0; step < part.steps; step++) {
-      const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-      const uint32_t count = lane_step_count(part.weight_count, place);
-      const typename Source::Eight eight = source.part(place, count);
-      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa() + place), Source::sign_mantissa_bytes(eight));
-      spare[step * WARP + lane].x = index_eight(step, eight, count);
-    }
+    for (uint32_t step = 0; step < part.steps; step++) read(source, step, true);
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane].x : 0;
+    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
+    return;
+  }
+  uint32_t corrected = 0;
+  if constexpr (LaneWeights<Source>::CORRECTS) {
+    const Source source = Source::of(part);
+    corrected = source.patched_steps(WARP_STEPS, lane);
+#pragma unroll 1
+    for (uint32_t left = corrected; left != 0; left &= left - 1) read(source, static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1, false);
+  }
+#pragma unroll
+  for (uint32_t step = 0; step < WARP_STEPS; step++) {
+    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
+      entries[i] = weights.entry(tables, step, i);
+      step_sum += entries[i];
+    }
+    const bool is_corrected = corrected >> step & 1;
+    indices.words[step] = is_corrected ? spare[step * WARP + lane] : index_word(entries);
+    add_sum(step, is_corrected ? 0 : step_sum);
   }
 }
 
@@ -362,7 +371,6 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   // On its way while the first warp makes tables.
   LaneWeights<Source> weights;
-  uint2* spare = reinterpret_cast<uint2*>(record) + first_step * WARP;
   bool fit;
   {
     const Source source = Source::of(part);
@@ -370,12 +378,16 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (fit) weights.load(source, lane);
   }
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
-  if (fit) weights.store_rest(part, lane, spare);
+  if (fit) {
+#pragma unroll
+    for (uint32_t step = 0; step < WARP_STEPS; step++)
+      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, weights.sign_mantissa_bytes(step));
+  }
   __syncthreads();
   if (huffman) make_pairs(tables);
 
   LaneIndices indices;
-  index_weights<Source>(part, fit, weights, lane, tables->entries, tables->surplus, spare, indices);
+  index_weights<Source>(part, fit, weights, lane, *tables, record_words + first_step * WARP, indices);
   tables->sums[warp][lane] = indices.sum;
   __syncthreads();
 
