@@ -433,7 +433,7 @@ impl<'a> EncodeBatch<'a> {
 
     /// Decodes what was made to where the sources' exponents are: so a checksum is of what stands in the outputs.
     fn read_back(&self, stream: &Arc<CudaStream>, jobs: &CudaSlice<u8>) -> Result<(), GpuError> {
-        if self.chunk_count == 0 {
+        if self.chunk_count == 0 || !self.running.is_used() {
             return Ok(());
         }
         let (job_count, stage_bytes) = (self.tensors.len() as u32, 0u32);
@@ -445,8 +445,8 @@ impl<'a> EncodeBatch<'a> {
             .arg(&job_count)
             .arg(&stage_bytes)
             .arg(&mut status);
-        // SAFETY: the kernel's preconditions (kernels/decode.cu): record ends are written by `end_records`, ascending, and none longer than its slot; planes and
-        // exponents are aligned; a block of one warp for each chunk, which reads its record where it stands.
+        // SAFETY: the kernel's preconditions (kernels/decode.cu): whatever the sources were, a launch has written record ends that ascend, and no record is
+        // longer than a verbatim one; planes and exponents are aligned; a block of one warp for each chunk, which reads its record where it stands.
         unsafe { launch.launch(config(self.chunk_count, WARP, TABLE_BYTES))? };
         Ok(())
     }

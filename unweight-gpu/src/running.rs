@@ -9,6 +9,11 @@ use cudarc::driver::{CudaStream, DriverError};
 pub(crate) struct Running(Option<Arc<CudaStream>>);
 
 impl Running {
+    /// Whether anything was launched.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Remembers where to wait. Of two streams, the first is waited for at once.
     pub(crate) fn on(&mut self, stream: &Arc<CudaStream>) -> Result<(), DriverError> {
         let before = self.0.replace(stream.clone());
