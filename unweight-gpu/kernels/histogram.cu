@@ -19,7 +19,7 @@
 //
 //   choose_palettes    one block = one job; thread e = exponent e
 //
-//   chosen, shared     a bit for each exponent
+//   chosen, shared     a bit for each exponent; and so for those that occur
 //
 // An exponent is chosen if it occurs and fewer than 16 come before it: every thread compares its own with all others. Where fewer than 16 occur, one
 // thread then fills up.
@@ -28,7 +28,7 @@
 //
 //   palette_counts     one thread = one palette entry of one chunk: all that is needed to choose the chunk's code, in 64 bytes instead of 1,024
 //
-// Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,080 bytes a block.
+// Shared memory: count_exponents 9 KB a block, so 25 blocks to an SM of 228 KB; choose_palettes 2,112 bytes a block.
 // Bytes moved for n weights: 2n read, or n of a plane, and for each piece an addition to those `counts` and `totals` that it has.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals and chunk fields; for choose_palettes, of
@@ -132,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(WARP) count_exponents_of_planes(con
   count_piece<ExponentSource>(jobs, job_count, pieces_log2, shared);
 }
 
-constexpr uint32_t PALETTE_SHARED_BYTES = EXPONENTS * 8 + EXPONENTS / 8;
+constexpr uint32_t PALETTE_SHARED_BYTES = EXPONENTS * 8 + 2 * EXPONENTS / 8;
 
 __device__ __forceinline__ bool is_chosen(const uint32_t* chosen, uint32_t exponent) { return chosen[exponent / 32] >> exponent % 32 & 1; }
 
@@ -152,16 +152,23 @@ __device__ inline void fill_up(const uint64_t* totals, uint32_t* chosen, uint32_
 __device__ __forceinline__ void choose_palette(EncodeJob* job, uint4* shared) {
   uint64_t* totals = reinterpret_cast<uint64_t*>(shared);
   uint32_t* chosen = reinterpret_cast<uint32_t*>(totals + EXPONENTS);
+  uint32_t* occurring = chosen + EXPONENTS / WARP;
   const uint32_t exponent = threadIdx.x;
   uint64_t own = 0;
 #pragma unroll
   for (uint32_t copy = 0; copy < TOTAL_COPIES; copy++) own += job->totals[copy * EXPONENTS + exponent];
   job->totals[exponent] = own;
   totals[exponent] = own;
+  const uint32_t present = __ballot_sync(ALL_LANES, own != 0);
+  if (exponent % WARP == 0) occurring[exponent / WARP] = present;
   __syncthreads();
   uint32_t before = 0;
   if (own != 0)
-    for (uint32_t other = 0; other < EXPONENTS; other++) before += totals[other] > own || (totals[other] == own && other < exponent);
+    for (uint32_t word = 0; word < EXPONENTS / WARP; word++)
+      for (uint32_t left = occurring[word]; left != 0; left &= left - 1) {
+        const uint32_t other = word * WARP + static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1;
+        before += totals[other] > own || (totals[other] == own && other < exponent);
+      }
   const uint32_t bits = __ballot_sync(ALL_LANES, own != 0 && before < PALETTE_ENTRIES);
   if (exponent % WARP == 0) chosen[exponent / WARP] = bits;
   __syncthreads();

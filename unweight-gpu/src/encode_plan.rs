@@ -11,7 +11,7 @@ use crate::plan::{CHECKSUM_SHARED_BYTES, TABLE_BYTES, WARP};
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
 pub(crate) const PALETTE_THREADS: u32 = 256;
-pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 256 / 8;
+pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 2 * 256 / 8;
 pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
 pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
 pub(crate) const CODE_WARPS: u32 = 8;
