@@ -364,7 +364,7 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   }
   __syncthreads();
   if (!counts.is_decoded || is_helper) return;
-  // As in seal_transcoded_records (encode.cu).
+  // As encode.cu seals.
   const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2];
   const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
@@ -431,7 +431,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4
     return;
   }
   const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2] ^ counts.remainders[3];
-  // What the sign-mantissa bytes give, for seal_transcoded_records.
+  // What the sign-mantissa bytes give, for encode_chunks_of_records.
   const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
   const uint32_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];

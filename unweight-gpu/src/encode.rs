@@ -16,7 +16,7 @@ use crate::encode_plan::{
     PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::plan::{TABLE_BYTES, WARP};
+use crate::plan::{CHECKSUM_SHARED_BYTES, TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
@@ -42,7 +42,6 @@ pub(crate) struct RecordKernels {
     pub(crate) count_indices: CudaFunction,
     pub(crate) confirm_palettes: CudaFunction,
     pub(crate) encode_chunks: CudaFunction,
-    pub(crate) seal_records: CudaFunction,
 }
 
 /// Those that read the source.
@@ -105,8 +104,11 @@ impl EncodeKernels {
                 )?,
                 count_indices: transcode.load_function("count_indices")?,
                 confirm_palettes: histogram.load_function("confirm_palettes")?,
-                encode_chunks: encode_chunks("encode_chunks_of_records")?,
-                seal_records: encode.load_function("seal_transcoded_records")?,
+                encode_chunks: load_with_shared(
+                    &encode,
+                    "encode_chunks_of_records",
+                    shared_bytes + CHECKSUM_SHARED_BYTES,
+                )?,
             },
         })
     }
@@ -142,7 +144,7 @@ pub struct EncodeBatch<'a> {
     counts: CudaSlice<u32>,
     /// And behind those of all jobs the places of all chunks.
     pub(crate) totals: CudaSlice<u64>,
-    tensor_codes: CudaSlice<u64>,
+    pub(crate) tensor_codes: CudaSlice<u64>,
     /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
     /// Where each tensor's record ends stand.
@@ -313,7 +315,7 @@ impl<'a> EncodeBatch<'a> {
                 self.choose_codes(stream)?;
             }
             self.pack(stream, &reading.encode_chunks)?;
-            self.seal(stream, &self.kernels.seal_records)?;
+            self.seal(stream)?;
         }
         Ok(self.running.on(stream)?)
     }
@@ -334,21 +336,25 @@ impl<'a> EncodeBatch<'a> {
         Ok(())
     }
 
-    pub(crate) unsafe fn pack(
-        &self,
-        stream: &CudaStream,
-        kernel: &CudaFunction,
-    ) -> Result<(), GpuError> {
-        let (job_count, largest) = (self.tensors.len() as u32, self.largest_log2);
+    unsafe fn pack(&self, stream: &CudaStream, kernel: &CudaFunction) -> Result<(), GpuError> {
+        let job_count = self.tensors.len() as u32;
         let mut launch = stream.launch_builder(kernel);
         launch
             .arg(&self.jobs)
             .arg(&job_count)
             .arg(&self.tensor_codes);
-        let (threads, shared_bytes) = (encode_threads(largest), encode_shared_bytes(largest));
         // SAFETY: the caller's.
-        unsafe { launch.launch(config(self.chunk_count, threads, shared_bytes))? };
+        unsafe { launch.launch(self.pack_config())? };
         Ok(())
+    }
+
+    pub(crate) const fn pack_config(&self) -> LaunchConfig {
+        let largest = self.largest_log2;
+        config(
+            self.chunk_count,
+            encode_threads(largest),
+            encode_shared_bytes(largest),
+        )
     }
 
     pub(crate) unsafe fn end_records(&self, stream: &CudaStream) -> Result<(), GpuError> {
@@ -360,13 +366,9 @@ impl<'a> EncodeBatch<'a> {
         Ok(())
     }
 
-    pub(crate) unsafe fn seal(
-        &self,
-        stream: &CudaStream,
-        kernel: &CudaFunction,
-    ) -> Result<(), GpuError> {
+    unsafe fn seal(&self, stream: &CudaStream) -> Result<(), GpuError> {
         let job_count = self.tensors.len() as u32;
-        let mut launch = stream.launch_builder(kernel);
+        let mut launch = stream.launch_builder(&self.kernels.seal_records);
         launch
             .arg(&self.jobs)
             .arg(&job_count)

@@ -10,7 +10,7 @@ use crate::encode_plan::{
     COUNT_CHUNKS, COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES,
     PALETTE_THREADS, transcode_pairs, transcode_shared_bytes,
 };
-use crate::plan::WARP;
+use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
 use crate::{EncodeBatch, GpuError};
 
 impl EncodeBatch<'_> {
@@ -82,8 +82,15 @@ impl EncodeBatch<'_> {
                 .launch(config(job_count, PALETTE_THREADS, PALETTE_SHARED_BYTES))?;
             if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream)?;
-                self.pack(stream, &kernels.encode_chunks)?;
-                self.seal(stream, &kernels.seal_records)?;
+                let mut pack = self.pack_config();
+                pack.shared_mem_bytes += CHECKSUM_SHARED_BYTES;
+                stream
+                    .launch_builder(&kernels.encode_chunks)
+                    .arg(&self.jobs)
+                    .arg(&job_count)
+                    .arg(&self.tensor_codes)
+                    .arg(&self.device.crc_constants)
+                    .launch(pack)?;
             }
         }
         Ok(self.running.on(stream)?)

@@ -12,9 +12,9 @@ unsafe extern "C" {
     fn unweight_host_confirm_palettes(jobs: *mut EncodeJob, job_count: u32, detour: *mut u32, seed: u64);
     fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
     pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, seed: u64);
-    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, source: u32, seed: u64);
+    fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, source: u32, seed: u64);
+    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
     fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
     fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pairs: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
     fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
@@ -38,15 +38,16 @@ pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) 
         unweight_host_palette_counts(start, job_count, chunk_count, seed);
         let codes = codes.as_mut_ptr();
         unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
-        unweight_host_encode_chunks(start, job_count, chunk_count, codes, of_planes.into(), seed);
-        unweight_host_seal_records(
+        unweight_host_encode_chunks(
             start,
             job_count,
             chunk_count,
+            codes,
             constants.as_ptr(),
             of_planes.into(),
             seed,
         );
+        unweight_host_seal_records(start, job_count, chunk_count, constants.as_ptr(), seed);
     }
 }
 
@@ -90,8 +91,7 @@ pub(crate) unsafe fn encode_records(
         unweight_host_confirm_palettes(start, job_count, &mut detour, seed);
         if to == Encoding::Huffman {
             unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
-            unweight_host_encode_chunks(start, job_count, chunk_count, codes, 2, seed);
-            unweight_host_seal_records(start, job_count, chunk_count, constants, 2, seed);
+            unweight_host_encode_chunks(start, job_count, chunk_count, codes, constants, 2, seed);
         }
     }
     detour != 0
