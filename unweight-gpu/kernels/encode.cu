@@ -40,6 +40,7 @@
 
 // Of a warp.
 constexpr uint32_t WARP_STEPS = 8;
+constexpr uint32_t RECORD_WARP_STEPS = 16;
 constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
@@ -129,11 +130,11 @@ __device__ inline void make_pairs(EncodeTables* tables) {
   }
 }
 
-// The steps of a chunk that a warp has, as a chunk of its own. None, where those before it have all.
-__device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, uint32_t& first_step) {
-  first_step = min(warp * WARP_STEPS, chunk.steps);
+// The steps of a chunk that a warp has, at most `steps`, as a chunk of its own. None, where those before it have all.
+__device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, uint32_t steps, uint32_t& first_step) {
+  first_step = min(warp * steps, chunk.steps);
   SourceChunk part = chunk;
-  part.steps = min(WARP_STEPS, chunk.steps - first_step);
+  part.steps = min(steps, chunk.steps - first_step);
   const uint32_t start = first_step * STEP_WEIGHTS;
   part.weight_count = min(part.steps * STEP_WEIGHTS, chunk.weight_count - min(start, chunk.weight_count));
   part.first_weight = chunk.first_weight + start;
@@ -141,8 +142,9 @@ __device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, u
 }
 
 // What a lane has of a warp's steps.
+template <uint32_t STEPS>
 struct LaneIndices {
-  uint32_t words[WARP_STEPS];  // eight palette indices each
+  uint32_t words[STEPS];  // eight palette indices each
   uint32_t sum;                // what their codes take in bits, and from bit 16 on how many patches there are
   uint32_t patched_steps;      // a bit for each
 };
@@ -150,15 +152,20 @@ struct LaneIndices {
 // A lane's weights of a warp's steps, if the warp has all of these.
 template <class Source>
 struct LaneWeights {
+  static constexpr uint32_t STEPS = WARP_STEPS;
   static constexpr bool CORRECTS = false;
-  typename Source::Eight steps[WARP_STEPS];
+  typename Source::Eight steps[STEPS];
 
-  __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == WARP_STEPS * STEP_WEIGHTS; }
+  __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == STEPS * STEP_WEIGHTS; }
   __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    for (uint32_t step = 0; step < STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
   }
-  __device__ __forceinline__ uint2 sign_mantissa_bytes(uint32_t step) const { return Source::sign_mantissa_bytes(steps[step]); }
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, uint32_t lane) {
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++)
+      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, Source::sign_mantissa_bytes(steps[step]));
+  }
   __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
     return tables.entries[Source::exponent_of(steps[step], i)];
   }
@@ -167,22 +174,33 @@ struct LaneWeights {
 // Of records, indices, which patches change: steps that have some are read again.
 template <>
 struct LaneWeights<RecordSource> {
+  static constexpr uint32_t STEPS = RECORD_WARP_STEPS;
   static constexpr bool CORRECTS = true;
-  uint32_t indices[WARP_STEPS];
-  uint2 rest[WARP_STEPS];
+  uint32_t indices[STEPS];
+  uint4 half[STEPS / 4];  // of the sign-mantissa bytes, 16 to a lane and two steps
 
   __device__ static __forceinline__ bool fit(const SourceChunk& part, const RecordSource& source) {
-    return part.weight_count == WARP_STEPS * STEP_WEIGHTS && !source.is_verbatim;
+    return part.weight_count == STEPS * STEP_WEIGHTS && !source.is_verbatim;
   }
   __device__ __forceinline__ void load(const RecordSource& source, uint32_t lane) {
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) {
-      const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-      indices[step] = source.indices(place);
-      rest[step] = source.rest(place);
-    }
+    for (uint32_t step = 0; step < STEPS; step++) indices[step] = source.indices(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    load_half(source.sign_mantissa, lane);
   }
-  __device__ __forceinline__ uint2 sign_mantissa_bytes(uint32_t step) const { return rest[step]; }
+  __device__ __forceinline__ void load_half(const uint8_t* from, uint32_t lane) {
+#pragma unroll
+    for (uint32_t i = 0; i < STEPS / 4; i++) half[i] = load_streaming(reinterpret_cast<const uint4*>(from) + i * WARP + lane);
+  }
+  __device__ __forceinline__ void store_half(uint8_t* to, uint32_t lane) const {
+#pragma unroll
+    for (uint32_t i = 0; i < STEPS / 4; i++) store_streaming(reinterpret_cast<uint4*>(to) + i * WARP + lane, half[i]);
+  }
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, uint32_t lane) {
+    constexpr uint32_t HALF_BYTES = STEPS / 2 * STEP_WEIGHTS;
+    store_half(part.sign_mantissa(), lane);
+    load_half(part.job->source->sign_mantissa + part.first_weight + HALF_BYTES, lane);
+    store_half(part.sign_mantissa() + HALF_BYTES, lane);
+  }
   __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
     return tables.by_index[indices[step] >> 4 * i & 15];
   }
@@ -199,7 +217,8 @@ __device__ __forceinline__ uint32_t index_word(const uint32_t (&entries)[LANE_ST
 // `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored; `spare` is a word for each lane and step.
 template <class Source>
 __device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const EncodeTables& tables,
-                                     uint32_t* spare, LaneIndices& indices) {
+                                     uint32_t* spare, LaneIndices<LaneWeights<Source>::STEPS>& indices) {
+  constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
   indices.sum = indices.patched_steps = 0;
   const auto add_sum = [&](uint32_t step, uint32_t step_sum) {
     const uint32_t patches = step_sum / TAKES_PATCH;
@@ -225,18 +244,18 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
 #pragma unroll 1
     for (uint32_t step = 0; step < part.steps; step++) read(source, step, true);
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
+    for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
     return;
   }
   uint32_t corrected = 0;
   if constexpr (LaneWeights<Source>::CORRECTS) {
     const Source source = Source::of(part);
-    corrected = source.patched_steps(WARP_STEPS, lane);
+    corrected = source.patched_steps(STEPS, lane);
 #pragma unroll 1
     for (uint32_t left = corrected; left != 0; left &= left - 1) read(source, static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1, false);
   }
 #pragma unroll
-  for (uint32_t step = 0; step < WARP_STEPS; step++) {
+  for (uint32_t step = 0; step < STEPS; step++) {
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -266,9 +285,10 @@ struct PiecePacker {
     bit_count %= 32;
   }
 
-  __device__ __forceinline__ void pack(const LaneIndices& indices, uint32_t steps, const uint32_t* pairs) {
+  template <uint32_t STEPS>
+  __device__ __forceinline__ void pack(const LaneIndices<STEPS>& indices, uint32_t steps, const uint32_t* pairs) {
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++) {
+    for (uint32_t step = 0; step < STEPS; step++) {
       if (step >= steps) break;
 #pragma unroll
       for (uint32_t half = 0; half < 2; half++) {
@@ -385,13 +405,14 @@ __device__ __forceinline__ uint32_t seal(const CrcConstants* constants, const Ta
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared,
                                              const CrcConstants* constants, const Tables* crc_tables) {
+  constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
   uint4* record = shared + sizeof(EncodeTables) / 16;
   uint32_t* record_words = reinterpret_cast<uint32_t*>(record);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
   uint32_t first_step;
-  const SourceChunk part = part_of(chunk, warp, first_step);
+  const SourceChunk part = part_of(chunk, warp, STEPS, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   // On its way while the first warp makes tables.
   LaneWeights<Source> weights;
@@ -402,15 +423,11 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (fit) weights.load(source, lane);
   }
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
-  if (fit) {
-#pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++)
-      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, weights.sign_mantissa_bytes(step));
-  }
+  if (fit) weights.store_sign_mantissa(part, lane);
   __syncthreads();
   if (huffman) make_pairs(tables);
 
-  LaneIndices indices;
+  LaneIndices<STEPS> indices;
   index_weights<Source>(part, fit, weights, lane, *tables, record_words + first_step * WARP, indices);
   tables->sums[warp][lane] = indices.sum;
   __syncthreads();
@@ -453,7 +470,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     }
     uint32_t* body = reinterpret_cast<uint32_t*>(place + RECORD_HEADER_BYTES) + first_step * WARP;
 #pragma unroll
-    for (uint32_t step = 0; step < WARP_STEPS; step++)
+    for (uint32_t step = 0; step < STEPS; step++)
       if (step < part.steps) body[step * WARP + lane] = indices.words[step];
     if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, place + patches_at);
     if (warp == 0 && contents_end + lane < round_up(contents_end)) place[contents_end + lane] = 0;
@@ -497,7 +514,7 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
   encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared, nullptr, nullptr);
 }
 
-extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
+extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);

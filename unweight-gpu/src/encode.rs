@@ -134,7 +134,7 @@ pub struct EncodeBatch<'a> {
     sources: Sources,
     pub(crate) encoding: Encoding,
     /// The largest chunk size, as a binary logarithm.
-    largest_log2: u32,
+    pub(crate) largest_log2: u32,
     pub(crate) tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,

@@ -61,6 +61,11 @@ pub(crate) const fn transcode_pairs(stage_bytes: u32) -> u32 {
     pairs
 }
 
+/// As [`encode_threads`], of `encode_chunks_of_records`, whose warps have twice as many weights.
+pub(crate) const fn encode_threads_of_records(chunk_size_log2: u32) -> u32 {
+    encode_threads(chunk_size_log2) / 2
+}
+
 /// Weights that a block of `count_exponents` counts, as a binary logarithm.
 const PIECE_WEIGHTS_LOG2: u32 = 13;
 

@@ -8,7 +8,7 @@ use unweight_format::Encoding;
 use crate::encode::config;
 use crate::encode_plan::{
     COUNT_CHUNKS, COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, transcode_pairs, transcode_shared_bytes,
+    PALETTE_THREADS, encode_threads_of_records, transcode_pairs, transcode_shared_bytes,
 };
 use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
 use crate::{EncodeBatch, GpuError};
@@ -83,6 +83,7 @@ impl EncodeBatch<'_> {
             if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream)?;
                 let mut pack = self.pack_config();
+                pack.block_dim.0 = encode_threads_of_records(self.largest_log2);
                 pack.shared_mem_bytes += CHECKSUM_SHARED_BYTES;
                 stream
                     .launch_builder(&kernels.encode_chunks)

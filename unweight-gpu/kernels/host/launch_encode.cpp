@@ -30,7 +30,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
                                             const CrcConstants* constants, uint32_t source, uint64_t seed) {
   uint32_t largest_log2 = 0;
   for (uint32_t i = 0; i < job_count; i++) largest_log2 = std::max(largest_log2, jobs[i].chunk_size_log2);
-  const uint32_t warps = (1u << largest_log2) / (WARP_STEPS * STEP_WEIGHTS);
+  const uint32_t warps = (1u << largest_log2) / ((source == 2 ? RECORD_WARP_STEPS : WARP_STEPS) * STEP_WEIGHTS);
   const size_t shared_bytes = sizeof(EncodeTables) + RECORD_HEADER_BYTES + (1u << largest_log2) + (source == 2 ? 2 * sizeof(Tables) : 0);
   fibers::launch(chunk_count, warps * WARP, shared_bytes, seed, [&] {
     if (source == 0) encode_chunks(jobs, job_count, tensor_codes);
