@@ -2,14 +2,15 @@
 //
 //   encode_chunks   one block = one chunk; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of the specification;
 //                   encode_chunks_of_planes where the source is an exponent plane and a sign-mantissa plane, 8 bytes of each a lane and step, in
-//                   place of weights; encode_chunks_of_records where it is palette records, 4 bytes in place of exponents (record_source.cuh)
+//                   place of weights; encode_chunks_of_records where it is palette records, 4 bytes in place of exponents (record_source.cuh), and a
+//                   warp has 16 steps
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
 //   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand
 //   records         | the same |                                         16 bytes a thread
 //
-// First a lane replaces its exponents by palette indices, kept in registers, a word for each of 8 steps, and adds up what they will take: so it is known
+// First a lane replaces its exponents by palette indices, kept in registers, a word for each step, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
 // record's body as they stand, so there they go to the record's place. Weights are read again for a verbatim record, and for those steps that have patches.
@@ -23,13 +24,14 @@
 //   seal_records    one warp = one record; computes its checksum. Where the source is records, four warps of the record's block do
 //   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 4 besides: 6,288
-// bytes; and room for the longest record; where the source is records crc32.cuh's 8 KB in front. seal_records 8 KB a block (crc32.cuh), end_records 32 bytes.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 4
+// besides: 6,288 bytes; and room for the longest record; where the source is records, crc32.cuh's 8 KB in front. seal_records 8 KB a block (crc32.cuh),
+// end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
-// each chunk, of a warp for every 2,048 weights of the largest, and shared memory for the largest's verbatim record; encode_chunks_of_records comes after
-// count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good. seal_records comes after these, with a warp for
+// each chunk, of a warp for every 2,048 weights of the largest, or 4,096 where the source is records, and shared memory for the largest's verbatim record;
+// encode_chunks_of_records comes after count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good. seal_records comes after these, with a warp for
 // each chunk, in blocks of 8. end_records needs but record_lengths and record_ends, and has a block for each job, of 256 threads.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its

@@ -6,7 +6,8 @@
 constexpr uint32_t EXPONENTS = 256;
 constexpr uint32_t TOTAL_COPIES = 16;
 
-// A BF16 tensor in device memory, as weights, as two planes, or in another encoding, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes, pointers first.
+// A BF16 tensor in device memory, as weights, as two planes, or in another encoding, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes,
+// pointers first.
 // A kernel reads only the fields that its head of file names; the others may still be null.
 struct EncodeJob {
   const uint16_t* weights;           // `weight_count`; 16-byte aligned; only for kernels that encode from weights
@@ -14,7 +15,7 @@ struct EncodeJob {
   const uint8_t* source_sign_mantissa;  // likewise
   const TensorJob* source;           // chunks are as large as here, and have the same numbers; only for kernels that encode from records
   uint64_t weight_count;             // 1 to 2^35
-  uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count
+  uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count; from records, the first: see count_indices (transcode.cu)
   unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times; zero before the count; choose_palettes adds all up in the first
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE

@@ -6,28 +6,34 @@
 //
 //   Huffman codes to indices:
 //   palette_record_lengths  one warp = one record; its length follows from how many patches it keeps
-//   huffman_to_palette      one warp = one record, which is decoded to its place; thread l = lane l of the specification
+//   huffman_to_palette      two warps = one record; thread l of the first = lane l of the specification
 //
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
 //   sign-mantissa   | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   two steps: 512 bytes
 //
-// Indices to Huffman codes:
-//   count_indices           one warp = one record; encode.cu makes the records
+// The first warp decodes, which is a chain of look-ups with little to do beside it. The other copies sign-mantissa bytes, and follows the first through the
+// record that this writes: it counts, and computes the checksum.
 //
-// Four steps' indices of a lane, a word each, are counted at once: four words of their first bits, of their second, .. then 15 times a word that has a bit
-// for each index of one value.
+//   Indices to Huffman codes:
+//   count_indices           four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
 //
-// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each warp 256 words of code table and `stage_bytes` for the record, as in decode.cu;
-// count_indices 256 words a warp.
+// A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes stay: so what they give is found from the source's checksum
+// and record, which are a third of the bytes. A wrong checksum stays wrong.
+//
+// Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
+// as many bits in a word as there are indices of one value.
+//
+// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record 256 words of code table, 16 bytes, and `stage_bytes` for the record, as in
+// decode.cu; count_indices 8 KB a block, and 1,152 bytes for each record.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's totals, record_lengths, records, sign_mantissa and source, for count_indices palette_counts; what
-// layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is what src/crc_constants.rs makes. palette_record_lengths and
-// count_indices have a warp for each chunk, in blocks of 8 and of 4; end_records (encode.cu) follows the former, then huffman_to_palette with a warp for each
-// chunk, in blocks of as many as there is shared memory for. Whatever a record holds, nothing outside of it, of its chunk's sign-mantissa bytes and of the
-// places of what is made of these is touched.
+// Preconditions: what encode_layout.cuh says of EncodeJob's totals, record_lengths, records, sign_mantissa and source, for count_indices counts and
+// palette_counts; what layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is what src/crc_constants.rs makes.
+// palette_record_lengths has a warp for each chunk, in blocks of 8; end_records (encode.cu) follows it, then huffman_to_palette with two warps for each
+// chunk, in blocks of as many as there is shared memory for, at most 8; count_indices has blocks of two chunks. Whatever a record holds, nothing outside of
+// it, of its chunk's sign-mantissa bytes and of the places of what is made of these is touched.
 //
 // The tail: steps behind the last whole four are taken one by one. Surplus indices become 0, and what completes the sign-mantissa plane to a multiple of 256.
 #include "crc32.cuh"
@@ -153,10 +159,10 @@ __device__ __forceinline__ unsigned long long* totals_of(const SourceChunk& chun
 
 // A chunk's, in shared memory, to which its warps add.
 struct ChunkCounts {
-  uint32_t entries[PALETTE_ENTRIES];  // all but the first
-  uint32_t outside;                   // weights whose exponents the palette does not hold
-  uint32_t remainders[4];             // what its warps make of a message
-  uint32_t unused[11];
+  uint32_t entries[PALETTE_ENTRIES];     // all but the first
+  uint32_t outside;                      // weights whose exponents the palette does not hold
+  uint32_t remainders[COUNT_SHARES];     // what its warps make of the record
+  uint32_t unused[15 - COUNT_SHARES];
 
   __device__ __forceinline__ void add(const IndexCounts& counts, uint32_t lane) {
     const uint32_t own = counts.of_entry(lane);
@@ -232,8 +238,8 @@ __device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint3
   for (; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
 }
 
-// Writes all of a record but its body, which has its patches' exponents in the totals. Returns how many it keeps.
-__device__ inline uint32_t write_frame(const Chunk& chunk, const Record& record, uint32_t lane, uint8_t* to, unsigned long long* totals) {
+// Writes all of a record but its body, and counts the exponents of the patches that it keeps.
+__device__ inline void write_frame(const Chunk& chunk, const Record& record, uint32_t lane, uint8_t* to, unsigned long long* totals) {
   const uint32_t body_end = RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint8_t* patches = chunk.record + record.patches_offset;
   uint32_t kept = 0;
@@ -254,7 +260,6 @@ __device__ inline uint32_t write_frame(const Chunk& chunk, const Record& record,
   const uint32_t contents_bytes = body_end + PATCH_BYTES * kept;
   if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
   if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | kept << 16, 0, 0);
-  return kept;
 }
 
 // Steps after which another warp is told how far the body is.
