@@ -69,8 +69,7 @@ __device__ __forceinline__ uint4 with_start(uint4 row, uint32_t skip, uint32_t f
   return row;
 }
 
-// A message has sixteen(at), its 16 bytes from a multiple of 16 on, byte(at), and wait_for(count), which a warp calls before it reads any of its first
-// `count` bytes rounded down to 16. It may look at what passes(at, words), 16 bytes at a time, all but
+// A message has sixteen(at), its 16 bytes from a multiple of 16 on, and byte(at). It may look at what passes(at, words), 16 bytes at a time, all but
 // the first of which are as they stand, and but for those behind its last multiple of 16.
 
 // Bytes as they stand.
@@ -79,7 +78,6 @@ struct PlainBytes {
 
   __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return *reinterpret_cast<const uint4*>(data + at); }
   __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
-  __device__ __forceinline__ void wait_for(uint32_t) const {}
   __device__ __forceinline__ void passes(uint32_t, uint4) const {}
 };
 
@@ -97,7 +95,6 @@ struct JoinedBytes {
     const uint32_t exponent = exponents[at / 2], rest = sign_mantissa[at / 2];
     return at % 2 == 0 ? (exponent << 7 & 0x80) | (rest & 0x7f) : exponent >> 1 | (rest & 0x80);
   }
-  __device__ __forceinline__ void wait_for(uint32_t) const {}
   __device__ __forceinline__ void passes(uint32_t, uint4) const {}
 };
 
@@ -119,7 +116,6 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   const uint32_t missing = rows * WARP - pieces;  // in front of the first
   const uint32_t first_row = rows * share.number / share.of, end_row = rows * (share.number + 1) / share.of;
   const auto load = [&](uint32_t row) {
-    if (row < end_row) message.wait_for(((row + 1) * WARP - missing) * 16);
     // Wraps for what is missing in front.
     const uint32_t piece = row * WARP + lane - missing;
     return row < end_row && piece < whole_pieces ? message.sixteen(piece * 16) : make_uint4(0, 0, 0, 0);

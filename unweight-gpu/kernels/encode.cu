@@ -32,7 +32,8 @@
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
 // each chunk, of a warp for every 2,048 weights of the largest, or 4,096 where the source is records, and shared memory for the largest's verbatim record;
 // encode_chunks_of_records comes after count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good.
-// seal_records comes after these, with a warp for each chunk, in blocks of 8. end_records needs but record_lengths and record_ends, and has a block for each job, of 256 threads.
+// seal_records comes after these, with a warp for each chunk, in blocks of 8. end_records needs but record_lengths and record_ends, and has a block for
+// each job, of 256 threads.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
 // sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Nothing is written behind the last record's end.

@@ -23,18 +23,6 @@ __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;
 // A word that blocks give one another within a launch.
 __device__ __forceinline__ void publish(unsigned long long* at, unsigned long long value) { *static_cast<volatile unsigned long long*>(at) = value; }
 __device__ __forceinline__ unsigned long long observed(const unsigned long long* at) { return *static_cast<const volatile unsigned long long*>(at); }
-// A word in shared memory that tells another warp how far this one is: what its lanes have stored before they met is stored.
-__device__ __forceinline__ void publish_in_block(uint32_t* at, uint32_t value) {
-  __threadfence_block();
-  *static_cast<volatile uint32_t*>(at) = value;
-}
-__device__ __forceinline__ uint32_t observed_in_block(const uint32_t* at) {
-  const uint32_t value = *static_cast<const volatile uint32_t*>(at);
-  __threadfence_block();
-  return value;
-}
-// Leaves the issue slots to warps that have something to do.
-__device__ __forceinline__ void pause() { __nanosleep(200); }
 // In device memory, and nobody waits for it.
 __device__ __forceinline__ void add_to_global(unsigned long long* at, unsigned long long value) {
   asm volatile("red.global.add.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "l"(value) : "memory");

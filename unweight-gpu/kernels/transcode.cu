@@ -12,8 +12,8 @@
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
 //   sign-mantissa   | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   two steps: 512 bytes
 //
-// The first warp decodes, which is a chain of look-ups with little to do beside it. The other copies sign-mantissa bytes, and follows the first through the
-// record that this writes: it counts, and computes the checksum.
+// The first warp decodes, which is a chain of look-ups with little to do beside it. The other copies sign-mantissa bytes, and computes the remainder of the
+// source's record. Then they share the rows of the record that was made: its indices are counted while its remainder is computed.
 //
 //   Indices to Huffman codes:
 //   count_indices           four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
@@ -24,8 +24,8 @@
 // Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
 // as many bits in a word as there are indices of one value.
 //
-// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record 256 words of code table, 16 bytes, and `stage_bytes` for the record, as in
-// decode.cu; count_indices 8 KB a block, and 1,152 bytes for each record.
+// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record 256 words of code table, 128 bytes of counts, and `stage_bytes` for the
+// record, as in decode.cu; count_indices 8 KB a block, and 1,152 bytes for each record.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
@@ -93,53 +93,43 @@ struct IndexCounts {
   }
 };
 
-// PALETTE_ENTRIES if the palette does not hold it.
-__device__ __forceinline__ uint32_t index_of(const uint8_t* palette, uint32_t exponent) {
-  uint32_t index = PALETTE_ENTRIES;
-#pragma unroll 4
-  for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++)
-    if (palette[entry] == exponent) index = entry;
-  return index;
-}
-
-// A record's patches, as its steps go by: what has one becomes the index of its exponent, or 0 if the palette does not hold it. 32 at a time stand in a
-// register of the warp's lanes.
+// A record's patches, as its steps go by: what has one becomes the index of its exponent, or 0 if the palette does not hold it.
 struct PatchCursor {
-  const uint8_t* patches;
-  const uint8_t* palette;
-  uint32_t count, begin;  // of all, and of those in the register the first
-  uint32_t next, next_step;
-  uint32_t window;        // position << 4 | index, of this lane's
+  const uint8_t* next;
+  uint32_t left;
+  uint32_t next_step;
+  uint32_t own_exponent;  // lane l has palette entry l's
+  uint32_t outside;       // how many the palette does not hold, of those that went by
 
   __device__ __forceinline__ PatchCursor(const Chunk& chunk, const Record& record, uint32_t lane)
-      : patches(chunk.record + record.patches_offset), palette(chunk.job->palette), count(record.patch_count), begin(0), next(0), next_step(~0u) {
-    take(lane);
+      : next(chunk.record + record.patches_offset), left(record.patch_count), outside(0) {
+    own_exponent = lane < PALETTE_ENTRIES ? chunk.job->palette[lane] : ~0u;
+    find_step();
   }
 
-  __device__ __forceinline__ void take(uint32_t lane) {
-    if (next >= count) {
-      next_step = ~0u;
-      return;
-    }
-    if (next % WARP == 0) {
-      const uint8_t* patch = patches + PATCH_BYTES * min(next + lane, count - 1);
-      window = patch_position(patch) << 4 | index_of(palette, patch[2]) % PALETTE_ENTRIES;
-    }
-    next_step = (__shfl_sync(ALL_LANES, window, next % WARP) >> 4) / STEP_WEIGHTS;
-  }
+  __device__ __forceinline__ void find_step() { next_step = left == 0 ? ~0u : patch_position(next) / STEP_WEIGHTS; }
 
-  // For steps from `first_step` on, in front of `end_step`.
-  __device__ __forceinline__ void apply(uint32_t (&words)[GROUP_STEPS], uint32_t first_step, uint32_t end_step, uint32_t lane) {
+  // For steps from `first_step` on, in front of `end_step`. Calls outside_palette(position, exponent) on all lanes.
+  template <class Outside>
+  __device__ __forceinline__ void apply(uint32_t (&words)[GROUP_STEPS], uint32_t first_step, uint32_t end_step, uint32_t lane,
+                                        const Outside& outside_palette) {
 #pragma unroll 1
     while (next_step < end_step) {
-      const uint32_t patch = __shfl_sync(ALL_LANES, window, next % WARP);
-      const uint32_t shift = (patch >> 4) % LANE_STEP_WEIGHTS * 4;
-      const bool is_own = (patch >> 4) / LANE_STEP_WEIGHTS % WARP == lane;
+      const uint32_t position = patch_position(next), exponent = next[2];
+      const uint32_t entries = __ballot_sync(ALL_LANES, own_exponent == exponent);
+      const uint32_t index = entries == 0 ? 0 : static_cast<uint32_t>(__ffs(static_cast<int>(entries))) - 1;
+      const uint32_t shift = position % LANE_STEP_WEIGHTS * 4;
+      const bool is_own = position / LANE_STEP_WEIGHTS % WARP == lane;
 #pragma unroll
       for (uint32_t d = 0; d < GROUP_STEPS; d++)
-        if (is_own && first_step + d == next_step) words[d] = (words[d] & ~(15u << shift)) | (patch & 15) << shift;
-      next++;
-      take(lane);
+        if (is_own && first_step + d == next_step) words[d] = (words[d] & ~(15u << shift)) | index << shift;
+      if (entries == 0) {
+        outside_palette(position, exponent);
+        outside++;
+      }
+      next += PATCH_BYTES;
+      left--;
+      find_step();
     }
   }
 };
@@ -161,8 +151,9 @@ __device__ __forceinline__ unsigned long long* totals_of(const SourceChunk& chun
 struct ChunkCounts {
   uint32_t entries[PALETTE_ENTRIES];     // all but the first
   uint32_t outside;                      // weights whose exponents the palette does not hold
-  uint32_t remainders[COUNT_SHARES];     // what its warps make of the record
-  uint32_t unused[15 - COUNT_SHARES];
+  uint32_t remainders[COUNT_SHARES];     // what its warps make of records
+  uint32_t is_decoded;                   // or else there is nothing to be counted
+  uint32_t unused[14 - COUNT_SHARES];
 
   __device__ __forceinline__ void add(const IndexCounts& counts, uint32_t lane) {
     const uint32_t own = counts.of_entry(lane);
@@ -185,6 +176,14 @@ __device__ inline void count_verbatim(const Chunk& chunk, uint32_t lane, uint32_
   __syncwarp();
   for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP)
     if (counts[exponent] != 0) add_to_global(&totals[exponent], counts[exponent]);
+}
+
+// PALETTE_ENTRIES if the palette does not hold it.
+__device__ __forceinline__ uint32_t index_of(const uint8_t* palette, uint32_t exponent) {
+  uint32_t index = PALETTE_ENTRIES;
+  for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++)
+    if (palette[entry] == exponent) index = entry;
+  return index;
 }
 
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
@@ -238,67 +237,44 @@ __device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint3
   for (; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
 }
 
-// Writes all of a record but its body, and counts the exponents of the patches that it keeps.
-__device__ inline void write_frame(const Chunk& chunk, const Record& record, uint32_t lane, uint8_t* to, unsigned long long* totals) {
-  const uint32_t body_end = RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
-  const uint8_t* patches = chunk.record + record.patches_offset;
-  uint32_t kept = 0;
-#pragma unroll 1
-  for (uint32_t base = 0; base < record.patch_count; base += WARP) {
-    const uint8_t* patch = patches + PATCH_BYTES * min(base + lane, record.patch_count - 1);
-    const uint32_t exponent = patch[2];
-    const bool is_kept = base + lane < record.patch_count && index_of(chunk.job->palette, exponent) == PALETTE_ENTRIES;
-    const uint32_t keeping = __ballot_sync(ALL_LANES, is_kept);
-    if (is_kept) {
-      uint8_t* own = to + body_end + PATCH_BYTES * (kept + static_cast<uint32_t>(__popc(keeping & ((1u << lane) - 1))));
-#pragma unroll
-      for (uint32_t i = 0; i < PATCH_BYTES; i++) own[i] = patch[i];
-      add_to_global(&totals[exponent], 1);
-    }
-    kept += static_cast<uint32_t>(__popc(keeping));
-  }
-  const uint32_t contents_bytes = body_end + PATCH_BYTES * kept;
-  if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
-  if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | kept << 16, 0, 0);
-}
-
-// Steps after which another warp is told how far the body is.
-constexpr uint32_t STEPS_TOLD = 16;
-
-// Decodes to the record's body, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the compiler is to see
-// that it does. `written` becomes how many bytes of the record have been written.
-__device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, uint32_t lane, const uint32_t* words, const uint32_t* table,
-                                                      uint8_t* to, uint32_t* written) {
+// Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
+// compiler is to see that it does.
+__device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
+                                                      const uint32_t* words, const uint32_t* table, uint8_t* to, uint32_t& outside) {
   LaneReader reader;
   reader.last = chunk.record_bytes / 4 - 1;
   reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
   reader.start(words);
   PatchCursor patches(chunk, record, lane);
-  uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES) + lane;
+  unsigned long long* totals = totals_of(target, number);
+  uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
+  uint8_t* kept = to + RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
+  const auto keep = [&](uint32_t position, uint32_t exponent) {
+    if (lane < PATCH_BYTES) kept[lane] = static_cast<uint8_t>(lane == 2 ? exponent : position >> 8 * lane);
+    if (lane == 0) add_to_global(&totals[exponent], 1);
+    kept += PATCH_BYTES;
+  };
   const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
 #pragma unroll 1
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(table));
-    patches.apply(indices, step, step + GROUP_STEPS, lane);
+    patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP] = indices[d];
-    if ((step + GROUP_STEPS) % STEPS_TOLD == 0) {
-      __syncwarp();
-      if (lane == 0) publish_in_block(written, RECORD_HEADER_BYTES + (step + GROUP_STEPS) * STEP_INDEX_BYTES);
-    }
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
   }
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
     uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.step(table)), count), 0, 0, 0};
-    patches.apply(indices, step, step + 1, lane);
-    body[step * WARP] = indices[0];
+    patches.apply(indices, step, step + 1, lane, keep);
+    body[step * WARP + lane] = indices[0];
   }
-  // What stands behind the body too.
-  __syncwarp();
-  if (lane == 0) publish_in_block(written, ~0u);
+  const uint32_t contents_bytes = static_cast<uint32_t>(kept - to);
+  if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
+  if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | patches.outside << 16, 0, 0);
+  outside = patches.outside;
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
@@ -308,12 +284,6 @@ struct CountedRecord {
   uint32_t body_end;  // 0 if there are no indices
   uint32_t weights;
   IndexCounts* counts;
-  const uint32_t* written;  // how many of its bytes are, or null if all are
-
-  __device__ __forceinline__ void wait_for(uint32_t count) const {
-    if (written == nullptr) return;
-    while (__any_sync(ALL_LANES, observed_in_block(written) < count)) pause();
-  }
 
   __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return load_streaming(reinterpret_cast<const uint4*>(data + at)); }
   __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
@@ -342,12 +312,12 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   Tables* tables = reinterpret_cast<Tables*>(shared);
   const uint32_t lane = threadIdx.x % WARP, pairs = blockDim.x / (2 * WARP);
   const uint32_t is_helper = threadIdx.x / WARP >= pairs, pair = threadIdx.x / WARP - (is_helper ? pairs : 0);
-  uint4* own = shared + sizeof(Tables) * 2 / 16 + pair * (CODE_TABLE_ENTRIES / 4 + 1 + stage_bytes / 16);
+  uint4* own = shared + sizeof(Tables) * 2 / 16 + pair * ((sizeof(ChunkCounts) + stage_bytes) / 16 + CODE_TABLE_ENTRIES / 4);
   uint32_t* table = reinterpret_cast<uint32_t*>(own);
-  uint32_t* written = reinterpret_cast<uint32_t*>(own + CODE_TABLE_ENTRIES / 4);
-  uint4* stage = own + CODE_TABLE_ENTRIES / 4 + 1;
+  ChunkCounts& counts = *reinterpret_cast<ChunkCounts*>(own + CODE_TABLE_ENTRIES / 4);
+  uint4* stage = own + CODE_TABLE_ENTRIES / 4 + sizeof(ChunkCounts) / 16;
   copy_tables(constants, tables);
-  if (!is_helper && lane == 0) *written = 0;
+  if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   // A warp without a chunk meets the others at the barriers.
   const uint32_t number = blockIdx.x * pairs + pair;
   const SourceChunk target = find_source_chunk(jobs, job_count, min(number, chunk_count - 1));
@@ -366,40 +336,46 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
   const bool is_made = number < chunk_count && broken == 0 && record_bytes != NO_RECORD_BYTES;
-  const bool is_decoded = record.kind != KIND_VERBATIM;
-  unsigned long long* totals = totals_of(target, number);
-  if (!is_made) {
-    if (broken != 0 && !is_helper && lane == 0 && number < chunk_count) report(status, number, broken);
-  } else if (is_helper) {
+  if (is_made && is_helper) {
     copy_sign_mantissa(chunk, target.sign_mantissa(), lane);
-    if (!is_decoded) return;
     const PlainBytes before{chunk.record};
-    uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
-    // It follows the other warp.
-    IndexCounts own_counts;
-    const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &own_counts, written};
-    sum ^= remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
-    // As encode.cu seals.
-    const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
-    if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
-    const uint32_t entry_count = own_counts.of_entry(lane);
-    const uint32_t kept = reinterpret_cast<const uint32_t*>(to)[1] >> 16;
-    const uint32_t rest = chunk.weights - kept - sum_over_lanes(entry_count);
-    const uint32_t count = lane == 0 ? rest : entry_count;
-    if (count != 0) add_to_global(&totals[chunk.job->palette[lane]], count);
-  } else if (is_decoded) {
+    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+    if (lane == 0) counts.remainders[0] = sum;
+  } else if (is_made && record.kind != KIND_VERBATIM) {
     make_table(lane % PALETTE_ENTRIES, record.code_lengths, lane, table);
-    write_frame(chunk, record, lane, to, totals);
     __syncwarp();
-    broken = staged ? decode_to_indices(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), table, to, written)
-                    : decode_to_indices(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to, written);
-    if (broken != 0 && lane == 0) report(status, number, broken);
-  } else {
+    uint32_t outside;
+    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), table, to, outside)
+                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to, outside);
+    if (lane == 0) counts.outside = outside;
+    if (lane == 0) counts.is_decoded = 1;
+  } else if (is_made) {
     // It stays as it is, checksum included.
     for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
       reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
-    count_verbatim(chunk, lane, table, totals);
+    count_verbatim(chunk, lane, table, totals_of(target, number));
   }
+  if (broken != 0 && !is_helper && lane == 0 && number < chunk_count) report(status, number, broken);
+  __syncthreads();
+
+  // Read again: registers are scarce while a record is decoded.
+  to = place_of(target, record_bytes);
+  if (counts.is_decoded) {
+    IndexCounts own_counts;
+    const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &own_counts};
+    const Share half{is_helper, 2};
+    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u, half);
+    if (lane == 0) counts.remainders[1 + is_helper] = sum;
+    counts.add(own_counts, lane);
+  }
+  __syncthreads();
+  if (!counts.is_decoded || is_helper) return;
+  // As encode.cu seals.
+  const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2];
+  const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
+  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
+  const uint32_t count = counts.of_entry(lane, chunk.weights);
+  if (count != 0) add_to_global(&totals_of(target, number)[chunk.job->palette[lane]], count);
 }
 
 // Takes back what was counted at the places of patches, and counts these: others than entries' in `totals` too. By warps that share them.
@@ -442,7 +418,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4
   unsigned long long* totals = totals_of(target, number);
   if (is_counted) {
     IndexCounts own_counts;
-    const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts, nullptr};
+    const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
     const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) counts.remainders[share.number] = sum;
     if (!is_verbatim) {

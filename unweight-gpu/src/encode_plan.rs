@@ -45,11 +45,11 @@ pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 =
 /// Chunks of a block of `huffman_to_palette`, each with two warps.
 const MOST_PAIRS: u32 = 4;
 /// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.
-pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = (56 << 10) + 16;
+pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = (56 << 10) + CHUNK_COUNTS_BYTES;
 
 /// Shared memory of a block of `huffman_to_palette`.
 pub(crate) const fn transcode_shared_bytes(pairs: u32, stage_bytes: u32) -> u32 {
-    CHECKSUM_SHARED_BYTES + pairs * (TABLE_BYTES + 16 + stage_bytes)
+    CHECKSUM_SHARED_BYTES + pairs * (TABLE_BYTES + CHUNK_COUNTS_BYTES + stage_bytes)
 }
 
 /// Its chunks: one has room, however long the stage is.

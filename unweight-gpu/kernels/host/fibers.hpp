@@ -217,9 +217,6 @@ inline uint4 load_streaming(const uint4* at) { return *at; }
 // Blocks run one after the other.
 inline void publish(unsigned long long* at, unsigned long long value) { *at = value; }
 inline unsigned long long observed(const unsigned long long* at) { return *at; }
-inline void publish_in_block(uint32_t* at, uint32_t value) { *at = value; }
-inline uint32_t observed_in_block(const uint32_t* at) { return *at; }
-inline void pause() {}
 inline void add_to_global(unsigned long long* at, unsigned long long value) { *at += value; }
 // Done at once: the kernels wait before they read.
 inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }
