@@ -14,8 +14,9 @@ use half::bf16;
 use restore::{Kernels, hold_to_the_corpus, restore};
 use tensors::{bytes_of, file_with, many_tensors};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
+use unweight_cpu::{Container, OpenFile};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
-use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor};
+use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
     Addresses, EncodeJob, GOOD, TOTAL_COPIES, TensorJob, crc_constants, longest_record_bytes, read,
     stage_bytes,
@@ -46,17 +47,8 @@ impl Kernels for Transcoding {
         planes: &CodedPlanes,
         payload: &[u8],
     ) -> Result<Vec<u8>, Rule> {
-        let start = planes.sign_mantissa().offset;
-        let skip = (planes.record_ends().offset - start) as usize;
-        let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
-        let stage = stage_bytes(longest_record_bytes(planes, &ends), planes.weights());
         let resident = DeviceMemory::of(payload);
-        let address = |offset: u64| resident.address() + (offset - start);
-        let addresses = Addresses {
-            sign_mantissa: address(start),
-            record_ends: address(planes.record_ends().offset),
-            records: address(planes.records().offset),
-        };
+        let (addresses, stage) = located(planes, payload, &resident)?;
         let weights = planes.weights();
         let exponents = DeviceMemory::poisoned(weights.next_multiple_of(PLANE_ALIGNMENT) as usize);
         let source = TensorJob::new(planes, addresses, exponents.address(), 0, 0);
@@ -83,31 +75,13 @@ impl Kernels for Transcoding {
             ..EncodeJob::new(encoding, weights, planes.chunk_size_log2(), 0)
         };
         outputs.give_to(&mut job);
-        let direct = Outputs::new(weights, planes.chunk_size_log2());
-        let mut direct_job = EncodeJob {
-            source: &raw const source as u64,
-            ..EncodeJob::new(encoding, weights, planes.chunk_size_log2(), 0)
-        };
-        direct.give_to(&mut direct_job);
-        let mut direct_status = GOOD;
-        // A few warps that read records where they stand, too.
-        let launch = if self.seed == 0 { (4, stage) } else { (3, 0) };
-        // SAFETY: as below, and as above.
-        let detour = unsafe {
-            host_encoder::encode_records(
-                std::slice::from_mut(&mut direct_job),
-                encoding,
-                launch,
-                self.seed,
-                &mut direct_status,
-            )
-        };
+        let direct = Direct::of(planes, &source, stage, self.seed);
         // SAFETY: the outputs are aligned and long enough for anything. Whatever is wrong with the source, exponents are just bytes.
         unsafe {
             host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
         // What checks chunk checksums has the last word in the first launch alone.
-        let direct_verdict = read(direct_status).map(|bad| bad.rule);
+        let direct_verdict = read(direct.status).map(|bad| bad.rule);
         if let Some(bad) = read(status) {
             assert!(direct_verdict == Some(bad.rule) || bad.rule == Rule::RecordCrc);
             return Err(bad.rule);
@@ -130,10 +104,10 @@ impl Kernels for Transcoding {
             })
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
-        match detour {
+        match direct.detour {
             true => self.detours.fetch_add(1, Ordering::Relaxed),
             false => {
-                direct.hold_to_the_reference(&direct_job, &joined, encoding);
+                (direct.outputs).hold_to_the_reference(&direct.job, &joined, encoding);
                 self.direct.fetch_add(1, Ordering::Relaxed)
             }
         };
@@ -141,6 +115,60 @@ impl Kernels for Transcoding {
             .iter()
             .flat_map(|weight| weight.to_le_bytes())
             .collect())
+    }
+}
+
+/// Where a tensor's planes stand, and the stage that its records need.
+fn located(
+    planes: &CodedPlanes,
+    payload: &[u8],
+    resident: &DeviceMemory,
+) -> Result<(Addresses, u32), Rule> {
+    let start = planes.sign_mantissa().offset;
+    let skip = (planes.record_ends().offset - start) as usize;
+    let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
+    let address = |offset: u64| resident.address() + (offset - start);
+    let addresses = Addresses {
+        sign_mantissa: address(start),
+        record_ends: address(planes.record_ends().offset),
+        records: address(planes.records().offset),
+    };
+    let stage = stage_bytes(longest_record_bytes(planes, &ends), planes.weights());
+    Ok((addresses, stage))
+}
+
+/// Records that were made of records.
+struct Direct {
+    outputs: Outputs,
+    job: EncodeJob,
+    detour: bool,
+    status: u64,
+}
+
+impl Direct {
+    /// `source` is the job of these planes, whose record ends are valid.
+    fn of(planes: &CodedPlanes, source: &TensorJob, stage: u32, seed: u64) -> Direct {
+        let encoding = other(planes.encoding());
+        let outputs = Outputs::new(planes.weights(), planes.chunk_size_log2());
+        let mut job = EncodeJob {
+            source: (&raw const *source) as u64,
+            ..EncodeJob::new(encoding, planes.weights(), planes.chunk_size_log2(), 0)
+        };
+        outputs.give_to(&mut job);
+        let mut status = GOOD;
+        // Fewer at a time, whose records are read where they stand, too.
+        let pairs_and_stage = if seed == 0 { (4, stage) } else { (3, 0) };
+        let jobs = std::slice::from_mut(&mut job);
+        // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
+        let detour = unsafe {
+            host_encoder::encode_records(jobs, encoding, pairs_and_stage, seed, &mut status)
+        };
+        Direct {
+            outputs,
+            job,
+            detour,
+            status,
+        }
     }
 }
 
@@ -214,7 +242,6 @@ fn transcoding_gives_the_reference_s_bytes_and_verdicts() {
     let transcoding = Transcoding::default();
     hold_to_the_corpus(&transcoding);
     // The corpus has files that no canonical encoder writes.
-    println!("{transcoding:?}");
     assert!(transcoding.direct.into_inner() > 0);
     assert!(transcoding.detours.into_inner() > 0);
 }
@@ -243,6 +270,37 @@ fn records_of_a_canonical_encoder_are_made_of_records() {
         };
         let file = file_with(&tensors, encoding, chunk_size);
         assert!(restore(&transcoding, &file).unwrap() == original);
-        println!("{encoding:?} {transcoding:?}");
+        assert!(transcoding.direct.into_inner() > 0);
+        assert_eq!(transcoding.detours.into_inner(), 0, "{encoding:?}");
+    }
+}
+
+#[test]
+fn a_wrong_checksum_stays_wrong() {
+    let tensors = [tensors::weights(100_000, 5)];
+    for encoding in [Encoding::Huffman, Encoding::Palette] {
+        let file = file_with(&tensors, encoding, |_| 15);
+        let open = OpenFile::read(file.as_slice()).unwrap();
+        let container = Container::parse(&open).unwrap();
+        let tensor = container.directory().tensor(0).unwrap();
+        let Payload::Coded(planes) = tensor.payload() else {
+            panic!("weights like these are coded")
+        };
+        let start = planes.sign_mantissa().offset as usize;
+        let payload = &file[start..planes.records().end() as usize];
+        let first_record = planes.records().offset as usize - start;
+        let transcoded = |payload: &[u8]| {
+            let resident = DeviceMemory::of(payload);
+            let (addresses, stage) = located(planes, payload, &resident).unwrap();
+            let source = TensorJob::new(planes, addresses, 0, 0, 0);
+            let direct = Direct::of(planes, &source, stage, 0);
+            assert_eq!((direct.status, direct.detour), (GOOD, false));
+            direct.outputs.records.bytes().to_vec()
+        };
+        let mut damaged = payload.to_vec();
+        damaged[first_record] ^= 0x40;
+        let mut expected = transcoded(payload);
+        expected[0] ^= 0x40;
+        assert!(transcoded(&damaged) == expected);
     }
 }
