@@ -9,94 +9,127 @@
 #include "record.cuh"
 #include "weights.cuh"
 
+// Shared memory that a chunk's code table takes.
+constexpr uint32_t TABLE_BYTES = 192;
+
 // What a step reads ahead of sign-mantissa bytes: enough to hide the memory's latency beside 13 other warps.
 constexpr uint32_t AHEAD = 8;
 
-// A code table entry: the code's length in bits 0..7, the exponent where a weight has it in bits 16..31. So the entry itself
-// is the amount to shift by (shifts wrap at 32), and the sum of four entries has their common length in its low byte.
-__device__ __forceinline__ uint32_t table_entry(uint32_t exponent, uint32_t length) { return exponent << 23 | length; }
+// What the next 8 bits of a stream stand for, first bit highest. Codes in canonical order own 2^(8-L) of the 256 strings each, one behind the other,
+// short codes first. The strings of codes of 5 bits and fewer share a byte by their first 5 bits; behind these bytes each string of the longer codes, of which
+// there are at most 15, has its own. Both places rise with the string, the first slower: so the greater is the right one.
+// All of it is within 32 words, so that lanes do not wait for each other's banks.
+struct CodeTable {
+  static constexpr uint32_t SHARED_BITS = 5;
+  static constexpr uint32_t SHARED_STRINGS_LOG2 = LONGEST_CODE_BITS - SHARED_BITS;
+  // The longest codes leave most strings to shorter ones: 15 codes of 6 bits own 60.
+  static constexpr uint32_t BYTES = 96;
 
-// Fills the table. A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit first, one behind the other in canonical order; entry i
-// belongs to the string that is i read backwards. Lane l finds where the strings of palette entry l begin; then all lanes fill in entry by entry.
-__device__ inline void make_table(const uint8_t* palette, uint2 code_lengths, uint32_t lane, uint32_t* table) {
+  int32_t of_short, of_long;  // where the code lengths of the first string are, in shared memory; the exponents follow BYTES behind
+
+  __device__ __forceinline__ uint32_t place(uint32_t window) const {
+    return static_cast<uint32_t>(max(static_cast<int32_t>(window >> (32 - LONGEST_CODE_BITS)) + of_long, static_cast<int32_t>(window >> (32 - SHARED_BITS)) + of_short));
+  }
+  __device__ __forceinline__ static uint32_t length(uint32_t place) { return load_shared_byte(place); }
+  __device__ __forceinline__ static uint32_t exponent(uint32_t place) { return load_shared_byte(place + BYTES); }
+};
+static_assert(2 * CodeTable::BYTES <= TABLE_BYTES, "a table fits");
+
+// Lane l writes the bytes of palette entry l.
+__device__ inline CodeTable make_table(const uint8_t* palette, uint2 code_lengths, uint32_t lane, uint8_t* bytes) {
   const uint32_t own = lane % PALETTE_ENTRIES;
   const uint32_t length = length_of(code_lengths, own);
-  const uint32_t size = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
-  const uint32_t entry = table_entry(palette[own], length);
-  uint32_t start = 0;
+  uint32_t start = 0, strings_of_short = 0;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
     const uint32_t others = length_of(code_lengths, other);
-    const bool before = others < length || (others == length && other < own);
-    if (before) start += CODE_TABLE_ENTRIES >> others;
+    const uint32_t strings = CODE_TABLE_ENTRIES >> others;
+    if (others < length || (others == length && other < own)) start += strings;
+    if (others <= CodeTable::SHARED_BITS) strings_of_short += strings;
   }
-#pragma unroll
-  for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
-    const uint32_t first = __shfl_sync(ALL_LANES, start, other);
-    const uint32_t count = __shfl_sync(ALL_LANES, size, other);
-    const uint32_t value = __shfl_sync(ALL_LANES, entry, other);
-    for (uint32_t i = lane; i < count; i += WARP) table[__brev(first + i) >> 24] = value;
+  const uint32_t before_long = strings_of_short - (strings_of_short >> CodeTable::SHARED_STRINGS_LOG2);
+  const bool is_short = length <= CodeTable::SHARED_BITS;
+  const uint32_t first = is_short ? start >> CodeTable::SHARED_STRINGS_LOG2 : start - before_long;
+  const uint32_t strings = lane < PALETTE_ENTRIES && length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
+  const uint32_t end = first + (is_short ? strings >> CodeTable::SHARED_STRINGS_LOG2 : strings);
+  const uint8_t exponent = palette[own];
+#pragma unroll 1
+  for (uint32_t i = first; i < end; i++) {
+    bytes[i] = static_cast<uint8_t>(length);
+    bytes[CodeTable::BYTES + i] = exponent;
   }
+  const int32_t at = static_cast<int32_t>(shared_address(bytes));
+  return CodeTable{at, at - static_cast<int32_t>(before_long)};
 }
 
-__device__ __forceinline__ uint32_t pair_of(uint32_t first, uint32_t second) {
-  return __byte_perm(first, second, 0x7632);
+// Four bytes, each alone in its word.
+__device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
 }
 
-// A lane's stream. `words` is the record; `last` its last word. Three words are held: the two that hold the next 32 bits,
-// and the one that follows, which is loaded before it is needed.
+// A lane's stream. `words` is the record; `last` its last word. Bits stand first bit highest, in the order of the code table.
+// `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind` is made anew meanwhile, from words that were loaded
+// before they are needed: nothing that a code waits for stands between it and the next but one shift, one index and one look-up.
 struct LaneReader {
+  CodeTable table;
   const uint32_t* words;
   uint32_t last;
   uint32_t bit;  // counted from the record's beginning
-  uint32_t low, high, next;
+  uint32_t window, behind;
+  uint32_t second, third;  // the words behind that of `bit`, first bit highest
+  uint32_t fourth;         // as it stands in the record
+
+  __device__ __forceinline__ uint32_t word(uint32_t at) const { return words[min(at, last)]; }
 
   __device__ __forceinline__ void start(const uint32_t* record) {
     words = record;
-    const uint32_t at = min(bit >> 5, last);
-    low = words[at];
-    high = words[min(at + 1, last)];
-    next = words[min(at + 2, last)];
+    const uint32_t at = bit >> 5;
+    const uint32_t first = __brev(word(at));
+    second = __brev(word(at + 1));
+    third = __brev(word(at + 2));
+    fourth = word(at + 3);
+    window = __funnelshift_l(second, first, bit);
+    behind = __funnelshift_l(third, second, bit);
   }
 
-  // Four codes: at most 32 bits, so at most one word is used up.
-  __device__ __forceinline__ void four(const uint32_t* table, uint32_t& first, uint32_t& second) {
-    uint32_t window = __funnelshift_r(low, high, bit);
-    const uint32_t a = table[window & 0xff];
-    window = __funnelshift_r(window, 0, a);
-    const uint32_t b = table[window & 0xff];
-    window = __funnelshift_r(window, 0, b);
-    const uint32_t c = table[window & 0xff];
-    window = __funnelshift_r(window, 0, c);
-    const uint32_t d = table[window & 0xff];
+  // Gives the place of a code, and leaves it behind.
+  __device__ __forceinline__ uint32_t code(uint32_t& bits) {
+    const uint32_t place = table.place(window);
+    const uint32_t length = table.length(place);
+    window = __funnelshift_l(behind, window, length);
+    behind = __funnelshift_l(0, behind, length);
+    bits += length;
+    return table.exponent(place);
+  }
+
+  __device__ __forceinline__ uint32_t four() {
     const uint32_t before = bit;
-    bit += (a + b + c + d) & 0xff;
+    const uint32_t a = code(bit), b = code(bit), c = code(bit), d = code(bit);
     if ((bit ^ before) & 32) {
-      low = high;
-      high = next;
-      next = words[min((bit >> 5) + 2, last)];
+      second = third;
+      third = __brev(fourth);
+      fourth = word((bit >> 5) + 3);
     }
-    first = pair_of(a, b);
-    second = pair_of(c, d);
+    behind = __funnelshift_l(third, second, bit);
+    return joined_bytes(a, b, c, d);
   }
 
-  __device__ __forceinline__ Exponents step(const uint32_t* table) {
-    Exponents exponents;
-    four(table, exponents.pairs[0], exponents.pairs[1]);
-    four(table, exponents.pairs[2], exponents.pairs[3]);
-    return exponents;
+  __device__ __forceinline__ uint2 step() {
+    const uint32_t first = four();
+    return make_uint2(first, four());
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t* table) { return step(table); }
+  __device__ __forceinline__ uint2 tail_step() { return step(); }
 };
 
 // 4-bit indices, from where they stand.
 struct PaletteReader {
+  const uint8_t* exponents;  // of the palette
   const uint32_t* indices;  // one word a lane and step
   uint32_t at, last;        // of this lane
   uint32_t ahead[AHEAD];    // the words of the next steps
 
-  __device__ __forceinline__ PaletteReader(const uint8_t* body, uint32_t lane, uint32_t steps)
-      : indices(reinterpret_cast<const uint32_t*>(body)), at(lane), last((steps - 1) * WARP + lane) {
+  __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
+      : exponents(palette), indices(reinterpret_cast<const uint32_t*>(body)), at(lane), last((steps - 1) * WARP + lane) {
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load();
   }
@@ -107,17 +140,15 @@ struct PaletteReader {
     return word;
   }
 
-  __device__ __forceinline__ Exponents step(const uint32_t* table) {
+  __device__ __forceinline__ uint2 step() {
     const uint32_t word = ahead[0];
 #pragma unroll
     for (uint32_t d = 1; d < AHEAD; d++) ahead[d - 1] = ahead[d];
     ahead[AHEAD - 1] = load();
-    Exponents exponents;
-    for (uint32_t i = 0; i < 4; i++)
-      exponents.pairs[i] = pair_of(table[word >> 8 * i & 15], table[word >> (8 * i + 4) & 15]);
-    return exponents;
+    const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
+    return make_uint2(joined_bytes(exponent(0), exponent(1), exponent(2), exponent(3)), joined_bytes(exponent(4), exponent(5), exponent(6), exponent(7)));
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t* table) { return step(table); }
+  __device__ __forceinline__ uint2 tail_step() { return step(); }
 };
 
 // Exponents as bytes, from where they stand. In the tail nothing may stand behind them.
@@ -125,12 +156,12 @@ struct VerbatimReader {
   const uint8_t* bytes;
   uint32_t at, count;
 
-  __device__ __forceinline__ Exponents step(const uint32_t*) {
+  __device__ __forceinline__ uint2 step() {
     const uint2 eight = *reinterpret_cast<const uint2*>(bytes + at);
     at += STEP_WEIGHTS;
-    return widened(eight);
+    return eight;
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t*) {
+  __device__ __forceinline__ uint2 tail_step() {
     uint2 eight = make_uint2(0, 0);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -138,14 +169,14 @@ struct VerbatimReader {
       if (i < 4) eight.x |= byte << 8 * i; else eight.y |= byte << (8 * i - 32);
     }
     at += STEP_WEIGHTS;
-    return widened(eight);
+    return eight;
   }
 };
 
 // All steps of a chunk: whole ones in groups without a branch, so that loads and look-ups of one step overlap those of the next; then
 // what is left, one by one.
 template <class Reader, class Output>
-__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, const uint32_t* table, Reader& reader, const Output& output) {
+__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, Reader& reader, const Output& output) {
   const uint2* sign_mantissa = reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane;
   const uint32_t grouped = chunk.weights / (AHEAD * STEP_WEIGHTS) * AHEAD;
   uint32_t place = lane * LANE_STEP_WEIGHTS;
@@ -161,14 +192,14 @@ __device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, 
     for (uint32_t d = 0; d < AHEAD; d++) {
       const uint2 now = ahead[d];
       if (Output::JOINS) ahead[d] = load_streaming(sign_mantissa + min(next + d, chunk.steps - 1) * WARP);
-      output.store(place, reader.step(table), now);
+      output.store(place, reader.step(), now);
       place += STEP_WEIGHTS;
     }
   }
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint2 now = Output::JOINS ? sign_mantissa[step * WARP] : make_uint2(0, 0);
-    const Exponents exponents = reader.tail_step(table);
+    const uint2 exponents = reader.tail_step();
     if (place + LANE_STEP_WEIGHTS <= chunk.weights) output.store(place, exponents, now);
     else if (place < chunk.weights) output.store_part(place, chunk.weights - place, exponents, now);
     place += STEP_WEIGHTS;
@@ -193,12 +224,13 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
 // `words` is the record, which may stand in shared memory: the compiler is to see that it does.
 template <class Output>
 __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Record& record, uint32_t lane, const uint32_t* words,
-                                                   const uint32_t* table, const Output& output) {
+                                                   const CodeTable& table, const Output& output) {
   LaneReader reader;
+  reader.table = table;
   reader.last = chunk.record_bytes / 4 - 1;
   reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
   reader.start(words);
-  decode_steps(chunk, lane, table, reader, output);
+  decode_steps(chunk, lane, reader, output);
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
@@ -206,8 +238,8 @@ __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Rec
 template <class Output>
 __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, uint4* shared,
                                              unsigned long long* status) {
-  uint32_t* table = reinterpret_cast<uint32_t*>(shared);
-  uint4* stage = shared + CODE_TABLE_ENTRIES / 4;
+  uint8_t* table = reinterpret_cast<uint8_t*>(shared);
+  uint4* stage = shared + TABLE_BYTES / 16;
   const uint32_t lane = threadIdx.x % WARP;
   Chunk chunk = find_chunk(jobs, job_count, number);
   const bool staged = chunk.record_bytes <= stage_bytes;
@@ -224,18 +256,18 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      make_table(chunk.job->palette, record.code_lengths, lane, table);
+      const CodeTable code = make_table(chunk.job->palette, record.code_lengths, lane, table);
       __syncwarp();
-      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), table, output)
-                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, output);
+      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), code, output)
+                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), code, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) table[lane] = table_entry(chunk.job->palette[lane], 0);
+      if (lane < PALETTE_ENTRIES) table[lane] = chunk.job->palette[lane];
       __syncwarp();
-      PaletteReader reader(body, lane, chunk.steps);
-      decode_steps(chunk, lane, table, reader, output);
+      PaletteReader reader(table, body, lane, chunk.steps);
+      decode_steps(chunk, lane, reader, output);
     } else {
       VerbatimReader reader{body, lane * LANE_STEP_WEIGHTS, chunk.weights};
-      decode_steps(chunk, lane, table, reader, output);
+      decode_steps(chunk, lane, reader, output);
     }
     // Behind the steps' stores, which other lanes made.
     __syncwarp();

@@ -8,6 +8,7 @@
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
+typedef int int32_t;
 typedef unsigned long long uint64_t;
 // A block's dynamic shared memory.
 #define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
@@ -20,6 +21,13 @@ __device__ __forceinline__ void copy_async(uint4* to_shared, const uint4* from) 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to_shared))), "l"(from) : "memory");
 }
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// Bytes of shared memory by its own addresses.
+__device__ __forceinline__ uint32_t shared_address(const void* at) { return static_cast<uint32_t>(__cvta_generic_to_shared(at)); }
+__device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
+  uint32_t byte;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");
+  return byte;
+}
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
 __device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }
