@@ -35,8 +35,8 @@ struct CodeTable {
 };
 static_assert(2 * CodeTable::BYTES <= TABLE_BYTES, "a table fits");
 
-// Lane l writes the bytes of palette entry l.
-__device__ inline CodeTable make_table(const uint8_t* palette, uint2 code_lengths, uint32_t lane, uint8_t* bytes) {
+// Lane l writes the bytes of palette entry l, which is `exponent`.
+__device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uint32_t lane, uint8_t* bytes) {
   const uint32_t own = lane % PALETTE_ENTRIES;
   const uint32_t length = length_of(code_lengths, own);
   uint32_t start = 0, strings_of_short = 0;
@@ -52,7 +52,6 @@ __device__ inline CodeTable make_table(const uint8_t* palette, uint2 code_length
   const uint32_t first = is_short ? start >> CodeTable::SHARED_STRINGS_LOG2 : start - before_long;
   const uint32_t strings = lane < PALETTE_ENTRIES && length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
   const uint32_t end = first + (is_short ? strings >> CodeTable::SHARED_STRINGS_LOG2 : strings);
-  const uint8_t exponent = palette[own];
 #pragma unroll 1
   for (uint32_t i = first; i < end; i++) {
     bytes[i] = static_cast<uint8_t>(length);
@@ -173,32 +172,44 @@ struct VerbatimReader {
   }
 };
 
+// The sign-mantissa bytes of a lane's next steps, if they are wanted.
+template <bool WANTED>
+struct SignMantissa {
+  const uint2* eights;
+  uint32_t last_step;
+  uint2 ahead[AHEAD];
+
+  __device__ __forceinline__ SignMantissa(const Chunk& chunk, uint32_t lane)
+      : eights(reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane), last_step(chunk.steps - 1) {
+#pragma unroll
+    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
+  }
+  // Past the chunk's end, those of its last step again.
+  __device__ __forceinline__ uint2 load(uint32_t step) const {
+    return WANTED ? load_streaming(eights + min(step, last_step) * WARP) : make_uint2(0, 0);
+  }
+};
+
 // All steps of a chunk: whole ones in groups without a branch, so that loads and look-ups of one step overlap those of the next; then
 // what is left, one by one.
-template <class Reader, class Output>
-__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, Reader& reader, const Output& output) {
-  const uint2* sign_mantissa = reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane;
+template <class Reader, class Bytes, class Output>
+__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, Reader& reader, Bytes& sign_mantissa, const Output& output) {
   const uint32_t grouped = chunk.weights / (AHEAD * STEP_WEIGHTS) * AHEAD;
   uint32_t place = lane * LANE_STEP_WEIGHTS;
-  uint2 ahead[AHEAD];
-#pragma unroll
-  for (uint32_t d = 0; d < AHEAD; d++)
-    ahead[d] = Output::JOINS ? load_streaming(sign_mantissa + min(d, chunk.steps - 1) * WARP) : make_uint2(0, 0);
 #pragma unroll 1
   for (uint32_t group = 0; group < grouped; group += AHEAD) {
     // The last group reads ahead what the tail needs, or the last step again.
-    const uint32_t next = group + AHEAD;
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) {
-      const uint2 now = ahead[d];
-      if (Output::JOINS) ahead[d] = load_streaming(sign_mantissa + min(next + d, chunk.steps - 1) * WARP);
+      const uint2 now = sign_mantissa.ahead[d];
+      sign_mantissa.ahead[d] = sign_mantissa.load(group + AHEAD + d);
       output.store(place, reader.step(), now);
       place += STEP_WEIGHTS;
     }
   }
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
-    const uint2 now = Output::JOINS ? sign_mantissa[step * WARP] : make_uint2(0, 0);
+    const uint2 now = sign_mantissa.load(step);
     const uint2 exponents = reader.tail_step();
     if (place + LANE_STEP_WEIGHTS <= chunk.weights) output.store(place, exponents, now);
     else if (place < chunk.weights) output.store_part(place, chunk.weights - place, exponents, now);
@@ -222,15 +233,15 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
 }
 
 // `words` is the record, which may stand in shared memory: the compiler is to see that it does.
-template <class Output>
+template <class Bytes, class Output>
 __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Record& record, uint32_t lane, const uint32_t* words,
-                                                   const CodeTable& table, const Output& output) {
+                                                   const CodeTable& table, Bytes& sign_mantissa, const Output& output) {
   LaneReader reader;
   reader.table = table;
   reader.last = chunk.record_bytes / 4 - 1;
   reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
   reader.start(words);
-  decode_steps(chunk, lane, reader, output);
+  decode_steps(chunk, lane, reader, sign_mantissa, output);
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
@@ -246,6 +257,11 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
   if (staged) {
     const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
     for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
+  }
+  // On their way while the record is.
+  SignMantissa<decltype(Output::at(nullptr, 0))::JOINS> sign_mantissa(chunk, lane);
+  const uint8_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
+  if (staged) {
     copies_done();
     __syncwarp();
     chunk.record = reinterpret_cast<const uint8_t*>(stage);
@@ -256,18 +272,18 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      const CodeTable code = make_table(chunk.job->palette, record.code_lengths, lane, table);
+      const CodeTable code = make_table(exponent, record.code_lengths, lane, table);
       __syncwarp();
-      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), code, output)
-                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), code, output);
+      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), code, sign_mantissa, output)
+                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), code, sign_mantissa, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) table[lane] = chunk.job->palette[lane];
+      if (lane < PALETTE_ENTRIES) table[lane] = exponent;
       __syncwarp();
       PaletteReader reader(table, body, lane, chunk.steps);
-      decode_steps(chunk, lane, reader, output);
+      decode_steps(chunk, lane, reader, sign_mantissa, output);
     } else {
       VerbatimReader reader{body, lane * LANE_STEP_WEIGHTS, chunk.weights};
-      decode_steps(chunk, lane, reader, output);
+      decode_steps(chunk, lane, reader, sign_mantissa, output);
     }
     // Behind the steps' stores, which other lanes made.
     __syncwarp();
