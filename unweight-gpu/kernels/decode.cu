@@ -18,7 +18,6 @@
 
 // Where a chunk's weights go.
 struct ToWeights {
-  static constexpr bool JOINS = true;
   uint16_t* weights;
 
   __device__ __forceinline__ void store(uint32_t place, uint2 exponents, uint2 sign_mantissa) const {
@@ -40,7 +39,6 @@ struct ToWeights {
 
 // The exponent plane: a byte for each weight.
 struct ToExponents {
-  static constexpr bool JOINS = false;
   uint8_t* bytes;
 
   __device__ __forceinline__ void store(uint32_t place, uint2 exponents, uint2) const {
@@ -57,11 +55,13 @@ struct ToExponents {
 };
 
 struct Weights {
+  static constexpr bool JOINS = true;
   __device__ static ToWeights at(uint8_t* output, uint64_t start) {
     return ToWeights{reinterpret_cast<uint16_t*>(output) + start};
   }
 };
 struct ExponentPlane {
+  static constexpr bool JOINS = false;
   __device__ static ToExponents at(uint8_t* output, uint64_t start) { return ToExponents{output + start}; }
 };
 

@@ -1,10 +1,10 @@
 // A chunk's record, decoded and given to an output step by step (specification, section 7).
 //
-// An output takes
+// An output is made by `at`, which is told where the tensor's is and the chunk's first weight. It takes
 //   store(place, exponents, sign_mantissa)              a lane's eight weights, the first of them weight `place` of the chunk
 //   store_part(place, count, exponents, sign_mantissa)  the first `count` of them, 1 to 7, at the end of the chunk
 //   patch(place, exponent, sign_mantissa)               one weight again, after all of these
-// and says in JOINS whether it wants the sign-mantissa bytes.
+// Exponents come as bytes. JOINS says whether it wants the sign-mantissa bytes.
 #pragma once
 #include "record.cuh"
 #include "weights.cuh"
@@ -91,26 +91,26 @@ struct LaneReader {
     behind = __funnelshift_l(third, second, bit);
   }
 
-  // Gives the place of a code, and leaves it behind.
-  __device__ __forceinline__ uint32_t code(uint32_t& bits) {
-    const uint32_t place = table.place(window);
-    const uint32_t length = table.length(place);
-    window = __funnelshift_l(behind, window, length);
-    behind = __funnelshift_l(0, behind, length);
-    bits += length;
-    return table.exponent(place);
-  }
-
   __device__ __forceinline__ uint32_t four() {
+    uint32_t places[4], lengths[4], now = window;
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+      places[i] = table.place(now);
+      lengths[i] = table.length(places[i]);
+      now = __funnelshift_l(0, now, lengths[i]);
+    }
+    const uint32_t bits = lengths[0] + lengths[1] + lengths[2] + lengths[3];
+    window = __funnelshift_lc(behind, window, bits);
     const uint32_t before = bit;
-    const uint32_t a = code(bit), b = code(bit), c = code(bit), d = code(bit);
+    bit += bits;
+    const uint32_t reversed = reversed_bits(fourth);
     if ((bit ^ before) & 32) {
       second = third;
-      third = __brev(fourth);
+      third = reversed;
       fourth = word((bit >> 5) + 3);
     }
     behind = __funnelshift_l(third, second, bit);
-    return joined_bytes(a, b, c, d);
+    return joined_bytes(table.exponent(places[0]), table.exponent(places[1]), table.exponent(places[2]), table.exponent(places[3]));
   }
 
   __device__ __forceinline__ uint2 step() {
@@ -123,9 +123,9 @@ struct LaneReader {
 // 4-bit indices, from where they stand.
 struct PaletteReader {
   const uint8_t* exponents;  // of the palette
-  const uint32_t* indices;  // one word a lane and step
-  uint32_t at, last;        // of this lane
-  uint32_t ahead[AHEAD];    // the words of the next steps
+  const uint32_t* indices;   // one word a lane and step
+  uint32_t at, last;         // of this lane
+  uint32_t ahead[AHEAD];     // the words of the next steps
 
   __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
       : exponents(palette), indices(reinterpret_cast<const uint32_t*>(body)), at(lane), last((steps - 1) * WARP + lane) {
@@ -259,7 +259,7 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
     for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
   }
   // On their way while the record is.
-  SignMantissa<decltype(Output::at(nullptr, 0))::JOINS> sign_mantissa(chunk, lane);
+  SignMantissa<Output::JOINS> sign_mantissa(chunk, lane);
   const uint8_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
   if (staged) {
     copies_done();

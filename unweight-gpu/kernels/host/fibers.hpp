@@ -200,6 +200,9 @@ inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {
 inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, uint32_t by) {
   return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) << (by % 32) >> 32);
 }
+inline uint32_t __funnelshift_lc(uint32_t low, uint32_t high, uint32_t by) {
+  return by >= 32 ? low : __funnelshift_l(low, high, by);
+}
 inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
   const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
   uint32_t chosen = 0;
@@ -217,3 +220,4 @@ inline uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
 }
 inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
+inline uint32_t reversed_bits(uint32_t word) { return __brev(word); }
