@@ -63,7 +63,7 @@ __device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uin
 
 // Four bytes, each alone in its word.
 __device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-  return __byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, d, 0x0040), 0x5410);
+  return (d * 256 + c) * 65536 + (b * 256 + a);
 }
 
 // A lane's stream. `words` is the record; `last` its last word. Bits stand first bit highest, in the order of the code table.
@@ -201,9 +201,8 @@ __device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, 
     // The last group reads ahead what the tail needs, or the last step again.
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) {
-      const uint2 now = sign_mantissa.ahead[d];
+      output.store(place, reader.step(), sign_mantissa.ahead[d]);
       sign_mantissa.ahead[d] = sign_mantissa.load(group + AHEAD + d);
-      output.store(place, reader.step(), now);
       place += STEP_WEIGHTS;
     }
   }
