@@ -6,7 +6,7 @@
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one store a lane
 //
-// Shared memory: `TABLE_BYTES` of code table, then `stage_bytes` for the record. A record that does not fit is read where it stands.
+// Shared memory: for each warp TABLES_BYTES of the tables of its codes, and `stage_bytes` for the record. A record that does not fit is read where it stands.
 //
 // Preconditions, which the host has checked (src/plan.rs, src/resident.rs): what layout.cuh says of TensorJob; `stage_bytes` is
 // a multiple of 16; the launch has a block for each chunk, of 32 threads, or few blocks of up to 16 warps, with shared memory
@@ -65,10 +65,17 @@ struct ExponentPlane {
   __device__ static ToExponents at(uint8_t* output, uint64_t start) { return ToExponents{output + start}; }
 };
 
+// What is aligned to most stands first.
+__device__ __forceinline__ WarpMemory memory_of_warp(uint4* shared, uint32_t warp, uint32_t warps, uint32_t stage_bytes) {
+  uint8_t* bytes = reinterpret_cast<uint8_t*>(shared);
+  return WarpMemory{bytes + warp * CODE_TABLE_ENTRIES, bytes + warps * CODE_TABLE_ENTRIES + warp * LENGTHS,
+                    shared + (warps * TABLES_BYTES + warp * stage_bytes) / 16};
+}
+
 template <class Output>
 __device__ __forceinline__ void decode_one_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  decode_chunk<Output>(jobs, job_count, blockIdx.x, stage_bytes, shared, status);
+  decode_chunk<Output>(jobs, job_count, blockIdx.x, stage_bytes, memory_of_warp(shared, 0, 1, stage_bytes), status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
@@ -100,10 +107,10 @@ __device__ __forceinline__ void decode_chunks(const TensorJob& job, uint32_t chu
                                               unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   const uint32_t warp = threadIdx.x / WARP;
-  uint4* own = shared + warp * (TABLE_BYTES / 16 + stage_bytes / 16);
+  const WarpMemory memory = memory_of_warp(shared, warp, warps, stage_bytes);
 #pragma unroll 1
   for (uint32_t chunk = blockIdx.x * warps + warp; chunk < chunk_count; chunk += blocks * warps) {
-    decode_chunk<Output>(&job, 1, chunk, stage_bytes, own, status);
+    decode_chunk<Output>(&job, 1, chunk, stage_bytes, memory, status);
     // Behind the last reads of the table and the record.
     __syncwarp();
   }

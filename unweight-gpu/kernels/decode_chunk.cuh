@@ -9,56 +9,48 @@
 #include "record.cuh"
 #include "weights.cuh"
 
-// Shared memory that a chunk's code table takes.
-constexpr uint32_t TABLE_BYTES = 192;
-
 // What a step reads ahead of sign-mantissa bytes: enough to hide the memory's latency beside 13 other warps.
 constexpr uint32_t AHEAD = 8;
 
-// What the next 8 bits of a stream stand for, first bit highest. Codes in canonical order own 2^(8-L) of the 256 strings each, one behind the other,
-// short codes first. The strings of codes of 5 bits and fewer share a byte by their first 5 bits; behind these bytes each string of the longer codes, of which
-// there are at most 15, has its own. Both places rise with the string, the first slower: so the greater is the right one.
-// All of it is within 32 words, so that lanes do not wait for each other's banks.
-struct CodeTable {
-  static constexpr uint32_t SHARED_BITS = 5;
-  static constexpr uint32_t SHARED_STRINGS_LOG2 = LONGEST_CODE_BITS - SHARED_BITS;
-  // The longest codes leave most strings to shorter ones: 15 codes of 6 bits own 60.
-  static constexpr uint32_t BYTES = 96;
+// A warp's shared memory: two tables, then the record.
+constexpr uint32_t LENGTHS = 128;
+constexpr uint32_t TABLES_BYTES = CODE_TABLE_ENTRIES + LENGTHS;
 
-  int32_t of_short, of_long;  // where the code lengths of the first string are, in shared memory; the exponents follow BYTES behind
-
-  __device__ __forceinline__ uint32_t place(uint32_t window) const {
-    return static_cast<uint32_t>(max(static_cast<int32_t>(window >> (32 - LONGEST_CODE_BITS)) + of_long, static_cast<int32_t>(window >> (32 - SHARED_BITS)) + of_short));
-  }
-  __device__ __forceinline__ static uint32_t length(uint32_t place) { return load_shared_byte(place); }
-  __device__ __forceinline__ static uint32_t exponent(uint32_t place) { return load_shared_byte(place + BYTES); }
+struct WarpMemory {
+  uint8_t* exponents;  // CODE_TABLE_ENTRIES of them, aligned to as many bytes
+  uint8_t* lengths;    // LENGTHS of them, aligned to as many bytes
+  uint4* stage;
 };
-static_assert(2 * CodeTable::BYTES <= TABLE_BYTES, "a table fits");
 
-// Lane l writes the bytes of palette entry l, which is `exponent`.
-__device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uint32_t lane, uint8_t* bytes) {
+// The codes of a chunk, their first bit lowest, as they stand in a stream. The next 7 bits tell a code's length, as of codes of 8 bits two share these. The code itself
+// tells the exponent. Lanes do not wait for each other's banks: there are 32 words of lengths, and of the exponents' words only those of codes of 8 bits share banks.
+struct CodeTable {
+  uint32_t lengths, exponents;  // where they are in shared memory, aligned so that a place in them is added without a carry
+
+  __device__ __forceinline__ uint32_t length(uint32_t window) const { return load_shared_byte((window & (LENGTHS - 1)) | lengths); }
+  __device__ __forceinline__ uint32_t exponent(uint32_t window, uint32_t length) const {
+    return load_shared_byte((window & lowest_bits(length)) | exponents);
+  }
+};
+
+// Lanes l and l + 16 write what belongs to palette entry l, which is `exponent`.
+__device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uint32_t lane, const WarpMemory& memory) {
   const uint32_t own = lane % PALETTE_ENTRIES;
   const uint32_t length = length_of(code_lengths, own);
-  uint32_t start = 0, strings_of_short = 0;
+  // A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit highest, one behind the other in canonical order.
+  uint32_t before = 0;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
     const uint32_t others = length_of(code_lengths, other);
-    const uint32_t strings = CODE_TABLE_ENTRIES >> others;
-    if (others < length || (others == length && other < own)) start += strings;
-    if (others <= CodeTable::SHARED_BITS) strings_of_short += strings;
+    if (others < length || (others == length && other < own)) before += CODE_TABLE_ENTRIES >> others;
   }
-  const uint32_t before_long = strings_of_short - (strings_of_short >> CodeTable::SHARED_STRINGS_LOG2);
-  const bool is_short = length <= CodeTable::SHARED_BITS;
-  const uint32_t first = is_short ? start >> CodeTable::SHARED_STRINGS_LOG2 : start - before_long;
-  const uint32_t strings = lane < PALETTE_ENTRIES && length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
-  const uint32_t end = first + (is_short ? strings >> CodeTable::SHARED_STRINGS_LOG2 : strings);
-#pragma unroll 1
-  for (uint32_t i = first; i < end; i++) {
-    bytes[i] = static_cast<uint8_t>(length);
-    bytes[CodeTable::BYTES + i] = exponent;
+  if (length <= LONGEST_CODE_BITS) {
+    const uint32_t code = __brev(before) >> (32 - LONGEST_CODE_BITS);
+    memory.exponents[code] = exponent;
+    for (uint32_t string = (code | lane / PALETTE_ENTRIES << length) % LENGTHS; string < LENGTHS; string += 2u << length)
+      memory.lengths[string] = static_cast<uint8_t>(length);
   }
-  const int32_t at = static_cast<int32_t>(shared_address(bytes));
-  return CodeTable{at, at - static_cast<int32_t>(before_long)};
+  return CodeTable{shared_address(memory.lengths), shared_address(memory.exponents)};
 }
 
 // Four bytes, each alone in its word.
@@ -66,51 +58,50 @@ __device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_
   return (d * 256 + c) * 65536 + (b * 256 + a);
 }
 
-// A lane's stream. `words` is the record; `last` its last word. Bits stand first bit highest, in the order of the code table.
-// `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind` is made anew meanwhile, from words that were loaded
-// before they are needed: nothing that a code waits for stands between it and the next but one shift, one index and one look-up.
+// A lane's stream. `words` is the record; `last` its last word. `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind` is made
+// anew meanwhile, from words that were loaded before they are needed: nothing that a code waits for stands between it and the next but a shift, an index and a look-up.
 struct LaneReader {
   CodeTable table;
   const uint32_t* words;
   uint32_t last;
   uint32_t bit;  // counted from the record's beginning
   uint32_t window, behind;
-  uint32_t second, third;  // the words behind that of `bit`, first bit highest
-  uint32_t fourth;         // as it stands in the record
+  uint32_t second, third, fourth;  // the words behind that of `bit`
 
-  __device__ __forceinline__ uint32_t word(uint32_t at) const { return words[min(at, last)]; }
+  __device__ __forceinline__ uint32_t word(uint32_t behind) const { return words[min((bit >> 5) + behind, last)]; }
 
-  __device__ __forceinline__ void start(const uint32_t* record) {
-    words = record;
-    const uint32_t at = bit >> 5;
-    const uint32_t first = __brev(word(at));
-    second = __brev(word(at + 1));
-    third = __brev(word(at + 2));
-    fourth = word(at + 3);
-    window = __funnelshift_l(second, first, bit);
-    behind = __funnelshift_l(third, second, bit);
+  __device__ __forceinline__ LaneReader(const CodeTable& table, const uint32_t* record, uint32_t last, uint32_t bit)
+      : table(table), words(record), last(last), bit(bit) {
+    const uint32_t first = word(0);
+    second = word(1);
+    third = word(2);
+    fourth = word(3);
+    window = __funnelshift_r(first, second, bit);
+    behind = __funnelshift_r(second, third, bit);
   }
 
   __device__ __forceinline__ uint32_t four() {
-    uint32_t places[4], lengths[4], now = window;
+    uint32_t windows[4], lengths[4], now = window;
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
-      places[i] = table.place(now);
-      lengths[i] = table.length(places[i]);
-      now = __funnelshift_l(0, now, lengths[i]);
+      windows[i] = now;
+      lengths[i] = table.length(now);
+      now = __funnelshift_r(now, 0, lengths[i]);
     }
     const uint32_t bits = lengths[0] + lengths[1] + lengths[2] + lengths[3];
-    window = __funnelshift_lc(behind, window, bits);
+    window = __funnelshift_rc(window, behind, bits);
     const uint32_t before = bit;
     bit += bits;
-    const uint32_t reversed = reversed_bits(fourth);
     if ((bit ^ before) & 32) {
       second = third;
-      third = reversed;
-      fourth = word((bit >> 5) + 3);
+      third = fourth;
+      fourth = word(3);
     }
-    behind = __funnelshift_l(third, second, bit);
-    return joined_bytes(table.exponent(places[0]), table.exponent(places[1]), table.exponent(places[2]), table.exponent(places[3]));
+    behind = __funnelshift_r(second, third, bit);
+    uint32_t exponents[4];
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) exponents[i] = table.exponent(windows[i], lengths[i]);
+    return joined_bytes(exponents[0], exponents[1], exponents[2], exponents[3]);
   }
 
   __device__ __forceinline__ uint2 step() {
@@ -235,21 +226,16 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
 template <class Bytes, class Output>
 __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Record& record, uint32_t lane, const uint32_t* words,
                                                    const CodeTable& table, Bytes& sign_mantissa, const Output& output) {
-  LaneReader reader;
-  reader.table = table;
-  reader.last = chunk.record_bytes / 4 - 1;
-  reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
-  reader.start(words);
+  LaneReader reader(table, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
   decode_steps(chunk, lane, reader, sign_mantissa, output);
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
-// Chunk `number` of the launch, by one warp with shared memory of its own.
+// Chunk `number` of the launch, by one warp.
 template <class Output>
-__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, uint4* shared,
+__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, const WarpMemory& memory,
                                              unsigned long long* status) {
-  uint8_t* table = reinterpret_cast<uint8_t*>(shared);
-  uint4* stage = shared + TABLE_BYTES / 16;
+  uint4* stage = memory.stage;
   const uint32_t lane = threadIdx.x % WARP;
   Chunk chunk = find_chunk(jobs, job_count, number);
   const bool staged = chunk.record_bytes <= stage_bytes;
@@ -271,14 +257,14 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      const CodeTable code = make_table(exponent, record.code_lengths, lane, table);
+      const CodeTable codes = make_table(exponent, record.code_lengths, lane, memory);
       __syncwarp();
-      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), code, sign_mantissa, output)
-                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), code, sign_mantissa, output);
+      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), codes, sign_mantissa, output)
+                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, sign_mantissa, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) table[lane] = exponent;
+      if (lane < PALETTE_ENTRIES) memory.exponents[lane] = exponent;
       __syncwarp();
-      PaletteReader reader(table, body, lane, chunk.steps);
+      PaletteReader reader(memory.exponents, body, lane, chunk.steps);
       decode_steps(chunk, lane, reader, sign_mantissa, output);
     } else {
       VerbatimReader reader{body, lane * LANE_STEP_WEIGHTS, chunk.weights};

@@ -8,10 +8,9 @@
 typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
-typedef int int32_t;
 typedef unsigned long long uint64_t;
 // A block's dynamic shared memory.
-#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(256) uint4 name[]
 
 // Written once and not read again by the kernel: it need not stay in the caches.
 __device__ __forceinline__ void store_streaming(uint4* at, uint4 value) { __stcs(at, value); }
@@ -28,11 +27,10 @@ __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
   asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");
   return byte;
 }
-// As __brev, which under a condition becomes four instructions: this one stays where it stands.
-__device__ __forceinline__ uint32_t reversed_bits(uint32_t word) {
-  uint32_t reversed;
-  asm volatile("brev.b32 %0, %1;" : "=r"(reversed) : "r"(word));
-  return reversed;
+__device__ __forceinline__ uint32_t lowest_bits(uint32_t count) {
+  uint32_t mask;
+  asm("bmsk.clamp.b32 %0, 0, %1;" : "=r"(mask) : "r"(count));
+  return mask;
 }
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }

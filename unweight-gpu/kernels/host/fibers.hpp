@@ -187,7 +187,6 @@ inline uint32_t atomicOr(uint32_t* at, uint32_t value) {
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline uint32_t min(uint32_t a, uint32_t b) { return std::min(a, b); }
 inline uint32_t max(uint32_t a, uint32_t b) { return std::max(a, b); }
-inline int32_t max(int32_t a, int32_t b) { return std::max(a, b); }
 inline int __ffs(uint32_t bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline uint32_t __brev(uint32_t bits) {
   uint32_t reversed = 0;
@@ -197,12 +196,7 @@ inline uint32_t __brev(uint32_t bits) {
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {
   return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) >> (by % 32));
 }
-inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, uint32_t by) {
-  return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) << (by % 32) >> 32);
-}
-inline uint32_t __funnelshift_lc(uint32_t low, uint32_t high, uint32_t by) {
-  return by >= 32 ? low : __funnelshift_l(low, high, by);
-}
+inline uint32_t __funnelshift_rc(uint32_t low, uint32_t high, uint32_t by) { return by >= 32 ? high : __funnelshift_r(low, high, by); }
 inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
   const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
   uint32_t chosen = 0;
@@ -220,4 +214,4 @@ inline uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
 }
 inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
-inline uint32_t reversed_bits(uint32_t word) { return __brev(word); }
+inline uint32_t lowest_bits(uint32_t count) { return count >= 32 ? ~0u : (1u << count) - 1; }
