@@ -29,7 +29,7 @@ struct CodeTable {
 
   __device__ __forceinline__ uint32_t length(uint32_t window) const { return load_shared_byte((window & (LENGTHS - 1)) | lengths); }
   __device__ __forceinline__ uint32_t exponent(uint32_t window, uint32_t length) const {
-    return load_shared_byte((window & lowest_bits(length)) | exponents);
+    return load_shared_byte(lowest_bits(window, length) + exponents);
   }
 };
 

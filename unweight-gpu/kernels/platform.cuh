@@ -27,10 +27,10 @@ __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
   asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");
   return byte;
 }
-__device__ __forceinline__ uint32_t lowest_bits(uint32_t count) {
-  uint32_t mask;
-  asm("bmsk.clamp.b32 %0, 0, %1;" : "=r"(mask) : "r"(count));
-  return mask;
+__device__ __forceinline__ uint32_t lowest_bits(uint32_t word, uint32_t count) {
+  uint32_t lowest;
+  asm("szext.clamp.u32 %0, %1, %2;" : "=r"(lowest) : "r"(word), "r"(count));
+  return lowest;
 }
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }

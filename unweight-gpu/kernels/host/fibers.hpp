@@ -214,4 +214,4 @@ inline uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
 }
 inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
-inline uint32_t lowest_bits(uint32_t count) { return count >= 32 ? ~0u : (1u << count) - 1; }
+inline uint32_t lowest_bits(uint32_t word, uint32_t count) { return count >= 32 ? word : word & ((1u << count) - 1); }
