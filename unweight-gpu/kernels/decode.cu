@@ -11,7 +11,7 @@
 // Preconditions, which the host has checked (src/plan.rs, src/resident.rs): what layout.cuh says of TensorJob; `stage_bytes` is
 // a multiple of 16; the launch has a block for each chunk, of 32 threads, or few blocks of up to 16 warps, with shared memory
 // for each. Whatever a record holds, nothing outside of it, of the chunk's sign-mantissa bytes and of the chunk's output is
-// touched: what locates anything is checked in parse_record, and a lane's reads are clamped to the record.
+// touched: what locates anything is checked in parse_header and parse_body, and a lane's reads are clamped to the record.
 //
 // The tail: the last step of a chunk may be short. Its surplus weights are decoded and not stored.
 #include "decode_chunk.cuh"

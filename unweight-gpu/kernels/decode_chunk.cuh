@@ -17,15 +17,16 @@ constexpr uint32_t LENGTHS = 128;
 constexpr uint32_t TABLES_BYTES = CODE_TABLE_ENTRIES + LENGTHS;
 
 struct WarpMemory {
-  uint8_t* exponents;  // CODE_TABLE_ENTRIES of them, aligned to as many bytes
-  uint8_t* lengths;    // LENGTHS of them, aligned to as many bytes
+  uint8_t* exponents;  // CODE_TABLE_ENTRIES of them
+  uint8_t* lengths;    // LENGTHS of them, aligned to as many bytes, so that a place among them is added without a carry
   uint4* stage;
 };
 
-// The codes of a chunk, their first bit lowest, as they stand in a stream. The next 7 bits tell a code's length, as of codes of 8 bits two share these. The code itself
-// tells the exponent. Lanes do not wait for each other's banks: there are 32 words of lengths, and of the exponents' words only those of codes of 8 bits share banks.
+// The codes of a chunk, first bit lowest, as they stand in a stream. The next 7 bits tell a code's length, as two codes of 8 bits share them; the code itself
+// tells the exponent. So lanes do not wait for each other's banks: lengths are 32 words, and among the words of exponents that are used, only codes of 8 bits
+// share banks with others.
 struct CodeTable {
-  uint32_t lengths, exponents;  // where they are in shared memory, aligned so that a place in them is added without a carry
+  uint32_t lengths, exponents;  // where they are in shared memory
 
   __device__ __forceinline__ uint32_t length(uint32_t window) const { return load_shared_byte((window & (LENGTHS - 1)) | lengths); }
   __device__ __forceinline__ uint32_t exponent(uint32_t window, uint32_t length) const {
@@ -33,15 +34,19 @@ struct CodeTable {
   }
 };
 
-// Lanes l and l + 16 write what belongs to palette entry l, which is `exponent`.
-__device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uint32_t lane, const WarpMemory& memory) {
+// Lanes l and l + 16 write what belongs to palette entry l, which is `exponent`: of a huffman record by codes, of others by index.
+__device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, uint32_t lane, const WarpMemory& memory) {
   const uint32_t own = lane % PALETTE_ENTRIES;
-  const uint32_t length = length_of(code_lengths, own);
+  if (record.kind != KIND_HUFFMAN) {
+    memory.exponents[own] = exponent;
+    return CodeTable{};
+  }
+  const uint32_t length = length_of(record.code_lengths, own);
   // A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit highest, one behind the other in canonical order.
   uint32_t before = 0;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
-    const uint32_t others = length_of(code_lengths, other);
+    const uint32_t others = length_of(record.code_lengths, other);
     if (others < length || (others == length && other < own)) before += CODE_TABLE_ENTRIES >> others;
   }
   if (length <= LONGEST_CODE_BITS) {
@@ -53,13 +58,13 @@ __device__ inline CodeTable make_table(uint8_t exponent, uint2 code_lengths, uin
   return CodeTable{shared_address(memory.lengths), shared_address(memory.exponents)};
 }
 
-// Four bytes, each alone in its word.
+// Of four bytes, each alone in its word. Multiplied: shifts and permutations are what these kernels have most of.
 __device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
   return (d * 256 + c) * 65536 + (b * 256 + a);
 }
 
-// A lane's stream. `words` is the record; `last` its last word. `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind` is made
-// anew meanwhile, from words that were loaded before they are needed: nothing that a code waits for stands between it and the next but a shift, an index and a look-up.
+// A lane's stream. `words` is the record; `last` its last word. `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind`
+// is made anew meanwhile, from words that were loaded before they are needed: between a code and the next stand but a shift, an index and a look-up.
 struct LaneReader {
   CodeTable table;
   const uint32_t* words;
@@ -88,6 +93,7 @@ struct LaneReader {
       lengths[i] = table.length(now);
       now = __funnelshift_r(now, 0, lengths[i]);
     }
+    // Up to 32, where this shift is as it should be, and another one would wrap.
     const uint32_t bits = lengths[0] + lengths[1] + lengths[2] + lengths[3];
     window = __funnelshift_rc(window, behind, bits);
     const uint32_t before = bit;
@@ -246,24 +252,23 @@ __device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job
   // On their way while the record is.
   SignMantissa<Output::JOINS> sign_mantissa(chunk, lane);
   const uint8_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
+  Record record;
+  uint32_t broken = parse_header(chunk, lane, record);
+  CodeTable codes;
+  if (broken == 0) codes = make_tables(exponent, record, lane, memory);
   if (staged) {
     copies_done();
-    __syncwarp();
     chunk.record = reinterpret_cast<const uint8_t*>(stage);
   }
-  Record record;
-  uint32_t broken = parse_record(chunk, lane, record);
+  __syncwarp();
+  if (broken == 0) broken = parse_body(chunk, lane, record);
   if (broken == 0) {
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      const CodeTable codes = make_table(exponent, record.code_lengths, lane, memory);
-      __syncwarp();
       broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), codes, sign_mantissa, output)
                       : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, sign_mantissa, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) memory.exponents[lane] = exponent;
-      __syncwarp();
       PaletteReader reader(memory.exponents, body, lane, chunk.steps);
       decode_steps(chunk, lane, reader, sign_mantissa, output);
     } else {
