@@ -55,7 +55,7 @@ __device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, 
     for (uint32_t string = (code | lane / PALETTE_ENTRIES << length) % LENGTHS; string < LENGTHS; string += 2u << length)
       memory.lengths[string] = static_cast<uint8_t>(length);
   }
-  return CodeTable{shared_address(memory.lengths), shared_address(memory.exponents)};
+  return CodeTable{place_in_shared(memory.lengths), place_in_shared(memory.exponents)};
 }
 
 // Of four bytes, each alone in its word. Multiplied: shifts and permutations are what these kernels have most of.
@@ -110,41 +110,39 @@ struct LaneReader {
     return joined_bytes(exponents[0], exponents[1], exponents[2], exponents[3]);
   }
 
-  __device__ __forceinline__ uint2 step() {
+  __device__ __forceinline__ uint2 step(uint32_t) {
     const uint32_t first = four();
     return make_uint2(first, four());
   }
-  __device__ __forceinline__ uint2 tail_step() { return step(); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t number) { return step(number); }
 };
 
 // 4-bit indices, from where they stand.
 struct PaletteReader {
   const uint8_t* exponents;  // of the palette
-  const uint32_t* indices;   // one word a lane and step
-  uint32_t at, last;         // of this lane
-  uint32_t ahead[AHEAD];     // the words of the next steps
+  const uint32_t* indices;   // of this lane, a word in each step
+  uint32_t last_step, next_step;
+  uint32_t ahead[AHEAD];  // the words of the next steps
 
   __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
-      : exponents(palette), indices(reinterpret_cast<const uint32_t*>(body)), at(lane), last((steps - 1) * WARP + lane) {
+      : exponents(palette), indices(reinterpret_cast<const uint32_t*>(body) + lane), last_step(steps - 1), next_step(AHEAD) {
 #pragma unroll
-    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load();
+    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
   }
 
-  __device__ __forceinline__ uint32_t load() {
-    const uint32_t word = indices[min(at, last)];
-    at += WARP;
-    return word;
-  }
-
-  __device__ __forceinline__ uint2 step() {
-    const uint32_t word = ahead[0];
-#pragma unroll
-    for (uint32_t d = 1; d < AHEAD; d++) ahead[d - 1] = ahead[d];
-    ahead[AHEAD - 1] = load();
+  // Past the chunk's end, that of its last step again.
+  __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
+  __device__ __forceinline__ uint2 of(uint32_t word) const {
     const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
     return make_uint2(joined_bytes(exponent(0), exponent(1), exponent(2), exponent(3)), joined_bytes(exponent(4), exponent(5), exponent(6), exponent(7)));
   }
-  __device__ __forceinline__ uint2 tail_step() { return step(); }
+
+  __device__ __forceinline__ uint2 step(uint32_t in_group) {
+    const uint2 eight = of(ahead[in_group]);
+    ahead[in_group] = load(next_step++);
+    return eight;
+  }
+  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return of(load(step)); }
 };
 
 // Exponents as bytes, from where they stand. In the tail nothing may stand behind them.
@@ -152,12 +150,12 @@ struct VerbatimReader {
   const uint8_t* bytes;
   uint32_t at, count;
 
-  __device__ __forceinline__ uint2 step() {
+  __device__ __forceinline__ uint2 step(uint32_t) {
     const uint2 eight = *reinterpret_cast<const uint2*>(bytes + at);
     at += STEP_WEIGHTS;
     return eight;
   }
-  __device__ __forceinline__ uint2 tail_step() {
+  __device__ __forceinline__ uint2 tail_step(uint32_t) {
     uint2 eight = make_uint2(0, 0);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -198,7 +196,7 @@ __device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, 
     // The last group reads ahead what the tail needs, or the last step again.
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) {
-      output.store(place, reader.step(), sign_mantissa.ahead[d]);
+      output.store(place, reader.step(d), sign_mantissa.ahead[d]);
       sign_mantissa.ahead[d] = sign_mantissa.load(group + AHEAD + d);
       place += STEP_WEIGHTS;
     }
@@ -206,7 +204,7 @@ __device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, 
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint2 now = sign_mantissa.load(step);
-    const uint2 exponents = reader.tail_step();
+    const uint2 exponents = reader.tail_step(step);
     if (place + LANE_STEP_WEIGHTS <= chunk.weights) output.store(place, exponents, now);
     else if (place < chunk.weights) output.store_part(place, chunk.weights - place, exponents, now);
     place += STEP_WEIGHTS;

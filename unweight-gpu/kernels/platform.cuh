@@ -21,7 +21,7 @@ __device__ __forceinline__ void copy_async(uint4* to_shared, const uint4* from) 
 }
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 // Bytes of shared memory by its own addresses.
-__device__ __forceinline__ uint32_t shared_address(const void* at) { return static_cast<uint32_t>(__cvta_generic_to_shared(at)); }
+__device__ __forceinline__ uint32_t place_in_shared(const void* at) { return static_cast<uint32_t>(__cvta_generic_to_shared(at)); }
 __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
   uint32_t byte;
   asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");

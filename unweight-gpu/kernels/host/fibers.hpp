@@ -210,7 +210,7 @@ inline uint4 load_streaming(const uint4* at) { return *at; }
 // Done at once: the kernels wait before they read.
 inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }
 inline void copies_done() {}
-inline uint32_t shared_address(const void* at) {
+inline uint32_t place_in_shared(const void* at) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
 }
 inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
