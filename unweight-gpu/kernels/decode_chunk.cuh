@@ -1,10 +1,10 @@
 // A chunk's record, decoded and given to an output step by step (specification, section 7).
 //
-// An output takes
+// An output is made by `at`, which is told where the tensor's is and the chunk's first weight. It takes
 //   store(place, exponents, sign_mantissa)              a lane's eight weights, the first of them weight `place` of the chunk
 //   store_part(place, count, exponents, sign_mantissa)  the first `count` of them, 1 to 7, at the end of the chunk
 //   patch(place, exponent, sign_mantissa)               one weight again, after all of these
-// and says in JOINS whether it wants the sign-mantissa bytes.
+// Exponents come as bytes. JOINS says whether it wants the sign-mantissa bytes.
 #pragma once
 #include "record.cuh"
 #include "weights.cuh"
@@ -12,114 +12,137 @@
 // What a step reads ahead of sign-mantissa bytes: enough to hide the memory's latency beside 13 other warps.
 constexpr uint32_t AHEAD = 8;
 
-// A code table entry: the code's length in bits 0..7, in bits 16..31 what stands for the exponent: the exponent itself where a weight has it, or its
-// palette index. So the entry itself is the amount to shift by (shifts wrap at 32), and the sum of four entries has their common length in its low byte.
-__device__ __forceinline__ uint32_t table_entry(uint32_t symbol, uint32_t length) { return symbol << 16 | length; }
-__device__ __forceinline__ uint32_t exponent_symbol(uint32_t exponent) { return exponent << 7; }
+// A warp's shared memory: two tables, then the record.
+constexpr uint32_t LENGTHS = 128;
+constexpr uint32_t TABLES_BYTES = CODE_TABLE_ENTRIES + LENGTHS;
 
-// Fills the table. A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit first, one behind the other in canonical order; entry i
-// belongs to the string that is i read backwards. Lane l finds where the strings of palette entry l begin, and has this entry's symbol; then all lanes
-// fill in entry by entry.
-__device__ inline void make_table(uint32_t symbol, uint2 code_lengths, uint32_t lane, uint32_t* table) {
+struct WarpMemory {
+  uint8_t* exponents;  // CODE_TABLE_ENTRIES of them
+  uint8_t* lengths;    // LENGTHS of them, aligned to as many bytes, so that a place among them is added without a carry
+  uint4* stage;
+};
+
+// The codes of a chunk, first bit lowest, as they stand in a stream. The next 7 bits tell a code's length, as two codes of 8 bits share them; the code itself
+// tells the exponent. So lanes do not wait for each other's banks: lengths are 32 words, and among the words of exponents that are used, only codes of 8 bits
+// share banks with others.
+struct CodeTable {
+  uint32_t lengths, exponents;  // where they are in shared memory
+
+  __device__ __forceinline__ uint32_t length(uint32_t window) const { return load_shared_byte((window & (LENGTHS - 1)) | lengths); }
+  __device__ __forceinline__ uint32_t exponent(uint32_t window, uint32_t length) const {
+    return load_shared_byte(lowest_bits(window, length) + exponents);
+  }
+};
+
+// Lanes l and l + 16 write what belongs to palette entry l, which is `exponent`: of a huffman record by codes, of others by index.
+__device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, uint32_t lane, const WarpMemory& memory) {
   const uint32_t own = lane % PALETTE_ENTRIES;
-  const uint32_t length = length_of(code_lengths, own);
-  const uint32_t size = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
-  const uint32_t entry = table_entry(symbol, length);
-  uint32_t start = 0;
+  if (record.kind != KIND_HUFFMAN) {
+    memory.exponents[own] = exponent;
+    return CodeTable{};
+  }
+  const uint32_t length = length_of(record.code_lengths, own);
+  // A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit highest, one behind the other in canonical order.
+  uint32_t before = 0;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
-    const uint32_t others = length_of(code_lengths, other);
-    const bool before = others < length || (others == length && other < own);
-    if (before) start += CODE_TABLE_ENTRIES >> others;
+    const uint32_t others = length_of(record.code_lengths, other);
+    if (others < length || (others == length && other < own)) before += CODE_TABLE_ENTRIES >> others;
   }
-#pragma unroll
-  for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) {
-    const uint32_t first = __shfl_sync(ALL_LANES, start, other);
-    const uint32_t count = __shfl_sync(ALL_LANES, size, other);
-    const uint32_t value = __shfl_sync(ALL_LANES, entry, other);
-    for (uint32_t i = lane; i < count; i += WARP) table[__brev(first + i) >> 24] = value;
+  if (length <= LONGEST_CODE_BITS) {
+    const uint32_t code = __brev(before) >> (32 - LONGEST_CODE_BITS);
+    memory.exponents[code] = exponent;
+    for (uint32_t string = (code | lane / PALETTE_ENTRIES << length) % LENGTHS; string < LENGTHS; string += 2u << length)
+      memory.lengths[string] = static_cast<uint8_t>(length);
   }
+  return CodeTable{place_in_shared(memory.lengths), place_in_shared(memory.exponents)};
 }
 
-__device__ __forceinline__ uint32_t pair_of(uint32_t first, uint32_t second) {
-  return __byte_perm(first, second, 0x7632);
+// Of four bytes, each alone in its word. Multiplied: shifts and permutations are what these kernels have most of.
+__device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  return (d * 256 + c) * 65536 + (b * 256 + a);
 }
 
-// A lane's stream. `words` is the record; `last` its last word. Three words are held: the two that hold the next 32 bits,
-// and the one that follows, which is loaded before it is needed.
+// A lane's stream. `words` is the record; `last` its last word. `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind`
+// is made anew meanwhile, from words that were loaded before they are needed: between a code and the next stand but a shift, an index and a look-up.
 struct LaneReader {
+  CodeTable table;
   const uint32_t* words;
   uint32_t last;
   uint32_t bit;  // counted from the record's beginning
-  uint32_t low, high, next;
+  uint32_t window, behind;
+  uint32_t second, third, fourth;  // the words behind that of `bit`
 
-  __device__ __forceinline__ void start(const uint32_t* record) {
-    words = record;
-    const uint32_t at = min(bit >> 5, last);
-    low = words[at];
-    high = words[min(at + 1, last)];
-    next = words[min(at + 2, last)];
+  __device__ __forceinline__ uint32_t word(uint32_t behind) const { return words[min((bit >> 5) + behind, last)]; }
+
+  __device__ __forceinline__ LaneReader(const CodeTable& table, const uint32_t* record, uint32_t last, uint32_t bit)
+      : table(table), words(record), last(last), bit(bit) {
+    const uint32_t first = word(0);
+    second = word(1);
+    third = word(2);
+    fourth = word(3);
+    window = __funnelshift_r(first, second, bit);
+    behind = __funnelshift_r(second, third, bit);
   }
 
-  // Four codes: at most 32 bits, so at most one word is used up.
-  __device__ __forceinline__ void four(const uint32_t* table, uint32_t& first, uint32_t& second) {
-    uint32_t window = __funnelshift_r(low, high, bit);
-    const uint32_t a = table[window & 0xff];
-    window = __funnelshift_r(window, 0, a);
-    const uint32_t b = table[window & 0xff];
-    window = __funnelshift_r(window, 0, b);
-    const uint32_t c = table[window & 0xff];
-    window = __funnelshift_r(window, 0, c);
-    const uint32_t d = table[window & 0xff];
-    const uint32_t before = bit;
-    bit += (a + b + c + d) & 0xff;
-    if ((bit ^ before) & 32) {
-      low = high;
-      high = next;
-      next = words[min((bit >> 5) + 2, last)];
+  __device__ __forceinline__ uint32_t four() {
+    uint32_t windows[4], lengths[4], now = window;
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+      windows[i] = now;
+      lengths[i] = table.length(now);
+      now = __funnelshift_r(now, 0, lengths[i]);
     }
-    first = pair_of(a, b);
-    second = pair_of(c, d);
+    // Up to 32, where this shift is as it should be, and another one would wrap.
+    const uint32_t bits = lengths[0] + lengths[1] + lengths[2] + lengths[3];
+    window = __funnelshift_rc(window, behind, bits);
+    const uint32_t before = bit;
+    bit += bits;
+    if ((bit ^ before) & 32) {
+      second = third;
+      third = fourth;
+      fourth = word(3);
+    }
+    behind = __funnelshift_r(second, third, bit);
+    uint32_t exponents[4];
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) exponents[i] = table.exponent(windows[i], lengths[i]);
+    return joined_bytes(exponents[0], exponents[1], exponents[2], exponents[3]);
   }
 
-  __device__ __forceinline__ Exponents step(const uint32_t* table) {
-    Exponents exponents;
-    four(table, exponents.pairs[0], exponents.pairs[1]);
-    four(table, exponents.pairs[2], exponents.pairs[3]);
-    return exponents;
+  __device__ __forceinline__ uint2 step(uint32_t) {
+    const uint32_t first = four();
+    return make_uint2(first, four());
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t* table) { return step(table); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t number) { return step(number); }
 };
 
 // 4-bit indices, from where they stand.
 struct PaletteReader {
-  const uint32_t* indices;  // one word a lane and step
-  uint32_t at, last;        // of this lane
-  uint32_t ahead[AHEAD];    // the words of the next steps
+  const uint8_t* exponents;  // of the palette
+  const uint32_t* indices;   // of this lane, a word in each step
+  uint32_t last_step, next_step;
+  uint32_t ahead[AHEAD];  // the words of the next steps
 
-  __device__ __forceinline__ PaletteReader(const uint8_t* body, uint32_t lane, uint32_t steps)
-      : indices(reinterpret_cast<const uint32_t*>(body)), at(lane), last((steps - 1) * WARP + lane) {
+  __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
+      : exponents(palette), indices(reinterpret_cast<const uint32_t*>(body) + lane), last_step(steps - 1), next_step(AHEAD) {
 #pragma unroll
-    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load();
+    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
   }
 
-  __device__ __forceinline__ uint32_t load() {
-    const uint32_t word = indices[min(at, last)];
-    at += WARP;
-    return word;
+  // Past the chunk's end, that of its last step again.
+  __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
+  __device__ __forceinline__ uint2 of(uint32_t word) const {
+    const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
+    return make_uint2(joined_bytes(exponent(0), exponent(1), exponent(2), exponent(3)), joined_bytes(exponent(4), exponent(5), exponent(6), exponent(7)));
   }
 
-  __device__ __forceinline__ Exponents step(const uint32_t* table) {
-    const uint32_t word = ahead[0];
-#pragma unroll
-    for (uint32_t d = 1; d < AHEAD; d++) ahead[d - 1] = ahead[d];
-    ahead[AHEAD - 1] = load();
-    Exponents exponents;
-    for (uint32_t i = 0; i < 4; i++)
-      exponents.pairs[i] = pair_of(table[word >> 8 * i & 15], table[word >> (8 * i + 4) & 15]);
-    return exponents;
+  __device__ __forceinline__ uint2 step(uint32_t in_group) {
+    const uint2 eight = of(ahead[in_group]);
+    ahead[in_group] = load(next_step++);
+    return eight;
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t* table) { return step(table); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return of(load(step)); }
 };
 
 // Exponents as bytes, from where they stand. In the tail nothing may stand behind them.
@@ -127,12 +150,12 @@ struct VerbatimReader {
   const uint8_t* bytes;
   uint32_t at, count;
 
-  __device__ __forceinline__ Exponents step(const uint32_t*) {
+  __device__ __forceinline__ uint2 step(uint32_t) {
     const uint2 eight = *reinterpret_cast<const uint2*>(bytes + at);
     at += STEP_WEIGHTS;
-    return widened(eight);
+    return eight;
   }
-  __device__ __forceinline__ Exponents tail_step(const uint32_t*) {
+  __device__ __forceinline__ uint2 tail_step(uint32_t) {
     uint2 eight = make_uint2(0, 0);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -140,37 +163,48 @@ struct VerbatimReader {
       if (i < 4) eight.x |= byte << 8 * i; else eight.y |= byte << (8 * i - 32);
     }
     at += STEP_WEIGHTS;
-    return widened(eight);
+    return eight;
+  }
+};
+
+// The sign-mantissa bytes of a lane's next steps, if they are wanted.
+template <bool WANTED>
+struct SignMantissa {
+  const uint2* eights;
+  uint32_t last_step;
+  uint2 ahead[AHEAD];
+
+  __device__ __forceinline__ SignMantissa(const Chunk& chunk, uint32_t lane)
+      : eights(reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane), last_step(chunk.steps - 1) {
+#pragma unroll
+    for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
+  }
+  // Past the chunk's end, those of its last step again.
+  __device__ __forceinline__ uint2 load(uint32_t step) const {
+    return WANTED ? load_streaming(eights + min(step, last_step) * WARP) : make_uint2(0, 0);
   }
 };
 
 // All steps of a chunk: whole ones in groups without a branch, so that loads and look-ups of one step overlap those of the next; then
 // what is left, one by one.
-template <class Reader, class Output>
-__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, const uint32_t* table, Reader& reader, const Output& output) {
-  const uint2* sign_mantissa = reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane;
+template <class Reader, class Bytes, class Output>
+__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, Reader& reader, Bytes& sign_mantissa, const Output& output) {
   const uint32_t grouped = chunk.weights / (AHEAD * STEP_WEIGHTS) * AHEAD;
   uint32_t place = lane * LANE_STEP_WEIGHTS;
-  uint2 ahead[AHEAD];
-#pragma unroll
-  for (uint32_t d = 0; d < AHEAD; d++)
-    ahead[d] = Output::JOINS ? load_streaming(sign_mantissa + min(d, chunk.steps - 1) * WARP) : make_uint2(0, 0);
 #pragma unroll 1
   for (uint32_t group = 0; group < grouped; group += AHEAD) {
     // The last group reads ahead what the tail needs, or the last step again.
-    const uint32_t next = group + AHEAD;
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) {
-      const uint2 now = ahead[d];
-      if (Output::JOINS) ahead[d] = load_streaming(sign_mantissa + min(next + d, chunk.steps - 1) * WARP);
-      output.store(place, reader.step(table), now);
+      output.store(place, reader.step(d), sign_mantissa.ahead[d]);
+      sign_mantissa.ahead[d] = sign_mantissa.load(group + AHEAD + d);
       place += STEP_WEIGHTS;
     }
   }
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
-    const uint2 now = Output::JOINS ? sign_mantissa[step * WARP] : make_uint2(0, 0);
-    const Exponents exponents = reader.tail_step(table);
+    const uint2 now = sign_mantissa.load(step);
+    const uint2 exponents = reader.tail_step(step);
     if (place + LANE_STEP_WEIGHTS <= chunk.weights) output.store(place, exponents, now);
     else if (place < chunk.weights) output.store_part(place, chunk.weights - place, exponents, now);
     place += STEP_WEIGHTS;
@@ -193,55 +227,51 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
 }
 
 // `words` is the record, which may stand in shared memory: the compiler is to see that it does.
-template <class Output>
+template <class Bytes, class Output>
 __device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Record& record, uint32_t lane, const uint32_t* words,
-                                                   const uint32_t* table, const Output& output) {
-  LaneReader reader;
-  reader.last = chunk.record_bytes / 4 - 1;
-  reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
-  reader.start(words);
-  decode_steps(chunk, lane, table, reader, output);
+                                                   const CodeTable& table, Bytes& sign_mantissa, const Output& output) {
+  LaneReader reader(table, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
+  decode_steps(chunk, lane, reader, sign_mantissa, output);
   return first_broken(broken_lane(reader, chunk.record, record.lane_end));
 }
 
-// Copies a chunk's record to shared memory, if there is room.
-__device__ __forceinline__ bool stage_record(Chunk& chunk, uint32_t lane, uint4* stage, uint32_t stage_bytes) {
-  if (chunk.record_bytes > stage_bytes) return false;
-  const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
-  for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
-  copies_done();
-  __syncwarp();
-  chunk.record = reinterpret_cast<const uint8_t*>(stage);
-  return true;
-}
-
-// Chunk `number` of the launch, by one warp with shared memory of its own.
+// Chunk `number` of the launch, by one warp.
 template <class Output>
-__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, uint4* shared,
+__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number, uint32_t stage_bytes, const WarpMemory& memory,
                                              unsigned long long* status) {
-  uint32_t* table = reinterpret_cast<uint32_t*>(shared);
-  uint4* stage = shared + CODE_TABLE_ENTRIES / 4;
+  uint4* stage = memory.stage;
   const uint32_t lane = threadIdx.x % WARP;
   Chunk chunk = find_chunk(jobs, job_count, number);
-  const bool staged = stage_record(chunk, lane, stage, stage_bytes);
+  const bool staged = chunk.record_bytes <= stage_bytes;
+  if (staged) {
+    const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
+    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
+  }
+  // On their way while the record is.
+  SignMantissa<Output::JOINS> sign_mantissa(chunk, lane);
+  const uint8_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
   Record record;
-  uint32_t broken = parse_record(chunk, lane, record);
+  uint32_t broken = parse_header(chunk, lane, record);
+  CodeTable codes;
+  if (broken == 0) codes = make_tables(exponent, record, lane, memory);
+  if (staged) {
+    copies_done();
+    chunk.record = reinterpret_cast<const uint8_t*>(stage);
+  }
+  __syncwarp();
+  if (broken == 0) broken = parse_body(chunk, lane, record);
   if (broken == 0) {
     const auto output = Output::at(chunk.job->output, chunk.output_start);
     const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
     if (record.kind == KIND_HUFFMAN) {
-      make_table(exponent_symbol(chunk.job->palette[lane % PALETTE_ENTRIES]), record.code_lengths, lane, table);
-      __syncwarp();
-      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), table, output)
-                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, output);
+      broken = staged ? decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(stage), codes, sign_mantissa, output)
+                      : decode_huffman(chunk, record, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, sign_mantissa, output);
     } else if (record.kind == KIND_PALETTE) {
-      if (lane < PALETTE_ENTRIES) table[lane] = table_entry(exponent_symbol(chunk.job->palette[lane]), 0);
-      __syncwarp();
-      PaletteReader reader(body, lane, chunk.steps);
-      decode_steps(chunk, lane, table, reader, output);
+      PaletteReader reader(memory.exponents, body, lane, chunk.steps);
+      decode_steps(chunk, lane, reader, sign_mantissa, output);
     } else {
       VerbatimReader reader{body, lane * LANE_STEP_WEIGHTS, chunk.weights};
-      decode_steps(chunk, lane, table, reader, output);
+      decode_steps(chunk, lane, reader, sign_mantissa, output);
     }
     // Behind the steps' stores, which other lanes made.
     __syncwarp();

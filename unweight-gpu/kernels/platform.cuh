@@ -10,7 +10,7 @@ typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
 // A block's dynamic shared memory.
-#define DYNAMIC_SHARED(name) extern __shared__ uint4 name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(256) uint4 name[]
 
 // Written once and not read again by the kernel: it need not stay in the caches.
 __device__ __forceinline__ void store_streaming(uint4* at, uint4 value) { __stcs(at, value); }
@@ -26,6 +26,18 @@ __device__ __forceinline__ unsigned long long observed(const unsigned long long*
 // In device memory, and nobody waits for it.
 __device__ __forceinline__ void add_to_global(unsigned long long* at, unsigned long long value) {
   asm volatile("red.global.add.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "l"(value) : "memory");
+}
+// Bytes of shared memory by its own addresses.
+__device__ __forceinline__ uint32_t place_in_shared(const void* at) { return static_cast<uint32_t>(__cvta_generic_to_shared(at)); }
+__device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
+  uint32_t byte;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");
+  return byte;
+}
+__device__ __forceinline__ uint32_t lowest_bits(uint32_t word, uint32_t count) {
+  uint32_t lowest;
+  asm("szext.clamp.u32 %0, %1, %2;" : "=r"(lowest) : "r"(word), "r"(count));
+  return lowest;
 }
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }

@@ -85,24 +85,27 @@ __device__ inline uint32_t broken_patches(const Chunk& chunk, const Record& reco
   return first & 1 ? PATCH_POSITION : PATCH_ORDER;
 }
 
-// Gives 0, or the first rule that is broken; `record` is whole only with 0. Lanes differ in lane_start and lane_end alone.
-__device__ inline uint32_t parse_record(const Chunk& chunk, uint32_t lane, Record& record) {
+// The record's header: 0, or the first rule that it breaks.
+__device__ inline uint32_t parse_header(const Chunk& chunk, uint32_t lane, Record& record) {
   const uint4 header = *reinterpret_cast<const uint4*>(chunk.record);
   record.kind = header.y & 0xff;
   record.patch_count = header.y >> 16;
   record.code_lengths = make_uint2(header.z, header.w);
-  record.lane_start = record.lane_end = 0;
 
   if (record.kind > KIND_PALETTE) return RECORD_KIND;
   if (record.kind != KIND_VERBATIM && record.kind != chunk.job->kind) return RECORD_ENCODING;
   if (header.y >> 8 & 0xff) return RECORD_RESERVED;
   if (record.kind == KIND_VERBATIM && record.patch_count != 0) return RECORD_RESERVED;
   if (record.kind != KIND_HUFFMAN && (header.z | header.w) != 0) return RECORD_RESERVED;
+  return record.kind == KIND_HUFFMAN ? broken_code(record.code_lengths, lane) : 0;
+}
 
+// What is behind a header that broke no rule. Gives 0, or the first rule that is broken; `record` is whole only with 0. Lanes differ in lane_start and
+// lane_end alone.
+__device__ inline uint32_t parse_body(const Chunk& chunk, uint32_t lane, Record& record) {
+  record.lane_start = record.lane_end = 0;
   uint32_t body_end = RECORD_HEADER_BYTES;
   if (record.kind == KIND_HUFFMAN) {
-    const uint32_t broken = broken_code(record.code_lengths, lane);
-    if (broken) return broken;
     if (chunk.record_bytes < LANE_STREAMS_OFFSET) return RECORD_LENGTH;
     record.lane_end = reinterpret_cast<const uint16_t*>(chunk.record + RECORD_HEADER_BYTES)[lane];
     const uint32_t before = __shfl_up_sync(ALL_LANES, record.lane_end, 1);
@@ -121,4 +124,10 @@ __device__ inline uint32_t parse_record(const Chunk& chunk, uint32_t lane, Recor
   if (__any_sync(ALL_LANES, padding)) return RECORD_PADDING;
   record.patches_offset = body_end;
   return broken_patches(chunk, record, lane);
+}
+
+// Gives 0, or the first rule that is broken.
+__device__ inline uint32_t parse_record(const Chunk& chunk, uint32_t lane, Record& record) {
+  const uint32_t broken = parse_header(chunk, lane, record);
+  return broken != 0 ? broken : parse_body(chunk, lane, record);
 }

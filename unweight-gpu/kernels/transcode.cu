@@ -24,7 +24,7 @@
 // Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
 // as many bits in a word as there are indices of one value.
 //
-// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record 256 words of code table, 128 bytes of counts, and `stage_bytes` for the
+// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the
 // record, as in decode.cu; count_indices 8 KB a block, and 1,152 bytes for each record.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
@@ -46,6 +46,9 @@ constexpr uint32_t LENGTH_WARPS = 8;
 constexpr uint32_t COUNT_CHUNKS = 2;
 constexpr uint32_t COUNT_SHARES = 4;
 constexpr uint32_t MOST_PAIRS = 4;
+// The tables of a record's codes, or how often each exponent occurs in a verbatim one.
+constexpr uint32_t CODES_BYTES = EXPONENTS * 4;
+static_assert(TABLES_BYTES <= CODES_BYTES);
 constexpr uint32_t GROUP_STEPS = 4;
 
 // Of a record that this kernel is not to write.
@@ -134,9 +137,8 @@ struct PatchCursor {
   }
 };
 
-// The palette indices that stand in `exponents`' place where the code table has these.
-__device__ __forceinline__ uint32_t index_word(const Exponents& exponents) {
-  const uint2 eight = lowest_bytes(exponents.pairs);
+// Eight palette indices, which stand where tables have exponents otherwise.
+__device__ __forceinline__ uint32_t index_word(uint2 eight) {
   return __byte_perm(eight.x | eight.x >> 4, eight.y | eight.y >> 4, 0x6420);
 }
 
@@ -240,11 +242,8 @@ __device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint3
 // Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
 // compiler is to see that it does.
 __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
-                                                      const uint32_t* words, const uint32_t* table, uint8_t* to, uint32_t& outside) {
-  LaneReader reader;
-  reader.last = chunk.record_bytes / 4 - 1;
-  reader.bit = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
-  reader.start(words);
+                                                      const uint32_t* words, const CodeTable& codes, uint8_t* to, uint32_t& outside) {
+  LaneReader reader(codes, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
   PatchCursor patches(chunk, record, lane);
   unsigned long long* totals = totals_of(target, number);
   uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
@@ -259,7 +258,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(table));
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(d));
     patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
@@ -267,7 +266,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
-    uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.step(table)), count), 0, 0, 0};
+    uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.tail_step(step)), count), 0, 0, 0};
     patches.apply(indices, step, step + 1, lane, keep);
     body[step * WARP + lane] = indices[0];
   }
@@ -312,10 +311,11 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   Tables* tables = reinterpret_cast<Tables*>(shared);
   const uint32_t lane = threadIdx.x % WARP, pairs = blockDim.x / (2 * WARP);
   const uint32_t is_helper = threadIdx.x / WARP >= pairs, pair = threadIdx.x / WARP - (is_helper ? pairs : 0);
-  uint4* own = shared + sizeof(Tables) * 2 / 16 + pair * ((sizeof(ChunkCounts) + stage_bytes) / 16 + CODE_TABLE_ENTRIES / 4);
-  uint32_t* table = reinterpret_cast<uint32_t*>(own);
-  ChunkCounts& counts = *reinterpret_cast<ChunkCounts*>(own + CODE_TABLE_ENTRIES / 4);
-  uint4* stage = own + CODE_TABLE_ENTRIES / 4 + sizeof(ChunkCounts) / 16;
+  // What is aligned to most stands first.
+  uint8_t* of_pairs = reinterpret_cast<uint8_t*>(tables + 2);
+  uint8_t* own = of_pairs + pair * CODES_BYTES;
+  ChunkCounts& counts = reinterpret_cast<ChunkCounts*>(of_pairs + pairs * CODES_BYTES)[pair];
+  uint4* stage = reinterpret_cast<uint4*>(of_pairs + pairs * (CODES_BYTES + sizeof(ChunkCounts)) + pair * stage_bytes);
   copy_tables(constants, tables);
   if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   // A warp without a chunk meets the others at the barriers.
@@ -342,18 +342,21 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
     const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
     if (lane == 0) counts.remainders[0] = sum;
   } else if (is_made && record.kind != KIND_VERBATIM) {
-    make_table(lane % PALETTE_ENTRIES, record.code_lengths, lane, table);
+    const WarpMemory memory{own, own + CODE_TABLE_ENTRIES, stage};
+    CodeTable codes = make_tables(static_cast<uint8_t>(lane % PALETTE_ENTRIES), record, lane, memory);
+    // One register for both.
+    codes.exponents = codes.lengths - CODE_TABLE_ENTRIES;
     __syncwarp();
     uint32_t outside;
-    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), table, to, outside)
-                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), table, to, outside);
+    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), codes, to, outside)
+                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, to, outside);
     if (lane == 0) counts.outside = outside;
     if (lane == 0) counts.is_decoded = 1;
   } else if (is_made) {
     // It stays as it is, checksum included.
     for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
       reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
-    count_verbatim(chunk, lane, table, totals_of(target, number));
+    count_verbatim(chunk, lane, reinterpret_cast<uint32_t*>(own), totals_of(target, number));
   }
   if (broken != 0 && !is_helper && lane == 0 && number < chunk_count) report(status, number, broken);
   __syncthreads();

@@ -22,8 +22,8 @@ __device__ __forceinline__ Exponents widened(uint2 eight) {
   Exponents exponents;
 #pragma unroll
   for (uint32_t i = 0; i < 4; i++) {
-    const uint32_t two = (i < 2 ? eight.x : eight.y) >> 16 * (i % 2);
-    exponents.pairs[i] = (two & 0xff) << 7 | (two & 0xff00) << 15;
+    const uint32_t four = i < 2 ? eight.x : eight.y;
+    exponents.pairs[i] = __byte_perm(four, 0, i % 2 ? 0x4342 : 0x4140) << 7;
   }
   return exponents;
 }

@@ -1,7 +1,7 @@
 //! How a launch is laid out: pure functions, tested without a GPU.
 
-/// Bytes of shared memory that the code table takes (`kernels/decode.cu`).
-pub(crate) const TABLE_BYTES: u32 = 4 * 256;
+/// Bytes of shared memory that a chunk's tables take: exponents by codes, then lengths (`kernels/decode_chunk.cuh`).
+pub(crate) const TABLE_BYTES: u32 = 256 + 128;
 /// The two sets of tables of `kernels/checksum.cu`.
 pub(crate) const CHECKSUM_SHARED_BYTES: u32 = 2 * 4 * 256 * 4;
 /// Warps of a block of `kernels/checksum.cu`.

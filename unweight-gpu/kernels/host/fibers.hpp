@@ -204,6 +204,7 @@ inline uint32_t __brev(uint32_t bits) {
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {
   return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) >> (by % 32));
 }
+inline uint32_t __funnelshift_rc(uint32_t low, uint32_t high, uint32_t by) { return by >= 32 ? high : __funnelshift_r(low, high, by); }
 inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
   const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
   uint32_t chosen = 0;
@@ -221,3 +222,8 @@ inline void add_to_global(unsigned long long* at, unsigned long long value) { *a
 // Done at once: the kernels wait before they read.
 inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }
 inline void copies_done() {}
+inline uint32_t place_in_shared(const void* at) {
+  return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
+}
+inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
+inline uint32_t lowest_bits(uint32_t word, uint32_t count) { return count >= 32 ? word : word & ((1u << count) - 1); }

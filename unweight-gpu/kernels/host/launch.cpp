@@ -20,7 +20,7 @@ extern "C" uint32_t unweight_host_layout(uint32_t number) {
 
 extern "C" void unweight_host_decode(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, bool exponents,
                                      uint64_t seed, unsigned long long* status) {
-  fibers::launch(chunk_count, WARP, 4 * CODE_TABLE_ENTRIES + stage_bytes, seed, [&] {
+  fibers::launch(chunk_count, WARP, TABLES_BYTES + stage_bytes, seed, [&] {
     if (exponents) decode_exponents(jobs, job_count, stage_bytes, status);
     else decode_weights(jobs, job_count, stage_bytes, status);
   });
@@ -28,7 +28,7 @@ extern "C" void unweight_host_decode(const TensorJob* jobs, uint32_t job_count, 
 
 extern "C" void unweight_host_decode_in_few_blocks(const TensorJob* job, uint32_t chunk_count, uint32_t blocks, uint32_t warps, uint32_t stage_bytes,
                                                    bool exponents, uint64_t seed, unsigned long long* status) {
-  fibers::launch(blocks, warps * WARP, warps * (4 * CODE_TABLE_ENTRIES + stage_bytes), seed, [&] {
+  fibers::launch(blocks, warps * WARP, warps * (TABLES_BYTES + stage_bytes), seed, [&] {
     if (exponents) decode_exponents_in_few_blocks(*job, chunk_count, blocks, warps, stage_bytes, status);
     else decode_weights_in_few_blocks(*job, chunk_count, blocks, warps, stage_bytes, status);
   });

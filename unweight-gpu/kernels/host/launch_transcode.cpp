@@ -9,7 +9,7 @@ extern "C" void unweight_host_palette_record_lengths(const EncodeJob* jobs, uint
 
 extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pairs, uint32_t stage_bytes,
                                                  const CrcConstants* constants, uint64_t seed, unsigned long long* status) {
-  const uint32_t shared_bytes = sizeof(Tables) * 2 + pairs * (4 * CODE_TABLE_ENTRIES + sizeof(ChunkCounts) + stage_bytes);
+  const uint32_t shared_bytes = sizeof(Tables) * 2 + pairs * (CODES_BYTES + sizeof(ChunkCounts) + stage_bytes);
   fibers::launch((chunk_count + pairs - 1) / pairs, 2 * pairs * WARP, shared_bytes, seed,
                  [&] { huffman_to_palette(jobs, job_count, chunk_count, stage_bytes, constants, status); });
 }
