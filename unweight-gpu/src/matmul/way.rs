@@ -54,6 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kernel_that_was_saved_with_splits_and_teams_is_that_of_its_tile() {
+        let saved = r#"{"many_rows":{"tile":64,"splits":2,"teams":2}}"#;
+        let kernel: Kernel = serde_json::from_str(saved).unwrap();
+        assert_eq!(kernel, Kernel::ManyRows { tile: 64 });
+    }
+
+    #[test]
     fn ways_are_named_by_what_was_chosen() {
         let direct = Way::from(Pipeline::Direct);
         assert_eq!(direct.to_string(), "direct");
