@@ -36,16 +36,27 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// A program that would not end by itself: a test that fails takes it along.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the program under a shell that does `first`, and waits until it has `temporary` files and folders.
-fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Child {
+fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Endless {
     let child = Command::new("sh")
         .args(["-c", &format!("{first} exec \"$@\""), "sh", UNWEIGHT])
         .args(arguments)
         .current_dir(place.path(""))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let child = Endless(child.unwrap());
     wait_until("temporary files", || {
         place
             .names()
@@ -57,18 +68,18 @@ fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Ch
     child
 }
 
-fn send(child: &Child, signal: &str) {
+fn send(child: &Endless, signal: &str) {
     let kill = Command::new("sh")
         .args(["-c", "kill -s \"$1\" \"$2\"", "sh", signal])
-        .arg(child.id().to_string())
+        .arg(child.0.id().to_string())
         .status();
     assert!(kill.unwrap().success());
 }
 
-fn end_of(mut child: Child) -> ExitStatus {
+fn end_of(mut child: Endless) -> ExitStatus {
     let mut end = None;
     wait_until("the end", || {
-        end = child.try_wait().unwrap();
+        end = child.0.try_wait().unwrap();
         end.is_some()
     });
     end.unwrap()
