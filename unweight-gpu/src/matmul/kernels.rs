@@ -9,7 +9,9 @@ use cudarc::driver::{
 
 use super::Kernel;
 use super::layout::Shape;
-use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel};
+use super::plan::{
+    Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
+};
 use crate::device::{load_with_shared, most_shared_bytes};
 use crate::{GpuError, image};
 
@@ -56,13 +58,6 @@ impl LargeKernels {
         Ok(LargeKernels { kernels: kernels? })
     }
 
-    /// The one of this name.
-    pub(super) fn named(&self, kernel: Kernel) -> Option<&(LargeKernel, ForPalettes)> {
-        self.kernels
-            .iter()
-            .find(|(large, _)| large.name() == kernel)
-    }
-
     /// The names of those that take this product, but of tiles that are far too small or large for it.
     pub(super) fn names(&self, shape: Shape, batch: u32) -> impl Iterator<Item = Kernel> {
         let kernels = self.kernels.iter().map(|&(kernel, _)| kernel);
@@ -70,18 +65,36 @@ impl LargeKernels {
         kernels.filter(fits).map(LargeKernel::name)
     }
 
-    /// The fastest for this product on so many multiprocessors, by estimate.
-    pub(super) fn fastest(
-        &self,
+    /// The one of this name, or else the fastest for this product on so many multiprocessors, by estimate.
+    pub(super) fn chosen<'k>(
+        &'k self,
+        name: Kernel,
         shape: Shape,
         batch: u32,
         multiprocessors: u32,
-    ) -> Option<&(LargeKernel, ForPalettes)> {
-        let cycles = |kernel: LargeKernel| kernel.division(shape, batch, multiprocessors).cycles;
-        self.kernels
+    ) -> Option<DividedKernel<'k>> {
+        let divided = |(kernel, functions): &'k (LargeKernel, ForPalettes)| DividedKernel {
+            kernel: *kernel,
+            functions,
+            division: kernel.division(shape, batch, multiprocessors),
+        };
+        let named = self
+            .kernels
             .iter()
-            .min_by_key(|&&(kernel, _)| cycles(kernel))
+            .find(|(kernel, _)| kernel.name() == name);
+        let fastest = || {
+            let all = self.kernels.iter().map(divided);
+            all.min_by_key(|divided| divided.division.cycles)
+        };
+        named.map(divided).or_else(fastest)
     }
+}
+
+/// A kernel for many rows of x, and how it divides a product.
+pub(super) struct DividedKernel<'k> {
+    pub(super) kernel: LargeKernel,
+    pub(super) functions: &'k ForPalettes,
+    pub(super) division: Division,
 }
 
 /// The kernels of products that the device has room for.

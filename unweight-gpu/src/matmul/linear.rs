@@ -6,7 +6,7 @@ use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
 use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob, words_of};
-use super::kernels::{ForPalettes, MatmulKernels};
+use super::kernels::{DividedKernel, ForPalettes, MatmulKernels};
 use super::layout::Shape;
 use super::plan::{
     LARGE_THREADS, LargeKernel, MOST_PLANES_ROWS, MOST_ROWS, MOST_SMALL_ROWS, Parts, SMALL_THREADS,
@@ -396,7 +396,7 @@ impl<'a> Linear<'a> {
         let mut left = batch;
         while left > 0 {
             job.batch = match self.kernel_for_many(left, parts) {
-                Some(kernel) => self.many(stream, job, units, (left, parts), kernel)?,
+                Some(kernel) => self.many(stream, job, units, left, &kernel)?,
                 None => self.few(stream, job, units, left, parts)?,
             };
             left -= job.batch;
@@ -438,7 +438,7 @@ impl<'a> Linear<'a> {
     }
 
     /// The kernel that was chosen, if so many rows of x are not for the one for few.
-    fn kernel_for_many(&self, left: u32, parts: Parts) -> Option<&(LargeKernel, ForPalettes)> {
+    fn kernel_for_many(&self, left: u32, parts: Parts) -> Option<DividedKernel<'_>> {
         let large = self.kernels.large.as_ref()?;
         let few = match self.kernel {
             Kernel::FewRows => true,
@@ -448,8 +448,8 @@ impl<'a> Linear<'a> {
         if few || !LargeKernel::takes(self.shape()) {
             return None;
         }
-        let estimated = || large.fastest(self.shape(), left.min(MOST_ROWS), parts.multiprocessors);
-        large.named(self.kernel).or_else(estimated)
+        let rows = left.min(MOST_ROWS);
+        large.chosen(self.kernel, self.shape(), rows, parts.multiprocessors)
     }
 
     /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
@@ -479,19 +479,18 @@ impl<'a> Linear<'a> {
         stream: &CudaStream,
         mut job: MatmulJob,
         units: &Units<'_>,
-        (left, parts): (u32, Parts),
-        (kernel, functions): &(LargeKernel, ForPalettes),
+        left: u32,
+        divided: &DividedKernel<'_>,
     ) -> Result<u32, GpuError> {
-        let shape = self.shape();
+        let (kernel, division) = (divided.kernel, divided.division);
         job.batch = left.min(MOST_ROWS);
-        let x = TensorMap::of_rows(job.x, job.batch, shape.columns(), kernel.tile)?;
-        let division = kernel.division(shape, job.batch, parts.multiprocessors);
+        let x = TensorMap::of_rows(job.x, job.batch, self.shape().columns(), kernel.tile)?;
         let config = LaunchConfig {
             grid_dim: (division.blocks, 1, 1),
             block_dim: (LARGE_THREADS, 1, 1),
             shared_mem_bytes: kernel.shared_bytes,
         };
-        let function = function(units, functions);
+        let function = function(units, divided.functions);
         let large = LargeMatmulJob {
             x,
             product: job,

@@ -92,8 +92,6 @@ pub(super) const LARGE_KERNELS: [LargeKernel; 4] = [
 pub(super) const LARGE_THREADS: u32 = 384;
 const BLOCK_STRIPS: u32 = 8;
 const BLOCK_ROWS: u32 = BLOCK_STRIPS * STRIP_ROWS as u32;
-/// Counters that a tile has whose parts are of several blocks.
-const TILE_COUNTERS: u32 = BLOCK_STRIPS;
 /// As measured on an H200: for a block to wait for others' sums and to add those of one, and for each row of x of a tile, to publish sums or to add them.
 const WAIT_CYCLES: u64 = 3000;
 const ADD_CYCLES: u64 = 350;
@@ -187,9 +185,9 @@ impl LargeKernel {
         blocks as usize * (self.tile * BLOCK_ROWS * 4) as usize
     }
 
-    /// Counters of tiles, of which fewer are shared than there are blocks.
+    /// Counters of tiles, one for each strip, of which fewer are shared than there are blocks.
     pub(super) const fn counters(blocks: u32) -> u32 {
-        TILE_COUNTERS * blocks
+        BLOCK_STRIPS * blocks
     }
 }
 
