@@ -129,12 +129,15 @@ struct Turn {
 // A part's pieces, and an empty one behind them.
 constexpr uint32_t MOST_PIECES = 3;
 
-// The block's part of the line: those of higher blocks come first.
+// Of the block's part of the line: those of higher blocks come first.
+__device__ __forceinline__ uint32_t number_of_part() { return gridDim.x - 1 - blockIdx.x; }
+
+// The block's part of the line.
 struct Part {
   const LargeMatmulJob& job;
   const uint32_t number;
 
-  __device__ __forceinline__ explicit Part(const LargeMatmulJob& of) : job(of), number(gridDim.x - 1 - blockIdx.x) {}
+  __device__ __forceinline__ explicit Part(const LargeMatmulJob& of) : job(of), number(number_of_part()) {}
 
   // One behind the other; those that it has not are empty, and the last always is.
   __device__ __forceinline__ Piece piece(uint32_t which) const {
@@ -367,7 +370,6 @@ struct LargeBatchMatmul {
     }
   }
 
-  __device__ __forceinline__ uint32_t number() const { return gridDim.x - 1 - blockIdx.x; }
   // Where a part's sums of this thread stand, and how many parts have theirs of this warp's strip there.
   __device__ __forceinline__ float4* published(uint32_t part) const {
     return reinterpret_cast<float4*>(job.partials) + static_cast<uint64_t>(part) * (SUM_GROUPS * MULTIPLYING_THREADS) + warp * WARP + lane;
@@ -375,7 +377,7 @@ struct LargeBatchMatmul {
   __device__ __forceinline__ uint32_t* arrived(const Piece& piece) const { return job.arrived + (piece.tile - whole) * BLOCK_STRIPS + warp; }
 
   __device__ __forceinline__ void publish(const float (&sums)[SUMS], const Piece& piece) const {
-    float4* const to = published(number());
+    float4* const to = published(number_of_part());
 #pragma unroll
     for (uint32_t i = 0; i < SUM_GROUPS; i++) __stcg(to + i * MULTIPLYING_THREADS, make_float4(sums[4 * i], sums[4 * i + 1], sums[4 * i + 2], sums[4 * i + 3]));
     __syncwarp();
@@ -391,7 +393,7 @@ struct LargeBatchMatmul {
     if (lane == 0) *counter = 0;
 #pragma unroll 1
     for (uint32_t other = 1; other <= piece.others; other++) {
-      const float4* const from = published(number() + other);
+      const float4* const from = published(number_of_part() + other);
       // Loads run ahead as far as registers allow.
 #pragma unroll
       for (uint32_t i = 0; i < SUM_GROUPS; i++) {

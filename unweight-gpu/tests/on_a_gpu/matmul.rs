@@ -243,7 +243,7 @@ pub(crate) fn every_kernel_gives_the_same_where_sums_are_exact(gpu: &OnAGpu) {
             power
         }
     };
-    // Tiles whole and shared, an odd group of rows at the end, and fewer tiles than clusters.
+    // Tiles whole and shared, an odd group of rows at the end, and fewer tiles than blocks.
     for (rows, columns, batch) in [
         (18_056, 1536, 300),
         (4096, 3072, 700),
