@@ -39,6 +39,21 @@ __device__ __forceinline__ uint32_t lowest_bits(uint32_t word, uint32_t count) {
   asm("szext.clamp.u32 %0, %1, %2;" : "=r"(lowest) : "r"(word), "r"(count));
   return lowest;
 }
+// A product of bits by tensor cores: counts[i] becomes how many bits a row and a column have in common. 16 rows and 8 columns have 256 bits each. Lane 4g + t has
+// of rows g and g + 8 words t (in rows[0], rows[1]) and 4 + t (in rows[2], rows[3]), of column g words t and 4 + t; and gets the counts of row g with columns 2t
+// and 2t + 1, then those of row g + 8.
+__device__ __forceinline__ void count_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
+  const uint32_t none = 0;
+  asm volatile("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+               : "=r"(counts[0]), "=r"(counts[1]), "=r"(counts[2]), "=r"(counts[3])
+               : "r"(rows[0]), "r"(rows[1]), "r"(rows[2]), "r"(rows[3]), "r"(columns.x), "r"(columns.y), "r"(none));
+}
+// The same, added to the counts.
+__device__ __forceinline__ void add_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
+  asm volatile("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+r"(counts[0]), "+r"(counts[1]), "+r"(counts[2]), "+r"(counts[3])
+               : "r"(rows[0]), "r"(rows[1]), "r"(rows[2]), "r"(rows[3]), "r"(columns.x), "r"(columns.y));
+}
 // Read once.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
 __device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }

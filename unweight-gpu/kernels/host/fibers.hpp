@@ -184,6 +184,23 @@ inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a ^ b; }));
 }
+inline void add_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
+  const auto pairs_of = [](uint32_t first, uint32_t second) {
+    const uint64_t* all = fibers::exchange(~0u, static_cast<uint64_t>(second) << 32 | first);
+    return std::vector<uint64_t>(all, all + 32);
+  };
+  // Both of a lane's words of a row, or of a column.
+  const std::vector<uint64_t> of_rows[2] = {pairs_of(rows[0], rows[2]), pairs_of(rows[1], rows[3])}, of_columns = pairs_of(columns.x, columns.y);
+  const unsigned lane = fibers::current().number % 32;
+  for (unsigned i = 0; i < 4; i++) {
+    const unsigned row = lane / 4, column = lane % 4 * 2 + i % 2;
+    for (unsigned t = 0; t < 4; t++) counts[i] += static_cast<uint32_t>(__builtin_popcountll(of_rows[i / 2][4 * row + t] & of_columns[4 * column + t]));
+  }
+}
+inline void count_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
+  std::fill(counts, counts + 4, 0);
+  add_common_bits(counts, rows, columns);
+}
 inline void atomicMin(unsigned long long* at, unsigned long long value) { *at = std::min(*at, value); }
 inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return (*at += value) - value; }
 inline void atomicAdd(unsigned long long* at, unsigned long long value) { *at += value; }
