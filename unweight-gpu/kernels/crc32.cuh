@@ -1,16 +1,22 @@
-// CRC-32 over a warp (specification, section 8).
+// CRC-32 over a warp (specification, section 8), by tensor cores.
 //
 //   a row is 512 bytes, 16 for each lane, one load
 //
-//   row 0   | lane 0: words 0..3 | lane 1: words 0..3 | ... | lane 31 |
-//   row 1   |                                                         |   state <- state * x^(8*512) + word, for each of 128 columns
+//   row 0   | lane 0: x y z w | lane 1: x y z w | ... | lane 31 |
+//   row 1   |                                                   |
 //
-// A CRC is a remainder of polynomials over GF(2), so every column of words can be reduced alone, and the columns added at the end, each times the
-// power of x that its distance from the end gives. Advancing a state by a row is four look-ups in tables of 256 words. A sum that all lanes have is advanced
-// further by all together: lane l adds x^l times the power if the sum has x^l.
+// A CRC is a remainder of polynomials over GF(2): a sum of bits, each times a power of x. So rows and columns can be reduced alone, and added at the end. Words x
+// and y of lanes 4g to 4g + 3 are 256 bits, words z and w 256 more: these are the two rows g and g + 8 of a product of bits (platform.cuh), and its columns pick
+// those of their bits that a bit of their remainder depends on. The count of common bits is odd if that bit is set.
 //
-// Shared memory: 4 tables to advance by a row and 4 to advance by a word, 8 KB a block of 8 warps.
-// Preconditions: `constants` is what src/crc_constants.rs makes; the data starts on a multiple of 16.
+// Then a remainder is to be advanced by a row, and added to the next. Its 32 bits are scattered: each of four lanes has eight, and nothing that it could say to
+// the others quickly. But a remainder can be written as a sum of any 32 powers of x that are independent. So columns give the remainder, advanced already, as a
+// sum of powers that each lane's first word (x, and z) has at eight of its bits: where counts, put side by side, have theirs. A lane adds what it has to its own
+// words of the next row, and that is all: no table, no shared memory, no word between lanes. At the end every lane's bits are multiplied by their powers.
+//
+// A sum that all lanes have is advanced further by all together: lane l adds x^l times the power if the sum has x^l.
+//
+// Preconditions: `constants` is what src/crc_constants.rs makes; the data starts on a multiple of 16; the warp is whole.
 //
 // The tail: rows are counted from the end. A short first row is completed in front with zeros, which change nothing where the state is zero. So is what
 // stands in front of the data. The last 16 bytes may be short: they are completed with zeros, which the inverse powers of x take back.
@@ -20,32 +26,18 @@
 
 constexpr uint32_t CHECKSUM_WARPS = 8;
 constexpr uint32_t ROW_BYTES = 512;
-constexpr uint32_t POLYNOMIAL = 0xedb88320u;
 
-struct CrcConstants {
-  uint32_t by_row[4][256];
-  uint32_t by_word[4][256];
-  uint32_t to_end[WARP];       // x^(8*(4 + 16*(31 - lane)))
-  uint32_t power[20][WARP];    // x^(8*2^k + lane)
-  uint32_t inverse[4][WARP];   // x^(-8*2^k + lane)
+// Of one way to lay words out over lanes.
+struct CrcLayout {
+  uint4 columns[2][WARP];       // of the products that advance by a row: two and two, a uint2 each
+  uint32_t last[WARP][4][4];    // what a lane's bits of a last row stand for: those of x in the order of FIRST_BITS, then of SECOND_BITS; then those of z
 };
 
-typedef uint32_t Tables[4][256];
-
-__device__ __forceinline__ uint32_t advance(const Tables& tables, uint32_t state) {
-  return tables[0][state & 0xff] ^ tables[1][state >> 8 & 0xff] ^ tables[2][state >> 16 & 0xff] ^ tables[3][state >> 24];
-}
-
-// The product of two polynomials, reduced. Bit 31 is x^0.
-__device__ inline uint32_t multiply(uint32_t a, uint32_t b) {
-  uint32_t product = 0;
-#pragma unroll
-  for (uint32_t bit = 0; bit < 32; bit++) {
-    if (a >> (31 - bit) & 1) product ^= b;
-    b = b & 1 ? b >> 1 ^ POLYNOMIAL : b >> 1;
-  }
-  return product;
-}
+struct CrcConstants {
+  CrcLayout by_sixteen;         // 16 bytes a lane
+  uint32_t power[20][WARP];     // x^(8*2^k + lane)
+  uint32_t inverse[4][WARP];    // x^(-8*2^k + lane)
+};
 
 // `state`, which all lanes have, times x^(8*count), or its inverse, from powers of two.
 __device__ inline uint32_t advance_bytes(const uint32_t (*powers)[WARP], uint32_t state, uint32_t count, uint32_t lane) {
@@ -98,6 +90,50 @@ struct JoinedBytes {
   __device__ __forceinline__ void passes(uint32_t, uint4) const {}
 };
 
+// Where four counts of at most 256, which have nine bits each, have their lowest; and four more, which are shifted once they are put together.
+constexpr uint32_t FIRST_BITS = 1u | 1u << 9 | 1u << 18 | 1u << 27;
+constexpr uint32_t SECOND_SHIFT = 2;
+
+// Rows of a message, on their way to its remainder.
+struct CrcRows {
+  uint2 columns[4];
+  uint32_t x = 0, z = 0;  // what is to be added to those words of the next row
+
+  __device__ __forceinline__ CrcRows(const CrcLayout& layout, uint32_t lane) {
+    const uint4 first = layout.columns[0][lane], second = layout.columns[1][lane];
+    columns[0] = make_uint2(first.x, first.y);
+    columns[1] = make_uint2(first.z, first.w);
+    columns[2] = make_uint2(second.x, second.y);
+    columns[3] = make_uint2(second.z, second.w);
+  }
+
+  __device__ __forceinline__ void add(uint4 row) {
+    const uint32_t rows[4] = {row.x ^ x, row.z ^ z, row.y, row.w};
+    uint32_t sums[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+      uint32_t counts[4];
+      count_common_bits(counts, rows, columns[i]);
+#pragma unroll
+      for (uint32_t of = 0; of < 4; of++) sums[of] += counts[of] << 9 * i;
+    }
+    x = (sums[0] & FIRST_BITS) | (sums[1] & FIRST_BITS) << SECOND_SHIFT;
+    z = (sums[2] & FIRST_BITS) | (sums[3] & FIRST_BITS) << SECOND_SHIFT;
+  }
+
+  // The remainder, over all lanes, with the 32 zeros that a CRC appends.
+  __device__ __forceinline__ uint32_t remainder(const CrcLayout& layout, uint32_t lane) const {
+    uint32_t sum = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+      const uint32_t bits = (i < 2 ? x : z) >> SECOND_SHIFT * (i % 2);
+      const uint4 powers = reinterpret_cast<const uint4*>(layout.last[lane])[i];
+      sum ^= (bits & 1 ? powers.x : 0) ^ (bits >> 9 & 1 ? powers.y : 0) ^ (bits >> 18 & 1 ? powers.z : 0) ^ (bits >> 27 & 1 ? powers.w : 0);
+    }
+    return __reduce_xor_sync(ALL_LANES, sum);
+  }
+};
+
 constexpr uint32_t ROWS_AHEAD = 4;
 
 // One of some warps that share a message's rows.
@@ -108,13 +144,13 @@ struct Share {
 // The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes; of a share, what is to be added to those
 // of the others. `first` is added to the four bytes behind those skipped.
 template <class Bytes>
-__device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, const Tables& by_row, const Tables& by_word, uint32_t lane,
-                                                 const Bytes& message, uint32_t length, uint32_t skip, uint32_t first, Share share = Share{0, 1}) {
-  uint32_t state[4] = {0, 0, 0, 0};
+__device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, uint32_t lane, const Bytes& message, uint32_t length, uint32_t skip,
+                                                 uint32_t first, Share share = Share{0, 1}) {
+  CrcRows rows(constants->by_sixteen, lane);
   const uint32_t pieces = (length + 15) / 16, whole_pieces = length / 16;
-  const uint32_t rows = (pieces + WARP - 1) / WARP;
-  const uint32_t missing = rows * WARP - pieces;  // in front of the first
-  const uint32_t first_row = rows * share.number / share.of, end_row = rows * (share.number + 1) / share.of;
+  const uint32_t row_count = (pieces + WARP - 1) / WARP;
+  const uint32_t missing = row_count * WARP - pieces;  // in front of the first
+  const uint32_t first_row = row_count * share.number / share.of, end_row = row_count * (share.number + 1) / share.of;
   const auto load = [&](uint32_t row) {
     // Wraps for what is missing in front.
     const uint32_t piece = row * WARP + lane - missing;
@@ -122,10 +158,7 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   };
   const auto pass = [&](uint32_t row, uint4 words) {
     message.passes((row * WARP + lane - missing) * 16, words);
-    state[0] = advance(by_row, state[0]) ^ words.x;
-    state[1] = advance(by_row, state[1]) ^ words.y;
-    state[2] = advance(by_row, state[2]) ^ words.z;
-    state[3] = advance(by_row, state[3]) ^ words.w;
+    rows.add(words);
   };
   uint4 ahead[ROWS_AHEAD];
 #pragma unroll
@@ -144,32 +177,21 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   for (uint32_t d = 0; d < ROWS_AHEAD; d++)
     if (row + d < end_row) pass(row + d, ahead[d]);
   const uint32_t rest = length % 16;
-  if (rest != 0 && end_row == rows && lane == WARP - 1) {
+  if (rest != 0 && end_row == row_count) {
+    // Sums of their own, which are the same as if the last lane had had them in the last row.
     uint32_t words[4] = {0, 0, 0, 0};
+    if (lane == WARP - 1) {
 #pragma unroll
-    for (uint32_t i = 0; i < 15; i++)
-      if (i < rest) words[i / 4] |= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) state[i] ^= words[i];
+      for (uint32_t i = 0; i < 15; i++)
+        if (i < rest) words[i / 4] |= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
+    }
+    CrcRows last = rows;
+    last.x = last.z = 0;
+    last.add(make_uint4(words[0], words[1], words[2], words[3]));
+    rows.x ^= last.x;
+    rows.z ^= last.z;
   }
-  uint32_t sum = state[0];
-  for (uint32_t i = 1; i < 4; i++) sum = advance(by_word, sum) ^ state[i];
-  sum = __reduce_xor_sync(ALL_LANES, multiply(constants->to_end[lane], sum));
-  sum = advance_bytes(constants->power, sum, (rows - end_row) * ROW_BYTES, lane);
+  uint32_t sum = rows.remainder(constants->by_sixteen, lane);
+  sum = advance_bytes(constants->power, sum, (row_count - end_row) * ROW_BYTES, lane);
   return advance_bytes(constants->inverse, sum, rest == 0 ? 0 : 16 - rest, lane);
-}
-
-// Copies the tables to shared memory; a barrier must follow.
-__device__ __forceinline__ void copy_tables(const CrcConstants* constants, Tables* tables) {
-  uint32_t* to = &tables[0][0][0];
-  const uint32_t* from = &constants->by_row[0][0];
-  for (uint32_t i = threadIdx.x; i < 2 * 4 * 256; i += blockDim.x) to[i] = from[i];
-}
-
-// Copies the tables, and gives the warp its chunk; false if there is none for it.
-__device__ __forceinline__ bool begin(const CrcConstants* constants, Tables* tables, uint32_t chunk_count, uint32_t& number) {
-  copy_tables(constants, tables);
-  __syncthreads();
-  number = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
-  return number < chunk_count;
 }

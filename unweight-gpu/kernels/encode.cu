@@ -25,8 +25,7 @@
 //   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
 //
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 4
-// besides: 6,288 bytes; and room for the longest record; where the source is records, crc32.cuh's 8 KB in front. seal_records 8 KB a block (crc32.cuh),
-// end_records 32 bytes.
+// besides: 6,288 bytes; and room for the longest record. end_records 32 bytes.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
@@ -389,12 +388,12 @@ constexpr bool SEALS = LaneWeights<Source>::CORRECTS;
 // The checksum of a record that is complete, to its block's first thread; it has a barrier. A chunk's checksum is a sum of what its record and its
 // sign-mantissa bytes give, and these bytes are the source's: so count_indices (transcode.cu) has found what they give from the source's checksum and record.
 // A wrong checksum stays wrong.
-__device__ __forceinline__ uint32_t seal(const CrcConstants* constants, const Tables* crc_tables, uint32_t* remainders, const SourceChunk& chunk,
+__device__ __forceinline__ uint32_t seal(const CrcConstants* constants, uint32_t* remainders, const SourceChunk& chunk,
                                          const uint8_t* record, uint32_t record_bytes, uint32_t warp, uint32_t lane) {
   const Share share{warp, min(blockDim.x / WARP, SEAL_WARPS)};
   if (warp < share.of) {
     const PlainBytes bytes{record};
-    const uint32_t sum = remainder_of(constants, crc_tables[0], crc_tables[1], lane, bytes, record_bytes, RECORD_CHECKED_FROM, ~0u, share);
+    const uint32_t sum = remainder_of(constants, lane, bytes, record_bytes, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) remainders[warp] = sum;
   }
   __syncthreads();
@@ -404,10 +403,10 @@ __device__ __forceinline__ uint32_t seal(const CrcConstants* constants, const Ta
   return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS] ^ advance_bytes(constants->power, sum, chunk.weight_count, lane);
 }
 
-// `constants` and `crc_tables` are for records alone, which are sealed at once.
+// `constants` are for records alone, which are sealed at once.
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared,
-                                             const CrcConstants* constants, const Tables* crc_tables) {
+                                             const CrcConstants* constants) {
   constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
   uint4* record = shared + sizeof(EncodeTables) / 16;
@@ -466,7 +465,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
       if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, place + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
       if constexpr (SEALS<Source>) {
         __syncthreads();
-        const uint32_t checksum = seal(constants, crc_tables, &tables->sums[0][0], chunk, place, verbatim_bytes, warp, lane);
+        const uint32_t checksum = seal(constants, &tables->sums[0][0], chunk, place, verbatim_bytes, warp, lane);
         if (threadIdx.x == 0) *reinterpret_cast<uint32_t*>(place) = checksum;
       }
       return;
@@ -498,7 +497,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   }
   if constexpr (SEALS<Source>) {
     const uint32_t bytes = record_sixteens * RECORD_ALIGNMENT;
-    const uint32_t checksum = seal(constants, crc_tables, &tables->sums[0][0], chunk, reinterpret_cast<const uint8_t*>(record), bytes, warp, lane);
+    const uint32_t checksum = seal(constants, &tables->sums[0][0], chunk, reinterpret_cast<const uint8_t*>(record), bytes, warp, lane);
     if (threadIdx.x == 0) record[0].x = checksum;
   }
   uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + tables->start;
@@ -508,13 +507,13 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
 extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared, nullptr, nullptr);
+  encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared, nullptr);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
     encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared, nullptr, nullptr);
+  encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared, nullptr);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
@@ -528,26 +527,22 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     if (threadIdx.x < WARP) find_place(chunk, length, threadIdx.x, start);
     return;
   }
-  Tables* crc_tables = reinterpret_cast<Tables*>(shared);
-  copy_tables(constants, crc_tables);
-  encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared + 2 * sizeof(Tables) / 16, constants, crc_tables);
+  encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared, constants);
 }
 
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
-  DYNAMIC_SHARED(shared);
-  Tables* tables = reinterpret_cast<Tables*>(shared);
-  uint32_t number;
-  if (!begin(constants, tables, chunk_count, number)) return;
+  const uint32_t number = blockIdx.x * CHECKSUM_WARPS + threadIdx.x / WARP;
+  if (number >= chunk_count) return;
   const uint32_t lane = threadIdx.x % WARP;
   const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
   const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
   const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
   uint8_t* record = chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
   // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, PlainBytes{record}, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, lane, PlainBytes{record}, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum = advance_bytes(constants->power, sum, chunk.weight_count, lane);
-  sum ^= remainder_of(constants, tables[0], tables[1], lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
+  sum ^= remainder_of(constants, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
   if (lane == 0) *reinterpret_cast<uint32_t*>(record) = ~sum;
 }
 

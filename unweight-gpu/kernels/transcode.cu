@@ -24,8 +24,8 @@
 // Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
 // as many bits in a word as there are indices of one value.
 //
-// Shared memory: huffman_to_palette crc32.cuh's 8 KB a block, and for each record CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the
-// record, as in decode.cu; count_indices 8 KB a block, and 1,152 bytes for each record.
+// Shared memory: huffman_to_palette for each record CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152
+// bytes for each record.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
@@ -308,15 +308,13 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, const CrcConstants* constants,
                        unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  Tables* tables = reinterpret_cast<Tables*>(shared);
   const uint32_t lane = threadIdx.x % WARP, pairs = blockDim.x / (2 * WARP);
   const uint32_t is_helper = threadIdx.x / WARP >= pairs, pair = threadIdx.x / WARP - (is_helper ? pairs : 0);
   // What is aligned to most stands first.
-  uint8_t* of_pairs = reinterpret_cast<uint8_t*>(tables + 2);
+  uint8_t* of_pairs = reinterpret_cast<uint8_t*>(shared);
   uint8_t* own = of_pairs + pair * CODES_BYTES;
   ChunkCounts& counts = reinterpret_cast<ChunkCounts*>(of_pairs + pairs * CODES_BYTES)[pair];
   uint4* stage = reinterpret_cast<uint4*>(of_pairs + pairs * (CODES_BYTES + sizeof(ChunkCounts)) + pair * stage_bytes);
-  copy_tables(constants, tables);
   if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   // A warp without a chunk meets the others at the barriers.
   const uint32_t number = blockIdx.x * pairs + pair;
@@ -339,7 +337,7 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   if (is_made && is_helper) {
     copy_sign_mantissa(chunk, target.sign_mantissa(), lane);
     const PlainBytes before{chunk.record};
-    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+    const uint32_t sum = remainder_of(constants, lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
     if (lane == 0) counts.remainders[0] = sum;
   } else if (is_made && record.kind != KIND_VERBATIM) {
     const WarpMemory memory{own, own + CODE_TABLE_ENTRIES, stage};
@@ -367,7 +365,7 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
     IndexCounts own_counts;
     const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &own_counts};
     const Share half{is_helper, 2};
-    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u, half);
+    const uint32_t sum = remainder_of(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u, half);
     if (lane == 0) counts.remainders[1 + is_helper] = sum;
     counts.add(own_counts, lane);
   }
@@ -403,12 +401,10 @@ struct CountingShared {
 extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4)
     count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  Tables* tables = reinterpret_cast<Tables*>(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const Share share{warp % COUNT_SHARES, COUNT_SHARES};
-  CountingShared& own = reinterpret_cast<CountingShared*>(tables + 2)[warp / COUNT_SHARES];
+  CountingShared& own = reinterpret_cast<CountingShared*>(shared)[warp / COUNT_SHARES];
   ChunkCounts& counts = own.counts;
-  copy_tables(constants, tables);
   if (share.number == 0) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   __syncthreads();
   const uint32_t number = blockIdx.x * COUNT_CHUNKS + warp / COUNT_SHARES;
@@ -422,7 +418,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4
   if (is_counted) {
     IndexCounts own_counts;
     const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
-    const uint32_t sum = remainder_of(constants, tables[0], tables[1], lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
+    const uint32_t sum = remainder_of(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) counts.remainders[share.number] = sum;
     if (!is_verbatim) {
       counts.add(own_counts, lane);

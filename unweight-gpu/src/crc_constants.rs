@@ -1,27 +1,118 @@
-//! Tables and powers for `kernels/checksum.cu`: arithmetic of polynomials over GF(2) modulo CRC-32's, bit 31 being x^0.
+//! What `kernels/crc32.cuh` multiplies by: arithmetic of polynomials over GF(2) modulo CRC-32's, bit 31 being x^0.
 
 const POLYNOMIAL: u32 = 0xedb8_8320;
 const ONE: u32 = 1 << 31;
 /// x^(2^32 - 1) = 1: the polynomial is primitive, so this power of x is its inverse.
 const ORDER: u64 = u32::MAX as u64;
 
-/// The words of `CrcConstants` in `kernels/checksum.cu`, in their order.
+const LANES: u64 = 32;
+const ROW_BYTES: u64 = 512;
+
+/// The words of `CrcConstants` in `kernels/crc32.cuh`, in their order.
 pub fn words() -> Vec<u32> {
-    let mut words = Vec::with_capacity(2 * 4 * 256 + 32 * (1 + 20 + 4));
-    for bytes in [512, 4] {
-        let factor = power(8 * bytes);
-        for byte in 0..4 {
-            words.extend((0..256).map(|value| multiply(factor, value << (8 * byte))));
-        }
-    }
-    words.extend((0..32).map(|lane| power(8 * (4 + 16 * (31 - lane)))));
+    let mut words = BY_SIXTEEN.words();
     for k in 0..20 {
-        words.extend((0..32).map(|lane| power((8 << k) + lane)));
+        words.extend((0..LANES).map(|lane| power((8 << k) + lane)));
     }
     for k in 0..4 {
-        words.extend((0..32).map(|lane| power(ORDER - (8 << k) + lane)));
+        words.extend((0..LANES).map(|lane| power(ORDER - (8 << k) + lane)));
     }
     words
+}
+
+/// How a row's words lie over lanes. Four lanes have a row of a product of bits, of two words each; and another, of two words more.
+struct Layout {
+    /// From a lane's words to the next lane's.
+    lane_bytes: u64,
+    /// From the words of one row of the product to those of the other.
+    other_bytes: u64,
+    /// From the first four bits that take counts to the next.
+    second_shift: u64,
+}
+
+/// A lane has 16 bytes.
+const BY_SIXTEEN: Layout = Layout {
+    lane_bytes: 16,
+    other_bytes: 8,
+    second_shift: 2,
+};
+
+impl Layout {
+    /// Where count `product` of 4 goes in a word, of a lane's first column or of its second.
+    fn place(&self, product: u64, second: u64) -> u64 {
+        9 * product + self.second_shift * second
+    }
+
+    /// The power of x that bit `bit` of word `word` of lane `lane` of 4 has in its row of the product.
+    fn exponent(&self, lane: u64, word: u64, bit: u64) -> u64 {
+        let behind = self.lane_bytes * (3 - lane) + 4 * (1 - word);
+        8 * behind + 31 - bit
+    }
+
+    /// The words of `CrcLayout`.
+    fn words(&self) -> Vec<u32> {
+        let places = || (0..4).flat_map(|product| [0, 1].map(|second| (product, second)));
+        // Powers that remainders are sums of: in order of lane, then of place.
+        let powers: Vec<_> = (0..4)
+            .flat_map(|lane| {
+                places().map(move |(product, second)| {
+                    power(self.exponent(lane, 0, self.place(product, second)))
+                })
+            })
+            .collect();
+        let coordinates = coordinates(powers.try_into().expect("four lanes have eight bits"));
+        let mut words = vec![];
+        for products in [[0, 1], [2, 3]] {
+            for lane in 0..LANES {
+                for product in products {
+                    // The column whose counts a lane of the four gets, and which of its two.
+                    let (getting, second) = (lane / 4 / 2, lane / 4 % 2);
+                    let coordinate = coordinates[(getting * 8 + product * 2 + second) as usize];
+                    words.extend([0, 1].map(|word| {
+                        (0..32).fold(0, |bits, bit| {
+                            let exponent = self.exponent(lane % 4, word, bit);
+                            let advanced = power(exponent + 8 * ROW_BYTES);
+                            bits | ((advanced & coordinate).count_ones() & 1) << bit
+                        })
+                    }));
+                }
+            }
+        }
+        for lane in 0..LANES {
+            for (other, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                words.extend((0..4).map(|product| {
+                    let behind = 8 * (self.lane_bytes * lane + self.other_bytes * other);
+                    power(ORDER + 31 - self.place(product, second) - behind)
+                }));
+            }
+        }
+        words
+    }
+}
+
+/// For each of these the bits of a polynomial whose sum tells whether it is in the sum that makes the polynomial.
+///
+/// # Panics
+/// If they are not independent.
+fn coordinates(mut powers: [u32; 32]) -> [u32; 32] {
+    // Gauss and Jordan: what makes `powers` single bits makes single bits what is wanted.
+    let mut of: [u32; 32] = std::array::from_fn(|number| 1u32 << number);
+    for bit in 0..32 {
+        let pivot = (bit..32).find(|&row| powers[row] >> bit & 1 != 0);
+        let pivot = pivot.expect("the powers are independent");
+        powers.swap(bit, pivot);
+        of.swap(bit, pivot);
+        for row in 0..32 {
+            if row != bit && powers[row] >> bit & 1 != 0 {
+                powers[row] ^= powers[bit];
+                of[row] ^= of[bit];
+            }
+        }
+    }
+    // Bit `b` alone is the sum of the powers in of[b].
+    std::array::from_fn(|number| {
+        (0..32).fold(0, |bits, bit| bits | (of[bit] >> number & 1) << bit)
+    })
 }
 
 fn multiply(mut a: u32, mut b: u32) -> u32 {
@@ -57,6 +148,20 @@ fn power(mut exponent: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coordinates_are_those_of_a_sum() {
+        let powers: [u32; 32] = std::array::from_fn(|number| power(77 * number as u64));
+        let coordinates = coordinates(powers);
+        for value in [ONE, 1, 0x1234_5678, u32::MAX] {
+            let sum = powers
+                .iter()
+                .zip(coordinates)
+                .filter(|(_, coordinate)| (coordinate & value).count_ones() % 2 == 1)
+                .fold(0, |sum, (power, _)| sum ^ power);
+            assert_eq!(sum, value);
+        }
+    }
 
     #[test]
     fn powers_advance_a_checksum_and_inverses_take_it_back() {

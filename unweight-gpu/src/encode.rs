@@ -16,7 +16,7 @@ use crate::encode_plan::{
     PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::plan::{CHECKSUM_SHARED_BYTES, TABLE_BYTES, WARP};
+use crate::plan::{TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
@@ -107,7 +107,7 @@ impl EncodeKernels {
                 encode_chunks: load_with_shared(
                     &encode,
                     "encode_chunks_of_records",
-                    shared_bytes + CHECKSUM_SHARED_BYTES,
+                    shared_bytes,
                 )?,
             },
         })

@@ -6,7 +6,7 @@ use unweight_format::layout::{
 use unweight_format::{Extent, limits};
 
 use crate::encode_job::EncodeJob;
-use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
+use crate::plan::WARP;
 
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
@@ -42,16 +42,15 @@ pub(crate) const COUNT_THREADS: u32 = COUNT_CHUNKS * 4 * WARP;
 const CHUNK_COUNTS_BYTES: u32 = 4 * WARP;
 /// For a record's codes (`kernels/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
-pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 =
-    CHECKSUM_SHARED_BYTES + COUNT_CHUNKS * (CHUNK_COUNTS_BYTES + 4 * 256);
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = COUNT_CHUNKS * (CHUNK_COUNTS_BYTES + 4 * 256);
 /// Chunks of a block of `huffman_to_palette`, each with two warps.
 const MOST_PAIRS: u32 = 4;
 /// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.
-pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = (56 << 10) + CHUNK_COUNTS_BYTES;
+pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = 56 << 10;
 
 /// Shared memory of a block of `huffman_to_palette`.
 pub(crate) const fn transcode_shared_bytes(pairs: u32, stage_bytes: u32) -> u32 {
-    CHECKSUM_SHARED_BYTES + pairs * (CODES_BYTES + CHUNK_COUNTS_BYTES + stage_bytes)
+    pairs * (CODES_BYTES + CHUNK_COUNTS_BYTES + stage_bytes)
 }
 
 /// Its chunks: one has room, however long the stage is.

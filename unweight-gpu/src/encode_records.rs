@@ -10,7 +10,7 @@ use crate::encode_plan::{
     COUNT_CHUNKS, COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES,
     PALETTE_THREADS, encode_threads_of_records, transcode_pairs, transcode_shared_bytes,
 };
-use crate::plan::{CHECKSUM_SHARED_BYTES, WARP};
+use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
 impl EncodeBatch<'_> {
@@ -84,7 +84,6 @@ impl EncodeBatch<'_> {
                 self.choose_codes(stream)?;
                 let mut pack = self.pack_config();
                 pack.block_dim.0 = encode_threads_of_records(self.largest_log2);
-                pack.shared_mem_bytes += CHECKSUM_SHARED_BYTES;
                 stream
                     .launch_builder(&kernels.encode_chunks)
                     .arg(&self.jobs)

@@ -2,8 +2,6 @@
 
 /// Bytes of shared memory that a chunk's tables take: exponents by codes, then lengths (`kernels/decode_chunk.cuh`).
 pub(crate) const TABLE_BYTES: u32 = 256 + 128;
-/// The two sets of tables of `kernels/checksum.cu`.
-pub(crate) const CHECKSUM_SHARED_BYTES: u32 = 2 * 4 * 256 * 4;
 /// Warps of a block of `kernels/checksum.cu`.
 pub(crate) const CHECKSUM_WARPS: u32 = 8;
 /// Threads of a warp.

@@ -31,7 +31,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
   uint32_t largest_log2 = 0;
   for (uint32_t i = 0; i < job_count; i++) largest_log2 = std::max(largest_log2, jobs[i].chunk_size_log2);
   const uint32_t warps = (1u << largest_log2) / ((source == 2 ? RECORD_WARP_STEPS : WARP_STEPS) * STEP_WEIGHTS);
-  const size_t shared_bytes = sizeof(EncodeTables) + RECORD_HEADER_BYTES + (1u << largest_log2) + (source == 2 ? 2 * sizeof(Tables) : 0);
+  const size_t shared_bytes = sizeof(EncodeTables) + RECORD_HEADER_BYTES + (1u << largest_log2);
   fibers::launch(chunk_count, warps * WARP, shared_bytes, seed, [&] {
     if (source == 0) encode_chunks(jobs, job_count, tensor_codes);
     else if (source == 1) encode_chunks_of_planes(jobs, job_count, tensor_codes);
@@ -42,7 +42,7 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
 extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                            uint64_t seed) {
   const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, sizeof(Tables) * 2, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
+  fibers::launch(blocks, CHECKSUM_WARPS * WARP, 0, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
