@@ -2,17 +2,17 @@
 //
 //   a row is 512 bytes, 16 for each lane, one load
 //
-//   row 0   | lane 0: x y z w | lane 1: x y z w | ... | lane 31 |
-//   row 1   |                                                   |
+//   row 0   | lane 0: words x y z w | lane 1: x y z w | ... | lane 31 |
+//   row 1   |                                                         |
 //
-// A CRC is a remainder of polynomials over GF(2): a sum of bits, each times a power of x. So rows and columns can be reduced alone, and added at the end. Words x
-// and y of lanes 4g to 4g + 3 are 256 bits, words z and w 256 more: these are the two rows g and g + 8 of a product of bits (platform.cuh), and its columns pick
-// those of their bits that a bit of their remainder depends on. The count of common bits is odd if that bit is set.
+// A CRC is a remainder of polynomials over GF(2): a sum of bits, each times a power of x. So parts can be reduced alone, and added at the end. Words x and z of
+// lanes 4g to 4g + 3 are 256 bits, words y and w 256 more: these are the two rows g and g + 8 of a product of bits (platform.cuh), and its columns pick those
+// of their bits that a bit of their remainder depends on. The count of common bits is odd if that bit is set.
 //
 // Then a remainder is to be advanced by a row, and added to the next. Its 32 bits are scattered: each of four lanes has eight, and nothing that it could say to
 // the others quickly. But a remainder can be written as a sum of any 32 powers of x that are independent. So columns give the remainder, advanced already, as a
-// sum of powers that each lane's first word (x, and z) has at eight of its bits: where counts, put side by side, have theirs. A lane adds what it has to its own
-// words of the next row, and that is all: no table, no shared memory, no word between lanes. At the end every lane's bits are multiplied by their powers.
+// sum of powers that each lane's words x, and y, have at eight of their bits: where counts, put side by side, have their lowest. A lane adds what it has to its
+// own words of the next row, and that is all: no table, no shared memory, no word between lanes. At the end every lane's bits are multiplied by their powers.
 //
 // A sum that all lanes have is advanced further by all together: lane l adds x^l times the power if the sum has x^l.
 //
@@ -30,7 +30,7 @@ constexpr uint32_t ROW_BYTES = 512;
 // Of one way to lay words out over lanes.
 struct CrcLayout {
   uint4 columns[2][WARP];       // of the products that advance by a row: two and two, a uint2 each
-  uint32_t last[WARP][4][4];    // what a lane's bits of a last row stand for: those of x in the order of FIRST_BITS, then of SECOND_BITS; then those of z
+  uint32_t last[WARP][4][4];    // what a lane's bits of a last row stand for: those of x in the order of FIRST_BITS, then those shifted; then those of y
 };
 
 struct CrcConstants {
@@ -97,7 +97,7 @@ constexpr uint32_t SECOND_SHIFT = 2;
 // Rows of a message, on their way to its remainder.
 struct CrcRows {
   uint2 columns[4];
-  uint32_t x = 0, z = 0;  // what is to be added to those words of the next row
+  uint32_t x = 0, y = 0;  // what is to be added to those words of the next row
 
   __device__ __forceinline__ CrcRows(const CrcLayout& layout, uint32_t lane) {
     const uint4 first = layout.columns[0][lane], second = layout.columns[1][lane];
@@ -108,7 +108,7 @@ struct CrcRows {
   }
 
   __device__ __forceinline__ void add(uint4 row) {
-    const uint32_t rows[4] = {row.x ^ x, row.z ^ z, row.y, row.w};
+    const uint32_t rows[4] = {row.x ^ x, row.y ^ y, row.z, row.w};
     uint32_t sums[4] = {0, 0, 0, 0};
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
@@ -118,7 +118,7 @@ struct CrcRows {
       for (uint32_t of = 0; of < 4; of++) sums[of] += counts[of] << 9 * i;
     }
     x = (sums[0] & FIRST_BITS) | (sums[1] & FIRST_BITS) << SECOND_SHIFT;
-    z = (sums[2] & FIRST_BITS) | (sums[3] & FIRST_BITS) << SECOND_SHIFT;
+    y = (sums[2] & FIRST_BITS) | (sums[3] & FIRST_BITS) << SECOND_SHIFT;
   }
 
   // The remainder, over all lanes, with the 32 zeros that a CRC appends.
@@ -126,7 +126,7 @@ struct CrcRows {
     uint32_t sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
-      const uint32_t bits = (i < 2 ? x : z) >> SECOND_SHIFT * (i % 2);
+      const uint32_t bits = (i < 2 ? x : y) >> SECOND_SHIFT * (i % 2);
       const uint4 powers = reinterpret_cast<const uint4*>(layout.last[lane])[i];
       sum ^= (bits & 1 ? powers.x : 0) ^ (bits >> 9 & 1 ? powers.y : 0) ^ (bits >> 18 & 1 ? powers.z : 0) ^ (bits >> 27 & 1 ? powers.w : 0);
     }
@@ -151,10 +151,9 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   const uint32_t row_count = (pieces + WARP - 1) / WARP;
   const uint32_t missing = row_count * WARP - pieces;  // in front of the first
   const uint32_t first_row = row_count * share.number / share.of, end_row = row_count * (share.number + 1) / share.of;
-  const auto load = [&](uint32_t row) {
-    // Wraps for what is missing in front.
-    const uint32_t piece = row * WARP + lane - missing;
-    return row < end_row && piece < whole_pieces ? message.sixteen(piece * 16) : make_uint4(0, 0, 0, 0);
+  const auto load = [&](uint32_t row, uint4& words) {
+    // Instead of one that is short, the one before: see below.
+    if (row < end_row) words = message.sixteen(min(row * WARP + lane - missing, whole_pieces - 1) * 16);
   };
   const auto pass = [&](uint32_t row, uint4 words) {
     message.passes((row * WARP + lane - missing) * 16, words);
@@ -162,7 +161,11 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   };
   uint4 ahead[ROWS_AHEAD];
 #pragma unroll
-  for (uint32_t d = 0; d < ROWS_AHEAD; d++) ahead[d] = load(first_row + d);
+  for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
+    ahead[d] = make_uint4(0, 0, 0, 0);
+    if (first_row + d != 0) load(first_row + d, ahead[d]);
+  }
+  if (first_row == 0 && lane - missing < whole_pieces) ahead[0] = message.sixteen((lane - missing) * 16);
   if (first_row == 0 && lane == missing) ahead[0] = with_start(ahead[0], skip, first);
   uint32_t row = first_row;
 #pragma unroll 1
@@ -170,7 +173,7 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
 #pragma unroll
     for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
       pass(row + d, ahead[d]);
-      ahead[d] = load(row + d + ROWS_AHEAD);
+      load(row + d + ROWS_AHEAD, ahead[d]);
     }
   }
 #pragma unroll
@@ -178,18 +181,25 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
     if (row + d < end_row) pass(row + d, ahead[d]);
   const uint32_t rest = length % 16;
   if (rest != 0 && end_row == row_count) {
-    // Sums of their own, which are the same as if the last lane had had them in the last row.
+    // As if the last lane had had them in the last row: sums of their own are the same, and take back what it had instead.
     uint32_t words[4] = {0, 0, 0, 0};
     if (lane == WARP - 1) {
+      if (row_count > 1) {
+        const uint4 instead = message.sixteen((whole_pieces - 1) * 16);
+        words[0] = instead.x;
+        words[1] = instead.y;
+        words[2] = instead.z;
+        words[3] = instead.w;
+      }
 #pragma unroll
       for (uint32_t i = 0; i < 15; i++)
-        if (i < rest) words[i / 4] |= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
+        if (i < rest) words[i / 4] ^= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
     }
     CrcRows last = rows;
-    last.x = last.z = 0;
+    last.x = last.y = 0;
     last.add(make_uint4(words[0], words[1], words[2], words[3]));
     rows.x ^= last.x;
-    rows.z ^= last.z;
+    rows.y ^= last.y;
   }
   uint32_t sum = rows.remainder(constants->by_sixteen, lane);
   sum = advance_bytes(constants->power, sum, (row_count - end_row) * ROW_BYTES, lane);

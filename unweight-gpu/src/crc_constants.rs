@@ -20,12 +20,12 @@ pub fn words() -> Vec<u32> {
     words
 }
 
-/// How a row's words lie over lanes. Four lanes have a row of a product of bits, of two words each; and another, of two words more.
+/// How a row's words lie over lanes. Four lanes have a row of a product of bits, of two words each; and another, of the words behind these.
 struct Layout {
     /// From a lane's words to the next lane's.
     lane_bytes: u64,
-    /// From the words of one row of the product to those of the other.
-    other_bytes: u64,
+    /// From a lane's first words to its second.
+    word_bytes: u64,
     /// From the first four bits that take counts to the next.
     second_shift: u64,
 }
@@ -33,7 +33,7 @@ struct Layout {
 /// A lane has 16 bytes.
 const BY_SIXTEEN: Layout = Layout {
     lane_bytes: 16,
-    other_bytes: 8,
+    word_bytes: 8,
     second_shift: 2,
 };
 
@@ -45,7 +45,7 @@ impl Layout {
 
     /// The power of x that bit `bit` of word `word` of lane `lane` of 4 has in its row of the product.
     fn exponent(&self, lane: u64, word: u64, bit: u64) -> u64 {
-        let behind = self.lane_bytes * (3 - lane) + 4 * (1 - word);
+        let behind = self.lane_bytes * (3 - lane) + self.word_bytes * (1 - word);
         8 * behind + 31 - bit
     }
 
@@ -81,8 +81,8 @@ impl Layout {
         for lane in 0..LANES {
             for (other, second) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                 words.extend((0..4).map(|product| {
-                    let behind = 8 * (self.lane_bytes * lane + self.other_bytes * other);
-                    power(ORDER + 31 - self.place(product, second) - behind)
+                    let before = 8 * (self.lane_bytes * lane + 4 * other);
+                    power(ORDER + 31 - self.place(product, second) - before)
                 }));
             }
         }
