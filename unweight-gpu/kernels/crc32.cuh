@@ -34,9 +34,10 @@ struct CrcLayout {
 };
 
 struct CrcConstants {
-  CrcLayout by_sixteen;         // 16 bytes a lane
+  CrcLayout by_sixteen;         // see layout_of
+  CrcLayout by_eight;
   uint32_t power[20][WARP];     // x^(8*2^k + lane)
-  uint32_t inverse[4][WARP];    // x^(-8*2^k + lane)
+  uint32_t inverse[9][WARP];    // x^(-8*2^k + lane)
 };
 
 // `state`, which all lanes have, times x^(8*count), or its inverse, from powers of two.
@@ -92,28 +93,41 @@ struct JoinedBytes {
 
 // Where four counts of at most 256, which have nine bits each, have their lowest; and four more, which are shifted once they are put together.
 constexpr uint32_t FIRST_BITS = 1u | 1u << 9 | 1u << 18 | 1u << 27;
-constexpr uint32_t SECOND_SHIFT = 2;
 
-// Rows of a message, on their way to its remainder.
-struct CrcRows {
+// A lane's 16 bytes of a row stand together, as drawn above; or 8 of them do, and the other 8 half a row behind.
+template <uint32_t LANE_BYTES>
+__device__ __forceinline__ const CrcLayout& layout_of(const CrcConstants* constants) {
+  return LANE_BYTES == 16 ? constants->by_sixteen : constants->by_eight;
+}
+
+template <uint32_t LANE_BYTES>
+struct CrcColumns {
   uint2 columns[4];
-  uint32_t x = 0, y = 0;  // what is to be added to those words of the next row
 
-  __device__ __forceinline__ CrcRows(const CrcLayout& layout, uint32_t lane) {
+  __device__ __forceinline__ CrcColumns(const CrcConstants* constants, uint32_t lane) {
+    const CrcLayout& layout = layout_of<LANE_BYTES>(constants);
     const uint4 first = layout.columns[0][lane], second = layout.columns[1][lane];
     columns[0] = make_uint2(first.x, first.y);
     columns[1] = make_uint2(first.z, first.w);
     columns[2] = make_uint2(second.x, second.y);
     columns[3] = make_uint2(second.z, second.w);
   }
+};
 
-  __device__ __forceinline__ void add(uint4 row) {
+// Rows of a message, on their way to its remainder.
+template <uint32_t LANE_BYTES>
+struct CrcState {
+  // Another would not do: powers have to be independent.
+  static constexpr uint32_t SECOND_SHIFT = LANE_BYTES == 16 ? 2 : 4;
+  uint32_t x = 0, y = 0;  // what is to be added to those words of the next row
+
+  __device__ __forceinline__ void add(const CrcColumns<LANE_BYTES>& by, uint4 row) {
     const uint32_t rows[4] = {row.x ^ x, row.y ^ y, row.z, row.w};
     uint32_t sums[4] = {0, 0, 0, 0};
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
       uint32_t counts[4];
-      count_common_bits(counts, rows, columns[i]);
+      count_common_bits(counts, rows, by.columns[i]);
 #pragma unroll
       for (uint32_t of = 0; of < 4; of++) sums[of] += counts[of] << 9 * i;
     }
@@ -122,7 +136,8 @@ struct CrcRows {
   }
 
   // The remainder, over all lanes, with the 32 zeros that a CRC appends.
-  __device__ __forceinline__ uint32_t remainder(const CrcLayout& layout, uint32_t lane) const {
+  __device__ __forceinline__ uint32_t remainder(const CrcConstants* constants, uint32_t lane) const {
+    const CrcLayout& layout = layout_of<LANE_BYTES>(constants);
     uint32_t sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) {
@@ -134,6 +149,7 @@ struct CrcRows {
   }
 };
 
+// Enough for the memory; shared memory asks for less.
 constexpr uint32_t ROWS_AHEAD = 4;
 
 // One of some warps that share a message's rows.
@@ -143,10 +159,11 @@ struct Share {
 
 // The remainder of the first `length` bytes of a message, without its first `skip` (at most 15), over all lanes; of a share, what is to be added to those
 // of the others. `first` is added to the four bytes behind those skipped.
-template <class Bytes>
+template <uint32_t AHEAD = ROWS_AHEAD, class Bytes>
 __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, uint32_t lane, const Bytes& message, uint32_t length, uint32_t skip,
                                                  uint32_t first, Share share = Share{0, 1}) {
-  CrcRows rows(constants->by_sixteen, lane);
+  const CrcColumns<16> columns(constants, lane);
+  CrcState<16> state;
   const uint32_t pieces = (length + 15) / 16, whole_pieces = length / 16;
   const uint32_t row_count = (pieces + WARP - 1) / WARP;
   const uint32_t missing = row_count * WARP - pieces;  // in front of the first
@@ -157,11 +174,11 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   };
   const auto pass = [&](uint32_t row, uint4 words) {
     message.passes((row * WARP + lane - missing) * 16, words);
-    rows.add(words);
+    state.add(columns, words);
   };
-  uint4 ahead[ROWS_AHEAD];
+  uint4 ahead[AHEAD];
 #pragma unroll
-  for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
+  for (uint32_t d = 0; d < AHEAD; d++) {
     ahead[d] = make_uint4(0, 0, 0, 0);
     if (first_row + d != 0) load(first_row + d, ahead[d]);
   }
@@ -169,15 +186,15 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   if (first_row == 0 && lane == missing) ahead[0] = with_start(ahead[0], skip, first);
   uint32_t row = first_row;
 #pragma unroll 1
-  for (; row + ROWS_AHEAD <= end_row; row += ROWS_AHEAD) {
+  for (; row + AHEAD <= end_row; row += AHEAD) {
 #pragma unroll
-    for (uint32_t d = 0; d < ROWS_AHEAD; d++) {
+    for (uint32_t d = 0; d < AHEAD; d++) {
       pass(row + d, ahead[d]);
-      load(row + d + ROWS_AHEAD, ahead[d]);
+      load(row + d + AHEAD, ahead[d]);
     }
   }
 #pragma unroll
-  for (uint32_t d = 0; d < ROWS_AHEAD; d++)
+  for (uint32_t d = 0; d < AHEAD; d++)
     if (row + d < end_row) pass(row + d, ahead[d]);
   const uint32_t rest = length % 16;
   if (rest != 0 && end_row == row_count) {
@@ -195,13 +212,12 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
       for (uint32_t i = 0; i < 15; i++)
         if (i < rest) words[i / 4] ^= message.byte(whole_pieces * 16 + i) << 8 * (i % 4);
     }
-    CrcRows last = rows;
-    last.x = last.y = 0;
-    last.add(make_uint4(words[0], words[1], words[2], words[3]));
-    rows.x ^= last.x;
-    rows.y ^= last.y;
+    CrcState<16> last;
+    last.add(columns, make_uint4(words[0], words[1], words[2], words[3]));
+    state.x ^= last.x;
+    state.y ^= last.y;
   }
-  uint32_t sum = rows.remainder(constants->by_sixteen, lane);
+  uint32_t sum = state.remainder(constants, lane);
   sum = advance_bytes(constants->power, sum, (row_count - end_row) * ROW_BYTES, lane);
   return advance_bytes(constants->inverse, sum, rest == 0 ? 0 : 16 - rest, lane);
 }

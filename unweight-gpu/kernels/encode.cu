@@ -7,13 +7,13 @@
 //
 //   weights         | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   a step: 512 bytes, one load a lane
 //   sign-mantissa   | lane 0: 8 bytes | lane 1: 8 bytes | ... | lane 31 |   a step: 256 bytes, one store a lane
-//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand
+//   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand, of any kind
 //   records         | the same |                                         16 bytes a thread
 //
 // First a lane replaces its exponents by palette indices, kept in registers, a word for each step, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
-// record's body as they stand, so there they go to the record's place. Weights are read again for a verbatim record, and for those steps that have patches.
+// record's body as they stand. Weights are read again for a verbatim record, and for those steps that have patches.
 //
 // A record's place follows from the lengths of those before it, which their blocks publish as soon as they know them: find_place looks back at these. Blocks
 // begin in the order of their numbers, so what one waits for has begun.
@@ -21,18 +21,19 @@
 // Two pieces may share a word, of one lane or of two. A piece stores a word as soon as it is complete, the first with zeros in front of its own bits.
 // When all have done so they add what they have left to the word that another has stored, or that has been zeroed.
 //
-//   seal_records    one warp = one record; computes its checksum. Where the source is records, four warps of the record's block do
+// A chunk's checksum is a sum of what its record and its sign-mantissa bytes give. Each warp computes what its own of these give, while it has them in registers;
+// some warps what the record gives, while it stands in shared memory.
+//
 //   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 4
-// besides: 6,288 bytes; and room for the longest record. end_records 32 bytes.
-// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written; sealing reads n + r.
+// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 36
+// for checksums, 4 besides: 6,432 bytes; and room for the longest record. end_records 32 bytes.
+// Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
 // each chunk, of a warp for every 2,048 weights of the largest, or 4,096 where the source is records, and shared memory for the largest's verbatim record;
 // encode_chunks_of_records comes after count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good.
-// seal_records comes after these, with a warp for each chunk, in blocks of 8. end_records needs but record_lengths and record_ends, and has a block for
-// each job, of 256 threads.
+// end_records needs but record_lengths and record_ends, and has a block for each job, of 256 threads.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
 // sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Nothing is written behind the last record's end.
@@ -47,6 +48,8 @@ constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
 constexpr uint32_t END_THREADS = 256;
 constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
+// Warps that share a record's checksum.
+constexpr uint32_t SEAL_WARPS = 4;
 
 // What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 8.., a one in bit 20 if it takes a patch. Of a step's
 // eight entries the sums of all three keep apart. Shifted right by 8, they are added up for a lane: at most 16,384 bits of codes, in bits 0..,
@@ -61,6 +64,8 @@ struct EncodeTables {
   uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
   uint32_t sums[MOST_WARPS][WARP];    // of index_weights
+  uint32_t remainders[MOST_WARPS];    // of the sign-mantissa bytes of each warp, advanced to the chunk's end
+  uint32_t of_record[SEAL_WARPS];     // what is to be added up for the record's remainder
   uint2 code_lengths;
   uint32_t surplus;                   // the entry of a surplus weight
   uint32_t start;                     // of the record, in units of 16 bytes
@@ -157,19 +162,28 @@ struct LaneWeights {
   static constexpr uint32_t STEPS = WARP_STEPS;
   static constexpr bool CORRECTS = false;
   typename Source::Eight steps[STEPS];
+  uint2 exponents[STEPS];  // once sign-mantissa bytes are stored, all that is left of these
 
   __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == STEPS * STEP_WEIGHTS; }
   __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
   }
-  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, uint32_t lane) {
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
+    const CrcColumns<8> columns(constants, lane);
+    uint2* to = reinterpret_cast<uint2*>(part.sign_mantissa()) + lane;
 #pragma unroll
-    for (uint32_t step = 0; step < STEPS; step++)
-      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, Source::sign_mantissa_bytes(steps[step]));
+    for (uint32_t step = 0; step < STEPS; step += 2) {
+      const uint2 even = Source::sign_mantissa_bytes(steps[step]), odd = Source::sign_mantissa_bytes(steps[step + 1]);
+      exponents[step] = Source::exponent_bytes(steps[step]);
+      exponents[step + 1] = Source::exponent_bytes(steps[step + 1]);
+      store_streaming(to + step * WARP, even);
+      store_streaming(to + (step + 1) * WARP, odd);
+      crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
+    }
   }
   __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
-    return tables.entries[Source::exponent_of(steps[step], i)];
+    return tables.entries[(i < 4 ? exponents[step].x : exponents[step].y) >> 8 * (i % 4) & 0xff];
   }
 };
 
@@ -197,7 +211,7 @@ struct LaneWeights<RecordSource> {
 #pragma unroll
     for (uint32_t i = 0; i < STEPS / 4; i++) store_streaming(reinterpret_cast<uint4*>(to) + i * WARP + lane, half[i]);
   }
-  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, uint32_t lane) {
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const CrcConstants*, uint32_t lane, CrcState<8>&) {
     constexpr uint32_t HALF_BYTES = STEPS / 2 * STEP_WEIGHTS;
     store_half(part.sign_mantissa(), lane);
     load_half(part.job->source->sign_mantissa + part.first_weight + HALF_BYTES, lane);
@@ -216,10 +230,12 @@ __device__ __forceinline__ uint32_t index_word(const uint32_t (&entries)[LANE_ST
   return even | odd << 4;
 }
 
-// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored; `spare` is a word for each lane and step.
+// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored and added to `crc`; `spare` is a word for each lane
+// and step.
 template <class Source>
 __device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const EncodeTables& tables,
-                                     uint32_t* spare, LaneIndices<LaneWeights<Source>::STEPS>& indices) {
+                                     uint32_t* spare, LaneIndices<LaneWeights<Source>::STEPS>& indices, const CrcConstants* constants,
+                                     CrcState<8>& crc) {
   constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
   indices.sum = indices.patched_steps = 0;
   const auto add_sum = [&](uint32_t step, uint32_t step_sum) {
@@ -227,11 +243,11 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
     indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
     if (patches != 0) indices.patched_steps |= 1u << step;
   };
-  const auto read = [&](const Source& source, uint32_t step, bool stores) {
+  // Gives the sign-mantissa bytes.
+  const auto read = [&](const Source& source, uint32_t step) {
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(part.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
-    if (stores) store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa() + place), Source::sign_mantissa_bytes(eight));
     uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
@@ -240,11 +256,22 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
     }
     add_sum(step, step_sum);
     spare[step * WARP + lane] = index_word(entries);
+    return Source::sign_mantissa_bytes(eight);
   };
   if (!fit) {
     const Source source = Source::of(part);
+    const CrcColumns<8> columns(constants, lane);
+    const auto stored = [&](uint32_t step) {
+      if (step >= part.steps) return make_uint2(0, 0);
+      const uint2 rest = read(source, step);
+      store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, rest);
+      return rest;
+    };
 #pragma unroll 1
-    for (uint32_t step = 0; step < part.steps; step++) read(source, step, true);
+    for (uint32_t step = 0; step < part.steps; step += 2) {
+      const uint2 even = stored(step), odd = stored(step + 1);
+      crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
+    }
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
     return;
@@ -254,7 +281,7 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
     const Source source = Source::of(part);
     corrected = source.patched_steps(STEPS, lane);
 #pragma unroll 1
-    for (uint32_t left = corrected; left != 0; left &= left - 1) read(source, static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1, false);
+    for (uint32_t left = corrected; left != 0; left &= left - 1) read(source, static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1);
   }
 #pragma unroll
   for (uint32_t step = 0; step < STEPS; step++) {
@@ -349,7 +376,7 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
   const auto write_eight = [&](uint32_t place, const typename Source::Eight& eight) {
     *reinterpret_cast<uint2*>(body + place) = Source::exponent_bytes(eight);
   };
-  const uint32_t last = for_whole_steps(source, chunk.weight_count, lane, write_eight);
+  const uint32_t last = for_whole_steps<1>(source, chunk.weight_count, lane, write_eight);
   // Zeros complete the record to a multiple of 16.
   if (last < round_up(chunk.weight_count)) write_eight(last, source.part(last, lane_step_count(chunk.weight_count, last)));
 }
@@ -381,40 +408,28 @@ __device__ inline void find_place(const SourceChunk& chunk, uint32_t length, uin
   *start_of_record = start;
 }
 
-constexpr uint32_t SEAL_WARPS = 4;
+// What a chunk's sign-mantissa bytes give for its checksum, on any of its first warp's lanes. Those of records stay as they are, and count_indices (transcode.cu) has
+// found what they give from the source's checksum and record: so a wrong checksum stays wrong.
 template <class Source>
-constexpr bool SEALS = LaneWeights<Source>::CORRECTS;
-
-// The checksum of a record that is complete, to its block's first thread; it has a barrier. A chunk's checksum is a sum of what its record and its
-// sign-mantissa bytes give, and these bytes are the source's: so count_indices (transcode.cu) has found what they give from the source's checksum and record.
-// A wrong checksum stays wrong.
-__device__ __forceinline__ uint32_t seal(const CrcConstants* constants, uint32_t* remainders, const SourceChunk& chunk,
-                                         const uint8_t* record, uint32_t record_bytes, uint32_t warp, uint32_t lane) {
-  const Share share{warp, min(blockDim.x / WARP, SEAL_WARPS)};
-  if (warp < share.of) {
-    const PlainBytes bytes{record};
-    const uint32_t sum = remainder_of(constants, lane, bytes, record_bytes, RECORD_CHECKED_FROM, ~0u, share);
-    if (lane == 0) remainders[warp] = sum;
-  }
-  __syncthreads();
-  if (warp != 0) return 0;
-  uint32_t sum = 0;
-  for (uint32_t i = 0; i < share.of; i++) sum ^= remainders[i];
-  return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS] ^ advance_bytes(constants->power, sum, chunk.weight_count, lane);
+__device__ __forceinline__ uint32_t remainder_of_rest(const SourceChunk& chunk, const EncodeTables* tables) {
+  if constexpr (LaneWeights<Source>::CORRECTS) return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS];
+  uint32_t sum = ~0u;
+  for (uint32_t warp = 0; warp < blockDim.x / WARP; warp++) sum ^= tables->remainders[warp];
+  return sum;
 }
 
-// `constants` are for records alone, which are sealed at once.
 template <class Source>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, uint4* shared,
                                              const CrcConstants* constants) {
   constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
   EncodeTables* tables = reinterpret_cast<EncodeTables*>(shared);
   uint4* record = shared + sizeof(EncodeTables) / 16;
+  uint8_t* record_bytes = reinterpret_cast<uint8_t*>(record);
   uint32_t* record_words = reinterpret_cast<uint32_t*>(record);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
   uint32_t first_step;
-  const SourceChunk part = part_of(chunk, warp, STEPS, first_step);
+  SourceChunk part = part_of(chunk, warp, STEPS, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   // On its way while the first warp makes tables.
   LaneWeights<Source> weights;
@@ -425,13 +440,24 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (fit) weights.load(source, lane);
   }
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
-  if (fit) weights.store_sign_mantissa(part, lane);
+  CrcState<8> crc;
+  if (fit) weights.store_sign_mantissa(part, constants, lane, crc);
   __syncthreads();
+  // Read again, so that they take no registers while there are few.
+  chunk = source_chunk(chunk.job, blockIdx.x);
+  part = part_of(chunk, warp, STEPS, first_step);
   if (huffman) make_pairs(tables);
 
   LaneIndices<STEPS> indices;
-  index_weights<Source>(part, fit, weights, lane, *tables, record_words + first_step * WARP, indices);
+  index_weights<Source>(part, fit, weights, lane, *tables, record_words + first_step * WARP, indices, constants, crc);
   tables->sums[warp][lane] = indices.sum;
+  if constexpr (!LaneWeights<Source>::CORRECTS) {
+    // Zeros complete the last row.
+    const uint32_t end = (first_step + (part.steps + 1) / 2 * 2) * STEP_WEIGHTS, count = chunk.weight_count;
+    uint32_t sum = crc.remainder(constants, lane);
+    sum = end <= count ? advance_bytes(constants->power, sum, count - end, lane) : advance_bytes(constants->inverse, sum, end - count, lane);
+    if (lane == 0) tables->remainders[warp] = part.steps == 0 ? 0 : sum;
+  }
   __syncthreads();
 
   // 65,536 weights make at most 16,384 bits of a lane, and 2,048 patches: no sum runs over.
@@ -446,74 +472,66 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
   const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
-  const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weight_count);
-  const bool verbatim = round_up(contents_end) > verbatim_bytes;
-  const uint32_t record_sixteens = (verbatim ? verbatim_bytes : round_up(contents_end)) / RECORD_ALIGNMENT;
+  const uint32_t verbatim_end = RECORD_HEADER_BYTES + chunk.weight_count;
+  const bool verbatim = round_up(contents_end) > round_up(verbatim_end);
+  const uint32_t length = round_up(verbatim ? verbatim_end : contents_end);
   const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : tables->code_lengths.x,
                                   verbatim ? 0 : tables->code_lengths.y);
-  const uint32_t last_warp = blockDim.x / WARP - 1;
-  if (threadIdx.x == 0) publish(&chunk.job->places[chunk.own], HAS_LENGTH | record_sixteens);
+  if (threadIdx.x == 0) publish(&chunk.job->places[chunk.own], HAS_LENGTH | length / RECORD_ALIGNMENT);
 
-  // What is read again is read for its exponents.
-  const uint32_t patches_at = body_end + PATCH_BYTES * (patch_count == 0 ? 0 : sum_over_lanes(before >> 16));
-  if (verbatim || !huffman) {
-    if (warp == last_warp) find_place(chunk, record_sixteens, lane, &tables->start);
+  if (verbatim) {
+    // What is read again is read for its exponents.
+    if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, record_bytes + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+  } else if (huffman) {
+    for (uint32_t i = threadIdx.x; i < length / RECORD_ALIGNMENT; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
     __syncthreads();
-    uint8_t* place = chunk.job->records + static_cast<uint64_t>(tables->start) * RECORD_ALIGNMENT;
-    if (threadIdx.x == 0) *reinterpret_cast<uint4*>(place) = header;
-    if (verbatim) {
-      if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, place + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
-      if constexpr (SEALS<Source>) {
-        __syncthreads();
-        const uint32_t checksum = seal(constants, &tables->sums[0][0], chunk, place, verbatim_bytes, warp, lane);
-        if (threadIdx.x == 0) *reinterpret_cast<uint32_t*>(place) = checksum;
-      }
-      return;
-    }
-    uint32_t* body = reinterpret_cast<uint32_t*>(place + RECORD_HEADER_BYTES) + first_step * WARP;
+    if (warp == 0) reinterpret_cast<uint16_t*>(record + RECORD_HEADER_BYTES / 16)[lane] = static_cast<uint16_t>(lane_end);
+    const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
+    PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
+    packer.pack(indices, part.steps, tables->pairs);
+    __syncthreads();
+    if (packer.bits != 0) atomicOr(packer.word, packer.bits);
+    __syncthreads();
+  } else {
+    uint32_t* body = record_words + RECORD_HEADER_BYTES / 4 + first_step * WARP;
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++)
       if (step < part.steps) body[step * WARP + lane] = indices.words[step];
-    if (patch_count != 0) write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, place + patches_at);
-    if (warp == 0 && contents_end + lane < round_up(contents_end)) place[contents_end + lane] = 0;
-    return;
+    if (warp == 0 && contents_end + lane < length) record_bytes[contents_end + lane] = 0;
   }
-
-  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
-  __syncthreads();
   if (threadIdx.x == 0) record[0] = header;
-  if (warp == 0) reinterpret_cast<uint16_t*>(record + RECORD_HEADER_BYTES / 16)[lane] = static_cast<uint16_t>(lane_end);
-  const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
-  PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
-  packer.pack(indices, part.steps, tables->pairs);
-  if (warp == last_warp) find_place(chunk, record_sixteens, lane, &tables->start);
-  __syncthreads();
-  if (packer.bits != 0) atomicOr(packer.word, packer.bits);
-  __syncthreads();
-  if (patch_count != 0) {
-    uint8_t* patches = reinterpret_cast<uint8_t*>(record) + patches_at;
+  if (!verbatim && patch_count != 0) {
+    uint8_t* patches = record_bytes + body_end + PATCH_BYTES * sum_over_lanes(before >> 16);
     write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, patches);
-    __syncthreads();
   }
-  if constexpr (SEALS<Source>) {
-    const uint32_t bytes = record_sixteens * RECORD_ALIGNMENT;
-    const uint32_t checksum = seal(constants, &tables->sums[0][0], chunk, reinterpret_cast<const uint8_t*>(record), bytes, warp, lane);
-    if (threadIdx.x == 0) record[0].x = checksum;
+  if (warp == blockDim.x / WARP - 1) find_place(chunk, length / RECORD_ALIGNMENT, lane, &tables->start);
+  __syncthreads();
+
+  const Share share{warp, min(blockDim.x / WARP, SEAL_WARPS)};
+  if (warp < share.of) {
+    const uint32_t of_share = remainder_of<1>(constants, lane, PlainBytes{record_bytes}, length, RECORD_CHECKED_FROM, ~0u, share);
+    if (lane == 0) tables->of_record[warp] = of_share;
   }
   uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + tables->start;
-  for (uint32_t i = threadIdx.x; i < record_sixteens; i += blockDim.x) to[i] = record[i];
+  for (uint32_t i = 1 + threadIdx.x; i < length / RECORD_ALIGNMENT; i += blockDim.x) to[i] = record[i];
+  __syncthreads();
+  if (warp != 0) return;
+  uint32_t of_record = 0;
+  for (uint32_t i = 0; i < share.of; i++) of_record ^= tables->of_record[i];
+  const uint32_t checksum = remainder_of_rest<Source>(chunk, tables) ^ advance_bytes(constants->power, of_record, chunk.weight_count, lane);
+  if (lane == 0) to[0] = make_uint4(checksum, header.y, header.z, header.w);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
-    encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
+    encode_chunks(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared, nullptr);
+  encode_chunk<WeightSource>(jobs, job_count, tensor_codes, shared, constants);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP)
-    encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes) {
+    encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared, nullptr);
+  encode_chunk<PlaneSource>(jobs, job_count, tensor_codes, shared, constants);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
@@ -528,22 +546,6 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     return;
   }
   encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared, constants);
-}
-
-extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
-    seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants) {
-  const uint32_t number = blockIdx.x * CHECKSUM_WARPS + threadIdx.x / WARP;
-  if (number >= chunk_count) return;
-  const uint32_t lane = threadIdx.x % WARP;
-  const SourceChunk chunk = find_source_chunk(jobs, job_count, number);
-  const uint32_t start = chunk.own == 0 ? 0 : chunk.job->record_ends[chunk.own - 1];
-  const uint32_t record_bytes = (chunk.job->record_ends[chunk.own] - start) * RECORD_ALIGNMENT;
-  uint8_t* record = chunk.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
-  // A checksum begins with all ones, which is the same as adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, lane, PlainBytes{record}, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weight_count, lane);
-  sum ^= remainder_of(constants, lane, PlainBytes{chunk.sign_mantissa()}, chunk.weight_count, 0, 0);
-  if (lane == 0) *reinterpret_cast<uint32_t*>(record) = ~sum;
 }
 
 // A tensor's record ends: sums of its record lengths, 2,048 chunks at a time.

@@ -43,14 +43,8 @@ struct SourceChunk {
   __device__ __forceinline__ uint8_t* sign_mantissa() const { return job->sign_mantissa + first_weight; }
 };
 
-// Chunk `number` of the launch.
-__device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t job_count, uint32_t number) {
-  uint32_t low = 0, high = job_count;  // the last job whose first chunk is not behind `number`
-  while (high - low > 1) {
-    const uint32_t middle = (low + high) / 2;
-    if (jobs[middle].first_chunk <= number) low = middle; else high = middle;
-  }
-  const EncodeJob* job = &jobs[low];
+// Chunk `number` of the launch, of this job.
+__device__ __forceinline__ SourceChunk source_chunk(const EncodeJob* job, uint32_t number) {
   SourceChunk chunk;
   chunk.job = job;
   chunk.own = number - job->first_chunk;
@@ -60,6 +54,16 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
   chunk.weight_count = left < whole ? static_cast<uint32_t>(left) : whole;
   chunk.steps = (chunk.weight_count + STEP_WEIGHTS - 1) / STEP_WEIGHTS;
   return chunk;
+}
+
+// Chunk `number` of the launch.
+__device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t job_count, uint32_t number) {
+  uint32_t low = 0, high = job_count;  // the last job whose first chunk is not behind `number`
+  while (high - low > 1) {
+    const uint32_t middle = (low + high) / 2;
+    if (jobs[middle].first_chunk <= number) low = middle; else high = middle;
+  }
+  return source_chunk(&jobs[low], number);
 }
 
 __device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
@@ -137,6 +141,7 @@ struct PlaneSource {
     return Eight{first_of(eight.exponents, count), first_of(eight.sign_mantissa, count)};
   }
   __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return ExponentSource::exponent_of(eight.exponents, i); }
+  __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return eight.exponents; }
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return eight.sign_mantissa; }
 };
 
@@ -144,26 +149,26 @@ constexpr uint32_t SOURCE_AHEAD = 8;
 
 // Gives `visit` every whole step of `weight_count` weights, with loads running ahead: it is called as visit(place, eight), and place is that of the
 // lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
-template <class Source, class Visit>
+template <uint32_t AHEAD = SOURCE_AHEAD, class Source, class Visit>
 __device__ __forceinline__ uint32_t for_whole_steps(const Source& source, uint32_t weight_count, uint32_t lane, const Visit& visit) {
   const uint32_t whole_steps = weight_count / STEP_WEIGHTS;
   const uint32_t own = lane * LANE_STEP_WEIGHTS;
   if (whole_steps == 0) return own;
   const auto load = [&](uint32_t step) { return source.whole(min(step, whole_steps - 1) * STEP_WEIGHTS + own); };
-  typename Source::Eight ahead[SOURCE_AHEAD];
+  typename Source::Eight ahead[AHEAD];
 #pragma unroll
-  for (uint32_t d = 0; d < SOURCE_AHEAD; d++) ahead[d] = load(d);
+  for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
   uint32_t step = 0;
-  for (; step + SOURCE_AHEAD <= whole_steps; step += SOURCE_AHEAD) {
+  for (; step + AHEAD <= whole_steps; step += AHEAD) {
 #pragma unroll
-    for (uint32_t d = 0; d < SOURCE_AHEAD; d++) {
+    for (uint32_t d = 0; d < AHEAD; d++) {
       visit((step + d) * STEP_WEIGHTS + own, ahead[d]);
       // Not before: beside what is still in use it would go to registers of its own, and be waited for to be moved.
-      ahead[d] = load(step + d + SOURCE_AHEAD);
+      ahead[d] = load(step + d + AHEAD);
     }
   }
 #pragma unroll
-  for (uint32_t d = 0; d < SOURCE_AHEAD; d++)
+  for (uint32_t d = 0; d < AHEAD; d++)
     if (step + d < whole_steps) visit((step + d) * STEP_WEIGHTS + own, ahead[d]);
   return whole_steps * STEP_WEIGHTS + own;
 }

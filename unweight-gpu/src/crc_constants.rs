@@ -11,10 +11,11 @@ const ROW_BYTES: u64 = 512;
 /// The words of `CrcConstants` in `kernels/crc32.cuh`, in their order.
 pub fn words() -> Vec<u32> {
     let mut words = BY_SIXTEEN.words();
+    words.extend(BY_EIGHT.words());
     for k in 0..20 {
         words.extend((0..LANES).map(|lane| power((8 << k) + lane)));
     }
-    for k in 0..4 {
+    for k in 0..9 {
         words.extend((0..LANES).map(|lane| power(ORDER - (8 << k) + lane)));
     }
     words
@@ -35,6 +36,13 @@ const BY_SIXTEEN: Layout = Layout {
     lane_bytes: 16,
     word_bytes: 8,
     second_shift: 2,
+};
+
+/// A lane has 8 bytes, and 8 more half a row behind.
+const BY_EIGHT: Layout = Layout {
+    lane_bytes: 8,
+    word_bytes: ROW_BYTES / 2,
+    second_shift: 4,
 };
 
 impl Layout {
@@ -110,9 +118,7 @@ fn coordinates(mut powers: [u32; 32]) -> [u32; 32] {
         }
     }
     // Bit `b` alone is the sum of the powers in of[b].
-    std::array::from_fn(|number| {
-        (0..32).fold(0, |bits, bit| bits | (of[bit] >> number & 1) << bit)
-    })
+    std::array::from_fn(|number| (0..32).fold(0, |bits, bit| bits | (of[bit] >> number & 1) << bit))
 }
 
 fn multiply(mut a: u32, mut b: u32) -> u32 {

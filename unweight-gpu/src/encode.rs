@@ -18,7 +18,7 @@ use crate::encode_plan::{
 use crate::job::TensorJob;
 use crate::plan::{TABLE_BYTES, WARP};
 use crate::running::Running;
-use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
+use crate::weight_checksums::{TensorChunks, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
 
 /// The encoder's kernels, in the order in which a batch launches them.
@@ -30,7 +30,6 @@ pub(crate) struct EncodeKernels {
     palette_counts: CudaFunction,
     choose_codes: CudaFunction,
     end_records: CudaFunction,
-    seal_records: CudaFunction,
     pub(crate) of_records: RecordKernels,
 }
 
@@ -94,7 +93,6 @@ impl EncodeKernels {
             palette_counts: histogram.load_function("palette_counts")?,
             choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
-            seal_records: encode.load_function("seal_records")?,
             of_records: RecordKernels {
                 palette_record_lengths: transcode.load_function("palette_record_lengths")?,
                 huffman_to_palette: load_with_shared(
@@ -104,11 +102,7 @@ impl EncodeKernels {
                 )?,
                 count_indices: transcode.load_function("count_indices")?,
                 confirm_palettes: histogram.load_function("confirm_palettes")?,
-                encode_chunks: load_with_shared(
-                    &encode,
-                    "encode_chunks_of_records",
-                    shared_bytes,
-                )?,
+                encode_chunks: load_with_shared(&encode, "encode_chunks_of_records", shared_bytes)?,
             },
         })
     }
@@ -315,7 +309,6 @@ impl<'a> EncodeBatch<'a> {
                 self.choose_codes(stream)?;
             }
             self.pack(stream, &reading.encode_chunks)?;
-            self.seal(stream)?;
         }
         Ok(self.running.on(stream)?)
     }
@@ -342,7 +335,8 @@ impl<'a> EncodeBatch<'a> {
         launch
             .arg(&self.jobs)
             .arg(&job_count)
-            .arg(&self.tensor_codes);
+            .arg(&self.tensor_codes)
+            .arg(&self.device.crc_constants);
         // SAFETY: the caller's.
         unsafe { launch.launch(self.pack_config())? };
         Ok(())
@@ -363,19 +357,6 @@ impl<'a> EncodeBatch<'a> {
         let job_count = self.tensors.len() as u32;
         // SAFETY: the caller's.
         unsafe { launch.launch(config(job_count, END_THREADS, END_SHARED_BYTES))? };
-        Ok(())
-    }
-
-    unsafe fn seal(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        let job_count = self.tensors.len() as u32;
-        let mut launch = stream.launch_builder(&self.kernels.seal_records);
-        launch
-            .arg(&self.jobs)
-            .arg(&job_count)
-            .arg(&self.chunk_count)
-            .arg(&self.device.crc_constants);
-        // SAFETY: the caller's.
-        unsafe { launch.launch(checksum_config(self.chunk_count))? };
         Ok(())
     }
 

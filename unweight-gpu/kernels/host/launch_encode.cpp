@@ -33,16 +33,10 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
   const uint32_t warps = (1u << largest_log2) / ((source == 2 ? RECORD_WARP_STEPS : WARP_STEPS) * STEP_WEIGHTS);
   const size_t shared_bytes = sizeof(EncodeTables) + RECORD_HEADER_BYTES + (1u << largest_log2);
   fibers::launch(chunk_count, warps * WARP, shared_bytes, seed, [&] {
-    if (source == 0) encode_chunks(jobs, job_count, tensor_codes);
-    else if (source == 1) encode_chunks_of_planes(jobs, job_count, tensor_codes);
+    if (source == 0) encode_chunks(jobs, job_count, tensor_codes, constants);
+    else if (source == 1) encode_chunks_of_planes(jobs, job_count, tensor_codes, constants);
     else encode_chunks_of_records(jobs, job_count, tensor_codes, constants);
   });
-}
-
-extern "C" void unweight_host_seal_records(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
-                                           uint64_t seed) {
-  const unsigned blocks = (chunk_count + CHECKSUM_WARPS - 1) / CHECKSUM_WARPS;
-  fibers::launch(blocks, CHECKSUM_WARPS * WARP, 0, seed, [&] { seal_records(jobs, job_count, chunk_count, constants); });
 }
 
 extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {

@@ -14,7 +14,6 @@ unsafe extern "C" {
     pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, seed: u64);
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_seal_records(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64);
     fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
     fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pairs: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
     fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
@@ -47,7 +46,6 @@ pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) 
             of_planes.into(),
             seed,
         );
-        unweight_host_seal_records(start, job_count, chunk_count, constants.as_ptr(), seed);
     }
 }
 
