@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaGraph, CudaStream, sys};
+use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
 use unweight_gpu::Device;
 
@@ -94,7 +94,8 @@ impl Normal {
     }
 }
 
-/// The median of the seconds that `launch` takes, over rotating sets.
+/// The median of the seconds that `launch` takes on the device, over rotating sets. The stream stands still until all of a launch is in its queue: so the host's
+/// time is not among them, as it is not where a stream has other work. A launch has not more in it than a queue takes (some 1,000 kernels), and waits for nothing.
 pub(crate) fn median<T>(
     stream: &Arc<CudaStream>,
     sets: &mut [T],
@@ -104,18 +105,68 @@ pub(crate) fn median<T>(
         launch(set);
     }
     let count = sets.len();
+    let mut gate = Gate::new(stream);
     median_of(std::array::from_fn(|run| {
-        seconds_of(stream, || launch(&mut sets[run % count]))
+        gate.close();
+        let [start, end] = events_around(stream, || launch(&mut sets[run % count]));
+        gate.open();
+        seconds_between(&start, &end)
     }))
+}
+
+/// A word that the stream waits for.
+struct Gate<'a> {
+    stream: &'a Arc<CudaStream>,
+    word: PinnedHostSlice<u32>,
+}
+
+impl Gate<'_> {
+    fn new(stream: &Arc<CudaStream>) -> Gate<'_> {
+        let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
+        // SAFETY: written before anybody reads it.
+        let word = unsafe { stream.context().alloc_pinned_with_flags(1, flags) };
+        Gate {
+            stream,
+            word: word.unwrap(),
+        }
+    }
+
+    fn write(&mut self, value: u32) -> u64 {
+        let word = self.word.as_mut_ptr().unwrap();
+        // SAFETY: its only word, which the device but reads.
+        unsafe { word.write_volatile(value) };
+        word as u64
+    }
+
+    fn close(&mut self) {
+        let word = self.write(0);
+        let until = sys::CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_EQ as u32;
+        // SAFETY: host memory that is mapped has the same address on the device; it outlives what the stream has before the gate is opened.
+        unsafe { sys::cuStreamWaitValue32_v2(self.stream.cu_stream(), word, 1, until) }
+            .result()
+            .unwrap();
+    }
+
+    fn open(&mut self) {
+        self.write(1);
+    }
 }
 
 /// By events on the stream. Waits for it.
 fn seconds_of(stream: &Arc<CudaStream>, launch: impl FnOnce()) -> f64 {
+    let [start, end] = events_around(stream, launch);
+    seconds_between(&start, &end)
+}
+
+fn events_around(stream: &Arc<CudaStream>, launch: impl FnOnce()) -> [CudaEvent; 2] {
     let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
     let start = stream.record_event(flags).unwrap();
     launch();
-    let end = stream.record_event(flags).unwrap();
-    f64::from(start.elapsed_ms(&end).unwrap()) / 1e3
+    [start, stream.record_event(flags).unwrap()]
+}
+
+fn seconds_between(start: &CudaEvent, end: &CudaEvent) -> f64 {
+    f64::from(start.elapsed_ms(end).unwrap()) / 1e3
 }
 
 fn median_of(mut seconds: [f64; RUNS]) -> f64 {
@@ -123,13 +174,14 @@ fn median_of(mut seconds: [f64; RUNS]) -> f64 {
     seconds[RUNS / 2]
 }
 
-/// The median of the seconds that each of `count` launches takes, one after the other.
+/// The median of the seconds that each of `count` launches takes, one after the other, the host's time for the first included.
 pub(crate) fn per_launch(
     stream: &Arc<CudaStream>,
     count: usize,
     mut launch: impl FnMut(usize),
 ) -> f64 {
-    median(stream, &mut [()], |()| (0..count).for_each(&mut launch)) / count as f64
+    let [seconds] = side_by_side(stream, [&mut || (0..count).for_each(&mut launch)]);
+    seconds / count as f64
 }
 
 /// The medians of the seconds that each of these takes, in turns: so the clock of a device that is hot is the same for all.
