@@ -58,9 +58,10 @@ __device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, 
   return CodeTable{place_in_shared(memory.lengths), place_in_shared(memory.exponents)};
 }
 
-// Of four bytes, each alone in its word. Multiplied: shifts and permutations are what these kernels have most of.
-__device__ __forceinline__ uint32_t joined_bytes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
-  return (d * 256 + c) * 65536 + (b * 256 + a);
+// Of four values of BITS bits, each alone in its word. Multiplied: shifts and permutations are what these kernels have most of.
+template <uint32_t BITS = 8>
+__device__ __forceinline__ uint32_t joined(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+  return (d * (1u << BITS) + c) * (1u << 2 * BITS) + (b * (1u << BITS) + a);
 }
 
 // A lane's stream. `words` is the record; `last` its last word. `window` and `behind` are the next 64 bits, of which four codes use up 32 at most. `behind`
@@ -85,6 +86,8 @@ struct LaneReader {
     behind = __funnelshift_r(second, third, bit);
   }
 
+  // What the table has for four codes, side by side.
+  template <uint32_t BITS = 8>
   __device__ __forceinline__ uint32_t four() {
     uint32_t windows[4], lengths[4], now = window;
 #pragma unroll
@@ -107,7 +110,7 @@ struct LaneReader {
     uint32_t exponents[4];
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) exponents[i] = table.exponent(windows[i], lengths[i]);
-    return joined_bytes(exponents[0], exponents[1], exponents[2], exponents[3]);
+    return joined<BITS>(exponents[0], exponents[1], exponents[2], exponents[3]);
   }
 
   __device__ __forceinline__ uint2 step(uint32_t) {
@@ -134,7 +137,7 @@ struct PaletteReader {
   __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
   __device__ __forceinline__ uint2 of(uint32_t word) const {
     const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
-    return make_uint2(joined_bytes(exponent(0), exponent(1), exponent(2), exponent(3)), joined_bytes(exponent(4), exponent(5), exponent(6), exponent(7)));
+    return make_uint2(joined(exponent(0), exponent(1), exponent(2), exponent(3)), joined(exponent(4), exponent(5), exponent(6), exponent(7)));
   }
 
   __device__ __forceinline__ uint2 step(uint32_t in_group) {

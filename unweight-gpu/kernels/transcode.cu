@@ -6,7 +6,7 @@
 //
 //   Huffman codes to indices:
 //   palette_record_lengths  one warp = one record; its length follows from how many patches it keeps
-//   huffman_to_palette      two warps = one record; thread l of the first = lane l of the specification
+//   huffman_to_palette      one block = two warps = one record; thread l of the first = lane l of the specification
 //
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
@@ -16,7 +16,7 @@
 // source's record. Then they share the rows of the record that was made: its indices are counted while its remainder is computed.
 //
 //   Indices to Huffman codes:
-//   count_indices           four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
+//   count_indices           one block = four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
 //
 // A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes stay: so what they give is found from the source's checksum
 // and record, which are a third of the bytes. A wrong checksum stays wrong.
@@ -24,15 +24,13 @@
 // Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
 // as many bits in a word as there are indices of one value.
 //
-// Shared memory: huffman_to_palette for each record CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152
-// bytes for each record.
+// Shared memory: huffman_to_palette CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152 bytes.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's totals, record_lengths, records, sign_mantissa and source, for count_indices counts and
 // palette_counts; what layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is what src/crc_constants.rs makes.
-// palette_record_lengths has a warp for each chunk, in blocks of 8; end_records (encode.cu) follows it, then huffman_to_palette with two warps for each
-// chunk, in blocks of as many as there is shared memory for, at most 8; count_indices has blocks of two chunks. Whatever a record holds, nothing outside of
+// palette_record_lengths has a warp for each chunk, in blocks of 8; end_records (encode.cu) follows it, then huffman_to_palette. Whatever a record holds, nothing outside of
 // it, of its chunk's sign-mantissa bytes and of the places of what is made of these is touched.
 //
 // The tail: steps behind the last whole four are taken one by one. Surplus indices become 0, and what completes the sign-mantissa plane to a multiple of 256.
@@ -42,10 +40,8 @@
 #include "record_source.cuh"
 
 constexpr uint32_t LENGTH_WARPS = 8;
-// Chunks of a block of count_indices, and warps of each of these.
-constexpr uint32_t COUNT_CHUNKS = 2;
+// Warps of a block of count_indices.
 constexpr uint32_t COUNT_SHARES = 4;
-constexpr uint32_t MOST_PAIRS = 4;
 // The tables of a record's codes, or how often each exponent occurs in a verbatim one.
 constexpr uint32_t CODES_BYTES = EXPONENTS * 4;
 static_assert(TABLES_BYTES <= CODES_BYTES);
@@ -138,8 +134,9 @@ struct PatchCursor {
 };
 
 // Eight palette indices, which stand where tables have exponents otherwise.
-__device__ __forceinline__ uint32_t index_word(uint2 eight) {
-  return __byte_perm(eight.x | eight.x >> 4, eight.y | eight.y >> 4, 0x6420);
+__device__ __forceinline__ uint32_t index_word(LaneReader& reader) {
+  const uint32_t first = reader.four<4>();
+  return reader.four<4>() * 65536 + first;
 }
 
 // Without those of the surplus.
@@ -258,7 +255,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader.step(d));
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader);
     patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
@@ -266,7 +263,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
-    uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader.tail_step(step)), count), 0, 0, 0};
+    uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader), count), 0, 0, 0};
     patches.apply(indices, step, step + 1, lane, keep);
     body[step * WARP + lane] = indices[0];
   }
@@ -304,26 +301,26 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
-    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes, const CrcConstants* constants,
-                       unsigned long long* status) {
+// A block's shared memory, in front of the record.
+struct TranscodeShared {
+  uint8_t codes[CODES_BYTES];
+  ChunkCounts counts;
+};
+
+extern "C" __global__ void __launch_bounds__(2 * WARP, 16)
+    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  const uint32_t lane = threadIdx.x % WARP, pairs = blockDim.x / (2 * WARP);
-  const uint32_t is_helper = threadIdx.x / WARP >= pairs, pair = threadIdx.x / WARP - (is_helper ? pairs : 0);
-  // What is aligned to most stands first.
-  uint8_t* of_pairs = reinterpret_cast<uint8_t*>(shared);
-  uint8_t* own = of_pairs + pair * CODES_BYTES;
-  ChunkCounts& counts = reinterpret_cast<ChunkCounts*>(of_pairs + pairs * CODES_BYTES)[pair];
-  uint4* stage = reinterpret_cast<uint4*>(of_pairs + pairs * (CODES_BYTES + sizeof(ChunkCounts)) + pair * stage_bytes);
+  const uint32_t lane = threadIdx.x % WARP, is_helper = threadIdx.x / WARP, number = blockIdx.x;
+  uint8_t* own = reinterpret_cast<TranscodeShared*>(shared)->codes;
+  ChunkCounts& counts = reinterpret_cast<TranscodeShared*>(shared)->counts;
+  uint4* stage = shared + sizeof(TranscodeShared) / 16;
   if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
-  // A warp without a chunk meets the others at the barriers.
-  const uint32_t number = blockIdx.x * pairs + pair;
-  const SourceChunk target = find_source_chunk(jobs, job_count, min(number, chunk_count - 1));
+  const SourceChunk target = find_source_chunk(jobs, job_count, number);
   Chunk chunk = source_record(target);
   const bool staged = chunk.record_bytes <= stage_bytes;
   if (staged) {
     const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
-    for (uint32_t i = is_helper * WARP + lane; i < chunk.record_bytes / 16; i += 2 * WARP) copy_async(stage + i, from + i);
+    for (uint32_t i = threadIdx.x; i < chunk.record_bytes / 16; i += 2 * WARP) copy_async(stage + i, from + i);
     copies_done();
     chunk.record = reinterpret_cast<const uint8_t*>(stage);
   }
@@ -333,7 +330,7 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
   uint32_t broken = parse_record(chunk, lane, record);
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
-  const bool is_made = number < chunk_count && broken == 0 && record_bytes != NO_RECORD_BYTES;
+  const bool is_made = broken == 0 && record_bytes != NO_RECORD_BYTES;
   if (is_made && is_helper) {
     copy_sign_mantissa(chunk, target.sign_mantissa(), lane);
     const PlainBytes before{chunk.record};
@@ -356,7 +353,7 @@ extern "C" __global__ void __launch_bounds__(2 * MOST_PAIRS * WARP, 4)
       reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
     count_verbatim(chunk, lane, reinterpret_cast<uint32_t*>(own), totals_of(target, number));
   }
-  if (broken != 0 && !is_helper && lane == 0 && number < chunk_count) report(status, number, broken);
+  if (broken != 0 && threadIdx.x == 0) report(status, number, broken);
   __syncthreads();
 
   // Read again: registers are scarce while a record is decoded.
@@ -392,30 +389,28 @@ __device__ inline void count_patches(const Chunk& chunk, const Record& record, S
   }
 }
 
-// A chunk's in a block of count_indices.
+// A block's shared memory.
 struct CountingShared {
   ChunkCounts counts;
   uint32_t verbatim[EXPONENTS];
 };
 
-extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4)
-    count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants, unsigned long long* status) {
+extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
+    count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  const Share share{warp % COUNT_SHARES, COUNT_SHARES};
-  CountingShared& own = reinterpret_cast<CountingShared*>(shared)[warp / COUNT_SHARES];
+  const uint32_t lane = threadIdx.x % WARP, number = blockIdx.x;
+  const Share share{threadIdx.x / WARP, COUNT_SHARES};
+  CountingShared& own = *reinterpret_cast<CountingShared*>(shared);
   ChunkCounts& counts = own.counts;
   if (share.number == 0) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   __syncthreads();
-  const uint32_t number = blockIdx.x * COUNT_CHUNKS + warp / COUNT_SHARES;
-  const SourceChunk target = find_source_chunk(jobs, job_count, min(number, chunk_count - 1));
+  const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const Chunk chunk = source_record(target);
   Record record;
   const uint32_t broken = parse_record(chunk, lane, record);
-  const bool is_counted = number < chunk_count && broken == 0;
   const bool is_verbatim = record.kind == KIND_VERBATIM;
   unsigned long long* totals = totals_of(target, number);
-  if (is_counted) {
+  if (broken == 0) {
     IndexCounts own_counts;
     const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
     const uint32_t sum = remainder_of(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
@@ -428,7 +423,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_CHUNKS* COUNT_SHARES* WARP, 4
     }
   }
   __syncthreads();
-  if (share.number != 0 || number >= chunk_count) return;
+  if (share.number != 0) return;
   // encode_chunks_of_records passes over a record that has a length already.
   if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
   if (broken != 0) {

@@ -6,7 +6,7 @@ use unweight_format::layout::{
 use unweight_format::{Extent, limits};
 
 use crate::encode_job::EncodeJob;
-use crate::plan::WARP;
+use crate::plan::{MOST_STAGE_BYTES, WARP};
 
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
@@ -36,30 +36,20 @@ pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
 
 /// Of `transcode.cu`, as its head says.
 pub(crate) const LENGTH_WARPS: u32 = 8;
-pub(crate) const COUNT_CHUNKS: u32 = 2;
-pub(crate) const COUNT_THREADS: u32 = COUNT_CHUNKS * 4 * WARP;
+pub(crate) const COUNT_THREADS: u32 = 4 * WARP;
 /// Of a chunk, what its warps add to.
 const CHUNK_COUNTS_BYTES: u32 = 4 * WARP;
 /// For a record's codes (`kernels/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
-pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = COUNT_CHUNKS * (CHUNK_COUNTS_BYTES + 4 * 256);
-/// Chunks of a block of `huffman_to_palette`, each with two warps.
-const MOST_PAIRS: u32 = 4;
-/// Shared memory that such a block has at most: so many fit an H100's multiprocessor four times, if records are as long as those of trained weights.
-pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = 56 << 10;
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = CHUNK_COUNTS_BYTES + 4 * 256;
+pub(crate) const TRANSCODE_THREADS: u32 = 2 * WARP;
+
+/// That of the longest stage.
+pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);
 
 /// Shared memory of a block of `huffman_to_palette`.
-pub(crate) const fn transcode_shared_bytes(pairs: u32, stage_bytes: u32) -> u32 {
-    pairs * (CODES_BYTES + CHUNK_COUNTS_BYTES + stage_bytes)
-}
-
-/// Its chunks: one has room, however long the stage is.
-pub(crate) const fn transcode_pairs(stage_bytes: u32) -> u32 {
-    let mut pairs = MOST_PAIRS;
-    while pairs > 1 && transcode_shared_bytes(pairs, stage_bytes) > MOST_TRANSCODE_SHARED_BYTES {
-        pairs -= 1;
-    }
-    pairs
+pub(crate) const fn transcode_shared_bytes(stage_bytes: u32) -> u32 {
+    CODES_BYTES + CHUNK_COUNTS_BYTES + stage_bytes
 }
 
 /// As [`encode_threads`], of `encode_chunks_of_records`, whose warps have twice as many weights.

@@ -7,8 +7,8 @@ use unweight_format::Encoding;
 
 use crate::encode::config;
 use crate::encode_plan::{
-    COUNT_CHUNKS, COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, encode_threads_of_records, transcode_pairs, transcode_shared_bytes,
+    COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
+    TRANSCODE_THREADS, encode_threads_of_records, transcode_shared_bytes,
 };
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
@@ -47,30 +47,27 @@ impl EncodeBatch<'_> {
                         0,
                     ))?;
                 self.end_records(stream)?;
-                let pairs = transcode_pairs(stage_bytes);
                 stream
                     .launch_builder(&kernels.huffman_to_palette)
                     .arg(&self.jobs)
                     .arg(&job_count)
-                    .arg(&chunk_count)
                     .arg(&stage_bytes)
                     .arg(&self.device.crc_constants)
                     .arg(status)
                     .launch(config(
-                        chunk_count.div_ceil(pairs),
-                        2 * pairs * WARP,
-                        transcode_shared_bytes(pairs, stage_bytes),
+                        chunk_count,
+                        TRANSCODE_THREADS,
+                        transcode_shared_bytes(stage_bytes),
                     ))?;
             } else {
                 stream
                     .launch_builder(&kernels.count_indices)
                     .arg(&self.jobs)
                     .arg(&job_count)
-                    .arg(&chunk_count)
                     .arg(&self.device.crc_constants)
                     .arg(status)
                     .launch(config(
-                        chunk_count.div_ceil(COUNT_CHUNKS),
+                        chunk_count,
                         COUNT_THREADS,
                         COUNT_INDICES_SHARED_BYTES,
                     ))?;

@@ -9,6 +9,8 @@ pub(crate) const WARP: u32 = 32;
 
 /// A block without asking for more may have this much shared memory.
 const SHARED_BYTES: u32 = 48 << 10;
+/// So much of it a record may have.
+pub(crate) const MOST_STAGE_BYTES: u32 = SHARED_BYTES - TABLE_BYTES;
 /// Records of trained weights are a third of their chunk's bytes. Longer ones are read where they stand,
 /// so that a few of them do not cost all others the room of their warps.
 const STAGE_BYTES_PER_WEIGHT: (u64, u64) = (7, 16);
@@ -19,8 +21,9 @@ const STAGE_BYTES_PER_WEIGHT: (u64, u64) = (7, 16);
 pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
     let (of, in_) = STAGE_BYTES_PER_WEIGHT;
     let reasonable = (chunk_weights * of / in_).next_multiple_of(16);
-    let room = u64::from(SHARED_BYTES - TABLE_BYTES);
-    longest_record_bytes.min(reasonable).min(room) as u32
+    longest_record_bytes
+        .min(reasonable)
+        .min(MOST_STAGE_BYTES.into()) as u32
 }
 
 /// The most warps of a block that fills a multiprocessor (`kernels/decode.cu`).
@@ -45,7 +48,7 @@ mod tests {
         // Of records that are read where they stand; of trained weights; the longest stage of all, where a block has least room.
         assert_eq!(warps_of_block(227 << 10, 0), 16);
         assert_eq!(warps_of_block(227 << 10, 13_000), 16);
-        assert_eq!(warps_of_block(99 << 10, SHARED_BYTES - TABLE_BYTES), 2);
+        assert_eq!(warps_of_block(99 << 10, MOST_STAGE_BYTES), 2);
     }
 
     #[test]

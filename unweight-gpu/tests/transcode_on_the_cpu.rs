@@ -156,13 +156,12 @@ impl Direct {
         };
         outputs.give_to(&mut job);
         let mut status = GOOD;
-        // Fewer at a time, whose records are read where they stand, too.
-        let pairs_and_stage = if seed == 0 { (4, stage) } else { (3, 0) };
+        // Records that are read where they stand, too.
+        let stage = if seed == 0 { stage } else { 0 };
         let jobs = std::slice::from_mut(&mut job);
         // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
-        let detour = unsafe {
-            host_encoder::encode_records(jobs, encoding, pairs_and_stage, seed, &mut status)
-        };
+        let detour =
+            unsafe { host_encoder::encode_records(jobs, encoding, stage, seed, &mut status) };
         Direct {
             outputs,
             job,

@@ -7,16 +7,13 @@ extern "C" void unweight_host_palette_record_lengths(const EncodeJob* jobs, uint
                  [&] { palette_record_lengths(jobs, job_count, chunk_count, detour); });
 }
 
-extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pairs, uint32_t stage_bytes,
+extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes,
                                                  const CrcConstants* constants, uint64_t seed, unsigned long long* status) {
-  const uint32_t shared_bytes = pairs * (CODES_BYTES + sizeof(ChunkCounts) + stage_bytes);
-  fibers::launch((chunk_count + pairs - 1) / pairs, 2 * pairs * WARP, shared_bytes, seed,
-                 [&] { huffman_to_palette(jobs, job_count, chunk_count, stage_bytes, constants, status); });
+  fibers::launch(chunk_count, 2 * WARP, sizeof(TranscodeShared) + stage_bytes, seed,
+                 [&] { huffman_to_palette(jobs, job_count, stage_bytes, constants, status); });
 }
 
 extern "C" void unweight_host_count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                             uint64_t seed, unsigned long long* status) {
-  const uint32_t shared_bytes = COUNT_CHUNKS * sizeof(CountingShared);
-  fibers::launch((chunk_count + COUNT_CHUNKS - 1) / COUNT_CHUNKS, COUNT_CHUNKS * COUNT_SHARES * WARP, shared_bytes, seed,
-                 [&] { count_indices(jobs, job_count, chunk_count, constants, status); });
+  fibers::launch(chunk_count, COUNT_SHARES * WARP, sizeof(CountingShared), seed, [&] { count_indices(jobs, job_count, constants, status); });
 }

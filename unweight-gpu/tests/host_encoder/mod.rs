@@ -15,7 +15,7 @@ unsafe extern "C" {
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
-    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pairs: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
+    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
     fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
 }
 
@@ -57,7 +57,7 @@ pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) 
 pub(crate) unsafe fn encode_records(
     jobs: &mut [EncodeJob],
     to: Encoding,
-    (pairs, stage_bytes): (u32, u32),
+    stage_bytes: u32,
     seed: u64,
     status: &mut u64,
 ) -> bool {
@@ -77,7 +77,6 @@ pub(crate) unsafe fn encode_records(
                 start,
                 job_count,
                 chunk_count,
-                pairs,
                 stage_bytes,
                 constants,
                 seed,
