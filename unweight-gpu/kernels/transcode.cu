@@ -6,14 +6,14 @@
 //
 //   Huffman codes to indices:
 //   palette_record_lengths  one warp = one record; its length follows from how many patches it keeps
-//   huffman_to_palette      one block = two warps = one record; thread l of the first = lane l of the specification
+//   huffman_to_palette      one block = one warp = one record; thread l = lane l of the specification
 //
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
 //   sign-mantissa   | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   two steps: 512 bytes
 //
-// The first warp decodes, which is a chain of look-ups with little to do beside it. The other copies sign-mantissa bytes, and computes the remainder of the
-// source's record. Then they share the rows of the record that was made: its indices are counted while its remainder is computed.
+// Sign-mantissa bytes are copied beside decoding, which is a chain of look-ups. Then the record that was made is read again: its indices are counted while its
+// remainder is computed.
 //
 //   Indices to Huffman codes:
 //   count_indices           one block = four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
@@ -24,7 +24,7 @@
 // Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
 // as many bits in a word as there are indices of one value.
 //
-// Shared memory: huffman_to_palette CODES_BYTES, 128 bytes of counts, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152 bytes.
+// Shared memory: huffman_to_palette CODES_BYTES, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152 bytes.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
@@ -151,8 +151,7 @@ struct ChunkCounts {
   uint32_t entries[PALETTE_ENTRIES];     // all but the first
   uint32_t outside;                      // weights whose exponents the palette does not hold
   uint32_t remainders[COUNT_SHARES];     // what its warps make of records
-  uint32_t is_decoded;                   // or else there is nothing to be counted
-  uint32_t unused[14 - COUNT_SHARES];
+  uint32_t unused[15 - COUNT_SHARES];
 
   __device__ __forceinline__ void add(const IndexCounts& counts, uint32_t lane) {
     const uint32_t own = counts.of_entry(lane);
@@ -219,21 +218,32 @@ __device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* t
     reinterpret_cast<uint2*>(to + place)[half] = first_of(from[half], lane_step_count(chunk.weights, place + half * LANE_STEP_WEIGHTS));
 }
 
-constexpr uint32_t COPIES_AHEAD = 8;
+// The sign-mantissa bytes of a group of steps, on their way: 16 bytes to a lane and two steps.
+struct GroupCopy {
+  static constexpr uint32_t EIGHTS = GROUP_STEPS / 2;
+  uint4 words[EIGHTS];
 
-__device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint32_t lane) {
-  constexpr uint32_t AT_ONCE = COPIES_AHEAD * WARP * 16;
-  uint32_t place = lane * 16;
-#pragma unroll 1
-  for (; place < chunk.weights / AT_ONCE * AT_ONCE; place += AT_ONCE) {
-    uint4 words[COPIES_AHEAD];
+  __device__ __forceinline__ void load(const uint8_t* from, uint32_t lane) {
 #pragma unroll
-    for (uint32_t d = 0; d < COPIES_AHEAD; d++) words[d] = load_streaming(reinterpret_cast<const uint4*>(chunk.sign_mantissa + place) + d * WARP);
+    for (uint32_t i = 0; i < EIGHTS; i++) words[i] = load_streaming(reinterpret_cast<const uint4*>(from) + i * WARP + lane);
+  }
+  __device__ __forceinline__ void store(uint8_t* to, uint32_t lane) const {
 #pragma unroll
-    for (uint32_t d = 0; d < COPIES_AHEAD; d++) store_streaming(reinterpret_cast<uint4*>(to + place) + d * WARP, words[d]);
+    for (uint32_t i = 0; i < EIGHTS; i++) store_streaming(reinterpret_cast<uint4*>(to) + i * WARP + lane, words[i]);
+  }
+};
+
+// From step `first_step` on.
+__device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint32_t first_step, uint32_t lane) {
+  const uint32_t first = first_step * STEP_WEIGHTS, bytes = GROUP_STEPS * STEP_WEIGHTS, end = chunk.weights - (chunk.weights - first) % bytes;
+  GroupCopy copy;
+#pragma unroll 4
+  for (uint32_t place = first; place < end; place += bytes) {
+    copy.load(chunk.sign_mantissa + place, lane);
+    copy.store(to + place, lane);
   }
 #pragma unroll 1
-  for (; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
+  for (uint32_t place = end + lane * 16; place < chunk.steps * STEP_WEIGHTS; place += WARP * 16) copy_last_sixteen(chunk, to, place);
 }
 
 // Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
@@ -251,6 +261,10 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     kept += PATCH_BYTES;
   };
   const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
+  const uint8_t* from_rest = chunk.sign_mantissa;
+  uint8_t* to_rest = target.sign_mantissa();
+  GroupCopy copy;
+  if (grouped != 0) copy.load(from_rest, lane);
 #pragma unroll 1
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
@@ -259,7 +273,10 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
+    copy.store(to_rest + step * STEP_WEIGHTS, lane);
+    if (step + GROUP_STEPS < grouped) copy.load(from_rest + (step + GROUP_STEPS) * STEP_WEIGHTS, lane);
   }
+  copy_sign_mantissa(chunk, to_rest, grouped, lane);
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
@@ -301,78 +318,64 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-// A block's shared memory, in front of the record.
-struct TranscodeShared {
-  uint8_t codes[CODES_BYTES];
-  ChunkCounts counts;
-};
-
-extern "C" __global__ void __launch_bounds__(2 * WARP, 16)
+extern "C" __global__ void __launch_bounds__(WARP)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  const uint32_t lane = threadIdx.x % WARP, is_helper = threadIdx.x / WARP, number = blockIdx.x;
-  uint8_t* own = reinterpret_cast<TranscodeShared*>(shared)->codes;
-  ChunkCounts& counts = reinterpret_cast<TranscodeShared*>(shared)->counts;
-  uint4* stage = shared + sizeof(TranscodeShared) / 16;
-  if (!is_helper) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
+  const uint32_t lane = threadIdx.x, number = blockIdx.x;
+  uint8_t* codes_memory = reinterpret_cast<uint8_t*>(shared);
+  uint4* stage = shared + CODES_BYTES / 16;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   Chunk chunk = source_record(target);
   const bool staged = chunk.record_bytes <= stage_bytes;
   if (staged) {
     const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
-    for (uint32_t i = threadIdx.x; i < chunk.record_bytes / 16; i += 2 * WARP) copy_async(stage + i, from + i);
+    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) copy_async(stage + i, from + i);
     copies_done();
+    __syncwarp();
     chunk.record = reinterpret_cast<const uint8_t*>(stage);
   }
-  __syncthreads();
 
   Record record;
   uint32_t broken = parse_record(chunk, lane, record);
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
-  const bool is_made = broken == 0 && record_bytes != NO_RECORD_BYTES;
-  if (is_made && is_helper) {
-    copy_sign_mantissa(chunk, target.sign_mantissa(), lane);
-    const PlainBytes before{chunk.record};
-    const uint32_t sum = remainder_of(constants, lane, before, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
-    if (lane == 0) counts.remainders[0] = sum;
-  } else if (is_made && record.kind != KIND_VERBATIM) {
-    const WarpMemory memory{own, own + CODE_TABLE_ENTRIES, stage};
+  uint32_t outside;
+  if (broken == 0 && record_bytes == NO_RECORD_BYTES) return;
+  if (broken == 0 && record.kind == KIND_VERBATIM) {
+    // It stays as it is, checksum included.
+    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
+      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
+    copy_sign_mantissa(chunk, target.sign_mantissa(), 0, lane);
+    count_verbatim(chunk, lane, reinterpret_cast<uint32_t*>(codes_memory), totals_of(target, number));
+    return;
+  }
+  if (broken == 0) {
+    const WarpMemory memory{codes_memory, codes_memory + CODE_TABLE_ENTRIES, stage};
     CodeTable codes = make_tables(static_cast<uint8_t>(lane % PALETTE_ENTRIES), record, lane, memory);
     // One register for both.
     codes.exponents = codes.lengths - CODE_TABLE_ENTRIES;
     __syncwarp();
-    uint32_t outside;
     broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), codes, to, outside)
                     : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, to, outside);
-    if (lane == 0) counts.outside = outside;
-    if (lane == 0) counts.is_decoded = 1;
-  } else if (is_made) {
-    // It stays as it is, checksum included.
-    for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
-      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
-    count_verbatim(chunk, lane, reinterpret_cast<uint32_t*>(own), totals_of(target, number));
   }
-  if (broken != 0 && threadIdx.x == 0) report(status, number, broken);
-  __syncthreads();
+  if (broken != 0) {
+    if (lane == 0) report(status, number, broken);
+    return;
+  }
 
+  // Behind the stores, which other lanes made.
+  __syncwarp();
   // Read again: registers are scarce while a record is decoded.
   to = place_of(target, record_bytes);
-  if (counts.is_decoded) {
-    IndexCounts own_counts;
-    const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &own_counts};
-    const Share half{is_helper, 2};
-    const uint32_t sum = remainder_of(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u, half);
-    if (lane == 0) counts.remainders[1 + is_helper] = sum;
-    counts.add(own_counts, lane);
-  }
-  __syncthreads();
-  if (!counts.is_decoded || is_helper) return;
+  IndexCounts counts;
+  const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &counts};
+  uint32_t sum = remainder_of(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum ^= remainder_of(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   // As encode.cu seals.
-  const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2];
   const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
-  const uint32_t count = counts.of_entry(lane, chunk.weights);
+  const uint32_t own = counts.of_entry(lane), others = sum_over_lanes(own);
+  const uint32_t count = lane == 0 ? chunk.weights - outside - others : own;
   if (count != 0) add_to_global(&totals_of(target, number)[chunk.job->palette[lane]], count);
 }
 

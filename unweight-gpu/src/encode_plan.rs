@@ -42,14 +42,13 @@ const CHUNK_COUNTS_BYTES: u32 = 4 * WARP;
 /// For a record's codes (`kernels/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
 pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = CHUNK_COUNTS_BYTES + 4 * 256;
-pub(crate) const TRANSCODE_THREADS: u32 = 2 * WARP;
 
 /// That of the longest stage.
 pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);
 
 /// Shared memory of a block of `huffman_to_palette`.
 pub(crate) const fn transcode_shared_bytes(stage_bytes: u32) -> u32 {
-    CODES_BYTES + CHUNK_COUNTS_BYTES + stage_bytes
+    CODES_BYTES + stage_bytes
 }
 
 /// As [`encode_threads`], of `encode_chunks_of_records`, whose warps have twice as many weights.

@@ -8,7 +8,7 @@ use unweight_format::Encoding;
 use crate::encode::config;
 use crate::encode_plan::{
     COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
-    TRANSCODE_THREADS, encode_threads_of_records, transcode_shared_bytes,
+    encode_threads_of_records, transcode_shared_bytes,
 };
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
@@ -56,7 +56,7 @@ impl EncodeBatch<'_> {
                     .arg(status)
                     .launch(config(
                         chunk_count,
-                        TRANSCODE_THREADS,
+                        WARP,
                         transcode_shared_bytes(stage_bytes),
                     ))?;
             } else {

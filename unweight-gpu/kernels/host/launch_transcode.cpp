@@ -9,7 +9,7 @@ extern "C" void unweight_host_palette_record_lengths(const EncodeJob* jobs, uint
 
 extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t stage_bytes,
                                                  const CrcConstants* constants, uint64_t seed, unsigned long long* status) {
-  fibers::launch(chunk_count, 2 * WARP, sizeof(TranscodeShared) + stage_bytes, seed,
+  fibers::launch(chunk_count, WARP, CODES_BYTES + stage_bytes, seed,
                  [&] { huffman_to_palette(jobs, job_count, stage_bytes, constants, status); });
 }
 
