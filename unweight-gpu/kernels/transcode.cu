@@ -318,7 +318,7 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP)
+extern "C" __global__ void __launch_bounds__(WARP, 24)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x, number = blockIdx.x;
@@ -369,8 +369,8 @@ extern "C" __global__ void __launch_bounds__(WARP)
   to = place_of(target, record_bytes);
   IndexCounts counts;
   const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &counts};
-  uint32_t sum = remainder_of(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum ^= remainder_of(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of<2>(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum ^= remainder_of<2>(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   // As encode.cu seals.
   const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
