@@ -100,8 +100,9 @@ struct PatchCursor {
   uint32_t own_exponent;  // lane l has palette entry l's
   uint32_t outside;       // how many the palette does not hold, of those that went by
 
-  __device__ __forceinline__ PatchCursor(const Chunk& chunk, const Record& record, uint32_t lane)
-      : next(chunk.record + record.patches_offset), left(record.patch_count), outside(0) {
+  // `words` is the record, where the compiler sees whether it stands in shared memory.
+  __device__ __forceinline__ PatchCursor(const Chunk& chunk, const uint32_t* words, const Record& record, uint32_t lane)
+      : next(reinterpret_cast<const uint8_t*>(words) + record.patches_offset), left(record.patch_count), outside(0) {
     own_exponent = lane < PALETTE_ENTRIES ? chunk.job->palette[lane] : ~0u;
     find_step();
   }
@@ -251,7 +252,7 @@ __device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint3
 __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
                                                       const uint32_t* words, const CodeTable& codes, uint8_t* to, uint32_t& outside) {
   LaneReader reader(codes, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
-  PatchCursor patches(chunk, record, lane);
+  PatchCursor patches(chunk, words, record, lane);
   unsigned long long* totals = totals_of(target, number);
   uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
   uint8_t* kept = to + RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
@@ -263,10 +264,10 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
   const uint8_t* from_rest = chunk.sign_mantissa;
   uint8_t* to_rest = target.sign_mantissa();
-  GroupCopy copy;
-  if (grouped != 0) copy.load(from_rest, lane);
-#pragma unroll 1
-  for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
+  const auto load = [&](uint32_t step, GroupCopy& copy) {
+    if (step < grouped) copy.load(from_rest + step * STEP_WEIGHTS, lane);
+  };
+  const auto group = [&](uint32_t step, GroupCopy& copy) {
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader);
@@ -274,7 +275,16 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
     copy.store(to_rest + step * STEP_WEIGHTS, lane);
-    if (step + GROUP_STEPS < grouped) copy.load(from_rest + (step + GROUP_STEPS) * STEP_WEIGHTS, lane);
+    load(step + 2 * GROUP_STEPS, copy);
+  };
+  // Two groups ahead: the memory takes longer than one.
+  GroupCopy even, odd;
+  load(0, even);
+  load(GROUP_STEPS, odd);
+#pragma unroll 1
+  for (uint32_t step = 0; step < grouped; step += 2 * GROUP_STEPS) {
+    group(step, even);
+    if (step + GROUP_STEPS < grouped) group(step + GROUP_STEPS, odd);
   }
   copy_sign_mantissa(chunk, to_rest, grouped, lane);
 #pragma unroll 1
@@ -318,7 +328,7 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP, 24)
+extern "C" __global__ void __launch_bounds__(WARP, 20)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x, number = blockIdx.x;
