@@ -35,17 +35,6 @@ __device__ __forceinline__ uint32_t opaque(uint32_t value) {
   return value;
 }
 
-// The bits of `a` where the mask has ones, of `b` elsewhere: one instruction if the mask is in a register, where the compiler makes two of a constant one.
-__device__ __forceinline__ uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) {
-#ifdef UNWEIGHT_HOST
-  return (a & mask) | (b & ~mask);
-#else
-  uint32_t selected;
-  asm("lop3.b32 %0, %1, %2, %3, 0xca;" : "=r"(selected) : "r"(mask), "r"(a), "r"(b));
-  return selected;
-#endif
-}
-
 // Four pairs out of three words: signs and mantissas in place, and indices where the lowest bits of exponents belong. The first three pairs stand in their
 // words as they are; the bits that these leave hold the fourth, a third in each.
 constexpr uint32_t PAIR_BITS = 0x87ff87ff;

@@ -39,6 +39,12 @@ __device__ __forceinline__ uint32_t lowest_bits(uint32_t word, uint32_t count) {
   asm("szext.clamp.u32 %0, %1, %2;" : "=r"(lowest) : "r"(word), "r"(count));
   return lowest;
 }
+// The bits of `a` where the mask has ones, of `b` elsewhere: one instruction, where the compiler makes two of a constant mask.
+__device__ __forceinline__ uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) {
+  uint32_t selected;
+  asm("lop3.b32 %0, %1, %2, %3, 0xca;" : "=r"(selected) : "r"(mask), "r"(a), "r"(b));
+  return selected;
+}
 // A product of bits by tensor cores: counts[i] becomes how many bits a row and a column have in common. 16 rows and 8 columns have 256 bits each. Lane 4g + t has
 // of rows g and g + 8 words t (in rows[0], rows[1]) and 4 + t (in rows[2], rows[3]), of column g words t and 4 + t; and gets the counts of row g with columns 2t
 // and 2t + 1, then those of row g + 8.

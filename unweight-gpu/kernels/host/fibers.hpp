@@ -184,6 +184,7 @@ inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a ^ b; }));
 }
+inline uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) { return (a & mask) | (b & ~mask); }
 inline void add_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
   const auto pairs_of = [](uint32_t first, uint32_t second) {
     const uint64_t* all = fibers::exchange(~0u, static_cast<uint64_t>(second) << 32 | first);
