@@ -109,6 +109,19 @@ struct WeightSource {
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return sign_mantissa_of(eight); }
 };
 
+// The first `count` of the eight bytes of a plane at `bytes`, and zeros. What stands behind them is not read: it may never have been written.
+__device__ __forceinline__ uint2 first_of_plane(const uint8_t* bytes, uint32_t count) {
+  if (count >= LANE_STEP_WEIGHTS) return load_streaming(reinterpret_cast<const uint2*>(bytes));
+  uint2 eight = make_uint2(0, 0);
+#pragma unroll 1
+  for (uint32_t i = count; i-- > 0;) {
+    // Moves all up by one, the last first.
+    eight.y = eight.y << 8 | eight.x >> 24;
+    eight.x = eight.x << 8 | bytes[i];
+  }
+  return eight;
+}
+
 // The exponents of weights that stand in two planes, where the other plane is not asked for.
 struct ExponentSource {
   typedef uint2 Eight;
@@ -116,7 +129,7 @@ struct ExponentSource {
 
   __device__ static __forceinline__ ExponentSource of(const SourceChunk& chunk) { return ExponentSource{chunk.job->exponents + chunk.first_weight}; }
   __device__ __forceinline__ Eight whole(uint32_t place) const { return load_streaming(reinterpret_cast<const uint2*>(exponents + place)); }
-  __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const { return first_of(whole(place), count); }
+  __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const { return first_of_plane(exponents + place, count); }
   __device__ static __forceinline__ uint32_t exponent_of(Eight eight, uint32_t i) { return (i < 4 ? eight.x : eight.y) >> 8 * (i % 4) & 0xff; }
   __device__ static __forceinline__ uint2 exponent_bytes(Eight eight) { return eight; }
 };
@@ -137,8 +150,7 @@ struct PlaneSource {
     return Eight{exponents.whole(place), load_streaming(reinterpret_cast<const uint2*>(sign_mantissa + place))};
   }
   __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const {
-    const Eight eight = whole(place);
-    return Eight{first_of(eight.exponents, count), first_of(eight.sign_mantissa, count)};
+    return Eight{exponents.part(place, count), first_of_plane(sign_mantissa + place, count)};
   }
   __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) { return ExponentSource::exponent_of(eight.exponents, i); }
   __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return eight.exponents; }
