@@ -4,7 +4,7 @@
 #include "weights.cuh"
 
 constexpr uint32_t EXPONENTS = 256;
-constexpr uint32_t TOTAL_COPIES = 16;
+constexpr uint32_t TOTAL_COPIES = 4;
 
 // A BF16 tensor in device memory, as weights, as two planes, or in another encoding, and where its planes go. `src/encode_job.rs` has its twin: 144 bytes,
 // pointers first.
@@ -15,8 +15,9 @@ struct EncodeJob {
   const uint8_t* source_sign_mantissa;  // likewise
   const TensorJob* source;           // chunks are as large as here, and have the same numbers; only for kernels that encode from records
   uint64_t weight_count;             // 1 to 2^35
-  uint32_t* counts;                  // 256 for each chunk, by exponent; zero before the count; from records, the first: see count_indices (transcode.cu)
-  unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times; zero before the count; choose_palettes adds all up in the first
+  uint32_t* counts;                  // 256 for each chunk, by exponent; from records, the first: see count_indices (transcode.cu)
+  unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times, and one to count the chunks that are in them; zero before the count;
+                                     // what chooses the palette adds all up in the first
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
@@ -28,7 +29,7 @@ struct EncodeJob {
   uint32_t chunk_count;              // ceil(weight_count / 2^chunk_size_log2)
   uint32_t chunk_size_log2;          // 12 to 16
   uint32_t kind;                     // KIND_HUFFMAN or KIND_PALETTE
-  uint8_t palette[PALETTE_ENTRIES];  // ascending; choose_palettes writes it
+  uint8_t palette[PALETTE_ENTRIES];  // ascending; count_exponents or confirm_palettes writes it
 };
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
@@ -83,6 +84,7 @@ __device__ __forceinline__ uint32_t lane_step_count(uint32_t weight_count, uint3
 //   exponent_of(eight, i)                the exponent of one
 //   exponent_bytes(eight)                the exponents of all
 //   sign_mantissa_bytes(eight)           the rest of them
+//   behind(place)                        a source that begins there; only of those of exponents
 // and `place` is that of the first in the chunk.
 
 struct WeightSource {
@@ -91,6 +93,7 @@ struct WeightSource {
   const uint16_t* weights;  // 16-byte aligned
 
   __device__ static __forceinline__ WeightSource of(const SourceChunk& chunk) { return WeightSource{chunk.job->weights + chunk.first_weight}; }
+  __device__ __forceinline__ WeightSource behind(uint32_t place) const { return WeightSource{weights + place}; }
   __device__ __forceinline__ Eight whole(uint32_t place) const {
     const uint4 words = load_streaming(reinterpret_cast<const uint4*>(weights + place));
     return Eight{{words.x, words.y, words.z, words.w}};
@@ -128,6 +131,7 @@ struct ExponentSource {
   const uint8_t* exponents;  // 256-byte aligned, readable up to a multiple of 256
 
   __device__ static __forceinline__ ExponentSource of(const SourceChunk& chunk) { return ExponentSource{chunk.job->exponents + chunk.first_weight}; }
+  __device__ __forceinline__ ExponentSource behind(uint32_t place) const { return ExponentSource{exponents + place}; }
   __device__ __forceinline__ Eight whole(uint32_t place) const { return load_streaming(reinterpret_cast<const uint2*>(exponents + place)); }
   __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const { return first_of_plane(exponents + place, count); }
   __device__ static __forceinline__ uint32_t exponent_of(Eight eight, uint32_t i) { return (i < 4 ? eight.x : eight.y) >> 8 * (i % 4) & 0xff; }

@@ -9,11 +9,11 @@ use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
 use crate::device::load_with_shared;
-use crate::encode_job::{EncodeJob, TOTAL_COPIES};
+use crate::encode_job::{EncodeJob, TOTAL_BYTES};
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
-    MOST_TRANSCODE_SHARED_BYTES, PALETTE_COUNT_CHUNKS, PALETTE_COUNT_THREADS, PALETTE_SHARED_BYTES,
-    PALETTE_THREADS, Planes, encode_shared_bytes, encode_threads, pieces_log2, place_scratch,
+    MOST_TRANSCODE_SHARED_BYTES, Planes, count_threads, encode_shared_bytes, encode_threads,
+    place_scratch,
 };
 use crate::job::TensorJob;
 use crate::plan::{TABLE_BYTES, WARP};
@@ -26,8 +26,6 @@ use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image,
 pub(crate) struct EncodeKernels {
     of_weights: SourceKernels,
     of_planes: SourceKernels,
-    choose_palettes: CudaFunction,
-    palette_counts: CudaFunction,
     choose_codes: CudaFunction,
     end_records: CudaFunction,
     pub(crate) of_records: RecordKernels,
@@ -89,8 +87,6 @@ impl EncodeKernels {
                 count_exponents: histogram.load_function("count_exponents_of_planes")?,
                 encode_chunks: encode_chunks("encode_chunks_of_planes")?,
             },
-            choose_palettes: histogram.load_function("choose_palettes")?,
-            palette_counts: histogram.load_function("palette_counts")?,
             choose_codes: code_lengths.load_function("choose_codes")?,
             end_records: encode.load_function("end_records")?,
             of_records: RecordKernels {
@@ -132,10 +128,11 @@ pub struct EncodeBatch<'a> {
     pub(crate) tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,
+    count_threads: u32,
     pub(crate) jobs: CudaSlice<u8>,
     /// To compute the checksums of the sources, but for the palettes.
     checksum_jobs: Vec<TensorJob>,
-    counts: CudaSlice<u32>,
+    _counts: CudaSlice<u32>,
     /// And behind those of all jobs the places of all chunks.
     pub(crate) totals: CudaSlice<u64>,
     pub(crate) tensor_codes: CudaSlice<u64>,
@@ -190,8 +187,6 @@ impl<'a> EncodeBatch<'a> {
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
         let largest_log2 = (tasks.iter().map(|task| task.job.chunk_size_log2).max())
             .unwrap_or((*limits::CHUNK_SIZE_LOG2.start()).into());
-        // Each chunk may be counted in pieces, by a block for each.
-        let pieces_log2 = pieces_log2(largest_log2);
         for task in &tasks {
             let (mut job, chunk_size_log2) = (task.job, task.chunk_size_log2);
             let weights = job.weight_count;
@@ -217,7 +212,7 @@ impl<'a> EncodeBatch<'a> {
                 job.first_chunk,
             ));
             chunk_count += u64::from(job.chunk_count);
-            if chunk_count << pieces_log2 > MOST_CHUNKS.into() {
+            if chunk_count > MOST_CHUNKS.into() {
                 return Err(GpuError::TooManyChunks(chunk_count));
             }
             jobs.push(job);
@@ -225,9 +220,11 @@ impl<'a> EncodeBatch<'a> {
         }
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
-        let total_count = 256 * TOTAL_COPIES * jobs.len();
-        let totals = stream.alloc_zeros::<u64>((total_count + chunk_count as usize).max(1))?;
-        let counts = stream.alloc_zeros::<u32>(256 * (chunk_count as usize).max(1))?;
+        let total_bytes = TOTAL_BYTES * jobs.len() as u64;
+        let totals = (total_bytes / 8 + chunk_count).max(1) as usize;
+        let totals = stream.alloc_zeros::<u64>(totals)?;
+        // SAFETY: kernels write all of it before they read it.
+        let counts = unsafe { stream.alloc::<u32>(256 * (chunk_count as usize).max(1))? };
         let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
         let totals_address = totals.device_ptr(stream).0;
@@ -235,8 +232,8 @@ impl<'a> EncodeBatch<'a> {
         for (number, job) in (0..).zip(&mut jobs) {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
-            job.totals = totals_address + (256 * 8 * TOTAL_COPIES * number) as u64;
-            job.places = totals_address + 8 * (total_count as u64 + u64::from(job.first_chunk));
+            job.totals = totals_address + TOTAL_BYTES * number;
+            job.places = totals_address + total_bytes + 8 * u64::from(job.first_chunk);
         }
         let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
             .map(|(job, task)| TensorJob::of_source(job, task.source))
@@ -251,9 +248,14 @@ impl<'a> EncodeBatch<'a> {
             tensors: of_tensors,
             planes: planes_of,
             chunk_count: chunk_count as u32,
+            count_threads: count_threads(
+                largest_log2,
+                chunk_count as u32,
+                device.multiprocessors()?,
+            ),
             jobs: stream.clone_htod(&EncodeJob::bytes_of(&jobs))?,
             checksum_jobs,
-            counts,
+            _counts: counts,
             totals,
             tensor_codes: stream.alloc_zeros::<u64>(jobs.len().max(1))?,
             _scratch: scratch,
@@ -274,8 +276,6 @@ impl<'a> EncodeBatch<'a> {
             self.tensors.len() as u32,
             self.kernels.reading(self.sources),
         );
-        let pieces_log2 = pieces_log2(self.largest_log2);
-        stream.memset_zeros(&mut self.counts)?;
         stream.memset_zeros(&mut self.totals)?;
         // SAFETY: of these launches and of those in the functions called: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for
         // addresses are those of `EncodeJob::new`; sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as
@@ -283,46 +283,38 @@ impl<'a> EncodeBatch<'a> {
         unsafe {
             stream
                 .launch_builder(&reading.count_exponents)
-                .arg(&self.jobs)
+                .arg(&mut self.jobs)
                 .arg(&job_count)
-                .arg(&pieces_log2)
                 .launch(config(
-                    self.chunk_count << pieces_log2,
-                    WARP,
+                    self.chunk_count,
+                    self.count_threads,
                     COUNT_SHARED_BYTES,
                 ))?;
-            stream
-                .launch_builder(&self.kernels.choose_palettes)
-                .arg(&mut self.jobs)
-                .launch(config(job_count, PALETTE_THREADS, PALETTE_SHARED_BYTES))?;
             if self.encoding == Encoding::Huffman {
-                stream
-                    .launch_builder(&self.kernels.palette_counts)
-                    .arg(&self.jobs)
-                    .arg(&job_count)
-                    .arg(&self.chunk_count)
-                    .launch(config(
-                        self.chunk_count.div_ceil(PALETTE_COUNT_CHUNKS),
-                        PALETTE_COUNT_THREADS,
-                        0,
-                    ))?;
-                self.choose_codes(stream)?;
+                self.choose_codes(stream, true)?;
             }
             self.pack(stream, &reading.encode_chunks)?;
         }
         Ok(self.running.on(stream)?)
     }
 
+    /// `gathers` if palette counts are still to be taken from the counts of all exponents.
+    ///
     /// # Safety
     /// As in `encode`, and so for those that follow.
-    pub(crate) unsafe fn choose_codes(&mut self, stream: &CudaStream) -> Result<(), GpuError> {
-        let job_count = self.tensors.len() as u32;
+    pub(crate) unsafe fn choose_codes(
+        &mut self,
+        stream: &CudaStream,
+        gathers: bool,
+    ) -> Result<(), GpuError> {
+        let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
         let mut launch = stream.launch_builder(&self.kernels.choose_codes);
         launch
             .arg(&self.jobs)
             .arg(&job_count)
             .arg(&self.chunk_count)
-            .arg(&mut self.tensor_codes);
+            .arg(&mut self.tensor_codes)
+            .arg(&gathers);
         let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
         // SAFETY: the caller's.
         unsafe { launch.launch(config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES))? };

@@ -5,8 +5,8 @@ use unweight_format::layout::PALETTE_ENTRIES;
 
 use crate::job::{kind_of, put_fields};
 
-/// Copies of a tensor's counts, which different blocks add to.
-pub const TOTAL_COPIES: usize = 16;
+/// What a job's totals take: four copies of its 256 counts, which different blocks add to, and 8 bytes to count the blocks that have done so.
+pub const TOTAL_BYTES: u64 = 4 * 256 * 8 + 8;
 
 /// Pointers are addresses of the device; what a launch does not follow may be 0.
 #[repr(C)]
@@ -24,7 +24,7 @@ pub struct EncodeJob {
     pub weight_count: u64,
     /// 256 counts of 4 bytes for each chunk.
     pub counts: u64,
-    /// 256 counts of 8 bytes, [`TOTAL_COPIES`] times.
+    /// [`TOTAL_BYTES`].
     pub totals: u64,
     /// 16 counts of 4 bytes for each chunk.
     pub palette_counts: u64,

@@ -9,11 +9,8 @@ use crate::encode_job::EncodeJob;
 use crate::plan::{MOST_STAGE_BYTES, WARP};
 
 /// Shared memory and threads of the kernels, as their files' heads say.
-pub(crate) const COUNT_SHARED_BYTES: u32 = 4 * (64 * WARP + 256);
+pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * 8 + 256 * 4 + 16 * 4;
 pub(crate) const PALETTE_THREADS: u32 = 256;
-pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 2 * 256 / 8;
-pub(crate) const PALETTE_COUNT_THREADS: u32 = 256;
-pub(crate) const PALETTE_COUNT_CHUNKS: u32 = PALETTE_COUNT_THREADS / 16;
 pub(crate) const CODE_WARPS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
 pub(crate) const END_THREADS: u32 = 256;
@@ -56,12 +53,20 @@ pub(crate) const fn encode_threads_of_records(chunk_size_log2: u32) -> u32 {
     encode_threads(chunk_size_log2) / 2
 }
 
-/// Weights that a block of `count_exponents` counts, as a binary logarithm.
-const PIECE_WEIGHTS_LOG2: u32 = 13;
+/// Warps of a block of `count_exponents`, at most; and weights that one of them has at most, as a binary logarithm.
+const MOST_COUNT_WARPS: u32 = 8;
+const MOST_COUNT_WEIGHTS_LOG2: u32 = 14;
+/// Such warps keep a multiprocessor's memory busy.
+const COUNT_WARPS_OF_MULTIPROCESSOR: u64 = 24;
 
-/// How many of these a chunk has, as a binary logarithm.
-pub const fn pieces_log2(chunk_size_log2: u32) -> u32 {
-    chunk_size_log2.saturating_sub(PIECE_WEIGHTS_LOG2)
+/// Threads of a block of `count_exponents`, for chunks of this size at most. A warp begins and ends as slowly whatever it counts, so no more share a chunk than are needed.
+pub const fn count_threads(chunk_size_log2: u32, chunk_count: u32, multiprocessors: u32) -> u32 {
+    let enough = COUNT_WARPS_OF_MULTIPROCESSOR * multiprocessors as u64;
+    let mut warps = 1 << chunk_size_log2.saturating_sub(MOST_COUNT_WEIGHTS_LOG2);
+    while warps < MOST_COUNT_WARPS && warps as u64 * (chunk_count as u64) < enough {
+        warps *= 2;
+    }
+    WARP * warps
 }
 
 /// A coded tensor's planes, as they follow one another in a file, counted from where the first begins.
@@ -119,7 +124,7 @@ pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
 }
 
 /// Gives a job its scratch, behind the `used` bytes that are taken, and adds what it takes to them.
-/// Counts, totals and places are not among it: they are zeroed before each launch.
+/// Counts, totals and places are not among it: the last two are zeroed before each launch.
 pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
     let chunks = job.chunk_count as u64;
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);
@@ -159,6 +164,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn chunks_are_counted_by_as_many_warps_as_a_device_has_room_for() {
+        assert_eq!(count_threads(12, 1, 132), 8 * WARP);
+        assert_eq!(count_threads(15, 1_792, 132), 2 * WARP);
+        assert_eq!(count_threads(16, 1_000_000, 132), 4 * WARP);
+        assert_eq!(count_threads(13, u32::MAX, 132), WARP);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use unweight_format::Encoding;
 
 use crate::encode::config;
 use crate::encode_plan::{
-    COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_SHARED_BYTES, PALETTE_THREADS,
+    COUNT_INDICES_SHARED_BYTES, COUNT_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_THREADS,
     encode_threads_of_records, transcode_shared_bytes,
 };
 use crate::plan::WARP;
@@ -76,9 +76,9 @@ impl EncodeBatch<'_> {
                 .launch_builder(&kernels.confirm_palettes)
                 .arg(&mut self.jobs)
                 .arg(detour)
-                .launch(config(job_count, PALETTE_THREADS, PALETTE_SHARED_BYTES))?;
+                .launch(config(job_count, PALETTE_THREADS, COUNT_SHARED_BYTES))?;
             if self.encoding == Encoding::Huffman {
-                self.choose_codes(stream)?;
+                self.choose_codes(stream, false)?;
                 let mut pack = self.pack_config();
                 pack.block_dim.0 = encode_threads_of_records(self.largest_log2);
                 stream

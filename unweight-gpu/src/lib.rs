@@ -82,8 +82,8 @@ pub const MOST_CHUNKS: u32 = i32::MAX as u32;
 #[doc(hidden)]
 pub mod host {
     pub use crate::crc_constants::words as crc_constants;
-    pub use crate::encode_job::{EncodeJob, TOTAL_COPIES};
-    pub use crate::encode_plan::pieces_log2;
+    pub use crate::encode_job::{EncodeJob, TOTAL_BYTES};
+    pub use crate::encode_plan::count_threads;
     pub use crate::job::{Addresses, TensorJob, longest_record_bytes};
     pub use crate::plan::stage_bytes;
     pub use crate::status::{GOOD, read};

@@ -9,7 +9,7 @@ use half::bf16;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, choose_code, encode_weights};
 use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
-use unweight_gpu::host::{EncodeJob, TOTAL_COPIES};
+use unweight_gpu::host::{EncodeJob, TOTAL_BYTES};
 use unweight_gpu_host::{DeviceMemory, POISON};
 
 use host_encoder::{encode, unweight_host_choose_codes, unweight_host_end_records};
@@ -55,10 +55,13 @@ impl Case {
         for chunk in chunks {
             let chunk_counts = counts_of(chunk);
             counts.extend(chunk_counts.as_array().map(|count| count as u32));
-            palette_counts.extend(palette.map(|exponent| chunk_counts.of(exponent) as u32));
+            palette_counts.extend(palette.map(|exponent| match encoding {
+                Encoding::Huffman => chunk_counts.of(exponent) as u32,
+                // Left alone, as are its codes.
+                _ => u32::from_le_bytes([POISON; 4]),
+            }));
             code_lengths.extend(match encoding {
                 Encoding::Huffman => choose_code(&chunk_counts, plan.palette()).to_bytes(),
-                // Left alone.
                 _ => [POISON; 8],
             });
             encode_weights(&plan, chunk, &mut sign_mantissa, &mut records);
@@ -117,11 +120,9 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             .expected
             .each_ref()
             .map(|bytes| DeviceMemory::poisoned(bytes.len()));
-        outputs[1] = DeviceMemory::poisoned(case.expected[1].len() * TOTAL_COPIES);
-        for zeroed in &outputs[..2] {
-            // SAFETY: it was allocated with this length.
-            unsafe { zeroed.as_mut_ptr().write_bytes(0, zeroed.bytes().len()) };
-        }
+        outputs[1] = DeviceMemory::poisoned(TOTAL_BYTES as usize);
+        // SAFETY: it was allocated with this length.
+        unsafe { outputs[1].as_mut_ptr().write_bytes(0, TOTAL_BYTES as usize) };
         let places = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
         let [weights, exponents, source_sign_mantissa] = match &sources[..] {
             [exponents, sign_mantissa] => [0, exponents.address(), sign_mantissa.address()],
@@ -166,7 +167,7 @@ const SIZES: [usize; 14] = [
 /// A distribution by its name: gives weight `place`, from random bits.
 type Distribution = (&'static str, fn(usize, u64) -> u16);
 
-const DISTRIBUTIONS: [Distribution; 10] = [
+const DISTRIBUTIONS: [Distribution; 11] = [
     ("halving", |_, random| {
         with_exponent(126 - random.trailing_zeros().min(40), random)
     }),
@@ -191,6 +192,13 @@ const DISTRIBUTIONS: [Distribution; 10] = [
     }),
     ("seventeen", |_, random| {
         with_exponent((random >> 40) as u32 % 17 + 100, random)
+    }),
+    // What comes first says nothing of the rest.
+    ("zeros, then halving", |place, random| {
+        if place % 4_096 < 400 {
+            return 0;
+        }
+        with_exponent(126 - random.trailing_zeros().min(40), random)
     }),
     // Ever more patches, up to where a record turns verbatim.
     ("fraying", |place, random| {
@@ -247,6 +255,12 @@ fn planes_are_those_of_the_reference() {
 
 #[test]
 fn codes_are_those_of_the_reference() {
+    codes_are_as_of_tensors_with_each_chunk_so_often(1);
+    // More than 2^27 weights.
+    codes_are_as_of_tensors_with_each_chunk_so_often(10);
+}
+
+fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
     const CHUNKS: u32 = 300;
     const CHUNK_WEIGHTS: u64 = 1 << 16;
     let mut random = random(11);
@@ -280,7 +294,9 @@ fn codes_are_those_of_the_reference() {
             palette[next(16) as usize]
         };
         counts.add_exponents(&vec![rest; left as usize]);
-        total.merge(&counts);
+        for _ in 0..times {
+            total.merge(&counts);
+        }
         chunks.push(counts);
     }
     let plan = TensorPlan::new(&total, Encoding::Huffman);
@@ -300,11 +316,16 @@ fn codes_are_those_of_the_reference() {
         palette_counts: palette_counts.address(),
         code_lengths: code_lengths.address(),
         palette: *palette,
-        ..EncodeJob::new(Encoding::Huffman, u64::from(CHUNKS) * CHUNK_WEIGHTS, 16, 0)
+        ..EncodeJob::new(
+            Encoding::Huffman,
+            u64::from(times * CHUNKS) * CHUNK_WEIGHTS,
+            16,
+            0,
+        )
     };
     // SAFETY: one job, whose totals, palette counts and code lengths are there.
     unsafe {
-        unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 5);
+        unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 0, 5);
     }
     assert_eq!(tensor_codes.bytes(), plan.code().to_bytes());
     let expected: Vec<u8> = chunks

@@ -18,7 +18,7 @@ use unweight_cpu::{Container, OpenFile};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, EncodeJob, GOOD, TOTAL_COPIES, TensorJob, crc_constants, longest_record_bytes, read,
+    Addresses, EncodeJob, GOOD, TOTAL_BYTES, TensorJob, crc_constants, longest_record_bytes, read,
     stage_bytes,
 };
 use unweight_gpu::longest_payload_bytes;
@@ -193,8 +193,8 @@ impl Outputs {
         let record_ends = (4 * chunks).next_multiple_of(RECORD_ALIGNMENT);
         let records = longest_payload_bytes(weights, chunk_size_log2) - sign_mantissa - record_ends;
         Outputs {
-            counts: zeros(1024 * chunks),
-            totals: zeros(2048 * TOTAL_COPIES as u64),
+            counts: room(1024 * chunks),
+            totals: zeros(TOTAL_BYTES),
             sign_mantissa: room(sign_mantissa),
             record_ends: room(record_ends),
             records: room(records),

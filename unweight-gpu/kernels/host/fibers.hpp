@@ -158,6 +158,7 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, uint6
 #define blockDim (dim3{static_cast<unsigned>(fibers::block->threads.size()), 1, 1})
 
 inline void __syncthreads() { fibers::barrier(); }
+inline void __threadfence() {}
 inline void __syncwarp() { fibers::exchange(~0u, 0); }
 inline uint32_t __shfl_sync(uint32_t mask, uint32_t value, int from) { return static_cast<uint32_t>(fibers::exchange(mask, value)[from & 31]); }
 inline uint32_t __shfl_up_sync(uint32_t mask, uint32_t value, unsigned by) {
@@ -179,6 +180,10 @@ inline bool __any_sync(uint32_t mask, bool vote) { return __ballot_sync(mask, vo
 inline uint32_t __reduce_add_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0)));
+}
+inline uint32_t __reduce_max_sync(uint32_t mask, uint32_t value) {
+  const uint64_t* all = fibers::exchange(mask, value);
+  return static_cast<uint32_t>(*std::max_element(all, all + 32));
 }
 inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);

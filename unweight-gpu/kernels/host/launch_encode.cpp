@@ -4,25 +4,15 @@
 #include "../code_lengths.cu"
 #include "../encode.cu"
 
-extern "C" void unweight_host_count_exponents(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t pieces_log2,
-                                              bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count << pieces_log2, WARP, sizeof(Counters), seed, [&] {
-    if (of_planes) count_exponents_of_planes(jobs, job_count, pieces_log2);
-    else count_exponents(jobs, job_count, pieces_log2);
+extern "C" void unweight_host_count_exponents(EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t threads, bool of_planes, uint64_t seed) {
+  fibers::launch(chunk_count, threads, sizeof(Counting), seed, [&] {
+    if (of_planes) count_exponents_of_planes(jobs, job_count);
+    else count_exponents(jobs, job_count);
   });
 }
 
-extern "C" void unweight_host_choose_palettes(EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
-  fibers::launch(job_count, EXPONENTS, PALETTE_SHARED_BYTES, seed, [&] { choose_palettes(jobs); });
-}
-
 extern "C" void unweight_host_confirm_palettes(EncodeJob* jobs, uint32_t job_count, uint32_t* detour, uint64_t seed) {
-  fibers::launch(job_count, EXPONENTS, PALETTE_SHARED_BYTES, seed, [&] { confirm_palettes(jobs, detour); });
-}
-
-extern "C" void unweight_host_palette_counts(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint64_t seed) {
-  constexpr unsigned CHUNKS = PALETTE_COUNT_THREADS / PALETTE_ENTRIES;
-  fibers::launch((chunk_count + CHUNKS - 1) / CHUNKS, PALETTE_COUNT_THREADS, 0, seed, [&] { palette_counts(jobs, job_count, chunk_count); });
+  fibers::launch(job_count, EXPONENTS, sizeof(Counting), seed, [&] { confirm_palettes(jobs, detour); });
 }
 
 // Of a source of weights, planes or records: 0, 1 or 2.
@@ -43,7 +33,8 @@ extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_co
   fibers::launch(job_count, END_THREADS, END_THREADS / WARP * 4, seed, [&] { end_records(jobs); });
 }
 
-extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint64_t seed) {
-  fibers::launch((job_count + chunk_count + CODE_WARPS - 1) / CODE_WARPS, CODE_WARPS * WARP, CODE_WARPS * sizeof(Merge), seed,
-                 [&] { choose_codes(jobs, job_count, chunk_count, tensor_codes); });
+extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint32_t gathers,
+                                           uint64_t seed) {
+  fibers::launch((job_count + chunk_count + CODE_WARPS - 1) / CODE_WARPS, CODE_WARPS * WARP, CODE_WARPS * sizeof(LargestMerge), seed,
+                 [&] { choose_codes(jobs, job_count, chunk_count, tensor_codes, gathers); });
 }

@@ -1,17 +1,15 @@
 //! The encoder's kernels, launched on fibers of the CPU in the order in which a batch launches them.
 
 use unweight_format::Encoding;
-use unweight_gpu::host::{EncodeJob, crc_constants, pieces_log2};
+use unweight_gpu::host::{EncodeJob, count_threads, crc_constants};
 // Its library holds the kernels.
 use unweight_gpu_host::DeviceMemory;
 
 #[rustfmt::skip]
 unsafe extern "C" {
-    fn unweight_host_count_exponents(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, pieces_log2: u32, of_planes: bool, seed: u64);
-    fn unweight_host_choose_palettes(jobs: *mut EncodeJob, job_count: u32, seed: u64);
+    fn unweight_host_count_exponents(jobs: *mut EncodeJob, job_count: u32, chunk_count: u32, threads: u32, of_planes: bool, seed: u64);
     fn unweight_host_confirm_palettes(jobs: *mut EncodeJob, job_count: u32, detour: *mut u32, seed: u64);
-    fn unweight_host_palette_counts(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, seed: u64);
-    pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, seed: u64);
+    pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, gathers: u32, seed: u64);
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
     fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
@@ -26,17 +24,16 @@ unsafe extern "C" {
 pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) {
     let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
     let largest = jobs.iter().map(|job| job.chunk_size_log2).max();
-    let pieces_log2 = pieces_log2(largest.unwrap());
+    // As on devices of all sizes.
+    let threads = count_threads(largest.unwrap(), chunk_count, seed as u32 % 5);
     let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
     let constants = crc_constants();
     let codes = DeviceMemory::poisoned(8 * jobs.len());
     // SAFETY: the caller's.
     unsafe {
-        unweight_host_count_exponents(start, job_count, chunk_count, pieces_log2, of_planes, seed);
-        unweight_host_choose_palettes(start, job_count, seed);
-        unweight_host_palette_counts(start, job_count, chunk_count, seed);
+        unweight_host_count_exponents(start, job_count, chunk_count, threads, of_planes, seed);
         let codes = codes.as_mut_ptr();
-        unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
+        unweight_host_choose_codes(start, job_count, chunk_count, codes, 1, seed);
         unweight_host_encode_chunks(
             start,
             job_count,
@@ -87,7 +84,7 @@ pub(crate) unsafe fn encode_records(
         }
         unweight_host_confirm_palettes(start, job_count, &mut detour, seed);
         if to == Encoding::Huffman {
-            unweight_host_choose_codes(start, job_count, chunk_count, codes, seed);
+            unweight_host_choose_codes(start, job_count, chunk_count, codes, 0, seed);
             unweight_host_encode_chunks(start, job_count, chunk_count, codes, constants, 2, seed);
         }
     }
