@@ -439,6 +439,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     fit = LaneWeights<Source>::fit(part, source);
     if (fit) weights.load(source, lane);
   }
+  wait_for_launch_before();
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
   CrcState<8> crc;
   if (fit) weights.store_sign_mantissa(part, constants, lane, crc);
@@ -538,6 +539,7 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  wait_for_launch_before();
   const uint32_t length = chunk.job->record_lengths[chunk.own];
   if (length != 0) {
     uint32_t* start = reinterpret_cast<uint32_t*>(shared);
@@ -554,6 +556,8 @@ extern "C" __global__ void __launch_bounds__(END_THREADS) end_records(const Enco
   uint32_t* warp_sums = reinterpret_cast<uint32_t*>(shared);
   const EncodeJob* job = &jobs[blockIdx.x];
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+  let_next_launch_begin();
+  wait_for_launch_before();
   uint32_t before = 0;  // the end of the last record of the chunks before
   for (uint32_t base = 0; base < job->chunk_count; base += END_THREADS * END_PER_THREAD) {
     const uint32_t first = base + threadIdx.x * END_PER_THREAD;

@@ -188,6 +188,7 @@ __device__ __forceinline__ uint32_t index_of(const uint8_t* palette, uint32_t ex
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
     palette_record_lengths(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
   const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+  let_next_launch_begin();
   if (number >= chunk_count) return;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const Chunk chunk = source_record(target);
@@ -332,6 +333,7 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x, number = blockIdx.x;
+  let_next_launch_begin();
   uint8_t* codes_memory = reinterpret_cast<uint8_t*>(shared);
   uint4* stage = shared + CODES_BYTES / 16;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
@@ -347,6 +349,7 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
 
   Record record;
   uint32_t broken = parse_record(chunk, lane, record);
+  wait_for_launch_before();
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
   uint32_t outside;
@@ -412,6 +415,7 @@ extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
     count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, number = blockIdx.x;
+  let_next_launch_begin();
   const Share share{threadIdx.x / WARP, COUNT_SHARES};
   CountingShared& own = *reinterpret_cast<CountingShared*>(shared);
   ChunkCounts& counts = own.counts;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
 
 use crate::input::Kind;
 use crate::job::{BYTES_CHUNK_LOG2, TensorJob};
+use crate::launch::Launch;
 use crate::plan::{self, TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::status::{self, BadChunk};
@@ -33,7 +34,15 @@ pub struct Batch<'a> {
     pub(crate) jobs: CudaSlice<u8>,
     /// The least of what went wrong since the last verdict.
     pub(crate) status: CudaSlice<u64>,
+    pub(crate) addresses: Addresses,
     _memory: std::marker::PhantomData<(Input<'a>, Output<'a>)>,
+}
+
+/// Of what launches use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) jobs: u64,
+    pub(crate) status: u64,
 }
 
 /// Where a coded tensor's chunks stand in the launch.
@@ -145,8 +154,16 @@ impl<'a> Batch<'a> {
                 of_bytes.first_chunk,
             ));
         }
+        let jobs = stream.clone_htod(&TensorJob::bytes_of(&jobs))?;
+        let status = stream.clone_htod(&[status::GOOD])?;
+        let addresses = Addresses {
+            jobs: jobs.device_ptr(stream).0,
+            status: status.device_ptr(stream).0,
+        };
+        let mut running = Running::default();
+        running.on(stream)?;
         Ok(Batch {
-            running: Running::default(),
+            running,
             device,
             tensors: of_tensors,
             coded,
@@ -154,8 +171,9 @@ impl<'a> Batch<'a> {
             coded_chunk_count,
             stage_bytes: plan::stage_bytes(longest.0, longest.1),
             output_bytes_per_weight,
-            jobs: stream.clone_htod(&TensorJob::bytes_of(&jobs))?,
-            status: stream.clone_htod(&[status::GOOD])?,
+            jobs,
+            status,
+            addresses,
             _memory: std::marker::PhantomData,
         })
     }
@@ -175,17 +193,17 @@ impl<'a> Batch<'a> {
             shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
         };
         let job_count = self.coded.len() as u32;
+        self.running.on(stream)?;
         if self.coded_chunk_count > 0 {
-            let mut launch = stream.launch_builder(kernel);
-            launch
-                .arg(&self.jobs)
+            let launch = Launch::of(kernel)
+                .arg(&self.addresses.jobs)
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
-                .arg(&mut self.status);
+                .arg(&self.addresses.status);
             // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
             // every output is aligned and long enough (`Output`, `Batch::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
             // `stage_bytes` is a multiple of 16.
-            unsafe { launch.launch(config)? };
+            unsafe { launch.launch(stream, config)? };
         }
         stream.context().bind_to_thread()?;
         for copy in self.copies.iter().filter(|copy| copy.bytes > 0) {
@@ -195,7 +213,7 @@ impl<'a> Batch<'a> {
                 result::memcpy_dtod_async(copy.to, copy.from, bytes, stream.cu_stream())?;
             }
         }
-        Ok(self.running.on(stream)?)
+        Ok(())
     }
 
     /// Launches the check of every chunk checksum. Raw tensors have none. Returns at once.
@@ -208,16 +226,16 @@ impl<'a> Batch<'a> {
         }
         let device = self.device;
         let job_count = self.coded.len() as u32;
-        let mut launch = stream.launch_builder(&device.check_chunks);
-        launch
-            .arg(&self.jobs)
+        let launch = Launch::of(&device.check_chunks)
+            .arg(&self.addresses.jobs)
             .arg(&job_count)
             .arg(&self.coded_chunk_count)
             .arg(&device.crc_constants)
-            .arg(&mut self.status);
+            .arg(&self.addresses.status);
+        self.running.on(stream)?;
         // SAFETY: as in `decode`; the constants are those that the kernel's head names.
-        unsafe { launch.launch(checksum_config(self.coded_chunk_count))? };
-        Ok(self.running.on(stream)?)
+        unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
+        Ok(())
     }
 
     /// The CRC-32 of every output: of a tensor's weights, or of those chunks of it; of a raw tensor's bytes. Waits for the stream.
@@ -230,6 +248,7 @@ impl<'a> Batch<'a> {
     pub fn checksums(&self, stream: &Arc<CudaStream>) -> Result<Vec<u32>, GpuError> {
         assert_eq!(self.output_bytes_per_weight, 2, "checksums are of weights");
         let kernel = &self.device.checksum_weights;
+        self.running.before(stream)?;
         // SAFETY: as in `decode`; outputs of 2 bytes a weight.
         unsafe { weight_checksums(self.device, stream, kernel, &self.jobs, &self.tensors) }
     }
@@ -239,6 +258,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
     pub fn verdict(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        self.running.before(stream)?;
         let word = stream.clone_dtoh(&self.status)?;
         stream.synchronize()?;
         let Some(bad) = status::read(word[0]) else {

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, sys};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, sys,
+};
 
 use crate::encode::EncodeKernels;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
@@ -10,6 +12,9 @@ use crate::{GpuError, crc_constants, image};
 
 /// The oldest compute capability whose instructions the kernels use.
 const OLDEST: (i32, i32) = (8, 0);
+
+/// The oldest whose launches may overlap.
+const OVERLAPPING: (i32, i32) = (9, 0);
 
 /// A decoder of one tensor: a block for each chunk, or few blocks that each fill a multiprocessor.
 #[derive(Debug)]
@@ -64,7 +69,11 @@ pub struct Device {
     encode: OnceLock<EncodeKernels>,
     fragments: OnceLock<FragmentsKernels>,
     matmul: OnceLock<MatmulKernels>,
-    pub(crate) crc_constants: CudaSlice<u32>,
+    _crc_constants: CudaSlice<u32>,
+    /// Where they are.
+    pub(crate) crc_constants: u64,
+    /// Whether launches may overlap ([`Launch`](crate::launch::Launch)).
+    pub(crate) may_overlap: bool,
 }
 
 impl Device {
@@ -89,9 +98,10 @@ impl Device {
         }
         let decode = context.load_module(image::DECODE.load(capability)?)?;
         let checksum = context.load_module(image::CHECKSUM.load(capability)?)?;
-        let crc_constants = context
-            .default_stream()
-            .clone_htod(&crc_constants::words())?;
+        let stream = context.default_stream();
+        let crc_constants = stream.clone_htod(&crc_constants::words())?;
+        stream.synchronize()?;
+        let crc_constants_address = crc_constants.device_ptr(&stream).0;
         let room = most_shared_bytes(&context)?;
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
@@ -104,7 +114,9 @@ impl Device {
             encode: OnceLock::new(),
             fragments: OnceLock::new(),
             matmul: OnceLock::new(),
-            crc_constants,
+            crc_constants: crc_constants_address,
+            _crc_constants: crc_constants,
+            may_overlap: capability >= OVERLAPPING,
             context,
         })
     }

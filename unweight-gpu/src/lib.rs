@@ -49,6 +49,7 @@ mod error;
 mod image;
 mod input;
 mod job;
+mod launch;
 pub mod matmul;
 mod output;
 mod plan;

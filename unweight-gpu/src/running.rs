@@ -14,13 +14,19 @@ impl Running {
         self.0.is_some()
     }
 
-    /// Remembers where to wait. Of two streams, the first is waited for at once.
+    /// Remembers where to wait. Of two streams, the first is waited for at once: so launches, if this is asked for in front of them, come one after the other.
     pub(crate) fn on(&mut self, stream: &Arc<CudaStream>) -> Result<(), DriverError> {
-        let before = self.0.replace(stream.clone());
-        if let Some(before) = before.filter(|before| before.cu_stream() != stream.cu_stream()) {
-            before.synchronize()?;
-        }
+        self.before(stream)?;
+        self.0 = Some(stream.clone());
         Ok(())
+    }
+
+    /// Waits for what runs elsewhere, if anything does.
+    pub(crate) fn before(&self, stream: &CudaStream) -> Result<(), DriverError> {
+        match &self.0 {
+            Some(before) if before.cu_stream() != stream.cu_stream() => before.synchronize(),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,79 @@
+//! How kernels are launched whose memory nobody else uses.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, LaunchConfig, sys};
+
+/// A kernel and its arguments, in their order. Memory is given as an address.
+///
+/// cudarc's own builder takes slices, and puts events around a launch for each of them, in case that another stream uses one. What a batch holds is used by its
+/// own launches alone, on one stream after the other ([`Running`](crate::running::Running)): so these have no events between them.
+pub(crate) struct Launch<'a> {
+    function: &'a CudaFunction,
+    arguments: Vec<*mut c_void>,
+    overlaps: bool,
+    _arguments: PhantomData<&'a ()>,
+}
+
+impl<'a> Launch<'a> {
+    pub(crate) const fn of(function: &'a CudaFunction) -> Launch<'a> {
+        Launch {
+            function,
+            arguments: vec![],
+            overlaps: false,
+            _arguments: PhantomData,
+        }
+    }
+
+    pub(crate) fn arg<T: DeviceRepr>(mut self, value: &'a T) -> Launch<'a> {
+        self.arguments.push((&raw const *value).cast_mut().cast());
+        self
+    }
+
+    /// Lets it begin while the launch in front of it comes to its end, if `may`: a device of compute capability 9.0 or newer, and a kernel that waits for that end
+    /// (`wait_for_launch_before` in kernels/platform.cuh).
+    pub(crate) const fn overlapping(mut self, may: bool) -> Launch<'a> {
+        self.overlaps = may;
+        self
+    }
+
+    /// Puts it in the stream's queue.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Safety
+    /// The arguments are the kernel's, and keep its preconditions until it has run.
+    pub(crate) unsafe fn launch(
+        mut self,
+        stream: &CudaStream,
+        config: LaunchConfig,
+    ) -> Result<(), DriverError> {
+        stream.context().bind_to_thread()?;
+        let (grid, block) = (config.grid_dim, config.block_dim);
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.0,
+            gridDimY: grid.1,
+            gridDimZ: grid.2,
+            blockDimX: block.0,
+            blockDimY: block.1,
+            blockDimZ: block.2,
+            sharedMemBytes: config.shared_mem_bytes,
+            hStream: stream.cu_stream(),
+            attrs: &raw mut overlap,
+            numAttrs: self.overlaps.into(),
+        };
+        let (function, arguments) = (self.function.cu_function(), self.arguments.as_mut_ptr());
+        // SAFETY: the caller's; what is pointed to lives until the call returns, which copies it.
+        unsafe { sys::cuLaunchKernelEx(&raw const config, function, arguments, std::ptr::null_mut()) }
+            .result()
+    }
+}
