@@ -305,17 +305,21 @@ __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count,
 
 extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
+  let_next_launch_begin();
   count_chunk<WeightSource>(jobs, job_count, shared);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents_of_planes(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
+  let_next_launch_begin();
   count_chunk<ExponentSource>(jobs, job_count, shared);
 }
 
 // For records that were made on the assumption that their source's palette is the one: `detour` is set if it is not.
 extern "C" __global__ void __launch_bounds__(EXPONENTS) confirm_palettes(EncodeJob* jobs, uint32_t* detour) {
   DYNAMIC_SHARED(shared);
+  let_next_launch_begin();
+  wait_for_launch_before();
   EncodeJob* job = &jobs[blockIdx.x];
   choose_palette(job, reinterpret_cast<Counting*>(shared));
   __syncthreads();

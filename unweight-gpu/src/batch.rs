@@ -160,10 +160,8 @@ impl<'a> Batch<'a> {
             jobs: jobs.device_ptr(stream).0,
             status: status.device_ptr(stream).0,
         };
-        let mut running = Running::default();
-        running.on(stream)?;
         Ok(Batch {
-            running,
+            running: Running::made_on(stream),
             device,
             tensors: of_tensors,
             coded,

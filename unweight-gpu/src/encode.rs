@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    result,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
@@ -16,6 +17,7 @@ use crate::encode_plan::{
     place_scratch,
 };
 use crate::job::TensorJob;
+use crate::launch::Launch;
 use crate::plan::{TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, weight_checksums};
@@ -134,13 +136,22 @@ pub struct EncodeBatch<'a> {
     checksum_jobs: Vec<TensorJob>,
     _counts: CudaSlice<u32>,
     /// And behind those of all jobs the places of all chunks.
-    pub(crate) totals: CudaSlice<u64>,
-    pub(crate) tensor_codes: CudaSlice<u64>,
+    totals: CudaSlice<u64>,
+    _tensor_codes: CudaSlice<u64>,
     /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
+    pub(crate) addresses: Addresses,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
     _memory: std::marker::PhantomData<Output<'a>>,
+}
+
+/// Of what launches use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) jobs: u64,
+    totals: u64,
+    tensor_codes: u64,
 }
 
 impl<'a> EncodeBatch<'a> {
@@ -235,11 +246,19 @@ impl<'a> EncodeBatch<'a> {
             job.totals = totals_address + TOTAL_BYTES * number;
             job.places = totals_address + total_bytes + 8 * u64::from(job.first_chunk);
         }
+        let record_ends = jobs.iter().map(|job| job.record_ends).collect();
         let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
             .map(|(job, task)| TensorJob::of_source(job, task.source))
             .collect();
+        let jobs = stream.clone_htod(&EncodeJob::bytes_of(&jobs))?;
+        let tensor_codes = stream.alloc_zeros::<u64>(of_tensors.len().max(1))?;
+        let addresses = Addresses {
+            jobs: jobs.device_ptr(stream).0,
+            totals: totals_address,
+            tensor_codes: tensor_codes.device_ptr(stream).0,
+        };
         Ok(EncodeBatch {
-            running: Running::default(),
+            running: Running::made_on(stream),
             device,
             kernels: device.encode_kernels()?,
             sources,
@@ -253,13 +272,14 @@ impl<'a> EncodeBatch<'a> {
                 chunk_count as u32,
                 device.multiprocessors()?,
             ),
-            jobs: stream.clone_htod(&EncodeJob::bytes_of(&jobs))?,
+            jobs,
             checksum_jobs,
             _counts: counts,
             totals,
-            tensor_codes: stream.alloc_zeros::<u64>(jobs.len().max(1))?,
+            _tensor_codes: tensor_codes,
             _scratch: scratch,
-            record_ends: jobs.iter().map(|job| job.record_ends).collect(),
+            addresses,
+            record_ends,
             _memory: std::marker::PhantomData,
         })
     }
@@ -276,26 +296,32 @@ impl<'a> EncodeBatch<'a> {
             self.tensors.len() as u32,
             self.kernels.reading(self.sources),
         );
-        stream.memset_zeros(&mut self.totals)?;
+        self.running.on(stream)?;
+        self.zero_totals(stream)?;
         // SAFETY: of these launches and of those in the functions called: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for
         // addresses are those of `EncodeJob::new`; sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as
         // long as `place_scratch` says; threads and shared memory are those that the heads name, and so is the order.
         unsafe {
-            stream
-                .launch_builder(&reading.count_exponents)
-                .arg(&mut self.jobs)
+            let count = config(self.chunk_count, self.count_threads, COUNT_SHARED_BYTES);
+            Launch::of(&reading.count_exponents)
+                .arg(&self.addresses.jobs)
                 .arg(&job_count)
-                .launch(config(
-                    self.chunk_count,
-                    self.count_threads,
-                    COUNT_SHARED_BYTES,
-                ))?;
+                .launch(stream, count)?;
             if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream, true)?;
             }
-            self.pack(stream, &reading.encode_chunks)?;
+            self.pack(stream, &reading.encode_chunks, self.pack_config())?;
         }
-        Ok(self.running.on(stream)?)
+        Ok(())
+    }
+
+    /// With the places of chunks.
+    pub(crate) fn zero_totals(&self, stream: &CudaStream) -> Result<(), GpuError> {
+        stream.context().bind_to_thread()?;
+        let (at, bytes) = (self.addresses.totals, self.totals.num_bytes());
+        // SAFETY: all of this batch's memory for them.
+        unsafe { result::memset_d8_async(at, 0, bytes, stream.cu_stream())? };
+        Ok(())
     }
 
     /// `gathers` if palette counts are still to be taken from the counts of all exponents.
@@ -303,34 +329,40 @@ impl<'a> EncodeBatch<'a> {
     /// # Safety
     /// As in `encode`, and so for those that follow.
     pub(crate) unsafe fn choose_codes(
-        &mut self,
+        &self,
         stream: &CudaStream,
         gathers: bool,
     ) -> Result<(), GpuError> {
         let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
-        let mut launch = stream.launch_builder(&self.kernels.choose_codes);
-        launch
-            .arg(&self.jobs)
+        let launch = Launch::of(&self.kernels.choose_codes)
+            .overlapping(self.device.may_overlap)
+            .arg(&self.addresses.jobs)
             .arg(&job_count)
             .arg(&self.chunk_count)
-            .arg(&mut self.tensor_codes)
+            .arg(&self.addresses.tensor_codes)
             .arg(&gathers);
         let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
+        let config = config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES);
         // SAFETY: the caller's.
-        unsafe { launch.launch(config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES))? };
+        unsafe { launch.launch(stream, config)? };
         Ok(())
     }
 
-    unsafe fn pack(&self, stream: &CudaStream, kernel: &CudaFunction) -> Result<(), GpuError> {
+    pub(crate) unsafe fn pack(
+        &self,
+        stream: &CudaStream,
+        kernel: &CudaFunction,
+        config: LaunchConfig,
+    ) -> Result<(), GpuError> {
         let job_count = self.tensors.len() as u32;
-        let mut launch = stream.launch_builder(kernel);
-        launch
-            .arg(&self.jobs)
+        let launch = Launch::of(kernel)
+            .overlapping(self.device.may_overlap)
+            .arg(&self.addresses.jobs)
             .arg(&job_count)
-            .arg(&self.tensor_codes)
+            .arg(&self.addresses.tensor_codes)
             .arg(&self.device.crc_constants);
         // SAFETY: the caller's.
-        unsafe { launch.launch(self.pack_config())? };
+        unsafe { launch.launch(stream, config)? };
         Ok(())
     }
 
@@ -344,11 +376,12 @@ impl<'a> EncodeBatch<'a> {
     }
 
     pub(crate) unsafe fn end_records(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        let mut launch = stream.launch_builder(&self.kernels.end_records);
-        launch.arg(&self.jobs);
-        let job_count = self.tensors.len() as u32;
+        let launch = Launch::of(&self.kernels.end_records)
+            .overlapping(self.device.may_overlap)
+            .arg(&self.addresses.jobs);
+        let config = config(self.tensors.len() as u32, END_THREADS, END_SHARED_BYTES);
         // SAFETY: the caller's.
-        unsafe { launch.launch(config(job_count, END_THREADS, END_SHARED_BYTES))? };
+        unsafe { launch.launch(stream, config)? };
         Ok(())
     }
 
@@ -361,6 +394,7 @@ impl<'a> EncodeBatch<'a> {
             Sources::Weights => &self.device.checksum_weights,
             Sources::Planes => &self.device.checksum_planes,
         };
+        self.running.before(stream)?;
         let jobs = stream.clone_dtoh(&self.jobs)?;
         let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
             let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];

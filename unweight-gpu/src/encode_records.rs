@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, PushKernelArg};
+use cudarc::driver::CudaStream;
 use unweight_format::Encoding;
 
 use crate::encode::config;
@@ -10,11 +10,12 @@ use crate::encode_plan::{
     COUNT_INDICES_SHARED_BYTES, COUNT_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_THREADS,
     encode_threads_of_records, transcode_shared_bytes,
 };
+use crate::launch::Launch;
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
 impl EncodeBatch<'_> {
-    /// Launches what makes records of the jobs' sources. `status` gets what is wrong with these, and `detour` a 1 if records have to be made by way of
+    /// Launches what makes records of the jobs' sources. What is at `status` gets what is wrong with these, and what is at `detour` a 1 if records have to be made by way of
     /// exponent planes instead. Returns at once.
     ///
     /// # Safety
@@ -23,73 +24,61 @@ impl EncodeBatch<'_> {
         &mut self,
         stream: &Arc<CudaStream>,
         stage_bytes: u32,
-        status: &mut CudaSlice<u64>,
-        detour: &mut CudaSlice<u32>,
+        status: u64,
+        detour: u64,
     ) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
-        let kernels = &self.kernels.of_records;
-        stream.memset_zeros(&mut self.totals)?;
+        let (jobs, kernels) = (self.addresses.jobs, &self.kernels.of_records);
+        let (constants, overlap) = (&self.device.crc_constants, self.device.may_overlap);
+        self.running.on(stream)?;
+        self.zero_totals(stream)?;
         // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and encode.cu: the caller's, and those of `EncodeBatch::encode`.
         unsafe {
             if self.encoding == Encoding::Palette {
-                stream
-                    .launch_builder(&kernels.palette_record_lengths)
-                    .arg(&self.jobs)
+                let blocks = chunk_count.div_ceil(LENGTH_WARPS);
+                Launch::of(&kernels.palette_record_lengths)
+                    .arg(&jobs)
                     .arg(&job_count)
                     .arg(&chunk_count)
-                    .arg(&mut *detour)
-                    .launch(config(
-                        chunk_count.div_ceil(LENGTH_WARPS),
-                        LENGTH_WARPS * WARP,
-                        0,
-                    ))?;
+                    .arg(&detour)
+                    .launch(stream, config(blocks, LENGTH_WARPS * WARP, 0))?;
                 self.end_records(stream)?;
-                stream
-                    .launch_builder(&kernels.huffman_to_palette)
-                    .arg(&self.jobs)
+                let shared_bytes = transcode_shared_bytes(stage_bytes);
+                Launch::of(&kernels.huffman_to_palette)
+                    .overlapping(overlap)
+                    .arg(&jobs)
                     .arg(&job_count)
                     .arg(&stage_bytes)
-                    .arg(&self.device.crc_constants)
-                    .arg(status)
-                    .launch(config(
-                        chunk_count,
-                        WARP,
-                        transcode_shared_bytes(stage_bytes),
-                    ))?;
+                    .arg(constants)
+                    .arg(&status)
+                    .launch(stream, config(chunk_count, WARP, shared_bytes))?;
             } else {
-                stream
-                    .launch_builder(&kernels.count_indices)
-                    .arg(&self.jobs)
+                let count = config(chunk_count, COUNT_THREADS, COUNT_INDICES_SHARED_BYTES);
+                Launch::of(&kernels.count_indices)
+                    .arg(&jobs)
                     .arg(&job_count)
-                    .arg(&self.device.crc_constants)
-                    .arg(status)
-                    .launch(config(
-                        chunk_count,
-                        COUNT_THREADS,
-                        COUNT_INDICES_SHARED_BYTES,
-                    ))?;
+                    .arg(constants)
+                    .arg(&status)
+                    .launch(stream, count)?;
             }
-            stream
-                .launch_builder(&kernels.confirm_palettes)
-                .arg(&mut self.jobs)
-                .arg(detour)
-                .launch(config(job_count, PALETTE_THREADS, COUNT_SHARED_BYTES))?;
+            Launch::of(&kernels.confirm_palettes)
+                .overlapping(overlap)
+                .arg(&jobs)
+                .arg(&detour)
+                .launch(
+                    stream,
+                    config(job_count, PALETTE_THREADS, COUNT_SHARED_BYTES),
+                )?;
             if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream, false)?;
                 let mut pack = self.pack_config();
                 pack.block_dim.0 = encode_threads_of_records(self.largest_log2);
-                stream
-                    .launch_builder(&kernels.encode_chunks)
-                    .arg(&self.jobs)
-                    .arg(&job_count)
-                    .arg(&self.tensor_codes)
-                    .arg(&self.device.crc_constants)
-                    .launch(pack)?;
+                self.pack(stream, &kernels.encode_chunks, pack)?;
             }
         }
-        Ok(self.running.on(stream)?)
+        Ok(())
     }
 }

@@ -73,7 +73,9 @@ impl<'a> Launch<'a> {
         };
         let (function, arguments) = (self.function.cu_function(), self.arguments.as_mut_ptr());
         // SAFETY: the caller's; what is pointed to lives until the call returns, which copies it.
-        unsafe { sys::cuLaunchKernelEx(&raw const config, function, arguments, std::ptr::null_mut()) }
-            .result()
+        unsafe {
+            sys::cuLaunchKernelEx(&raw const config, function, arguments, std::ptr::null_mut())
+        }
+        .result()
     }
 }

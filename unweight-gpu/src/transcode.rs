@@ -33,6 +33,7 @@ pub struct TranscodeBatch<'a> {
     is_direct: bool,
     /// 1 if the outputs are worth nothing, and the long way has to be taken.
     detour: CudaSlice<u32>,
+    detour_address: u64,
 }
 
 impl<'a> TranscodeBatch<'a> {
@@ -66,7 +67,7 @@ impl<'a> TranscodeBatch<'a> {
         }
         let decode = Batch::to_exponents(device, stream, to_exponents)?;
         at = exponents.device_ptr(stream).0;
-        let mut source = decode.jobs.device_ptr(stream).0;
+        let mut source = decode.addresses.jobs;
         let mut is_direct = true;
         let mut tasks = vec![];
         for (resident, output) in tensors {
@@ -87,12 +88,15 @@ impl<'a> TranscodeBatch<'a> {
             at += room(resident);
             source += TensorJob::BYTES as u64;
         }
+        let detour = stream.alloc_zeros(1)?;
+        let detour_address = detour.device_ptr(stream).0;
         Ok(TranscodeBatch {
             decode,
             encode: EncodeBatch::of(device, stream, tasks, Sources::Planes, encoding)?,
             _exponents: exponents,
             is_direct,
-            detour: stream.alloc_zeros(1)?,
+            detour_address,
+            detour,
         })
     }
 
@@ -114,15 +118,11 @@ impl<'a> TranscodeBatch<'a> {
         }
         // It has what the launches read.
         self.decode.running.on(stream)?;
-        let Batch {
-            stage_bytes,
-            ref mut status,
-            ..
-        } = self.decode;
+        let (stage_bytes, status) = (self.decode.stage_bytes, self.decode.addresses.status);
         // SAFETY: the sources are `Residents` of the other encoding, and the stage is as their longest record needs it.
         unsafe {
             self.encode
-                .encode_records(stream, stage_bytes, status, &mut self.detour)
+                .encode_records(stream, stage_bytes, status, self.detour_address)
         }
     }
 
