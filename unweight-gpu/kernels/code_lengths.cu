@@ -122,8 +122,6 @@ __device__ inline uint2 choose_code(Merge<Weight>& merge, uint32_t lane, Weight 
 extern "C" __global__ void __launch_bounds__(CODE_WARPS* WARP)
     choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint32_t gathers) {
   DYNAMIC_SHARED(shared);
-  let_next_launch_begin();
-  wait_for_launch_before();
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   LargestMerge* own_shared = reinterpret_cast<LargestMerge*>(shared) + warp;
   Merge<uint32_t>& merge = *reinterpret_cast<Merge<uint32_t>*>(own_shared);

@@ -24,16 +24,13 @@
 // A chunk's checksum is a sum of what its record and its sign-mantissa bytes give. Each warp computes what its own of these give, while it has them in registers;
 // some warps what the record gives, while it stands in shared memory.
 //
-//   end_records     one block = one tensor; record lengths to record ends, where transcode.cu writes the records
-//
 // Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 36
-// for checksums, 4 besides: 6,432 bytes; and room for the longest record. end_records 32 bytes.
+// for checksums, 4 besides: 6,432 bytes; and room for the longest record.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
 // each chunk, of a warp for every 2,048 weights of the largest, or 4,096 where the source is records, and shared memory for the largest's verbatim record;
 // encode_chunks_of_records comes after count_indices (transcode.cu), which has checked the sources, and left record_lengths 0 where one is good.
-// end_records needs but record_lengths and record_ends, and has a block for each job, of 256 threads.
 //
 // The tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches; its
 // sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Nothing is written behind the last record's end.
@@ -45,8 +42,6 @@
 constexpr uint32_t WARP_STEPS = 8;
 constexpr uint32_t RECORD_WARP_STEPS = 16;
 constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
-constexpr uint32_t END_THREADS = 256;
-constexpr uint32_t END_PER_THREAD = 8;
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
 // Warps that share a record's checksum.
 constexpr uint32_t SEAL_WARPS = 4;
@@ -329,16 +324,6 @@ struct PiecePacker {
   }
 };
 
-// The sum of `value` over the lanes up to this one.
-__device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
-#pragma unroll
-  for (uint32_t distance = 1; distance < WARP; distance *= 2) {
-    const uint32_t before = __shfl_up_sync(ALL_LANES, value, distance);
-    if (lane >= distance) value += before;
-  }
-  return value;
-}
-
 // Section 5.5, in order of position: over those of a warp's steps that have any.
 template <class Source>
 __device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step,
@@ -439,7 +424,6 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     fit = LaneWeights<Source>::fit(part, source);
     if (fit) weights.load(source, lane);
   }
-  wait_for_launch_before();
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
   CrcState<8> crc;
   if (fit) weights.store_sign_mantissa(part, constants, lane, crc);
@@ -539,7 +523,6 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes, const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
   const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
-  wait_for_launch_before();
   const uint32_t length = chunk.job->record_lengths[chunk.own];
   if (length != 0) {
     uint32_t* start = reinterpret_cast<uint32_t*>(shared);
@@ -548,41 +531,4 @@ extern "C" __global__ void __launch_bounds__(MOST_WARPS / 2 * WARP, 2)
     return;
   }
   encode_chunk<RecordSource>(jobs, job_count, tensor_codes, shared, constants);
-}
-
-// A tensor's record ends: sums of its record lengths, 2,048 chunks at a time.
-extern "C" __global__ void __launch_bounds__(END_THREADS) end_records(const EncodeJob* jobs) {
-  DYNAMIC_SHARED(shared);
-  uint32_t* warp_sums = reinterpret_cast<uint32_t*>(shared);
-  const EncodeJob* job = &jobs[blockIdx.x];
-  const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  let_next_launch_begin();
-  wait_for_launch_before();
-  uint32_t before = 0;  // the end of the last record of the chunks before
-  for (uint32_t base = 0; base < job->chunk_count; base += END_THREADS * END_PER_THREAD) {
-    const uint32_t first = base + threadIdx.x * END_PER_THREAD;
-    uint32_t ends[END_PER_THREAD];
-    uint32_t own = 0;
-#pragma unroll
-    for (uint32_t i = 0; i < END_PER_THREAD; i++) {
-      own += first + i < job->chunk_count ? job->record_lengths[first + i] : 0;
-      ends[i] = own;
-    }
-    const uint32_t up_to = sum_up_to(own, lane);
-    if (lane == WARP - 1) warp_sums[warp] = up_to;
-    __syncthreads();
-    uint32_t start = before + up_to - own;
-    for (uint32_t other = 0; other < END_THREADS / WARP; other++) {
-      if (other < warp) start += warp_sums[other];
-      before += warp_sums[other];
-    }
-    // Before the next sums are written.
-    __syncthreads();
-#pragma unroll
-    for (uint32_t i = 0; i < END_PER_THREAD; i++)
-      if (first + i < job->chunk_count) job->record_ends[first + i] = start + ends[i];
-  }
-  // Zeros complete the plane to a multiple of 16 bytes.
-  const uint32_t padded = (job->chunk_count + 3) / 4 * 4;
-  if (job->chunk_count + threadIdx.x < padded) job->record_ends[job->chunk_count + threadIdx.x] = 0;
 }

@@ -16,8 +16,8 @@ struct EncodeJob {
   const TensorJob* source;           // chunks are as large as here, and have the same numbers; only for kernels that encode from records
   uint64_t weight_count;             // 1 to 2^35
   uint32_t* counts;                  // 256 for each chunk, by exponent; from records, the first: see count_indices (transcode.cu)
-  unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times, and one to count the chunks that are in them; zero before the count;
-                                     // what chooses the palette adds all up in the first
+  unsigned long long* totals;        // 256, by exponent, TOTAL_COPIES times, and DoneChunks; zero before the count; what chooses the palette adds all up in the
+                                     // first
   uint32_t* palette_counts;          // 16 for each chunk, by palette entry
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
@@ -29,7 +29,14 @@ struct EncodeJob {
   uint32_t chunk_count;              // ceil(weight_count / 2^chunk_size_log2)
   uint32_t chunk_size_log2;          // 12 to 16
   uint32_t kind;                     // KIND_HUFFMAN or KIND_PALETTE
-  uint8_t palette[PALETTE_ENTRIES];  // ascending; count_exponents or confirm_palettes writes it
+  uint8_t palette[PALETTE_ENTRIES];  // ascending; written by the last block that has counted (palette.cuh)
+
+  // How many chunks have come to a point: the last knows that all others have, too.
+  struct DoneChunks {
+    uint32_t counted;   // what they have is in the totals
+    uint32_t measured;  // their record_lengths are there
+  };
+  __device__ __forceinline__ DoneChunks* done() const { return reinterpret_cast<DoneChunks*>(totals + TOTAL_COPIES * EXPONENTS); }
 };
 
 __device__ __forceinline__ uint32_t round_up(uint32_t bytes) { return (bytes + RECORD_ALIGNMENT - 1) / RECORD_ALIGNMENT * RECORD_ALIGNMENT; }
@@ -70,6 +77,16 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
 __device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
 #pragma unroll
   for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+  return value;
+}
+
+// The sum of `value` over the lanes up to this one.
+__device__ __forceinline__ uint32_t sum_up_to(uint32_t value, uint32_t lane) {
+#pragma unroll
+  for (uint32_t distance = 1; distance < WARP; distance *= 2) {
+    const uint32_t before = __shfl_up_sync(ALL_LANES, value, distance);
+    if (lane >= distance) value += before;
+  }
   return value;
 }
 

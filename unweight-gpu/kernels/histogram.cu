@@ -9,97 +9,33 @@
 // Trained weights have about ten exponents that occur often. What an exponent is more than the first of the warp's window is a value of four bits, and eight
 // of these are a word. An exponent outside of the window, one in ten thousand, is counted in shared memory, atomically.
 //
-//   word               | 7 | 6 | 5 | 4 | 3 | 2 | 1 | 0 |    values of bits 3 2 1 0
-//   adjacent           bits 0 3 | 3 2 | 2 1 | 1 0           of each value what both bits have in common
-//   three              bits 1 0 3 | 0 3 2 | 3 2 1 | 2 1 0
-//   others             nothing | bits 3 2 1 0 | 3 1 | 2 0
+// Values are counted by tensor cores (value_counts.cuh).
 //
-// These four words have a bit for every set of bits of a value: a one if the value has all of them. A product of bits (platform.cuh) adds up how many ones there
-// are: the four are rows, and columns have a one at the same bit of all values, the first four columns for two of the words, the others for the other two. So
-// one instruction counts 256 weights, into four registers of a lane. How often a value occurs follows at the end: those that have all its bits, without those
-// that have more.
+// The block that is the last of its tensor to have added what it counted to the totals chooses the palette (palette.cuh).
 //
-// All chunks of a tensor add to the same few totals, and would wait for each other: so there are copies of these. The block that is the last of its
-// tensor to have done so chooses the palette:
-//
-//   keys, shared       total << 8 | 255 - exponent, of those that occur; in any order
-//
-// A key that fewer than 16 are greater than is chosen. Where fewer than 16 exponents occur, one thread then fills up.
-//
-//   confirm_palettes   one block = one job: chooses its palette likewise, beside what transcode.cu says
-//
-// Shared memory: 3,136 bytes a block: 256 counts, 256 keys, 16 words besides.
+// Shared memory: 3,136 bytes a block: palette.cuh's 2,112, and 256 counts.
 // Bytes moved for n weights: 2n read, or n of a plane, and for each chunk 1,024 written and an addition to those `totals` that it has.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals, palette and chunk fields; for
-// confirm_palettes, of totals and source. count_exponents has a block for each chunk, of 32 to 256 threads, a power of two; confirm_palettes a block of 256
-// threads for each job.
+// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals, palette and chunk fields. count_exponents has a
+// block for each chunk, of 32 to 256 threads, a power of two.
 //
 // The tail: a warp's last steps that are not four, and what lanes lack of the last, are completed with the window's first exponent, whose count is what the
 // others leave.
-#include "encode_layout.cuh"
+#include "palette.cuh"
+#include "value_counts.cuh"
 
 constexpr uint32_t GROUP_STEPS = 4;
 constexpr uint32_t GROUP_WEIGHTS = GROUP_STEPS * STEP_WEIGHTS;
 // What a window has below the greatest exponent of a warp's first weights. Others may be greater.
 constexpr uint32_t WINDOW_BELOW = 14;
 constexpr uint32_t MOST_COUNT_THREADS = 256;
-// Of four bits.
-constexpr uint32_t VALUES = 16;
 
 // A block's shared memory.
 struct Counting {
-  uint64_t keys[EXPONENTS];
+  PaletteShared palette;
   uint32_t counts[EXPONENTS];
-  uint32_t chosen[EXPONENTS / 32];  // a bit for each
-  uint32_t key_count;
-  uint32_t is_last;                 // of its tensor's blocks
-  uint32_t unused[6];
 };
 static_assert(sizeof(Counting) % 16 == 0, "shared memory is given out so");
-
-// How often each value of four bits occurs in the words of a warp. All its lanes take part in whatever is done with it.
-struct ValueCounts {
-  uint2 columns;
-  // Lane 4g + t has what the lanes of group g have in common with columns 2t and 2t + 1: the first two of the one word, the others of another.
-  uint32_t sums[4];
-
-  __device__ __forceinline__ ValueCounts() {
-    const uint32_t column = threadIdx.x % WARP / 4, ones = 0x11111111u << column % 4;
-    columns = make_uint2(column < 4 ? ones : 0, column < 4 ? 0 : ones);
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) sums[i] = 0;
-  }
-
-  // Eight values.
-  __device__ __forceinline__ void add(uint32_t word) {
-    // Values turned by one bit, and by two.
-    const uint32_t by_one = select_bits(0x77777777, word >> 1, word << 3);
-    const uint32_t by_two = select_bits(0x33333333, word >> 2, word << 2);
-    const uint32_t adjacent = word & by_one, opposite = word & by_two;
-    add_common_bits(sums, {word, adjacent, adjacent & by_two, opposite & (opposite >> 1 | 0x33333333)}, columns);
-  }
-
-  // Of the value `lane`. Lane 0 and lanes from 16 on get 0.
-  __device__ __forceinline__ uint32_t of_value(uint32_t lane) const {
-    const auto exchanged = [&](uint32_t value, uint32_t with) { return __shfl_xor_sync(ALL_LANES, value, static_cast<int>(with)); };
-    // Over the groups. On the way a lane gives away what another adds up for it.
-    const bool second_word = lane & 4, second_column = lane & 8;
-    const uint32_t first = (second_word ? sums[2] : sums[0]) + exchanged(second_word ? sums[0] : sums[2], 4);
-    const uint32_t second = (second_word ? sums[3] : sums[1]) + exchanged(second_word ? sums[1] : sums[3], 4);
-    uint32_t count = (second_column ? second : first) + exchanged(second_column ? first : second, 8);
-    count += exchanged(count, 16);
-    // To lane l, of the set whose bits l has. In bits 0 and 1 of where it stands is which two columns, then which of the two words, then which column.
-    constexpr uint64_t WHERE = 0x7a35bed92c614800;
-    count = __shfl_sync(ALL_LANES, count, static_cast<int>(WHERE >> lane % VALUES * 4 & 15));
-#pragma unroll
-    for (uint32_t bit = 1; bit < VALUES; bit *= 2) {
-      const uint32_t with_bit = exchanged(count, bit);
-      if ((lane & bit) == 0) count -= with_bit;
-    }
-    return lane != 0 && lane < VALUES ? count : 0;
-  }
-};
 
 // Eight exponents. Those of weights are whole bytes once these are moved up by the sign; where encode.cu wants them it has no registers for that.
 __device__ __forceinline__ uint2 bytes_of(const EightWeights& eight) {
@@ -218,57 +154,6 @@ __device__ __forceinline__ void count_part(Source source, uint32_t weight_count,
   window.add_to(counts, weight_count, lane);
 }
 
-__device__ __forceinline__ bool is_chosen(const uint32_t* chosen, uint32_t exponent) { return chosen[exponent / 32] >> exponent % 32 & 1; }
-
-// Completes a palette of `count`: downwards from the greatest that occurs, then upwards.
-__device__ inline void fill_up(uint32_t* chosen, uint32_t count) {
-  uint32_t greatest = 0;
-  for (uint32_t e = 0; e < EXPONENTS; e++)
-    if (is_chosen(chosen, e)) greatest = e;
-  for (uint32_t tried = 0; count < PALETTE_ENTRIES; tried++) {
-    const uint32_t e = tried < greatest ? greatest - 1 - tried : tried;
-    if (is_chosen(chosen, e)) continue;
-    chosen[e / 32] |= 1u << e % 32;
-    count++;
-  }
-}
-
-// By all threads of a block.
-__device__ inline void choose_palette(EncodeJob* job, Counting* shared) {
-  if (threadIdx.x < EXPONENTS / 32) shared->chosen[threadIdx.x] = 0;
-  if (threadIdx.x == 0) shared->key_count = 0;
-  __syncthreads();
-  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) {
-    uint64_t total = 0;
-#pragma unroll
-    for (uint32_t copy = 0; copy < TOTAL_COPIES; copy++) total += observed(&job->totals[copy * EXPONENTS + exponent]);
-    job->totals[exponent] = total;
-    // Of equal totals the lower exponent comes first.
-    if (total != 0) shared->keys[atomicAdd(&shared->key_count, 1u)] = total << 8 | (EXPONENTS - 1 - exponent);
-  }
-  __syncthreads();
-  const uint32_t key_count = shared->key_count;
-  for (uint32_t i = threadIdx.x; i < key_count; i += blockDim.x) {
-    const uint64_t own = shared->keys[i];
-    uint32_t greater = 0;
-#pragma unroll 8
-    for (uint32_t other = 0; other < key_count; other++) greater += shared->keys[other] > own;
-    const uint32_t exponent = EXPONENTS - 1 - (static_cast<uint32_t>(own) & 0xff);
-    if (greater < PALETTE_ENTRIES) atomicOr(&shared->chosen[exponent / 32], 1u << exponent % 32);
-  }
-  __syncthreads();
-  if (key_count < PALETTE_ENTRIES) {
-    if (threadIdx.x == 0) fill_up(shared->chosen, key_count);
-    __syncthreads();
-  }
-  for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) {
-    if (!is_chosen(shared->chosen, exponent)) continue;
-    uint32_t smaller = static_cast<uint32_t>(__popc(shared->chosen[exponent / 32] & ((1u << exponent % 32) - 1)));
-    for (uint32_t word = 0; word < exponent / 32; word++) smaller += static_cast<uint32_t>(__popc(shared->chosen[word]));
-    job->palette[smaller] = static_cast<uint8_t>(exponent);
-  }
-}
-
 template <class Source>
 __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count, uint4* shared) {
   Counting* counting = reinterpret_cast<Counting*>(shared);
@@ -289,39 +174,15 @@ __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count,
     if (count != 0) add_to_global(&totals[exponent], count);
     counts[exponent] = count;
   }
-  // What this block has added is there before it is counted among those that are done.
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    uint32_t* done = reinterpret_cast<uint32_t*>(chunk.job->totals + TOTAL_COPIES * EXPONENTS);
-    counting->is_last = atomicAdd(done, 1u) == chunk.job->chunk_count - 1;
-  }
-  __syncthreads();
-  if (counting->is_last) {
-    __threadfence();
-    choose_palette(const_cast<EncodeJob*>(chunk.job), counting);
-  }
+  if (is_last_of_tensor(chunk, &counting->palette)) choose_palette(const_cast<EncodeJob*>(chunk.job), &counting->palette);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
-  let_next_launch_begin();
   count_chunk<WeightSource>(jobs, job_count, shared);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents_of_planes(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
-  let_next_launch_begin();
   count_chunk<ExponentSource>(jobs, job_count, shared);
-}
-
-// For records that were made on the assumption that their source's palette is the one: `detour` is set if it is not.
-extern "C" __global__ void __launch_bounds__(EXPONENTS) confirm_palettes(EncodeJob* jobs, uint32_t* detour) {
-  DYNAMIC_SHARED(shared);
-  let_next_launch_begin();
-  wait_for_launch_before();
-  EncodeJob* job = &jobs[blockIdx.x];
-  choose_palette(job, reinterpret_cast<Counting*>(shared));
-  __syncthreads();
-  if (threadIdx.x < PALETTE_ENTRIES && job->palette[threadIdx.x] != job->source->palette[threadIdx.x]) *detour = 1;
 }

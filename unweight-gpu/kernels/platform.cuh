@@ -23,12 +23,13 @@ __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;
 // A word that blocks give one another within a launch.
 __device__ __forceinline__ void publish(unsigned long long* at, unsigned long long value) { *static_cast<volatile unsigned long long*>(at) = value; }
 __device__ __forceinline__ unsigned long long observed(const unsigned long long* at) { return *static_cast<const volatile unsigned long long*>(at); }
+__device__ __forceinline__ uint4 observed(const uint4* at) { return __ldcg(at); }
 // In device memory, and nobody waits for it.
 __device__ __forceinline__ void add_to_global(unsigned long long* at, unsigned long long value) {
   asm volatile("red.global.add.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "l"(value) : "memory");
 }
-// Launches that follow one another may overlap (src/launch.rs): the next may begin once every block of this one has said so, or ended; and it does not touch what
-// those in front of it write before it has waited for them.
+// Launches that follow one another may overlap (src/launch.rs): the next begins once every block of this one has said so, or ended; and it does not touch what
+// this one writes before it has waited for it.
 __device__ __forceinline__ void let_next_launch_begin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

@@ -1,19 +1,18 @@
 // Chunk records to those of the other encoding, without their exponents ever standing in memory (specification, section 11.8).
 //
 // A canonical encoder gives a tensor the same palette in either encoding. So indices are taken over as they are, and counted on the way; whether the palette is
-// the one that those counts give, confirm_palettes finds (histogram.cu). Where it is not, or where a record would be verbatim in one encoding alone, `detour`
+// the one that those counts give, the last block of a tensor finds (palette.cuh). Where it is not, or where a record would be verbatim in one encoding alone, `detour`
 // is set: what was written is worth nothing then, and the host has the tensors decoded to exponent planes, and these encoded.
 //
 //   Huffman codes to indices:
-//   palette_record_lengths  one warp = one record; its length follows from how many patches it keeps
+//   palette_record_ends     one warp = one record; its length follows from how many patches it keeps, and the last warp of a tensor adds up all
 //   huffman_to_palette      one block = one warp = one record; thread l = lane l of the specification
 //
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...   copied to shared memory whole, if it fits
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |   a step: 128 bytes, one store a lane
 //   sign-mantissa   | lane 0: 16 bytes| lane 1: 16 bytes| ... | lane 31 |   two steps: 512 bytes
 //
-// Sign-mantissa bytes are copied beside decoding, which is a chain of look-ups. Then the record that was made is read again: its indices are counted while its
-// remainder is computed.
+// Sign-mantissa bytes are copied and indices counted beside decoding, which is a chain of look-ups. Then the record that was made is read again for its remainder.
 //
 //   Indices to Huffman codes:
 //   count_indices           one block = four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
@@ -21,23 +20,22 @@
 // A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes stay: so what they give is found from the source's checksum
 // and record, which are a third of the bytes. A wrong checksum stays wrong.
 //
-// Four words of a lane, of eight indices each, are counted at once: they become a word of their first bits, one of their second, .. then there are 15 times
-// as many bits in a word as there are indices of one value.
-//
-// Shared memory: huffman_to_palette CODES_BYTES, and `stage_bytes` for the record, as in decode.cu; count_indices 1,152 bytes.
+// Shared memory: huffman_to_palette CODES_BYTES, and `stage_bytes` for the record, as in decode.cu, or palette.cuh's 2,112 if that is more; count_indices these
+// and 1,152 bytes.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
-// Preconditions: what encode_layout.cuh says of EncodeJob's totals, record_lengths, records, sign_mantissa and source, for count_indices counts and
-// palette_counts; what layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is what src/crc_constants.rs makes.
-// palette_record_lengths has a warp for each chunk, in blocks of 8; end_records (encode.cu) follows it, then huffman_to_palette. Whatever a record holds, nothing outside of
-// it, of its chunk's sign-mantissa bytes and of the places of what is made of these is touched.
+// Preconditions: what encode_layout.cuh says of EncodeJob's totals, palette, record_lengths, records, sign_mantissa and source, for palette_record_ends
+// record_ends, for count_indices counts and palette_counts; what layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is
+// what src/crc_constants.rs makes. palette_record_ends has a warp for each chunk, in blocks of 8; huffman_to_palette comes after it, and may overlap it.
+// Whatever a record holds, nothing outside of it, of its chunk's sign-mantissa bytes and of the places of what is made of these is touched.
 //
 // The tail: steps behind the last whole four are taken one by one. Surplus indices become 0, and what completes the sign-mantissa plane to a multiple of 256.
 #include "crc32.cuh"
 #include "decode_chunk.cuh"
-#include "encode_layout.cuh"
+#include "palette.cuh"
 #include "record_source.cuh"
+#include "value_counts.cuh"
 
 constexpr uint32_t LENGTH_WARPS = 8;
 // Warps of a block of count_indices.
@@ -49,48 +47,6 @@ constexpr uint32_t GROUP_STEPS = 4;
 
 // Of a record that this kernel is not to write.
 constexpr uint32_t NO_RECORD_BYTES = RECORD_ALIGNMENT;
-
-// Exchanges the bits of `a` at `mask` << `by` with those of `b` at `mask`.
-__device__ __forceinline__ void exchange_bits(uint32_t& a, uint32_t& b, uint32_t by, uint32_t mask) {
-  const uint32_t differing = (a >> by ^ b) & mask;
-  b ^= differing;
-  a ^= differing << by;
-}
-
-// How often a lane has had each index but 0.
-struct IndexCounts {
-  uint32_t pairs[PALETTE_ENTRIES / 2];  // of entry 2i in bits 0..15, of 2i + 1 from bit 16 on: a lane has at most 2,048
-
-  __device__ __forceinline__ IndexCounts() {
-#pragma unroll
-    for (uint32_t i = 0; i < PALETTE_ENTRIES / 2; i++) pairs[i] = 0;
-  }
-
-  __device__ __forceinline__ void add(const uint32_t (&words)[GROUP_STEPS]) {
-    uint32_t bits[4] = {words[0], words[1], words[2], words[3]};
-    exchange_bits(bits[0], bits[1], 1, 0x55555555);
-    exchange_bits(bits[2], bits[3], 1, 0x55555555);
-    exchange_bits(bits[0], bits[2], 2, 0x33333333);
-    exchange_bits(bits[1], bits[3], 2, 0x33333333);
-#pragma unroll
-    for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
-      const uint32_t upper = (entry & 8 ? bits[3] : ~bits[3]) & (entry & 4 ? bits[2] : ~bits[2]);
-      const uint32_t equal = upper & (entry & 2 ? bits[1] : ~bits[1]) & (entry & 1 ? bits[0] : ~bits[0]);
-      pairs[entry / 2] += static_cast<uint32_t>(__popc(equal)) << 16 * (entry % 2);
-    }
-  }
-
-  // Of palette entry `lane`, over the warp. Lane 0 and lanes from 16 on get 0.
-  __device__ __forceinline__ uint32_t of_entry(uint32_t lane) const {
-    uint32_t own = 0;
-#pragma unroll
-    for (uint32_t entry = 1; entry < PALETTE_ENTRIES; entry++) {
-      const uint32_t count = __reduce_add_sync(ALL_LANES, pairs[entry / 2] >> 16 * (entry % 2) & 0xffff);
-      if (lane == entry) own = count;
-    }
-    return own;
-  }
-};
 
 // A record's patches, as its steps go by: what has one becomes the index of its exponent, or 0 if the palette does not hold it.
 struct PatchCursor {
@@ -154,8 +110,8 @@ struct ChunkCounts {
   uint32_t remainders[COUNT_SHARES];     // what its warps make of records
   uint32_t unused[15 - COUNT_SHARES];
 
-  __device__ __forceinline__ void add(const IndexCounts& counts, uint32_t lane) {
-    const uint32_t own = counts.of_entry(lane);
+  __device__ __forceinline__ void add(const ValueCounts& counts, uint32_t lane) {
+    const uint32_t own = counts.of_value(lane);
     if (own != 0) atomicAdd(&entries[lane], own);
   }
   // Of entry `lane`; of the first, what the others leave.
@@ -185,31 +141,71 @@ __device__ __forceinline__ uint32_t index_of(const uint8_t* palette, uint32_t ex
   return index;
 }
 
+// A tensor's record ends: sums of its record lengths, 512 chunks at a time. By one warp, once all lengths are there.
+__device__ inline void write_record_ends(const EncodeJob* job, uint32_t lane) {
+  constexpr uint32_t FOURS = 4, OF_LANE = 4 * FOURS;
+  // Zeros complete the plane to a multiple of 16 bytes.
+  const uint32_t padded = (job->chunk_count + 3) / 4 * 4;
+  uint32_t before = 0;  // the end of the last record of the chunks before
+#pragma unroll 1
+  for (uint32_t base = 0; base < padded; base += WARP * OF_LANE) {
+    const uint32_t first = base + lane * OF_LANE;
+    uint4 fours[FOURS];
+#pragma unroll
+    for (uint32_t i = 0; i < FOURS; i++)
+      fours[i] = first + 4 * i < padded ? observed(reinterpret_cast<const uint4*>(job->record_lengths + first) + i) : make_uint4(0, 0, 0, 0);
+    uint32_t ends[OF_LANE], own = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < OF_LANE; i++) {
+      const uint4 four = fours[i / 4];
+      own += i % 4 == 0 ? four.x : i % 4 == 1 ? four.y : i % 4 == 2 ? four.z : four.w;
+      ends[i] = own;
+    }
+    const uint32_t up_to = sum_up_to(own, lane), start = before + up_to - own;
+    before += __shfl_sync(ALL_LANES, up_to, WARP - 1);
+#pragma unroll
+    for (uint32_t i = 0; i < OF_LANE; i++) ends[i] = first + i < job->chunk_count ? start + ends[i] : 0;
+#pragma unroll
+    for (uint32_t i = 0; i < FOURS; i++)
+      if (first + 4 * i < padded)
+        reinterpret_cast<uint4*>(job->record_ends + first)[i] = make_uint4(ends[4 * i], ends[4 * i + 1], ends[4 * i + 2], ends[4 * i + 3]);
+  }
+}
+
+// Of the record that huffman_to_palette is to write, in bytes: NO_RECORD_BYTES of one that breaks a rule, or takes the detour.
+__device__ __forceinline__ uint32_t palette_record_bytes(const Chunk& chunk, uint32_t lane, uint32_t* detour) {
+  Record record;
+  if (parse_record(chunk, lane, record) != 0) return NO_RECORD_BYTES;
+  const bool is_verbatim = record.kind == KIND_VERBATIM;
+  const uint8_t* exponents = chunk.record + (is_verbatim ? RECORD_HEADER_BYTES : record.patches_offset + 2);
+  const uint32_t count = is_verbatim ? chunk.weights : record.patch_count, stride = is_verbatim ? 1 : PATCH_BYTES;
+  uint32_t outside = 0;
+#pragma unroll 1
+  for (uint32_t i = lane; i < count; i += WARP) outside += index_of(chunk.job->palette, exponents[i * stride]) == PALETTE_ENTRIES;
+  const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * sum_over_lanes(outside));
+  const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weights);
+  if ((bytes > verbatim_bytes) == is_verbatim) return is_verbatim ? verbatim_bytes : bytes;
+  if (lane == 0) *detour = 1;
+  return NO_RECORD_BYTES;
+}
+
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
-    palette_record_lengths(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
+    palette_record_ends(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
   const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
   let_next_launch_begin();
   if (number >= chunk_count) return;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
-  const Chunk chunk = source_record(target);
-  Record record;
-  uint32_t record_bytes = NO_RECORD_BYTES;
-  if (parse_record(chunk, lane, record) == 0) {
-    const bool is_verbatim = record.kind == KIND_VERBATIM;
-    const uint8_t* exponents = chunk.record + (is_verbatim ? RECORD_HEADER_BYTES : record.patches_offset + 2);
-    const uint32_t count = is_verbatim ? chunk.weights : record.patch_count, stride = is_verbatim ? 1 : PATCH_BYTES;
-    const uint8_t* palette = chunk.job->palette;
-    uint32_t outside = 0;
-#pragma unroll 1
-    for (uint32_t i = lane; i < count; i += WARP) {
-      outside += index_of(palette, exponents[i * stride]) == PALETTE_ENTRIES;
-    }
-    const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * sum_over_lanes(outside));
-    const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weights);
-    if ((bytes > verbatim_bytes) == is_verbatim) record_bytes = is_verbatim ? verbatim_bytes : bytes;
-    else if (lane == 0) *detour = 1;
+  const uint32_t record_bytes = palette_record_bytes(source_record(target), lane, detour);
+  uint32_t is_last = 0;
+  if (lane == 0) {
+    target.job->record_lengths[target.own] = record_bytes / RECORD_ALIGNMENT;
+    // It is there before it is counted among those that are.
+    __threadfence();
+    is_last = atomicAdd(&target.job->done()->measured, 1u) == target.job->chunk_count - 1;
   }
-  if (lane == 0) target.job->record_lengths[target.own] = record_bytes / RECORD_ALIGNMENT;
+  if (__shfl_sync(ALL_LANES, is_last, 0) == 0) return;
+  __threadfence();
+  write_record_ends(target.job, lane);
 }
 
 // The sign-mantissa bytes of 16 weights, at `place` and on, of which some may be surplus.
@@ -251,7 +247,7 @@ __device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint3
 // Decodes to the record's place, all but the header, and gives the rule that a lane breaks. `words` is the record, which may stand in shared memory: the
 // compiler is to see that it does.
 __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record, const SourceChunk& target, uint32_t number, uint32_t lane,
-                                                      const uint32_t* words, const CodeTable& codes, uint8_t* to, uint32_t& outside) {
+                                                      const uint32_t* words, const CodeTable& codes, uint8_t* to, ValueCounts& counts, uint32_t& outside) {
   LaneReader reader(codes, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
   PatchCursor patches(chunk, words, record, lane);
   unsigned long long* totals = totals_of(target, number);
@@ -274,7 +270,10 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader);
     patches.apply(indices, step, step + GROUP_STEPS, lane, keep);
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) body[(step + d) * WARP + lane] = indices[d];
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) {
+      body[(step + d) * WARP + lane] = indices[d];
+      counts.add(indices[d]);
+    }
     copy.store(to_rest + step * STEP_WEIGHTS, lane);
     load(step + 2 * GROUP_STEPS, copy);
   };
@@ -294,6 +293,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     uint32_t indices[GROUP_STEPS] = {first_indices(index_word(reader), count), 0, 0, 0};
     patches.apply(indices, step, step + 1, lane, keep);
     body[step * WARP + lane] = indices[0];
+    counts.add(indices[0]);
   }
   const uint32_t contents_bytes = static_cast<uint32_t>(kept - to);
   if (contents_bytes + lane < round_up(contents_bytes)) to[contents_bytes + lane] = 0;
@@ -307,19 +307,21 @@ struct CountedRecord {
   const uint8_t* data;
   uint32_t body_end;  // 0 if there are no indices
   uint32_t weights;
-  IndexCounts* counts;
+  ValueCounts* counts;
 
   __device__ __forceinline__ uint4 sixteen(uint32_t at) const { return load_streaming(reinterpret_cast<const uint4*>(data + at)); }
   __device__ __forceinline__ uint32_t byte(uint32_t at) const { return data[at]; }
   __device__ __forceinline__ void passes(uint32_t at, uint4 words) const {
-    if (at < RECORD_HEADER_BYTES || at >= body_end) return;
-    uint32_t indices[GROUP_STEPS] = {words.x, words.y, words.z, words.w};
+    // All lanes count together.
+    const uint32_t mask = at < RECORD_HEADER_BYTES || at >= body_end ? 0 : ~0u;
+    uint32_t indices[GROUP_STEPS] = {words.x & mask, words.y & mask, words.z & mask, words.w & mask};
     const uint32_t first = (at - RECORD_HEADER_BYTES) * 2;
     if (first + GROUP_STEPS * LANE_STEP_WEIGHTS > weights) {
 #pragma unroll
       for (uint32_t i = 0; i < GROUP_STEPS; i++) indices[i] = first_indices(indices[i], lane_step_count(weights, first + i * LANE_STEP_WEIGHTS));
     }
-    counts->add(indices);
+#pragma unroll
+    for (uint32_t i = 0; i < GROUP_STEPS; i++) counts->add(indices[i]);
   }
 };
 
@@ -329,14 +331,20 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP, 20)
-    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status) {
-  DYNAMIC_SHARED(shared);
-  const uint32_t lane = threadIdx.x, number = blockIdx.x;
-  let_next_launch_begin();
+// By all threads of a block whose chunk is in the totals: the last of its tensor looks whether the palette that these give is the source's.
+__device__ __forceinline__ void confirm_palette(const SourceChunk& target, uint4* shared, uint32_t* detour) {
+  PaletteShared* palette_shared = reinterpret_cast<PaletteShared*>(shared);
+  if (!is_last_of_tensor(target, palette_shared)) return;
+  EncodeJob* job = const_cast<EncodeJob*>(target.job);
+  choose_palette(job, palette_shared);
+  __syncthreads();
+  if (threadIdx.x < PALETTE_ENTRIES && job->palette[threadIdx.x] != job->source->palette[threadIdx.x]) *detour = 1;
+}
+
+__device__ __forceinline__ void transcode_to_palette(const SourceChunk& target, uint32_t number, uint32_t lane, uint4* shared, uint32_t stage_bytes,
+                                                     const CrcConstants* constants, unsigned long long* status) {
   uint8_t* codes_memory = reinterpret_cast<uint8_t*>(shared);
   uint4* stage = shared + CODES_BYTES / 16;
-  const SourceChunk target = find_source_chunk(jobs, job_count, number);
   Chunk chunk = source_record(target);
   const bool staged = chunk.record_bytes <= stage_bytes;
   if (staged) {
@@ -352,7 +360,6 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
   wait_for_launch_before();
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
-  uint32_t outside;
   if (broken == 0 && record_bytes == NO_RECORD_BYTES) return;
   if (broken == 0 && record.kind == KIND_VERBATIM) {
     // It stays as it is, checksum included.
@@ -362,34 +369,43 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
     count_verbatim(chunk, lane, reinterpret_cast<uint32_t*>(codes_memory), totals_of(target, number));
     return;
   }
+  ValueCounts counts;
+  uint32_t outside;
   if (broken == 0) {
     const WarpMemory memory{codes_memory, codes_memory + CODE_TABLE_ENTRIES, stage};
     CodeTable codes = make_tables(static_cast<uint8_t>(lane % PALETTE_ENTRIES), record, lane, memory);
     // One register for both.
     codes.exponents = codes.lengths - CODE_TABLE_ENTRIES;
     __syncwarp();
-    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), codes, to, outside)
-                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, to, outside);
+    broken = staged ? decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(stage), codes, to, counts, outside)
+                    : decode_to_indices(chunk, record, target, number, lane, reinterpret_cast<const uint32_t*>(chunk.record), codes, to, counts, outside);
   }
   if (broken != 0) {
     if (lane == 0) report(status, number, broken);
     return;
   }
 
+  const uint32_t own = counts.of_value(lane), others = sum_over_lanes(own);
+  const uint32_t count = lane == 0 ? chunk.weights - outside - others : own;
+  if (count != 0) add_to_global(&totals_of(target, number)[chunk.job->palette[lane]], count);
   // Behind the stores, which other lanes made.
   __syncwarp();
   // Read again: registers are scarce while a record is decoded.
   to = place_of(target, record_bytes);
-  IndexCounts counts;
-  const CountedRecord after{to, RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES, chunk.weights, &counts};
-  uint32_t sum = remainder_of<2>(constants, lane, after, record_bytes, RECORD_CHECKED_FROM, ~0u);
+  uint32_t sum = remainder_of(constants, lane, PlainBytes{to}, record_bytes, RECORD_CHECKED_FROM, ~0u);
   sum ^= remainder_of<2>(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   // As encode.cu seals.
   const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
-  const uint32_t own = counts.of_entry(lane), others = sum_over_lanes(own);
-  const uint32_t count = lane == 0 ? chunk.weights - outside - others : own;
-  if (count != 0) add_to_global(&totals_of(target, number)[chunk.job->palette[lane]], count);
+}
+
+extern "C" __global__ void __launch_bounds__(WARP, 20)
+    huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status,
+                       uint32_t* detour) {
+  DYNAMIC_SHARED(shared);
+  const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
+  transcode_to_palette(target, blockIdx.x, threadIdx.x, shared, stage_bytes, constants, status);
+  confirm_palette(target, shared, detour);
 }
 
 // Takes back what was counted at the places of patches, and counts these: others than entries' in `totals` too. By warps that share them.
@@ -411,26 +427,21 @@ struct CountingShared {
   uint32_t verbatim[EXPONENTS];
 };
 
-extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
-    count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status) {
-  DYNAMIC_SHARED(shared);
-  const uint32_t lane = threadIdx.x % WARP, number = blockIdx.x;
-  let_next_launch_begin();
-  const Share share{threadIdx.x / WARP, COUNT_SHARES};
-  CountingShared& own = *reinterpret_cast<CountingShared*>(shared);
+// By the warps of a block.
+__device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t number, Share share, uint32_t lane, CountingShared& own,
+                                             const CrcConstants* constants, unsigned long long* status) {
   ChunkCounts& counts = own.counts;
   if (share.number == 0) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
   __syncthreads();
-  const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const Chunk chunk = source_record(target);
   Record record;
   const uint32_t broken = parse_record(chunk, lane, record);
   const bool is_verbatim = record.kind == KIND_VERBATIM;
   unsigned long long* totals = totals_of(target, number);
   if (broken == 0) {
-    IndexCounts own_counts;
+    ValueCounts own_counts;
     const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
-    const uint32_t sum = remainder_of(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
+    const uint32_t sum = remainder_of<2>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) counts.remainders[share.number] = sum;
     if (!is_verbatim) {
       counts.add(own_counts, lane);
@@ -456,4 +467,13 @@ extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
   if (lane >= PALETTE_ENTRIES) return;
   if (!is_verbatim && count != 0) add_to_global(&totals[exponent], count);
   target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
+}
+
+extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
+    count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status, uint32_t* detour) {
+  DYNAMIC_SHARED(shared);
+  const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
+  CountingShared& own = *reinterpret_cast<CountingShared*>(shared + sizeof(PaletteShared) / 16);
+  count_record(target, blockIdx.x, Share{threadIdx.x / WARP, COUNT_SHARES}, threadIdx.x % WARP, own, constants, status);
+  confirm_palette(target, shared, detour);
 }

@@ -12,9 +12,8 @@ use unweight_format::{Encoding, Extent, Palette, layout, limits};
 use crate::device::load_with_shared;
 use crate::encode_job::{EncodeJob, TOTAL_BYTES};
 use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, END_SHARED_BYTES, END_THREADS,
-    MOST_TRANSCODE_SHARED_BYTES, Planes, count_threads, encode_shared_bytes, encode_threads,
-    place_scratch,
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, MOST_TRANSCODE_SHARED_BYTES, Planes,
+    count_threads, encode_shared_bytes, encode_threads, place_scratch,
 };
 use crate::job::TensorJob;
 use crate::launch::Launch;
@@ -29,17 +28,15 @@ pub(crate) struct EncodeKernels {
     of_weights: SourceKernels,
     of_planes: SourceKernels,
     choose_codes: CudaFunction,
-    end_records: CudaFunction,
     pub(crate) of_records: RecordKernels,
 }
 
 /// Those that make records of records.
 #[derive(Debug)]
 pub(crate) struct RecordKernels {
-    pub(crate) palette_record_lengths: CudaFunction,
+    pub(crate) palette_record_ends: CudaFunction,
     pub(crate) huffman_to_palette: CudaFunction,
     pub(crate) count_indices: CudaFunction,
-    pub(crate) confirm_palettes: CudaFunction,
     pub(crate) encode_chunks: CudaFunction,
 }
 
@@ -90,16 +87,14 @@ impl EncodeKernels {
                 encode_chunks: encode_chunks("encode_chunks_of_planes")?,
             },
             choose_codes: code_lengths.load_function("choose_codes")?,
-            end_records: encode.load_function("end_records")?,
             of_records: RecordKernels {
-                palette_record_lengths: transcode.load_function("palette_record_lengths")?,
+                palette_record_ends: transcode.load_function("palette_record_ends")?,
                 huffman_to_palette: load_with_shared(
                     &transcode,
                     "huffman_to_palette",
                     MOST_TRANSCODE_SHARED_BYTES,
                 )?,
                 count_indices: transcode.load_function("count_indices")?,
-                confirm_palettes: histogram.load_function("confirm_palettes")?,
                 encode_chunks: load_with_shared(&encode, "encode_chunks_of_records", shared_bytes)?,
             },
         })
@@ -335,7 +330,6 @@ impl<'a> EncodeBatch<'a> {
     ) -> Result<(), GpuError> {
         let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
         let launch = Launch::of(&self.kernels.choose_codes)
-            .overlapping(self.device.may_overlap)
             .arg(&self.addresses.jobs)
             .arg(&job_count)
             .arg(&self.chunk_count)
@@ -356,7 +350,6 @@ impl<'a> EncodeBatch<'a> {
     ) -> Result<(), GpuError> {
         let job_count = self.tensors.len() as u32;
         let launch = Launch::of(kernel)
-            .overlapping(self.device.may_overlap)
             .arg(&self.addresses.jobs)
             .arg(&job_count)
             .arg(&self.addresses.tensor_codes)
@@ -373,16 +366,6 @@ impl<'a> EncodeBatch<'a> {
             encode_threads(largest),
             encode_shared_bytes(largest),
         )
-    }
-
-    pub(crate) unsafe fn end_records(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        let launch = Launch::of(&self.kernels.end_records)
-            .overlapping(self.device.may_overlap)
-            .arg(&self.addresses.jobs);
-        let config = config(self.tensors.len() as u32, END_THREADS, END_SHARED_BYTES);
-        // SAFETY: the caller's.
-        unsafe { launch.launch(stream, config)? };
-        Ok(())
     }
 
     /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for the stream.

@@ -5,7 +5,7 @@ use unweight_format::layout::PALETTE_ENTRIES;
 
 use crate::job::{kind_of, put_fields};
 
-/// What a job's totals take: four copies of its 256 counts, which different blocks add to, and 8 bytes to count the blocks that have done so.
+/// What a job's totals take: four copies of its 256 counts, which different blocks add to, and 8 bytes to count the chunks that are done.
 pub const TOTAL_BYTES: u64 = 4 * 256 * 8 + 8;
 
 /// Pointers are addresses of the device; what a launch does not follow may be 0.

@@ -10,11 +10,8 @@ use crate::plan::{MOST_STAGE_BYTES, WARP};
 
 /// Shared memory and threads of the kernels, as their files' heads say.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * 8 + 256 * 4 + 16 * 4;
-pub(crate) const PALETTE_THREADS: u32 = 256;
 pub(crate) const CODE_WARPS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
-pub(crate) const END_THREADS: u32 = 256;
-pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
 
 /// Of `encode_chunks`, besides the room for a record.
 const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 256 + 16 + 16 + 32 * WARP + 36 + 4);
@@ -38,14 +35,22 @@ pub(crate) const COUNT_THREADS: u32 = 4 * WARP;
 const CHUNK_COUNTS_BYTES: u32 = 4 * WARP;
 /// For a record's codes (`kernels/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
-pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 = CHUNK_COUNTS_BYTES + 4 * 256;
+pub(crate) const COUNT_INDICES_SHARED_BYTES: u32 =
+    PALETTE_SHARED_BYTES + CHUNK_COUNTS_BYTES + 4 * 256;
 
+/// The palette's, for the last block of a tensor (`kernels/palette.cuh`).
+const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 16 * 4;
 /// That of the longest stage.
 pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);
 
 /// Shared memory of a block of `huffman_to_palette`.
 pub(crate) const fn transcode_shared_bytes(stage_bytes: u32) -> u32 {
-    CODES_BYTES + stage_bytes
+    let transcoding = CODES_BYTES + stage_bytes;
+    if transcoding > PALETTE_SHARED_BYTES {
+        transcoding
+    } else {
+        PALETTE_SHARED_BYTES
+    }
 }
 
 /// As [`encode_threads`], of `encode_chunks_of_records`, whose warps have twice as many weights.

@@ -7,8 +7,8 @@ use unweight_format::Encoding;
 
 use crate::encode::config;
 use crate::encode_plan::{
-    COUNT_INDICES_SHARED_BYTES, COUNT_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, PALETTE_THREADS,
-    encode_threads_of_records, transcode_shared_bytes,
+    COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, encode_threads_of_records,
+    transcode_shared_bytes,
 };
 use crate::launch::Launch;
 use crate::plan::WARP;
@@ -32,28 +32,28 @@ impl EncodeBatch<'_> {
         }
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
         let (jobs, kernels) = (self.addresses.jobs, &self.kernels.of_records);
-        let (constants, overlap) = (&self.device.crc_constants, self.device.may_overlap);
+        let constants = &self.device.crc_constants;
         self.running.on(stream)?;
         self.zero_totals(stream)?;
         // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and encode.cu: the caller's, and those of `EncodeBatch::encode`.
         unsafe {
             if self.encoding == Encoding::Palette {
                 let blocks = chunk_count.div_ceil(LENGTH_WARPS);
-                Launch::of(&kernels.palette_record_lengths)
+                Launch::of(&kernels.palette_record_ends)
                     .arg(&jobs)
                     .arg(&job_count)
                     .arg(&chunk_count)
                     .arg(&detour)
                     .launch(stream, config(blocks, LENGTH_WARPS * WARP, 0))?;
-                self.end_records(stream)?;
                 let shared_bytes = transcode_shared_bytes(stage_bytes);
                 Launch::of(&kernels.huffman_to_palette)
-                    .overlapping(overlap)
+                    .overlapping(self.device.may_overlap)
                     .arg(&jobs)
                     .arg(&job_count)
                     .arg(&stage_bytes)
                     .arg(constants)
                     .arg(&status)
+                    .arg(&detour)
                     .launch(stream, config(chunk_count, WARP, shared_bytes))?;
             } else {
                 let count = config(chunk_count, COUNT_THREADS, COUNT_INDICES_SHARED_BYTES);
@@ -62,17 +62,8 @@ impl EncodeBatch<'_> {
                     .arg(&job_count)
                     .arg(constants)
                     .arg(&status)
+                    .arg(&detour)
                     .launch(stream, count)?;
-            }
-            Launch::of(&kernels.confirm_palettes)
-                .overlapping(overlap)
-                .arg(&jobs)
-                .arg(&detour)
-                .launch(
-                    stream,
-                    config(job_count, PALETTE_THREADS, COUNT_SHARED_BYTES),
-                )?;
-            if self.encoding == Encoding::Huffman {
                 self.choose_codes(stream, false)?;
                 let mut pack = self.pack_config();
                 pack.block_dim.0 = encode_threads_of_records(self.largest_log2);

@@ -12,7 +12,7 @@ use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_gpu::host::{EncodeJob, TOTAL_BYTES};
 use unweight_gpu_host::{DeviceMemory, POISON};
 
-use host_encoder::{encode, unweight_host_choose_codes, unweight_host_end_records};
+use host_encoder::{encode, unweight_host_choose_codes, unweight_host_write_record_ends};
 
 fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
@@ -350,6 +350,6 @@ fn record_ends_are_sums_of_lengths_over_many_rounds() {
         ..EncodeJob::new(Encoding::Huffman, (lengths.len() as u64) << 12, 12, 0)
     };
     // SAFETY: one job, whose lengths and ends have a word for each chunk.
-    unsafe { unweight_host_end_records(&job, 1, 3) };
+    unsafe { unweight_host_write_record_ends(&job, 3) };
     assert_eq!(output.bytes(), little_endian(sums));
 }

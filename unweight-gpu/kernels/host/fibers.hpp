@@ -244,6 +244,7 @@ inline void wait_for_launch_before() {}
 // Blocks run one after the other.
 inline void publish(unsigned long long* at, unsigned long long value) { *at = value; }
 inline unsigned long long observed(const unsigned long long* at) { return *at; }
+inline uint4 observed(const uint4* at) { return *at; }
 inline void add_to_global(unsigned long long* at, unsigned long long value) { *at += value; }
 // Done at once: the kernels wait before they read.
 inline void copy_async(uint4* to_shared, const uint4* from) { *to_shared = *from; }

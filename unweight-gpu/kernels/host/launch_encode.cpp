@@ -11,10 +11,6 @@ extern "C" void unweight_host_count_exponents(EncodeJob* jobs, uint32_t job_coun
   });
 }
 
-extern "C" void unweight_host_confirm_palettes(EncodeJob* jobs, uint32_t job_count, uint32_t* detour, uint64_t seed) {
-  fibers::launch(job_count, EXPONENTS, sizeof(Counting), seed, [&] { confirm_palettes(jobs, detour); });
-}
-
 // Of a source of weights, planes or records: 0, 1 or 2.
 extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const uint2* tensor_codes,
                                             const CrcConstants* constants, uint32_t source, uint64_t seed) {
@@ -27,10 +23,6 @@ extern "C" void unweight_host_encode_chunks(const EncodeJob* jobs, uint32_t job_
     else if (source == 1) encode_chunks_of_planes(jobs, job_count, tensor_codes, constants);
     else encode_chunks_of_records(jobs, job_count, tensor_codes, constants);
   });
-}
-
-extern "C" void unweight_host_end_records(const EncodeJob* jobs, uint32_t job_count, uint64_t seed) {
-  fibers::launch(job_count, END_THREADS, END_THREADS / WARP * 4, seed, [&] { end_records(jobs); });
 }
 
 extern "C" void unweight_host_choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint32_t gathers,

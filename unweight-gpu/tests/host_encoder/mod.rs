@@ -8,13 +8,13 @@ use unweight_gpu_host::DeviceMemory;
 #[rustfmt::skip]
 unsafe extern "C" {
     fn unweight_host_count_exponents(jobs: *mut EncodeJob, job_count: u32, chunk_count: u32, threads: u32, of_planes: bool, seed: u64);
-    fn unweight_host_confirm_palettes(jobs: *mut EncodeJob, job_count: u32, detour: *mut u32, seed: u64);
     pub(crate) fn unweight_host_choose_codes(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *mut u8, gathers: u32, seed: u64);
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
-    pub(crate) fn unweight_host_end_records(jobs: *const EncodeJob, job_count: u32, seed: u64);
-    fn unweight_host_palette_record_lengths(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
-    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64);
-    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64);
+    #[allow(dead_code)]
+    pub(crate) fn unweight_host_write_record_ends(job: *const EncodeJob, seed: u64);
+    fn unweight_host_palette_record_ends(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
+    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
+    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
 }
 
 /// Runs them all.
@@ -68,8 +68,7 @@ pub(crate) unsafe fn encode_records(
     // SAFETY: the caller's.
     unsafe {
         if to == Encoding::Palette {
-            unweight_host_palette_record_lengths(start, job_count, chunk_count, &mut detour, seed);
-            unweight_host_end_records(start, job_count, seed);
+            unweight_host_palette_record_ends(start, job_count, chunk_count, &mut detour, seed);
             unweight_host_huffman_to_palette(
                 start,
                 job_count,
@@ -78,11 +77,19 @@ pub(crate) unsafe fn encode_records(
                 constants,
                 seed,
                 status,
+                &mut detour,
             );
         } else {
-            unweight_host_count_indices(start, job_count, chunk_count, constants, seed, status);
+            unweight_host_count_indices(
+                start,
+                job_count,
+                chunk_count,
+                constants,
+                seed,
+                status,
+                &mut detour,
+            );
         }
-        unweight_host_confirm_palettes(start, job_count, &mut detour, seed);
         if to == Encoding::Huffman {
             unweight_host_choose_codes(start, job_count, chunk_count, codes, 0, seed);
             unweight_host_encode_chunks(start, job_count, chunk_count, codes, constants, 2, seed);
