@@ -17,7 +17,7 @@ pub(crate) const END_THREADS: u32 = 256;
 pub(crate) const END_SHARED_BYTES: u32 = END_THREADS / WARP * 4;
 
 /// Of `encode_chunks`, besides the room for a record.
-const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 256 + 16 + 16 + 32 * WARP + 36 + 4);
+const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 16 + 32 * WARP + 40 + 256) + 256 + 16 + 16 + 32;
 /// Weights of a warp of `encode_chunks`, as a binary logarithm.
 const WARP_WEIGHTS_LOG2: u32 = 11;
 
