@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median, with_zeros};
 use unweight_format::Encoding;
 use unweight_gpu::{Device, EncodeBatch, Output, Source, longest_payload_bytes};
 
@@ -38,6 +38,8 @@ fn main() {
         measure("14336x4096", &gate, Encoding::Huffman, log2);
     }
     measure("14336x4096", &gate, Encoding::Palette, 15);
+    let with_zeros = gate.map(with_zeros);
+    measure("14336x4096, zeros", &with_zeros, Encoding::Huffman, 15);
     measure("1024x4096", &small, Encoding::Huffman, 15);
     measure("a layer, 7 tensors", &layer, Encoding::Huffman, 15);
     measure("a layer, 7 tensors", &layer, Encoding::Palette, 15);

@@ -10,10 +10,14 @@
 //   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |   as it will stand, of any kind
 //   records         | the same |                                         16 bytes a thread
 //
-// First a lane replaces its exponents by palette indices, kept in registers, a word for each step, and adds up what they will take: so it is known
+// First a lane replaces its exponents by palette indices, kept in registers, a word of eight for each step, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
-// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices. They are a palette
-// record's body as they stand. Weights are read again for a verbatim record, and for those steps that have patches.
+// before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices, two at a time. They are a
+// palette record's body as they stand. Where a palette's exponents follow one another an index is a difference, of eight exponents at once; lengths are selected
+// from registers, four at once. Weights are read again for a verbatim record, if exponents do not follow one another, and for steps with others than the palette's.
+//
+// An index without a code is packed as the placeholder, and takes a patch. Patches are listed in shared memory as they are found, and each finds its place in the
+// record by counting those in front of it.
 //
 // A record's place follows from the lengths of those before it, which their blocks publish as soon as they know them: find_place looks back at these. Blocks
 // begin in the order of their numbers, so what one waits for has begun.
@@ -24,8 +28,9 @@
 // A chunk's checksum is a sum of what its record and its sign-mantissa bytes give. Each warp computes what its own of these give, while it has them in registers;
 // some warps what the record gives, while it stands in shared memory.
 //
-// Shared memory: encode_chunks 256 words of entries by exponent, 256 of codes by pairs of indices, 16 of each by one, one for each lane of 32 warps, 36
-// for checksums, 4 besides: 6,432 bytes; and room for the longest record.
+// Shared memory: encode_chunks 256 words of codes by pairs of indices, 16 by one, one for each lane of 32 warps, 40 for checksums, 256 of patches; 256 bytes of
+// entries by exponent, 64 besides: 6,688 bytes; and room for the longest record, in which words of indices, and half of the sign-mantissa bytes of records, wait
+// before.
 // Bytes moved for a chunk of n weights and a record of r bytes: 2n read, n + r written.
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob but for counts and totals; `tensor_codes` is what choose_codes made. encode_chunks has a block for
@@ -43,29 +48,35 @@ constexpr uint32_t WARP_STEPS = 8;
 constexpr uint32_t RECORD_WARP_STEPS = 16;
 constexpr uint32_t MOST_WARPS = 65536 / (WARP_STEPS * STEP_WEIGHTS);
 constexpr uint32_t PATCH_BITS = 8 * PATCH_BYTES;
-// Warps that share a record's checksum.
-constexpr uint32_t SEAL_WARPS = 4;
+// Warps that share a record's checksum, at most; of weights, whose blocks have more, half as many.
+constexpr uint32_t SEAL_WARPS = 8;
 
-// What stands in for an exponent: its palette index in bits 0..3, its code's length in bits 8.., a one in bit 20 if it takes a patch. Of a step's
-// eight entries the sums of all three keep apart. Shifted right by 8, they are added up for a lane: at most 16,384 bits of codes, in bits 0..,
-// and 2,048 patches, from bit 16 on: there they are moved first.
-constexpr uint32_t TAKES_PATCH = 1u << 20;
-__device__ __forceinline__ uint32_t source_entry(uint32_t index, uint32_t length) { return index | length << 8; }
+// So many of a chunk's patches are listed as they are found, and put in order by counting. Those of a chunk with more are found again.
+constexpr uint32_t LISTED_PATCHES = 256;
+
+// What stands in for an exponent: a palette index, and this if it takes a patch.
+constexpr uint32_t TAKES_PATCH = 0x80;
+// Beside a code's length, for an index that has no code.
+constexpr uint32_t IS_UNCODED = 0x40;
+constexpr uint32_t CODE_BITS_FROM = 16;
 
 // A block's shared memory.
 struct EncodeTables {
-  uint32_t entries[EXPONENTS];        // by exponent
-  uint32_t by_index[PALETTE_ENTRIES]; // by palette index
-  uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..7, stream bits from bit 8 on
+  uint32_t pairs[256];                // by two palette indices, the first in bits 0..3: what both take in bits 0..4, stream bits from CODE_BITS_FROM on
   uint32_t codes[PALETTE_ENTRIES];    // by one palette index, likewise
   uint32_t sums[MOST_WARPS][WARP];    // of index_weights
   uint32_t remainders[MOST_WARPS];    // of the sign-mantissa bytes of each warp, advanced to the chunk's end
   uint32_t of_record[SEAL_WARPS];     // what is to be added up for the record's remainder
+  uint32_t patches[LISTED_PATCHES];   // as they are found: position, exponent from bit 16 on
+  uint8_t entries[EXPONENTS];         // by exponent
+  uint4 lengths;                      // a byte for each palette index
+  uint8_t palette[PALETTE_ENTRIES];
   uint2 code_lengths;
-  uint32_t surplus;                   // the entry of a surplus weight
+  uint32_t placeholder;               // its index
+  uint32_t listed;                    // of `patches`; counts also those that have no room
   uint32_t start;                     // of the record, in units of 16 bytes
 };
-static_assert(sizeof(EncodeTables) % 16 == 0, "the record stands behind them");
+static_assert(sizeof(EncodeTables) == 6688, "the record stands behind them, and src/encode_plan.rs has their size");
 
 __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
   return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
@@ -74,11 +85,9 @@ __device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t e
 // In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
 __device__ __forceinline__ uint32_t cost_of_code(uint2 code_lengths, uint32_t lane, uint32_t count, uint32_t total) {
   const uint32_t length = lane < PALETTE_ENTRIES ? source_length(code_lengths, lane) : NO_CODE;
-  uint32_t shortest = length;
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) shortest = min(shortest, __shfl_xor_sync(ALL_LANES, shortest, distance));
-  const uint32_t coded = sum_over_lanes(length == NO_CODE ? 0 : count);
-  return sum_over_lanes(length == NO_CODE ? 0 : count * length) + (total - coded) * (shortest + PATCH_BITS);
+  const uint32_t shortest = __reduce_min_sync(ALL_LANES, length);
+  const uint32_t coded = __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count);
+  return __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count * length) + (total - coded) * (shortest + PATCH_BITS);
 }
 
 // The chunk's own code where that saves more than one bit in 256, or else the tensor's (section 11.4).
@@ -98,28 +107,35 @@ __device__ inline uint2 chosen_code(const SourceChunk& chunk, uint32_t lane, uin
 __device__ inline void make_source_tables(const SourceChunk& chunk, const EncodeJob* jobs, const uint2* tensor_codes, uint32_t lane, EncodeTables* tables) {
   const EncodeJob* job = chunk.job;
   const bool huffman = job->kind == KIND_HUFFMAN;
+  const uint32_t exponent = job->palette[lane % PALETTE_ENTRIES];
   const uint2 code_lengths = huffman ? chosen_code(chunk, lane, tensor_codes[job - jobs]) : make_uint2(0, 0);
-  uint32_t length = 0, index = 0, start = 0;
+  uint32_t length = 0, placeholder = 0, start = 0;
   bool coded = lane < PALETTE_ENTRIES;
   if (huffman) {
     length = coded ? source_length(code_lengths, lane) : NO_CODE;
     coded = length != NO_CODE;
-    for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) {
-      const uint32_t other = source_length(code_lengths, entry);
-      const bool before = other < length || (other == length && entry < lane);
-      if (other != NO_CODE && before) start += CODE_TABLE_ENTRIES >> other;
+#pragma unroll
+    for (uint32_t bits = 1; bits <= LONGEST_CODE_BITS; bits++) {
+      const uint32_t as_long = __ballot_sync(ALL_LANES, length == bits);
+      const uint32_t before = bits < length ? as_long : bits == length ? as_long & ((1u << lane) - 1) : 0;
+      start += static_cast<uint32_t>(__popc(before)) << (LONGEST_CODE_BITS - bits);
     }
-    index = __ffs(__ballot_sync(ALL_LANES, coded && start == 0)) - 1;
+    placeholder = static_cast<uint32_t>(__ffs(static_cast<int>(__ballot_sync(ALL_LANES, coded && start == 0)))) - 1;
   }
-  const uint32_t placeholder = source_entry(index, __shfl_sync(ALL_LANES, length, index));
-  for (uint32_t exponent = lane; exponent < EXPONENTS; exponent += WARP) tables->entries[exponent] = placeholder | TAKES_PATCH;
+  // Its code is zeros. It stands in for indices that have none.
+  const uint32_t placeholder_length = __shfl_sync(ALL_LANES, length, static_cast<int>(placeholder));
+  for (uint32_t i = lane; i < EXPONENTS / 4; i += WARP) reinterpret_cast<uint32_t*>(tables->entries)[i] = (placeholder | TAKES_PATCH) * 0x01010101;
   __syncwarp();
-  if (coded) tables->entries[job->palette[lane]] = source_entry(lane, length);
-  if (lane < PALETTE_ENTRIES) tables->by_index[lane] = coded ? source_entry(lane, length) : placeholder | TAKES_PATCH;
-  if (lane < PALETTE_ENTRIES) tables->codes[lane] = coded ? __brev(start << 24) << 8 | length : 0;
+  if (coded) tables->entries[exponent] = static_cast<uint8_t>(lane);
+  if (lane < PALETTE_ENTRIES) {
+    tables->palette[lane] = static_cast<uint8_t>(exponent);
+    reinterpret_cast<uint8_t*>(&tables->lengths)[lane] = static_cast<uint8_t>(coded ? length : placeholder_length | IS_UNCODED);
+    tables->codes[lane] = coded ? __brev(start << 24) << CODE_BITS_FROM | length : placeholder_length;
+  }
   if (lane != 0) return;
   tables->code_lengths = code_lengths;
-  tables->surplus = placeholder;
+  tables->placeholder = placeholder;
+  tables->listed = 0;
 }
 
 // Those of pairs, from the codes.
@@ -127,8 +143,8 @@ __device__ inline void make_pairs(EncodeTables* tables) {
   for (uint32_t pair = threadIdx.x; pair < 256; pair += blockDim.x) {
     const uint32_t first = tables->codes[pair & 15], second = tables->codes[pair >> 4];
     // At most 8 bits each.
-    const uint32_t bits = first >> 8 | second >> 8 << (first & 15);
-    tables->pairs[pair] = bits << 8 | ((first & 15) + (second & 15));
+    const uint32_t bits = first >> CODE_BITS_FROM | second >> CODE_BITS_FROM << (first & 15);
+    tables->pairs[pair] = bits << CODE_BITS_FROM | ((first & 15) + (second & 15));
   }
 }
 
@@ -147,118 +163,168 @@ __device__ inline SourceChunk part_of(const SourceChunk& chunk, uint32_t warp, u
 template <uint32_t STEPS>
 struct LaneIndices {
   uint32_t words[STEPS];  // eight palette indices each
-  uint32_t sum;                // what their codes take in bits, and from bit 16 on how many patches there are
-  uint32_t patched_steps;      // a bit for each
+  uint32_t sum;           // what their codes take in bits, and from bit 16 on how many patches there are
 };
 
-// A lane's weights of a warp's steps, if the warp has all of these.
+// Eight indices, a byte each, to a word.
+__device__ __forceinline__ uint32_t index_word(uint2 bytes) { return __byte_perm(bytes.x * 0x110, bytes.y * 0x110, 0x7531); }
+
+// A lane's weights of a warp's steps, and the indices that they become, if the warp has all of these and the palette's exponents follow one another, as those of
+// trained weights do. Others are read one by one, see index_weights.
 template <class Source>
 struct LaneWeights {
   static constexpr uint32_t STEPS = WARP_STEPS;
-  static constexpr bool CORRECTS = false;
+  static constexpr bool OF_RECORDS = false;
   typename Source::Eight steps[STEPS];
-  uint2 exponents[STEPS];  // once sign-mantissa bytes are stored, all that is left of these
+  uint32_t first_exponent;  // of the palette
+  uint32_t words[STEPS];    // of indices
+  uint32_t others;          // a bit for each step whose word is not right, on all lanes
 
-  __device__ static __forceinline__ bool fit(const SourceChunk& part, const Source&) { return part.weight_count == STEPS * STEP_WEIGHTS; }
-  __device__ __forceinline__ void load(const Source& source, uint32_t lane) {
+  // False if the part has less.
+  __device__ __forceinline__ bool load(const SourceChunk& part, uint4*, uint32_t lane) {
+    if (part.weight_count != STEPS * STEP_WEIGHTS) return false;
+    const Source source = Source::of(part);
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) steps[step] = source.whole(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    return true;
   }
-  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
+  // If the palette is such a one.
+  __device__ __forceinline__ bool fit(const SourceChunk& part, uint32_t lane) {
+    const uint32_t entry = lane % PALETTE_ENTRIES, exponent = part.job->palette[entry];
+    first_exponent = __shfl_sync(ALL_LANES, exponent, 0);
+    return !__any_sync(ALL_LANES, exponent != first_exponent + entry);
+  }
+  // Makes the words, too.
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const uint4*, const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
+    const uint32_t first_of_all = first_exponent * 0x01010101;
+    uint2 rest[STEPS];
+    others = 0;
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++) {
+      const uint2 exponents = Source::exponent_bytes(steps[step]);
+      rest[step] = Source::sign_mantissa_bytes(steps[step]);
+      // One that is not in the palette makes a byte greater than 15, its own or another.
+      const uint2 indices = make_uint2(exponents.x - first_of_all, exponents.y - first_of_all);
+      if (((indices.x | indices.y) & 0xf0f0f0f0) != 0) others |= 1u << step;
+      words[step] = index_word(indices);
+    }
+    others = __reduce_or_sync(ALL_LANES, others);
     const CrcColumns<8> columns(constants, lane);
     uint2* to = reinterpret_cast<uint2*>(part.sign_mantissa()) + lane;
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step += 2) {
-      const uint2 even = Source::sign_mantissa_bytes(steps[step]), odd = Source::sign_mantissa_bytes(steps[step + 1]);
-      exponents[step] = Source::exponent_bytes(steps[step]);
-      exponents[step + 1] = Source::exponent_bytes(steps[step + 1]);
-      store_streaming(to + step * WARP, even);
-      store_streaming(to + (step + 1) * WARP, odd);
-      crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
+      store_streaming(to + step * WARP, rest[step]);
+      store_streaming(to + (step + 1) * WARP, rest[step + 1]);
+      crc.add(columns, make_uint4(rest[step].x, rest[step].y, rest[step + 1].x, rest[step + 1].y));
     }
-  }
-  __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
-    return tables.entries[(i < 4 ? exponents[step].x : exponents[step].y) >> 8 * (i % 4) & 0xff];
   }
 };
 
-// Of records, indices, which patches change: steps that have some are read again.
+// Of records, indices, which patches change.
 template <>
 struct LaneWeights<RecordSource> {
   static constexpr uint32_t STEPS = RECORD_WARP_STEPS;
-  static constexpr bool CORRECTS = true;
-  uint32_t indices[STEPS];
-  uint4 half[STEPS / 4];  // of the sign-mantissa bytes, 16 to a lane and two steps
+  static constexpr bool OF_RECORDS = true;
+  uint32_t words[STEPS];
+  uint32_t others;        // likewise: those that have patches
+  RecordSource source;
+  uint4 half[STEPS / 4];  // the first, of the sign-mantissa bytes, 16 to a lane and two steps
 
-  __device__ static __forceinline__ bool fit(const SourceChunk& part, const RecordSource& source) {
-    return part.weight_count == STEPS * STEP_WEIGHTS && !source.is_verbatim;
-  }
-  __device__ __forceinline__ void load(const RecordSource& source, uint32_t lane) {
+  // `room` is the warp's, for half of the sign-mantissa bytes. False if the part has less, or is of a verbatim record.
+  __device__ __forceinline__ bool load(const SourceChunk& part, uint4* room, uint32_t lane) {
+    if (part.weight_count != STEPS * STEP_WEIGHTS) return false;
+    const uint4* from = reinterpret_cast<const uint4*>(part.job->source->sign_mantissa + part.first_weight) + lane;
 #pragma unroll
-    for (uint32_t step = 0; step < STEPS; step++) indices[step] = source.indices(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
-    load_half(source.sign_mantissa, lane);
-  }
-  __device__ __forceinline__ void load_half(const uint8_t* from, uint32_t lane) {
+    for (uint32_t i = 0; i < STEPS / 4; i++) half[i] = load_streaming(from + i * WARP);
 #pragma unroll
-    for (uint32_t i = 0; i < STEPS / 4; i++) half[i] = load_streaming(reinterpret_cast<const uint4*>(from) + i * WARP + lane);
-  }
-  __device__ __forceinline__ void store_half(uint8_t* to, uint32_t lane) const {
+    for (uint32_t i = 0; i < STEPS / 4; i++) copy_async(room + i * WARP + lane, from + (STEPS / 4 + i) * WARP);
+    source = RecordSource::of(part);
+    // Of a verbatim record, which is longer, too: what kind it is need not be waited for.
 #pragma unroll
-    for (uint32_t i = 0; i < STEPS / 4; i++) store_streaming(reinterpret_cast<uint4*>(to) + i * WARP + lane, half[i]);
+    for (uint32_t step = 0; step < STEPS; step++) words[step] = source.indices(step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    if (source.is_verbatim) copies_done();
+    return !source.is_verbatim;
   }
-  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const CrcConstants*, uint32_t lane, CrcState<8>&) {
-    constexpr uint32_t HALF_BYTES = STEPS / 2 * STEP_WEIGHTS;
-    store_half(part.sign_mantissa(), lane);
-    load_half(part.job->source->sign_mantissa + part.first_weight + HALF_BYTES, lane);
-    store_half(part.sign_mantissa() + HALF_BYTES, lane);
-  }
-  __device__ __forceinline__ uint32_t entry(const EncodeTables& tables, uint32_t step, uint32_t i) const {
-    return tables.by_index[indices[step] >> 4 * i & 15];
+  __device__ __forceinline__ bool fit(const SourceChunk&, uint32_t) const { return true; }
+  __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const uint4* room, const CrcConstants*, uint32_t lane, CrcState<8>&) {
+    uint4* to = reinterpret_cast<uint4*>(part.sign_mantissa()) + lane;
+#pragma unroll
+    for (uint32_t i = 0; i < STEPS / 4; i++) store_streaming(to + i * WARP, half[i]);
+    others = source.patched_steps(STEPS, lane);
+    copies_done();
+#pragma unroll
+    for (uint32_t i = 0; i < STEPS / 4; i++) store_streaming(to + (STEPS / 4 + i) * WARP, room[i * WARP + lane]);
   }
 };
 
-// The indices of eight entries.
-__device__ __forceinline__ uint32_t index_word(const uint32_t (&entries)[LANE_STEP_WEIGHTS]) {
-  // Lowest bytes side by side.
-  const uint32_t even = __byte_perm(__byte_perm(entries[0], entries[2], 0x0040), __byte_perm(entries[4], entries[6], 0x0040), 0x5410);
-  const uint32_t odd = __byte_perm(__byte_perm(entries[1], entries[3], 0x0040), __byte_perm(entries[5], entries[7], 0x0040), 0x5410);
-  return even | odd << 4;
+__device__ __forceinline__ void list_patch(EncodeTables& tables, uint32_t position, uint32_t exponent) {
+  const uint32_t place = atomicAdd(&tables.listed, 1);
+  if (place < LISTED_PATCHES) tables.patches[place] = position | exponent << 16;
 }
 
-// `weights` are loaded if they `fit` the part, and otherwise read here, and their sign-mantissa bytes stored and added to `crc`; `spare` is a word for each lane
+// `weights` are loaded, if they `fit`, and otherwise read here, and their sign-mantissa bytes stored and added to `crc`; `spare` is a word for each lane
 // and step.
 template <class Source>
-__device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t lane, const EncodeTables& tables,
-                                     uint32_t* spare, LaneIndices<LaneWeights<Source>::STEPS>& indices, const CrcConstants* constants,
-                                     CrcState<8>& crc) {
+__device__ inline void index_weights(const SourceChunk& part, bool fit, const LaneWeights<Source>& weights, uint32_t first_step, uint32_t lane,
+                                     EncodeTables& tables, uint32_t* spare, LaneIndices<LaneWeights<Source>::STEPS>& indices,
+                                     const CrcConstants* constants, CrcState<8>& crc) {
   constexpr uint32_t STEPS = LaneWeights<Source>::STEPS;
-  indices.sum = indices.patched_steps = 0;
-  const auto add_sum = [&](uint32_t step, uint32_t step_sum) {
-    const uint32_t patches = step_sum / TAKES_PATCH;
-    indices.sum += (step_sum % TAKES_PATCH >> 8) + (patches << 16);
-    if (patches != 0) indices.patched_steps |= 1u << step;
-  };
-  // Gives the sign-mantissa bytes.
-  const auto read = [&](const Source& source, uint32_t step) {
+  indices.sum = 0;
+  const uint32_t position = first_step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;  // of the lane's first weight
+  // By exponent. Gives the sign-mantissa bytes.
+  const auto read = [&](uint32_t step) {
+    const Source source = Source::of(part);
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(part.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
-    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
-#pragma unroll
+    const uint2 exponents = Source::exponent_bytes(eight);
+    uint32_t word = 0;
+#pragma unroll 1
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = i < count ? tables.entries[Source::exponent_of(eight, i)] : tables.surplus;
-      step_sum += entries[i];
+      const uint32_t exponent = (i < 4 ? exponents.x : exponents.y) >> 8 * (i % 4) & 0xff;
+      const uint32_t entry = i < count ? tables.entries[exponent] : tables.placeholder;
+      word |= (entry & 15) << 4 * i;
+      if (entry < TAKES_PATCH) continue;
+      list_patch(tables, position + step * STEP_WEIGHTS + i, exponent);
+      indices.sum += 1u << 16;
     }
-    add_sum(step, step_sum);
-    spare[step * WARP + lane] = index_word(entries);
+    spare[step * WARP + lane] = word;
     return Source::sign_mantissa_bytes(eight);
   };
-  if (!fit) {
-    const Source source = Source::of(part);
+  // Puts the indices of a record's patches in their places.
+  const auto patch = [&](const RecordSource& source) {
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++)
+      if (weights.others >> step & 1) spare[step * WARP + lane] = indices.words[step];
+    __syncwarp();
+    source.for_patches(STEPS, lane, [&](uint32_t place, const uint8_t* patch) {
+      const uint32_t exponent = patch[2], entry = tables.entries[exponent], shift = place % LANE_STEP_WEIGHTS * 4;
+      // Others may change other indices of the word.
+      atomicAdd(&spare[place / LANE_STEP_WEIGHTS], ((entry & 15) - (source.indices(place) >> shift & 15)) << shift);
+      if (entry < TAKES_PATCH) return;
+      list_patch(tables, first_step * STEP_WEIGHTS + place, exponent);
+      indices.sum += 1u << 16;
+    });
+    __syncwarp();
+  };
+  const uint32_t placeholders = tables.placeholder * 0x11111111;
+  uint32_t others;
+  if (fit) {
+    others = weights.others;
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = weights.words[step];
+    if constexpr (LaneWeights<Source>::OF_RECORDS) {
+      if (others != 0) patch(weights.source);
+    } else {
+#pragma unroll 1
+      for (uint32_t left = others; left != 0; left &= left - 1) read(static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1);
+    }
+  } else {
+    others = (1u << part.steps) - 1;
     const CrcColumns<8> columns(constants, lane);
     const auto stored = [&](uint32_t step) {
       if (step >= part.steps) return make_uint2(0, 0);
-      const uint2 rest = read(source, step);
+      const uint2 rest = read(step);
       store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, rest);
       return rest;
     };
@@ -268,72 +334,128 @@ __device__ inline void index_weights(const SourceChunk& part, bool fit, const La
       crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
     }
 #pragma unroll
-    for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = step < part.steps ? spare[step * WARP + lane] : 0;
-    return;
+    for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = placeholders;
   }
-  uint32_t corrected = 0;
-  if constexpr (LaneWeights<Source>::CORRECTS) {
-    const Source source = Source::of(part);
-    corrected = source.patched_steps(STEPS, lane);
-#pragma unroll 1
-    for (uint32_t left = corrected; left != 0; left &= left - 1) read(source, static_cast<uint32_t>(__ffs(static_cast<int>(left))) - 1);
+  if (others != 0) {
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++)
+      if (others >> step & 1) indices.words[step] = spare[step * WARP + lane];
   }
+  if (part.job->kind != KIND_HUFFMAN) return;
+
+  const uint4 lengths = tables.lengths;
+  const auto sum_of_lengths = [&](uint32_t word) {
+    const uint32_t flipped = word ^ 0x88888888;
+    // A byte for two indices. Of the two halves of the table one gives zeros.
+    return select_bytes(lengths.x, lengths.y, word) + select_bytes(lengths.z, lengths.w, flipped) + select_bytes(lengths.x, lengths.y, word >> 16) +
+           select_bytes(lengths.z, lengths.w, flipped >> 16);
+  };
+  uint32_t bits = 0, uncoded = 0;
 #pragma unroll
   for (uint32_t step = 0; step < STEPS; step++) {
-    uint32_t entries[LANE_STEP_WEIGHTS], step_sum = 0;
-#pragma unroll
-    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      entries[i] = weights.entry(tables, step, i);
-      step_sum += entries[i];
-    }
-    const bool is_corrected = corrected >> step & 1;
-    indices.words[step] = is_corrected ? spare[step * WARP + lane] : index_word(entries);
-    add_sum(step, is_corrected ? 0 : step_sum);
+    const uint32_t lengths_of_two = sum_of_lengths(indices.words[step]);
+    bits = __dp4a(lengths_of_two, 0x01010101u, bits);
+    if ((lengths_of_two & (IS_UNCODED | IS_UNCODED << 1) * 0x01010101) == 0) continue;
+    uncoded |= 1u << step;
+    spare[step * WARP + lane] = indices.words[step];
   }
+  // What steps that the part has not would take.
+  if (!fit) bits -= (STEPS - part.steps) * __dp4a(sum_of_lengths(placeholders), 0x01010101u, 0u);
+  for (; uncoded != 0; uncoded &= uncoded - 1) {
+    const uint32_t step = static_cast<uint32_t>(__ffs(static_cast<int>(uncoded))) - 1;
+    const uint32_t word = spare[step * WARP + lane];
+#pragma unroll 1
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
+      const uint32_t index = word >> 4 * i & 15;
+      if (reinterpret_cast<const uint8_t*>(&tables.lengths)[index] < IS_UNCODED) continue;
+      list_patch(tables, position + step * STEP_WEIGHTS + i, tables.palette[index]);
+      bits += (1u << 16) - IS_UNCODED;
+    }
+  }
+  indices.sum += bits;
 }
 
 // A piece of a lane's stream on its way to the record.
 struct PiecePacker {
-  uint32_t* word;      // the next to be completed
+  uint32_t word;       // the address of the next to be completed, in shared memory
   uint32_t bits;       // what there is of it, with zeros in front of the piece's first
-  uint32_t bit_count;  // of `bits`, and in front of them; below 32 between calls
+  uint32_t bit_count;  // of all words, and in front of them; its lowest six bits
 
-  // At most 32 bits.
+  // At most 32 bits, and their number, its lowest six bits.
   __device__ __forceinline__ void push(uint32_t more, uint32_t count) {
-    const uint64_t shifted = static_cast<uint64_t>(more) << bit_count;
-    const uint32_t complete = bits | static_cast<uint32_t>(shifted);
+    const uint32_t complete = bits | more << (bit_count & 31), rest = __funnelshift_l(more, 0, bit_count);
+    const uint32_t before = bit_count;
     bit_count += count;
-    const bool is_complete = bit_count >= 32;
-    if (is_complete) *word++ = complete;
-    bits = is_complete ? static_cast<uint32_t>(shifted >> 32) : complete;
-    bit_count %= 32;
+    bits = complete;
+    if (((before ^ bit_count) & 32) == 0) return;
+    store_shared_word(word, complete);
+    word += 4;
+    bits = rest;
   }
 
+  __device__ __forceinline__ void push_step(const uint32_t (&pairs)[4]) {
+#pragma unroll
+    for (uint32_t half = 0; half < 2; half++) {
+      const uint32_t first = pairs[2 * half], second = pairs[2 * half + 1];
+      // A pair takes at most 16 bits.
+      push(first >> CODE_BITS_FROM | second >> CODE_BITS_FROM << (first & 31), first + second);
+    }
+  }
+
+  // `pairs` in shared memory.
   template <uint32_t STEPS>
-  __device__ __forceinline__ void pack(const LaneIndices<STEPS>& indices, uint32_t steps, const uint32_t* pairs) {
+  __device__ __forceinline__ void pack(const LaneIndices<STEPS>& indices, uint32_t steps, uint32_t pairs) {
+    const auto look_up = [&](uint32_t step, uint32_t (&found)[4]) {
+#pragma unroll
+      for (uint32_t i = 0; i < 4; i++) found[i] = load_shared_word(__dp4a(indices.words[step], 4u << 8 * i, pairs));
+    };
+    uint32_t found[4];
+    if (steps < STEPS) {
+#pragma unroll
+      for (uint32_t step = 0; step < STEPS; step++) {
+        if (step >= steps) break;
+        look_up(step, found);
+        push_step(found);
+      }
+      return;
+    }
+    // A step's are on their way while those before it are packed.
+    look_up(0, found);
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) {
-      if (step >= steps) break;
+      uint32_t next[4];
+      if (step + 1 < STEPS) look_up(step + 1, next);
+      push_step(found);
 #pragma unroll
-      for (uint32_t half = 0; half < 2; half++) {
-        const uint32_t first = pairs[indices.words[step] >> 16 * half & 0xff], second = pairs[indices.words[step] >> (16 * half + 8) & 0xff];
-        // A pair takes at most 16 bits.
-        push(first >> 8 | second >> 8 << (first & 31), (first & 31) + (second & 31));
-      }
+      for (uint32_t i = 0; i < 4; i++) found[i] = next[i];
     }
   }
 };
 
-// Section 5.5, in order of position: over those of a warp's steps that have any.
+// Section 5.5, in order of position.
+__device__ __forceinline__ void write_patch(uint8_t* patch, uint32_t position, uint32_t exponent) {
+  patch[0] = static_cast<uint8_t>(position);
+  patch[1] = static_cast<uint8_t>(position >> 8);
+  patch[2] = static_cast<uint8_t>(exponent);
+}
+
+// Those that are listed, `count`. No two have the same position.
+__device__ inline void write_listed_patches(const EncodeTables& tables, uint32_t count, uint8_t* patches) {
+  for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) {
+    const uint32_t patch = tables.patches[i], position = patch & 0xffff;
+    uint32_t before = 0;
+    for (uint32_t other = 0; other < count; other++) before += (tables.patches[other] & 0xffff) < position;
+    write_patch(patches + PATCH_BYTES * before, position, patch >> 16);
+  }
+}
+
+// Those of a warp's steps, but none from `end` on: records whose palette is not the tensor's, and which are not kept, may have more than were counted.
 template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint32_t* table, uint32_t first_step,
-                                     uint32_t patched_steps, uint8_t* patches) {
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) patched_steps |= __shfl_xor_sync(ALL_LANES, patched_steps, distance);
+__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint8_t* table, uint32_t first_step,
+                                     uint32_t steps, uint8_t* patches, const uint8_t* end) {
   uint32_t written = 0;
 #pragma unroll 1
-  for (; patched_steps != 0; patched_steps &= patched_steps - 1) {
-    const uint32_t step = first_step + static_cast<uint32_t>(__ffs(static_cast<int>(patched_steps))) - 1;
+  for (uint32_t step = first_step; step < first_step + steps; step++) {
     const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(chunk.weight_count, place);
     const typename Source::Eight eight = source.part(place, count);
@@ -346,10 +468,8 @@ __device__ inline void write_patches(const SourceChunk& chunk, const Source& sou
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      if (!(own >> i & 1)) continue;
-      patch[0] = static_cast<uint8_t>(place + i);
-      patch[1] = static_cast<uint8_t>((place + i) >> 8);
-      patch[2] = static_cast<uint8_t>(Source::exponent_of(eight, i));
+      if (!(own >> i & 1) || patch >= end) continue;
+      write_patch(patch, place + i, Source::exponent_of(eight, i));
       patch += PATCH_BYTES;
     }
     written += __shfl_sync(ALL_LANES, up_to, WARP - 1);
@@ -370,21 +490,35 @@ __device__ inline void write_verbatim(const SourceChunk& chunk, const Source& so
 constexpr unsigned long long HAS_LENGTH = 1ull << 32;
 constexpr unsigned long long HAS_END = 1ull << 33;
 
-// Where a record begins, for which its block waits for those before it, which began earlier: looked back at 32 at a time, up to one whose end is known.
+// Where a record begins, for which its block waits for those before it, which began earlier: looked back at 128 at a time, up to one whose end is known.
 // Publishes its own end, and writes it.
 __device__ inline void find_place(const SourceChunk& chunk, uint32_t length, uint32_t lane, uint32_t* start_of_record) {
+  constexpr uint32_t AT_ONCE = 4;
   const EncodeJob* job = chunk.job;
   uint32_t start = 0;
-  for (uint32_t behind = chunk.own;; behind -= WARP) {
-    unsigned long long place;
+  bool found = false;
+  for (uint32_t behind = chunk.own; !found; behind -= AT_ONCE * WARP) {
+    unsigned long long places[AT_ONCE];
+    bool missing;
     do {
-      place = lane < behind ? observed(&job->places[behind - 1 - lane]) : HAS_END;
-    } while (__any_sync(ALL_LANES, place == 0));
-    const uint32_t ends = __ballot_sync(ALL_LANES, (place & HAS_END) != 0);
-    const uint32_t nearest = ends == 0 ? WARP : static_cast<uint32_t>(__ffs(static_cast<int>(ends))) - 1;
-    start += sum_over_lanes(lane <= nearest ? static_cast<uint32_t>(place) : 0);
-    if (ends != 0) break;
+      missing = false;
+#pragma unroll
+      for (uint32_t i = 0; i < AT_ONCE; i++) {
+        const uint32_t before = i * WARP + lane;
+        places[i] = before < behind ? observed(&job->places[behind - 1 - before]) : HAS_END;
+        missing |= places[i] == 0;
+      }
+    } while (__any_sync(ALL_LANES, missing));
+#pragma unroll
+    for (uint32_t i = 0; i < AT_ONCE; i++) {
+      if (found) break;
+      const uint32_t ends = __ballot_sync(ALL_LANES, (places[i] & HAS_END) != 0);
+      const uint32_t nearest = ends == 0 ? WARP : static_cast<uint32_t>(__ffs(static_cast<int>(ends))) - 1;
+      if (lane <= nearest) start += static_cast<uint32_t>(places[i]);
+      found = ends != 0;
+    }
   }
+  start = __reduce_add_sync(ALL_LANES, start);
   // Zeros complete the plane to a multiple of 16 bytes.
   if (chunk.own + lane < (job->chunk_count + 3) / 4 * 4 && (lane == 0 || chunk.own + 1 == job->chunk_count))
     job->record_ends[chunk.own + lane] = lane == 0 ? start + length : 0;
@@ -397,7 +531,7 @@ __device__ inline void find_place(const SourceChunk& chunk, uint32_t length, uin
 // found what they give from the source's checksum and record: so a wrong checksum stays wrong.
 template <class Source>
 __device__ __forceinline__ uint32_t remainder_of_rest(const SourceChunk& chunk, const EncodeTables* tables) {
-  if constexpr (LaneWeights<Source>::CORRECTS) return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS];
+  if constexpr (LaneWeights<Source>::OF_RECORDS) return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS];
   uint32_t sum = ~0u;
   for (uint32_t warp = 0; warp < blockDim.x / WARP; warp++) sum ^= tables->remainders[warp];
   return sum;
@@ -418,15 +552,15 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
   // On its way while the first warp makes tables.
   LaneWeights<Source> weights;
-  bool fit;
-  {
-    const Source source = Source::of(part);
-    fit = LaneWeights<Source>::fit(part, source);
-    if (fit) weights.load(source, lane);
-  }
+  // Behind the spare words of index_weights.
+  uint4* room = record + chunk.steps * (STEP_INDEX_BYTES / 16) + warp * (STEPS * STEP_WEIGHTS / 2 / 16);
+  const bool loaded = weights.load(part, room, lane);
+  // All of them on their way, before one is looked at: otherwise the compiler runs out of registers.
+  __syncwarp();
+  const bool fit = loaded && weights.fit(part, lane);
   if (warp == 0) make_source_tables(chunk, jobs, tensor_codes, lane, tables);
   CrcState<8> crc;
-  if (fit) weights.store_sign_mantissa(part, constants, lane, crc);
+  if (fit) weights.store_sign_mantissa(part, room, constants, lane, crc);
   __syncthreads();
   // Read again, so that they take no registers while there are few.
   chunk = source_chunk(chunk.job, blockIdx.x);
@@ -434,15 +568,8 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   if (huffman) make_pairs(tables);
 
   LaneIndices<STEPS> indices;
-  index_weights<Source>(part, fit, weights, lane, *tables, record_words + first_step * WARP, indices, constants, crc);
+  index_weights<Source>(part, fit, weights, first_step, lane, *tables, record_words + first_step * WARP, indices, constants, crc);
   tables->sums[warp][lane] = indices.sum;
-  if constexpr (!LaneWeights<Source>::CORRECTS) {
-    // Zeros complete the last row.
-    const uint32_t end = (first_step + (part.steps + 1) / 2 * 2) * STEP_WEIGHTS, count = chunk.weight_count;
-    uint32_t sum = crc.remainder(constants, lane);
-    sum = end <= count ? advance_bytes(constants->power, sum, count - end, lane) : advance_bytes(constants->inverse, sum, end - count, lane);
-    if (lane == 0) tables->remainders[warp] = part.steps == 0 ? 0 : sum;
-  }
   __syncthreads();
 
   // 65,536 weights make at most 16,384 bits of a lane, and 2,048 patches: no sum runs over.
@@ -453,57 +580,77 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   }
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
   const uint32_t lane_end = sum_up_to(lane_bytes, lane);
-  const uint32_t patch_count = sum_over_lanes(sum >> 16);
+  const uint32_t patch_count = __reduce_add_sync(ALL_LANES, sum >> 16);
   const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
   const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
   const uint32_t verbatim_end = RECORD_HEADER_BYTES + chunk.weight_count;
   const bool verbatim = round_up(contents_end) > round_up(verbatim_end);
   const uint32_t length = round_up(verbatim ? verbatim_end : contents_end);
-  const uint4 header = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, verbatim ? 0 : tables->code_lengths.x,
-                                  verbatim ? 0 : tables->code_lengths.y);
-  if (threadIdx.x == 0) publish(&chunk.job->places[chunk.own], HAS_LENGTH | length / RECORD_ALIGNMENT);
+  if (threadIdx.x == 0) {
+    publish(&chunk.job->places[chunk.own], HAS_LENGTH | length / RECORD_ALIGNMENT);
+    const uint2 code_lengths = verbatim ? make_uint2(0, 0) : tables->code_lengths;
+    record[0] = make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, code_lengths.x, code_lengths.y);
+  }
 
+  if constexpr (!LaneWeights<Source>::OF_RECORDS) {
+    // Only now, as others wait for the length. Zeros complete the last row.
+    const uint32_t end = (first_step + (part.steps + 1) / 2 * 2) * STEP_WEIGHTS, count = chunk.weight_count;
+    uint32_t of_rest = crc.remainder(constants, lane);
+    of_rest = end <= count ? advance_bytes(constants->power, of_rest, count - end, lane) : advance_bytes(constants->inverse, of_rest, end - count, lane);
+    if (lane == 0) tables->remainders[warp] = part.steps == 0 ? 0 : of_rest;
+  }
+
+  const auto write_all_patches = [&] {
+    if (patch_count == 0) return;
+    uint8_t* patches = record_bytes + body_end;
+    if (patch_count <= LISTED_PATCHES) {
+      write_listed_patches(*tables, patch_count, patches);
+    } else {
+      uint8_t* own = patches + PATCH_BYTES * __reduce_add_sync(ALL_LANES, before >> 16);
+      write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, part.steps, own, patches + PATCH_BYTES * patch_count);
+    }
+  };
   if (verbatim) {
     // What is read again is read for its exponents.
     if (part.steps != 0) write_verbatim(part, Source::OfExponents::of(part), lane, record_bytes + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
   } else if (huffman) {
-    for (uint32_t i = threadIdx.x; i < length / RECORD_ALIGNMENT; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
+    for (uint32_t i = 1 + threadIdx.x; i < length / RECORD_ALIGNMENT; i += blockDim.x) record[i] = make_uint4(0, 0, 0, 0);
     __syncthreads();
     if (warp == 0) reinterpret_cast<uint16_t*>(record + RECORD_HEADER_BYTES / 16)[lane] = static_cast<uint16_t>(lane_end);
     const uint32_t first_bit = 8 * (LANE_STREAMS_OFFSET + lane_end - lane_bytes) + (before & 0xffff);
-    PiecePacker packer{record_words + first_bit / 32, 0, first_bit % 32};
-    packer.pack(indices, part.steps, tables->pairs);
+    PiecePacker packer{place_in_shared(record_words) + first_bit / 32 * 4, 0, first_bit % 32};
+    packer.pack(indices, part.steps, place_in_shared(tables->pairs));
+    write_all_patches();
     __syncthreads();
-    if (packer.bits != 0) atomicOr(packer.word, packer.bits);
-    __syncthreads();
+    if (packer.bits != 0) atomicOr(record_words + (packer.word - place_in_shared(record_words)) / 4, packer.bits);
   } else {
     uint32_t* body = record_words + RECORD_HEADER_BYTES / 4 + first_step * WARP;
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++)
       if (step < part.steps) body[step * WARP + lane] = indices.words[step];
+    write_all_patches();
     if (warp == 0 && contents_end + lane < length) record_bytes[contents_end + lane] = 0;
   }
-  if (threadIdx.x == 0) record[0] = header;
-  if (!verbatim && patch_count != 0) {
-    uint8_t* patches = record_bytes + body_end + PATCH_BYTES * sum_over_lanes(before >> 16);
-    write_patches(chunk, Source::OfExponents::of(chunk), lane, tables->entries, first_step, indices.patched_steps, patches);
-  }
-  if (warp == blockDim.x / WARP - 1) find_place(chunk, length / RECORD_ALIGNMENT, lane, &tables->start);
   __syncthreads();
 
-  const Share share{warp, min(blockDim.x / WARP, SEAL_WARPS)};
+  const Share share{warp, min(blockDim.x / WARP, LaneWeights<Source>::OF_RECORDS ? SEAL_WARPS : SEAL_WARPS / 2)};
   if (warp < share.of) {
     const uint32_t of_share = remainder_of<1>(constants, lane, PlainBytes{record_bytes}, length, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) tables->of_record[warp] = of_share;
   }
+  // As above.
+  chunk = source_chunk(chunk.job, blockIdx.x);
+  // As late as can be: those before may not know their lengths yet.
+  if (threadIdx.x + WARP >= blockDim.x) find_place(chunk, length / RECORD_ALIGNMENT, lane, &tables->start);
+  __syncthreads();
   uint4* to = reinterpret_cast<uint4*>(chunk.job->records) + tables->start;
   for (uint32_t i = 1 + threadIdx.x; i < length / RECORD_ALIGNMENT; i += blockDim.x) to[i] = record[i];
-  __syncthreads();
   if (warp != 0) return;
   uint32_t of_record = 0;
   for (uint32_t i = 0; i < share.of; i++) of_record ^= tables->of_record[i];
   const uint32_t checksum = remainder_of_rest<Source>(chunk, tables) ^ advance_bytes(constants->power, of_record, chunk.weight_count, lane);
+  const uint4 header = record[0];
   if (lane == 0) to[0] = make_uint4(checksum, header.y, header.z, header.w);
 }
 

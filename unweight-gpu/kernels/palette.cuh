@@ -22,11 +22,11 @@ struct PaletteShared {
 static_assert(sizeof(PaletteShared) % 16 == 0, "shared memory is given out so");
 
 // By all threads of a block, when it has added its chunk's counts to the totals, if it has any: whether all others of its tensor have.
-__device__ inline bool is_last_of_tensor(const SourceChunk& chunk, PaletteShared* shared) {
+__device__ inline bool is_last_of_tensor(const EncodeJob* job, PaletteShared* shared) {
   // What this block has added is there before it is counted among those that are done.
   __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) shared->is_last = atomicAdd(&chunk.job->done()->counted, 1u) == chunk.job->chunk_count - 1;
+  if (threadIdx.x == 0) shared->is_last = atomicAdd(&job->done()->counted, 1u) == job->chunk_count - 1;
   __syncthreads();
   const bool is_last = shared->is_last;
   if (is_last) __threadfence();
@@ -48,13 +48,14 @@ __device__ inline void fill_up(uint32_t* chosen, uint32_t count) {
   }
 }
 
-// By all threads of the last block.
+// By all threads of the last block, which are LEAST_THREADS or more.
+template <uint32_t LEAST_THREADS>
 __device__ inline void choose_palette(EncodeJob* job, PaletteShared* shared) {
-  constexpr uint32_t MOST_OWN = EXPONENTS / WARP;
+  constexpr uint32_t MOST_OWN = EXPONENTS / LEAST_THREADS;
   if (threadIdx.x < EXPONENTS / 32) shared->chosen[threadIdx.x] = 0;
   if (threadIdx.x == 0) shared->key_count = 0;
   __syncthreads();
-  // All of them on their way at once, however few threads there are.
+  // All of them on their way at once.
   uint64_t totals[MOST_OWN];
 #pragma unroll
   for (uint32_t i = 0; i < MOST_OWN; i++) {

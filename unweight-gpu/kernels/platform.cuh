@@ -47,6 +47,18 @@ __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {
   asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(address) : "memory");
   return byte;
 }
+__device__ __forceinline__ uint32_t load_shared_word(uint32_t address) {
+  uint32_t word;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address) : "memory");
+  return word;
+}
+__device__ __forceinline__ void store_shared_word(uint32_t address, uint32_t word) { asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(word) : "memory"); }
+// Four bytes of eight, by the lowest four of eight selectors of 4 bits each. From 8 on a selector gives zeros, if no byte has its highest bit.
+__device__ __forceinline__ uint32_t select_bytes(uint32_t low, uint32_t high, uint32_t selectors) {
+  uint32_t chosen;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(chosen) : "r"(low), "r"(high), "r"(selectors));
+  return chosen;
+}
 __device__ __forceinline__ uint32_t lowest_bits(uint32_t word, uint32_t count) {
   uint32_t lowest;
   asm("szext.clamp.u32 %0, %1, %2;" : "=r"(lowest) : "r"(word), "r"(count));

@@ -49,7 +49,7 @@ struct RecordSource {
     source.is_verbatim = (fields & 0xff) == KIND_VERBATIM;
     source.patch_count = fields >> 16;
     source.patches = source.body + from.steps * STEP_INDEX_BYTES;
-    source.first = static_cast<uint32_t>(chunk.first_weight - (static_cast<uint64_t>(chunk.own) << chunk.job->chunk_size_log2));
+    source.first = static_cast<uint32_t>(chunk.first_weight) & ((1u << chunk.job->chunk_size_log2) - 1);
     source.sign_mantissa = from.sign_mantissa + source.first;
     source.palette = palette_words(from.job);
     return source;
@@ -77,16 +77,22 @@ struct RecordSource {
     return eight;
   }
 
-  // A bit for each of the first `steps` steps that has a patch, over all lanes.
+  // Gives `visit` the lane's share of the patches of the first `steps` steps, as visit(place, patch).
+  template <class Visit>
+  __device__ __forceinline__ void for_patches(uint32_t steps, uint32_t lane, const Visit& visit) const {
+#pragma unroll 1
+    for (uint32_t i = lane; i < patch_count; i += WARP) {
+      const uint8_t* patch = patches + PATCH_BYTES * i;
+      const uint32_t place = patch_position(patch) - first;
+      if (place < steps * STEP_WEIGHTS) visit(place, patch);
+    }
+  }
+
+  // A bit for each of the first `steps` steps that has a patch, on all lanes.
   __device__ __forceinline__ uint32_t patched_steps(uint32_t steps, uint32_t lane) const {
     uint32_t bits = 0;
-    for (uint32_t i = lane; i < patch_count; i += WARP) {
-      const uint32_t step = (patch_position(patches + PATCH_BYTES * i) - first) / STEP_WEIGHTS;
-      if (step < steps) bits |= 1u << step;
-    }
-#pragma unroll
-    for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) bits |= __shfl_xor_sync(ALL_LANES, bits, distance);
-    return bits;
+    for_patches(steps, lane, [&](uint32_t place, const uint8_t*) { bits |= 1u << place / STEP_WEIGHTS; });
+    return __reduce_or_sync(ALL_LANES, bits);
   }
 
   __device__ __forceinline__ uint2 rest(uint32_t place) const { return load_streaming(reinterpret_cast<const uint2*>(sign_mantissa + place)); }

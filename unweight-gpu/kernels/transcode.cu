@@ -332,11 +332,11 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
 }
 
 // By all threads of a block whose chunk is in the totals: the last of its tensor looks whether the palette that these give is the source's.
-__device__ __forceinline__ void confirm_palette(const SourceChunk& target, uint4* shared, uint32_t* detour) {
+template <uint32_t THREADS>
+__device__ __forceinline__ void confirm_palette(EncodeJob* job, uint4* shared, uint32_t* detour) {
   PaletteShared* palette_shared = reinterpret_cast<PaletteShared*>(shared);
-  if (!is_last_of_tensor(target, palette_shared)) return;
-  EncodeJob* job = const_cast<EncodeJob*>(target.job);
-  choose_palette(job, palette_shared);
+  if (!is_last_of_tensor(job, palette_shared)) return;
+  choose_palette<THREADS>(job, palette_shared);
   __syncthreads();
   if (threadIdx.x < PALETTE_ENTRIES && job->palette[threadIdx.x] != job->source->palette[threadIdx.x]) *detour = 1;
 }
@@ -405,7 +405,7 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
   DYNAMIC_SHARED(shared);
   const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
   transcode_to_palette(target, blockIdx.x, threadIdx.x, shared, stage_bytes, constants, status);
-  confirm_palette(target, shared, detour);
+  confirm_palette<WARP>(const_cast<EncodeJob*>(target.job), shared, detour);
 }
 
 // Takes back what was counted at the places of patches, and counts these: others than entries' in `totals` too. By warps that share them.
@@ -441,7 +441,7 @@ __device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t
   if (broken == 0) {
     ValueCounts own_counts;
     const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
-    const uint32_t sum = remainder_of<2>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
+    const uint32_t sum = remainder_of<1>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
     if (lane == 0) counts.remainders[share.number] = sum;
     if (!is_verbatim) {
       counts.add(own_counts, lane);
@@ -469,11 +469,11 @@ __device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t
   target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
 }
 
-extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 8)
+extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 6)
     count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status, uint32_t* detour) {
   DYNAMIC_SHARED(shared);
   const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
   CountingShared& own = *reinterpret_cast<CountingShared*>(shared + sizeof(PaletteShared) / 16);
   count_record(target, blockIdx.x, Share{threadIdx.x / WARP, COUNT_SHARES}, threadIdx.x % WARP, own, constants, status);
-  confirm_palette(target, shared, detour);
+  confirm_palette<COUNT_SHARES * WARP>(const_cast<EncodeJob*>(target.job), shared, detour);
 }

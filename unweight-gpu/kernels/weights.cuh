@@ -38,25 +38,18 @@ __device__ __forceinline__ EightWeights join(const Exponents& exponents, uint2 s
   return eight;
 }
 
-// Of words that hold a byte at bits 0 and at bits 16.
-__device__ __forceinline__ uint2 lowest_bytes(const uint32_t (&spread)[4]) {
-  return make_uint2(__byte_perm(spread[0], spread[1], 0x6420), __byte_perm(spread[2], spread[3], 0x6420));
-}
-
 __device__ __forceinline__ uint2 sign_mantissa_of(const EightWeights& eight) {
-  uint32_t spread[4];
-#pragma unroll
-  for (uint32_t i = 0; i < 4; i++) spread[i] = (eight.pairs[i] & 0x007f007f) | (eight.pairs[i] >> 8 & 0x00800080);
-  return lowest_bytes(spread);
+  const auto four = [](uint32_t first, uint32_t second) {
+    return (__byte_perm(first, second, 0x6420) & 0x7f7f7f7f) | (__byte_perm(first, second, 0x7531) & 0x80808080);
+  };
+  return make_uint2(four(eight.pairs[0], eight.pairs[1]), four(eight.pairs[2], eight.pairs[3]));
 }
 
 __device__ __forceinline__ uint32_t exponent_of_weight(const EightWeights& eight, uint32_t i) { return eight.pairs[i / 2] >> (i % 2 ? 23 : 7) & 0xff; }
 
 __device__ __forceinline__ uint2 exponents_of(const EightWeights& eight) {
-  uint32_t spread[4];
-#pragma unroll
-  for (uint32_t i = 0; i < 4; i++) spread[i] = eight.pairs[i] >> 7 & 0x00ff00ff;
-  return lowest_bytes(spread);
+  const auto four = [](uint32_t first, uint32_t second) { return __byte_perm(first << 1, second << 1, 0x7531); };
+  return make_uint2(four(eight.pairs[0], eight.pairs[1]), four(eight.pairs[2], eight.pairs[3]));
 }
 
 // The first `count` of eight bytes, and zeros.

@@ -14,7 +14,7 @@ pub(crate) const CODE_WARPS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
 
 /// Of `encode_chunks`, besides the room for a record.
-const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 256 + 16 + 16 + 32 * WARP + 36 + 4);
+const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 16 + 32 * WARP + 40 + 256) + 256 + 16 + 16 + 32;
 /// Weights of a warp of `encode_chunks`, as a binary logarithm.
 const WARP_WEIGHTS_LOG2: u32 = 11;
 

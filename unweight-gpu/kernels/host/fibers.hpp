@@ -181,6 +181,14 @@ inline uint32_t __reduce_add_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0)));
 }
+inline uint32_t __reduce_min_sync(uint32_t mask, uint32_t value) {
+  const uint64_t* all = fibers::exchange(mask, value);
+  return static_cast<uint32_t>(*std::min_element(all, all + 32));
+}
+inline uint32_t __reduce_or_sync(uint32_t mask, uint32_t value) {
+  const uint64_t* all = fibers::exchange(mask, value);
+  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a | b; }));
+}
 inline uint32_t __reduce_max_sync(uint32_t mask, uint32_t value) {
   const uint64_t* all = fibers::exchange(mask, value);
   return static_cast<uint32_t>(*std::max_element(all, all + 32));
@@ -227,12 +235,22 @@ inline uint32_t __brev(uint32_t bits) {
 inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {
   return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) >> (by % 32));
 }
+inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, uint32_t by) {
+  return static_cast<uint32_t>((static_cast<uint64_t>(high) << 32 | low) << (by % 32) >> 32);
+}
 inline uint32_t __funnelshift_rc(uint32_t low, uint32_t high, uint32_t by) { return by >= 32 ? high : __funnelshift_r(low, high, by); }
 inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
   const uint64_t bytes = static_cast<uint64_t>(high) << 32 | low;
   uint32_t chosen = 0;
   for (int i = 0; i < 4; i++) chosen |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
   return chosen;
+}
+inline uint32_t select_bytes(uint32_t low, uint32_t high, uint32_t selectors) {
+  return __byte_perm(low, high, selectors) & ~__byte_perm(0xff00, 0, selectors >> 3 & 0x1111);
+}
+inline uint32_t __dp4a(uint32_t a, uint32_t b, uint32_t sum) {
+  for (int i = 0; i < 4; i++) sum += (a >> 8 * i & 0xff) * (b >> 8 * i & 0xff);
+  return sum;
 }
 inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
@@ -253,4 +271,6 @@ inline uint32_t place_in_shared(const void* at) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(at) - reinterpret_cast<const uint8_t*>(fibers::shared_memory()));
 }
 inline uint32_t load_shared_byte(uint32_t address) { return reinterpret_cast<const uint8_t*>(fibers::shared_memory())[address]; }
+inline uint32_t load_shared_word(uint32_t address) { return reinterpret_cast<const uint32_t*>(fibers::shared_memory())[address / 4]; }
+inline void store_shared_word(uint32_t address, uint32_t word) { reinterpret_cast<uint32_t*>(fibers::shared_memory())[address / 4] = word; }
 inline uint32_t lowest_bits(uint32_t word, uint32_t count) { return count >= 32 ? word : word & ((1u << count) - 1); }
