@@ -22,7 +22,7 @@ struct EncodeJob {
   uint2* code_lengths;               // 8 bytes for each chunk, as in a record's header: its own code, complete; not read for KIND_PALETTE
   uint8_t* sign_mantissa;            // 256-byte aligned, writable up to a multiple of 256
   unsigned long long* places;        // one for each chunk; zero before its record is encoded: then encode.cu says what it holds
-  uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes; only for kernels that encode from records
+  uint32_t* record_lengths;          // one for each chunk, in units of 16 bytes; 16-byte aligned, up to a multiple of it; only for kernels that encode from records
   uint32_t* record_ends;             // one for each chunk, in units of 16 bytes; writable up to a multiple of 16 bytes
   uint8_t* records;                  // 16-byte aligned, 16 bytes for each unit of the last record end
   uint32_t first_chunk;              // of the launch

@@ -174,7 +174,7 @@ __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count,
     if (count != 0) add_to_global(&totals[exponent], count);
     counts[exponent] = count;
   }
-  if (is_last_of_tensor(chunk.job, &counting->palette)) choose_palette<WARP>(const_cast<EncodeJob*>(chunk.job), &counting->palette);
+  if (is_last_of_tensor(chunk.job, &counting->palette)) choose_palette(const_cast<EncodeJob*>(chunk.job), &counting->palette);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents(EncodeJob* jobs, uint32_t job_count) {

@@ -48,10 +48,9 @@ __device__ inline void fill_up(uint32_t* chosen, uint32_t count) {
   }
 }
 
-// By all threads of the last block, which are LEAST_THREADS or more.
-template <uint32_t LEAST_THREADS>
+// By all threads of the last block.
 __device__ inline void choose_palette(EncodeJob* job, PaletteShared* shared) {
-  constexpr uint32_t MOST_OWN = EXPONENTS / LEAST_THREADS;
+  constexpr uint32_t MOST_OWN = EXPONENTS / WARP;
   if (threadIdx.x < EXPONENTS / 32) shared->chosen[threadIdx.x] = 0;
   if (threadIdx.x == 0) shared->key_count = 0;
   __syncthreads();

@@ -15,13 +15,13 @@
 // Sign-mantissa bytes are copied and indices counted beside decoding, which is a chain of look-ups. Then the record that was made is read again for its remainder.
 //
 //   Indices to Huffman codes:
-//   count_indices           one block = four warps = one record, each with a quarter of its rows (crc32.cuh); encode.cu makes the records
+//   count_indices           one block = one warp = one record, whose remainder it computes on the way (crc32.cuh); encode.cu makes the records
 //
 // A chunk's checksum is a sum of what its record and its sign-mantissa bytes give, and these bytes stay: so what they give is found from the source's checksum
 // and record, which are a third of the bytes. A wrong checksum stays wrong.
 //
 // Shared memory: huffman_to_palette CODES_BYTES, and `stage_bytes` for the record, as in decode.cu, or palette.cuh's 2,112 if that is more; count_indices these
-// and 1,152 bytes.
+// 2,112.
 // Bytes moved for a chunk of n weights and records of r and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read back from caches;
 // count_indices reads r.
 //
@@ -38,8 +38,6 @@
 #include "value_counts.cuh"
 
 constexpr uint32_t LENGTH_WARPS = 8;
-// Warps of a block of count_indices.
-constexpr uint32_t COUNT_SHARES = 4;
 // The tables of a record's codes, or how often each exponent occurs in a verbatim one.
 constexpr uint32_t CODES_BYTES = EXPONENTS * 4;
 static_assert(TABLES_BYTES <= CODES_BYTES);
@@ -102,26 +100,6 @@ __device__ __forceinline__ uint32_t first_indices(uint32_t word, uint32_t count)
 __device__ __forceinline__ unsigned long long* totals_of(const SourceChunk& chunk, uint32_t number) {
   return chunk.job->totals + number % TOTAL_COPIES * EXPONENTS;
 }
-
-// A chunk's, in shared memory, to which its warps add.
-struct ChunkCounts {
-  uint32_t entries[PALETTE_ENTRIES];     // all but the first
-  uint32_t outside;                      // weights whose exponents the palette does not hold
-  uint32_t remainders[COUNT_SHARES];     // what its warps make of records
-  uint32_t unused[15 - COUNT_SHARES];
-
-  __device__ __forceinline__ void add(const ValueCounts& counts, uint32_t lane) {
-    const uint32_t own = counts.of_value(lane);
-    if (own != 0) atomicAdd(&entries[lane], own);
-  }
-  // Of entry `lane`; of the first, what the others leave.
-  __device__ __forceinline__ uint32_t of_entry(uint32_t lane, uint32_t weights) const {
-    const uint32_t own = lane != 0 && lane < PALETTE_ENTRIES ? entries[lane] : 0;
-    const uint32_t others = sum_over_lanes(own);
-    return lane == 0 ? weights - outside - others : own;
-  }
-};
-static_assert(sizeof(ChunkCounts) == 128, "a word for each lane to zero");
 
 // How often each exponent occurs in a verbatim record, in 256 words of shared memory.
 __device__ inline void count_verbatim(const Chunk& chunk, uint32_t lane, uint32_t* counts, unsigned long long* totals) {
@@ -196,12 +174,16 @@ extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
   if (number >= chunk_count) return;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const uint32_t record_bytes = palette_record_bytes(source_record(target), lane, detour);
+  const uint32_t chunks = target.job->chunk_count;
+  // The last has those of chunks that are not there, up to a multiple of four.
+  if (target.own + lane < (chunks + 3) / 4 * 4 && (lane == 0 || target.own + 1 == chunks))
+    target.job->record_lengths[target.own + lane] = lane == 0 ? record_bytes / RECORD_ALIGNMENT : 0;
+  __syncwarp();
   uint32_t is_last = 0;
   if (lane == 0) {
-    target.job->record_lengths[target.own] = record_bytes / RECORD_ALIGNMENT;
     // It is there before it is counted among those that are.
     __threadfence();
-    is_last = atomicAdd(&target.job->done()->measured, 1u) == target.job->chunk_count - 1;
+    is_last = atomicAdd(&target.job->done()->measured, 1u) == chunks - 1;
   }
   if (__shfl_sync(ALL_LANES, is_last, 0) == 0) return;
   __threadfence();
@@ -332,11 +314,10 @@ __device__ __forceinline__ uint8_t* place_of(const SourceChunk& target, uint32_t
 }
 
 // By all threads of a block whose chunk is in the totals: the last of its tensor looks whether the palette that these give is the source's.
-template <uint32_t THREADS>
 __device__ __forceinline__ void confirm_palette(EncodeJob* job, uint4* shared, uint32_t* detour) {
   PaletteShared* palette_shared = reinterpret_cast<PaletteShared*>(shared);
   if (!is_last_of_tensor(job, palette_shared)) return;
-  choose_palette<THREADS>(job, palette_shared);
+  choose_palette(job, palette_shared);
   __syncthreads();
   if (threadIdx.x < PALETTE_ENTRIES && job->palette[threadIdx.x] != job->source->palette[threadIdx.x]) *detour = 1;
 }
@@ -405,75 +386,73 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
   DYNAMIC_SHARED(shared);
   const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
   transcode_to_palette(target, blockIdx.x, threadIdx.x, shared, stage_bytes, constants, status);
-  confirm_palette<WARP>(const_cast<EncodeJob*>(target.job), shared, detour);
+  confirm_palette(const_cast<EncodeJob*>(target.job), shared, detour);
 }
 
-// Takes back what was counted at the places of patches, and counts these: others than entries' in `totals` too. By warps that share them.
-__device__ inline void count_patches(const Chunk& chunk, const Record& record, Share share, uint32_t lane, ChunkCounts& counts, unsigned long long* totals) {
+// What patches change: how often more than counted each palette entry occurs, on its lane. Others than entries' go to `totals` too.
+__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes, uint32_t& outside,
+                                         unsigned long long* totals) {
+  changes[lane] = 0;
+  outside = 0;
+  __syncwarp();
 #pragma unroll 1
-  for (uint32_t i = share.number * WARP + lane; i < record.patch_count; i += share.of * WARP) {
+  for (uint32_t i = lane; i < record.patch_count; i += WARP) {
     const uint8_t* patch = chunk.record + record.patches_offset + PATCH_BYTES * i;
     const uint32_t position = patch_position(patch), exponent = patch[2];
-    atomicAdd(&counts.entries[chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
+    atomicAdd(&changes[chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
     const uint32_t index = index_of(chunk.job->palette, exponent);
-    atomicAdd(index == PALETTE_ENTRIES ? &counts.outside : &counts.entries[index], 1u);
-    if (index == PALETTE_ENTRIES) add_to_global(&totals[exponent], 1);
+    if (index == PALETTE_ENTRIES) {
+      outside++;
+      add_to_global(&totals[exponent], 1);
+    } else {
+      atomicAdd(&changes[index], 1u);
+    }
   }
+  __syncwarp();
+  outside = sum_over_lanes(outside);
+  return changes[lane];
 }
 
-// A block's shared memory.
-struct CountingShared {
-  ChunkCounts counts;
-  uint32_t verbatim[EXPONENTS];
-};
-
-// By the warps of a block.
-__device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t number, Share share, uint32_t lane, CountingShared& own,
-                                             const CrcConstants* constants, unsigned long long* status) {
-  ChunkCounts& counts = own.counts;
-  if (share.number == 0) reinterpret_cast<uint32_t*>(&counts)[lane] = 0;
-  __syncthreads();
+// `memory` has 256 words.
+__device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t number, uint32_t lane, uint32_t* memory, const CrcConstants* constants,
+                                             unsigned long long* status) {
   const Chunk chunk = source_record(target);
   Record record;
   const uint32_t broken = parse_record(chunk, lane, record);
-  const bool is_verbatim = record.kind == KIND_VERBATIM;
-  unsigned long long* totals = totals_of(target, number);
-  if (broken == 0) {
-    ValueCounts own_counts;
-    const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &own_counts};
-    const uint32_t sum = remainder_of<1>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u, share);
-    if (lane == 0) counts.remainders[share.number] = sum;
-    if (!is_verbatim) {
-      counts.add(own_counts, lane);
-      count_patches(chunk, record, share, lane, counts, totals);
-    } else if (share.number == 0) {
-      count_verbatim(chunk, lane, own.verbatim, totals);
-    }
-  }
-  __syncthreads();
-  if (share.number != 0) return;
   // encode_chunks_of_records passes over a record that has a length already.
   if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
   if (broken != 0) {
     if (lane == 0) report(status, number, broken);
     return;
   }
-  const uint32_t sum = counts.remainders[0] ^ counts.remainders[1] ^ counts.remainders[2] ^ counts.remainders[3];
+  const bool is_verbatim = record.kind == KIND_VERBATIM;
+  unsigned long long* totals = totals_of(target, number);
+  ValueCounts counts;
+  const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
+  const uint32_t sum = remainder_of<2>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
   // What the sign-mantissa bytes give, for encode_chunks_of_records.
   const uint32_t rest = *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
   const uint32_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
-  const uint32_t count = is_verbatim ? own.verbatim[exponent] : counts.of_entry(lane, chunk.weights);
-  if (lane >= PALETTE_ENTRIES) return;
-  if (!is_verbatim && count != 0) add_to_global(&totals[exponent], count);
-  target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
+  uint32_t count;
+  if (is_verbatim) {
+    count_verbatim(chunk, lane, memory, totals);
+    count = memory[exponent];
+  } else {
+    uint32_t outside;
+    const uint32_t own = counts.of_value(lane), change = count_patches(chunk, record, lane, memory, outside, totals);
+    // Of the first entry, what the others leave.
+    const uint32_t occurring = lane == 0 ? 0 : own + change, others = sum_over_lanes(lane < PALETTE_ENTRIES ? occurring : 0);
+    count = lane == 0 ? chunk.weights - outside - others : occurring;
+    if (lane < PALETTE_ENTRIES && count != 0) add_to_global(&totals[exponent], count);
+  }
+  if (lane < PALETTE_ENTRIES) target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
 }
 
-extern "C" __global__ void __launch_bounds__(COUNT_SHARES* WARP, 6)
+extern "C" __global__ void __launch_bounds__(WARP, 24)
     count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status, uint32_t* detour) {
   DYNAMIC_SHARED(shared);
   const SourceChunk target = find_source_chunk(jobs, job_count, blockIdx.x);
-  CountingShared& own = *reinterpret_cast<CountingShared*>(shared + sizeof(PaletteShared) / 16);
-  count_record(target, blockIdx.x, Share{threadIdx.x / WARP, COUNT_SHARES}, threadIdx.x % WARP, own, constants, status);
-  confirm_palette<COUNT_SHARES * WARP>(const_cast<EncodeJob*>(target.job), shared, detour);
+  count_record(target, blockIdx.x, threadIdx.x, reinterpret_cast<uint32_t*>(shared), constants, status);
+  confirm_palette(const_cast<EncodeJob*>(target.job), shared, detour);
 }

@@ -7,8 +7,7 @@ use unweight_format::Encoding;
 
 use crate::encode::config;
 use crate::encode_plan::{
-    COUNT_INDICES_SHARED_BYTES, COUNT_THREADS, LENGTH_WARPS, encode_threads_of_records,
-    transcode_shared_bytes,
+    LENGTH_WARPS, PALETTE_SHARED_BYTES, encode_threads_of_records, transcode_shared_bytes,
 };
 use crate::launch::Launch;
 use crate::plan::WARP;
@@ -56,7 +55,7 @@ impl EncodeBatch<'_> {
                     .arg(&detour)
                     .launch(stream, config(chunk_count, WARP, shared_bytes))?;
             } else {
-                let count = config(chunk_count, COUNT_THREADS, COUNT_INDICES_SHARED_BYTES);
+                let count = config(chunk_count, WARP, PALETTE_SHARED_BYTES);
                 Launch::of(&kernels.count_indices)
                     .arg(&jobs)
                     .arg(&job_count)

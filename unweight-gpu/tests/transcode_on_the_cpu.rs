@@ -201,7 +201,7 @@ impl Outputs {
             palette_counts: room(64 * chunks),
             code_lengths: room(8 * chunks),
             places: zeros(8 * chunks),
-            record_lengths: room(4 * chunks),
+            record_lengths: room(4 * chunks.next_multiple_of(4)),
         }
     }
 

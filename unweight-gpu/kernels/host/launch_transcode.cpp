@@ -16,7 +16,7 @@ extern "C" void unweight_host_huffman_to_palette(const EncodeJob* jobs, uint32_t
 
 extern "C" void unweight_host_count_indices(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                                             uint64_t seed, unsigned long long* status, uint32_t* detour) {
-  fibers::launch(chunk_count, COUNT_SHARES * WARP, sizeof(PaletteShared) + sizeof(CountingShared), seed,
+  fibers::launch(chunk_count, WARP, sizeof(PaletteShared), seed,
                  [&] { count_indices(jobs, job_count, constants, status, detour); });
 }
 
