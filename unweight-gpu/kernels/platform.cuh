@@ -32,7 +32,7 @@ __device__ __forceinline__ void add_to_global(unsigned long long* at, unsigned l
 // this one writes before it has waited for it.
 __device__ __forceinline__ void let_next_launch_begin() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 __device__ __forceinline__ void wait_for_launch_before() {

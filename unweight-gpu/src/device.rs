@@ -7,14 +7,12 @@ use cudarc::driver::{
 };
 
 use crate::encode::EncodeKernels;
+use crate::launch::may_overlap;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
 use crate::{GpuError, crc_constants, image};
 
 /// The oldest compute capability whose instructions the kernels use.
 const OLDEST: (i32, i32) = (8, 0);
-
-/// The oldest whose launches may overlap.
-const OVERLAPPING: (i32, i32) = (9, 0);
 
 /// A decoder of one tensor: a block for each chunk, or few blocks that each fill a multiprocessor.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ pub struct Device {
     _crc_constants: CudaSlice<u32>,
     /// Where they are.
     pub(crate) crc_constants: u64,
-    /// Whether launches may overlap ([`Launch`](crate::launch::Launch)).
+    /// Whether its launches may overlap.
     pub(crate) may_overlap: bool,
 }
 
@@ -116,7 +114,7 @@ impl Device {
             matmul: OnceLock::new(),
             crc_constants: crc_constants_address,
             _crc_constants: crc_constants,
-            may_overlap: capability >= OVERLAPPING,
+            may_overlap: may_overlap(capability),
             context,
         })
     }

@@ -5,6 +5,11 @@ use std::marker::PhantomData;
 
 use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, LaunchConfig, sys};
 
+/// Whether a device of this compute capability lets launches overlap.
+pub(crate) fn may_overlap(capability: (i32, i32)) -> bool {
+    capability >= (9, 0)
+}
+
 /// A kernel and its arguments, in their order. Memory is given as an address.
 ///
 /// cudarc's own builder takes slices, and puts events around a launch for each of them, in case that another stream uses one. What a batch holds is used by its
@@ -31,8 +36,8 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// Lets it begin while the launch in front of it comes to its end, if `may`: a device of compute capability 9.0 or newer, and a kernel that waits for that end
-    /// (`wait_for_launch_before` in kernels/platform.cuh).
+    /// Lets it begin while the launch in front of it comes to its end, if `may`, which takes a device that may ([`may_overlap`]), and a kernel that waits for that
+    /// end (`wait_for_launch_before` in kernels/platform.cuh).
     pub(crate) const fn overlapping(mut self, may: bool) -> Launch<'a> {
         self.overlaps = may;
         self

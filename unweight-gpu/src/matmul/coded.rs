@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig};
 use unweight_format::Palette;
 
 use super::Fragments;
@@ -11,6 +11,7 @@ use super::job::{FragmentsJob, PlanesJob};
 use super::layout::Shape;
 use crate::device::OneOrFewBlocks;
 use crate::job::{Addresses, TensorJob};
+use crate::launch::Launch;
 use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
 use crate::{Batch, Device, GpuError, Output, Resident, Source, status};
 
@@ -154,10 +155,12 @@ impl Coded {
                 block_dim: (WARP, 1, 1),
                 shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
             };
-            let mut launch = stream.launch_builder(&kernels.block_for_each_chunk);
-            launch.arg(&job).arg(&self.stage_bytes).arg(&self.status_at);
+            let launch = Launch::of(&kernels.block_for_each_chunk)
+                .arg(&job)
+                .arg(&self.stage_bytes)
+                .arg(&self.status_at);
             // SAFETY: as in `Batch::decode`; the job is given by value, the status word is the matrix's own.
-            unsafe { launch.launch(config)? };
+            unsafe { launch.launch(stream, config)? };
             return Ok(());
         };
         let warps = warps_of_block(kernels.room, self.stage_bytes);
@@ -168,8 +171,7 @@ impl Coded {
             // All of it, so that there is one block on a multiprocessor, and nobody else's.
             shared_mem_bytes: kernels.room,
         };
-        let mut launch = stream.launch_builder(&kernels.few_blocks);
-        launch
+        let launch = Launch::of(&kernels.few_blocks)
             .arg(&job)
             .arg(&self.chunks)
             .arg(&blocks)
@@ -177,7 +179,7 @@ impl Coded {
             .arg(&self.stage_bytes)
             .arg(&self.status_at);
         // SAFETY: as above; every warp has a table and a stage.
-        unsafe { launch.launch(config)? };
+        unsafe { launch.launch(stream, config)? };
         Ok(())
     }
 

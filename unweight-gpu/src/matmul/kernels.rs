@@ -1,11 +1,8 @@
 //! The kernels of products, as a device has them.
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig, sys,
-};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
 
 use super::Kernel;
 use super::layout::Shape;
@@ -13,10 +10,8 @@ use super::plan::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
 use crate::device::{load_with_shared, most_shared_bytes};
+use crate::launch::{Launch, may_overlap};
 use crate::{GpuError, image};
-
-/// The oldest compute capability where a launch may begin before the one in front of it has ended.
-const OVERLAPS: (i32, i32) = (9, 0);
 
 /// A kernel, for palettes of consecutive exponents and for any.
 #[derive(Debug)]
@@ -138,7 +133,7 @@ impl MatmulKernels {
                 image::HOPPER => Some(LargeKernels::load(context)?),
                 _ => None,
             },
-            overlap: capability >= OVERLAPS,
+            overlap: may_overlap(capability),
         })
     }
 
@@ -168,51 +163,11 @@ impl MatmulKernels {
         job: &J,
         early: bool,
     ) -> Result<(), GpuError> {
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-            pad: [0; 4],
-            value: sys::CUlaunchAttributeValue {
-                programmaticStreamSerializationAllowed: 1,
-            },
-        };
-        let config = launch_config(
-            stream.cu_stream(),
-            config,
-            &mut attribute,
-            (self.overlap && early).into(),
-        );
-        let mut arguments = [(&raw const *job).cast_mut().cast::<c_void>()];
-        stream.context().bind_to_thread()?;
-        // SAFETY: the kernel takes one job, by value, which the driver copies before it returns; the rest is the caller's.
-        unsafe {
-            sys::cuLaunchKernelEx(
-                &raw const config,
-                function.cu_function(),
-                arguments.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-            .result()?;
-        }
+        let launch = Launch::of(function)
+            .overlapping(self.overlap && early)
+            .arg(job);
+        // SAFETY: the kernel takes one job, by value; the rest is the caller's.
+        unsafe { launch.launch(stream, config)? };
         Ok(())
-    }
-}
-
-fn launch_config(
-    stream: sys::CUstream,
-    config: LaunchConfig,
-    attribute: &mut sys::CUlaunchAttribute,
-    attributes: u32,
-) -> sys::CUlaunchConfig {
-    sys::CUlaunchConfig {
-        gridDimX: config.grid_dim.0,
-        gridDimY: config.grid_dim.1,
-        gridDimZ: config.grid_dim.2,
-        blockDimX: config.block_dim.0,
-        blockDimY: config.block_dim.1,
-        blockDimZ: config.block_dim.2,
-        sharedMemBytes: config.shared_mem_bytes,
-        hStream: stream,
-        attrs: attribute,
-        numAttrs: attributes,
     }
 }
