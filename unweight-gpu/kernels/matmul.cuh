@@ -50,6 +50,18 @@ __device__ __forceinline__ uint4 load_matrices(uint32_t row) {
   return value;
 }
 
+// Where a launch may begin before the one in front of it on the stream has ended: the next may begin; and this one goes on once that one is done.
+__device__ __forceinline__ void let_next_launch_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void wait_for_launch_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // `sums` += 16 rows of W * 8 rows of x, over 16 columns.
 __device__ __forceinline__ void multiply(float (&sums)[4], const uint32_t* weights, uint32_t x_first, uint32_t x_second) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -28,18 +28,6 @@ __device__ __forceinline__ uint4 observed(const uint4* at) { return __ldcg(at); 
 __device__ __forceinline__ void add_to_global(unsigned long long* at, unsigned long long value) {
   asm volatile("red.global.add.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "l"(value) : "memory");
 }
-// Launches that follow one another may overlap (src/launch.rs): the next begins once every block of this one has said so, or ended; and it does not touch what
-// this one writes before it has waited for it.
-__device__ __forceinline__ void let_next_launch_begin() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void wait_for_launch_before() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
 // Bytes of shared memory by its own addresses.
 __device__ __forceinline__ uint32_t place_in_shared(const void* at) { return static_cast<uint32_t>(__cvta_generic_to_shared(at)); }
 __device__ __forceinline__ uint32_t load_shared_byte(uint32_t address) {

@@ -27,7 +27,7 @@
 //
 // Preconditions: what encode_layout.cuh says of EncodeJob's totals, palette, record_lengths, records, sign_mantissa and source, for palette_record_ends
 // record_ends, for count_indices counts and palette_counts; what layout.cuh says of the TensorJobs that are the sources, of the other encoding; `constants` is
-// what src/crc_constants.rs makes. palette_record_ends has a warp for each chunk, in blocks of 8; huffman_to_palette comes after it, and may overlap it.
+// what src/crc_constants.rs makes. palette_record_ends has a warp for each chunk, in blocks of 8; huffman_to_palette comes after it.
 // Whatever a record holds, nothing outside of it, of its chunk's sign-mantissa bytes and of the places of what is made of these is touched.
 //
 // The tail: steps behind the last whole four are taken one by one. Surplus indices become 0, and what completes the sign-mantissa plane to a multiple of 256.
@@ -170,7 +170,6 @@ __device__ __forceinline__ uint32_t palette_record_bytes(const Chunk& chunk, uin
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
     palette_record_ends(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* detour) {
   const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-  let_next_launch_begin();
   if (number >= chunk_count) return;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const uint32_t record_bytes = palette_record_bytes(source_record(target), lane, detour);
@@ -338,7 +337,6 @@ __device__ __forceinline__ void transcode_to_palette(const SourceChunk& target, 
 
   Record record;
   uint32_t broken = parse_record(chunk, lane, record);
-  wait_for_launch_before();
   uint32_t record_bytes;
   uint8_t* to = place_of(target, record_bytes);
   if (broken == 0 && record_bytes == NO_RECORD_BYTES) return;

@@ -7,7 +7,6 @@ use cudarc::driver::{
 };
 
 use crate::encode::EncodeKernels;
-use crate::launch::may_overlap;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
 use crate::{GpuError, crc_constants, image};
 
@@ -70,8 +69,6 @@ pub struct Device {
     _crc_constants: CudaSlice<u32>,
     /// Where they are.
     pub(crate) crc_constants: u64,
-    /// Whether its launches may overlap.
-    pub(crate) may_overlap: bool,
 }
 
 impl Device {
@@ -114,7 +111,6 @@ impl Device {
             matmul: OnceLock::new(),
             crc_constants: crc_constants_address,
             _crc_constants: crc_constants,
-            may_overlap: may_overlap(capability),
             context,
         })
     }

@@ -46,7 +46,6 @@ impl EncodeBatch<'_> {
                     .launch(stream, config(blocks, LENGTH_WARPS * WARP, 0))?;
                 let shared_bytes = transcode_shared_bytes(stage_bytes);
                 Launch::of(&kernels.huffman_to_palette)
-                    .overlapping(self.device.may_overlap)
                     .arg(&jobs)
                     .arg(&job_count)
                     .arg(&stage_bytes)

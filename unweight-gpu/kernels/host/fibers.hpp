@@ -256,9 +256,6 @@ inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
 inline uint2 load_streaming(const uint2* at) { return *at; }
 inline uint4 load_streaming(const uint4* at) { return *at; }
-// Launches do, too.
-inline void let_next_launch_begin() {}
-inline void wait_for_launch_before() {}
 // Blocks run one after the other.
 inline void publish(unsigned long long* at, unsigned long long value) { *at = value; }
 inline unsigned long long observed(const unsigned long long* at) { return *at; }
