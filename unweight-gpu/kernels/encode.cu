@@ -13,8 +13,9 @@
 // First a lane replaces its exponents by palette indices, kept in registers, a word of eight for each step, and adds up what they will take: so it is known
 // where every lane's stream stands, to the bit where every warp's piece of it begins, and whether the record will be verbatim,
 // before a byte of it is written. A code is the tensor's or the chunk's own, whichever costs less. Then it packs codes from the indices, two at a time. They are a
-// palette record's body as they stand. Where a palette's exponents follow one another an index is a difference, of eight exponents at once; lengths are selected
-// from registers, four at once. Weights are read again for a verbatim record, if exponents do not follow one another, and for steps with others than the palette's.
+// palette record's body as they stand. Where a palette's exponents follow one another an index is a difference, of four exponents at once, and with one gap
+// between them two differences; lengths are selected from registers, four at once. Weights are read again for a verbatim record, if a palette has more gaps, and
+// for steps with others than the palette's.
 //
 // An index without a code is packed as the placeholder, and takes a patch. Patches are listed in shared memory as they are found, and each finds its place in the
 // record by counting those in front of it.
@@ -169,16 +170,40 @@ struct LaneIndices {
 // Eight indices, a byte each, to a word.
 __device__ __forceinline__ uint32_t index_word(uint2 bytes) { return __byte_perm(bytes.x * 0x110, bytes.y * 0x110, 0x7531); }
 
-// A lane's weights of a warp's steps, and the indices that they become, if the warp has all of these and the palette's exponents follow one another, as those of
-// trained weights do. Others are read one by one, see index_weights.
+// A palette whose exponents follow one another, but for one gap at most, as those of trained weights do: where some weights are zero, exponent 0 is often a run of
+// its own below the others.
+struct PaletteRuns {
+  uint32_t packed;  // registers are few
+
+  __device__ __forceinline__ uint32_t first() const { return packed & 0xff; }
+  // How many entries the lower run has; all, if there is no other.
+  __device__ __forceinline__ uint32_t lower() const { return packed >> 8 & 0xff; }
+  // From the first exponent to the upper run's.
+  __device__ __forceinline__ uint32_t to_upper() const { return packed >> 16; }
+
+  // Of the palette of which this lane has entry `lane` modulo 16. False if it is no such one.
+  __device__ __forceinline__ bool find(uint32_t exponent, uint32_t lane) {
+    const uint32_t before = __shfl_up_sync(ALL_LANES, exponent, 1);
+    const uint32_t gaps = __ballot_sync(ALL_LANES, exponent != before + 1) >> 1 & ((1u << (PALETTE_ENTRIES - 1)) - 1);
+    const uint32_t first = __shfl_sync(ALL_LANES, exponent, 0);
+    const uint32_t lower = gaps == 0 ? PALETTE_ENTRIES : static_cast<uint32_t>(__ffs(static_cast<int>(gaps)));
+    const uint32_t to_upper = __shfl_sync(ALL_LANES, exponent, static_cast<int>(lower % PALETTE_ENTRIES)) - first;
+    packed = first | lower << 8 | to_upper << 16;
+    // Among 128 + `lower` exponents a carry tells the runs apart.
+    return (gaps & (gaps - 1)) == 0 && to_upper + PALETTE_ENTRIES <= 0x80 + 2 * lower;
+  }
+};
+
+// A lane's weights of a warp's steps, and the indices that they become, if the warp has all of these and the palette is as above. Others are read one by one,
+// see index_weights.
 template <class Source>
 struct LaneWeights {
   static constexpr uint32_t STEPS = WARP_STEPS;
   static constexpr bool OF_RECORDS = false;
   typename Source::Eight steps[STEPS];
-  uint32_t first_exponent;  // of the palette
-  uint32_t words[STEPS];    // of indices
-  uint32_t others;          // a bit for each step whose word is not right, on all lanes
+  PaletteRuns runs;
+  uint32_t words[STEPS];  // of indices
+  uint32_t others;        // a bit for each step whose word is not right, on all lanes
 
   // False if the part has less.
   __device__ __forceinline__ bool load(const SourceChunk& part, uint4*, uint32_t lane) {
@@ -190,25 +215,47 @@ struct LaneWeights {
   }
   // If the palette is such a one.
   __device__ __forceinline__ bool fit(const SourceChunk& part, uint32_t lane) {
-    const uint32_t entry = lane % PALETTE_ENTRIES, exponent = part.job->palette[entry];
-    first_exponent = __shfl_sync(ALL_LANES, exponent, 0);
-    return !__any_sync(ALL_LANES, exponent != first_exponent + entry);
+    return runs.find(part.job->palette[lane % PALETTE_ENTRIES], lane);
   }
   // Makes the words, too.
   __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const uint4*, const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
-    const uint32_t first_of_all = first_exponent * 0x01010101;
     uint2 rest[STEPS];
-    others = 0;
+    // `indices_of` gives the indices of four exponents, and adds to `any` what has a byte greater than 15 where one is not in the palette: its own or another.
+    const auto make_words = [&](const auto& indices_of) {
+      others = 0;
 #pragma unroll
-    for (uint32_t step = 0; step < STEPS; step++) {
-      const uint2 exponents = Source::exponent_bytes(steps[step]);
-      rest[step] = Source::sign_mantissa_bytes(steps[step]);
-      // One that is not in the palette makes a byte greater than 15, its own or another.
-      const uint2 indices = make_uint2(exponents.x - first_of_all, exponents.y - first_of_all);
-      if (((indices.x | indices.y) & 0xf0f0f0f0) != 0) others |= 1u << step;
-      words[step] = index_word(indices);
+      for (uint32_t step = 0; step < STEPS; step++) {
+        const uint2 exponents = Source::exponent_bytes(steps[step]);
+        rest[step] = Source::sign_mantissa_bytes(steps[step]);
+        uint32_t any = 0;
+        const uint2 indices = make_uint2(indices_of(exponents.x, any), indices_of(exponents.y, any));
+        if ((any & 0xf0f0f0f0) != 0) others |= 1u << step;
+        words[step] = index_word(indices);
+      }
+      // Here, and not once for both: otherwise the compiler runs out of registers.
+      others = __reduce_or_sync(ALL_LANES, others);
+    };
+    const uint32_t first_of_all = runs.first() * 0x01010101;
+    if (runs.lower() == PALETTE_ENTRIES) {
+      make_words([&](uint32_t exponents, uint32_t& any) {
+        const uint32_t indices = exponents - first_of_all;
+        any |= indices;
+        return indices;
+      });
+    } else {
+      const uint32_t lower = runs.lower(), to_upper = runs.to_upper();
+      const uint32_t to_tops = (0x80 - lower) * 0x01010101;
+      // What an exponent is above the first of its run, and its index: one that is in no run is too great for the one or for the other, and the lowest of four
+      // has lost nothing to a neighbour.
+      make_words([&](uint32_t exponents, uint32_t& any) {
+        const uint32_t above = exponents - first_of_all;
+        const uint32_t are_upper = (above + to_tops) >> 7 & 0x01010101;
+        const uint32_t in_run = above - are_upper * to_upper;
+        const uint32_t indices = in_run + are_upper * lower;
+        any |= in_run | indices;
+        return indices;
+      });
     }
-    others = __reduce_or_sync(ALL_LANES, others);
     const CrcColumns<8> columns(constants, lane);
     uint2* to = reinterpret_cast<uint2*>(part.sign_mantissa()) + lane;
 #pragma unroll

@@ -167,7 +167,7 @@ const SIZES: [usize; 14] = [
 /// A distribution by its name: gives weight `place`, from random bits.
 type Distribution = (&'static str, fn(usize, u64) -> u16);
 
-const DISTRIBUTIONS: [Distribution; 11] = [
+const DISTRIBUTIONS: [Distribution; 14] = [
     ("halving", |_, random| {
         with_exponent(126 - random.trailing_zeros().min(40), random)
     }),
@@ -199,6 +199,25 @@ const DISTRIBUTIONS: [Distribution; 11] = [
             return 0;
         }
         with_exponent(126 - random.trailing_zeros().min(40), random)
+    }),
+    // A palette of two runs: 0, and what follows one another. Some weights lie in the gap or outside.
+    ("often zero", |_, random| match (random >> 50) % 100 {
+        0..4 => 0,
+        4 => with_exponent((random >> 40) as u32 % 130, random),
+        _ => with_exponent(126 - random.trailing_zeros().min(14), random),
+    }),
+    // As far apart as carries can tell, and one further.
+    ("two runs", |_, random| match (random >> 50) % 500 {
+        0 => with_exponent((random >> 40) as u32 % 256, random),
+        1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
+        _ => with_exponent(146 + (random >> 40) as u32 % 9, random),
+    }),
+    ("two runs, too far apart", |_, random| {
+        match (random >> 50) % 500 {
+            0 => with_exponent((random >> 40) as u32 % 256, random),
+            1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
+            _ => with_exponent(147 + (random >> 40) as u32 % 9, random),
+        }
     }),
     // Ever more patches, up to where a record turns verbatim.
     ("fraying", |place, random| {
