@@ -189,7 +189,7 @@ struct PaletteRuns {
     const uint32_t lower = gaps == 0 ? PALETTE_ENTRIES : static_cast<uint32_t>(__ffs(static_cast<int>(gaps)));
     const uint32_t to_upper = __shfl_sync(ALL_LANES, exponent, static_cast<int>(lower % PALETTE_ENTRIES)) - first;
     packed = first | lower << 8 | to_upper << 16;
-    // Among 128 + `lower` exponents a carry tells the runs apart.
+    // Among 128 + `lower` exponents the highest bit of a sum tells the runs apart.
     return (gaps & (gaps - 1)) == 0 && to_upper + PALETTE_ENTRIES <= 0x80 + 2 * lower;
   }
 };

@@ -206,7 +206,7 @@ const DISTRIBUTIONS: [Distribution; 14] = [
         4 => with_exponent((random >> 40) as u32 % 130, random),
         _ => with_exponent(126 - random.trailing_zeros().min(14), random),
     }),
-    // As far apart as carries can tell, and one further.
+    // As far apart as these may be to be told apart four at once, and one further.
     ("two runs", |_, random| match (random >> 50) % 500 {
         0 => with_exponent((random >> 40) as u32 % 256, random),
         1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),

@@ -78,7 +78,7 @@ pub(crate) fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
                 .iter()
                 .map(|&size| weights(size, size as u64 + 7))
                 .collect();
-            for kind in 0..6 {
+            for kind in 0..7 {
                 tensors.extend(sizes.iter().map(|&size| awkward_weights(size, kind)));
             }
             let sources: Vec<_> = tensors

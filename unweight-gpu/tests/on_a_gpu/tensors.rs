@@ -104,6 +104,9 @@ pub(crate) fn awkward_weights(count: usize, kind: usize) -> Vec<bf16> {
         2 => (random >> 40) as u32 % 256,
         3 => 127,
         4 => (random >> 40) as u32 % 17 + 100,
+        // A palette with a gap.
+        5 if random >> 54 == 0 => 0,
+        5 => 126 - random.trailing_zeros().min(14),
         // Ever more patches, up to where a record turns verbatim.
         _ if (random >> 50) % 100 < place as u64 / 4_096 % 20 * 8 => (random >> 40) as u32 % 90,
         _ => (random >> 40) as u32 % 16 + 100,
@@ -117,7 +120,7 @@ pub(crate) fn awkward_weights(count: usize, kind: usize) -> Vec<bf16> {
 /// Every size around a warp, a step and a chunk, in all kinds of distributions.
 pub(crate) fn many_tensors(log2: impl Fn(usize) -> u8) -> Vec<Vec<bf16>> {
     let mut tensors = vec![];
-    for kind in 0..7 {
+    for kind in 0..8 {
         for around in 0..11 {
             let chunk = 1usize << log2(tensors.len());
             let size = [
@@ -134,7 +137,7 @@ pub(crate) fn many_tensors(log2: impl Fn(usize) -> u8) -> Vec<Vec<bf16>> {
                 300_000,
             ][around];
             tensors.push(match kind {
-                6 => weights(size, size as u64 + 7),
+                7 => weights(size, size as u64 + 7),
                 _ => awkward_weights(size, kind),
             });
         }
