@@ -57,8 +57,8 @@ impl<'a> TranscodeBatch<'a> {
                 .next_multiple_of(PLANE_ALIGNMENT)
         };
         let bytes: u64 = tensors.iter().map(|(resident, _)| room(resident)).sum();
-        // SAFETY: what decoding does not write is never taken for more than a byte of any value.
-        let exponents = unsafe { stream.alloc::<u8>(bytes.max(1) as usize)? };
+        // Zeros, for the checksum of a tensor that could not be decoded to them.
+        let exponents = stream.alloc_zeros::<u8>(bytes.max(1) as usize)?;
         let mut at = exponents.device_ptr(stream).0;
         let mut to_exponents = vec![];
         for (resident, _) in &tensors {
