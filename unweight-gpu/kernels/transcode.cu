@@ -1,8 +1,8 @@
 // Chunk records to those of the other encoding, without their exponents ever standing in memory (specification, section 11.8).
 //
 // A canonical encoder gives a tensor the same palette in either encoding. So indices are taken over as they are, and counted on the way; whether the palette is
-// the one that those counts give, the last block of a tensor finds (palette.cuh). Where it is not, or where a record would be verbatim in one encoding alone, `detour`
-// is set: what was written is worth nothing then, and the host has the tensors decoded to exponent planes, and these encoded.
+// the one that those counts give, the last block of a tensor finds (palette.cuh). Where it is not, or where a record would be verbatim in one encoding alone,
+// `detour` is set: what was written is worth nothing then, and the host has the tensors decoded to exponent planes, and these encoded.
 //
 //   Huffman codes to indices:
 //   palette_record_ends     one warp = one record; its length follows from how many patches it keeps, and the last warp of a tensor adds up all

@@ -14,8 +14,8 @@ use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
 impl EncodeBatch<'_> {
-    /// Launches what makes records of the jobs' sources. What is at `status` gets what is wrong with these, and what is at `detour` a 1 if records have to be made by way of
-    /// exponent planes instead. Returns at once.
+    /// Launches what makes records of the jobs' sources. What is at `status` gets what is wrong with these, and what is at `detour` a 1 if records have to be
+    /// made by way of exponent planes instead. Returns at once.
     ///
     /// # Safety
     /// Every job has a source, of the other encoding, which `Resident` has checked; its longest record, within reason, has `stage_bytes` bytes, a multiple of 16.
