@@ -217,27 +217,29 @@ struct LaneWeights {
   __device__ __forceinline__ bool fit(const SourceChunk& part, uint32_t lane) {
     return runs.find(part.job->palette[lane % PALETTE_ENTRIES], lane);
   }
+  // And what is left of the weights. `indices_of` gives the indices of four exponents, and adds to `any` what has a byte greater than 15 where one is not in the
+  // palette: its own or another.
+  template <class IndicesOf>
+  __device__ __forceinline__ void make_words(uint2 (&rest)[STEPS], const IndicesOf& indices_of) {
+    others = 0;
+#pragma unroll
+    for (uint32_t step = 0; step < STEPS; step++) {
+      const uint2 exponents = Source::exponent_bytes(steps[step]);
+      rest[step] = Source::sign_mantissa_bytes(steps[step]);
+      uint32_t any = 0;
+      const uint2 indices = make_uint2(indices_of(exponents.x, any), indices_of(exponents.y, any));
+      if ((any & 0xf0f0f0f0) != 0) others |= 1u << step;
+      words[step] = index_word(indices);
+    }
+    // Here, and not once for all that call this: otherwise the compiler runs out of registers.
+    others = __reduce_or_sync(ALL_LANES, others);
+  }
   // Makes the words, too.
   __device__ __forceinline__ void store_sign_mantissa(const SourceChunk& part, const uint4*, const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
     uint2 rest[STEPS];
-    // `indices_of` gives the indices of four exponents, and adds to `any` what has a byte greater than 15 where one is not in the palette: its own or another.
-    const auto make_words = [&](const auto& indices_of) {
-      others = 0;
-#pragma unroll
-      for (uint32_t step = 0; step < STEPS; step++) {
-        const uint2 exponents = Source::exponent_bytes(steps[step]);
-        rest[step] = Source::sign_mantissa_bytes(steps[step]);
-        uint32_t any = 0;
-        const uint2 indices = make_uint2(indices_of(exponents.x, any), indices_of(exponents.y, any));
-        if ((any & 0xf0f0f0f0) != 0) others |= 1u << step;
-        words[step] = index_word(indices);
-      }
-      // Here, and not once for both: otherwise the compiler runs out of registers.
-      others = __reduce_or_sync(ALL_LANES, others);
-    };
     const uint32_t first_of_all = runs.first() * 0x01010101;
     if (runs.lower() == PALETTE_ENTRIES) {
-      make_words([&](uint32_t exponents, uint32_t& any) {
+      make_words(rest, [&](uint32_t exponents, uint32_t& any) {
         const uint32_t indices = exponents - first_of_all;
         any |= indices;
         return indices;
@@ -247,7 +249,7 @@ struct LaneWeights {
       const uint32_t to_tops = (0x80 - lower) * 0x01010101;
       // What an exponent is above the first of its run, and its index: one that is in no run is too great for the one or for the other, and the lowest of four
       // has lost nothing to a neighbour.
-      make_words([&](uint32_t exponents, uint32_t& any) {
+      make_words(rest, [&](uint32_t exponents, uint32_t& any) {
         const uint32_t above = exponents - first_of_all;
         const uint32_t are_upper = (above + to_tops) >> 7 & 0x01010101;
         const uint32_t in_run = above - are_upper * to_upper;
