@@ -3,6 +3,7 @@
 // barrier, a lane that does not take part, and a write out of bounds (with AddressSanitizer) are found. The order of threads is shuffled by a seed.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -201,10 +202,12 @@ inline uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) { return (a &
 inline void add_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
   const auto pairs_of = [](uint32_t first, uint32_t second) {
     const uint64_t* all = fibers::exchange(~0u, static_cast<uint64_t>(second) << 32 | first);
-    return std::vector<uint64_t>(all, all + 32);
+    std::array<uint64_t, 32> copy;
+    std::copy(all, all + 32, copy.begin());
+    return copy;
   };
   // Both of a lane's words of a row, or of a column.
-  const std::vector<uint64_t> of_rows[2] = {pairs_of(rows[0], rows[2]), pairs_of(rows[1], rows[3])}, of_columns = pairs_of(columns.x, columns.y);
+  const std::array<uint64_t, 32> of_rows[2] = {pairs_of(rows[0], rows[2]), pairs_of(rows[1], rows[3])}, of_columns = pairs_of(columns.x, columns.y);
   const unsigned lane = fibers::current().number % 32;
   for (unsigned i = 0; i < 4; i++) {
     const unsigned row = lane / 4, column = lane % 4 * 2 + i % 2;
