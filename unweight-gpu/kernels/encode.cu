@@ -568,9 +568,7 @@ __device__ inline void find_place(const SourceChunk& chunk, uint32_t length, uin
     }
   }
   start = __reduce_add_sync(ALL_LANES, start);
-  // Zeros complete the plane to a multiple of 16 bytes.
-  if (chunk.own + lane < (job->chunk_count + 3) / 4 * 4 && (lane == 0 || chunk.own + 1 == job->chunk_count))
-    job->record_ends[chunk.own + lane] = lane == 0 ? start + length : 0;
+  write_of_chunk(job->record_ends, chunk, lane, start + length);
   if (lane != 0) return;
   publish(&job->places[chunk.own], HAS_END | (start + length));
   *start_of_record = start;

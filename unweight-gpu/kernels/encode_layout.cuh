@@ -74,10 +74,10 @@ __device__ inline SourceChunk find_source_chunk(const EncodeJob* jobs, uint32_t 
   return source_chunk(&jobs[low], number);
 }
 
-__device__ __forceinline__ uint32_t sum_over_lanes(uint32_t value) {
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
-  return value;
+// A warp writes its chunk's word. That of the last chunk completes the words to a multiple of 16 bytes, with zeros.
+__device__ __forceinline__ void write_of_chunk(uint32_t* words, const SourceChunk& chunk, uint32_t lane, uint32_t word) {
+  const uint32_t chunk_count = chunk.job->chunk_count;
+  if (chunk.own + lane < (chunk_count + 3) / 4 * 4 && (lane == 0 || chunk.own + 1 == chunk_count)) words[chunk.own + lane] = lane == 0 ? word : 0;
 }
 
 // The sum of `value` over the lanes up to this one.
@@ -178,11 +178,9 @@ struct PlaneSource {
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return eight.sign_mantissa; }
 };
 
-constexpr uint32_t SOURCE_AHEAD = 8;
-
 // Gives `visit` every whole step of `weight_count` weights, with loads running ahead: it is called as visit(place, eight), and place is that of the
 // lane's first weight. Returns the place of this lane in the short last step, which is left to the caller.
-template <uint32_t AHEAD = SOURCE_AHEAD, class Source, class Visit>
+template <uint32_t AHEAD, class Source, class Visit>
 __device__ __forceinline__ uint32_t for_whole_steps(const Source& source, uint32_t weight_count, uint32_t lane, const Visit& visit) {
   const uint32_t whole_steps = weight_count / STEP_WEIGHTS;
   const uint32_t own = lane * LANE_STEP_WEIGHTS;

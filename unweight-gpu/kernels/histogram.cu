@@ -37,13 +37,6 @@ struct Counting {
 };
 static_assert(sizeof(Counting) % 16 == 0, "shared memory is given out so");
 
-// Eight exponents. Those of weights are whole bytes once these are moved up by the sign; where encode.cu wants them it has no registers for that.
-__device__ __forceinline__ uint2 bytes_of(const EightWeights& eight) {
-  const auto four = [](uint32_t first, uint32_t second) { return __byte_perm(first << 1, second << 1, 0x7531); };
-  return make_uint2(four(eight.pairs[0], eight.pairs[1]), four(eight.pairs[2], eight.pairs[3]));
-}
-__device__ __forceinline__ uint2 bytes_of(uint2 exponents) { return exponents; }
-
 // A warp's exponents, of which most are in a window of 16.
 struct Window {
   ValueCounts values;   // exponents less the first
@@ -110,9 +103,7 @@ struct Window {
 
   // Adds what a warp has counted, of `weights`.
   __device__ __forceinline__ void add_to(uint32_t* counts, uint32_t weights, uint32_t lane) const {
-    const uint32_t own = values.of_value(lane);
-    const uint32_t others = __reduce_add_sync(ALL_LANES, own + outside);
-    const uint32_t count = lane == 0 ? weights - others : own;
+    const uint32_t count = values.of_value(lane, weights - __reduce_add_sync(ALL_LANES, outside));
     if (count != 0) atomicAdd(&counts[(first_four & 0xff) + lane], count);
   }
 };
@@ -137,18 +128,18 @@ __device__ __forceinline__ void count_part(Source source, uint32_t weight_count,
     for (uint32_t d = 0; d < GROUP_STEPS; d++) ahead[d] = source.part(d * STEP_WEIGHTS, left(d));
   };
   if (groups != 0) load(); else load_rest();
-  Window window(bytes_of(ahead[0]));
+  Window window(Source::exponent_bytes(ahead[0]));
 #pragma unroll 1
   for (uint32_t group = 0; group < groups; group++) {
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = bytes_of(ahead[d]);
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = Source::exponent_bytes(ahead[d]);
     if (group + 1 < groups) load();
     window.add(exponents, counts);
   }
   if (weight_count % GROUP_WEIGHTS != 0) {
     if (groups != 0) load_rest();
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = window.completed(bytes_of(ahead[d]), left(d));
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = window.completed(Source::exponent_bytes(ahead[d]), left(d));
     window.add(exponents, counts);
   }
   window.add_to(counts, weight_count, lane);

@@ -160,7 +160,7 @@ __device__ __forceinline__ uint32_t palette_record_bytes(const Chunk& chunk, uin
   uint32_t outside = 0;
 #pragma unroll 1
   for (uint32_t i = lane; i < count; i += WARP) outside += index_of(chunk.job->palette, exponents[i * stride]) == PALETTE_ENTRIES;
-  const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * sum_over_lanes(outside));
+  const uint32_t bytes = round_up(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES + PATCH_BYTES * __reduce_add_sync(ALL_LANES, outside));
   const uint32_t verbatim_bytes = round_up(RECORD_HEADER_BYTES + chunk.weights);
   if ((bytes > verbatim_bytes) == is_verbatim) return is_verbatim ? verbatim_bytes : bytes;
   if (lane == 0) *detour = 1;
@@ -173,16 +173,13 @@ extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
   if (number >= chunk_count) return;
   const SourceChunk target = find_source_chunk(jobs, job_count, number);
   const uint32_t record_bytes = palette_record_bytes(source_record(target), lane, detour);
-  const uint32_t chunks = target.job->chunk_count;
-  // The last has those of chunks that are not there, up to a multiple of four.
-  if (target.own + lane < (chunks + 3) / 4 * 4 && (lane == 0 || target.own + 1 == chunks))
-    target.job->record_lengths[target.own + lane] = lane == 0 ? record_bytes / RECORD_ALIGNMENT : 0;
+  write_of_chunk(target.job->record_lengths, target, lane, record_bytes / RECORD_ALIGNMENT);
   __syncwarp();
   uint32_t is_last = 0;
   if (lane == 0) {
     // It is there before it is counted among those that are.
     __threadfence();
-    is_last = atomicAdd(&target.job->done()->measured, 1u) == chunks - 1;
+    is_last = atomicAdd(&target.job->done()->measured, 1u) == target.job->chunk_count - 1;
   }
   if (__shfl_sync(ALL_LANES, is_last, 0) == 0) return;
   __threadfence();
@@ -364,8 +361,7 @@ __device__ __forceinline__ void transcode_to_palette(const SourceChunk& target, 
     return;
   }
 
-  const uint32_t own = counts.of_value(lane), others = sum_over_lanes(own);
-  const uint32_t count = lane == 0 ? chunk.weights - outside - others : own;
+  const uint32_t count = counts.of_value(lane, chunk.weights - outside);
   if (count != 0) add_to_global(&totals_of(target, number)[chunk.job->palette[lane]], count);
   // Behind the stores, which other lanes made.
   __syncwarp();
@@ -387,11 +383,9 @@ extern "C" __global__ void __launch_bounds__(WARP, 20)
   confirm_palette(const_cast<EncodeJob*>(target.job), shared, detour);
 }
 
-// What patches change: how often more than counted each palette entry occurs, on its lane. Others than entries' go to `totals` too.
-__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes, uint32_t& outside,
-                                         unsigned long long* totals) {
+// What patches change: how often more than counted each palette entry occurs, on its lane. Those of others go to `totals`. `changes` has a word for each lane.
+__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes, unsigned long long* totals) {
   changes[lane] = 0;
-  outside = 0;
   __syncwarp();
 #pragma unroll 1
   for (uint32_t i = lane; i < record.patch_count; i += WARP) {
@@ -399,15 +393,9 @@ __device__ inline uint32_t count_patches(const Chunk& chunk, const Record& recor
     const uint32_t position = patch_position(patch), exponent = patch[2];
     atomicAdd(&changes[chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
     const uint32_t index = index_of(chunk.job->palette, exponent);
-    if (index == PALETTE_ENTRIES) {
-      outside++;
-      add_to_global(&totals[exponent], 1);
-    } else {
-      atomicAdd(&changes[index], 1u);
-    }
+    if (index == PALETTE_ENTRIES) add_to_global(&totals[exponent], 1); else atomicAdd(&changes[index], 1u);
   }
   __syncwarp();
-  outside = sum_over_lanes(outside);
   return changes[lane];
 }
 
@@ -437,11 +425,7 @@ __device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t
     count_verbatim(chunk, lane, memory, totals);
     count = memory[exponent];
   } else {
-    uint32_t outside;
-    const uint32_t own = counts.of_value(lane), change = count_patches(chunk, record, lane, memory, outside, totals);
-    // Of the first entry, what the others leave.
-    const uint32_t occurring = lane == 0 ? 0 : own + change, others = sum_over_lanes(lane < PALETTE_ENTRIES ? occurring : 0);
-    count = lane == 0 ? chunk.weights - outside - others : occurring;
+    count = counts.of_value(lane, chunk.weights) + count_patches(chunk, record, lane, memory, totals);
     if (lane < PALETTE_ENTRIES && count != 0) add_to_global(&totals[exponent], count);
   }
   if (lane < PALETTE_ENTRIES) target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;

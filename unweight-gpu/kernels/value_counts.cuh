@@ -36,8 +36,8 @@ struct ValueCounts {
     add_common_bits(sums, {word, adjacent, adjacent & by_two, opposite & (opposite >> 1 | 0x33333333)}, columns);
   }
 
-  // Of the value `lane`. Lane 0 and lanes from 16 on get 0.
-  __device__ __forceinline__ uint32_t of_value(uint32_t lane) const {
+  // Of the value `lane`, where there are `total` values; the value 0 has what others leave. Lanes from 16 on get 0.
+  __device__ __forceinline__ uint32_t of_value(uint32_t lane, uint32_t total) const {
     const auto exchanged = [&](uint32_t value, uint32_t with) { return __shfl_xor_sync(ALL_LANES, value, static_cast<int>(with)); };
     // Over the groups. On the way a lane gives away what another adds up for it.
     const bool second_word = lane & 4, second_column = lane & 8;
@@ -53,6 +53,7 @@ struct ValueCounts {
       const uint32_t with_bit = exchanged(count, bit);
       if ((lane & bit) == 0) count -= with_bit;
     }
-    return lane != 0 && lane < VALUES ? count : 0;
+    const uint32_t own = lane != 0 && lane < VALUES ? count : 0, others = __reduce_add_sync(ALL_LANES, own);
+    return lane == 0 ? total - others : own;
   }
 };
