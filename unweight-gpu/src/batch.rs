@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
+use cudarc::driver::{CudaStream, LaunchConfig, result};
 
 use crate::input::Kind;
 use crate::job::{BYTES_CHUNK_LOG2, TensorJob};
-use crate::launch::Launch;
+use crate::launch::{Launch, Placed};
 use crate::plan::{self, TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::status::{self, BadChunk};
@@ -31,18 +31,10 @@ pub struct Batch<'a> {
     coded_chunk_count: u32,
     pub(crate) stage_bytes: u32,
     output_bytes_per_weight: u64,
-    pub(crate) jobs: CudaSlice<u8>,
+    pub(crate) jobs: Placed<u8>,
     /// The least of what went wrong since the last verdict.
-    pub(crate) status: CudaSlice<u64>,
-    pub(crate) addresses: Addresses,
+    pub(crate) status: Placed<u64>,
     _memory: std::marker::PhantomData<(Input<'a>, Output<'a>)>,
-}
-
-/// Of what launches use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Addresses {
-    pub(crate) jobs: u64,
-    pub(crate) status: u64,
 }
 
 /// Where a coded tensor's chunks stand in the launch.
@@ -154,12 +146,6 @@ impl<'a> Batch<'a> {
                 of_bytes.first_chunk,
             ));
         }
-        let jobs = stream.clone_htod(&TensorJob::bytes_of(&jobs))?;
-        let status = stream.clone_htod(&[status::GOOD])?;
-        let addresses = Addresses {
-            jobs: jobs.device_ptr(stream).0,
-            status: status.device_ptr(stream).0,
-        };
         Ok(Batch {
             running: Running::made_on(stream),
             device,
@@ -169,9 +155,8 @@ impl<'a> Batch<'a> {
             coded_chunk_count,
             stage_bytes: plan::stage_bytes(longest.0, longest.1),
             output_bytes_per_weight,
-            jobs,
-            status,
-            addresses,
+            jobs: Placed::new(stream.clone_htod(&TensorJob::bytes_of(&jobs))?, stream),
+            status: Placed::new(stream.clone_htod(&[status::GOOD])?, stream),
             _memory: std::marker::PhantomData,
         })
     }
@@ -194,10 +179,10 @@ impl<'a> Batch<'a> {
         self.running.on(stream)?;
         if self.coded_chunk_count > 0 {
             let launch = Launch::of(kernel)
-                .arg(&self.addresses.jobs)
+                .arg(&self.jobs.address)
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
-                .arg(&self.addresses.status);
+                .arg(&self.status.address);
             // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
             // every output is aligned and long enough (`Output`, `Batch::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
             // `stage_bytes` is a multiple of 16.
@@ -225,11 +210,11 @@ impl<'a> Batch<'a> {
         let device = self.device;
         let job_count = self.coded.len() as u32;
         let launch = Launch::of(&device.check_chunks)
-            .arg(&self.addresses.jobs)
+            .arg(&self.jobs.address)
             .arg(&job_count)
             .arg(&self.coded_chunk_count)
-            .arg(&device.crc_constants)
-            .arg(&self.addresses.status);
+            .arg(&device.crc_constants.address)
+            .arg(&self.status.address);
         self.running.on(stream)?;
         // SAFETY: as in `decode`; the constants are those that the kernel's head names.
         unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
@@ -248,7 +233,15 @@ impl<'a> Batch<'a> {
         let kernel = &self.device.checksum_weights;
         self.running.before(stream)?;
         // SAFETY: as in `decode`; outputs of 2 bytes a weight.
-        unsafe { weight_checksums(self.device, stream, kernel, &self.jobs, &self.tensors) }
+        unsafe {
+            weight_checksums(
+                self.device,
+                stream,
+                kernel,
+                &self.jobs.memory,
+                &self.tensors,
+            )
+        }
     }
 
     /// Waits for the stream, and says whether every launch since the last verdict kept every rule.
@@ -257,12 +250,12 @@ impl<'a> Batch<'a> {
     /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
     pub fn verdict(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.running.before(stream)?;
-        let word = stream.clone_dtoh(&self.status)?;
+        let word = stream.clone_dtoh(&self.status.memory)?;
         stream.synchronize()?;
         let Some(bad) = status::read(word[0]) else {
             return Ok(());
         };
-        stream.memcpy_htod(&[status::GOOD], &mut self.status)?;
+        stream.memcpy_htod(&[status::GOOD], &mut self.status.memory)?;
         let number = (self.coded).partition_point(|coded| coded.first_chunk <= bad.chunk) - 1;
         let coded = &self.coded[number];
         Err(GpuError::BadChunk {

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, sys,
-};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};
 
 use crate::encode::EncodeKernels;
+use crate::launch::Placed;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
 use crate::{GpuError, crc_constants, image};
 
@@ -66,9 +65,7 @@ pub struct Device {
     encode: OnceLock<EncodeKernels>,
     fragments: OnceLock<FragmentsKernels>,
     matmul: OnceLock<MatmulKernels>,
-    _crc_constants: CudaSlice<u32>,
-    /// Where they are.
-    pub(crate) crc_constants: u64,
+    pub(crate) crc_constants: Placed<u32>,
 }
 
 impl Device {
@@ -94,9 +91,8 @@ impl Device {
         let decode = context.load_module(image::DECODE.load(capability)?)?;
         let checksum = context.load_module(image::CHECKSUM.load(capability)?)?;
         let stream = context.default_stream();
-        let crc_constants = stream.clone_htod(&crc_constants::words())?;
+        let crc_constants = Placed::new(stream.clone_htod(&crc_constants::words())?, &stream);
         stream.synchronize()?;
-        let crc_constants_address = crc_constants.device_ptr(&stream).0;
         let room = most_shared_bytes(&context)?;
         Ok(Device {
             decode_weights: decode.load_function("decode_weights")?,
@@ -109,8 +105,7 @@ impl Device {
             encode: OnceLock::new(),
             fragments: OnceLock::new(),
             matmul: OnceLock::new(),
-            crc_constants: crc_constants_address,
-            _crc_constants: crc_constants,
+            crc_constants,
             context,
         })
     }

@@ -16,7 +16,7 @@ use crate::encode_plan::{
     count_threads, encode_shared_bytes, encode_threads, place_scratch,
 };
 use crate::job::TensorJob;
-use crate::launch::Launch;
+use crate::launch::{Launch, Placed};
 use crate::plan::{TABLE_BYTES, WARP};
 use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, weight_checksums};
@@ -126,27 +126,18 @@ pub struct EncodeBatch<'a> {
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,
     count_threads: u32,
-    pub(crate) jobs: CudaSlice<u8>,
+    pub(crate) jobs: Placed<u8>,
     /// To compute the checksums of the sources, but for the palettes.
     checksum_jobs: Vec<TensorJob>,
     _counts: CudaSlice<u32>,
     /// And behind those of all jobs the places of all chunks.
-    totals: CudaSlice<u64>,
-    _tensor_codes: CudaSlice<u64>,
+    totals: Placed<u64>,
+    tensor_codes: Placed<u64>,
     /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
-    pub(crate) addresses: Addresses,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
     _memory: std::marker::PhantomData<Output<'a>>,
-}
-
-/// Of what launches use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Addresses {
-    pub(crate) jobs: u64,
-    totals: u64,
-    tensor_codes: u64,
 }
 
 impl<'a> EncodeBatch<'a> {
@@ -228,30 +219,21 @@ impl<'a> EncodeBatch<'a> {
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
         let total_bytes = TOTAL_BYTES * jobs.len() as u64;
         let totals = (total_bytes / 8 + chunk_count).max(1) as usize;
-        let totals = stream.alloc_zeros::<u64>(totals)?;
+        let totals = Placed::new(stream.alloc_zeros(totals)?, stream);
         // SAFETY: kernels write all of it before they read it.
         let counts = unsafe { stream.alloc::<u32>(256 * (chunk_count as usize).max(1))? };
         let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
-        let totals_address = totals.device_ptr(stream).0;
         let mut used = 0;
         for (number, job) in (0..).zip(&mut jobs) {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
-            job.totals = totals_address + TOTAL_BYTES * number;
-            job.places = totals_address + total_bytes + 8 * u64::from(job.first_chunk);
+            job.totals = totals.address + TOTAL_BYTES * number;
+            job.places = totals.address + total_bytes + 8 * u64::from(job.first_chunk);
         }
-        let record_ends = jobs.iter().map(|job| job.record_ends).collect();
         let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
             .map(|(job, task)| TensorJob::of_source(job, task.source))
             .collect();
-        let jobs = stream.clone_htod(&EncodeJob::bytes_of(&jobs))?;
-        let tensor_codes = stream.alloc_zeros::<u64>(of_tensors.len().max(1))?;
-        let addresses = Addresses {
-            jobs: jobs.device_ptr(stream).0,
-            totals: totals_address,
-            tensor_codes: tensor_codes.device_ptr(stream).0,
-        };
         Ok(EncodeBatch {
             running: Running::made_on(stream),
             device,
@@ -267,14 +249,13 @@ impl<'a> EncodeBatch<'a> {
                 chunk_count as u32,
                 device.multiprocessors()?,
             ),
-            jobs,
+            record_ends: jobs.iter().map(|job| job.record_ends).collect(),
+            jobs: Placed::new(stream.clone_htod(&EncodeJob::bytes_of(&jobs))?, stream),
             checksum_jobs,
             _counts: counts,
             totals,
-            _tensor_codes: tensor_codes,
+            tensor_codes: Placed::new(stream.alloc_zeros(jobs.len().max(1))?, stream),
             _scratch: scratch,
-            addresses,
-            record_ends,
             _memory: std::marker::PhantomData,
         })
     }
@@ -299,7 +280,7 @@ impl<'a> EncodeBatch<'a> {
         unsafe {
             let count = config(self.chunk_count, self.count_threads, COUNT_SHARED_BYTES);
             Launch::of(&reading.count_exponents)
-                .arg(&self.addresses.jobs)
+                .arg(&self.jobs.address)
                 .arg(&job_count)
                 .launch(stream, count)?;
             if self.encoding == Encoding::Huffman {
@@ -313,7 +294,7 @@ impl<'a> EncodeBatch<'a> {
     /// With the places of chunks.
     pub(crate) fn zero_totals(&self, stream: &CudaStream) -> Result<(), GpuError> {
         stream.context().bind_to_thread()?;
-        let (at, bytes) = (self.addresses.totals, self.totals.num_bytes());
+        let (at, bytes) = (self.totals.address, self.totals.memory.num_bytes());
         // SAFETY: all of this batch's memory for them.
         unsafe { result::memset_d8_async(at, 0, bytes, stream.cu_stream())? };
         Ok(())
@@ -330,10 +311,10 @@ impl<'a> EncodeBatch<'a> {
     ) -> Result<(), GpuError> {
         let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
         let launch = Launch::of(&self.kernels.choose_codes)
-            .arg(&self.addresses.jobs)
+            .arg(&self.jobs.address)
             .arg(&job_count)
             .arg(&self.chunk_count)
-            .arg(&self.addresses.tensor_codes)
+            .arg(&self.tensor_codes.address)
             .arg(&gathers);
         let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
         let config = config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES);
@@ -350,10 +331,10 @@ impl<'a> EncodeBatch<'a> {
     ) -> Result<(), GpuError> {
         let job_count = self.tensors.len() as u32;
         let launch = Launch::of(kernel)
-            .arg(&self.addresses.jobs)
+            .arg(&self.jobs.address)
             .arg(&job_count)
-            .arg(&self.addresses.tensor_codes)
-            .arg(&self.device.crc_constants);
+            .arg(&self.tensor_codes.address)
+            .arg(&self.device.crc_constants.address);
         // SAFETY: the caller's.
         unsafe { launch.launch(stream, config)? };
         Ok(())
@@ -378,7 +359,7 @@ impl<'a> EncodeBatch<'a> {
             Sources::Planes => &self.device.checksum_planes,
         };
         self.running.before(stream)?;
-        let jobs = stream.clone_dtoh(&self.jobs)?;
+        let jobs = stream.clone_dtoh(&self.jobs.memory)?;
         let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
             let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
             palette[..layout::PALETTE_ENTRIES].try_into().expect("16")

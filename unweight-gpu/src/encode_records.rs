@@ -30,8 +30,8 @@ impl EncodeBatch<'_> {
             return Ok(());
         }
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
-        let (jobs, kernels) = (self.addresses.jobs, &self.kernels.of_records);
-        let constants = &self.device.crc_constants;
+        let (jobs, kernels) = (self.jobs.address, &self.kernels.of_records);
+        let constants = &self.device.crc_constants.address;
         self.running.on(stream)?;
         self.zero_totals(stream)?;
         // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and encode.cu: the caller's, and those of `EncodeBatch::encode`.

@@ -3,7 +3,23 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, DriverError, LaunchConfig, sys};
+use cudarc::driver::{
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, LaunchConfig, sys,
+};
+
+/// Device memory, and its address, which launches are given.
+#[derive(Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) memory: CudaSlice<T>,
+    pub(crate) address: u64,
+}
+
+impl<T> Placed<T> {
+    pub(crate) fn new(memory: CudaSlice<T>, stream: &CudaStream) -> Placed<T> {
+        let address = memory.device_ptr(stream).0;
+        Placed { memory, address }
+    }
+}
 
 /// Whether a device of this compute capability lets launches overlap.
 pub(crate) fn may_overlap(capability: (i32, i32)) -> bool {

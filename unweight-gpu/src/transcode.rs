@@ -9,6 +9,7 @@ use unweight_format::layout::PLANE_ALIGNMENT;
 use crate::encode::{Sources, Task};
 use crate::encode_job::EncodeJob;
 use crate::job::TensorJob;
+use crate::launch::Placed;
 use crate::{Batch, Device, EncodeBatch, EncodedTensor, GpuError, Output, Resident};
 
 /// Tensors to be transcoded together (section 11.8), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
@@ -32,8 +33,7 @@ pub struct TranscodeBatch<'a> {
     /// Whether every tensor has the other encoding.
     is_direct: bool,
     /// 1 if the outputs are worth nothing, and the long way has to be taken.
-    detour: CudaSlice<u32>,
-    detour_address: u64,
+    detour: Placed<u32>,
 }
 
 impl<'a> TranscodeBatch<'a> {
@@ -67,7 +67,7 @@ impl<'a> TranscodeBatch<'a> {
         }
         let decode = Batch::to_exponents(device, stream, to_exponents)?;
         at = exponents.device_ptr(stream).0;
-        let mut source = decode.addresses.jobs;
+        let mut source = decode.jobs.address;
         let mut is_direct = true;
         let mut tasks = vec![];
         for (resident, output) in tensors {
@@ -88,15 +88,12 @@ impl<'a> TranscodeBatch<'a> {
             at += room(resident);
             source += TensorJob::BYTES as u64;
         }
-        let detour = stream.alloc_zeros(1)?;
-        let detour_address = detour.device_ptr(stream).0;
         Ok(TranscodeBatch {
             decode,
             encode: EncodeBatch::of(device, stream, tasks, Sources::Planes, encoding)?,
             _exponents: exponents,
             is_direct,
-            detour_address,
-            detour,
+            detour: Placed::new(stream.alloc_zeros(1)?, stream),
         })
     }
 
@@ -118,11 +115,11 @@ impl<'a> TranscodeBatch<'a> {
         }
         // It has what the launches read.
         self.decode.running.on(stream)?;
-        let (stage_bytes, status) = (self.decode.stage_bytes, self.decode.addresses.status);
+        let (stage_bytes, status) = (self.decode.stage_bytes, self.decode.status.address);
         // SAFETY: the sources are `Residents` of the other encoding, and the stage is as their longest record needs it.
         unsafe {
             self.encode
-                .encode_records(stream, stage_bytes, status, self.detour_address)
+                .encode_records(stream, stage_bytes, status, self.detour.address)
         }
     }
 
@@ -139,8 +136,8 @@ impl<'a> TranscodeBatch<'a> {
     /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
     pub fn verdict(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.decode.verdict(stream)?;
-        if self.is_direct && stream.clone_dtoh(&self.detour)? != [0] {
-            stream.memset_zeros(&mut self.detour)?;
+        if self.is_direct && stream.clone_dtoh(&self.detour.memory)? != [0] {
+            stream.memset_zeros(&mut self.detour.memory)?;
             self.transcode_by_planes(stream)?;
             self.decode.verdict(stream)?;
         }

@@ -73,7 +73,7 @@ pub(crate) unsafe fn weight_checksums(
             .arg(jobs)
             .arg(&job_count)
             .arg(&chunk_count)
-            .arg(&device.crc_constants)
+            .arg(&device.crc_constants.address)
             .arg(&mut of_chunks);
         // SAFETY: the caller's, and a word for each chunk; the constants are those that the kernel's head names.
         unsafe { launch.launch(checksum_config(chunk_count))? };

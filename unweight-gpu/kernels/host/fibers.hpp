@@ -178,25 +178,19 @@ inline uint32_t __ballot_sync(uint32_t mask, bool vote) {
   return votes;
 }
 inline bool __any_sync(uint32_t mask, bool vote) { return __ballot_sync(mask, vote) != 0; }
-inline uint32_t __reduce_add_sync(uint32_t mask, uint32_t value) {
+template <class Join>
+inline uint32_t joined_over_lanes(uint32_t mask, uint32_t value, const Join& join) {
   const uint64_t* all = fibers::exchange(mask, value);
-  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0)));
+  return static_cast<uint32_t>(std::accumulate(all + 1, all + 32, all[0], join));
 }
+inline uint32_t __reduce_add_sync(uint32_t mask, uint32_t value) { return joined_over_lanes(mask, value, std::plus<uint64_t>()); }
+inline uint32_t __reduce_or_sync(uint32_t mask, uint32_t value) { return joined_over_lanes(mask, value, std::bit_or<uint64_t>()); }
+inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) { return joined_over_lanes(mask, value, std::bit_xor<uint64_t>()); }
 inline uint32_t __reduce_min_sync(uint32_t mask, uint32_t value) {
-  const uint64_t* all = fibers::exchange(mask, value);
-  return static_cast<uint32_t>(*std::min_element(all, all + 32));
-}
-inline uint32_t __reduce_or_sync(uint32_t mask, uint32_t value) {
-  const uint64_t* all = fibers::exchange(mask, value);
-  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a | b; }));
+  return joined_over_lanes(mask, value, [](uint64_t a, uint64_t b) { return std::min(a, b); });
 }
 inline uint32_t __reduce_max_sync(uint32_t mask, uint32_t value) {
-  const uint64_t* all = fibers::exchange(mask, value);
-  return static_cast<uint32_t>(*std::max_element(all, all + 32));
-}
-inline uint32_t __reduce_xor_sync(uint32_t mask, uint32_t value) {
-  const uint64_t* all = fibers::exchange(mask, value);
-  return static_cast<uint32_t>(std::accumulate(all, all + 32, uint64_t(0), [](uint64_t a, uint64_t b) { return a ^ b; }));
+  return joined_over_lanes(mask, value, [](uint64_t a, uint64_t b) { return std::max(a, b); });
 }
 inline uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) { return (a & mask) | (b & ~mask); }
 inline void add_common_bits(uint32_t (&counts)[4], const uint32_t (&rows)[4], uint2 columns) {
