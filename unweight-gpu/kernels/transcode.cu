@@ -407,7 +407,10 @@ __device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t
   const uint32_t broken = parse_record(chunk, lane, record);
   // encode_chunks_of_records passes over a record that has a length already.
   if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
+  uint32_t* palette_counts = target.job->palette_counts + static_cast<uint64_t>(target.own) * PALETTE_ENTRIES;
   if (broken != 0) {
+    // choose_codes looks at them.
+    if (lane < PALETTE_ENTRIES) palette_counts[lane] = 0;
     if (lane == 0) report(status, number, broken);
     return;
   }
@@ -428,7 +431,7 @@ __device__ __forceinline__ void count_record(const SourceChunk& target, uint32_t
     count = counts.of_value(lane, chunk.weights) + count_patches(chunk, record, lane, memory, totals);
     if (lane < PALETTE_ENTRIES && count != 0) add_to_global(&totals[exponent], count);
   }
-  if (lane < PALETTE_ENTRIES) target.job->palette_counts[static_cast<uint64_t>(target.own) * PALETTE_ENTRIES + lane] = count;
+  if (lane < PALETTE_ENTRIES) palette_counts[lane] = count;
 }
 
 extern "C" __global__ void __launch_bounds__(WARP, 24)
