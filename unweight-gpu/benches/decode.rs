@@ -44,7 +44,7 @@ fn main() {
         Encoding::Palette,
         15,
     );
-    for log2 in [14, 15] {
+    for log2 in [13, 14, 15] {
         measure(
             &device,
             &stream,

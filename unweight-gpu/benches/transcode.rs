@@ -17,26 +17,26 @@ use unweight_gpu::{
     Batch, Device, EncodeBatch, Output, Resident, Source, TranscodeBatch, longest_payload_bytes,
 };
 
-const CHUNK_SIZE_LOG2: u8 = 15;
-
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
         return;
     };
     println!(
-        "\n{:<22} {:<8} {:<8} {:<16} {:>9} {:>9} {:>9}",
-        "tensors", "from", "to", "by way of", "us", "TB/s BF16", "roofline"
+        "\n{:<22} {:>2} {:<8} {:<8} {:<16} {:>9} {:>9} {:>9}",
+        "tensors", "k", "from", "to", "by way of", "us", "TB/s BF16", "roofline"
     );
     for (name, tensors) in [
         ("14336x4096", vec![llama_shaped(14336, 4096, 1)]),
         ("1024x4096", vec![llama_shaped(1024, 4096, 4)]),
         ("a layer, 7 tensors", layer()),
     ] {
-        for (from, to) in [
-            (Encoding::Huffman, Encoding::Palette),
-            (Encoding::Palette, Encoding::Huffman),
-        ] {
-            measure(&device, &stream, copied, name, &tensors, from, to);
+        for log2 in [13, 14, 15] {
+            for direction in [
+                [Encoding::Huffman, Encoding::Palette],
+                [Encoding::Palette, Encoding::Huffman],
+            ] {
+                measure(&device, &stream, copied, name, &tensors, log2, direction);
+            }
         }
     }
 }
@@ -54,10 +54,10 @@ fn measure(
     copied: f64,
     name: &str,
     tensors: &[Vec<bf16>],
-    from: Encoding,
-    to: Encoding,
+    log2: u8,
+    [from, to]: [Encoding; 2],
 ) {
-    let file = files::file_of(tensors, from, CHUNK_SIZE_LOG2);
+    let file = files::file_of(tensors, from, log2);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
     let planes = files::planes_of(&container);
@@ -75,7 +75,7 @@ fn measure(
                 residents: files::residents(stream, &planes, &file),
                 payloads: counts
                     .clone()
-                    .map(|count| room(longest_payload_bytes(count, CHUNK_SIZE_LOG2)))
+                    .map(|count| room(longest_payload_bytes(count, log2)))
                     .collect(),
                 weights: counts.map(|count| room(2 * count)).collect(),
             }
@@ -105,7 +105,7 @@ fn measure(
     let written: u64 = encoded.iter().map(|tensor| tensor.payload_bytes()).sum();
     let row = |way: &str, seconds: f64| {
         println!(
-            "{name:<22} {:<8} {:<8} {way:<16} {:>9.1} {:>9.2} {:>8.0}%",
+            "{name:<22} {log2:>2} {:<8} {:<8} {way:<16} {:>9.1} {:>9.2} {:>8.0}%",
             from.name(),
             to.name(),
             seconds * 1e6,
@@ -132,7 +132,7 @@ fn measure(
             let tasks = sources.into_iter().zip(payloads).collect();
             (
                 Batch::to_weights(device, stream, to_weights).unwrap(),
-                EncodeBatch::new(device, stream, tasks, to, CHUNK_SIZE_LOG2).unwrap(),
+                EncodeBatch::new(device, stream, tasks, to, log2).unwrap(),
             )
         })
         .collect();

@@ -237,12 +237,12 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
     kept += PATCH_BYTES;
   };
   const uint32_t grouped = chunk.weights / (GROUP_STEPS * STEP_WEIGHTS) * GROUP_STEPS;
-  const uint8_t* from_rest = chunk.sign_mantissa;
   uint8_t* to_rest = target.sign_mantissa();
-  const auto load = [&](uint32_t step, GroupCopy& copy) {
-    if (step < grouped) copy.load(from_rest + step * STEP_WEIGHTS, lane);
-  };
-  const auto group = [&](uint32_t step, GroupCopy& copy) {
+  // A group ahead.
+  GroupCopy copy;
+  if (grouped > 0) copy.load(chunk.sign_mantissa, lane);
+#pragma unroll 1
+  for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) indices[d] = index_word(reader);
@@ -253,16 +253,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
       counts.add(indices[d]);
     }
     copy.store(to_rest + step * STEP_WEIGHTS, lane);
-    load(step + 2 * GROUP_STEPS, copy);
-  };
-  // Two groups ahead: the memory takes longer than one.
-  GroupCopy even, odd;
-  load(0, even);
-  load(GROUP_STEPS, odd);
-#pragma unroll 1
-  for (uint32_t step = 0; step < grouped; step += 2 * GROUP_STEPS) {
-    group(step, even);
-    if (step + GROUP_STEPS < grouped) group(step + GROUP_STEPS, odd);
+    if (step + GROUP_STEPS < grouped) copy.load(chunk.sign_mantissa + (step + GROUP_STEPS) * STEP_WEIGHTS, lane);
   }
   copy_sign_mantissa(chunk, to_rest, grouped, lane);
 #pragma unroll 1
@@ -374,7 +365,7 @@ __device__ __forceinline__ void transcode_to_palette(const SourceChunk& target, 
   if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
 }
 
-extern "C" __global__ void __launch_bounds__(WARP, 20)
+extern "C" __global__ void __launch_bounds__(WARP, 24)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants, unsigned long long* status,
                        uint32_t* detour) {
   DYNAMIC_SHARED(shared);
