@@ -23,64 +23,21 @@ fn main() {
         "\n{:<22} {:>2} {:<8} {:<18} {:>9} {:>9} {:>9}",
         "tensors", "k", "encoding", "operation", "us", "TB/s BF16", "roofline"
     );
-    let gate = || llama_shaped(14336, 4096, 1);
+    let gate = ("14336x4096", vec![llama_shaped(14336, 4096, 1)]);
     for log2 in [13, 14, 15, 16] {
-        measure(
-            &device,
-            &stream,
-            copied,
-            "14336x4096",
-            &[gate()],
-            Encoding::Huffman,
-            log2,
-        );
+        measure(&device, &stream, copied, &gate, Encoding::Huffman, log2);
     }
-    measure(
-        &device,
-        &stream,
-        copied,
-        "14336x4096",
-        &[gate()],
-        Encoding::Palette,
-        15,
-    );
+    measure(&device, &stream, copied, &gate, Encoding::Palette, 15);
+    let others = [
+        ("4096x14336", vec![llama_shaped(4096, 14336, 2)]),
+        ("4096x4096", vec![llama_shaped(4096, 4096, 3)]),
+        ("1024x4096", vec![llama_shaped(1024, 4096, 4)]),
+        ("a layer, 7 tensors", layer()),
+    ];
     for log2 in [13, 14, 15] {
-        measure(
-            &device,
-            &stream,
-            copied,
-            "4096x14336",
-            &[llama_shaped(4096, 14336, 2)],
-            Encoding::Huffman,
-            log2,
-        );
-        measure(
-            &device,
-            &stream,
-            copied,
-            "4096x4096",
-            &[llama_shaped(4096, 4096, 3)],
-            Encoding::Huffman,
-            log2,
-        );
-        measure(
-            &device,
-            &stream,
-            copied,
-            "1024x4096",
-            &[llama_shaped(1024, 4096, 4)],
-            Encoding::Huffman,
-            log2,
-        );
-        measure(
-            &device,
-            &stream,
-            copied,
-            "a layer, 7 tensors",
-            &layer(),
-            Encoding::Huffman,
-            log2,
-        );
+        for tensors in &others {
+            measure(&device, &stream, copied, tensors, Encoding::Huffman, log2);
+        }
     }
 }
 
@@ -94,8 +51,7 @@ fn measure(
     device: &Device,
     stream: &Arc<CudaStream>,
     copied: f64,
-    name: &str,
-    tensors: &[Vec<bf16>],
+    (name, tensors): &(&str, Vec<Vec<bf16>>),
     encoding: Encoding,
     log2: u8,
 ) {

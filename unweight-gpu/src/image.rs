@@ -37,7 +37,7 @@ pub(crate) const PLANES_MATMUL: Module = module!("planes_matmul", hopper: false)
 pub(crate) const LARGE_BATCH_MATMUL: Module = module!("large_batch_matmul", hopper: true);
 
 /// What the modules include, each before those that include it.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 20] = [
     include_str!("../kernels/platform.cuh"),
     include_str!("../kernels/layout.cuh"),
     include_str!("../kernels/weights.cuh"),
@@ -48,6 +48,11 @@ const HEADERS: [&str; 15] = [
     include_str!("../kernels/palette.cuh"),
     include_str!("../kernels/value_counts.cuh"),
     include_str!("../kernels/record_source.cuh"),
+    include_str!("../kernels/encode_tables.cuh"),
+    include_str!("../kernels/encode_patches.cuh"),
+    include_str!("../kernels/lane_indices.cuh"),
+    include_str!("../kernels/piece_packer.cuh"),
+    include_str!("../kernels/record_place.cuh"),
     include_str!("../kernels/fragments.cuh"),
     include_str!("../kernels/patches.cuh"),
     include_str!("../kernels/matmul.cuh"),
