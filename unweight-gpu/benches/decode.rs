@@ -1,7 +1,8 @@
 //! Decoding and checksums on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
 //!
 //! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
-//! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed.
+//! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed. Trained weights are those of the repository's
+//! sample, or of the safetensors file behind `-- --file`.
 
 mod files;
 mod measuring;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight_cpu::{Container, OpenFile};
 use unweight_format::{CodedPlanes, Encoding};
 use unweight_gpu::{Batch, Device, Output, Resident};
@@ -28,11 +29,13 @@ fn main() {
         measure(&device, &stream, copied, &gate, Encoding::Huffman, log2);
     }
     measure(&device, &stream, copied, &gate, Encoding::Palette, 15);
+    let (name, of_file) = trained();
     let others = [
         ("4096x14336", vec![llama_shaped(4096, 14336, 2)]),
         ("4096x4096", vec![llama_shaped(4096, 4096, 3)]),
         ("1024x4096", vec![llama_shaped(1024, 4096, 4)]),
         ("a layer, 7 tensors", layer()),
+        (&name, of_file),
     ];
     for log2 in [13, 14, 15] {
         for tensors in &others {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use measuring::{ROTATED_BYTES, layer, llama_shaped, median, with_zeros};
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained, with_zeros};
 use unweight_format::Encoding;
 use unweight_gpu::{Device, EncodeBatch, Output, Source, longest_payload_bytes};
 
@@ -43,6 +43,9 @@ fn main() {
     measure("1024x4096", &small, Encoding::Huffman, 15);
     measure("a layer, 7 tensors", &layer, Encoding::Huffman, 15);
     measure("a layer, 7 tensors", &layer, Encoding::Palette, 15);
+    let (name, of_file) = trained();
+    measure(&name, &of_file, Encoding::Huffman, 15);
+    measure(&name, &of_file, Encoding::Palette, 15);
 }
 
 /// Seconds, bytes that must move, and weights.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
-use measuring::{ROTATED_BYTES, layer, llama_shaped, median};
+use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight_cpu::{Container, OpenFile};
 use unweight_format::Encoding;
 use unweight_gpu::{
@@ -25,10 +25,12 @@ fn main() {
         "\n{:<22} {:>2} {:<8} {:<8} {:<16} {:>9} {:>9} {:>9}",
         "tensors", "k", "from", "to", "by way of", "us", "TB/s BF16", "roofline"
     );
+    let (name, of_file) = trained();
     for (name, tensors) in [
         ("14336x4096", vec![llama_shaped(14336, 4096, 1)]),
         ("1024x4096", vec![llama_shaped(1024, 4096, 4)]),
         ("a layer, 7 tensors", layer()),
+        (&name, of_file),
     ] {
         for log2 in [13, 14, 15] {
             for direction in [

@@ -1,11 +1,14 @@
-//! What benches share: tensors like those of trained models, and times of launches over cold caches.
+//! What benches share: tensors of trained models and such as are like them, and times of launches over cold caches.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
+use unweight_cpu::safetensors::Header;
+use unweight_format::Dtype;
 use unweight_gpu::Device;
 
 /// More than the L2 of any device so far.
@@ -82,6 +85,31 @@ pub(crate) fn with_zeros(mut weights: Vec<bf16>) -> Vec<bf16> {
         .step_by(1000)
         .for_each(|weight| *weight = bf16::ZERO);
     weights
+}
+
+/// The BF16 tensors of the safetensors file that `--file` names, or of the repository's sample, that have weights enough to be coded; and what they are called.
+pub(crate) fn trained() -> (String, Vec<Vec<bf16>>) {
+    const SAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../samples/minilm-layer0.safetensors"
+    );
+    const FEWEST_WEIGHTS: usize = 4096;
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--file");
+    let path = arguments.nth(1).unwrap_or_else(|| SAMPLE.to_owned());
+    let file = std::fs::read(&path).unwrap();
+    let header_bytes = Header::bytes_from_length(*file.first_chunk().unwrap()).unwrap();
+    let header = Header::parse(&file[..header_bytes as usize]).unwrap();
+    let of_bf16 = (header.tensors.iter()).filter(|tensor| tensor.dtype == Dtype::Bf16);
+    let tensors: Vec<Vec<bf16>> = of_bf16
+        .map(|tensor| {
+            let (weights, _) = header.data(tensor).of(&file).unwrap().as_chunks();
+            let weights = weights.iter().map(|&bytes| bf16::from_le_bytes(bytes));
+            weights.collect()
+        })
+        .filter(|weights: &Vec<bf16>| weights.len() >= FEWEST_WEIGHTS)
+        .collect();
+    let name = Path::new(&path).file_stem().unwrap().to_string_lossy();
+    (format!("{name}, {}", tensors.len()), tensors)
 }
 
 struct Normal {
