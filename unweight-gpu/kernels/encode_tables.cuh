@@ -1,6 +1,7 @@
 // The code of a chunk, and a block's tables of it, for encode.cu (specification, sections 5.2, 6, 11.3 and 11.4).
 #pragma once
 #include "encode_layout.cuh"
+#include "record.cuh"
 
 // Of a warp.
 constexpr uint32_t WARP_STEPS = 8;
@@ -37,13 +38,9 @@ struct EncodeTables {
 };
 static_assert(sizeof(EncodeTables) == 6688, "the record stands behind them, and src/encode_plan.rs has their size");
 
-__device__ __forceinline__ uint32_t source_length(uint2 code_lengths, uint32_t entry) {
-  return (entry < 8 ? code_lengths.x : code_lengths.y) >> (entry % 8 * 4) & 15;
-}
-
 // In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
 __device__ __forceinline__ uint32_t cost_of_code(uint2 code_lengths, uint32_t lane, uint32_t count, uint32_t total) {
-  const uint32_t length = lane < PALETTE_ENTRIES ? source_length(code_lengths, lane) : NO_CODE;
+  const uint32_t length = lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
   const uint32_t shortest = __reduce_min_sync(ALL_LANES, length);
   const uint32_t coded = __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count);
   return __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count * length) + (total - coded) * (shortest + PATCH_BITS);
@@ -71,7 +68,7 @@ __device__ inline void make_source_tables(const SourceChunk& chunk, const Encode
   uint32_t length = 0, placeholder = 0, start = 0;
   bool coded = lane < PALETTE_ENTRIES;
   if (huffman) {
-    length = coded ? source_length(code_lengths, lane) : NO_CODE;
+    length = coded ? length_of(code_lengths, lane) : NO_CODE;
     coded = length != NO_CODE;
 #pragma unroll
     for (uint32_t bits = 1; bits <= LONGEST_CODE_BITS; bits++) {

@@ -27,7 +27,7 @@ struct LaneIndices {
 };
 
 // Eight indices, a byte each, to a word.
-__device__ __forceinline__ uint32_t index_word(uint2 bytes) { return __byte_perm(bytes.x * 0x110, bytes.y * 0x110, 0x7531); }
+__device__ __forceinline__ uint32_t word_of_indices(uint2 bytes) { return __byte_perm(bytes.x * 0x110, bytes.y * 0x110, 0x7531); }
 
 // A palette whose exponents follow one another, but for one gap at most, as those of trained weights do: where some weights are zero, exponent 0 is often a run of
 // its own below the others.
@@ -88,7 +88,7 @@ struct LaneWeights {
       uint32_t any = 0;
       const uint2 indices = make_uint2(indices_of(exponents.x, any), indices_of(exponents.y, any));
       if ((any & 0xf0f0f0f0) != 0) others |= 1u << step;
-      words[step] = index_word(indices);
+      words[step] = word_of_indices(indices);
     }
     // Here, and not once for all that call this: otherwise the compiler runs out of registers.
     others = __reduce_or_sync(ALL_LANES, others);
