@@ -74,8 +74,7 @@ fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
 
 /// What `--chunk` says.
 fn chunk_size_log2() -> u8 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--chunk");
-    arguments.nth(1).map_or(15, |log2| log2.parse().unwrap())
+    measuring::argument("--chunk").map_or(15, |log2| log2.parse().unwrap())
 }
 
 /// A matrix's file, and its planes there.

@@ -36,8 +36,7 @@ struct Bench {
 
 /// Where `--csv` says, or nowhere.
 fn csv() -> Box<dyn Write> {
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--csv");
-    match arguments.nth(1) {
+    match measuring::argument("--csv") {
         Some(path) => Box::new(File::create(path).unwrap()),
         None => Box::new(std::io::sink()),
     }

@@ -38,6 +38,13 @@ pub(crate) fn open() -> Option<(Device, Arc<CudaStream>, f64)> {
     Some((device, stream, copied))
 }
 
+/// What stands behind this name on the command line.
+pub(crate) fn argument(name: &str) -> Option<String> {
+    std::env::args()
+        .skip_while(|argument| argument != name)
+        .nth(1)
+}
+
 /// The shapes of q, k, v, o, gate, up and down of Llama-3.1-8B.
 const LAYER: [(usize, usize); 7] = [
     (4096, 4096),
@@ -94,8 +101,7 @@ pub(crate) fn trained() -> (String, Vec<Vec<bf16>>) {
         "/../samples/minilm-layer0.safetensors"
     );
     const FEWEST_WEIGHTS: usize = 4096;
-    let mut arguments = std::env::args().skip_while(|argument| argument != "--file");
-    let path = arguments.nth(1).unwrap_or_else(|| SAMPLE.to_owned());
+    let path = argument("--file").unwrap_or_else(|| SAMPLE.to_owned());
     let file = std::fs::read(&path).unwrap();
     let header_bytes = Header::bytes_from_length(*file.first_chunk().unwrap()).unwrap();
     let header = Header::parse(&file[..header_bytes as usize]).unwrap();
