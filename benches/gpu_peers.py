@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What else decodes weights on an NVIDIA GPU: nvCOMP and DFloat11 on one Llama-shaped tensor, beside a copy, in one run.
+"""What else decodes weights on an NVIDIA GPU: nvCOMP and DFloat11 on one tensor, beside a copy, in one run.
 
-    benches/gpu_peers.py [--peers FOLDER] [--runs N] [--sweep] [--kernels] [--json]
+    benches/gpu_peers.py [model.safetensors] [--peers FOLDER] [--runs N] [--sweep] [--kernels] [--json]
 
 Needs torch, cupy, tqdm and numpy, and from PyPI `nvidia-nvcomp-cu13`, `nvidia-libnvcomp-cu13`, `dfloat11` and `dahuffman` (install dfloat11 with
 --no-deps: only its encoder's file and its kernel are used). --peers names a folder that has the last four unpacked, for a machine without a network.
 
-The tensor is that of peers.py: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each row. Times are of CUDA events, medians of N runs after two
-that do not count; a pause enqueued before every run lets the host get ahead, so that launches are not measured, unless a call waits for the device:
-`host_us` of --json, the call's own time, is then above the pause's millisecond or so. --kernels adds what the profiler counts of a call's kernels
-and copies alone, `kernel_us`. Inputs and outputs rotate through four buffers each, more than any L2. Everything decoded is compared with the source,
-byte by byte.
+The tensor is all BF16 of the file, one after another; without a file, that of peers.py: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each
+row. Times are of CUDA events, medians of N runs after two that do not count; a pause enqueued before every run lets the host get ahead, so that
+launches are not measured, unless a call waits for the device: `host_us` of --json, the call's own time, is then above the pause's millisecond or so.
+--kernels adds what the profiler counts of a call's kernels and copies alone, `kernel_us`. Inputs and outputs rotate through four buffers each, more
+than any L2. Everything decoded is compared with the source, byte by byte.
 
 Columns: size is of 2 bytes a weight; encode is of BF16 bytes; decode is of BF16 bytes written; `of copy` is that over what the copy writes;
 `roofline` is the bytes read and written that decoding cannot avoid, over the copy's, as `cargo bench -p unweight-gpu` has it.
@@ -33,9 +33,9 @@ import sys
 import time
 import warnings
 
+from peers import bf16_bytes
+
 ROWS, COLUMNS = 14336, 4096
-WEIGHTS = ROWS * COLUMNS
-BYTES = 2 * WEIGHTS
 COPIES = 4
 # About a millisecond.
 PAUSE_CYCLES = 2_000_000
@@ -69,18 +69,26 @@ def synthetic():
     factors = 0.02 * numpy.exp(0.15 * random.standard_normal((ROWS, 1), dtype=numpy.float32))
     bits = (weights * factors).view(numpy.uint32)
     # To the nearest, ties to even.
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").reshape(-1)
+
+
+def trained(path):
+    """The bits of all BF16 weights of a safetensors file, but the last if they are less than eight."""
+    import numpy
+
+    bits = numpy.frombuffer(bf16_bytes(path), "<u2")
+    return bits[: bits.size // 8 * 8]
 
 
 class Bench:
-    def __init__(self, runs, kernels):
+    def __init__(self, bits, runs, kernels):
         import torch
 
         self.torch, self.runs, self.kernels = torch, runs, kernels
         self.host_seconds = None
         self.stream = torch.cuda.Stream()
         torch.cuda.set_stream(self.stream)
-        self.source = torch.from_numpy(synthetic().view("<i2").reshape(-1)).cuda()
+        self.source = torch.from_numpy(bits.view("<i2")).cuda()
         self.bytes = self.source.view(torch.uint8)
         self.exponents = (self.source >> 7 & 0xFF).to(torch.uint8)
         self.rest = (self.source >> 8 & 0x80 | self.source & 0x7F).to(torch.uint8)
@@ -127,19 +135,19 @@ class Bench:
         work = lambda number: self.outputs[number].copy_(sources[number])
         self.check(work, self.outputs, self.bytes)
         seconds = self.seconds(work)
-        self.copied = 2 * BYTES / seconds
-        self.row("copy", BYTES, None, seconds, 2 * BYTES, work)
+        self.copied = 2 * self.bytes.nbytes / seconds
+        self.row("copy", self.bytes.nbytes, None, seconds, 2 * self.bytes.nbytes, work)
 
     def row(self, name, size, encode_gb_per_s, decode_seconds, moved, work):
         kernels = {"kernel_us": self.kernel_seconds(work) * 1e6} if self.kernels else {}
         self.rows.append(
             {
                 "name": name,
-                "size": size / BYTES,
+                "size": size / self.bytes.nbytes,
                 "encode_gb_per_s": encode_gb_per_s,
                 "decode_us": decode_seconds * 1e6,
-                "decode_tb_per_s": BYTES / decode_seconds / 1e12,
-                "of_copy": BYTES / decode_seconds / (self.copied / 2),
+                "decode_tb_per_s": self.bytes.nbytes / decode_seconds / 1e12,
+                "of_copy": self.bytes.nbytes / decode_seconds / (self.copied / 2),
                 "roofline": moved / decode_seconds / self.copied,
                 "host_us": self.host_seconds * 1e6,
                 **kernels,
@@ -167,14 +175,14 @@ class Bench:
 
         places = [torch.empty(codec.get_max_comp_buffer_size(views[0]), dtype=torch.uint8, device="cuda") for _ in range(2)]
         encode = lambda number: codec.encode(views[number], out=places[number % 2], compression_config=config)
-        encode_speed = BYTES / self.seconds(encode, 3 if slow else None) / 1e9
+        encode_speed = self.bytes.nbytes / self.seconds(encode, 3 if slow else None) / 1e9
         decode_seconds = self.seconds(decode, 5 if slow else None)
         self.check(decode, outputs, source)
         if plane == "bytes":
-            self.row(name, coded.nbytes, encode_speed, decode_seconds, coded.nbytes + BYTES, decode)
+            self.row(name, coded.nbytes, encode_speed, decode_seconds, coded.nbytes + self.bytes.nbytes, decode)
             return
-        size = coded.nbytes + WEIGHTS
-        self.row(name, size, encode_speed, decode_seconds, coded.nbytes + WEIGHTS, decode)
+        size = coded.nbytes + self.source.numel()
+        self.row(name, size, encode_speed, decode_seconds, coded.nbytes + self.source.numel(), decode)
 
         import cupy
 
@@ -186,10 +194,10 @@ class Bench:
             decode(number)
             pointers = [tensor.data_ptr() for tensor in (outputs[number], rests[number], self.outputs[number])]
             with external:
-                kernel((-(-WEIGHTS // 8 // 256),), (256,), (*pointers, cupy.uint32(WEIGHTS // 8)))
+                kernel((-(-self.source.numel() // 8 // 256),), (256,), (*pointers, cupy.uint32(self.source.numel() // 8)))
 
         self.check(joined, self.outputs, self.bytes)
-        self.row(f"{name}, and joined", size, None, self.seconds(joined), size + BYTES, joined)
+        self.row(f"{name}, and joined", size, None, self.seconds(joined), size + self.bytes.nbytes, joined)
 
     def dfloat11(self):
         import cupy
@@ -221,7 +229,7 @@ class Bench:
         encoded, gaps, positions = self.dfloat11_pack(self.exponents, codec, bytes_per_thread, threads)
         shared = threads * 4 + 4 + int((positions[1:] - positions[:-1]).max()) * 2
         count = encoded.size
-        size = luts.numel() + count + WEIGHTS + positions.nbytes + gaps.nbytes
+        size = luts.numel() + count + self.source.numel() + positions.nbytes + gaps.nbytes
         on_device = lambda array: self.copies(torch.from_numpy(array).cuda())
         inputs = list(zip(*map(on_device, [luts.numpy(), encoded, self.rest.cpu().numpy(), positions.view(numpy.uint8), gaps])))
         kernel = cupy.RawModule(path=str(folder / "decode.ptx")).get_function("decode")
@@ -230,14 +238,14 @@ class Bench:
 
         def decode(number):
             arguments = [tensor.data_ptr() for tensor in (*inputs[number], self.outputs[number])]
-            arguments += [luts.shape[0], count, WEIGHTS]
+            arguments += [luts.shape[0], count, self.source.numel()]
             with external:
                 kernel((blocks,), (threads,), arguments, shared_mem=shared)
 
         self.check(decode, self.outputs, self.bytes)
         seconds = self.seconds(decode)
         self.check(decode, self.outputs, self.bytes)
-        self.row("DFloat11", size, encode_speed, seconds, size + BYTES, decode)
+        self.row("DFloat11", size, encode_speed, seconds, size + self.bytes.nbytes, decode)
 
     def dfloat11_pack(self, exponents, codec, bytes_per_thread, threads):
         """What dfloat11_utils.encode returns, made by the GPU: bytes, packed gaps, output positions."""
@@ -310,6 +318,7 @@ def find_peers(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=pathlib.Path, help="a safetensors file, instead of the synthetic tensor")
     parser.add_argument("--peers", type=pathlib.Path, help="a folder with the unpacked packages")
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--sweep", action="store_true", help="more chunk sizes and options of ANS")
@@ -321,7 +330,8 @@ def main():
 
     # CuPy's old name for a stream of torch's, DFloat11's arrays that torch must not write to.
     warnings.simplefilter("ignore")
-    bench = Bench(options.runs, options.kernels)
+    name, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic())
+    bench = Bench(bits, options.runs, options.kernels)
     bench.copy()
     k = 1024
     peers = [("DFloat11", bench.dfloat11, {})]
@@ -379,7 +389,7 @@ def main():
         result = {"device": device, "versions": versions, "copy_tb_per_s": bench.copied / 1e12, "runs": options.runs}
         print(json.dumps({**result, "rows": bench.rows, "failures": failures}))
         return
-    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {ROWS} x {COLUMNS} BF16, median of {options.runs}")
+    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {name} in BF16, median of {options.runs}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     print_head()
     for row in bench.rows:
