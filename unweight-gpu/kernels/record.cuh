@@ -59,9 +59,7 @@ __device__ __forceinline__ uint32_t length_of(uint2 code_lengths, uint32_t entry
 __device__ inline uint32_t broken_code(uint2 code_lengths, uint32_t lane) {
   const uint32_t length = lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
   const bool unknown = length > LONGEST_CODE_BITS && length != NO_CODE;
-  uint32_t sum = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
-#pragma unroll
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, distance);
+  const uint32_t sum = __reduce_add_sync(ALL_LANES, length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0);
   if (__any_sync(ALL_LANES, unknown)) return CODE_LENGTH;
   if (sum > CODE_TABLE_ENTRIES) return CODE_OVERSUBSCRIBED;
   return sum < CODE_TABLE_ENTRIES ? CODE_INCOMPLETE : 0;
@@ -71,6 +69,7 @@ __device__ __forceinline__ uint32_t patch_position(const uint8_t* patch) { retur
 
 // Section 5.5. The first bad patch decides.
 __device__ inline uint32_t broken_patches(const Chunk& chunk, const Record& record, uint32_t lane) {
+  if (record.patch_count == 0) return 0;
   const uint8_t* patches = chunk.record + record.patches_offset;
   uint32_t first = ~0u;  // patch number << 1 | 1 if its position is what is wrong
   for (uint32_t i = lane; i < record.patch_count; i += WARP) {
@@ -79,8 +78,7 @@ __device__ inline uint32_t broken_patches(const Chunk& chunk, const Record& reco
     if (!follows) first = min(first, i << 1);
     else if (position >= chunk.weights) first = min(first, i << 1 | 1);
   }
-  for (uint32_t distance = WARP / 2; distance > 0; distance /= 2)
-    first = min(first, __shfl_xor_sync(ALL_LANES, first, distance));
+  first = __reduce_min_sync(ALL_LANES, first);
   if (first == ~0u) return 0;
   return first & 1 ? PATCH_POSITION : PATCH_ORDER;
 }
