@@ -191,7 +191,7 @@ struct SignMantissa {
   }
   // Past the chunk's end, those of its last step again.
   __device__ __forceinline__ uint2 load(uint32_t step) const {
-    return WANTED ? load_streaming(eights + min(step, last_step) * WARP) : make_uint2(0, 0);
+    return WANTED ? load_read_only(eights + min(step, last_step) * WARP) : make_uint2(0, 0);
   }
 };
 

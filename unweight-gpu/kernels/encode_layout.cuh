@@ -112,7 +112,7 @@ struct WeightSource {
   __device__ static __forceinline__ WeightSource of(const SourceChunk& chunk) { return WeightSource{chunk.job->weights + chunk.first_weight}; }
   __device__ __forceinline__ WeightSource behind(uint32_t place) const { return WeightSource{weights + place}; }
   __device__ __forceinline__ Eight whole(uint32_t place) const {
-    const uint4 words = load_streaming(reinterpret_cast<const uint4*>(weights + place));
+    const uint4 words = load_read_only(reinterpret_cast<const uint4*>(weights + place));
     return Eight{{words.x, words.y, words.z, words.w}};
   }
   // Nothing may stand behind them.
@@ -131,7 +131,7 @@ struct WeightSource {
 
 // The first `count` of the eight bytes of a plane at `bytes`, and zeros. What stands behind them is not read: it may never have been written.
 __device__ __forceinline__ uint2 first_of_plane(const uint8_t* bytes, uint32_t count) {
-  if (count >= LANE_STEP_WEIGHTS) return load_streaming(reinterpret_cast<const uint2*>(bytes));
+  if (count >= LANE_STEP_WEIGHTS) return load_read_only(reinterpret_cast<const uint2*>(bytes));
   uint2 eight = make_uint2(0, 0);
 #pragma unroll 1
   for (uint32_t i = count; i-- > 0;) {
@@ -149,7 +149,7 @@ struct ExponentSource {
 
   __device__ static __forceinline__ ExponentSource of(const SourceChunk& chunk) { return ExponentSource{chunk.job->exponents + chunk.first_weight}; }
   __device__ __forceinline__ ExponentSource behind(uint32_t place) const { return ExponentSource{exponents + place}; }
-  __device__ __forceinline__ Eight whole(uint32_t place) const { return load_streaming(reinterpret_cast<const uint2*>(exponents + place)); }
+  __device__ __forceinline__ Eight whole(uint32_t place) const { return load_read_only(reinterpret_cast<const uint2*>(exponents + place)); }
   __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const { return first_of_plane(exponents + place, count); }
   __device__ static __forceinline__ uint32_t exponent_of(Eight eight, uint32_t i) { return (i < 4 ? eight.x : eight.y) >> 8 * (i % 4) & 0xff; }
   __device__ static __forceinline__ uint2 exponent_bytes(Eight eight) { return eight; }
@@ -168,7 +168,7 @@ struct PlaneSource {
     return PlaneSource{ExponentSource::of(chunk), chunk.job->source_sign_mantissa + chunk.first_weight};
   }
   __device__ __forceinline__ Eight whole(uint32_t place) const {
-    return Eight{exponents.whole(place), load_streaming(reinterpret_cast<const uint2*>(sign_mantissa + place))};
+    return Eight{exponents.whole(place), load_read_only(reinterpret_cast<const uint2*>(sign_mantissa + place))};
   }
   __device__ __forceinline__ Eight part(uint32_t place, uint32_t count) const {
     return Eight{exponents.part(place, count), first_of_plane(sign_mantissa + place, count)};

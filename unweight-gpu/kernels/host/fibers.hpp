@@ -251,6 +251,8 @@ inline uint32_t __dp4a(uint32_t a, uint32_t b, uint32_t sum) {
 }
 inline void store_streaming(uint4* at, uint4 value) { *at = value; }
 inline void store_streaming(uint2* at, uint2 value) { *at = value; }
+inline uint2 load_read_only(const uint2* at) { return *at; }
+inline uint4 load_read_only(const uint4* at) { return *at; }
 inline uint2 load_streaming(const uint2* at) { return *at; }
 inline uint4 load_streaming(const uint4* at) { return *at; }
 // Blocks run one after the other.
