@@ -330,7 +330,7 @@ def main():
 
     # CuPy's old name for a stream of torch's, DFloat11's arrays that torch must not write to.
     warnings.simplefilter("ignore")
-    name, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic())
+    source, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic())
     bench = Bench(bits, options.runs, options.kernels)
     bench.copy()
     k = 1024
@@ -389,7 +389,7 @@ def main():
         result = {"device": device, "versions": versions, "copy_tb_per_s": bench.copied / 1e12, "runs": options.runs}
         print(json.dumps({**result, "rows": bench.rows, "failures": failures}))
         return
-    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {name} in BF16, median of {options.runs}")
+    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {source} in BF16, median of {options.runs}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     print_head()
     for row in bench.rows:
