@@ -33,9 +33,8 @@ import sys
 import time
 import warnings
 
-from peers import bf16_bytes
+from peers import COLUMNS, ROWS, bf16_bytes, synthetic_bits
 
-ROWS, COLUMNS = 14336, 4096
 COPIES = 4
 # About a millisecond.
 PAUSE_CYCLES = 2_000_000
@@ -58,18 +57,6 @@ extern "C" __global__ void join(const uint2 *exponents, const uint2 *rest, uint4
     weights[i] = w;
 }
 """
-
-
-def synthetic():
-    """The bits of the weights."""
-    import numpy
-
-    random = numpy.random.default_rng(1)
-    weights = random.standard_normal((ROWS, COLUMNS), dtype=numpy.float32)
-    factors = 0.02 * numpy.exp(0.15 * random.standard_normal((ROWS, 1), dtype=numpy.float32))
-    bits = (weights * factors).view(numpy.uint32)
-    # To the nearest, ties to even.
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2").reshape(-1)
 
 
 def trained(path):
@@ -330,7 +317,7 @@ def main():
 
     # CuPy's old name for a stream of torch's, DFloat11's arrays that torch must not write to.
     warnings.simplefilter("ignore")
-    source, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic())
+    source, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic_bits().reshape(-1))
     bench = Bench(bits, options.runs, options.kernels)
     bench.copy()
     k = 1024

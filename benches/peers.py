@@ -24,6 +24,7 @@ import venv
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / "target" / "peers-venv"
+ROWS, COLUMNS = 14336, 4096
 PEERS = ["numpy", "zipnn", "zstandard", "openzl"]
 
 
@@ -44,18 +45,22 @@ def enter_venv():
     os.execv(python, [str(python), __file__, *sys.argv[1:]])
 
 
-def synthetic(path):
-    """A safetensors file with the synthetic tensor."""
+def synthetic_bits():
+    """The bits of the synthetic tensor's weights."""
     import numpy
 
-    rows, columns = 14336, 4096
     random = numpy.random.default_rng(1)
-    weights = random.standard_normal((rows, columns), dtype=numpy.float32)
-    factors = 0.02 * numpy.exp(0.15 * random.standard_normal((rows, 1), dtype=numpy.float32))
+    weights = random.standard_normal((ROWS, COLUMNS), dtype=numpy.float32)
+    factors = 0.02 * numpy.exp(0.15 * random.standard_normal((ROWS, 1), dtype=numpy.float32))
     bits = (weights * factors).view(numpy.uint32)
     # To the nearest, ties to even.
-    bits = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
-    header = {"w": {"dtype": "BF16", "shape": [rows, columns], "data_offsets": [0, bits.nbytes]}}
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+
+
+def synthetic(path):
+    """A safetensors file with the synthetic tensor."""
+    bits = synthetic_bits()
+    header = {"w": {"dtype": "BF16", "shape": [ROWS, COLUMNS], "data_offsets": [0, bits.nbytes]}}
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + bits.tobytes())
 
