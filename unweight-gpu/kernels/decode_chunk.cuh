@@ -36,32 +36,21 @@ struct CodeTable {
 
 // Lanes l and l + 16 have palette entry l, which is `exponent`. Its table is by codes for a huffman record, whose code is complete; for others by index.
 __device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, uint32_t lane, const WarpMemory& memory) {
-  const uint32_t own = lane % PALETTE_ENTRIES;
   if (record.kind != KIND_HUFFMAN) {
-    memory.exponents[own] = exponent;
+    memory.exponents[lane % PALETTE_ENTRIES] = exponent;
     return CodeTable{};
   }
-  const uint32_t length = length_of(record.code_lengths, own);
-  // A code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit highest, one behind the other in canonical order: by length, then by entry. Both lanes
-  // of an entry vote, so strings count twice.
-  uint32_t taken = 0, before = 0, as_long = 0;
+  const uint32_t length = length_of_lane(record.code_lengths, lane);
   // The four strings of 7 bits that this lane finds lengths for, which follow one another where the first bit is lowest. Here it is highest, and the byte's
   // highest bit is set, so that none borrows from the next.
   const uint32_t strings = (__brev(lane) >> 27) * 0x01010101u + 0xe0a0c080u;
   uint32_t lengths = 0;
-#pragma unroll
-  for (uint32_t bits = 0; bits <= LONGEST_CODE_BITS; bits++) {
-    const uint32_t votes = __ballot_sync(ALL_LANES, length == bits);
-    if (length == bits) before = taken, as_long = votes;
-    taken += __popc(votes) * (CODE_TABLE_ENTRIES >> bits);
+  const uint32_t first = first_string(length, lane, [&](uint32_t bits, uint32_t taken) {
     // Strings that are not taken yet begin with longer codes.
-    if (bits < LONGEST_CODE_BITS) lengths += (strings - taken / 4 * 0x01010101u) >> 7 & 0x01010101u;
-  }
+    if (bits < LONGEST_CODE_BITS) lengths += (strings - taken / 2 * 0x01010101u) >> 7 & 0x01010101u;
+  });
   reinterpret_cast<uint32_t*>(memory.lengths)[lane] = lengths;
-  if (length <= LONGEST_CODE_BITS) {
-    const uint32_t first = before / 2 + __popc(as_long & ((1u << own) - 1)) * (CODE_TABLE_ENTRIES >> length);
-    memory.exponents[__brev(first) >> (32 - LONGEST_CODE_BITS)] = exponent;
-  }
+  if (length <= LONGEST_CODE_BITS) memory.exponents[__brev(first) >> (32 - LONGEST_CODE_BITS)] = exponent;
   return CodeTable{place_in_shared(memory.lengths), place_in_shared(memory.exponents)};
 }
 

@@ -40,7 +40,7 @@ static_assert(sizeof(EncodeTables) == 6688, "the record stands behind them, and 
 
 // In bits (section 11.3), for a chunk of `total` weights, of which lane l has the count of palette entry l, and lanes from 16 on have none.
 __device__ __forceinline__ uint32_t cost_of_code(uint2 code_lengths, uint32_t lane, uint32_t count, uint32_t total) {
-  const uint32_t length = lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
+  const uint32_t length = length_of_lane(code_lengths, lane);
   const uint32_t shortest = __reduce_min_sync(ALL_LANES, length);
   const uint32_t coded = __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count);
   return __reduce_add_sync(ALL_LANES, length == NO_CODE ? 0 : count * length) + (total - coded) * (shortest + PATCH_BITS);
@@ -58,8 +58,8 @@ __device__ inline uint2 chosen_code(const SourceChunk& chunk, uint32_t lane, uin
   return saves ? own : of_tensor;
 }
 
-// Chooses the code and fills all tables but that of pairs. Entries of a code share out the 256 strings of 8 bits in canonical order, first bit
-// first: a code's first string, read backwards, is what the stream holds, and the placeholder is the entry whose first string is 0.
+// Chooses the code and fills all tables but that of pairs. A code's first string, read backwards, is what the stream holds, and the placeholder is the entry
+// whose first string is 0.
 __device__ inline void make_source_tables(const SourceChunk& chunk, const EncodeJob* jobs, const uint2* tensor_codes, uint32_t lane, EncodeTables* tables) {
   const EncodeJob* job = chunk.job;
   const bool huffman = job->kind == KIND_HUFFMAN;
@@ -68,14 +68,9 @@ __device__ inline void make_source_tables(const SourceChunk& chunk, const Encode
   uint32_t length = 0, placeholder = 0, start = 0;
   bool coded = lane < PALETTE_ENTRIES;
   if (huffman) {
-    length = coded ? length_of(code_lengths, lane) : NO_CODE;
+    length = length_of_lane(code_lengths, lane);
     coded = length != NO_CODE;
-#pragma unroll
-    for (uint32_t bits = 1; bits <= LONGEST_CODE_BITS; bits++) {
-      const uint32_t as_long = __ballot_sync(ALL_LANES, length == bits);
-      const uint32_t before = bits < length ? as_long : bits == length ? as_long & ((1u << lane) - 1) : 0;
-      start += static_cast<uint32_t>(__popc(before)) << (LONGEST_CODE_BITS - bits);
-    }
+    start = first_string(length, lane, [](uint32_t, uint32_t) {});
     placeholder = static_cast<uint32_t>(__ffs(static_cast<int>(__ballot_sync(ALL_LANES, coded && start == 0)))) - 1;
   }
   // Its code is zeros. It stands in for indices that have none.

@@ -55,9 +55,30 @@ __device__ __forceinline__ uint32_t length_of(uint2 code_lengths, uint32_t entry
   return word >> (entry % 8 * 4) & 15;
 }
 
-// Section 6: 0, or the rule that the code lengths break. Lane l looks at entry l.
+// Lane l has that of entry l, and those from 16 on no code.
+__device__ __forceinline__ uint32_t length_of_lane(uint2 code_lengths, uint32_t lane) {
+  return lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
+}
+
+// Section 6: a code of L bits owns 2^(8-L) of the 256 strings of 8 bits, first bit highest, one behind the other in canonical order: by length, then by entry.
+// Gives the first of those of this lane's code, which has `length` bits; without a code, 0. Tells `taken(bits, strings)` how many strings the codes of at most
+// so many bits own, for 0 to 8 bits.
+template <class Taken>
+__device__ __forceinline__ uint32_t first_string(uint32_t length, uint32_t lane, const Taken& taken) {
+  uint32_t strings = 0, first = 0;
+#pragma unroll
+  for (uint32_t bits = 0; bits <= LONGEST_CODE_BITS; bits++) {
+    const uint32_t entries = __ballot_sync(ALL_LANES, length == bits);
+    if (length == bits) first = strings + static_cast<uint32_t>(__popc(entries & ((1u << lane) - 1))) * (CODE_TABLE_ENTRIES >> bits);
+    strings += static_cast<uint32_t>(__popc(entries)) * (CODE_TABLE_ENTRIES >> bits);
+    taken(bits, strings);
+  }
+  return first;
+}
+
+// Section 6: 0, or the rule that the code lengths break.
 __device__ inline uint32_t broken_code(uint2 code_lengths, uint32_t lane) {
-  const uint32_t length = lane < PALETTE_ENTRIES ? length_of(code_lengths, lane) : NO_CODE;
+  const uint32_t length = length_of_lane(code_lengths, lane);
   const bool unknown = length > LONGEST_CODE_BITS && length != NO_CODE;
   const uint32_t sum = __reduce_add_sync(ALL_LANES, length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0);
   if (__any_sync(ALL_LANES, unknown)) return CODE_LENGTH;
