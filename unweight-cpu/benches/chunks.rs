@@ -1,10 +1,10 @@
-//! One chunk of 32,768 weights that lies in the cache, on every path: what the kernels do when memory is not the bound.
+//! One chunk of 32,768 weights that lies in the cache, with every instruction set: what the kernels do when memory is not the bound.
 //! `cargo bench -p unweight-cpu`; `unweight bench` measures whole tensors.
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use half::bf16;
-use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::fast::{Codec, Isa, Scratch};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan};
 use unweight_format::{ChunkShape, Encoding, Extent, Record, weight};
 
@@ -13,8 +13,8 @@ fn main() {
 }
 
 const WEIGHTS: usize = 1 << 15;
-fn paths() -> Vec<Path> {
-    Path::available().collect()
+fn instruction_sets() -> Vec<Isa> {
+    Isa::available().collect()
 }
 
 /// A chunk as trained ones are: normal, 2.6 bits for an exponent, and a few of them patches.
@@ -52,10 +52,12 @@ fn plan(encoding: Encoding) -> TensorPlan {
     TensorPlan::new(&counts, encoding)
 }
 
-fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
-    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+fn bench_decode(bencher: Bencher<'_, '_>, isa: Isa, encoding: Encoding) {
+    let (codec, plan) = (Codec::of(isa).expect("it is available"), plan(encoding));
+    let mut scratch = Scratch::default();
     let (mut sign_mantissa, mut bytes_of_record) = (Vec::new(), Vec::new());
     codec.encode_weights(
+        &mut scratch,
         &plan,
         &bytes(&weights()),
         &mut sign_mantissa,
@@ -75,6 +77,7 @@ fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
         .counter(BytesCount::new(2 * WEIGHTS))
         .bench_local(|| {
             let done = codec.decode_record(
+                &mut scratch,
                 black_box(&record),
                 plan.palette(),
                 &sign_mantissa,
@@ -84,42 +87,49 @@ fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
         });
 }
 
-fn bench_encode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
-    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+fn bench_encode(bencher: Bencher<'_, '_>, isa: Isa, encoding: Encoding) {
+    let (codec, plan) = (Codec::of(isa).expect("it is available"), plan(encoding));
     let weights = bytes(&weights());
+    let mut scratch = Scratch::default();
     let (mut sign_mantissa, mut record) = (Vec::new(), Vec::new());
     bencher
         .counter(BytesCount::new(2 * WEIGHTS))
         .bench_local(|| {
             sign_mantissa.clear();
             record.clear();
-            codec.encode_weights(&plan, black_box(&weights), &mut sign_mantissa, &mut record);
+            codec.encode_weights(
+                &mut scratch,
+                &plan,
+                black_box(&weights),
+                &mut sign_mantissa,
+                &mut record,
+            );
         });
 }
 
-#[divan::bench(args = paths())]
-fn decode_huffman(bencher: Bencher<'_, '_>, path: Path) {
-    bench_decode(bencher, path, Encoding::Huffman);
+#[divan::bench(args = instruction_sets())]
+fn decode_huffman(bencher: Bencher<'_, '_>, isa: Isa) {
+    bench_decode(bencher, isa, Encoding::Huffman);
 }
 
-#[divan::bench(args = paths())]
-fn decode_palette(bencher: Bencher<'_, '_>, path: Path) {
-    bench_decode(bencher, path, Encoding::Palette);
+#[divan::bench(args = instruction_sets())]
+fn decode_palette(bencher: Bencher<'_, '_>, isa: Isa) {
+    bench_decode(bencher, isa, Encoding::Palette);
 }
 
-#[divan::bench(args = paths())]
-fn encode_huffman(bencher: Bencher<'_, '_>, path: Path) {
-    bench_encode(bencher, path, Encoding::Huffman);
+#[divan::bench(args = instruction_sets())]
+fn encode_huffman(bencher: Bencher<'_, '_>, isa: Isa) {
+    bench_encode(bencher, isa, Encoding::Huffman);
 }
 
-#[divan::bench(args = paths())]
-fn encode_palette(bencher: Bencher<'_, '_>, path: Path) {
-    bench_encode(bencher, path, Encoding::Palette);
+#[divan::bench(args = instruction_sets())]
+fn encode_palette(bencher: Bencher<'_, '_>, isa: Isa) {
+    bench_encode(bencher, isa, Encoding::Palette);
 }
 
-#[divan::bench(args = paths())]
-fn count(bencher: Bencher<'_, '_>, path: Path) {
-    let codec = Codec::of(path).expect("it is available");
+#[divan::bench(args = instruction_sets())]
+fn count(bencher: Bencher<'_, '_>, isa: Isa) {
+    let codec = Codec::of(isa).expect("it is available");
     let weights = bytes(&weights());
     bencher
         .counter(BytesCount::new(2 * WEIGHTS))

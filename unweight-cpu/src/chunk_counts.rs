@@ -11,45 +11,41 @@ const KEPT: usize = 24;
 /// The others are counted once more, so that a tensor of any size has room in little memory.
 const CHUNKS_KEPT: u64 = 1 << 15;
 
-/// What the counts of a tensor of so many chunks take.
-pub(crate) fn counts_bytes(chunks: u64) -> u64 {
+/// Bytes that the counts of a tensor of this many chunks take.
+pub fn counts_bytes(chunks: u64) -> u64 {
     size_of::<ChunkCounts>() as u64 * chunks.min(CHUNKS_KEPT)
 }
 
 /// The counts of a tensor's chunks, as many as are kept.
 #[derive(Debug)]
-pub(crate) struct TensorCounts {
+pub struct TensorCounts {
     of_chunks: Vec<ChunkCounts>,
 }
 
 impl TensorCounts {
-    /// Of a tensor of so many chunks, none counted yet.
-    pub(crate) fn of_chunks(chunks: u64) -> TensorCounts {
+    /// The counts of a tensor of this many chunks, none counted yet.
+    pub fn of_chunks(chunks: u64) -> TensorCounts {
         TensorCounts {
             of_chunks: Vec::with_capacity(chunks.min(CHUNKS_KEPT) as usize),
         }
     }
 
     /// Keeps the counts of the next chunk, if there is room.
-    pub(crate) fn push(&mut self, counts: ChunkCounts) {
+    pub fn push(&mut self, counts: ChunkCounts) {
         if (self.of_chunks.len() as u64) < CHUNKS_KEPT {
             self.of_chunks.push(counts);
         }
     }
 
     /// How often each palette entry occurs in chunk `number`, if that was kept.
-    pub(crate) fn of_palette(
-        &self,
-        number: u64,
-        palette: &Palette,
-    ) -> Option<[u64; PALETTE_ENTRIES]> {
+    pub fn of_palette(&self, number: u64, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
         self.of_chunks.get(number as usize)?.of_palette(palette)
     }
 }
 
 /// The counts of the greatest exponents of a chunk: 100 bytes for some 64 KB of weights.
 #[derive(Clone, Debug)]
-pub(crate) struct ChunkCounts {
+pub struct ChunkCounts {
     /// The least exponent that is kept.
     base: u8,
     /// Whether none below it occurs.
@@ -58,8 +54,8 @@ pub(crate) struct ChunkCounts {
 }
 
 impl ChunkCounts {
-    /// Of at most 2^16 weights.
-    pub(crate) fn of(counts: &ExponentCounts) -> ChunkCounts {
+    /// The counts of a chunk of at most 2^16 weights.
+    pub fn of(counts: &ExponentCounts) -> ChunkCounts {
         let counts = counts.as_array();
         let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
         let base = (greatest + 1).saturating_sub(KEPT);
@@ -71,12 +67,12 @@ impl ChunkCounts {
     }
 
     /// Whether all are kept.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
     /// Adds what is kept.
-    pub(crate) fn add_to(&self, total: &mut ExponentCounts) {
+    pub fn add_to(&self, total: &mut ExponentCounts) {
         let total = total.as_array_mut()[usize::from(self.base)..].iter_mut();
         for (total, &count) in total.zip(&self.counts) {
             *total += u64::from(count);

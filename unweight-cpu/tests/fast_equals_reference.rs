@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use half::bf16;
 use proptest::prelude::*;
-use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::fast::{Codec, Isa, Scratch};
 use unweight_cpu::reference::{self, ExponentCounts, TensorPlan};
 use unweight_format::write::{RecordBody, write_record};
 use unweight_format::{
@@ -16,7 +16,7 @@ use unweight_format::{
 
 /// The fast paths of this machine.
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
-    let fast = Path::available().filter(|&path| path != Path::Reference);
+    let fast = Isa::available().filter(|&path| path != Isa::Reference);
     fast.map(|path| Codec::of(path).unwrap()).collect()
 });
 
@@ -99,11 +99,17 @@ fn decode_everywhere(
                 .collect::<Vec<u8>>()
         });
     for codec in CODECS.iter() {
-        let path = codec.path();
+        let path = codec.isa();
         // Odd places, so that nothing may count on alignment.
         let mut poisoned = vec![MaybeUninit::new(POISON); 2 * count + 2 * GUARD + 1];
         let target = &mut poisoned[GUARD + 1..][..2 * count];
-        let found = codec.decode_record_bytes(record, palette, sign_mantissa, target);
+        let found = codec.decode_record_bytes(
+            &mut Scratch::default(),
+            record,
+            palette,
+            sign_mantissa,
+            target,
+        );
         let bytes: Vec<u8> = poisoned.iter().map(written).collect();
         assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
         let (before, rest) = bytes.split_at(GUARD + 1);
@@ -118,7 +124,13 @@ fn decode_everywhere(
 
         let mut poisoned = vec![bf16::from_bits(0xa5a5); count + 2 * GUARD];
         let target = &mut poisoned[GUARD..][..count];
-        let found = codec.decode_record(record, palette, sign_mantissa, target);
+        let found = codec.decode_record(
+            &mut Scratch::default(),
+            record,
+            palette,
+            sign_mantissa,
+            target,
+        );
         assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
         if expected.is_ok() {
             let equal = target
@@ -135,7 +147,7 @@ fn decode_everywhere(
 
         let mut poisoned = vec![POISON; count + 2 * GUARD];
         let target = &mut poisoned[GUARD..][..count];
-        let found = codec.decode_exponents(record, palette, target);
+        let found = codec.decode_exponents(&mut Scratch::default(), record, palette, target);
         assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
         if expected.is_ok() {
             let equal = target.iter().zip(&weights).all(|(&a, &b)| a == exponent(b));
@@ -162,19 +174,31 @@ fn encode_everywhere(plan: &TensorPlan, chunk: &Chunk) -> Vec<u8> {
     reference::encode_weights(plan, &chunk.weights(), &mut expected_sm, &mut expected);
     for codec in CODECS.iter() {
         let (mut sm, mut record) = (vec![1, 2, 3], vec![4, 5]);
-        codec.encode_weights(plan, &chunk.bytes(), &mut sm, &mut record);
+        codec.encode_weights(
+            &mut Scratch::default(),
+            plan,
+            &chunk.bytes(),
+            &mut sm,
+            &mut record,
+        );
         assert!(
             sm == expected_sm,
             "{}: other sign-mantissa bytes",
-            codec.path()
+            codec.isa()
         );
-        assert!(record == expected, "{}: another record", codec.path());
+        assert!(record == expected, "{}: another record", codec.isa());
         let mut record = vec![4, 5];
-        codec.encode_exponents(plan, &chunk.exponents, &chunk.sign_mantissa, &mut record);
+        codec.encode_exponents(
+            &mut Scratch::default(),
+            plan,
+            &chunk.exponents,
+            &chunk.sign_mantissa,
+            &mut record,
+        );
         assert!(
             record == expected,
             "{}: another record of exponents",
-            codec.path()
+            codec.isa()
         );
 
         let mut counts = [ExponentCounts::default(), ExponentCounts::default()];
@@ -347,15 +371,15 @@ fn restamp(record: &mut [u8], sign_mantissa: &[u8]) {
 
 #[test]
 fn every_path_of_this_machine_is_tested() {
-    let paths = CODECS.iter().map(|codec| codec.path().name());
+    let paths = CODECS.iter().map(|codec| codec.isa().name());
     println!(
         "paths of this machine: {}",
         paths.collect::<Vec<_>>().join(", ")
     );
-    assert!(CODECS.iter().any(|codec| codec.path() == Path::Portable));
+    assert!(CODECS.iter().any(|codec| codec.isa() == Isa::Portable));
     assert_eq!(
-        Codec::of(Path::Reference).map(|codec| codec.path()),
-        Some(Path::Reference)
+        Codec::of(Isa::Reference).map(|codec| codec.isa()),
+        Some(Isa::Reference)
     );
 }
 
@@ -410,7 +434,7 @@ fn every_bf16_pattern() {
     for codec in CODECS.iter() {
         let mut joined = vec![POISON; weights.len()];
         codec.join(&chunk.exponents, &chunk.sign_mantissa, &mut joined);
-        assert!(joined == weights, "{}", codec.path());
+        assert!(joined == weights, "{}", codec.isa());
     }
 }
 

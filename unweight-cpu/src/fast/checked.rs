@@ -1,12 +1,12 @@
-//! Decoding with checksums: of the chunk, and of the weights, which the tensor's is combined of.
+//! Checksums that are computed while a chunk is decoded: the chunk's, and the weights', which combine to the tensor's.
 
 /// The checksums of a chunk, computed and not yet compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Checksums {
-    /// Of the record from offset 4 and the sign-mantissa bytes.
-    pub(crate) chunk: u32,
-    /// Of the weights' bytes.
-    pub(crate) weights: u32,
+pub struct Checksums {
+    /// CRC-32 of the record from offset 4 and of the sign-mantissa bytes.
+    pub chunk: u32,
+    /// CRC-32 of the weights' bytes.
+    pub weights: u32,
 }
 
 impl Checksums {
@@ -18,8 +18,8 @@ impl Checksums {
         }
     }
 
-    /// Those of a chunk whose checksum is so far that of its record.
-    pub(crate) fn of(chunk_so_far: u32, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
+    /// The checksums of a chunk whose checksum up to its sign-mantissa bytes is `chunk_so_far`.
+    pub fn of(chunk_so_far: u32, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
         let nothing = Checksums {
             chunk: chunk_so_far,
             weights: 0,

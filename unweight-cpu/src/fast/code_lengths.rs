@@ -5,7 +5,7 @@ use unweight_format::Code;
 use unweight_format::layout::{LONGEST_CODE_BITS, PALETTE_ENTRIES, PATCH_BYTES};
 
 /// How often each palette entry occurs in a chunk.
-pub(crate) type EntryCounts = [u64; PALETTE_ENTRIES];
+pub type EntryCounts = [u64; PALETTE_ENTRIES];
 
 /// Greatest length of a list: the items, and half as many packages as the list before it has elements.
 const LIST: usize = 2 * PALETTE_ENTRIES;

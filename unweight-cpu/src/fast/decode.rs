@@ -1,4 +1,4 @@
-//! From a record to weights or exponents (section 7), by a path's kernels.
+//! From a record to weights or exponents (section 7), by the kernels of an instruction set.
 
 use half::bf16;
 use unweight_format::{Body, Error, Palette, Patch, Record, weight};
@@ -12,6 +12,7 @@ use crate::reference;
 /// Decodes a record into the bytes of its chunk's weights, little-endian.
 pub(super) fn weights(
     kernels: &Kernels,
+    scratch: &mut Scratch,
     record: &Record<'_>,
     palette: &Palette,
     sign_mantissa: &[u8],
@@ -27,15 +28,14 @@ pub(super) fn weights(
     match record.body() {
         Body::Verbatim(exponents) => (kernels.join)(exponents, sign_mantissa, output),
         Body::Palette(indices) => (kernels.join_indices)(palette, indices, sign_mantissa, output),
-        Body::Huffman { code, lanes } => Scratch::with(|scratch| {
+        Body::Huffman { code, lanes } => {
             scratch.table.prepare(code, palette);
             scratch.lanes.fill(lanes);
             let ends = (kernels.decode_weights)(scratch, sign_mantissa, output);
-            match scratch.lanes.end_at(&ends) {
-                true => Ok(()),
-                false => Err(broken_rule(record, palette, sign_mantissa.len())),
+            if !scratch.lanes.end_at(&ends) {
+                return Err(broken_rule(record, palette, sign_mantissa.len()));
             }
-        })?,
+        }
     }
     for Patch { position, exponent } in record.patches().iter() {
         let position = usize::from(position);
@@ -48,6 +48,7 @@ pub(super) fn weights(
 /// [`weights`] of a huffman record by a kernel that computes checksums on the way: None for other records and kernels.
 pub(super) fn weights_checked(
     kernels: &Kernels,
+    scratch: &mut Scratch,
     record: &Record<'_>,
     palette: &Palette,
     sign_mantissa: &[u8],
@@ -60,21 +61,20 @@ pub(super) fn weights_checked(
     };
     assert_eq!(output.len(), 2 * sign_mantissa.len());
     assert!(sign_mantissa.len() <= LARGEST_CHUNK);
-    Some(Scratch::with(|scratch| {
-        scratch.table.prepare(code, palette);
-        scratch.lanes.fill(lanes);
-        let patches = record.patches();
-        let (ends, checksums) = kernel(scratch, sign_mantissa, patches, chunk_so_far, output);
-        match scratch.lanes.end_at(&ends) {
-            true => Ok(checksums),
-            false => Err(broken_rule(record, palette, sign_mantissa.len())),
-        }
-    }))
+    scratch.table.prepare(code, palette);
+    scratch.lanes.fill(lanes);
+    let patches = record.patches();
+    let (ends, checksums) = kernel(scratch, sign_mantissa, patches, chunk_so_far, output);
+    Some(match scratch.lanes.end_at(&ends) {
+        true => Ok(checksums),
+        false => Err(broken_rule(record, palette, sign_mantissa.len())),
+    })
 }
 
 /// Decodes a record into the exponents of its chunk.
 pub(super) fn exponents(
     kernels: &Kernels,
+    scratch: &mut Scratch,
     record: &Record<'_>,
     palette: &Palette,
     exponents: &mut [u8],
@@ -91,16 +91,15 @@ pub(super) fn exponents(
                 *last = of(byte & 15);
             }
         }
-        Body::Huffman { code, lanes } => Scratch::with(|scratch| {
+        Body::Huffman { code, lanes } => {
             scratch.table.prepare(code, palette);
             scratch.lanes.fill(lanes);
             let mut output = Output::from(&mut exponents[..]);
             let ends = (kernels.decode_exponents)(scratch, &mut output);
-            match scratch.lanes.end_at(&ends) {
-                true => Ok(()),
-                false => Err(broken_rule(record, palette, output.len())),
+            if !scratch.lanes.end_at(&ends) {
+                return Err(broken_rule(record, palette, output.len()));
             }
-        })?,
+        }
     }
     for Patch { position, exponent } in record.patches().iter() {
         exponents[usize::from(position)] = exponent;

@@ -1,4 +1,4 @@
-//! From weights or exponents to a record (sections 11.4 to 11.6), by a path's kernels.
+//! From weights or exponents to a record (sections 11.4 to 11.6), by the kernels of an instruction set.
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 use unweight_format::write::{RecordBody, write_record};
@@ -10,30 +10,36 @@ use super::kernels::Kernels;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference::TensorPlan;
 
+/// How one chunk is encoded: as its tensor is, with the counts of its palette entries, where they are known.
+#[derive(Clone, Copy)]
+pub(super) struct ChunkPlan<'a> {
+    pub(super) tensor: &'a TensorPlan,
+    pub(super) counts: Option<EntryCounts>,
+}
+
 /// Writes the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and appends its record to `record`. Gives what
 /// `split` does, which is one of the kernels of this name.
 pub(super) fn weights<T>(
     kernels: &Kernels,
+    scratch: &mut Scratch,
     split: impl FnOnce(&[u8], &mut [u8], &mut [u8]) -> T,
-    plan: &TensorPlan,
-    counts: Option<EntryCounts>,
+    plan: ChunkPlan<'_>,
     weights: &[u8],
     sign_mantissa: &mut [u8],
     record: &mut Vec<u8>,
 ) -> T {
     let count = sign_mantissa.len();
     assert!(weights.len() == 2 * count && (1..=LARGEST_CHUNK).contains(&count));
-    Scratch::with(|scratch| {
-        let done = split(weights, sign_mantissa, &mut scratch.exponents[..count]);
-        let ahead = weights.as_ptr_range().end;
-        from_scratch(kernels, plan, counts, sign_mantissa, ahead, scratch, record);
-        done
-    })
+    let done = split(weights, sign_mantissa, &mut scratch.exponents[..count]);
+    let ahead = weights.as_ptr_range().end;
+    from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
+    done
 }
 
 /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`.
 pub(super) fn exponents(
     kernels: &Kernels,
+    scratch: &mut Scratch,
     plan: &TensorPlan,
     exponents: &[u8],
     sign_mantissa: &[u8],
@@ -41,17 +47,18 @@ pub(super) fn exponents(
 ) {
     let count = exponents.len();
     assert!(count == sign_mantissa.len() && (1..=LARGEST_CHUNK).contains(&count));
-    Scratch::with(|scratch| {
-        scratch.exponents[..count].copy_from_slice(exponents);
-        let ahead = exponents.as_ptr();
-        from_scratch(kernels, plan, None, sign_mantissa, ahead, scratch, record);
-    });
+    scratch.exponents[..count].copy_from_slice(exponents);
+    let ahead = exponents.as_ptr();
+    let plan = ChunkPlan {
+        tensor: plan,
+        counts: None,
+    };
+    from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
 }
 
 fn from_scratch(
     kernels: &Kernels,
-    plan: &TensorPlan,
-    counts: Option<EntryCounts>,
+    plan: ChunkPlan<'_>,
     sign_mantissa: &[u8],
     ahead: *const u8,
     scratch: &mut Scratch,
@@ -60,12 +67,13 @@ fn from_scratch(
     let count = sign_mantissa.len();
     scratch.positions.clear();
     let (code, lane_ends);
-    let coded = if plan.encoding() == Encoding::Palette {
-        palette_body(kernels, plan.palette(), count, scratch);
+    let ChunkPlan { tensor, counts } = plan;
+    let coded = if tensor.encoding() == Encoding::Palette {
+        palette_body(kernels, tensor.palette(), count, scratch);
         RecordBody::Palette(&scratch.body)
     } else {
-        code = chunk_code(kernels, plan, counts, &scratch.exponents[..count]);
-        lane_ends = huffman_body(kernels, &code, plan.palette(), count, ahead, scratch);
+        code = chunk_code(kernels, tensor, counts, &scratch.exponents[..count]);
+        lane_ends = huffman_body(kernels, &code, tensor.palette(), count, ahead, scratch);
         RecordBody::Huffman {
             code: &code,
             lane_ends: &lane_ends,

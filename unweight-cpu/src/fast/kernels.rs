@@ -1,4 +1,4 @@
-//! What a path has to bring: the loops over a chunk's weights. Everything else is the same for all.
+//! The kernels of an instruction set: the loops over a chunk's weights. Everything else is the same for all.
 
 use unweight_format::layout::LANES;
 use unweight_format::{Palette, Patches};
@@ -9,7 +9,7 @@ use super::output::Output;
 use super::portable::Rows;
 use super::scratch::Scratch;
 
-/// The kernels of one path: pure loops over slices whose lengths their callers have made to agree.
+/// The kernels of one instruction set: pure loops over slices whose lengths their callers have made to agree.
 pub(super) struct Kernels {
     /// Decodes `scratch.lanes` by `scratch.table` into the weights of these sign-mantissa bytes. Gives the bit of the lane
     /// buffer where the codes of each lane end.

@@ -1,28 +1,28 @@
-//! The fast paths: what [`reference`](mod@crate::reference) does, at the speed of the machine.
+//! What [`reference`](mod@crate::reference) does, at the speed of the machine.
 //!
-//! A [`Codec`] is a [`Path`] that this machine can run; [`Codec::current`] is the best, unless the environment variable
-//! [`PATH_VARIABLE`] names another. Every path gives exactly what the reference gives, and accepts and rejects exactly
+//! A [`Codec`] is an [`Isa`] that this machine can run; [`Codec::current`] is the fastest, unless the environment variable
+//! [`ISA_VARIABLE`] names another. Each gives exactly what the reference gives, and accepts and rejects exactly
 //! the same records, with the same error.
 //!
-//! One algorithm, in `decode` and `encode`, around the loops that make up its time: `Kernels`, one set for
-//! each path. Unsafe code stands in the rooms of the instruction sets and in `output`, nowhere else.
+//! One algorithm, in `decode` and `encode`, stands around the loops that make up its time: `Kernels`, one set for
+//! each instruction set. Unsafe code stands in the modules of the instruction sets and in `output`, nowhere else.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-pub(crate) mod checked;
+mod checked;
 mod code_lengths;
 mod decode;
 mod decode_table;
 mod encode;
 mod encode_table;
+mod isa;
 mod kernels;
 mod lanes;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
-pub(crate) mod output;
-mod path;
+mod output;
 mod portable;
 mod scratch;
 
@@ -32,11 +32,12 @@ use half::bf16;
 use unweight_format::{Error, Palette, Record};
 
 use crate::reference::{self, ExponentCounts, TensorPlan};
-use checked::Checksums;
-use code_lengths::EntryCounts;
+pub use checked::Checksums;
+pub use code_lengths::EntryCounts;
+use encode::ChunkPlan;
+pub use isa::{Codec, ISA_VARIABLE, Isa, UnknownIsa};
 pub use output::Output;
-pub use path::{Codec, PATH_VARIABLE, Path, UnknownPath};
-pub(crate) use scratch::Scratch;
+pub use scratch::Scratch;
 
 impl Codec {
     /// Decodes a record into the weights of its chunk. As [`reference::decode_record`].
@@ -45,6 +46,7 @@ impl Codec {
     /// `lane-overrun`, `lane-underrun`, `lane-padding`. What `weights` holds then is unspecified.
     pub fn decode_record(
         &self,
+        scratch: &mut Scratch,
         record: &Record<'_>,
         palette: &Palette,
         sign_mantissa: &[u8],
@@ -54,7 +56,14 @@ impl Codec {
             return reference::decode_record(record, palette, sign_mantissa, weights);
         };
         let mut output = Output::of_weights(weights);
-        decode::weights(kernels, record, palette, sign_mantissa, &mut output)?;
+        decode::weights(
+            kernels,
+            scratch,
+            record,
+            palette,
+            sign_mantissa,
+            &mut output,
+        )?;
         decode::from_little_endian(weights);
         Ok(())
     }
@@ -66,18 +75,29 @@ impl Codec {
     /// As [`Codec::decode_record`].
     pub fn decode_record_bytes(
         &self,
+        scratch: &mut Scratch,
         record: &Record<'_>,
         palette: &Palette,
         sign_mantissa: &[u8],
         bytes: &mut [MaybeUninit<u8>],
     ) -> Result<(), Error> {
-        self.decode_into(record, palette, sign_mantissa, &mut Output::from(bytes))?;
+        self.decode_into(
+            scratch,
+            record,
+            palette,
+            sign_mantissa,
+            &mut Output::from(bytes),
+        )?;
         Ok(())
     }
 
-    /// As [`Codec::decode_record_bytes`]; gives what it wrote.
-    pub(crate) fn decode_into<'o>(
+    /// As [`Codec::decode_record_bytes`]; returns the bytes that it wrote.
+    ///
+    /// # Errors
+    /// As [`Codec::decode_record`].
+    pub fn decode_into<'o>(
         &self,
+        scratch: &mut Scratch,
         record: &Record<'_>,
         palette: &Palette,
         sign_mantissa: &[u8],
@@ -92,15 +112,19 @@ impl Codec {
                 .collect();
             return Ok(output.fill(&bytes));
         };
-        decode::weights(kernels, record, palette, sign_mantissa, output)?;
+        decode::weights(kernels, scratch, record, palette, sign_mantissa, output)?;
         // SAFETY: kernels that report success have written every byte of the output.
         Ok(unsafe { output.written() })
     }
 
-    /// As `decode_into`, with the checksums of what was read and written; `chunk_so_far` is the chunk checksum up to the
-    /// sign-mantissa bytes. Nothing has been compared.
-    pub(crate) fn decode_checked(
+    /// As [`Codec::decode_into`], with the checksums of what was read and written; `chunk_so_far` is the chunk checksum up to the
+    /// sign-mantissa bytes. Compares none of them.
+    ///
+    /// # Errors
+    /// As [`Codec::decode_record`].
+    pub fn decode_checked(
         &self,
+        scratch: &mut Scratch,
         record: &Record<'_>,
         palette: &Palette,
         sign_mantissa: &[u8],
@@ -110,6 +134,7 @@ impl Codec {
         let on_the_way = self.kernels.and_then(|kernels| {
             decode::weights_checked(
                 kernels,
+                scratch,
                 record,
                 palette,
                 sign_mantissa,
@@ -120,7 +145,7 @@ impl Codec {
         if let Some(done) = on_the_way {
             return done;
         }
-        let weights = self.decode_into(record, palette, sign_mantissa, output)?;
+        let weights = self.decode_into(scratch, record, palette, sign_mantissa, output)?;
         Ok(Checksums::of(chunk_so_far, sign_mantissa, weights))
     }
 
@@ -130,6 +155,7 @@ impl Codec {
     /// As [`Codec::decode_record`].
     pub fn decode_exponents(
         &self,
+        scratch: &mut Scratch,
         record: &Record<'_>,
         palette: &Palette,
         exponents: &mut [u8],
@@ -140,7 +166,7 @@ impl Codec {
             exponents.copy_from_slice(&decoded);
             return Ok(());
         };
-        decode::exponents(kernels, record, palette, exponents)
+        decode::exponents(kernels, scratch, record, palette, exponents)
     }
 
     /// Counts the exponents of little-endian weights, two bytes each, on top of what is counted.
@@ -163,6 +189,7 @@ impl Codec {
     /// and its record to `record`. As [`reference::encode_weights`].
     pub fn encode_weights(
         &self,
+        scratch: &mut Scratch,
         plan: &TensorPlan,
         weights: &[u8],
         sign_mantissa: &mut Vec<u8>,
@@ -176,13 +203,26 @@ impl Codec {
         sign_mantissa.resize(start + weights.len() / 2, 0);
         let sign_mantissa = &mut sign_mantissa[start..];
         let split = kernels.split;
-        encode::weights(kernels, split, plan, None, weights, sign_mantissa, record);
+        let plan = ChunkPlan {
+            tensor: plan,
+            counts: None,
+        };
+        encode::weights(
+            kernels,
+            scratch,
+            split,
+            plan,
+            weights,
+            sign_mantissa,
+            record,
+        );
     }
 
     /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often, with its sign-mantissa bytes written
     /// over what is there. Gives the weights' CRC-32.
-    pub(crate) fn encode_checked(
+    pub fn encode_checked(
         &self,
+        scratch: &mut Scratch,
         plan: &TensorPlan,
         counts: Option<EntryCounts>,
         weights: &[u8],
@@ -202,19 +242,34 @@ impl Codec {
             (kernels.split)(weights, sign_mantissa, exponents);
             crc32fast::hash(weights)
         };
-        encode::weights(kernels, split, plan, counts, weights, sign_mantissa, record)
+        let plan = ChunkPlan {
+            tensor: plan,
+            counts,
+        };
+        encode::weights(
+            kernels,
+            scratch,
+            split,
+            plan,
+            weights,
+            sign_mantissa,
+            record,
+        )
     }
 
     /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. As [`reference::encode_exponents`].
     pub fn encode_exponents(
         &self,
+        scratch: &mut Scratch,
         plan: &TensorPlan,
         exponents: &[u8],
         sign_mantissa: &[u8],
         record: &mut Vec<u8>,
     ) {
         match self.kernels {
-            Some(kernels) => encode::exponents(kernels, plan, exponents, sign_mantissa, record),
+            Some(kernels) => {
+                encode::exponents(kernels, scratch, plan, exponents, sign_mantissa, record)
+            }
             None => reference::encode_exponents(plan, exponents, sign_mantissa, record),
         }
     }

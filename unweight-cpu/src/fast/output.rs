@@ -53,13 +53,16 @@ impl<'a> Output<'a> {
         Output { bytes }
     }
 
-    /// Pieces of `length` bytes, the last one of what is left.
-    pub(crate) fn pieces(self, length: usize) -> impl Iterator<Item = Output<'a>> {
+    /// Cuts it into pieces of `length` bytes; the last one has what is left.
+    pub fn pieces(self, length: usize) -> impl Iterator<Item = Output<'a>> {
         self.bytes.chunks_mut(length).map(Output::from)
     }
 
-    /// Writes `bytes`, as many as there is room for, and gives them back from where they are now.
-    pub(crate) fn fill(&mut self, bytes: &[u8]) -> &[u8] {
+    /// Writes `bytes`, and returns them from their new place.
+    ///
+    /// # Panics
+    /// If they are not as many as there is room for.
+    pub fn fill(&mut self, bytes: &[u8]) -> &[u8] {
         assert_eq!(bytes.len(), self.len());
         self.put_slice(0, bytes);
         // SAFETY: all have been written.
@@ -75,8 +78,14 @@ impl<'a> Output<'a> {
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.bytes.len()) }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Writes `bytes` at `at`.
@@ -115,10 +124,4 @@ impl<'a> Output<'a> {
     pub(crate) fn as_mut_ptr(&mut self) -> *mut u8 {
         self.bytes.as_mut_ptr().cast()
     }
-}
-
-/// The bytes of weights, in the machine's own order.
-pub(crate) fn bytes_of(weights: &[bf16]) -> &[u8] {
-    // SAFETY: a bf16 is two bytes without padding; borrowed as long.
-    unsafe { std::slice::from_raw_parts(weights.as_ptr().cast(), 2 * weights.len()) }
 }

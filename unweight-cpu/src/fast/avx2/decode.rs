@@ -1,4 +1,4 @@
-//! The inner loop of decoding for x86-64: that of the portable path without its checks, which are made once for many rounds,
+//! The inner loop of decoding for x86-64: that of the portable backend without its checks, which are made once for many rounds,
 //! and with the output's and the sign-mantissa bytes' cache lines on their way while the lanes are decoded.
 
 use std::arch::asm;

@@ -1,4 +1,4 @@
-//! Decoding lanes: the portable path's runs, whose look-ups no vector instruction does, and steps joined with NEON.
+//! Decoding lanes: the portable backend's runs, whose look-ups no vector instruction does, and steps joined with NEON.
 
 use unweight_format::layout::LANES;
 

@@ -1,5 +1,5 @@
 //! Kernels for aarch64 with NEON, which nearly all of them have. Its look-ups of a byte in a vector of 16 (`tbl`) are a palette's size, and its
-//! shifts that insert (`sli`, `sri`) put fields of bits side by side at once. Lanes are decoded as the portable path does it.
+//! shifts that insert (`sli`, `sri`) put fields of bits side by side at once. Lanes are decoded as the portable backend decodes them.
 
 mod count;
 mod decode;

@@ -8,9 +8,6 @@ use std::fmt;
 
 use unweight_format::{Payload, Tensor, layout, limits};
 
-use crate::fast::Scratch;
-use crate::{container, encode};
-
 /// The most bytes that may be allocated at a time for an open container and one operation on it. Who runs several operations
 /// at a time gives each a part. Not counted are what the caller itself holds, and what it asked to have filled or returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,15 +141,6 @@ pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
             Payload::Raw(plane) => plane.block_count(),
             Payload::Coded(planes) => planes.chunk_count(),
         }
-}
-
-/// Frees the buffers that this thread keeps between chunks. They are used again by its next chunk, so it matters only for a thread
-/// that will have no more of them.
-pub fn free_thread_buffers() {
-    container::READ_BUFFERS.take();
-    encode::READ_BUFFER.take();
-    encode::SIGN_MANTISSA_BUFFER.take();
-    Scratch::free();
 }
 
 /// What memory is needed for.

@@ -3,11 +3,14 @@
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
 
-use crate::budget::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
-use crate::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
-use crate::pool::Pool;
-use crate::reference::{ExponentCounts, TensorPlan};
-use crate::{Container, Executor, Purpose, ReadError, Storage, decode_tensor};
+use unweight_cpu::fast::Scratch;
+use unweight_cpu::reference::{ExponentCounts, TensorPlan};
+
+use super::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
+use super::{Container, decode_tensor};
+use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
+use crate::storage::pool::Pool;
+use crate::{Executor, Purpose, ReadError, Storage};
 
 /// Writes a container with the source section and the tensors of `container` into `sink`, its coded tensors in this encoding. Every rule of
 /// the specification that opening the container has not checked is checked on the way.
@@ -78,7 +81,7 @@ where
     R: Storage + ?Sized,
     S: Sink<Error: Send> + Send,
 {
-    let in_work = container.budget().chunks_beside(
+    let in_work = container.workers_beside(
         Purpose::Tensor,
         held_bytes(container) + tensor_bytes(tensor),
         largest_chunk(tensor),
@@ -119,30 +122,34 @@ struct CodedChunks<'a, R: ?Sized> {
 }
 
 impl<R: Storage + ?Sized> CodedChunks<'_, R> {
-    /// Gives the exponents and the sign-mantissa bytes of chunk `number` to `then`, and a buffer.
+    /// Gives the exponents and the sign-mantissa bytes of chunk `number` to `then`, with a buffer for weights and the codec's.
     fn with<T>(
         &self,
         number: u64,
-        then: impl FnOnce(&[u8], &[u8], &mut Vec<u8>) -> T,
+        then: impl FnOnce(&[u8], &[u8], &mut Vec<u8>, &mut Scratch) -> T,
     ) -> Result<T, ReadError> {
         let shape = self.planes.chunk(number);
         let record = self.ends.record(number);
-        self.container
-            .with_record(self.planes, &shape, record, |record, sign_mantissa| {
+        self.container.with_record(
+            self.planes,
+            &shape,
+            record,
+            |record, sign_mantissa, scratch| {
                 let mut buffers = self.buffers.take();
                 let [exponents, weights] = &mut buffers;
                 exponents.resize(sign_mantissa.len(), 0);
                 let codec = self.container.codec();
-                codec.decode_exponents(record, self.planes.palette(), exponents)?;
-                let done = then(exponents, sign_mantissa, weights);
+                codec.decode_exponents(scratch, record, self.planes.palette(), exponents)?;
+                let done = then(exponents, sign_mantissa, weights, scratch);
                 self.buffers.put(buffers);
                 Ok::<_, unweight_format::Error>(done)
-            })
+            },
+        )
     }
 
     fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
         let count = |number, counts: &mut _| {
-            self.with(number, |exponents, _, _| {
+            self.with(number, |exponents, _, _, _| {
                 self.container.codec().count_exponents(exponents, counts);
             })
         };
@@ -155,11 +162,11 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
         plan: &TensorPlan,
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
-        self.with(number, |exponents, sign_mantissa, weights| {
+        self.with(number, |exponents, sign_mantissa, weights, scratch| {
             let codec = self.container.codec();
             chunk.sign_mantissa.clear();
             chunk.sign_mantissa.extend_from_slice(sign_mantissa);
-            codec.encode_exponents(plan, exponents, sign_mantissa, &mut chunk.record);
+            codec.encode_exponents(scratch, plan, exponents, sign_mantissa, &mut chunk.record);
             weights.resize(2 * sign_mantissa.len(), 0);
             codec.join(exponents, sign_mantissa, weights);
             chunk.checksum = checksum_of(weights);

@@ -2,9 +2,10 @@
 
 use unweight_format::SourceKind;
 
-use crate::budget::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
-use crate::safetensors::require_same_story;
-use crate::{Container, Executor, OverBudget, Purpose, ReadError, Storage, decode_tensor};
+use super::{Container, decode_tensor};
+use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
+use crate::safetensors::check_source_matches_directory;
+use crate::{Executor, OverBudget, Purpose, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// The source section, checked against the directory too.
@@ -17,7 +18,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         self.budget().require(Purpose::Source, needed)?;
         let source = self.source()?;
         if header.source_kind() == SourceKind::Safetensors {
-            require_same_story(&source, header.source().offset, self.directory())?;
+            check_source_matches_directory(&source, header.source().offset, self.directory())?;
         }
         Ok(source)
     }

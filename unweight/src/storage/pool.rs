@@ -1,4 +1,4 @@
-//! Buffers that go from work to consumer and back.
+//! Buffers that are used again.
 
 use std::sync::Mutex;
 
@@ -12,6 +12,12 @@ impl<T: Default> Pool<T> {
     /// A value that was put back, as it was left, or a new one.
     pub(crate) fn take(&self) -> T {
         self.lock().pop().unwrap_or_default()
+    }
+
+    /// Frees idle values, but for this many.
+    pub(crate) fn keep_at_most(&self, values: u64) {
+        self.lock()
+            .truncate(usize::try_from(values).unwrap_or(usize::MAX));
     }
 
     /// Gives a value back.

@@ -1,6 +1,13 @@
 //! A container that is open for reading: tensors, chunks and ranges of weights out of a [`Storage`].
+//!
+//! This is the layer below [`Model`](crate::Model), for programs that bring threads or devices of their own.
 
-use std::cell::Cell;
+mod decode;
+mod encode;
+mod ranges;
+mod restore;
+mod transcode;
+
 use std::mem::MaybeUninit;
 
 use half::bf16;
@@ -9,9 +16,15 @@ use unweight_format::{
     Tensor, UncheckedRecord, layout, require_zero,
 };
 
-use crate::budget::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
-use crate::fast::{Codec, Output};
+use unweight_cpu::fast::{Codec, Output, Scratch};
+
+use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
+use crate::storage::pool::Pool;
 use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage};
+pub use decode::{decode_tensor, decode_tensor_into};
+pub use encode::{TransferError, copy_raw_tensor, encode_tensor, encode_tensor_with};
+pub use restore::restore;
+pub use transcode::{transcode, transcode_tensor};
 
 /// A file whose header has been checked and whose directory is in memory.
 #[derive(Debug)]
@@ -20,6 +33,17 @@ pub struct OpenFile<'s, S: ?Sized> {
     header: FileHeader,
     directory: Vec<u8>,
     budget: MemoryBudget,
+    workers: Pool<Worker>,
+}
+
+/// The buffers and tables of one worker on the chunks of a container.
+#[derive(Debug, Default)]
+struct Worker {
+    /// For a record, where the storage does not lend it.
+    record: Vec<u8>,
+    /// For a chunk's sign-mantissa bytes, where the storage does not lend them.
+    sign_mantissa: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// An open file whose directory has been checked too. It costs nothing to copy.
@@ -29,6 +53,7 @@ pub struct Container<'a, S: ?Sized> {
     header: FileHeader,
     directory: Directory<'a>,
     budget: MemoryBudget,
+    workers: &'a Pool<Worker>,
     codec: Codec,
 }
 
@@ -80,6 +105,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
             header,
             directory,
             budget,
+            workers: Pool::default(),
         })
     }
 }
@@ -95,6 +121,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             header: open.header,
             directory: Directory::parse(&open.header, &open.directory)?,
             budget: open.budget,
+            workers: &open.workers,
             codec: Codec::current(),
         })
     }
@@ -119,14 +146,28 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.header.directory().length
     }
 
-    /// How many chunks, or blocks, of this tensor may be in work at a time, beside its record ends.
+    /// How many chunks, or blocks, of this tensor may be in work at a time, beside its record ends. Buffers of more workers than
+    /// that are freed.
     ///
     /// # Errors
     /// [`OverBudget`] if there is no room for one.
     pub fn chunks_in_work(&self, tensor: &Tensor<'_>) -> Result<u64, OverBudget> {
         let held = self.held_bytes() + index_bytes(tensor);
-        self.budget
-            .chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))
+        self.workers_beside(Purpose::Tensor, held, largest_chunk(tensor))
+    }
+
+    /// As [`MemoryBudget::chunks_beside`]. Buffers of more workers than that are freed.
+    fn workers_beside(
+        &self,
+        purpose: Purpose,
+        held_bytes: u64,
+        chunk_weights: u64,
+    ) -> Result<u64, OverBudget> {
+        let in_work = self
+            .budget
+            .chunks_beside(purpose, held_bytes, chunk_weights)?;
+        self.workers.keep_at_most(in_work);
+        Ok(in_work)
     }
 
     /// Checks that one chunk of this many weights has room.
@@ -215,11 +256,10 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         record: Extent,
         weights: &mut [bf16],
     ) -> Result<(), ReadError> {
-        self.with_record(planes, shape, record, |record, sign_mantissa| {
+        self.with_record(planes, shape, record, |record, sign_mantissa, scratch| {
             self.codec
-                .decode_record(record, planes.palette(), sign_mantissa, weights)
-        })?;
-        Ok(())
+                .decode_record(scratch, record, planes.palette(), sign_mantissa, weights)
+        })
     }
 
     /// Decodes chunk `shape` of these planes, whose record stands at `record`, into the little-endian bytes of its weights.
@@ -249,11 +289,12 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         record: Extent,
         output: &mut Output<'_>,
     ) -> Result<u32, ReadError> {
-        self.with_bytes(shape, record, |bytes, sign_mantissa| {
+        self.with_bytes(shape, record, |bytes, sign_mantissa, scratch| {
             let (encoding, offset) = (planes.encoding(), record.offset);
             let mut decode = || {
                 let unchecked = UncheckedRecord::parse(shape, encoding, offset, bytes)?;
                 let checksums = self.codec.decode_checked(
+                    scratch,
                     unchecked.contents(),
                     planes.palette(),
                     sign_mantissa,
@@ -270,7 +311,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Reads and checks the record of chunk `shape`, and gives it and the chunk's sign-mantissa bytes to `then`.
+    /// Reads and checks the record of chunk `shape`, and gives it, the chunk's sign-mantissa bytes and a codec's buffers to `then`.
     ///
     /// # Errors
     /// The rules of sections 5 and 6, and what `then` returns.
@@ -279,15 +320,15 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         planes: &CodedPlanes,
         shape: &ChunkShape,
         record: Extent,
-        then: impl FnOnce(&Record<'_>, &[u8]) -> Result<T, E>,
+        then: impl FnOnce(&Record<'_>, &[u8], &mut Scratch) -> Result<T, E>,
     ) -> Result<T, ReadError>
     where
         ReadError: From<E>,
     {
-        self.with_bytes(shape, record, |bytes, sign_mantissa| {
+        self.with_bytes(shape, record, |bytes, sign_mantissa, scratch| {
             let encoding = planes.encoding();
             let record = Record::parse(shape, encoding, record.offset, bytes, sign_mantissa)?;
-            Ok(then(&record, sign_mantissa)?)
+            Ok(then(&record, sign_mantissa, scratch)?)
         })
     }
 
@@ -296,18 +337,16 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         &self,
         shape: &ChunkShape,
         record: Extent,
-        then: impl FnOnce(&[u8], &[u8]) -> Result<T, ReadError>,
+        then: impl FnOnce(&[u8], &[u8], &mut Scratch) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         self.require_chunk(shape.weights.into())?;
-        // Taken, not borrowed: should `then` come back here, it gets others.
-        let mut buffers = READ_BUFFERS.take();
-        let [record_buffer, sign_mantissa_buffer] = &mut buffers;
+        let mut worker = self.workers.take();
         let done = (|| {
-            let bytes = read(self.storage, record, record_buffer)?;
-            let sign_mantissa = read(self.storage, shape.sign_mantissa, sign_mantissa_buffer)?;
-            then(bytes, sign_mantissa)
+            let bytes = read(self.storage, record, &mut worker.record)?;
+            let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut worker.sign_mantissa)?;
+            then(bytes, sign_mantissa, &mut worker.scratch)
         })();
-        READ_BUFFERS.set(buffers);
+        self.workers.put(worker);
         done
     }
 
@@ -371,11 +410,6 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let bytes = read(self.storage, extent, &mut buffer)?;
         Ok(require_zero(Rule::Padding, bytes, start)?)
     }
-}
-
-thread_local! {
-    /// For a record and its sign-mantissa bytes, where the storage does not lend them.
-    pub(crate) static READ_BUFFERS: Cell<[Vec<u8>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
 }
 
 /// Reads an extent that the header's checked file length covers.

@@ -4,10 +4,11 @@
 #![allow(dead_code)]
 
 use half::bf16;
-use unweight_cpu::fast::Codec;
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, encode_tensor_with, restore, transcode,
+use unweight::{
+    ReadError, Serial,
+    container::{Container, OpenFile, encode_tensor_with, restore, transcode},
 };
+use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 

@@ -1,8 +1,12 @@
 //! The worked example, `spec/example.md`: its bytes decode to what it says, and are what our writer gives.
 
 use half::bf16;
+use unweight::{
+    Serial,
+    container::{Container, OpenFile, decode_tensor},
+    safetensors,
+};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_exponents};
-use unweight_cpu::{Container, OpenFile, Serial, decode_tensor, safetensors};
 use unweight_format::layout::LANES;
 use unweight_format::write::{ContainerWriter, Declaration, RecordBody, write_record};
 use unweight_format::{
@@ -140,14 +144,14 @@ fn the_bytes_in_the_text_decode_to_what_it_says() {
     let source = container.source().unwrap();
     assert_eq!(source, source_section());
     let offset = container.header().source().offset;
-    safetensors::require_same_story(&source, offset, container.directory()).unwrap();
+    safetensors::check_source_matches_directory(&source, offset, container.directory()).unwrap();
 
     let restore = |name| {
         let tensor = container.directory().find(name).unwrap();
         let mut bytes = Vec::new();
         decode_tensor(&container, &tensor, &Serial, |piece| {
             bytes.extend_from_slice(piece);
-            Ok::<_, unweight_cpu::ReadError>(())
+            Ok::<_, unweight::ReadError>(())
         })
         .unwrap();
         bytes

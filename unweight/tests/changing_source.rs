@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containers::{ENCODINGS, decoded, trained_like};
 use half::bf16;
-use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::{Serial, Weights, encode_tensor_with};
+use unweight::{Serial, Weights, container::encode_tensor_with};
+use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, SourceKind, weight};
 
@@ -49,7 +49,7 @@ fn what_is_read_last_comes_back() {
         // Each chunk another.
         of(|i| 110 + (i >> 12) as u8 * 3 + (i % 5 == 0) as u8),
     ];
-    for codec in Path::available().filter_map(Codec::of) {
+    for codec in Isa::available().filter_map(Codec::of) {
         for encoding in ENCODINGS {
             for before in &states {
                 for after in &states {
@@ -65,7 +65,7 @@ fn what_is_read_last_comes_back() {
                     encode_tensor_with(codec, &mut writer, &changing, encoding, 12, &Serial)
                         .unwrap();
                     let file = writer.finish().unwrap();
-                    assert!(decoded(&file) == *after, "{:?} {encoding}", codec.path());
+                    assert!(decoded(&file) == *after, "{:?} {encoding}", codec.isa());
                 }
             }
         }

@@ -1,20 +1,17 @@
 //! Whole tensors into a container (section 11).
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::{LockResult, Mutex, PoisonError};
 
 use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
-use crate::chunk_counts::{ChunkCounts, TensorCounts};
-use crate::fast::Codec;
-use crate::pool::Pool;
-use crate::reference::{ExponentCounts, TensorPlan};
-use crate::{Executor, OverBudget, ReadError, Storage, Weights};
+use unweight_cpu::fast::{Codec, Scratch};
+use unweight_cpu::reference::{ExponentCounts, TensorPlan};
+use unweight_cpu::{ChunkCounts, TensorCounts};
 
-/// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
-pub const DEFAULT_CHUNK_SIZE_LOG2: u8 = 15;
+use crate::storage::pool::Pool;
+use crate::{Executor, OverBudget, ReadError, Storage, Weights};
 
 /// Why a tensor did not get from where it was into a container.
 #[derive(Debug)]
@@ -116,6 +113,7 @@ where
         codec,
         weights,
         chunk_size_log2,
+        workers: Pool::default(),
     };
     let count = weights.count();
     if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
@@ -133,7 +131,7 @@ where
     let mut raw = writer.raw()?;
     executor.in_order(
         chunks.len(),
-        |number| Ok(chunks.with(number, |bytes| bytes.to_vec())?),
+        |number| Ok(chunks.with(number, |bytes, _| bytes.to_vec())?),
         |bytes| raw.write(&bytes).map_err(TransferError::Write),
     )?;
     Ok(raw.finish()?)
@@ -176,6 +174,8 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
+    // Back from the writer sooner than the rest of a chunk.
+    let sign_mantissa_pool = Pool::<Vec<u8>>::default();
     let coded = Mutex::new(coded);
     // `None` ends the work early; it is not a failure.
     let outcome = executor.in_order(
@@ -184,7 +184,7 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
             let mut chunk = pool.take();
             chunk.record.clear();
             if chunk.sign_mantissa.is_empty() {
-                chunk.sign_mantissa = SIGN_MANTISSA_BUFFER.take();
+                chunk.sign_mantissa = sign_mantissa_pool.take();
             }
             encode(number, &mut chunk).map_err(Some)?;
             // Unlike a record's, their place is known, and they are in this processor's cache. Should another thread have the
@@ -194,7 +194,7 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
                     .sign_mantissa(number, &chunk.sign_mantissa)
                     .map_err(|error| Some(error.into()))?;
                 drop(coded);
-                SIGN_MANTISSA_BUFFER.set(std::mem::take(&mut chunk.sign_mantissa));
+                sign_mantissa_pool.put(std::mem::take(&mut chunk.sign_mantissa));
             }
             Ok((number, chunk))
         },
@@ -238,18 +238,20 @@ fn unpoisoned<T>(lock: LockResult<T>) -> T {
     lock.unwrap_or_else(PoisonError::into_inner)
 }
 
-thread_local! {
-    /// For a chunk's weights, where the storage does not lend them.
-    pub(crate) static READ_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// For a chunk's sign-mantissa bytes, until they are where they belong.
-    pub(crate) static SIGN_MANTISSA_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// The chunks that a tensor's weights are cut into.
 struct Chunks<'w, W: ?Sized> {
     codec: Codec,
     weights: &'w W,
     chunk_size_log2: u8,
+    workers: Pool<Worker>,
+}
+
+/// The buffers and tables of one worker on the chunks of a tensor.
+#[derive(Default)]
+struct Worker {
+    /// For a chunk's weights, where the storage does not lend them.
+    weights: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl<W: Weights + ?Sized> Chunks<'_, W> {
@@ -257,14 +259,21 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         self.weights.count().div_ceil(1 << self.chunk_size_log2)
     }
 
-    /// Gives the bytes of chunk `number` to `then`.
-    fn with<T>(&self, number: u64, then: impl FnOnce(&[u8]) -> T) -> Result<T, ReadError> {
+    /// Gives the bytes of chunk `number` to `then`, and a codec's buffers.
+    fn with<T>(
+        &self,
+        number: u64,
+        then: impl FnOnce(&[u8], &mut Scratch) -> T,
+    ) -> Result<T, ReadError> {
         let first = number << self.chunk_size_log2;
         let count = (self.weights.count() - first).min(1 << self.chunk_size_log2);
-        let mut buffer = READ_BUFFER.take();
-        let bytes = self.weights.read_bytes(first, count as usize, &mut buffer);
-        let done = bytes.map(then).map_err(ReadError::Io);
-        READ_BUFFER.set(buffer);
+        let mut worker = self.workers.take();
+        let Worker { weights, scratch } = &mut worker;
+        let bytes = self.weights.read_bytes(first, count as usize, weights);
+        let done = bytes
+            .map(|bytes| then(bytes, scratch))
+            .map_err(ReadError::Io);
+        self.workers.put(worker);
         done
     }
 
@@ -275,7 +284,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     ) -> Result<(ExponentCounts, TensorCounts), ReadError> {
         let mut of_chunks = TensorCounts::of_chunks(self.len());
         let count = |number, counts: &mut _| {
-            self.with(number, |bytes| self.codec.count_weights(bytes, counts))
+            self.with(number, |bytes, _| self.codec.count_weights(bytes, counts))
         };
         let keep = |counts| of_chunks.push(counts);
         let total = count_chunks(self.len(), executor, count, keep)?;
@@ -289,13 +298,13 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         counts: Option<[u64; layout::PALETTE_ENTRIES]>,
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
-        self.with(number, |bytes| {
+        self.with(number, |bytes, scratch| {
             // All of it is written over: a chunk that was as long is not filled with zeros first.
             chunk.sign_mantissa.resize(bytes.len() / 2, 0);
             let (sign_mantissa, record) = (&mut chunk.sign_mantissa[..], &mut chunk.record);
-            let checksum = self
-                .codec
-                .encode_checked(plan, counts, bytes, sign_mantissa, record);
+            let checksum =
+                self.codec
+                    .encode_checked(scratch, plan, counts, bytes, sign_mantissa, record);
             chunk.checksum = crc32fast::Hasher::new_with_initial_len(checksum, bytes.len() as u64);
         })
     }

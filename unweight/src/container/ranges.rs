@@ -5,8 +5,10 @@ use std::ops::Range;
 use half::bf16;
 use unweight_format::{CodedPlanes, Payload, RawPlane, Tensor, layout};
 
-use crate::fast::Output;
-use crate::{Container, ReadError, Storage};
+use unweight_cpu::fast::Output;
+
+use super::Container;
+use crate::{ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or

@@ -1,9 +1,14 @@
-//! Where a container's bytes are.
+//! Where a container's bytes are, and where weights to be encoded come from.
+
+pub(crate) mod pool;
+mod weights;
 
 use std::fs::File;
 use std::io;
 
 use unweight_format::Extent;
+
+pub use weights::{StoredWeights, Weights};
 
 /// Bytes that can be read at any offset, from several threads at once.
 ///

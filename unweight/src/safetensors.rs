@@ -11,8 +11,9 @@ use std::fmt;
 use unweight_format::write::Declaration;
 use unweight_format::{Directory, Dtype, Error, Expected, Extent, Rule, layout, limits};
 
-use crate::budget::{record_ends_bytes, source_bytes, writer_bytes};
-use crate::chunk_counts::counts_bytes;
+use unweight_cpu::counts_bytes;
+
+use crate::memory::{record_ends_bytes, source_bytes, writer_bytes};
 use crate::{MemoryBudget, OverBudget, Purpose};
 use json::{Members, Quoted};
 
@@ -209,7 +210,7 @@ impl std::error::Error for HeaderError {}
 ///
 /// # Errors
 /// `source-header`, at `offset` (where the source section stands) plus the place of the trouble.
-pub fn require_same_story(
+pub fn check_source_matches_directory(
     source: &[u8],
     offset: u64,
     directory: &Directory<'_>,

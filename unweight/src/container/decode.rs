@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use crc32fast::Hasher;
 use unweight_format::{Payload, RecordEnds, Tensor, layout};
 
-use crate::budget::{index_bytes, largest_chunk, pieces_bytes};
-use crate::encode::checksum_of;
-use crate::fast::Output;
-use crate::pool::Pool;
-use crate::{Container, Executor, Purpose, ReadError, Storage};
+use unweight_cpu::fast::Output;
+
+use super::Container;
+use super::encode::checksum_of;
+use crate::memory::{index_bytes, largest_chunk, pieces_bytes};
+use crate::storage::pool::Pool;
+use crate::{Executor, Purpose, ReadError, Storage};
 
 /// Decodes a whole tensor, and gives its original bytes to `output`, in order and in pieces. Checks every rule that
 /// concerns the tensor but the zero padding; the tensor checksum last.
@@ -97,8 +99,7 @@ where
     let output = output.into();
     assert_eq!(output.len() as u64, tensor.data_bytes());
     let held = container.held_bytes() + index_bytes(tensor) + pieces_bytes(tensor);
-    let budget = container.budget();
-    let in_work = budget.chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
+    let in_work = container.workers_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
     let executor = executor.at_most(in_work);
     let named = |error: ReadError| error.of_tensor(tensor.name());
     let mut tensor_checksum = Hasher::new();

@@ -5,15 +5,18 @@ mod containers;
 
 use containers::{ENCODINGS, container_by, container_of, trained_like};
 use half::bf16;
-use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor, decode_tensor_into};
+use unweight::{
+    ReadError, Serial,
+    container::{Container, OpenFile, decode_tensor, decode_tensor_into},
+};
+use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::{Payload, Rule};
 
 /// Lengths on both sides of every boundary: a step, a chunk, nothing but a short step.
 const COUNTS: [u32; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
 
 fn codecs() -> impl Iterator<Item = Codec> {
-    Path::available().filter_map(Codec::of)
+    Isa::available().filter_map(Codec::of)
 }
 
 /// The weights of the only tensor, into bytes that held something else.
@@ -34,7 +37,7 @@ fn bytes_of(weights: &[bf16]) -> Vec<u8> {
 
 #[test]
 fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
-    let reference = Codec::of(Path::Reference).expect("it runs everywhere");
+    let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for count in [63, 64, 65, 300].into_iter().chain(COUNTS) {
         let weights = trained_like(count);
         for encoding in ENCODINGS {
@@ -68,7 +71,7 @@ fn every_path_restores_tensors_of_every_length() {
 #[test]
 fn every_path_names_the_same_rule_for_a_damaged_payload() {
     let weights = trained_like(5000);
-    let reference = Codec::of(Path::Reference).expect("it runs everywhere");
+    let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
         // The planes: what stands before them is not the codec's.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype as TheirDtype, TensorView};
-use unweight_cpu::safetensors::Header;
+use unweight::safetensors::Header;
 use unweight_format::Dtype;
 
 fn with_length(json: &[u8]) -> Vec<u8> {

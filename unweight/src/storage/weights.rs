@@ -6,8 +6,6 @@ use half::bf16;
 use unweight_format::Extent;
 
 use crate::Storage;
-#[cfg(target_endian = "little")]
-use crate::fast::output::bytes_of;
 
 /// The weights of one tensor, in row-major order, readable from several threads at once.
 pub trait Weights: Sync {
@@ -55,7 +53,7 @@ impl Weights for [bf16] {
         count: usize,
         _: &'a mut Vec<u8>,
     ) -> io::Result<&'a [u8]> {
-        Ok(bytes_of(&self[first as usize..][..count]))
+        Ok(bytemuck::cast_slice(&self[first as usize..][..count]))
     }
 }
 
