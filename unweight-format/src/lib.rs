@@ -56,6 +56,8 @@ pub use encoding::{Encoding, SourceKind};
 pub use error::{Category, Error, Expected, Rule};
 pub use extent::Extent;
 pub use palette::Palette;
+#[cfg(feature = "alloc")]
+pub use validate::DirectoryBuf;
 pub use validate::{
     Body, ChunkShape, CodedPlanes, Directory, FileHeader, Lanes, Patch, Patches, Payload, RawPlane,
     Record, RecordEnds, Tensor, UncheckedRecord, require_zero,

@@ -1,19 +1,64 @@
-//! Lossless compression of model weights.
+//! Lossless compression of model weights, in files that any decoder of the Unweight specification can read.
+//!
+//! ```
+//! # fn main() -> Result<(), unweight::Error> {
+//! # let header = br#"{"w":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}"#;
+//! # let mut source = (header.len() as u64).to_le_bytes().to_vec();
+//! # source.extend_from_slice(header);
+//! # source.extend_from_slice(&[1, 0x3f, 2, 0x3f, 3, 0x3f, 4, 0x3f]);
+//! use unweight::{CompressOptions, OpenOptions};
+//!
+//! let file = unweight::compress(&source, &CompressOptions::new())?;
+//! let model = OpenOptions::new().open_bytes(file.clone())?;
+//! let weights = model.tensor("w")?.range(1..3)?;
+//! assert_eq!(unweight::decompress(&file)?, source);
+//! # assert_eq!(weights.len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`compress`] and [`decompress`] convert files in memory, [`compress_to`] any [`Storage`] into any [`Sink`](format::write::Sink).
+//! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify), [`restore`](Model::restore),
+//!   [`transcode`](Model::transcode).
+//! - [`Writer`] makes a container of tensors in memory.
+//! - [`container`] is the layer below, for programs that bring threads or devices of their own.
+//!
+//! Section numbers are those of the specification, `spec/unweight.md`.
 
 #![forbid(unsafe_code)]
 
+mod backend;
+mod compress;
 pub mod container;
+mod error;
 mod memory;
+mod model;
+mod options;
+mod progress;
 mod read_error;
 pub mod safetensors;
 mod storage;
+mod tensor;
 mod threads;
+mod writer;
 
-pub use container::{Container, OpenFile};
+pub use half;
+pub use unweight_cpu::fast::Isa;
+pub use unweight_format as format;
+pub use unweight_format::{Dtype, Encoding};
+
+pub use backend::Backend;
+pub use compress::{CompressPlan, compress, compress_to, decompress};
+pub use error::Error;
 pub use memory::{MemoryBudget, OverBudget, Purpose};
+pub use model::Model;
+pub use options::{CompressOptions, OpenOptions};
+pub use progress::Progress;
 pub use read_error::ReadError;
 pub use storage::{Storage, StoredWeights, Weights};
+pub use tensor::Tensor;
 pub use threads::{Executor, Serial};
+pub use writer::Writer;
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
 pub const DEFAULT_CHUNK_SIZE_LOG2: u8 = 15;

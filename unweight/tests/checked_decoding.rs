@@ -22,7 +22,7 @@ fn codecs() -> impl Iterator<Item = Codec> {
 /// The weights of the only tensor, into bytes that held something else.
 fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?.with_codec(codec);
+    let container = open.container().with_codec(codec);
     let tensor = container.directory().tensors().next().expect("it has one");
     // An odd place: nothing may count on alignment.
     let mut bytes = vec![0xa5; 2 * count + 1];
@@ -94,7 +94,7 @@ fn every_path_names_the_same_rule_for_a_damaged_payload() {
 /// Where chunk `number` of the only tensor has its sign-mantissa bytes.
 fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
     let open = OpenFile::read(file).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     match container.directory().tensor(0).unwrap().payload() {
         Payload::Coded(planes) => planes.chunk(number).sign_mantissa.offset as usize,
         Payload::Raw(_) => panic!("it is coded"),
@@ -104,7 +104,7 @@ fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
 /// Gives what was handed out, too.
 fn handed_out(codec: Codec, file: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
     let open = OpenFile::read(file).unwrap();
-    let container = Container::parse(&open).unwrap().with_codec(codec);
+    let container = open.container().with_codec(codec);
     let tensor = container.directory().tensor(0).unwrap();
     let mut bytes = Vec::new();
     let done = decode_tensor(&container, &tensor, &Serial, |piece| {

@@ -82,7 +82,7 @@ fn record_and_sign_mantissa(
     chunk: u64,
 ) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
     let open = OpenFile::read(file).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
     let Payload::Coded(planes) = tensor.payload() else {
         panic!("coded")

@@ -44,7 +44,7 @@ fn a_range_reads_its_chunk_and_nothing_else_of_the_payload() {
             reads: Mutex::default(),
         };
         let open = OpenFile::read(&noted).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         let Payload::Coded(planes) = tensor.payload() else {
             panic!("coded")
@@ -80,7 +80,7 @@ fn damage_elsewhere_does_not_matter_to_a_range_and_damage_within_does() {
     let weights = trained_like(40_000);
     let mut file = container_of(&weights, Encoding::Huffman, 12);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
     let Payload::Coded(planes) = tensor.payload() else {
         panic!("coded")
@@ -89,7 +89,7 @@ fn damage_elsewhere_does_not_matter_to_a_range_and_damage_within_does() {
     file[damaged] ^= 1;
 
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
     let mut out = [bf16::ZERO; 10];
     container.decode_range(&tensor, 0..10, &mut out).unwrap();
@@ -112,7 +112,7 @@ proptest! {
         let end = (start + length).min(20_000);
         let file = container_of(&weights, encoding, 12);
         let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         // What the buffer held before must not show.
         let mut out = vec![bf16::NAN; (end - start) as usize];
@@ -204,7 +204,7 @@ fn a_tensor_of_more_than_2_to_the_31_weights_is_found_to_its_last() {
     let file = writer.finish().unwrap();
 
     let open = OpenFile::read(&file).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
     assert_eq!(tensor.element_count(), shape[0]);
     let mut out = [bf16::NAN; 80];

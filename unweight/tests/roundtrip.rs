@@ -32,12 +32,7 @@ fn assert_roundtrip(weights: &[bf16]) {
 
 fn encoding_of(file: &[u8]) -> Encoding {
     let open = OpenFile::read(file).unwrap();
-    Container::parse(&open)
-        .unwrap()
-        .directory()
-        .tensor(0)
-        .unwrap()
-        .encoding()
+    open.container().directory().tensor(0).unwrap().encoding()
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn the_text_holds_the_bytes_that_the_writer_gives() {
 fn the_bytes_in_the_text_decode_to_what_it_says() {
     let file = bytes_in_the_text();
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     container.require_zero_padding().unwrap();
     let source = container.source().unwrap();
     assert_eq!(source, source_section());

@@ -17,6 +17,47 @@ pub struct Directory<'a> {
     payload_start: u64,
 }
 
+/// A directory that owns its bytes, for what stays open.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug)]
+pub struct DirectoryBuf {
+    bytes: alloc::boxed::Box<[u8]>,
+    tensor_count: u32,
+    payload_start: u64,
+}
+
+#[cfg(feature = "alloc")]
+impl DirectoryBuf {
+    /// As [`Directory::parse`].
+    ///
+    /// # Errors
+    /// As [`Directory::parse`].
+    pub fn parse(
+        header: &FileHeader,
+        bytes: alloc::boxed::Box<[u8]>,
+    ) -> Result<DirectoryBuf, Error> {
+        let Directory {
+            tensor_count,
+            payload_start,
+            ..
+        } = Directory::parse(header, &bytes)?;
+        Ok(DirectoryBuf {
+            bytes,
+            tensor_count,
+            payload_start,
+        })
+    }
+
+    /// The directory. It was validated when it was parsed, so this costs nothing.
+    pub fn as_directory(&self) -> Directory<'_> {
+        Directory {
+            bytes: &self.bytes,
+            tensor_count: self.tensor_count,
+            payload_start: self.payload_start,
+        }
+    }
+}
+
 impl<'a> Directory<'a> {
     /// The directory of a file with this header, from the bytes at [`FileHeader::directory`].
     /// Time is linear in the directory's length.

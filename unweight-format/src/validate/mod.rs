@@ -15,6 +15,8 @@ mod tensor;
 
 pub use coded_planes::{ChunkShape, CodedPlanes};
 pub use directory::Directory;
+#[cfg(feature = "alloc")]
+pub use directory::DirectoryBuf;
 pub use file_header::FileHeader;
 pub use patches::{Patch, Patches};
 pub use payload::Payload;

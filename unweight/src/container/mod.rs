@@ -12,8 +12,8 @@ use std::mem::MaybeUninit;
 
 use half::bf16;
 use unweight_format::{
-    ChunkShape, CodedPlanes, Directory, Extent, FileHeader, Payload, RawPlane, Record, Rule,
-    Tensor, UncheckedRecord, layout, require_zero,
+    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, Payload, RawPlane,
+    Record, Rule, Tensor, UncheckedRecord, layout, require_zero,
 };
 
 use unweight_cpu::fast::{Codec, Output, Scratch};
@@ -26,14 +26,21 @@ pub use encode::{TransferError, copy_raw_tensor, encode_tensor, encode_tensor_wi
 pub use restore::restore;
 pub use transcode::{transcode, transcode_tensor};
 
-/// A file whose header has been checked and whose directory is in memory.
+/// A storage whose header and directory have been read and checked.
 #[derive(Debug)]
 pub struct OpenFile<'s, S: ?Sized> {
     storage: &'s S,
+    opened: Opened,
+}
+
+/// What is kept of a file while it is open.
+#[derive(Debug)]
+pub(crate) struct Opened {
     header: FileHeader,
-    directory: Vec<u8>,
+    directory: DirectoryBuf,
     budget: MemoryBudget,
     workers: Pool<Worker>,
+    codec: Codec,
 }
 
 /// The buffers and tables of one worker on the chunks of a container.
@@ -46,7 +53,7 @@ struct Worker {
     scratch: Scratch,
 }
 
-/// An open file whose directory has been checked too. It costs nothing to copy.
+/// A view of an open file: tensors, chunks and ranges. It costs nothing to copy.
 #[derive(Debug)]
 pub struct Container<'a, S: ?Sized> {
     storage: &'a S,
@@ -69,7 +76,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
     /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the storage's true length.
     ///
     /// # Errors
-    /// The rules of section 3.1.
+    /// The rules of section 3.1, and those that [`Directory::parse`] checks.
     pub fn read(storage: &'s S) -> Result<Self, ReadError> {
         let true_length = storage.byte_length()?;
         Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
@@ -78,7 +85,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
     /// Reads header and directory within this budget. It holds for everything that is done with the container too.
     ///
     /// # Errors
-    /// The rules of section 3.1; [`ReadError::OverBudget`].
+    /// As [`OpenFile::read`]; [`ReadError::OverBudget`].
     pub fn read_within(storage: &'s S, budget: MemoryBudget) -> Result<Self, ReadError> {
         Self::read_file(storage, storage.byte_length()?, budget)
     }
@@ -88,6 +95,23 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         true_length: u64,
         budget: MemoryBudget,
     ) -> Result<Self, ReadError> {
+        let opened = Opened::read(storage, true_length, budget)?;
+        Ok(OpenFile { storage, opened })
+    }
+
+    /// The container in it.
+    pub fn container(&self) -> Container<'_, S> {
+        self.opened.container(self.storage)
+    }
+}
+
+impl Opened {
+    /// Reads header and directory of a storage of this true length.
+    pub(crate) fn read<S: Storage + ?Sized>(
+        storage: &S,
+        true_length: u64,
+        budget: MemoryBudget,
+    ) -> Result<Opened, ReadError> {
         budget.require(Purpose::Open, layout::FILE_HEADER_BYTES)?;
         let begin = Extent {
             offset: 0,
@@ -99,33 +123,43 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
         budget.require(Purpose::Open, needed)?;
         let mut buffer = Vec::new();
-        let directory = read(storage, header.directory(), &mut buffer)?.to_vec();
-        Ok(OpenFile {
-            storage,
+        let directory = read(storage, header.directory(), &mut buffer)?;
+        Ok(Opened {
             header,
-            directory,
+            directory: DirectoryBuf::parse(&header, directory.into())?,
             budget,
             workers: Pool::default(),
-        })
-    }
-}
-
-impl<'a, S: Storage + ?Sized> Container<'a, S> {
-    /// The container in an open file.
-    ///
-    /// # Errors
-    /// The rules that [`Directory::parse`] checks.
-    pub fn parse(open: &'a OpenFile<'_, S>) -> Result<Self, ReadError> {
-        Ok(Container {
-            storage: open.storage,
-            header: open.header,
-            directory: Directory::parse(&open.header, &open.directory)?,
-            budget: open.budget,
-            workers: &open.workers,
             codec: Codec::current(),
         })
     }
 
+    /// The container in `storage`, which this was read from.
+    pub(crate) fn container<'a, S: ?Sized>(&'a self, storage: &'a S) -> Container<'a, S> {
+        Container {
+            storage,
+            header: self.header,
+            directory: self.directory.as_directory(),
+            budget: self.budget,
+            workers: &self.workers,
+            codec: self.codec,
+        }
+    }
+
+    pub(crate) const fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    pub(crate) fn directory(&self) -> Directory<'_> {
+        self.directory.as_directory()
+    }
+
+    /// The same file, decoded by this codec.
+    pub(crate) fn with_codec(self, codec: Codec) -> Opened {
+        Opened { codec, ..self }
+    }
+}
+
+impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The same container, decoded by this codec instead of the [current](Codec::current) one.
     pub fn with_codec(self, codec: Codec) -> Self {
         Container { codec, ..self }

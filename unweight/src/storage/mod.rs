@@ -38,6 +38,16 @@ impl Storage for [u8] {
     }
 }
 
+impl Storage for Vec<u8> {
+    fn byte_length(&self) -> io::Result<u64> {
+        self.as_slice().byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        self.as_slice().read(extent, buffer)
+    }
+}
+
 impl Storage for File {
     fn byte_length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())

@@ -34,7 +34,7 @@ pub(crate) fn container_by(
 /// The restored bytes of a container, every rule checked.
 pub(crate) fn restored(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?;
+    let container = open.container();
     let mut bytes = Vec::new();
     restore(&container, &Serial, |piece| {
         bytes.extend_from_slice(piece);
@@ -55,7 +55,7 @@ pub(crate) fn decoded(file: &[u8]) -> Vec<bf16> {
 
 pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     let open = OpenFile::read(file).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     transcode(&container, encoding, Vec::new(), &Serial).unwrap()
 }
 

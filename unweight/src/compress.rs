@@ -1,0 +1,171 @@
+//! Safetensors files into containers, and back, in one call.
+
+use std::error::Error as StdError;
+use unweight_format::write::{ContainerWriter, Sink};
+use unweight_format::{Dtype, Extent, SourceKind, layout};
+
+use crate::container::{OpenFile, copy_raw_tensor, encode_tensor, restore};
+use crate::options::CompressOptions;
+use crate::progress::Metered;
+use crate::safetensors::Header;
+use crate::threads::Threads;
+use crate::{Error, Executor, MemoryBudget, Storage, StoredWeights};
+
+/// Compresses a safetensors file in memory.
+///
+/// # Errors
+/// [`Error::Source`], [`Error::SourceLength`] if it is none; [`Error::OverBudget`]; [`Error::Unwritable`] if it is past a limit of the format.
+pub fn compress(safetensors: &[u8], options: &CompressOptions) -> Result<Vec<u8>, Error> {
+    compress_to(safetensors, Vec::new(), options)
+}
+
+/// Restores the source of a container in memory, and checks every rule of the specification.
+///
+/// # Errors
+/// The rule that is broken; [`Error::OverBudget`].
+pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
+    let open = OpenFile::read(container)?;
+    let container = open.container();
+    // No more than twice the container's length (section 9).
+    let tensors = container.directory().tensors();
+    let data_bytes: u64 = tensors.map(|tensor| tensor.data_bytes()).sum();
+    let length = container.header().source().length + data_bytes;
+    let mut source = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    restore(&container, &Threads::default().executor()?, |bytes| {
+        source.extend_from_slice(bytes);
+        Ok::<_, Error>(())
+    })?;
+    Ok(source)
+}
+
+/// Compresses the safetensors file in `source` into `sink`, and returns the sink. The source is read twice: for the palettes, and to
+/// be encoded.
+///
+/// # Errors
+/// As [`compress`]; [`Error::Read`]; the sink's.
+pub fn compress_to<R, S>(source: &R, sink: S, options: &CompressOptions) -> Result<S, Error>
+where
+    R: Storage + ?Sized,
+    S: Sink<Error: StdError + Send + Sync + 'static> + Send,
+{
+    let plan = CompressPlan::read(source, options)?;
+    plan.write(source, sink)
+}
+
+/// A safetensors file whose header has been read and checked, and how it is to be compressed.
+#[derive(Debug)]
+pub struct CompressPlan<'o> {
+    /// The bytes before the tensors' data.
+    section: Vec<u8>,
+    header: Header,
+    chunks_in_work: u64,
+    options: &'o CompressOptions,
+}
+
+impl<'o> CompressPlan<'o> {
+    /// Reads the header of `source`, and compares the length that it states with the true one.
+    ///
+    /// # Errors
+    /// [`Error::Source`], [`Error::SourceLength`], [`Error::OverBudget`], [`Error::Read`].
+    pub fn read<R: Storage + ?Sized>(
+        source: &R,
+        options: &'o CompressOptions,
+    ) -> Result<CompressPlan<'o>, Error> {
+        let read_failed = |extent| {
+            move |error| Error::Read {
+                error,
+                tensor: None,
+                extent,
+            }
+        };
+        let length = source.byte_length().map_err(read_failed(None))?;
+        let default = || MemoryBudget::for_length(length).with_threads(options.threads.count());
+        let budget = options.memory.unwrap_or_else(default);
+        let mut buffer = Vec::new();
+        let mut read = |bytes: u64| {
+            let extent = Extent {
+                offset: 0,
+                length: bytes,
+            };
+            if length < bytes {
+                return Err(Error::SourceLength {
+                    expected: bytes,
+                    found: length,
+                });
+            }
+            let begin = source.read(extent, &mut buffer);
+            Ok(begin.map_err(read_failed(Some(extent)))?.to_vec())
+        };
+        let begin = read(layout::SAFETENSORS_LENGTH_BYTES)?;
+        let mut length_field = [0; layout::SAFETENSORS_LENGTH_BYTES as usize];
+        length_field.copy_from_slice(&begin);
+        let header_bytes = Header::bytes_from_length(length_field)?;
+        Header::require_within(budget, header_bytes)?;
+        let section = read(header_bytes)?;
+        let header = Header::parse(&section)?;
+        let expected = header_bytes.saturating_add(header.data_bytes());
+        if expected != length {
+            return Err(Error::SourceLength {
+                expected,
+                found: length,
+            });
+        }
+        Ok(CompressPlan {
+            chunks_in_work: header.chunks_in_work(budget, options.chunk_size_log2)?,
+            section,
+            header,
+            options,
+        })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Compresses `source`, which the header was read from, into `sink`, and returns the sink.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`] if it is past a limit of the format; [`Error::Read`]; the sink's.
+    pub fn write<R, S>(&self, source: &R, sink: S) -> Result<S, Error>
+    where
+        R: Storage + ?Sized,
+        S: Sink<Error: StdError + Send + Sync + 'static> + Send,
+    {
+        let CompressPlan {
+            header, options, ..
+        } = self;
+        let executor = options.threads.executor()?;
+        let executor = &executor.at_most(self.chunks_in_work);
+        let source = &Metered::new(source, options.progress.as_ref(), self.bytes_to_read());
+        let mut declarations = Vec::with_capacity(header.tensors.len());
+        declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
+        let kind = SourceKind::Safetensors;
+        let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)?;
+        for tensor in &header.tensors {
+            let data = header.data(tensor);
+            if self.is_coded(&tensor.name, tensor.dtype) {
+                let weights = StoredWeights::new(source, data);
+                let (encoding, chunk) = (options.encoding, options.chunk_size_log2);
+                encode_tensor(&mut writer, &weights, encoding, chunk, executor)?;
+            } else {
+                copy_raw_tensor(&mut writer, source, data)?;
+            }
+        }
+        Ok(writer.finish()?)
+    }
+
+    /// Bytes that [`CompressPlan::write`] reads, as far as that is known: a tensor that ends up raw is read once more.
+    pub fn bytes_to_read(&self) -> u64 {
+        let tensors = self.header.tensors.iter();
+        let bytes = tensors.map(|tensor| {
+            let passes = 1 + u64::from(self.is_coded(&tensor.name, tensor.dtype));
+            passes * (tensor.end - tensor.begin)
+        });
+        bytes.sum()
+    }
+
+    fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
+        dtype == Dtype::Bf16 && self.options.selection.has(name)
+    }
+}

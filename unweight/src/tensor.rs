@@ -1,0 +1,201 @@
+//! A tensor of an open model.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use half::bf16;
+use unweight_cpu::fast::Output;
+use unweight_format::{Dtype, Encoding};
+
+use crate::container::decode_tensor_into;
+use crate::{Error, Model};
+
+/// A tensor of an open [`Model`].
+#[derive(Clone, Copy)]
+pub struct Tensor<'m> {
+    model: &'m Model,
+    tensor: unweight_format::Tensor<'m>,
+}
+
+impl<'m> Tensor<'m> {
+    pub(crate) fn new(model: &'m Model, tensor: unweight_format::Tensor<'m>) -> Tensor<'m> {
+        Tensor { model, tensor }
+    }
+
+    /// The name. It comes from the file: it may be empty, a path, or hold control characters.
+    pub fn name(&self) -> &'m str {
+        self.tensor.name()
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> Dtype {
+        self.tensor.dtype()
+    }
+
+    /// The dimensions, outermost first.
+    pub fn shape(&self) -> impl Iterator<Item = u64> + use<'m> {
+        self.tensor.shape()
+    }
+
+    /// The product of the dimensions.
+    pub fn element_count(&self) -> u64 {
+        self.tensor.element_count()
+    }
+
+    /// Number of original bytes.
+    pub fn data_bytes(&self) -> u64 {
+        self.tensor.data_bytes()
+    }
+
+    /// How it is stored.
+    pub fn encoding(&self) -> Encoding {
+        self.tensor.encoding()
+    }
+
+    /// The entry of the directory: where its planes stand.
+    pub fn entry(&self) -> &unweight_format::Tensor<'m> {
+        &self.tensor
+    }
+
+    /// All weights of a BF16 tensor.
+    ///
+    /// # Errors
+    /// As [`Tensor::read_into`].
+    pub fn to_vec(&self) -> Result<Vec<bf16>, Error> {
+        let mut weights = vec![bf16::ZERO; self.length(self.element_count())?];
+        self.read_into(&mut weights)?;
+        Ok(weights)
+    }
+
+    /// Decodes a whole BF16 tensor into `weights`, as many as it has elements, and checks its checksum. After an error they hold anything.
+    ///
+    /// # Errors
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn read_into(&self, weights: &mut [bf16]) -> Result<(), Error> {
+        self.require_bf16()?;
+        self.require_length(self.element_count(), weights.len() as u64)?;
+        self.decode(Output::from(bytemuck::cast_slice_mut::<bf16, u8>(weights)))?;
+        // A file is little-endian.
+        if cfg!(target_endian = "big") {
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight = bf16::from_bits(weight.to_bits().swap_bytes()));
+        }
+        Ok(())
+    }
+
+    /// All original bytes, of any type.
+    ///
+    /// # Errors
+    /// As [`Tensor::read_bytes_into`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; self.length(self.data_bytes())?];
+        self.read_bytes_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Writes the original bytes of a whole tensor of any type into `bytes`, as many as it has, and checks its checksum. After an error
+    /// they hold anything.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn read_bytes_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.require_length(self.data_bytes(), bytes.len() as u64)?;
+        self.decode(Output::from(bytes))
+    }
+
+    /// As [`Tensor::read_bytes_into`], into memory that has not been initialised. Where it succeeds, all of it is.
+    ///
+    /// # Errors
+    /// As [`Tensor::read_bytes_into`].
+    pub fn read_bytes_into_uninit(&self, bytes: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
+        self.require_length(self.data_bytes(), bytes.len() as u64)?;
+        self.decode(Output::from(bytes))
+    }
+
+    /// The weights numbered `range`, in row-major order, of a BF16 tensor. Only the chunks that hold them are read and checked.
+    ///
+    /// # Errors
+    /// As [`Tensor::read_range_into`].
+    pub fn range(&self, range: Range<u64>) -> Result<Vec<bf16>, Error> {
+        self.require_range(&range, self.element_count())?;
+        let mut weights = vec![bf16::ZERO; self.length(range.end - range.start)?];
+        self.read_range_into(range, &mut weights)?;
+        Ok(weights)
+    }
+
+    /// As [`Tensor::range`], into `weights`, as many as the range has. After an error they hold anything.
+    ///
+    /// # Errors
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn read_range_into(&self, range: Range<u64>, weights: &mut [bf16]) -> Result<(), Error> {
+        self.require_bf16()?;
+        self.require_range(&range, self.element_count())?;
+        self.require_length(range.end - range.start, weights.len() as u64)?;
+        let container = self.model.container();
+        Ok(container.decode_range(&self.tensor, range, weights)?)
+    }
+
+    /// Writes the original bytes numbered `range` of a tensor of any type into `bytes`, as many as the range has. Only the chunks, or
+    /// blocks, that hold them are read and checked. After an error they hold anything.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn read_byte_range_into(&self, range: Range<u64>, bytes: &mut [u8]) -> Result<(), Error> {
+        self.require_range(&range, self.data_bytes())?;
+        self.require_length(range.end - range.start, bytes.len() as u64)?;
+        let container = self.model.container();
+        Ok(container.read_bytes(&self.tensor, range, bytes)?)
+    }
+
+    fn decode(&self, output: Output<'_>) -> Result<(), Error> {
+        let container = self.model.container();
+        let executor = self.model.threads().executor()?;
+        decode_tensor_into(&container, &self.tensor, &executor, output)?;
+        Ok(())
+    }
+
+    fn require_bf16(&self) -> Result<(), Error> {
+        match self.dtype() {
+            Dtype::Bf16 => Ok(()),
+            found => Err(Error::WrongDtype {
+                tensor: self.name().to_owned(),
+                expected: Dtype::Bf16,
+                found,
+            }),
+        }
+    }
+
+    fn require_range(&self, range: &Range<u64>, end: u64) -> Result<(), Error> {
+        match range.start <= range.end && range.end <= end {
+            true => Ok(()),
+            false => Err(self.wrong_length(end, range.end.max(range.start))),
+        }
+    }
+
+    fn require_length(&self, expected: u64, found: u64) -> Result<(), Error> {
+        match expected == found {
+            true => Ok(()),
+            false => Err(self.wrong_length(expected, found)),
+        }
+    }
+
+    /// The length of a buffer.
+    fn length(&self, elements: u64) -> Result<usize, Error> {
+        usize::try_from(elements).map_err(|_| self.wrong_length(usize::MAX as u64, elements))
+    }
+
+    fn wrong_length(&self, expected: u64, found: u64) -> Error {
+        Error::WrongLength {
+            tensor: self.name().to_owned(),
+            expected,
+            found,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.tensor.fmt(f)
+    }
+}
