@@ -60,7 +60,7 @@ impl Model {
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),
-            threads: options.threads.clone(),
+            threads: options.threads,
         })
     }
 

@@ -7,7 +7,7 @@ use containers::{ENCODINGS, container_by, container_of, trained_like};
 use half::bf16;
 use unweight::{
     ReadError, Serial,
-    container::{Container, OpenFile, decode_tensor, decode_tensor_into},
+    container::{OpenFile, decode_tensor, decode_tensor_into},
 };
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::{Payload, Rule};

@@ -3,7 +3,7 @@
 mod containers;
 
 use containers::{ENCODINGS, container_of, restored, trained_like};
-use unweight::container::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{Category, Encoding, Payload, RecordEnds, Rule, crc32, layout};
 
 /// A container of each encoding, short enough for exhaustive tests.

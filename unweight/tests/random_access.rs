@@ -9,10 +9,7 @@ use std::sync::Mutex;
 use containers::{ENCODINGS, container_of, trained_like};
 use half::bf16;
 use proptest::prelude::*;
-use unweight::{
-    Storage,
-    container::{Container, OpenFile},
-};
+use unweight::{Storage, container::OpenFile};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Encoding, Extent, Payload, Rule, SourceKind};

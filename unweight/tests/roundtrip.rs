@@ -5,7 +5,7 @@ mod containers;
 use containers::{ENCODINGS, container_of, decoded, transcoded};
 use half::bf16;
 use proptest::prelude::*;
-use unweight::container::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{Encoding, weight};
 
 fn from_exponents(exponents: impl IntoIterator<Item = u8>) -> Vec<bf16> {

@@ -3,7 +3,7 @@
 use half::bf16;
 use unweight::{
     Serial,
-    container::{Container, OpenFile, decode_tensor},
+    container::{OpenFile, decode_tensor},
     safetensors,
 };
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_exponents};

@@ -6,7 +6,7 @@
 use half::bf16;
 use unweight::{
     ReadError, Serial,
-    container::{Container, OpenFile, encode_tensor_with, restore, transcode},
+    container::{OpenFile, encode_tensor_with, restore, transcode},
 };
 use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Declaration};

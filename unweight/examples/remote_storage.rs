@@ -1,0 +1,83 @@
+//! Reads a container through a storage of one's own: ranges of bytes that come from elsewhere. Here "elsewhere" is a file that is slow,
+//! fails now and then, and counts what is asked of it; an HTTP client or an object store stands in the same place.
+//!
+//! `cargo run --release -p unweight --example remote_storage -- model.unw TENSOR`
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use unweight::format::Extent;
+use unweight::{OpenOptions, Storage};
+
+#[derive(Default)]
+struct Counters {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+struct Remote {
+    file: File,
+    counters: Arc<Counters>,
+}
+
+impl Storage for Remote {
+    fn byte_length(&self) -> io::Result<u64> {
+        self.file.byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        // A storage decides for itself how often it tries.
+        for attempt in 0.. {
+            match self.request(extent, buffer) {
+                Err(error) if attempt < 3 && error.kind() == io::ErrorKind::TimedOut => {
+                    std::thread::sleep(Duration::from_millis(1 << attempt));
+                }
+                done => return done.map(|()| &buffer[..]),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+}
+
+impl Remote {
+    fn request(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let number = self.counters.requests.fetch_add(1, Relaxed);
+        if number % 5 == 4 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.counters.bytes.fetch_add(extent.length, Relaxed);
+        self.file.read(extent, buffer).map(drop)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, path, tensor] = &arguments[..] else {
+        return Err("usage: remote_storage MODEL.unw TENSOR".into());
+    };
+    let counters = Arc::new(Counters::default());
+    let storage = Remote {
+        file: File::open(path)?,
+        counters: counters.clone(),
+    };
+    let model = OpenOptions::new().open_storage(storage)?;
+    let tensor = model.tensor(tensor)?;
+    let middle = tensor.element_count() / 2;
+    println!(
+        "{:?}",
+        tensor.range(middle..tensor.element_count().min(middle + 4))?
+    );
+    let (requests, bytes) = (
+        counters.requests.load(Relaxed),
+        counters.bytes.load(Relaxed),
+    );
+    println!(
+        "{requests} requests, {bytes} bytes of {}",
+        model.header().file_length()
+    );
+    Ok(())
+}
