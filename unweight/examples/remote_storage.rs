@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use unweight::format::Extent;
-use unweight::{OpenOptions, Storage};
+use unweight::{OpenOptions, Storage, read_extent};
 
 #[derive(Default)]
 struct Counters {
@@ -50,7 +50,7 @@ impl Remote {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.counters.bytes.fetch_add(extent.length, Relaxed);
-        self.file.read(extent, buffer).map(drop)
+        Ok(read_extent(&self.file, extent, buffer).map(drop)?)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::options::CompressOptions;
 use crate::progress::Metered;
 use crate::safetensors::Header;
 use crate::threads::Threads;
-use crate::{Error, Executor, MemoryBudget, Storage, StoredWeights};
+use crate::{Error, Executor, MemoryBudget, Storage, StoredWeights, read_extent};
 
 /// Compresses a safetensors file in memory.
 ///
@@ -71,14 +71,7 @@ impl<'o> CompressPlan<'o> {
         source: &R,
         options: &'o CompressOptions,
     ) -> Result<CompressPlan<'o>, Error> {
-        let read_failed = |extent| {
-            move |error| Error::Read {
-                error,
-                tensor: None,
-                extent,
-            }
-        };
-        let length = source.byte_length().map_err(read_failed(None))?;
+        let length = source.byte_length().map_err(Error::Read)?;
         let default = || MemoryBudget::for_length(length).with_threads(options.threads.count());
         let budget = options.memory.unwrap_or_else(default);
         let mut buffer = Vec::new();
@@ -93,8 +86,8 @@ impl<'o> CompressPlan<'o> {
                     found: length,
                 });
             }
-            let begin = source.read(extent, &mut buffer);
-            Ok(begin.map_err(read_failed(Some(extent)))?.to_vec())
+            let begin = read_extent(source, extent, &mut buffer);
+            Ok(begin.map_err(|error| Error::Read(error.into()))?.to_vec())
         };
         let begin = read(layout::SAFETENSORS_LENGTH_BYTES)?;
         let mut length_field = [0; layout::SAFETENSORS_LENGTH_BYTES as usize];

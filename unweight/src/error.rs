@@ -3,12 +3,12 @@
 use std::error::Error as StdError;
 use std::{fmt, io};
 
-use unweight_format::write::WriteError;
+use unweight_format::write::{Misuse, WriteError};
 use unweight_format::{Dtype, Extent, Rule};
 
 use crate::container::TransferError;
 use crate::safetensors::HeaderError;
-use crate::{OverBudget, ReadError};
+use crate::{ExecutorError, OverBudget, ReadError, StorageError};
 
 /// Why something could not be done.
 ///
@@ -25,15 +25,9 @@ pub enum Error {
     },
     /// More memory is needed than is allowed. The file may be valid.
     OverBudget(OverBudget),
-    /// Reading failed, for a reason that is none of the file's. It may be tried again.
-    Read {
-        /// What the storage reported.
-        error: io::Error,
-        /// The name of the tensor, where it is one tensor's.
-        tensor: Option<String>,
-        /// The bytes that were asked for, where they are known.
-        extent: Option<Extent>,
-    },
+    /// Reading failed, for a reason that is none of the file's: it may be tried again. Where a [`StorageError`] is within, it has the
+    /// tensor and the extent.
+    Read(io::Error),
     /// Writing the output failed.
     Write(io::Error),
     /// The safetensors file that was to be compressed is not one.
@@ -53,7 +47,9 @@ pub enum Error {
         tensor: Option<u32>,
     },
     /// The calls of a [`Writer`](crate::Writer) do not fit what was declared.
-    Misuse(&'static str),
+    Misuse(Misuse),
+    /// An [`Executor`](crate::Executor) of the caller's did not run every item once, or not in order.
+    Executor(ExecutorError),
     /// There is no tensor of this name.
     NoTensor(String),
     /// The tensor has another type than the buffer.
@@ -95,10 +91,23 @@ impl Error {
     /// The name of the tensor that it concerns, where it is one tensor's.
     pub fn tensor(&self) -> Option<&str> {
         match self {
-            Error::Rule { tensor, .. } | Error::Read { tensor, .. } => tensor.as_deref(),
+            Error::Rule { tensor, .. } => tensor.as_deref(),
+            Error::Read(_) => self.storage()?.tensor(),
             Error::NoTensor(tensor)
             | Error::WrongDtype { tensor, .. }
             | Error::WrongLength { tensor, .. } => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The bytes that were asked of a storage that failed.
+    pub fn extent(&self) -> Option<Extent> {
+        Some(self.storage()?.extent())
+    }
+
+    fn storage(&self) -> Option<&StorageError> {
+        match self {
+            Error::Read(error) => error.get_ref()?.downcast_ref(),
             _ => None,
         }
     }
@@ -117,21 +126,7 @@ impl fmt::Display for Error {
                 error.fmt(f)
             }
             Error::OverBudget(error) => error.fmt(f),
-            Error::Read {
-                error,
-                tensor,
-                extent,
-            } => {
-                name(f, tensor)?;
-                match extent {
-                    Some(extent) => write!(
-                        f,
-                        "reading {} bytes at {}: {error}",
-                        extent.length, extent.offset
-                    ),
-                    None => error.fmt(f),
-                }
-            }
+            Error::Read(error) => error.fmt(f),
             Error::Write(error) => write!(f, "writing: {error}"),
             Error::Source(error) => error.fmt(f),
             Error::SourceLength { expected, found } => write!(
@@ -145,7 +140,8 @@ impl fmt::Display for Error {
                 rule,
                 tensor: Some(number),
             } => write!(f, "tensor {number}: {}: {}", rule.id(), rule.broken_when()),
-            Error::Misuse(what) => f.write_str(what),
+            Error::Misuse(misuse) => misuse.fmt(f),
+            Error::Executor(error) => error.fmt(f),
             Error::NoTensor(tensor) => write!(f, "there is no tensor {tensor:?}"),
             Error::WrongDtype {
                 tensor,
@@ -175,9 +171,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             // Their text is in the message already.
-            Error::Read { error, .. } | Error::Write(error) | Error::Threads(error) => {
-                error.source()
-            }
+            Error::Read(error) | Error::Write(error) | Error::Threads(error) => error.source(),
             Error::Callback(error) => error.source(),
             _ => None,
         }
@@ -190,11 +184,8 @@ impl From<ReadError> for Error {
             ReadError::Rule { error, tensor } => Error::Rule { error, tensor },
             ReadError::OverBudget(error) => Error::OverBudget(error),
             ReadError::Io(error) if crate::progress::is_cancelled(&error) => Error::Cancelled,
-            ReadError::Io(error) => Error::Read {
-                error,
-                tensor: None,
-                extent: None,
-            },
+            ReadError::Io(error) => Error::Read(error),
+            ReadError::Executor(error) => Error::Executor(error),
         }
     }
 }
@@ -216,8 +207,8 @@ impl<E: StdError + Send + Sync + 'static> From<WriteError<E>> for Error {
         match error {
             WriteError::Sink(error) => Error::Write(io_error(error)),
             WriteError::Rule(rule, tensor) => Error::Unwritable { rule, tensor },
-            WriteError::Misuse(what) => Error::Misuse(what),
-            _ => Error::Misuse("the container could not be written"),
+            WriteError::Misuse(misuse) => Error::Misuse(misuse),
+            other => Error::Write(io_error(other)),
         }
     }
 }

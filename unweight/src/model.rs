@@ -49,11 +49,7 @@ impl Model {
         storage: Box<dyn Storage + Send>,
         options: &OpenOptions,
     ) -> Result<Model, Error> {
-        let length = storage.byte_length().map_err(|error| Error::Read {
-            error,
-            tensor: None,
-            extent: None,
-        })?;
+        let length = storage.byte_length().map_err(Error::Read)?;
         let default = || MemoryBudget::for_length(length).with_threads(options.threads.count());
         let budget = options.memory.unwrap_or_else(default);
         let opened = Opened::read(&*storage, length, budget)?;

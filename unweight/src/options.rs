@@ -56,11 +56,7 @@ impl OpenOptions {
     /// # Errors
     /// As [`OpenOptions::open_storage`]; [`Error::Read`] if the file cannot be opened.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
-        let file = std::fs::File::open(path).map_err(|error| Error::Read {
-            error,
-            tensor: None,
-            extent: None,
-        })?;
+        let file = std::fs::File::open(path).map_err(Error::Read)?;
         self.open_storage(file)
     }
 

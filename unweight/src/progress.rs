@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use unweight_format::Extent;
 
-use crate::Storage;
+use crate::{Storage, StorageError, StorageFault, read_extent};
 
 /// How far an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl<S: Storage + ?Sized> Storage for Metered<'_, S> {
     }
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let bytes = self.storage.read(extent, buffer)?;
+        let bytes = read_extent(self.storage, extent, buffer)?;
         if let Some(ProgressCallback(callback)) = self.callback {
             let before = self.done_bytes.fetch_add(extent.length, Ordering::Relaxed);
             let progress = Progress {
@@ -93,6 +93,14 @@ impl fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
+/// Whether this, or what a storage reported within it, is a cancellation.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
+    let Some(inner) = error.get_ref() else {
+        return false;
+    };
+    if inner.is::<Cancelled>() {
+        return true;
+    }
+    let fault = inner.downcast_ref().map(StorageError::fault);
+    matches!(fault, Some(StorageFault::Failed(error)) if is_cancelled(error))
 }

@@ -97,6 +97,18 @@ impl Codec {
         Some(Codec { isa, kernels })
     }
 
+    /// The codec of [`Isa::Avx2`] as processors with a slow PEXT have it, if this machine can run it: to test and to measure it elsewhere.
+    #[doc(hidden)]
+    pub fn avx2_without_pext() -> Option<Codec> {
+        #[cfg(target_arch = "x86_64")]
+        return Some(Codec {
+            isa: Isa::Avx2,
+            kernels: Some(avx2::kernels_without_pext()?),
+        });
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
     /// The default codec: the one that [`ISA_VARIABLE`] names, which is read once. Without it, or where it names none that
     /// this machine can run, the fastest (see [`Codec::named_by_environment`]).
     pub fn current() -> Codec {

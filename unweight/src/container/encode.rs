@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{LockResult, Mutex, PoisonError};
 
-use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
+use unweight_format::write::{CodedWriter, ContainerWriter, Misuse, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
 use unweight_cpu::fast::{Codec, Scratch};
@@ -11,7 +11,9 @@ use unweight_cpu::reference::{ExponentCounts, TensorPlan};
 use unweight_cpu::{ChunkCounts, TensorCounts};
 
 use crate::storage::pool::Pool;
-use crate::{Executor, OverBudget, ReadError, Storage, Weights};
+use crate::storage::{StorageError, limit_capacity};
+use crate::threads::in_order;
+use crate::{Executor, ExecutorError, OverBudget, ReadError, Storage, Weights, read_extent};
 
 /// Why a tensor did not get from where it was into a container.
 #[derive(Debug)]
@@ -64,10 +66,10 @@ pub(crate) struct EncodedChunk {
 /// Reads the weights twice: for the palette, and to encode them (a third time where the tensor ends up raw).
 ///
 /// # Errors
-/// [`TransferError`].
+/// [`TransferError`]; a [`Misuse`] if `weights` are not as many as the declared tensor has.
 ///
 /// # Panics
-/// If `weights` are not as many as the declared tensor has, or the chunk size is not 12 to 16.
+/// If the chunk size is not 12 to 16.
 pub fn encode_tensor<S, W>(
     writer: &mut ContainerWriter<'_, S>,
     weights: &W,
@@ -92,7 +94,7 @@ where
 /// [`encode_tensor`] by this codec. The bytes are the same whichever it is.
 ///
 /// # Errors
-/// [`TransferError`].
+/// As [`encode_tensor`].
 ///
 /// # Panics
 /// As [`encode_tensor`].
@@ -109,29 +111,38 @@ where
     W: Weights + ?Sized,
 {
     assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+    let count = weights.count();
     let chunks = Chunks {
         codec,
         weights,
+        count,
         chunk_size_log2,
         workers: Pool::default(),
     };
-    let count = weights.count();
+    let name = writer.next_tensor().map_or("", |tensor| tensor.name);
+    let named = |error: ReadError| error.of_tensor(name);
     if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
-        let (counts, of_chunks) = chunks.count_exponents(executor)?;
+        let (counts, of_chunks) = chunks.count_exponents(executor).map_err(named)?;
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(chunk_size_log2))?;
         let encode = |number: u64, chunk: &mut _| {
             let counts = of_chunks.of_palette(number, plan.palette());
-            Ok(chunks.encode(number, &plan, counts, chunk)?)
+            let encoded = chunks.encode(number, &plan, counts, chunk);
+            Ok(encoded.map_err(named)?)
         };
         if write_chunks(coded, chunks.len(), encode, None, executor)? {
             return Ok(());
         }
     }
     let mut raw = writer.raw()?;
-    executor.in_order(
+    in_order(
+        executor,
         chunks.len(),
-        |number| Ok(chunks.with(number, |bytes, _| bytes.to_vec())?),
+        |number| {
+            Ok(chunks
+                .with(number, |bytes, _| bytes.to_vec())
+                .map_err(named)?)
+        },
         |bytes| raw.write(&bytes).map_err(TransferError::Write),
     )?;
     Ok(raw.finish()?)
@@ -148,6 +159,8 @@ pub fn copy_raw_tensor<S: Sink>(
 ) -> Result<(), TransferError<S::Error>> {
     // No more than a chunk in work may take.
     const PIECE_BYTES: u64 = 8 * layout::BLOCK_BYTES;
+    let name = writer.next_tensor().map_or("", |tensor| tensor.name);
+    let named = |error: StorageError| ReadError::Io(error.into()).of_tensor(name);
     let mut raw = writer.raw()?;
     let mut buffer = Vec::new();
     let mut done = 0;
@@ -156,7 +169,7 @@ pub fn copy_raw_tensor<S: Sink>(
             offset: data.offset + done,
             length: PIECE_BYTES.min(data.length - done),
         };
-        let bytes = storage.read(piece, &mut buffer).map_err(ReadError::Io)?;
+        let bytes = read_extent(storage, piece, &mut buffer).map_err(named)?;
         raw.write(bytes)?;
         done += piece.length;
     }
@@ -177,8 +190,8 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     // Back from the writer sooner than the rest of a chunk.
     let sign_mantissa_pool = Pool::<Vec<u8>>::default();
     let coded = Mutex::new(coded);
-    // `None` ends the work early; it is not a failure.
-    let outcome = executor.in_order(
+    let outcome = in_order(
+        executor,
         chunk_count,
         |number| {
             let mut chunk = pool.take();
@@ -186,13 +199,11 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
             if chunk.sign_mantissa.is_empty() {
                 chunk.sign_mantissa = sign_mantissa_pool.take();
             }
-            encode(number, &mut chunk).map_err(Some)?;
+            encode(number, &mut chunk).map_err(Stop::Failed)?;
             // Unlike a record's, their place is known, and they are in this processor's cache. Should another thread have the
             // writer, whoever takes the chunk puts them there: to wait would cost more.
             if let Ok(mut coded) = coded.try_lock() {
-                coded
-                    .sign_mantissa(number, &chunk.sign_mantissa)
-                    .map_err(|error| Some(error.into()))?;
+                coded.sign_mantissa(number, &chunk.sign_mantissa)?;
                 drop(coded);
                 sign_mantissa_pool.put(std::mem::take(&mut chunk.sign_mantissa));
             }
@@ -201,19 +212,15 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
         |(number, chunk): (u64, EncodedChunk)| {
             let mut coded = unpoisoned(coded.lock());
             if !chunk.sign_mantissa.is_empty() {
-                coded
-                    .sign_mantissa(number, &chunk.sign_mantissa)
-                    .map_err(|error| Some(error.into()))?;
+                coded.sign_mantissa(number, &chunk.sign_mantissa)?;
             }
-            coded
-                .record(&chunk.record)
-                .map_err(|error| Some(error.into()))?;
+            coded.record(&chunk.record)?;
             tensor_checksum.combine(&chunk.checksum);
             pool.put(chunk);
             if coded.saves_space() {
                 Ok(())
             } else {
-                Err(None)
+                Err(Stop::SavesNothing)
             }
         },
     );
@@ -228,8 +235,33 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
             coded.finish(checksum)?;
             Ok(true)
         }
-        Err(None) => Ok(false),
-        Err(Some(error)) => Err(error),
+        Err(Stop::SavesNothing) => Ok(false),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Why chunks are no longer written.
+enum Stop<E> {
+    /// The tensor is smaller raw.
+    SavesNothing,
+    Failed(TransferError<E>),
+}
+
+impl<E> From<ReadError> for Stop<E> {
+    fn from(error: ReadError) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+impl<E> From<WriteError<E>> for Stop<E> {
+    fn from(error: WriteError<E>) -> Self {
+        match error {
+            // Each item writes its own.
+            WriteError::Misuse(Misuse::ChunkTwice { chunk }) => {
+                ReadError::from(ExecutorError::Twice { item: chunk }).into()
+            }
+            other => Stop::Failed(other.into()),
+        }
     }
 }
 
@@ -242,6 +274,8 @@ fn unpoisoned<T>(lock: LockResult<T>) -> T {
 struct Chunks<'w, W: ?Sized> {
     codec: Codec,
     weights: &'w W,
+    /// Asked for once.
+    count: u64,
     chunk_size_log2: u8,
     workers: Pool<Worker>,
 }
@@ -256,7 +290,7 @@ struct Worker {
 
 impl<W: Weights + ?Sized> Chunks<'_, W> {
     fn len(&self) -> u64 {
-        self.weights.count().div_ceil(1 << self.chunk_size_log2)
+        self.count.div_ceil(1 << self.chunk_size_log2)
     }
 
     /// Gives the bytes of chunk `number` to `then`, and a codec's buffers.
@@ -266,15 +300,21 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         then: impl FnOnce(&[u8], &mut Scratch) -> T,
     ) -> Result<T, ReadError> {
         let first = number << self.chunk_size_log2;
-        let count = (self.weights.count() - first).min(1 << self.chunk_size_log2);
+        let count = (self.count - first).min(1 << self.chunk_size_log2);
         let mut worker = self.workers.take();
         let Worker { weights, scratch } = &mut worker;
         let bytes = self.weights.read_bytes(first, count as usize, weights);
-        let done = bytes
-            .map(|bytes| then(bytes, scratch))
-            .map_err(ReadError::Io);
+        let done = bytes.and_then(|bytes| match bytes.len() as u64 == 2 * count {
+            true => Ok(then(bytes, scratch)),
+            false => {
+                let (offset, length) = (2 * first, 2 * count);
+                let extent = Extent { offset, length };
+                Err(StorageError::wrong_length(extent, bytes.len() as u64).into())
+            }
+        });
+        limit_capacity(&mut worker.weights);
         self.workers.put(worker);
-        done
+        done.map_err(ReadError::Io)
     }
 
     /// The counts of the tensor and, for their codes, of its chunks.
@@ -318,7 +358,8 @@ pub(crate) fn count_chunks(
     mut each: impl FnMut(ChunkCounts),
 ) -> Result<ExponentCounts, ReadError> {
     let mut total = ExponentCounts::default();
-    executor.in_order(
+    in_order(
+        executor,
         chunk_count,
         |number| {
             let mut counts = ExponentCounts::default();

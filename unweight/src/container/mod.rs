@@ -8,6 +8,7 @@ mod ranges;
 mod restore;
 mod transcode;
 
+use std::io;
 use std::mem::MaybeUninit;
 
 use half::bf16;
@@ -19,8 +20,9 @@ use unweight_format::{
 use unweight_cpu::fast::{Codec, Output, Scratch};
 
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
+use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
-use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage};
+use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{TransferError, copy_raw_tensor, encode_tensor, encode_tensor_with};
 pub use restore::restore;
@@ -117,7 +119,15 @@ impl Opened {
             offset: 0,
             length: true_length.min(layout::FILE_HEADER_BYTES),
         };
-        let header = FileHeader::parse(storage.read(begin, &mut Vec::new())?)?;
+        let header = FileHeader::parse(read(storage, begin, &mut Vec::new())?)?;
+        if true_length > header.file_length() {
+            // Trailing bytes are there, or the storage told a wrong length.
+            let trailing = Extent {
+                offset: header.file_length(),
+                length: 1,
+            };
+            read_extent(storage, trailing, &mut Vec::new()).map_err(io::Error::from)?;
+        }
         header.require_file_length(true_length)?;
         // Once as it is read, once as it is kept.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
@@ -245,11 +255,13 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         end = self.directory.payload_start();
         for tensor in self.directory.tensors() {
             let payload = tensor.payload();
-            self.require_zero(end, payload.start())?;
-            match payload {
-                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()])?,
-                Payload::Coded(planes) => self.require_zero_in(&planes.padding())?,
-            }
+            let within = || match payload {
+                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()]),
+                Payload::Coded(planes) => self.require_zero_in(&planes.padding()),
+            };
+            self.require_zero(end, payload.start())
+                .and_then(|()| within())
+                .map_err(|error| error.of_tensor(tensor.name()))?;
             end = payload.end();
         }
         self.require_zero(end, end + layout::GUARD_BYTES)
@@ -380,6 +392,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut worker.sign_mantissa)?;
             then(bytes, sign_mantissa, &mut worker.scratch)
         })();
+        limit_capacity(&mut worker.record);
+        limit_capacity(&mut worker.sign_mantissa);
         self.workers.put(worker);
         done
     }
@@ -452,7 +466,6 @@ fn read<'a, S: Storage + ?Sized>(
     extent: Extent,
     buffer: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ReadError> {
-    storage
-        .read(extent, buffer)
-        .map_err(|error| ReadError::from_storage(error, extent.end(), storage.byte_length()))
+    read_extent(storage, extent, buffer)
+        .map_err(|error| ReadError::from_storage(error, || storage.byte_length()))
 }

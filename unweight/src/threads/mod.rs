@@ -3,7 +3,8 @@
 mod executor;
 
 use crate::Error;
-pub use executor::{Executor, Serial};
+pub(crate) use executor::in_order;
+pub use executor::{Executor, ExecutorError, Serial};
 
 /// How many threads an operation has.
 #[derive(Clone, Copy, Debug, Default)]
