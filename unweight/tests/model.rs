@@ -10,7 +10,7 @@ use half::bf16;
 use unweight::format::{Extent, Rule};
 use unweight::{
     CompressOptions, Dtype, Encoding, Error, Isa, MemoryBudget, Model, OpenOptions, Storage,
-    Writer, compress, decompress,
+    Writer, compress, decompress, read_extent,
 };
 
 fn weights(count: usize) -> Vec<bf16> {
