@@ -16,5 +16,7 @@ mod output;
 mod place;
 mod restamp;
 mod round_trip;
+#[cfg(unix)]
+mod signals;
 mod transcode;
 mod usage;
