@@ -75,6 +75,8 @@ impl Place {
         let output = assert_cmd::Command::new(program)
             .args(arguments)
             .current_dir(self.0.path())
+            // Whoever starts the tests may want their colours.
+            .env_remove("CLICOLOR_FORCE")
             .timeout(Duration::from_secs(60))
             .output()
             .unwrap();
