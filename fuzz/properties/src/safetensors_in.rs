@@ -7,7 +7,7 @@ use unweight_cpu::safetensors::Header;
 
 /// Any bytes as a safetensors header, with its length field in front or without, are a header or an error with a place in them.
 /// What the strict reader accepts, the `safetensors` crate accepts too, and both read the same names, types, shapes and offsets.
-/// What the strict reader refuses, the crate refuses too, unless [`STRICTER`] has the reason.
+/// What the strict reader refuses, the crate refuses too, unless the reason is one of those listed here.
 pub fn safetensors_in(bytes: &[u8]) {
     check(bytes);
     let mut header = (bytes.len() as u64).to_le_bytes().to_vec();

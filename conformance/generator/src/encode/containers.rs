@@ -63,8 +63,7 @@ pub(super) fn containers(cases: &mut Cases) {
             br#"{"__metadata__":null,"#,
             &source::describe(&mixed())[1..],
         ]
-        .concat()
-        .into(),
+        .concat(),
         ..Vector::of(
             "metadata-as-null",
             &["3.3", "11.1"],
