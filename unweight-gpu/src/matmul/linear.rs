@@ -1,5 +1,7 @@
 //! A linear layer whose weights stay compressed.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
