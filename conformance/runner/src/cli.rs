@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use unweight_conformance::{Case, Corpus};
+use unweight_conformance_runner::{Case, Corpus};
 
 /// Holds any Unweight decoder to the conformance corpus
 ///

@@ -7,7 +7,7 @@
 //! - as a Rust function, inside `cargo test` and without processes: [`Corpus::check`].
 //!
 //! ```no_run
-//! use unweight_conformance::{Corpus, Rejection};
+//! use unweight_conformance_runner::{Corpus, Rejection};
 //! # fn my_decode(file: &[u8]) -> Result<Vec<u8>, &'static str> { Err("file-magic") }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,7 +7,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
-use unweight_conformance::Unavailable;
+use unweight_conformance_runner::Unavailable;
 
 fn main() -> ExitCode {
     match cli::Arguments::parse().run() {

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use unweight_conformance::coverage::{Coverage, Spec};
+use unweight_conformance_runner::coverage::{Coverage, Spec};
 
 use super::{CorpusArguments, Found, print};
 

@@ -4,7 +4,7 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use unweight_conformance::{
+use unweight_conformance_runner::{
     CaseReport, ExternalCommand, Profile, RunOptions, Subject, probe, run_with,
 };
 
