@@ -14,7 +14,7 @@
 //!
 //! ```
 //! # fn main() -> Result<(), unweight_format::Error> {
-//! # let file = include_bytes!("../../spec/example.unw");
+//! # let file = include_bytes!("../tests/data/example.unw");
 //! use unweight_format::{Directory, FileHeader};
 //!
 //! let header = FileHeader::parse(file)?;
@@ -30,6 +30,11 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

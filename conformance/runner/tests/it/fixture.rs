@@ -296,6 +296,6 @@ pub(crate) const SPEC: &str = "\
 ";
 
 pub(crate) fn schema() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest.schema.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/manifest.schema.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
