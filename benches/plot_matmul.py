@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws what `cargo bench -p unweight-gpu --bench matmul -- --csv FILE` measured: speed beside cuBLASLt by batch.
 
-    benches/plot_matmul.py target/matmul.csv docs/matmul.svg
+    benches/plot_matmul.py matmul.csv docs/performance/matmul-h200.svg
 
 Needs nothing but Python.
 """
