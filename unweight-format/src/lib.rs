@@ -1,14 +1,15 @@
 //! The Unweight container: types, parser and writer.
 //!
-//! The authority is `spec/unweight.md`; section numbers in this crate's documentation are its.
+//! The authority is `spec/unweight.md`. Section numbers in this crate's documentation refer to it.
 //!
-//! Three rooms, and what they share:
+//! Modules:
 //!
-//! - `parse` (private) turns bytes into raw records, field by field, and judges nothing;
-//! - [`validate`] turns raw records into types that are valid by construction: who holds a
-//!   [`Directory`] or a [`Record`] need not check it again;
-//! - [`write`](mod@write) (feature `alloc`) goes the other way, and never sees the parser;
-//! - [`layout`] has every offset, size and magic number, [`limits`] every cap, [`Rule`] every reason to reject.
+//! - `parse` (private) turns bytes into raw fields, without checks;
+//! - [`validate`] turns raw fields into types that are valid by construction: a [`Directory`] or a
+//!   [`Record`] needs no further checks;
+//! - [`write`](mod@write) (feature `alloc`) turns types into bytes, and does not use the parser;
+//! - [`layout`] has every offset, size and magic number, [`limits`] every limit, [`Rule`] every
+//!   reason to reject.
 //!
 //! Parsing borrows from the caller's bytes and allocates nothing. No input makes it panic.
 //!
