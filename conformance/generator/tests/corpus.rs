@@ -1,4 +1,5 @@
-//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can run makes of it.
+//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can
+//! run makes of it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! The rules are the same wherever they are written down: in the specification, in `unweight-format`, in the corpus, and in the cases that name them.
+//! The rules are the same wherever they are written down: in the specification, in
+//! `unweight-format`, in the corpus, and in the cases that name them.
 
 use std::collections::BTreeSet;
 use std::fs;
