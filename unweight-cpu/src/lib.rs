@@ -37,6 +37,11 @@
 //! # }
 //! ```
 
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod budget;
 mod chunk_counts;
 mod container;

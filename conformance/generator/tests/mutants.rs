@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::{env, fs};
 
 use tempfile::TempDir;
-use unweight_conformance::{
+use unweight_conformance_runner::{
     Answer, Corpus, Outcome, Parameters, Rejection, Reply, Report, RunError, RunOptions, Subject,
     run_with,
 };

@@ -76,6 +76,7 @@ impl Codec {
     }
 
     /// As [`Codec::decode_record_bytes`]; gives what it wrote.
+    #[expect(unsafe_code, reason = "output that is not initialized yet")]
     pub(crate) fn decode_into<'o>(
         &self,
         record: &Record<'_>,

@@ -1,5 +1,6 @@
 //! An allocator that counts, a storage that counts, and containers for both.
 
+#![expect(unsafe_code, reason = "a global allocator")]
 // Each test binary uses some of these.
 #![allow(dead_code)]
 
