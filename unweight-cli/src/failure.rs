@@ -51,12 +51,13 @@ impl Failure {
     /// `error` occurred while `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
-            ReadError::Io(error) => Failure::io(path, error),
             ReadError::OverBudget(error) => Failure::over_budget(path, error),
             ReadError::Rule { error: rule, .. } => Failure::Bad {
                 message: format!("{}: {error}", path.display()),
                 error: Some(rule),
             },
+            // The storage or the executor: it says nothing of the file.
+            other => Failure::io(path, other),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use unweight_cpu::Storage;
+use unweight_cpu::{Storage, read_extent};
 use unweight_format::Extent;
 
 /// A bar with rate and time left on standard error; nothing if that is not a terminal, or `silent`.
@@ -50,7 +50,7 @@ impl Storage for Metered<'_> {
     }
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let bytes = self.file.read(extent, buffer)?;
+        let bytes = read_extent(self.file, extent, buffer)?;
         self.bar.inc(extent.length);
         Ok(bytes)
     }

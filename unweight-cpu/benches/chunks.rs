@@ -17,6 +17,10 @@ fn paths() -> Vec<Path> {
     Path::available().collect()
 }
 
+fn codec_of(path: Path) -> Codec {
+    Codec::of(path).expect("it is available")
+}
+
 /// A chunk as trained ones are: normal, 2.6 bits for an exponent, and a few of them patches.
 fn weights() -> Vec<bf16> {
     const SIGMA: f64 = 0.02;
@@ -53,7 +57,7 @@ fn plan(encoding: Encoding) -> TensorPlan {
 }
 
 fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
-    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+    let (codec, plan) = (codec_of(path), plan(encoding));
     let (mut sign_mantissa, mut bytes_of_record) = (Vec::new(), Vec::new());
     codec.encode_weights(
         &plan,
@@ -84,8 +88,8 @@ fn bench_decode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
         });
 }
 
-fn bench_encode(bencher: Bencher<'_, '_>, path: Path, encoding: Encoding) {
-    let (codec, plan) = (Codec::of(path).expect("it is available"), plan(encoding));
+fn bench_encode(bencher: Bencher<'_, '_>, codec: Codec, encoding: Encoding) {
+    let plan = plan(encoding);
     let weights = bytes(&weights());
     let (mut sign_mantissa, mut record) = (Vec::new(), Vec::new());
     bencher
@@ -109,17 +113,25 @@ fn decode_palette(bencher: Bencher<'_, '_>, path: Path) {
 
 #[divan::bench(args = paths())]
 fn encode_huffman(bencher: Bencher<'_, '_>, path: Path) {
-    bench_encode(bencher, path, Encoding::Huffman);
+    bench_encode(bencher, codec_of(path), Encoding::Huffman);
 }
 
 #[divan::bench(args = paths())]
 fn encode_palette(bencher: Bencher<'_, '_>, path: Path) {
-    bench_encode(bencher, path, Encoding::Palette);
+    bench_encode(bencher, codec_of(path), Encoding::Palette);
+}
+
+/// As AVX2 encodes on processors with a slow PEXT.
+#[divan::bench]
+fn encode_huffman_without_pext(bencher: Bencher<'_, '_>) {
+    if let Some(codec) = Codec::avx2_without_pext() {
+        bench_encode(bencher, codec, Encoding::Huffman);
+    }
 }
 
 #[divan::bench(args = paths())]
 fn count(bencher: Bencher<'_, '_>, path: Path) {
-    let codec = Codec::of(path).expect("it is available");
+    let codec = codec_of(path);
     let weights = bytes(&weights());
     bencher
         .counter(BytesCount::new(2 * WEIGHTS))

@@ -1,6 +1,7 @@
 //! A container that is open for reading: tensors, chunks and ranges of weights out of a [`Storage`].
 
 use std::cell::Cell;
+use std::io;
 use std::mem::MaybeUninit;
 
 use half::bf16;
@@ -11,7 +12,8 @@ use unweight_format::{
 
 use crate::budget::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
 use crate::fast::{Codec, Output};
-use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage};
+use crate::storage::kept;
+use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
 
 /// A file whose header has been checked and whose directory is in memory.
 #[derive(Debug)]
@@ -68,7 +70,15 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
             offset: 0,
             length: true_length.min(layout::FILE_HEADER_BYTES),
         };
-        let header = FileHeader::parse(storage.read(begin, &mut Vec::new())?)?;
+        let header = FileHeader::parse(read(storage, begin, &mut Vec::new())?)?;
+        if true_length > header.file_length() {
+            // Trailing bytes are there, or the storage told a wrong length.
+            let trailing = Extent {
+                offset: header.file_length(),
+                length: 1,
+            };
+            read_extent(storage, trailing, &mut Vec::new()).map_err(io::Error::from)?;
+        }
         header.require_file_length(true_length)?;
         // Once as it is read, once as it is kept.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
@@ -170,11 +180,13 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         end = self.directory.payload_start();
         for tensor in self.directory.tensors() {
             let payload = tensor.payload();
-            self.require_zero(end, payload.start())?;
-            match payload {
-                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()])?,
-                Payload::Coded(planes) => self.require_zero_in(&planes.padding())?,
-            }
+            let within = || match payload {
+                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()]),
+                Payload::Coded(planes) => self.require_zero_in(&planes.padding()),
+            };
+            self.require_zero(end, payload.start())
+                .and_then(|()| within())
+                .map_err(|error| error.of_tensor(tensor.name()))?;
             end = payload.end();
         }
         self.require_zero(end, end + layout::GUARD_BYTES)
@@ -307,7 +319,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             let sign_mantissa = read(self.storage, shape.sign_mantissa, sign_mantissa_buffer)?;
             then(bytes, sign_mantissa)
         })();
-        READ_BUFFERS.set(buffers);
+        READ_BUFFERS.set(buffers.map(kept));
         done
     }
 
@@ -384,7 +396,6 @@ fn read<'a, S: Storage + ?Sized>(
     extent: Extent,
     buffer: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ReadError> {
-    storage
-        .read(extent, buffer)
-        .map_err(|error| ReadError::from_storage(error, extent.end(), storage.byte_length()))
+    read_extent(storage, extent, buffer)
+        .map_err(|error| ReadError::from_storage(error, || storage.byte_length()))
 }

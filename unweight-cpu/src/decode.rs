@@ -7,15 +7,17 @@ use unweight_format::{Payload, RecordEnds, Tensor, layout};
 
 use crate::budget::{index_bytes, largest_chunk, pieces_bytes};
 use crate::encode::checksum_of;
+use crate::executor::in_order;
 use crate::fast::Output;
 use crate::pool::Pool;
-use crate::{Container, Executor, Purpose, ReadError, Storage};
+use crate::{Container, Executor, ExecutorError, Purpose, ReadError, Storage};
 
 /// Decodes a whole tensor, and gives its original bytes to `output`, in order and in pieces. Checks every rule that
 /// concerns the tensor but the zero padding; the tensor checksum last.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`]; what `output` returns.
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`], [`ReadError::Executor`]; what `output`
+/// returns.
 pub fn decode_tensor<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -29,7 +31,7 @@ where
     let named = |error: ReadError| E::from(error.of_tensor(tensor.name()));
     let mut tensor_checksum = Hasher::new();
     let in_work = container.chunks_in_work(tensor).map_err(ReadError::from)?;
-    let executor = executor.at_most(in_work);
+    let executor = &executor.at_most(in_work);
     let buffers = Pool::<Vec<u8>>::default();
     let mut hand_over = |(bytes, checksum): (Vec<u8>, Hasher)| {
         tensor_checksum.combine(&checksum);
@@ -38,7 +40,8 @@ where
         done
     };
     match tensor.payload() {
-        Payload::Raw(plane) => executor.in_order(
+        Payload::Raw(plane) => in_order(
+            executor,
             plane.block_count(),
             |number| {
                 let (mut bytes, mut buffer) = (buffers.take(), Vec::new());
@@ -55,7 +58,8 @@ where
         Payload::Coded(planes) => {
             let ends = container.record_ends(planes).map_err(named)?;
             let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
-            executor.in_order(
+            in_order(
+                executor,
                 planes.chunk_count(),
                 |number| {
                     let shape = planes.chunk(number);
@@ -81,7 +85,7 @@ where
 /// [`decode_tensor`] checks. Where that succeeds, all of `output` is initialised; otherwise it holds anything.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`].
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`], [`ReadError::Executor`].
 ///
 /// # Panics
 /// If `output` is not as long as the tensor.
@@ -99,18 +103,22 @@ where
     let held = container.held_bytes() + index_bytes(tensor) + pieces_bytes(tensor);
     let budget = container.budget();
     let in_work = budget.chunks_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
-    let executor = executor.at_most(in_work);
+    let executor = &executor.at_most(in_work);
     let named = |error: ReadError| error.of_tensor(tensor.name());
     let mut tensor_checksum = Hasher::new();
     let piece_bytes = match tensor.payload() {
         Payload::Raw(_) => layout::BLOCK_BYTES as usize,
         Payload::Coded(planes) => 2 << planes.chunk_size_log2(),
     };
-    // Each is locked once, by whoever writes it.
-    let pieces: Vec<_> = output.pieces(piece_bytes).map(Mutex::new).collect();
-    let piece = |number: u64| {
-        let piece = pieces[number as usize].lock();
-        piece.unwrap_or_else(std::sync::PoisonError::into_inner)
+    // Each is taken once, by whoever writes it: no second one can spoil what has been checked.
+    let pieces: Vec<_> = output
+        .pieces(piece_bytes)
+        .map(|piece| Mutex::new(Some(piece)))
+        .collect();
+    let piece = |item: u64| {
+        let piece = pieces[item as usize].lock();
+        let mut piece = piece.unwrap_or_else(std::sync::PoisonError::into_inner);
+        piece.take().ok_or(ExecutorError::Twice { item })
     };
     let combine = |checksum: Hasher| {
         tensor_checksum.combine(&checksum);
@@ -121,16 +129,16 @@ where
             let write = |number| {
                 let mut buffer = Vec::new();
                 let block = container.read_block(plane, number, &mut buffer);
-                Ok(checksum_of(piece(number).fill(block.map_err(named)?)))
+                Ok(checksum_of(piece(number)?.fill(block.map_err(named)?)))
             };
-            executor.in_order(plane.block_count(), write, combine)?;
+            in_order(executor, plane.block_count(), write, combine)?;
         }
         Payload::Coded(planes) => {
             let ends = container.record_ends(planes).map_err(named)?;
             let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
             let write = |number| {
                 let (shape, record) = (planes.chunk(number), ends.record(number));
-                let mut piece = piece(number);
+                let mut piece = piece(number)?;
                 let checksum = container.decode_chunk_into(planes, &shape, record, &mut piece);
                 let length = 2 * u64::from(shape.weights);
                 Ok(Hasher::new_with_initial_len(
@@ -138,7 +146,7 @@ where
                     length,
                 ))
             };
-            executor.in_order(planes.chunk_count(), write, combine)?;
+            in_order(executor, planes.chunk_count(), write, combine)?;
         }
     }
     tensor

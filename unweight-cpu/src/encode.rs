@@ -4,14 +4,16 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::{LockResult, Mutex, PoisonError};
 
-use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
+use unweight_format::write::{CodedWriter, ContainerWriter, Misuse, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
 use crate::chunk_counts::{ChunkCounts, TensorCounts};
+use crate::executor::in_order;
 use crate::fast::Codec;
 use crate::pool::Pool;
 use crate::reference::{ExponentCounts, TensorPlan};
-use crate::{Executor, OverBudget, ReadError, Storage, Weights};
+use crate::storage::{StorageError, kept};
+use crate::{Executor, ExecutorError, OverBudget, ReadError, Storage, Weights, read_extent};
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).
 pub const DEFAULT_CHUNK_SIZE_LOG2: u8 = 15;
@@ -67,10 +69,10 @@ pub(crate) struct EncodedChunk {
 /// Reads the weights twice: for the palette, and to encode them (a third time where the tensor ends up raw).
 ///
 /// # Errors
-/// [`TransferError`].
+/// [`TransferError`]; a [`Misuse`] if `weights` are not as many as the declared tensor has.
 ///
 /// # Panics
-/// If `weights` are not as many as the declared tensor has, or the chunk size is not 12 to 16.
+/// If the chunk size is not 12 to 16.
 pub fn encode_tensor<S, W>(
     writer: &mut ContainerWriter<'_, S>,
     weights: &W,
@@ -95,7 +97,7 @@ where
 /// [`encode_tensor`] by this codec. The bytes are the same whichever it is.
 ///
 /// # Errors
-/// [`TransferError`].
+/// As [`encode_tensor`].
 ///
 /// # Panics
 /// As [`encode_tensor`].
@@ -112,28 +114,33 @@ where
     W: Weights + ?Sized,
 {
     assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+    let count = weights.count();
     let chunks = Chunks {
         codec,
         weights,
+        count,
         chunk_size_log2,
     };
-    let count = weights.count();
+    let name = writer.next_tensor().map_or("", |tensor| tensor.name);
+    let named = |error: ReadError| error.of_tensor(name);
     if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
-        let (counts, of_chunks) = chunks.count_exponents(executor)?;
+        let (counts, of_chunks) = chunks.count_exponents(executor).map_err(named)?;
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(chunk_size_log2))?;
         let encode = |number: u64, chunk: &mut _| {
             let counts = of_chunks.of_palette(number, plan.palette());
-            Ok(chunks.encode(number, &plan, counts, chunk)?)
+            let encoded = chunks.encode(number, &plan, counts, chunk);
+            Ok(encoded.map_err(named)?)
         };
         if write_chunks(coded, chunks.len(), encode, None, executor)? {
             return Ok(());
         }
     }
     let mut raw = writer.raw()?;
-    executor.in_order(
+    in_order(
+        executor,
         chunks.len(),
-        |number| Ok(chunks.with(number, |bytes| bytes.to_vec())?),
+        |number| Ok(chunks.with(number, |bytes| bytes.to_vec()).map_err(named)?),
         |bytes| raw.write(&bytes).map_err(TransferError::Write),
     )?;
     Ok(raw.finish()?)
@@ -150,6 +157,8 @@ pub fn copy_raw_tensor<S: Sink>(
 ) -> Result<(), TransferError<S::Error>> {
     // No more than a chunk in work may take.
     const PIECE_BYTES: u64 = 8 * layout::BLOCK_BYTES;
+    let name = writer.next_tensor().map_or("", |tensor| tensor.name);
+    let named = |error: StorageError| ReadError::Io(error.into()).of_tensor(name);
     let mut raw = writer.raw()?;
     let mut buffer = Vec::new();
     let mut done = 0;
@@ -158,7 +167,7 @@ pub fn copy_raw_tensor<S: Sink>(
             offset: data.offset + done,
             length: PIECE_BYTES.min(data.length - done),
         };
-        let bytes = storage.read(piece, &mut buffer).map_err(ReadError::Io)?;
+        let bytes = read_extent(storage, piece, &mut buffer).map_err(named)?;
         raw.write(bytes)?;
         done += piece.length;
     }
@@ -177,8 +186,8 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
     let coded = Mutex::new(coded);
-    // `None` ends the work early; it is not a failure.
-    let outcome = executor.in_order(
+    let outcome = in_order(
+        executor,
         chunk_count,
         |number| {
             let mut chunk = pool.take();
@@ -186,13 +195,11 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
             if chunk.sign_mantissa.is_empty() {
                 chunk.sign_mantissa = SIGN_MANTISSA_BUFFER.take();
             }
-            encode(number, &mut chunk).map_err(Some)?;
+            encode(number, &mut chunk).map_err(Stop::Failed)?;
             // Unlike a record's, their place is known, and they are in this processor's cache. Should another thread have the
             // writer, whoever takes the chunk puts them there: to wait would cost more.
             if let Ok(mut coded) = coded.try_lock() {
-                coded
-                    .sign_mantissa(number, &chunk.sign_mantissa)
-                    .map_err(|error| Some(error.into()))?;
+                coded.sign_mantissa(number, &chunk.sign_mantissa)?;
                 drop(coded);
                 SIGN_MANTISSA_BUFFER.set(std::mem::take(&mut chunk.sign_mantissa));
             }
@@ -201,19 +208,15 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
         |(number, chunk): (u64, EncodedChunk)| {
             let mut coded = unpoisoned(coded.lock());
             if !chunk.sign_mantissa.is_empty() {
-                coded
-                    .sign_mantissa(number, &chunk.sign_mantissa)
-                    .map_err(|error| Some(error.into()))?;
+                coded.sign_mantissa(number, &chunk.sign_mantissa)?;
             }
-            coded
-                .record(&chunk.record)
-                .map_err(|error| Some(error.into()))?;
+            coded.record(&chunk.record)?;
             tensor_checksum.combine(&chunk.checksum);
             pool.put(chunk);
             if coded.saves_space() {
                 Ok(())
             } else {
-                Err(None)
+                Err(Stop::SavesNothing)
             }
         },
     );
@@ -228,8 +231,33 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
             coded.finish(checksum)?;
             Ok(true)
         }
-        Err(None) => Ok(false),
-        Err(Some(error)) => Err(error),
+        Err(Stop::SavesNothing) => Ok(false),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Why chunks are no longer written.
+enum Stop<E> {
+    /// The tensor is smaller raw.
+    SavesNothing,
+    Failed(TransferError<E>),
+}
+
+impl<E> From<ReadError> for Stop<E> {
+    fn from(error: ReadError) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+impl<E> From<WriteError<E>> for Stop<E> {
+    fn from(error: WriteError<E>) -> Self {
+        match error {
+            // Each item writes its own.
+            WriteError::Misuse(Misuse::ChunkTwice { chunk }) => {
+                ReadError::from(ExecutorError::Twice { item: chunk }).into()
+            }
+            other => Stop::Failed(other.into()),
+        }
     }
 }
 
@@ -249,23 +277,32 @@ thread_local! {
 struct Chunks<'w, W: ?Sized> {
     codec: Codec,
     weights: &'w W,
+    /// Asked for once.
+    count: u64,
     chunk_size_log2: u8,
 }
 
 impl<W: Weights + ?Sized> Chunks<'_, W> {
     fn len(&self) -> u64 {
-        self.weights.count().div_ceil(1 << self.chunk_size_log2)
+        self.count.div_ceil(1 << self.chunk_size_log2)
     }
 
     /// Gives the bytes of chunk `number` to `then`.
     fn with<T>(&self, number: u64, then: impl FnOnce(&[u8]) -> T) -> Result<T, ReadError> {
         let first = number << self.chunk_size_log2;
-        let count = (self.weights.count() - first).min(1 << self.chunk_size_log2);
+        let count = (self.count - first).min(1 << self.chunk_size_log2);
         let mut buffer = READ_BUFFER.take();
         let bytes = self.weights.read_bytes(first, count as usize, &mut buffer);
-        let done = bytes.map(then).map_err(ReadError::Io);
-        READ_BUFFER.set(buffer);
-        done
+        let done = bytes.and_then(|bytes| match bytes.len() as u64 == 2 * count {
+            true => Ok(then(bytes)),
+            false => {
+                let (offset, length) = (2 * first, 2 * count);
+                let extent = Extent { offset, length };
+                Err(StorageError::wrong_length(extent, bytes.len() as u64).into())
+            }
+        });
+        READ_BUFFER.set(kept(buffer));
+        done.map_err(ReadError::Io)
     }
 
     /// The counts of the tensor and, for their codes, of its chunks.
@@ -309,7 +346,8 @@ pub(crate) fn count_chunks(
     mut each: impl FnMut(ChunkCounts),
 ) -> Result<ExponentCounts, ReadError> {
     let mut total = ExponentCounts::default();
-    executor.in_order(
+    in_order(
+        executor,
         chunk_count,
         |number| {
             let mut counts = ExponentCounts::default();

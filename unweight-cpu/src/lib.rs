@@ -65,9 +65,9 @@ pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{
     DEFAULT_CHUNK_SIZE_LOG2, TransferError, copy_raw_tensor, encode_tensor, encode_tensor_with,
 };
-pub use executor::{Executor, Serial};
+pub use executor::{Executor, ExecutorError, Serial};
 pub use read_error::ReadError;
 pub use restore::restore;
-pub use storage::Storage;
+pub use storage::{Storage, StorageError, StorageFault, read_extent};
 pub use transcode::{transcode, transcode_tensor};
 pub use weights::{StoredWeights, Weights};

@@ -4,10 +4,12 @@ use std::{fmt, io};
 
 use unweight_format::{Error, Expected, Rule};
 
-use crate::OverBudget;
+use crate::storage::{StorageError, StorageFault};
+use crate::{ExecutorError, OverBudget};
 
 /// Why a container, or a part of it, could not be read.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The file breaks a rule of the specification.
     Rule {
@@ -18,8 +20,11 @@ pub enum ReadError {
     },
     /// It needs more memory than the caller allows. It may be valid.
     OverBudget(OverBudget),
-    /// The storage failed.
+    /// The storage failed, or its answer had not the length that was asked for: the inner error is a [`StorageError`]. It says nothing
+    /// of the file, which may be read again.
     Io(io::Error),
+    /// The executor did not run every item once, or not in order. It says nothing of the file.
+    Executor(ExecutorError),
 }
 
 impl ReadError {
@@ -27,12 +32,18 @@ impl ReadError {
     pub fn rule(&self) -> Option<Rule> {
         match self {
             ReadError::Rule { error, .. } => Some(error.rule),
-            ReadError::OverBudget(_) | ReadError::Io(_) => None,
+            ReadError::OverBudget(_) | ReadError::Io(_) | ReadError::Executor(_) => None,
         }
     }
 
     /// The same error, said of this tensor.
-    pub fn of_tensor(self, name: &str) -> ReadError {
+    pub fn of_tensor(mut self, name: &str) -> ReadError {
+        if let ReadError::Io(error) = &mut self
+            && let Some(inner) = error.get_mut()
+            && let Some(error) = inner.downcast_mut::<StorageError>()
+        {
+            error.note_tensor(name);
+        }
         match self {
             ReadError::Rule { error, .. } => ReadError::Rule {
                 error,
@@ -42,22 +53,26 @@ impl ReadError {
         }
     }
 
-    /// An error of the storage while it read up to byte `needed`. Its length was compared with the header's when
-    /// it was opened: if it is short now, somebody has cut it since.
+    /// An error of a storage whose length was compared with the header's when it was opened. Only the storage itself can say that it has
+    /// become shorter since, which breaks a rule: by the error, or after `UnexpectedEof` by its length.
     pub(crate) fn from_storage(
-        error: io::Error,
-        needed: u64,
-        true_length: io::Result<u64>,
-    ) -> Self {
-        match (error.kind(), true_length) {
-            (io::ErrorKind::UnexpectedEof, Ok(length)) if length < needed => Error::new(
-                Rule::FileTruncated,
-                length,
-                length,
-                Expected::AtLeast(needed),
-            )
-            .into(),
-            _ => ReadError::Io(error),
+        error: StorageError,
+        byte_length: impl FnOnce() -> io::Result<u64>,
+    ) -> ReadError {
+        let needed = error.extent().end();
+        let end = match error.fault() {
+            StorageFault::EndsAt(end) => Some(*end),
+            StorageFault::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                byte_length().ok()
+            }
+            _ => None,
+        };
+        match end.filter(|&end| end < needed) {
+            Some(end) => {
+                let expected = Expected::AtLeast(needed);
+                Error::new(Rule::FileTruncated, end, end, expected).into()
+            }
+            None => ReadError::Io(error.into()),
         }
     }
 }
@@ -74,6 +89,12 @@ impl From<Error> for ReadError {
 impl From<OverBudget> for ReadError {
     fn from(error: OverBudget) -> ReadError {
         ReadError::OverBudget(error)
+    }
+}
+
+impl From<ExecutorError> for ReadError {
+    fn from(error: ExecutorError) -> ReadError {
+        ReadError::Executor(error)
     }
 }
 
@@ -96,6 +117,7 @@ impl fmt::Display for ReadError {
             } => write!(f, "tensor {name:?}: {error}"),
             ReadError::OverBudget(error) => error.fmt(f),
             ReadError::Io(error) => error.fmt(f),
+            ReadError::Executor(error) => error.fmt(f),
         }
     }
 }
@@ -106,6 +128,7 @@ impl std::error::Error for ReadError {
             ReadError::Rule { error, .. } => Some(error),
             ReadError::OverBudget(error) => Some(error),
             ReadError::Io(error) => Some(error),
+            ReadError::Executor(error) => Some(error),
         }
     }
 }

@@ -86,7 +86,7 @@ where
     let executor = &executor.at_most(in_work);
     if let Payload::Coded(planes) = tensor.payload() {
         let named = |error: ReadError| error.of_tensor(tensor.name());
-        let ends = container.record_ends(planes)?;
+        let ends = container.record_ends(planes).map_err(named)?;
         let chunks = CodedChunks {
             container,
             planes,

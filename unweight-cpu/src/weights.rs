@@ -5,9 +5,9 @@ use std::io;
 use half::bf16;
 use unweight_format::Extent;
 
-use crate::Storage;
 #[cfg(target_endian = "little")]
 use crate::fast::output::bytes_of;
+use crate::{Storage, read_extent};
 
 /// The weights of one tensor, in row-major order, readable from several threads at once.
 pub trait Weights: Sync {
@@ -20,7 +20,8 @@ pub trait Weights: Sync {
     /// Whatever the storage behind it reports.
     fn read(&self, first: u64, weights: &mut [bf16]) -> io::Result<()>;
 
-    /// The little-endian bytes of `count` weights from number `first` on: borrowed, or read into `buffer`. They lie within the tensor.
+    /// The little-endian bytes of `count` weights from number `first` on, all of them: borrowed, or read into `buffer`. They lie within
+    /// the tensor.
     ///
     /// # Errors
     /// Whatever the storage behind it reports.
@@ -84,7 +85,7 @@ impl<S: Storage + ?Sized> Weights for StoredWeights<'_, S> {
             length: 2 * weights.len() as u64,
         };
         let mut buffer = Vec::new();
-        let bytes = self.storage.read(extent, &mut buffer)?;
+        let bytes = read_extent(self.storage, extent, &mut buffer)?;
         for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
             *weight = bf16::from_le_bytes(bytes);
         }
@@ -101,6 +102,6 @@ impl<S: Storage + ?Sized> Weights for StoredWeights<'_, S> {
             offset: self.data.offset + 2 * first,
             length: 2 * count as u64,
         };
-        self.storage.read(extent, buffer)
+        Ok(read_extent(self.storage, extent, buffer)?)
     }
 }

@@ -10,7 +10,7 @@ use containers::{ENCODINGS, container_of, trained_like};
 use half::bf16;
 use proptest::prelude::*;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
-use unweight_cpu::{Container, OpenFile, Storage};
+use unweight_cpu::{Container, OpenFile, Storage, read_extent};
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Encoding, Extent, Payload, Rule, SourceKind};
 
@@ -27,7 +27,7 @@ impl Storage for Noted<'_> {
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         self.reads.lock().unwrap().push(extent);
-        self.bytes.read(extent, buffer)
+        Ok(read_extent(self.bytes, extent, buffer)?)
     }
 }
 

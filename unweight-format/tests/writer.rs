@@ -1,13 +1,32 @@
 //! What the writer writes, the parser reads; what no file may hold, the writer refuses.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
-use unweight_format::write::{CodedParameters, ContainerWriter, Declaration, WriteError};
+use unweight_format::write::{
+    CodedParameters, ContainerWriter, Declaration, Misuse, Sink, WriteError,
+};
 use unweight_format::{Directory, Dtype, Encoding, FileHeader, Palette, Payload, Rule, SourceKind};
 
 fn refused(declarations: Vec<Declaration<'_>>) -> Rule {
     match ContainerWriter::new(Vec::new(), SourceKind::None, &[], declarations) {
         Err(WriteError::Rule(rule, _)) => rule,
         other => panic!("expected a broken rule, got {other:?}"),
+    }
+}
+
+fn misuse<T: std::fmt::Debug>(
+    result: Result<T, WriteError<std::convert::Infallible>>,
+    expected: Misuse,
+) {
+    assert_eq!(result.err(), Some(WriteError::Misuse(expected)));
+}
+
+fn parameters() -> CodedParameters {
+    CodedParameters {
+        encoding: Encoding::Palette,
+        chunk_size_log2: 12,
+        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
     }
 }
 
@@ -42,10 +61,40 @@ fn refuses_to_finish_before_every_byte_is_there() {
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     let mut raw = writer.raw().unwrap();
     raw.write(&[0; 5]).unwrap();
-    assert!(matches!(raw.finish(), Err(WriteError::Misuse(_))));
+    let (found, expected) = (5, 6);
+    misuse(raw.finish(), Misuse::RawTooShort { found, expected });
     let mut raw = writer.raw().unwrap();
-    assert!(matches!(raw.write(&[0; 7]), Err(WriteError::Misuse(_))));
-    assert!(matches!(writer.finish(), Err(WriteError::Misuse(_))));
+    let found = 7;
+    misuse(raw.write(&[0; 7]), Misuse::RawTooLong { found, expected });
+    raw.write(&[0; 4]).unwrap();
+    misuse(raw.write(&[0; 3]), Misuse::RawTooLong { found, expected });
+    let (tensor, declared) = (0, 1);
+    misuse(writer.finish(), Misuse::TensorMissing { tensor, declared });
+}
+
+#[test]
+fn refuses_tensors_that_were_not_declared_and_to_leave_one_out() {
+    let declared = vec![bf16("a", &[0]), bf16("b", &[0]), bf16("c", &[0])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for _ in 0..3 {
+        writer.raw().unwrap().finish().unwrap();
+    }
+    let declared = 3;
+    misuse(writer.raw(), Misuse::NoTensorLeft { declared });
+    misuse(
+        writer.coded(parameters()),
+        Misuse::NoTensorLeft { declared },
+    );
+    writer.finish().unwrap();
+
+    let declared = vec![bf16("a", &[0]), bf16("b", &[5]), bf16("c", &[0])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    writer.raw().unwrap().finish().unwrap();
+    // Begun, dropped and leaked: neither is written.
+    drop(writer.coded(parameters()).unwrap());
+    std::mem::forget(writer.raw().unwrap());
+    let (tensor, declared) = (1, 3);
+    misuse(writer.finish(), Misuse::TensorMissing { tensor, declared });
 }
 
 #[test]
@@ -109,27 +158,115 @@ fn sign_mantissa_bytes_may_come_in_any_order() {
 
 #[test]
 fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
-    let parameters = CodedParameters {
-        encoding: Encoding::Palette,
-        chunk_size_log2: 12,
-        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
-    };
-    let misuse = |result| assert!(matches!(result, Err(WriteError::Misuse(_))));
     let declared = vec![bf16("a", &[4097])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    let mut coded = writer.coded(parameters).unwrap();
-    misuse(coded.sign_mantissa(2, &[0; 1]));
-    misuse(coded.sign_mantissa(u64::MAX, &[0; 1]));
-    misuse(coded.sign_mantissa(1, &[0; 4096]));
+    let mut coded = writer.coded(parameters()).unwrap();
+    let chunks = 2;
+    for chunk in [2, u64::MAX] {
+        misuse(
+            coded.sign_mantissa(chunk, &[0; 1]),
+            Misuse::NoSuchChunk { chunk, chunks },
+        );
+    }
+    for (chunk, found, expected) in [(1, 4096, 1), (1, 0, 1), (0, 4095, 4096)] {
+        misuse(
+            coded.sign_mantissa(chunk, &vec![0; found as usize]),
+            Misuse::ChunkLength {
+                chunk,
+                found,
+                expected,
+            },
+        );
+    }
     coded.sign_mantissa(1, &[0; 1]).unwrap();
     coded.sign_mantissa(0, &[0; 4096]).unwrap();
     coded.record(&[0; 16]).unwrap();
-    misuse(coded.finish(0));
-    let mut coded = writer.coded(parameters).unwrap();
+    misuse(coded.finish(0), Misuse::RecordMissing { chunk: 1 });
+    let mut coded = writer.coded(parameters()).unwrap();
     coded.record(&[0; 16]).unwrap();
     coded.record(&[0; 16]).unwrap();
-    misuse(coded.record(&[0; 16]));
-    misuse(coded.finish(0));
+    misuse(coded.record(&[0; 16]), Misuse::NoRecordLeft { chunks });
+    misuse(coded.finish(0), Misuse::ChunkMissing { chunk: 0 });
+}
+
+#[test]
+fn refuses_a_chunk_twice_in_place_of_another() {
+    // As many bytes as the tensor has, and as many records as chunks.
+    let declared = vec![bf16("a", &[3 * 4096])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(parameters()).unwrap();
+    for _ in 0..3 {
+        coded.record(&[0; 16]).unwrap();
+    }
+    coded.sign_mantissa(0, &[0; 4096]).unwrap();
+    coded.sign_mantissa(2, &[2; 4096]).unwrap();
+    misuse(
+        coded.sign_mantissa(0, &[7; 4096]),
+        Misuse::ChunkTwice { chunk: 0 },
+    );
+    misuse(coded.finish(0), Misuse::ChunkMissing { chunk: 1 });
+
+    let mut coded = writer.coded(parameters()).unwrap();
+    coded.sign_mantissa(0, &[0; 4096]).unwrap();
+    misuse(
+        coded.chunk(&[0; 4096], &[0; 16]),
+        Misuse::ChunkTwice { chunk: 0 },
+    );
+}
+
+/// Fails once: at the write at which the countdown is 0.
+struct FailsOnce<'c> {
+    bytes: Vec<u8>,
+    countdown: &'c Cell<u32>,
+}
+
+impl Sink for FailsOnce<'_> {
+    type Error = &'static str;
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), &'static str> {
+        let left = self.countdown.get();
+        self.countdown.set(left.wrapping_sub(1));
+        match left {
+            0 => Err("disk full"),
+            _ => self
+                .bytes
+                .write_at(offset, bytes)
+                .map_err(|never| match never {}),
+        }
+    }
+
+    fn truncate(&mut self, length: u64) -> Result<(), &'static str> {
+        Sink::truncate(&mut self.bytes, length).map_err(|never| match never {})
+    }
+}
+
+#[test]
+fn a_chunk_that_the_sink_refused_can_be_written_again() {
+    let chunks: [&[u8]; 2] = [&[1; 4096], &[2; 904]];
+    let container = |fails_at: Option<u32>| {
+        let countdown = Cell::new(u32::MAX);
+        let bytes = Vec::new();
+        let sink = FailsOnce {
+            bytes,
+            countdown: &countdown,
+        };
+        let declared = vec![bf16("a", &[5000])];
+        let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declared).unwrap();
+        let mut coded = writer.coded(parameters()).unwrap();
+        countdown.set(fails_at.unwrap_or(u32::MAX));
+        for chunk in chunks {
+            if let Err(error) = coded.chunk(chunk, &[3; 16]) {
+                assert_eq!(error, WriteError::Sink("disk full"));
+                coded.chunk(chunk, &[3; 16]).unwrap();
+            }
+        }
+        coded.finish(0).unwrap();
+        writer.finish().unwrap().bytes
+    };
+    // Each chunk is two writes.
+    for fails_at in 0..4 {
+        assert!(container(Some(fails_at)) == container(None), "{fails_at}");
+    }
 }
 
 #[test]

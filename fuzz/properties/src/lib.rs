@@ -21,6 +21,7 @@ mod random_access;
 mod repair;
 mod roundtrip;
 mod safetensors_in;
+mod storage_answers;
 
 pub use compress::cli_compress_decompress;
 pub use container::restored;
@@ -35,6 +36,7 @@ pub use random_access::random_access_equals_whole;
 pub use repair::repair_checksums;
 pub use roundtrip::roundtrip_any_tensor;
 pub use safetensors_in::safetensors_in;
+pub use storage_answers::storage_answers_never_panic;
 
 /// A property by name.
 #[derive(Clone, Copy, Debug)]
@@ -61,5 +63,6 @@ properties! {
     fast_equals_reference,
     output_ignores_old_buffer,
     safetensors_in,
+    storage_answers_never_panic,
     cli_compress_decompress,
 }

@@ -10,8 +10,8 @@ use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
 use half::bf16;
 use unweight_cpu::safetensors::Header;
 use unweight_cpu::{
-    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, Storage,
-    TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor, transcode,
+    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, TransferError,
+    copy_raw_tensor, decode_tensor_into, encode_tensor, read_extent, transcode,
 };
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};
@@ -371,7 +371,7 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
         offset: 0,
         length: 8 + length,
     };
-    file.read(begin, &mut source).unwrap();
+    read_extent(file, begin, &mut source).unwrap();
     let header = Header::parse(&source).unwrap();
     if let Err(over) = header.chunks_in_work(budget, chunk_size_log2) {
         return Some(over);

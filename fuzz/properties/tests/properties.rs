@@ -114,5 +114,6 @@ tests! {
     fast_equals_reference
     output_ignores_old_buffer
     safetensors_in
+    storage_answers_never_panic
     cli_compress_decompress
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use unweight_cpu::safetensors::Header;
 use unweight_cpu::{
     Container, Executor, MemoryBudget, Storage, StoredWeights, TransferError, copy_raw_tensor,
-    encode_tensor,
+    encode_tensor, read_extent,
 };
 use unweight_format::write::{ContainerWriter, SeekSink};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, layout};
@@ -330,9 +330,9 @@ fn read_header(
     if length < needed {
         return Err(too_short(needed));
     }
-    file.read(begin(needed), &mut source).map_err(failed)?;
+    let bytes = read_extent(file, begin(needed), &mut source).map_err(failed)?;
     let mut length_field = [0; 8];
-    length_field.copy_from_slice(&source);
+    length_field.copy_from_slice(bytes);
     let header_bytes =
         Header::bytes_from_length(length_field).map_err(|error| Failure::bad(path, error))?;
     if length < header_bytes {
@@ -340,8 +340,7 @@ fn read_header(
     }
     Header::require_within(budget, header_bytes)
         .map_err(|error| Failure::over_budget(path, error))?;
-    file.read(begin(header_bytes), &mut source)
-        .map_err(failed)?;
+    read_extent(file, begin(header_bytes), &mut source).map_err(failed)?;
     let header = Header::parse(&source).map_err(|error| Failure::bad(path, error))?;
     let expected = header_bytes.checked_add(header.data_bytes());
     if expected != Some(length) {

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use unweight_cpu::fast::Codec;
-use unweight_cpu::{MemoryBudget, Storage};
+use unweight_cpu::{MemoryBudget, Storage, read_extent};
 use unweight_format::Extent;
 
 use crate::arguments::{Common, Memory};
@@ -107,9 +107,7 @@ impl<'a> Comparison<'a> {
             offset: self.position,
             length: (restored.len() as u64).min(self.length - self.position),
         };
-        let source = self
-            .file
-            .read(extent, &mut self.buffer)
+        let source = read_extent(self.file, extent, &mut self.buffer)
             .map_err(|error| Failure::io(self.path, error))?;
         if source != restored {
             let equal = source

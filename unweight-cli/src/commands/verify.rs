@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use unweight_cpu::Storage;
+use unweight_cpu::{Storage, read_extent};
 use unweight_format::Extent;
 
 use super::{Comparison, Context};
@@ -174,7 +174,9 @@ fn require_equal(copy: &Path, original: &Path) -> Result<(), Failure> {
             offset,
             length: PIECE_BYTES.min(length - offset),
         };
-        comparison.piece(copy, file.read(piece, &mut buffer).map_err(failed)?)?;
+        let bytes =
+            read_extent(&file, piece, &mut buffer).map_err(|error| Failure::io(copy, error))?;
+        comparison.piece(copy, bytes)?;
     }
     comparison.finish(copy)
 }

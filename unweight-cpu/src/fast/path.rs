@@ -98,6 +98,18 @@ impl Codec {
         Some(Codec { path, kernels })
     }
 
+    /// The codec of [`Path::Avx2`] as processors with a slow PEXT have it, if this machine can run it: to test and to measure it elsewhere.
+    #[doc(hidden)]
+    pub fn avx2_without_pext() -> Option<Codec> {
+        #[cfg(target_arch = "x86_64")]
+        return Some(Codec {
+            path: Path::Avx2,
+            kernels: Some(avx2::kernels_without_pext()?),
+        });
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
     /// The codec that everything uses unless told otherwise: that of the path that [`PATH_VARIABLE`] names, which is read once.
     /// Without it, or where it names none that this machine can run, the best (see [`Codec::named_by_environment`]).
     pub fn current() -> Codec {

@@ -8,9 +8,10 @@ use crate::error::Rule;
 use crate::layout;
 use crate::limits;
 use crate::palette::Palette;
+use crate::write::chunk_set::ChunkSet;
 use crate::write::container::write_zeros;
 use crate::write::directory::Outcome;
-use crate::write::{ContainerWriter, Sink, WriteError};
+use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 
 /// How a tensor is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub struct CodedWriter<'w, 'a, S> {
     chunks: u64,
     /// File offset of the sign-mantissa plane.
     sign_mantissa: u64,
-    /// Whose sign-mantissa bytes are written.
-    weights_written: u64,
+    /// Chunks whose sign-mantissa bytes are written.
+    written: ChunkSet,
     /// File offset of the record ends.
     record_ends_offset: u64,
     /// File offset of the records.
@@ -64,7 +65,7 @@ impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
             return broken(Rule::ChunkSize);
         }
         if parameters.encoding == Encoding::Raw {
-            return Err(WriteError::Misuse("raw tensors are written with `raw`"));
+            return Err(WriteError::Misuse(Misuse::RawIsNotCoded));
         }
         let chunks = weights.div_ceil(1 << parameters.chunk_size_log2);
         let record_ends_offset = (start + weights).next_multiple_of(layout::PLANE_ALIGNMENT);
@@ -75,7 +76,7 @@ impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
             weights,
             chunks,
             sign_mantissa: start,
-            weights_written: 0,
+            written: ChunkSet::of_none(chunks),
             record_ends_offset,
             records: (record_ends_offset + index_bytes).next_multiple_of(layout::RECORD_ALIGNMENT),
             record_ends: Vec::with_capacity(chunks as usize),
@@ -87,41 +88,43 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// Appends the next chunk: its sign-mantissa bytes and its record.
     ///
     /// # Errors
-    /// `Misuse` if the chunk has not as many weights as it should; `record-length` if the record is not a multiple of 16 bytes, `record-too-long` if it is too long.
+    /// [`Misuse::ChunkLength`] and [`Misuse::ChunkTwice`] as [`sign_mantissa`](CodedWriter::sign_mantissa); [`Misuse::NoRecordLeft`],
+    /// `record-length` and `record-too-long` as [`record`](CodedWriter::record). Nothing is written then.
     pub fn chunk(
         &mut self,
         sign_mantissa: &[u8],
         record: &[u8],
     ) -> Result<(), WriteError<S::Error>> {
         let number = self.record_ends.len() as u64;
-        self.require_chunk(number, sign_mantissa)?;
         self.require_record(record)?;
-        self.sign_mantissa(number, sign_mantissa)?;
-        self.record(record)
+        self.require_chunk(number, sign_mantissa)?;
+        // Noted last: where the sink fails at the record, the whole chunk can be written again.
+        self.put_sign_mantissa(number, sign_mantissa)?;
+        self.record(record)?;
+        self.written.add(number);
+        Ok(())
     }
 
-    /// Writes the sign-mantissa bytes of chunk `number`. Chunks may come in any order, and before or after their records.
+    /// Writes the sign-mantissa bytes of chunk `number`. Chunks may come in any order, and before or after their records; each once.
     ///
     /// # Errors
-    /// `Misuse` if there is no such chunk, or it has not so many weights.
+    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many weights; [`Misuse::ChunkTwice`] if they have been
+    /// written.
     pub fn sign_mantissa(
         &mut self,
         number: u64,
         sign_mantissa: &[u8],
     ) -> Result<(), WriteError<S::Error>> {
         self.require_chunk(number, sign_mantissa)?;
-        let first = number << self.parameters.chunk_size_log2;
-        let sink = &mut self.container.sink;
-        sink.write_at(self.sign_mantissa + first, sign_mantissa)
-            .map_err(WriteError::Sink)?;
-        self.weights_written += sign_mantissa.len() as u64;
+        self.put_sign_mantissa(number, sign_mantissa)?;
+        self.written.add(number);
         Ok(())
     }
 
-    /// Appends the record of the next chunk.
+    /// Appends the record of the next chunk: chunk 0 first.
     ///
     /// # Errors
-    /// `Misuse` if all chunks have one; `record-length` and `record-too-long` as [`chunk`](CodedWriter::chunk).
+    /// [`Misuse::NoRecordLeft`] if all chunks have one; `record-length` if it is not a multiple of 16 bytes; `record-too-long`.
     pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
         self.require_record(record)?;
         let before = self.record_ends.last().copied().unwrap_or(0);
@@ -144,17 +147,40 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Some((self.weights - first).min(1 << self.parameters.chunk_size_log2))
     }
 
-    fn require_chunk(&self, number: u64, sign_mantissa: &[u8]) -> Result<(), WriteError<S::Error>> {
-        if self.chunk_weights(number) != Some(sign_mantissa.len() as u64) {
-            return Err(WriteError::Misuse("a chunk of the wrong number of weights"));
+    fn require_chunk(&self, chunk: u64, sign_mantissa: &[u8]) -> Result<(), Misuse> {
+        let chunks = self.chunks;
+        let no_such_chunk = Misuse::NoSuchChunk { chunk, chunks };
+        let expected = self.chunk_weights(chunk).ok_or(no_such_chunk)?;
+        let found = sign_mantissa.len() as u64;
+        if found != expected {
+            return Err(Misuse::ChunkLength {
+                chunk,
+                found,
+                expected,
+            });
         }
-        Ok(())
+        match self.written.has(chunk) {
+            true => Err(Misuse::ChunkTwice { chunk }),
+            false => Ok(()),
+        }
+    }
+
+    fn put_sign_mantissa(
+        &mut self,
+        number: u64,
+        sign_mantissa: &[u8],
+    ) -> Result<(), WriteError<S::Error>> {
+        let first = number << self.parameters.chunk_size_log2;
+        let sink = &mut self.container.sink;
+        sink.write_at(self.sign_mantissa + first, sign_mantissa)
+            .map_err(WriteError::Sink)
     }
 
     /// Checks the record of the next chunk.
     fn require_record(&self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
         let Some(weights) = self.chunk_weights(self.record_ends.len() as u64) else {
-            return Err(WriteError::Misuse("all chunks have their records already"));
+            let chunks = self.chunks;
+            return Err(WriteError::Misuse(Misuse::NoRecordLeft { chunks }));
         };
         let length = record.len() as u64;
         let broken = |rule| {
@@ -189,14 +215,17 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// Ends the tensor, whose original bytes have this CRC-32.
     ///
     /// # Errors
-    /// `Misuse` if a chunk is missing.
+    /// [`Misuse::ChunkMissing`], [`Misuse::RecordMissing`].
     pub fn finish(self, tensor_checksum: u32) -> Result<(), WriteError<S::Error>> {
-        let has_all_records = self.record_ends.len() as u64 == self.chunks;
-        if self.weights_written != self.weights || !has_all_records {
-            return Err(WriteError::Misuse(
-                "not all chunks of the tensor were written",
-            ));
+        if let Some(chunk) = self.written.first_missing() {
+            return Err(WriteError::Misuse(Misuse::ChunkMissing { chunk }));
         }
+        let chunk = self.record_ends.len() as u64;
+        if chunk != self.chunks {
+            return Err(WriteError::Misuse(Misuse::RecordMissing { chunk }));
+        }
+        // The record ends are about to be held twice.
+        drop(self.written);
         let container = self.container;
         let sink = &mut container.sink;
         write_zeros(sink, container.payload_end, self.sign_mantissa)?;

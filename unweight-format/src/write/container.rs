@@ -9,7 +9,9 @@ use crate::layout;
 use crate::limits;
 use crate::write::directory::{Outcome, by_name, directory_bytes, write_directory};
 use crate::write::file_header::FileHeaderFields;
-use crate::write::{CodedParameters, CodedWriter, Declaration, RawWriter, Sink, WriteError};
+use crate::write::{
+    CodedParameters, CodedWriter, Declaration, Misuse, RawWriter, Sink, WriteError,
+};
 
 /// Writes a container: [`new`](ContainerWriter::new), then [`coded`](ContainerWriter::coded) or
 /// [`raw`](ContainerWriter::raw) for each tensor in the order of the declarations, then [`finish`](ContainerWriter::finish).
@@ -98,7 +100,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
     /// Begins the next tensor, coded.
     ///
     /// # Errors
-    /// `encoding-dtype`, `encoding-empty`, `limit-coded`, `chunk-size`; `Misuse` if no tensor is left, or for the encoding raw.
+    /// `encoding-dtype`, `encoding-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`]; [`Misuse::RawIsNotCoded`] for the encoding raw.
     pub fn coded(
         &mut self,
         parameters: CodedParameters,
@@ -109,7 +111,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
     /// Begins the next tensor, raw.
     ///
     /// # Errors
-    /// `Misuse` if no tensor is left.
+    /// [`Misuse::NoTensorLeft`].
     pub fn raw(&mut self) -> Result<RawWriter<'_, 'a, S>, WriteError<S::Error>> {
         RawWriter::begin(self)
     }
@@ -117,23 +119,26 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
     /// The number of the next tensor, its declaration, and where its payload begins.
     pub(super) fn begin_tensor(&self) -> Result<(u32, Declaration<'a>, u64), WriteError<S::Error>> {
         let number = self.outcomes.len();
-        let declaration = self.declarations.get(number).ok_or(WriteError::Misuse(
-            "all declared tensors are written already",
-        ))?;
+        let declared = self.declarations.len() as u32;
+        let none_left = Misuse::NoTensorLeft { declared };
+        let declaration = self.declarations.get(number).ok_or(none_left)?;
         // No tensor has more than 2^59 bytes, so half of 64 bits leaves room for any.
         let start = layout::align(self.payload_end, layout::PLANE_ALIGNMENT)
             .filter(|&start| start < u64::MAX / 2)
-            .ok_or(WriteError::Misuse("the container would leave 64 bits"))?;
+            .ok_or(Misuse::ContainerTooLong)?;
         Ok((number as u32, *declaration, start))
     }
 
     /// Writes guard, directory and header, and gives back the sink.
     ///
     /// # Errors
-    /// `Misuse` if a tensor is missing.
+    /// [`Misuse::TensorMissing`].
     pub fn finish(mut self) -> Result<S, WriteError<S::Error>> {
         if self.next_tensor().is_some() {
-            return Err(WriteError::Misuse("not all declared tensors were written"));
+            return Err(WriteError::Misuse(Misuse::TensorMissing {
+                tensor: self.outcomes.len() as u32,
+                declared: self.declarations.len() as u32,
+            }));
         }
         let file_length = self.payload_end + layout::GUARD_BYTES;
         write_zeros(&mut self.sink, self.payload_end, file_length)?;

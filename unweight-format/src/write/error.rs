@@ -12,8 +12,80 @@ pub enum WriteError<E> {
     Sink(E),
     /// What was to be written would break this rule; the tensor's number, where it is one tensor's.
     Rule(Rule, Option<u32>),
-    /// The calls do not fit together: what was asked for, and what is wrong with it.
-    Misuse(&'static str),
+    /// The calls do not fit together.
+    Misuse(Misuse),
+}
+
+/// Calls of a writer that do not fit together. Chunks and tensors are numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// A tensor was begun, but all that are declared have been written.
+    NoTensorLeft {
+        /// The number of declared tensors.
+        declared: u32,
+    },
+    /// The container was finished before this tensor was.
+    TensorMissing {
+        /// The first tensor that was not finished.
+        tensor: u32,
+        /// The number of declared tensors.
+        declared: u32,
+    },
+    /// The container would be longer than 64 bits can say.
+    ContainerTooLong,
+    /// [`coded`](super::ContainerWriter::coded) was called with the encoding raw.
+    RawIsNotCoded,
+    /// The tensor has no chunk of this number.
+    NoSuchChunk {
+        /// The number.
+        chunk: u64,
+        /// The number of chunks of the tensor.
+        chunks: u64,
+    },
+    /// A chunk has another number of sign-mantissa bytes than it has weights.
+    ChunkLength {
+        /// The chunk.
+        chunk: u64,
+        /// Sign-mantissa bytes given.
+        found: u64,
+        /// Weights of the chunk.
+        expected: u64,
+    },
+    /// The sign-mantissa bytes of this chunk were written twice.
+    ChunkTwice {
+        /// The chunk.
+        chunk: u64,
+    },
+    /// The tensor was finished without the sign-mantissa bytes of this chunk.
+    ChunkMissing {
+        /// The first such chunk.
+        chunk: u64,
+    },
+    /// A record was given, but all chunks have theirs.
+    NoRecordLeft {
+        /// The number of chunks of the tensor.
+        chunks: u64,
+    },
+    /// The tensor was finished without the record of this chunk.
+    RecordMissing {
+        /// The first such chunk.
+        chunk: u64,
+    },
+    /// More bytes were given than the raw tensor has.
+    RawTooLong {
+        /// Bytes written before, and those given now.
+        found: u64,
+        /// Bytes of the tensor.
+        expected: u64,
+    },
+    /// The raw tensor was finished before all of its bytes were written.
+    RawTooShort {
+        /// Bytes written.
+        found: u64,
+        /// Bytes of the tensor.
+        expected: u64,
+    },
 }
 
 impl<E: fmt::Display> fmt::Display for WriteError<E> {
@@ -29,9 +101,76 @@ impl<E: fmt::Display> fmt::Display for WriteError<E> {
                     rule.broken_when()
                 )
             }
-            WriteError::Misuse(what) => f.write_str(what),
+            WriteError::Misuse(misuse) => misuse.fmt(f),
         }
     }
 }
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Misuse::NoTensorLeft { declared } => {
+                write!(f, "all {declared} declared tensors are written already")
+            }
+            Misuse::TensorMissing { tensor, declared } => {
+                write!(
+                    f,
+                    "tensor {tensor} of {declared} declared tensors was not written"
+                )
+            }
+            Misuse::ContainerTooLong => f.write_str("the container would leave 64 bits"),
+            Misuse::RawIsNotCoded => f.write_str("raw tensors are written with `raw`"),
+            Misuse::NoSuchChunk { chunk, chunks } => {
+                write!(f, "the tensor has {chunks} chunks, and no chunk {chunk}")
+            }
+            Misuse::ChunkLength {
+                chunk,
+                found,
+                expected,
+            } => write!(
+                f,
+                "chunk {chunk} has {expected} weights, but was given {found} sign-mantissa bytes"
+            ),
+            Misuse::ChunkTwice { chunk } => {
+                write!(
+                    f,
+                    "the sign-mantissa bytes of chunk {chunk} were written twice"
+                )
+            }
+            Misuse::ChunkMissing { chunk } => {
+                write!(
+                    f,
+                    "the sign-mantissa bytes of chunk {chunk} were not written"
+                )
+            }
+            Misuse::NoRecordLeft { chunks } => {
+                write!(f, "all {chunks} chunks have their records already")
+            }
+            Misuse::RecordMissing { chunk } => {
+                write!(f, "the record of chunk {chunk} was not written")
+            }
+            Misuse::RawTooLong { found, expected } => {
+                write!(
+                    f,
+                    "the raw tensor has {expected} bytes, but was given {found}"
+                )
+            }
+            Misuse::RawTooShort { found, expected } => {
+                write!(
+                    f,
+                    "the raw tensor has {expected} bytes, but only {found} were written"
+                )
+            }
+        }
+    }
+}
+
+impl<E> From<Misuse> for WriteError<E> {
+    fn from(misuse: Misuse) -> Self {
+        WriteError::Misuse(misuse)
+    }
+}
+
+impl core::error::Error for Misuse {}
 
 impl<E: fmt::Debug + fmt::Display> core::error::Error for WriteError<E> {}

@@ -1,6 +1,7 @@
 //! The writer: what [`validate`](crate::validate) reads, in the same layout. It streams to a
-//! [`Sink`]; what it keeps in memory is the directory and the record ends of one tensor.
+//! [`Sink`]; what it keeps in memory is the directory and, of one tensor, the record ends and a bit for each chunk.
 
+mod chunk_set;
 mod coded;
 mod container;
 mod declaration;
@@ -14,7 +15,7 @@ mod sink;
 pub use coded::{CodedParameters, CodedWriter};
 pub use container::ContainerWriter;
 pub use declaration::{Declaration, Shape};
-pub use error::WriteError;
+pub use error::{Misuse, WriteError};
 pub use raw::RawWriter;
 pub use record::{RecordBody, write_record};
 #[cfg(feature = "std")]

@@ -6,7 +6,7 @@ use crate::encoding::Encoding;
 use crate::layout::{self, PALETTE_ENTRIES};
 use crate::write::container::write_zeros;
 use crate::write::directory::Outcome;
-use crate::write::{ContainerWriter, Sink, WriteError};
+use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 
 /// Writes one raw tensor.
 #[derive(Debug)]
@@ -42,10 +42,13 @@ impl<S: Sink> RawWriter<'_, '_, S> {
     /// Appends original bytes; any number at a time.
     ///
     /// # Errors
-    /// `Misuse` if they are more than the tensor has.
+    /// [`Misuse::RawTooLong`] if they are more than the tensor has.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError<S::Error>> {
         if bytes.len() as u64 > self.data_bytes - self.written {
-            return Err(WriteError::Misuse("more bytes than the raw tensor has"));
+            return Err(WriteError::Misuse(Misuse::RawTooLong {
+                found: self.written + bytes.len() as u64,
+                expected: self.data_bytes,
+            }));
         }
         self.container
             .sink
@@ -71,12 +74,13 @@ impl<S: Sink> RawWriter<'_, '_, S> {
     /// Ends the tensor.
     ///
     /// # Errors
-    /// `Misuse` if bytes are missing.
+    /// [`Misuse::RawTooShort`] if bytes are missing.
     pub fn finish(self) -> Result<(), WriteError<S::Error>> {
         if self.written != self.data_bytes {
-            return Err(WriteError::Misuse(
-                "not all bytes of the raw tensor were written",
-            ));
+            return Err(WriteError::Misuse(Misuse::RawTooShort {
+                found: self.written,
+                expected: self.data_bytes,
+            }));
         }
         let container = self.container;
         if self.data_bytes > 0 {

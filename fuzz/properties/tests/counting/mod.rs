@@ -67,6 +67,8 @@ pub(crate) struct Allocated {
     pub(crate) peak: u64,
     /// Together.
     pub(crate) total: u64,
+    /// And still held after it, with the result.
+    pub(crate) held: u64,
 }
 
 pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
@@ -77,6 +79,7 @@ pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
     let found = Allocated {
         peak: PEAK.get() - before,
         total: TOTAL.get(),
+        held: LIVE.get().saturating_sub(before),
     };
     (result, found)
 }

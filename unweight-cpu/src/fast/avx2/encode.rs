@@ -5,6 +5,8 @@
 //! beside masks of as many ones as each code has bits. Then, for each lane:
 //!
 //!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )   = the eight codes put together
+//!
+//! Where pext is slow, lengths are looked up in the place of masks, and the codes of four lanes are shifted into place: see `together`.
 //! ```
 //!
 //! Only for palettes of 16 consecutive exponents, which those of trained tensors nearly always are.
@@ -13,22 +15,24 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 
+use super::together::Together;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Weights of four lanes in a step.
 const BLOCK: usize = 32;
 /// Bits that can be appended to a stream at once: fewer than 8 are pending.
-const APPENDABLE_BITS: u32 = 56;
+pub(super) const APPENDABLE_BITS: u32 = 56;
 
-/// Codes, masks and marks by place in the palette, in both halves of a register.
+/// Codes, their lengths and marks by place in the palette, in both halves of a register.
 struct Registers {
     base: __m256i,
     codes: __m256i,
-    masks: __m256i,
+    /// Of each code: a mask of as many ones for `pext`, otherwise the length.
+    lengths: __m256i,
     /// What an exponent outside of the palette has.
     placeholder_code: __m256i,
-    placeholder_mask: __m256i,
+    placeholder_length: __m256i,
     /// `PATCHED` where a palette entry has no code.
     marks: __m256i,
 }
@@ -36,17 +40,20 @@ struct Registers {
 impl Registers {
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn load(table: &EncodeTable, base: u8) -> Registers {
+    fn load<const PEXT: bool>(table: &EncodeTable, base: u8) -> Registers {
         let at = |entry: usize| usize::from(base) + entry;
-        let mask = |length: u8| ((1u32 << (length & !PATCHED)) - 1) as u8;
+        let length = |marked: u8| match (PEXT, marked & !PATCHED) {
+            (true, length) => ((1u32 << length) - 1) as u8,
+            (false, length) => length,
+        };
         let outside = usize::from(base.wrapping_add(PALETTE_ENTRIES as u8));
         let (bits, lengths) = (table.bits(), table.lengths());
         Registers {
             base: _mm256_set1_epi8(base as i8),
             codes: twice(std::array::from_fn(|entry| bits[at(entry)])),
-            masks: twice(std::array::from_fn(|entry| mask(lengths[at(entry)]))),
+            lengths: twice(std::array::from_fn(|entry| length(lengths[at(entry)]))),
             placeholder_code: _mm256_set1_epi8(bits[outside] as i8),
-            placeholder_mask: _mm256_set1_epi8(mask(lengths[outside]) as i8),
+            placeholder_length: _mm256_set1_epi8(length(lengths[outside]) as i8),
             marks: twice(std::array::from_fn(|entry| lengths[at(entry)] & PATCHED)),
         }
     }
@@ -61,7 +68,7 @@ fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn words(vector: __m256i) -> [u64; 4] {
+pub(super) fn words(vector: __m256i) -> [u64; 4] {
     let mut words = [0u64; 4];
     // SAFETY: 32 bytes are there.
     unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
@@ -69,9 +76,9 @@ fn words(vector: __m256i) -> [u64; 4] {
 }
 
 /// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code. Fetches two bytes for each exponent from `ahead` on.
+/// without a code. Fetches two bytes for each exponent from `ahead` on. Does without `pext` unless told to use it.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) fn pack(
+pub(super) fn pack<const PEXT: bool>(
     table: &EncodeTable,
     exponents: &[u8],
     ahead: *const u8,
@@ -81,21 +88,21 @@ pub(super) fn pack(
     let Some(base) = table.palette_base() else {
         return portable::encode::pack(table, exponents, rows, positions);
     };
-    let table = Registers::load(table, base);
+    let table = Registers::load::<PEXT>(table, base);
     let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
     let mut ends = [0; LANES];
     let groups = rows.as_chunks_mut::<4>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
         // A line for each step of each group: two bytes for each exponent.
         let ahead = ahead.wrapping_add(64 * steps.len() * group);
-        *ends = pack_lanes(&table, steps, group, ahead, rows, positions);
+        *ends = pack_lanes::<PEXT>(&table, steps, group, ahead, rows, positions);
     }
     ends
 }
 
 #[inline]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn pack_lanes(
+fn pack_lanes<const PEXT: bool>(
     table: &Registers,
     steps: &[[u8; STEP_WEIGHTS]],
     group: usize,
@@ -114,10 +121,10 @@ fn pack_lanes(
         let inside = _mm256_cmpeq_epi8(_mm256_min_epu8(places, last), places);
         let of = |entries, otherwise| {
             let found = _mm256_shuffle_epi8(entries, places);
-            words(_mm256_blendv_epi8(otherwise, found, inside))
+            _mm256_blendv_epi8(otherwise, found, inside)
         };
         let codes = of(table.codes, table.placeholder_code);
-        let masks = of(table.masks, table.placeholder_mask);
+        let lengths = of(table.lengths, table.placeholder_length);
         let marks = _mm256_shuffle_epi8(table.marks, places);
         let marks = _mm256_blendv_epi8(_mm256_set1_epi8(-1), marks, inside);
         let mut patched = _mm256_movemask_epi8(marks) as u32;
@@ -126,25 +133,41 @@ fn pack_lanes(
             positions.push((first + patched.trailing_zeros() as usize) as u16);
             patched &= patched - 1;
         }
-        for lane in 0..4 {
-            let (code, mask) = (codes[lane], masks[lane]);
-            let (stream, row) = (&mut streams[lane], &mut rows[lane]);
-            let length = mask.count_ones();
-            if length <= APPENDABLE_BITS {
-                stream.append(_pext_u64(code, mask), length, row);
-            } else {
-                let low = mask & 0xffff_ffff;
-                stream.append(_pext_u64(code, low), low.count_ones(), row);
-                stream.append(_pext_u64(code, mask - low), (mask - low).count_ones(), row);
-            }
+        match PEXT {
+            true => append_by_pext(codes, lengths, &mut streams, rows),
+            false => Together::of(codes, lengths).append(&mut streams, rows),
         }
     }
     streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
 }
 
+/// Appends eight codes to each stream; `masks` have as many ones as they have bits.
+#[inline]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn append_by_pext(
+    codes: __m256i,
+    masks: __m256i,
+    streams: &mut [Stream; 4],
+    rows: &mut [[u8; ROW_BYTES]; 4],
+) {
+    let (codes, masks) = (words(codes), words(masks));
+    for lane in 0..4 {
+        let (code, mask) = (codes[lane], masks[lane]);
+        let (stream, row) = (&mut streams[lane], &mut rows[lane]);
+        let length = mask.count_ones();
+        if length <= APPENDABLE_BITS {
+            stream.append(_pext_u64(code, mask), length, row);
+        } else {
+            let low = mask & 0xffff_ffff;
+            stream.append(_pext_u64(code, low), low.count_ones(), row);
+            stream.append(_pext_u64(code, mask - low), (mask - low).count_ones(), row);
+        }
+    }
+}
+
 /// A lane stream under construction.
 #[derive(Clone, Copy, Default)]
-struct Stream {
+pub(super) struct Stream {
     at: usize,
     pending: u64,
     pending_bits: u32,
@@ -153,7 +176,7 @@ struct Stream {
 impl Stream {
     #[inline]
     #[target_feature(enable = "bmi2")]
-    fn append(&mut self, bits: u64, length: u32, row: &mut [u8; ROW_BYTES]) {
+    pub(super) fn append(&mut self, bits: u64, length: u32, row: &mut [u8; ROW_BYTES]) {
         let bits = self.pending | bits << self.pending_bits;
         let bit_count = self.pending_bits + length;
         row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());

@@ -7,6 +7,8 @@ mod count;
 mod decode;
 mod encode;
 mod merge;
+mod pext;
+mod together;
 
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
@@ -17,20 +19,42 @@ use super::output::Output;
 use super::portable::{self, Rows};
 use super::scratch::Scratch;
 
-/// The kernels, if this processor can run them.
+/// The kernels, if this processor can run them: with PEXT where that is fast.
 pub(super) fn kernels() -> Option<&'static Kernels> {
-    let can = is_x86_feature_detected!("avx2")
+    match pext::is_fast() {
+        true => can_run().then_some(&KERNELS),
+        false => kernels_without_pext(),
+    }
+}
+
+/// The kernels that do without PEXT, if this processor can run them.
+pub(super) fn kernels_without_pext() -> Option<&'static Kernels> {
+    can_run().then_some(&KERNELS_WITHOUT_PEXT)
+}
+
+fn can_run() -> bool {
+    is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("bmi2")
         && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt");
-    can.then_some(&KERNELS)
+        && is_x86_feature_detected!("popcnt")
 }
 
 /// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
-static KERNELS: Kernels = Kernels {
+static KERNELS: Kernels = KERNELS_WITH_PEXT;
+
+/// Not to be handed out but by [`kernels_without_pext`], as above.
+static KERNELS_WITHOUT_PEXT: Kernels = Kernels {
+    pack: |table, exponents, ahead, rows, positions| {
+        // SAFETY: as below.
+        unsafe { pack::<false>(table, exponents, ahead, rows, positions) }
+    },
+    ..KERNELS_WITH_PEXT
+};
+
+const KERNELS_WITH_PEXT: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
-        // SAFETY: `kernels` has seen that the processor has what it needs.
+        // SAFETY: `can_run` has seen that the processor has what it needs.
         unsafe { decode_weights(scratch, sign_mantissa, output) }
     },
     decode_checked: None,
@@ -61,7 +85,7 @@ static KERNELS: Kernels = Kernels {
     },
     pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { pack(table, exponents, ahead, rows, positions) }
+        unsafe { pack::<true>(table, exponents, ahead, rows, positions) }
     },
     index: |indices, exponents, body, positions| {
         // SAFETY: as above.
@@ -123,14 +147,14 @@ fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn pack(
+fn pack<const PEXT: bool>(
     table: &EncodeTable,
     exponents: &[u8],
     ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
-    encode::pack(table, exponents, ahead, rows, positions)
+    encode::pack::<PEXT>(table, exponents, ahead, rows, positions)
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]

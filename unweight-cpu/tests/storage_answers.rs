@@ -1,0 +1,497 @@
+//! A storage whose answers are wrong, or that fails: an I/O error that names the tensor and the extent, and no word against the file.
+
+mod containers;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use containers::{container_of, trained_like};
+use half::bf16;
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, Storage, StorageError, StorageFault, StoredWeights,
+    TransferError, Weights, copy_raw_tensor, decode_tensor_into, encode_tensor, read_extent,
+    restore, transcode,
+};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind};
+
+/// What a storage answers to one read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    Nothing,
+    /// So many bytes too few.
+    Short(u64),
+    /// So many bytes too many.
+    Long(u64),
+    /// The buffer as it is.
+    OldBuffer,
+    Error(io::ErrorKind),
+    /// The storage says that it ends within the extent.
+    EndsWithin,
+}
+
+const ERRORS: [io::ErrorKind; 6] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::Other,
+    io::ErrorKind::TimedOut,
+    io::ErrorKind::InvalidData,
+    io::ErrorKind::WouldBlock,
+];
+
+fn answers() -> impl Iterator<Item = Answer> {
+    let lengths = [
+        Answer::Nothing,
+        Answer::Short(1),
+        Answer::Short(3),
+        Answer::Short(4),
+        Answer::Long(1),
+        Answer::Long(4),
+        Answer::Long(1 << 20),
+        Answer::OldBuffer,
+        Answer::EndsWithin,
+    ];
+    lengths.into_iter().chain(ERRORS.map(Answer::Error))
+}
+
+/// Bytes in memory, copied out as a file's would be; one read has another answer.
+struct Wrong<'a> {
+    bytes: &'a [u8],
+    at_read: u64,
+    answer: Answer,
+    reads: AtomicU64,
+}
+
+impl Storage for Wrong<'_> {
+    fn byte_length(&self) -> io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        let is_wrong = self.reads.fetch_add(1, Ordering::Relaxed) == self.at_read;
+        let mut length = extent.length;
+        if is_wrong {
+            match self.answer {
+                Answer::Nothing => length = 0,
+                Answer::Short(by) => length = length.saturating_sub(by),
+                Answer::Long(by) => length += by,
+                Answer::OldBuffer => return Ok(buffer),
+                Answer::Error(kind) => return Err(kind.into()),
+                Answer::EndsWithin => {
+                    let end = extent.end().saturating_sub(1);
+                    return Err(StorageError::ends_at(extent, end).into());
+                }
+            }
+        }
+        buffer.clear();
+        let after = &self.bytes[(extent.offset as usize).min(self.bytes.len())..];
+        buffer.extend_from_slice(&after[..after.len().min(length as usize)]);
+        buffer.resize(length as usize, 0xa5);
+        Ok(buffer)
+    }
+}
+
+/// An operation on a storage: what it gives, as bytes.
+type Operation = fn(&Wrong<'_>) -> Result<Vec<u8>, ReadError>;
+
+fn with_container<T>(
+    storage: &Wrong<'_>,
+    then: impl FnOnce(&Container<'_, Wrong<'_>>) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let open = OpenFile::read(storage)?;
+    then(&Container::parse(&open)?)
+}
+
+fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
+    match error {
+        TransferError::Read(error) => error,
+        TransferError::Write(error) => panic!("{error}"),
+    }
+}
+
+const OPERATIONS: [(&str, Operation); 5] = [
+    ("restore", |storage| {
+        with_container(storage, |container| {
+            let mut bytes = Vec::new();
+            restore(container, &Serial, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok::<_, ReadError>(())
+            })?;
+            Ok(bytes)
+        })
+    }),
+    ("decode_tensor_into", |storage| {
+        with_container(storage, |container| {
+            let tensor = container.directory().tensor(0).unwrap();
+            let mut bytes = vec![0; tensor.data_bytes() as usize];
+            decode_tensor_into(container, &tensor, &Serial, &mut bytes[..])?;
+            Ok(bytes)
+        })
+    }),
+    ("read_bytes", |storage| {
+        with_container(storage, |container| {
+            let tensor = container.directory().tensor(0).unwrap();
+            let mut bytes = vec![0; tensor.data_bytes() as usize - 6];
+            container.read_bytes(&tensor, 3..3 + bytes.len() as u64, &mut bytes)?;
+            Ok(bytes)
+        })
+    }),
+    ("decode_range", |storage| {
+        with_container(storage, |container| {
+            let tensor = container.directory().tensor(0).unwrap();
+            let mut weights = vec![bf16::ZERO; tensor.element_count() as usize - 6];
+            container.decode_range(&tensor, 3..3 + weights.len() as u64, &mut weights)?;
+            Ok(weights
+                .iter()
+                .flat_map(|weight| weight.to_le_bytes())
+                .collect())
+        })
+    }),
+    ("transcode", |storage| {
+        with_container(storage, |container| {
+            transcode(container, Encoding::Palette, Vec::new(), &Serial).map_err(of_transfer)
+        })
+    }),
+];
+
+fn files() -> Vec<Vec<u8>> {
+    let encodings = [Encoding::Huffman, Encoding::Palette, Encoding::Raw];
+    encodings
+        .iter()
+        .map(|&encoding| container_of(&trained_like(9000), encoding, 12))
+        .collect()
+}
+
+/// Runs the operation with each answer at each read, and gives what came of it.
+fn with_each_answer(
+    file: &[u8],
+    operation: Operation,
+    mut judge: impl FnMut(Answer, u64, Result<Vec<u8>, ReadError>, &[u8]),
+) {
+    let true_answers = Wrong {
+        bytes: file,
+        at_read: u64::MAX,
+        answer: Answer::Nothing,
+        reads: AtomicU64::new(0),
+    };
+    let expected = operation(&true_answers).unwrap();
+    for at_read in 0..true_answers.reads.into_inner() {
+        for answer in answers() {
+            let storage = Wrong {
+                bytes: file,
+                at_read,
+                answer,
+                reads: AtomicU64::new(0),
+            };
+            judge(answer, at_read, operation(&storage), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_an_io_error_and_never_a_rule() {
+    for file in files() {
+        for (name, operation) in OPERATIONS {
+            with_each_answer(&file, operation, |answer, at_read, result, expected| {
+                let what = || format!("{name}, read {at_read}: {answer:?}");
+                match result {
+                    // Old bytes of the right length are other bytes: they may fit in.
+                    Ok(_) if answer == Answer::OldBuffer => {}
+                    Ok(bytes) => {
+                        // Nothing was to be read.
+                        let may_be_right = matches!(answer, Answer::Nothing | Answer::Short(_));
+                        assert!(may_be_right && bytes == expected, "{}", what());
+                    }
+                    Err(ReadError::Io(error)) => {
+                        let inner = error.get_ref().unwrap();
+                        let inner = inner.downcast_ref::<StorageError>().unwrap();
+                        match (answer, inner.fault()) {
+                            (Answer::Error(kind), StorageFault::Failed(found)) => {
+                                assert_eq!((kind, kind), (found.kind(), error.kind()));
+                            }
+                            (Answer::Error(_), _) => panic!("{}: {error}", what()),
+                            (_, StorageFault::WrongLength(found)) => {
+                                assert_ne!(*found, inner.extent().length, "{}", what());
+                            }
+                            _ => panic!("{}: {error}", what()),
+                        }
+                    }
+                    Err(error) => {
+                        // The storage itself has said so.
+                        let rule = (answer == Answer::EndsWithin).then_some(Rule::FileTruncated);
+                        if answer != Answer::OldBuffer {
+                            assert_eq!(error.rule(), rule, "{}: {error}", what());
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn an_io_error_names_the_tensor_and_the_extent() {
+    let file = &files()[0];
+    let open = OpenFile::read(&file[..]).unwrap();
+    let payload = Container::parse(&open).unwrap().directory().payload_start();
+    let mut of_tensor = 0;
+    for (name, operation) in OPERATIONS {
+        with_each_answer(file, operation, |answer, at_read, result, _| {
+            let Err(ReadError::Io(error)) = result else {
+                return;
+            };
+            let text = error.to_string();
+            let inner = error.get_ref().unwrap();
+            let inner = inner.downcast_ref::<StorageError>().unwrap();
+            let Extent { offset, length } = inner.extent();
+            let expected = format!("reading {length} bytes at byte {offset}: ");
+            assert!(text.contains(&expected), "{text}");
+            // All but header, directory, source section and the padding around the only tensor.
+            if inner.extent().offset >= payload && inner.extent().end() < file.len() as u64 {
+                assert_eq!(
+                    inner.tensor(),
+                    Some("w"),
+                    "{name}, {at_read}, {answer:?}: {text}"
+                );
+                assert!(text.starts_with("tensor \"w\": "), "{text}");
+                of_tensor += 1;
+            }
+        });
+    }
+    assert!(of_tensor > 100, "{of_tensor}");
+}
+
+#[test]
+fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
+    let weights = trained_like(9000);
+    let bytes: Vec<u8> = weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes())
+        .collect();
+    let data = Extent {
+        offset: 0,
+        length: bytes.len() as u64,
+    };
+    let shape = [9000];
+    for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
+        for copies in [false, true] {
+            let encode = |storage: &Wrong<'_>| {
+                let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+                let mut writer =
+                    ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+                match copies {
+                    true => copy_raw_tensor(&mut writer, storage, data),
+                    false => {
+                        let weights = StoredWeights::new(storage, data);
+                        encode_tensor(&mut writer, &weights, encoding, 12, &Serial)
+                    }
+                }
+                .map(|()| writer.finish().unwrap())
+            };
+            for at_read in 0..6 {
+                for answer in answers() {
+                    let storage = Wrong {
+                        bytes: &bytes,
+                        at_read,
+                        answer,
+                        reads: AtomicU64::new(0),
+                    };
+                    match encode(&storage) {
+                        Ok(file) => {
+                            let is_reached = storage.reads.into_inner() > at_read;
+                            // Old bytes of the right length are a source that changes.
+                            if !is_reached {
+                                assert!(containers::decoded(&file) == weights);
+                            } else {
+                                assert_eq!(answer, Answer::OldBuffer);
+                            }
+                        }
+                        Err(TransferError::Read(ReadError::Io(error))) => {
+                            let text = error.to_string();
+                            assert!(text.starts_with("tensor \"w\": reading "), "{text}");
+                        }
+                        Err(error) => panic!("read {at_read}: {answer:?}: {error}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Weights whose bytes are not as many as asked for, and of which there are fewer at every count.
+struct WrongWeights {
+    count: AtomicU64,
+    too_many: bool,
+}
+
+impl Weights for WrongWeights {
+    fn count(&self) -> u64 {
+        self.count.fetch_sub(4096, Ordering::Relaxed)
+    }
+
+    fn read(&self, _: u64, _: &mut [bf16]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn read_bytes<'a>(
+        &'a self,
+        _: u64,
+        count: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> io::Result<&'a [u8]> {
+        buffer.clear();
+        buffer.resize(
+            if self.too_many {
+                2 * count + 2
+            } else {
+                2 * count - 1
+            },
+            0,
+        );
+        Ok(buffer)
+    }
+}
+
+#[test]
+fn weights_of_another_length_are_an_io_error() {
+    let shape = [9000];
+    for too_many in [false, true] {
+        for encoding in [Encoding::Huffman, Encoding::Raw] {
+            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+            let mut writer =
+                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let count = AtomicU64::new(9000);
+            let weights = WrongWeights { count, too_many };
+            let error = encode_tensor(&mut writer, &weights, encoding, 12, &Serial).unwrap_err();
+            let found = if too_many { 8194 } else { 8191 };
+            let expected = format!(
+                "tensor \"w\": reading 8192 bytes at byte 0: the storage gave {found} bytes"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}
+
+/// A length that changes from call to call, and bytes that do not.
+struct Length<'a> {
+    bytes: &'a [u8],
+    lengths: Vec<u64>,
+    calls: AtomicU64,
+    ends: Option<u64>,
+}
+
+impl Storage for Length<'_> {
+    fn byte_length(&self) -> io::Result<u64> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) as usize;
+        Ok(self.lengths[call.min(self.lengths.len() - 1)])
+    }
+
+    fn read<'a>(&'a self, extent: Extent, _: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if self.ends.is_some_and(|end| extent.end() > end) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        extent
+            .of(self.bytes)
+            .ok_or(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+#[test]
+fn a_file_is_truncated_only_if_the_storage_says_so() {
+    let file = &files()[0];
+    let length = file.len() as u64;
+    let verdict = |lengths: &[u64], ends: Option<u64>| {
+        let storage = Length {
+            bytes: file,
+            lengths: lengths.to_vec(),
+            calls: AtomicU64::new(0),
+            ends,
+        };
+        let open = OpenFile::read(&storage)?;
+        let container = Container::parse(&open)?;
+        restore(&container, &Serial, |_| Ok::<_, ReadError>(()))
+    };
+    let rule = |lengths: &[u64], ends| verdict(lengths, ends).unwrap_err().rule();
+    assert!(verdict(&[length], None).is_ok());
+    // Its length does not matter once the file is open, as long as it can be read.
+    assert!(verdict(&[length, 0, length + 7], None).is_ok());
+    // An end where none is: a connection was lost, say.
+    assert_eq!(rule(&[length], Some(length - 1)), None);
+    assert_eq!(rule(&[length, length + 7], Some(length - 1)), None);
+    // It has been cut.
+    let cut = Some(Rule::FileTruncated);
+    assert_eq!(rule(&[length, length - 1], Some(length - 1)), cut);
+    // At once: shorter than its header says.
+    assert_eq!(rule(&[length - 1], None), cut);
+    assert_eq!(rule(&[0], None), cut);
+    // Longer, by its own words alone: there is no byte behind the end.
+    assert_eq!(rule(&[length + 1], None), None);
+    assert_eq!(rule(&[u64::MAX], None), None);
+    let trailing = [file, &[0; 3][..]].concat();
+    let error = containers::restored(&trailing).unwrap_err();
+    assert_eq!(error.rule(), Some(Rule::FileTrailing));
+}
+
+/// A file that is cut and restored between two calls: reads see it short, `byte_length` never does.
+#[test]
+fn a_file_that_shrinks_and_grows_between_two_calls_is_truncated() {
+    let whole = &files()[1];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.unw");
+    std::fs::write(&path, whole).unwrap();
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+
+    /// Cut for the read of this number, counted from 0, and whole again before anything else is asked.
+    struct Flickering<'f> {
+        file: &'f std::fs::File,
+        whole: &'f [u8],
+        path: &'f std::path::Path,
+        reads: AtomicU64,
+        at_read: u64,
+    }
+    impl Storage for Flickering<'_> {
+        fn byte_length(&self) -> io::Result<u64> {
+            self.file.byte_length()
+        }
+
+        fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+            let is_cut = self.reads.fetch_add(1, Ordering::Relaxed) == self.at_read;
+            if !is_cut || extent.length == 0 {
+                return Ok(read_extent(self.file, extent, buffer)?);
+            }
+            self.file.set_len(extent.end() - 1)?;
+            let answer = read_extent(self.file, extent, buffer);
+            std::fs::write(self.path, self.whole)?;
+            Ok(answer?)
+        }
+    }
+
+    let mut truncated = 0;
+    for at_read in 0..20 {
+        let storage = Flickering {
+            file: &file,
+            whole,
+            path: &path,
+            reads: AtomicU64::new(0),
+            at_read,
+        };
+        let verdict = OpenFile::read(&storage).and_then(|open| {
+            let container = Container::parse(&open)?;
+            restore(&container, &Serial, |_| Ok::<_, ReadError>(()))
+        });
+        if let Err(error) = verdict {
+            assert_eq!(
+                error.rule(),
+                Some(Rule::FileTruncated),
+                "{at_read}: {error}"
+            );
+            truncated += 1;
+        }
+    }
+    // Some reads are of nothing, and the last numbers are of none.
+    assert!(truncated >= 8, "{truncated}");
+}
