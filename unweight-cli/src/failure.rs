@@ -51,6 +51,10 @@ impl Failure {
     /// `error` occurred while `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
+            // However long it is by now: it was shorter than it had said.
+            ReadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Failure::bad(path, "the file was cut short while it was read")
+            }
             ReadError::Io(error) => Failure::io(path, error),
             ReadError::OverBudget(error) => Failure::over_budget(path, error),
             ReadError::Rule { error: rule, .. } => Failure::Bad {

@@ -18,7 +18,7 @@ impl Temporaries {
         self.0.push(path.to_owned());
     }
 
-    /// Takes a path off the list: what it names now is not to be removed. Gives whether it was on it.
+    /// Takes a path off the list: what it names now is not to be removed. Returns whether it was on it.
     pub(crate) fn forget(&mut self, path: &Path) -> bool {
         let place = self.0.iter().rposition(|listed| listed == path);
         place.map(|place| self.0.swap_remove(place)).is_some()

@@ -107,8 +107,9 @@ impl OutputFolder {
                 Err(_) if !self.replaces => break,
                 Err(_) => {}
             }
+            let own = identity(self.path());
             match exchange(self.path(), &self.path) {
-                Ok(()) => return self.look_at_exchanged(list).map(Some),
+                Ok(()) => return self.look_at_exchanged(own, list).map(Some),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(error) => return Err(failed(error)),
@@ -121,17 +122,24 @@ impl OutputFolder {
     }
 
     /// Goes back to where things were if what came out must not be deleted.
-    fn look_at_exchanged(&self, list: &mut Temporaries) -> Result<Replaced, Failure> {
+    fn look_at_exchanged(
+        &self,
+        own: Option<(u64, u64)>,
+        list: &mut Temporaries,
+    ) -> Result<Replaced, Failure> {
         // The temporary name is that of the old folder now, which no signal may delete.
-        list.forget(self.path());
+        let was_listed = list.forget(self.path());
         let refused = match Replaced::look_at(self.path(), &self.path, &self.path) {
             Ok(replaced) => return Ok(replaced),
             Err(refused) => refused,
         };
-        let own = identity(&self.path);
         match exchange(self.path(), &self.path) {
             // It is this folder again, unless another program has replaced it meanwhile.
-            Ok(()) if identity(self.path()) == own => list.list_again(&self.temporary),
+            Ok(()) if identity(self.path()) == own => {
+                if was_listed {
+                    list.list_again(&self.temporary);
+                }
+            }
             _ => say_where(self.path(), &self.path),
         }
         Err(refused)
@@ -161,16 +169,20 @@ impl OutputFolder {
                 _ => Err(failed(error)),
             };
         }
-        let replaced =
+        let mut replaced =
             Replaced::look_at(&old, &self.path, self.path()).inspect_err(|_| put_back())?;
         match folder_to_free_name(self.path(), &self.path) {
             Ok(()) => {
                 list.forget(self.path());
+                replaced.holder = Some(holder);
                 Ok(Some(replaced))
             }
             Err(error) => {
                 put_back();
-                Err(failed(error))
+                Err(match error.kind() {
+                    io::ErrorKind::AlreadyExists => exists_already(&self.path),
+                    _ => failed(error),
+                })
             }
         }
     }

@@ -67,6 +67,8 @@ pub(crate) fn require_replaceable(
 pub(super) struct Replaced {
     /// Where it is now.
     pub(super) place: PathBuf,
+    /// The temporary folder that it is in, if it is in one.
+    pub(super) holder: Option<PathBuf>,
     /// What it holds by relative paths, each before the folder that holds it.
     entries: Vec<(PathBuf, Kind)>,
 }
@@ -79,6 +81,7 @@ impl Replaced {
             require_folder_or_link(name, found.file_type())?;
             return Ok(Replaced {
                 place: old.to_owned(),
+                holder: None,
                 entries: Vec::new(),
             });
         }
@@ -126,6 +129,7 @@ impl Replaced {
         entries.reverse();
         Ok(Replaced {
             place: old.to_owned(),
+            holder: None,
             entries,
         })
     }
@@ -159,6 +163,10 @@ impl Replaced {
                 name.display(),
                 old.display()
             ));
+        }
+        if let Some(holder) = &self.holder {
+            // Fails if what it holds is still there.
+            let _ = fs::remove_dir(holder);
         }
     }
 }
