@@ -10,6 +10,7 @@ use unweight_cpu::{MemoryBudget, OpenFile, Storage};
 use unweight_format::{Extent, Rule};
 
 /// A file that is short when its length is asked for the first time.
+#[derive(Debug)]
 struct Growing<'a> {
     bytes: &'a [u8],
     was_asked: AtomicBool,

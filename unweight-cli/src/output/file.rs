@@ -95,9 +95,9 @@ impl OutputFile {
         file.map_err(|error| Failure::io(&self.name, error))
     }
 
-    /// A handle for reading back what was written.
+    /// A handle for reading back what was written, at given offsets. (By its name it could not be opened under every mask.)
     pub(crate) fn reopen(&self) -> Result<File, Failure> {
-        File::open(self.temporary.path()).map_err(|error| Failure::io(&self.name, error))
+        self.file()
     }
 
     /// Gives the file its attributes, flushes it to the disk, gives it its name, and flushes that.

@@ -149,32 +149,25 @@ impl OutputFolder {
     /// None if another program was quicker.
     fn replace_in_two_steps(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
         let failed = |error| Failure::io(&self.path, error);
-        let ((), holder) =
-            temporary::name(folder_of(&self.path), ".old", make_private).map_err(failed)?;
-        let old = holder.join("replaced");
+        // Not into a folder of its own: to change the parent of a folder, one must be allowed to write to it.
+        let left = temporary::name(folder_of(&self.path), ".old", |old| {
+            to_free_name(&self.path, old)
+        });
+        let old = match left {
+            Ok(((), old)) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
         let put_back = || {
-            let done = match fs::symlink_metadata(&old).is_ok_and(|found| found.is_dir()) {
-                true => folder_to_free_name(&old, &self.path),
-                false => file_to_free_name(&old, &self.path),
-            };
-            match done {
-                Ok(()) => drop(fs::remove_dir(&holder)),
-                Err(_) => say_where(&old, &self.path),
+            if to_free_name(&old, &self.path).is_err() {
+                say_where(&old, &self.path);
             }
         };
-        if let Err(error) = fs::rename(&self.path, &old) {
-            let _ = fs::remove_dir(&holder);
-            return match error.kind() {
-                io::ErrorKind::NotFound => Ok(None),
-                _ => Err(failed(error)),
-            };
-        }
-        let mut replaced =
+        let replaced =
             Replaced::look_at(&old, &self.path, self.path()).inspect_err(|_| put_back())?;
         match folder_to_free_name(self.path(), &self.path) {
             Ok(()) => {
                 list.forget(self.path());
-                replaced.holder = Some(holder);
                 Ok(Some(replaced))
             }
             Err(error) => {
@@ -188,13 +181,29 @@ impl OutputFolder {
     }
 }
 
+/// Renames whatever it is to a name that is free.
+fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(from)?.is_dir() {
+        true => folder_to_free_name(from, to),
+        false => file_to_free_name(from, to),
+    }
+}
+
 /// A folder that only its owner can look into, until it is complete.
+#[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
-    #[cfg_attr(not(unix), allow(unused_mut))]
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    match path.metadata()?.permissions().mode() & 0o700 {
+        0o700 => Ok(()),
+        // The mask takes permissions from the owner too, who has to fill it.
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
+}
+
+#[cfg(not(unix))]
+fn make_private(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
 }
 
 /// Gives a folder that is filled its permissions and times, and flushes it.

@@ -67,8 +67,6 @@ pub(crate) fn require_replaceable(
 pub(super) struct Replaced {
     /// Where it is now.
     pub(super) place: PathBuf,
-    /// The temporary folder that it is in, if it is in one.
-    pub(super) holder: Option<PathBuf>,
     /// What it holds by relative paths, each before the folder that holds it.
     entries: Vec<(PathBuf, Kind)>,
 }
@@ -81,7 +79,6 @@ impl Replaced {
             require_folder_or_link(name, found.file_type())?;
             return Ok(Replaced {
                 place: old.to_owned(),
-                holder: None,
                 entries: Vec::new(),
             });
         }
@@ -129,7 +126,6 @@ impl Replaced {
         entries.reverse();
         Ok(Replaced {
             place: old.to_owned(),
-            holder: None,
             entries,
         })
     }
@@ -163,10 +159,6 @@ impl Replaced {
                 name.display(),
                 old.display()
             ));
-        }
-        if let Some(holder) = &self.holder {
-            // Fails if what it holds is still there.
-            let _ = fs::remove_dir(holder);
         }
     }
 }

@@ -85,10 +85,11 @@ fn end_of(mut child: Endless) -> ExitStatus {
     end.unwrap()
 }
 
-const SIGNALS: [(&str, i32); 5] = [
+const SIGNALS: [(&str, i32); 6] = [
     ("HUP", 1),
     ("INT", 2),
     ("QUIT", 3),
+    ("ABRT", 6),
     ("ALRM", 14),
     ("TERM", 15),
 ];

@@ -36,6 +36,7 @@ fn a_file_has_the_mode_of_its_source_within_the_mask() {
             (0o664, 0o077, 0o600),
             (0o444, 0o022, 0o444),
             (0o7755, 0o022, 0o755),
+            (0o644, 0o777, 0o000),
         ] {
             set_mode(&place, source, source_mode);
             let umask = format!("umask {mask:o}");
