@@ -1,25 +1,33 @@
 #!/usr/bin/env python3
-"""What else decodes weights on an NVIDIA GPU: nvCOMP and DFloat11 on one tensor, beside a copy, in one run.
+"""Other GPU decoders of weights: nvCOMP and DFloat11 on one tensor, beside a copy, in one run.
 
     benches/gpu_peers.py [model.safetensors] [--peers FOLDER] [--runs N] [--sweep] [--kernels] [--json]
 
-Needs torch, cupy, tqdm and numpy, and from PyPI `nvidia-nvcomp-cu13`, `nvidia-libnvcomp-cu13`, `dfloat11` and `dahuffman` (install dfloat11 with
---no-deps: only its encoder's file and its kernel are used). --peers names a folder that has the last four unpacked, for a machine without a network.
+Needs torch, cupy, tqdm and numpy, and from PyPI `nvidia-nvcomp-cu13`, `nvidia-libnvcomp-cu13`, `dfloat11`
+and `dahuffman`. Install dfloat11 with --no-deps: only its encoder's file and its kernel are used. --peers
+names a folder with the last four unpacked, for a machine without a network.
 
-The tensor is all BF16 of the file, one after another; without a file, that of peers.py: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each
-row. Times are of CUDA events, medians of N runs after two that do not count; a pause enqueued before every run lets the host get ahead, so that
-launches are not measured, unless a call waits for the device: `host_us` of --json, the call's own time, is then above the pause's millisecond or so.
---kernels adds what the profiler counts of a call's kernels and copies alone, `kernel_us`. Inputs and outputs rotate through four buffers each, more
-than any L2. Everything decoded is compared with the source, byte by byte.
+Input: all BF16 tensors of the file, one after another. Without a file, the tensor of peers.py: 14336 x
+4096, normal, sigma 0.02 times exp(0.15 z) for each row.
 
-Columns: size is of 2 bytes a weight; encode is of BF16 bytes; decode is of BF16 bytes written; `of copy` is that over what the copy writes;
-`roofline` is the bytes read and written that decoding cannot avoid, over the copy's, as `cargo bench -p unweight-gpu` has it.
+Times are of CUDA events, medians of N runs after two warm-up runs. A pause enqueued before every run lets
+the host get ahead, so launches are not measured. If a call waits for the device, its host time (`host_us`
+of --json) exceeds the pause of about a millisecond. --kernels adds `kernel_us`, the profiler's time of the
+call's kernels and copies alone. Inputs and outputs rotate through four buffers each, more than any L2.
+Everything decoded is compared with the input, byte by byte.
 
-nvCOMP has no format for BF16 (ANS has one for 16-bit floats). Beside the plain bytes, it gets the exponents alone, sign and mantissa kept as they
-are: `exponents` counts 2 bytes of BF16 for each exponent decoded, although nothing has joined it to the rest; `and joined` has a second kernel, ours,
-that does. Encoding exponents does not count splitting them off. Configurations are made ahead; no checksums; --sweep has other chunk sizes and options.
+Columns: `size` relates to 2 bytes a weight, `encode` to BF16 bytes, `decode` to BF16 bytes written. `of
+copy` is decode over the bytes that the copy writes. `roofline` is the bytes that decoding must read and
+write over the copy's, as in `cargo bench -p unweight-gpu`.
 
-DFloat11's encoder is Python: its speed is that on 64 rows. The whole tensor is coded by a packer here, whose result on those rows is the same bytes.
+nvCOMP has no format for BF16 (ANS has one for 16-bit floats). It runs on the plain bytes, and on the
+exponents alone with sign and mantissa stored. `exponents` counts 2 bytes of BF16 for each decoded exponent,
+although nothing joins it to the rest; `and joined` adds a kernel of this script that does. Encoding
+exponents does not include splitting them off. Configurations are prepared before; no checksums; --sweep has
+other chunk sizes and options.
+
+DFloat11's encoder is Python, so its speed is measured on 64 rows. A packer of this script codes the whole
+tensor; on those rows it gives the same bytes.
 """
 
 import argparse
@@ -36,7 +44,7 @@ import warnings
 from peers import COLUMNS, ROWS, bf16_bytes, synthetic_bits
 
 COPIES = 4
-# About a millisecond.
+# About a millisecond of pause.
 PAUSE_CYCLES = 2_000_000
 
 JOIN = r"""
@@ -49,7 +57,7 @@ extern "C" __global__ void join(const uint2 *exponents, const uint2 *rest, uint4
     unsigned es[2] = {e.x, e.y}, rs[2] = {r.x, r.y};
     #pragma unroll
     for (int k = 0; k < 4; k++) {
-        // Two bytes of each to two weights.
+        // Two bytes of each plane make two weights.
         unsigned e2 = __byte_perm(es[k / 2], 0, k % 2 ? 0x4342 : 0x4140);
         unsigned r2 = __byte_perm(rs[k / 2], 0, k % 2 ? 0x4342 : 0x4140);
         out[k] = (r2 & 0x00800080u) << 8 | e2 << 7 | (r2 & 0x007F007Fu);
@@ -60,7 +68,7 @@ extern "C" __global__ void join(const uint2 *exponents, const uint2 *rest, uint4
 
 
 def trained(path):
-    """The bits of all BF16 weights of a safetensors file, but the last if they are less than eight."""
+    """The bits of the BF16 weights of a safetensors file, truncated to a multiple of eight."""
     import numpy
 
     bits = numpy.frombuffer(bf16_bytes(path), "<u2")
@@ -75,10 +83,10 @@ class Bench:
         self.host_seconds = None
         self.stream = torch.cuda.Stream()
         torch.cuda.set_stream(self.stream)
-        self.source = torch.from_numpy(bits.view("<i2")).cuda()
-        self.bytes = self.source.view(torch.uint8)
-        self.exponents = (self.source >> 7 & 0xFF).to(torch.uint8)
-        self.rest = (self.source >> 8 & 0x80 | self.source & 0x7F).to(torch.uint8)
+        self.weights = torch.from_numpy(bits.view("<i2")).cuda()
+        self.bytes = self.weights.view(torch.uint8)
+        self.exponents = (self.weights >> 7 & 0xFF).to(torch.uint8)
+        self.rest = (self.weights >> 8 & 0x80 | self.weights & 0x7F).to(torch.uint8)
         self.outputs = [torch.zeros_like(self.bytes) for _ in range(COPIES)]
         self.copied = None
         self.rows = []
@@ -87,7 +95,7 @@ class Bench:
         return [tensor.clone() for _ in range(COPIES)]
 
     def seconds(self, work, runs=None):
-        """The median of the device's seconds; `work` gets the number of the buffers."""
+        """The median of the device's seconds. `work` gets the number of the buffer."""
         torch, all_seconds, host_seconds = self.torch, [], []
         for run in range((runs or self.runs) + 2):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -115,7 +123,7 @@ class Bench:
         for number, output in enumerate(outputs):
             output.zero_()
             decode(number)
-            assert self.torch.equal(output, expected), "not what went in"
+            assert self.torch.equal(output, expected), "the decoded bytes differ from the input"
 
     def copy(self):
         sources = self.copies(self.bytes)
@@ -168,8 +176,8 @@ class Bench:
         if plane == "bytes":
             self.row(name, coded.nbytes, encode_speed, decode_seconds, coded.nbytes + self.bytes.nbytes, decode)
             return
-        size = coded.nbytes + self.source.numel()
-        self.row(name, size, encode_speed, decode_seconds, coded.nbytes + self.source.numel(), decode)
+        size = coded.nbytes + self.weights.numel()
+        self.row(name, size, encode_speed, decode_seconds, coded.nbytes + self.weights.numel(), decode)
 
         import cupy
 
@@ -181,7 +189,7 @@ class Bench:
             decode(number)
             pointers = [tensor.data_ptr() for tensor in (outputs[number], rests[number], self.outputs[number])]
             with external:
-                kernel((-(-self.source.numel() // 8 // 256),), (256,), (*pointers, cupy.uint32(self.source.numel() // 8)))
+                kernel((-(-self.weights.numel() // 8 // 256),), (256,), (*pointers, cupy.uint32(self.weights.numel() // 8)))
 
         self.check(joined, self.outputs, self.bytes)
         self.row(f"{name}, and joined", size, None, self.seconds(joined), size + self.bytes.nbytes, joined)
@@ -192,7 +200,7 @@ class Bench:
 
         torch = self.torch
         folder = pathlib.Path(importlib.util.find_spec("dfloat11").submodule_search_locations[0])
-        # Not by the package's name, which would import what loads models.
+        # Importing the package by name would load model code.
         spec = importlib.util.spec_from_file_location("dfloat11_utils", folder / "dfloat11_utils.py")
         utils = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(utils)
@@ -200,10 +208,10 @@ class Bench:
         threads, bytes_per_thread = 512, 8
 
         with contextlib.redirect_stdout(io.StringIO()):
-            _, counts = utils.get_codec(self.source.view(torch.bfloat16))
+            _, counts = utils.get_codec(self.weights.view(torch.bfloat16))
             codec, _, table = utils.get_32bit_codec(counts)
             luts = utils.get_luts(table)
-            few = self.source[: 64 * COLUMNS]
+            few = self.weights[: 64 * COLUMNS]
             weights = few.cpu().view(torch.bfloat16)
             start = time.perf_counter()
             theirs = utils.encode_weights([weights], codec, bytes_per_thread, threads)
@@ -211,12 +219,12 @@ class Bench:
         encoded, _, positions, gaps, _ = theirs
         ours = self.dfloat11_pack(self.exponents[: few.numel()], codec, bytes_per_thread, threads)
         for their, our in zip((encoded, gaps, positions), ours):
-            assert numpy.array_equal(their.numpy(), our), "the packer here is not DFloat11's"
+            assert numpy.array_equal(their.numpy(), our), "the packer of this script differs from DFloat11's encoder"
 
         encoded, gaps, positions = self.dfloat11_pack(self.exponents, codec, bytes_per_thread, threads)
         shared = threads * 4 + 4 + int((positions[1:] - positions[:-1]).max()) * 2
         count = encoded.size
-        size = luts.numel() + count + self.source.numel() + positions.nbytes + gaps.nbytes
+        size = luts.numel() + count + self.weights.numel() + positions.nbytes + gaps.nbytes
         on_device = lambda array: self.copies(torch.from_numpy(array).cuda())
         inputs = list(zip(*map(on_device, [luts.numpy(), encoded, self.rest.cpu().numpy(), positions.view(numpy.uint8), gaps])))
         kernel = cupy.RawModule(path=str(folder / "decode.ptx")).get_function("decode")
@@ -225,7 +233,7 @@ class Bench:
 
         def decode(number):
             arguments = [tensor.data_ptr() for tensor in (*inputs[number], self.outputs[number])]
-            arguments += [luts.shape[0], count, self.source.numel()]
+            arguments += [luts.shape[0], count, self.weights.numel()]
             with external:
                 kernel((blocks,), (threads,), arguments, shared_mem=shared)
 
@@ -235,7 +243,7 @@ class Bench:
         self.row("DFloat11", size, encode_speed, seconds, size + self.bytes.nbytes, decode)
 
     def dfloat11_pack(self, exponents, codec, bytes_per_thread, threads):
-        """What dfloat11_utils.encode returns, made by the GPU: bytes, packed gaps, output positions."""
+        """Like dfloat11_utils.encode, on the GPU: returns bytes, packed gaps, output positions."""
         import numpy
 
         torch = self.torch
@@ -247,7 +255,7 @@ class Bench:
         length = lengths.cuda()[index]
         ends = length.cumsum(0)
         total, starts = int(ends[-1]), ends - length
-        # A code reaches at most from one word of 32 bits into the next.
+        # A code spans at most two words of 32 bits.
         window = codes.cuda()[index] << (64 - length - (starts & 31))
         words = torch.zeros(total // 32 + 2, dtype=torch.int64, device="cuda")
         words.scatter_add_(0, starts >> 5, window >> 32 & 0xFFFFFFFF)
@@ -259,7 +267,7 @@ class Bench:
             encoded[-1] |= code >> (bits - spare) if bits >= spare else code << (spare - bits)
 
         def firsts(log2):
-            """The first code to start in each stretch of 2^log2 bits."""
+            """The index of the first code that starts in each block of 2^log2 bits."""
             stretch = starts >> log2
             return torch.cat([torch.zeros(1, dtype=torch.int64, device="cuda"), stretch.diff().nonzero().flatten() + 1])
 
@@ -295,7 +303,7 @@ def print_row(row, file=None):
 
 
 def find_peers(folder):
-    """Makes the packages in a folder importable, also where the machine has other packages of the namespace `nvidia`."""
+    """Makes the packages in a folder importable, even if the machine has other packages in the namespace `nvidia`."""
     sys.path.insert(0, str(folder))
     import nvidia
 
@@ -315,9 +323,9 @@ def main():
     if options.peers is not None:
         find_peers(options.peers.resolve())
 
-    # CuPy's old name for a stream of torch's, DFloat11's arrays that torch must not write to.
+    # CuPy warns of an old name for a stream of torch, torch of DFloat11's read-only arrays.
     warnings.simplefilter("ignore")
-    source, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic_bits().reshape(-1))
+    tensor, bits = (options.file.stem, trained(options.file)) if options.file else (f"{ROWS} x {COLUMNS}", synthetic_bits().reshape(-1))
     bench = Bench(bits, options.runs, options.kernels)
     bench.copy()
     k = 1024
@@ -359,7 +367,7 @@ def main():
     for name, peer, settings in peers:
         try:
             peer(**settings)
-        except Exception as error:  # A peer that does not run here is left out, and said so.
+        except Exception as error:  # A peer that does not run here is skipped with a message.
             failures[name] = f"{type(error).__name__}: {error}"
             print(f"{name}: {failures[name]}", file=sys.stderr, flush=True)
 
@@ -376,7 +384,7 @@ def main():
         result = {"device": device, "versions": versions, "copy_tb_per_s": bench.copied / 1e12, "runs": options.runs}
         print(json.dumps({**result, "rows": bench.rows, "failures": failures}))
         return
-    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {source} in BF16, median of {options.runs}")
+    print(f"\n{device}: a copy moves {bench.copied / 1e12:.2f} TB/s (read and written); {tensor} in BF16, median of {options.runs}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
     print_head()
     for row in bench.rows:

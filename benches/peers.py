@@ -3,13 +3,15 @@
 
     benches/peers.py [model.safetensors] [--runs N] [--json] [--unweight PATH]
 
-Installs the peers from PyPI into target/peers-venv (about a gigabyte: ZipNN wants torch), builds `unweight` in release mode, and prints GB/s of BF16
-bytes and ratios. Without a file it makes the tensor that `unweight bench` makes: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each row.
+Installs the peers from PyPI into target/peers-venv (about a gigabyte: ZipNN needs torch), builds
+`unweight` in release mode, and prints GB/s of BF16 bytes and ratios. Without a file it makes the tensor
+that `unweight bench` makes: 14336 x 4096, normal, sigma 0.02 times exp(0.15 z) for each row.
 
-Seconds are those of all processors together (ZipNN works on a thread of its own), the median of N runs after one that does not count; every result is
-compared with the source. Peers return new buffers; malloc is told to keep what they free, so that page faults are not what is measured. ZipNN
-reorders the caller's buffer in place, so it gets a copy, which is not timed. Unweight's figures have all checksums; ZipNN has none, OpenZL and zstd
-what they have by default.
+Times are CPU seconds of all processors together (ZipNN uses a thread of its own), the median of N runs
+after one warm-up run. Every result is compared with the input. Peers return new buffers; malloc is told to
+keep freed memory, so that page faults are not measured. ZipNN reorders the caller's buffer in place, so it
+gets a copy, which is not timed. Unweight's figures include all checksums; ZipNN has none, OpenZL and zstd
+have their defaults.
 """
 
 import argparse
@@ -36,10 +38,10 @@ def enter_venv():
     if not python.exists():
         venv.create(VENV, with_pip=True)
         for peer in PEERS:
-            # One by one: a peer that has no wheel for this machine is left out.
+            # Separate installs: a peer without a wheel for this machine is skipped.
             subprocess.run([python, "-m", "pip", "install", "-q", peer], check=peer == "numpy")
     os.environ["UNWEIGHT_PEERS"] = "1"
-    # Memory that a peer has freed stays: otherwise most of their time is page faults.
+    # malloc keeps freed memory. Otherwise most of the peers' time is page faults.
     for name in ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"]:
         os.environ.setdefault(name, str(2**32))
     os.execv(python, [str(python), __file__, *sys.argv[1:]])
@@ -53,7 +55,7 @@ def synthetic_bits():
     weights = random.standard_normal((ROWS, COLUMNS), dtype=numpy.float32)
     factors = 0.02 * numpy.exp(0.15 * random.standard_normal((ROWS, 1), dtype=numpy.float32))
     bits = (weights * factors).view(numpy.uint32)
-    # To the nearest, ties to even.
+    # Round to nearest, ties to even.
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
 
 
@@ -129,7 +131,7 @@ def median_seconds(runs, prepare, work):
 def measure(peer, data, runs):
     fresh, encode, decode = peer
     coded = encode(fresh())
-    assert bytes(decode(coded)) == data, "not what went in"
+    assert bytes(decode(coded)) == data, "the decoded bytes differ from the input"
     encode_seconds = median_seconds(runs, fresh, encode)
     decode_seconds = median_seconds(runs, lambda: coded, decode)
     gigabytes = len(data) / 1e9
@@ -176,7 +178,7 @@ def main():
     for name, peer in peers.items():
         try:
             rows.append((name, *measure(peer(), data, options.runs)))
-        except Exception as error:  # A peer that does not run here is left out, and said so.
+        except Exception as error:  # A peer that does not run here is skipped with a message.
             print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
 
     if options.json:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draws what `cargo bench -p unweight-gpu --bench matmul -- --csv FILE` measured: speed beside cuBLASLt by batch.
+"""Plots the CSV of `cargo bench -p unweight-gpu --bench matmul -- --csv FILE`: speed relative to cuBLASLt by batch.
 
-    benches/plot_matmul.py target/matmul.csv docs/matmul.svg
+    benches/plot_matmul.py matmul.csv docs/performance/matmul-h200.svg
 
-Needs nothing but Python.
+Standard library only.
 """
 
 import csv
@@ -27,8 +27,8 @@ def series(path):
     }
 
 
-def main(source, target):
-    lines = series(source)
+def main(csv_path, svg_path):
+    lines = series(csv_path)
     batches = sorted({batch for line in lines.values() for batch in line})
     highest = max(1.5, max(max(line.values()) for line in lines.values()))
     span = math.log2(batches[-1]) - math.log2(batches[0]) or 1
@@ -57,7 +57,7 @@ def main(source, target):
         out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         out.append(f'<text x="{WIDTH - RIGHT + 12}" y="{TOP + 18 * number + 12}" fill="{colour}">{what}</text>')
     out.append("</svg>")
-    with open(target, "w") as file:
+    with open(svg_path, "w") as file:
         file.write("\n".join(out) + "\n")
 
 

@@ -88,9 +88,17 @@ MUTANTS = {
     # JSON.
     "json-keeps-the-last-of-two": ("need(len(members) == len(value),", "need(True,"),
     "json-takes-half-a-surrogate-pair": ("    return not any(", "    return True or not any("),
-    "json-takes-floats": ("parse_float=lambda digits: None", "parse_float=lambda digits: int(float(digits))"),
+    "json-takes-floats": ("parse_float=float", "parse_float=lambda digits: int(float(digits))"),
     "json-takes-unknown-members": ("need(fields.keys() == {\"dtype\", \"shape\", \"data_offsets\"},",
                                    "need(fields.keys() >= {\"dtype\", \"shape\", \"data_offsets\"},"),
+    "json-takes-no-null-for-metadata": ("if name == \"__metadata__\" and value is None:", "if False:"),
+    "json-takes-null-for-a-tensor": ("if name == \"__metadata__\" and value is None:", "if value is None:"),
+    "json-takes-null-in-metadata": ("isinstance(text, str) and is_unicode(text)",
+                                    "text is None or isinstance(text, str) and is_unicode(text)"),
+    "json-takes-other-numbers-for-null": ("parse_float=float", "parse_float=lambda digits: None"),
+    "json-takes-false-for-null": ("value is None:", "not value and not isinstance(value, JsonObject):"),
+    "json-takes-null-in-any-case": ("    try:\n        text = source[8:].decode(\"utf-8\")\n",
+                                    "    try:\n        text = source[8:].decode(\"utf-8\").replace(\"NULL\", \"null\")\n"),
     "json-in-the-order-of-the-text": ("    described.sort(key=lambda tensor: tensor[3:])", "    "),
 }
 

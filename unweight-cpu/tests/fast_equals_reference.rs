@@ -1,6 +1,8 @@
 //! Every fast path gives what the reference gives: the same bytes, the same verdicts, the same errors, and nothing outside of its
 //! buffers. Records are sound, foreign, or broken with a right checksum.
 
+#![expect(unsafe_code, reason = "output that is not initialized yet")]
+
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 

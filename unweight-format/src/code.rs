@@ -16,7 +16,7 @@ pub struct CanonicalCode {
     pub entry: u8,
     /// Length in bits, 0 to 8.
     pub length_bits: u8,
-    /// The code, its first bit in the stream most significant.
+    /// The code. Its first bit in the stream is the most significant.
     pub bits: u8,
 }
 
@@ -34,8 +34,8 @@ impl Code {
     /// A code with these lengths by palette index; `None` for an entry that has no code.
     ///
     /// # Errors
-    /// `code-length`, `code-oversubscribed` or `code-incomplete`, with the number that broke the rule:
-    /// the length, or the sum of 2^(8-length).
+    /// `code-length`, `code-oversubscribed` or `code-incomplete`, with the number that broke the
+    /// rule: the length, or the sum of 2^(8-length).
     pub fn from_lengths(lengths: [Option<u8>; PALETTE_ENTRIES]) -> Result<Code, (Rule, u64)> {
         Code::from_nibbles(lengths.map(|length| length.unwrap_or(NO_CODE)))
     }
@@ -96,7 +96,8 @@ impl Code {
             })
     }
 
-    /// The first entry in canonical order: what stands in a stream for an exponent that has no code (section 11.3).
+    /// The first entry in canonical order: the placeholder for exponents without a code (section
+    /// 11.3).
     pub fn placeholder(&self) -> CanonicalCode {
         self.canonical()
             .next()

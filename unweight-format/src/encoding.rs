@@ -1,4 +1,4 @@
-//! How a tensor is stored (section 3.2), and what a file was made from (section 3.3).
+//! Encodings of a tensor (section 3.2), and kinds of source (section 3.3).
 
 use core::fmt;
 
@@ -9,9 +9,9 @@ use core::fmt;
 pub enum Encoding {
     /// The original bytes; any dtype (section 4.2).
     Raw,
-    /// Exponents in a prefix code, for distribution; BF16 only (section 5.2).
+    /// Exponents in a prefix code, for small files; BF16 only (section 5.2).
     Huffman,
-    /// Exponents as 4-bit palette indices, for inference; BF16 only (section 5.3).
+    /// Exponents as 4-bit palette indices, for fast decoding; BF16 only (section 5.3).
     Palette,
 }
 
@@ -35,7 +35,7 @@ impl Encoding {
         }
     }
 
-    /// The encoding's name, as messages and JSON have it.
+    /// The encoding's name in messages and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Encoding::Raw => "raw",
@@ -51,12 +51,12 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// What the source section is the beginning of (section 3.3).
+/// Kind of the file that was compressed (section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum SourceKind {
-    /// No source: the restored source is the tensors' bytes alone.
+    /// None: the restored source is only the tensors' bytes.
     None,
     /// A safetensors file.
     Safetensors,

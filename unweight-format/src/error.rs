@@ -1,4 +1,4 @@
-//! Why a file is rejected: the rules of section 10, and the error that names one.
+//! Rules of section 10, and the error that names the broken one.
 
 use core::fmt;
 
@@ -20,7 +20,7 @@ macro_rules! rules {
                 match self { $(Rule::$variant => $id,)* }
             }
 
-            /// What kind of trouble it is.
+            /// The category.
             pub const fn category(self) -> Category {
                 match self { $(Rule::$variant => Category::$category,)* }
             }
@@ -30,7 +30,7 @@ macro_rules! rules {
                 match self { $(Rule::$variant => $section,)* }
             }
 
-            /// When it is broken, in words.
+            /// The condition under which it is broken, in words.
             pub const fn broken_when(self) -> &'static str {
                 match self { $(Rule::$variant => $broken_when,)* }
             }
@@ -97,7 +97,7 @@ rules! {
     TensorCrc "tensor-crc" Malformed "8" "the tensor checksum is wrong",
 }
 
-/// The answer to a caller's question about a rejected file (section 10).
+/// Category of a rule: what a caller can do about a rejected file (section 10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -113,7 +113,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// The category's name, as the specification writes it.
+    /// The category's name in the specification.
     pub const fn name(self) -> &'static str {
         match self {
             Category::Truncated => "truncated",
@@ -124,7 +124,7 @@ impl Category {
     }
 }
 
-/// What would have been right.
+/// The value that would have been valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// This value.
@@ -135,7 +135,7 @@ pub enum Expected {
     AtLeast(u64),
     /// This value or less.
     AtMost(u64),
-    /// Something that a number does not say.
+    /// A condition that is not one number.
     Words(&'static str),
 }
 
@@ -151,7 +151,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// A rule that a file breaks, where, what was found there, and what would have been right.
+/// A broken rule, with its offset, the value found and the value expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The rule.
@@ -160,7 +160,7 @@ pub struct Error {
     pub offset: u64,
     /// The value found.
     pub found: u64,
-    /// The value that would have been right.
+    /// The value expected.
     pub expected: Expected,
 }
 
@@ -189,7 +189,7 @@ impl Error {
         Err(Error::new(rule, offset, found.into(), expected))
     }
 
-    /// How many more bytes the file would need at least, if that is the trouble.
+    /// The least number of further bytes that the file needs, if it is truncated.
     pub const fn missing_bytes(&self) -> Option<u64> {
         match (self.rule, self.expected) {
             (Rule::FileTruncated, Expected::AtLeast(needed)) => Some(needed - self.found),

@@ -1,4 +1,4 @@
-//! Where something lies in a file.
+//! Ranges of a file's bytes.
 
 /// A range of bytes of a file, by absolute offset and length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Offset of the first byte behind the extent. Extents in validated types never reach past 64 bits.
+    /// Offset of the first byte after the extent. It fits 64 bits for extents in validated types.
     pub const fn end(self) -> u64 {
         self.offset + self.length
     }
@@ -23,7 +23,7 @@ impl Extent {
         file.get(start..)?.get(..length)
     }
 
-    /// The part of this extent that starts `skip` bytes in and has `length` bytes.
+    /// The part of this extent that starts after `skip` bytes and has `length` bytes.
     pub(crate) const fn part(self, skip: u64, length: u64) -> Extent {
         Extent {
             offset: self.offset + skip,

@@ -1,7 +1,8 @@
 //! Offsets, sizes and magic numbers of the bitstream, in the order of the specification. Both the
-//! parser and the writer read them here; neither has a number of its own.
+//! parser and the writer read them here, so each number is written once.
 
-/// First bytes of every file (section 3.1). The high bit, CR LF, control-Z and LF catch transfers that took it for text.
+/// First bytes of every file (section 3.1). The high bit, CR LF, control-Z and LF detect transfers
+/// in text mode.
 pub const MAGIC: [u8; 8] = *b"\x89UNW\r\n\x1a\n";
 /// The major version that this crate reads and writes (section 12).
 pub const MAJOR_VERSION: u16 = 1;
@@ -70,7 +71,8 @@ pub const LONGEST_CODE_BITS: u8 = 8;
 /// The nibble of a palette entry that has no code.
 pub const NO_CODE: u8 = 15;
 
-/// The least multiple of `alignment` (a power of two) that is at least `value`, or `None` past 64 bits.
+/// The least multiple of `alignment` (a power of two) that is at least `value`, or `None` above 64
+/// bits.
 pub const fn align(value: u64, alignment: u64) -> Option<u64> {
     match value.checked_add(alignment - 1) {
         Some(sum) => Some(sum & !(alignment - 1)),
@@ -78,7 +80,8 @@ pub const fn align(value: u64, alignment: u64) -> Option<u64> {
     }
 }
 
-/// Bytes of the verbatim record of a chunk of `weights` weights: no record of it is longer (section 5.1).
+/// Bytes of the verbatim record of a chunk of `weights` weights: no record of it is longer (section
+/// 5.1).
 pub const fn longest_record_bytes(weights: u32) -> u64 {
     (RECORD_HEADER_BYTES as u64 + weights as u64).next_multiple_of(RECORD_ALIGNMENT)
 }

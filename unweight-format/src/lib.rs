@@ -1,20 +1,21 @@
 //! The Unweight container: types, parser and writer.
 //!
-//! The authority is `spec/unweight.md`; section numbers in this crate's documentation are its.
+//! The authority is `spec/unweight.md`. Section numbers in this crate's documentation refer to it.
 //!
-//! Three rooms, and what they share:
+//! Modules:
 //!
-//! - `parse` (private) turns bytes into raw records, field by field, and judges nothing;
-//! - [`validate`] turns raw records into types that are valid by construction: who holds a
-//!   [`Directory`] or a [`Record`] need not check it again;
-//! - [`write`](mod@write) (feature `alloc`) goes the other way, and never sees the parser;
-//! - [`layout`] has every offset, size and magic number, [`limits`] every cap, [`Rule`] every reason to reject.
+//! - `parse` (private) turns bytes into raw fields, without checks;
+//! - [`validate`] turns raw fields into types that are valid by construction: a [`Directory`] or a
+//!   [`Record`] needs no further checks;
+//! - [`write`](mod@write) (feature `alloc`) turns types into bytes, and does not use the parser;
+//! - [`layout`] has every offset, size and magic number, [`limits`] every limit, [`Rule`] every
+//!   reason to reject.
 //!
 //! Parsing borrows from the caller's bytes and allocates nothing. No input makes it panic.
 //!
 //! ```
 //! # fn main() -> Result<(), unweight_format::Error> {
-//! # let file = include_bytes!("../../spec/example.unw");
+//! # let file = include_bytes!("../tests/data/example.unw");
 //! use unweight_format::{Directory, FileHeader};
 //!
 //! let header = FileHeader::parse(file)?;
@@ -30,6 +31,11 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

@@ -1,5 +1,5 @@
-//! Every cap of the format (section 9). A cap that is a field's width (65,536 patches, 2^32 record
-//! ends) stands in the layout instead.
+//! Limits of the format (section 9). Limits that are a field's width (65,536 patches, 2^32 record
+//! ends) are in `layout`.
 
 use core::ops::RangeInclusive;
 
@@ -20,8 +20,8 @@ pub const CODED_WEIGHTS: u64 = 1 << 35;
 /// Binary logarithm of a chunk's number of weights.
 pub const CHUNK_SIZE_LOG2: RangeInclusive<u8> = 12..=16;
 
-/// The product of a tensor's dimensions (section 4.1), or `None` above [`ELEMENTS`]. A zero anywhere makes it zero,
-/// however great the others are.
+/// The product of a tensor's dimensions (section 4.1), or `None` above [`ELEMENTS`]. A zero
+/// anywhere makes it zero, however great the others are.
 pub(crate) fn element_count(mut dims: impl Iterator<Item = u64> + Clone) -> Option<u64> {
     if dims.clone().any(|dim| dim == 0) {
         return Some(0);

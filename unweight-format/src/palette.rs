@@ -8,7 +8,10 @@ use crate::layout::PALETTE_ENTRIES;
 pub struct Palette([u8; PALETTE_ENTRIES]);
 
 impl Palette {
-    /// A palette of these exponents, or the index of the first that is not above the one before it.
+    /// A palette of these exponents.
+    ///
+    /// # Errors
+    /// The index of the first exponent that is not greater than the one before it.
     pub fn new(exponents: [u8; PALETTE_ENTRIES]) -> Result<Palette, usize> {
         match exponents.windows(2).position(|pair| pair[0] >= pair[1]) {
             Some(before) => Err(before + 1),
@@ -26,7 +29,7 @@ impl Palette {
         self.0.binary_search(&exponent).ok()
     }
 
-    /// The first exponent, if the palette is 16 consecutive ones: then exponent = base + index.
+    /// The first exponent, if the palette is 16 consecutive exponents: exponent = base + index.
     pub fn base(&self) -> Option<u8> {
         let [first, .., last] = self.0;
         (usize::from(last - first) == PALETTE_ENTRIES - 1).then_some(first)

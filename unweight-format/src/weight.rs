@@ -15,7 +15,7 @@ pub const fn sign_mantissa(weight: bf16) -> u8 {
     ((bits >> 8) & 0x80 | bits & 0x7f) as u8
 }
 
-/// The weight whose parts these are.
+/// The weight with these parts.
 #[inline]
 pub const fn weight(sign_mantissa: u8, exponent: u8) -> bf16 {
     let sign_mantissa = sign_mantissa as u16;

@@ -2,7 +2,7 @@
 
 use unweight_format::{Category, Directory, Dtype, Encoding, Error, FileHeader, Payload, Rule};
 
-const EXAMPLE: &[u8] = include_bytes!("../../spec/example.unw");
+const EXAMPLE: &[u8] = include_bytes!("data/example.unw");
 
 fn parse(file: &[u8]) -> Result<(), Error> {
     let header = FileHeader::parse(file)?;

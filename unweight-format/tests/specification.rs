@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unweight_format::{Dtype, Rule};
 
-const SPEC: &str = include_str!("../../spec/unweight.md");
+const SPEC: &str = include_str!("data/unweight.md");
 
 /// The cells of all table rows whose first cell is code.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {

@@ -4,6 +4,8 @@
 //! `-- --chunk K` sets the binary logarithm of a chunk's weights.
 //! Then stacks of small layers in fragment form, launched one by one and captured.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 mod files;
 mod measuring;
 

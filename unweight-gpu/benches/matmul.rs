@@ -3,6 +3,8 @@
 //! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, 24 of them captured as one, over rotating weights, so
 //! that caches are cold; medians of both in turns. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 mod files;
 mod measuring;
 

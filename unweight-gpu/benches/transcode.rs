@@ -3,6 +3,8 @@
 //! `cargo bench -p unweight-gpu --bench transcode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
 //! the bytes that transcoding must move, planes read and planes written, at the copy's speed.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 mod files;
 mod measuring;
 

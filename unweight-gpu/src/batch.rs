@@ -1,5 +1,7 @@
 //! Tensors that are decoded in one launch.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaStream, LaunchConfig, result};

@@ -1,5 +1,7 @@
 //! A GPU with the kernels on it.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};

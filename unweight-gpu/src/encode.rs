@@ -1,5 +1,7 @@
 //! Tensors that are encoded in one launch of each kernel.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{

@@ -1,5 +1,7 @@
 //! Records that are made of records, where nothing but their encoding differs.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;

@@ -1,5 +1,7 @@
 //! The kernels as the driver loads them: images made when the crate was built, or else source for NVRTC.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts, sys};
 
 use crate::GpuError;

@@ -1,5 +1,7 @@
 //! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/layout.cuh`.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use cudarc::driver::DeviceRepr;
 use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
 use unweight_format::{CodedPlanes, Encoding, RecordEnds};

@@ -1,5 +1,7 @@
 //! How kernels are launched whose memory nobody else uses.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::ffi::c_void;
 use std::marker::PhantomData;
 

@@ -37,6 +37,11 @@
 //! # }
 //! ```
 
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod batch;
 mod crc_constants;
 mod device;

@@ -1,5 +1,7 @@
 //! Where on the device results go.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
 use crate::GpuError;

@@ -1,5 +1,7 @@
 //! Where weights stand that are to be encoded.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use crate::GpuError;

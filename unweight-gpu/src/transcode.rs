@@ -1,5 +1,7 @@
 //! Coded tensors that are given another encoding in one launch of each kernel.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};

@@ -1,5 +1,7 @@
 //! CRC-32 of whole tensors in device memory.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg};

@@ -1,6 +1,7 @@
 //! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, both kinds of sources,
 //! orders of threads.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 mod host_encoder;

@@ -1,5 +1,6 @@
 //! Fragment form by the kernels on fibers of the CPU: what the pure functions give, bit for bit.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 use unweight_format::Palette;

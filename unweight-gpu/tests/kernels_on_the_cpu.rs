@@ -1,5 +1,6 @@
 //! The kernels' own source on fibers of the CPU: no GPU is needed, and AddressSanitizer can watch.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 mod restore;

@@ -1,5 +1,6 @@
 //! Ranges of chunks, and raw bytes, by the kernels on fibers of the CPU.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 use half::bf16;

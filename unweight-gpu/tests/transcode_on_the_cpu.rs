@@ -1,5 +1,6 @@
 //! Records of one encoding to records of the other, by the kernels on fibers of the CPU: the corpus, its verdicts, and the reference's bytes.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 mod host_encoder;

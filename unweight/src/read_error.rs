@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use unweight_format::{Error, Expected, Rule};
+use unweight_format::{Error, Expected, Extent, Rule};
 
 use crate::storage::{StorageError, StorageFault};
 use crate::{ExecutorError, OverBudget};
@@ -59,7 +59,8 @@ impl ReadError {
         error: StorageError,
         byte_length: impl FnOnce() -> io::Result<u64>,
     ) -> ReadError {
-        let needed = error.extent().end();
+        let Extent { offset, length } = error.extent();
+        let needed = offset.saturating_add(length);
         let end = match error.fault() {
             StorageFault::EndsAt(end) => Some(*end),
             StorageFault::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype as TheirDtype, TensorView};
 use unweight::safetensors::Header;
 use unweight_format::Dtype;
@@ -102,6 +103,93 @@ fn empty_tensors_at_one_offset_stay_in_the_order_of_the_header() {
         .map(|tensor| tensor.name.as_str())
         .collect();
     assert_eq!(names, ["y", "b", "z", "a"]);
+}
+
+#[test]
+fn metadata_may_be_null_once() {
+    let tensor = r#""a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}"#;
+    for json in [
+        format!(r#"{{"__metadata__":null,{tensor}}}"#),
+        format!("{{{tensor},\"\\u005f_metadata__\" :\t\r\n null \n}}"),
+    ] {
+        let header = Header::parse(&with_length(json.as_bytes())).unwrap();
+        assert_eq!(header.tensors.len(), 1, "{json}");
+    }
+    let header = Header::parse(&with_length(br#"{"__metadata__":null}"#)).unwrap();
+    assert_eq!(header.tensors, []);
+    for (json, reason) in [
+        (r#"{"__metadata__":NULL}"#, "expected value"),
+        (r#"{"__metadata__":nul}"#, "expected ident"),
+        (r#"{"__metadata__":null x}"#, "expected `,` or `}`"),
+        (
+            r#"{"__metadata__":"null"}"#,
+            "expected an object of strings or null",
+        ),
+        (
+            r#"{"__metadata__":false}"#,
+            "expected an object of strings or null",
+        ),
+        (r#"{"__metadata__":{"a":null}}"#, "expected a string"),
+        (
+            r#"{"__metadata__":null,"__metadata__":null}"#,
+            "duplicate name",
+        ),
+        (
+            r#"{"__metadata__":null,"__metadata__":{}}"#,
+            "duplicate name",
+        ),
+        (r#"{"a":null}"#, "expected an object of dtype"),
+    ] {
+        let message = refused(json.as_bytes());
+        assert!(message.contains(reason), "{message:?}");
+        assert!(!the_crate_reads(json, 0), "{json}");
+    }
+}
+
+/// Whether the `safetensors` crate loads a file of this header and as many zero bytes.
+fn the_crate_reads(json: &str, data_bytes: usize) -> bool {
+    let mut file = with_length(json.as_bytes());
+    file.resize(file.len() + data_bytes, 0);
+    SafeTensors::deserialize(&file).is_ok()
+}
+
+/// SECURITY.md lists these, and `fuzz/properties/src/safetensors_in.rs` knows no others.
+#[test]
+fn refuses_what_the_safetensors_crate_takes_although_it_is_ambiguous_or_unknown() {
+    let good = r#"{"dtype":"U8","shape":[2],"data_offsets":[0,2]}"#;
+    for (json, reason) in [
+        (format!(r#" {{"a":{good}}}"#), "does not begin with '{'"),
+        (format!(r#"{{"a":{good},"a":{good}}}"#), "duplicate name"),
+        (
+            format!(r#"{{"__metadata__":{{"k":"1","k":"2"}},"a":{good}}}"#),
+            "duplicate name",
+        ),
+        (
+            r#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2],"x":1}}"#.to_owned(),
+            "unknown field",
+        ),
+        (
+            r#"{"a":["U8",[2],[0,2]]}"#.to_owned(),
+            "expected an object of dtype",
+        ),
+        (
+            r#"{"a":{"dtype":{"U8":null},"shape":[2],"data_offsets":[0,2]}}"#.to_owned(),
+            "expected a string",
+        ),
+    ] {
+        assert!(the_crate_reads(&json, 2), "{json}");
+        let message = refused(json.as_bytes());
+        assert!(message.contains(reason), "{message:?}");
+    }
+}
+
+/// SECURITY.md says so.
+#[test]
+fn reads_an_empty_shape_that_the_safetensors_crate_multiplies_past_64_bits() {
+    let json = r#"{"a":{"dtype":"U8","shape":[9223372036854775808,4,0],"data_offsets":[0,0]}}"#;
+    assert!(!the_crate_reads(json, 0));
+    let header = Header::parse(&with_length(json.as_bytes())).unwrap();
+    assert_eq!(header.data_bytes(), 0);
 }
 
 #[test]

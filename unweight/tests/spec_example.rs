@@ -13,7 +13,7 @@ use unweight_format::{
     Body, ChunkShape, Dtype, Encoding, Extent, Patch, Record, SourceKind, weight,
 };
 
-const EXAMPLE: &str = include_str!("../../spec/example.md");
+const EXAMPLE: &str = include_str!("data/example.md");
 const JSON: &str = r#"{"w":{"dtype":"BF16","shape":[5,51],"data_offsets":[0,510]},"step":{"dtype":"I64","shape":[],"data_offsets":[510,518]}}"#;
 const WEIGHTS: u32 = 255;
 const PATCH: Patch = Patch {
@@ -132,7 +132,7 @@ fn the_text_holds_the_bytes_that_the_writer_gives() {
         std::fs::write(path, &written).unwrap();
     }
     assert_eq!(bytes_in_the_text(), written);
-    assert_eq!(include_bytes!("../../spec/example.unw")[..], written);
+    assert_eq!(include_bytes!("data/example.unw")[..], written);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use unweight::{
     },
     read_extent,
 };
-use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::write::{ContainerWriter, Declaration, WriteError};
 use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind};
 
 /// What a storage answers to one read.
@@ -371,6 +371,25 @@ fn weights_of_another_length_are_an_io_error() {
                 "tensor \"w\": reading 8192 bytes at byte 0: the storage gave {found} bytes"
             );
             assert_eq!(error.to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_number_than_declared_are_a_misuse() {
+    let weights = trained_like(20_000);
+    let shape = [9000];
+    for count in [0, 1, 4096, 8999, 9001, 12_289, 20_000] {
+        for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
+            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+            let mut writer =
+                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let error = encode_tensor(&mut writer, &weights[..count], encoding, 12, &Serial);
+            assert!(
+                matches!(error, Err(TransferError::Write(WriteError::Misuse(_)))),
+                "{count} {encoding}: {error:?}"
+            );
+            assert!(writer.finish().is_err());
         }
     }
 }

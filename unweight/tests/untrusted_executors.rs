@@ -1,5 +1,7 @@
 //! An executor that skips, repeats or reorders items, or ignores errors: an error of its own, or the right output, whatever it does.
 
+#![expect(unsafe_code, reason = "output that is read after success")]
+
 mod containers;
 
 use std::mem::MaybeUninit;

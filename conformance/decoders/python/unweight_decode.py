@@ -187,10 +187,10 @@ class JsonObject(list):
 
 
 def parse_json_integer(digits):
-    """Section 3.3, rule 2. Integers are written in digits alone, and are below 2^64. What is not becomes None, which is
-    no integer to `is_list_of_integers`. More than 20 digits need not be converted (Python refuses from 4300 on)."""
+    """Section 3.3, rule 2. Integers are written in digits alone, and are below 2^64. What is not becomes a float, as numbers
+    with a fraction or an exponent do. More than 20 digits need not be converted (Python refuses from 4300 on)."""
     value = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 20 else 2**64
-    return value if value < 2**64 else None
+    return value if value < 2**64 else float("inf")
 
 
 def refuse_json_constant(constant):
@@ -224,7 +224,7 @@ def check_safetensors_header(at, source, tensors):
     need(json_length == len(source) - 8, "length of the JSON", json_length, len(source) - 8)
     need(source[8:9] == b"{", "first byte of the JSON", source[8:9], b"{")
     parser = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=parse_json_integer,
-                              parse_float=lambda digits: None, parse_constant=refuse_json_constant)
+                              parse_float=float, parse_constant=refuse_json_constant)
     try:
         text = source[8:].decode("utf-8")
         members, end = parser.raw_decode(text)
@@ -243,12 +243,14 @@ def check_safetensors_header(at, source, tensors):
         return members
 
     def is_list_of_integers(value):
-        """Section 3.3, rule 2. All other numbers were made None by the parser."""
+        """Section 3.3, rule 2. All other numbers are floats."""
         # An exact comparison of types, because True is an int to isinstance, and a JsonObject a list.
         return type(value) is list and all(type(item) is int for item in value)
 
     described = []
     for name, value in members_of(members, "the JSON").items():
+        if name == "__metadata__" and value is None:
+            continue
         fields = members_of(value, f"member {ascii(name)}")
         if name == "__metadata__":
             need(all(isinstance(text, str) and is_unicode(text) for text in fields.values()), "__metadata__",

@@ -1,11 +1,11 @@
-//! Cases, and the list that they are collected in.
+//! Cases and their list.
 
 use unweight_format::{Category, Rule};
 
 use crate::draft::{Draft, Tensor};
 use crate::forge::Forge;
 
-/// One claim about the format, and the file that puts it to the test.
+/// One claim about the format, and the file that tests it.
 #[derive(Clone)]
 pub struct Case {
     /// The unique name: the claim in a few words. Its file has this name too.
@@ -18,11 +18,11 @@ pub struct Case {
     pub sections: Vec<&'static str>,
     /// The file: its path in the corpus.
     pub file: String,
-    /// What must become of it.
+    /// The expected result.
     pub expect: Expect,
 }
 
-/// What must become of a case's file.
+/// Expected result of a case.
 #[derive(Clone)]
 pub enum Expect {
     /// It restores to these bytes.
@@ -54,7 +54,7 @@ pub enum Expect {
 pub struct CorpusFile {
     /// Its path in the corpus.
     pub path: String,
-    /// What it holds.
+    /// Its contents.
     pub bytes: Vec<u8>,
 }
 
@@ -73,7 +73,7 @@ impl Cases {
         self.accept_forged(id, sections, claim, draft, draft.forge());
     }
 
-    /// A valid file that is not as the draft lays it out, but restores to the same.
+    /// A valid file whose bytes differ from the draft's, but that restores to the same.
     pub fn accept_forged(
         &mut self,
         id: &str,
@@ -97,7 +97,8 @@ impl Cases {
         });
     }
 
-    /// A file that breaks `rule`; the case exercises the rule's section, and section 9 if the rule is a limit.
+    /// A file that breaks `rule`; the case exercises the rule's section, and section 9 if the rule
+    /// is a limit.
     pub fn reject(&mut self, id: &str, rule: Rule, claim: &str, forge: Forge) {
         self.reject_of_profile(id, rule, claim, forge, rule == Rule::SourceHeader);
     }

@@ -1,5 +1,5 @@
-//! Prefix codes (section 6), written out of the specification a second time, so that the corpus does not depend on the
-//! crate that it is to test.
+//! Prefix codes (section 6), implemented a second time from the specification, so that the corpus
+//! does not depend on the crate under test.
 
 use crate::random::Random;
 
@@ -30,7 +30,8 @@ impl Lengths {
         Lengths([4; 16])
     }
 
-    /// A code for [`Weights::skewed`](crate::weights::Weights::skewed): entry 15 has 1 bit, entry 14 has 2, and so on; the last nine entries have one.
+    /// A code for [`Weights::skewed`](crate::weights::Weights::skewed): entry 15 has 1 bit, entry
+    /// 14 has 2, and so on; the last nine entries have one.
     pub fn skewed() -> Lengths {
         let mut nibbles = [NONE; 16];
         for (entry, length) in (7..16).zip([8, 8, 7, 6, 5, 4, 3, 2, 1]) {
@@ -39,10 +40,11 @@ impl Lengths {
         Lengths(nibbles)
     }
 
-    /// A complete code of `entries` entries that is as skewed as 8 bits allow: 1, 2, .. where they suffice.
+    /// A complete code of `entries` entries that is as skewed as 8 bits allow: 1, 2, .. where they
+    /// suffice.
     pub fn most_skewed(entries: usize) -> Lengths {
         split_until(entries, |lengths| {
-            // The longest that can still be split; the last of them.
+            // The last of the longest codes that can still be split.
             (0..lengths.len())
                 .filter(|&i| lengths[i] < 8)
                 .max_by_key(|&i| lengths[i])
@@ -109,7 +111,7 @@ impl Lengths {
     }
 }
 
-/// Begins with one code of no bits, and splits one after the other into two that are a bit longer.
+/// Begins with one code of no bits, and repeatedly splits a code into two that are one bit longer.
 fn split_until(entries: usize, mut choose: impl FnMut(&[u8]) -> Option<usize>) -> Lengths {
     let mut lengths = vec![0u8];
     while lengths.len() < entries {
@@ -133,12 +135,12 @@ impl Bits {
             .extend((0..length).rev().map(|bit| code >> bit & 1 == 1));
     }
 
-    /// How many bits there are.
+    /// Number of bits.
     pub fn len(&self) -> usize {
         self.bits.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no bits.
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }

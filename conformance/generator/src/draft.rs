@@ -1,5 +1,6 @@
-//! A file as its author thinks of it: tensors, and how each is stored. [`Draft::forge`] lays it out, with every checksum right.
-//! The layout is written out of sections 3 and 4 a second time; what the file restores to is what went into the draft.
+//! Drafts: tensors, and how each is stored. [`Draft::forge`] makes the file, with every checksum
+//! right. The layout is implemented a second time from sections 3 and 4. The expected restored
+//! source is the draft's contents.
 
 use unweight_format::{Dtype, crc32, layout};
 
@@ -81,7 +82,8 @@ impl Tensor {
         Tensor::raw(name, Dtype::Bf16, &[weights.len() as u64], weights.bytes())
     }
 
-    /// A tensor of encoding huffman whose chunks of 2^`k` weights have the records that `record` makes of their number and their exponents.
+    /// A tensor of encoding huffman whose chunks of 2^`k` weights have the records that `record`
+    /// makes of their number and their exponents.
     pub fn huffman_with(
         name: &str,
         k: u8,
@@ -132,7 +134,7 @@ impl Tensor {
         let longest = |exponents: &[u8]| (16 + exponents.len()).next_multiple_of(16);
         let fitting = |(number, exponents): (usize, &[u8])| {
             let record = record(number, exponents);
-            // No record is longer than the verbatim one (5.1); in short chunks, few others fit.
+            // No record is longer than the verbatim one (5.1), so few others fit in short chunks.
             match record.to_bytes(&[]).len() > longest(exponents) {
                 true => Record::verbatim(exponents),
                 false => record,
@@ -214,7 +216,7 @@ impl Draft {
         self.tensors.iter().any(is_palette)
     }
 
-    /// What the file restores to: the source section, then the original bytes of all tensors.
+    /// The restored source: the source section, then the original bytes of all tensors.
     pub fn restored(&self) -> Vec<u8> {
         let mut restored = self.source.clone().unwrap_or_default();
         for tensor in &self.tensors {

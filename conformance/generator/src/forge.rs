@@ -1,6 +1,7 @@
-//! Changes bytes of a valid file, and makes every checksum right again, so that only the rule that is meant is broken.
+//! Changes bytes of a valid file and updates every checksum, so that only the intended rule is
+//! broken.
 //!
-//! A forge knows where things stood when its draft was laid out; edits do not move that.
+//! A forge keeps the offsets of its draft; edits do not move them.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use unweight_format::{crc32, layout};
 
 use crate::record;
 
-/// A file under the hammer.
+/// A file that is being changed.
 #[derive(Clone)]
 pub struct Forge {
     bytes: Vec<u8>,
@@ -17,27 +18,27 @@ pub struct Forge {
     source: Range<usize>,
 }
 
-/// Where a tensor's payload stands.
+/// Offsets of a tensor's payload.
 #[derive(Clone, Default)]
 pub struct Placed {
-    /// Where it begins.
+    /// Start of the payload.
     pub begin: usize,
-    /// Where it ends.
+    /// End of the payload.
     pub end: usize,
-    /// Of a raw tensor: its data.
+    /// Data of a raw tensor.
     pub data: Range<usize>,
-    /// Of a raw tensor: where the block checksums begin.
+    /// Start of a raw tensor's block checksums.
     pub checksums: usize,
-    /// Of a coded tensor: where the record ends begin.
+    /// Start of a coded tensor's record ends.
     pub record_ends: usize,
-    /// Of a coded tensor: its records.
+    /// Records of a coded tensor.
     pub records: Vec<Range<usize>>,
-    /// Of a coded tensor: the sign-mantissa bytes of each chunk.
+    /// Sign-mantissa bytes of each chunk of a coded tensor.
     pub chunks: Vec<Range<usize>>,
 }
 
 impl Forge {
-    /// A file as it was laid out.
+    /// A forge of a file with these offsets.
     pub fn new(
         bytes: Vec<u8>,
         tensors: Vec<Placed>,
@@ -69,27 +70,27 @@ impl Forge {
         self.bytes.len()
     }
 
-    /// Whether it has no byte.
+    /// Whether the file is empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Where tensor `number` stands.
+    /// Offsets of tensor `number`.
     pub fn tensor(&self, number: usize) -> &Placed {
         &self.tensors[number]
     }
 
-    /// Where the source section stands.
+    /// Extent of the source section.
     pub fn source(&self) -> Range<usize> {
         self.source.clone()
     }
 
-    /// Where the directory stands.
+    /// Extent of the directory.
     pub fn directory(&self) -> Range<usize> {
         self.directory.clone()
     }
 
-    /// Where a field of directory entry `number` stands; fields are those of [`layout::entry`].
+    /// Offset of a field of directory entry `number`; fields are those of [`layout::entry`].
     pub fn entry(&self, number: usize, field: u64) -> usize {
         64 + 48 * number + field as usize
     }
@@ -131,7 +132,7 @@ impl Forge {
         u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("4 bytes"))
     }
 
-    /// Cuts the file.
+    /// Truncates the file.
     pub fn cut(mut self, length: usize) -> Forge {
         self.bytes.truncate(length);
         self
@@ -164,7 +165,8 @@ impl Forge {
         self.put_u64(layout::file_header::SOURCE_LENGTH as usize, length as u64)
     }
 
-    /// Makes every checksum right but those of whole tensors: of records, raw blocks, the source section, the directory and the header.
+    /// Updates every checksum except those of whole tensors: records, raw blocks, source section,
+    /// directory and header.
     pub fn stamp(mut self) -> Forge {
         for tensor in &self.tensors {
             for (record, chunk) in tensor.records.iter().zip(&tensor.chunks) {
@@ -183,14 +185,14 @@ impl Forge {
             .stamp_directory()
     }
 
-    /// Makes the checksums of the directory and the header right.
+    /// Updates the checksums of the directory and the header.
     pub fn stamp_directory(self) -> Forge {
         let directory = crc32(&self.bytes[self.directory.clone()]);
         self.put_u32(layout::file_header::DIRECTORY_CHECKSUM as usize, directory)
             .stamp_header()
     }
 
-    /// Makes the checksum of the header right.
+    /// Updates the checksum of the header.
     pub fn stamp_header(self) -> Forge {
         let header = crc32(&self.bytes[..60]);
         self.put_u32(layout::file_header::HEADER_CHECKSUM as usize, header)

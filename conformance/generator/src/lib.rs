@@ -1,12 +1,14 @@
 //! Writes the conformance corpus of the Unweight bitstream.
 //!
-//! - A [`draft::Draft`] is a file as its author thinks of it, down to the bits of each lane; [`draft::Draft::forge`] lays it out.
-//!   Layout, codes and lane streams are written out of the specification here a second time, and what a valid file restores
-//!   to is what went into its draft: nothing here asks the decoder under test.
-//! - A [`forge::Forge`] changes bytes of such a file and makes the checksums right again.
-//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] hold the cases. Only `encode` uses the encoder of `unweight-cpu`.
+//! - A [`draft::Draft`] describes a file down to the bits of each lane; [`draft::Draft::forge`]
+//!   makes its bytes. Layout, codes and lane streams are implemented here a second time from the
+//!   specification, and the expected restored source of a valid file comes from its draft. No case
+//!   depends on the decoder under test.
+//! - A [`forge::Forge`] changes bytes of such a file and updates the checksums.
+//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] hold the cases. Only `encode` uses the
+//!   encoder of `unweight-cpu`.
 //!
-//! Everything is deterministic: the same source gives the same corpus.
+//! Everything is deterministic: the same code gives the same corpus.
 
 #![forbid(unsafe_code)]
 

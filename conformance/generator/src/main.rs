@@ -1,9 +1,9 @@
-//! `unweight-corpus write FOLDER` and `unweight-corpus check FOLDER`.
+//! `unweight-conformance-generator write FOLDER` and `unweight-conformance-generator check FOLDER`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use unweight_corpus::{corpus, store};
+use unweight_conformance_generator::{corpus, store};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         ["write", folder] => write(Path::new(folder)),
         ["check", folder] => check(Path::new(folder)),
         _ => {
-            eprintln!("usage: unweight-corpus write|check FOLDER");
+            eprintln!("usage: unweight-conformance-generator write|check FOLDER");
             return ExitCode::from(2);
         }
     };
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("unweight-corpus: {error}");
+            eprintln!("unweight-conformance-generator: {error}");
             ExitCode::from(3)
         }
     }
@@ -41,7 +41,7 @@ fn check(folder: &Path) -> std::io::Result<bool> {
     }
     if !differences.is_empty() {
         eprintln!(
-            "{} differences; cargo run -p unweight-corpus -- write {}",
+            "{} differences; cargo run -p unweight-conformance-generator -- write {}",
             differences.len(),
             folder.display()
         );

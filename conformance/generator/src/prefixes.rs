@@ -1,4 +1,4 @@
-//! Files of which every strict prefix is rejected.
+//! Files whose strict prefixes are all rejected.
 
 use unweight_format::Rule;
 

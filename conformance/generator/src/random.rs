@@ -1,4 +1,4 @@
-//! A tiny generator of numbers that look random: SplitMix64. The same seed gives the same numbers for ever.
+//! Pseudo-random numbers by SplitMix64. The same seed always gives the same numbers.
 
 /// A stream of numbers.
 pub struct Random(u64);
@@ -34,7 +34,7 @@ impl Random {
         (0..count).map(|_| self.byte()).collect()
     }
 
-    /// Puts `items` in another order.
+    /// Shuffles `items`.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last as u64 + 1) as usize);

@@ -1,4 +1,5 @@
-//! Records, field by field, with whatever a foreign encoder (or an attacker) may choose to write (section 5).
+//! Records, field by field, with any value that another encoder (or an attacker) may write (section
+//! 5).
 
 use unweight_format::{crc32, layout};
 
@@ -11,7 +12,7 @@ pub struct Record {
     pub kind: u8,
     /// Zero in a valid record.
     pub reserved: u8,
-    /// What the header says; by default the number of `patches`.
+    /// The patch count of the header; by default the number of `patches`.
     pub patch_count: u16,
     /// The eight bytes of code lengths.
     pub code_lengths: [u8; 8],
@@ -21,7 +22,7 @@ pub struct Record {
     pub body: Vec<u8>,
     /// Positions and exponents.
     pub patches: Vec<(u16, u8)>,
-    /// Bytes behind the patches; `None`: as many zeros as complete 16.
+    /// Bytes after the patches; `None`: zeros up to a multiple of 16.
     pub padding: Option<Vec<u8>>,
 }
 
@@ -40,7 +41,8 @@ impl Record {
         }
     }
 
-    /// A huffman record of these exponents: patches for those without a code; where there is one, and for the surplus, the placeholder.
+    /// A huffman record of these exponents. An exponent without a code is a patch over the
+    /// placeholder; the surplus is the placeholder.
     pub fn huffman(lengths: Lengths, palette: &[u8; 16], exponents: &[u8]) -> Record {
         let coded = |exponent: u8| {
             let entry = palette
@@ -84,7 +86,8 @@ impl Record {
         }
     }
 
-    /// A palette record of these exponents: patches for those outside the palette, which stand as index 0, as does the surplus.
+    /// A palette record of these exponents. An exponent outside the palette is a patch over index
+    /// 0; the surplus has index 0.
     pub fn palette(palette: &[u8; 16], exponents: &[u8]) -> Record {
         let index = |exponent: u8| {
             palette
@@ -142,7 +145,7 @@ impl Record {
     }
 }
 
-/// Puts the chunk checksum into a record (section 8).
+/// Writes the chunk checksum into a record (section 8).
 pub fn stamp(record: &mut [u8], sign_mantissa: &[u8]) {
     let covered = [&record[4..], sign_mantissa].concat();
     record[..4].copy_from_slice(&crc32(&covered).to_le_bytes());
@@ -165,7 +168,8 @@ pub fn lane_bits(lengths: Lengths, symbols: &[u8]) -> Vec<Bits> {
     lanes
 }
 
-/// The palette entry of each weight, completed to whole steps, and the patches for those that have none.
+/// The palette entry of each weight, completed to whole steps, and the patches for those that have
+/// none.
 pub fn symbols(
     exponents: &[u8],
     placeholder: usize,

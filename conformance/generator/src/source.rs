@@ -2,7 +2,8 @@
 
 use crate::draft::Tensor;
 
-/// The header of a safetensors file of these tensors, as `safetensors` writes it: compact, and completed with spaces to 8 bytes.
+/// The header of a safetensors file of these tensors, as the library `safetensors` writes it:
+/// compact, padded with spaces to 8 bytes.
 pub fn describe(tensors: &[Tensor]) -> Vec<u8> {
     let mut end = 0;
     let members: Vec<String> = tensors

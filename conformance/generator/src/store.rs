@@ -1,4 +1,4 @@
-//! The corpus as a folder: writes it, or compares it.
+//! Writes the corpus to a folder, or compares the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::{fs, io};
 use crate::case::Cases;
 use crate::{LICENSE, manifest};
 
-/// What the folder `conformance/corpus` holds: contents by path.
+/// Contents of the folder `conformance/corpus` by path.
 pub fn contents(cases: &Cases) -> BTreeMap<String, Vec<u8>> {
     let mut contents: BTreeMap<String, Vec<u8>> = cases
         .files
@@ -20,7 +20,7 @@ pub fn contents(cases: &Cases) -> BTreeMap<String, Vec<u8>> {
     contents
 }
 
-/// Writes the corpus into `root`, and removes what does not belong to it from its folders.
+/// Writes the corpus into `root`, and removes other files from its folders.
 pub fn write(cases: &Cases, root: &Path) -> io::Result<()> {
     let contents = contents(cases);
     for stale in present(root)? {
@@ -33,7 +33,7 @@ pub fn write(cases: &Cases, root: &Path) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        // A file that is right keeps its time of modification.
+        // An unchanged file keeps its modification time.
         if fs::read(&path).ok().as_ref() != Some(&bytes) {
             fs::write(path, bytes)?;
         }
@@ -41,7 +41,7 @@ pub fn write(cases: &Cases, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How the folder `root` differs from the corpus, a sentence each.
+/// Differences of the folder `root` from the corpus, a sentence each.
 pub fn differences(cases: &Cases, root: &Path) -> io::Result<Vec<String>> {
     let contents = contents(cases);
     let present = present(root)?;

@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// The 16 exponents of most drafts: 112..=127, as trained weights have them.
+/// The 16 exponents of most drafts: 112..=127, typical of trained weights.
 pub const PALETTE: [u8; 16] = consecutive(112);
 
 /// 16 exponents from `first` on.
@@ -16,7 +16,7 @@ pub const fn consecutive(first: u8) -> [u8; 16] {
     palette
 }
 
-/// Weights, taken apart.
+/// Weights as two planes.
 #[derive(Clone)]
 pub struct Weights {
     /// `S MMMMMMM` of each.
@@ -26,7 +26,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Weights of these exponents, with sign-mantissa bytes out of `seed`.
+    /// Weights of these exponents, with sign-mantissa bytes generated from `seed`.
     pub fn new(seed: &str, exponents: Vec<u8>) -> Weights {
         Weights {
             sign_mantissa: Random::new(seed).bytes(exponents.len()),
@@ -34,7 +34,8 @@ impl Weights {
         }
     }
 
-    /// `count` weights whose exponents are entries of `palette`, entry 15 about half of them, entry 14 a quarter and so on.
+    /// `count` weights whose exponents are entries of `palette`, entry 15 about half of them, entry
+    /// 14 a quarter and so on.
     pub fn skewed(seed: &str, palette: &[u8; 16], count: usize) -> Weights {
         let mut random = Random::new(&format!("{seed}: exponents"));
         let entry = |random: &mut Random| 15 - random.number().trailing_zeros().min(15) as usize;
@@ -68,12 +69,12 @@ impl Weights {
             .collect()
     }
 
-    /// How many.
+    /// Number of weights.
     pub fn len(&self) -> usize {
         self.exponents.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no weights.
     pub fn is_empty(&self) -> bool {
         self.exponents.is_empty()
     }

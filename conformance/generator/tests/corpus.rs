@@ -1,9 +1,12 @@
-//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can run makes of it.
+//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can
+//! run makes of it.
 
 use std::path::PathBuf;
 
 use half::bf16;
-use unweight_conformance::{Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict};
+use unweight_conformance_runner::{
+    Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict,
+};
 use unweight_cpu::fast::{Codec, Path};
 use unweight_cpu::safetensors::Header;
 use unweight_cpu::{Container, OpenFile, ReadError, Serial, copy_raw_tensor, encode_tensor_with};
@@ -47,11 +50,14 @@ fn run(codec: Codec) -> Report {
 
 #[test]
 fn the_committed_corpus_is_what_the_generator_writes() {
-    let differences =
-        unweight_corpus::store::differences(&unweight_corpus::corpus(), &folder()).unwrap();
+    let differences = unweight_conformance_generator::store::differences(
+        &unweight_conformance_generator::corpus(),
+        &folder(),
+    )
+    .unwrap();
     assert!(
         differences.is_empty(),
-        "run `cargo run -p unweight-corpus -- write conformance/corpus`:\n{}",
+        "run `cargo run -p unweight-conformance-generator -- write conformance/corpus`:\n{}",
         differences.join("\n")
     );
 }

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::{env, fs};
 
 use tempfile::TempDir;
-use unweight_conformance::{
+use unweight_conformance_runner::{
     Answer, Corpus, Outcome, Parameters, Rejection, Reply, Report, RunError, RunOptions, Subject,
     run_with,
 };
@@ -223,6 +223,8 @@ const MUTANTS: &[(&str, &[&str])] = &[
         &[
             "json-with-a-tensor-twice",
             "json-with-a-name-twice-in-metadata",
+            "json-with-metadata-as-null-twice",
+            "json-with-metadata-as-null-and-as-an-object",
         ],
     ),
     (
@@ -239,6 +241,42 @@ const MUTANTS: &[(&str, &[&str])] = &[
     (
         "json-takes-unknown-members",
         &["json-with-an-unknown-member"],
+    ),
+    (
+        "json-takes-no-null-for-metadata",
+        &[
+            "json-with-metadata-as-null",
+            "json-with-metadata-as-null-at-the-end",
+            "json-with-metadata-as-null-amid-white-space",
+            "json-with-metadata-as-null-and-no-tensors",
+            "json-with-metadata-as-null-by-an-escaped-name",
+            "metadata-as-null-huffman-12-decodes",
+        ],
+    ),
+    (
+        "json-takes-null-for-a-tensor",
+        &["json-with-an-extra-tensor-as-null"],
+    ),
+    (
+        "json-takes-null-in-metadata",
+        &["json-with-null-in-metadata"],
+    ),
+    (
+        "json-takes-other-numbers-for-null",
+        &["json-with-metadata-as-a-fraction"],
+    ),
+    (
+        "json-takes-false-for-null",
+        &[
+            "json-with-metadata-as-false",
+            "json-with-metadata-as-0",
+            "json-with-metadata-as-a-string",
+            "json-with-metadata-as-an-array",
+        ],
+    ),
+    (
+        "json-takes-null-in-any-case",
+        &["json-with-metadata-as-null-in-upper-case"],
     ),
     (
         "json-in-the-order-of-the-text",

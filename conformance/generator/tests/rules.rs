@@ -1,11 +1,12 @@
-//! The rules are the same wherever they are written down: in the specification, in `unweight-format`, in the corpus, and in the cases that name them.
+//! The rules are the same wherever they are written down: in the specification, in
+//! `unweight-format`, in the corpus, and in the cases that name them.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use unweight_conformance::Corpus;
-use unweight_conformance::coverage::{Coverage, Spec};
+use unweight_conformance_runner::Corpus;
+use unweight_conformance_runner::coverage::{Coverage, Spec};
 use unweight_format::Rule;
 
 fn repository() -> PathBuf {
@@ -77,6 +78,6 @@ fn the_coverage_document_is_up_to_date_and_has_no_gap() {
     let written = fs::read_to_string(repository().join("conformance/COVERAGE.md")).unwrap();
     assert!(
         written == coverage.to_markdown(),
-        "run `cargo run -p unweight-conformance -- coverage > conformance/COVERAGE.md`"
+        "run `cargo run -p unweight-conformance-runner -- coverage > conformance/COVERAGE.md`"
     );
 }

@@ -1,4 +1,4 @@
-//! The arguments, and where each command goes.
+//! Arguments and commands.
 
 mod coverage;
 mod list;
@@ -11,11 +11,12 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use unweight_conformance::{Case, Corpus};
+use unweight_conformance_runner::{Case, Corpus};
 
 /// Holds any Unweight decoder to the conformance corpus
 ///
-/// Exit codes: 0 all is well; 1 a case failed, or the coverage has a gap; 2 wrong use; 3 the probe says that nothing can be run here.
+/// Exit codes: 0 all is well; 1 a case failed, or the coverage has a gap; 2 wrong use; 3 the probe
+/// says that nothing can be run here.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
@@ -30,7 +31,7 @@ enum Command {
     Coverage(coverage::Arguments),
 }
 
-/// True if all is well, false if something was found, an error if the command could not do its work.
+/// True if nothing was found, false if something was, an error if the command could not run.
 type Found = Result<bool, Box<dyn Error>>;
 
 impl Arguments {
@@ -68,7 +69,7 @@ fn sections(case: &Case) -> Vec<String> {
     case.sections.iter().map(ToString::to_string).collect()
 }
 
-/// Prints to stdout. A reader that has gone away (`list | head`) is no error.
+/// Prints to stdout. A closed pipe (`list | head`) is no error.
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

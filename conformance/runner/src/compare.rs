@@ -1,11 +1,12 @@
-//! Finds where an output first differs from what is expected.
+//! First difference of an output from the expected one.
 //!
-//! The expected restored source is known byte by byte when the manifest has it (`restored_hex`, or a `source` file), and by the
-//! digests of the whole and of each tensor otherwise.
+//! The expected restored source is known byte by byte when the manifest has it (`restored_hex`, or
+//! a `source` file), and by the digests of the whole and of each tensor otherwise.
 
 use crate::{Accept, Difference, Tensor, digest::sha256_hex};
 
-/// Compares a restored source with the manifest's `expected`, and byte by byte with `known` where the caller has the bytes.
+/// Compares a restored source with the manifest's `expected`, and byte by byte with `known` where
+/// the caller has the bytes.
 pub(crate) fn compare_restored(
     expected: &Accept,
     known: Option<&[u8]>,
@@ -36,7 +37,7 @@ pub(crate) fn compare_bytes(expected: &[u8], found: &[u8]) -> Option<Difference>
     })
 }
 
-/// The first index at which one has another byte than the other, or none.
+/// The first index at which the two differ, if any.
 fn first_difference(expected: &[u8], found: &[u8]) -> Option<usize> {
     let differing = expected
         .iter()

@@ -1,4 +1,5 @@
-//! A corpus on disk: a folder with a `manifest.json` whose files all exist and all lie inside the folder.
+//! A corpus on disk: a folder with a `manifest.json` whose files all exist and all lie inside the
+//! folder.
 
 use std::{
     fmt, fs, io,
@@ -10,7 +11,7 @@ use crate::{
     RunOptions, Subject, run_with,
 };
 
-/// A corpus that is ready to be run.
+/// A corpus, opened and checked.
 #[derive(Debug)]
 pub struct Corpus {
     root: PathBuf,
@@ -18,7 +19,8 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Opens the corpus in the folder `root`: reads its manifest and checks that every file it names is there.
+    /// Opens the corpus in the folder `root`: reads its manifest and checks that every file it
+    /// names is there.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, CorpusError> {
         let root = root.as_ref();
         let path = root.join("manifest.json");
@@ -71,8 +73,8 @@ impl Corpus {
 
     /// Runs a Rust decoder through every accept, reject and prefixes case, on all cores.
     ///
-    /// `decode` is given a whole file and returns the restored source. A panic is caught and reported as a crash; there is no
-    /// time limit. Encode cases are reported as not run.
+    /// `decode` is given a whole file and returns the restored source. A panic is caught and
+    /// reported as a crash; there is no time limit. Encode cases are reported as not run.
     pub fn check<D>(&self, decode: D) -> Result<Report, RunError>
     where
         D: Fn(&[u8]) -> Result<Vec<u8>, Rejection> + Sync,
@@ -83,7 +85,8 @@ impl Corpus {
 
     /// Runs a Rust encoder through every encode case, on all cores.
     ///
-    /// `encode` is given a source and the case's parameters and returns the `.unw` file. The other cases are reported as not run.
+    /// `encode` is given a source and the case's parameters and returns the `.unw` file. The other
+    /// cases are reported as not run.
     pub fn check_encoder<E>(&self, encode: E) -> Result<Report, RunError>
     where
         E: Fn(&[u8], &Parameters) -> Result<Vec<u8>, Rejection> + Sync,
@@ -103,7 +106,8 @@ fn files_of(case: &Case) -> impl Iterator<Item = &CorpusPath> {
     std::iter::once(&case.file).chain(second)
 }
 
-/// A link could lead out of the folder although its path does not, so the resolved path is checked as well.
+/// A link could lead out of the folder although its path does not, so the resolved path is checked
+/// as well.
 fn check_file(root: &Path, file: &CorpusPath) -> Result<(), String> {
     let resolved = root
         .join(file.as_path())
@@ -118,12 +122,12 @@ fn check_file(root: &Path, file: &CorpusPath) -> Result<(), String> {
     Ok(())
 }
 
-/// Why a corpus cannot be opened.
+/// Error of a corpus that cannot be opened.
 #[derive(Debug, Clone)]
 pub struct CorpusError {
     /// The manifest.
     pub manifest: PathBuf,
-    /// What is wrong, and where in the manifest.
+    /// The problem, and its position in the manifest.
     pub problem: String,
 }
 

@@ -1,4 +1,5 @@
-//! Which cases exercise which section and which rule of the specification, as a generated Markdown document.
+//! Coverage: the cases of each section and rule of the specification, as a generated Markdown
+//! document.
 
 mod document;
 mod spec;
@@ -19,7 +20,7 @@ pub struct Coverage<'a> {
 }
 
 impl<'a> Coverage<'a> {
-    /// Sorts the cases by what they exercise.
+    /// Sorts the cases by section and rule.
     pub fn new(spec: &'a Spec, cases: &'a [Case]) -> Self {
         let mut by_section = BTreeMap::<_, Vec<_>>::new();
         let mut by_rule = BTreeMap::<_, Vec<_>>::new();
@@ -39,13 +40,13 @@ impl<'a> Coverage<'a> {
         }
     }
 
-    /// The Markdown document. Depends on the specification and the manifest alone.
+    /// The Markdown document. It depends only on the specification and the manifest.
     pub fn to_markdown(&self) -> String {
         document::write(self)
     }
 
-    /// What is wrong between the specification and the corpus, a sentence each: a rule without a case, and a case that names a rule, a category
-    /// or a section that the specification does not have.
+    /// Gaps between the specification and the corpus, a sentence each: a rule without a case, or a
+    /// case that names a rule, a category or a section that the specification does not have.
     pub fn problems(&self) -> Vec<String> {
         let uncovered = self
             .spec

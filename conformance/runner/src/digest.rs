@@ -1,4 +1,4 @@
-//! SHA-256 digests and bytes written in lower-case hexadecimal, as the manifest has them.
+//! SHA-256 digests and bytes in lower-case hexadecimal, as in the manifest.
 
 use std::fmt::Write;
 

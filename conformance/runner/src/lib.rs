@@ -1,13 +1,15 @@
 //! Runs any Unweight decoder against the conformance corpus.
 //!
-//! A corpus is a folder with a `manifest.json` ([`Manifest`], described by `conformance/manifest.schema.json`) and the files
-//! that its cases name. A decoder is held to it in one of two ways:
+//! A corpus is a folder with a `manifest.json` ([`Manifest`], described by
+//! `conformance/manifest.schema.json`) and the files that its cases name. A decoder is tested in
+//! one of two ways:
 //!
-//! - as a program in any language, through a command ([`ExternalCommand`]): what the binary `unweight-conformance` does;
+//! - as a program in any language, through a command ([`ExternalCommand`]), as the program
+//!   `unweight-conformance` does;
 //! - as a Rust function, inside `cargo test` and without processes: [`Corpus::check`].
 //!
 //! ```no_run
-//! use unweight_conformance::{Corpus, Rejection};
+//! use unweight_conformance_runner::{Corpus, Rejection};
 //! # fn my_decode(file: &[u8]) -> Result<Vec<u8>, &'static str> { Err("file-magic") }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! This crate imports no other crate of the project: what it knows of the format stands in the manifest.
+//! This crate imports no other crate of the project. All it knows of the format is in the manifest.
 
 #![forbid(unsafe_code)]
 

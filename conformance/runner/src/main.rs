@@ -1,13 +1,14 @@
 //! The command line: `run`, `list` and `coverage`.
 //!
-//! Exit codes: 0 all is well, 1 a case failed or the coverage has a gap, 2 wrong use, 3 nothing was run, as the probe says that it cannot be.
+//! Exit codes: 0 passed, 1 a case failed or the coverage has a gap, 2 wrong use, 3 the probe failed
+//! and nothing was run.
 
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use unweight_conformance::Unavailable;
+use unweight_conformance_runner::Unavailable;
 
 fn main() -> ExitCode {
     match cli::Arguments::parse().run() {

@@ -1,7 +1,8 @@
-//! The manifest of a corpus, valid by construction. Described for other languages by `conformance/manifest.schema.json`.
+//! The manifest of a corpus, valid by construction. Described for other languages by
+//! `conformance/manifest.schema.json`.
 //!
-//! Parsing has two rooms: [`raw`] holds the JSON as it is written and lets `serde_json` say at which line a type is wrong;
-//! [`validate`] turns it into the types here and says in which case a value is wrong.
+//! Parsing has two modules. [`raw`] has the JSON's fields, and `serde_json` names the line of a
+//! wrong type. [`validate`] turns them into the types here and names the case of a wrong value.
 
 mod raw;
 mod validate;
@@ -10,7 +11,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use crate::Section;
 
-/// A corpus manifest: what each file of the corpus is and what a decoder must make of it.
+/// A corpus manifest: each file of the corpus and the expected result.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// The version of the format that the cases belong to, such as `1.0-draft`.
@@ -29,7 +30,7 @@ impl Manifest {
     }
 }
 
-/// One claim about the format and the file that puts it to the test.
+/// One claim about the format and the file that tests it.
 #[derive(Debug, Clone)]
 pub struct Case {
     /// The unique name, in kebab case.
@@ -44,7 +45,7 @@ pub struct Case {
     pub flags: Vec<String>,
     /// The file under test; for [`Expect::Encode`], the file that the encoder must write.
     pub file: CorpusPath,
-    /// What must become of it.
+    /// The expected result.
     pub expect: Expect,
 }
 
@@ -71,10 +72,10 @@ impl Case {
     }
 }
 
-/// What must become of a case's file.
+/// Expected result of a case.
 #[derive(Debug, Clone)]
 pub enum Expect {
-    /// The file is valid, and this is what it restores to.
+    /// The file is valid and restores to this.
     Accept(Accept),
     /// The file breaks `rule`, so it is rejected.
     Reject {
@@ -85,7 +86,8 @@ pub enum Expect {
     },
     /// Every strict prefix of the file is rejected.
     Prefixes {
-        /// Prefixes of 0, `step`, 2·`step`, … bytes are tried, and always the longest one. At least 1.
+        /// Prefixes of 0, `step`, 2·`step`, … bytes are tried, and always the longest one. At least
+        /// 1.
         step: u64,
         /// The rule that the prefixes break, and its category, where the case names one.
         broken: Option<(String, Category)>,
@@ -106,8 +108,8 @@ pub struct Accept {
     pub length_bytes: u64,
     /// Its SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// The tensors in directory order. The first begins after the source section, each where the one before it ended, and
-    /// the last ends with the restored source.
+    /// The tensors in directory order. The first begins after the source section, each where the
+    /// one before it ended, and the last ends with the restored source.
     pub tensors: Vec<Tensor>,
     /// The restored source itself, where the manifest has it as `restored_hex`.
     pub restored: Option<Vec<u8>>,
@@ -115,7 +117,7 @@ pub struct Accept {
     pub source: Option<CorpusPath>,
 }
 
-/// A tensor's place in the restored source.
+/// A tensor's bytes in the restored source.
 #[derive(Debug, Clone)]
 pub struct Tensor {
     /// The tensor's name.
@@ -124,7 +126,7 @@ pub struct Tensor {
     pub dtype: String,
     /// Its dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// Where its bytes begin in the restored source.
+    /// Offset of its bytes in the restored source.
     pub offset: u64,
     /// The number of its bytes.
     pub length_bytes: u64,
@@ -132,7 +134,7 @@ pub struct Tensor {
     pub sha256: String,
 }
 
-/// What a decoder claims to decode; the later includes the earlier (section 1).
+/// Profile of a decoder; full includes core (section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Profile {
     /// Header, directory, raw, huffman.
@@ -150,7 +152,7 @@ impl fmt::Display for Profile {
     }
 }
 
-/// What a broken rule means to a caller (section 10).
+/// Category of a rule (section 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Category {
     /// The file is bad.
@@ -209,10 +211,11 @@ impl Parameters {
     }
 }
 
-/// What is wrong with a manifest, and where.
+/// An invalid manifest: the position and the problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
-    /// `line 12, column 8`, or ``case 3 (`valid-one-weight`)``; empty when the manifest as a whole is meant.
+    /// `line 12, column 8`, or ``case 3 (`valid-one-weight`)``; empty when the manifest as a whole
+    /// is meant.
     pub place: String,
     /// What is wrong and what is expected instead.
     pub problem: String,
@@ -221,7 +224,7 @@ pub struct ManifestError {
 impl ManifestError {
     fn json(error: serde_json::Error) -> Self {
         let text = error.to_string();
-        // The place stands at the end of serde_json's message; here it stands in front.
+        // serde_json's message ends with the position; here the position comes first.
         let problem = text
             .rsplit_once(" at line ")
             .map_or(text.as_str(), |(problem, _)| problem)

@@ -1,14 +1,14 @@
-//! What became of a case.
+//! Outcomes of cases.
 
 use std::{fmt, time::Duration};
 
-/// What became of a case. `Display` gives the reason as a sentence without its full stop.
+/// Outcome of a case. `Display` gives the reason as a sentence without its full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The decoder or encoder did what the case claims.
     Passed,
-    /// A valid file was accepted, but what was restored differs.
+    /// A valid file was accepted, but its restored source differs.
     WrongOutput(Difference),
     /// An encoder's file differs from the expected one.
     WrongBytes(Difference),
@@ -47,7 +47,7 @@ pub enum Outcome {
     Skipped,
     /// The case was not run, for a reason other than its profile. Never counted as passed.
     NotRun {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -130,7 +130,8 @@ impl fmt::Display for Outcome {
 /// Where an output first differs from the expected bytes, as far as the manifest can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The tensor that first differs. None when the difference lies in the source section, when there is no output, or in an encoder's file.
+    /// The tensor that first differs. None when the difference lies in the source section, when
+    /// there is no output, or in an encoder's file.
     pub tensor: Option<String>,
     /// The offset of the first differing byte; known when the expected bytes are.
     pub offset: Option<u64>,

@@ -1,4 +1,4 @@
-//! Whether a subject can run here at all: it may need a device that this machine does not have.
+//! Probes: whether a subject can run here. It may need a device that this machine does not have.
 
 use std::{ffi::OsString, fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     process::{Ending, run_bounded},
 };
 
-/// Why a subject cannot run here, in its own words.
+/// The subject's message on why it cannot run here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
 
@@ -19,8 +19,8 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Runs a command, split into words as a shell does it, that ends with exit code 0 where the subject can run. Gives the last line that it
-/// wrote to stderr where it cannot.
+/// Runs a command, split into words as a shell does it, that ends with exit code 0 if the subject
+/// can run. Otherwise gives the last line of its stderr.
 pub fn probe(command: &str, limit: Duration) -> Result<Result<(), Unavailable>, ProbeError> {
     let words: Vec<OsString> = match shlex::split(command) {
         Some(words) if !words.is_empty() => words.into_iter().map(OsString::from).collect(),
@@ -48,12 +48,12 @@ pub fn probe(command: &str, limit: Duration) -> Result<Result<(), Unavailable>, 
     Ok(Err(Unavailable(said.map_or(how, shown))))
 }
 
-/// Why a probe says nothing.
+/// Error of a probe that could not be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeError {
-    /// It is no command.
+    /// The text is no command.
     Template(TemplateError),
-    /// It cannot be started.
+    /// The command cannot be started.
     Run(RunError),
 }
 

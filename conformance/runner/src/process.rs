@@ -1,4 +1,5 @@
-//! Runs one command with a time limit and bounded output. On Unix the command leads a process group of its own, which is killed as a whole.
+//! Runs one command with a time limit and bounded output. On Unix the command leads a process group
+//! of its own, and the whole group is killed.
 
 use std::{
     ffi::OsString,
@@ -9,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What is kept of each of stdout and stderr; the rest is read and dropped.
+/// Bytes kept of each of stdout and stderr. The rest is read and dropped.
 const KEPT_BYTES: usize = 16 * 1024;
 
-/// How long a stream may stay open after the command has ended: a grandchild could hold it for ever.
+/// Time that a stream may stay open after the command has ended. A grandchild could hold it open
+/// without end.
 const STREAM_GRACE: Duration = Duration::from_millis(500);
 
-/// How a command ended and what it said.
+/// Result of a command: its end and its output.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) ending: Ending,
@@ -63,7 +65,8 @@ pub(crate) fn run_bounded(words: &[OsString], limit: Duration) -> io::Result<Fin
     })
 }
 
-/// Polls, since std has no wait with a limit: often at first (a decoder of small files ends in a millisecond), then every 10 ms.
+/// Polls, because std has no wait with a limit: often at first (a decoder of small files ends in a
+/// millisecond), then every 10 ms.
 fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     let mut pause = Duration::from_micros(100);
     loop {
@@ -79,14 +82,15 @@ fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitSta
     }
 }
 
-/// Kills the command and its descendants. The command has not been waited for, so its id is still its own.
+/// Kills the command and its descendants. The command has not been waited for, so its id is still
+/// its own.
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     if let Some(group) = i32::try_from(child.id())
         .ok()
         .and_then(rustix::process::Pid::from_raw)
     {
-        // Fails only when the group is gone already, which is what is wanted.
+        // Fails only if the group has ended already, which is the goal.
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
     let _ = child.kill();
@@ -118,14 +122,14 @@ impl Capture {
                 let room = KEPT_BYTES.saturating_sub(kept.len());
                 kept.extend_from_slice(&buffer[..count.min(room)]);
             }
-            // The receiver is gone when the grace has passed.
+            // The receiver is dropped after the grace period.
             let _ = end.send(());
         });
         Self { kept, ended }
     }
 
     fn finish(self) -> String {
-        // Either the stream has ended, or what was read in the grace has to do.
+        // Either the stream has ended, or the grace period has, and the output so far is used.
         let _ = self.ended.recv_timeout(STREAM_GRACE);
         String::from_utf8_lossy(&self.kept.lock().expect("no reader panics")).into_owned()
     }

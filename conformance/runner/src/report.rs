@@ -1,4 +1,4 @@
-//! The report of a run: each case's outcome, and what follows from them.
+//! The report of a run: each case's outcome, and the verdicts.
 
 mod json;
 mod junit;
@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{Case, Expect, Outcome, Profile, Section};
 
-/// What a run found. `Display` prints it for people.
+/// Result of a run. `Display` prints it as text.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Report {
@@ -29,7 +29,7 @@ pub struct Report {
 pub struct CaseReport {
     /// The case.
     pub case: Case,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
     /// The rule that the decoder named when it rejected, if it is one that the corpus knows.
     pub named_rule: Option<String>,
@@ -73,18 +73,19 @@ impl Tally {
     }
 }
 
-/// What a run shows about a profile, or about an encoder.
+/// Verdict of a run on a profile, or on an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Every case was run and passed.
     Passed(Tally),
     /// Some case failed.
     Failed(Tally),
-    /// No case failed, but not every case was run; why not.
+    /// No case failed, but not every case was run; the reason.
     NotJudged(&'static str),
 }
 
-/// How often a rejection named the rule of the case. Information: any broken rule, or none, may be named.
+/// Number of rejections that named the rule of the case. Informative: a decoder may name any broken
+/// rule, or none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RuleAgreement {
     /// The rule of the case was named.
@@ -131,7 +132,7 @@ impl Report {
         sections
     }
 
-    /// What the accept, reject and prefixes cases show about a decoder of `profile`.
+    /// The verdict of the accept, reject and prefixes cases on a decoder of `profile`.
     pub fn decoder_verdict(&self, profile: Profile) -> Verdict {
         let belongs = |report: &&CaseReport| !is_encode(report) && report.case.profile <= profile;
         let tally = Tally::of(self.cases.iter().filter(belongs));
@@ -143,7 +144,7 @@ impl Report {
         self.verdict(tally, why_not)
     }
 
-    /// What the encode cases show about an encoder.
+    /// The verdict of the encode cases on an encoder.
     pub fn encoder_verdict(&self) -> Verdict {
         let tally = Tally::of(self.cases.iter().filter(is_encode));
         let why_not = if tally.passed == 0 {
@@ -164,7 +165,7 @@ impl Report {
         }
     }
 
-    /// How often the rejections of reject cases named the same rule as the case.
+    /// Number of rejections of reject cases that named the rule of the case.
     pub fn rule_agreement(&self) -> RuleAgreement {
         let mut agreement = RuleAgreement::default();
         for report in &self.cases {

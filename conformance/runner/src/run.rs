@@ -14,7 +14,7 @@ use std::{
 use self::trial::Run;
 use crate::{Case, CaseReport, Corpus, Expect, Profile, Report, RunError, Subject};
 
-/// Which cases are run, and on how many threads.
+/// Selection of cases, and number of threads.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The profile that is claimed; with [`Profile::Core`], cases of profile full are skipped.
@@ -44,10 +44,12 @@ impl RunOptions {
     }
 }
 
-/// Runs the selected cases of `corpus`. Without a decoder, or an encoder, its cases are reported as not run.
+/// Runs the selected cases of `corpus`. Without a decoder, or an encoder, its cases are reported as
+/// not run.
 ///
-/// `watch` hears of each case as it is done, in no order. The report has the order of the manifest. It is an error when no case matches the filters
-/// or none of those that match can be run, when the corpus cannot be read, or when a subject cannot be started.
+/// `watch` hears of each case as it is done, in no order. The report has the order of the manifest.
+/// It is an error when no case matches the filters or none of those that match can be run, when the
+/// corpus cannot be read, or when a subject cannot be started.
 pub fn run_with(
     corpus: &Corpus,
     options: &RunOptions,
@@ -93,7 +95,7 @@ pub fn run_with(
     })
 }
 
-/// A placeholder that no encode case has a value for is a slip of the pen, not an encoder's choice.
+/// Rejects a placeholder for which no encode case has a value: it is a mistake in the command.
 fn check_placeholders(corpus: &Corpus, encoder: &dyn Subject) -> Result<(), RunError> {
     let parameters = corpus.cases().iter().filter_map(|case| match &case.expect {
         Expect::Encode { parameters, .. } => Some(parameters),
@@ -146,7 +148,7 @@ fn run_all(
                     *slot.lock().expect("only this thread holds the slot") = Some(report);
                 }
                 Err(error) => {
-                    // No other thread begins another case.
+                    // Stops the other threads after their current case.
                     next.store(cases.len(), Ordering::Relaxed);
                     return Err(error);
                 }
@@ -170,7 +172,7 @@ fn run_all(
         .collect())
 }
 
-/// The next case that no thread has begun, and the place for its report.
+/// The next case that no thread has started, and the slot for its report.
 fn take<'a, C, S>(next: &AtomicUsize, cases: &'a [C], slots: &'a [S]) -> Option<(&'a C, &'a S)> {
     let position = next.fetch_add(1, Ordering::Relaxed);
     cases.get(position).zip(slots.get(position))

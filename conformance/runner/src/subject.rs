@@ -18,9 +18,9 @@ use crate::{
 
 /// A decoder (`.unw` to restored source) or an encoder (source to `.unw`) under test.
 pub trait Subject: Sync {
-    /// Gives `input` to the subject and returns its answer. `parameters` are empty for a decoder.
+    /// Runs the subject on `input` and returns its answer. `parameters` are empty for a decoder.
     ///
-    /// An error means that the subject could not be asked at all, and ends the run.
+    /// An error means that the subject could not be run, and ends the whole run.
     fn answer(&self, input: &[u8], parameters: &Parameters) -> Result<Reply, RunError>;
 
     /// The names of the parameters that the subject takes, or none if it takes all.
@@ -29,7 +29,7 @@ pub trait Subject: Sync {
     }
 }
 
-/// A subject's answer and what it said on the way.
+/// A subject's answer and its output.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The answer.
@@ -40,7 +40,7 @@ pub struct Reply {
     pub stderr: String,
 }
 
-/// What a subject made of its input.
+/// A subject's answer to its input.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// Accepted; the bytes are the output.
@@ -51,13 +51,13 @@ pub enum Answer {
     Rejected(Rejection),
     /// Rejected, but an output was left behind.
     RejectedWithOutput(Rejection),
-    /// Neither: how it ended instead.
+    /// Neither accepted nor rejected: how it ended.
     Crashed(String),
     /// Killed after this time.
     TimedOut(Duration),
 }
 
-/// A decoder's "no", with the rule that it names, if any.
+/// A rejection, with the rule that the decoder names, if any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejection {
     /// The id of a broken rule.
@@ -72,12 +72,13 @@ impl Rejection {
         }
     }
 
-    /// A rejection that names no rule. Conforming, too.
+    /// A rejection that names no rule, which conforms too.
     pub fn unnamed() -> Self {
         Self::default()
     }
 
-    /// The first word of stderr, with or without a colon after it. Whether it is a rule, the corpus knows.
+    /// The first word of stderr, with or without a colon after it. The corpus decides whether it is
+    /// a rule.
     fn in_stderr(stderr: &str) -> Self {
         let word = stderr
             .split_whitespace()
@@ -98,7 +99,8 @@ where
     F: Fn(&[u8], &Parameters) -> Result<Vec<u8>, Rejection> + Sync,
 {
     fn answer(&self, input: &[u8], parameters: &Parameters) -> Result<Reply, RunError> {
-        // Unwind safety: the function is shared by reference and Sync; what it poisons in a panic, it meets again itself.
+        // Unwind safety: the function is shared by reference and Sync, so state that a panic leaves
+        // behind is only its own.
         let answer = match catch_unwind(AssertUnwindSafe(|| (self.0)(input, parameters))) {
             Ok(Ok(output)) => Answer::Accepted(output),
             Ok(Err(rejection)) => Answer::Rejected(rejection),
@@ -118,10 +120,10 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("with a payload that is no text")
 }
 
-/// A command as a subject. It is run without a shell, in a fresh temporary folder's files.
+/// A command as a subject. It is run without a shell, on files of a new temporary folder.
 ///
-/// Exit code 0: accepted, and the file `{output}` holds the output. Exit code 1: rejected, and the first word of stderr may be a
-/// rule's id. Anything else is a crash.
+/// Exit code 0: accepted, and the file `{output}` holds the output. Exit code 1: rejected, and the
+/// first word of stderr may be a rule's id. Anything else is a crash.
 #[derive(Debug, Clone)]
 pub struct ExternalCommand {
     template: Template,
@@ -153,8 +155,9 @@ impl ExternalCommand {
         })
     }
 
-    /// An encoder's command, such as `my-encoder {input} {output} --encoding {encoding} --chunk {chunk}`, with a time limit for
-    /// each call. Besides `{input}` and `{output}` it may have the names of encode parameters.
+    /// An encoder's command, such as `my-encoder {input} {output} --encoding {encoding} --chunk
+    /// {chunk}`, with a time limit for each call. Besides `{input}` and `{output}` it may have the
+    /// names of encode parameters.
     pub fn encoder(template: &str, limit: Duration) -> Result<Self, TemplateError> {
         let template = Template::parse(template)?;
         Ok(Self {
@@ -235,7 +238,7 @@ impl Subject for ExternalCommand {
     }
 }
 
-/// The names of the signals that a decoder dies of, the same on every Unix.
+/// Names of the signals that end a decoder, the same on every Unix.
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => " (SIGILL)",
@@ -248,7 +251,7 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
-/// Why a run could not be carried out. Says nothing about the subject's conformance.
+/// Error of a run that could not be carried out. It does not concern the subject's conformance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunError(pub(crate) String);
 

@@ -1,4 +1,5 @@
-//! Command templates: words as a POSIX shell would split them, with `{placeholders}`. No shell ever sees them.
+//! Command templates: words as a POSIX shell would split them, with `{placeholders}`. No shell is
+//! involved.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +7,7 @@ use std::{
     fmt,
 };
 
-/// A command, split into words, with the places where values are put in.
+/// A command, split into words, with its placeholders.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     words: Vec<Vec<Part>>,
@@ -19,8 +20,8 @@ enum Part {
 }
 
 impl Template {
-    /// Splits `text` into words, honouring quotes and backslashes. `{name}` with a name of a-z and _ is a placeholder; every other
-    /// brace stands for itself. `input` and `output` must be there.
+    /// Splits `text` into words, honouring quotes and backslashes. `{name}` with a name of a-z and
+    /// _ is a placeholder; every other brace stands for itself. `input` and `output` must be there.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let fail = |problem: &str| TemplateError {
             template: text.to_owned(),
@@ -115,12 +116,12 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// Why a command template cannot be used.
+/// Error of an unusable command template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
     /// The template.
     pub template: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 

@@ -1,5 +1,7 @@
 //! The fast paths.
 
+#![expect(unsafe_code, reason = "output that is not initialized yet")]
+
 use std::mem::MaybeUninit;
 
 use half::bf16;

@@ -2,12 +2,17 @@
 
 mod counting;
 
+use std::io;
+
 use counting::{Counted, ENCODINGS, allocated, container_of, verify};
 use half::bf16;
-use unweight_cpu::{Serial, encode_tensor, safetensors};
+use unweight_cpu::{
+    Container, OpenFile, ReadError, Serial, Storage, StoredWeights, encode_tensor, read_extent,
+    restore, safetensors,
+};
 use unweight_format::layout::{self, entry, file_header};
 use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, SourceKind};
+use unweight_format::{Dtype, Encoding, Extent, SourceKind};
 use unweight_properties::repair_checksums;
 
 fn set(file: &mut [u8], offset: u64, bytes: &[u8]) {
@@ -276,4 +281,45 @@ fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.unwrap() <= 2 * length);
     assert!(found.peak <= 16 << 16, "{found:?}");
+}
+
+/// Makes every buffer longer than anything needs.
+struct Wasteful(Vec<u8>);
+
+impl Storage for Wasteful {
+    fn byte_length(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        buffer.clear();
+        buffer.reserve(1 << 24);
+        buffer.extend_from_slice(read_extent(&self.0[..], extent, &mut Vec::new())?);
+        Ok(buffer)
+    }
+}
+
+#[test]
+fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
+    let file = Wasteful(container_of(70_000, Encoding::Huffman, 15));
+    let data = Extent {
+        offset: 0,
+        length: 80_000,
+    };
+    let (result, allocated) = allocated(|| {
+        let open = OpenFile::read(&file)?;
+        restore(&Container::parse(&open)?, &Serial, |_| {
+            Ok::<_, ReadError>(())
+        })?;
+        let shape = [data.length / 2];
+        let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+        let kind = SourceKind::None;
+        let mut writer = ContainerWriter::new(Vec::new(), kind, &[], declared).unwrap();
+        let weights = StoredWeights::new(&file, data);
+        encode_tensor(&mut writer, &weights, Encoding::Huffman, 15, &Serial).unwrap();
+        Ok::<_, ReadError>(())
+    });
+    result.unwrap();
+    // What a thread keeps for its next chunk: tables, and buffers of a chunk.
+    assert!(allocated.held < 1 << 20, "{allocated:?}");
 }

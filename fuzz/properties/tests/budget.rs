@@ -10,8 +10,8 @@ use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
 use half::bf16;
 use unweight_cpu::safetensors::Header;
 use unweight_cpu::{
-    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, Storage,
-    TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor, read_extent, transcode,
+    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, TransferError,
+    copy_raw_tensor, decode_tensor_into, encode_tensor, read_extent, transcode,
 };
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};

@@ -19,7 +19,7 @@ use crate::arguments::Compress;
 use crate::failure::Failure;
 use crate::input::open;
 use crate::model_folder;
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
 use crate::tree::{SAFETENSORS, UNW};
@@ -60,19 +60,20 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         None => default_output(&options.input, is_folder)?,
     };
     require_absent(&output, options.force)?;
+    require_apart(&options.input, &output)?;
     let job = Job {
         options,
         context,
         selection,
     };
     let files = if is_folder {
-        model_folder::convert(&options.input, &output, (SAFETENSORS, UNW), |step| {
-            let done = job.compress_file(step.input, step.place)?;
-            let output = text(step.output);
-            Ok(FileResult { output, ..done })
+        let forms = (SAFETENSORS, UNW);
+        model_folder::convert(&options.input, &output, options.force, forms, |step| {
+            job.compress_file(step.input, step.output)
         })?
     } else {
-        vec![job.compress_file(&options.input, &output)?]
+        let target = Target::alone(&output, options.force);
+        vec![job.compress_file(&options.input, target)?]
     };
     let sum = |of: fn(&FileResult) -> u64| files.iter().map(of).sum::<u64>();
     let weights = sum(|file| file.bf16_weights);
@@ -165,9 +166,10 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn compress_file(&self, input: &Path, output: &Path) -> Result<FileResult, Failure> {
+    fn compress_file(&self, input: &Path, target: Target<'_>) -> Result<FileResult, Failure> {
+        let output = target.name();
         let source = Source::open(input, self.options, self.context)?;
-        let output_file = OutputFile::create(output, self.options.force)?;
+        let output_file = OutputFile::create(target, &source.attributes)?;
         self.write(input, output, &source, &output_file)?;
         let file = source.into_file();
 
@@ -279,6 +281,7 @@ impl Job<'_> {
 /// A safetensors file, and what it says.
 struct Source {
     file: File,
+    attributes: Attributes,
     /// What stands before the tensors' bytes.
     section: Vec<u8>,
     header: Header,
@@ -289,6 +292,7 @@ struct Source {
 impl Source {
     fn open(path: &Path, options: &Compress, context: &Context) -> Result<Source, Failure> {
         let file = open(path)?;
+        let attributes = Attributes::of(path, &file)?;
         let length = file
             .byte_length()
             .map_err(|error| Failure::io(path, error))?;
@@ -299,6 +303,7 @@ impl Source {
             .map_err(|error| Failure::over_budget(path, error))?;
         Ok(Source {
             file,
+            attributes,
             section,
             header,
             chunks_in_work,

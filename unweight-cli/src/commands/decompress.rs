@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::gpu::Gpu;
 use crate::input::open;
 use crate::model_folder;
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, UNW};
@@ -44,18 +44,19 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         None => default_output(&options.input, is_folder)?,
     };
     require_absent(&output, options.force)?;
+    require_apart(&options.input, &output)?;
     let gpu = options.gpu.open()?;
     let gpu = gpu.as_ref();
     let files = if is_folder {
-        model_folder::convert(&options.input, &output, (UNW, SAFETENSORS), |step| {
-            let done = decompress_file(step.input, step.place, options, gpu, context)?;
-            let output = text(step.output);
-            Ok(FileResult { output, ..done })
+        let forms = (UNW, SAFETENSORS);
+        model_folder::convert(&options.input, &output, options.force, forms, |step| {
+            decompress_file(step.input, step.output, options, gpu, context)
         })?
     } else {
+        let target = Target::alone(&output, options.force);
         vec![decompress_file(
             &options.input,
-            &output,
+            target,
             options,
             gpu,
             context,
@@ -91,13 +92,15 @@ fn default_output(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
 
 fn decompress_file(
     input: &Path,
-    output: &Path,
+    target: Target<'_>,
     options: &Decompress,
     gpu: Option<&Gpu>,
     context: &Context,
 ) -> Result<FileResult, Failure> {
+    let output = target.name();
     let file = open(input)?;
-    let output_file = OutputFile::create(output, options.force)?;
+    let attributes = Attributes::of(input, &file)?;
+    let output_file = OutputFile::create(target, &attributes)?;
     let mut target: File = output_file.file()?;
     let length = file
         .byte_length()

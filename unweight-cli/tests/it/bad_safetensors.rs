@@ -143,11 +143,16 @@ fn members_that_occur_twice() {
         &with_header(metadata, &[]),
         "duplicate name \"x\" in __metadata__",
     );
-    let metadata = r#"{"__metadata__":{},"__metadata__":{}}"#;
-    refuses(
-        &with_header(metadata, &[]),
-        "duplicate name \"__metadata__\"",
-    );
+    for metadata in [
+        r#"{"__metadata__":{},"__metadata__":{}}"#,
+        r#"{"__metadata__":null,"__metadata__":null}"#,
+        r#"{"__metadata__":{},"__metadata__":null}"#,
+    ] {
+        refuses(
+            &with_header(metadata, &[]),
+            "duplicate name \"__metadata__\"",
+        );
+    }
 }
 
 #[test]
@@ -244,7 +249,13 @@ fn json_that_is_none() {
         "{\"\\ud800\":{}}",
         "{\"\\x\":{}}",
         "{\"__metadata__\":{\"x\":1}}",
-        "{\"__metadata__\":null}",
+        "{\"__metadata__\":NULL}",
+        "{\"__metadata__\":nul}",
+        "{\"__metadata__\":null x}",
+        "{\"__metadata__\":false}",
+        "{\"__metadata__\":0.5}",
+        "{\"__metadata__\":{\"x\":null}}",
+        "{\"x\":null}",
         "{\"__metadata__\":[]}",
         "{\"a\":[\"U8\",[8],[0,8]]}",
         "{\"a\":{},}",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::mixed;
 use crate::place::{Place, UNWEIGHT};
+use crate::signals;
 
 /// A safetensors file that takes longer than any test to compress, and no room on the disk: a hole of 2^35 weights, which are
 /// counted before the first of them is written.
@@ -49,6 +50,7 @@ impl Drop for Endless {
 
 /// Starts the program under a shell that does `first`, and waits until it has `temporary` files and folders.
 fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Endless {
+    signals::reach_children();
     let child = Command::new("sh")
         .args(["-c", &format!("{first} exec \"$@\""), "sh", UNWEIGHT])
         .args(arguments)
@@ -85,7 +87,14 @@ fn end_of(mut child: Endless) -> ExitStatus {
     end.unwrap()
 }
 
-const SIGNALS: [(&str, i32); 3] = [("HUP", 1), ("INT", 2), ("TERM", 15)];
+const SIGNALS: [(&str, i32); 6] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("ALRM", 14),
+    ("TERM", 15),
+];
 
 #[test]
 fn signals_remove_the_temporary_file_and_end_the_program() {
@@ -113,7 +122,7 @@ fn signals_remove_the_temporary_folder_with_all_that_is_in_it() {
     write_endless(&place, "model/m.safetensors");
     place.write("model/config.json", b"{}");
     place.write("model/deep/er/config.json", b"{}");
-    place.write("old/a.unw", b"old");
+    place.write("old/m.unw", b"old");
     let before = place.names();
     for (name, signal) in SIGNALS {
         let call = ["compress", "model", "-o", "old", "--force"];
@@ -139,6 +148,21 @@ fn signals_that_were_ignored_at_the_start_stay_so() {
     assert_eq!(place.names(), ["m.safetensors"]);
 }
 
+/// As `nohup` and the background of a script start them.
+#[test]
+fn these_tests_hold_where_all_signals_are_ignored() {
+    let output = Command::new("sh")
+        .args(["-c", "trap '' HUP INT QUIT TERM XFSZ; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["interrupted::", "--skip", "where_all_signals_are_ignored"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let one = "signals_remove_the_temporary_file_and_end_the_program ... ok";
+    assert!(text.contains(one), "{text}");
+}
+
 #[test]
 fn a_shell_reports_128_and_the_number_of_the_signal() {
     let place = Place::new();
@@ -147,6 +171,7 @@ fn a_shell_reports_128_and_the_number_of_the_signal() {
         "'{UNWEIGHT}' compress m.safetensors & \
          until ls .unweight-*.partial; do :; done; kill -TERM $!; wait $!; echo status $?"
     );
+    signals::reach_children();
     let output = Command::new("sh")
         .args(["-c", &script])
         .current_dir(place.path(""))

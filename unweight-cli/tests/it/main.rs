@@ -2,7 +2,11 @@
 
 mod bad_safetensors;
 mod bad_unw;
+#[cfg(target_os = "linux")]
+mod changing_file;
 mod compress;
+#[cfg(target_os = "linux")]
+mod durability;
 mod extract;
 mod folder;
 mod gpu;
@@ -12,9 +16,19 @@ mod interrupted;
 mod io_failure;
 mod memory;
 mod model;
+#[cfg(unix)]
+mod modes;
 mod output;
 mod place;
+#[cfg(unix)]
+mod races;
+#[cfg(target_os = "linux")]
+mod refused_calls;
 mod restamp;
 mod round_trip;
+mod same_file;
+#[cfg(unix)]
+mod signals;
+mod times;
 mod transcode;
 mod usage;

@@ -196,6 +196,24 @@ fn a_model_without_tensors() {
 }
 
 #[test]
+fn a_model_whose_metadata_is_null() {
+    let tensors = [
+        bf16("w", &Numbers(12).trained_weights(5_000)),
+        tensor("b", "F32", &[2], vec![7; 8]),
+    ];
+    let data = tensors
+        .each_ref()
+        .map(|tensor| tensor.data.clone())
+        .concat();
+    let members = &header(&tensors)[1..];
+    round_trips(&with_header(
+        &format!("{{\"__metadata__\": null, {members}"),
+        &data,
+    ));
+    round_trips(&with_header("{\"__metadata__\":\n null }", &[]));
+}
+
+#[test]
 fn names_of_any_kind() {
     let long = "n".repeat(65_535);
     let names = [

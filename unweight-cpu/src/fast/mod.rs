@@ -95,6 +95,7 @@ impl Codec {
     ///
     /// # Errors
     /// As [`Codec::decode_record`].
+    #[expect(unsafe_code, reason = "output that is not initialized yet")]
     pub fn decode_into<'o>(
         &self,
         scratch: &mut Scratch,

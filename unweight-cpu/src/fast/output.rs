@@ -1,5 +1,7 @@
 //! Where decoded bytes go: a caller's buffer, initialised or not.
 
+#![expect(unsafe_code, reason = "output that is not initialized yet")]
+
 use std::mem::MaybeUninit;
 
 use half::bf16;

@@ -5,7 +5,7 @@ use nom::number::complete::{le_u8, le_u16, le_u32};
 use super::{Parsed, array, front};
 use crate::layout::CODE_LENGTHS_BYTES;
 
-/// A record header as it stands in the file.
+/// Raw fields of a record header.
 pub(crate) struct RawRecordHeader {
     pub(crate) checksum: u32,
     pub(crate) kind: u8,

@@ -22,7 +22,7 @@ pub struct CodedPlanes {
     records: Extent,
 }
 
-/// One chunk of a coded tensor: which weights it has, and where their sign-mantissa bytes stand.
+/// One chunk of a coded tensor: its weights and the extent of their sign-mantissa bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkShape {
     /// The chunk's number in its tensor.
@@ -197,7 +197,8 @@ impl CodedPlanes {
         self.records
     }
 
-    /// Padding between the sign-mantissa plane and the exponent plane, and between record ends and records.
+    /// Padding between the sign-mantissa plane and the exponent plane, and between record ends and
+    /// records.
     pub const fn padding(&self) -> [Extent; 2] {
         [
             between(self.sign_mantissa, self.record_ends),
@@ -206,8 +207,8 @@ impl CodedPlanes {
     }
 }
 
-/// Sign-mantissa plane, record ends, and the offset of the records, behind a payload that ends at
-/// `before`; `None` past 64 bits.
+/// Sign-mantissa plane, record ends, and the offset of the records, after a payload that ends at
+/// `before`; `None` above 64 bits.
 fn place(before: u64, weights: u64, chunk_size_log2: u8) -> Option<(Extent, Extent, u64)> {
     let sign_mantissa = Extent {
         offset: layout::align(before, layout::PLANE_ALIGNMENT)?,

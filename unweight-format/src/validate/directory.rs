@@ -64,7 +64,7 @@ impl<'a> Directory<'a> {
     ///
     /// # Errors
     /// The rules of section 3.2, `payload-end`, the rules of section 4 that concern directory
-    /// entries, and `file-length`. `file-truncated` if `bytes` are fewer than the header says.
+    /// entries, and `file-length`. `file-truncated` if `bytes` are fewer than the header states.
     pub fn parse(header: &FileHeader, bytes: &'a [u8]) -> Result<Directory<'a>, Error> {
         let extent = header.directory();
         let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
@@ -155,7 +155,7 @@ impl<'a> Directory<'a> {
         if (self.bytes.len() as u64) < entries {
             return Err(mismatch(Expected::AtLeast(entries)));
         }
-        // Limits on the parts keep this far from 2^64.
+        // The limits on the parts keep the sum far below 2^64.
         let names_end = self.names_start() + u64::from(self.name_end(self.tensor_count));
         let expected = names_end.next_multiple_of(layout::DIRECTORY_ALIGNMENT);
         if self.bytes.len() as u64 != expected {
@@ -335,10 +335,10 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// How far `end` lies above `start`, where all ends lie at or below `last`.
+/// `end` minus `start`, where every valid end is at most `last`.
 fn ascent(rule: Rule, at: u64, start: u32, end: u32, last: u32) -> Result<u32, Error> {
     if end > last {
-        // Some later end must then be lower than this one.
+        // A later end must then be lower than this one.
         return Err(Error::new(
             rule,
             at,

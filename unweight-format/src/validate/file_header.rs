@@ -8,7 +8,7 @@ use crate::limits;
 use crate::parse::RawFileHeader;
 use crate::validate::require_zero;
 
-/// A file header that keeps every rule of section 3.1 but those that need the whole file.
+/// A file header that keeps every rule of section 3.1, except those that need the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct FileHeader {
@@ -23,11 +23,12 @@ pub struct FileHeader {
 }
 
 impl FileHeader {
-    /// The header of a file that begins with `bytes`: the first 64 are enough, more may follow.
+    /// Parses the header of a file that begins with `bytes`. The first 64 suffice, more may follow.
     ///
     /// # Errors
-    /// The rules of section 3.1; of those that need more than the header, `file-truncated` if there are
-    /// fewer than 64 bytes, and `file-length` if the stated length leaves no room for directory and source.
+    /// The rules of section 3.1. From the rules on the file's length: `file-truncated` if there are
+    /// fewer than 64 bytes, and `file-length` if the stated length is too small for directory and
+    /// source.
     pub fn parse(bytes: &[u8]) -> Result<FileHeader, Error> {
         let begins = bytes.iter().zip(layout::MAGIC);
         if let Some(at) = begins.into_iter().position(|(&byte, magic)| byte != magic) {
@@ -144,7 +145,7 @@ impl FileHeader {
         Ok(())
     }
 
-    /// Checks the source section, whose bytes these are.
+    /// Checks the bytes of the source section.
     ///
     /// # Errors
     /// `source-crc`.
@@ -157,7 +158,7 @@ impl FileHeader {
         )
     }
 
-    /// The minor version that the file was written under.
+    /// The minor version of the file.
     pub const fn minor_version(&self) -> u16 {
         self.minor_version
     }
@@ -167,12 +168,12 @@ impl FileHeader {
         self.tensor_count
     }
 
-    /// Bytes that the file says it has.
+    /// File length in bytes, as stated.
     pub const fn file_length(&self) -> u64 {
         self.file_length
     }
 
-    /// Where the directory stands.
+    /// Extent of the directory.
     pub const fn directory(&self) -> Extent {
         Extent {
             offset: layout::FILE_HEADER_BYTES,
@@ -180,7 +181,7 @@ impl FileHeader {
         }
     }
 
-    /// Where the source section stands.
+    /// Extent of the source section.
     pub const fn source(&self) -> Extent {
         Extent {
             offset: self.directory().end(),
@@ -188,7 +189,7 @@ impl FileHeader {
         }
     }
 
-    /// What the source section is the beginning of.
+    /// Kind of the file that was compressed.
     pub const fn source_kind(&self) -> SourceKind {
         self.source_kind
     }

@@ -1,7 +1,7 @@
 //! Raw records to types that are valid by construction: every rule of section 10 that concerns the
-//! container and the shape of a record is checked here, and nowhere else. What is left to a decoder:
-//! `lane-overrun`, `lane-underrun`, `lane-padding` (they need the codes to be followed),
-//! `tensor-crc` and `source-header`.
+//! container and the shape of a record is checked here, and nowhere else. A decoder checks the
+//! others: `lane-overrun`, `lane-underrun`, `lane-padding` (it follows the codes), `tensor-crc` and
+//! `source-header`.
 
 mod coded_planes;
 mod directory;
@@ -27,10 +27,10 @@ pub use tensor::Tensor;
 
 use crate::error::{Error, Expected, Rule};
 
-/// Checks that `bytes`, which stand at `offset` in the file, are all zero.
+/// Checks that `bytes`, at `offset` in the file, are all zero.
 ///
 /// # Errors
-/// `rule`, at the first byte that is not.
+/// `rule`, at the first byte that is not zero.
 pub fn require_zero(rule: Rule, bytes: &[u8], offset: u64) -> Result<(), Error> {
     match bytes.iter().position(|&byte| byte != 0) {
         None => Ok(()),

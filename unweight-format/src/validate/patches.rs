@@ -19,7 +19,7 @@ pub struct Patches<'a> {
 }
 
 impl<'a> Patches<'a> {
-    /// Patches of a chunk of `weights` weights, which stand at `offset` in the file.
+    /// Patches of a chunk of `weights` weights, from the bytes at `offset` in the file.
     pub(super) fn parse(bytes: &'a [u8], offset: u64, weights: u32) -> Result<Patches<'a>, Error> {
         let (bytes, _) = bytes.as_chunks();
         let mut least = 0;
@@ -52,12 +52,12 @@ impl<'a> Patches<'a> {
         self.bytes.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no patches.
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Patch `number`, if there are so many.
+    /// Patch `number`, or `None` if there are fewer.
     pub fn number(&self, number: usize) -> Option<Patch> {
         self.bytes.get(number).map(|&bytes| read(bytes))
     }

@@ -1,4 +1,4 @@
-//! Where a tensor's payload stands (section 3.4).
+//! Extents of a tensor's payload (section 3.4).
 
 use crate::error::{Error, Expected, Rule};
 use crate::extent::Extent;
@@ -16,7 +16,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Where the payload starts; padding may stand between this and the payload before.
+    /// Offset where the payload starts. There may be padding before it.
     pub const fn start(&self) -> u64 {
         match self {
             Payload::Raw(plane) => plane.data().offset,
@@ -24,7 +24,7 @@ impl Payload {
         }
     }
 
-    /// Where the payload ends.
+    /// Offset where the payload ends.
     pub const fn end(&self) -> u64 {
         match self {
             Payload::Raw(plane) => plane.checksums().end(),
@@ -33,7 +33,7 @@ impl Payload {
     }
 }
 
-/// What lies between two extents.
+/// The bytes between two extents.
 pub(super) const fn between(left: Extent, right: Extent) -> Extent {
     Extent {
         offset: left.end(),

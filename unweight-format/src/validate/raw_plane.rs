@@ -41,7 +41,7 @@ impl RawPlane {
         Ok(plane)
     }
 
-    /// Where the plane stands behind a payload that ends at `before`, and where it ends.
+    /// Start and end of the plane after a payload that ends at `before`.
     fn place(before: u64, data_bytes: u64) -> Option<(RawPlane, u64)> {
         let nothing = Extent {
             offset: before,
@@ -86,7 +86,7 @@ impl RawPlane {
         self.checksums.length / layout::BLOCK_CHECKSUM_BYTES
     }
 
-    /// Where block `number` stands. It must be less than the block count.
+    /// Extent of block `number`, which must be less than the block count.
     pub const fn block(&self, number: u64) -> Extent {
         let skip = number * layout::BLOCK_BYTES;
         let left = self.data.length - skip;
@@ -100,7 +100,8 @@ impl RawPlane {
         )
     }
 
-    /// Compares block `number`, whose bytes these are, with its stated checksum, the four bytes that stand for it in the file.
+    /// Compares the bytes of block `number` with its checksum, whose four bytes are given as in the
+    /// file.
     ///
     /// # Errors
     /// `raw-crc`.

@@ -10,7 +10,8 @@ use crate::layout::{
 use crate::parse::RawRecordHeader;
 use crate::validate::{ChunkShape, Patches, require_zero};
 
-/// A record that keeps every rule of sections 5 and 6 but those of the lane streams' contents.
+/// A record that keeps every rule of sections 5 and 6, except those on the contents of lane
+/// streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     bytes: &'a [u8],
@@ -18,7 +19,7 @@ pub struct Record<'a> {
     patches: Patches<'a>,
 }
 
-/// What a record codes its exponents with.
+/// Body of a record.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// The exponents of the chunk's weights (section 5.4).
@@ -43,8 +44,9 @@ pub struct Lanes<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record of chunk `shape`, which stands with these `bytes` at `offset` in the file, in a tensor of this encoding.
-    /// `sign_mantissa` are the chunk's sign-mantissa bytes: the chunk checksum covers them.
+    /// Parses the record of a chunk of shape `shape`, whose `bytes` are at `offset` in the file, in
+    /// a tensor of this encoding. The chunk checksum also covers `sign_mantissa`, the chunk's
+    /// sign-mantissa bytes.
     ///
     /// # Errors
     /// The rules of sections 5.1, 5.5 and 6, and `lane-ends`.
@@ -62,7 +64,7 @@ impl<'a> Record<'a> {
         Record::parse_contents(shape, encoding, offset, bytes, &header)
     }
 
-    /// All rules but `record-crc`.
+    /// Every rule except `record-crc`.
     fn parse_contents(
         shape: &ChunkShape,
         encoding: Encoding,
@@ -168,8 +170,8 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A record whose chunk checksum is still to be compared: for decoders that compute it while they decode, so that
-/// bytes that are in registers already need not be read again.
+/// A record whose chunk checksum has not been compared. Decoders that compute the checksum while
+/// they decode use it, so that no byte is read twice.
 #[derive(Clone, Copy, Debug)]
 pub struct UncheckedRecord<'a> {
     record: Record<'a>,
@@ -178,10 +180,11 @@ pub struct UncheckedRecord<'a> {
 }
 
 impl<'a> UncheckedRecord<'a> {
-    /// As [`Record::parse`] without `record-crc`. Where both rules are broken, `Record::parse` names that one.
+    /// As [`Record::parse`], without `record-crc`. If another rule is broken too, `Record::parse`
+    /// names `record-crc`.
     ///
     /// # Errors
-    /// The rules of sections 5.1, 5.5 and 6, and `lane-ends`, but `record-crc`.
+    /// The rules of sections 5.1, 5.5 and 6 except `record-crc`, and `lane-ends`.
     pub fn parse(
         shape: &ChunkShape,
         encoding: Encoding,
@@ -196,17 +199,18 @@ impl<'a> UncheckedRecord<'a> {
         })
     }
 
-    /// What it holds. What is decoded from it must not be handed out before [`require_checksum`](UncheckedRecord::require_checksum).
+    /// The record. Weights decoded from it must not be handed out before
+    /// [`require_checksum`](UncheckedRecord::require_checksum).
     pub const fn contents(&self) -> &Record<'a> {
         &self.record
     }
 
-    /// The chunk checksum up to the sign-mantissa bytes, which it goes on with.
+    /// The chunk checksum of the record's own bytes; the sign-mantissa bytes follow.
     pub fn checksum_so_far(&self) -> u32 {
         covered(self.record.bytes).finalize()
     }
 
-    /// Compares the chunk checksum, computed, with what the record states.
+    /// Compares the computed chunk checksum with the stated one.
     ///
     /// # Errors
     /// `record-crc`.
@@ -224,7 +228,7 @@ fn parse_header(offset: u64, bytes: &[u8]) -> Result<RawRecordHeader, Error> {
     RawRecordHeader::parse(bytes).ok_or_else(|| wrong_length(offset, bytes, expected))
 }
 
-/// The chunk checksum of what the record itself brings to it.
+/// The chunk checksum of the record's own bytes.
 fn covered(bytes: &[u8]) -> crc32fast::Hasher {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&bytes[layout::RECORD_CHECKED_FROM..]);
@@ -243,7 +247,7 @@ impl<'a> Lanes<'a> {
         &self.streams[start..self.end(lane)]
     }
 
-    /// Where that stream starts in the file, for errors.
+    /// File offset where that stream starts, for errors.
     pub fn stream_offset(&self, lane: usize) -> u64 {
         let start = lane.checked_sub(1).map_or(0, |before| self.end(before));
         self.streams_offset + start as u64
@@ -254,14 +258,15 @@ impl<'a> Lanes<'a> {
         self.streams
     }
 
-    /// Where the stream of lane `lane`, which must be less than 32, ends in [`streams`](Lanes::streams); lane 0 starts at 0,
-    /// every other one where the one before it ends.
+    /// End of the stream of lane `lane` (less than 32) in [`streams`](Lanes::streams). Lane 0
+    /// starts at 0, every other lane at the end of the lane before.
     pub fn end(&self, lane: usize) -> usize {
         u16::from_le_bytes(self.ends[lane]).into()
     }
 }
 
-/// Bytes of the lane streams together, or `None` if the record is too short to say. Checks that the lane ends ascend.
+/// Number of bytes of all lane streams, or `None` if the record is too short for lane ends. Checks
+/// that the lane ends ascend.
 fn lane_streams_bytes(record: &[u8], offset: u64) -> Result<Option<usize>, Error> {
     let Some(ends) = record.get(RECORD_HEADER_BYTES..LANE_STREAMS_OFFSET) else {
         return Ok(None);
@@ -284,7 +289,7 @@ fn lane_streams_bytes(record: &[u8], offset: u64) -> Result<Option<usize>, Error
     Ok(Some(before.into()))
 }
 
-/// Fields that a record of this kind leaves zero.
+/// Checks the fields that must be zero in a record of this kind.
 fn require_reserved(header: &RawRecordHeader, offset: u64) -> Result<(), Error> {
     let require = |bytes: &[u8], at| require_zero(Rule::RecordReserved, bytes, offset + at);
     require(&[header.reserved], field::RESERVED)?;

@@ -6,7 +6,7 @@ use crate::layout;
 use crate::validate::CodedPlanes;
 use crate::validate::file_header::truncated;
 
-/// The record ends of a tensor, all checked.
+/// Record ends of a tensor, all checked.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordEnds<'a> {
     planes: CodedPlanes,
@@ -37,7 +37,7 @@ impl<'a> RecordEnds<'a> {
         Ok(parsed)
     }
 
-    /// Where record `number` stands. The number must be less than the chunk count.
+    /// Extent of record `number`, which must be less than the chunk count.
     pub fn record(&self, number: u64) -> Extent {
         let start = number.checked_sub(1).map_or(0, |before| self.end(before));
         let skip = u64::from(start) * layout::RECORD_ALIGNMENT;
@@ -51,9 +51,9 @@ impl<'a> RecordEnds<'a> {
 }
 
 impl CodedPlanes {
-    /// Where record `number` stands, given its end and that of the record before it (0 for the first),
-    /// in units of 16 bytes: enough for random access to one chunk.
-    /// The number must be less than the chunk count.
+    /// Extent of record `number`, given its end and that of the record before it (0 for the first)
+    /// in units of 16 bytes. These two suffice for random access to one chunk. The number must be
+    /// less than the chunk count.
     ///
     /// # Errors
     /// `record-ends`, `record-too-long`.

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::parse::RawEntry;
 use crate::validate::{CodedPlanes, Payload, RawPlane};
 
-/// A tensor: what it is, and where its payload stands.
+/// A tensor: name, type, shape, encoding and payload extents.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
     number: u32,
@@ -21,14 +21,14 @@ pub struct Tensor<'a> {
     payload: Payload,
 }
 
-/// What the directory knows of a tensor beside the fields of its entry.
+/// Facts of the directory about a tensor, beside the fields of its entry.
 pub(crate) struct Located<'a> {
     pub(crate) number: u32,
     pub(crate) name: &'a str,
     /// Little-endian u64 each.
     pub(crate) dims: &'a [[u8; 8]],
     pub(crate) entry_offset: u64,
-    /// Where the payload of the tensor before ends.
+    /// Offset where the payload of the tensor before ends.
     pub(crate) payload_before: u64,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Tensor<'a> {
         self.element_count * self.dtype.bits() / 8
     }
 
-    /// How the tensor is stored.
+    /// The encoding.
     pub const fn encoding(&self) -> Encoding {
         match &self.payload {
             Payload::Raw(_) => Encoding::Raw,
@@ -130,7 +130,7 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// Where the payload stands.
+    /// Extents of the payload.
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }

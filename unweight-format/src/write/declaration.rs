@@ -1,4 +1,4 @@
-//! What a container is to hold, before anything of it is written.
+//! Declarations of the tensors of a container, made before anything is written.
 
 use alloc::vec::Vec;
 
@@ -6,7 +6,7 @@ use crate::dtype::Dtype;
 use crate::limits;
 use crate::validate::Tensor;
 
-/// A tensor that a container is to hold.
+/// Declaration of one tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration<'a> {
     /// The name, unique in the container.
@@ -33,7 +33,7 @@ impl<'a> Declaration<'a> {
     }
 }
 
-/// To declare again what another container holds.
+/// Declares a tensor of another container again.
 impl<'a> From<&Tensor<'a>> for Declaration<'a> {
     fn from(tensor: &Tensor<'a>) -> Declaration<'a> {
         Declaration {
@@ -44,7 +44,7 @@ impl<'a> From<&Tensor<'a>> for Declaration<'a> {
     }
 }
 
-/// The dimensions of a tensor, outermost first. They are borrowed: as numbers, or as a directory has them.
+/// The dimensions of a tensor, outermost first, borrowed as numbers or as a directory's bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape<'a>(Dimensions<'a>);
 

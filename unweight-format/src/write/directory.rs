@@ -6,7 +6,7 @@ use crate::encoding::Encoding;
 use crate::layout::{self, PALETTE_ENTRIES};
 use crate::write::Declaration;
 
-/// What is known of a tensor only when its payload has been written.
+/// Facts about a tensor that are known after its payload has been written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
     pub(super) encoding: Encoding,
@@ -16,8 +16,8 @@ pub(super) struct Outcome {
     pub(super) payload_end: u64,
 }
 
-/// Bytes of the directory of these tensors, which does not depend on how they are coded.
-/// `None` past 64 bits.
+/// Length in bytes of the directory of these tensors. It does not depend on how they are coded.
+/// `None` above 64 bits.
 pub(super) fn directory_bytes(declarations: &[Declaration<'_>]) -> Option<u64> {
     let mut bytes = layout::ENTRY_BYTES.checked_mul(declarations.len() as u64)?;
     for declaration in declarations {
@@ -36,7 +36,7 @@ pub(super) fn by_name(declarations: &[Declaration<'_>]) -> Vec<u32> {
     numbers
 }
 
-/// The directory, which has this many bytes, given one outcome for each tensor.
+/// The directory of this length, given one outcome for each tensor.
 pub(super) fn write_directory(
     declarations: &[Declaration<'_>],
     by_name: &[u32],

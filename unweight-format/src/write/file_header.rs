@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::encoding::SourceKind;
 use crate::layout;
 
-/// What a file header states.
+/// Fields of a file header.
 pub(super) struct FileHeaderFields {
     pub(super) tensor_count: u32,
     pub(super) file_length: u64,

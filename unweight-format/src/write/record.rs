@@ -13,9 +13,9 @@ pub enum RecordBody<'a> {
     Verbatim(&'a [u8]),
     /// Lane streams.
     Huffman {
-        /// The code that they are in.
+        /// The code of the streams.
         code: &'a Code,
-        /// Where each lane ends in `streams`.
+        /// End of each lane in `streams`.
         lane_ends: &'a [u16; LANES],
         /// The lane streams, one after another.
         streams: &'a [u8],
@@ -39,8 +39,8 @@ impl RecordBody<'_> {
 /// Appends the record of a chunk with these sign-mantissa bytes to `output`.
 ///
 /// # Panics
-/// If there are more than 65,535 patches, or any in a verbatim record: a record of so many would be
-/// longer than its chunk's verbatim record, which no file may hold.
+/// If there are more than 65,535 patches, or any in a verbatim record. A record with so many would
+/// be longer than its chunk's verbatim record, which the format forbids.
 pub fn write_record(
     body: &RecordBody<'_>,
     patches: &[Patch],

@@ -1,20 +1,20 @@
-//! Where a container is written to.
+//! Sinks: targets of a container that is written.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
 /// A file under construction that can be written at any offset.
 pub trait Sink {
-    /// What can go wrong.
+    /// The error of a failed write.
     type Error;
 
-    /// Puts `bytes` at `offset`, over what stands there; the sink grows as needed.
+    /// Writes `bytes` at `offset` over what is there. The sink grows as needed.
     ///
     /// # Errors
     /// Whatever the sink's storage reports.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Self::Error>;
 
-    /// Cuts the sink to `length` bytes; it has at least as many.
+    /// Truncates the sink to `length` bytes. It has at least as many.
     ///
     /// # Errors
     /// Whatever the sink's storage reports.
@@ -71,7 +71,7 @@ impl SeekSink {
         }
     }
 
-    /// The file back.
+    /// Returns the file.
     pub fn into_file(self) -> std::fs::File {
         self.file
     }
@@ -86,7 +86,7 @@ impl Sink for SeekSink {
         if self.position != offset {
             self.file.seek(SeekFrom::Start(offset))?;
         }
-        // Unknown until the write has succeeded.
+        // The position is unknown until the write has succeeded.
         self.position = u64::MAX;
         self.file.write_all(bytes)?;
         self.position = offset + bytes.len() as u64;
@@ -94,6 +94,10 @@ impl Sink for SeekSink {
     }
 
     fn truncate(&mut self, length: u64) -> std::io::Result<()> {
+        // Mostly nothing is to be cut, and some file systems refuse the call.
+        if self.file.metadata()?.len() == length {
+            return Ok(());
+        }
         self.file.set_len(length)
     }
 }

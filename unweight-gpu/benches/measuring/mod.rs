@@ -1,5 +1,6 @@
 //! What benches share: tensors of trained models and such as are like them, and times of launches over cold caches.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![allow(dead_code, reason = "no bench uses all of it")]
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Memory as a device has it, for launches on the CPU.
 
+#![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
+
 use std::alloc::{Layout, alloc, dealloc};
 
 /// What memory holds that was not written.

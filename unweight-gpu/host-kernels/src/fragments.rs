@@ -1,5 +1,7 @@
 //! The kernels of fragment form.
 
+#![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
+
 use std::ffi::c_void;
 
 unsafe extern "C" {

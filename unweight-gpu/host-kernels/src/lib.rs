@@ -2,6 +2,7 @@
 //!
 //! The functions mirror `kernels/host/launch.cpp`. Structures go in as addresses: their Rust side stands in `unweight-gpu`.
 
+#![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
 #![cfg(not(no_host_kernels))]
 
 mod device_memory;

@@ -1,5 +1,7 @@
 //! A matrix that stays coded, as its file has it, in device memory.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig};

@@ -1,5 +1,7 @@
 //! The product with uncompressed weights, by cuBLASLt: what a whole decode is followed by, and what others are measured against.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::ffi::c_void;
 use std::sync::Arc;
 

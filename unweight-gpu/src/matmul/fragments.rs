@@ -1,5 +1,7 @@
 //! A matrix in fragment form, in device memory.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{

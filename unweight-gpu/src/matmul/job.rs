@@ -1,6 +1,8 @@
 //! What the kernels are told: the twins of `FragmentsJob` and `PlanesJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, of
 //! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`, and of `PlanesMatmulJob` in `kernels/planes_matmul.cu`.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use cudarc::driver::DeviceRepr;
 use unweight_format::Palette;
 

@@ -1,5 +1,7 @@
 //! The kernels of products, as a device has them.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};

@@ -1,5 +1,7 @@
 //! A linear layer whose weights stay compressed.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
@@ -188,7 +190,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// The pipeline that is fastest for so many rows of x, as measured on an H100 (docs/performance-matmul.md).
+    /// The pipeline that is fastest for so many rows of x, as measured on an H100 (docs/performance/matmul.md).
     pub fn advised(&self, batch: u32) -> Pipeline {
         let Matrix::Fragments(fragments) = self.matrix else {
             let planes = batch <= MOST_PLANES_ROWS && self.takes(Pipeline::ExponentDecode);

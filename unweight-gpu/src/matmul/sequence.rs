@@ -1,5 +1,7 @@
 //! Products one after the other, whose weights are prepared ahead.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};

@@ -1,5 +1,7 @@
 //! A stack of layers, run for the time that it takes.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, sys};

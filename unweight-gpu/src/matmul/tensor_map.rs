@@ -1,5 +1,7 @@
 //! Where Hopper's copy engine finds rows of x.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::mem::MaybeUninit;
 
 use cudarc::driver::sys;

@@ -1,5 +1,7 @@
 //! The encoder's kernels, launched on fibers of the CPU in the order in which a batch launches them.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use unweight_format::Encoding;
 use unweight_gpu::host::{EncodeJob, count_threads, crc_constants};
 // Its library holds the kernels.

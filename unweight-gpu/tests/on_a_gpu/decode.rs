@@ -1,5 +1,7 @@
 //! Decoding: batches, streams, ranges of chunks, raw tensors beside coded ones.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::ops::Range;
 
 use half::bf16;

@@ -1,5 +1,7 @@
 //! Fragment form, and products of matrices in it.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};

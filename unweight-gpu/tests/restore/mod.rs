@@ -1,6 +1,6 @@
 //! A whole file, restored with its coded tensors decoded by a kernel: on the CPU or on a GPU.
 
-use unweight_conformance::{Corpus, Profile, Rejection, Verdict};
+use unweight_conformance_runner::{Corpus, Profile, Rejection, Verdict};
 use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
 use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
 

@@ -173,7 +173,7 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-/// The `__metadata__` object: strings by distinct names. They are checked, and kept only in the source section.
+/// The value of `__metadata__`: strings by distinct names, or `null`. It is checked, and kept only in the source section.
 struct Metadata;
 
 impl<'de> Deserialize<'de> for Metadata {
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for Metadata {
             type Value = Metadata;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
+                f.write_str("an object of strings or null")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
@@ -197,6 +197,10 @@ impl<'de> Deserialize<'de> for Metadata {
                         )));
                     }
                 }
+                Ok(Metadata)
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Metadata, E> {
                 Ok(Metadata)
             }
 

@@ -57,6 +57,22 @@ pub(super) fn containers(cases: &mut Cases) {
     }
     .add(cases, &BOTH);
 
+    // Some writers put it where there is no metadata, and the library of safetensors reads it so.
+    Vector {
+        json: [
+            br#"{"__metadata__":null,"#,
+            &source::describe(&mixed())[1..],
+        ]
+        .concat(),
+        ..Vector::of(
+            "metadata-as-null",
+            &["3.3", "11.1"],
+            "the source section is kept as it is, with null for __metadata__ too",
+            mixed(),
+        )
+    }
+    .add(cases, &BOTH);
+
     Vector::of(
         "no-tensors",
         &["11.1"],

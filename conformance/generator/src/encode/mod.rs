@@ -1,5 +1,6 @@
-//! Encode vectors (section 11): a source, and the one file that a canonical encoder makes of it. These files come from the reference
-//! encoder of `unweight-cpu`; every one is a case for decoders too, whose expected outcome is the source.
+//! Encode cases (section 11): a source, and the one file that a canonical encoder makes of it. The
+//! files come from the reference encoder of `unweight-cpu`. Each is a case for decoders too, with
+//! the source as its expected result.
 
 mod codes;
 mod containers;
@@ -29,7 +30,7 @@ pub fn add(cases: &mut Cases) {
     containers::real_weights(cases);
 }
 
-/// A source, and what is to be made of it.
+/// A source and the files to encode it to.
 struct Vector<'a> {
     id: &'a str,
     sections: &'a [&'static str],
@@ -99,7 +100,8 @@ impl Vector<'_> {
     }
 }
 
-/// What the reference encoder of `unweight-cpu` makes of these tensors, every BF16 tensor coded.
+/// The file that the reference encoder of `unweight-cpu` makes of these tensors, with every BF16
+/// tensor coded.
 fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> Vec<u8> {
     let reference = Codec::of(Path::Reference).expect("the reference runs everywhere");
     let names: Vec<&str> = tensors
@@ -164,7 +166,7 @@ fn in_order(name: &str, exponents: Vec<u8>) -> Tensor {
     Tensor::raw_weights(name, &weights)
 }
 
-/// So many of each exponent.
+/// Exponents by count.
 fn counts(counts: &[(u8, usize)]) -> Vec<u8> {
     let of_each = counts
         .iter()

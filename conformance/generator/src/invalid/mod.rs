@@ -1,7 +1,8 @@
-//! Files that break exactly one rule, as far as that is possible. A file of cases for each section of the specification.
+//! Files that break exactly one rule, as far as that is possible. Each module has the cases of one
+//! section of the specification.
 //!
-//! Unless a checksum is the point, all checksums are right, those of whole tensors too: a decoder that overlooks the rule decodes
-//! what the draft holds, and accepts.
+//! All checksums are right, unless a checksum is what the case tests. So a decoder that misses the
+//! rule decodes the draft's contents and accepts.
 
 mod s3_1_file_header;
 mod s3_2_directory;
@@ -54,7 +55,7 @@ fn palette() -> Draft {
     Draft::of([Tensor::palette("w", 12, PALETTE, &patched(300))])
 }
 
-/// Weights of which numbers 3, 4, 100 and 256 are outside the palette.
+/// Weights; numbers 3, 4, 100 and 256 are outside the palette.
 fn patched(count: usize) -> Weights {
     let mut weights = Weights::skewed("invalid", &PALETTE, count);
     for exponent in &mut weights.exponents {

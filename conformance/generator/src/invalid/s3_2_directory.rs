@@ -174,7 +174,7 @@ fn checksum_and_zeros(cases: &mut Cases) {
 }
 
 fn dims(cases: &mut Cases) {
-    // Every dimension is 1: whichever of them a tensor takes, its bytes are one.
+    // Every dimension is 1, so each tensor has one byte whichever dimensions it takes.
     let tensor = |name: &str| Tensor::bytes(name, vec![1]);
     let file = Draft::of(["a", "b", "c"].map(tensor)).forge();
     let ends = |ends: [u32; 3]| {
@@ -239,7 +239,7 @@ fn names(cases: &mut Cases) {
         forge.stamp_directory()
     };
     let claim = "name ends do not decrease";
-    // Who does not mind reads the names "ab", "" and "bc", in this order.
+    // A decoder that misses the rule reads the names "ab", "" and "bc", in this order.
     let in_order = |forge: Forge, number: usize, by_name: u32| {
         let at = forge.entry(number, entry::BY_NAME);
         forge.put_u32(at, by_name).stamp_directory()

@@ -105,6 +105,28 @@ fn grammar(cases: &mut Cases) {
         claim,
         right.replace("\"a\":", "\"a\"=").into(),
     );
+    for (id, null) in [
+        ("json-with-metadata-as-null-in-upper-case", "NULL"),
+        ("json-with-metadata-as-null-capitalized", "Null"),
+        ("json-with-metadata-as-null-cut-short", "nul"),
+        ("json-with-metadata-as-null-and-a-letter", "nulll"),
+        ("json-with-metadata-as-null-twice-in-a-row", "null null"),
+        ("json-with-metadata-as-null-before-an-object", "null{}"),
+        ("json-with-metadata-as-null-before-a-zero-byte", "null\0"),
+        ("json-with-metadata-as-none", "None"),
+        ("json-with-metadata-as-nothing", ""),
+    ] {
+        wrong(
+            id,
+            claim,
+            format!("{{\"__metadata__\":{null},{A},{B}}}").into(),
+        );
+    }
+    wrong(
+        "json-with-null-for-a-name-in-metadata",
+        claim,
+        format!("{{\"__metadata__\":{{null:\"\"}},{A},{B}}}").into(),
+    );
     let claim = "the JSON is UTF-8";
     let metadata = |bytes: &[u8]| {
         [
@@ -158,6 +180,21 @@ fn objects(cases: &mut Cases) {
         "json-with-metadata-twice-once-escaped",
         "names are compared after escapes are resolved",
         format!(r#"{{"__metadata__":{{}},{A},{B},"\u005f_metadata__":{{}}}}"#),
+    );
+    wrong(
+        "json-with-metadata-as-null-twice",
+        claim,
+        format!(r#"{{"__metadata__":null,{A},{B},"__metadata__":null}}"#),
+    );
+    wrong(
+        "json-with-metadata-as-null-and-as-an-object",
+        claim,
+        format!(r#"{{"__metadata__":null,{A},{B},"__metadata__":{{}}}}"#),
+    );
+    wrong(
+        "json-with-metadata-as-an-object-and-as-null",
+        claim,
+        format!(r#"{{"__metadata__":{{}},{A},{B},"__metadata__":null}}"#),
     );
     let claim =
         "a tensor's object has exactly the members dtype, shape and data_offsets, each once";
@@ -226,11 +263,33 @@ fn objects(cases: &mut Cases) {
     wrong("json-with-the-code-of-a-dtype", claim, dtype("2"));
     wrong("json-with-a-dtype-as-null", claim, dtype("null"));
     wrong("json-with-a-dtype-in-an-array", claim, dtype("[\"U8\"]"));
-    let claim = "__metadata__ is an object whose values are strings, no name twice";
+    wrong(
+        "json-with-an-extra-tensor-as-null",
+        "only __metadata__ may be null: every other member is an object",
+        format!(r#"{{"c":null,{A},{B}}}"#),
+    );
+    let claim = "__metadata__ is null or an object whose values are strings, no name twice";
     let metadata = |metadata: &str| format!(r#"{{"__metadata__":{metadata},{A},{B}}}"#);
     wrong("json-with-metadata-as-a-string", claim, metadata("\"\""));
-    wrong("json-with-metadata-as-null", claim, metadata("null"));
+    wrong(
+        "json-with-metadata-as-the-string-null",
+        claim,
+        metadata("\"null\""),
+    );
     wrong("json-with-metadata-as-an-array", claim, metadata("[]"));
+    wrong(
+        "json-with-metadata-as-null-in-an-array",
+        claim,
+        metadata("[null]"),
+    );
+    wrong("json-with-metadata-as-false", claim, metadata("false"));
+    wrong("json-with-metadata-as-0", claim, metadata("0"));
+    wrong("json-with-metadata-as-a-fraction", claim, metadata("0.5"));
+    wrong(
+        "json-with-metadata-as-an-integer-of-2-to-the-64",
+        claim,
+        metadata("18446744073709551616"),
+    );
     wrong(
         "json-with-a-number-in-metadata",
         claim,

@@ -1,4 +1,4 @@
-//! Section 3.4: where payloads stand, and the zeros between them.
+//! Section 3.4: offsets of payloads, and the zeros between them.
 
 use unweight_format::layout::entry;
 use unweight_format::{Dtype, Rule};
@@ -16,7 +16,8 @@ pub(super) fn add(cases: &mut Cases) {
     padding(cases);
 }
 
-/// States another payload end of tensor `number`; if it is the last one, the file ends 64 zeros later.
+/// States another payload end of tensor `number`; if it is the last one, the file ends 64 zeros
+/// later.
 fn ends(forge: Forge, number: usize, end: u64) -> Forge {
     let at = forge.entry(number, entry::PAYLOAD_END);
     let is_last = forge.u64_at(at) as usize + 64 == forge.len();
@@ -269,7 +270,8 @@ fn past_64_bits(cases: &mut Cases) {
         &[near, vec![Vast::Coded(700)]].concat(),
         Some(16),
     );
-    // 62 chunks of 4096 weights: 248 bytes of record ends behind the last multiple of 256, and then padding.
+    // 62 chunks of 4096 weights: 248 bytes of record ends behind the last multiple of 256, and then
+    // padding.
     let planes = up_to(0u64.wrapping_sub(256 + 62 * 4096));
     add(
         "records-past-2-to-the-64",
@@ -313,7 +315,7 @@ fn cases_of_coded(add: &mut impl FnMut(&str, Rule, &str, &[Vast], Option<u64>)) 
     );
 }
 
-/// A tensor that claims to be vast, without a byte in the file.
+/// A tensor with a huge stated size and no byte in the file.
 #[derive(Clone, Copy)]
 enum Vast {
     /// So many elements of 8 bytes.
@@ -325,7 +327,7 @@ enum Vast {
 }
 
 impl Vast {
-    /// Where it ends if the one before it ends at `before`.
+    /// Its end, if the tensor before it ends at `before`.
     fn end(self, before: u128) -> u128 {
         let begin = before.next_multiple_of(256);
         let raw = |length: u128| begin + length.next_multiple_of(4) + 4 * length.div_ceil(65_536);
@@ -350,7 +352,8 @@ impl Vast {
     }
 }
 
-/// A file with these tensors' entries. The last one ends at `last_end` if given, otherwise where it should, in 64 bits.
+/// A file with these tensors' entries. The last one ends at `last_end` if given, otherwise where it
+/// should, in 64 bits.
 fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     let draft: Vec<Tensor> = (0..)
         .zip(tensors)
@@ -375,7 +378,7 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     if let Some(end) = last_end {
         forge = forge.put_u64(last, end);
     }
-    // If what is left of it in 64 bits lies just behind this file, make the file so long.
+    // If the end wraps in 64 bits to just after this file, make the file that long.
     let wrapped = forge.u64_at(last).wrapping_add(64);
     if let Some(zeros) = wrapped
         .checked_sub(forge.len() as u64)
@@ -386,7 +389,7 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     forge.stamp_directory()
 }
 
-/// Where the last of these tensors ends; the directory has one entry more.
+/// End of the last of these tensors; the directory has one more entry.
 fn end_of(tensors: &[Vast]) -> u128 {
     let directory = (tensors.len() + 1) * (48 + 8 + 2);
     let begin = (64 + directory.next_multiple_of(8) as u128).next_multiple_of(256);
@@ -424,7 +427,8 @@ fn around(tensors: &[Vast]) -> Vast {
 }
 
 fn padding(cases: &mut Cases) {
-    // P0 is 256 behind header and directory; then 3 bytes raw, 44 of 300 weights, 4 of 16 of record ends.
+    // P0 is 256 behind header and directory; then 3 bytes raw, 44 of 300 weights, 4 of 16 of record
+    // ends.
     let file = Draft::of([
         Tensor::bytes("r", b"raw".to_vec()),
         huffman_tensor("w", 300),

@@ -36,7 +36,8 @@ fn lanes(cases: &mut Cases) {
     wrong("first-lane-end-of-65535", claim, put(0, u16::MAX));
 }
 
-/// 256 weights of entries 0 to 3, whose codes are 0, 10, 110 and 111. All of entry 0 but for `others`.
+/// 256 weights of entries 0 to 3, whose codes are 0, 10, 110 and 111. All of entry 0 but for
+/// `others`.
 fn one_step(others: &[(usize, u8)]) -> (Weights, Vec<Vec<u8>>) {
     let mut symbols = vec![0; 256];
     for &(position, symbol) in others {
@@ -62,7 +63,7 @@ fn of_lanes(weights: &Weights, lanes: &[Vec<u8>]) -> Draft {
     })])
 }
 
-/// Where a lenient decoder reads what it needs, it finds it.
+/// A decoder that reads past the lane finds the bits that it needs.
 fn lane_bits(cases: &mut Cases) {
     let mut overrun = |id: &str, claim: &str, draft: Draft| {
         cases.reject(id, Rule::LaneOverrun, claim, draft.forge());
@@ -108,7 +109,8 @@ fn lane_bits(cases: &mut Cases) {
         of_lanes(&weights, &lanes),
     );
     let (weights, mut lanes) = one_step(&[(40, 1)]);
-    // The boundary between lanes 5 and 6, a byte early: lane 5 lacks a byte and lane 6 has one too many.
+    // The boundary between lanes 5 and 6, a byte early: lane 5 lacks a byte and lane 6 has one too
+    // many.
     let last = lanes[5].pop().expect("two bytes");
     lanes[6].insert(0, last);
     overrun(

@@ -10,7 +10,8 @@ use crate::record::Record;
 use crate::weights::{PALETTE, Weights};
 
 pub(super) fn add(cases: &mut Cases) {
-    // 300 weights with patches at 3, 4, 100 and 256, which stay: who overlooks the rule decodes every weight rightly.
+    // 300 weights with patches at 3, 4, 100 and 256, which stay: a decoder that misses the rule
+    // decodes every weight correctly.
     type Edit = fn(&mut Vec<(u16, u8)>, u8);
     let edits: [(&str, Rule, &str, Edit); 9] = [
         (

@@ -71,7 +71,7 @@ pub(super) fn add(cases: &mut Cases) {
             with(lengths),
         );
     }
-    // The code that is too many comes last in canonical order, and no weight needs it.
+    // The extra code comes last in canonical order, and no weight needs it.
     let weights = Weights::new("entry 1", vec![PALETTE[1]; 512]);
     let mut lengths = Lengths::most_skewed(9);
     let record = Record::huffman(lengths, &PALETTE, &weights.exponents);

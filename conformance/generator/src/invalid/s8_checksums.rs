@@ -1,4 +1,4 @@
-//! Section 8: tensor checksums. Everything else is right, checksums of parts too.
+//! Section 8: tensor checksums. Everything else is right, including the checksums of parts.
 
 use unweight_format::layout::entry;
 use unweight_format::{Dtype, Rule};

@@ -1,4 +1,5 @@
-//! Valid files. A file of cases for each section of the specification; the expected outcome comes from the draft.
+//! Valid files. Each module has the cases of one section of the specification. The expected result
+//! comes from the draft.
 
 mod s3_1_file_header;
 mod s3_2_directory;

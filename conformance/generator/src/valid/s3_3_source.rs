@@ -32,6 +32,7 @@ pub(super) fn add(cases: &mut Cases) {
         .with_source(),
     );
     texts(cases);
+    null_alone(cases);
     orders(cases);
     // 64 + 64 bytes of header and directory: the source section ends on a multiple of 256, or next to it.
     for (length, name) in [(127, "one-before"), (128, "on"), (129, "one-behind")] {
@@ -84,6 +85,32 @@ fn texts(cases: &mut Cases) {
         "__metadata__ may be empty and stand anywhere",
         format!(r#"{{{a},{b},"__metadata__":{{}}}}"#),
     );
+    let claim = "__metadata__ may be null, which stays as it was";
+    text(
+        "json-with-metadata-as-null",
+        claim,
+        format!(r#"{{"__metadata__":null,{a},{b}}}"#),
+    );
+    text(
+        "json-with-metadata-as-null-at-the-end",
+        claim,
+        format!(r#"{{{a},{b},"__metadata__":null}}"#),
+    );
+    text(
+        "json-with-metadata-as-null-amid-white-space",
+        claim,
+        format!("{{{a},\"__metadata__\" :\t\r\n null\r\t\n ,{b}}}"),
+    );
+    text(
+        "json-with-metadata-as-null-by-an-escaped-name",
+        claim,
+        format!(r#"{{"\u005f_metadata_\u005F":null,{a},{b}}}"#),
+    );
+    text(
+        "json-with-metadata-that-says-null",
+        "names and strings in __metadata__ are any text",
+        format!(r#"{{"__metadata__":{{"null":"null"}},{a},{b}}}"#),
+    );
     text(
         "json-with-metadata-that-looks-like-a-tensor",
         "names in __metadata__ and those of tensors have nothing to do with each other",
@@ -106,6 +133,23 @@ fn texts(cases: &mut Cases) {
         "directory order is the order of the offsets, not that of the text",
         format!("{{{b},{a}}}"),
     );
+}
+
+/// Metadata that is none, and no tensors either.
+fn null_alone(cases: &mut Cases) {
+    for (id, json) in [
+        (
+            "json-with-metadata-as-null-and-no-tensors",
+            r#"{"__metadata__":null}"#,
+        ),
+        (
+            "json-with-metadata-as-null-amid-white-space-and-no-tensors",
+            "{\n\t\"__metadata__\"\r: null\n} \n",
+        ),
+    ] {
+        let claim = "__metadata__ may be null where there are no tensors";
+        cases.accept(id, &["3.3"], claim, &Draft::of([]).with_json(json));
+    }
 }
 
 fn orders(cases: &mut Cases) {

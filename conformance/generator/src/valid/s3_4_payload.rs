@@ -1,4 +1,4 @@
-//! Section 3.4: where payloads stand.
+//! Section 3.4: offsets of payloads.
 
 use unweight_format::Dtype;
 

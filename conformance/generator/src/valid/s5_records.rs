@@ -1,4 +1,4 @@
-//! Section 5: records. What the deterministic encoder would never write stands here too, where it is valid.
+//! Section 5: records, including valid ones that the deterministic encoder never writes.
 
 use crate::case::Cases;
 use crate::code::Lengths;
@@ -296,7 +296,7 @@ fn greatest_number_of_patches(cases: &mut Cases) {
     );
 }
 
-/// What foreign encoders may do.
+/// Records that only other encoders write.
 fn free_choices(cases: &mut Cases) {
     let coded = Lengths::skewed().entries();
     let some_entry = |random: &mut Random| coded[random.below(coded.len() as u64) as usize] as u8;
@@ -317,7 +317,7 @@ fn free_choices(cases: &mut Cases) {
     for symbol in &mut surplus[700..] {
         *symbol = some_entry(&mut random);
     }
-    // A patch for a weight that is coded rightly, and one for a weight that is coded as another.
+    // Weight 1's patch repeats its coded exponent; weight 2 is coded as another entry and patched.
     let mut more = patches.clone();
     more.push((1, weights.exponents[1]));
     more.push((2, weights.exponents[2]));

@@ -3,14 +3,14 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use unweight_conformance::coverage::{Coverage, Spec};
+use unweight_conformance_runner::coverage::{Coverage, Spec};
 
 use super::{CorpusArguments, Found, print};
 
 /// Prints which cases exercise which section and rule of the specification, as Markdown
 ///
-/// Exit code 1 when a rule has no case, when a case names a rule, category or section that the specification does not have, or when
-/// --check finds a difference.
+/// Exit code 1 when a rule has no case, when a case names a rule, category or section that the
+/// specification does not have, or when --check finds a difference.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -59,7 +59,8 @@ fn read(path: &PathBuf) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// The number of the first line that differs. Line ends count, too: a checkout that changes them is a difference in its first line.
+/// The number of the first line that differs. Line ends count: a checkout that changes them differs
+/// in its first line.
 fn first_differing_line(expected: &str, found: &str) -> Option<usize> {
     if expected == found {
         return None;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use unweight_conformance::{Case, Expect, RunOptions};
+use unweight_conformance_runner::{Case, Expect, RunOptions};
 
 use super::{CorpusArguments, FilterArguments, Found, print, sections};
 

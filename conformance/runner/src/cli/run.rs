@@ -4,7 +4,7 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use unweight_conformance::{
+use unweight_conformance_runner::{
     CaseReport, ExternalCommand, Profile, RunOptions, Subject, probe, run_with,
 };
 
@@ -12,11 +12,13 @@ use super::{CorpusArguments, FilterArguments, Found, print};
 
 /// Runs a decoder, and an encoder if one is given, against the corpus
 ///
-/// A command gets the paths {input} and {output}. Exit code 0: accepted, and {output} holds the result. Exit code 1: rejected, and
-/// the first word of stderr may name the broken rule. Anything else is a crash.
+/// A command gets the paths {input} and {output}. Exit code 0: accepted, and {output} holds the
+/// result. Exit code 1: rejected, and the first word of stderr may name the broken rule. Anything
+/// else is a crash.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The decoder, such as 'my-decoder {input} {output}'; split into words like a shell does, run without one
+    /// The decoder, such as 'my-decoder {input} {output}'; split into words like a shell does, run
+    /// without one
     #[arg(long, value_name = "COMMAND")]
     decoder: String,
 
@@ -24,7 +26,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "COMMAND")]
     encoder: Option<String>,
 
-    /// A command that is run first: if its exit code is not 0, the decoder cannot run here, for want of a device say, and no case is run
+    /// A command that is run first: if its exit code is not 0, the decoder cannot run here, for
+    /// want of a device say, and no case is run
     #[arg(long, value_name = "COMMAND")]
     probe: Option<String>,
 
@@ -152,7 +155,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;
     let limit = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
-    // A day: far from where adding to the clock could overflow.
+    // One day, so that adding it to the clock cannot overflow.
     if limit.is_zero() || limit > Duration::from_secs(86_400) {
         return Err("a limit is more than 0 and at most 86400 seconds".into());
     }

@@ -1,4 +1,4 @@
-//! The parts of the specification that coverage is about: its numbered headings and the rule table of its section "Rules".
+//! Parser of the specification's numbered headings and of the rule table in its section "Rules".
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Spec {
 pub struct Heading {
     /// Its number.
     pub section: Section,
-    /// Its words.
+    /// Its title.
     pub title: String,
 }
 
@@ -34,7 +34,7 @@ pub struct Rule {
 }
 
 impl Spec {
-    /// Reads the headings and the rule table out of the specification's Markdown.
+    /// Reads the headings and the rule table from the specification's Markdown.
     pub fn parse(markdown: &str) -> Result<Self, SpecError> {
         let mut headings = Vec::new();
         let mut rules: Vec<Rule> = Vec::new();
@@ -104,10 +104,10 @@ fn rule(row: &str) -> Option<Rule> {
     })
 }
 
-/// Why the specification cannot be read.
+/// Error of a specification that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecError {
-    /// What is wrong, and at which line.
+    /// The problem and its line.
     pub problem: String,
 }
 

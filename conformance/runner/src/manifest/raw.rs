@@ -1,4 +1,5 @@
-//! The manifest as it is written: the fields of all kinds side by side, so that `serde_json` can say where a type is wrong.
+//! Raw manifest: the fields of all kinds side by side, so that `serde_json` names the line of a
+//! wrong type.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// Lets an editor find the schema; means nothing here.
+    /// For editors, which find the schema by it; ignored here.
     #[serde(rename = "$schema", default)]
     pub(super) _schema: Option<String>,
     pub(super) format_version: String,

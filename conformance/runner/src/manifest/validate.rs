@@ -1,4 +1,5 @@
-//! Raw manifest to manifest: each kind has the fields it needs and no others, and every value means something.
+//! Raw manifest to manifest: each kind has the fields that it needs and no others, and every value
+//! is valid.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -92,7 +93,7 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
     })
 }
 
-/// Takes the fields of the case's kind out of `raw`; what is left afterwards does not belong to it.
+/// Takes the fields of the case's kind from `raw`. Fields that remain do not belong to the kind.
 fn expect(raw: &mut raw::Case) -> Result<Expect, String> {
     match raw.kind {
         raw::Kind::Accept => accept(raw).map(Expect::Accept),

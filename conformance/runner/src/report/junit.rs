@@ -1,4 +1,5 @@
-//! The report as JUnit XML: one suite, a test per case. A crash or a timeout is an `error`, any other failure a `failure`.
+//! The report as JUnit XML: one suite, a test per case. A crash or a timeout is an `error`, any
+//! other failure a `failure`.
 
 use std::fmt::Write;
 
@@ -50,7 +51,7 @@ fn test_case(report: &CaseReport, xml: &mut String) {
     xml.push_str(&line);
 }
 
-/// What stands inside a test that did not pass.
+/// Content of the element of a test that did not pass.
 fn element(report: &CaseReport) -> Option<String> {
     let outcome = &report.outcome;
     if outcome.passed() {
@@ -81,8 +82,8 @@ fn is_error(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Crashed { .. } | Outcome::TimedOut { .. })
 }
 
-/// Escapes for element content and double-quoted attributes. Characters that XML 1.0 cannot have become U+FFFD; line breaks and
-/// tabs become references, so that an attribute keeps them.
+/// Escapes for element content and double-quoted attributes. Characters that XML 1.0 cannot have
+/// become U+FFFD; line breaks and tabs become references, so that an attribute keeps them.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,5 @@
-//! The report as people read it: sections, failures with their reasons, what was not run, and the verdicts last.
+//! The report as text: sections, failures with their reasons, cases that were not run, and the
+//! verdicts.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! One case: asks the subject and judges its answer.
+//! One case: runs the subject and compares its answer.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -8,13 +8,14 @@ use crate::{
     compare::{compare_bytes, compare_restored},
 };
 
-/// What the cases of a run share.
+/// Shared state of a run's cases.
 pub(super) struct Run<'a> {
     pub(super) corpus: &'a Corpus,
     pub(super) profile: Profile,
     pub(super) decoder: Option<&'a dyn Subject>,
     pub(super) encoder: Option<&'a dyn Subject>,
-    /// Every rule that a case names. The first word of a decoder's stderr is a rule's name only if it is one of these.
+    /// Every rule that a case names. The first word of a decoder's stderr is a rule's name only if
+    /// it is one of these.
     pub(super) rules: HashSet<&'a str>,
 }
 
@@ -96,7 +97,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Stops at the first prefix that is not rejected: a decoder that hangs on one would hang on many.
+    /// Stops at the first prefix that is not rejected: a decoder that hangs on one would hang on
+    /// many.
     fn reject_prefixes(
         &self,
         decoder: &dyn Subject,
@@ -169,7 +171,7 @@ impl Run<'_> {
     }
 }
 
-/// What a subject said in a case; of a family of prefixes, in the last call.
+/// Output of a subject in a case, or in the last call of a family of prefixes.
 #[derive(Default)]
 struct Log {
     named_rule: Option<String>,
@@ -177,7 +179,7 @@ struct Log {
     stderr: String,
 }
 
-/// Judges the answer to a valid input; `compare` gives the outcome of an output that differs.
+/// Outcome of the answer to a valid input; `compare` gives the outcome of an output that differs.
 fn judge_output(answer: Answer, compare: impl FnOnce(&[u8]) -> Option<Outcome>) -> Outcome {
     let what = "the file".to_owned();
     match answer {
@@ -203,7 +205,7 @@ fn not_given(what: &str) -> Outcome {
     }
 }
 
-/// Why an encoder cannot be given these parameters, if it cannot.
+/// The reason why an encoder cannot take these parameters, if there is one.
 fn mismatch(encoder: &dyn Subject, parameters: &Parameters) -> Option<String> {
     let takes = encoder.takes()?;
     if let Some((name, value)) = parameters.iter().find(|(name, _)| !takes.contains(name)) {

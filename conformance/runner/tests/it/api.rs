@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use unweight_conformance::{
+use unweight_conformance_runner::{
     Corpus, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Verdict, run_with,
 };
 

@@ -121,7 +121,7 @@ fn a_specification_without_rules_is_wrong_use() {
 
 #[test]
 fn reads_the_rules_of_the_real_specification() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/unweight.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/unweight.md");
     let run = Fixture::new().binary(&["coverage", "--corpus", "corpus", "--spec", path]);
     assert_eq!(run.code, 1, "{run:?}");
     assert!(

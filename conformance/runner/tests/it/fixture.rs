@@ -1,7 +1,8 @@
 //! A corpus of a toy format, a decoder and an encoder for it in Python, and the binary under test.
 //!
-//! A toy file is `TOY`, a chunk byte, a length byte, that many bytes of restored source, and a byte that is the sum of those.
-//! The runner knows nothing of any format but the manifest, so the toy stands for Unweight.
+//! A toy file is `TOY`, a chunk byte, a length byte, that many bytes of restored source, and a byte
+//! that is the sum of those. The runner knows only the manifest of any format, so the toy can
+//! replace Unweight.
 
 use std::{
     fs,
@@ -69,7 +70,8 @@ open(output, "wb").write(b"TOY" + bytes([int(chunk), len(source)]) + source + by
 
 pub(crate) const ENCODER_COMMAND: &str = "python3 '{FOLDER}/tools/toy encoder.py' {input} {output} --encoding {encoding} --chunk {chunk}";
 
-/// A temporary folder, with a space in its name, that holds `corpus`, `tools` and whatever a test writes.
+/// A temporary folder, with a space in its name, that holds `corpus`, `tools` and whatever a test
+/// writes.
 pub(crate) struct Fixture {
     folder: TempDir,
 }
@@ -231,7 +233,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Eight cases: of each kind, of both profiles, and an accept case in each of the three ways to know the bytes.
+/// Eight cases: of each kind, of both profiles, and an accept case in each of the three ways to
+/// know the bytes.
 pub(crate) fn manifest() -> Value {
     let tensor = |name: &str, offset: usize| {
         json!({"name": name, "dtype": "BF16", "shape": [1], "offset": offset, "length": 2,
@@ -275,7 +278,8 @@ pub(crate) fn case<'a>(manifest: &'a mut Value, id: &str) -> &'a mut Value {
         .unwrap()
 }
 
-/// A specification that has exactly the rules and sections of the corpus, and section 12 without a case.
+/// A specification that has exactly the rules and sections of the corpus, and section 12 without a
+/// case.
 pub(crate) const SPEC: &str = "\
 # The toy
 ## 3. Container
@@ -296,6 +300,6 @@ pub(crate) const SPEC: &str = "\
 ";
 
 pub(crate) fn schema() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest.schema.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/manifest.schema.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
-use unweight_conformance::{Corpus, Manifest};
+use unweight_conformance_runner::{Corpus, Manifest};
 
 use crate::fixture::{Fixture, case, manifest, schema};
 

@@ -1,4 +1,4 @@
-//! `run`: every outcome that is no pass, with its reason.
+//! `run`: every outcome except a pass, with its reason.
 
 use std::time::Instant;
 
@@ -113,7 +113,8 @@ fn kills_a_decoder_that_hangs() {
 
 #[test]
 fn reports_the_first_prefix_that_is_accepted() {
-    // With step 3 the first is the empty one, which has no magic; this decoder rejects that one only.
+    // With step 3 the first is the empty one, which has no magic; this decoder rejects that one
+    // only.
     let reason = "accepted its prefix of 3 of 14 bytes, which breaks `file-truncated`";
     assert_outcome(
         "accept-prefixes",

@@ -96,7 +96,8 @@ fn junit_is_xml_that_a_parser_reads() {
     assert_eq!(read.code, 0, "{}", read.stderr);
     let lines: Vec<&str> = read.stdout.lines().collect();
     assert_eq!(lines[0], "3 0 2 1");
-    // The claim and the decoder's stderr have every character that XML reserves, and one that it cannot hold.
+    // The claim and the decoder's stderr have every character that XML reserves, and one that it
+    // cannot hold.
     assert!(
         lines[2].starts_with("unweight.reject invalid-sum "),
         "{}",

@@ -1,5 +1,6 @@
 //! An allocator that counts, a storage that counts, and containers for both.
 
+#![expect(unsafe_code, reason = "a global allocator")]
 // Each test binary uses some of these.
 #![allow(dead_code)]
 
@@ -66,6 +67,8 @@ pub(crate) struct Allocated {
     pub(crate) peak: u64,
     /// Together.
     pub(crate) total: u64,
+    /// And still held after it, with the result.
+    pub(crate) held: u64,
 }
 
 pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
@@ -76,6 +79,7 @@ pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
     let found = Allocated {
         peak: PEAK.get() - before,
         total: TOTAL.get(),
+        held: LIVE.get().saturating_sub(before),
     };
     (result, found)
 }

@@ -1,6 +1,8 @@
 //! Kernels for x86-64 with AVX2, BMI1, BMI2 and LZCNT (Haswell, Zen, and later): the portable ones, compiled with these
 //! instructions. Variable shifts without flags and wide byte shuffles are what they gain.
 
+#![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
+
 mod count;
 mod decode;
 mod encode;

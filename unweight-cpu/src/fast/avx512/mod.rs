@@ -1,5 +1,7 @@
 //! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, and VPCLMULQDQ (Ice Lake, Zen 4, and later).
 
+#![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
+
 mod checksum;
 mod count;
 mod decode;

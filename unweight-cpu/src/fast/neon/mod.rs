@@ -1,6 +1,8 @@
 //! Kernels for aarch64 with NEON, which nearly all of them have. Its look-ups of a byte in a vector of 16 (`tbl`) are a palette's size, and its
 //! shifts that insert (`sli`, `sri`) put fields of bits side by side at once. Lanes are decoded as the portable backend decodes them.
 
+#![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
+
 mod count;
 mod decode;
 mod encode;
