@@ -9,6 +9,7 @@ use unweight_format::Encoding;
 
 use crate::failure::Failure;
 use crate::gpu::{Gpu, failed};
+use crate::model_folder::Others;
 
 /// Lossless compression of BF16 model weights.
 #[derive(Debug, Parser)]
@@ -81,6 +82,35 @@ impl OnGpu {
     }
 }
 
+/// What commands take that make a folder of a folder.
+#[derive(Debug, Args)]
+pub(crate) struct OfFolder {
+    /// Which other files of a folder are copied [default: model]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) copy: Option<Copied>,
+    /// Keep finished files of a folder if the run ends early, and go on from those of an earlier run
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+/// Files of a folder that keep their form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Copied {
+    /// All but .git, .cache, *.incomplete, .unweight-*.partial and .unweight-*.old
+    Model,
+    /// All
+    All,
+}
+
+impl From<Copied> for Others {
+    fn from(copied: Copied) -> Others {
+        match copied {
+            Copied::Model => Others::Model,
+            Copied::All => Others::All,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Compress(Compress),
@@ -99,11 +129,12 @@ pub(crate) enum Command {
 Examples:
   unweight compress model.safetensors
   unweight compress model.safetensors -o out.unw --encoding palette --verify
-  unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'")]
+  unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'
+  unweight compress Llama-3.1-405B/ --resume     again after an interruption: finished shards are kept")]
 pub(crate) struct Compress {
     /// A .safetensors file, or a folder of them; other files of a folder are copied
     pub(crate) input: PathBuf,
-    /// Where to [default: INPUT with the extension .unw]
+    /// Where to [default: INPUT with .unw in place of .safetensors, or behind any other name]
     #[arg(short, long)]
     pub(crate) output: Option<PathBuf>,
     /// How to code exponents
@@ -125,6 +156,8 @@ pub(crate) struct Compress {
     #[arg(long, short)]
     pub(crate) force: bool,
     #[command(flatten)]
+    pub(crate) folder: OfFolder,
+    #[command(flatten)]
     pub(crate) memory: Memory,
 }
 
@@ -138,12 +171,14 @@ Examples:
 pub(crate) struct Decompress {
     /// A .unw file, or a folder that `compress` made
     pub(crate) input: PathBuf,
-    /// Where to [default: a file INPUT with the extension .safetensors, a folder INPUT without .unw]
+    /// Where to [default: a file INPUT with .safetensors in place of .unw, or behind any other name; a folder INPUT without .unw]
     #[arg(short, long)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) folder: OfFolder,
     #[command(flatten)]
     pub(crate) memory: Memory,
     #[command(flatten)]
@@ -181,6 +216,9 @@ pub(crate) struct Verify {
     /// Compare what is restored with this source, byte by byte
     #[arg(long, value_name = "SOURCE")]
     pub(crate) against: Option<PathBuf>,
+    /// Which other files of a folder count [default: model]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) copy: Option<Copied>,
     #[command(flatten)]
     pub(crate) memory: Memory,
     #[command(flatten)]

@@ -81,6 +81,17 @@ impl Failure {
         }
     }
 
+    /// The same failure with more to say.
+    pub(crate) fn and(mut self, advice: &str) -> Failure {
+        match &mut self {
+            Failure::Bad { message, .. }
+            | Failure::Usage(message)
+            | Failure::Io(message)
+            | Failure::Memory { message, .. } => message.push_str(advice),
+        }
+        self
+    }
+
     /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {

@@ -176,8 +176,8 @@ fn persist(mut temporary: NamedTempFile, path: &Path, replaces: bool) -> Result<
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
     temporary: TempDir,
-    /// Behind what it lists.
-    listed: Listed,
+    /// Behind what it lists. None for what outlives a signal.
+    listed: Option<Listed>,
     path: PathBuf,
 }
 
@@ -194,9 +194,18 @@ impl OutputFolder {
             .map_err(|error| Failure::io(path, error))?;
         Ok(OutputFolder {
             temporary,
-            listed,
+            listed: Some(listed),
             path: path.to_owned(),
         })
+    }
+
+    /// A folder that stays where it is unless it gets its name, whatever ends the program.
+    pub(crate) fn resumable(temporary: TempDir, path: &Path) -> OutputFolder {
+        OutputFolder {
+            temporary,
+            listed: None,
+            path: path.to_owned(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,4 +1,4 @@
-//! A model folder: which of its files change their form, and which are copied.
+//! A model folder: which of its files change their form, which are copied, and which are left out.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,6 +8,7 @@ use walkdir::WalkDir;
 
 use crate::failure::Failure;
 use crate::input::{kind, open};
+use crate::model_folder::{LeftOut, Others};
 
 /// The extension of safetensors files.
 pub(crate) const SAFETENSORS: &str = "safetensors";
@@ -19,39 +20,63 @@ pub(crate) const UNW: &str = "unw";
 pub(crate) struct Tree {
     /// Files with the extension that was looked for.
     pub(crate) converted: Vec<PathBuf>,
-    /// All other files.
+    /// All other files that are copied.
     pub(crate) copied: Vec<PathBuf>,
     /// Folders, each before what it holds.
     pub(crate) folders: Vec<PathBuf>,
+    /// Files and folders that are no part of the model.
+    pub(crate) left_out: LeftOut,
+}
+
+/// A number of files and their length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Amount {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Tree {
     /// The tree at `root`, links followed, where files with the extension `from` are to become files with the extension `to`.
-    pub(crate) fn of(root: &Path, from: &str, to: &str) -> Result<Tree, Failure> {
+    pub(crate) fn of(root: &Path, from: &str, to: &str, others: Others) -> Result<Tree, Failure> {
         let mut tree = Tree {
             converted: Vec::new(),
             copied: Vec::new(),
             folders: Vec::new(),
+            left_out: LeftOut::default(),
         };
-        for entry in WalkDir::new(root)
+        let relative_to_root = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+        let mut entries = WalkDir::new(root)
             .min_depth(1)
             .follow_links(true)
             .sort_by_file_name()
-        {
-            let entry = entry.map_err(|error| {
-                let path = error.path().unwrap_or(root).to_owned();
-                match error.into_io_error() {
-                    Some(error) => Failure::io(&path, error),
-                    None => {
-                        Failure::bad(&path, "a link that leads back to a folder that contains it")
+            .into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    // A dangling link, for instance.
+                    if path != root && path.file_name().is_some_and(|name| others.leave_out(name)) {
+                        tree.left_out.add(&path, relative_to_root(&path));
+                        continue;
                     }
+                    return Err(match error.into_io_error() {
+                        Some(error) => Failure::io(&path, error),
+                        None => Failure::bad(
+                            &path,
+                            "a link that leads back to a folder that contains it",
+                        ),
+                    });
                 }
-            })?;
-            let relative = entry
-                .path()
-                .strip_prefix(root)
-                .unwrap_or(entry.path())
-                .to_owned();
+            };
+            let relative = relative_to_root(entry.path());
+            if others.leave_out(entry.file_name()) {
+                tree.left_out.add(entry.path(), relative);
+                if entry.file_type().is_dir() {
+                    entries.skip_current_dir();
+                }
+                continue;
+            }
             if entry.file_type().is_dir() {
                 tree.folders.push(relative);
                 continue;
@@ -85,15 +110,20 @@ impl Tree {
     }
 
     /// Makes the folders in `to`, and copies what is copied from `from`.
-    pub(crate) fn copy_others(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+    pub(crate) fn copy_others(&self, from: &Path, to: &Path) -> Result<Amount, Failure> {
         for relative in &self.folders {
             let folder = to.join(relative);
             fs::create_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
         }
+        let mut copied = Amount::default();
         for relative in &self.copied {
-            copy(&from.join(relative), &to.join(relative))?;
+            let target = to.join(relative);
+            copy(&from.join(relative), &target)?;
+            let made = fs::metadata(&target).map_err(|error| Failure::io(&target, error))?;
+            copied.files += 1;
+            copied.bytes += made.len();
         }
-        Ok(())
+        Ok(copied)
     }
 }
 

@@ -5,6 +5,8 @@ mod bench_gpu;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod extract;
+mod folder;
+mod gain;
 pub(crate) mod inspect;
 pub(crate) mod transcode;
 pub(crate) mod tune;

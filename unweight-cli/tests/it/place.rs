@@ -78,11 +78,14 @@ impl Place {
             .timeout(Duration::from_secs(60))
             .output()
             .unwrap();
+        let (progress, warnings, stderr) = sorted(&String::from_utf8(output.stderr).unwrap());
         Run {
             call: arguments.join(" "),
             code: output.status.code(),
             stdout: output.stdout,
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            progress,
+            warnings,
+            stderr,
         }
     }
 }
@@ -97,11 +100,33 @@ fn list(root: &Path, folder: &Path, names: &mut Vec<String>) {
     }
 }
 
+/// What a run on a folder says on standard error while it works, its warnings, and all the rest.
+fn sorted(stderr: &str) -> (String, String, String) {
+    let mut sorted = (String::new(), String::new(), String::new());
+    for line in stderr.split_inclusive('\n') {
+        let words: Vec<&str> = line.split(' ').collect();
+        let is_progress = words.len() > 3
+            && words[0].parse::<u32>().is_ok()
+            && words[1] == "of"
+            && words[2].ends_with(':');
+        match line {
+            _ if is_progress => sorted.0.push_str(line),
+            _ if line.starts_with("unweight: warning: ") => sorted.1.push_str(line),
+            _ => sorted.2.push_str(line),
+        }
+    }
+    sorted
+}
+
 /// What a run gave.
 pub(crate) struct Run {
     call: String,
     code: Option<i32>,
     stdout: Vec<u8>,
+    /// Lines such as `1 of 3: a.safetensors, 66.4 %, 1.0 s` on standard error.
+    progress: String,
+    warnings: String,
+    /// All other lines on standard error.
     stderr: String,
 }
 
@@ -110,12 +135,25 @@ impl Run {
         self.code == Some(0)
     }
 
-    /// Exit code 0 and nothing on standard error. Gives what it wrote to standard output.
+    /// Exit code 0 and nothing on standard error but progress. Gives what it wrote to standard output.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Vec<u8> {
         assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
-        assert_eq!(self.stderr, "", "{}", self.call);
+        assert_eq!(self.warnings + &self.stderr, "", "{}", self.call);
         self.stdout
+    }
+
+    /// As [`Run::succeeds`], but with one warning on standard error. Gives that too.
+    #[track_caller]
+    pub(crate) fn succeeds_with_warning(mut self) -> (Vec<u8>, String) {
+        let warning = std::mem::take(&mut self.warnings);
+        assert_eq!(warning.lines().count(), 1, "{}: {warning:?}", self.call);
+        (self.succeeds(), warning)
+    }
+
+    /// The line for each file of a folder that was done.
+    pub(crate) fn progress(&self) -> &str {
+        &self.progress
     }
 
     /// As [`Run::succeeds`], where what it wrote is JSON.
@@ -124,7 +162,7 @@ impl Run {
         serde_json::from_slice(&self.succeeds()).unwrap()
     }
 
-    /// This exit code, nothing on standard output, and one line on standard error. Gives the line.
+    /// This exit code, nothing on standard output, and one line on standard error besides progress and warnings. Gives the line.
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.stdout, b"", "{}", self.call);
