@@ -83,13 +83,24 @@ impl Failure {
 
     /// The same failure with more to say.
     pub(crate) fn and(mut self, advice: &str) -> Failure {
-        match &mut self {
+        self.message_mut().push_str(advice);
+        self
+    }
+
+    /// The same failure, of a file in the folder `place` that is going to be called `output`: the one name that people know.
+    pub(crate) fn as_of(mut self, place: &Path, output: &Path) -> Failure {
+        let message = self.message_mut();
+        *message = message.replace(&place.display().to_string(), &output.display().to_string());
+        self
+    }
+
+    fn message_mut(&mut self) -> &mut String {
+        match self {
             Failure::Bad { message, .. }
             | Failure::Usage(message)
             | Failure::Io(message)
-            | Failure::Memory { message, .. } => message.push_str(advice),
+            | Failure::Memory { message, .. } => message,
         }
-        self
     }
 
     /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.

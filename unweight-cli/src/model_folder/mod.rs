@@ -138,6 +138,7 @@ pub(crate) fn convert<C: Conversion>(
             left_out: tree.left_out,
         }),
         Err(failure) => {
+            let failure = failure.as_of(place.path(), plan.output);
             place.end(plan.to);
             Err(failure)
         }

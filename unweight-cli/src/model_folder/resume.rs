@@ -123,7 +123,8 @@ impl WorkFolder {
     pub(crate) fn move_earlier(&self, files: &[PathBuf], result: &Path) -> io::Result<Vec<bool>> {
         let mut are_there = vec![false; files.len()];
         for earlier in self.results() {
-            if earlier == result {
+            // One of them may be relative, the other absolute.
+            if earlier.file_name() == result.file_name() {
                 continue;
             }
             for (relative, is_there) in files.iter().zip(&mut are_there) {
