@@ -51,6 +51,10 @@ impl Failure {
     /// `error` occurred while `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
+            // However long it is by now: it was shorter than it had said.
+            ReadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Failure::bad(path, "the file was cut short while it was read")
+            }
             ReadError::Io(error) => Failure::io(path, error),
             ReadError::OverBudget(error) => Failure::over_budget(path, error),
             ReadError::Rule { error: rule, .. } => Failure::Bad {
@@ -83,24 +87,13 @@ impl Failure {
 
     /// The same failure with more to say.
     pub(crate) fn and(mut self, advice: &str) -> Failure {
-        self.message_mut().push_str(advice);
-        self
-    }
-
-    /// The same failure, of a file in the folder `place` that is going to be called `output`: the one name that people know.
-    pub(crate) fn as_of(mut self, place: &Path, output: &Path) -> Failure {
-        let message = self.message_mut();
-        *message = message.replace(&place.display().to_string(), &output.display().to_string());
-        self
-    }
-
-    fn message_mut(&mut self) -> &mut String {
-        match self {
+        match &mut self {
             Failure::Bad { message, .. }
             | Failure::Usage(message)
             | Failure::Io(message)
-            | Failure::Memory { message, .. } => message,
+            | Failure::Memory { message, .. } => message.push_str(advice),
         }
+        self
     }
 
     /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.

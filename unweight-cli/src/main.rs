@@ -4,6 +4,7 @@ mod aligned;
 mod arguments;
 mod breakdown;
 mod commands;
+mod copy;
 mod executor;
 mod failure;
 mod gpu;
@@ -20,6 +21,7 @@ mod tasks;
 mod temporary;
 mod tree;
 mod unw_file;
+mod warning;
 mod write_back;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         }
         error.exit()
     });
+    output::read_mask();
     let context = match commands::Context::new(&arguments.common) {
         Ok(context) => context,
         Err(failure) => return failure.report(arguments.common.json),

@@ -1,4 +1,4 @@
-//! What has a temporary name. It is removed when a signal ends the program: Ctrl-C, SIGTERM and SIGHUP leave nothing behind.
+//! What has a temporary name. It is removed when a signal ends the program, and when it is dropped without having got a final name.
 //!
 //! A thread waits for signals, so that what it does is not bound by what a signal handler may do. It takes the list of what is temporary
 //! and never gives it back: what gets a name, or a final one, does so before or not at all.
@@ -21,22 +21,41 @@ pub(crate) fn set_last_words(words: Option<String>) {
 pub(crate) struct Temporaries(Vec<PathBuf>);
 
 impl Temporaries {
-    pub(crate) fn add(&mut self, path: &Path) -> Listed {
+    fn add(&mut self, path: &Path) {
         self.0.push(path.to_owned());
-        Listed(path.to_owned())
+    }
+
+    /// Takes a path off the list: what it names now is not to be removed. Returns whether it was on it.
+    pub(crate) fn forget(&mut self, path: &Path) -> bool {
+        let place = self.0.iter().rposition(|listed| listed == path);
+        place.map(|place| self.0.swap_remove(place)).is_some()
+    }
+
+    /// Puts a path on the list that was taken off it.
+    pub(crate) fn list_again(&mut self, temporary: &Temporary) {
+        self.add(&temporary.0);
     }
 }
 
-/// A file or folder that is removed on a signal, until this is dropped.
+/// A file or folder that is removed on a signal and when this is dropped, as long as it is on the list.
+///
+/// Not to be dropped within [`uninterrupted`].
 #[derive(Debug)]
-pub(crate) struct Listed(PathBuf);
+pub(crate) struct Temporary(PathBuf);
 
-impl Drop for Listed {
+impl Temporary {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
     fn drop(&mut self) {
-        let mut list = list();
-        if let Some(place) = list.0.iter().rposition(|path| *path == self.0) {
-            list.0.swap_remove(place);
-        }
+        uninterrupted(|list| {
+            if list.forget(&self.0) {
+                remove(&self.0);
+            }
+        });
     }
 }
 
@@ -45,15 +64,42 @@ pub(crate) fn uninterrupted<T>(work: impl FnOnce(&mut Temporaries) -> T) -> T {
     work(&mut list())
 }
 
-/// Makes something temporary, by a name that is listed from the first moment.
-pub(crate) fn make<T: AsRef<Path>>(
-    make: impl FnOnce() -> io::Result<T>,
-) -> io::Result<(T, Listed)> {
+/// Makes something in `folder`, by a name that is listed from the first moment and ends in `suffix`.
+pub(crate) fn make<T>(
+    folder: &Path,
+    suffix: &str,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<(T, Temporary)> {
     uninterrupted(|list| {
-        let made = make()?;
-        let listed = list.add(made.as_ref());
-        Ok((made, listed))
+        let (made, path) = name(folder, suffix, make)?;
+        list.add(&path);
+        Ok((made, Temporary(path)))
     })
+}
+
+/// As [`make`], for what is there until it has a final name, whatever ends the program: it is not on the list.
+pub(crate) fn make_lasting<T>(
+    folder: &Path,
+    suffix: &str,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<(T, Temporary)> {
+    let (made, path) = name(folder, suffix, make)?;
+    Ok((made, Temporary(path)))
+}
+
+/// Makes something in `folder`, by a name that nothing has and that ends in `suffix`. It is removed by nobody.
+pub(crate) fn name<T>(
+    folder: &Path,
+    suffix: &str,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<(T, PathBuf)> {
+    let made = tempfile::Builder::new()
+        .prefix(".unweight-")
+        .suffix(suffix)
+        .disable_cleanup(true)
+        .make_in(folder, make)?;
+    let (made, path) = made.into_parts();
+    Ok((made, path.to_path_buf()))
 }
 
 fn list() -> MutexGuard<'static, Temporaries> {
@@ -61,17 +107,32 @@ fn list() -> MutexGuard<'static, Temporaries> {
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on the signals that ask a program to end remove what is temporary first.
+/// From now on the signals that end a program remove what is temporary first, but those that nothing can be done about and those
+/// of a fault of the program itself.
 #[cfg(unix)]
 pub(crate) fn remove_on_signals() -> io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let signals = [SIGINT, SIGTERM, SIGHUP];
+    use signal_hook::consts::{
+        SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGSYS, SIGTERM, SIGTRAP, SIGUSR1,
+        SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    };
+    const SIGNALS: [i32; 13] = [
+        SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
+        SIGXCPU, SIGSYS, SIGTRAP,
+    ];
+    // A write beyond the limit of a file's size then fails with EFBIG, which is reported as a full disk is.
+    // So does one to a pipe that nobody reads: Rust ignores SIGPIPE.
+    let noticed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    signal_hook::flag::register(SIGXFSZ, noticed)?;
+    let ignored = ignored();
+    let is_heeded = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
     // Who started the program may have said that it is to go on: `nohup` does.
-    let heeded: Vec<_> = signals
-        .into_iter()
-        .filter(|&signal| !is_ignored(signal))
-        .collect();
+    let heeded = SIGNALS.into_iter().filter(is_heeded);
     let mut signals = signal_hook::iterator::Signals::new(heeded)?;
+    let further = further_signals().filter(is_heeded);
+    further.for_each(|signal| {
+        // Which of them there are differs between systems.
+        let _ = signals.add_signal(signal);
+    });
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -94,9 +155,19 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a signal was ignored when the program started. Only Linux tells without unsafe code.
+/// Those that end a program on Linux alone: SIGSTKFLT, SIGIO, SIGPWR and the real-time signals.
 #[cfg(unix)]
-fn is_ignored(signal: i32) -> bool {
+fn further_signals() -> impl Iterator<Item = i32> {
+    let all: &[std::ops::RangeInclusive<i32>] = match cfg!(target_os = "linux") {
+        true => &[16..=16, 29..=30, 34..=64],
+        false => &[],
+    };
+    all.iter().cloned().flatten()
+}
+
+/// The signals that were ignored when the program started, a bit each. Only Linux tells without unsafe code.
+#[cfg(unix)]
+fn ignored() -> u64 {
     let status = match cfg!(target_os = "linux") {
         true => std::fs::read_to_string("/proc/self/status").unwrap_or_default(),
         false => String::new(),
@@ -105,20 +176,41 @@ fn is_ignored(signal: i32) -> bool {
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    mask.unwrap_or(0)
 }
 
-#[cfg(unix)]
+/// Removes a file, or a folder with all that is in it.
 fn remove(path: &Path) {
-    // The thread that fills a folder does not know yet that it is going; what it makes meanwhile goes in the next round.
+    // The thread that fills a folder may not know yet that it is going; what it makes meanwhile goes in the next round.
     const ROUNDS: usize = 100;
-    if std::fs::remove_file(path).is_err() {
-        let _ = (0..ROUNDS).find(|_| match std::fs::remove_dir_all(path) {
-            Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        });
+    let is_gone = |done: io::Result<()>| match done {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if is_gone(std::fs::remove_file(path)) {
+        return;
+    }
+    for _ in 0..ROUNDS {
+        if is_gone(std::fs::remove_dir_all(path)) {
+            return;
+        }
+        make_writable(path);
     }
 }
+
+/// A folder that is complete may have the permissions of a source that nothing is to be removed from.
+#[cfg(unix)]
+fn make_writable(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let folders = walkdir::WalkDir::new(folder).into_iter().flatten();
+    for entry in folders.filter(|entry| entry.file_type().is_dir()) {
+        let all = std::fs::Permissions::from_mode(0o700);
+        let _ = std::fs::set_permissions(entry.path(), all);
+    }
+}
+
+#[cfg(not(unix))]
+fn make_writable(_: &Path) {}
 
 /// Ends as the signal ends a program that does nothing about it, so that a shell reports 128 + its number and stops the loop that it is in.
 #[cfg(unix)]

@@ -1,14 +1,15 @@
 //! A model folder: which of its files change their form, which are copied, and which are left out.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::copy::copy;
 use crate::failure::Failure;
-use crate::input::{kind, open};
+use crate::input::kind;
 use crate::model_folder::{LeftOut, Others};
+use crate::output::OutputFolder;
 
 /// The extension of safetensors files.
 pub(crate) const SAFETENSORS: &str = "safetensors";
@@ -110,29 +111,22 @@ impl Tree {
     }
 
     /// Makes the folders in `to`, and copies what is copied from `from`.
-    pub(crate) fn copy_others(&self, from: &Path, to: &Path) -> Result<Amount, Failure> {
+    pub(crate) fn copy_others(
+        &self,
+        from: &Path,
+        to: &mut OutputFolder,
+    ) -> Result<Amount, Failure> {
         for relative in &self.folders {
-            let folder = to.join(relative);
-            fs::create_dir(&folder).map_err(|error| Failure::io(&folder, error))?;
+            to.add_folder(relative, &from.join(relative))?;
         }
         let mut copied = Amount::default();
         for relative in &self.copied {
-            let target = to.join(relative);
-            copy(&from.join(relative), &target)?;
-            let made = fs::metadata(&target).map_err(|error| Failure::io(&target, error))?;
+            let (place, name) = (to.path().join(relative), to.name_of(relative));
+            copy(&from.join(relative), &place, &name)?;
+            let made = fs::metadata(&place).map_err(|error| Failure::io(&name, error))?;
             copied.files += 1;
             copied.bytes += made.len();
         }
         Ok(copied)
     }
-}
-
-/// As `fs::copy` does, but with a source that is a file, whatever happens meanwhile.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    let mut source = open(from)?;
-    let failed = |error| Failure::io(from, error);
-    let permissions = source.metadata().map_err(failed)?.permissions();
-    let mut target = File::create_new(to).map_err(|error| Failure::io(to, error))?;
-    io::copy(&mut source, &mut target).map_err(failed)?;
-    fs::set_permissions(to, permissions).map_err(|error| Failure::io(to, error))
 }

@@ -15,8 +15,7 @@ pub(crate) fn read<'s, S: Storage + ?Sized>(
     memory: &Memory,
     context: &Context,
 ) -> Result<OpenFile<'s, S>, ReadError> {
-    let budget = context.budget(memory, storage.byte_length()?);
-    OpenFile::read_within(storage, budget)
+    OpenFile::read_with(storage, |length| context.budget(memory, length))
 }
 
 /// Why restoring stopped.

@@ -58,6 +58,19 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         Self::read_file(storage, storage.byte_length()?, budget)
     }
 
+    /// Reads header and directory, within the budget that `budget` gives for the storage's true length. The length is asked for once:
+    /// a file that grows meanwhile is not held to the budget of a shorter one.
+    ///
+    /// # Errors
+    /// The rules of section 3.1; [`ReadError::OverBudget`].
+    pub fn read_with(
+        storage: &'s S,
+        budget: impl FnOnce(u64) -> MemoryBudget,
+    ) -> Result<Self, ReadError> {
+        let true_length = storage.byte_length()?;
+        Self::read_file(storage, true_length, budget(true_length))
+    }
+
     fn read_file(
         storage: &'s S,
         true_length: u64,

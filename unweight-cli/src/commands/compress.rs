@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::input::open;
 use crate::model_folder::space::Need;
 use crate::model_folder::{self, Conversion, LeftOut, Others, Plan, Step};
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::output_name;
 use crate::printable::line;
 use crate::progress::{Metered, bar};
@@ -79,16 +79,18 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         None => output_name::of_compressed(&options.input, is_folder)?,
     };
     require_absent(&output, options.force)?;
+    require_apart(&options.input, &output)?;
     let mut job = Job {
         options,
         context,
         selection,
-        warnings: Warnings::new(context),
+        warnings: Warnings::default(),
     };
     let (files, others) = match is_folder {
         true => job.compress_folder(&output)?,
         false => {
-            let file = job.compress_file(&options.input, &output, "compress")?;
+            let target = Target::alone(&output, options.force);
+            let file = job.compress_file(&options.input, target, "compress")?;
             (vec![file], None)
         }
     };
@@ -103,7 +105,7 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         folder: others.map(|(copied, left_out)| {
             FolderResult::new(input_bytes, output_bytes, copied, &left_out)
         }),
-        warnings: job.warnings.said,
+        warnings: job.warnings.0,
         seconds: start.elapsed().as_secs_f64(),
         files,
     };
@@ -167,7 +169,7 @@ struct Job<'a> {
     options: &'a Compress,
     context: &'a Context,
     selection: Selection,
-    warnings: Warnings<'a>,
+    warnings: Warnings,
 }
 
 impl Job<'_> {
@@ -185,6 +187,7 @@ impl Job<'_> {
         let plan = Plan {
             input: &options.input,
             output,
+            replaces: options.force,
             from: SAFETENSORS,
             to: UNW,
             others: options.folder.copy.map_or(Others::Model, Others::from),
@@ -201,11 +204,12 @@ impl Job<'_> {
     fn compress_file(
         &self,
         input: &Path,
-        output: &Path,
+        target: Target<'_>,
         title: &str,
     ) -> Result<FileResult, Failure> {
+        let output = target.name();
         let source = Source::open(input, self.options, self.context)?;
-        let output_file = OutputFile::create(output, self.options.force)?;
+        let output_file = OutputFile::create(target, &source.attributes)?;
         self.write(input, output, &source, &output_file, title)?;
         let file = source.into_file();
 
@@ -343,24 +347,23 @@ impl Conversion for Job<'_> {
 
     fn convert(&mut self, step: &Step<'_>) -> Result<FileResult, Failure> {
         let start = Instant::now();
-        let done =
-            self.compress_file(step.input, step.place, &title("compress", &step.position))?;
+        let title = title("compress", &step.position);
+        let done = self.compress_file(step.input, step.target(), &title)?;
         let size = percent(done.output_bytes, done.input_bytes);
         say_done(self.context, &step.position, &size, start);
-        let output = text(step.output);
-        Ok(FileResult { output, ..done })
+        Ok(done)
     }
 
     fn keep(&mut self, step: &Step<'_>) -> Result<Option<FileResult>, Failure> {
         let start = Instant::now();
         let (file, written) = (open(step.input)?, open(step.place)?);
         let title = title("verify", &step.position);
-        match self.compare(step.input, &file, step.place, &written, &title) {
+        match self.compare(step.input, &file, step.output, &written, &title) {
             Ok(()) => {}
             Err(Failure::Bad { .. }) => return Ok(None),
             Err(failure) => return Err(failure),
         }
-        let done = self.result(step.input, step.place, &file, &written)?;
+        let done = self.result(step.input, step.output, &file, &written)?;
         let size = percent(done.output_bytes, done.input_bytes);
         say_done(
             self.context,
@@ -369,7 +372,6 @@ impl Conversion for Job<'_> {
             start,
         );
         Ok(Some(FileResult {
-            output: text(step.output),
             verified: true,
             kept: true,
             ..done
@@ -384,6 +386,7 @@ impl Conversion for Job<'_> {
 /// A safetensors file, and what it says.
 struct Source {
     file: File,
+    attributes: Attributes,
     /// What stands before the tensors' bytes.
     section: Vec<u8>,
     header: Header,
@@ -394,6 +397,7 @@ struct Source {
 impl Source {
     fn open(path: &Path, options: &Compress, context: &Context) -> Result<Source, Failure> {
         let file = open(path)?;
+        let attributes = Attributes::of(path, &file)?;
         let length = file
             .byte_length()
             .map_err(|error| Failure::io(path, error))?;
@@ -404,6 +408,7 @@ impl Source {
             .map_err(|error| Failure::over_budget(path, error))?;
         Ok(Source {
             file,
+            attributes,
             section,
             header,
             chunks_in_work,

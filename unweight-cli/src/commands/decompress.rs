@@ -19,7 +19,7 @@ use crate::gpu::Gpu;
 use crate::input::open;
 use crate::model_folder::space::Need;
 use crate::model_folder::{self, Conversion, Others, Plan, Step};
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::output_name;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
@@ -60,12 +60,13 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         None => output_name::of_restored(&options.input, is_folder)?,
     };
     require_absent(&output, options.force)?;
+    require_apart(&options.input, &output)?;
     let gpu = options.gpu.open()?;
     let mut job = Job {
         options,
         context,
         gpu: gpu.as_ref(),
-        warnings: Warnings::new(context),
+        warnings: Warnings::default(),
     };
     let (files, others) = match is_folder {
         true => {
@@ -73,7 +74,8 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
             (done.converted, Some((done.copied, done.left_out)))
         }
         false => {
-            let file = job.decompress_file(&options.input, &output, "decompress")?;
+            let target = Target::alone(&output, options.force);
+            let file = job.decompress_file(&options.input, target, "decompress")?;
             (vec![file], None)
         }
     };
@@ -85,7 +87,7 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         folder: others.map(|(copied, left_out)| {
             FolderResult::new(input_bytes, output_bytes, copied, &left_out)
         }),
-        warnings: job.warnings.said,
+        warnings: job.warnings.0,
         seconds: start.elapsed().as_secs_f64(),
         files,
     };
@@ -112,7 +114,7 @@ struct Job<'a> {
     options: &'a Decompress,
     context: &'a Context,
     gpu: Option<&'a Gpu>,
-    warnings: Warnings<'a>,
+    warnings: Warnings,
 }
 
 impl Job<'_> {
@@ -126,6 +128,7 @@ impl Job<'_> {
         let plan = Plan {
             input: &options.input,
             output,
+            replaces: options.force,
             from: UNW,
             to: SAFETENSORS,
             others: options.folder.copy.map_or(Others::Model, Others::from),
@@ -141,11 +144,13 @@ impl Job<'_> {
     fn decompress_file(
         &self,
         input: &Path,
-        output: &Path,
+        target: Target<'_>,
         title: &str,
     ) -> Result<FileResult, Failure> {
+        let output = target.name();
         let file = open(input)?;
-        let output_file = OutputFile::create(output, self.options.force)?;
+        let attributes = Attributes::of(input, &file)?;
+        let output_file = OutputFile::create(target, &attributes)?;
         let mut target = output_file.file()?;
         let done = self.restore(input, &file, title, |bytes| {
             target
@@ -210,18 +215,17 @@ impl Conversion for Job<'_> {
 
     fn convert(&mut self, step: &Step<'_>) -> Result<FileResult, Failure> {
         let start = Instant::now();
-        let done =
-            self.decompress_file(step.input, step.place, &title("decompress", &step.position))?;
+        let title = title("decompress", &step.position);
+        let done = self.decompress_file(step.input, step.target(), &title)?;
         let size = format!("{} bytes", bytes(done.output_bytes));
         say_done(self.context, &step.position, &size, start);
-        let output = text(step.output);
-        Ok(FileResult { output, ..done })
+        Ok(done)
     }
 
     fn keep(&mut self, step: &Step<'_>) -> Result<Option<FileResult>, Failure> {
         let start = Instant::now();
         let (file, earlier) = (open(step.input)?, open(step.place)?);
-        let mut comparison = Comparison::with(step.place, &earlier)?;
+        let mut comparison = Comparison::with(step.output, &earlier)?;
         let restored = self.restore(
             step.input,
             &file,

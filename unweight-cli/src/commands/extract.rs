@@ -12,7 +12,7 @@ use super::Context;
 use crate::arguments::Extract;
 use crate::failure::Failure;
 use crate::input::open;
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::report::text;
 use crate::unw_file::{RestoreError, read};
 
@@ -65,7 +65,9 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
         return if reader_has_left { Ok(()) } else { done };
     };
     require_absent(output, options.force)?;
-    let output_file = OutputFile::create(output, options.force)?;
+    require_apart(path, output)?;
+    let attributes = Attributes::of(path, &file)?.without_times();
+    let output_file = OutputFile::create(Target::alone(output, options.force), &attributes)?;
     let mut target = output_file.file()?;
     let mut written = 0;
     copy(&container, &tensor, byte_range, context, path, |bytes| {

@@ -14,28 +14,16 @@ use crate::printable::{line, shown};
 use crate::report::{bytes, percent, text};
 use crate::temporary;
 use crate::tree::Amount;
+use crate::warning::warn;
 
 /// Warnings: printed when they arise, and kept for the result.
-pub(crate) struct Warnings<'a> {
-    context: &'a Context,
-    pub(crate) said: Vec<String>,
-}
+#[derive(Default)]
+pub(crate) struct Warnings(pub(crate) Vec<String>);
 
-impl<'a> Warnings<'a> {
-    pub(crate) fn new(context: &'a Context) -> Warnings<'a> {
-        Warnings {
-            context,
-            said: Vec::new(),
-        }
-    }
-
+impl Warnings {
     pub(crate) fn say(&mut self, message: String) {
-        if !self.context.quiet {
-            // Where nobody listens, there is nobody to warn.
-            let warning = line(&format!("unweight: warning: {message}"));
-            let _ = writeln!(io::stderr(), "{warning}");
-        }
-        self.said.push(message);
+        warn(&message);
+        self.0.push(message);
     }
 }
 

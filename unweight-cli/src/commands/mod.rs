@@ -24,6 +24,7 @@ use crate::arguments::{Common, Memory};
 use crate::executor::Parallel;
 use crate::failure::Failure;
 use crate::output;
+use crate::warning;
 
 /// What every command works with.
 pub(crate) struct Context {
@@ -36,6 +37,9 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(common: &Common) -> Result<Context, Failure> {
+        if common.quiet {
+            warning::silence();
+        }
         // Rather that than another path than the one that was asked for.
         Codec::named_by_environment().map_err(|error| Failure::Usage(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);

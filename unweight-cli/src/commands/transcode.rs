@@ -11,7 +11,7 @@ use super::Context;
 use crate::arguments::Transcode;
 use crate::failure::Failure;
 use crate::input::open;
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
 use crate::unw_file::read;
@@ -31,7 +31,9 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     let start = Instant::now();
     let (input, output) = (&options.file, &options.output);
     require_absent(output, options.force)?;
+    require_apart(input, output)?;
     let file = open(input)?;
+    let attributes = Attributes::of(input, &file)?;
     let reading = |error| Failure::reading(input, error);
     // How much there is to read is known when the directory has been read.
     let bar = bar(context.silent(), "transcode", 0);
@@ -50,7 +52,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
             Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
         });
     bar.set_length(total.sum());
-    let output_file = OutputFile::create(output, options.force)?;
+    let output_file = OutputFile::create(Target::alone(output, options.force), &attributes)?;
     let sink = SeekSink::new(output_file.file()?);
     let encoding = Encoding::from(options.to);
     unweight_cpu::transcode(&container, encoding, sink, &context.executor)

@@ -15,19 +15,22 @@ use crate::arguments::{Residence, Tune};
 use crate::failure::Failure;
 use crate::gpu::Gpu;
 use crate::input::open;
-use crate::output::{OutputFile, require_absent};
+use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{bar, steps};
 use crate::report::table;
 
 pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     require_absent(&options.output, options.force)?;
+    require_apart(&options.file, &options.output)?;
     let gpu = Gpu::open(options.gpu.into()).map_err(failed)?;
     let file = open(&options.file)?;
     let layers = load(options, &file, &gpu, context)?;
     let tuning = tune(&layers, &options.batches, &gpu, context).map_err(failed)?;
     let json = serde_json::to_string_pretty(&tuning)
         .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
-    let output = OutputFile::create(&options.output, options.force)?;
+    let attributes = Attributes::of(&options.file, &file)?.without_times();
+    let target = Target::alone(&options.output, options.force);
+    let output = OutputFile::create(target, &attributes)?;
     (output.file()?.write_all(json.as_bytes()))
         .map_err(|error| Failure::io(&options.output, error))?;
     output.commit()?;

@@ -8,12 +8,12 @@ mod skipped;
 pub(crate) mod space;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::output::{OutputFolder, require_outside, require_replaceable};
-use crate::temporary;
+use crate::input::open;
+use crate::output::{Attributes, OutputFolder, Target, flush_file, require_replaceable};
 use crate::tree::{Amount, Tree};
 
 use index::Findings;
@@ -26,6 +26,8 @@ use space::Need;
 pub(crate) struct Plan<'a> {
     pub(crate) input: &'a Path,
     pub(crate) output: &'a Path,
+    /// Whether it may replace what has its name.
+    pub(crate) replaces: bool,
     /// The extension of files that change their form.
     pub(crate) from: &'static str,
     /// The extension that they get.
@@ -57,6 +59,12 @@ pub(crate) struct Step<'a> {
     pub(crate) place: &'a Path,
     /// What it will be called.
     pub(crate) output: &'a Path,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn target(&self) -> Target<'a> {
+        Target::in_folder(self.place, self.output)
+    }
 }
 
 /// How files change their form.
@@ -112,7 +120,6 @@ pub(crate) fn convert<C: Conversion>(
     conversion: &mut C,
 ) -> Result<Outcome<C::Done>, Stopped> {
     let tree = Tree::of(plan.input, plan.from, plan.to, plan.others)?;
-    require_outside(plan.input, plan.output)?;
     require_replaceable(plan.output, &tree, plan.to)?;
     let nearly_alike = names::require_distinct(plan.input, &tree, plan.to)?;
     let findings = index::check(plan.input, &tree)?;
@@ -122,14 +129,14 @@ pub(crate) fn convert<C: Conversion>(
         needs.push(conversion.check(&plan.input.join(relative))?);
     }
 
-    let place = Place::create(plan, conversion)?;
+    let mut place = Place::create(plan, conversion)?;
     let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, conversion);
     if let Err(failure) = prepared {
         place.end(plan.to);
         return Err(failure.into());
     }
     let mut converted = Vec::with_capacity(tree.converted.len());
-    let filled = fill(plan, &tree, &place, conversion, &mut converted);
+    let filled = fill(plan, &tree, &mut place, conversion, &mut converted);
     let finished_files = converted.len();
     let done = match filled {
         Ok(copied) => place.commit(conversion).map(|()| Outcome {
@@ -138,7 +145,6 @@ pub(crate) fn convert<C: Conversion>(
             left_out: tree.left_out,
         }),
         Err(failure) => {
-            let failure = failure.as_of(place.path(), plan.output);
             place.end(plan.to);
             Err(failure)
         }
@@ -215,11 +221,11 @@ fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
 fn fill<C: Conversion>(
     plan: &Plan<'_>,
     tree: &Tree,
-    place: &Place,
+    place: &mut Place,
     conversion: &mut C,
     converted: &mut Vec<C::Done>,
 ) -> Result<Amount, Failure> {
-    let copied = tree.copy_others(plan.input, place.path())?;
+    let copied = tree.copy_others(plan.input, &mut place.folder)?;
     let outputs: Vec<PathBuf> = tree
         .converted
         .iter()
@@ -246,7 +252,9 @@ fn fill<C: Conversion>(
         let mut done = None;
         if is_there {
             done = conversion.keep(&step)?;
-            if done.is_none() {
+            if done.is_some() {
+                renew_attributes(&step)?;
+            } else {
                 conversion.warn(format!(
                     "{}: what an earlier run made does not hold; it is made again",
                     step.output.display()
@@ -262,6 +270,17 @@ fn fill<C: Conversion>(
     Ok(copied)
 }
 
+/// Gives a file that is kept permissions and times of its source, which may have changed since.
+fn renew_attributes(step: &Step<'_>) -> Result<(), Failure> {
+    let failed = |error| Failure::io(step.output, error);
+    let attributes = Attributes::of(step.input, &open(step.input)?)?;
+    let file = File::open(step.place).map_err(failed)?;
+    attributes
+        .give_to(&file, None, step.output)
+        .and_then(|()| flush_file(&file, step.output))
+        .map_err(failed)
+}
+
 /// Where the output is made.
 struct Place {
     folder: OutputFolder,
@@ -271,8 +290,15 @@ struct Place {
 impl Place {
     fn create(plan: &Plan<'_>, conversion: &mut impl Conversion) -> Result<Place, Failure> {
         let Some(settings) = plan.resume else {
+            let earlier = resume::path_for(plan.output)?;
+            if earlier.is_dir() {
+                conversion.warn(format!(
+                    "{} holds finished files of an earlier run; --resume goes on with them",
+                    earlier.display()
+                ));
+            }
             return Ok(Place {
-                folder: OutputFolder::create(plan.output)?,
+                folder: OutputFolder::create(plan.output, plan.replaces, plan.input)?,
                 work: None,
             });
         };
@@ -282,10 +308,10 @@ impl Place {
             .into_iter()
             .for_each(|warning| conversion.warn(warning));
         let work = opened.folder;
-        let made = work.make_result();
-        let made = made.map_err(|error| Failure::io(plan.output, error))?;
+        let folder =
+            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)?;
         Ok(Place {
-            folder: OutputFolder::resumable(made, plan.output),
+            folder,
             work: Some(work),
         })
     }
@@ -300,7 +326,6 @@ impl Place {
         if let Some(work) = self.work {
             // Nothing in it is needed any more.
             let path = work.path().to_owned();
-            let _listed = temporary::uninterrupted(|list| list.add(&path));
             if let Err(error) = work.remove() {
                 conversion.warn(format!(
                     "{}: {error}; remove it yourself, the output is complete",

@@ -4,7 +4,7 @@
 //!
 //! - `lock`, which a run keeps locked;
 //! - `settings`, on which the bytes of converted files depend;
-//! - `result-XXXXXX`, which becomes the output. Files in it have their names only when they are complete.
+//! - `.unweight-XXXXXX.result`, which becomes the output. Files in it have their names only when they are complete.
 //!
 //! It is private (mode 0700), and nothing in it is believed that is not found to be so again: converted files of an earlier run are
 //! compared with what they were made from, all others are made again.
@@ -14,14 +14,13 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
 use walkdir::WalkDir;
 
 use crate::failure::Failure;
+use crate::output::{LASTING, make_private};
 
 const LOCK: &str = "lock";
 const SETTINGS: &str = "settings";
-const RESULT: &str = "result-";
 
 /// A folder for a run that can be resumed, locked.
 #[derive(Debug)]
@@ -106,19 +105,6 @@ impl WorkFolder {
             .any(|(file, _)| file.extension().is_some_and(|found| found == extension))
     }
 
-    /// A new folder for the result, empty.
-    pub(crate) fn make_result(&self) -> io::Result<TempDir> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(RESULT).disable_cleanup(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // What any program's new folder has. Nobody else gets as far as this.
-            builder.permissions(fs::Permissions::from_mode(0o777));
-        }
-        builder.tempdir_in(&self.path)
-    }
-
     /// Moves these files of earlier runs to `result`, where their folders are, and removes all others. Says which there were.
     pub(crate) fn move_earlier(&self, files: &[PathBuf], result: &Path) -> io::Result<Vec<bool>> {
         let mut are_there = vec![false; files.len()];
@@ -167,7 +153,7 @@ impl WorkFolder {
         let mut results: Vec<PathBuf> = entries
             .filter(|entry| {
                 let name = entry.file_name();
-                name.as_encoded_bytes().starts_with(RESULT.as_bytes())
+                name.as_encoded_bytes().ends_with(LASTING.as_bytes())
                     && entry.file_type().is_ok_and(|found| found.is_dir())
             })
             .map(|entry| entry.path())
@@ -179,10 +165,14 @@ impl WorkFolder {
     /// Removes the files of earlier runs but those to be kept.
     fn clear(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), Failure> {
         for result in self.results() {
-            for entry in WalkDir::new(&result).min_depth(1) {
+            for entry in WalkDir::new(&result) {
                 let entry = entry.map_err(|error| Failure::io(&self.path, error))?;
-                let is_file = entry.file_type().is_file();
-                if entry.file_type().is_dir() || is_file && is_kept(entry.path()) {
+                if entry.file_type().is_dir() {
+                    // A run that came as far as to give folders the permissions of their sources may have made them read-only.
+                    make_writable(entry.path());
+                    continue;
+                }
+                if entry.file_type().is_file() && is_kept(entry.path()) {
                     continue;
                 }
                 fs::remove_file(entry.path()).map_err(|error| Failure::io(&self.path, error))?;
@@ -200,15 +190,15 @@ impl WorkFolder {
     }
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "folders have no mode there"))]
-    let mut builder = fs::DirBuilder::new();
+fn make_writable(folder: &Path) {
     #[cfg(unix)]
     {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
+        use std::os::unix::fs::PermissionsExt;
+        // What is in it cannot be removed otherwise, which is reported then.
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     }
-    builder.create(path)
+    #[cfg(not(unix))]
+    let _ = folder;
 }
 
 /// Refuses what somebody else may have put there, in a folder that many write to.

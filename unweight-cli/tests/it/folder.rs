@@ -206,70 +206,104 @@ fn a_bad_shard_leaves_no_output() {
 #[test]
 fn force_replaces_the_whole_folder_only_when_the_new_one_is_complete() {
     let place = tiny();
-    place.write("out/old.unw", b"old");
+    let outdated = "out/model-00001-of-00002.unw";
+    place.write(outdated, b"old");
     place.run(&["compress", "tiny", "-o", "out"]).fails(2);
 
     place.write("tiny/z.safetensors", b"not a model");
     place
         .run(&["compress", "tiny", "-o", "out", "--force"])
         .fails(1);
-    assert_eq!(names_under(&place, "out"), ["old.unw"]);
+    assert_eq!(place.read(outdated), b"old");
 
     fs::remove_file(place.path("tiny/z.safetensors")).unwrap();
-    let beside: Vec<String> = place
-        .names()
-        .into_iter()
-        .filter(|name| !name.starts_with("out"))
-        .collect();
+    let names_beside = || -> Vec<String> {
+        let names = place.names().into_iter();
+        names.filter(|name| !name.starts_with("out")).collect()
+    };
+    let beside = names_beside();
     place
         .run(&["compress", "tiny", "-o", "out", "--force"])
         .succeeds();
-    assert!(!names_under(&place, "out").contains(&"old.unw".to_owned()));
     place
         .run(&["verify", "out", "--against", "tiny"])
         .succeeds();
-    let after: Vec<String> = place
-        .names()
-        .into_iter()
-        .filter(|name| !name.starts_with("out"))
-        .collect();
-    assert_eq!(after, beside);
+    assert_eq!(names_beside(), beside);
 }
 
-/// `-o` may name a home folder by mistake.
+/// `-o` may name a home folder by mistake, and people put notes and adapters beside what a program made.
 #[test]
-fn force_does_not_replace_a_folder_that_is_no_model_folder() {
+fn force_deletes_nothing_that_the_new_folder_does_not_hold() {
     let place = tiny();
     place.run(&["compress", "tiny"]).succeeds();
-    place.write("home/diary.txt", b"dear diary");
-    place.write("home/models/other.unw", b"a model");
-    place.write("home/models/other.safetensors", b"a model");
-    let before = place.names();
-    for call in [["compress", "tiny"], ["decompress", "tiny.unw"]] {
-        let line = place
-            .run(&[&call[..], &["-o", "home", "--force"]].concat())
-            .fails(2);
-        assert!(line.contains("home is a folder without ."), "{line}");
-        assert_eq!(place.names(), before);
-    }
-    // The one that holds compressed files does not hold restored ones.
     place
-        .run(&["decompress", "tiny.unw", "-o", "tiny.unw2"])
+        .run(&["decompress", "tiny.unw", "-o", "back"])
+        .succeeds();
+    for (name, stray) in [
+        ("tiny.unw/notes.txt", "notes.txt"),
+        ("tiny.unw/adapter/more.unw", "adapter/more.unw"),
+        ("tiny.unw/more/empty/x", "more"),
+        ("back/my_adapter.bin", "my_adapter.bin"),
+        ("home/diary.txt", "diary.txt"),
+        // A folder where the new one has a file.
+        ("kind/config.json/x", "config.json"),
+    ] {
+        place.write(name, b"precious");
+        let before = place.names();
+        let output = name.split('/').next().unwrap();
+        let call = match output {
+            "back" => ["decompress", "tiny.unw", "-o", output, "--force"],
+            _ => ["compress", "tiny", "-o", output, "--force"],
+        };
+        let line = place.run(&call).fails(2);
+        assert!(
+            line.contains(&format!("{output} holds {stray}, which")),
+            "{line}"
+        );
+        assert_eq!(place.names(), before);
+        assert_eq!(place.read(name), b"precious");
+        match stray {
+            "more" => fs::remove_dir_all(place.path("tiny.unw/more")).unwrap(),
+            _ => fs::remove_file(place.path(name)).unwrap(),
+        }
+        fs::remove_dir_all(place.path("home")).ok();
+        place.run(&["compress", "tiny", "--force"]).succeeds();
+    }
+    // Many are not all listed.
+    (0..9).for_each(|i| place.write(&format!("many/{i}"), b""));
+    let line = place
+        .run(&["compress", "tiny", "-o", "many", "--force"])
+        .fails(2);
+    assert!(line.contains(" and more, which"), "{line}");
+    // A file is no folder that this program made.
+    place.write("file", b"precious");
+    let line = place
+        .run(&["compress", "tiny", "-o", "file", "--force"])
+        .fails(2);
+    assert!(line.contains("file is a file, which"), "{line}");
+    assert_eq!(place.read("file"), b"precious");
+    // An empty folder is no loss.
+    fs::create_dir(place.path("nothing")).unwrap();
+    place
+        .run(&["compress", "tiny", "-o", "nothing", "--force"])
         .succeeds();
     place
-        .run(&["compress", "tiny", "-o", "tiny.unw2", "--force"])
-        .fails(2);
-    // An empty folder is no loss, and one that holds a model where the new one will was asked for.
-    fs::create_dir(place.path("nothing")).unwrap();
-    place.write("older/adapter/old.unw", b"a model");
-    for output in ["nothing", "older"] {
-        place
-            .run(&["compress", "tiny", "-o", output, "--force"])
-            .succeeds();
-        place
-            .run(&["verify", output, "--against", "tiny"])
-            .succeeds();
-    }
+        .run(&["verify", "nothing", "--against", "tiny"])
+        .succeeds();
+}
+
+/// This program makes no links: whoever put it there wants it kept.
+#[cfg(unix)]
+#[test]
+fn force_deletes_no_link_in_a_folder() {
+    let place = tiny();
+    place.run(&["compress", "tiny"]).succeeds();
+    let name = "tiny.unw/model-00001-of-00002.unw";
+    fs::rename(place.path(name), place.path("elsewhere.unw")).unwrap();
+    link(&place, "../elsewhere.unw", name);
+    let line = place.run(&["compress", "tiny", "--force"]).fails(2);
+    assert!(line.contains("model-00001-of-00002.unw, which"), "{line}");
+    assert!(place.path(name).is_symlink());
 }
 
 #[cfg(unix)]

@@ -85,7 +85,14 @@ fn end_of(mut child: Endless) -> ExitStatus {
     end.unwrap()
 }
 
-const SIGNALS: [(&str, i32); 3] = [("HUP", 1), ("INT", 2), ("TERM", 15)];
+const SIGNALS: [(&str, i32); 6] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ABRT", 6),
+    ("ALRM", 14),
+    ("TERM", 15),
+];
 
 #[test]
 fn signals_remove_the_temporary_file_and_end_the_program() {
@@ -113,7 +120,7 @@ fn signals_remove_the_temporary_folder_with_all_that_is_in_it() {
     write_endless(&place, "model/m.safetensors");
     place.write("model/config.json", b"{}");
     place.write("model/deep/er/config.json", b"{}");
-    place.write("old/a.unw", b"old");
+    place.write("old/m.unw", b"old");
     let before = place.names();
     for (name, signal) in SIGNALS {
         let call = ["compress", "model", "-o", "old", "--force"];

@@ -81,6 +81,27 @@ fn a_full_disk_leaves_neither_output_nor_temporary_file() {
     assert_eq!(place.read("old"), b"old");
 }
 
+/// Nobody has to ignore SIGXFSZ for the program: a file that grows past a limit is an error, as on a full disk.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_is_reported_and_leaves_nothing() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    place.write("shards/a.safetensors", &mixed());
+    let before = place.names();
+    for call in [
+        &["compress", "m.safetensors", "-o", "out"][..],
+        &["compress", "shards", "-o", "out"],
+        &["decompress", "m.unw", "-o", "out"],
+        &["extract", "m.unw", "embed", "-o", "out"],
+        &["transcode", "m.unw", "--to", "palette", "-o", "out"],
+    ] {
+        let line = place.run_after("ulimit -f 10", call).fails(3);
+        assert!(line.contains("unweight: out"), "{line}");
+        assert!(line.contains("File too large"), "{line}");
+        assert_eq!(place.names(), before, "{call:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_device_behind_standard_output_is_noticed() {
@@ -220,18 +241,4 @@ fn of_programs_that_write_one_name_one_wins_whole() {
         fs::remove_file(place.path("out")).unwrap();
         assert_eq!(place.names(), before, "{call:?}");
     }
-}
-
-/// As those of any other program: who may read is for the mask to say.
-#[cfg(unix)]
-#[test]
-fn new_files_and_folders_have_ordinary_permissions() {
-    use std::os::unix::fs::PermissionsExt;
-    let place = Place::with_compressed(&mixed(), &[]);
-    place.write("shards/a.safetensors", &mixed());
-    place.run(&["compress", "shards"]).succeeds();
-    let mode = |name: &str| place.path(name).metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("m.unw"), mode("m.safetensors"));
-    assert_eq!(mode("shards.unw"), mode("shards"));
-    assert_eq!(mode("shards.unw/a.unw"), mode("shards/a.safetensors"));
 }

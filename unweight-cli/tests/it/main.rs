@@ -2,8 +2,12 @@
 
 mod bad_safetensors;
 mod bad_unw;
+#[cfg(target_os = "linux")]
+mod changing_file;
 mod compress;
 mod copied;
+#[cfg(target_os = "linux")]
+mod durability;
 mod early_checks;
 mod extract;
 mod folder;
@@ -15,12 +19,20 @@ mod interrupted;
 mod io_failure;
 mod memory;
 mod model;
+#[cfg(unix)]
+mod modes;
 mod names;
 mod output;
 mod place;
+#[cfg(unix)]
+mod races;
+#[cfg(target_os = "linux")]
+mod refused_calls;
 mod restamp;
 #[cfg(unix)]
 mod resume;
 mod round_trip;
+mod same_file;
+mod times;
 mod transcode;
 mod usage;

@@ -113,10 +113,11 @@ fn names_that_are_not_utf8_are_no_obstacle() {
     command
         .current_dir(place.path(""))
         .args(["extract", "--json", "--force"]);
+    let odd_output = std::ffi::OsStr::from_bytes(b"odd\xff.bin");
     let status = command
         .arg(odd)
         .args(["embed", "-o"])
-        .arg(odd)
+        .arg(odd_output)
         .output()
         .unwrap()
         .status;

@@ -71,6 +71,39 @@ impl Place {
         self.run_program("sh", &all)
     }
 
+    /// Runs the program under a shell that does `first`.
+    #[cfg(unix)]
+    pub(crate) fn run_after(&self, first: &str, arguments: &[&str]) -> Run {
+        let script = format!("{first}; exec \"$@\"");
+        let mut all = vec!["-c", &script, "sh", UNWEIGHT];
+        all.extend(arguments);
+        self.run_program("sh", &all)
+    }
+
+    /// Runs the program under `strace` with these options. Gives the trace too, with the path behind each descriptor.
+    /// None where there is no `strace`, which is said.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_traced(&self, options: &[&str], arguments: &[&str]) -> Option<(Run, String)> {
+        let probe = std::process::Command::new("strace")
+            .args(["-qq", "-o", "/dev/null", "true"])
+            .status();
+        if !probe.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: strace is not there, or may not trace");
+            return None;
+        }
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        let trace_name = trace.path().to_str().unwrap();
+        let mut all = vec!["-f", "-y", "-qq", "-o", trace_name];
+        all.extend(options);
+        all.push(UNWEIGHT);
+        all.extend(arguments);
+        let mut run = self.run_program("strace", &all);
+        // What `strace` says itself.
+        let lines = run.stderr.split_inclusive('\n');
+        run.stderr = lines.filter(|line| !line.starts_with("strace: ")).collect();
+        Some((run, fs::read_to_string(trace.path()).unwrap()))
+    }
+
     fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
         let output = assert_cmd::Command::new(program)
             .args(arguments)
@@ -133,6 +166,14 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn is_success(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// Exit code 0 and nothing on standard error but progress and warnings. Gives the warnings.
+    #[track_caller]
+    pub(crate) fn warns(self) -> Vec<String> {
+        assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
+        assert_eq!(self.stderr, "", "{}", self.call);
+        self.warnings.lines().map(str::to_owned).collect()
     }
 
     /// Exit code 0 and nothing on standard error but progress. Gives what it wrote to standard output.

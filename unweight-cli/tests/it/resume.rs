@@ -128,6 +128,19 @@ fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
 }
 
 #[test]
+fn a_run_without_it_tells_of_what_is_kept_and_leaves_it() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let path = find_kept(&place, "a.unw");
+    let (_, warning) = place.run(&COMPRESS[..4]).succeeds_with_warning();
+    assert!(
+        warning.contains("holds finished files of an earlier run"),
+        "{warning}"
+    );
+    assert!(place.path(&path).is_file());
+}
+
+#[test]
 fn a_run_that_finished_nothing_leaves_nothing() {
     let place = folder();
     let before = place.names();
@@ -237,7 +250,7 @@ fn the_work_folder_is_private() {
 #[test]
 fn what_somebody_else_may_have_put_there_is_not_used() {
     let place = folder();
-    place.write("planted/result-1/a.unw", b"bad");
+    place.write("planted/.unweight-1.result/a.unw", b"bad");
     let work = place.path(WORK);
     let refused = |what: &str| {
         let before = place.names();
@@ -260,6 +273,7 @@ fn what_somebody_else_may_have_put_there_is_not_used() {
         refused("of another user");
         std::os::unix::fs::chown(&work, Some(0), None).unwrap();
     }
+    fs::remove_dir_all(place.path("planted")).unwrap();
     place.run(&COMPRESS).succeeds();
     require_same(&place, "m.unw");
 }

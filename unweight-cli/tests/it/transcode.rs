@@ -63,20 +63,6 @@ fn a_tensor_that_no_longer_saves_space_is_raw_from_then_on() {
 }
 
 #[test]
-fn replaces_its_own_input_when_told_to() {
-    let place = Place::with_compressed(&mixed(), &["--encoding", "palette"]);
-    let compress = ["compress", "m.safetensors", "-o", "direct.unw"];
-    place.run(&compress).succeeds();
-    let transcode = ["transcode", "m.unw", "--to", "huffman", "-o", "m.unw"];
-    place.run(&transcode).fails(2);
-    place
-        .run(&[&transcode[..], &["--force"]].concat())
-        .succeeds();
-    assert_eq!(place.read("m.unw"), place.read("direct.unw"));
-    assert_eq!(place.names(), ["direct.unw", "m.safetensors", "m.unw"]);
-}
-
-#[test]
 fn tells_as_json_what_it_did() {
     let place = Place::with_compressed(&mixed(), &[]);
     let transcode = [

@@ -1,0 +1,39 @@
+//! Flushing files and folders to the disk, where the file system offers it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::refusal::{Call, tolerate};
+
+/// Flushes a file with its metadata.
+pub(crate) fn flush_file(file: &File, name: &Path) -> io::Result<()> {
+    tolerate_flush(file.sync_all(), name)
+}
+
+/// Where a file's data cannot be flushed, goes on with a warning.
+pub(crate) fn tolerate_flush(done: io::Result<()>, name: &Path) -> io::Result<()> {
+    tolerate(done, Call::FlushFile, name)
+}
+
+/// Flushes the names in an open folder.
+#[cfg(unix)]
+pub(super) fn flush_open_folder(folder: &File, name: &Path) -> io::Result<()> {
+    tolerate(folder.sync_all(), Call::FlushFolder, name)
+}
+
+/// Flushes the name that something in `folder` has just got.
+#[cfg(unix)]
+pub(super) fn flush_folder(folder: &Path, name: &Path) -> io::Result<()> {
+    match File::open(folder) {
+        Ok(folder) => flush_open_folder(&folder, name),
+        // Files can be made in a folder that cannot be read (mode 0300).
+        Err(error) => tolerate(Err(error), Call::FlushFolder, name),
+    }
+}
+
+/// Other systems flush a rename by themselves, and do not open folders.
+#[cfg(not(unix))]
+pub(super) fn flush_folder(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}

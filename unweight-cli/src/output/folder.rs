@@ -1,0 +1,262 @@
+//! A folder under construction. It gets its name when it is complete and on the disk.
+
+use std::fs;
+#[cfg(unix)]
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::attributes::Attributes;
+use super::flush::flush_folder;
+#[cfg(unix)]
+use super::flush::flush_open_folder;
+use super::preconditions::exists_already;
+use super::rename::{exchange, file_to_free_name, folder_to_free_name};
+use super::successors::Replaced;
+use super::{LASTING, PARTIAL, folder_of};
+use crate::failure::Failure;
+use crate::temporary::{self, Temporaries, Temporary, uninterrupted};
+use crate::warning::warn;
+
+/// A folder under construction, beside its final name.
+#[derive(Debug)]
+pub(crate) struct OutputFolder {
+    temporary: Temporary,
+    path: PathBuf,
+    replaces: bool,
+    /// Folders by relative paths, each before what it holds, the folder itself first, and what they will have when they are filled.
+    folders: Vec<(PathBuf, Attributes)>,
+}
+
+impl OutputFolder {
+    /// A folder that is to have this name, in place of what has it if it `replaces`, with permissions and times of the folder `source`.
+    pub(crate) fn create(
+        path: &Path,
+        replaces: bool,
+        source: &Path,
+    ) -> Result<OutputFolder, Failure> {
+        let attributes = Attributes::of_folder(source)?;
+        let ((), temporary) = temporary::make(folder_of(path), PARTIAL, make_private)
+            .map_err(|error| Failure::io(path, error))?;
+        Ok(OutputFolder {
+            temporary,
+            path: path.to_owned(),
+            replaces,
+            folders: vec![(PathBuf::new(), attributes)],
+        })
+    }
+
+    /// As [`OutputFolder::create`], but in the folder `work`, where it stays unless it gets its name.
+    pub(crate) fn create_lasting(
+        work: &Path,
+        path: &Path,
+        replaces: bool,
+        source: &Path,
+    ) -> Result<OutputFolder, Failure> {
+        let attributes = Attributes::of_folder(source)?;
+        let ((), temporary) = temporary::make_lasting(work, LASTING, make_private)
+            .map_err(|error| Failure::io(path, error))?;
+        Ok(OutputFolder {
+            temporary,
+            path: path.to_owned(),
+            replaces,
+            folders: vec![(PathBuf::new(), attributes)],
+        })
+    }
+
+    /// Where it is while it is filled.
+    pub(crate) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// The final name of what is in it under a relative path.
+    pub(crate) fn name_of(&self, relative: &Path) -> PathBuf {
+        self.path.join(relative)
+    }
+
+    /// Makes a folder in it, with permissions and times of the folder `source`. The folder that holds it is there.
+    pub(crate) fn add_folder(&mut self, relative: &Path, source: &Path) -> Result<(), Failure> {
+        let attributes = Attributes::of_folder(source)?;
+        make_private(&self.path().join(relative))
+            .map_err(|error| Failure::io(&self.name_of(relative), error))?;
+        self.folders.push((relative.to_owned(), attributes));
+        Ok(())
+    }
+
+    /// Flushes the folders and gives this one its name, in place of what has it if it replaces, which is deleted
+    /// unless it holds something that this folder does not.
+    pub(crate) fn commit(self) -> Result<(), Failure> {
+        // What a folder holds, before the folder.
+        for (relative, attributes) in self.folders.iter().rev() {
+            complete(
+                &self.path().join(relative),
+                attributes,
+                &self.name_of(relative),
+            )
+            .map_err(|error| Failure::io(&self.name_of(relative), error))?;
+        }
+        uninterrupted(|list| {
+            let replaced = self.take_name(list)?;
+            let flushed = flush_folder(folder_of(&self.path), &self.path);
+            // The old folder goes only when the new one is sure to stay.
+            match replaced {
+                Some(replaced) if flushed.is_ok() => replaced.delete(&self.path),
+                Some(replaced) => say_where(&replaced.place, &self.path),
+                None => {}
+            }
+            flushed.map_err(|error| Failure::io(&self.path, error))
+        })
+    }
+
+    /// Gives the folder its name. Afterwards nothing temporary is left to be removed, but what this returns, if it replaced something.
+    fn take_name(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
+        // With --force, others may take the name and leave it meanwhile.
+        const ROUNDS: usize = 100;
+        let failed = |error| Failure::io(&self.path, error);
+        for _ in 0..ROUNDS {
+            match folder_to_free_name(self.path(), &self.path) {
+                Ok(()) => {
+                    list.forget(self.path());
+                    return Ok(None);
+                }
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed(error));
+                }
+                Err(_) if !self.replaces => break,
+                Err(_) => {}
+            }
+            let own = identity(self.path());
+            match exchange(self.path(), &self.path) {
+                Ok(()) => return self.look_at_exchanged(own, list).map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) => return Err(failed(error)),
+            }
+            if let Some(replaced) = self.replace_in_two_steps(list)? {
+                return Ok(Some(replaced));
+            }
+        }
+        Err(exists_already(&self.path))
+    }
+
+    /// Goes back to where things were if what came out must not be deleted.
+    fn look_at_exchanged(
+        &self,
+        own: Option<(u64, u64)>,
+        list: &mut Temporaries,
+    ) -> Result<Replaced, Failure> {
+        // The temporary name is that of the old folder now, which no signal may delete.
+        let was_listed = list.forget(self.path());
+        let refused = match Replaced::look_at(self.path(), &self.path, &self.path) {
+            Ok(replaced) => return Ok(replaced),
+            Err(refused) => refused,
+        };
+        match exchange(self.path(), &self.path) {
+            // It is this folder again, unless another program has replaced it meanwhile.
+            Ok(()) if identity(self.path()) == own => {
+                if was_listed {
+                    list.list_again(&self.temporary);
+                }
+            }
+            _ => say_where(self.path(), &self.path),
+        }
+        Err(refused)
+    }
+
+    /// Where there is no exchange in one step: the old folder leaves the name, then this one takes it.
+    /// None if another program was quicker.
+    fn replace_in_two_steps(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
+        let failed = |error| Failure::io(&self.path, error);
+        // Not into a folder of its own: to change the parent of a folder, one must be allowed to write to it.
+        let left = temporary::name(folder_of(&self.path), ".old", |old| {
+            to_free_name(&self.path, old)
+        });
+        let old = match left {
+            Ok(((), old)) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let put_back = || {
+            if to_free_name(&old, &self.path).is_err() {
+                say_where(&old, &self.path);
+            }
+        };
+        let replaced =
+            Replaced::look_at(&old, &self.path, self.path()).inspect_err(|_| put_back())?;
+        match folder_to_free_name(self.path(), &self.path) {
+            Ok(()) => {
+                list.forget(self.path());
+                Ok(Some(replaced))
+            }
+            Err(error) => {
+                put_back();
+                Err(match error.kind() {
+                    io::ErrorKind::AlreadyExists => exists_already(&self.path),
+                    _ => failed(error),
+                })
+            }
+        }
+    }
+}
+
+/// Renames whatever it is to a name that is free.
+fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(from)?.is_dir() {
+        true => folder_to_free_name(from, to),
+        false => file_to_free_name(from, to),
+    }
+}
+
+/// A folder that only its owner can look into, until it is complete.
+#[cfg(unix)]
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    match path.metadata()?.permissions().mode() & 0o700 {
+        0o700 => Ok(()),
+        // The mask takes permissions from the owner too, who has to fill it.
+        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Gives a folder that is filled its permissions and times, and flushes it.
+#[cfg(unix)]
+fn complete(folder: &Path, attributes: &Attributes, name: &Path) -> io::Result<()> {
+    // Opened before its permissions may forbid it.
+    let folder = File::open(folder)?;
+    attributes.give_to(&folder, None, name)?;
+    flush_open_folder(&folder, name)
+}
+
+#[cfg(not(unix))]
+fn complete(_: &Path, _: &Attributes, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Which folder stands under a name.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// Not asked for there: nothing is exchanged in one step.
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<(u64, u64)> {
+    None
+}
+
+/// Says where something of the user's is that could not stay under its name.
+fn say_where(old: &Path, name: &Path) {
+    warn(format_args!(
+        "{}: what had this name is now {}",
+        name.display(),
+        old.display()
+    ));
+}

@@ -1,0 +1,203 @@
+//! What a folder that is to be replaced holds, and whether the new folder holds the like of it. A file without a successor is
+//! none that this program made: it is the user's, and not deleted.
+
+use std::collections::HashMap;
+use std::fs::{self, FileType};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::failure::Failure;
+use crate::input::kind;
+use crate::tree::Tree;
+use crate::warning::warn;
+
+/// As many names as a message lists.
+const NAMED: usize = 3;
+
+/// What an output folder holds under a name. Links and devices are neither: this program makes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+}
+
+impl Kind {
+    fn of(found: FileType) -> Option<Kind> {
+        match (found.is_file(), found.is_dir()) {
+            (true, _) => Some(Kind::File),
+            (_, true) => Some(Kind::Folder),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses, before work starts, to replace what has files that the new folder will not have, and what is a file.
+/// `extension` is that of converted files in the new folder. A link is replaced itself, and costs nothing.
+pub(crate) fn require_replaceable(
+    path: &Path,
+    tree: &Tree,
+    extension: &str,
+) -> Result<(), Failure> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::io(path, error)),
+    };
+    if !found.is_dir() {
+        return require_folder_or_link(path, found.file_type());
+    }
+    let converted = tree
+        .converted
+        .iter()
+        .map(|file| file.with_extension(extension));
+    let files = converted
+        .chain(tree.copied.iter().cloned())
+        .map(|file| (file, Kind::File));
+    let folders = tree.folders.iter().cloned();
+    let successors: HashMap<PathBuf, Kind> = files
+        .chain(folders.map(|folder| (folder, Kind::Folder)))
+        .collect();
+    Replaced::look(path, path, |relative| successors.get(relative).copied()).map(|_| ())
+}
+
+/// A folder that was replaced, with nothing in it that the new one has not, as it was looked at; or a link.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    /// Where it is now.
+    pub(super) place: PathBuf,
+    /// What it holds by relative paths, each before the folder that holds it.
+    entries: Vec<(PathBuf, Kind)>,
+}
+
+impl Replaced {
+    /// Looks at what had the name `name` and is at `old` for the moment, while the new folder is at `new`.
+    pub(super) fn look_at(old: &Path, name: &Path, new: &Path) -> Result<Replaced, Failure> {
+        let found = fs::symlink_metadata(old).map_err(|error| Failure::io(name, error))?;
+        if !found.is_dir() {
+            require_folder_or_link(name, found.file_type())?;
+            return Ok(Replaced {
+                place: old.to_owned(),
+                entries: Vec::new(),
+            });
+        }
+        Replaced::look(old, name, |relative| {
+            let successor = fs::symlink_metadata(new.join(relative)).ok()?;
+            Kind::of(successor.file_type())
+        })
+    }
+
+    /// Looks at the folder `old`, which messages call `name`.
+    fn look(
+        old: &Path,
+        name: &Path,
+        successor: impl Fn(&Path) -> Option<Kind>,
+    ) -> Result<Replaced, Failure> {
+        let mut entries = Vec::new();
+        let mut strays = Vec::new();
+        let mut walk = WalkDir::new(old).min_depth(1).into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = entry.map_err(|error| {
+                let error = error.into_io_error().unwrap_or(io::ErrorKind::Other.into());
+                Failure::io(name, error)
+            })?;
+            let relative = entry.path().strip_prefix(old).unwrap_or(entry.path());
+            let kind = Kind::of(entry.file_type());
+            match kind {
+                Some(kind) if successor(relative) == Some(kind) => {
+                    entries.push((relative.to_owned(), kind));
+                }
+                _ => {
+                    strays.push(relative.to_owned());
+                    if strays.len() > NAMED {
+                        break;
+                    }
+                    // All that a folder without a successor holds has none.
+                    if kind == Some(Kind::Folder) {
+                        walk.skip_current_dir();
+                    }
+                }
+            }
+        }
+        if !strays.is_empty() {
+            return Err(would_be_lost(name, &strays));
+        }
+        entries.reverse();
+        Ok(Replaced {
+            place: old.to_owned(),
+            entries,
+        })
+    }
+
+    /// Deletes what was looked at and nothing else: what somebody has put in meanwhile stays, and so does its folder.
+    pub(super) fn delete(&self, name: &Path) {
+        let old = &self.place;
+        let is_folder = fs::symlink_metadata(old).is_ok_and(|found| found.is_dir());
+        if is_folder {
+            make_writable(old);
+        }
+        // Outer folders first.
+        let outwards_in = self.entries.iter().rev();
+        outwards_in
+            .filter(|(_, kind)| *kind == Kind::Folder)
+            .for_each(|(relative, _)| make_writable(&old.join(relative)));
+        for (relative, kind) in &self.entries {
+            // What cannot be deleted keeps its folder from being deleted, which is reported.
+            let _ = match kind {
+                Kind::File => fs::remove_file(old.join(relative)),
+                Kind::Folder => fs::remove_dir(old.join(relative)),
+            };
+        }
+        let gone = match is_folder {
+            true => fs::remove_dir(old),
+            false => fs::remove_file(old),
+        };
+        if let Err(error) = gone {
+            warn(format_args!(
+                "{}: what it replaced could not be deleted and is now {}: {error}",
+                name.display(),
+                old.display()
+            ));
+        }
+    }
+}
+
+fn require_folder_or_link(path: &Path, found: FileType) -> Result<(), Failure> {
+    if found.is_symlink() {
+        return Ok(());
+    }
+    let what = match found.is_file() {
+        true => "file",
+        false => kind(found),
+    };
+    Err(Failure::Usage(format!(
+        "{} is a {what}, which --force does not replace by a folder; choose another name with -o, or delete it yourself",
+        path.display()
+    )))
+}
+
+fn would_be_lost(name: &Path, strays: &[PathBuf]) -> Failure {
+    let named = strays.iter().take(NAMED);
+    let named: Vec<_> = named.map(|stray| stray.display().to_string()).collect();
+    let more = match strays.len() > NAMED {
+        true => " and more",
+        false => "",
+    };
+    Failure::Usage(format!(
+        "{} holds {}{more}, which the new folder does not hold and --force does not delete; choose another name with -o, or move it elsewhere",
+        name.display(),
+        named.join(", ")
+    ))
+}
+
+/// Lets names in a folder be removed.
+fn make_writable(folder: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
