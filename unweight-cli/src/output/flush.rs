@@ -13,13 +13,13 @@ pub(crate) fn flush_file(file: &File, name: &Path) -> io::Result<()> {
 
 /// Where a file's data cannot be flushed, goes on with a warning.
 pub(crate) fn tolerate_flush(done: io::Result<()>, name: &Path) -> io::Result<()> {
-    tolerate(done, Call::FlushFile, name)
+    tolerate(done, Call::Flush, name)
 }
 
 /// Flushes the names in an open folder.
 #[cfg(unix)]
 pub(super) fn flush_open_folder(folder: &File, name: &Path) -> io::Result<()> {
-    tolerate(folder.sync_all(), Call::FlushFolder, name)
+    tolerate(folder.sync_all(), Call::Flush, name)
 }
 
 /// Flushes the name that something in `folder` has just got.
@@ -28,7 +28,7 @@ pub(super) fn flush_folder(folder: &Path, name: &Path) -> io::Result<()> {
     match File::open(folder) {
         Ok(folder) => flush_open_folder(&folder, name),
         // Files can be made in a folder that cannot be read (mode 0300).
-        Err(error) => tolerate(Err(error), Call::FlushFolder, name),
+        Err(error) => tolerate(Err(error), Call::Flush, name),
     }
 }
 

@@ -13,10 +13,8 @@ pub(crate) enum Call {
     SetMode,
     /// `futimens`
     SetTimes,
-    /// `fsync` of a file
-    FlushFile,
-    /// `fsync` of a folder
-    FlushFolder,
+    /// `fsync` of a file or folder
+    Flush,
 }
 
 impl Call {
@@ -24,7 +22,7 @@ impl Call {
         match self {
             Call::SetMode => "its permissions could not be set here and stay as they were created",
             Call::SetTimes => "its modification time could not be set here",
-            Call::FlushFile | Call::FlushFolder => {
+            Call::Flush => {
                 "it could not be flushed to the disk here; a power failure soon after may lose it"
             }
         }
@@ -32,7 +30,7 @@ impl Call {
 
     /// Whether a warning about this call was printed before.
     fn was_said(self) -> bool {
-        static SAID: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
+        static SAID: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
         SAID[self as usize].swap(true, Ordering::Relaxed)
     }
 }
@@ -88,12 +86,7 @@ mod tests {
 
     #[test]
     fn refusals_are_tolerated_and_lost_data_is_not() {
-        const CALLS: [Call; 4] = [
-            Call::SetMode,
-            Call::SetTimes,
-            Call::FlushFile,
-            Call::FlushFolder,
-        ];
+        const CALLS: [Call; 3] = [Call::SetMode, Call::SetTimes, Call::Flush];
         let tolerated = |errno: Errno, call| tolerate(Err(errno.into()), call, Path::new("out"));
         for call in CALLS {
             for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM] {
@@ -104,6 +97,6 @@ mod tests {
             }
         }
         assert!(tolerated(Errno::ROFS, Call::SetMode).is_ok());
-        assert!(tolerated(Errno::ROFS, Call::FlushFile).is_err());
+        assert!(tolerated(Errno::ROFS, Call::Flush).is_err());
     }
 }

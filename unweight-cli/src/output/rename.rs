@@ -1,6 +1,7 @@
 //! Giving names that nobody else has. No function here replaces what somebody else made, whatever the file system offers:
 //! where it cannot rename without replacing, the name is taken in another way that fails if it exists.
 
+#[cfg(unix)]
 use std::fs;
 use std::io;
 use std::path::Path;
