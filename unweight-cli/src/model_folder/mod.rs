@@ -310,6 +310,8 @@ impl Place {
         let work = opened.folder;
         let folder =
             OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)?;
+        work.note_result(folder.path())
+            .map_err(|error| Failure::io(plan.output, error))?;
         Ok(Place {
             folder,
             work: Some(work),
@@ -328,7 +330,7 @@ impl Place {
             let path = work.path().to_owned();
             if let Err(error) = work.remove() {
                 conversion.warn(format!(
-                    "{}: {error}; remove it yourself, the output is complete",
+                    "{}: {error}; the output is complete, so look at what is left there and remove it",
                     path.display()
                 ));
             }

@@ -4,7 +4,9 @@
 //!
 //! - `lock`, which a run keeps locked;
 //! - `settings`, on which the bytes of converted files depend;
-//! - `.unweight-XXXXXX.result`, which becomes the output. Files in it have their names only when they are complete.
+//! - `.unweight-XXXXXX.result`, which becomes the output. Files in it have their names only when they are complete;
+//! - `.unweight-XXXXXX.result.id`, which says which folder that is. With `--force` the old output is exchanged for it: should the run be
+//!   killed at that moment, the next one finds somebody else's folder under this name, and leaves it alone.
 //!
 //! It is private (mode 0700), and nothing in it is believed that is not found to be so again: converted files of an earlier run are
 //! compared with what they were made from, all others are made again.
@@ -21,6 +23,7 @@ use crate::output::{LASTING, make_private};
 
 const LOCK: &str = "lock";
 const SETTINGS: &str = "settings";
+const IDENTITY: &str = ".id";
 
 /// A folder for a run that can be resumed, locked.
 #[derive(Debug)]
@@ -121,18 +124,34 @@ impl WorkFolder {
                 }
             }
             fs::remove_dir_all(&earlier)?;
+            fs::remove_file(with_end(&earlier, IDENTITY))?;
         }
         Ok(are_there)
     }
 
-    /// Removes the folder with all that is in it, and gives up the lock.
+    /// Notes that a folder in this one is a result.
+    pub(crate) fn note_result(&self, result: &Path) -> io::Result<()> {
+        fs::write(with_end(result, IDENTITY), identity(result)?)
+    }
+
+    /// Removes the folder with all that is of these runs in it, and gives up the lock. An error if there is something else.
     pub(crate) fn remove(self) -> io::Result<()> {
+        for result in self.results() {
+            fs::remove_dir_all(&result)?;
+        }
         let WorkFolder { path, _lock: lock } = self;
         if cfg!(windows) {
             // A file that is open cannot be removed there.
             drop(lock);
         }
-        fs::remove_dir_all(&path)
+        for entry in fs::read_dir(&path)?.flatten() {
+            // A folder without a note goes only if it is empty.
+            let _ = match entry.file_type()?.is_dir() {
+                true => fs::remove_dir(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+        }
+        fs::remove_dir(&path)
     }
 
     /// Removes the folder if a run that goes on would find nothing to keep in it.
@@ -155,6 +174,7 @@ impl WorkFolder {
                 let name = entry.file_name();
                 name.as_encoded_bytes().ends_with(LASTING.as_bytes())
                     && entry.file_type().is_ok_and(|found| found.is_dir())
+                    && is_noted(&entry.path())
             })
             .map(|entry| entry.path())
             .collect();
@@ -187,6 +207,35 @@ impl WorkFolder {
         file.as_file().sync_all()?;
         file.persist(self.path.join(SETTINGS))?;
         Ok(())
+    }
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Whether a folder is the one that was noted under its name.
+fn is_noted(result: &Path) -> bool {
+    let noted = fs::read_to_string(with_end(result, IDENTITY));
+    noted.is_ok_and(|noted| identity(result).is_ok_and(|found| found == noted))
+}
+
+/// What tells a folder from another one of the same name.
+fn identity(folder: &Path) -> io::Result<String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::symlink_metadata(folder)?;
+        // The device's number may be another one tomorrow. All are on one.
+        Ok(found.ino().to_string())
+    }
+    // Folders are not exchanged there.
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        Ok(String::new())
     }
 }
 

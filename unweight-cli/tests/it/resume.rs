@@ -278,6 +278,42 @@ fn what_somebody_else_may_have_put_there_is_not_used() {
     require_same(&place, "m.unw");
 }
 
+/// A run that is killed while it replaces a folder may leave the old one where its own was.
+#[test]
+fn a_folder_that_is_not_of_an_earlier_run_is_left_alone() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let result = find_kept(&place, "a.unw").replace("/a.unw", "");
+    fs::rename(place.path(&result), place.path("ours")).unwrap();
+    place.write(&format!("{result}/precious.txt"), b"precious");
+    place.write(&format!("{result}/a.unw"), b"older");
+    for _ in 0..2 {
+        let run = place.run(&[&COMPRESS[..], &["--force"]].concat());
+        assert!(kept(&run).is_empty());
+        let (_, warning) = run.succeeds_with_warning();
+        assert!(warning.contains("look at what is left there"), "{warning}");
+        assert_eq!(place.read(&format!("{result}/precious.txt")), b"precious");
+        assert_eq!(place.read(&format!("{result}/a.unw")), b"older");
+    }
+}
+
+#[test]
+fn force_replaces_a_folder_from_a_work_folder_too() {
+    let place = folder();
+    place.write("out/a.unw", b"older");
+    place.write("out/sub/c.unw", b"older");
+    let call = [&COMPRESS[..], &["--force"]].concat();
+    place.run_on_full_disk(BLOCKS, &call).fails(3);
+    assert_eq!(place.read("out/a.unw"), b"older");
+    let run = place.run(&call);
+    assert_eq!(kept(&run).len(), 3);
+    run.succeeds();
+    require_same(&place, "m.unw");
+    place.write("out/notes.txt", b"precious");
+    place.run(&call).fails(2);
+    assert_eq!(place.read("out/notes.txt"), b"precious");
+}
+
 /// A program that would not end by itself: a test that fails takes it along.
 struct Endless(Child);
 
