@@ -1,7 +1,7 @@
 //! Output that gets its name only when it is complete.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -251,16 +251,6 @@ fn exchange(folder: &TempDir, path: &Path) -> io::Result<Option<TempDir>> {
             }
             Err(error)
         }
-    }
-}
-
-/// Prints to standard output. A reader that has seen enough is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io(Path::new("standard output"), error))
-        }
-        _ => Ok(()),
     }
 }
 

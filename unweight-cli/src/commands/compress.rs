@@ -20,7 +20,9 @@ use crate::failure::Failure;
 use crate::input::open;
 use crate::model_folder;
 use crate::output::{OutputFile, require_absent};
+use crate::printable::shown;
 use crate::progress::{Metered, bar};
+use crate::recognize::Expected;
 use crate::report::{bytes, percent, text};
 use crate::tree::{SAFETENSORS, UNW};
 use crate::unw_file::{read, restore};
@@ -99,7 +101,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
     };
     format!(
         "{}: {} to {} bytes ({}){bits}, {coded} of {tensors} tensors coded, {:.1} s{verified}",
-        output.display(),
+        shown(output),
         bytes(result.input_bytes),
         bytes(result.output_bytes),
         percent(result.output_bytes, result.input_bytes),
@@ -293,7 +295,8 @@ impl Source {
             .byte_length()
             .map_err(|error| Failure::io(path, error))?;
         let budget = context.budget(&options.memory, length);
-        let (section, header) = read_header(path, &file, length, budget)?;
+        let (section, header) = read_header(path, &file, length, budget)
+            .map_err(|failure| failure.explained(path, Expected::Safetensors))?;
         let chunks_in_work = header
             .chunks_in_work(budget, options.chunk)
             .map_err(|error| Failure::over_budget(path, error))?;

@@ -15,8 +15,10 @@ use crate::gpu::Gpu;
 use crate::input::open;
 use crate::model_folder;
 use crate::output::{OutputFile, require_absent};
+use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
+use crate::standard_output::{Bytes, is_meant};
 use crate::tree::{SAFETENSORS, UNW};
 use crate::unw_file::restore;
 
@@ -39,6 +41,9 @@ struct DecompressResult {
 pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
     let is_folder = options.input.is_dir();
+    if options.output.as_deref().is_some_and(is_meant) {
+        return to_standard_output(options, is_folder, context);
+    }
     let output = match &options.output {
         Some(output) => output.clone(),
         None => default_output(&options.input, is_folder)?,
@@ -69,7 +74,7 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
     context.print_result(&result, || {
         format!(
             "{}: {} bytes restored, every checksum right, {:.1} s",
-            output.display(),
+            shown(&output),
             bytes(result.output_bytes),
             result.seconds
         )
@@ -122,4 +127,35 @@ fn decompress_file(
         output: text(output),
         output_bytes,
     })
+}
+
+/// What a reader gets has been checked piece by piece; only the exit code says that the whole is right.
+fn to_standard_output(
+    options: &Decompress,
+    is_folder: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    let input = &options.input;
+    if is_folder {
+        return Err(Failure::Usage(format!(
+            "{} is a folder, and standard output has room for one file; say where to with -o",
+            input.display()
+        )));
+    }
+    let mut stdout = Bytes::open(context)?;
+    let gpu = options.gpu.open()?;
+    let file = open(input)?;
+    let length = file.byte_length();
+    let length = length.map_err(|error| Failure::io(input, error))?;
+    let bar = bar(context.silent(), "decompress", length);
+    let metered = Metered {
+        file: &file,
+        bar: &bar,
+    };
+    let memory = &options.memory;
+    let done = restore(&metered, memory, gpu.as_ref(), context, |bytes| {
+        stdout.write(bytes)
+    });
+    bar.finish_and_clear();
+    stdout.finish(done.map_err(|error| error.at(input)))
 }

@@ -11,7 +11,8 @@ use super::{Comparison, Context};
 use crate::arguments::{Memory, Verify};
 use crate::failure::Failure;
 use crate::gpu::Gpu;
-use crate::input::open;
+use crate::input::{self, open};
+use crate::printable::{escaped, shown};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
@@ -72,12 +73,12 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
     };
     context.print_result(&result, || {
         let against = match &result.against {
-            Some(source) => format!("; equal to {source}"),
+            Some(source) => format!("; equal to {}", escaped(source)),
             None => String::new(),
         };
         format!(
             "{}: valid; restores {} bytes{against}, {:.1} s",
-            options.file.display(),
+            shown(&options.file),
             bytes(result.restored_bytes),
             result.seconds
         )
@@ -174,7 +175,8 @@ fn require_equal(copy: &Path, original: &Path) -> Result<(), Failure> {
             offset,
             length: PIECE_BYTES.min(length - offset),
         };
-        comparison.piece(copy, file.read(piece, &mut buffer).map_err(failed)?)?;
+        let bytes = input::read(&file, piece, &mut buffer).map_err(failed)?;
+        comparison.piece(copy, bytes)?;
     }
     comparison.finish(copy)
 }
