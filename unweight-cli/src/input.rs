@@ -1,7 +1,11 @@
 //! Input: ordinary files, and nothing else.
 
 use std::fs::{File, FileType};
+use std::io;
 use std::path::Path;
+
+use unweight_cpu::Storage;
+use unweight_format::Extent;
 
 use crate::failure::Failure;
 
@@ -31,11 +35,39 @@ fn require_file(path: &Path, found: FileType) -> Result<(), Failure> {
     if found.is_file() {
         return Ok(());
     }
+    let advice = match kind(found) {
+        "folder" => "; give one of its files",
+        "pipe" | "socket" => ", which can be read at any offset; save it to one first",
+        _ => "",
+    };
     Err(Failure::Usage(format!(
-        "{} is a {}, expected a file",
+        "{} is a {}, expected a file{advice}",
         path.display(),
         kind(found)
     )))
+}
+
+/// Reads an extent that the file had when it was opened. If it has become shorter since, the error says so.
+pub(crate) fn read<'b>(
+    file: &'b File,
+    extent: Extent,
+    buffer: &'b mut Vec<u8>,
+) -> io::Result<&'b [u8]> {
+    file.read(extent, buffer).map_err(|error| {
+        if error.kind() != io::ErrorKind::UnexpectedEof {
+            return error;
+        }
+        let now = match file.byte_length() {
+            Ok(length) => format!("has {length} bytes now"),
+            Err(_) => "is shorter now".to_owned(),
+        };
+        let message = format!(
+            "bytes {} to {} could not be read: the file {now}, it was cut short while it was open",
+            extent.offset,
+            extent.offset.saturating_add(extent.length)
+        );
+        io::Error::new(io::ErrorKind::UnexpectedEof, message)
+    })
 }
 
 /// What something is that is no file.

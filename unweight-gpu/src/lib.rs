@@ -69,6 +69,7 @@ pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
 pub use encoded::EncodedTensor;
 pub use error::GpuError;
+pub use image::kernels_are_built_in;
 pub use input::Input;
 pub use output::Output;
 pub use resident::Resident;

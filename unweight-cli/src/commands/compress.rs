@@ -27,8 +27,9 @@ use crate::model_folder::space::Need;
 use crate::model_folder::{self, Conversion, LeftOut, Others, Plan, Step};
 use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::output_name;
-use crate::printable::line;
+use crate::printable::{escaped, shown};
 use crate::progress::{Metered, bar};
+use crate::recognize::Expected;
 use crate::report::{bytes, percent, text};
 use crate::selection::Selection;
 use crate::tree::{Amount, SAFETENSORS, UNW};
@@ -124,7 +125,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
     };
     let converted = format!(
         "{}: {} to {} bytes ({}){bits}, {coded} of {tensors} tensors coded, {:.1} s{verified}",
-        output.display(),
+        shown(output),
         bytes(result.input_bytes),
         bytes(result.output_bytes),
         percent(result.output_bytes, result.input_bytes),
@@ -148,7 +149,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
         .iter()
         .filter_map(|file| {
             let why = file.nothing_gained.as_ref()?;
-            Some(format!("{} ({why})", line(&file.input)))
+            Some(format!("{} ({why})", escaped(&file.input)))
         })
         .collect();
     let in_vain = match in_vain.len() {
@@ -402,7 +403,8 @@ impl Source {
             .byte_length()
             .map_err(|error| Failure::io(path, error))?;
         let budget = context.budget(&options.memory, length);
-        let (section, header) = read_header(path, &file, length, budget)?;
+        let (section, header) = read_header(path, &file, length, budget)
+            .map_err(|failure| failure.explained(path, Expected::Safetensors))?;
         let chunks_in_work = header
             .chunks_in_work(budget, options.chunk)
             .map_err(|error| Failure::over_budget(path, error))?;

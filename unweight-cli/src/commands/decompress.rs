@@ -21,8 +21,10 @@ use crate::model_folder::space::Need;
 use crate::model_folder::{self, Conversion, Others, Plan, Step};
 use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::output_name;
+use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
+use crate::standard_output::{Bytes, is_meant};
 use crate::tree::{SAFETENSORS, UNW};
 use crate::unw_file::{RestoreError, read, restore};
 
@@ -54,6 +56,9 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
     let is_folder = options.input.is_dir();
     if !is_folder {
         require_folder_for(&options.input, &options.folder)?;
+    }
+    if options.output.as_deref().is_some_and(is_meant) {
+        return to_standard_output(options, is_folder, context);
     }
     let output = match &options.output {
         Some(output) => output.clone(),
@@ -103,7 +108,7 @@ fn in_words(result: &DecompressResult, output: &Path) -> String {
     let folder = result.folder.as_ref().map(FolderResult::in_words);
     format!(
         "{}: {} bytes restored, every checksum right, {:.1} s{kept}{}",
-        output.display(),
+        shown(output),
         bytes(result.output_bytes),
         result.seconds,
         folder.unwrap_or_default()
@@ -254,4 +259,35 @@ impl Conversion for Job<'_> {
     fn warn(&mut self, message: String) {
         self.warnings.say(message);
     }
+}
+
+/// What a reader gets has been checked piece by piece; only the exit code says that the whole is right.
+fn to_standard_output(
+    options: &Decompress,
+    is_folder: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    let input = &options.input;
+    if is_folder {
+        return Err(Failure::Usage(format!(
+            "{} is a folder, and standard output has room for one file; say where to with -o",
+            input.display()
+        )));
+    }
+    let mut stdout = Bytes::open(context)?;
+    let gpu = options.gpu.open()?;
+    let file = open(input)?;
+    let length = file.byte_length();
+    let length = length.map_err(|error| Failure::io(input, error))?;
+    let bar = bar(context.silent(), "decompress", length);
+    let metered = Metered {
+        file: &file,
+        bar: &bar,
+    };
+    let memory = &options.memory;
+    let done = restore(&metered, memory, gpu.as_ref(), context, |bytes| {
+        stdout.write(bytes)
+    });
+    bar.finish_and_clear();
+    stdout.finish(done.map_err(|error| error.at(input)))
 }

@@ -10,7 +10,7 @@ use super::Context;
 use crate::arguments::OfFolder;
 use crate::failure::Failure;
 use crate::model_folder::{LeftOut, Outcome, Position, Stopped};
-use crate::printable::{line, shown};
+use crate::printable::{escaped, shown};
 use crate::report::{bytes, percent, text};
 use crate::temporary;
 use crate::tree::Amount;
@@ -130,7 +130,7 @@ impl LeftOutResult {
                 "{} of {} bytes: {}; --copy all takes all",
                 files(self.files),
                 bytes(self.bytes),
-                listed(self.names.iter().map(|name| line(name))),
+                listed(self.names.iter().map(|name| escaped(name).into_owned())),
             )
         })
     }

@@ -12,10 +12,11 @@ use super::{Comparison, Context};
 use crate::arguments::Verify;
 use crate::failure::Failure;
 use crate::gpu::Gpu;
-use crate::input::open;
+use crate::input::{self, open};
 use crate::model_folder::against::Lone;
 use crate::model_folder::index::{self, Findings};
 use crate::model_folder::{Others, Position};
+use crate::printable::{escaped, shown};
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
@@ -63,14 +64,14 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
     };
     context.print_result(&result, || {
         let against = match &result.against {
-            Some(source) => format!("; equal to {source}"),
+            Some(source) => format!("; equal to {}", escaped(source)),
             None => String::new(),
         };
         let left_out = result.left_out.as_ref().and_then(LeftOutResult::in_words);
         let left_out = left_out.map_or(String::new(), |words| format!("\nnot compared: {words}"));
         format!(
             "{}: valid; restores {} bytes{against}, {:.1} s{left_out}",
-            options.file.display(),
+            shown(&options.file),
             bytes(result.restored_bytes),
             result.seconds
         )
@@ -219,7 +220,8 @@ fn require_equal(copy: &Path, original: &Path) -> Result<(), Failure> {
             offset,
             length: PIECE_BYTES.min(length - offset),
         };
-        comparison.piece(copy, file.read(piece, &mut buffer).map_err(failed)?)?;
+        let bytes = input::read(&file, piece, &mut buffer).map_err(failed)?;
+        comparison.piece(copy, bytes)?;
     }
     comparison.finish(copy)
 }

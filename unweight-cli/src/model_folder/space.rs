@@ -92,13 +92,11 @@ pub(crate) fn require(output: &Path, need: Need, free: Free) -> Result<Option<St
             true => bytes(need.at_least),
             false => format!("at least {}", bytes(need.at_least)),
         };
-        return Err(Failure::io(
-            output,
-            format!(
-                "{needed} bytes are needed, but {} are free; make room, or choose a place elsewhere with -o",
-                bytes(free.all)
-            ),
-        ));
+        return Err(Failure::Io(format!(
+            "{}: {needed} bytes are needed, but {} are free; make room, or choose a place elsewhere with -o",
+            output.display(),
+            bytes(free.all)
+        )));
     }
     Ok((need.at_most > free.common).then(|| {
         format!(

@@ -155,9 +155,29 @@ fn a_long_directory_is_refused_where_there_is_little_memory() {
 }
 
 #[test]
+fn budgets_have_the_units_of_dd() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    for (memory, bytes) in [
+        ("3K", 3 << 10),
+        ("3KiB", 3 << 10),
+        ("3k", 3 << 10),
+        ("3KB", 3_000),
+    ] {
+        let run = place.run(&["verify", "m.unw", "--json", "--memory", memory]);
+        let (_, failure) = run.fails_with_json(4);
+        assert_eq!(failure["error"]["allowed_bytes"], bytes, "{memory}");
+    }
+    for memory in ["64M", "1G", "64MB", "1T"] {
+        place
+            .run(&["verify", "m.unw", "--memory", memory])
+            .succeeds();
+    }
+}
+
+#[test]
 fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
     let place = Place::with_compressed(&mixed(), &[]);
-    for memory in ["", "much", "64MB", "-1", "1.5GiB"] {
+    for memory in ["", "much", "64MBit", "-1", "1.5GiB"] {
         let memory = format!("--memory={memory}");
         place.run(&["verify", "m.unw", &memory]).misunderstood();
     }
