@@ -251,9 +251,10 @@ fn fill<C: Conversion>(
         };
         let mut done = None;
         if is_there {
+            let attributes = Attributes::of(step.input, &open(step.input)?)?;
             done = conversion.keep(&step)?;
             if done.is_some() {
-                renew_attributes(&step)?;
+                renew(&attributes, &step)?;
             } else {
                 conversion.warn(format!(
                     "{}: what an earlier run made does not hold; it is made again",
@@ -271,9 +272,8 @@ fn fill<C: Conversion>(
 }
 
 /// Gives a file that is kept permissions and times of its source, which may have changed since.
-fn renew_attributes(step: &Step<'_>) -> Result<(), Failure> {
+fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
     let failed = |error| Failure::io(step.output, error);
-    let attributes = Attributes::of(step.input, &open(step.input)?)?;
     let file = File::open(step.place).map_err(failed)?;
     attributes
         .give_to(&file, None, step.output)

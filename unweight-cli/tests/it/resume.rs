@@ -248,6 +248,23 @@ fn the_work_folder_is_private() {
 }
 
 #[test]
+fn kept_files_have_permissions_and_times_of_their_source_as_it_is_now() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let source = place.path("m/a.safetensors");
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = File::options().write(true).open(&source).unwrap();
+    file.set_modified(time).unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o440)).unwrap();
+    let run = place.run(&COMPRESS);
+    assert_eq!(kept(&run).len(), 3);
+    run.succeeds();
+    let made = fs::metadata(place.path("out/a.unw")).unwrap();
+    assert_eq!(made.modified().unwrap(), time);
+    assert_eq!(made.permissions().mode() & 0o777, 0o440);
+}
+
+#[test]
 fn what_somebody_else_may_have_put_there_is_not_used() {
     let place = folder();
     place.write("planted/.unweight-1.result/a.unw", b"bad");
