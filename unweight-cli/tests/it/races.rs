@@ -10,9 +10,13 @@ use crate::place::{Place, UNWEIGHT};
 
 /// `src`, which takes long enough to compress to be stopped meanwhile.
 fn long() -> Place {
+    let weights = match cfg!(debug_assertions) {
+        true => 3_000_000,
+        false => 30_000_000,
+    };
     let place = Place::with(
         "src/m.safetensors",
-        &model(&[bf16("w", &Numbers(80).trained_weights(3_000_000))]),
+        &model(&[bf16("w", &Numbers(80).trained_weights(weights))]),
     );
     place.write("src/config.json", b"{}");
     place
