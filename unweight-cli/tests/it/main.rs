@@ -12,9 +12,16 @@ mod interrupted;
 mod io_failure;
 mod memory;
 mod model;
+mod names;
 mod output;
 mod place;
+mod recognized;
 mod restamp;
 mod round_trip;
+mod standard_streams;
+#[cfg(unix)]
+mod terminal;
+#[cfg(target_os = "linux")]
+mod threads;
 mod transcode;
 mod usage;

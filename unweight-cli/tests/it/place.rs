@@ -71,7 +71,16 @@ impl Place {
         self.run_program("sh", &all)
     }
 
-    fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+    /// Runs the program with an address space of so many KiB.
+    #[cfg(unix)]
+    pub(crate) fn run_within(&self, kib: u32, arguments: &[&str]) -> Run {
+        let limited = format!("ulimit -v {kib}; exec \"$@\"");
+        let mut all = vec!["-c", &limited, "sh", UNWEIGHT];
+        all.extend(arguments);
+        self.run_program("sh", &all)
+    }
+
+    pub(crate) fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
         let output = assert_cmd::Command::new(program)
             .args(arguments)
             .current_dir(self.0.path())
@@ -116,6 +125,19 @@ impl Run {
         assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
         assert_eq!(self.stderr, "", "{}", self.call);
         self.stdout
+    }
+
+    /// Exit code 0, and one line on standard error that is a warning. Gives what it wrote to standard output, and the line.
+    #[track_caller]
+    pub(crate) fn succeeds_with_warning(self) -> (Vec<u8>, String) {
+        let (line, stdout) = self.says_why(0);
+        assert!(line.starts_with("unweight: warning: "), "{line}");
+        (stdout, line)
+    }
+
+    /// Whatever it was: the exit code, standard output and standard error.
+    pub(crate) fn raw(self) -> (Option<i32>, Vec<u8>, String) {
+        (self.code, self.stdout, self.stderr)
     }
 
     /// As [`Run::succeeds`], where what it wrote is JSON.
