@@ -185,7 +185,7 @@ fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
 }
 
 /// One long name must not be paid for in every row: not in memory, not in what is written.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_long_name_among_thousands_is_reported_within_little_memory() {
     const KIB: u32 = 150_000;

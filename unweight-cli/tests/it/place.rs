@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// Runs the program with an address space of so many KiB.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     pub(crate) fn run_within(&self, kib: u32, arguments: &[&str]) -> Run {
         let limited = format!("ulimit -v {kib}; exec \"$@\"");
         let mut all = vec!["-c", &limited, "sh", UNWEIGHT];
@@ -128,6 +128,7 @@ impl Run {
     }
 
     /// Exit code 0, and one line on standard error that is a warning. Gives what it wrote to standard output, and the line.
+    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn succeeds_with_warning(self) -> (Vec<u8>, String) {
         let (line, stdout) = self.says_why(0);
