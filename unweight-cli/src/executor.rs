@@ -1,9 +1,11 @@
 //! The thread pool, as the codec wants it.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use unweight_cpu::{Executor, Serial, free_thread_buffers};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use unweight_cpu::{Executor, Serial};
 
 use crate::failure::warn;
 use crate::tasks::{Share, in_order_on};
@@ -25,9 +27,17 @@ pub(crate) struct Parallel {
 #[derive(Debug)]
 struct Helpers {
     /// Those that have been started.
-    pool: Option<Arc<ThreadPool>>,
+    pool: Option<Arc<Pool>>,
     /// How many the system allows, as far as is known.
     most: usize,
+}
+
+/// Threads that have ended, and freed their buffers, when this has been dropped.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// None while it is dropped.
+    threads: Option<ThreadPool>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 /// Chunks of one task: a chunk takes 4 to 40 us, and what a task needs from another processor some tenths of one.
@@ -52,22 +62,20 @@ impl Parallel {
     }
 
     /// All threads but the caller's, for work that is not in order. None where that is all.
-    pub(crate) fn all_helpers(&self) -> Option<Arc<ThreadPool>> {
+    pub(crate) fn all_helpers(&self) -> Option<Arc<Pool>> {
         self.helpers(self.threads - 1, usize::MAX)
     }
 
     /// At least `wanted` threads, if there can be so many, and at most `allowed`.
-    fn helpers(&self, wanted: usize, allowed: usize) -> Option<Arc<ThreadPool>> {
+    fn helpers(&self, wanted: usize, allowed: usize) -> Option<Arc<Pool>> {
         let mut helpers = self.lock();
         let wanted = wanted.min(helpers.most).min(allowed);
         let running = helpers.running();
         if (wanted..=allowed).contains(&running) {
             return helpers.pool.clone();
         }
-        if let Some(pool) = helpers.pool.take() {
-            // Threads keep their buffers, and there may be no memory for those of more threads than are allowed.
-            pool.broadcast(|_| free_thread_buffers());
-        }
+        // Threads keep their buffers, and there may be no memory for those of more threads than are allowed.
+        drop(helpers.pool.take());
         // Twice as many as before: a file whose tensors grow does not start threads for each of them.
         let most = helpers.most.min(allowed);
         helpers.start(wanted.max(2 * running).min(most), self.quiet);
@@ -82,23 +90,22 @@ impl Parallel {
 
 impl Helpers {
     fn running(&self) -> usize {
-        let pool = self.pool.as_ref();
-        pool.map_or(0, |pool| pool.current_num_threads())
+        self.pool.as_ref().map_or(0, |pool| pool.handles.len())
     }
 
-    /// Starts so many threads, or half of them as long as that fails.
+    /// Starts so many threads. If they are refused, half of those that could be started: the other half's memory is for the work.
     fn start(&mut self, threads: usize, quiet: bool) {
         let mut attempt = threads;
         let mut refused = None;
         while attempt > 0 {
-            match ThreadPoolBuilder::new().num_threads(attempt).build() {
+            match Pool::start(attempt) {
                 Ok(pool) => {
                     self.pool = Some(Arc::new(pool));
                     break;
                 }
-                Err(error) => {
+                Err((error, started)) => {
                     refused.get_or_insert(error);
-                    attempt /= 2;
+                    attempt = started / 2;
                 }
             }
         }
@@ -107,10 +114,65 @@ impl Helpers {
             if !quiet {
                 let (wanted, left) = (threads + 1, attempt + 1);
                 warn(&format!(
-                    "{wanted} threads could not be started ({error}), going on with {left}"
+                    "{wanted} threads could not be started ({error}); going on with {left}"
                 ));
             }
         }
+    }
+}
+
+impl Pool {
+    /// Starts so many threads; otherwise none runs any more, and the error comes with the number of those that had been started.
+    fn start(threads: usize) -> Result<Pool, (ThreadPoolBuildError, usize)> {
+        let mut handles = Vec::with_capacity(threads);
+        let built = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .spawn_handler(|thread| {
+                require_room()?;
+                handles.push(Builder::new().spawn(|| thread.run())?);
+                Ok(())
+            })
+            .build();
+        match built {
+            Ok(threads) => Ok(Pool {
+                threads: Some(threads),
+                handles,
+            }),
+            Err(error) => {
+                let started = handles.len();
+                join(handles);
+                Err((error, started))
+            }
+        }
+    }
+
+    pub(crate) fn threads(&self) -> &ThreadPool {
+        self.threads.as_ref().expect("it is dropped with the pool")
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.threads.take());
+        join(std::mem::take(&mut self.handles));
+    }
+}
+
+/// Checks that memory is left for the work of another thread: what is refused later, when it works, would end the program.
+fn require_room() -> io::Result<()> {
+    /// More than a stack, the buffers of a chunk, and what an allocator reserves for a thread.
+    const BYTES: usize = 80 << 20;
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(BYTES);
+    // Otherwise the compiler might do without.
+    std::hint::black_box(&mut room);
+    reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+fn join(handles: Vec<JoinHandle<()>>) {
+    for handle in handles {
+        // Panics of the work have been handed over by the tasks; others have nothing to say.
+        let _ = handle.join();
     }
 }
 
@@ -175,12 +237,13 @@ fn in_order<T: Send, E: Send>(
     let Some(helpers) = parallel.helpers(wanted, allowed).filter(|_| wanted > 0) else {
         return Serial.in_order(items, work, then);
     };
+    let helpers = helpers.threads();
     let threads = 1 + helpers.current_num_threads() as u64;
     let share = Share {
         items_per_task,
         tasks_in_flight: (at_most / items_per_task).clamp(1, TASKS_PER_THREAD * threads),
     };
-    in_order_on(&helpers, share, items, work, then)
+    in_order_on(helpers, share, items, work, then)
 }
 
 #[cfg(test)]

@@ -87,3 +87,34 @@ pub(crate) fn kind(found: FileType) -> &'static str {
         false => "device",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn a_file_that_is_cut_short_is_bad_in_a_sentence() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let file = open(named.path()).unwrap();
+        named.as_file().set_len(500).unwrap();
+        let extent = Extent {
+            offset: 400,
+            length: 200,
+        };
+        let error = read(&file, extent, &mut Vec::new()).unwrap_err();
+        let failure = Failure::io(Path::new("m.unw"), error);
+        assert!(matches!(failure, Failure::Bad { .. }), "{failure:?}");
+        assert_eq!(
+            failure.to_string(),
+            "m.unw: bytes 400 to 600 could not be read: the file has 500 bytes now, it was cut short while it was open"
+        );
+        // Other readers of the file say less, but a sentence too.
+        let error = file.read(extent, &mut Vec::new()).unwrap_err();
+        let text = Failure::io(Path::new("m.unw"), error).to_string();
+        assert!(
+            text.contains("cut short") && !text.contains("buffer"),
+            "{text}"
+        );
+    }
+}

@@ -54,7 +54,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.command.require_named_files()?;
     output::read_mask();
     let context = commands::Context::new(&arguments.common)?;
-    temporary::remove_on_signals().map_err(|error| Failure::Io(format!("signals: {error}")))?;
+    temporary::remove_on_signals().map_err(|error| {
+        Failure::Io(format!(
+            "no thread could be started that waits for signals: {error}"
+        ))
+    })?;
     let done = match &arguments.command {
         Command::Compress(options) => commands::compress::run(options, &context),
         Command::Decompress(options) => commands::decompress::run(options, &context),
@@ -94,11 +98,8 @@ fn misunderstood(error: clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The same error, where an argument has characters that must not reach a terminal: the parser repeats arguments.
+/// The same error, of arguments as a line may have them: the parser repeats arguments, whatever characters are in them.
 fn with_escaped_arguments() -> Option<clap::Error> {
-    let escaped = |argument: OsString| match argument.to_str() {
-        Some(text) => printable::escaped(text).into_owned().into(),
-        None => OsString::from(printable::escaped(&argument.to_string_lossy()).into_owned()),
-    };
+    let escaped = |argument: OsString| printable::line(&argument.to_string_lossy());
     Arguments::try_parse_from(std::env::args_os().map(escaped)).err()
 }

@@ -25,7 +25,10 @@ pub(crate) fn to_failure(work: impl FnOnce() -> Result<(), Failure>) -> Result<(
 }
 
 fn note(panic: &PanicHookInfo<'_>) {
-    let what = panic.payload_as_str().unwrap_or("no message");
+    let payload = panic.payload();
+    let what = payload.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("no message");
     let place = panic.location().map_or_else(String::new, |location| {
         format!(" ({}:{})", location.file(), location.line())
     });

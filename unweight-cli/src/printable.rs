@@ -153,9 +153,15 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     const INDENT: &str = "  ";
     let mut lines = String::with_capacity(text.len() + 16);
     let mut taken = 0;
-    for word in text.split(' ') {
+    let mut words = text.split(' ').peekable();
+    while let Some(word) = words.next() {
+        let mut word = Cow::Borrowed(word);
+        // A unit stays with its number.
+        while let Some(unit) = words.next_if(|next| next.starts_with('%')) {
+            word = format!("{word} {unit}").into();
+        }
         let is_first = lines.is_empty();
-        if !is_first && taken + 1 + width(word) > columns {
+        if !is_first && taken + 1 + width(&word) > columns {
             lines.push('\n');
             lines.push_str(INDENT);
             taken = INDENT.len();
@@ -163,8 +169,8 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> String {
             lines.push(' ');
             taken += 1;
         }
-        lines.push_str(word);
-        taken += width(word);
+        lines.push_str(&word);
+        taken += width(&word);
     }
     lines
 }
@@ -331,6 +337,10 @@ mod tests {
     fn wraps_at_blanks() {
         assert_eq!(wrapped("one two three", 40), "one two three");
         assert_eq!(wrapped("one two three", 8), "one two\n  three");
+        assert_eq!(
+            wrapped("about (66.7 %), yes", 12),
+            "about\n  (66.7 %),\n  yes"
+        );
         assert_eq!(
             wrapped("a-word-that-is-long b", 8),
             "a-word-that-is-long\n  b"

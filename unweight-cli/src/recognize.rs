@@ -205,7 +205,9 @@ fn text(begin: &[u8]) -> Option<Found> {
         Err(_) => return None,
     };
     let is_text = |character: char| !character.is_control() || "\t\n\r".contains(character);
-    if text.is_empty() || !text.chars().all(is_text) {
+    // What is shorter may be anything.
+    const LEAST_BYTES: usize = 8;
+    if text.len() < LEAST_BYTES || !text.chars().all(is_text) {
         return None;
     }
     let text = text.trim_start_matches('\u{feff}').trim_start();

@@ -314,7 +314,7 @@ impl Bencher {
                 continue;
             };
             match executor.all_helpers() {
-                Some(helpers) => helpers.in_place_scope(|scope| {
+                Some(helpers) => helpers.threads().in_place_scope(|scope| {
                     for (to, from) in pieces {
                         scope.spawn(move |_| to.copy_from_slice(from));
                     }

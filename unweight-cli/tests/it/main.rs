@@ -6,6 +6,7 @@ mod bad_unw;
 mod changing_file;
 mod compress;
 mod copied;
+mod default_names;
 #[cfg(target_os = "linux")]
 mod durability;
 mod early_checks;
@@ -26,6 +27,7 @@ mod output;
 mod place;
 #[cfg(unix)]
 mod races;
+mod recognized;
 #[cfg(target_os = "linux")]
 mod refused_calls;
 mod restamp;
@@ -33,6 +35,11 @@ mod restamp;
 mod resume;
 mod round_trip;
 mod same_file;
+mod standard_streams;
+#[cfg(unix)]
+mod terminal;
+#[cfg(target_os = "linux")]
+mod threads;
 mod times;
 mod transcode;
 mod usage;

@@ -183,3 +183,26 @@ fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
     }
     place.run(&["bench", "--memory", "1GiB"]).misunderstood();
 }
+
+/// One long name must not be paid for in every row: not in memory, not in what is written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_name_among_thousands_is_reported_within_little_memory() {
+    const KIB: u32 = 150_000;
+    let mut tensors = vec![bf16("w", &crate::model::Numbers(96).trained_weights(9_000))];
+    tensors.push(tensor(&"n".repeat(60_000), "U8", &[1], vec![1]));
+    tensors.extend((0..2_500).map(|number| tensor(&format!("{number}"), "U8", &[1], vec![1])));
+    let place = Place::with_compressed(&model(&tensors), &[]);
+    for options in [&[][..], &["--directory"], &["--json"]] {
+        let call = ["inspect", "m.unw", "--memory", "40MiB", "--threads", "1"];
+        let shown = place.run_within(KIB, &[&call, options].concat()).succeeds();
+        let text = String::from_utf8(shown).unwrap();
+        assert!(text.contains(&"n".repeat(60_000)));
+        assert!(text.len() < 3_000_000, "{options:?}: {}", text.len());
+        if options == ["--json"] {
+            let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(shown["tensors"].as_array().unwrap().len(), 2_502);
+            assert_eq!(shown["totals"]["coded_tensors"], 1);
+        }
+    }
+}

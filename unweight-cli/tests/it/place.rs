@@ -80,6 +80,15 @@ impl Place {
         self.run_program("sh", &all)
     }
 
+    /// Runs the program with an address space of so many KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_within(&self, kib: u32, arguments: &[&str]) -> Run {
+        let limited = format!("ulimit -v {kib}; exec \"$@\"");
+        let mut all = vec!["-c", &limited, "sh", UNWEIGHT];
+        all.extend(arguments);
+        self.run_program("sh", &all)
+    }
+
     /// Runs the program under `strace` with these options. Gives the trace too, with the path behind each descriptor.
     /// None where there is no `strace`, which is said.
     #[cfg(target_os = "linux")]
@@ -104,7 +113,7 @@ impl Place {
         Some((run, fs::read_to_string(trace.path()).unwrap()))
     }
 
-    fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
+    pub(crate) fn run_program(&self, program: &str, arguments: &[&str]) -> Run {
         let output = assert_cmd::Command::new(program)
             .args(arguments)
             .current_dir(self.0.path())
@@ -195,6 +204,12 @@ impl Run {
     /// The line for each file of a folder that was done.
     pub(crate) fn progress(&self) -> &str {
         &self.progress
+    }
+
+    /// Whatever it was: the exit code, standard output and standard error.
+    pub(crate) fn raw(self) -> (Option<i32>, Vec<u8>, String) {
+        let stderr = self.progress + &self.warnings + &self.stderr;
+        (self.code, self.stdout, stderr)
     }
 
     /// As [`Run::succeeds`], where what it wrote is JSON.
