@@ -290,7 +290,7 @@ mod tests {
                 b"{\"metadata\":{\"total_size\":1},\"weight_map\":{}}",
                 "the index of a sharded model",
             ),
-            (b"{\"a\":1}", "a JSON file"),
+            (b"{\"a\": 1, \"b\": 2}", "a JSON file"),
             (
                 b"Entry not found\n",
                 "a text that begins with \"Entry not found\"",
