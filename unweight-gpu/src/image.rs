@@ -133,6 +133,11 @@ impl Module {
     }
 }
 
+/// Whether the kernels that decode were compiled when the crate was built. Otherwise NVRTC compiles them at first use.
+pub const fn kernels_are_built_in() -> bool {
+    !DECODE.image.is_empty() && !CHECKSUM.image.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,6 +91,7 @@ pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
 pub use encoded::EncodedTensor;
 pub use error::GpuError;
+pub use image::kernels_are_built_in;
 pub use input::Input;
 pub use libraries::search_system_folders_only;
 pub use output::Output;
