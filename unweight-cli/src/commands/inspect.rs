@@ -301,29 +301,38 @@ fn describe<'d>(
 }
 
 impl Totals {
+    /// In one pass: a row is made anew each time that it is looked at.
     fn of(tensors: &Rows<'_>) -> Totals {
-        let coded = || {
-            tensors
-                .iter()
-                .filter(|tensor| tensor.encoding != Encoding::Raw)
+        let mut totals = Totals {
+            coded_tensors: 0,
+            coded_weights: 0,
+            coded_stored_bytes: 0,
+            bits_per_weight: None,
+            exponent_entropy_bits: None,
+            breakdown: None,
         };
-        let weights: u64 = coded().map(|tensor| tensor.elements).sum();
-        let stored: u64 = coded().map(|tensor| tensor.stored_bytes).sum();
+        let mut entropy = Some(0.0);
+        let mut breakdown = Some(Breakdown::default());
+        let is_coded = |tensor: &TensorResult<'_>| tensor.encoding != Encoding::Raw;
+        for tensor in tensors.iter().filter(is_coded) {
+            totals.coded_tensors += 1;
+            totals.coded_weights += tensor.elements;
+            totals.coded_stored_bytes += tensor.stored_bytes;
+            let of_tensor = tensor.exponent_entropy_bits;
+            let of_tensor = of_tensor.map(|bits| bits * tensor.elements as f64);
+            entropy = entropy.zip(of_tensor).map(|(sum, bits)| sum + bits);
+            breakdown = breakdown.zip(tensor.breakdown).map(|(mut sum, parts)| {
+                sum += parts;
+                sum
+            });
+        }
+        let weights = totals.coded_weights;
         let per_weight = |bits: f64| (weights > 0).then(|| bits / weights as f64);
-        let entropy = coded()
-            .map(|tensor| Some(tensor.exponent_entropy_bits? * tensor.elements as f64))
-            .sum::<Option<f64>>();
-        let breakdown = coded().try_fold(Breakdown::default(), |mut total, tensor| {
-            total += tensor.breakdown?;
-            Some(total)
-        });
         Totals {
-            coded_tensors: coded().count(),
-            coded_weights: weights,
-            coded_stored_bytes: stored,
-            bits_per_weight: per_weight(8.0 * stored as f64),
+            bits_per_weight: per_weight(8.0 * totals.coded_stored_bytes as f64),
             exponent_entropy_bits: entropy.and_then(per_weight),
             breakdown,
+            ..totals
         }
     }
 }
