@@ -186,7 +186,7 @@ impl WorkFolder {
     fn clear(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), Failure> {
         for result in self.results() {
             for entry in WalkDir::new(&result) {
-                let entry = entry.map_err(|error| Failure::io(&self.path, error.into()))?;
+                let entry = entry.map_err(|error| Failure::io(&self.path, error))?;
                 if entry.file_type().is_dir() {
                     // A run that came as far as to give folders the permissions of their sources may have made them read-only.
                     make_writable(entry.path());
