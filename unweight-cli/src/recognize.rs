@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use unweight_cpu::Storage;
+use unweight_cpu::{Storage, read_extent};
 use unweight_format::{Extent, layout};
 
 use crate::input::open;
@@ -39,7 +39,7 @@ pub(crate) fn instead_of(expected: Expected, path: &Path) -> Option<String> {
         length: length.min(FIRST_BYTES),
     };
     let mut buffer = Vec::new();
-    let found = what_is(expected, file.read(begin, &mut buffer).ok()?)?;
+    let found = what_is(expected, read_extent(&file, begin, &mut buffer).ok()?)?;
     Some(format!(
         "this is {}, expected {}; {}",
         found.what,
