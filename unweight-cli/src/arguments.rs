@@ -1,22 +1,32 @@
 //! The command line.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use unweight_cpu::MemoryBudget;
 use unweight_format::Encoding;
 
 use crate::failure::Failure;
 use crate::gpu::{Gpu, failed};
+use crate::model_folder::Others;
+use crate::standard_output;
+use crate::version;
 
 /// Lossless compression of BF16 model weights.
+///
+/// The format is a draft: files of this version may have to be made again. Keep the originals.
 #[derive(Debug, Parser)]
 #[command(
     name = "unweight",
     version,
+    long_version = version::long(),
+    long_about = None,
+    about = "Lossless compression of BF16 model weights.\n\n\
+        The format is a draft: files of this version may have to be made again. Keep the originals.",
     after_help = "\
-Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed; 4 more memory needed than --memory allows.
+Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed, or an internal error; 4 more memory needed than --memory
+allows. A signal ends the program as it ends any other.
 
 Examples:
   unweight compress model.safetensors            writes model.unw
@@ -53,7 +63,7 @@ pub(crate) struct Common {
 /// What every command takes that reads files of any size.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
-    /// Allocate no more than this for the file, such as 64MiB; refuse it if that is not enough [default: by the length of the file]
+    /// Allocate no more than this for the file, such as 64M; refuse it if that is not enough. K, M, G and T, or KiB to TiB, are powers of 1024, KB to TB of 1000 [default: by the length of the file]
     #[arg(long = "memory", value_name = "BYTES", value_parser = memory_bytes)]
     bytes: Option<u64>,
 }
@@ -81,6 +91,35 @@ impl OnGpu {
     }
 }
 
+/// What commands take that make a folder of a folder.
+#[derive(Debug, Args)]
+pub(crate) struct OfFolder {
+    /// Which other files of a folder are copied [default: model]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) copy: Option<Copied>,
+    /// Keep finished files of a folder if the run ends early, and go on from those of an earlier run
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+/// Files of a folder that keep their form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Copied {
+    /// All but .git, .cache, *.incomplete, .unweight-*.partial and .unweight-*.old
+    Model,
+    /// All
+    All,
+}
+
+impl From<Copied> for Others {
+    fn from(copied: Copied) -> Others {
+        match copied {
+            Copied::Model => Others::Model,
+            Copied::All => Others::All,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Compress(Compress),
@@ -91,6 +130,59 @@ pub(crate) enum Command {
     Transcode(Transcode),
     Bench(Bench),
     Tune(Tune),
+    Completions(Completions),
+    Man(ManPages),
+}
+
+impl Command {
+    /// The files and folders that are read.
+    fn inputs(&self) -> Vec<&Path> {
+        match self {
+            Command::Compress(options) => vec![&options.input],
+            Command::Decompress(options) => vec![&options.input],
+            Command::Inspect(options) => vec![&options.file],
+            Command::Verify(options) => {
+                let against = options.against.as_deref();
+                std::iter::once(&*options.file).chain(against).collect()
+            }
+            Command::Extract(options) => vec![&options.file],
+            Command::Transcode(options) => vec![&options.file],
+            Command::Bench(options) => options.file.as_deref().into_iter().collect(),
+            Command::Tune(options) => vec![&options.file],
+            Command::Completions(_) | Command::Man(_) => vec![],
+        }
+    }
+
+    /// The output, and why it cannot be standard output. None where it can.
+    fn output_that_is_a_file(&self) -> Option<(&Path, &'static str)> {
+        const SEEKS: &str = "an Unweight file gets its header last, which standard output cannot take; give the name of a file";
+        const NAMED: &str =
+            "the choices are saved under a name; --json prints them on standard output too";
+        const PAGES: &str = "pages are made in a folder; without one, the first is printed";
+        match self {
+            Command::Compress(options) => Some((options.output.as_deref()?, SEEKS)),
+            Command::Transcode(options) => Some((&options.output, SEEKS)),
+            Command::Tune(options) => Some((&options.output, NAMED)),
+            Command::Man(options) => Some((options.folder.as_deref()?, PAGES)),
+            _ => None,
+        }
+    }
+
+    /// Refuses `-` where it cannot stand for standard input or output.
+    pub(crate) fn require_named_files(&self) -> Result<(), Failure> {
+        if self.inputs().contains(&Path::new(standard_output::NAME)) {
+            return Err(Failure::Usage(
+                "-: standard input cannot be read at any offset; save it to a file first (a file of this name is ./-)"
+                    .to_owned(),
+            ));
+        }
+        match self.output_that_is_a_file() {
+            Some((output, why)) if standard_output::is_meant(output) => {
+                Err(Failure::Usage(format!("{}: {why}", output.display())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Compress a .safetensors file, or a model folder with its shards, index and configuration
@@ -99,12 +191,14 @@ pub(crate) enum Command {
 Examples:
   unweight compress model.safetensors
   unweight compress model.safetensors -o out.unw --encoding palette --verify
-  unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'")]
+  unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'
+  unweight compress Llama-3.1-405B/ --resume     again after an interruption: finished shards are kept")]
 pub(crate) struct Compress {
     /// A .safetensors file, or a folder of them; other files of a folder are copied
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// Where to [default: INPUT with the extension .unw]
-    #[arg(short, long)]
+    /// Where to [default: INPUT with .unw in place of .safetensors, or behind any other name]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// How to code exponents
     #[arg(long, value_enum, default_value_t = Coding::Huffman)]
@@ -125,6 +219,8 @@ pub(crate) struct Compress {
     #[arg(long, short)]
     pub(crate) force: bool,
     #[command(flatten)]
+    pub(crate) folder: OfFolder,
+    #[command(flatten)]
     pub(crate) memory: Memory,
 }
 
@@ -134,16 +230,20 @@ pub(crate) struct Compress {
 Examples:
   unweight decompress model.unw
   unweight decompress llama.unw/ -o Llama-3.1-8B/
+  unweight decompress model.unw -o - | sha256sum
   unweight decompress model.unw --gpu            on the first CUDA device; --gpu=1 for the second")]
 pub(crate) struct Decompress {
     /// A .unw file, or a folder that `compress` made
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// Where to [default: a file INPUT with the extension .safetensors, a folder INPUT without .unw]
-    #[arg(short, long)]
+    /// Where to; - is standard output, which gets pieces before the whole file has been checked: only exit code 0 says that all is right [default: a file INPUT with .safetensors in place of .unw, or behind any other name; a folder INPUT without .unw]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
     #[arg(long, short)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) folder: OfFolder,
     #[command(flatten)]
     pub(crate) memory: Memory,
     #[command(flatten)]
@@ -158,6 +258,7 @@ Examples:
   unweight inspect model.unw --directory --json | jq '.tensors[].name'")]
 pub(crate) struct Inspect {
     /// A .unw file
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
     /// Read the directory alone: quick, but without entropy and without the places the bits go to
     #[arg(long)]
@@ -177,10 +278,14 @@ Examples:
   unweight verify model.unw --gpu                on the first CUDA device; --gpu=1 for the second")]
 pub(crate) struct Verify {
     /// A .unw file, or a folder that `compress` made
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
     /// Compare what is restored with this source, byte by byte
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
+    /// Which other files of a folder count [default: model]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) copy: Option<Copied>,
     #[command(flatten)]
     pub(crate) memory: Memory,
     #[command(flatten)]
@@ -195,14 +300,15 @@ Examples:
   unweight extract model.unw lm_head.weight --range 0..4096 | xxd | head")]
 pub(crate) struct Extract {
     /// A .unw file
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
     /// The tensor's name
     pub(crate) tensor: String,
     /// Elements A up to B, without B, in row-major order; only their chunks are read
     #[arg(long, value_name = "A..B", value_parser = element_range)]
     pub(crate) range: Option<Range<u64>>,
-    /// Where to [default: standard output, if it is not a terminal]
-    #[arg(short, long)]
+    /// Where to; - is standard output, which gets pieces before the whole tensor has been checked: only exit code 0 says that all is right [default: -, if that is not a terminal]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
     #[arg(long, short)]
@@ -218,12 +324,13 @@ Example:
   unweight transcode model.unw --to palette -o model-palette.unw")]
 pub(crate) struct Transcode {
     /// A .unw file
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
     /// The encoding
     #[arg(long, value_enum)]
     pub(crate) to: Coding,
     /// Where to
-    #[arg(short, long)]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// Replace an existing output
     #[arg(long, short)]
@@ -244,6 +351,7 @@ Examples:
   unweight bench --gpu                           the first CUDA device too; --gpu=1 for the second")]
 pub(crate) struct Bench {
     /// A .safetensors file, whose BF16 tensors are used [default: a synthetic tensor]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Runs of each; the median counts
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -268,9 +376,10 @@ Examples:
   unweight tune model.unw -o tuning.json --batches 1024,2048 --form coded")]
 pub(crate) struct Tune {
     /// A .unw file
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
     /// Where to
-    #[arg(short, long)]
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// Rows of activations, with commas between them
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 16, 32, 64, 128, 256, 512, 1024], value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -282,6 +391,33 @@ pub(crate) struct Tune {
     #[arg(long, value_name = "ORDINAL", default_value_t = 0)]
     pub(crate) gpu: u16,
     /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// Print a script that completes commands and options in a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight completions bash > ~/.local/share/bash-completion/completions/unweight
+  unweight completions fish > ~/.config/fish/completions/unweight.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, or make a folder with one page for each command
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight man | man -l -
+  unweight man ~/.local/share/man/man1")]
+pub(crate) struct ManPages {
+    /// Where to put unweight.1 and a page for each command [default: standard output gets unweight.1 alone]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+    /// Replace existing pages
     #[arg(long, short)]
     pub(crate) force: bool,
 }
@@ -313,16 +449,21 @@ impl From<Coding> for Encoding {
     }
 }
 
-/// A number of bytes, as it is or with KiB, MiB, GiB or TiB behind it.
+/// A number of bytes, as it is or with a unit: K, M, G, T and KiB to TiB are powers of 1024, KB to TB of 1000, as `dd` has them. Small
+/// letters are taken too.
 fn memory_bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return Err("expected a number of bytes, such as 1000000, 512KiB or 64MiB".to_owned()),
+    let unit: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err("expected a number of bytes, such as 1000000, 512K or 64MiB".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
     number
@@ -361,12 +502,28 @@ mod tests {
         assert_eq!(memory_bytes("65536"), Ok(65536));
         assert_eq!(memory_bytes("64MiB"), Ok(64 << 20));
         assert_eq!(memory_bytes("16777215TiB"), Ok(16777215 << 40));
+        for (unit, bytes) in [
+            ("B", 1),
+            ("K", 1 << 10),
+            ("M", 1 << 20),
+            ("G", 1 << 30),
+            ("T", 1 << 40),
+            ("KB", 1_000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("TB", 1_000_000_000_000),
+            ("mib", 1 << 20),
+        ] {
+            assert_eq!(memory_bytes(&format!("3{unit}")), Ok(3 * bytes), "{unit}");
+            let small = unit.to_ascii_lowercase();
+            assert_eq!(memory_bytes(&format!("3{small}")), Ok(3 * bytes), "{small}");
+        }
         for bad in [
             "",
             "MiB",
-            "64MB",
-            "64M",
-            "64mib",
+            "M",
+            "64MBit",
+            "64Mi",
             "-1",
             "1.5GiB",
             "64 MiB",

@@ -1,16 +1,43 @@
 //! The thread pool, as the codec wants it.
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use unweight_cpu::{Executor, Serial, free_thread_buffers};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
 
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use unweight_cpu::{Executor, Serial};
+
+use crate::failure::warn;
 use crate::tasks::{Share, in_order_on};
 
 /// Works on a few chunks per thread at a time. The caller's thread is one of them and takes what is done in between: a thread
 /// more than there are processors, that wakes whenever something is done, costs the others their processor and their cache.
+///
+/// Threads are started when there is work for them, and no more than there are tasks.
 #[derive(Debug)]
 pub(crate) struct Parallel {
-    /// All threads but the caller's. None where that is all.
-    helpers: Option<ThreadPool>,
+    /// The most that work, the caller's included.
+    threads: usize,
+    /// Whether nothing is said where fewer could be started.
+    quiet: bool,
+    helpers: Mutex<Helpers>,
+}
+
+/// All threads but the caller's.
+#[derive(Debug)]
+struct Helpers {
+    /// Those that have been started.
+    pool: Option<Arc<Pool>>,
+    /// How many the system allows, as far as is known.
+    most: usize,
+}
+
+/// Threads that have ended, and freed their buffers, when this has been dropped.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// None while it is dropped.
+    threads: Option<ThreadPool>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 /// Chunks of one task: a chunk takes 4 to 40 us, and what a task needs from another processor some tenths of one.
@@ -19,28 +46,134 @@ const ITEMS_PER_TASK: u64 = 8;
 const TASKS_PER_THREAD: u64 = 3;
 
 impl Parallel {
-    pub(crate) fn new(threads: usize) -> Result<Parallel, rayon::ThreadPoolBuildError> {
-        let helpers = match threads {
-            0 | 1 => None,
-            _ => Some(helpers(threads)?),
-        };
-        Ok(Parallel { helpers })
+    /// For at most so many threads. Where the system has fewer, a warning says so, unless `quiet`, and those do the work.
+    pub(crate) fn new(threads: usize, quiet: bool) -> Parallel {
+        let most = threads.saturating_sub(1);
+        Parallel {
+            threads: most + 1,
+            quiet,
+            helpers: Mutex::new(Helpers { pool: None, most }),
+        }
     }
 
-    /// The caller's included.
+    /// The most that work, the caller's included.
     pub(crate) fn threads(&self) -> usize {
-        1 + self.helpers().map_or(0, ThreadPool::current_num_threads)
+        self.threads
     }
 
-    /// All threads but the caller's, for work that is not in order.
-    pub(crate) fn helpers(&self) -> Option<&ThreadPool> {
-        self.helpers.as_ref()
+    /// All threads but the caller's, for work that is not in order. None where that is all.
+    pub(crate) fn all_helpers(&self) -> Option<Arc<Pool>> {
+        self.helpers(self.threads - 1, usize::MAX)
+    }
+
+    /// At least `wanted` threads, if there can be so many, and at most `allowed`.
+    fn helpers(&self, wanted: usize, allowed: usize) -> Option<Arc<Pool>> {
+        let mut helpers = self.lock();
+        let wanted = wanted.min(helpers.most).min(allowed);
+        let running = helpers.running();
+        if (wanted..=allowed).contains(&running) {
+            return helpers.pool.clone();
+        }
+        // Threads keep their buffers, and there may be no memory for those of more threads than are allowed.
+        drop(helpers.pool.take());
+        // Twice as many as before: a file whose tensors grow does not start threads for each of them.
+        let most = helpers.most.min(allowed);
+        helpers.start(wanted.max(2 * running).min(most), self.quiet);
+        helpers.pool.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Helpers> {
+        // Nothing is half changed while it is held.
+        self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// For so many threads with the caller's.
-fn helpers(threads: usize) -> Result<ThreadPool, rayon::ThreadPoolBuildError> {
-    ThreadPoolBuilder::new().num_threads(threads - 1).build()
+impl Helpers {
+    fn running(&self) -> usize {
+        self.pool.as_ref().map_or(0, |pool| pool.handles.len())
+    }
+
+    /// Starts so many threads. If they are refused, half of those that could be started: the other half's memory is for the work.
+    fn start(&mut self, threads: usize, quiet: bool) {
+        let mut attempt = threads;
+        let mut refused = None;
+        while attempt > 0 {
+            match Pool::start(attempt) {
+                Ok(pool) => {
+                    self.pool = Some(Arc::new(pool));
+                    break;
+                }
+                Err((error, started)) => {
+                    refused.get_or_insert(error);
+                    attempt = started / 2;
+                }
+            }
+        }
+        if let Some(error) = refused {
+            self.most = attempt;
+            if !quiet {
+                let (wanted, left) = (threads + 1, attempt + 1);
+                warn(&format!(
+                    "{wanted} threads could not be started ({error}); going on with {left}"
+                ));
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// Starts so many threads; otherwise none runs any more, and the error comes with the number of those that had been started.
+    fn start(threads: usize) -> Result<Pool, (ThreadPoolBuildError, usize)> {
+        let mut handles = Vec::with_capacity(threads);
+        let built = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .spawn_handler(|thread| {
+                require_room()?;
+                handles.push(Builder::new().spawn(|| thread.run())?);
+                Ok(())
+            })
+            .build();
+        match built {
+            Ok(threads) => Ok(Pool {
+                threads: Some(threads),
+                handles,
+            }),
+            Err(error) => {
+                let started = handles.len();
+                join(handles);
+                Err((error, started))
+            }
+        }
+    }
+
+    pub(crate) fn threads(&self) -> &ThreadPool {
+        self.threads.as_ref().expect("it is dropped with the pool")
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.threads.take());
+        join(std::mem::take(&mut self.handles));
+    }
+}
+
+/// Checks that memory is left for the work of another thread: what is refused later, when it works, would end the program.
+fn require_room() -> io::Result<()> {
+    /// More than a stack, the buffers of a chunk, and what an allocator reserves for a thread.
+    const BYTES: usize = 80 << 20;
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(BYTES);
+    // Otherwise the compiler might do without.
+    std::hint::black_box(&mut room);
+    reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+fn join(handles: Vec<JoinHandle<()>>) {
+    for handle in handles {
+        // Panics of the work have been handed over by the tasks; others have nothing to say.
+        let _ = handle.join();
+    }
 }
 
 impl Executor for Parallel {
@@ -50,7 +183,7 @@ impl Executor for Parallel {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        in_order(self.helpers(), items, u64::MAX, work, then)
+        in_order(self, items, u64::MAX, work, then)
     }
 
     fn at_most(&self, items: u64) -> impl Executor {
@@ -75,17 +208,7 @@ impl Executor for Bounded<'_> {
         work: impl Fn(u64) -> Result<T, E> + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        let at_most = self.at_most;
-        match self.of.helpers() {
-            Some(pool) if at_most < self.of.threads() as u64 => {
-                // Threads keep their buffers: those of the pool would take turns, and in the end all of them would have some. Only a
-                // budget that was asked for is so small.
-                pool.broadcast(|_| free_thread_buffers());
-                let fewer = (at_most > 1).then(|| helpers(at_most as usize).ok());
-                in_order(fewer.flatten().as_ref(), items, at_most, work, then)
-            }
-            helpers => in_order(helpers, items, at_most, work, then),
-        }
+        in_order(self.of, items, self.at_most, work, then)
     }
 
     fn at_most(&self, items: u64) -> impl Executor {
@@ -98,21 +221,24 @@ impl Executor for Bounded<'_> {
 
 /// With at most so many items begun and not yet taken, one for each thread at least.
 fn in_order<T: Send, E: Send>(
-    helpers: Option<&ThreadPool>,
+    parallel: &Parallel,
     items: u64,
     at_most: u64,
     work: impl Fn(u64) -> Result<T, E> + Sync,
     then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Some(helpers) = helpers else {
-        return Serial.in_order(items, work, then);
-    };
-    let threads = 1 + helpers.current_num_threads() as u64;
+    let threads = at_most.min(parallel.threads as u64);
     // Where there is little room, shorter tasks first, so that every thread has one.
     let items_per_task = (at_most / threads).clamp(1, ITEMS_PER_TASK);
-    if items <= items_per_task {
+    let tasks = items.div_ceil(items_per_task);
+    let wanted = tasks.min(threads).saturating_sub(1) as usize;
+    let allowed = usize::try_from(at_most - 1).unwrap_or(usize::MAX);
+    // Asked where no helper is wanted too: those that are not allowed have to go.
+    let Some(helpers) = parallel.helpers(wanted, allowed).filter(|_| wanted > 0) else {
         return Serial.in_order(items, work, then);
-    }
+    };
+    let helpers = helpers.threads();
+    let threads = 1 + helpers.current_num_threads() as u64;
     let share = Share {
         items_per_task,
         tasks_in_flight: (at_most / items_per_task).clamp(1, TASKS_PER_THREAD * threads),
@@ -133,13 +259,13 @@ mod tests {
             9 => panic!("item 9"),
             _ => Ok::<_, ()>(item),
         };
-        let _ = Parallel::new(2).unwrap().in_order(100, work, |_| Ok(()));
+        let _ = Parallel::new(2, true).in_order(100, work, |_| Ok(()));
     }
 
     #[test]
     #[should_panic = "item 9"]
     fn a_panic_of_the_consumer_does_not_hang() {
-        let parallel = Parallel::new(3).unwrap();
+        let parallel = Parallel::new(3, true);
         let _ = parallel.in_order(1000, Ok::<_, ()>, |item| match item {
             9 => panic!("item 9"),
             _ => Ok(()),
@@ -149,7 +275,7 @@ mod tests {
     #[test]
     fn hands_over_in_order_and_stops_at_the_first_error() {
         for threads in 1..=4 {
-            let parallel = Parallel::new(threads).unwrap();
+            let parallel = Parallel::new(threads, true);
             let mut seen = Vec::new();
             let all = parallel.in_order(1000, Ok::<_, u64>, |item| {
                 seen.push(item);
@@ -185,7 +311,7 @@ mod tests {
     #[test]
     fn never_holds_more_than_a_few_items_a_thread() {
         holds(
-            &Parallel::new(2).unwrap(),
+            &Parallel::new(2, true),
             2 * TASKS_PER_THREAD * ITEMS_PER_TASK,
         );
     }
@@ -193,7 +319,7 @@ mod tests {
     #[test]
     fn never_holds_more_items_than_there_is_memory_for() {
         for threads in 1..=4 {
-            let parallel = Parallel::new(threads).unwrap();
+            let parallel = Parallel::new(threads, true);
             for most in [1, 2, 3, 4, 5, 7, 8, 9, 20, 100, u64::MAX] {
                 let bounded = parallel.at_most(most);
                 holds(&bounded, most.min(1000));
@@ -206,7 +332,7 @@ mod tests {
 
     #[test]
     fn never_works_on_more_threads_than_there_is_memory_for() {
-        let parallel = Parallel::new(4).unwrap();
+        let parallel = Parallel::new(4, true);
         let threads = std::sync::Mutex::new(std::collections::HashSet::new());
         let work = |_| {
             threads.lock().unwrap().insert(std::thread::current().id());
@@ -214,5 +340,38 @@ mod tests {
         };
         parallel.at_most(2).in_order(1000, work, Ok).unwrap();
         assert!(threads.lock().unwrap().len() <= 2);
+    }
+
+    #[test]
+    fn starts_no_more_threads_than_there_are_tasks() {
+        let parallel = Parallel::new(1_024, true);
+        let running = || parallel.lock().running();
+        parallel
+            .in_order(ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 0);
+        parallel
+            .in_order(3 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 2);
+        // Threads that run are used again, and more of them are started together.
+        parallel
+            .in_order(2 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 2);
+        parallel
+            .in_order(4 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 4);
+        parallel
+            .at_most(2)
+            .in_order(100, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 1);
+        parallel
+            .at_most(1)
+            .in_order(100, Ok::<_, ()>, |_| Ok(()))
+            .unwrap();
+        assert_eq!(running(), 0);
     }
 }

@@ -1,16 +1,18 @@
 //! What can go wrong, and the exit code that says which kind it was.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 use unweight_cpu::{OverBudget, ReadError, TransferError};
-use unweight_format::Error;
 use unweight_format::write::WriteError;
+use unweight_format::{Error, Rule};
 
-use crate::output;
+use crate::printable::line;
+use crate::recognize::{self, Expected};
+use crate::standard_output;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) enum Failure {
     Io(String),
     /// The input, which may be good, needs more memory than is allowed (exit code 4).
     Memory { message: String, error: OverBudget },
+    /// A mistake in this program (exit code 3).
+    Internal(String),
 }
 
 impl Failure {
@@ -37,8 +41,13 @@ impl Failure {
         }
     }
 
-    pub(crate) fn io(path: &Path, error: impl fmt::Display) -> Failure {
-        Failure::Io(format!("{}: {error}", path.display()))
+    /// `path` could not be read or written. A file that ends before what its length had promised is bad.
+    pub(crate) fn io(path: &Path, error: impl Into<io::Error>) -> Failure {
+        let error = error.into();
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Failure::bad(path, cut_short(&error)),
+            _ => Failure::Io(format!("{}: {error}", path.display())),
+        }
     }
 
     pub(crate) fn over_budget(path: &Path, error: OverBudget) -> Failure {
@@ -48,17 +57,42 @@ impl Failure {
         }
     }
 
-    /// `error` occurred while `path` was read.
+    /// `error` occurred while the Unweight file at `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
+            ReadError::Io(error) => Failure::io(path, error),
             ReadError::OverBudget(error) => Failure::over_budget(path, error),
-            ReadError::Rule { error: rule, .. } => Failure::Bad {
-                message: format!("{}: {error}", path.display()),
-                error: Some(rule),
-            },
-            // The storage or the executor: it says nothing of the file.
-            other => Failure::io(path, other),
+            ReadError::Rule { error: rule, .. } => {
+                let failure = Failure::Bad {
+                    message: format!("{}: {error}", path.display()),
+                    error: Some(rule),
+                };
+                match rule.rule {
+                    Rule::FileMagic | Rule::FileTruncated => {
+                        failure.explained(path, Expected::Unweight)
+                    }
+                    _ => failure,
+                }
+            }
+            // The executor, or what is added later: it says nothing of the file.
+            other => Failure::Io(format!("{}: {other}", path.display())),
         }
+    }
+
+    /// The same failure, where the file at `path` is bad because it is something else: then it says first what, and what to do.
+    pub(crate) fn explained(self, path: &Path, expected: Expected) -> Failure {
+        let Failure::Bad { message, error } = self else {
+            return self;
+        };
+        let message = match recognize::instead_of(expected, path) {
+            Some(found) => {
+                let of = format!("{}: ", path.display());
+                let reason = message.strip_prefix(&of).unwrap_or(&message);
+                format!("{of}{found} ({reason})")
+            }
+            None => message,
+        };
+        Failure::Bad { message, error }
     }
 
     /// `error` occurred while `output` was made from `input`.
@@ -82,25 +116,28 @@ impl Failure {
         }
     }
 
+    /// The same failure with more to say.
+    pub(crate) fn and(mut self, advice: &str) -> Failure {
+        match &mut self {
+            Failure::Bad { message, .. }
+            | Failure::Usage(message)
+            | Failure::Io(message)
+            | Failure::Memory { message, .. }
+            | Failure::Internal(message) => message.push_str(advice),
+        }
+        self
+    }
+
     /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {
             self.print_json();
         }
-        // Paths and headers may hold control characters, which must not reach a terminal.
-        let mut line = String::from("unweight: ");
-        for character in self.to_string().chars() {
-            match character.is_control() {
-                true => line.extend(character.escape_default()),
-                false => line.push(character),
-            }
-        }
-        // Where nobody listens, the exit code has to do.
-        let _ = writeln!(io::stderr(), "{line}");
+        say(&self.to_string());
         ExitCode::from(match self {
             Failure::Bad { .. } => 1,
             Failure::Usage(_) => 2,
-            Failure::Io(_) => 3,
+            Failure::Io(_) | Failure::Internal(_) => 3,
             Failure::Memory { .. } => 4,
         })
     }
@@ -112,14 +149,35 @@ impl Failure {
             Failure::Usage(_) => ("usage", None),
             Failure::Io(_) => ("io", None),
             Failure::Memory { .. } => ("memory", None),
+            Failure::Internal(_) => ("internal", None),
         };
         let mut error = json!({"kind": kind, "message": self.to_string(), "rule": rule});
         if let Failure::Memory { error: over, .. } = self {
             error["needed_bytes"] = over.needed_bytes.into();
             error["allowed_bytes"] = over.allowed_bytes.into();
         }
-        let failure = json!({"error": error});
-        let _ = output::print(&failure.to_string());
+        // Where it cannot be printed, the exit code has to do.
+        let _ = standard_output::print_json_line(&json!({"error": error}));
+    }
+}
+
+/// Prints a line that is not a failure on standard error: the program goes on.
+pub(crate) fn warn(text: &str) {
+    say(&format!("warning: {text}"));
+}
+
+fn say(text: &str) {
+    // Where nobody listens, the exit code has to do.
+    let _ = writeln!(io::stderr(), "{}", line(&format!("unweight: {text}")));
+}
+
+/// What is said of a file that was shorter than it had been.
+fn cut_short(error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(said) => said.to_string(),
+        None => {
+            "the file ends before it did when it was opened: it was cut short meanwhile".to_owned()
+        }
     }
 }
 
@@ -130,6 +188,10 @@ impl fmt::Display for Failure {
             | Failure::Usage(message)
             | Failure::Io(message)
             | Failure::Memory { message, .. } => f.write_str(message),
+            Failure::Internal(panic) => write!(
+                f,
+                "internal error: {panic}; this is a mistake in unweight, please report it"
+            ),
         }
     }
 }

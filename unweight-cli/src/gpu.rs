@@ -1,12 +1,17 @@
 //! `--gpu`: coded tensors are decoded by `unweight-gpu`. Everything else is `unweight-cpu`'s, the last word on what is bad too.
 
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use half::bf16;
 use unweight_cpu::{Container, Executor, MemoryBudget, Purpose, ReadError, Storage, decode_tensor};
 use unweight_format::{CodedPlanes, Payload, RecordEnds, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream};
-use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
+use unweight_gpu::{
+    Batch, Device, DeviceOptions, DeviceTensor, GpuError, search_system_folders_only,
+};
 
 use crate::failure::Failure;
 use crate::unw_file::RestoreError;
@@ -23,8 +28,13 @@ pub(crate) struct Gpu {
 }
 
 impl Gpu {
+    /// The device of this number, for the command whose argument it is.
     pub(crate) fn open(ordinal: usize) -> Result<Gpu, GpuError> {
-        let device = Device::open(ordinal)?;
+        // Before the first library is looked for: the program may run in a model's folder, and that has none to offer.
+        search_system_folders_only()?;
+        let mut options = DeviceOptions::default();
+        options.kernel_cache = kernel_cache(|name| env::var_os(name));
+        let device = Device::open_with(ordinal, &options)?;
         let stream = device.stream()?;
         Ok(Gpu { device, stream })
     }
@@ -90,7 +100,7 @@ impl Gpu {
     ) -> Result<Result<Vec<u8>, GpuError>, ReadError> {
         let mut buffer = Vec::new();
         let payload = container
-            .read_extent(Resident::extent(planes), &mut buffer)
+            .read_extent(DeviceTensor::extent(planes), &mut buffer)
             .map_err(|error| error.of_tensor(tensor.name()))?;
         Ok(self.decode_payload(tensor, planes, payload))
     }
@@ -115,16 +125,32 @@ impl Gpu {
         payload: &[u8],
     ) -> Result<CudaSlice<u8>, GpuError> {
         let stream = &self.stream;
-        let resident = Resident::upload(stream, planes, payload)?;
-        let mut weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-        let output = Output::slice(&mut weights, stream);
-        let mut batch = Batch::to_weights(&self.device, stream, vec![(&resident, output)])?;
+        let coded = Arc::new(DeviceTensor::upload(&self.device, planes, payload)?);
+        let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
+        let mut batch = Batch::to_weights(&self.device, vec![(coded, weights)])?;
         batch.check_chunks(stream)?;
         batch.decode(stream)?;
-        batch.verdict(stream)?;
-        tensor.require_checksum(batch.checksums(stream)?[0])?;
-        drop(batch);
-        Ok(weights)
+        batch.status()?;
+        tensor.require_checksum(batch.checksums()?[0])?;
+        Ok(batch.into_outputs()?.remove(0))
+    }
+}
+
+/// Where kernels are kept that had to be compiled: `UNWEIGHT_KERNEL_CACHE`, a folder, or `off`; otherwise in the user's cache folder, as the XDG Base
+/// Directory Specification says. Relative paths mean nothing there.
+fn kernel_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    let folder = |name| {
+        set(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    match set("UNWEIGHT_KERNEL_CACHE") {
+        Some(value) if value == "off" => None,
+        Some(_) => folder("UNWEIGHT_KERNEL_CACHE"),
+        None => folder("XDG_CACHE_HOME")
+            .or_else(|| folder("HOME").map(|home| home.join(".cache")))
+            .map(|caches| caches.join("unweight/kernels")),
     }
 }
 
@@ -134,7 +160,7 @@ fn host_bytes<S: Storage + ?Sized>(container: &Container<'_, S>) -> u64 {
     let coded = tensors.filter_map(|tensor| match tensor.payload() {
         Payload::Coded(planes) => {
             let checksums = CHECKSUM_BYTES * planes.chunk_count();
-            Some(Resident::extent(planes).length + tensor.data_bytes() + checksums)
+            Some(DeviceTensor::extent(planes).length + tensor.data_bytes() + checksums)
         }
         Payload::Raw(_) => None,
     });
@@ -165,4 +191,32 @@ fn disagreement(tensor: &Tensor<'_>, error: &GpuError) -> Failure {
         "internal error: of tensor {:?} the GPU says \"{error}\", but the CPU finds nothing wrong with it; run without --gpu",
         tensor.name()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_kept_where_the_user_says_or_in_the_cache_folder() {
+        let kept = |variables: &[(&str, &str)]| {
+            let folder = kernel_cache(|name| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            });
+            folder.map(|path| path.to_str().unwrap().to_owned())
+        };
+        let home = ("HOME", "/home/a");
+        let in_home = Some("/home/a/.cache/unweight/kernels".to_owned());
+        assert_eq!(kept(&[home]), in_home);
+        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "")]), in_home);
+        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "caches")]), in_home);
+        let in_caches = Some("/caches/unweight/kernels".to_owned());
+        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "/caches")]), in_caches);
+        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "off")]), None);
+        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "here")]), None);
+        let there = Some("/there".to_owned());
+        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "/there")]), there);
+        assert_eq!(kept(&[]), None);
+    }
 }

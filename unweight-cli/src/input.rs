@@ -31,8 +31,13 @@ fn require_file(path: &Path, found: FileType) -> Result<(), Failure> {
     if found.is_file() {
         return Ok(());
     }
+    let advice = match kind(found) {
+        "folder" => "; give one of its files",
+        "pipe" | "socket" => ", which can be read at any offset; save it to one first",
+        _ => "",
+    };
     Err(Failure::Usage(format!(
-        "{} is a {}, expected a file",
+        "{} is a {}, expected a file{advice}",
         path.display(),
         kind(found)
     )))

@@ -11,16 +11,27 @@ mod gpu;
 mod input;
 mod model_folder;
 mod output;
+mod output_name;
+mod panics;
+mod printable;
 mod progress;
+mod recognize;
 mod report;
+mod selection;
+mod standard_output;
 mod synthetic;
+mod table;
 mod tasks;
 mod temporary;
 mod tree;
 mod unw_file;
+mod version;
 mod warning;
 mod write_back;
 
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,20 +40,25 @@ use arguments::{Arguments, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
-            Failure::Usage(error.to_string().trim_end().to_owned()).print_json();
-        }
-        error.exit()
-    });
-    output::read_mask();
-    let context = match commands::Context::new(&arguments.common) {
-        Ok(context) => context,
-        Err(failure) => return failure.report(arguments.common.json),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misunderstood(error),
     };
-    if let Err(error) = temporary::remove_on_signals() {
-        return Failure::Io(format!("signals: {error}")).report(arguments.common.json);
+    match panics::to_failure(|| run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(arguments.common.json),
     }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.command.require_named_files()?;
+    output::read_mask();
+    let context = commands::Context::new(&arguments.common)?;
+    temporary::remove_on_signals().map_err(|error| {
+        Failure::Io(format!(
+            "no thread could be started that waits for signals: {error}"
+        ))
+    })?;
     let done = match &arguments.command {
         Command::Compress(options) => commands::compress::run(options, &context),
         Command::Decompress(options) => commands::decompress::run(options, &context),
@@ -52,11 +68,38 @@ fn main() -> ExitCode {
         Command::Transcode(options) => commands::transcode::run(options, &context),
         Command::Bench(options) => commands::bench::run(options, &context),
         Command::Tune(options) => commands::tune::run(options, &context),
+        Command::Completions(options) => commands::generate::completions(options),
+        Command::Man(options) => commands::generate::man(options),
     };
     // Where a signal removes what this was to become, it has the last word.
     temporary::uninterrupted(|_| ());
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(arguments.common.json),
+    done
+}
+
+/// Prints what the parser of the command line has to say: what is wrong, help, or the version.
+fn misunderstood(error: clap::Error) -> ExitCode {
+    let is_json = || std::env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        // Without a flush, what cannot be printed would be lost without a word.
+        let printed = error.print().and_then(|()| io::stdout().flush());
+        return match printed {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Failure::io(Path::new("standard output"), error).report(false)
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
+    let error = with_escaped_arguments().unwrap_or(error);
+    if is_json() {
+        Failure::Usage(error.to_string().trim_end().to_owned()).print_json();
+    }
+    // Where nobody listens, the exit code has to do.
+    let _ = error.print();
+    ExitCode::from(2)
+}
+
+/// The same error, of arguments as a line may have them: the parser repeats arguments, whatever characters are in them.
+fn with_escaped_arguments() -> Option<clap::Error> {
+    let escaped = |argument: OsString| printable::line(&argument.to_string_lossy());
+    Arguments::try_parse_from(std::env::args_os().map(escaped)).err()
 }

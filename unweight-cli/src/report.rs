@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use comfy_table::presets;
-use comfy_table::{CellAlignment, Table};
+use crate::printable::escaped;
+use crate::standard_output::columns;
+use crate::table::{Column, Kind, Measure};
 
 /// A number of bytes with its thousands marked.
 pub(crate) fn bytes(count: u64) -> String {
@@ -31,21 +32,27 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A plain table: the first `left` columns to the left, numbers to the right.
-pub(crate) fn table(heads: &[&str], left: usize, rows: Vec<Vec<String>>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(heads.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    for (number, column) in table.column_iter_mut().enumerate() {
-        if number >= left {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
+/// A small table: the first `left` columns to the left, numbers to the right. Where the terminal is narrow, the last columns are left
+/// out first.
+pub(crate) fn table(heads: &[&'static str], left: usize, rows: Vec<Vec<String>>) -> String {
+    const LEAST: usize = 12;
+    let columns_of = |(number, &head): (usize, &&'static str)| Column {
+        head,
+        kind: match number < left {
+            true => Kind::Text { least: LEAST },
+            false => Kind::Number,
+        },
+        rank: number as u8,
+    };
+    let kinds: Vec<Column> = heads.iter().enumerate().map(columns_of).collect();
+    let cells = |row: Vec<String>| row.iter().map(|cell| escaped(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(cells).collect();
+    let mut measure = Measure::of(&kinds);
+    rows.iter().for_each(|row| measure.row(row));
+    let table = measure.fit(columns());
+    let lines = rows.iter().map(|row| table.row(row));
+    let lines: Vec<String> = std::iter::once(table.heads()).chain(lines).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -44,7 +44,9 @@ pub(crate) fn in_order_on<T: Send, E: Send>(
     helpers.in_place_scope(|scope| {
         // Helpers end when the caller does, whatever ends it.
         let _end = End(tasks);
-        for _ in 0..helpers.current_num_threads() {
+        // The caller does one of them at least.
+        let most = items.div_ceil(share.items_per_task).saturating_sub(1);
+        for _ in 0..most.min(helpers.current_num_threads() as u64) {
             scope.spawn(|_| tasks.help());
         }
         tasks.lead(then)

@@ -3,11 +3,18 @@
 //! A thread waits for signals, so that what it does is not bound by what a signal handler may do. It takes the list of what is temporary
 //! and never gives it back: what gets a name, or a final one, does so before or not at all.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
+/// What is said when a signal ends the program.
+static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on a signal that ends the program has it say this on standard error.
+pub(crate) fn set_last_words(words: Option<String>) {
+    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
+}
 
 /// The files and folders that are to be removed.
 #[derive(Debug)]
@@ -70,6 +77,16 @@ pub(crate) fn make<T>(
     })
 }
 
+/// As [`make`], for what is there until it has a final name, whatever ends the program: it is not on the list.
+pub(crate) fn make_lasting<T>(
+    folder: &Path,
+    suffix: &str,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<(T, Temporary)> {
+    let (made, path) = name(folder, suffix, make)?;
+    Ok((made, Temporary(path)))
+}
+
 /// Makes something in `folder`, by a name that nothing has and that ends in `suffix`. It is removed by nobody.
 pub(crate) fn name<T>(
     folder: &Path,
@@ -122,6 +139,11 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
             if let Some(signal) = signals.forever().next() {
                 let list = list();
                 list.0.iter().for_each(|path| remove(path));
+                let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(words) = &*words {
+                    // Where nobody listens, the signal has to do.
+                    let _ = writeln!(io::stderr(), "{words}");
+                }
                 die_of(signal);
             }
         })?;

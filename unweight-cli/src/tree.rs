@@ -1,5 +1,6 @@
-//! A model folder: which of its files change their form, and which are copied.
+//! A model folder: which of its files change their form, which are copied, and which are left out.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -7,6 +8,7 @@ use walkdir::WalkDir;
 use crate::copy::copy;
 use crate::failure::Failure;
 use crate::input::kind;
+use crate::model_folder::{LeftOut, Others};
 use crate::output::OutputFolder;
 
 /// The extension of safetensors files.
@@ -19,39 +21,63 @@ pub(crate) const UNW: &str = "unw";
 pub(crate) struct Tree {
     /// Files with the extension that was looked for.
     pub(crate) converted: Vec<PathBuf>,
-    /// All other files.
+    /// All other files that are copied.
     pub(crate) copied: Vec<PathBuf>,
     /// Folders, each before what it holds.
     pub(crate) folders: Vec<PathBuf>,
+    /// Files and folders that are no part of the model.
+    pub(crate) left_out: LeftOut,
+}
+
+/// A number of files and their length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Amount {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Tree {
     /// The tree at `root`, links followed, where files with the extension `from` are to become files with the extension `to`.
-    pub(crate) fn of(root: &Path, from: &str, to: &str) -> Result<Tree, Failure> {
+    pub(crate) fn of(root: &Path, from: &str, to: &str, others: Others) -> Result<Tree, Failure> {
         let mut tree = Tree {
             converted: Vec::new(),
             copied: Vec::new(),
             folders: Vec::new(),
+            left_out: LeftOut::default(),
         };
-        for entry in WalkDir::new(root)
+        let relative_to_root = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+        let mut entries = WalkDir::new(root)
             .min_depth(1)
             .follow_links(true)
             .sort_by_file_name()
-        {
-            let entry = entry.map_err(|error| {
-                let path = error.path().unwrap_or(root).to_owned();
-                match error.into_io_error() {
-                    Some(error) => Failure::io(&path, error),
-                    None => {
-                        Failure::bad(&path, "a link that leads back to a folder that contains it")
+            .into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    // A dangling link, for instance.
+                    if path != root && path.file_name().is_some_and(|name| others.leave_out(name)) {
+                        tree.left_out.add(&path, relative_to_root(&path));
+                        continue;
                     }
+                    return Err(match error.into_io_error() {
+                        Some(error) => Failure::io(&path, error),
+                        None => Failure::bad(
+                            &path,
+                            "a link that leads back to a folder that contains it",
+                        ),
+                    });
                 }
-            })?;
-            let relative = entry
-                .path()
-                .strip_prefix(root)
-                .unwrap_or(entry.path())
-                .to_owned();
+            };
+            let relative = relative_to_root(entry.path());
+            if others.leave_out(entry.file_name()) {
+                tree.left_out.add(entry.path(), relative);
+                if entry.file_type().is_dir() {
+                    entries.skip_current_dir();
+                }
+                continue;
+            }
             if entry.file_type().is_dir() {
                 tree.folders.push(relative);
                 continue;
@@ -85,14 +111,22 @@ impl Tree {
     }
 
     /// Makes the folders in `to`, and copies what is copied from `from`.
-    pub(crate) fn copy_others(&self, from: &Path, to: &mut OutputFolder) -> Result<(), Failure> {
+    pub(crate) fn copy_others(
+        &self,
+        from: &Path,
+        to: &mut OutputFolder,
+    ) -> Result<Amount, Failure> {
         for relative in &self.folders {
             to.add_folder(relative, &from.join(relative))?;
         }
+        let mut copied = Amount::default();
         for relative in &self.copied {
             let (place, name) = (to.path().join(relative), to.name_of(relative));
             copy(&from.join(relative), &place, &name)?;
+            let made = fs::metadata(&place).map_err(|error| Failure::io(&name, error))?;
+            copied.files += 1;
+            copied.bytes += made.len();
         }
-        Ok(())
+        Ok(copied)
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::printable::line;
+
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Leaves out all warnings from now on (`--quiet`).
@@ -16,14 +18,7 @@ pub(crate) fn warn(what: impl fmt::Display) {
     if IS_QUIET.load(Ordering::Relaxed) {
         return;
     }
-    // Names may hold control characters, which must not reach a terminal.
-    let mut line = String::from("unweight: warning: ");
-    for character in what.to_string().chars() {
-        match character.is_control() {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
-        }
-    }
+    let line = line(&format!("unweight: warning: {what}"));
     // A warning that nobody reads is no reason to fail.
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -9,12 +9,12 @@ mod measuring;
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream};
+use cudarc::driver::CudaStream;
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight_cpu::{Container, OpenFile};
 use unweight_format::{CodedPlanes, Encoding};
-use unweight_gpu::{Batch, Device, Output, Resident};
+use unweight_gpu::{Batch, Device, DeviceTensor};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -44,12 +44,6 @@ fn main() {
     }
 }
 
-/// One set of inputs and outputs.
-struct Set {
-    residents: Vec<Resident>,
-    outputs: Vec<CudaSlice<u8>>,
-}
-
 fn measure(
     device: &Device,
     stream: &Arc<CudaStream>,
@@ -64,7 +58,7 @@ fn measure(
     let planes = files::planes_of(&container);
     let stored: u64 = planes
         .iter()
-        .map(|planes| Resident::extent(planes).length)
+        .map(|planes| DeviceTensor::extent(planes).length)
         .sum();
     let records: u64 = planes
         .iter()
@@ -72,15 +66,14 @@ fn measure(
         .sum();
     let weights: u64 = planes.iter().map(CodedPlanes::weights).sum();
     let sets = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
-    let mut sets: Vec<Set> = (0..sets)
-        .map(|_| Set {
-            residents: files::residents(stream, &planes, &file),
-            outputs: planes
-                .iter()
-                .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())
-                .collect(),
-        })
+    let sets: Vec<Vec<Arc<DeviceTensor>>> = (0..sets)
+        .map(|_| files::on_device(device, &planes, &file))
         .collect();
+    let outputs = || {
+        planes
+            .iter()
+            .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())
+    };
 
     let row = |operation: &str, moved: u64, seconds: f64| {
         println!(
@@ -92,10 +85,8 @@ fn measure(
         );
     };
     {
-        let mut batches: Vec<Batch<'_>> = sets
-            .iter_mut()
-            .map(|set| set.batch(device, stream, Batch::to_weights))
-            .collect();
+        let batch = |set: &Vec<_>| Batch::to_weights(device, set.iter().zip(outputs()).collect());
+        let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
         let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
         row("decode", stored + 2 * weights, seconds);
         let seconds = median(stream, &mut batches, |batch| {
@@ -103,11 +94,11 @@ fn measure(
         });
         row("check chunks", stored, seconds);
         for (batch, set) in batches.iter_mut().zip(0..) {
-            batch.verdict(stream).unwrap();
+            batch.status().unwrap();
             for (tensor, checksum) in container
                 .directory()
                 .tensors()
-                .zip(batch.checksums(stream).unwrap())
+                .zip(batch.checksums().unwrap())
             {
                 tensor
                     .require_checksum(checksum)
@@ -115,34 +106,11 @@ fn measure(
             }
         }
     }
-    let mut batches: Vec<Batch<'_>> = sets
-        .iter_mut()
-        .map(|set| set.batch(device, stream, Batch::to_exponents))
-        .collect();
+    let batch = |set: &Vec<_>| Batch::to_exponents(device, set.iter().zip(outputs()).collect());
+    let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
     let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
     row("decode exponents", records + weights, seconds);
     for batch in &mut batches {
-        batch.verdict(stream).unwrap();
-    }
-}
-
-type Make<'a> = fn(
-    &'a Device,
-    &Arc<CudaStream>,
-    Vec<(&'a Resident, Output<'a>)>,
-) -> Result<Batch<'a>, unweight_gpu::GpuError>;
-
-impl Set {
-    fn batch<'a>(
-        &'a mut self,
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        make: Make<'a>,
-    ) -> Batch<'a> {
-        let outputs = self
-            .outputs
-            .iter_mut()
-            .map(|memory| Output::slice(memory, stream));
-        make(device, stream, self.residents.iter().zip(outputs).collect()).unwrap()
+        batch.status().unwrap();
     }
 }

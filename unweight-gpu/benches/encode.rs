@@ -7,11 +7,11 @@ mod measuring;
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream};
+use cudarc::driver::CudaStream;
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained, with_zeros};
 use unweight_format::Encoding;
-use unweight_gpu::{Device, EncodeBatch, Output, Source, longest_payload_bytes};
+use unweight_gpu::{Device, EncodeBatch, longest_payload_bytes};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -58,31 +58,19 @@ fn time(
 ) -> (f64, u64, u64) {
     let weights: u64 = tensors.iter().map(|tensor| tensor.len() as u64).sum();
     let sets = (ROTATED_BYTES / (5 * weights) as usize).max(2);
-    let mut memory: Vec<Vec<(CudaSlice<u8>, CudaSlice<u8>)>> = (0..sets)
+    let mut batches: Vec<EncodeBatch> = (0..sets)
         .map(|_| {
             let set = tensors.iter().map(|tensor| {
                 let bytes: Vec<u8> = tensor.iter().flat_map(|w| w.to_le_bytes()).collect();
                 let longest = longest_payload_bytes(tensor.len() as u64, log2);
                 let payload = stream.alloc_zeros(longest as usize).unwrap();
-                (stream.clone_htod(&bytes).unwrap(), payload)
+                (Arc::new(stream.clone_htod(&bytes).unwrap()), payload)
             });
-            set.collect()
-        })
-        .collect();
-    let mut batches: Vec<EncodeBatch<'_>> = memory
-        .iter_mut()
-        .map(|set| {
-            let tasks = set.iter_mut().map(|(source, payload)| {
-                (
-                    Source::slice(source, stream),
-                    Output::slice(payload, stream),
-                )
-            });
-            EncodeBatch::new(device, stream, tasks.collect(), encoding, log2).unwrap()
+            EncodeBatch::new(device, set.collect(), encoding, log2).unwrap()
         })
         .collect();
     let seconds = median(stream, &mut batches, |batch| batch.encode(stream).unwrap());
-    let encoded = batches[0].encoded(stream).unwrap();
+    let encoded = batches[0].encoded().unwrap();
     let written: u64 = encoded.iter().map(|tensor| tensor.payload_bytes()).sum();
     (seconds, 2 * weights + written, weights)
 }

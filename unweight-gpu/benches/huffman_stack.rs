@@ -22,7 +22,7 @@ use unweight_gpu::matmul::{
     Coded, Fragments, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace, WorkspacePlan,
     descend, spread,
 };
-use unweight_gpu::{Device, Output, Resident, Source};
+use unweight_gpu::{Device, DeviceTensor, View, ViewMut};
 
 const LAYERS: usize = 32;
 const BATCHES: [u32; 11] = [1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
@@ -103,12 +103,13 @@ impl Bench {
     ) -> Matrix {
         let (device, stream) = (&self.device, &self.stream);
         let plain = upload(stream, weights);
-        let source = Source::slice(&plain, stream);
-        let fragments =
-            Fragments::arrange(device, stream, &source, shape, *planes.palette()).unwrap();
-        let payload = Resident::extent(planes).of(file).unwrap();
-        let resident = Resident::upload(stream, planes, payload).unwrap();
-        let coded = Coded::new(device, stream, resident, shape).unwrap();
+        // Without events, the device's own stream does not wait for this one.
+        stream.synchronize().unwrap();
+        let source = View::slice(&plain, stream);
+        let fragments = Fragments::arrange(device, &source, shape, *planes.palette()).unwrap();
+        let payload = DeviceTensor::extent(planes).of(file).unwrap();
+        let tensor = DeviceTensor::upload(device, planes, payload).unwrap();
+        let coded = Coded::new(device, Arc::new(tensor), shape).unwrap();
         Matrix {
             plain,
             fragments,
@@ -135,10 +136,10 @@ impl Bench {
                     linear,
                     pipeline: pipelines(number, i),
                     // SAFETY: of both: memory for the largest batch, that outlives all launches.
-                    x: unsafe { Source::raw(x, u64::from(batch) * columns) },
+                    x: unsafe { View::raw(x, u64::from(batch) * columns) },
                     batch,
                     // SAFETY: as above.
-                    y: unsafe { Output::raw(y, 2 * u64::from(batch) * rows) },
+                    y: unsafe { ViewMut::raw(y, 2 * u64::from(batch) * rows) },
                 }
             };
             [product(0), product(1), product(2)]
@@ -250,7 +251,7 @@ impl Bench {
             let of_plain = Bench::products(&fragments, |_, _| Pipeline::Direct, batch, &memory);
             let plain = per_launch(stream, 1, |_| {
                 for (number, product) in of_plain.iter().enumerate() {
-                    let matrix = Source::slice(&matrices[number / 3][number % 3].plain, stream);
+                    let matrix = View::slice(&matrices[number / 3][number % 3].plain, stream);
                     // SAFETY: one product after the other, on the stream that the workspace belongs to.
                     unsafe {
                         plans[number % 3]
@@ -355,12 +356,12 @@ impl Bench {
                         pipeline,
                         // SAFETY: of both: as in `products`.
                         x: unsafe {
-                            Source::raw(x.device_ptr(stream).0, u64::from(batch) * columns as u64)
+                            View::raw(x.device_ptr(stream).0, u64::from(batch) * columns as u64)
                         },
                         batch,
                         // SAFETY: as above.
                         y: unsafe {
-                            Output::raw(y.device_ptr(stream).0, 2 * u64::from(batch) * rows as u64)
+                            ViewMut::raw(y.device_ptr(stream).0, 2 * u64::from(batch) * rows as u64)
                         },
                     })
                     .collect();

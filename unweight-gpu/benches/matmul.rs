@@ -21,7 +21,7 @@ use unweight_cpu::{Container, OpenFile};
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Way, Workspace, descend};
-use unweight_gpu::{Device, Output, Source};
+use unweight_gpu::{Device, View, ViewMut};
 
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
 const BATCHES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
@@ -91,8 +91,8 @@ impl Bench {
     }
 
     fn arrange(&self, matrix: &CudaSlice<u8>, shape: Shape, palette: Palette) -> Fragments {
-        let source = Source::slice(matrix, &self.stream);
-        Fragments::arrange(&self.device, &self.stream, &source, shape, palette).unwrap()
+        let source = View::slice(matrix, &self.stream);
+        Fragments::arrange(&self.device, &source, shape, palette).unwrap()
     }
 
     /// Products by cuBLASLt's fastest algorithm.
@@ -107,8 +107,8 @@ impl Bench {
         let stream = &self.stream;
         let mut plain = PlainMatmul::new(shape, batch).unwrap();
         let workspace = self.cublas.device_ptr(stream).0;
-        let (x, y) = (Source::slice(x, stream), Output::slice(y, stream));
-        let sources: Vec<_> = matrices.iter().map(|m| Source::slice(m, stream)).collect();
+        let (x, y) = (View::slice(x, stream), ViewMut::slice(y, stream));
+        let sources: Vec<_> = matrices.iter().map(|m| View::slice(m, stream)).collect();
         let by_algorithm = (0..plain.algorithms()).map(|algorithm| {
             plain.choose(algorithm);
             let products = captured(stream, LAUNCHES, |launch| {
@@ -153,7 +153,7 @@ impl Bench {
             let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
             let mut y = stream.alloc_zeros(2 * batch as usize * rows).unwrap();
             let plain = self.plain(&matrices, shape, batch, &x, &mut y);
-            let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
+            let (source, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
             let mut ours = |pipeline| {
                 captured(stream, LAUNCHES, |launch| {
                     let linear = &linears[launch % sets];
@@ -241,13 +241,12 @@ impl Bench {
                 .unwrap();
             let mut down = stream.alloc_zeros::<u8>(2 * batch as usize * 4096).unwrap();
             // SAFETY: memory that outlives every launch; products on one stream, so that one is done with it before the next.
-            let middle =
-                unsafe { Source::raw(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
-            let x = Source::slice(&x, stream);
+            let middle = unsafe { View::raw(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
+            let x = View::slice(&x, stream);
             let outputs = [
-                Output::slice(&mut gate, stream),
-                Output::slice(&mut up, stream),
-                Output::slice(&mut down, stream),
+                ViewMut::slice(&mut gate, stream),
+                ViewMut::slice(&mut up, stream),
+                ViewMut::slice(&mut down, stream),
             ];
             let inputs = [&x, &x, &middle];
             let cublas = self.cublas.device_ptr(stream).0;
@@ -255,7 +254,7 @@ impl Bench {
             let plain = || {
                 for layer in &matrices {
                     for i in 0..3 {
-                        let matrix = Source::slice(&layer[i], stream);
+                        let matrix = View::slice(&layer[i], stream);
                         // SAFETY: as in `plain`.
                         unsafe {
                             plans[i]

@@ -16,7 +16,7 @@ use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight_cpu::{Container, OpenFile};
 use unweight_format::Encoding;
 use unweight_gpu::{
-    Batch, Device, EncodeBatch, Output, Resident, Source, TranscodeBatch, longest_payload_bytes,
+    Batch, Device, DeviceTensor, EncodeBatch, Output, TranscodeBatch, longest_payload_bytes,
 };
 
 fn main() {
@@ -47,9 +47,8 @@ fn main() {
 
 /// One set of inputs and outputs.
 struct Set {
-    residents: Vec<Resident>,
-    payloads: Vec<CudaSlice<u8>>,
-    weights: Vec<CudaSlice<u8>>,
+    tensors: Vec<Arc<DeviceTensor>>,
+    weights: Vec<Arc<CudaSlice<u8>>>,
 }
 
 fn measure(
@@ -67,41 +66,35 @@ fn measure(
     let planes = files::planes_of(&container);
     let stored: u64 = planes
         .iter()
-        .map(|planes| Resident::extent(planes).length)
+        .map(|planes| DeviceTensor::extent(planes).length)
         .sum();
     let weights: u64 = planes.iter().map(|planes| planes.weights()).sum();
     let set_count = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
-    let mut sets: Vec<Set> = (0..set_count)
-        .map(|_| {
-            let room = |bytes: u64| stream.alloc_zeros(bytes as usize).unwrap();
-            let counts = planes.iter().map(|planes| planes.weights());
-            Set {
-                residents: files::residents(stream, &planes, &file),
-                payloads: counts
-                    .clone()
-                    .map(|count| room(longest_payload_bytes(count, log2)))
-                    .collect(),
-                weights: counts.map(|count| room(2 * count)).collect(),
-            }
+    let room = |bytes: u64| stream.alloc_zeros::<u8>(bytes as usize).unwrap();
+    let counts = || planes.iter().map(|planes| planes.weights());
+    let payloads = || counts().map(|count| room(longest_payload_bytes(count, log2)));
+    let sets: Vec<Set> = (0..set_count)
+        .map(|_| Set {
+            tensors: files::on_device(device, &planes, &file),
+            weights: counts().map(|count| Arc::new(room(2 * count))).collect(),
         })
         .collect();
 
     let (direct, encoded) = {
-        let mut batches: Vec<TranscodeBatch<'_>> = sets
-            .iter_mut()
+        let mut batches: Vec<TranscodeBatch> = sets
+            .iter()
             .map(|set| {
-                let outputs = outputs(&mut set.payloads, stream);
-                let tasks = set.residents.iter().zip(outputs).collect();
-                TranscodeBatch::new(device, stream, tasks, to).unwrap()
+                let tasks = set.tensors.iter().cloned().zip(payloads()).collect();
+                TranscodeBatch::new(device, tasks, to).unwrap()
             })
             .collect();
         let seconds = median(stream, &mut batches, |batch| {
             batch.transcode(stream).unwrap();
         });
         for batch in &mut batches {
-            batch.verdict(stream).unwrap();
+            batch.status().unwrap();
         }
-        (seconds, batches[0].transcoded(stream).unwrap())
+        (seconds, batches[0].transcoded().unwrap())
     };
     for (tensor, encoded) in container.directory().tensors().zip(&encoded) {
         tensor.require_checksum(encoded.checksum).unwrap();
@@ -119,24 +112,18 @@ fn measure(
     };
     row("exponents", direct);
 
-    let mut batches: Vec<(Batch<'_>, EncodeBatch<'_>)> = sets
-        .iter_mut()
+    let mut batches: Vec<(Batch, EncodeBatch)> = sets
+        .iter()
         .map(|set| {
-            let sources: Vec<_> = set
-                .weights
-                .iter()
-                .map(|memory| Source::slice(memory, stream))
-                .collect();
-            // SAFETY: sources and outputs are the same memory: each launch writes it before the next one on the stream reads it.
+            // SAFETY: sources and outputs are the same memory, which outlives the batches: each launch writes it before the next one on the stream reads it.
             let decoded = set.weights.iter().map(|memory| unsafe {
                 Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)
             });
-            let to_weights = set.residents.iter().zip(decoded).collect();
-            let payloads = outputs(&mut set.payloads, stream);
-            let tasks = sources.into_iter().zip(payloads).collect();
+            let to_weights = set.tensors.iter().zip(decoded).collect();
+            let tasks = set.weights.iter().cloned().zip(payloads()).collect();
             (
-                Batch::to_weights(device, stream, to_weights).unwrap(),
-                EncodeBatch::new(device, stream, tasks, to, log2).unwrap(),
+                Batch::to_weights(device, to_weights).unwrap(),
+                EncodeBatch::new(device, tasks, to, log2).unwrap(),
             )
         })
         .collect();
@@ -145,13 +132,4 @@ fn measure(
         encode.encode(stream).unwrap();
     });
     row("weights", seconds);
-}
-
-fn outputs<'a>(
-    memory: &'a mut [CudaSlice<u8>],
-    stream: &'a Arc<CudaStream>,
-) -> impl Iterator<Item = Output<'a>> {
-    memory
-        .iter_mut()
-        .map(|memory| Output::slice(memory, stream))
 }

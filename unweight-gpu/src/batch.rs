@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaStream, LaunchConfig, result};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
 
+use crate::in_flight::{Handover, InFlight, require_context};
 use crate::input::Kind;
 use crate::job::{BYTES_CHUNK_LOG2, TensorJob};
-use crate::launch::{Launch, Placed};
+use crate::launch::{DeviceBuffer, Launch};
 use crate::plan::{self, TABLE_BYTES, WARP};
-use crate::running::Running;
 use crate::status::{self, BadChunk};
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
@@ -18,13 +18,15 @@ use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 /// Tensors, or chunks of some, to be decoded together, each with where it goes; raw ones among them are copied. Made once; its launches neither
 /// allocate nor wait.
 ///
-/// Launch on the stream that the tensors were uploaded on, or on one that waits for it. Dropping a batch waits for what it launched,
-/// as the memory it borrows is free to be used again then; a batch must not be forgotten while it is running.
+/// A batch owns its outputs and keeps its inputs: [`Batch::into_outputs`] waits for the launches and gives the outputs back. Dropping a batch waits too, and
+/// forgetting one loses the memory. Launches may be on any stream of the device's context; those on different streams come one after the other.
 #[derive(Debug)]
-pub struct Batch<'a> {
-    // Dropped first, so that nothing runs any more when memory is freed.
-    pub(crate) running: Running,
-    device: &'a Device,
+pub struct Batch(InFlight<Decoding>);
+
+/// What launches of a batch use.
+#[derive(Debug)]
+pub(crate) struct Decoding {
+    device: Device,
     /// In the caller's order.
     tensors: Vec<TensorChunks>,
     /// The coded ones, whose jobs come first.
@@ -33,10 +35,13 @@ pub struct Batch<'a> {
     coded_chunk_count: u32,
     pub(crate) stage_bytes: u32,
     output_bytes_per_weight: u64,
-    pub(crate) jobs: Placed<u8>,
-    /// The least of what went wrong since the last verdict.
-    pub(crate) status: Placed<u64>,
-    _memory: std::marker::PhantomData<(Input<'a>, Output<'a>)>,
+    pub(crate) jobs: Arc<DeviceBuffer<u8>>,
+    /// The least of what went wrong since it was last asked for.
+    pub(crate) status: Arc<DeviceBuffer<u64>>,
+    _inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    /// What outputs are in that were given as addresses.
+    _exponents: Option<Arc<CudaSlice<u8>>>,
 }
 
 /// Where a coded tensor's chunks stand in the launch.
@@ -48,7 +53,7 @@ struct Coded {
     skipped_chunks: u32,
 }
 
-/// A raw tensor's way.
+/// A raw tensor, which is copied.
 #[derive(Debug)]
 struct RawCopy {
     from: u64,
@@ -56,17 +61,18 @@ struct RawCopy {
     bytes: u64,
 }
 
-impl<'a> Batch<'a> {
-    /// A batch of these tensors, decoded to weights. Small ones cost least together.
+impl Batch {
+    /// A batch of these tensors, decoded to weights. Small ones cost least together. Waits for what uses the outputs now.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`]; the driver's.
-    pub fn to_weights<I: Into<Input<'a>>>(
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        tensors: Vec<(I, Output<'a>)>,
-    ) -> Result<Batch<'a>, GpuError> {
-        Batch::new(device, stream, tensors, 2)
+    /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`]; the driver's.
+    pub fn to_weights<I: Into<Input>, O: Into<Output>>(
+        device: &Device,
+        tensors: Vec<(I, O)>,
+    ) -> Result<Batch, GpuError> {
+        let tensors = tensors.into_iter();
+        let tensors = tensors.map(|(input, output)| (input.into(), output.into()));
+        Decoding::new(device, tensors.collect(), 2, None).map(Batch)
     }
 
     /// A batch of these tensors, decoded to exponent planes: a byte for each weight.
@@ -76,63 +82,151 @@ impl<'a> Batch<'a> {
     ///
     /// # Panics
     /// If there is a raw tensor among them.
-    pub fn to_exponents<I: Into<Input<'a>>>(
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        tensors: Vec<(I, Output<'a>)>,
-    ) -> Result<Batch<'a>, GpuError> {
-        Batch::new(device, stream, tensors, 1)
+    pub fn to_exponents<I: Into<Input>, O: Into<Output>>(
+        device: &Device,
+        tensors: Vec<(I, O)>,
+    ) -> Result<Batch, GpuError> {
+        let tensors = tensors.into_iter();
+        let tensors = tensors.map(|(input, output)| (input.into(), output.into()));
+        Decoding::new(device, tensors.collect(), 1, None).map(Batch)
     }
 
-    fn new<I: Into<Input<'a>>>(
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        tensors: Vec<(I, Output<'a>)>,
+    /// As [`Batch::to_exponents`]: of whole tensors, into parts of one memory, each behind the one before, that has room for `room` of it.
+    pub(crate) fn to_exponents_in(
+        device: &Device,
+        tensors: &[Input],
+        exponents: &Arc<CudaSlice<u8>>,
+        room: impl Fn(&Input) -> u64,
+    ) -> Result<Batch, GpuError> {
+        let (mut at, _reading) = exponents.device_ptr(device.own_stream());
+        let with_output = |input: &Input| {
+            let bytes = room(input);
+            let output = Output::at(at, bytes);
+            at += bytes;
+            (input.clone(), output)
+        };
+        let tensors = tensors.iter().map(with_output).collect();
+        Decoding::new(device, tensors, 1, Some(exponents.clone())).map(Batch)
+    }
+
+    /// Launches the decoder, and the copies of raw tensors. Returns at once; the output holds nothing to be trusted until [`Batch::status`].
+    ///
+    /// # Errors
+    /// [`GpuError::Capturing`], [`GpuError::OtherContext`] and [`GpuError::PerThreadStream`] for a stream on which nothing can be launched; the driver's.
+    pub fn decode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        self.0.launch(stream, |batch| batch.decode(stream))
+    }
+
+    /// Launches the check of every chunk checksum. Raw tensors have none. Returns at once.
+    ///
+    /// # Errors
+    /// As [`Batch::decode`].
+    pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        self.0.launch(stream, |batch| batch.check_chunks(stream))
+    }
+
+    /// The CRC-32 of every output: of a tensor's weights, or of those chunks of it; of a raw tensor's bytes. Waits for the launches.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Panics
+    /// If this is a batch of exponent planes.
+    pub fn checksums(&mut self) -> Result<Vec<u32>, GpuError> {
+        let batch = self.0.owned();
+        assert_eq!(batch.output_bytes_per_weight, 2, "checksums are of weights");
+        let own = batch.device.own_stream().clone();
+        self.0.launch(&own, |batch| batch.checksums())
+    }
+
+    /// Waits for the launches, and says whether every one since this was last asked kept every rule.
+    ///
+    /// # Errors
+    /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
+    pub fn status(&mut self) -> Result<(), GpuError> {
+        let own = self.0.owned().device.own_stream().clone();
+        self.0.launch(&own, |batch| batch.status())
+    }
+
+    /// Waits for the launches and gives back the outputs, in their order, but those that were given as addresses. They hold nothing to be trusted
+    /// unless [`Batch::status`] has said so.
+    ///
+    /// # Errors
+    /// [`GpuError::Capturing`] if launches may have become part of a graph; the driver's. The outputs are lost then.
+    pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
+        let outputs = self.0.into_owned()?.outputs.into_iter();
+        Ok(outputs.filter_map(Output::into_slice).collect())
+    }
+
+    /// What launches use, to be used by launches on this stream too, which come after those of the batch.
+    ///
+    /// # Errors
+    /// As [`Batch::decode`].
+    pub(crate) fn used_on(&mut self, stream: &Arc<CudaStream>) -> Result<&Decoding, GpuError> {
+        self.0.launch(stream, |_| Ok(()))?;
+        Ok(self.0.owned())
+    }
+
+    pub(crate) fn owned(&self) -> &Decoding {
+        self.0.owned()
+    }
+}
+
+impl Decoding {
+    fn new(
+        device: &Device,
+        tensors: Vec<(Input, Output)>,
         output_bytes_per_weight: u64,
-    ) -> Result<Batch<'a>, GpuError> {
+        exponents: Option<Arc<CudaSlice<u8>>>,
+    ) -> Result<InFlight<Decoding>, GpuError> {
+        let (own, context) = (device.own_stream(), device.context());
+        let handover = Handover::new(context)?;
+        let (mut inputs, mut outputs) = (vec![], vec![]);
         let (mut jobs, mut jobs_of_bytes) = (vec![], vec![]);
         let (mut coded, mut copies, mut of_tensors) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut byte_chunk_count) = (0, 0);
         let mut longest = (0, 0);
-        for (tensor, (input, output)) in tensors.into_iter().enumerate() {
-            match input.into().0 {
-                Kind::Coded { resident, chunks } => {
-                    let planes = resident.planes();
+        for (number, (input, mut output)) in tensors.into_iter().enumerate() {
+            match &input.0 {
+                Kind::Coded { tensor, chunks } => {
+                    require_context(tensor.context(), context)?;
+                    let planes = tensor.planes();
                     let log2 = planes.chunk_size_log2();
                     let end = (chunks.end << log2).min(planes.weights());
                     let weights = end - (chunks.start << log2).min(end);
-                    output.require(weights * output_bytes_per_weight)?;
+                    let needed_bytes = weights * output_bytes_per_weight;
+                    let to = output.address(handover.stream(), context, needed_bytes)?;
                     // At most 2^23 chunks a tensor.
                     let (first_chunk, skipped_chunks) = (chunk_count as u32, chunks.start as u32);
                     coded.push(Coded {
-                        tensor,
+                        tensor: number,
                         first_chunk,
                         skipped_chunks,
                     });
-                    let at = resident.addresses(stream);
-                    let to = output.address();
+                    let at = tensor.addresses();
                     jobs.push(TensorJob::new(planes, at, to, first_chunk, skipped_chunks));
                     of_tensors.push(TensorChunks::of_weights(weights, log2, first_chunk));
                     chunk_count += chunks.end - chunks.start;
                     let (record, chunk) = &mut longest;
-                    *record = resident.longest_record_bytes().max(*record);
+                    *record = tensor.longest_record_bytes().max(*record);
                     *chunk = planes.weights().min(1 << log2).max(*chunk);
                 }
-                Kind::Raw { address, bytes, .. } => {
+                Kind::Raw(memory) => {
                     assert_eq!(output_bytes_per_weight, 2, "raw tensors have no planes");
-                    output.require(bytes)?;
-                    copies.push(RawCopy {
-                        from: address,
-                        to: output.address(),
-                        bytes,
-                    });
+                    require_context(memory.context(), context)?;
+                    let bytes = memory.num_bytes() as u64;
+                    let to = output.address(handover.stream(), context, bytes)?;
+                    let from = memory.device_ptr(handover.stream()).0;
+                    copies.push(RawCopy { from, to, bytes });
                     let of_bytes =
                         TensorChunks::of_bytes(bytes, BYTES_CHUNK_LOG2, byte_chunk_count as u32);
                     byte_chunk_count += of_bytes.count();
-                    jobs_of_bytes.push((tensor, output.address()));
+                    jobs_of_bytes.push((number, to));
                     of_tensors.push(of_bytes);
                 }
             }
+            inputs.push(input);
+            outputs.push(output);
             if chunk_count + byte_chunk_count > MOST_CHUNKS.into() {
                 return Err(GpuError::TooManyChunks(chunk_count + byte_chunk_count));
             }
@@ -148,29 +242,31 @@ impl<'a> Batch<'a> {
                 of_bytes.first_chunk,
             ));
         }
-        Ok(Batch {
-            running: Running::made_on(stream),
-            device,
+        handover.finish()?;
+        let jobs = own.clone_htod(&TensorJob::bytes_of(&jobs))?;
+        let status = own.clone_htod(&[status::GOOD])?;
+        let decoding = Decoding {
+            device: device.clone(),
             tensors: of_tensors,
             coded,
             copies,
             coded_chunk_count,
             stage_bytes: plan::stage_bytes(longest.0, longest.1),
             output_bytes_per_weight,
-            jobs: Placed::new(stream.clone_htod(&TensorJob::bytes_of(&jobs))?, stream),
-            status: Placed::new(stream.clone_htod(&[status::GOOD])?, stream),
-            _memory: std::marker::PhantomData,
-        })
+            jobs: Arc::new(DeviceBuffer::new(jobs, own)),
+            status: Arc::new(DeviceBuffer::new(status, own)),
+            _inputs: inputs,
+            outputs,
+            _exponents: exponents,
+        };
+        own.synchronize()?;
+        Ok(InFlight::new(context, decoding))
     }
 
-    /// Launches the decoder, and the copies of raw tensors. Returns at once; the output holds nothing to be trusted until [`Batch::verdict`].
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn decode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+    fn decode(&self, stream: &CudaStream) -> Result<(), GpuError> {
         let kernel = match self.output_bytes_per_weight {
-            2 => &self.device.decode_weights,
-            _ => &self.device.decode_exponents,
+            2 => &self.device.state.decode_weights,
+            _ => &self.device.state.decode_exponents,
         };
         let config = LaunchConfig {
             grid_dim: (self.coded_chunk_count, 1, 1),
@@ -178,21 +274,20 @@ impl<'a> Batch<'a> {
             shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
         };
         let job_count = self.coded.len() as u32;
-        self.running.on(stream)?;
         if self.coded_chunk_count > 0 {
             let launch = Launch::of(kernel)
                 .arg(&self.jobs.address)
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
                 .arg(&self.status.address);
-            // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
-            // every output is aligned and long enough (`Output`, `Batch::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
-            // `stage_bytes` is a multiple of 16.
+            // SAFETY: the kernel's preconditions (kernels/decode.cu): `DeviceTensor` has checked what locates records and holds planes aligned as in the file;
+            // every output is aligned and long enough (`Output`, `Decoding::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
+            // `stage_bytes` is a multiple of 16. All of it is owned until the launch is done.
             unsafe { launch.launch(stream, config)? };
         }
         stream.context().bind_to_thread()?;
         for copy in self.copies.iter().filter(|copy| copy.bytes > 0) {
-            // SAFETY: the input is so long (`Input::raw`), and the output at least (`Batch::new`); both are borrowed.
+            // SAFETY: the input is so long, and the output at least (`Decoding::new`); both are owned until the copy is done.
             unsafe {
                 let bytes = copy.bytes as usize;
                 result::memcpy_dtod_async(copy.to, copy.from, bytes, stream.cu_stream())?;
@@ -201,15 +296,11 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Launches the check of every chunk checksum. Raw tensors have none. Returns at once.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+    fn check_chunks(&self, stream: &CudaStream) -> Result<(), GpuError> {
         if self.coded_chunk_count == 0 {
             return Ok(());
         }
-        let device = self.device;
+        let device = &self.device.state;
         let job_count = self.coded.len() as u32;
         let launch = Launch::of(&device.check_chunks)
             .arg(&self.jobs.address)
@@ -217,47 +308,27 @@ impl<'a> Batch<'a> {
             .arg(&self.coded_chunk_count)
             .arg(&device.crc_constants.address)
             .arg(&self.status.address);
-        self.running.on(stream)?;
         // SAFETY: as in `decode`; the constants are those that the kernel's head names.
         unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
         Ok(())
     }
 
-    /// The CRC-32 of every output: of a tensor's weights, or of those chunks of it; of a raw tensor's bytes. Waits for the stream.
-    ///
-    /// # Errors
-    /// The driver's.
-    ///
-    /// # Panics
-    /// If this is a batch of exponent planes.
-    pub fn checksums(&self, stream: &Arc<CudaStream>) -> Result<Vec<u32>, GpuError> {
-        assert_eq!(self.output_bytes_per_weight, 2, "checksums are of weights");
-        let kernel = &self.device.checksum_weights;
-        self.running.before(stream)?;
+    fn checksums(&self) -> Result<Vec<u32>, GpuError> {
+        let kernel = &self.device.state.checksum_weights;
         // SAFETY: as in `decode`; outputs of 2 bytes a weight.
-        unsafe {
-            weight_checksums(
-                self.device,
-                stream,
-                kernel,
-                &self.jobs.memory,
-                &self.tensors,
-            )
-        }
+        unsafe { weight_checksums(&self.device, kernel, &self.jobs.memory, &self.tensors) }
     }
 
-    /// Waits for the stream, and says whether every launch since the last verdict kept every rule.
-    ///
-    /// # Errors
-    /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
-    pub fn verdict(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        self.running.before(stream)?;
-        let word = stream.clone_dtoh(&self.status.memory)?;
-        stream.synchronize()?;
+    fn status(&self) -> Result<(), GpuError> {
+        let own = self.device.own_stream();
+        let word = own.clone_dtoh(&self.status.memory)?;
+        own.synchronize()?;
         let Some(bad) = status::read(word[0]) else {
             return Ok(());
         };
-        stream.memcpy_htod(&[status::GOOD], &mut self.status.memory)?;
+        const { assert!(status::GOOD == u64::MAX) };
+        // SAFETY: the one word of this memory, which nobody else uses now.
+        unsafe { result::memset_d8_async(self.status.address, 0xff, 8, own.cu_stream())? };
         let number = (self.coded).partition_point(|coded| coded.first_chunk <= bad.chunk) - 1;
         let coded = &self.coded[number];
         Err(GpuError::BadChunk {

@@ -2,12 +2,15 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};
 
 use crate::encode::EncodeKernels;
-use crate::launch::Placed;
+use crate::image::Images;
+use crate::kernel_cache::KernelCache;
+use crate::launch::DeviceBuffer;
 use crate::matmul::{FragmentsKernels, MatmulKernels};
 use crate::{GpuError, crc_constants, image};
 
@@ -53,10 +56,30 @@ pub(crate) fn most_shared_bytes(context: &CudaContext) -> Result<u32, GpuError> 
     Ok(context.attribute(most)? as u32)
 }
 
-/// A GPU with the decoder's kernels loaded. Open it once and share it.
-#[derive(Debug)]
+/// How a device is opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DeviceOptions {
+    /// A folder for images of kernels that NVRTC compiled, so that later processes need not compile them again; none, and nothing is written anywhere. It is made
+    /// if it is not there.
+    ///
+    /// An image is code: the folder, those that it is in and the file must belong to this user (or to root) and be writable by nobody else, or they are not used.
+    /// Where that cannot be found out, which is anywhere but on Unix, the folder is not used either.
+    pub kernel_cache: Option<PathBuf>,
+}
+
+/// A GPU with the decoder's kernels loaded. Open it once and share it: clones are the same device, and batches keep it.
+#[derive(Clone, Debug)]
 pub struct Device {
+    pub(crate) state: Arc<DeviceState>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DeviceState {
     context: Arc<CudaContext>,
+    /// Nobody else has it, so nobody captures it. While it is there, cudarc orders all streams of the context by events.
+    own_stream: Arc<CudaStream>,
+    images: Images,
     pub(crate) decode_weights: CudaFunction,
     pub(crate) decode_exponents: CudaFunction,
     pub(crate) decode_weights_of: OneOrFewBlocks,
@@ -67,7 +90,7 @@ pub struct Device {
     encode: OnceLock<EncodeKernels>,
     fragments: OnceLock<FragmentsKernels>,
     matmul: OnceLock<MatmulKernels>,
-    pub(crate) crc_constants: Placed<u32>,
+    pub(crate) crc_constants: DeviceBuffer<u32>,
 }
 
 impl Device {
@@ -76,6 +99,14 @@ impl Device {
     /// # Errors
     /// Where there is no driver, no such device, one older than compute capability 8.0, or no kernels for it: [`GpuError`].
     pub fn open(ordinal: usize) -> Result<Device, GpuError> {
+        Device::open_with(ordinal, &DeviceOptions::default())
+    }
+
+    /// As [`Device::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Device::open`]. A cache that cannot be used is no error.
+    pub fn open_with(ordinal: usize, options: &DeviceOptions) -> Result<Device, GpuError> {
         // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
         if !unsafe { sys::is_culib_present() } {
             return Err(GpuError::NoDriver);
@@ -90,13 +121,19 @@ impl Device {
             let name = context.name()?;
             return Err(GpuError::TooOld { name, capability });
         }
-        let decode = context.load_module(image::DECODE.load(capability)?)?;
-        let checksum = context.load_module(image::CHECKSUM.load(capability)?)?;
-        let stream = context.default_stream();
-        let crc_constants = Placed::new(stream.clone_htod(&crc_constants::words())?, &stream);
-        stream.synchronize()?;
+        let images = Images {
+            capability,
+            driver_version: driver_version()?,
+            cache: options.kernel_cache.clone().map(KernelCache::new),
+        };
+        let own_stream = context.new_stream()?;
+        let decode = images.load(&context, &image::DECODE)?;
+        let checksum = images.load(&context, &image::CHECKSUM)?;
+        let crc_constants = own_stream.clone_htod(&crc_constants::words())?;
+        let crc_constants = DeviceBuffer::new(crc_constants, &own_stream);
+        own_stream.synchronize()?;
         let room = most_shared_bytes(&context)?;
-        Ok(Device {
+        let state = DeviceState {
             decode_weights: decode.load_function("decode_weights")?,
             decode_exponents: decode.load_function("decode_exponents")?,
             decode_weights_of: OneOrFewBlocks::load(&decode, "decode_weights", room)?,
@@ -108,43 +145,52 @@ impl Device {
             fragments: OnceLock::new(),
             matmul: OnceLock::new(),
             crc_constants,
+            images,
+            own_stream,
             context,
+        };
+        Ok(Device {
+            state: Arc::new(state),
         })
+    }
+
+    /// A stream of this crate's own, for work that is waited for: whatever uses its memory is on it, and nobody captures it.
+    pub(crate) fn own_stream(&self) -> &Arc<CudaStream> {
+        &self.state.own_stream
     }
 
     /// The encoder's kernels.
     pub(crate) fn encode_kernels(&self) -> Result<&EncodeKernels, GpuError> {
-        self.loaded(&self.encode, EncodeKernels::load)
+        self.loaded(&self.state.encode, EncodeKernels::load)
     }
 
     /// The kernels of fragment form.
     pub(crate) fn fragments_kernels(&self) -> Result<&FragmentsKernels, GpuError> {
-        self.loaded(&self.fragments, FragmentsKernels::load)
+        self.loaded(&self.state.fragments, FragmentsKernels::load)
     }
 
     /// The kernels of products.
     pub(crate) fn matmul_kernels(&self) -> Result<&MatmulKernels, GpuError> {
-        self.loaded(&self.matmul, MatmulKernels::load)
+        self.loaded(&self.state.matmul, MatmulKernels::load)
     }
 
     /// Kernels that are loaded when they are first asked for: whoever decodes does not wait for them.
     fn loaded<'a, K>(
         &'a self,
         kernels: &'a OnceLock<K>,
-        load: impl FnOnce(&Arc<CudaContext>, (i32, i32)) -> Result<K, GpuError>,
+        load: impl FnOnce(&Arc<CudaContext>, &Images) -> Result<K, GpuError>,
     ) -> Result<&'a K, GpuError> {
         if let Some(kernels) = kernels.get() {
             return Ok(kernels);
         }
-        let capability = self.context.compute_capability()?;
-        let loaded = load(&self.context, capability)?;
+        let loaded = load(&self.state.context, &self.state.images)?;
         Ok(kernels.get_or_init(|| loaded))
     }
 
     /// How many multiprocessors it has.
     pub(crate) fn multiprocessors(&self) -> Result<u32, GpuError> {
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        Ok(self.context.attribute(count)? as u32)
+        Ok(self.state.context.attribute(count)? as u32)
     }
 
     /// The name that the driver has for it.
@@ -152,12 +198,12 @@ impl Device {
     /// # Errors
     /// The driver's.
     pub fn name(&self) -> Result<String, GpuError> {
-        Ok(self.context.name()?)
+        Ok(self.state.context.name()?)
     }
 
-    /// The CUDA context, for allocations and streams of the caller's.
-    pub const fn context(&self) -> &Arc<CudaContext> {
-        &self.context
+    /// The CUDA context, for allocations and streams of the caller's. Those of another context, even of the same device, are refused.
+    pub fn context(&self) -> &Arc<CudaContext> {
+        &self.state.context
     }
 
     /// A new stream.
@@ -165,6 +211,13 @@ impl Device {
     /// # Errors
     /// The driver's.
     pub fn stream(&self) -> Result<Arc<CudaStream>, GpuError> {
-        Ok(self.context.new_stream()?)
+        Ok(self.state.context.new_stream()?)
     }
+}
+
+fn driver_version() -> Result<i32, GpuError> {
+    let mut version = 0;
+    // SAFETY: the driver is there, and writes one number.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
+    Ok(version)
 }

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
+use std::any::Any;
 use std::sync::Arc;
 
 use cudarc::driver::{
@@ -17,10 +18,11 @@ use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, MOST_TRANSCODE_SHARED_BYTES, Planes,
     count_threads, encode_shared_bytes, encode_threads, place_scratch,
 };
+use crate::image::Images;
+use crate::in_flight::{Handover, InFlight};
 use crate::job::TensorJob;
-use crate::launch::{Launch, Placed};
+use crate::launch::{DeviceBuffer, Launch};
 use crate::plan::{TABLE_BYTES, WARP};
-use crate::running::Running;
 use crate::weight_checksums::{TensorChunks, weight_checksums};
 use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
 
@@ -58,24 +60,27 @@ pub(crate) enum Sources {
 }
 
 /// A tensor to be encoded.
-pub(crate) struct Task<'a> {
+pub(crate) struct Task {
     /// With the addresses of its source.
     pub(crate) job: EncodeJob,
     /// The address of its weights, or of its exponents.
     pub(crate) source: u64,
     pub(crate) chunk_size_log2: u8,
-    pub(crate) output: Output<'a>,
+    pub(crate) output: Output,
 }
+
+/// What a batch keeps and does not look at.
+pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 impl EncodeKernels {
     pub(crate) fn load(
         context: &Arc<CudaContext>,
-        capability: (i32, i32),
+        images: &Images,
     ) -> Result<EncodeKernels, GpuError> {
-        let histogram = context.load_module(image::HISTOGRAM.load(capability)?)?;
-        let code_lengths = context.load_module(image::CODE_LENGTHS.load(capability)?)?;
-        let encode = context.load_module(image::ENCODE.load(capability)?)?;
-        let transcode = context.load_module(image::TRANSCODE.load(capability)?)?;
+        let histogram = images.load(context, &image::HISTOGRAM)?;
+        let code_lengths = images.load(context, &image::CODE_LENGTHS)?;
+        let encode = images.load(context, &image::ENCODE)?;
+        let transcode = images.load(context, &image::TRANSCODE)?;
         // For the largest chunks.
         let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
         let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
@@ -112,14 +117,14 @@ impl EncodeKernels {
 
 /// Tensors to be encoded together (section 11), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
 ///
-/// Sources must have been written on the stream of the launches, or on one that it waits for. As with [`Batch`](crate::Batch), dropping it waits for what it
-/// launched, and it must not be forgotten while it is running.
+/// As with [`Batch`](crate::Batch), it owns its outputs and keeps its sources; dropping it waits, and forgetting it loses the memory.
 #[derive(Debug)]
-pub struct EncodeBatch<'a> {
-    // Dropped first, so that nothing runs any more when memory is freed.
-    pub(crate) running: Running,
-    pub(crate) device: &'a Device,
-    pub(crate) kernels: &'a EncodeKernels,
+pub struct EncodeBatch(pub(crate) InFlight<Encoder>);
+
+/// What launches of a batch use.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    pub(crate) device: Device,
     sources: Sources,
     pub(crate) encoding: Encoding,
     /// The largest chunk size, as a binary logarithm.
@@ -128,73 +133,87 @@ pub struct EncodeBatch<'a> {
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,
     count_threads: u32,
-    pub(crate) jobs: Placed<u8>,
+    pub(crate) jobs: DeviceBuffer<u8>,
     /// To compute the checksums of the sources, but for the palettes.
     checksum_jobs: Vec<TensorJob>,
     _counts: CudaSlice<u32>,
     /// And behind those of all jobs the places of all chunks.
-    totals: Placed<u64>,
-    tensor_codes: Placed<u64>,
+    totals: DeviceBuffer<u64>,
+    tensor_codes: DeviceBuffer<u64>,
     /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
     /// Where each tensor's record ends stand.
     record_ends: Vec<u64>,
-    _memory: std::marker::PhantomData<Output<'a>>,
+    outputs: Vec<Output>,
+    _sources: Vec<Kept>,
+    /// Whether all launches of an encoder were made, so that what stands in the outputs, above all record ends, is theirs.
+    pub(crate) is_encoded: bool,
 }
 
-impl<'a> EncodeBatch<'a> {
-    /// A batch of these tensors. `encoding` is huffman or palette; an output has [`longest_payload_bytes`](crate::longest_payload_bytes).
+impl EncodeBatch {
+    /// A batch of these tensors. `encoding` is huffman or palette; an output has [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for what uses
+    /// the outputs and writes the sources now.
     ///
     /// # Errors
     /// [`GpuError::NotCoded`] for a tensor that is stored raw whatever it holds; [`GpuError::WrongLength`] for an output that is too short;
-    /// [`GpuError::TooManyChunks`]; [`GpuError::NoKernels`] and [`GpuError::Compile`], as the encoder's kernels are loaded by the first batch of a
-    /// device; the driver's, for want of memory too.
+    /// [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`], as the encoder's kernels are loaded by the
+    /// first batch of a device; the driver's, for want of memory too.
     ///
     /// # Panics
     /// If the encoding is raw, the chunk size not 12 to 16, or an output's address not a multiple of 256.
-    pub fn new(
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        tensors: Vec<(Source<'a>, Output<'a>)>,
+    pub fn new<S: Into<Source>, O: Into<Output>>(
+        device: &Device,
+        tensors: Vec<(S, O)>,
         encoding: Encoding,
         chunk_size_log2: u8,
-    ) -> Result<EncodeBatch<'a>, GpuError> {
+    ) -> Result<EncodeBatch, GpuError> {
         assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
-        let task = |(source, output): (Source<'a>, Output<'a>)| Task {
-            job: EncodeJob {
-                weights: source.address,
-                ..EncodeJob::new(encoding, source.weights, chunk_size_log2, 0)
-            },
-            source: source.address,
-            chunk_size_log2,
-            output,
-        };
-        let tasks = tensors.into_iter().map(task).collect();
-        EncodeBatch::of(device, stream, tasks, Sources::Weights, encoding)
+        let (mut tasks, mut sources): (Vec<Task>, Vec<Kept>) = (vec![], vec![]);
+        let handover = Handover::new(device.context())?;
+        for (source, output) in tensors {
+            let source: Source = source.into();
+            let address = source.address(handover.stream(), device.context())?;
+            tasks.push(Task {
+                job: EncodeJob {
+                    weights: address,
+                    ..EncodeJob::new(encoding, source.weights(), chunk_size_log2, 0)
+                },
+                source: address,
+                chunk_size_log2,
+                output: output.into(),
+            });
+            sources.push(Arc::new(source));
+        }
+        handover.finish()?;
+        EncodeBatch::of(device, tasks, Sources::Weights, sources, encoding)
     }
 
-    /// As [`EncodeBatch::new`], of sources of either kind.
+    /// As [`EncodeBatch::new`], of sources of either kind: `kept` is whatever their addresses are in.
     pub(crate) fn of(
-        device: &'a Device,
-        stream: &Arc<CudaStream>,
-        tasks: Vec<Task<'a>>,
+        device: &Device,
+        tasks: Vec<Task>,
         sources: Sources,
+        kept: Vec<Kept>,
         encoding: Encoding,
-    ) -> Result<EncodeBatch<'a>, GpuError> {
+    ) -> Result<EncodeBatch, GpuError> {
         assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
         let largest_log2 = (tasks.iter().map(|task| task.job.chunk_size_log2).max())
             .unwrap_or((*limits::CHUNK_SIZE_LOG2.start()).into());
-        for task in &tasks {
+        let (stream, context) = (device.own_stream(), device.context());
+        let handover = Handover::new(context)?;
+        let (mut checksum_sources, mut outputs) = (vec![], vec![]);
+        for mut task in tasks {
             let (mut job, chunk_size_log2) = (task.job, task.chunk_size_log2);
             let weights = job.weight_count;
             if !(1..=limits::CODED_WEIGHTS).contains(&weights) {
                 return Err(GpuError::NotCoded(weights));
             }
             let planes = Planes::new(weights, chunk_size_log2);
-            task.output.require(planes.longest_bytes())?;
-            let to = task.output.address();
+            let to = task
+                .output
+                .address(handover.stream(), context, planes.longest_bytes())?;
             assert!(
                 to.is_multiple_of(layout::PLANE_ALIGNMENT),
                 "planes are aligned"
@@ -216,12 +235,15 @@ impl<'a> EncodeBatch<'a> {
             }
             jobs.push(job);
             planes_of.push(planes);
+            checksum_sources.push(task.source);
+            outputs.push(task.output);
         }
+        handover.finish()?;
         // SAFETY: kernels write all of it before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
         let total_bytes = TOTAL_BYTES * jobs.len() as u64;
         let totals = (total_bytes / 8 + chunk_count).max(1) as usize;
-        let totals = Placed::new(stream.alloc_zeros(totals)?, stream);
+        let totals = DeviceBuffer::new(stream.alloc_zeros(totals)?, stream);
         // SAFETY: kernels write all of it before they read it.
         let counts = unsafe { stream.alloc::<u32>(256 * (chunk_count as usize).max(1))? };
         let counts_address = counts.device_ptr(stream).0;
@@ -233,13 +255,12 @@ impl<'a> EncodeBatch<'a> {
             job.totals = totals.address + TOTAL_BYTES * number;
             job.places = totals.address + total_bytes + 8 * u64::from(job.first_chunk);
         }
-        let checksum_jobs: Vec<_> = (jobs.iter().zip(&tasks))
-            .map(|(job, task)| TensorJob::of_source(job, task.source))
+        let checksum_jobs: Vec<_> = (jobs.iter().zip(checksum_sources))
+            .map(|(job, source)| TensorJob::of_source(job, source))
             .collect();
-        Ok(EncodeBatch {
-            running: Running::made_on(stream),
-            device,
-            kernels: device.encode_kernels()?,
+        device.encode_kernels()?;
+        let encoding = Encoder {
+            device: device.clone(),
             sources,
             encoding,
             largest_log2,
@@ -252,29 +273,66 @@ impl<'a> EncodeBatch<'a> {
                 device.multiprocessors()?,
             ),
             record_ends: jobs.iter().map(|job| job.record_ends).collect(),
-            jobs: Placed::new(stream.clone_htod(&EncodeJob::bytes_of(&jobs))?, stream),
+            jobs: DeviceBuffer::new(stream.clone_htod(&EncodeJob::bytes_of(&jobs))?, stream),
             checksum_jobs,
             _counts: counts,
             totals,
-            tensor_codes: Placed::new(stream.alloc_zeros(jobs.len().max(1))?, stream),
+            tensor_codes: DeviceBuffer::new(stream.alloc_zeros(jobs.len().max(1))?, stream),
             _scratch: scratch,
-            _memory: std::marker::PhantomData,
-        })
+            outputs,
+            _sources: kept,
+            is_encoded: false,
+        };
+        stream.synchronize()?;
+        Ok(EncodeBatch(InFlight::new(context, encoding)))
     }
 
     /// Launches the encoder. Returns at once.
     ///
     /// # Errors
-    /// The driver's.
+    /// As [`Batch::decode`](crate::Batch::decode).
     pub fn encode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        self.0.launch(stream, |batch| {
+            batch.is_encoded = false;
+            batch.encode(stream)?;
+            batch.is_encoded = true;
+            Ok(())
+        })
+    }
+
+    /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for it.
+    ///
+    /// # Errors
+    /// [`GpuError::NotEncoded`] if there was none, or it failed; the driver's.
+    pub fn encoded(&mut self) -> Result<Vec<EncodedTensor>, GpuError> {
+        let own = self.0.owned().device.own_stream().clone();
+        self.0.launch(&own, |batch| batch.encoded(&own))
+    }
+
+    /// Waits for the launches and gives back the outputs, in their order, but those that were given as addresses.
+    ///
+    /// # Errors
+    /// [`GpuError::Capturing`] if launches may have become part of a graph; the driver's. The outputs are lost then.
+    pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
+        let outputs = self.0.into_owned()?.outputs.into_iter();
+        Ok(outputs.filter_map(Output::into_slice).collect())
+    }
+}
+
+impl Encoder {
+    /// Loaded when the batch was made.
+    pub(crate) fn kernels(&self) -> Result<&EncodeKernels, GpuError> {
+        self.device.encode_kernels()
+    }
+
+    fn encode(&self, stream: &CudaStream) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }
         let (job_count, reading) = (
             self.tensors.len() as u32,
-            self.kernels.reading(self.sources),
+            self.kernels()?.reading(self.sources),
         );
-        self.running.on(stream)?;
         self.zero_totals(stream)?;
         // SAFETY: of these launches and of those in the functions called: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for
         // addresses are those of `EncodeJob::new`; sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as
@@ -312,7 +370,7 @@ impl<'a> EncodeBatch<'a> {
         gathers: bool,
     ) -> Result<(), GpuError> {
         let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
-        let launch = Launch::of(&self.kernels.choose_codes)
+        let launch = Launch::of(&self.kernels()?.choose_codes)
             .arg(&self.jobs.address)
             .arg(&job_count)
             .arg(&self.chunk_count)
@@ -336,7 +394,7 @@ impl<'a> EncodeBatch<'a> {
             .arg(&self.jobs.address)
             .arg(&job_count)
             .arg(&self.tensor_codes.address)
-            .arg(&self.device.crc_constants.address);
+            .arg(&self.device.state.crc_constants.address);
         // SAFETY: the caller's.
         unsafe { launch.launch(stream, config)? };
         Ok(())
@@ -351,16 +409,14 @@ impl<'a> EncodeBatch<'a> {
         )
     }
 
-    /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for the stream.
-    ///
-    /// # Errors
-    /// The driver's.
-    pub fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
+    fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
+        if !self.is_encoded {
+            return Err(GpuError::NotEncoded);
+        }
         let kernel = match self.sources {
-            Sources::Weights => &self.device.checksum_weights,
-            Sources::Planes => &self.device.checksum_planes,
+            Sources::Weights => &self.device.state.checksum_weights,
+            Sources::Planes => &self.device.state.checksum_planes,
         };
-        self.running.before(stream)?;
         let jobs = stream.clone_dtoh(&self.jobs.memory)?;
         let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
             let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
@@ -374,15 +430,14 @@ impl<'a> EncodeBatch<'a> {
             self.read_back(stream, &checksum_jobs)?;
         }
         // SAFETY: numbered through, and their outputs are the sources; sign-mantissa bytes, record ends and records are written.
-        let checksums = unsafe {
-            weight_checksums(self.device, stream, kernel, &checksum_jobs, &self.tensors)?
-        };
+        let checksums =
+            unsafe { weight_checksums(&self.device, kernel, &checksum_jobs, &self.tensors)? };
         let mut encoded = Vec::with_capacity(self.tensors.len());
         for (number, planes) in self.planes.iter().enumerate() {
             let palette = Palette::new(palette_of(number)).expect("the device writes it in order");
             let last = self.record_ends[number] + planes.record_ends.length - 4;
             let mut end = [0u32];
-            // SAFETY: the last word of the record ends, in the output that this batch borrows.
+            // SAFETY: the last word of the record ends, in the output that this batch owns.
             unsafe {
                 cudarc::driver::result::memcpy_dtoh_async(&mut end, last, stream.cu_stream())?
             };
@@ -408,13 +463,13 @@ impl<'a> EncodeBatch<'a> {
 
     /// Decodes what was made to where the sources' exponents are: so a checksum is of what stands in the outputs.
     fn read_back(&self, stream: &Arc<CudaStream>, jobs: &CudaSlice<u8>) -> Result<(), GpuError> {
-        if self.chunk_count == 0 || !self.running.is_used() {
+        if self.chunk_count == 0 {
             return Ok(());
         }
         let (job_count, stage_bytes) = (self.tensors.len() as u32, 0u32);
         // What is wrong shows in the checksum.
         let mut status = stream.clone_htod(&[status::GOOD])?;
-        let mut launch = stream.launch_builder(&self.device.decode_exponents);
+        let mut launch = stream.launch_builder(&self.device.state.decode_exponents);
         launch
             .arg(jobs)
             .arg(&job_count)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use unweight_format::Encoding;
 
-use crate::encode::config;
+use crate::encode::{Encoder, config};
 use crate::encode_plan::{
     LENGTH_WARPS, PALETTE_SHARED_BYTES, encode_threads_of_records, transcode_shared_bytes,
 };
@@ -15,15 +15,39 @@ use crate::launch::Launch;
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
-impl EncodeBatch<'_> {
+impl EncodeBatch {
     /// Launches what makes records of the jobs' sources. What is at `status` gets what is wrong with these, and what is at `detour` a 1 if records have to be
     /// made by way of exponent planes instead. Returns at once.
     ///
+    /// # Errors
+    /// As [`EncodeBatch::encode`].
+    ///
     /// # Safety
-    /// Every job has a source, of the other encoding, which `Resident` has checked; its longest record, within reason, has `stage_bytes` bytes, a multiple of 16.
+    /// Every job has a source, of the other encoding, which `DeviceTensor` has checked; its longest record, within reason, has `stage_bytes` bytes, a multiple
+    /// of 16. What is at `status` and `detour` is kept by this batch.
     pub(crate) unsafe fn encode_records(
         &mut self,
         stream: &Arc<CudaStream>,
+        stage_bytes: u32,
+        status: u64,
+        detour: u64,
+    ) -> Result<(), GpuError> {
+        self.0.launch(stream, |batch| {
+            batch.is_encoded = false;
+            // SAFETY: the caller's.
+            unsafe { batch.encode_records(stream, stage_bytes, status, detour)? };
+            batch.is_encoded = true;
+            Ok(())
+        })
+    }
+}
+
+impl Encoder {
+    /// # Safety
+    /// The caller's.
+    unsafe fn encode_records(
+        &self,
+        stream: &CudaStream,
         stage_bytes: u32,
         status: u64,
         detour: u64,
@@ -32,9 +56,8 @@ impl EncodeBatch<'_> {
             return Ok(());
         }
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
-        let (jobs, kernels) = (self.jobs.address, &self.kernels.of_records);
-        let constants = &self.device.crc_constants.address;
-        self.running.on(stream)?;
+        let (jobs, kernels) = (self.jobs.address, &self.kernels()?.of_records);
+        let constants = &self.device.state.crc_constants.address;
         self.zero_totals(stream)?;
         // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and encode.cu: the caller's, and those of `EncodeBatch::encode`.
         unsafe {

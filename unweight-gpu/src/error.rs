@@ -11,6 +11,8 @@ use crate::status::BadChunk;
 /// Why a device, or what was asked of it, is not to be had.
 #[derive(Debug)]
 pub enum GpuError {
+    /// Windows did not restrict where libraries are looked for.
+    Libraries(std::io::Error),
     /// There is no CUDA driver.
     NoDriver,
     /// The driver knows no device of this number.
@@ -33,6 +35,14 @@ pub enum GpuError {
     Compile(String),
     /// The driver failed.
     Driver(DriverError),
+    /// The stream is capturing a graph, which would outlive what the launch uses.
+    Capturing,
+    /// The stream is that of the calling thread (`CudaContext::per_thread_stream`), which other threads cannot wait for.
+    PerThreadStream,
+    /// A stream or memory of another CUDA context than the device's.
+    OtherContext,
+    /// Nothing was encoded yet, or it failed.
+    NotEncoded,
     /// A batch of more chunks than one launch can have.
     TooManyChunks(u64),
     /// A tensor of so many weights is stored raw, never coded.
@@ -98,6 +108,9 @@ impl From<Error> for GpuError {
 impl fmt::Display for GpuError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            GpuError::Libraries(error) => {
+                write!(f, "libraries cannot be restricted to folders of the system: {error}")
+            }
             GpuError::NoDriver => f.write_str("there is no CUDA driver (libcuda) on this machine"),
             GpuError::NoDevice { ordinal, count } => {
                 write!(f, "there is no CUDA device {ordinal}, the driver knows {count}")
@@ -114,6 +127,18 @@ impl fmt::Display for GpuError {
             ),
             GpuError::Compile(message) => write!(f, "NVRTC could not compile the kernels: {message}"),
             GpuError::Driver(error) => write!(f, "the CUDA driver failed: {error}"),
+            GpuError::Capturing => f.write_str(
+                "the stream is capturing a graph, expected one that runs its launches: end the capture, or use unsafe functions that allow it",
+            ),
+            GpuError::PerThreadStream => f.write_str(
+                "the stream is the calling thread's own, expected one that any thread can wait for: use Device::stream",
+            ),
+            GpuError::OtherContext => f.write_str(
+                "a stream or memory is of another CUDA context than the device: make it with Device::stream or Device::context",
+            ),
+            GpuError::NotEncoded => {
+                f.write_str("nothing was encoded: call encode or transcode first")
+            }
             GpuError::TooManyChunks(count) => {
                 write!(f, "a batch of {count} chunks, expected at most {}", crate::MOST_CHUNKS)
             }

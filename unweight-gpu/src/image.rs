@@ -1,10 +1,12 @@
 //! The kernels as the driver loads them: images made when the crate was built, or else source for NVRTC.
 
-#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+use std::sync::Arc;
 
-use cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts, sys};
+use cudarc::driver::{CudaContext, CudaModule};
+use cudarc::nvrtc::Ptx;
 
-use crate::GpuError;
+use crate::kernel_cache::{KernelCache, Key};
+use crate::{GpuError, nvrtc};
 
 /// One `.cu` file.
 pub(crate) struct Module {
@@ -65,33 +67,57 @@ const HEADERS: [&str; 20] = [
 /// The compute capability of Hopper.
 pub(crate) const HOPPER: (i32, i32) = (9, 0);
 
-impl Module {
-    /// For a device of this compute capability.
-    pub(crate) fn load(&self, (major, minor): (i32, i32)) -> Result<Ptx, GpuError> {
-        if !self.image.is_empty() {
-            return Ok(Ptx::from_binary(self.image.to_vec()));
-        }
-        self.compile((major, minor))
-    }
+/// Where a device's images come from.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) capability: (i32, i32),
+    pub(crate) driver_version: i32,
+    /// For those that NVRTC compiles.
+    pub(crate) cache: Option<KernelCache>,
+}
 
-    fn compile(&self, (major, minor): (i32, i32)) -> Result<Ptx, GpuError> {
-        // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
-        if !unsafe { sys::is_culib_present() } {
+impl Images {
+    /// Loads a module: its image, or what NVRTC makes of its source, now or in an earlier process.
+    ///
+    /// # Errors
+    /// [`GpuError::NoKernels`]; [`GpuError::Compile`]; the driver's.
+    pub(crate) fn load(
+        &self,
+        context: &Arc<CudaContext>,
+        module: &Module,
+    ) -> Result<Arc<CudaModule>, GpuError> {
+        let load = |image: &[u8]| Ok(context.load_module(Ptx::from_binary(image.to_vec()))?);
+        if !module.image.is_empty() {
+            return load(module.image);
+        }
+        if !nvrtc::is_present() {
             return Err(GpuError::NoKernels);
         }
-        let options = CompileOptions {
-            name: Some(format!("{}.cu", self.name)),
-            options: vec![
-                "--std=c++17".to_owned(),
-                format!(
-                    "--gpu-architecture=compute_{major}{minor}{}",
-                    if self.hopper { "a" } else { "" }
-                ),
-            ],
-            ..CompileOptions::default()
+        let (source, options) = (module.whole_source(), module.options(self.capability));
+        let compile = || nvrtc::compile(&format!("{}.cu", module.name), &source, &options);
+        let Some(cache) = &self.cache else {
+            return load(&compile()?);
         };
-        compile_ptx_with_opts(self.whole_source(), options)
-            .map_err(|error| GpuError::Compile(error.to_string()))
+        let (major, minor) = nvrtc::version()?;
+        let mut key = Key::new();
+        key.add(module.name).add(&source);
+        options.iter().for_each(|option| {
+            key.add(option);
+        });
+        key.add(&format!("NVRTC {major}.{minor}"))
+            .add(&format!("driver {}", self.driver_version))
+            .add(&format!("device {:?}", self.capability));
+        cache.load(&key.finish(), compile, load)
+    }
+}
+
+impl Module {
+    fn options(&self, (major, minor): (i32, i32)) -> Vec<String> {
+        let own = if self.hopper { "a" } else { "" };
+        vec![
+            "--std=c++17".to_owned(),
+            format!("--gpu-architecture=sm_{major}{minor}{own}"),
+        ]
     }
 
     /// NVRTC takes one text: what is included is put in front.
@@ -105,6 +131,11 @@ impl Module {
             .filter(|line| !line.starts_with("#pragma once"));
         own.flat_map(|line| [line, "\n"]).collect()
     }
+}
+
+/// Whether the kernels that decode were compiled when the crate was built. Otherwise NVRTC compiles them at first use.
+pub const fn kernels_are_built_in() -> bool {
+    !DECODE.image.is_empty() && !CHECKSUM.image.is_empty()
 }
 
 #[cfg(test)]
@@ -135,13 +166,23 @@ mod tests {
     #[test]
     #[ignore = "needs NVRTC"]
     fn nvrtc_compiles_every_module() {
+        assert!(nvrtc::is_present());
         for module in MODULES {
             for capability in [(8, 0), HOPPER] {
                 if capability == HOPPER || !module.hopper {
-                    module.compile(capability).unwrap();
+                    let (source, options) = (module.whole_source(), module.options(capability));
+                    let image = nvrtc::compile(module.name, &source, &options).unwrap();
+                    assert!(image.starts_with(b"\x7fELF"), "{}", module.name);
                 }
             }
         }
+    }
+
+    #[test]
+    #[ignore = "needs NVRTC"]
+    fn an_error_of_nvrtc_has_the_compiler_s_messages() {
+        let error = nvrtc::compile("bad.cu", "__global__ void f() { g(); }", &[]).unwrap_err();
+        assert!(error.to_string().contains("identifier \"g\""), "{error}");
     }
 
     #[test]

@@ -1,55 +1,54 @@
 //! What a batch decodes.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use cudarc::driver::CudaSlice;
 
-use crate::Resident;
+use crate::DeviceTensor;
 
-/// A coded tensor, some of its chunks, or a raw tensor, which is copied.
+/// A coded tensor, some of its chunks, or a raw tensor, which is copied. A batch keeps it, and nobody can write it meanwhile.
 #[derive(Clone, Debug)]
-pub struct Input<'a>(pub(crate) Kind<'a>);
+pub struct Input(pub(crate) Kind);
 
 #[derive(Clone, Debug)]
-pub(crate) enum Kind<'a> {
+pub(crate) enum Kind {
     Coded {
-        resident: &'a Resident,
+        tensor: Arc<DeviceTensor>,
         chunks: Range<u64>,
     },
-    Raw {
-        address: u64,
-        bytes: u64,
-        _memory: std::marker::PhantomData<&'a [u8]>,
-    },
+    Raw(Arc<CudaSlice<u8>>),
 }
 
-impl<'a> Input<'a> {
+impl Input {
     /// Chunks of a tensor; their weights stand from the beginning of the output on.
     ///
     /// # Panics
     /// If the tensor has no such chunks.
-    pub fn chunks(resident: &'a Resident, chunks: Range<u64>) -> Input<'a> {
-        let count = resident.planes().chunk_count();
+    pub fn chunks(tensor: Arc<DeviceTensor>, chunks: Range<u64>) -> Input {
+        let count = tensor.planes().chunk_count();
         assert!(
             chunks.start <= chunks.end && chunks.end <= count,
             "chunks {chunks:?} of {count}"
         );
-        Input(Kind::Coded { resident, chunks })
+        Input(Kind::Coded { tensor, chunks })
     }
 
     /// A raw tensor, of any type. Its checksums of blocks are not looked at; `Batch::checksums` gives what the directory's is to be compared with.
-    pub fn raw(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> Input<'a> {
-        let (address, _reading) = memory.device_ptr(stream);
-        Input(Kind::Raw {
-            address,
-            bytes: memory.num_bytes() as u64,
-            _memory: std::marker::PhantomData,
-        })
+    pub const fn raw(memory: Arc<CudaSlice<u8>>) -> Input {
+        Input(Kind::Raw(memory))
     }
 }
 
-impl<'a> From<&'a Resident> for Input<'a> {
-    fn from(resident: &'a Resident) -> Input<'a> {
-        Input::chunks(resident, 0..resident.planes().chunk_count())
+impl From<Arc<DeviceTensor>> for Input {
+    fn from(tensor: Arc<DeviceTensor>) -> Input {
+        let chunks = 0..tensor.planes().chunk_count();
+        Input::chunks(tensor, chunks)
+    }
+}
+
+impl From<&Arc<DeviceTensor>> for Input {
+    fn from(tensor: &Arc<DeviceTensor>) -> Input {
+        tensor.clone().into()
     }
 }

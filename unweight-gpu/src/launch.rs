@@ -11,15 +11,15 @@ use cudarc::driver::{
 
 /// Device memory, and its address, which launches are given.
 #[derive(Debug)]
-pub(crate) struct Placed<T> {
+pub(crate) struct DeviceBuffer<T> {
     pub(crate) memory: CudaSlice<T>,
     pub(crate) address: u64,
 }
 
-impl<T> Placed<T> {
-    pub(crate) fn new(memory: CudaSlice<T>, stream: &CudaStream) -> Placed<T> {
+impl<T> DeviceBuffer<T> {
+    pub(crate) fn new(memory: CudaSlice<T>, stream: &CudaStream) -> DeviceBuffer<T> {
         let address = memory.device_ptr(stream).0;
-        Placed { memory, address }
+        DeviceBuffer { memory, address }
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn may_overlap(capability: (i32, i32)) -> bool {
 /// A kernel and its arguments, in their order. Memory is given as an address.
 ///
 /// cudarc's own builder takes slices, and puts events around a launch for each of them, in case that another stream uses one. What a batch holds is used by its
-/// own launches alone, on one stream after the other ([`Running`](crate::running::Running)): so these have no events between them.
+/// own launches alone, on one stream after the other ([`InFlight`](crate::in_flight::InFlight)): so these have no events between them.
 pub(crate) struct Launch<'a> {
     function: &'a CudaFunction,
     arguments: Vec<*mut c_void>,

@@ -1,7 +1,7 @@
 //! The Unweight codec on a GPU: CUDA kernels (`kernels/`), and what launches them.
 //!
 //! - [`Device::open`] finds a GPU and loads the kernels; without a driver or a device it is an ordinary error.
-//! - [`Resident::upload`] puts a coded tensor into device memory, as it stands in the file.
+//! - [`DeviceTensor::upload`] puts a coded tensor into device memory, as it stands in the file.
 //! - [`Batch`] decodes tensors in one launch, or ranges of their chunks, on the caller's stream and into the caller's memory, to weights or to
 //!   exponent planes; it copies raw tensors, checks chunk checksums on the device too, and computes those of what was decoded.
 //! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
@@ -11,10 +11,21 @@
 //! The host checks what locates anything (header, directory, record ends); the device checks every record, bounds each read and
 //! write by what was checked, and reports the first bad chunk with the rule that the reference names. Section numbers are those of `spec/unweight.md`.
 //!
+//! # Memory
+//!
+//! Launches are asynchronous. A batch owns the memory that its launches write and shares what they read; it gives its outputs back when they are done.
+//! Dropping a batch waits; forgetting one, or losing it in a cycle of references, loses its memory and frees nothing that a launch uses. A stream that is
+//! capturing a graph is an error. (A capture that another thread both begins and ends on the stream while a function launches there is not noticed.)
+//! What was still written when memory was handed over is waited for, by cudarc's events; who disables these, which is unsafe, waits too.
+//!
+//! Memory of somebody else's, a tensor of PyTorch's for instance, is given as an address, which is unsafe ([`Output::raw`], [`Source::raw`]). So are products
+//! ([`matmul::Linear::multiply`], [`matmul::Sequence`]): they neither own activations nor wait, and may be captured.
+//!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
 //! use unweight_format::{Directory, FileHeader, Payload};
-//! use unweight_gpu::{Batch, Device, Output, Resident};
+//! use unweight_gpu::{Batch, Device, DeviceTensor};
 //!
 //! let file = std::fs::read("model.unw")?;
 //! let header = FileHeader::parse(&file)?;
@@ -24,15 +35,15 @@
 //!
 //! let device = Device::open(0)?;
 //! let stream = device.stream()?;
-//! let payload = Resident::extent(planes).of(&file).ok_or("short")?;
-//! let resident = Resident::upload(&stream, planes, payload)?;
-//! let mut weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-//! let output = Output::slice(&mut weights, &stream);
-//! let mut batch = Batch::to_weights(&device, &stream, vec![(&resident, output)])?;
+//! let payload = DeviceTensor::extent(planes).of(&file).ok_or("short")?;
+//! let coded = Arc::new(DeviceTensor::upload(&device, planes, payload)?);
+//! let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
+//! let mut batch = Batch::to_weights(&device, vec![(coded, weights)])?;
 //! batch.check_chunks(&stream)?;
 //! batch.decode(&stream)?;
-//! batch.verdict(&stream)?;
-//! tensor.require_checksum(batch.checksums(&stream)?[0])?;
+//! batch.status()?;
+//! tensor.require_checksum(batch.checksums()?[0])?;
+//! let weights = batch.into_outputs()?.remove(0);
 //! # Ok(())
 //! # }
 //! ```
@@ -45,6 +56,7 @@ struct Readme;
 mod batch;
 mod crc_constants;
 mod device;
+mod device_tensor;
 mod encode;
 mod encode_job;
 mod encode_plan;
@@ -52,34 +64,41 @@ mod encode_records;
 mod encoded;
 mod error;
 mod image;
+mod in_flight;
 mod input;
 mod job;
+mod kernel_cache;
 mod launch;
+mod libraries;
 pub mod matmul;
+mod nvrtc;
 mod output;
 mod plan;
-mod resident;
-mod running;
+mod record_ends;
 mod source;
 mod status;
 mod transcode;
+mod view;
 mod weight_checksums;
 
 /// Streams and device memory are this crate's.
 pub use cudarc;
 
 pub use batch::Batch;
-pub use device::Device;
+pub use device::{Device, DeviceOptions};
+pub use device_tensor::DeviceTensor;
 pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
 pub use encoded::EncodedTensor;
 pub use error::GpuError;
+pub use image::kernels_are_built_in;
 pub use input::Input;
+pub use libraries::search_system_folders_only;
 pub use output::Output;
-pub use resident::Resident;
 pub use source::Source;
 pub use status::BadChunk;
 pub use transcode::TranscodeBatch;
+pub use view::{View, ViewMut};
 
 /// Chunks of one launch: a block for each, and a number that fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;

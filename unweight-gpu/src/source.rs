@@ -2,67 +2,81 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 
 use crate::GpuError;
+use crate::in_flight::require_context;
 
-/// Device memory that holds a BF16 tensor.
-#[derive(Debug)]
-pub struct Source<'a> {
-    pub(crate) address: u64,
-    pub(crate) weights: u64,
-    _memory: std::marker::PhantomData<&'a [u8]>,
+/// Device memory that holds a BF16 tensor. A batch keeps it, and nobody can write it meanwhile.
+#[derive(Clone, Debug)]
+pub struct Source {
+    memory: Memory,
+    weights: u64,
 }
 
-impl<'a> Source<'a> {
+#[derive(Clone, Debug)]
+enum Memory {
+    Shared(Arc<CudaSlice<u8>>),
+    Raw(u64),
+}
+
+impl Source {
     /// A slice of cudarc's, of 2 bytes a weight.
     ///
     /// # Panics
     /// If the number of bytes is odd.
-    pub fn slice(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> Source<'a> {
+    pub fn new(memory: Arc<CudaSlice<u8>>) -> Source {
         let bytes = memory.num_bytes() as u64;
         assert!(bytes.is_multiple_of(2), "2 bytes a weight");
-        let (address, _reading) = memory.device_ptr(stream);
         Source {
-            address,
             weights: bytes / 2,
-            _memory: std::marker::PhantomData,
+            memory: Memory::Shared(memory),
         }
     }
 
-    /// Memory of the caller's own: so many BF16 weights at this address of the device.
+    /// Memory that a batch does not own: so many BF16 weights at this address of the device.
     ///
     /// # Safety
-    /// They must be there, and stay as they are, from the batch's launches on until these are done.
+    /// From the batch's first launch on, until the batch is gone, they are there and stay as they are; what is behind them up to the next multiple of 16 is
+    /// readable. A batch that is forgotten is never gone.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, weights: u64) -> Source<'a> {
+    pub unsafe fn raw(address: u64, weights: u64) -> Source {
         assert!(address.is_multiple_of(16), "16-byte loads");
         Source {
-            address,
+            memory: Memory::Raw(address),
             weights,
-            _memory: std::marker::PhantomData,
         }
     }
 
-    /// That it has exactly so many.
-    pub(crate) const fn require(&self, weights: u64) -> Result<(), GpuError> {
-        if self.weights != weights {
-            return Err(GpuError::WrongLength {
-                needed_bytes: 2 * weights,
-                given_bytes: 2 * self.weights,
-            });
-        }
-        Ok(())
+    pub(crate) const fn weights(&self) -> u64 {
+        self.weights
     }
 
-    /// The first of them.
+    /// The address, for launches of this context. `stream` waits for whatever writes a slice now.
     ///
-    /// # Panics
-    /// If there are fewer.
-    pub fn first(&self, weights: u64) -> Source<'a> {
-        assert!(weights <= self.weights);
-        Source { weights, ..*self }
+    /// # Errors
+    /// [`GpuError::OtherContext`].
+    pub(crate) fn address(
+        &self,
+        stream: &CudaStream,
+        context: &Arc<CudaContext>,
+    ) -> Result<u64, GpuError> {
+        match &self.memory {
+            Memory::Shared(slice) => {
+                require_context(slice.context(), context)?;
+                Ok(slice.device_ptr(stream).0)
+            }
+            Memory::Raw(address) => Ok(*address),
+        }
+    }
+}
+
+impl From<Arc<CudaSlice<u8>>> for Source {
+    fn from(memory: Arc<CudaSlice<u8>>) -> Source {
+        Source::new(memory)
     }
 }

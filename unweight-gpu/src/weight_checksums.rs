@@ -2,9 +2,7 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-use std::sync::Arc;
-
-use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaFunction, CudaSlice, LaunchConfig, PushKernelArg};
 
 use crate::plan::{CHECKSUM_WARPS, WARP};
 use crate::{Device, GpuError};
@@ -55,17 +53,17 @@ pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
 }
 
 /// The CRC-32 of every tensor's weights. `kernel` is `checksum_weights` if they stand where the jobs' outputs are, `checksum_planes` if
-/// exponents do. Waits for the stream.
+/// exponents do. Waits for its own launch; others on this memory must be done.
 ///
 /// # Safety
 /// `jobs` are the `TensorJob`s of these tensors, numbered through; the outputs hold 2 bytes a weight, or of exponents 1, readable up to a multiple of 8.
 pub(crate) unsafe fn weight_checksums(
     device: &Device,
-    stream: &Arc<CudaStream>,
     kernel: &CudaFunction,
     jobs: &CudaSlice<u8>,
     tensors: &[TensorChunks],
 ) -> Result<Vec<u32>, GpuError> {
+    let stream = device.own_stream();
     let job_count = tensors.len() as u32;
     let chunk_count = tensors.iter().map(TensorChunks::count).sum::<u64>() as u32;
     let mut of_chunks = stream.alloc_zeros::<u32>(chunk_count.max(1) as usize)?;
@@ -75,12 +73,13 @@ pub(crate) unsafe fn weight_checksums(
             .arg(jobs)
             .arg(&job_count)
             .arg(&chunk_count)
-            .arg(&device.crc_constants.address)
+            .arg(&device.state.crc_constants.address)
             .arg(&mut of_chunks);
         // SAFETY: the caller's, and a word for each chunk; the constants are those that the kernel's head names.
         unsafe { launch.launch(checksum_config(chunk_count))? };
     }
     let of_chunks = stream.clone_dtoh(&of_chunks)?;
+    stream.synchronize()?;
     let combined = tensors.iter().map(|tensor| {
         let mut whole = crc32fast::Hasher::new();
         for number in 0..tensor.count() {

@@ -24,6 +24,8 @@ use crate::executor::Parallel;
 use crate::failure::Failure;
 use crate::gpu::Gpu;
 use crate::input::open;
+use crate::printable::escaped;
+use crate::recognize::Expected;
 use crate::report::{self, bytes};
 use crate::synthetic;
 
@@ -60,7 +62,11 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     let open = |ordinal: u16| Gpu::open(ordinal.into()).map_err(crate::gpu::failed);
     let gpu = options.gpu.map(open).transpose()?;
     let (input, tensors) = match &options.file {
-        Some(file) => (report::text(file), read(file)?),
+        Some(file) => {
+            let tensors = read(file);
+            let explained = |failure: Failure| failure.explained(file, Expected::Safetensors);
+            (report::text(file), tensors.map_err(explained)?)
+        }
         None => {
             let (rows, columns) = (usize::from(options.rows), synthetic::COLUMNS);
             let name = format!("synthetic, {rows} x {columns}");
@@ -73,8 +79,7 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     threads.dedup();
     let mut measurements = Vec::new();
     for threads in threads {
-        let executor = Parallel::new(threads)
-            .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
+        let executor = Parallel::new(threads, context.silent());
         bench.measure(&executor, threads, &mut measurements)?;
     }
     if let Some(gpu) = &gpu {
@@ -135,7 +140,7 @@ fn in_words(result: &BenchResult) -> String {
     });
     format!(
         "{}: {} weights in {} tensors, {} bytes as BF16, {} coded; in memory, median of {} runs\n{}",
-        result.input,
+        escaped(&result.input),
         bytes(result.weights),
         result.tensors,
         bytes(result.bf16_bytes),
@@ -221,8 +226,7 @@ impl Bencher {
             huffman: Aligned::of(&[]),
             runs,
         };
-        let everything = Parallel::new(1).map_err(|error| Failure::Io(error.to_string()))?;
-        bench.encode(Codec::current(), &everything)?;
+        bench.encode(Codec::current(), &Parallel::new(1, true))?;
         bench.huffman = Aligned::of(bench.written.file());
         Ok(bench)
     }
@@ -309,8 +313,8 @@ impl Bencher {
             let Some((to, from)) = pieces.next() else {
                 continue;
             };
-            match executor.helpers() {
-                Some(helpers) => helpers.in_place_scope(|scope| {
+            match executor.all_helpers() {
+                Some(helpers) => helpers.threads().in_place_scope(|scope| {
                     for (to, from) in pieces {
                         scope.spawn(move |_| to.copy_from_slice(from));
                     }

@@ -6,7 +6,7 @@ use unweight_cpu::{Container, DEFAULT_CHUNK_SIZE_LOG2, OpenFile};
 use unweight_format::{CodedPlanes, Encoding, Payload, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, sys::CUevent_flags};
 use unweight_gpu::{
-    Batch, EncodeBatch, EncodedTensor, GpuError, Output, Resident, Source, TranscodeBatch,
+    Batch, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, TranscodeBatch,
     longest_payload_bytes,
 };
 
@@ -53,21 +53,21 @@ pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failu
 
     let stored: u64 = planes
         .iter()
-        .map(|planes| Resident::extent(planes).length)
+        .map(|planes| DeviceTensor::extent(planes).length)
         .sum();
-    let mut sets = (0..sets_of(stored + 2 * weights))
-        .map(|_| Set::new(&gpu.stream, &planes, file))
-        .collect::<Result<Vec<Set>, _>>()
+    let tensors = (0..sets_of(stored + 2 * weights))
+        .map(|_| upload(gpu, &planes, file))
+        .collect::<Result<Vec<_>, _>>()
         .map_err(failed)?;
-    let (decode, check_chunks) = measure_decoding(gpu, &mut sets, &coded, runs)?;
+    let decoded = measure_decoding(gpu, &tensors, &coded, runs)?;
     // Of the weights that were decoded, to bytes that must be those of the file.
-    let encode = measure_encoding(gpu, &mut sets, file, &coded, runs)?;
-    let transcode = measure_transcoding(gpu, &mut sets, &coded, runs)?;
+    let encode = measure_encoding(gpu, decoded.weights, file, &coded, runs)?;
+    let transcode = measure_transcoding(gpu, &tensors, &coded, runs)?;
     Ok(Speeds {
         device: gpu.device.name().map_err(failed)?,
         copy: speed(copy),
-        decode: speed(decode),
-        check_chunks: speed(check_chunks),
+        decode: speed(decoded.seconds),
+        check_chunks: speed(decoded.check_seconds),
         encode: speed(encode),
         transcode: speed(transcode),
     })
@@ -76,15 +76,51 @@ pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failu
 /// A coded tensor of the file.
 type Coded<'a> = (&'a Tensor<'a>, &'a CodedPlanes);
 
-/// Seconds of decoding, and of checking chunks.
+/// The tensors of one set, on the device.
+type Tensors = Vec<Arc<DeviceTensor>>;
+
+fn upload(gpu: &Gpu, planes: &[&CodedPlanes], file: &[u8]) -> Result<Tensors, GpuError> {
+    let upload = |planes: &&CodedPlanes| {
+        let payload = DeviceTensor::extent(planes).of(file);
+        let payload = payload.expect("the file is whole");
+        DeviceTensor::upload(&gpu.device, planes, payload).map(Arc::new)
+    };
+    planes.iter().map(upload).collect()
+}
+
+/// Memory for each tensor of a set, of so many bytes for so many weights.
+fn room(
+    gpu: &Gpu,
+    coded: &[Coded<'_>],
+    bytes: impl Fn(u64) -> u64,
+) -> Result<Vec<CudaSlice<u8>>, GpuError> {
+    let room =
+        |planes: &CodedPlanes| Ok(gpu.stream.alloc_zeros(bytes(planes.weights()) as usize)?);
+    coded.iter().map(|(_, planes)| room(planes)).collect()
+}
+
+fn longest(weights: u64) -> u64 {
+    longest_payload_bytes(weights, DEFAULT_CHUNK_SIZE_LOG2)
+}
+
+/// What decoding took, and gave.
+struct Decoded {
+    seconds: f64,
+    check_seconds: f64,
+    /// Of each set.
+    weights: Vec<Vec<CudaSlice<u8>>>,
+}
+
 fn measure_decoding(
     gpu: &Gpu,
-    sets: &mut [Set],
+    sets: &[Tensors],
     coded: &[Coded<'_>],
     runs: u32,
-) -> Result<(f64, f64), Failure> {
-    let batch = |set| Set::decoding(set, gpu);
-    let mut batches: Vec<Batch<'_>> = batches(sets, batch)?;
+) -> Result<Decoded, Failure> {
+    let mut batches: Vec<Batch> = batches(sets, |set| {
+        let outputs = room(gpu, coded, |weights| 2 * weights)?;
+        Batch::to_weights(&gpu.device, set.iter().zip(outputs).collect())
+    })?;
     let decode = median(&gpu.stream, &mut batches, runs, |batch, stream| {
         batch.decode(stream)
     });
@@ -93,31 +129,42 @@ fn measure_decoding(
     });
     // What is measured has to be right.
     for batch in &mut batches {
-        batch.verdict(&gpu.stream).map_err(failed)?;
-        let checksums = batch.checksums(&gpu.stream).map_err(failed)?;
-        require_checksums(coded, checksums)?;
+        batch.status().map_err(failed)?;
+        require_checksums(coded, batch.checksums().map_err(failed)?)?;
     }
-    Ok((decode.map_err(failed)?, check.map_err(failed)?))
+    let decoded: Result<_, GpuError> = batches.into_iter().map(Batch::into_outputs).collect();
+    Ok(Decoded {
+        seconds: decode.map_err(failed)?,
+        check_seconds: check.map_err(failed)?,
+        weights: decoded.map_err(failed)?,
+    })
 }
 
 fn measure_encoding(
     gpu: &Gpu,
-    sets: &mut [Set],
+    sets: Vec<Vec<CudaSlice<u8>>>,
     file: &[u8],
     coded: &[Coded<'_>],
     runs: u32,
 ) -> Result<f64, Failure> {
-    let encoded: Vec<EncodedTensor>;
-    let seconds = {
-        let batch = |set| Set::encoding(set, gpu);
-        let mut batches: Vec<EncodeBatch<'_>> = batches(sets, batch)?;
-        let seconds = median(&gpu.stream, &mut batches, runs, |batch, stream| {
-            batch.encode(stream)
-        });
-        encoded = batches[0].encoded(&gpu.stream).map_err(failed)?;
-        seconds.map_err(failed)?
-    };
-    for ((encoded, payload), (tensor, planes)) in encoded.iter().zip(&sets[0].payloads).zip(coded) {
+    let mut batches: Vec<EncodeBatch> = batches(sets, |set| {
+        let sources = set.into_iter().map(Arc::new);
+        let tasks = sources.zip(room(gpu, coded, longest)?).collect();
+        EncodeBatch::new(
+            &gpu.device,
+            tasks,
+            Encoding::Huffman,
+            DEFAULT_CHUNK_SIZE_LOG2,
+        )
+    })?;
+    let seconds = median(&gpu.stream, &mut batches, runs, |batch, stream| {
+        batch.encode(stream)
+    });
+    let seconds = seconds.map_err(failed)?;
+    let mut first = batches.swap_remove(0);
+    let encoded: Vec<EncodedTensor> = first.encoded().map_err(failed)?;
+    let payloads = first.into_outputs().map_err(failed)?;
+    for ((encoded, payload), (tensor, planes)) in encoded.iter().zip(&payloads).zip(coded) {
         let payload = gpu.stream.clone_dtoh(payload).map_err(failed)?;
         let pairs = [
             (encoded.sign_mantissa, planes.sign_mantissa()),
@@ -140,28 +187,31 @@ fn measure_encoding(
 
 fn measure_transcoding(
     gpu: &Gpu,
-    sets: &mut [Set],
+    sets: &[Tensors],
     coded: &[Coded<'_>],
     runs: u32,
 ) -> Result<f64, Failure> {
-    let batch = |set| Set::transcoding(set, gpu);
-    let mut batches: Vec<TranscodeBatch<'_>> = batches(sets, batch)?;
+    let mut batches: Vec<TranscodeBatch> = batches(sets, |set| {
+        let tasks = set.iter().cloned().zip(room(gpu, coded, longest)?);
+        TranscodeBatch::new(&gpu.device, tasks.collect(), Encoding::Palette)
+    })?;
     let seconds = median(&gpu.stream, &mut batches, runs, |batch, stream| {
         batch.transcode(stream)
     });
     for batch in &mut batches {
-        batch.verdict(&gpu.stream).map_err(failed)?;
-        let transcoded = batch.transcoded(&gpu.stream).map_err(failed)?;
+        batch.status().map_err(failed)?;
+        let transcoded = batch.transcoded().map_err(failed)?;
         require_checksums(coded, transcoded.iter().map(|tensor| tensor.checksum))?;
     }
     seconds.map_err(failed)
 }
 
-fn batches<'a, T>(
-    sets: &'a mut [Set],
-    of: impl Fn(&'a mut Set) -> Result<T, GpuError>,
-) -> Result<Vec<T>, Failure> {
-    let made: Result<_, GpuError> = sets.iter_mut().map(of).collect();
+/// A batch of each set.
+fn batches<S, B>(
+    sets: impl IntoIterator<Item = S>,
+    batch: impl FnMut(S) -> Result<B, GpuError>,
+) -> Result<Vec<B>, Failure> {
+    let made: Result<_, GpuError> = sets.into_iter().map(batch).collect();
     made.map_err(failed)
 }
 
@@ -173,69 +223,6 @@ fn require_checksums(
         tensor.require_checksum(checksum).map_err(failed)?;
     }
     Ok(())
-}
-
-/// Tensors on the device, where they are decoded to, and where they are encoded to.
-struct Set {
-    residents: Vec<Resident>,
-    weights: Vec<CudaSlice<u8>>,
-    payloads: Vec<CudaSlice<u8>>,
-}
-
-impl Set {
-    fn new(
-        stream: &Arc<CudaStream>,
-        planes: &[&CodedPlanes],
-        file: &[u8],
-    ) -> Result<Set, GpuError> {
-        let upload = |planes: &&CodedPlanes| {
-            let payload = Resident::extent(planes).of(file);
-            Resident::upload(stream, planes, payload.expect("the file is whole"))
-        };
-        let room = |bytes: u64| {
-            let room = stream.alloc_zeros(bytes as usize);
-            room.map_err(GpuError::from)
-        };
-        let counts = planes.iter().map(|planes| planes.weights());
-        let longest = |count| longest_payload_bytes(count, DEFAULT_CHUNK_SIZE_LOG2);
-        Ok(Set {
-            residents: planes.iter().map(upload).collect::<Result<_, _>>()?,
-            weights: counts
-                .clone()
-                .map(|count| room(2 * count))
-                .collect::<Result<_, _>>()?,
-            payloads: counts
-                .map(|count| room(longest(count)))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn decoding<'a>(&'a mut self, gpu: &'a Gpu) -> Result<Batch<'a>, GpuError> {
-        let tasks = self.residents.iter().zip(outputs(&mut self.weights, gpu));
-        Batch::to_weights(&gpu.device, &gpu.stream, tasks.collect())
-    }
-
-    fn encoding<'a>(&'a mut self, gpu: &'a Gpu) -> Result<EncodeBatch<'a>, GpuError> {
-        let sources = self.weights.iter();
-        let sources = sources.map(|memory| Source::slice(memory, &gpu.stream));
-        EncodeBatch::new(
-            &gpu.device,
-            &gpu.stream,
-            sources.zip(outputs(&mut self.payloads, gpu)).collect(),
-            Encoding::Huffman,
-            DEFAULT_CHUNK_SIZE_LOG2,
-        )
-    }
-
-    fn transcoding<'a>(&'a mut self, gpu: &'a Gpu) -> Result<TranscodeBatch<'a>, GpuError> {
-        let tasks = self.residents.iter().zip(outputs(&mut self.payloads, gpu));
-        TranscodeBatch::new(&gpu.device, &gpu.stream, tasks.collect(), Encoding::Palette)
-    }
-}
-
-fn outputs<'a>(memory: &'a mut [CudaSlice<u8>], gpu: &'a Gpu) -> impl Iterator<Item = Output<'a>> {
-    let memory = memory.iter_mut();
-    memory.map(|memory| Output::slice(memory, &gpu.stream))
 }
 
 /// One is enough where it is so large that its end drives its beginning out of the caches.

@@ -1,6 +1,6 @@
 //! `unweight extract`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,7 +13,9 @@ use crate::arguments::Extract;
 use crate::failure::Failure;
 use crate::input::open;
 use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
+use crate::printable::{quoted, shown};
 use crate::report::text;
+use crate::standard_output::{Bytes, is_meant};
 use crate::unw_file::{RestoreError, read};
 
 /// Bytes that a range is read in at a time: a whole number of chunks and of blocks.
@@ -27,9 +29,9 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     let container = Container::parse(&opened).map_err(failed)?;
     let tensor = container.directory().find(&options.tensor).ok_or_else(|| {
         Failure::Usage(format!(
-            "{} has no tensor {:?}; `unweight inspect --directory` lists those that it has",
+            "{} has no tensor {}; `unweight inspect --directory` lists those that it has",
             path.display(),
-            options.tensor
+            quoted(&options.tensor)
         ))
     })?;
     let byte_range = options
@@ -38,31 +40,12 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
         .map(|range| byte_range(&tensor, range))
         .transpose()?;
 
-    let Some(output) = &options.output else {
-        if context.json {
-            return Err(Failure::Usage(
-                "standard output has room for the bytes or for --json; say where to with -o"
-                    .to_owned(),
-            ));
-        }
-        let mut stdout = io::stdout().lock();
-        if stdout.is_terminal() {
-            return Err(Failure::Usage(
-                "raw bytes do not belong on a terminal; say where to with -o, or redirect"
-                    .to_owned(),
-            ));
-        }
-        let mut reader_has_left = false;
+    let Some(output) = options.output.as_deref().filter(|path| !is_meant(path)) else {
+        let mut stdout = Bytes::open(context)?;
         let done = copy(&container, &tensor, byte_range, context, path, |bytes| {
-            // What stays in the buffer until the end would be lost without a word.
-            let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-            written.map_err(|error| {
-                reader_has_left = error.kind() == io::ErrorKind::BrokenPipe;
-                Failure::io(Path::new("standard output"), error)
-            })
+            stdout.write(bytes)
         });
-        // A reader that has seen enough is no failure.
-        return if reader_has_left { Ok(()) } else { done };
+        return stdout.finish(done);
     };
     require_absent(output, options.force)?;
     require_apart(path, output)?;
@@ -78,7 +61,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     })?;
     output_file.commit()?;
     let result = json!({"output": text(output), "tensor": tensor.name(), "bytes": written});
-    context.print_result(&result, || format!("{}: {written} bytes", output.display()))
+    context.print_result(&result, || format!("{}: {written} bytes", shown(output)))
 }
 
 /// The bytes of a range of elements.
@@ -86,8 +69,8 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     let count = tensor.element_count();
     if range.end > count {
         return Err(Failure::Usage(format!(
-            "tensor {:?} has {count} elements; the range {}..{} leaves it",
-            tensor.name(),
+            "tensor {} has {count} elements; the range {}..{} leaves it",
+            quoted(tensor.name()),
             range.start,
             range.end
         )));

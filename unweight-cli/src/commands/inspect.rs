@@ -1,69 +1,90 @@
 //! `unweight inspect`.
+//!
+//! The payload is read once, before anything is printed, so that a bad file gives no half of a report. What is held of a tensor then are
+//! its figures; names and shapes stay in the directory, and rows are made of both while they are printed.
 
 use std::path::Path;
 
 use half::bf16;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use unweight_cpu::reference::ExponentCounts;
-use unweight_cpu::{Container, Purpose, ReadError, Storage, decode_tensor};
-use unweight_format::{Dtype, Encoding, FileHeader, Payload, SourceKind, Tensor, layout};
+use unweight_cpu::{
+    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Storage, decode_tensor,
+};
+use unweight_format::{Directory, Dtype, Encoding, Payload, SourceKind, Tensor, layout};
 
 use super::Context;
+use super::inspect_words::in_words;
 use crate::arguments::Inspect;
 use crate::breakdown::Breakdown;
 use crate::failure::Failure;
 use crate::input::open;
 use crate::progress::{Metered, bar};
-use crate::report::{bytes, percent, table, text};
+use crate::report::text;
 use crate::unw_file::read;
 
 /// One tensor.
 #[derive(Serialize)]
-struct TensorResult {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<u64>,
-    encoding: Encoding,
-    elements: u64,
-    data_bytes: u64,
+pub(super) struct TensorResult<'d> {
+    pub(super) name: &'d str,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<u64>,
+    pub(super) encoding: Encoding,
+    pub(super) elements: u64,
+    pub(super) data_bytes: u64,
     /// With the padding in front of it.
-    stored_bytes: u64,
+    pub(super) stored_bytes: u64,
     /// Stored bits for each element.
-    bits_per_element: Option<f64>,
+    pub(super) bits_per_element: Option<f64>,
     /// Binary logarithm of the chunk's weights, of coded tensors.
     chunk_size_log2: Option<u8>,
     /// The palette, of coded tensors.
     palette: Option<[u8; layout::PALETTE_ENTRIES]>,
     /// Of BF16 tensors, unless only the directory was read.
-    exponent_entropy_bits: Option<f64>,
+    pub(super) exponent_entropy_bits: Option<f64>,
     /// Unless only the directory was read.
     breakdown: Option<Breakdown>,
 }
 
 /// A file.
 #[derive(Serialize)]
-struct InspectResult {
-    file: String,
-    format_version: String,
-    file_bytes: u64,
+pub(super) struct InspectResult<'d> {
+    #[serde(serialize_with = "path_as_text")]
+    pub(super) file: &'d Path,
+    pub(super) format_version: String,
+    pub(super) file_bytes: u64,
     source_kind: SourceKind,
-    restored_bytes: u64,
+    pub(super) restored_bytes: u64,
     /// Header, directory, source section, their padding, and the guard.
     frame_bytes: u64,
-    tensors: Vec<TensorResult>,
-    totals: Totals,
+    pub(super) tensors: Rows<'d>,
+    pub(super) totals: Totals,
 }
 
 /// All coded tensors together.
 #[derive(Serialize)]
-struct Totals {
-    coded_tensors: usize,
-    coded_weights: u64,
+pub(super) struct Totals {
+    pub(super) coded_tensors: usize,
+    pub(super) coded_weights: u64,
     coded_stored_bytes: u64,
-    bits_per_weight: Option<f64>,
+    pub(super) bits_per_weight: Option<f64>,
     /// Weighted by weights; unless only the directory was read.
-    exponent_entropy_bits: Option<f64>,
-    breakdown: Option<Breakdown>,
+    pub(super) exponent_entropy_bits: Option<f64>,
+    pub(super) breakdown: Option<Breakdown>,
+}
+
+/// What is found in a tensor's payload.
+struct Figures {
+    breakdown: Breakdown,
+    /// Of BF16 tensors with weights.
+    entropy_bits: Option<f64>,
+}
+
+/// The tensors of a file, described one at a time.
+pub(super) struct Rows<'d> {
+    directory: Directory<'d>,
+    /// One for each tensor; unless only the directory was read.
+    figures: Option<Vec<Figures>>,
 }
 
 pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
@@ -78,69 +99,90 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
         bar: &bar,
     };
     let failed = |error| Failure::reading(path, error);
-    let open = read(&metered, &options.memory, context).map_err(failed)?;
-    let container = Container::parse(&open).map_err(failed)?;
+    let reads_payload = !options.directory;
+    let mut open = read(&metered, &options.memory, context).map_err(failed)?;
+    // Only where a budget was asked for: by default the report may take what it takes.
+    let mut reserved = 0;
     if let Some(budget) = options.memory.budget() {
-        // Only where it was asked for: by default the report may take what it takes.
-        let needed = report_bytes(container.header());
+        let container = Container::parse(&open).map_err(failed)?;
+        reserved = report_bytes(container.directory(), reads_payload);
         budget
-            .require(Purpose::Report, needed)
+            .require(Purpose::Report, reserved)
             .map_err(|error| Failure::over_budget(path, error))?;
+        let rest = MemoryBudget::of_bytes(budget.bytes() - reserved);
+        open = OpenFile::read_within(&metered, rest)
+            .map_err(|error| failed(beside(reserved, error)))?;
     }
-    let result = inspect(path, &container, !options.directory, context).map_err(failed)?;
+    let failed = |error| failed(beside(reserved, error));
+    let container = Container::parse(&open).map_err(failed)?;
+    let figures = match reads_payload {
+        true => Some(read_payloads(&container, context).map_err(failed)?),
+        false => None,
+    };
     bar.finish_and_clear();
-    context.print_result(&result, || in_words(&result))
-}
-
-/// What the report on a file takes at most, as a table or as JSON: a row for each tensor, and its name and shape several times.
-fn report_bytes(header: &FileHeader) -> u64 {
-    const PER_TENSOR: u64 = 8 << 10;
-    const PER_DIRECTORY_BYTE: u64 = 64;
-    PER_TENSOR * u64::from(header.tensor_count()) + PER_DIRECTORY_BYTE * header.directory().length
-}
-
-fn inspect<S: Storage + ?Sized>(
-    path: &Path,
-    container: &Container<'_, S>,
-    reads_payload: bool,
-    context: &Context,
-) -> Result<InspectResult, ReadError> {
-    let header = container.header();
-    let directory = container.directory();
-    let mut tensors = Vec::new();
-    let mut end = directory.payload_start();
-    for tensor in directory.tensors() {
-        let stored_bytes = tensor.payload().end() - end;
-        end = tensor.payload().end();
-        let payload = match reads_payload {
-            true => Some(
-                read_payload(container, &tensor, stored_bytes, context)
-                    .map_err(|error| error.of_tensor(tensor.name()))?,
-            ),
-            false => None,
-        };
-        tensors.push(describe(&tensor, stored_bytes, payload));
-    }
-    Ok(InspectResult {
-        file: text(path),
-        format_version: format!("{}.{}", layout::MAJOR_VERSION, header.minor_version()),
-        file_bytes: header.file_length(),
-        source_kind: header.source_kind(),
-        restored_bytes: header.source().length
-            + tensors.iter().map(|tensor| tensor.data_bytes).sum::<u64>(),
-        frame_bytes: directory.payload_start() + layout::GUARD_BYTES,
-        totals: Totals::of(&tensors),
-        tensors,
+    let result = InspectResult::of(path, &container, figures);
+    context.print_long_result(&result, |output, columns| {
+        in_words(&result, output, columns)
     })
 }
 
-/// Where a tensor's bits go, and the counts of its exponents if it is BF16.
+/// What the report takes at most: the figures of each tensor, and one row at a time, as text and as JSON.
+fn report_bytes(directory: &Directory<'_>, reads_payload: bool) -> u64 {
+    const PER_NAME_BYTE: u64 = 32;
+    const PER_ROW: u64 = 32 << 10;
+    let figures = match reads_payload {
+        true => size_of::<Figures>() as u64 * u64::from(directory.tensor_count()),
+        false => 0,
+    };
+    let names = directory.tensors().map(|tensor| tensor.name().len() as u64);
+    figures + PER_NAME_BYTE * names.max().unwrap_or(0) + PER_ROW
+}
+
+/// An error of a budget from which `reserved` bytes were taken before, said of the whole.
+fn beside(reserved: u64, error: ReadError) -> ReadError {
+    match error {
+        ReadError::OverBudget(over) => ReadError::OverBudget(OverBudget {
+            needed_bytes: over.needed_bytes + reserved,
+            allowed_bytes: over.allowed_bytes + reserved,
+            ..over
+        }),
+        other => other,
+    }
+}
+
+/// The figures of all tensors.
+fn read_payloads<S: Storage + ?Sized>(
+    container: &Container<'_, S>,
+    context: &Context,
+) -> Result<Vec<Figures>, ReadError> {
+    let directory = container.directory();
+    let mut figures = Vec::with_capacity(directory.tensor_count() as usize);
+    for (tensor, stored_bytes) in with_stored_bytes(directory) {
+        figures.push(
+            read_payload(container, &tensor, stored_bytes, context)
+                .map_err(|error| error.of_tensor(tensor.name()))?,
+        );
+    }
+    Ok(figures)
+}
+
+/// The tensors, each with the bytes that it takes, the padding in front of it included.
+fn with_stored_bytes<'d>(directory: &Directory<'d>) -> impl Iterator<Item = (Tensor<'d>, u64)> {
+    let mut end = directory.payload_start();
+    directory.tensors().map(move |tensor| {
+        let start = end;
+        end = tensor.payload().end();
+        (tensor, end - start)
+    })
+}
+
+/// Where a tensor's bits go, and the entropy of its exponents if it is BF16.
 fn read_payload<S: Storage + ?Sized>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
     stored_bytes: u64,
     context: &Context,
-) -> Result<(Breakdown, Option<ExponentCounts>), ReadError> {
+) -> Result<Figures, ReadError> {
     let (mut breakdown, counts) = match tensor.payload() {
         Payload::Coded(planes) => {
             let (breakdown, counts) =
@@ -156,7 +198,12 @@ fn read_payload<S: Storage + ?Sized>(
         }
     };
     breakdown.padding_bits += 8 * stored_bytes - breakdown.total_bits();
-    Ok((breakdown, counts))
+    Ok(Figures {
+        breakdown,
+        entropy_bits: counts
+            .filter(|counts| counts.total() > 0)
+            .map(|counts| counts.entropy_bits()),
+    })
 }
 
 fn count_raw<S: Storage + ?Sized>(
@@ -179,19 +226,66 @@ fn count_raw<S: Storage + ?Sized>(
     Ok(counts)
 }
 
-fn describe(
-    tensor: &Tensor<'_>,
+impl<'d> InspectResult<'d> {
+    fn of<S: Storage + ?Sized>(
+        path: &'d Path,
+        container: &Container<'d, S>,
+        figures: Option<Vec<Figures>>,
+    ) -> InspectResult<'d> {
+        let header = container.header();
+        let directory = *container.directory();
+        let data_bytes = directory.tensors().map(|tensor| tensor.data_bytes());
+        let tensors = Rows { directory, figures };
+        InspectResult {
+            file: path,
+            format_version: format!("{}.{}", layout::MAJOR_VERSION, header.minor_version()),
+            file_bytes: header.file_length(),
+            source_kind: header.source_kind(),
+            restored_bytes: header.source().length + data_bytes.sum::<u64>(),
+            frame_bytes: directory.payload_start() + layout::GUARD_BYTES,
+            totals: Totals::of(&tensors),
+            tensors,
+        }
+    }
+}
+
+impl<'d> Rows<'d> {
+    pub(super) fn count(&self) -> u32 {
+        self.directory.tensor_count()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = TensorResult<'d>> {
+        let figures = self.figures.as_deref();
+        let tensors = with_stored_bytes(&self.directory).enumerate();
+        tensors.map(move |(number, (tensor, stored_bytes))| {
+            let figures = figures.map(|figures| &figures[number]);
+            describe(&tensor, stored_bytes, figures)
+        })
+    }
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text(path))
+}
+
+fn describe<'d>(
+    tensor: &Tensor<'d>,
     stored_bytes: u64,
-    payload: Option<(Breakdown, Option<ExponentCounts>)>,
-) -> TensorResult {
+    figures: Option<&Figures>,
+) -> TensorResult<'d> {
     let planes = match tensor.payload() {
         Payload::Coded(planes) => Some(planes),
         Payload::Raw(_) => None,
     };
     let elements = tensor.element_count();
-    let (breakdown, counts) = payload.unzip();
     TensorResult {
-        name: tensor.name().to_owned(),
+        name: tensor.name(),
         dtype: tensor.dtype(),
         shape: tensor.shape().collect(),
         encoding: tensor.encoding(),
@@ -201,120 +295,44 @@ fn describe(
         bits_per_element: (elements > 0).then(|| 8.0 * stored_bytes as f64 / elements as f64),
         chunk_size_log2: planes.map(|planes| planes.chunk_size_log2()),
         palette: planes.map(|planes| *planes.palette().exponents()),
-        exponent_entropy_bits: counts
-            .flatten()
-            .filter(|counts| counts.total() > 0)
-            .map(|counts| counts.entropy_bits()),
-        breakdown,
+        exponent_entropy_bits: figures.and_then(|figures| figures.entropy_bits),
+        breakdown: figures.map(|figures| figures.breakdown),
     }
 }
 
 impl Totals {
-    fn of(tensors: &[TensorResult]) -> Totals {
-        let coded = || {
-            tensors
-                .iter()
-                .filter(|tensor| tensor.encoding != Encoding::Raw)
+    /// In one pass: a row is made anew each time that it is looked at.
+    fn of(tensors: &Rows<'_>) -> Totals {
+        let mut totals = Totals {
+            coded_tensors: 0,
+            coded_weights: 0,
+            coded_stored_bytes: 0,
+            bits_per_weight: None,
+            exponent_entropy_bits: None,
+            breakdown: None,
         };
-        let weights: u64 = coded().map(|tensor| tensor.elements).sum();
-        let stored: u64 = coded().map(|tensor| tensor.stored_bytes).sum();
+        let mut entropy = Some(0.0);
+        let mut breakdown = Some(Breakdown::default());
+        let is_coded = |tensor: &TensorResult<'_>| tensor.encoding != Encoding::Raw;
+        for tensor in tensors.iter().filter(is_coded) {
+            totals.coded_tensors += 1;
+            totals.coded_weights += tensor.elements;
+            totals.coded_stored_bytes += tensor.stored_bytes;
+            let of_tensor = tensor.exponent_entropy_bits;
+            let of_tensor = of_tensor.map(|bits| bits * tensor.elements as f64);
+            entropy = entropy.zip(of_tensor).map(|(sum, bits)| sum + bits);
+            breakdown = breakdown.zip(tensor.breakdown).map(|(mut sum, parts)| {
+                sum += parts;
+                sum
+            });
+        }
+        let weights = totals.coded_weights;
         let per_weight = |bits: f64| (weights > 0).then(|| bits / weights as f64);
-        let entropy = coded()
-            .map(|tensor| Some(tensor.exponent_entropy_bits? * tensor.elements as f64))
-            .sum::<Option<f64>>();
-        let breakdown = coded().try_fold(Breakdown::default(), |mut total, tensor| {
-            total += tensor.breakdown?;
-            Some(total)
-        });
         Totals {
-            coded_tensors: coded().count(),
-            coded_weights: weights,
-            coded_stored_bytes: stored,
-            bits_per_weight: per_weight(8.0 * stored as f64),
+            bits_per_weight: per_weight(8.0 * totals.coded_stored_bytes as f64),
             exponent_entropy_bits: entropy.and_then(per_weight),
             breakdown,
+            ..totals
         }
     }
-}
-
-fn in_words(result: &InspectResult) -> String {
-    let mut text = format!(
-        "{}: Unweight {}, {} bytes; restores {} bytes ({}), {} tensors\n",
-        result.file,
-        result.format_version,
-        bytes(result.file_bytes),
-        bytes(result.restored_bytes),
-        percent(result.file_bytes, result.restored_bytes),
-        result.tensors.len()
-    );
-    let rows = result.tensors.iter().map(tensor_row).collect();
-    let heads = [
-        "tensor",
-        "dtype",
-        "shape",
-        "encoding",
-        "bits/elem.",
-        "ratio",
-        "entropy",
-        "over",
-    ];
-    text.push('\n');
-    text.push_str(&table(&heads, 4, rows));
-    text.push_str(&totals_in_words(&result.totals));
-    text
-}
-
-fn tensor_row(tensor: &TensorResult) -> Vec<String> {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
-    let over = tensor
-        .exponent_entropy_bits
-        .zip(tensor.bits_per_element)
-        .map(|(entropy, bits)| bits - 8.0 - entropy);
-    vec![
-        // Names come from the file; a control character must not reach a terminal.
-        tensor.name.escape_debug().to_string(),
-        tensor.dtype.to_string(),
-        format!("[{}]", shape.join(", ")),
-        tensor.encoding.to_string(),
-        number(tensor.bits_per_element),
-        percent(tensor.stored_bytes, tensor.data_bytes),
-        number(tensor.exponent_entropy_bits),
-        number(over),
-    ]
-}
-
-fn totals_in_words(totals: &Totals) -> String {
-    let Some(bits_per_weight) = totals.bits_per_weight else {
-        return "\n\nNo tensor is coded.".to_owned();
-    };
-    let mut text = format!(
-        "\n\n{} coded tensors, {} weights, {bits_per_weight:.4} bits/weight",
-        totals.coded_tensors,
-        bytes(totals.coded_weights),
-    );
-    let (Some(breakdown), Some(entropy)) = (totals.breakdown, totals.exponent_entropy_bits) else {
-        return text;
-    };
-    text.push_str(&format!(
-        ": 8 + {entropy:.4} of exponent entropy + {:.4} over it\n\n",
-        bits_per_weight - 8.0 - entropy
-    ));
-    let total = breakdown.total_bits();
-    let row = |(name, bits): (&str, u64)| {
-        vec![
-            name.to_owned(),
-            bytes(bits.div_ceil(8)),
-            format!("{:.4}", bits as f64 / totals.coded_weights as f64),
-            percent(bits, total),
-        ]
-    };
-    let present = breakdown.parts().into_iter().filter(|&(_, bits)| bits > 0);
-    let rows = present.map(row).collect();
-    text.push_str(&table(
-        &["where the bits go", "bytes", "bits/weight", "share"],
-        1,
-        rows,
-    ));
-    text
 }

@@ -5,12 +5,17 @@ mod bench_gpu;
 pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod extract;
+mod folder;
+mod gain;
+pub(crate) mod generate;
 pub(crate) mod inspect;
+mod inspect_words;
 pub(crate) mod transcode;
 pub(crate) mod tune;
 pub(crate) mod verify;
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -21,7 +26,7 @@ use unweight_format::Extent;
 use crate::arguments::{Common, Memory};
 use crate::executor::Parallel;
 use crate::failure::Failure;
-use crate::output;
+use crate::standard_output;
 use crate::warning;
 
 /// What every command works with.
@@ -42,10 +47,8 @@ impl Context {
         Codec::named_by_environment().map_err(|error| Failure::Usage(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = common.threads.map_or(processors, usize::from);
-        let executor = Parallel::new(threads)
-            .map_err(|error| Failure::Io(format!("{threads} threads: {error}")))?;
         Ok(Context {
-            executor,
+            executor: Parallel::new(threads, common.quiet),
             threads: common.threads.map(usize::from),
             quiet: common.quiet,
             json: common.json,
@@ -71,13 +74,27 @@ impl Context {
         words: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
         if self.json {
-            let json = serde_json::to_string_pretty(result)
-                .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
-            output::print(&json)
+            standard_output::print_json(result)
         } else if self.quiet {
             Ok(())
         } else {
-            output::print(&words())
+            standard_output::print(&words())
+        }
+    }
+
+    /// As [`Context::print_result`], of words that are too many to be held: they are written line by line, for a terminal of so many
+    /// columns, or for none.
+    pub(crate) fn print_long_result(
+        &self,
+        result: &impl Serialize,
+        words: impl FnOnce(&mut dyn Write, Option<usize>) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.json {
+            standard_output::print_json(result)
+        } else if self.quiet {
+            Ok(())
+        } else {
+            standard_output::write(|output| words(output, standard_output::columns()))
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::arguments::Transcode;
 use crate::failure::Failure;
 use crate::input::open;
 use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
+use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
 use crate::unw_file::read;
@@ -74,7 +75,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     context.print_result(&result, || {
         format!(
             "{}: {} to {} bytes ({}) as {encoding}, {:.1} s",
-            output.display(),
+            shown(output),
             bytes(result.input_bytes),
             bytes(result.output_bytes),
             percent(result.output_bytes, result.input_bytes),

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use unweight_cpu::{Container, OpenFile, ReadError};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
-use unweight_gpu::{GpuError, Resident, Source};
+use unweight_gpu::{DeviceTensor, GpuError, View};
 
 use super::Context;
 use crate::arguments::{Residence, Tune};
@@ -73,7 +74,7 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
     for (tensor, planes, shape) in matrices {
         let mut buffer = vec![];
         let payload = container
-            .read_extent(Resident::extent(&planes), &mut buffer)
+            .read_extent(DeviceTensor::extent(&planes), &mut buffer)
             .map_err(reading)?;
         let layer = match options.form {
             Residence::Fragments => {
@@ -119,8 +120,8 @@ fn fragments_of(
     shape: Shape,
 ) -> Result<Fragments, GpuError> {
     let weights = gpu.decode_on_device(tensor, planes, payload)?;
-    let matrix = Source::slice(&weights, &gpu.stream);
-    Fragments::arrange(&gpu.device, &gpu.stream, &matrix, shape, *planes.palette())
+    let matrix = View::slice(&weights, &gpu.stream);
+    Fragments::arrange(&gpu.device, &matrix, shape, *planes.palette())
 }
 
 fn coded_of(
@@ -129,8 +130,8 @@ fn coded_of(
     payload: &[u8],
     shape: Shape,
 ) -> Result<Layer, GpuError> {
-    let resident = Resident::upload(&gpu.stream, planes, payload)?;
-    let coded = Coded::new(&gpu.device, &gpu.stream, resident, shape)?;
+    let tensor = DeviceTensor::upload(&gpu.device, planes, payload)?;
+    let coded = Coded::new(&gpu.device, Arc::new(tensor), shape)?;
     Ok(Layer::Coded(coded))
 }
 
@@ -143,7 +144,7 @@ fn tune(
     let largest = batches.iter().copied().max().unwrap_or(1);
     let linears = layers.iter().map(|layer| layer.linear(gpu));
     let linears = linears.collect::<Result<_, _>>()?;
-    let mut stack = Stack::of(&gpu.device, &gpu.stream, linears, largest)?;
+    let mut stack = Stack::of(&gpu.device, linears, largest)?;
     // How many steps there are shows only when they are done.
     let bar = steps(context.silent(), "tune");
     let tuning = stack.tune(&gpu.device, batches, |batch, _, seconds| {

@@ -24,6 +24,15 @@ impl Attributes {
         Ok(Attributes::from(&metadata))
     }
 
+    /// Those of any new file, for what has no source.
+    pub(crate) fn of_new_file() -> Attributes {
+        Attributes {
+            #[cfg(unix)]
+            mode: 0o666,
+            times: None,
+        }
+    }
+
     /// Those of a folder.
     pub(crate) fn of_folder(path: &Path) -> Result<Attributes, Failure> {
         let metadata = path.metadata();

@@ -13,7 +13,7 @@ use super::flush::flush_open_folder;
 use super::preconditions::exists_already;
 use super::rename::{exchange, file_to_free_name, folder_to_free_name};
 use super::successors::Replaced;
-use super::{PARTIAL, folder_of};
+use super::{LASTING, PARTIAL, folder_of};
 use crate::failure::Failure;
 use crate::temporary::{self, Temporaries, Temporary, uninterrupted};
 use crate::warning::warn;
@@ -37,6 +37,24 @@ impl OutputFolder {
     ) -> Result<OutputFolder, Failure> {
         let attributes = Attributes::of_folder(source)?;
         let ((), temporary) = temporary::make(folder_of(path), PARTIAL, make_private)
+            .map_err(|error| Failure::io(path, error))?;
+        Ok(OutputFolder {
+            temporary,
+            path: path.to_owned(),
+            replaces,
+            folders: vec![(PathBuf::new(), attributes)],
+        })
+    }
+
+    /// As [`OutputFolder::create`], but in the folder `work`, where it stays unless it gets its name.
+    pub(crate) fn create_lasting(
+        work: &Path,
+        path: &Path,
+        replaces: bool,
+        source: &Path,
+    ) -> Result<OutputFolder, Failure> {
+        let attributes = Attributes::of_folder(source)?;
+        let ((), temporary) = temporary::make_lasting(work, LASTING, make_private)
             .map_err(|error| Failure::io(path, error))?;
         Ok(OutputFolder {
             temporary,
@@ -191,7 +209,7 @@ fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A folder that only its owner can look into, until it is complete.
 #[cfg(unix)]
-fn make_private(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().mode(0o700).create(path)?;
     match path.metadata()?.permissions().mode() & 0o700 {
@@ -202,7 +220,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn make_private(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 

@@ -9,30 +9,19 @@ mod refusal;
 mod rename;
 mod successors;
 
-use std::io::{self, Write};
 use std::path::Path;
 
 pub(crate) use attributes::{Attributes, read_mask};
 pub(crate) use file::{OutputFile, Target, create_private};
 pub(crate) use flush::{flush_file, tolerate_flush};
-pub(crate) use folder::OutputFolder;
+pub(crate) use folder::{OutputFolder, make_private};
 pub(crate) use preconditions::{require_absent, require_apart};
 pub(crate) use successors::require_replaceable;
 
-use crate::failure::Failure;
-
 /// The end of temporary names.
 const PARTIAL: &str = ".partial";
-
-/// Prints to standard output. A reader that has seen enough is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::io(Path::new("standard output"), error))
-        }
-        _ => Ok(()),
-    }
-}
+/// The end of temporary names of what is there until it gets its final name.
+pub(crate) const LASTING: &str = ".result";
 
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {

@@ -412,3 +412,16 @@ fn links_that_lead_nowhere_or_in_circles_are_reported() {
     fs::remove_file(place.path("tiny/adapter/up")).unwrap();
     assert_eq!(place.names().len(), before.len() - 1);
 }
+
+/// A list that is searched for each file of the other takes more than a minute for so many.
+#[test]
+fn comparing_names_takes_time_in_proportion_to_their_number() {
+    let place = Place::with_compressed(&model(&[]), &[]);
+    for (folder, shard) in [("a", "m.safetensors"), ("a.unw", "m.unw")] {
+        place.write(&format!("{folder}/{shard}"), &place.read(shard));
+        for number in 0..25_000 {
+            fs::File::create(place.path(&format!("{folder}/{number:05}"))).unwrap();
+        }
+    }
+    place.run(&["verify", "a.unw", "--against", "a"]).succeeds();
+}

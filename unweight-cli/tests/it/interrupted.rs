@@ -10,10 +10,10 @@ use crate::model::mixed;
 use crate::place::{Place, UNWEIGHT};
 use crate::signals;
 
-/// A safetensors file that takes longer than any test to compress, and no room on the disk: a hole of 2^35 weights, which are
+/// A safetensors file that takes longer than any test to compress, and no room on the disk: a hole of 2^32 weights, which are
 /// counted before the first of them is written.
 fn write_endless(place: &Place, name: &str) {
-    let bytes = 1u64 << 36;
+    let bytes = 1u64 << 33;
     let json = format!(
         r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
         bytes / 2

@@ -5,11 +5,15 @@ mod bad_unw;
 #[cfg(target_os = "linux")]
 mod changing_file;
 mod compress;
+mod copied;
+mod default_names;
 #[cfg(target_os = "linux")]
 mod durability;
+mod early_checks;
 mod extract;
 mod folder;
 mod gpu;
+mod index;
 mod inspect;
 #[cfg(unix)]
 mod interrupted;
@@ -18,17 +22,26 @@ mod memory;
 mod model;
 #[cfg(unix)]
 mod modes;
+mod names;
 mod output;
 mod place;
 #[cfg(unix)]
 mod races;
+mod recognized;
 #[cfg(target_os = "linux")]
 mod refused_calls;
 mod restamp;
+#[cfg(unix)]
+mod resume;
 mod round_trip;
 mod same_file;
 #[cfg(unix)]
 mod signals;
+mod standard_streams;
+#[cfg(unix)]
+mod terminal;
+#[cfg(target_os = "linux")]
+mod threads;
 mod times;
 mod transcode;
 mod usage;

@@ -155,11 +155,54 @@ fn a_long_directory_is_refused_where_there_is_little_memory() {
 }
 
 #[test]
+fn budgets_have_the_units_of_dd() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    for (memory, bytes) in [
+        ("3K", 3 << 10),
+        ("3KiB", 3 << 10),
+        ("3k", 3 << 10),
+        ("3KB", 3_000),
+    ] {
+        let run = place.run(&["verify", "m.unw", "--json", "--memory", memory]);
+        let (_, failure) = run.fails_with_json(4);
+        assert_eq!(failure["error"]["allowed_bytes"], bytes, "{memory}");
+    }
+    for memory in ["64M", "1G", "64MB", "1T"] {
+        place
+            .run(&["verify", "m.unw", "--memory", memory])
+            .succeeds();
+    }
+}
+
+#[test]
 fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
     let place = Place::with_compressed(&mixed(), &[]);
-    for memory in ["", "much", "64MB", "-1", "1.5GiB"] {
+    for memory in ["", "much", "64MBit", "-1", "1.5GiB"] {
         let memory = format!("--memory={memory}");
         place.run(&["verify", "m.unw", &memory]).misunderstood();
     }
     place.run(&["bench", "--memory", "1GiB"]).misunderstood();
+}
+
+/// One long name must not be paid for in every row: not in memory, not in what is written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_name_among_thousands_is_reported_within_little_memory() {
+    const KIB: u32 = 150_000;
+    let mut tensors = vec![bf16("w", &crate::model::Numbers(96).trained_weights(9_000))];
+    tensors.push(tensor(&"n".repeat(60_000), "U8", &[1], vec![1]));
+    tensors.extend((0..2_500).map(|number| tensor(&format!("{number}"), "U8", &[1], vec![1])));
+    let place = Place::with_compressed(&model(&tensors), &[]);
+    for options in [&[][..], &["--directory"], &["--json"]] {
+        let call = ["inspect", "m.unw", "--memory", "40MiB", "--threads", "1"];
+        let shown = place.run_within(KIB, &[&call, options].concat()).succeeds();
+        let text = String::from_utf8(shown).unwrap();
+        assert!(text.contains(&"n".repeat(60_000)));
+        assert!(text.len() < 3_000_000, "{options:?}: {}", text.len());
+        if options == ["--json"] {
+            let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(shown["tensors"].as_array().unwrap().len(), 2_502);
+            assert_eq!(shown["totals"]["coded_tensors"], 1);
+        }
+    }
 }

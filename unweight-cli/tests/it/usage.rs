@@ -214,3 +214,106 @@ fn help_and_version_are_no_failures() {
         assert!(says(&[command, "--help"]).contains(&format!("Usage: unweight {command}")));
     }
 }
+
+#[test]
+fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
+    let place = Place::with_compressed(&small(), &[]);
+    let says = |call: &[&str]| String::from_utf8(place.run(call).succeeds()).unwrap();
+    let long = says(&["--version"]);
+    let lines: Vec<&str> = long.lines().collect();
+    let [program, format, path, kernels] = lines[..] else {
+        panic!("{long}")
+    };
+    assert!(program.starts_with("unweight 0."), "{program}");
+    assert!(
+        format.starts_with("format 1.0 (draft: files of this version may have to be made again)")
+    );
+    assert!(path.starts_with("CPU path: "), "{path}");
+    assert!(kernels.starts_with("GPU kernels: "), "{kernels}");
+    assert_eq!(says(&["-V"]).trim_end(), program);
+    // Where people decide to delete their originals.
+    assert!(says(&["--help"]).contains("draft") && says(&["-h"]).contains("draft"));
+    assert!(
+        says(&["inspect", "m.unw"])
+            .lines()
+            .next()
+            .unwrap()
+            .contains("(draft)")
+    );
+}
+
+#[test]
+fn the_version_names_the_path_that_is_asked_for() {
+    let place = Place::new();
+    for (path, shown) in [
+        ("portable", "CPU path: portable"),
+        ("none such", "CPU path: none ("),
+    ] {
+        let output = std::process::Command::new(crate::place::UNWEIGHT)
+            .arg("--version")
+            .env("UNWEIGHT_CPU_PATH", path)
+            .current_dir(place.path(""))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(shown), "{text}");
+    }
+}
+
+const COMMANDS: [&str; 10] = [
+    "compress",
+    "decompress",
+    "inspect",
+    "verify",
+    "extract",
+    "transcode",
+    "bench",
+    "tune",
+    "completions",
+    "man",
+];
+
+#[test]
+fn completions_have_every_command_and_its_options() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = String::from_utf8(place.run(&["completions", shell]).succeeds()).unwrap();
+        for word in COMMANDS.iter().chain(&["encoding", "against", "memory"]) {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    place.run(&["completions", "csh"]).misunderstood();
+}
+
+#[test]
+fn manual_pages_have_every_command_and_nothing_of_this_machine() {
+    let place = Place::new();
+    let page = String::from_utf8(place.run(&["man"]).succeeds()).unwrap();
+    assert!(
+        page.contains(".TH unweight 1") && page.contains("draft"),
+        "{page}"
+    );
+    assert!(
+        page.contains("Exit codes") && !page.contains("CPU path"),
+        "{page}"
+    );
+    place.run(&["man", "pages/man1"]).succeeds();
+    for command in COMMANDS {
+        let name = format!("pages/man1/unweight-{command}.1");
+        let page = String::from_utf8(place.read(&name)).unwrap();
+        assert!(
+            page.contains("SYNOPSIS") && page.contains(command),
+            "{name}: {page}"
+        );
+    }
+    assert_eq!(place.read("pages/man1/unweight.1"), page.as_bytes());
+    assert_eq!(place.names().len(), 2 + 1 + COMMANDS.len());
+    // Pages are replaced as any other output: when asked for.
+    assert!(
+        place
+            .run(&["man", "pages/man1"])
+            .fails(2)
+            .contains("--force")
+    );
+    place.run(&["man", "pages/man1", "--force"]).succeeds();
+}

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::CudaStream;
 use half::bf16;
 use unweight_cpu::{Container, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
-use unweight_gpu::Resident;
+use unweight_gpu::{Device, DeviceTensor};
 
 pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
     let names: Vec<String> = (0..tensors.len())
@@ -41,14 +40,14 @@ pub(crate) fn planes_of(container: &Container<'_, [u8]>) -> Vec<CodedPlanes> {
     planes.collect()
 }
 
-pub(crate) fn residents(
-    stream: &Arc<CudaStream>,
+pub(crate) fn on_device(
+    device: &Device,
     planes: &[CodedPlanes],
     file: &[u8],
-) -> Vec<Resident> {
+) -> Vec<Arc<DeviceTensor>> {
     let upload = |planes: &CodedPlanes| {
-        let payload = Resident::extent(planes).of(file).unwrap();
-        Resident::upload(stream, planes, payload).unwrap()
+        let payload = DeviceTensor::extent(planes).of(file).unwrap();
+        Arc::new(DeviceTensor::upload(device, planes, payload).unwrap())
     };
     planes.iter().map(upload).collect()
 }

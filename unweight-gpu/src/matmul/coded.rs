@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, LaunchConfig};
 use unweight_format::Palette;
 
 use super::Fragments;
@@ -15,14 +15,14 @@ use crate::device::OneOrFewBlocks;
 use crate::job::{Addresses, TensorJob};
 use crate::launch::Launch;
 use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
-use crate::{Batch, Device, GpuError, Output, Resident, Source, status};
+use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
 
 /// A coded tensor of two dimensions, in device memory: some 10.7 bits a weight where its records are Huffman-coded, and 4 bytes for each patch.
 ///
-/// Its records were checked when it was made, so that launches that decode it need no verdict.
+/// Its records were checked when it was made, so that launches that decode it need no status.
 #[derive(Debug)]
 pub struct Coded {
-    resident: Resident,
+    tensor: Arc<DeviceTensor>,
     at: Addresses,
     shape: Shape,
     chunks: u32,
@@ -35,54 +35,57 @@ pub struct Coded {
 }
 
 impl Coded {
-    /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches. Waits for the stream: this is for load time, and takes
+    /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches. Waits for that: this is for load time, and takes
     /// 3.5 bytes a weight of device memory meanwhile.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if the tensor has not as many weights as the shape; [`GpuError::BadChunk`]; [`GpuError::NoKernels`] and
-    /// [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::WrongLength`] if the tensor has not as many weights as the shape; [`GpuError::BadChunk`]; [`GpuError::OtherContext`];
+    /// [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
     pub fn new(
         device: &Device,
-        stream: &Arc<CudaStream>,
-        resident: Resident,
+        tensor: Arc<DeviceTensor>,
         shape: Shape,
     ) -> Result<Coded, GpuError> {
-        let planes = *resident.planes();
+        let planes = *tensor.planes();
         if planes.weights() != shape.weights() {
             return Err(GpuError::WrongLength {
                 needed_bytes: 2 * shape.weights(),
                 given_bytes: 2 * planes.weights(),
             });
         }
+        let own = device.own_stream();
         // SAFETY: the decoder writes every weight before anything reads it.
-        let mut decoded = unsafe { stream.alloc::<u8>(2 * shape.weights() as usize)? };
-        let output = Output::slice(&mut decoded, stream);
-        let mut batch = Batch::to_weights(device, stream, vec![(&resident, output)])?;
-        batch.check_chunks(stream)?;
-        batch.decode(stream)?;
-        batch.verdict(stream)?;
-        drop(batch);
-        let matrix = Source::slice(&decoded, stream);
-        let patches = match Fragments::arrange(device, stream, &matrix, shape, *planes.palette()) {
+        let decoded = unsafe { own.alloc::<u8>(2 * shape.weights() as usize)? };
+        let mut batch = Batch::to_weights(device, vec![(&tensor, decoded)])?;
+        batch.check_chunks(own)?;
+        batch.decode(own)?;
+        batch.status()?;
+        let decoded = batch.into_outputs()?.remove(0);
+        let matrix = View::slice(&decoded, own);
+        let patches = match Fragments::arrange(device, &matrix, shape, *planes.palette()) {
             Ok(fragments) => Some(fragments.into_patches()),
             Err(GpuError::TooManyPatches { .. }) => None,
             Err(error) => return Err(error),
         };
         let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
-        let no_status = stream.clone_htod(&[status::GOOD])?;
-        let status_at = no_status.device_ptr(stream).0;
-        stream.synchronize()?;
+        let no_status = own.clone_htod(&[status::GOOD])?;
+        let status_at = no_status.device_ptr(own).0;
+        own.synchronize()?;
         Ok(Coded {
-            at: resident.addresses(stream),
-            stage_bytes: stage_bytes(resident.longest_record_bytes(), chunk_weights),
+            at: tensor.addresses(),
+            stage_bytes: stage_bytes(tensor.longest_record_bytes(), chunk_weights),
             // At most 2^23 chunks a tensor.
             chunks: planes.chunk_count() as u32,
-            resident,
+            tensor,
             shape,
             patches,
             status_at,
             _status: no_status,
         })
+    }
+
+    pub(super) fn context(&self) -> &Arc<CudaContext> {
+        self.tensor.context()
     }
 
     /// The shape.
@@ -91,8 +94,8 @@ impl Coded {
     }
 
     /// The tensor's palette.
-    pub const fn palette(&self) -> &Palette {
-        self.resident.planes().palette()
+    pub fn palette(&self) -> &Palette {
+        self.tensor.planes().palette()
     }
 
     /// Whether it can be brought into fragment form: not if its palette lacks the exponents of more than one weight in 16.
@@ -102,7 +105,7 @@ impl Coded {
 
     /// Device memory that it takes, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.resident.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
+        self.tensor.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
     }
 
     pub(super) const fn sign_mantissa(&self) -> u64 {
@@ -125,7 +128,7 @@ impl Coded {
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller's.
-        unsafe { self.launch(&device.decode_weights_of, stream, to, multiprocessors) }
+        unsafe { self.launch(&device.state.decode_weights_of, stream, to, multiprocessors) }
     }
 
     /// Launches the decoder, to a plane of exponents.
@@ -140,7 +143,14 @@ impl Coded {
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller's.
-        unsafe { self.launch(&device.decode_exponents_of, stream, to, multiprocessors) }
+        unsafe {
+            self.launch(
+                &device.state.decode_exponents_of,
+                stream,
+                to,
+                multiprocessors,
+            )
+        }
     }
 
     unsafe fn launch(
@@ -150,7 +160,7 @@ impl Coded {
         to: u64,
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
-        let job = TensorJob::new(self.resident.planes(), self.at, to, 0, 0);
+        let job = TensorJob::new(self.tensor.planes(), self.at, to, 0, 0);
         let Some(blocks) = multiprocessors else {
             let config = LaunchConfig {
                 grid_dim: (self.chunks, 1, 1),
@@ -161,7 +171,7 @@ impl Coded {
                 .arg(&job)
                 .arg(&self.stage_bytes)
                 .arg(&self.status_at);
-            // SAFETY: as in `Batch::decode`; the job is given by value, the status word is the matrix's own.
+            // SAFETY: as in `Batch`; the job is given by value, the status word is the matrix's own.
             unsafe { launch.launch(stream, config)? };
             return Ok(());
         };

@@ -10,7 +10,7 @@ use cudarc::driver::CudaStream;
 
 use super::layout::Shape;
 use super::workspace::CUBLAS_BYTES;
-use crate::{GpuError, Output, Source};
+use crate::{GpuError, View, ViewMut};
 
 /// `CUBLAS_OP_T`, which cudarc's bindings lack.
 const OP_T: i32 = 1;
@@ -154,13 +154,14 @@ impl PlainMatmul {
     /// [`GpuError::WrongLength`]; cuBLASLt's.
     ///
     /// # Safety
-    /// They, the weights, x and y must be there, and nobody else may write them or read y, until the product is done.
+    /// They, the weights, x, y and this are there, and nobody else writes them or reads y, until the product is done; where the stream is capturing, until the
+    /// last launch of the graph is.
     pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
-        weights: &Source<'_>,
-        x: &Source<'_>,
-        y: &Output<'_>,
+        weights: &View<'_>,
+        x: &View<'_>,
+        y: &ViewMut<'_>,
         workspace: u64,
     ) -> Result<(), GpuError> {
         let batch = u64::from(self.batch);
@@ -174,9 +175,9 @@ impl PlainMatmul {
                 self.description,
                 (&raw const one).cast(),
                 (&raw const zero).cast(),
-                weights.address as *const c_void,
+                weights.address() as *const c_void,
                 self.weights,
-                x.address as *const c_void,
+                x.address() as *const c_void,
                 self.x,
                 y.address() as *const c_void,
                 self.y,

@@ -11,8 +11,10 @@ use unweight_format::Palette;
 
 use super::job::{FragmentsJob, PlanesJob};
 use super::layout::{Arranged, Shape};
+use crate::image::Images;
+use crate::in_flight::{Handover, WaitAtEnd, require_context};
 use crate::plan::WARP;
-use crate::{Device, GpuError, Output, Source, image};
+use crate::{Device, GpuError, View, ViewMut, image};
 
 /// A patch takes 4 bytes and some ten instructions; a matrix with more of them than one weight in this many is not worth having in fragment form.
 const WEIGHTS_PER_PATCH: u64 = 16;
@@ -33,9 +35,9 @@ pub(crate) struct FragmentsKernels {
 impl FragmentsKernels {
     pub(crate) fn load(
         context: &Arc<CudaContext>,
-        capability: (i32, i32),
+        images: &Images,
     ) -> Result<FragmentsKernels, GpuError> {
-        let module = context.load_module(image::FRAGMENTS.load(capability)?)?;
+        let module = images.load(context, &image::FRAGMENTS)?;
         Ok(FragmentsKernels {
             count_patches: module.load_function("count_patches")?,
             arrange: module.load_function("arrange")?,
@@ -119,19 +121,28 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Brings a row-major BF16 matrix into fragment form, under the palette of its tensor. Waits for the stream: this is for load time.
+    /// Brings a row-major BF16 matrix into fragment form, under the palette of its tensor. Waits for that: this is for load time.
     ///
     /// # Errors
     /// [`GpuError::WrongLength`] if the matrix is not as long as the shape says; [`GpuError::TooManyPatches`] if the palette lacks the exponents of more than
-    /// one weight in 16; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
+    /// one weight in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
     pub fn arrange(
         device: &Device,
-        stream: &Arc<CudaStream>,
-        matrix: &Source<'_>,
+        matrix: &View<'_>,
         shape: Shape,
         palette: Palette,
     ) -> Result<Fragments, GpuError> {
         matrix.require(shape.weights())?;
+        let stream = device.own_stream();
+        if let Some(memory) = matrix.memory() {
+            require_context(memory.context(), device.context())?;
+            let handover = Handover::new(device.context())?;
+            // It may be written still.
+            let _ = memory.device_ptr(handover.stream());
+            handover.finish()?;
+        }
+        // The matrix is lent, and two launches suppose that it does not change between them.
+        let _waiting = WaitAtEnd(stream);
         let kernels = device.fragments_kernels()?;
         let strips = shape.strips() as usize;
         // SAFETY: `arrange` writes every byte of the units, and `count_patches` every count, before anything reads them.
@@ -142,7 +153,7 @@ impl Fragments {
             )
         };
         let mut job = FragmentsJob {
-            matrix: matrix.address,
+            matrix: matrix.address(),
             weights: units.device_ptr(stream).0,
             patch_ends: patch_ends.device_ptr(stream).0,
             ..FragmentsJob::new(shape, &palette)
@@ -152,7 +163,7 @@ impl Fragments {
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
-        // SAFETY: the preconditions at the head of kernels/fragments.cu: `Source` is aligned and as long as the shape says, `Shape` bounds the rest.
+        // SAFETY: the preconditions at the head of kernels/fragments.cu: `View` is aligned and as long as the shape says, `Shape` bounds the rest.
         unsafe {
             let mut launch = stream.launch_builder(&kernels.count_patches);
             launch.arg(&job).launch(config)?;
@@ -197,12 +208,13 @@ impl Fragments {
     /// [`GpuError::WrongLength`] for an output that is too short; the driver's.
     ///
     /// # Safety
-    /// The matrix and the output must be there, and the output nobody else's, until the launch is done.
+    /// The device, the matrix and the output are there, and the output is nobody else's, until the launch is done; where the stream is capturing, until the
+    /// last launch of the graph is.
     pub unsafe fn restore(
         &self,
         device: &Device,
         stream: &Arc<CudaStream>,
-        to: &Output<'_>,
+        to: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
         to.require(2 * self.shape.weights())?;
         let (patches, patch_ends) = self.patches.addresses();
@@ -244,11 +256,17 @@ impl Fragments {
         self.patches.count
     }
 
-    /// A copy in host memory. Waits for the stream.
+    pub(super) fn context(&self) -> &Arc<CudaContext> {
+        self.units.context()
+    }
+
+    /// A copy in host memory. Waits for it.
     ///
     /// # Errors
     /// The driver's.
-    pub fn download(&self, stream: &Arc<CudaStream>) -> Result<Arranged, GpuError> {
+    pub fn download(&self) -> Result<Arranged, GpuError> {
+        // The device's own.
+        let stream = self.units.stream();
         let mut patches = stream.clone_dtoh(&self.patches.words)?;
         let arranged = Arranged {
             units: stream.clone_dtoh(&self.units)?,

@@ -12,6 +12,7 @@ use super::plan::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
 use crate::device::{load_with_shared, most_shared_bytes};
+use crate::image::Images;
 use crate::launch::{Launch, may_overlap};
 use crate::{GpuError, image};
 
@@ -44,8 +45,8 @@ pub(super) struct LargeKernels {
 }
 
 impl LargeKernels {
-    fn load(context: &Arc<CudaContext>) -> Result<LargeKernels, GpuError> {
-        let module = context.load_module(image::LARGE_BATCH_MATMUL.load(image::HOPPER)?)?;
+    fn load(context: &Arc<CudaContext>, images: &Images) -> Result<LargeKernels, GpuError> {
+        let module = images.load(context, &image::LARGE_BATCH_MATMUL)?;
         let kernels = LARGE_KERNELS.map(|kernel| {
             let name = format!("matmul_{}_rows", kernel.tile);
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
@@ -107,9 +108,9 @@ pub(crate) struct MatmulKernels {
 impl MatmulKernels {
     pub(crate) fn load(
         context: &Arc<CudaContext>,
-        capability: (i32, i32),
+        images: &Images,
     ) -> Result<MatmulKernels, GpuError> {
-        let module = context.load_module(image::SMALL_BATCH_MATMUL.load(capability)?)?;
+        let module = images.load(context, &image::SMALL_BATCH_MATMUL)?;
         let room = most_shared_bytes(context)?;
         let fitting = SMALL_KERNELS
             .into_iter()
@@ -119,7 +120,7 @@ impl MatmulKernels {
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes())?;
             Ok::<_, GpuError>((kernel, functions))
         });
-        let module = context.load_module(image::PLANES_MATMUL.load(capability)?)?;
+        let module = images.load(context, &image::PLANES_MATMUL)?;
         let fitting = PLANES_KERNELS
             .into_iter()
             .filter(|kernel| kernel.shared_bytes() <= room);
@@ -131,11 +132,11 @@ impl MatmulKernels {
         Ok(MatmulKernels {
             planes: planes.collect::<Result<_, _>>()?,
             small: small.collect::<Result<_, _>>()?,
-            large: match capability {
-                image::HOPPER => Some(LargeKernels::load(context)?),
+            large: match images.capability {
+                image::HOPPER => Some(LargeKernels::load(context, images)?),
                 _ => None,
             },
-            overlap: may_overlap(capability),
+            overlap: may_overlap(images.capability),
         })
     }
 

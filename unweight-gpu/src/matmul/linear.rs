@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
 use super::job::{LargeMatmulJob, MatmulJob, PlanesMatmulJob, words_of};
@@ -15,85 +15,14 @@ use super::plan::{
     SmallKernel,
 };
 use super::tensor_map::TensorMap;
-use super::{Coded, Fragments, Kernel, Way, Workspace, fragments};
-use crate::{Device, GpuError, Output, Source};
+use super::{Coded, Form, Fragments, Kernel, Pipeline, Way, Workspace, fragments};
+use crate::in_flight::require_context;
+use crate::{Device, GpuError, View, ViewMut};
 
 /// Beyond so many rows of x, the kernels for many are faster where they take the shape.
 const SMALL_BATCH: u32 = 16;
 /// So they are, if more blocks than these would share a group of rows of W, and wait for each other's sums.
 const FEW_SHARE: u32 = 4;
-
-/// How a product is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pipeline {
-    /// Of fragments: weights are rebuilt on the way to the tensor cores.
-    Direct,
-    /// Of any matrix: it is decoded to the workspace, and cuBLASLt multiplies.
-    WholeDecode,
-    /// Of a coded matrix: its exponents are decoded to the workspace, and weights are rebuilt of both planes on the way to the tensor cores.
-    ExponentDecode,
-    /// Of a coded matrix: it is brought into fragment form in the workspace, and then goes on as in [`Pipeline::Direct`].
-    PaletteTranscode,
-}
-
-impl Pipeline {
-    /// All of them.
-    pub const ALL: [Pipeline; 4] = [
-        Pipeline::Direct,
-        Pipeline::WholeDecode,
-        Pipeline::ExponentDecode,
-        Pipeline::PaletteTranscode,
-    ];
-
-    /// Its name, as JSON has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Pipeline::Direct => "direct",
-            Pipeline::WholeDecode => "whole_decode",
-            Pipeline::ExponentDecode => "exponent_decode",
-            Pipeline::PaletteTranscode => "palette_transcode",
-        }
-    }
-
-    /// Whether something is launched in front of the product.
-    pub const fn prepares(self) -> bool {
-        !matches!(self, Pipeline::Direct)
-    }
-
-    /// Bytes of the workspace that a prepared matrix takes.
-    pub(super) const fn prepared_bytes(self, shape: Shape) -> u64 {
-        match self {
-            Pipeline::Direct => 0,
-            Pipeline::WholeDecode => 2 * shape.weights(),
-            Pipeline::ExponentDecode => shape.weights(),
-            Pipeline::PaletteTranscode => shape.unit_bytes(),
-        }
-    }
-}
-
-/// The form in which a matrix stays in device memory.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// [`Fragments`].
-    #[default]
-    Fragments,
-    /// [`Coded`].
-    Coded,
-}
-
-impl Form {
-    /// Its name, as JSON has it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Form::Fragments => "fragments",
-            Form::Coded => "coded",
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Matrix<'a> {
@@ -114,8 +43,9 @@ impl<'a> Linear<'a> {
     /// The layer of this matrix.
     ///
     /// # Errors
-    /// [`GpuError::NoKernels`], [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`], [`GpuError::Compile`]; the driver's.
     pub fn new(device: &'a Device, fragments: &'a Fragments) -> Result<Linear<'a>, GpuError> {
+        require_context(fragments.context(), device.context())?;
         Ok(Linear {
             device,
             kernels: device.matmul_kernels()?,
@@ -129,6 +59,7 @@ impl<'a> Linear<'a> {
     /// # Errors
     /// As [`Linear::new`].
     pub fn of_coded(device: &'a Device, coded: &'a Coded) -> Result<Linear<'a>, GpuError> {
+        require_context(coded.context(), device.context())?;
         // Loaded now, and not by the first launch.
         device.fragments_kernels()?;
         Ok(Linear {
@@ -137,6 +68,10 @@ impl<'a> Linear<'a> {
             matrix: Matrix::Coded(coded),
             kernel: Kernel::Estimated,
         })
+    }
+
+    pub(super) fn context(&self) -> &Arc<CudaContext> {
+        self.device.context()
     }
 
     /// The same layer, whose products from fragment form are this kernel's.
@@ -218,22 +153,24 @@ impl<'a> Linear<'a> {
     /// [`GpuError::NotTaken`]; [`GpuError::NoCublas`]; the driver's and cuBLASLt's.
     ///
     /// # Safety
-    /// The matrix, the workspace, x and y must be there, and nobody else may write them or read y, until the product is done. The stream is the one that
-    /// the workspace was made on, or waits for it; so for whatever else was written on another.
+    /// - The device, the matrix, the workspace, x and y are there, and nobody else writes them or reads y, until the product is done.
+    /// - The stream is one that the workspace was made on, or waits for it; so for whatever else was written on another.
+    /// - If the stream is capturing, all that holds until the last launch of the graph is done, and no other product uses the workspace while one runs.
     pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
         workspace: &mut Workspace,
         pipeline: Pipeline,
-        (x, batch): (&Source<'_>, u32),
-        y: &Output<'_>,
+        (x, batch): (&View<'_>, u32),
+        y: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
         require_lengths(self.shape(), batch.into(), x, y)?;
         if batch == 0 {
             return Ok(());
         }
-        // SAFETY: of both: the caller's; the product is behind what it needs on the same stream.
+        // SAFETY: of all: the caller's; the product is behind what it needs on the same stream.
         unsafe {
+            workspace.launched_on(stream)?;
             self.prepare(stream, workspace, 0, pipeline)?;
             self.multiply_prepared(stream, workspace, 0, pipeline, (x, batch), y)
         }
@@ -245,8 +182,8 @@ impl<'a> Linear<'a> {
     /// [`GpuError::NotTaken`]; [`GpuError::WorkspaceTooSmall`]; the driver's.
     ///
     /// # Safety
-    /// The matrix and the workspace must be there, and the slot nobody else's, until the product is done; all that is prepared in one workspace is launched
-    /// on streams that wait for one another.
+    /// As [`Linear::multiply`]; the slot is nobody else's until the product is done, and all that is prepared in one workspace is launched on streams that wait
+    /// for one another.
     pub(super) unsafe fn prepare(
         &self,
         stream: &Arc<CudaStream>,
@@ -267,7 +204,7 @@ impl<'a> Linear<'a> {
         unsafe {
             match (self.matrix, pipeline) {
                 (Matrix::Fragments(fragments), _) => {
-                    let decoded = Output::raw(to, 2 * shape.weights());
+                    let decoded = ViewMut::at(to, 2 * shape.weights());
                     fragments.restore(device, stream, &decoded)
                 }
                 (Matrix::Coded(coded), Pipeline::WholeDecode) => {
@@ -299,14 +236,16 @@ impl<'a> Linear<'a> {
         workspace: &mut Workspace,
         slot: u32,
         pipeline: Pipeline,
-        (x, batch): (&Source<'_>, u32),
-        y: &Output<'_>,
+        (x, batch): (&View<'_>, u32),
+        y: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
         let shape = self.shape();
         require_lengths(shape, batch.into(), x, y)?;
         if batch == 0 {
             return Ok(());
         }
+        // SAFETY: the caller's. In front of the launches, as some may be made before another fails.
+        unsafe { workspace.launched_on(stream)? };
         let prepared = match pipeline.prepares() {
             true => workspace.slot(slot, pipeline.prepared_bytes(shape))?,
             false => 0,
@@ -316,7 +255,7 @@ impl<'a> Linear<'a> {
                 let (cublas, plain) = workspace.plain(shape, batch)?;
                 // SAFETY: of both: the caller's; the slot is as long as the matrix, and the workspace has that much for cuBLASLt.
                 unsafe {
-                    let matrix = Source::raw(prepared, shape.weights());
+                    let matrix = View::at(prepared, shape.weights());
                     plain.multiply(stream, &matrix, x, y, cublas)?;
                 }
             }
@@ -346,7 +285,7 @@ impl<'a> Linear<'a> {
             }
             _ => return Err(GpuError::NotTaken(pipeline.name())),
         }
-        Ok(workspace.running.on(stream)?)
+        Ok(())
     }
 
     /// What all kernels of products are told, but for weights and rows of x.
@@ -354,8 +293,8 @@ impl<'a> Linear<'a> {
         &self,
         workspace: &Workspace,
         parts: Parts,
-        x: &Source<'_>,
-        y: &Output<'_>,
+        x: &View<'_>,
+        y: &ViewMut<'_>,
     ) -> Result<MatmulJob, GpuError> {
         let shape = self.shape();
         let (partials, arrived) = workspace.sums(parts)?;
@@ -363,7 +302,7 @@ impl<'a> Linear<'a> {
             weights: 0,
             patches: 0,
             patch_ends: 0,
-            x: x.address,
+            x: x.address(),
             y: y.address(),
             partials,
             arrived,
@@ -382,8 +321,8 @@ impl<'a> Linear<'a> {
         stream: &Arc<CudaStream>,
         workspace: &Workspace,
         units: &Units<'_>,
-        (x, batch): (&Source<'_>, u32),
-        y: &Output<'_>,
+        (x, batch): (&View<'_>, u32),
+        y: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
         let shape = self.shape();
         let parts = Parts::new(shape, workspace.multiprocessors());
@@ -413,8 +352,8 @@ impl<'a> Linear<'a> {
         stream: &Arc<CudaStream>,
         workspace: &Workspace,
         (exponents, sign_mantissa): (u64, u64),
-        (x, batch): (&Source<'_>, u32),
-        y: &Output<'_>,
+        (x, batch): (&View<'_>, u32),
+        y: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
         let shape = self.shape();
         let parts = Parts::new(shape, workspace.multiplying_multiprocessors());
@@ -535,8 +474,8 @@ fn function<'f>(units: &Units<'_>, functions: &'f ForPalettes) -> &'f CudaFuncti
 pub(super) fn require_lengths(
     shape: Shape,
     batch: u64,
-    x: &Source<'_>,
-    y: &Output<'_>,
+    x: &View<'_>,
+    y: &ViewMut<'_>,
 ) -> Result<(), GpuError> {
     x.require(batch * shape.columns())?;
     y.require(2 * batch * shape.rows())

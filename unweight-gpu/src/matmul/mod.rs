@@ -16,22 +16,21 @@
 //! # fn main() -> Result<(), unweight_gpu::GpuError> {
 //! # let palette = unweight_format::Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
 //! use unweight_gpu::matmul::{Fragments, Linear, Workspace, layout::Shape};
-//! use unweight_gpu::{Device, Output, Source};
+//! use unweight_gpu::{Device, View, ViewMut};
 //!
 //! let device = Device::open(0)?;
 //! let stream = device.stream()?;
 //! let shape = Shape::new(14_336, 4096)?;
 //! // What a `Batch` decoded; the palette is its tensor's.
 //! let decoded = stream.alloc_zeros::<u8>(2 * 14_336 * 4096)?;
-//! let matrix = Source::slice(&decoded, &stream);
-//! let fragments = Fragments::arrange(&device, &stream, &matrix, shape, palette)?;
+//! let fragments = Fragments::arrange(&device, &View::slice(&decoded, &stream), shape, palette)?;
 //!
 //! // One for all layers, which take turns on the stream.
 //! let mut workspace = Workspace::new(&device, &stream, &[shape], false)?;
 //! let linear = Linear::new(&device, &fragments)?;
 //! let x = stream.alloc_zeros::<u8>(2 * 16 * 4096)?;
 //! let mut y = stream.alloc_zeros::<u8>(2 * 16 * 14_336)?;
-//! let (x, y) = (Source::slice(&x, &stream), Output::slice(&mut y, &stream));
+//! let (x, y) = (View::slice(&x, &stream), ViewMut::slice(&mut y, &stream));
 //! // SAFETY: all of it is on this stream, and there until it was waited for.
 //! unsafe { linear.multiply(&stream, &mut workspace, linear.advised(16), (&x, 16), &y)? };
 //! stream.synchronize()?;
@@ -46,6 +45,7 @@ mod job;
 mod kernels;
 pub mod layout;
 mod linear;
+mod pipeline;
 mod plan;
 mod sequence;
 mod stack;
@@ -57,7 +57,8 @@ mod workspace;
 pub use coded::Coded;
 pub use cublas::PlainMatmul;
 pub use fragments::Fragments;
-pub use linear::{Form, Linear, Pipeline};
+pub use linear::Linear;
+pub use pipeline::{Form, Pipeline};
 pub use sequence::{Captured, Product, Sequence, spread};
 pub use stack::{Kind, Stack};
 pub use tuning::{Choice, Tuning, descend};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
 
 use super::{Linear, Pipeline, Workspace};
-use crate::running::Running;
-use crate::{Device, GpuError, Output, Source};
+use crate::in_flight::InFlight;
+use crate::{Device, GpuError, View, ViewMut};
 
 /// Matrices that are prepared ahead of their products, or in use.
 const SLOTS: usize = 2;
@@ -21,11 +21,11 @@ pub struct Product<'a> {
     /// How.
     pub pipeline: Pipeline,
     /// Rows of x, BF16 and row-major.
-    pub x: Source<'a>,
+    pub x: View<'a>,
     /// How many.
     pub batch: u32,
     /// Rows of y.
-    pub y: Output<'a>,
+    pub y: ViewMut<'a>,
 }
 
 /// Runs products in their order on one stream, while the weights of those to come are prepared on another: two of them at a time, each in a slot of the
@@ -33,8 +33,8 @@ pub struct Product<'a> {
 /// ([`spread`]).
 #[derive(Debug)]
 pub struct Sequence {
-    // Waits for what is prepared, before the workspace is given up.
-    preparing: Running,
+    /// Waits for what is prepared, before the workspace is given up.
+    preparing: InFlight<()>,
     workspace: Workspace,
     stream: Arc<CudaStream>,
     begun: CudaEvent,
@@ -57,13 +57,17 @@ impl Sequence {
         }
         let event = || device.context().new_event(None);
         Ok(Sequence {
-            preparing: Running::default(),
+            preparing: InFlight::new(device.context(), ()),
             workspace,
             stream,
             begun: event()?,
             prepared: [event()?, event()?],
             used: [event()?, event()?],
         })
+    }
+
+    pub(super) const fn preparing_stream(&self) -> &Arc<CudaStream> {
+        &self.stream
     }
 
     /// The workspace.
@@ -77,7 +81,8 @@ impl Sequence {
     /// As [`Linear::multiply`].
     ///
     /// # Safety
-    /// As [`Linear::multiply`], of every product, until the last is done.
+    /// As [`Linear::multiply`], of every product, until the last is done. If the stream is capturing, this outlives every launch of the graph, and nothing else
+    /// is launched with it meanwhile.
     pub unsafe fn run(
         &mut self,
         stream: &Arc<CudaStream>,
@@ -103,11 +108,11 @@ impl Sequence {
                     let Product {
                         linear, pipeline, ..
                     } = &products[product];
-                    // SAFETY: the caller's; the slot was waited for, and what is prepared is all on this stream.
+                    // SAFETY: of both: the caller's; the slot was waited for, and what is prepared is all on this stream.
                     unsafe {
+                        self.preparing.launched_on(&self.stream)?;
                         linear.prepare(&self.stream, &self.workspace, slot as u32, *pipeline)?;
                     }
-                    self.preparing.on(&self.stream)?;
                     self.prepared[slot].record(&self.stream)?;
                 }
                 Step::Multiply { product, slot } => {
@@ -149,7 +154,7 @@ impl Sequence {
     /// As [`Sequence::run`].
     ///
     /// # Safety
-    /// As [`Sequence::run`]. All of it has to be there for as long as what was captured is launched; nothing else may be launched with the sequence meanwhile.
+    /// As [`Sequence::run`]: matrices, x and y are there until the last launch of what was captured is done. The sequence is borrowed.
     pub unsafe fn capture<'s>(
         &'s mut self,
         stream: &Arc<CudaStream>,
@@ -167,8 +172,7 @@ impl Sequence {
         let graph = stream.end_capture(flags);
         recorded?;
         Ok(Captured {
-            graph: graph?,
-            running: Running::default(),
+            launches: InFlight::new(stream.context(), graph?),
             stream: stream.clone(),
             _sequence: self,
         })
@@ -177,8 +181,7 @@ impl Sequence {
 
 /// Launches of a [`Sequence`], recorded. Dropping it waits for them.
 pub struct Captured<'s> {
-    running: Running,
-    graph: Option<CudaGraph>,
+    launches: InFlight<Option<CudaGraph>>,
     stream: Arc<CudaStream>,
     _sequence: &'s mut Sequence,
 }
@@ -198,10 +201,12 @@ impl Captured<'_> {
     /// # Safety
     /// As [`Sequence::capture`].
     pub unsafe fn launch(&mut self) -> Result<(), GpuError> {
-        if let Some(graph) = &self.graph {
+        // SAFETY: the stream's own capture has ended.
+        unsafe { self.launches.launched_on(&self.stream)? };
+        if let Some(graph) = self.launches.owned() {
             graph.launch()?;
         }
-        Ok(self.running.on(&self.stream)?)
+        Ok(())
     }
 }
 

@@ -11,7 +11,8 @@ use super::tuning::{Choice, Tuning, descend};
 use super::{
     Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Way, Workspace, WorkspacePlan,
 };
-use crate::{Device, GpuError, Output, Source};
+use crate::in_flight::{WaitAtEnd, require_context};
+use crate::{Device, GpuError, View, ViewMut};
 
 /// Runs of a stack; the median counts.
 const RUNS: usize = 5;
@@ -28,9 +29,9 @@ pub struct Kind {
 /// Layers that are run one after the other, on inputs that hold nothing in particular. What they need prepared is prepared ahead.
 #[derive(Debug)]
 pub struct Stack<'a> {
-    // Dropped first, as it waits for what runs.
     sequence: Sequence,
-    stream: &'a Arc<CudaStream>,
+    /// Nobody else has it, so nobody captures it.
+    stream: Arc<CudaStream>,
     layers: Vec<(Linear<'a>, usize)>,
     /// Each once, in the order in which the layers have them.
     kinds: Vec<Kind>,
@@ -45,15 +46,14 @@ impl<'a> Stack<'a> {
     /// A stack of these layers, for at most `batch` rows of x.
     ///
     /// # Errors
-    /// As [`Linear::new`] and [`Workspace::planned`].
+    /// As [`Linear::new`] and [`Workspace::planned`]; [`GpuError::OtherContext`] for layers of another device.
     pub fn new(
         device: &'a Device,
-        stream: &'a Arc<CudaStream>,
         layers: &'a [Fragments],
         batch: u32,
     ) -> Result<Stack<'a>, GpuError> {
         let layers = layers.iter().map(|layer| Linear::new(device, layer));
-        Stack::of(device, stream, layers.collect::<Result<_, _>>()?, batch)
+        Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
     }
 
     /// As [`Stack::new`], of coded layers.
@@ -62,12 +62,11 @@ impl<'a> Stack<'a> {
     /// As [`Stack::new`].
     pub fn of_coded(
         device: &'a Device,
-        stream: &'a Arc<CudaStream>,
         layers: &'a [Coded],
         batch: u32,
     ) -> Result<Stack<'a>, GpuError> {
         let layers = layers.iter().map(|layer| Linear::of_coded(device, layer));
-        Stack::of(device, stream, layers.collect::<Result<_, _>>()?, batch)
+        Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
     }
 
     /// As [`Stack::new`], of layers in any form.
@@ -76,13 +75,13 @@ impl<'a> Stack<'a> {
     /// As [`Stack::new`].
     pub fn of(
         device: &'a Device,
-        stream: &'a Arc<CudaStream>,
         layers: Vec<Linear<'a>>,
         batch: u32,
     ) -> Result<Stack<'a>, GpuError> {
         let (mut kinds, mut of_kinds): (Vec<Kind>, Vec<Linear<'a>>) = (vec![], vec![]);
         let mut of_layers = vec![];
         for linear in layers {
+            require_context(linear.context(), device.context())?;
             let kind = Kind {
                 form: linear.form(),
                 shape: linear.shape(),
@@ -106,7 +105,8 @@ impl<'a> Stack<'a> {
             taken.map(|pipeline| (linear.shape(), pipeline))
         });
         let plan = WorkspacePlan::new(device, &products.collect::<Vec<_>>(), 2)?;
-        let workspace = Workspace::planned(stream, plan)?;
+        let stream = device.stream()?;
+        let workspace = Workspace::planned(&stream, plan)?;
         let (x, y) = (
             stream.alloc_zeros(bytes(Shape::columns).max(1))?,
             stream.alloc_zeros(bytes(Shape::rows).max(1))?,
@@ -130,7 +130,7 @@ impl<'a> Stack<'a> {
         &self.kinds
     }
 
-    /// The seconds of a run with so many rows of x and a way for each of [`Stack::kinds`]: a median. Waits for the stream.
+    /// The seconds of a run with so many rows of x and a way for each of [`Stack::kinds`]: a median. Waits for all runs.
     ///
     /// # Errors
     /// As [`Linear::multiply`].
@@ -139,10 +139,12 @@ impl<'a> Stack<'a> {
     /// If the batch is larger than the stack was made for, or there are fewer ways than kinds.
     pub fn seconds(&mut self, ways: &[Way], batch: u32) -> Result<f64, GpuError> {
         assert!(batch <= self.batch);
-        let stream = self.stream;
+        let (stream, preparing) = (&self.stream, self.sequence.preparing_stream().clone());
+        // Layers are borrowed from the caller, who has them back when this returns, with an error too.
+        let _waiting = [WaitAtEnd(&preparing), WaitAtEnd(stream)];
         let (x, y) = (
-            Source::slice(&self.x, stream),
-            Output::slice(&mut self.y, stream),
+            View::slice(&self.x, stream),
+            ViewMut::slice(&mut self.y, stream),
         );
         let products: Vec<Product<'_>> = (self.layers.iter())
             .map(|&(linear, kind)| Product {
@@ -154,7 +156,7 @@ impl<'a> Stack<'a> {
             })
             .collect();
         let sequence = &mut self.sequence;
-        // SAFETY: all of it is the stack's, made on its stream, and the sequence is waited for before anything is freed.
+        // SAFETY: all of it is the stack's or borrowed by it, made on its stream or waited for, and this waits on whatever way it returns.
         let mut run = || unsafe { sequence.run(stream, &products) };
         // The first run asks cuBLASLt for algorithms, and does not count.
         run()?;

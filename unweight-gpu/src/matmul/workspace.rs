@@ -9,7 +9,7 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use super::layout::Shape;
 use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, Parts, SMALL_KERNELS};
 use super::{Pipeline, PlainMatmul};
-use crate::running::Running;
+use crate::in_flight::{InFlight, require_no_capture};
 use crate::{Device, GpuError};
 
 /// cuBLAS's own advice for Hopper.
@@ -101,17 +101,11 @@ impl WorkspacePlan {
 
 /// What products on one stream share: partial sums, matrices in the form that a [`Pipeline`] prepares, and cuBLASLt's workspace.
 ///
-/// Dropping it waits for what was launched with it.
+/// Dropping it waits for what was launched with it. It cannot know of launches of a graph.
 #[derive(Debug)]
 pub struct Workspace {
-    // Dropped first, so that nothing runs any more when memory is freed.
-    pub(super) running: Running,
+    memory: InFlight<Memory>,
     plan: WorkspacePlan,
-    _partials: CudaSlice<u8>,
-    /// Zero between launches.
-    _arrived: CudaSlice<u32>,
-    /// Slots, then exponents, then cuBLASLt's.
-    _prepared: CudaSlice<u8>,
     /// Addresses are kept, as launches ask for nothing else.
     partials_at: u64,
     arrived_at: u64,
@@ -119,6 +113,15 @@ pub struct Workspace {
     /// One for each shape and batch that was multiplied after a whole decode.
     plain: Vec<PlainMatmul>,
     decoding: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    _partials: CudaSlice<u8>,
+    /// Zero between launches.
+    _arrived: CudaSlice<u32>,
+    /// Slots, then exponents, then cuBLASLt's.
+    _prepared: CudaSlice<u8>,
 }
 
 impl Workspace {
@@ -143,8 +146,9 @@ impl Workspace {
     /// What the plan says.
     ///
     /// # Errors
-    /// The driver's, for want of memory too.
+    /// [`GpuError::Capturing`]; the driver's, for want of memory too.
     pub fn planned(stream: &Arc<CudaStream>, plan: WorkspacePlan) -> Result<Workspace, GpuError> {
+        require_no_capture(stream)?;
         // SAFETY: launches write what they read.
         let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
         let prepared_bytes =
@@ -155,18 +159,32 @@ impl Workspace {
         let partials_at = partials.device_ptr(stream).0;
         let arrived_at = arrived.device_ptr(stream).0;
         let prepared_at = prepared.device_ptr(stream).0;
+        let memory = Memory {
+            _partials: partials,
+            _arrived: arrived,
+            _prepared: prepared,
+        };
         Ok(Workspace {
-            running: Running::default(),
+            memory: InFlight::new(stream.context(), memory),
             plan,
             partials_at,
             arrived_at,
             prepared_at,
-            _partials: partials,
-            _arrived: arrived,
-            _prepared: prepared,
             plain: vec![],
             decoding: None,
         })
+    }
+
+    /// Remembers a launch, on a stream that may be capturing.
+    ///
+    /// # Errors
+    /// The driver's.
+    ///
+    /// # Safety
+    /// If the stream is capturing, the workspace outlives every launch of the graph.
+    pub(super) unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        // SAFETY: the caller's.
+        unsafe { self.memory.launched_on(stream) }
     }
 
     /// Divides the device while matrices are decoded: so many multiprocessors decode, and products that need preparation have the others; all of both, if it

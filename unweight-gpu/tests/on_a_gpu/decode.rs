@@ -3,15 +3,16 @@
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use half::bf16;
 use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
 use unweight_gpu::cudarc::driver::DevicePtr;
-use unweight_gpu::{Batch, GpuError, Input, Output, Resident};
+use unweight_gpu::{Batch, DeviceTensor, GpuError, Input, Output};
 
-use crate::tensors::{awkward_weights, bytes_of, file_of, residents, weights};
+use crate::tensors::{awkward_weights, bytes_of, file_of, on_device, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
 
 pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
@@ -54,25 +55,17 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
         for _ in 0..8 {
             scope.spawn(|| {
                 let stream = gpu.device.stream().unwrap();
-                let residents = residents(&container, &file, &stream);
-                let mut memory: Vec<_> = tensors
+                let coded = on_device(&container, &file, &gpu.device);
+                let outputs = tensors
                     .iter()
-                    .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap())
-                    .collect();
-                let outputs = memory
-                    .iter_mut()
-                    .map(|memory| Output::slice(memory, &stream));
-                let mut batch = Batch::to_weights(
-                    &gpu.device,
-                    &stream,
-                    residents.iter().zip(outputs).collect(),
-                )
-                .unwrap();
+                    .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap());
+                let tasks = coded.into_iter().zip(outputs).collect();
+                let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
                 batch.check_chunks(&stream).unwrap();
                 batch.decode(&stream).unwrap();
-                batch.verdict(&stream).unwrap();
-                let checksums = batch.checksums(&stream).unwrap();
-                drop(batch);
+                batch.status().unwrap();
+                let checksums = batch.checksums().unwrap();
+                let memory = batch.into_outputs().unwrap();
                 for ((weights, memory), (tensor, checksum)) in tensors
                     .iter()
                     .zip(&memory)
@@ -100,17 +93,16 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
         panic!("raw")
     };
     let stream = &gpu.stream;
-    let payload = Resident::extent(planes).of(&file).unwrap();
-    let resident = Resident::upload(stream, planes, payload).unwrap();
-    let mut memory = stream
+    let payload = DeviceTensor::extent(planes).of(&file).unwrap();
+    let coded = Arc::new(DeviceTensor::upload(&gpu.device, planes, payload).unwrap());
+    let memory = stream
         .alloc_zeros::<u8>(tensor.data_bytes() as usize)
         .unwrap();
-    let output = Output::slice(&mut memory, stream);
-    let mut batch = Batch::to_weights(&gpu.device, stream, vec![(&resident, output)]).unwrap();
+    let mut batch = Batch::to_weights(&gpu.device, vec![(coded, memory)]).unwrap();
     batch.check_chunks(stream).unwrap();
     batch.decode(stream).unwrap();
-    batch.verdict(stream).unwrap();
-    let checksum = batch.checksums(stream).unwrap()[0];
+    batch.status().unwrap();
+    let checksum = batch.checksums().unwrap()[0];
     tensor.require_checksum(checksum).unwrap();
 }
 
@@ -138,14 +130,14 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
             }
             let open = OpenFile::read(file.as_slice()).unwrap();
             let container = Container::parse(&open).unwrap();
-            let residents = residents(&container, &file, stream);
-            flip = residents[1].planes().chunk(1).sign_mantissa.offset as usize;
+            let coded = on_device(&container, &file, &gpu.device);
+            flip = coded[1].planes().chunk(1).sign_mantissa.offset as usize;
             let (mut inputs, mut parts) = (vec![], vec![]);
-            for (resident, weights) in residents.iter().zip(&tensors) {
-                for chunks in ranges(resident.planes().chunk_count()) {
+            for (coded, weights) in coded.iter().zip(&tensors) {
+                for chunks in ranges(coded.planes().chunk_count()) {
                     let end = weights.len().min((chunks.end as usize) << log2);
                     parts.push(&weights[(chunks.start as usize) << log2..end]);
-                    inputs.push(Input::chunks(resident, chunks));
+                    inputs.push(Input::chunks(coded.clone(), chunks));
                 }
             }
             let room = |bytes: usize| {
@@ -153,48 +145,41 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                     .clone_htod(&vec![POISON; bytes + GUARD_BYTES])
                     .unwrap()
             };
-            let mut memory: Vec<_> = parts.iter().map(|part| room(2 * part.len())).collect();
-            let outputs = memory
-                .iter_mut()
-                .map(|memory| Output::slice(memory, stream));
+            let outputs = parts.iter().map(|part| room(2 * part.len()));
             let tasks = inputs.iter().cloned().zip(outputs).collect();
-            let mut batch = Batch::to_weights(&gpu.device, stream, tasks).unwrap();
+            let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
             batch.check_chunks(stream).unwrap();
             batch.decode(stream).unwrap();
-            let verdict = batch.verdict(stream);
+            let status = batch.status();
             if bad {
                 // The first range has it as its second chunk, and is number 5 of the batch.
-                match verdict {
+                match status {
                     Err(GpuError::BadChunk { tensor: 5, bad }) => {
                         assert_eq!((bad.chunk, bad.rule), (1, Rule::RecordCrc));
                     }
                     other => panic!("{other:?}"),
                 }
-                drop(batch);
-                let others = inputs[7..].iter().cloned().zip(&mut memory[7..]);
-                let others = others.map(|(input, memory)| (input, Output::slice(memory, stream)));
-                let mut batch = Batch::to_weights(&gpu.device, stream, others.collect()).unwrap();
+                let memory = batch.into_outputs().unwrap().into_iter();
+                let others = inputs[7..].iter().cloned().zip(memory.skip(7));
+                let mut batch = Batch::to_weights(&gpu.device, others.collect()).unwrap();
                 batch.check_chunks(stream).unwrap();
-                batch.verdict(stream).unwrap();
+                batch.status().unwrap();
                 continue;
             }
-            verdict.unwrap();
-            let checksums = batch.checksums(stream).unwrap();
-            drop(batch);
+            status.unwrap();
+            let checksums = batch.checksums().unwrap();
+            let memory = batch.into_outputs().unwrap();
             for ((part, memory), checksum) in parts.iter().zip(&memory).zip(checksums) {
                 let (decoded, bytes) = (stream.clone_dtoh(memory).unwrap(), bytes_of(part));
                 assert!(decoded[..bytes.len()] == bytes);
                 assert!(decoded[bytes.len()..].iter().all(|&byte| byte == POISON));
                 assert_eq!(checksum, crc32fast::hash(&bytes));
             }
-            let outputs = memory
-                .iter_mut()
-                .map(|memory| Output::slice(memory, stream));
-            let tasks = inputs.iter().cloned().zip(outputs).collect();
-            let mut batch = Batch::to_exponents(&gpu.device, stream, tasks).unwrap();
+            let tasks = inputs.iter().cloned().zip(memory).collect();
+            let mut batch = Batch::to_exponents(&gpu.device, tasks).unwrap();
             batch.decode(stream).unwrap();
-            batch.verdict(stream).unwrap();
-            drop(batch);
+            batch.status().unwrap();
+            let memory = batch.into_outputs().unwrap();
             for (part, memory) in parts.iter().zip(&memory) {
                 let decoded = stream.clone_dtoh(memory).unwrap();
                 let plane = part.iter().map(|weight| (weight.to_bits() >> 7) as u8);
@@ -243,16 +228,19 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
     enum OnDevice {
-        Coded(Resident),
-        Raw(unweight_gpu::cudarc::driver::CudaSlice<u8>),
+        Coded(Arc<DeviceTensor>),
+        Raw(Arc<unweight_gpu::cudarc::driver::CudaSlice<u8>>),
     }
     let upload = |payload: &Payload| match payload {
         Payload::Coded(planes) => {
-            let payload = Resident::extent(planes).of(&file).unwrap();
-            OnDevice::Coded(Resident::upload(stream, planes, payload).unwrap())
+            let payload = DeviceTensor::extent(planes).of(&file).unwrap();
+            OnDevice::Coded(Arc::new(
+                DeviceTensor::upload(&gpu.device, planes, payload).unwrap(),
+            ))
         }
         Payload::Raw(plane) => {
-            OnDevice::Raw(stream.clone_htod(plane.data().of(&file).unwrap()).unwrap())
+            let bytes = plane.data().of(&file).unwrap();
+            OnDevice::Raw(Arc::new(stream.clone_htod(bytes).unwrap()))
         }
     };
     let tensors = || container.directory().tensors();
@@ -273,22 +261,23 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
         .zip(&expected)
         .map(|((tensor, &offset), bytes)| {
             let input = match tensor {
-                OnDevice::Coded(resident) => Input::from(resident),
-                OnDevice::Raw(memory) => Input::raw(memory, stream),
+                OnDevice::Coded(coded) => Input::from(coded),
+                OnDevice::Raw(memory) => Input::raw(memory.clone()),
             };
             // SAFETY: a part of `memory` of its own, which is there until the batch is gone.
             (input, unsafe {
                 Output::raw(start + offset as u64, bytes.len() as u64)
             })
         });
-    let mut batch = Batch::to_weights(&gpu.device, stream, tasks.collect()).unwrap();
+    let mut batch = Batch::to_weights(&gpu.device, tasks.collect()).unwrap();
     batch.check_chunks(stream).unwrap();
     batch.decode(stream).unwrap();
-    batch.verdict(stream).unwrap();
-    for (tensor, checksum) in tensors().zip(batch.checksums(stream).unwrap()) {
+    batch.status().unwrap();
+    for (tensor, checksum) in tensors().zip(batch.checksums().unwrap()) {
         tensor.require_checksum(checksum).unwrap();
     }
-    drop(batch);
+    // All of them were given as addresses.
+    assert!(batch.into_outputs().unwrap().is_empty());
     let decoded = stream.clone_dtoh(&memory).unwrap();
     let mut untouched = vec![true; decoded.len()];
     for (bytes, offset) in expected.iter().zip(offsets) {

@@ -1,10 +1,12 @@
 //! Encoding.
 
+use std::sync::Arc;
+
 use cudarc::driver::CudaSlice;
 use half::bf16;
 use unweight_format::write::ContainerWriter;
 use unweight_format::{Encoding, SourceKind};
-use unweight_gpu::{EncodeBatch, Output, Source, longest_payload_bytes};
+use unweight_gpu::{EncodeBatch, GpuError, longest_payload_bytes};
 
 use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
@@ -13,7 +15,7 @@ use crate::{GUARD_BYTES, OnAGpu, POISON};
 fn file_by(
     gpu: &OnAGpu,
     tensors: &[Vec<bf16>],
-    sources: &[CudaSlice<u8>],
+    sources: &[Arc<CudaSlice<u8>>],
     encoding: Encoding,
     log2: u8,
 ) -> Vec<u8> {
@@ -22,25 +24,18 @@ fn file_by(
         .iter()
         .map(|weights| longest_payload_bytes(weights.len() as u64, log2) as usize)
         .collect();
-    let mut memory: Vec<_> = lengths
-        .iter()
-        .map(|length| {
-            stream
-                .clone_htod(&vec![POISON; length + GUARD_BYTES])
-                .unwrap()
-        })
-        .collect();
-    let outputs = memory
-        .iter_mut()
-        .map(|memory| Output::slice(memory, stream));
-    let sources = sources.iter().map(|source| Source::slice(source, stream));
-    let tasks = sources.zip(outputs).collect();
-    let mut batch = EncodeBatch::new(&gpu.device, stream, tasks, encoding, log2).unwrap();
+    let outputs = lengths.iter().map(|length| {
+        let poison = vec![POISON; length + GUARD_BYTES];
+        stream.clone_htod(&poison).unwrap()
+    });
+    let tasks = sources.iter().cloned().zip(outputs).collect();
+    let mut batch = EncodeBatch::new(&gpu.device, tasks, encoding, log2).unwrap();
+    assert!(matches!(batch.encoded(), Err(GpuError::NotEncoded)));
     // Twice: the second must begin as the first did.
     batch.encode(stream).unwrap();
     batch.encode(stream).unwrap();
-    let encoded = batch.encoded(stream).unwrap();
-    drop(batch);
+    let encoded = batch.encoded().unwrap();
+    let memory = batch.into_outputs().unwrap();
     let (names, shapes) = names_and_shapes(tensors);
     let declared = declarations(&names, &shapes);
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
@@ -83,7 +78,7 @@ pub(crate) fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
             }
             let sources: Vec<_> = tensors
                 .iter()
-                .map(|weights| gpu.stream.clone_htod(&bytes_of(weights)).unwrap())
+                .map(|weights| Arc::new(gpu.stream.clone_htod(&bytes_of(weights)).unwrap()))
                 .collect();
             let file = file_by(gpu, &tensors, &sources, encoding, log2);
             assert!(

@@ -1,8 +1,10 @@
 //! The same on a GPU. Without one, this says that it was skipped: see `main`.
 
+mod cache;
 mod decode;
 mod encode;
 mod matmul;
+mod ownership;
 mod tensors;
 mod transcode;
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, Rule, Tensor};
-use unweight_gpu::{Batch, Device, GpuError, Output, Resident};
+use unweight_gpu::{Batch, Device, DeviceTensor, GpuError};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
@@ -36,20 +38,18 @@ pub(crate) const GUARD_BYTES: usize = 256;
 impl OnAGpu {
     fn decoded(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<(Vec<u8>, u32), GpuError> {
         let stream = &self.stream;
-        let resident = Resident::upload(stream, planes, payload)?;
+        let tensor = Arc::new(DeviceTensor::upload(&self.device, planes, payload)?);
         let bytes = 2 * planes.weights() as usize;
-        let mut memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
-        let output = Output::slice(&mut memory, stream);
-        let mut batch = Batch::to_weights(&self.device, stream, vec![(&resident, output)])?;
+        let memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
+        let mut batch = Batch::to_weights(&self.device, vec![(tensor, memory)])?;
         batch.check_chunks(stream)?;
         batch.decode(stream)?;
-        let verdict = batch.verdict(stream);
-        let checksum = batch.checksums(stream)?[0];
-        drop(batch);
-        let mut decoded = stream.clone_dtoh(&memory)?;
+        let status = batch.status();
+        let checksum = batch.checksums()?[0];
+        let mut decoded = stream.clone_dtoh(&batch.into_outputs()?[0])?;
         assert!(decoded[bytes..].iter().all(|&byte| byte == POISON));
         decoded.truncate(bytes);
-        verdict?;
+        status?;
         Ok((decoded, checksum))
     }
 }
@@ -114,6 +114,42 @@ fn main() {
         (
             "transcoding_the_corpus_gives_the_reference_s_verdicts",
             |gpu| hold_to_the_corpus(&transcode::Transcoding(gpu)),
+        ),
+        (
+            "a_batch_that_is_lost_frees_nothing_that_runs",
+            ownership::a_batch_that_is_lost_frees_nothing_that_runs,
+        ),
+        (
+            "what_gives_memory_up_waits_for_launches",
+            ownership::what_gives_memory_up_waits_for_launches,
+        ),
+        (
+            "launches_on_two_streams_come_one_after_the_other",
+            ownership::launches_on_two_streams_come_one_after_the_other,
+        ),
+        (
+            "outputs_that_others_write_are_waited_for",
+            ownership::outputs_that_others_write_are_waited_for,
+        ),
+        (
+            "a_capturing_stream_is_an_error",
+            ownership::a_capturing_stream_is_an_error,
+        ),
+        (
+            "a_capture_that_begins_after_a_launch_frees_nothing",
+            ownership::a_capture_that_begins_after_a_launch_frees_nothing,
+        ),
+        (
+            "streams_and_memory_of_others_are_errors",
+            ownership::streams_and_memory_of_others_are_errors,
+        ),
+        (
+            "a_batch_keeps_its_device_and_stream",
+            ownership::a_batch_keeps_its_device_and_stream,
+        ),
+        (
+            "compiled_kernels_are_kept",
+            cache::compiled_kernels_are_kept,
         ),
         (
             "fragment_form_is_the_pure_functions",

@@ -13,9 +13,9 @@ use unweight_gpu::matmul::{
     Coded, Fragments, Kernel, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace,
     WorkspacePlan,
 };
-use unweight_gpu::{GpuError, Output, Source, cudarc};
+use unweight_gpu::{GpuError, View, ViewMut, cudarc};
 
-use crate::tensors::{file_of, residents};
+use crate::tensors::{file_of, on_device};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
 fn palette(exponents: impl Fn(u8) -> u8) -> Palette {
@@ -77,8 +77,8 @@ fn values(bytes: &[u8]) -> Vec<bf16> {
 
 fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> Fragments {
     let matrix = upload(&gpu.stream, weights);
-    let source = Source::slice(&matrix, &gpu.stream);
-    Fragments::arrange(&gpu.device, &gpu.stream, &source, shape, palette).unwrap()
+    let source = View::slice(&matrix, &gpu.stream);
+    Fragments::arrange(&gpu.device, &source, shape, palette).unwrap()
 }
 
 /// y, after a guard was found whole behind it.
@@ -112,7 +112,7 @@ fn product_of(
     let mut results = vec![];
     // Twice with one workspace: what a launch leaves there is what the next one needs.
     for _ in 0..2 {
-        let (source, output) = (Source::slice(&x, stream), Output::slice(&mut y, stream));
+        let (source, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
         // SAFETY: all of it is there until the stream was waited for.
         unsafe { linear.multiply(stream, &mut workspace, pipeline, (&source, batch), &output) }
             .unwrap();
@@ -130,8 +130,8 @@ fn coded(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> Coded {
     let file = file_of(&[weights.to_vec()], Encoding::Huffman, 12);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = Container::parse(&open).unwrap();
-    let resident = residents(&container, &file, &gpu.stream).remove(0);
-    Coded::new(&gpu.device, &gpu.stream, resident, shape).unwrap()
+    let tensor = on_device(&container, &file, &gpu.device).remove(0);
+    Coded::new(&gpu.device, tensor, shape).unwrap()
 }
 
 /// The largest error, in units of what rounding to BF16 and FP32 sums allow.
@@ -166,7 +166,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
             let weights = matrix(shape, 100);
             let bits: Vec<u16> = weights.iter().map(|weight| weight.to_bits()).collect();
             let fragments = arranged(gpu, &weights, shape, palette);
-            let found = fragments.download(&gpu.stream).unwrap();
+            let found = fragments.download().unwrap();
             assert!(
                 found == arrange(&bits, shape, &palette),
                 "{rows} x {columns}"
@@ -175,7 +175,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
                 .stream
                 .clone_htod(&vec![POISON; 2 * bits.len() + GUARD_BYTES])
                 .unwrap();
-            let output = Output::slice(&mut memory, &gpu.stream);
+            let output = ViewMut::slice(&mut memory, &gpu.stream);
             // SAFETY: as in `product`.
             unsafe { fragments.restore(&gpu.device, &gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
@@ -332,8 +332,8 @@ fn plain_product(
         .alloc_zeros::<u8>(PlainMatmul::WORKSPACE_BYTES)
         .unwrap();
     let plain = PlainMatmul::new(shape, batch).unwrap();
-    let (matrix, x) = (Source::slice(&matrix, stream), Source::slice(&x, stream));
-    let output = Output::slice(&mut y, stream);
+    let (matrix, x) = (View::slice(&matrix, stream), View::slice(&x, stream));
+    let output = ViewMut::slice(&mut y, stream);
     let address = cudarc::driver::DevicePtr::device_ptr(&workspace, stream).0;
     // SAFETY: the workspace is there until the stream was waited for.
     unsafe { plain.multiply(stream, &matrix, &x, &output, address) }.unwrap();
@@ -393,10 +393,7 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
         for fragments in &layers {
             let bytes = 2 * u64::from(batch) * fragments.shape().rows();
             let mut y = stream.alloc_zeros::<u8>(bytes as usize).unwrap();
-            let (source, output) = (
-                Source::slice(&memory, stream),
-                Output::slice(&mut y, stream),
-            );
+            let (source, output) = (View::slice(&memory, stream), ViewMut::slice(&mut y, stream));
             let linear = Linear::new(&gpu.device, fragments).unwrap();
             // SAFETY: as in `product`; what is dropped is freed in the stream's order.
             unsafe {
@@ -526,10 +523,10 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
                     linear: linears[layer],
                     pipeline: mix[layer],
                     // SAFETY: of both: so long, and there until the stream was waited for.
-                    x: unsafe { Source::raw(from, u64::from(batch) * 1024) },
+                    x: unsafe { View::raw(from, u64::from(batch) * 1024) },
                     batch,
                     // SAFETY: as above.
-                    y: unsafe { Output::raw(at(&ys[layer]), bytes) },
+                    y: unsafe { ViewMut::raw(at(&ys[layer]), bytes) },
                 }
             })
             .collect();
@@ -585,10 +582,9 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let shape = Shape::new(64, 128).unwrap();
     let far = palette(|i| 200 + i);
     let memory = upload(stream, &matrix(shape, 1 << 40));
-    let source = Source::slice(&memory, stream);
-    let arrange = |source: &Source<'_>, shape, palette| {
-        Fragments::arrange(&gpu.device, stream, source, shape, palette)
-    };
+    let source = View::slice(&memory, stream);
+    let arrange =
+        |source: &View<'_>, shape, palette| Fragments::arrange(&gpu.device, source, shape, palette);
     assert!(matches!(
         arrange(&source, shape, far),
         Err(GpuError::TooManyPatches { .. })
@@ -604,8 +600,8 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let linear = Linear::new(&gpu.device, &fragments).unwrap();
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();
-    let x = Source::slice(&x, stream);
-    let output = Output::slice(&mut y, stream);
+    let x = View::slice(&x, stream);
+    let output = ViewMut::slice(&mut y, stream);
     let mut multiply =
         // SAFETY: as in `product`.
         |pipeline, batch| unsafe { linear.multiply(stream, &mut workspace, pipeline, (&x, batch), &output) };

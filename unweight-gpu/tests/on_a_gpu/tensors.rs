@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::CudaStream;
 use half::bf16;
 use unweight_cpu::{Container, Serial, encode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, SourceKind, Tensor};
-use unweight_gpu::Resident;
+use unweight_gpu::{Device, DeviceTensor};
 
 pub(crate) fn names_and_shapes(tensors: &[Vec<bf16>]) -> (Vec<String>, Vec<[u64; 1]>) {
     let names: Vec<String> = (0..tensors.len())
@@ -50,17 +49,17 @@ pub(crate) fn file_with(
 }
 
 /// The tensors of a container, all of them coded, on the device.
-pub(crate) fn residents(
+pub(crate) fn on_device(
     container: &Container<'_, [u8]>,
     file: &[u8],
-    stream: &Arc<CudaStream>,
-) -> Vec<Resident> {
+    device: &Device,
+) -> Vec<Arc<DeviceTensor>> {
     let upload = |tensor: Tensor<'_>| {
         let Payload::Coded(planes) = tensor.payload() else {
             panic!("raw")
         };
-        let payload = Resident::extent(planes).of(file).unwrap();
-        Resident::upload(stream, planes, payload).unwrap()
+        let payload = DeviceTensor::extent(planes).of(file).unwrap();
+        Arc::new(DeviceTensor::upload(device, planes, payload).unwrap())
     };
     container.directory().tensors().map(upload).collect()
 }

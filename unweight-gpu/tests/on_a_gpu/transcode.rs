@@ -1,9 +1,11 @@
 //! Transcoding.
 
+use std::sync::Arc;
+
 use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Encoding, Payload, Rule, SourceKind, Tensor};
-use unweight_gpu::{GpuError, Output, Resident, TranscodeBatch, longest_payload_bytes};
+use unweight_gpu::{DeviceTensor, GpuError, TranscodeBatch, longest_payload_bytes};
 
 use crate::restore::Kernels;
 use crate::tensors::{file_with, many_tensors};
@@ -17,34 +19,32 @@ fn transcoded_by(
     to: Encoding,
 ) -> Vec<u8> {
     let stream = &gpu.stream;
-    let mut residents = vec![];
+    let mut sources = vec![];
     for tensor in container.directory().tensors() {
         if let Payload::Coded(planes) = tensor.payload() {
-            let payload = Resident::extent(planes).of(file).unwrap();
-            residents.push(Resident::upload(stream, planes, payload).unwrap());
+            let payload = DeviceTensor::extent(planes).of(file).unwrap();
+            let source = DeviceTensor::upload(&gpu.device, planes, payload).unwrap();
+            sources.push(Arc::new(source));
         }
     }
-    let room = |resident: &Resident| {
-        let planes = resident.planes();
+    let room = |source: &DeviceTensor| {
+        let planes = source.planes();
         let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2());
         vec![POISON; longest as usize + GUARD_BYTES]
     };
-    let mut memory: Vec<_> = residents
-        .iter()
-        .map(|resident| stream.clone_htod(&room(resident)).unwrap())
-        .collect();
-    let outputs = memory
-        .iter_mut()
-        .map(|memory| Output::slice(memory, stream));
-    let tasks = residents.iter().zip(outputs).collect();
-    let mut batch = TranscodeBatch::new(&gpu.device, stream, tasks, to).unwrap();
+    let with_output = |source: Arc<DeviceTensor>| {
+        let output = stream.clone_htod(&room(&source)).unwrap();
+        (source, output)
+    };
+    let tasks = sources.into_iter().map(with_output).collect();
+    let mut batch = TranscodeBatch::new(&gpu.device, tasks, to).unwrap();
     // Twice: the second must begin as the first did.
     batch.transcode(stream).unwrap();
     batch.check_chunks(stream).unwrap();
     batch.transcode(stream).unwrap();
-    batch.verdict(stream).unwrap();
-    let transcoded = batch.transcoded(stream).unwrap();
-    drop(batch);
+    batch.status().unwrap();
+    let transcoded = batch.transcoded().unwrap();
+    let memory = batch.into_outputs().unwrap();
     let tensors = || container.directory().tensors();
     let declared = tensors().map(|tensor| Declaration::from(&tensor)).collect();
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
@@ -102,19 +102,17 @@ impl Transcoding<'_> {
             Encoding::Huffman => Encoding::Palette,
             _ => Encoding::Huffman,
         };
-        let resident = Resident::upload(stream, planes, payload)?;
+        let source = Arc::new(DeviceTensor::upload(device, planes, payload)?);
         let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2()) as usize;
-        let mut memory = stream.clone_htod(&vec![POISON; longest + GUARD_BYTES])?;
-        let tasks = vec![(&resident, Output::slice(&mut memory, stream))];
-        let mut batch = TranscodeBatch::new(device, stream, tasks, to)?;
+        let memory = stream.clone_htod(&vec![POISON; longest + GUARD_BYTES])?;
+        let mut batch = TranscodeBatch::new(device, vec![(source, memory)], to)?;
         batch.check_chunks(stream)?;
         batch.transcode(stream)?;
-        let verdict = batch.verdict(stream);
-        let transcoded = batch.transcoded(stream)?;
-        drop(batch);
-        let guard = &stream.clone_dtoh(&memory)?[longest..];
+        let status = batch.status();
+        let transcoded = batch.transcoded()?;
+        let guard = &stream.clone_dtoh(&batch.into_outputs()?[0])?[longest..];
         assert!(guard.iter().all(|&byte| byte == POISON));
-        verdict?;
+        status?;
         Ok(transcoded[0].checksum)
     }
 }

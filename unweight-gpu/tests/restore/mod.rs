@@ -6,7 +6,7 @@ use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
 
 /// Something that decodes one coded tensor, and checks its chunks and its checksum.
 pub(crate) trait Kernels: Sync {
-    /// The tensor's original bytes. `payload` stands in the file where `Resident::extent` says.
+    /// The tensor's original bytes. `payload` stands in the file where `DeviceTensor::extent` says.
     fn decode(
         &self,
         tensor: &Tensor<'_>,

@@ -156,7 +156,10 @@ impl fmt::Display for StorageError {
         write!(f, "reading {length} bytes at byte {offset}: ")?;
         match &self.fault {
             StorageFault::WrongLength(found) => write!(f, "the storage gave {found} bytes"),
-            StorageFault::EndsAt(end) => write!(f, "the file ends at byte {end}"),
+            StorageFault::EndsAt(end) => write!(
+                f,
+                "the file ends at byte {end}, it was cut short while it was open"
+            ),
             StorageFault::Failed(error) => error.fmt(f),
         }
     }

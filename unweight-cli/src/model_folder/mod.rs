@@ -1,0 +1,348 @@
+//! A model folder that becomes another one: some files change their form, others are copied, and some are left out.
+
+pub(crate) mod against;
+pub(crate) mod index;
+mod names;
+pub(crate) mod resume;
+mod skipped;
+pub(crate) mod space;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::input::open;
+use crate::output::{Attributes, OutputFolder, Target, flush_file, require_replaceable};
+use crate::tree::{Amount, Tree};
+
+use index::Findings;
+use resume::WorkFolder;
+pub(crate) use skipped::{LeftOut, Others};
+use space::Need;
+
+/// What becomes of a folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) input: &'a Path,
+    pub(crate) output: &'a Path,
+    /// Whether it may replace what has its name.
+    pub(crate) replaces: bool,
+    /// The extension of files that change their form.
+    pub(crate) from: &'static str,
+    /// The extension that they get.
+    pub(crate) to: &'static str,
+    pub(crate) others: Others,
+    /// Whether shards that an index names have to be there.
+    pub(crate) requires_all_shards: bool,
+    /// Where the run can be resumed, and can go on from an earlier one: what the bytes of converted files depend on.
+    pub(crate) resume: Option<&'a str>,
+}
+
+/// Which of the files of a folder one is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position<'a> {
+    /// From 1.
+    pub(crate) number: usize,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Relative to the folder.
+    pub(crate) name: &'a Path,
+}
+
+/// One file of a folder that changes its form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step<'a> {
+    pub(crate) position: Position<'a>,
+    pub(crate) input: &'a Path,
+    /// In the folder under construction.
+    pub(crate) place: &'a Path,
+    /// What it will be called.
+    pub(crate) output: &'a Path,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn target(&self) -> Target<'a> {
+        Target::in_folder(self.place, self.output)
+    }
+}
+
+/// How files change their form.
+pub(crate) trait Conversion {
+    /// What is known of a file that was converted.
+    type Done;
+
+    /// Checks what can be checked quickly. It is asked of all files before any is converted.
+    fn check(&mut self, input: &Path) -> Result<Need, Failure>;
+
+    /// Makes the file at `step.place`.
+    fn convert(&mut self, step: &Step<'_>) -> Result<Self::Done, Failure>;
+
+    /// Whether the file at `step.place`, which an earlier run with the same settings made, is the one that `convert` would make. None
+    /// if it is not.
+    fn keep(&mut self, step: &Step<'_>) -> Result<Option<Self::Done>, Failure>;
+
+    /// Something that a person should know, and that is no failure.
+    fn warn(&mut self, message: String);
+}
+
+/// What became of a folder.
+#[derive(Debug)]
+pub(crate) struct Outcome<T> {
+    pub(crate) converted: Vec<T>,
+    pub(crate) copied: Amount,
+    pub(crate) left_out: LeftOut,
+}
+
+/// A run that did not come to its end.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    pub(crate) failure: Failure,
+    /// Whether all checks were passed, so that a run that is resumed could have something to keep.
+    pub(crate) had_begun: bool,
+    /// Files that were converted.
+    pub(crate) finished_files: usize,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Stopped {
+        Stopped {
+            failure,
+            had_begun: false,
+            finished_files: 0,
+        }
+    }
+}
+
+/// Makes the folder `plan.output` of the folder `plan.input`.
+pub(crate) fn convert<C: Conversion>(
+    plan: &Plan<'_>,
+    conversion: &mut C,
+) -> Result<Outcome<C::Done>, Stopped> {
+    let tree = Tree::of(plan.input, plan.from, plan.to, plan.others)?;
+    require_replaceable(plan.output, &tree, plan.to)?;
+    let nearly_alike = names::require_distinct(plan.input, &tree, plan.to)?;
+    let findings = index::check(plan.input, &tree)?;
+    judge(plan, &findings, conversion)?;
+    let mut needs = Vec::with_capacity(tree.converted.len());
+    for relative in &tree.converted {
+        needs.push(conversion.check(&plan.input.join(relative))?);
+    }
+
+    let mut place = Place::create(plan, conversion)?;
+    let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, conversion);
+    if let Err(failure) = prepared {
+        place.end(plan.to);
+        return Err(failure.into());
+    }
+    let mut converted = Vec::with_capacity(tree.converted.len());
+    let filled = fill(plan, &tree, &mut place, conversion, &mut converted);
+    let finished_files = converted.len();
+    let done = match filled {
+        Ok(copied) => place.commit(conversion).map(|()| Outcome {
+            converted,
+            copied,
+            left_out: tree.left_out,
+        }),
+        Err(failure) => {
+            place.end(plan.to);
+            Err(failure)
+        }
+    };
+    done.map_err(|failure| Stopped {
+        failure,
+        had_begun: true,
+        finished_files,
+    })
+}
+
+/// Reports what is not as the indexes say: as failures or as warnings.
+fn judge(
+    plan: &Plan<'_>,
+    findings: &Findings,
+    conversion: &mut impl Conversion,
+) -> Result<(), Failure> {
+    if let Some(missing) = findings.missing_in_words() {
+        if plan.requires_all_shards {
+            return Err(Failure::bad(plan.input, missing));
+        }
+        conversion.warn(format!("{}: {missing}", plan.input.display()));
+    }
+    for (index, what) in &findings.unusable {
+        conversion.warn(format!("{}: {what}", plan.input.join(index).display()));
+    }
+    Ok(())
+}
+
+/// The last checks before work begins: those that need to know where the output is made.
+fn prepare(
+    plan: &Plan<'_>,
+    tree: &Tree,
+    needs: &[Need],
+    nearly_alike: Option<(PathBuf, PathBuf)>,
+    place: &Place,
+    conversion: &mut impl Conversion,
+) -> Result<(), Failure> {
+    if let Some(pair) = nearly_alike {
+        names::require_distinct_in(place.path(), plan.output, &pair)?;
+    }
+    if let Some(free) = space::free(place.path()) {
+        let need = needed(plan, tree, needs, place);
+        if let Some(warning) = space::require(plan.output, need, free)? {
+            conversion.warn(warning);
+        }
+    }
+    Ok(())
+}
+
+/// What the output takes besides what is there already.
+fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
+    let mut need = Need::default();
+    let earlier: HashMap<PathBuf, u64> = match &place.work {
+        Some(work) => work.files().collect(),
+        None => HashMap::new(),
+    };
+    for (relative, file_need) in tree.converted.iter().zip(needs) {
+        // If it is made again, the old one goes first.
+        let name = relative.with_extension(plan.to);
+        let length = earlier.get(&name).copied().unwrap_or(0);
+        need = need.and(Need {
+            at_least: if length > 0 { 0 } else { file_need.at_least },
+            at_most: file_need.at_most.saturating_sub(length),
+        });
+    }
+    for relative in &tree.copied {
+        need = need.and(space::of_copy(&plan.input.join(relative), place.path()));
+    }
+    need
+}
+
+/// Copies and converts.
+fn fill<C: Conversion>(
+    plan: &Plan<'_>,
+    tree: &Tree,
+    place: &mut Place,
+    conversion: &mut C,
+    converted: &mut Vec<C::Done>,
+) -> Result<Amount, Failure> {
+    let copied = tree.copy_others(plan.input, &mut place.folder)?;
+    let outputs: Vec<PathBuf> = tree
+        .converted
+        .iter()
+        .map(|relative| relative.with_extension(plan.to))
+        .collect();
+    let are_there = match &place.work {
+        Some(work) => work
+            .move_earlier(&outputs, place.path())
+            .map_err(|error| Failure::io(plan.output, error))?,
+        None => vec![false; outputs.len()],
+    };
+    for (number, (relative, is_there)) in tree.converted.iter().zip(are_there).enumerate() {
+        let name = &outputs[number];
+        let step = Step {
+            position: Position {
+                number: number + 1,
+                count: outputs.len(),
+                name: relative,
+            },
+            input: &plan.input.join(relative),
+            place: &place.path().join(name),
+            output: &plan.output.join(name),
+        };
+        let mut done = None;
+        if is_there {
+            let attributes = Attributes::of(step.input, &open(step.input)?)?;
+            done = conversion.keep(&step)?;
+            if done.is_some() {
+                renew(&attributes, &step)?;
+            } else {
+                conversion.warn(format!(
+                    "{}: what an earlier run made does not hold; it is made again",
+                    step.output.display()
+                ));
+                fs::remove_file(step.place).map_err(|error| Failure::io(step.output, error))?;
+            }
+        }
+        converted.push(match done {
+            Some(done) => done,
+            None => conversion.convert(&step)?,
+        });
+    }
+    Ok(copied)
+}
+
+/// Gives a file that is kept permissions and times of its source, which may have changed since.
+fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
+    let failed = |error| Failure::io(step.output, error);
+    let file = File::open(step.place).map_err(failed)?;
+    attributes
+        .give_to(&file, None, step.output)
+        .and_then(|()| flush_file(&file, step.output))
+        .map_err(failed)
+}
+
+/// Where the output is made.
+struct Place {
+    folder: OutputFolder,
+    work: Option<WorkFolder>,
+}
+
+impl Place {
+    fn create(plan: &Plan<'_>, conversion: &mut impl Conversion) -> Result<Place, Failure> {
+        let Some(settings) = plan.resume else {
+            let earlier = resume::path_for(plan.output)?;
+            if earlier.is_dir() {
+                conversion.warn(format!(
+                    "{} holds finished files of an earlier run; --resume goes on with them",
+                    earlier.display()
+                ));
+            }
+            return Ok(Place {
+                folder: OutputFolder::create(plan.output, plan.replaces, plan.input)?,
+                work: None,
+            });
+        };
+        let opened = WorkFolder::open(plan.output, settings, plan.to)?;
+        opened
+            .warnings
+            .into_iter()
+            .for_each(|warning| conversion.warn(warning));
+        let work = opened.folder;
+        let folder =
+            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)?;
+        work.note_result(folder.path())
+            .map_err(|error| Failure::io(plan.output, error))?;
+        Ok(Place {
+            folder,
+            work: Some(work),
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Gives the output its name.
+    fn commit(self, conversion: &mut impl Conversion) -> Result<(), Failure> {
+        self.folder.commit()?;
+        if let Some(work) = self.work {
+            // Nothing in it is needed any more.
+            let path = work.path().to_owned();
+            if let Err(error) = work.remove() {
+                conversion.warn(format!(
+                    "{}: {error}; the output is complete, so look at what is left there and remove it",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the next run can use, and nothing else.
+    fn end(self, to: &str) {
+        drop(self.folder);
+        if let Some(work) = self.work {
+            work.remove_if_useless(to);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Output names of a folder run that would be one and the same.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::tree::Tree;
+
+/// Refuses a tree of which two entries would have one name in the output. Gives two whose names differ only in the case of their
+/// letters, if there are such.
+pub(crate) fn require_distinct(
+    root: &Path,
+    tree: &Tree,
+    to: &str,
+) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    let converted = tree.converted.iter().map(|path| path.with_extension(to));
+    let others = tree.copied.iter().chain(&tree.folders).cloned();
+    let names: Vec<PathBuf> = converted.chain(others).collect();
+    match alike(&names, |path| path.as_os_str().to_owned()) {
+        Some((name, _)) => Err(Failure::Usage(format!(
+            "{} holds two entries that would both be called {}; rename one of them",
+            root.display(),
+            name.display()
+        ))),
+        None => Ok(alike(&names, |path| path.to_string_lossy().to_lowercase())),
+    }
+}
+
+/// Two paths with the same key.
+fn alike<K: Ord>(names: &[PathBuf], key: impl Fn(&Path) -> K) -> Option<(PathBuf, PathBuf)> {
+    let mut keyed: Vec<_> = names.iter().map(|name| (key(name), name)).collect();
+    keyed.sort();
+    keyed
+        .windows(2)
+        .find(|pair| pair[0].0 == pair[1].0)
+        .map(|pair| (pair[0].1.clone(), pair[1].1.clone()))
+}
+
+/// Refuses two names that differ only in the case of their letters where the file system of `folder` takes them for one.
+pub(crate) fn require_distinct_in(
+    folder: &Path,
+    output: &Path,
+    (one, other): &(PathBuf, PathBuf),
+) -> Result<(), Failure> {
+    const PROBE: [&str; 2] = [".unweight-probe", ".UNWEIGHT-PROBE"];
+    let probe = folder.join(PROBE[0]);
+    File::create_new(&probe).map_err(|error| Failure::io(output, error))?;
+    let is_one = fs::symlink_metadata(folder.join(PROBE[1])).is_ok();
+    fs::remove_file(&probe).map_err(|error| Failure::io(output, error))?;
+    match is_one {
+        false => Ok(()),
+        true => Err(Failure::Usage(format!(
+            "{} and {} would be one name on the file system of {}; rename one of them, or choose a place elsewhere with -o",
+            one.display(),
+            other.display(),
+            output.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model_folder::LeftOut;
+
+    fn tree(converted: &[&str], copied: &[&str], folders: &[&str]) -> Tree {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();
+        Tree {
+            converted: paths(converted),
+            copied: paths(copied),
+            folders: paths(folders),
+            left_out: LeftOut::default(),
+        }
+    }
+
+    #[test]
+    fn finds_names_that_are_one_or_nearly_so() {
+        let root = Path::new("m");
+        let found = |tree| require_distinct(root, &tree, "unw");
+        assert!(matches!(
+            found(tree(&["a.safetensors"], &["b"], &["c"])),
+            Ok(None)
+        ));
+        assert!(found(tree(&["a.safetensors"], &["b"], &["a.unw"])).is_err());
+        // Names of one folder matter, not of two.
+        assert!(matches!(
+            found(tree(&["d/a.safetensors"], &["A.unw"], &["d"])),
+            Ok(None)
+        ));
+        let pair = found(tree(&["a.safetensors"], &["A.UNW"], &[]));
+        let expected = (PathBuf::from("A.UNW"), PathBuf::from("a.unw"));
+        assert_eq!(pair.unwrap(), Some(expected));
+    }
+}

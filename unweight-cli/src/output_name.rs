@@ -1,0 +1,104 @@
+//! The name of an output that was not given one.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::tree::{SAFETENSORS, UNW};
+
+/// What `compress` makes of this input.
+pub(crate) fn of_compressed(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
+    match is_folder {
+        true => appended(input, UNW),
+        false => replaced(input, SAFETENSORS, UNW),
+    }
+}
+
+/// What `decompress` makes of this input.
+pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
+    if !is_folder {
+        return replaced(input, UNW, SAFETENSORS);
+    }
+    match input.extension() {
+        Some(extension) if extension == UNW => Ok(input.with_extension("")),
+        _ => Err(Failure::Usage(format!(
+            "{}: its name does not end in .{UNW}; say where to with -o",
+            input.display()
+        ))),
+    }
+}
+
+/// The input with the extension `to` in place of `from`, or behind its name: what stands behind another dot may be all that tells it
+/// from its neighbour, such as `llama-3.1` from `llama-3.2`.
+fn replaced(input: &Path, from: &str, to: &str) -> Result<PathBuf, Failure> {
+    if stands_for_a_descriptor(input) {
+        return Err(Failure::Usage(format!(
+            "{} is what the program was started with, and has no name; say where to with -o",
+            input.display()
+        )));
+    }
+    match input.extension() {
+        Some(extension) if extension == from => Ok(input.with_extension(to)),
+        _ => appended(input, to),
+    }
+}
+
+fn appended(input: &Path, extension: &str) -> Result<PathBuf, Failure> {
+    // `.` and `..` have no name to put an extension to.
+    let Some(name) = input.file_name() else {
+        return Err(Failure::Usage(format!(
+            "{}: say where to with -o",
+            input.display()
+        )));
+    };
+    let mut name = name.to_owned();
+    name.push(".");
+    name.push(extension);
+    Ok(input.with_file_name(name))
+}
+
+/// Whether a path is one such as `/dev/stdin`, `/dev/fd/3` or `/proc/self/fd/3`, or leads to a folder of such.
+fn stands_for_a_descriptor(input: &Path) -> bool {
+    let folder = match input.parent() {
+        Some(folder) if folder != Path::new("") => folder.canonicalize(),
+        _ => Path::new(".").canonicalize(),
+    };
+    folder.is_ok_and(|folder| {
+        folder == Path::new("/dev") || folder.starts_with("/dev/fd") || folder.starts_with("/proc")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_only_the_extension_that_it_knows() {
+        for (input, compressed, restored) in [
+            ("m.safetensors", "m.unw", "m.safetensors.safetensors"),
+            ("d/m.unw", "d/m.unw.unw", "d/m.safetensors"),
+            ("llama-3.1", "llama-3.1.unw", "llama-3.1.safetensors"),
+            (
+                ".safetensors",
+                ".safetensors.unw",
+                ".safetensors.safetensors",
+            ),
+            (
+                "m.SAFETENSORS",
+                "m.SAFETENSORS.unw",
+                "m.SAFETENSORS.safetensors",
+            ),
+        ] {
+            let input = Path::new(input);
+            assert_eq!(of_compressed(input, false).unwrap(), Path::new(compressed));
+            assert_eq!(of_restored(input, false).unwrap(), Path::new(restored));
+        }
+        let folder = Path::new("llama-3.1/");
+        assert_eq!(
+            of_compressed(folder, true).unwrap(),
+            Path::new("llama-3.1.unw")
+        );
+        let back = of_restored(Path::new("llama-3.1.unw/"), true);
+        assert_eq!(back.unwrap(), Path::new("llama-3.1"));
+        assert!(of_compressed(Path::new(".."), true).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! The last resort: a panic is a mistake in this program, and becomes a failure like any other.
+
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::{Mutex, PoisonError};
+
+use crate::failure::Failure;
+
+/// What the first panic said, and where.
+static FIRST: Mutex<Option<String>> = Mutex::new(None);
+
+/// Does the work. A panic, on whatever thread, ends it with [`Failure::Internal`]; `RUST_BACKTRACE` shows more.
+pub(crate) fn to_failure(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        note(panic);
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            usual(panic);
+        }
+    }));
+    // Nothing of what was worked on is looked at afterwards.
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(Failure::Internal(first.unwrap_or_default()))
+    })
+}
+
+fn note(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let what = payload.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("no message");
+    let place = panic.location().map_or_else(String::new, |location| {
+        format!(" ({}:{})", location.file(), location.line())
+    });
+    FIRST
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert(format!("{what}{place}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_failure() {
+        let done = to_failure(|| panic!("a mistake"));
+        // The hook is the process's, and other tests panic too.
+        let _ = panic::take_hook();
+        assert!(matches!(done, Err(Failure::Internal(_))), "{done:?}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Which tensors are to be coded, by patterns of their names.
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::failure::Failure;
+
+/// Which BF16 tensors are to be coded.
+pub(crate) struct Selection {
+    include: Option<GlobSet>,
+    exclude: GlobSet,
+}
+
+impl Selection {
+    pub(crate) fn new(include: &[String], exclude: &[String]) -> Result<Selection, Failure> {
+        let globs = |patterns: &[String]| {
+            let mut builder = GlobSetBuilder::new();
+            for pattern in patterns {
+                builder.add(Glob::new(pattern)?);
+            }
+            builder.build()
+        };
+        let wrong = |error: globset::Error| Failure::Usage(error.to_string());
+        Ok(Selection {
+            include: match include {
+                [] => None,
+                patterns => Some(globs(patterns).map_err(wrong)?),
+            },
+            exclude: globs(exclude).map_err(wrong)?,
+        })
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let included = self
+            .include
+            .as_ref()
+            .is_none_or(|include| include.is_match(name));
+        included && !self.exclude.is_match(name)
+    }
+}

@@ -1,0 +1,32 @@
+//! What this program is: its version, the format's, and what it runs on.
+
+use std::sync::LazyLock;
+
+use unweight_cpu::fast::Codec;
+use unweight_format::layout;
+
+/// What the specification calls this version of the format.
+pub(crate) const FORMAT_STATUS: &str = "draft";
+
+/// What `--version` prints behind the program's name.
+pub(crate) fn long() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(text);
+    &TEXT
+}
+
+fn text() -> String {
+    let codec = match Codec::named_by_environment() {
+        Ok(named) => named.unwrap_or_else(Codec::current).path().to_string(),
+        Err(error) => format!("none ({error})"),
+    };
+    let kernels = match unweight_gpu::kernels_are_built_in() {
+        true => "built in",
+        false => "not built in, compiled by NVRTC at first use",
+    };
+    format!(
+        "{}\nformat {}.{} ({FORMAT_STATUS}: files of this version may have to be made again)\nCPU path: {codec}\nGPU kernels: {kernels}",
+        env!("CARGO_PKG_VERSION"),
+        layout::MAJOR_VERSION,
+        layout::MINOR_VERSION,
+    )
+}

@@ -1,0 +1,460 @@
+//! `--resume`: what a run finished before it was stopped is there for the next one.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::model::{Numbers, bf16, model, small};
+use crate::place::{Place, Run, UNWEIGHT};
+
+const WORK: &str = ".unweight-out.partial";
+/// Blocks of 512 bytes, or of 1,024 in some shells: enough for `a`, `b` and `sub/c`, and too few for `z`.
+const BLOCKS: u32 = 40;
+
+/// The folder `m` of four shards and other files, and `m.unw` made of it in one go.
+fn folder() -> Place {
+    let place = Place::new();
+    for (name, seed) in [("a", 1), ("b", 2), ("sub/c", 3)] {
+        let shard = model(&[bf16("w", &Numbers(seed).trained_weights(5_000))]);
+        place.write(&format!("m/{name}.safetensors"), &shard);
+    }
+    let last = model(&[bf16("w", &Numbers(4).trained_weights(200_000))]);
+    place.write("m/z.safetensors", &last);
+    place.write("m/config.json", b"{}");
+    place.write("m/sub/notes", b"notes");
+    place.run(&["compress", "m"]).succeeds();
+    place
+}
+
+/// A run that stops at the last file, and keeps the others.
+fn stop_at_the_last(place: &Place, call: &[&str]) {
+    let line = place.run_on_full_disk(BLOCKS, call).fails(3);
+    assert!(
+        line.contains("finished files are kept: run the same command again"),
+        "{line}"
+    );
+    assert!(place.path(WORK).is_dir());
+    assert!(!place.path("out").exists());
+}
+
+fn kept(run: &Run) -> Vec<&str> {
+    let lines = run
+        .progress()
+        .lines()
+        .filter(|line| line.contains(", kept, "));
+    lines
+        .map(|line| line.split([' ', ',']).nth(3).unwrap())
+        .collect()
+}
+
+/// `out` is `of`, file by file, and nothing else is left.
+fn require_same(place: &Place, of: &str) {
+    let names = |folder: &str| -> Vec<String> {
+        let names = place.names().into_iter();
+        let prefix = format!("{folder}/");
+        names
+            .filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned))
+            .collect()
+    };
+    assert_eq!(names("out"), names(of));
+    for name in names(of) {
+        if place.path(&format!("{of}/{name}")).is_file() {
+            let (made, expected) = (format!("out/{name}"), format!("{of}/{name}"));
+            assert!(place.read(&made) == place.read(&expected), "{name}");
+        }
+    }
+    assert!(!place.names().iter().any(|name| name.contains(".unweight-")));
+}
+
+/// The one finished `name` in the work folder.
+fn find_kept(place: &Place, name: &str) -> String {
+    let end = format!("/{name}");
+    let found = place.names().into_iter();
+    let mut found = found.filter(|path| path.starts_with(WORK) && path.ends_with(&end));
+    let path = found.next().unwrap();
+    assert_eq!(found.next(), None);
+    path
+}
+
+const COMPRESS: [&str; 5] = ["compress", "m", "-o", "out", "--resume"];
+const DECOMPRESS: [&str; 5] = ["decompress", "m.unw", "-o", "out", "--resume"];
+
+#[test]
+fn goes_on_after_a_failure_and_gives_the_same_bytes() {
+    for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
+        let place = folder();
+        stop_at_the_last(&place, &call);
+        // And once more, with nothing new.
+        stop_at_the_last(&place, &call);
+        let run = place.run(&call);
+        let extension = if of == "m" { "unw" } else { "safetensors" };
+        let names = ["a", "b", "sub/c"].map(|name| format!("{name}.{extension}"));
+        assert_eq!(kept(&run), names);
+        let words = String::from_utf8(run.succeeds()).unwrap();
+        assert!(
+            words.contains("3 files kept from an earlier run"),
+            "{words}"
+        );
+        require_same(&place, of);
+    }
+}
+
+#[test]
+fn tells_as_json_what_was_kept() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let result = place.run(&[&COMPRESS[..], &["--json"]].concat()).json();
+    let kept = [0, 1, 2, 3].map(|n| result["files"][n]["kept"].as_bool().unwrap());
+    assert_eq!(kept, [true, true, true, false]);
+    assert_eq!(result["files"][0]["output"], "out/a.unw");
+}
+
+#[test]
+fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
+    for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
+        let place = folder();
+        let before = place.names();
+        let line = place.run_on_full_disk(BLOCKS, &call[..4]).fails(3);
+        assert!(
+            line.contains("with --resume, finished files are kept"),
+            "{line}"
+        );
+        assert_eq!(place.names(), before);
+        place.run(&call).succeeds();
+        require_same(&place, of);
+    }
+}
+
+#[test]
+fn a_run_without_it_tells_of_what_is_kept_and_leaves_it() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let path = find_kept(&place, "a.unw");
+    let (_, warning) = place.run(&COMPRESS[..4]).succeeds_with_warning();
+    assert!(
+        warning.contains("holds finished files of an earlier run"),
+        "{warning}"
+    );
+    assert!(place.path(&path).is_file());
+}
+
+#[test]
+fn a_run_that_finished_nothing_leaves_nothing() {
+    let place = folder();
+    let before = place.names();
+    for call in [COMPRESS, DECOMPRESS] {
+        place.run_on_full_disk(1, &call).fails(3);
+        assert_eq!(place.names(), before);
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_made_again() {
+    for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
+        let (name, other, source) = match of {
+            "m" => ("a.safetensors", "b.safetensors", "m.unw/b.unw"),
+            _ => ("a.unw", "b.unw", "m/b.safetensors"),
+        };
+        let place = folder();
+        stop_at_the_last(&place, &call);
+        let path = find_kept(&place, name);
+        let good = place.read(&path);
+        let mut flipped = good.clone();
+        flipped[good.len() - 2_000] ^= 1;
+        let longer = [&good[..], b"x"].concat();
+        for bad in [
+            &flipped[..],
+            &good[..good.len() / 2],
+            b"",
+            &longer,
+            &place.read(&find_kept(&place, other)),
+        ] {
+            place.write(&find_kept(&place, name), bad);
+            let run = place.run_on_full_disk(BLOCKS, &call);
+            assert_eq!(kept(&run).len(), 2, "{}", run.progress());
+            assert!(place.read(&find_kept(&place, name)) == good);
+        }
+        // Something else than a file, and something that does not belong there.
+        let path = find_kept(&place, name);
+        fs::remove_file(place.path(&path)).unwrap();
+        let elsewhere = place.path(&format!("{of}/{name}"));
+        std::os::unix::fs::symlink(elsewhere, place.path(&path)).unwrap();
+        place.write(
+            &path.replace(name, ".unweight-123456.partial"),
+            b"half a file",
+        );
+        place.write(&path.replace(name, &format!("unknown-{name}")), &good);
+        let run = place.run(&call);
+        assert_eq!(kept(&run).len(), 2, "{}", run.progress());
+        run.succeeds();
+        require_same(&place, of);
+
+        // What is kept belongs to the input as it is now.
+        fs::remove_dir_all(place.path("out")).unwrap();
+        stop_at_the_last(&place, &call);
+        let replaced = source.replace("/b.", "/a.");
+        fs::copy(place.path(&replaced), place.path(source)).unwrap();
+        let (_, warning) = place.run(&call).succeeds_with_warning();
+        assert!(warning.contains("it is made again"), "{warning}");
+        assert!(place.read(&format!("out/{name}")) == place.read(&format!("out/{other}")));
+    }
+}
+
+#[test]
+fn other_settings_make_all_again() {
+    let place = folder();
+    for options in [
+        &["--encoding", "palette"][..],
+        &["--chunk", "12"],
+        &["--exclude", "w"],
+        &["--include", "v"],
+    ] {
+        stop_at_the_last(&place, &COMPRESS);
+        let run = place.run(&[&COMPRESS[..], options].concat());
+        assert!(kept(&run).is_empty());
+        let (_, warning) = run.succeeds_with_warning();
+        assert!(warning.contains("other settings"), "{warning}");
+        let alone = [&["compress", "m", "-o", "alone"], options].concat();
+        place.run(&alone).succeeds();
+        require_same(&place, "alone");
+        for made in ["out", "alone"] {
+            fs::remove_dir_all(place.path(made)).unwrap();
+        }
+    }
+    // Nor does one command take what another made.
+    stop_at_the_last(&place, &COMPRESS);
+    let (_, warning) = place
+        .run(&["compress", "m", "-o", "out", "--resume", "--chunk", "13"])
+        .succeeds_with_warning();
+    assert!(warning.contains("other settings"), "{warning}");
+    place
+        .run(&["decompress", "m.unw", "-o", "out", "--resume", "--force"])
+        .fails(2);
+}
+
+#[test]
+fn the_work_folder_is_private() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let mode = fs::metadata(place.path(WORK)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    place.run(&COMPRESS).succeeds();
+    // What it was for is as accessible as any new folder.
+    place.run(&["compress", "m", "-o", "alone"]).succeeds();
+    let mode = |name| fs::metadata(place.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("out"), mode("alone"));
+}
+
+#[test]
+fn kept_files_have_permissions_and_times_of_their_source_as_it_is_now() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let source = place.path("m/a.safetensors");
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = File::options().write(true).open(&source).unwrap();
+    file.set_modified(time).unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o440)).unwrap();
+    let run = place.run(&COMPRESS);
+    assert_eq!(kept(&run).len(), 3);
+    run.succeeds();
+    let made = fs::metadata(place.path("out/a.unw")).unwrap();
+    assert_eq!(made.modified().unwrap(), time);
+    assert_eq!(made.permissions().mode() & 0o777, 0o440);
+}
+
+#[test]
+fn what_somebody_else_may_have_put_there_is_not_used() {
+    let place = folder();
+    place.write("planted/.unweight-1.result/a.unw", b"bad");
+    let work = place.path(WORK);
+    let refused = |what: &str| {
+        let before = place.names();
+        let line = place.run(&COMPRESS).fails(2);
+        assert!(line.contains(what), "{line}");
+        assert_eq!(place.names(), before);
+    };
+    std::os::unix::fs::symlink("planted", &work).unwrap();
+    refused("is a link");
+    fs::remove_file(&work).unwrap();
+    fs::write(&work, b"").unwrap();
+    refused("is no folder");
+    fs::remove_file(&work).unwrap();
+    fs::create_dir(&work).unwrap();
+    fs::set_permissions(&work, fs::Permissions::from_mode(0o770)).unwrap();
+    refused("that others have access to");
+    fs::set_permissions(&work, fs::Permissions::from_mode(0o700)).unwrap();
+    // Only the superuser can give a folder away.
+    if std::os::unix::fs::chown(&work, Some(12_345), None).is_ok() {
+        refused("of another user");
+        std::os::unix::fs::chown(&work, Some(0), None).unwrap();
+    }
+    fs::remove_dir_all(place.path("planted")).unwrap();
+    place.run(&COMPRESS).succeeds();
+    require_same(&place, "m.unw");
+}
+
+/// A run that is killed while it replaces a folder may leave the old one where its own was.
+#[test]
+fn a_folder_that_is_not_of_an_earlier_run_is_left_alone() {
+    let place = folder();
+    stop_at_the_last(&place, &COMPRESS);
+    let result = find_kept(&place, "a.unw").replace("/a.unw", "");
+    fs::rename(place.path(&result), place.path("ours")).unwrap();
+    place.write(&format!("{result}/precious.txt"), b"precious");
+    place.write(&format!("{result}/a.unw"), b"older");
+    for _ in 0..2 {
+        let run = place.run(&[&COMPRESS[..], &["--force"]].concat());
+        assert!(kept(&run).is_empty());
+        let (_, warning) = run.succeeds_with_warning();
+        assert!(warning.contains("look at what is left there"), "{warning}");
+        assert_eq!(place.read(&format!("{result}/precious.txt")), b"precious");
+        assert_eq!(place.read(&format!("{result}/a.unw")), b"older");
+    }
+}
+
+#[test]
+fn force_replaces_a_folder_from_a_work_folder_too() {
+    let place = folder();
+    place.write("out/a.unw", b"older");
+    place.write("out/sub/c.unw", b"older");
+    let call = [&COMPRESS[..], &["--force"]].concat();
+    place.run_on_full_disk(BLOCKS, &call).fails(3);
+    assert_eq!(place.read("out/a.unw"), b"older");
+    let run = place.run(&call);
+    assert_eq!(kept(&run).len(), 3);
+    run.succeeds();
+    require_same(&place, "m.unw");
+    place.write("out/notes.txt", b"precious");
+    place.run(&call).fails(2);
+    assert_eq!(place.read("out/notes.txt"), b"precious");
+}
+
+/// A program that would not end by itself: a test that fails takes it along.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The folder `m`, whose last file takes longer than any test, and a run that has come to it.
+fn working(options: &[&str]) -> (Place, Endless) {
+    let bytes = 1u64 << 33;
+    let place = Place::with("m/a.safetensors", &small());
+    let json = format!(
+        r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
+        bytes / 2
+    );
+    place.write("m/z.safetensors", &crate::model::with_header(&json, b""));
+    let file = File::options()
+        .write(true)
+        .open(place.path("m/z.safetensors"))
+        .unwrap();
+    file.set_len(8 + json.len() as u64 + bytes).unwrap();
+    let child = Command::new(UNWEIGHT)
+        .args(["compress", "m", "-o", "out"])
+        .args(options)
+        .current_dir(place.path(""))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = Endless(child.unwrap());
+    wait_until("a file in work", || {
+        let names = place.names();
+        let is_done = names.iter().any(|name| name.ends_with("/a.unw"));
+        let is_begun = |name: &String| name.matches(".partial").count() == 2;
+        is_done && names.iter().any(is_begun)
+    });
+    (place, child)
+}
+
+fn interrupt(mut child: Endless) -> String {
+    let kill = Command::new("kill")
+        .args(["-s", "INT", &child.0.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let mut end = None;
+    wait_until("the end", || {
+        end = child.0.try_wait().unwrap();
+        end.is_some()
+    });
+    assert_eq!(end.unwrap().signal(), Some(2));
+    let mut stderr = String::new();
+    std::io::Read::read_to_string(child.0.stderr.as_mut().unwrap(), &mut stderr).unwrap();
+    stderr
+}
+
+#[test]
+fn goes_on_after_a_signal() {
+    let (place, child) = working(&["--resume"]);
+    let stderr = interrupt(child);
+    assert!(
+        stderr.contains("interrupted; finished files are kept"),
+        "{stderr}"
+    );
+    // The file that was in work is gone, the finished one is there.
+    let begun = place
+        .names()
+        .iter()
+        .any(|name| name.matches(".partial").count() == 2);
+    assert!(!begun, "{:?}", place.names());
+    find_kept(&place, "a.unw");
+
+    place.write("m/z.safetensors", &small());
+    let run = place.run(&COMPRESS);
+    assert_eq!(kept(&run), ["a.safetensors"]);
+    run.succeeds();
+    place.run(&["compress", "m"]).succeeds();
+    require_same(&place, "m.unw");
+}
+
+#[test]
+fn goes_on_after_a_kill() {
+    let (place, mut child) = working(&["--resume"]);
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    place.write("m/z.safetensors", &small());
+    let run = place.run(&COMPRESS);
+    assert_eq!(kept(&run), ["a.safetensors"]);
+    run.succeeds();
+    place.run(&["compress", "m"]).succeeds();
+    require_same(&place, "m.unw");
+}
+
+#[test]
+fn an_interrupted_run_without_it_tells_of_it() {
+    let (place, child) = working(&[]);
+    let stderr = interrupt(child);
+    assert!(
+        stderr.contains("with --resume, finished files are kept"),
+        "{stderr}"
+    );
+    assert!(!place.names().iter().any(|name| name.contains("partial")));
+    let (_place, child) = working(&["--quiet"]);
+    assert_eq!(interrupt(child), "");
+}
+
+#[test]
+fn a_second_run_on_the_same_output_is_refused() {
+    let (place, child) = working(&["--resume"]);
+    let line = place.run(&COMPRESS).fails(2);
+    assert!(line.contains("is being made by another run"), "{line}");
+    find_kept(&place, "a.unw");
+    // The lock goes with the one that has it.
+    interrupt(child);
+    place.write("m/z.safetensors", &small());
+    place.run(&COMPRESS).succeeds();
+}

@@ -1,0 +1,83 @@
+//! Record ends that were checked, as they go to the device.
+
+use unweight_format::{CodedPlanes, RecordEnds};
+
+use crate::GpuError;
+use crate::job::longest_record_bytes;
+
+/// The record ends of a tensor, which keep the rules `record-ends` and `record-too-long`: the one thing in a payload that kernels follow unchecked.
+///
+/// It owns a copy. What was checked is what is uploaded, even if the payload stands in memory that somebody changes meanwhile: a mapped file, or memory that
+/// another process shares.
+#[derive(Debug)]
+pub(crate) struct CheckedRecordEnds {
+    bytes: Vec<u8>,
+    longest_record_bytes: u64,
+}
+
+impl CheckedRecordEnds {
+    /// Copies the plane of record ends, and checks the copy.
+    ///
+    /// # Errors
+    /// `record-ends`, `record-too-long`.
+    pub(crate) fn copy(planes: &CodedPlanes, plane: &[u8]) -> Result<CheckedRecordEnds, GpuError> {
+        let bytes = plane.to_vec();
+        let ends = RecordEnds::parse(planes, &bytes)?;
+        Ok(CheckedRecordEnds {
+            longest_record_bytes: longest_record_bytes(planes, &ends),
+            bytes,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The longest record, in bytes.
+    pub(crate) const fn longest_record_bytes(&self) -> u64 {
+        self.longest_record_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+    use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+    use unweight_format::write::{ContainerWriter, Declaration};
+    use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
+
+    use super::*;
+
+    /// A tensor's planes, and its plane of record ends.
+    fn tensor() -> (CodedPlanes, Vec<u8>) {
+        let weights: Vec<bf16> = (0..20_000u32)
+            .map(|number| bf16::from_f32(number.wrapping_mul(2_654_435_761) as f32 * 1e-11))
+            .collect();
+        let shape = [weights.len() as u64];
+        let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
+        let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+        encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 12, &Serial).unwrap();
+        let file = writer.finish().unwrap();
+        let open = OpenFile::read(file.as_slice()).unwrap();
+        let container = Container::parse(&open).unwrap();
+        let tensor = container.directory().tensor(0).unwrap();
+        let Payload::Coded(planes) = tensor.payload() else {
+            panic!("raw")
+        };
+        (*planes, planes.record_ends().of(&file).unwrap().to_vec())
+    }
+
+    #[test]
+    fn what_was_checked_does_not_change_with_the_payload() {
+        let (planes, mut plane) = tensor();
+        let before = plane.clone();
+        let ends = CheckedRecordEnds::copy(&planes, &plane).unwrap();
+        plane.fill(0xff);
+        assert_eq!(ends.bytes(), before);
+        let of_device = RecordEnds::parse(&planes, ends.bytes()).unwrap();
+        let longest = longest_record_bytes(&planes, &of_device);
+        assert_eq!(ends.longest_record_bytes(), longest);
+        let error = CheckedRecordEnds::copy(&planes, &plane).unwrap_err();
+        assert!(matches!(error, GpuError::Rule(error) if error.rule == Rule::RecordEnds));
+    }
+}

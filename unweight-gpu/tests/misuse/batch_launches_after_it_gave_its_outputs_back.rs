@@ -1,0 +1,10 @@
+use unweight_gpu::{Batch, Device, GpuError};
+
+fn misuse(device: &Device, mut batch: Batch) -> Result<(), GpuError> {
+    let outputs = batch.into_outputs()?;
+    batch.decode(&device.stream()?)?;
+    drop(outputs);
+    Ok(())
+}
+
+fn main() {}

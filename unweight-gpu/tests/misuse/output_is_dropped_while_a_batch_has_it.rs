@@ -1,0 +1,17 @@
+use std::sync::Arc;
+
+use cudarc::driver::CudaSlice;
+use unweight_gpu::{Batch, Device, DeviceTensor, GpuError, cudarc};
+
+fn misuse(
+    device: &Device,
+    tensor: Arc<DeviceTensor>,
+    output: CudaSlice<u8>,
+) -> Result<(), GpuError> {
+    let mut batch = Batch::to_weights(device, vec![(tensor, output)])?;
+    batch.decode(&device.stream()?)?;
+    drop(output);
+    Ok(())
+}
+
+fn main() {}

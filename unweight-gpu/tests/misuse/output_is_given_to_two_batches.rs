@@ -1,0 +1,16 @@
+use std::sync::Arc;
+
+use cudarc::driver::CudaSlice;
+use unweight_gpu::{Batch, Device, DeviceTensor, GpuError, cudarc};
+
+fn misuse(
+    device: &Device,
+    tensor: Arc<DeviceTensor>,
+    output: CudaSlice<u8>,
+) -> Result<[Batch; 2], GpuError> {
+    let first = Batch::to_weights(device, vec![(tensor.clone(), output)])?;
+    let second = Batch::to_weights(device, vec![(tensor, output)])?;
+    Ok([first, second])
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+use std::sync::Arc;
+
+use cudarc::driver::CudaSlice;
+use unweight_gpu::{Batch, Device, DeviceTensor, GpuError, cudarc};
+
+fn misuse(
+    device: &Device,
+    tensor: Arc<DeviceTensor>,
+    output: CudaSlice<u8>,
+) -> Result<Vec<u8>, GpuError> {
+    let stream = device.stream()?;
+    let mut batch = Batch::to_weights(device, vec![(tensor, output)])?;
+    batch.decode(&stream)?;
+    Ok(stream.clone_dtoh(&output)?)
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+use std::sync::Arc;
+
+use cudarc::driver::CudaSlice;
+use unweight_format::Encoding;
+use unweight_gpu::{Device, EncodeBatch, GpuError, cudarc};
+
+fn misuse(
+    device: &Device,
+    source: Arc<CudaSlice<u8>>,
+    output: CudaSlice<u8>,
+) -> Result<(), GpuError> {
+    let stream = device.stream()?;
+    let tasks = vec![(source.clone(), output)];
+    let mut batch = EncodeBatch::new(device, tasks, Encoding::Huffman, 15)?;
+    batch.encode(&stream)?;
+    stream.memset_zeros(&mut *source)?;
+    Ok(())
+}
+
+fn main() {}
