@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use unweight_cpu::MemoryBudget;
+use unweight::MemoryBudget;
 use unweight_format::Encoding;
 
 use crate::failure::Failure;
@@ -204,7 +204,7 @@ pub(crate) struct Compress {
     #[arg(long, value_enum, default_value_t = Coding::Huffman)]
     pub(crate) encoding: Coding,
     /// Binary logarithm of the weights of a chunk: 12 to 16
-    #[arg(long, value_name = "K", default_value_t = unweight_cpu::DEFAULT_CHUNK_SIZE_LOG2, value_parser = clap::value_parser!(u8).range(12..=16))]
+    #[arg(long, value_name = "K", default_value_t = unweight::DEFAULT_CHUNK_SIZE_LOG2, value_parser = clap::value_parser!(u8).range(12..=16))]
     pub(crate) chunk: u8,
     /// Decode the result and compare it with the source before it gets its name
     #[arg(long)]

@@ -3,8 +3,8 @@
 use std::ops::AddAssign;
 
 use serde::Serialize;
+use unweight::{Executor, ReadError, Storage, container::Container};
 use unweight_cpu::reference::{ExponentCounts, decode_exponents};
-use unweight_cpu::{Container, Executor, ReadError, Storage};
 use unweight_format::layout::{
     LANE_ENDS_BYTES, PATCH_BYTES, RECORD_CHECKED_FROM, RECORD_HEADER_BYTES,
 };
@@ -78,7 +78,7 @@ impl Breakdown {
             planes.chunk_count(),
             |number| {
                 let shape = planes.chunk(number);
-                container.with_record(planes, &shape, ends.record(number), |record, _| {
+                container.with_record(planes, &shape, ends.record(number), |record, _, _| {
                     let mut exponents = Vec::new();
                     let weights = shape.weights as usize;
                     let palette = planes.palette();

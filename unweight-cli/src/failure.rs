@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use unweight_cpu::{OverBudget, ReadError, TransferError};
-use unweight_format::write::WriteError;
+use unweight::{OverBudget, ReadError};
 use unweight_format::{Error, Rule};
 
 use crate::printable::line;
@@ -96,23 +95,20 @@ impl Failure {
     }
 
     /// `error` occurred while `output` was made from `input`.
-    pub(crate) fn writing(input: &Path, output: &Path, error: WriteError<io::Error>) -> Failure {
+    pub(crate) fn converting(input: &Path, output: &Path, error: unweight::Error) -> Failure {
         match error {
-            WriteError::Sink(error) => Failure::io(output, error),
+            unweight::Error::Rule { error, tensor } => {
+                Failure::reading(input, ReadError::Rule { error, tensor })
+            }
+            unweight::Error::OverBudget(error) => Failure::over_budget(input, error),
+            unweight::Error::Read(error) => Failure::io(input, error),
+            unweight::Error::Write(error) => Failure::io(output, error),
             // What the container cannot hold is something that the input asks for.
-            other => Failure::bad(input, other),
-        }
-    }
-
-    /// As [`Failure::reading`] or [`Failure::writing`].
-    pub(crate) fn transfer(
-        input: &Path,
-        output: &Path,
-        error: TransferError<io::Error>,
-    ) -> Failure {
-        match error {
-            TransferError::Read(error) => Failure::reading(input, error),
-            TransferError::Write(error) => Failure::writing(input, output, error),
+            unweight::Error::Source(_)
+            | unweight::Error::SourceLength { .. }
+            | unweight::Error::Unwritable { .. }
+            | unweight::Error::Misuse(_) => Failure::bad(input, error),
+            other => Failure::Io(format!("{}: {other}", input.display())),
         }
     }
 

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use half::bf16;
-use unweight_cpu::{Container, Executor, MemoryBudget, Purpose, ReadError, Storage, decode_tensor};
+use unweight::{
+    Executor, MemoryBudget, Purpose, ReadError, Storage,
+    container::{Container, decode_tensor},
+};
 use unweight_format::{CodedPlanes, Payload, RecordEnds, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream};
 use unweight_gpu::{
@@ -39,7 +42,7 @@ impl Gpu {
         Ok(Gpu { device, stream })
     }
 
-    /// As [`unweight_cpu::restore`], in its order of checks and with its verdicts. `asked_for`, if anything, bounds what is held on the
+    /// As [`unweight::container::restore`], in its order of checks and with its verdicts. `asked_for`, if anything, bounds what is held on the
     /// host of one tensor: its payload and what it is decoded to.
     pub(crate) fn restore<S: Storage + ?Sized>(
         &self,

@@ -5,7 +5,7 @@ mod arguments;
 mod breakdown;
 mod commands;
 mod copy;
-mod executor;
+
 mod failure;
 mod gpu;
 mod input;
@@ -21,7 +21,7 @@ mod selection;
 mod standard_output;
 mod synthetic;
 mod table;
-mod tasks;
+
 mod temporary;
 mod tree;
 mod unw_file;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use unweight_cpu::{Storage, read_extent};
+use unweight::{Storage, read_extent};
 use unweight_format::Extent;
 
 use crate::printable::{escaped, shortened};

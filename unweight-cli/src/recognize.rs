@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use unweight_cpu::{Storage, read_extent};
+use unweight::{Storage, read_extent};
 use unweight_format::{Extent, layout};
 
 use crate::input::open;

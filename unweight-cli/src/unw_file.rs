@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use unweight_cpu::{Container, OpenFile, ReadError, Storage};
+use unweight::{ReadError, Storage, container::OpenFile};
 
 use crate::arguments::Memory;
 use crate::commands::Context;
@@ -50,11 +50,11 @@ pub(crate) fn restore<S: Storage + ?Sized>(
     mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), RestoreError> {
     let open = read(storage, memory, context)?;
-    let container = Container::parse(&open)?;
+    let container = open.container();
     let executor = &context.executor;
     let output = |bytes: &[u8]| output(bytes).map_err(RestoreError::Failed);
     match gpu {
         Some(gpu) => gpu.restore(&container, memory.budget(), executor, output),
-        None => unweight_cpu::restore(&container, executor, output),
+        None => unweight::container::restore(&container, executor, output),
     }
 }

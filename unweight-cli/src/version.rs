@@ -16,7 +16,7 @@ pub(crate) fn long() -> &'static str {
 
 fn text() -> String {
     let codec = match Codec::named_by_environment() {
-        Ok(named) => named.unwrap_or_else(Codec::current).path().to_string(),
+        Ok(named) => named.unwrap_or_else(Codec::current).isa().to_string(),
         Err(error) => format!("none ({error})"),
     };
     let kernels = match unweight_gpu::kernels_are_built_in() {

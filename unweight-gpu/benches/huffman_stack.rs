@@ -15,7 +15,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
 use half::bf16;
 use measuring::{llama_shaped, per_launch};
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{CodedPlanes, Encoding};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{
@@ -84,7 +84,7 @@ fn file_of(weights: Vec<bf16>) -> (Vec<u8>, CodedPlanes) {
     let file = files::file_of(&[weights], Encoding::Huffman, chunk_size_log2());
     let planes = {
         let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         files::planes_of(&container)[0]
     };
     (file, planes)

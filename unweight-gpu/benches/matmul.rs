@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
 use measuring::{ROTATED_BYTES, captured, llama_shaped, per_launch, side_by_side};
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Way, Workspace, descend};
@@ -70,7 +70,7 @@ fn main() {
 fn palette_of(weights: &Vec<bf16>) -> Palette {
     let file = files::file_of(std::slice::from_ref(weights), Encoding::Palette, 15);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     *files::planes_of(&container)[0].palette()
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::Encoding;
 use unweight_gpu::{
     Batch, Device, DeviceTensor, EncodeBatch, Output, TranscodeBatch, longest_payload_bytes,
@@ -62,7 +62,7 @@ fn measure(
 ) {
     let file = files::file_of(tensors, from, log2);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let planes = files::planes_of(&container);
     let stored: u64 = planes
         .iter()

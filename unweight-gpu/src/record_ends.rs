@@ -42,7 +42,10 @@ impl CheckedRecordEnds {
 #[cfg(test)]
 mod tests {
     use half::bf16;
-    use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+    use unweight::{
+        Serial,
+        container::{OpenFile, encode_tensor},
+    };
     use unweight_format::write::{ContainerWriter, Declaration};
     use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
 
@@ -59,7 +62,7 @@ mod tests {
         encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 12, &Serial).unwrap();
         let file = writer.finish().unwrap();
         let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         let Payload::Coded(planes) = tensor.payload() else {
             panic!("raw")

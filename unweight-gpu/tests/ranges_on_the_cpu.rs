@@ -4,7 +4,10 @@
 #![cfg(target_arch = "x86_64")]
 
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight::{
+    Serial,
+    container::{OpenFile, encode_tensor},
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, RecordEnds, Rule, SourceKind};
 use unweight_gpu::host::{
@@ -33,7 +36,7 @@ fn file() -> (Vec<bf16>, Vec<u8>) {
 
 fn planes_of(file: &[u8]) -> CodedPlanes {
     let open = OpenFile::read(file).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     match container.directory().tensor(0).unwrap().payload() {
         Payload::Coded(planes) => *planes,
         Payload::Raw(_) => panic!("weights like these are coded"),

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use half::bf16;
 use restore::{Kernels, hold_to_the_corpus, restore};
 use tensors::{bytes_of, file_with, many_tensors};
+use unweight::container::OpenFile;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
-use unweight_cpu::{Container, OpenFile};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
@@ -281,7 +281,7 @@ fn a_wrong_checksum_stays_wrong() {
     for encoding in [Encoding::Huffman, Encoding::Palette] {
         let file = file_with(&tensors, encoding, |_| 15);
         let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         let Payload::Coded(planes) = tensor.payload() else {
             panic!("weights like these are coded")

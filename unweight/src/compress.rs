@@ -1,10 +1,12 @@
 //! Safetensors files into containers, and back, in one call.
 
 use std::error::Error as StdError;
+use std::ops::RangeInclusive;
+use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Extent, SourceKind, layout};
 
-use crate::container::{OpenFile, copy_raw_tensor, encode_tensor, restore};
+use crate::container::{Encoder, OpenFile, copy_raw_tensor, restore};
 use crate::options::CompressOptions;
 use crate::progress::Metered;
 use crate::safetensors::Header;
@@ -31,7 +33,7 @@ pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
     let data_bytes: u64 = tensors.map(|tensor| tensor.data_bytes()).sum();
     let length = container.header().source().length + data_bytes;
     let mut source = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    restore(&container, &Threads::default().executor()?, |bytes| {
+    restore(&container, &Threads::default(), |bytes| {
         source.extend_from_slice(bytes);
         Ok::<_, Error>(())
     })?;
@@ -53,26 +55,27 @@ where
 }
 
 /// A safetensors file whose header has been read and checked, and how it is to be compressed.
-#[derive(Debug)]
-pub struct CompressPlan<'o> {
+#[derive(Clone, Debug)]
+pub struct CompressPlan {
     /// The bytes before the tensors' data.
     section: Vec<u8>,
     header: Header,
     chunks_in_work: u64,
-    options: &'o CompressOptions,
+    options: CompressOptions,
 }
 
-impl<'o> CompressPlan<'o> {
+impl CompressPlan {
     /// Reads the header of `source`, and compares the length that it states with the true one.
     ///
     /// # Errors
     /// [`Error::Source`], [`Error::SourceLength`], [`Error::OverBudget`], [`Error::Read`].
     pub fn read<R: Storage + ?Sized>(
         source: &R,
-        options: &'o CompressOptions,
-    ) -> Result<CompressPlan<'o>, Error> {
+        options: &CompressOptions,
+    ) -> Result<CompressPlan, Error> {
         let length = source.byte_length().map_err(Error::Read)?;
-        let default = || MemoryBudget::for_length(length).with_threads(options.threads.count());
+        let default =
+            || MemoryBudget::for_length(length).with_threads(options.threads.count() as u64);
         let budget = options.memory.unwrap_or_else(default);
         let mut buffer = Vec::new();
         let mut read = |bytes: u64| {
@@ -82,8 +85,9 @@ impl<'o> CompressPlan<'o> {
             };
             if length < bytes {
                 return Err(Error::SourceLength {
-                    expected: bytes,
                     found: length,
+                    header_bytes: bytes,
+                    data_bytes: None,
                 });
             }
             let begin = read_extent(source, extent, &mut buffer);
@@ -96,18 +100,19 @@ impl<'o> CompressPlan<'o> {
         Header::require_within(budget, header_bytes)?;
         let section = read(header_bytes)?;
         let header = Header::parse(&section)?;
-        let expected = header_bytes.saturating_add(header.data_bytes());
-        if expected != length {
+        let data_bytes = header.data_bytes();
+        if header_bytes.checked_add(data_bytes) != Some(length) {
             return Err(Error::SourceLength {
-                expected,
                 found: length,
+                header_bytes,
+                data_bytes: Some(data_bytes),
             });
         }
         Ok(CompressPlan {
             chunks_in_work: header.chunks_in_work(budget, options.chunk_size_log2)?,
             section,
             header,
-            options,
+            options: options.clone(),
         })
     }
 
@@ -128,19 +133,19 @@ impl<'o> CompressPlan<'o> {
         let CompressPlan {
             header, options, ..
         } = self;
-        let executor = options.threads.executor()?;
-        let executor = &executor.at_most(self.chunks_in_work);
+        let executor = &options.threads.at_most(self.chunks_in_work);
         let source = &Metered::new(source, options.progress.as_ref(), self.bytes_to_read());
         let mut declarations = Vec::with_capacity(header.tensors.len());
         declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let kind = SourceKind::Safetensors;
         let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)?;
+        let encoder = Encoder::new(Codec::current());
         for tensor in &header.tensors {
             let data = header.data(tensor);
             if self.is_coded(&tensor.name, tensor.dtype) {
                 let weights = StoredWeights::new(source, data);
                 let (encoding, chunk) = (options.encoding, options.chunk_size_log2);
-                encode_tensor(&mut writer, &weights, encoding, chunk, executor)?;
+                encoder.encode_tensor(&mut writer, &weights, encoding, chunk, executor)?;
             } else {
                 copy_raw_tensor(&mut writer, source, data)?;
             }
@@ -158,7 +163,31 @@ impl<'o> CompressPlan<'o> {
         bytes.sum()
     }
 
-    fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
+    /// The bytes that the container takes: no fewer than the start, no more than the end.
+    pub fn container_bytes(&self) -> RangeInclusive<u64> {
+        // A tensor has three planes at most, which begin on multiples of this.
+        const PADDING: u64 = 3 * layout::PLANE_ALIGNMENT;
+        let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
+        let (mut at_least, mut at_most) = (fixed, fixed + PADDING);
+        for tensor in &self.header.tensors {
+            let data = tensor.end - tensor.begin;
+            let entry = layout::ENTRY_BYTES
+                + layout::DIMENSION_BYTES * tensor.shape.len() as u64
+                + tensor.name.len() as u64;
+            let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
+            // Signs and mantissas stay as they are.
+            at_least += entry
+                + match self.is_coded(&tensor.name, tensor.dtype) {
+                    true => data / 2,
+                    false => data,
+                };
+            at_most = at_most.saturating_add(entry + checksums + PADDING + data);
+        }
+        at_least..=at_most
+    }
+
+    /// Whether a tensor is coded, if that saves space.
+    pub fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
         dtype == Dtype::Bf16 && self.options.selection.has(name)
     }
 }

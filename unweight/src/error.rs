@@ -34,10 +34,12 @@ pub enum Error {
     Source(HeaderError),
     /// The safetensors file that was to be compressed has another length than its header says.
     SourceLength {
-        /// The length that the header says.
-        expected: u64,
         /// The length that the file has.
         found: u64,
+        /// Bytes of its header.
+        header_bytes: u64,
+        /// Bytes that its header describes; None where the header itself is not there.
+        data_bytes: Option<u64>,
     },
     /// A container cannot hold what was to be written: this rule would be broken.
     Unwritable {
@@ -74,8 +76,6 @@ pub enum Error {
     Callback(Box<dyn StdError + Send + Sync>),
     /// The progress callback asked to stop.
     Cancelled,
-    /// The threads could not be started.
-    Threads(io::Error),
 }
 
 impl Error {
@@ -129,17 +129,25 @@ impl fmt::Display for Error {
             Error::Read(error) => error.fmt(f),
             Error::Write(error) => write!(f, "writing: {error}"),
             Error::Source(error) => error.fmt(f),
-            Error::SourceLength { expected, found } => write!(
+            Error::SourceLength {
+                found,
+                header_bytes,
+                data_bytes: None,
+            } => write!(
                 f,
-                "the safetensors file has {found} bytes, expected {expected} as its header says"
+                "the file ends at byte {found}, its safetensors header at byte {header_bytes}"
             ),
-            Error::Unwritable { rule, tensor: None } => {
-                write!(f, "{}: {}", rule.id(), rule.broken_when())
+            Error::SourceLength {
+                found,
+                header_bytes,
+                data_bytes: Some(data_bytes),
+            } => write!(
+                f,
+                "the file has {found} bytes, but its header describes {header_bytes} + {data_bytes}"
+            ),
+            Error::Unwritable { rule, tensor } => {
+                WriteError::<io::Error>::Rule(*rule, *tensor).fmt(f)
             }
-            Error::Unwritable {
-                rule,
-                tensor: Some(number),
-            } => write!(f, "tensor {number}: {}: {}", rule.id(), rule.broken_when()),
             Error::Misuse(misuse) => misuse.fmt(f),
             Error::Executor(error) => error.fmt(f),
             Error::NoTensor(tensor) => write!(f, "there is no tensor {tensor:?}"),
@@ -155,7 +163,6 @@ impl fmt::Display for Error {
             } => write!(f, "tensor {tensor:?}: length {found}, expected {expected}"),
             Error::Callback(error) => error.fmt(f),
             Error::Cancelled => f.write_str("cancelled"),
-            Error::Threads(error) => write!(f, "starting threads: {error}"),
         }
     }
 }
@@ -171,7 +178,7 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             // Their text is in the message already.
-            Error::Read(error) | Error::Write(error) | Error::Threads(error) => error.source(),
+            Error::Read(error) | Error::Write(error) => error.source(),
             Error::Callback(error) => error.source(),
             _ => None,
         }

@@ -50,13 +50,14 @@ impl Model {
         options: &OpenOptions,
     ) -> Result<Model, Error> {
         let length = storage.byte_length().map_err(Error::Read)?;
-        let default = || MemoryBudget::for_length(length).with_threads(options.threads.count());
+        let default =
+            || MemoryBudget::for_length(length).with_threads(options.threads.count() as u64);
         let budget = options.memory.unwrap_or_else(default);
         let opened = Opened::read(&*storage, length, budget)?;
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),
-            threads: options.threads,
+            threads: options.threads.clone(),
         })
     }
 
@@ -106,7 +107,7 @@ impl Model {
         &self,
         output: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        container::restore(&self.container(), &self.threads.executor()?, output)
+        container::restore(&self.container(), &self.threads, output)
     }
 
     /// Writes a container of the same tensors, the coded ones in this encoding, and checks every rule of the specification on the way.
@@ -117,12 +118,11 @@ impl Model {
     where
         S: Sink<Error: StdError + Send + Sync + 'static> + Send,
     {
-        let executor = self.threads.executor()?;
         Ok(container::transcode(
             &self.container(),
             encoding,
             sink,
-            &executor,
+            &self.threads,
         )?)
     }
 

@@ -39,9 +39,9 @@ impl OpenOptions {
         self
     }
 
-    /// The number of threads, the caller's included; 0 is one for each processor.
-    pub fn threads(mut self, threads: usize) -> OpenOptions {
-        self.threads = Threads::new(threads);
+    /// The number of threads, the caller's included, 0 for one a processor; or [`Threads`] that are shared.
+    pub fn threads(mut self, threads: impl Into<Threads>) -> OpenOptions {
+        self.threads = threads.into();
         self
     }
 
@@ -146,9 +146,10 @@ impl CompressOptions {
         self
     }
 
-    /// The number of threads, the caller's included; 0 is one for each processor. The bytes are the same for any.
-    pub fn threads(mut self, threads: usize) -> CompressOptions {
-        self.threads = Threads::new(threads);
+    /// The number of threads, the caller's included, 0 for one a processor; or [`Threads`] that are shared. The bytes are the same for
+    /// any.
+    pub fn threads(mut self, threads: impl Into<Threads>) -> CompressOptions {
+        self.threads = threads.into();
         self
     }
 

@@ -150,8 +150,7 @@ impl<'m> Tensor<'m> {
 
     fn decode(&self, output: Output<'_>) -> Result<(), Error> {
         let container = self.model.container();
-        let executor = self.model.threads().executor()?;
-        decode_tensor_into(&container, &self.tensor, &executor, output)?;
+        decode_tensor_into(&container, &self.tensor, self.model.threads(), output)?;
         Ok(())
     }
 

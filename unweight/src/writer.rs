@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use half::bf16;
+use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind};
 
-use crate::container::{copy_raw_tensor, encode_tensor};
+use crate::container::{Encoder, copy_raw_tensor};
 use crate::options::CompressOptions;
 use crate::{Error, Storage};
 
@@ -103,12 +104,13 @@ impl<'t> Writer<'t> {
     where
         S: Sink<Error: StdError + Send + Sync + 'static> + Send,
     {
-        let executor = self.options.threads.executor()?;
+        let executor = &self.options.threads;
         for tensor in &self.tensors {
             tensor.require_length()?;
         }
         let declarations = self.tensors.iter().map(Declared::declaration).collect();
         let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declarations)?;
+        let encoder = Encoder::new(Codec::current());
         for tensor in &self.tensors {
             let encoding = match self.options.selection.has(&tensor.name) {
                 true => self.options.encoding,
@@ -117,7 +119,7 @@ impl<'t> Writer<'t> {
             match tensor.data {
                 Data::Weights(weights) => {
                     let chunk = self.options.chunk_size_log2;
-                    encode_tensor(&mut writer, weights, encoding, chunk, &executor)?;
+                    encoder.encode_tensor(&mut writer, weights, encoding, chunk, executor)?;
                 }
                 Data::Bytes(bytes) => {
                     let all = Extent {

@@ -173,12 +173,15 @@ fn refuses_what_is_no_safetensors_file() {
     let options = CompressOptions::new();
     let source = safetensors(10);
     let short = compress(&source[..source.len() - 1], &options).unwrap_err();
-    assert!(matches!(short, Error::SourceLength { expected, found } if expected == found + 1));
+    assert!(
+        matches!(short, Error::SourceLength { found, header_bytes, data_bytes: Some(data) } if header_bytes + data == found + 1)
+    );
     assert!(matches!(
         compress(&source[..5], &options),
         Err(Error::SourceLength {
-            expected: 8,
-            found: 5
+            found: 5,
+            header_bytes: 8,
+            data_bytes: None,
         })
     ));
     let mut broken = source.clone();

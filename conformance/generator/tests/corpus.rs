@@ -4,12 +4,15 @@
 use std::path::PathBuf;
 
 use half::bf16;
+use unweight::safetensors::Header;
+use unweight::{
+    ReadError, Serial,
+    container::{OpenFile, copy_raw_tensor, encode_tensor_with},
+};
 use unweight_conformance_runner::{
     Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict,
 };
-use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::safetensors::Header;
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, copy_raw_tensor, encode_tensor_with};
+use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
@@ -23,15 +26,15 @@ fn corpus() -> Corpus {
 
 /// The codec of every path that this machine can run, the reference first.
 fn codecs() -> impl Iterator<Item = Codec> {
-    Path::available().filter_map(Codec::of)
+    Isa::available().filter_map(Codec::of)
 }
 
 /// The restored source, with every rule checked: what `unweight decompress` does.
 fn restore(codec: Codec, file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?.with_codec(codec);
+    let container = open.container().with_codec(codec);
     let mut restored = Vec::new();
-    unweight_cpu::restore(&container, &Serial, |bytes| {
+    unweight::container::restore(&container, &Serial, |bytes| {
         restored.extend(bytes);
         Ok::<_, ReadError>(())
     })?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_properties::{PROPERTIES, restored};
 
 /// Fuzzing slows down with the length of its inputs.
@@ -67,7 +67,7 @@ fn findings_of(target: &str, repository: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn source(file: &[u8]) -> Option<Vec<u8>> {
     let open = OpenFile::read(file).ok()?;
-    Container::parse(&open).ok()?.source().ok()
+    open.container().source().ok()
 }
 
 fn containers_below(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -1,6 +1,9 @@
 //! A container as the program reads it.
 
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, Storage, decode_tensor, restore};
+use unweight::{
+    ReadError, Serial, Storage,
+    container::{Container, OpenFile, decode_tensor, restore},
+};
 use unweight_format::Tensor;
 
 /// The restored source of a container, every rule checked: what `unweight decompress` writes.
@@ -9,7 +12,7 @@ use unweight_format::Tensor;
 /// The rule that it breaks.
 pub fn restored<S: Storage + ?Sized>(file: &S) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?;
+    let container = open.container();
     let mut bytes = Vec::new();
     restore(&container, &Serial, |piece| {
         bytes.extend_from_slice(piece);

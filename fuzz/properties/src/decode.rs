@@ -1,6 +1,6 @@
 //! Decoding hostile files.
 
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{Expected, Rule, crc32, layout};
 
 use crate::container::{restored, tensor_bytes_so_far};
@@ -37,11 +37,11 @@ pub fn decode_any_container(bytes: &[u8]) {
 fn correct_a_tensor_checksum(file: &mut [u8]) -> bool {
     let wrong = {
         let open = OpenFile::read(&*file).expect("the header was right");
-        let container = Container::parse(&open).expect("the directory was right");
+        let container = open.container();
         let mut tensors = container.directory().tensors();
         tensors.find_map(|tensor| {
             let (bytes, verdict) = tensor_bytes_so_far(&container, &tensor);
-            let unweight_cpu::ReadError::Rule { error, .. } = verdict.err()? else {
+            let unweight::ReadError::Rule { error, .. } = verdict.err()? else {
                 unreachable!("memory does not fail")
             };
             assert_eq!(bytes.len() as u64, tensor.data_bytes());

@@ -2,8 +2,8 @@
 
 use arbitrary::{Result, Unstructured};
 use half::bf16;
+use unweight::{Serial, container::encode_tensor};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_exponents};
-use unweight_cpu::{Serial, encode_tensor};
 use unweight_format::layout::{self, LANE_STEP_WEIGHTS, LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 use unweight_format::write::{
     CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,

@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 
 use half::bf16;
-use unweight_cpu::fast::{Codec, Path};
+use unweight_cpu::fast::{Codec, Isa, Scratch};
 use unweight_cpu::reference::{self, ExponentCounts, TensorPlan};
 use unweight_format::{CodedPlanes, Encoding, Error, FileHeader, Payload, Record, weight};
 
@@ -22,7 +22,7 @@ pub fn fast_equals_reference(bytes: &[u8]) {
     if header.require_file_length(file.len() as u64).is_err() {
         return;
     }
-    let codecs: Vec<Codec> = Path::available().filter_map(Codec::of).collect();
+    let codecs: Vec<Codec> = Isa::available().filter_map(Codec::of).collect();
     for payload in payloads(&file, &header) {
         if let Payload::Coded(planes) = payload {
             check_records(&file, &planes, &codecs);
@@ -65,7 +65,7 @@ fn check_records(file: &[u8], planes: &CodedPlanes, codecs: &[Codec]) {
 fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_mantissa: &[u8]) {
     let palette = planes.palette();
     let count = sign_mantissa.len();
-    let path = codec.path();
+    let path = codec.isa();
 
     let mut exponents = Vec::new();
     let verdict = reference::decode_exponents(record, palette, count, &mut exponents);
@@ -74,7 +74,7 @@ fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_m
         0xa5,
         |byte| *byte == 0xa5,
         count,
-        |exponents| codec.decode_exponents(record, palette, exponents),
+        |exponents| codec.decode_exponents(&mut Scratch::default(), record, palette, exponents),
     );
     assert!(
         exponents == expected,
@@ -90,7 +90,13 @@ fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_m
     let old = bf16::from_bits(0x5aa5);
     let is_old = |weight: &bf16| weight.to_bits() == old.to_bits();
     let weights = guarded(old, is_old, count, |weights| {
-        codec.decode_record(record, palette, sign_mantissa, weights)
+        codec.decode_record(
+            &mut Scratch::default(),
+            record,
+            palette,
+            sign_mantissa,
+            weights,
+        )
     });
     let weights = weights.map(|weights| weights.iter().map(|weight| weight.to_bits()).collect());
     assert!(
@@ -106,7 +112,15 @@ fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_m
         MaybeUninit::new(0x5a),
         |&byte| value(byte) == 0x5a,
         2 * count,
-        |bytes| codec.decode_record_bytes(record, palette, sign_mantissa, bytes),
+        |bytes| {
+            codec.decode_record_bytes(
+                &mut Scratch::default(),
+                record,
+                palette,
+                sign_mantissa,
+                bytes,
+            )
+        },
     );
     let bytes: Result<Vec<u8>, Error> = bytes.map(|bytes| bytes.into_iter().map(value).collect());
     let expected: Result<Vec<u8>, Error> =
@@ -129,7 +143,7 @@ fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
             let mut expected = vec![0xa5; 3];
             reference::encode_exponents(&plan, exponents, sign_mantissa, &mut expected);
             for codec in codecs {
-                let path = codec.path();
+                let path = codec.isa();
                 let mut found = ExponentCounts::default();
                 codec.count_exponents(counted, &mut found);
                 assert!(
@@ -139,7 +153,13 @@ fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
                 );
 
                 let mut record = vec![0xa5; 3];
-                codec.encode_exponents(&plan, exponents, sign_mantissa, &mut record);
+                codec.encode_exponents(
+                    &mut Scratch::default(),
+                    &plan,
+                    exponents,
+                    sign_mantissa,
+                    &mut record,
+                );
                 assert!(
                     record == expected,
                     "{path}: {encoding} record of {} exponents",
@@ -165,7 +185,13 @@ fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
                 );
 
                 let (mut split, mut record) = (vec![0x5a; 5], vec![0xa5; 3]);
-                codec.encode_weights(&plan, &weights, &mut split, &mut record);
+                codec.encode_weights(
+                    &mut Scratch::default(),
+                    &plan,
+                    &weights,
+                    &mut split,
+                    &mut record,
+                );
                 assert!(
                     record == expected,
                     "{path}: {encoding} record of {} weights",

@@ -1,6 +1,6 @@
 //! Parsing and writing.
 
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::layout::{LANES, file_header};
 use unweight_format::write::{
     CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
@@ -32,7 +32,7 @@ pub fn parse_then_write_is_identity(bytes: &[u8]) {
 
 fn written_again(file: &[u8]) -> Vec<u8> {
     let open = OpenFile::read(file).expect("a valid file");
-    let container = Container::parse(&open).expect("a valid file");
+    let container = open.container();
     let tensors = || container.directory().tensors();
     let declarations = tensors().map(|tensor| Declaration::from(&tensor)).collect();
     let source = container.source().expect("a valid file");

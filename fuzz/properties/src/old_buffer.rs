@@ -1,7 +1,11 @@
 //! Output buffers.
 
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, ReadError, reference};
+use unweight::{
+    ReadError,
+    container::{Container, OpenFile},
+};
+use unweight_cpu::reference;
 use unweight_format::{CodedPlanes, Payload};
 
 use crate::edit::any_container;
@@ -13,9 +17,7 @@ pub fn output_ignores_old_buffer(bytes: &[u8]) {
     let Ok(open) = OpenFile::read(&file[..]) else {
         return;
     };
-    let Ok(container) = Container::parse(&open) else {
-        return;
-    };
+    let container = open.container();
     for tensor in container.directory().tensors() {
         if let Payload::Coded(planes) = tensor.payload() {
             check_chunks(&container, planes, &file);
@@ -59,7 +61,7 @@ fn check_chunks(container: &Container<'_, [u8]>, planes: &CodedPlanes, file: &[u
 
         let exponents =
             [vec![], vec![0xa5; 3], vec![0x5a; 2 * count + 700]].map(|mut exponents| {
-                let decoded = container.with_record(planes, &shape, record, |record, _| {
+                let decoded = container.with_record(planes, &shape, record, |record, _, _| {
                     reference::decode_exponents(record, planes.palette(), count, &mut exponents)
                         .map_err(ReadError::from)
                 });

@@ -1,7 +1,10 @@
 //! Encoding, decoding and transcoding.
 
 use arbitrary::{Result, Unstructured};
-use unweight_cpu::{Container, OpenFile, Serial, transcode};
+use unweight::{
+    Serial,
+    container::{OpenFile, transcode},
+};
 use unweight_format::Encoding;
 
 use crate::container::restored;
@@ -35,6 +38,6 @@ fn roundtrip(u: &mut Unstructured<'_>) -> Result<()> {
 
 fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     let open = OpenFile::read(file).expect("a valid file");
-    let container = Container::parse(&open).expect("a valid file");
+    let container = open.container();
     transcode(&container, encoding, Vec::new(), &Serial).expect("a valid file")
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use safetensors::tensor::Metadata;
-use unweight_cpu::safetensors::Header;
+use unweight::safetensors::Header;
 
 /// Any bytes as a safetensors header, with its length field in front or without, are a header or an error with a place in them.
 /// What the strict reader accepts, the `safetensors` crate accepts too, and both read the same names, types, shapes and offsets.

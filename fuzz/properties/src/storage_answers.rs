@@ -4,9 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arbitrary::{Arbitrary, Result as Drawn, Unstructured};
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, Storage, StorageError, StoredWeights, TransferError,
-    decode_tensor_into, encode_tensor, read_extent, restore, transcode,
+use unweight::{
+    ReadError, Serial, Storage, StorageError, StoredWeights,
+    container::{
+        Container, OpenFile, TransferError, decode_tensor_into, encode_tensor, restore, transcode,
+    },
+    read_extent,
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind, Tensor, layout};
@@ -103,7 +106,7 @@ fn with_container<T>(
     then: impl FnOnce(&Container<'_, Scripted<'_>>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let open = OpenFile::read(storage)?;
-    then(&Container::parse(&open)?)
+    then(&open.container())
 }
 
 fn of_each_tensor<T>(

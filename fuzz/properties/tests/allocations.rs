@@ -6,9 +6,10 @@ use std::io;
 
 use counting::{Counted, ENCODINGS, allocated, container_of, verify};
 use half::bf16;
-use unweight_cpu::{
-    Container, OpenFile, ReadError, Serial, Storage, StoredWeights, encode_tensor, read_extent,
-    restore, safetensors,
+use unweight::{
+    ReadError, Serial, Storage, StoredWeights,
+    container::{OpenFile, encode_tensor, restore},
+    read_extent, safetensors,
 };
 use unweight_format::layout::{self, entry, file_header};
 use unweight_format::write::{ContainerWriter, Declaration};
@@ -308,9 +309,7 @@ fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
     };
     let (result, allocated) = allocated(|| {
         let open = OpenFile::read(&file)?;
-        restore(&Container::parse(&open)?, &Serial, |_| {
-            Ok::<_, ReadError>(())
-        })?;
+        restore(&open.container(), &Serial, |_| Ok::<_, ReadError>(()))?;
         let shape = [data.length / 2];
         let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
         let kind = SourceKind::None;

@@ -8,10 +8,14 @@ use std::sync::atomic::Ordering;
 
 use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
 use half::bf16;
-use unweight_cpu::safetensors::Header;
-use unweight_cpu::{
-    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Serial, TransferError,
-    copy_raw_tensor, decode_tensor_into, encode_tensor, read_extent, transcode,
+use unweight::safetensors::Header;
+use unweight::{
+    MemoryBudget, OverBudget, Purpose, ReadError, Serial,
+    container::{
+        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
+        transcode,
+    },
+    read_extent,
 };
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};
@@ -50,7 +54,7 @@ fn with(
 ) -> Option<OverBudget> {
     let done = || {
         let open = OpenFile::read_within(file, budget)?;
-        let container = Container::parse(&open)?;
+        let container = open.container();
         assert_eq!(container.budget(), budget);
         work(&container)
     };
@@ -59,7 +63,7 @@ fn with(
 
 fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
-        unweight_cpu::restore(container, &Serial, |_| Ok::<_, ReadError>(()))
+        unweight::container::restore(container, &Serial, |_| Ok::<_, ReadError>(()))
     })
 }
 
@@ -271,7 +275,7 @@ fn a_file_that_is_restored_is_refused_before_anything_is_handed_out() {
         let mut handed_out = 0;
         let budget = MemoryBudget::of_bytes(least[0].bytes() - 1);
         let refused = with(file, budget, |container| {
-            unweight_cpu::restore(container, &Serial, |bytes| {
+            unweight::container::restore(container, &Serial, |bytes| {
                 handed_out += bytes.len();
                 Ok::<_, ReadError>(())
             })
@@ -344,7 +348,7 @@ fn more_memory_is_more_chunks_in_work() {
     let file = Counted::new(container_of(1 << 19, Encoding::Huffman, 15));
     let chunks = |budget| {
         let open = OpenFile::read_within(&file, budget).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         container.chunks_in_work(&tensor)
     };
@@ -383,7 +387,7 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
     for tensor in &header.tensors {
         let data = header.data(tensor);
         if tensor.dtype == Dtype::Bf16 {
-            let weights = unweight_cpu::StoredWeights::new(file, data);
+            let weights = unweight::StoredWeights::new(file, data);
             let encoding = Encoding::Huffman;
             encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial).unwrap();
         } else {
@@ -464,19 +468,23 @@ fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
 }
 
 #[test]
-fn a_thread_gives_its_buffers_back_when_it_is_told_to() {
-    let weights = 1 << 16;
-    let file = Counted::new(container_of(weights, Encoding::Huffman, 16));
+fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
+    let file = Counted::new(container_of(1 << 16, Encoding::Huffman, 16));
     let budget = MemoryBudget::for_length(file.bytes.len() as u64);
     let ((), found) = counted(|| {
-        transcode_to(&file, budget, Encoding::Huffman);
-        let (refused, kept) = allocated(|| transcode_to(&file, budget, Encoding::Huffman));
-        assert_eq!(refused, None);
-        unweight_cpu::free_thread_buffers();
-        let (refused, anew) = allocated(|| transcode_to(&file, budget, Encoding::Huffman));
-        assert_eq!(refused, None);
+        let open = OpenFile::read_within(&file, budget).unwrap();
+        let verify = || {
+            let container = open.container();
+            unweight::container::restore(&container, &Serial, |_| Ok::<_, ReadError>(())).unwrap();
+        };
+        let ((), anew) = allocated(verify);
+        let ((), again) = allocated(verify);
         // What was kept did not have to be allocated again.
-        assert!(kept.total + (300 << 10) < anew.total, "{kept:?}, {anew:?}");
+        assert!(
+            again.total + (300 << 10) < anew.total,
+            "{again:?}, {anew:?}"
+        );
     });
     assert!(found.peak < 2 << 20, "{found:?}");
+    assert_eq!(found.held, 0, "{found:?}");
 }

@@ -2,25 +2,24 @@
 
 use std::convert::Infallible;
 use std::io::Read;
-use std::path::Path as FilePath;
-use std::sync::LazyLock;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
 use half::bf16;
 use serde::Serialize;
-use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::safetensors::Header;
-use unweight_cpu::{
-    Container, Executor, OpenFile, ReadError, decode_tensor_into, encode_tensor_with,
-    transcode_tensor,
+use unweight::safetensors::Header;
+use unweight::{
+    Executor, ReadError,
+    container::{Container, OpenFile, decode_tensor_into, encode_tensor_with, transcode_tensor},
 };
+use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, RecordEnds, SourceKind};
 
 use super::{Context, bench_gpu};
 use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
-use crate::executor::Parallel;
 use crate::failure::Failure;
 use crate::gpu::Gpu;
 use crate::input::open;
@@ -28,6 +27,7 @@ use crate::printable::escaped;
 use crate::recognize::Expected;
 use crate::report::{self, bytes};
 use crate::synthetic;
+use unweight::Threads;
 
 /// What was measured, and on what.
 #[derive(Serialize)]
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     threads.dedup();
     let mut measurements = Vec::new();
     for threads in threads {
-        let executor = Parallel::new(threads, context.silent());
+        let executor = Threads::new(threads);
         bench.measure(&executor, threads, &mut measurements)?;
     }
     if let Some(gpu) = &gpu {
@@ -151,7 +151,7 @@ fn in_words(result: &BenchResult) -> String {
 }
 
 /// The BF16 tensors of a safetensors file.
-fn read(path: &FilePath) -> Result<Vec<Vec<bf16>>, Failure> {
+fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
     let mut bytes = Vec::new();
     open(path)?
         .read_to_end(&mut bytes)
@@ -226,7 +226,7 @@ impl Bencher {
             huffman: Aligned::of(&[]),
             runs,
         };
-        bench.encode(Codec::current(), &Parallel::new(1, true))?;
+        bench.encode(Codec::current(), &Threads::new(1))?;
         bench.huffman = Aligned::of(bench.written.file());
         Ok(bench)
     }
@@ -241,15 +241,12 @@ impl Bencher {
     /// All operations on all paths, by this executor.
     fn measure(
         &mut self,
-        executor: &Parallel,
+        executor: &Threads,
         threads: usize,
         measurements: &mut Vec<Measurement>,
     ) -> Result<(), Failure> {
-        let memcpy = self.median(threads, |bench| {
-            bench.copy(executor);
-            Ok(())
-        })?;
-        let mut note = |operation, path: Option<Path>, gb_per_s: f64| {
+        let memcpy = self.median(threads, |bench| bench.copy(executor))?;
+        let mut note = |operation, path: Option<Isa>, gb_per_s: f64| {
             measurements.push(Measurement {
                 operation,
                 path: path.map(|path| path.name().to_owned()),
@@ -268,9 +265,9 @@ impl Bencher {
         // A path that was asked for is the only one.
         let named = Codec::named_by_environment()
             .map_err(|error| Failure::Usage(error.to_string()))?
-            .map(|codec| codec.path());
-        let asked_for = |path: &Path| named.is_none_or(|named| named == *path);
-        for path in Path::available().filter(asked_for) {
+            .map(|codec| codec.isa());
+        let asked_for = |isa: &Isa| named.is_none_or(|named| named == *isa);
+        for path in Isa::available().filter(asked_for) {
             let codec = Codec::of(path).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
             if !bits_equal(&self.decoded, &self.tensors) {
@@ -306,27 +303,27 @@ impl Bencher {
         Ok(2e-9 * self.weights() as f64 / seconds[seconds.len() / 2])
     }
 
-    fn copy(&mut self, executor: &Parallel) {
-        let piece = self.weights().div_ceil(executor.threads() as u64) as usize;
+    fn copy(&mut self, executor: &Threads) -> Result<(), Failure> {
+        // As much as a thread takes at a time when it decodes.
+        const PIECE_WEIGHTS: usize = 1 << 18;
         for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
-            let mut pieces = to.chunks_mut(piece).zip(from.chunks(piece));
-            let Some((to, from)) = pieces.next() else {
-                continue;
+            let pieces = to.chunks_mut(PIECE_WEIGHTS).zip(from.chunks(PIECE_WEIGHTS));
+            let pieces: Vec<_> = pieces.map(Mutex::new).collect();
+            let copy = |number: u64| {
+                let mut piece = pieces[number as usize]
+                    .lock()
+                    .expect("copying does not panic");
+                let (to, from) = &mut *piece;
+                to.copy_from_slice(from);
+                Ok::<_, Failure>(())
             };
-            match executor.all_helpers() {
-                Some(helpers) => helpers.threads().in_place_scope(|scope| {
-                    for (to, from) in pieces {
-                        scope.spawn(move |_| to.copy_from_slice(from));
-                    }
-                    to.copy_from_slice(from);
-                }),
-                None => to.copy_from_slice(from),
-            }
+            executor.in_order(pieces.len() as u64, copy, Ok)?;
         }
+        Ok(())
     }
 
     /// Chunk checksums and record structure, without decoding.
-    fn verify(&mut self, executor: &Parallel) -> Result<(), Failure> {
+    fn verify(&mut self, executor: &Threads) -> Result<(), Failure> {
         self.each_tensor(Codec::current(), |container, tensor, _| {
             let Payload::Coded(planes) = tensor.payload() else {
                 return Ok(());
@@ -337,14 +334,14 @@ impl Bencher {
                 planes.chunk_count(),
                 |number| {
                     let (shape, record) = (planes.chunk(number), ends.record(number));
-                    container.with_record(planes, &shape, record, |_, _| Ok::<_, ReadError>(()))
+                    container.with_record(planes, &shape, record, |_, _, _| Ok::<_, ReadError>(()))
                 },
                 |()| Ok(()),
             )
         })
     }
 
-    fn decode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+    fn decode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
         self.each_tensor(codec, |container, tensor, decoded| {
             decode_tensor_into(container, tensor, executor, decoded)
         })
@@ -360,18 +357,18 @@ impl Bencher {
         ) -> Result<(), ReadError>,
     ) -> Result<(), Failure> {
         let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
-        let container = Container::parse(&open).map_err(failed)?.with_codec(codec);
+        let container = open.container().with_codec(codec);
         for (tensor, decoded) in container.directory().tensors().zip(&mut self.decoded) {
             work(&container, &tensor, decoded).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn encode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+    fn encode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
         let declared = declarations(&self.names, &self.shapes);
         let mut writer = writer(&mut self.written, declared)?;
         for weights in &self.tensors {
-            let chunk = unweight_cpu::DEFAULT_CHUNK_SIZE_LOG2;
+            let chunk = unweight::DEFAULT_CHUNK_SIZE_LOG2;
             let weights = &weights[..];
             encode_tensor_with(
                 codec,
@@ -387,9 +384,9 @@ impl Bencher {
         Ok(())
     }
 
-    fn transcode(&mut self, codec: Codec, executor: &Parallel) -> Result<(), Failure> {
+    fn transcode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
         let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
-        let container = Container::parse(&open).map_err(failed)?.with_codec(codec);
+        let container = open.container().with_codec(codec);
         let declared = declarations(&self.names, &self.shapes);
         let mut writer = writer(&mut self.written, declared)?;
         for tensor in container.directory().tensors() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unweight_cpu::{Container, DEFAULT_CHUNK_SIZE_LOG2, OpenFile};
+use unweight::{DEFAULT_CHUNK_SIZE_LOG2, container::OpenFile};
 use unweight_format::{CodedPlanes, Encoding, Payload, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, sys::CUevent_flags};
 use unweight_gpu::{
@@ -32,7 +32,7 @@ pub(super) struct Speeds {
 /// Measures a device on the coded tensors of this file, all in one launch, by events on its stream.
 pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failure> {
     let open = OpenFile::read(file).map_err(failed_here)?;
-    let container = Container::parse(&open).map_err(failed_here)?;
+    let container = open.container();
     let tensors: Vec<_> = container.directory().tensors().collect();
     let coded: Vec<_> = tensors
         .iter()

@@ -2,17 +2,14 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
-use unweight_cpu::safetensors::Header;
-use unweight_cpu::{
-    Container, Executor, MemoryBudget, Storage, StorageError, StoredWeights, TransferError,
-    copy_raw_tensor, encode_tensor, read_extent,
-};
-use unweight_format::write::{ContainerWriter, SeekSink};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind, layout};
+use unweight::{CompressOptions, CompressPlan, Encoding, Storage};
+use unweight_format::Dtype;
+use unweight_format::write::SeekSink;
 
 use super::folder::{
     FolderResult, Warnings, files as counted_files, listed, require_folder_for, resumably,
@@ -70,7 +67,7 @@ struct CompressResult {
 
 pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
-    let selection = Selection::new(&options.include, &options.exclude)?;
+    let selection = Arc::new(Selection::new(&options.include, &options.exclude)?);
     let is_folder = options.input.is_dir();
     if !is_folder {
         require_folder_for(&options.input, &options.folder)?;
@@ -84,6 +81,7 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
     let mut job = Job {
         options,
         context,
+        compression: compression(options, context, &selection),
         selection,
         warnings: Warnings::default(),
     };
@@ -111,6 +109,23 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         files,
     };
     context.print_result(&result, || in_words(&result, &output))
+}
+
+fn compression(
+    options: &Compress,
+    context: &Context,
+    selection: &Arc<Selection>,
+) -> CompressOptions {
+    let selection = selection.clone();
+    let compression = CompressOptions::new()
+        .encoding(options.encoding.into())
+        .chunk_size_log2(options.chunk)
+        .select(move |name| selection.has(name))
+        .threads(context.executor.clone());
+    match options.memory.budget() {
+        Some(budget) => compression.memory(budget),
+        None => compression,
+    }
 }
 
 fn in_words(result: &CompressResult, output: &Path) -> String {
@@ -169,7 +184,8 @@ type OfFolder = (Vec<FileResult>, Option<(Amount, LeftOut)>);
 struct Job<'a> {
     options: &'a Compress,
     context: &'a Context,
-    selection: Selection,
+    compression: CompressOptions,
+    selection: Arc<Selection>,
     warnings: Warnings,
 }
 
@@ -209,7 +225,7 @@ impl Job<'_> {
         title: &str,
     ) -> Result<FileResult, Failure> {
         let output = target.name();
-        let source = Source::open(input, self.options, self.context)?;
+        let source = Source::open(input, &self.compression)?;
         let output_file = OutputFile::create(target, &source.attributes)?;
         self.write(input, output, &source, &output_file, title)?;
         let file = source.into_file();
@@ -261,44 +277,16 @@ impl Job<'_> {
         output_file: &OutputFile,
         title: &str,
     ) -> Result<(), Failure> {
-        let header = &source.header;
-        let executor = &self.context.executor.at_most(source.chunks_in_work);
-        let is_coded = |name: &str, dtype| dtype == Dtype::Bf16 && self.selection.has(name);
-        let total = header
-            .tensors
-            .iter()
-            .map(|tensor| {
-                let passes = 1 + u64::from(is_coded(&tensor.name, tensor.dtype));
-                passes * (tensor.end - tensor.begin)
-            })
-            .sum();
-        let bar = bar(self.context.silent(), title, total);
+        let bar = bar(self.context.silent(), title, source.plan.bytes_to_read());
         let metered = Metered {
             file: &source.file,
             bar: &bar,
         };
-        let failed = |error| Failure::transfer(input, output, error);
-        let mut declarations = Vec::with_capacity(header.tensors.len());
-        declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let sink = SeekSink::new(output_file.file()?);
-        let kind = SourceKind::Safetensors;
-        let mut writer = ContainerWriter::new(sink, kind, &source.section, declarations)
-            .map_err(|error| failed(TransferError::Write(error)))?;
-        for tensor in &header.tensors {
-            let data = header.data(tensor);
-            if is_coded(&tensor.name, tensor.dtype) {
-                let weights = StoredWeights::new(&metered, data);
-                let encoding = Encoding::from(self.options.encoding);
-                let chunk = self.options.chunk;
-                encode_tensor(&mut writer, &weights, encoding, chunk, executor)
-            } else {
-                copy_raw_tensor(&mut writer, &metered, data)
-            }
-            .map_err(failed)?;
-        }
-        writer
-            .finish()
-            .map_err(|error| failed(TransferError::Write(error)))?;
+        source
+            .plan
+            .write(&metered, sink)
+            .map_err(|error| Failure::converting(input, output, error))?;
         bar.finish_and_clear();
         Ok(())
     }
@@ -312,7 +300,7 @@ impl Job<'_> {
     ) -> Result<FileResult, Failure> {
         let failed = |error| Failure::reading(output, error);
         let open = read(written, &self.options.memory, self.context).map_err(failed)?;
-        let container = Container::parse(&open).map_err(failed)?;
+        let container = open.container();
         let tensors = || container.directory().tensors();
         let bf16 = || tensors().filter(|tensor| tensor.dtype() == Dtype::Bf16);
         let payload =
@@ -342,8 +330,12 @@ impl Conversion for Job<'_> {
     type Done = FileResult;
 
     fn check(&mut self, input: &Path) -> Result<Need, Failure> {
-        let source = Source::open(input, self.options, self.context)?;
-        Ok(source.need(&self.selection))
+        let source = Source::open(input, &self.compression)?;
+        let bytes = source.plan.container_bytes();
+        Ok(Need {
+            at_least: *bytes.start(),
+            at_most: *bytes.end(),
+        })
     }
 
     fn convert(&mut self, step: &Step<'_>) -> Result<FileResult, Failure> {
@@ -384,109 +376,29 @@ impl Conversion for Job<'_> {
     }
 }
 
-/// A safetensors file, and what it says.
+/// A safetensors file, and how it is to be compressed.
 struct Source {
     file: File,
     attributes: Attributes,
-    /// What stands before the tensors' bytes.
-    section: Vec<u8>,
-    header: Header,
-    /// How many chunks there is memory for.
-    chunks_in_work: u64,
+    plan: CompressPlan,
 }
 
 impl Source {
-    fn open(path: &Path, options: &Compress, context: &Context) -> Result<Source, Failure> {
+    fn open(path: &Path, options: &CompressOptions) -> Result<Source, Failure> {
         let file = open(path)?;
         let attributes = Attributes::of(path, &file)?;
-        let length = file
-            .byte_length()
-            .map_err(|error| Failure::io(path, error))?;
-        let budget = context.budget(&options.memory, length);
-        let (section, header) = read_header(path, &file, length, budget)
-            .map_err(|failure| failure.explained(path, Expected::Safetensors))?;
-        let chunks_in_work = header
-            .chunks_in_work(budget, options.chunk)
-            .map_err(|error| Failure::over_budget(path, error))?;
+        let plan = CompressPlan::read(&file, options).map_err(|error| {
+            Failure::converting(path, path, error).explained(path, Expected::Safetensors)
+        })?;
         Ok(Source {
             file,
             attributes,
-            section,
-            header,
-            chunks_in_work,
+            plan,
         })
-    }
-
-    /// What its container takes on the disk: the bytes of signs and mantissas at least, all bytes and checksums at most.
-    fn need(&self, selection: &Selection) -> Need {
-        // Planes begin on multiples of this, a tensor has three at most, and so many bytes of checksums for each block.
-        const ALIGNMENT: u64 = 3 * layout::PLANE_ALIGNMENT;
-        let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
-        let mut need = Need {
-            at_least: fixed,
-            at_most: fixed + ALIGNMENT,
-        };
-        for tensor in &self.header.tensors {
-            let data = tensor.end - tensor.begin;
-            let is_coded = tensor.dtype == Dtype::Bf16 && selection.has(&tensor.name);
-            let entry = layout::ENTRY_BYTES
-                + layout::DIMENSION_BYTES * tensor.shape.len() as u64
-                + tensor.name.len() as u64;
-            let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
-            need = need.and(Need {
-                at_least: entry + if is_coded { data / 2 } else { data },
-                at_most: (entry + checksums + ALIGNMENT).saturating_add(data),
-            });
-        }
-        need
     }
 
     /// The file alone: the result, which is opened next, says what the source says, and both together are too much memory.
     fn into_file(self) -> File {
         self.file
     }
-}
-
-/// The source section of a safetensors file, and what it says. The file's length must be what it says too.
-fn read_header(
-    path: &Path,
-    file: &File,
-    length: u64,
-    budget: MemoryBudget,
-) -> Result<(Vec<u8>, Header), Failure> {
-    let failed = |error: StorageError| Failure::io(path, error);
-    let begin = |length| Extent { offset: 0, length };
-    let mut source = Vec::new();
-    let needed = layout::SAFETENSORS_LENGTH_BYTES;
-    let too_short = |needed| {
-        let what =
-            format!("the file ends at byte {length}, its safetensors header at byte {needed}");
-        Failure::bad(path, what)
-    };
-    if length < needed {
-        return Err(too_short(needed));
-    }
-    let bytes = read_extent(file, begin(needed), &mut source).map_err(failed)?;
-    let mut length_field = [0; 8];
-    length_field.copy_from_slice(bytes);
-    let header_bytes =
-        Header::bytes_from_length(length_field).map_err(|error| Failure::bad(path, error))?;
-    if length < header_bytes {
-        return Err(too_short(header_bytes));
-    }
-    Header::require_within(budget, header_bytes)
-        .map_err(|error| Failure::over_budget(path, error))?;
-    read_extent(file, begin(header_bytes), &mut source).map_err(failed)?;
-    let header = Header::parse(&source).map_err(|error| Failure::bad(path, error))?;
-    let expected = header_bytes.checked_add(header.data_bytes());
-    if expected != Some(length) {
-        return Err(Failure::bad(
-            path,
-            format!(
-                "the file has {length} bytes, but its header describes {header_bytes} + {}",
-                header.data_bytes()
-            ),
-        ));
-    }
-    Ok((source, header))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::json;
-use unweight_cpu::{Container, Storage};
+use unweight::Storage;
 
 use super::folder::{
     FolderResult, Warnings, files as counted_files, require_folder_for, resumably, say_done, title,
@@ -209,7 +209,7 @@ impl Conversion for Job<'_> {
         let failed = |error| Failure::reading(input, error);
         let file = open(input)?;
         let open = read(&file, &self.options.memory, self.context).map_err(failed)?;
-        let container = Container::parse(&open).map_err(failed)?;
+        let container = open.container();
         let data = container
             .directory()
             .tensors()

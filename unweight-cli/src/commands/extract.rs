@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
-use unweight_cpu::{Container, ReadError, Storage, decode_tensor};
+use unweight::{
+    ReadError, Storage,
+    container::{Container, decode_tensor},
+};
 use unweight_format::Tensor;
 
 use super::Context;
@@ -26,7 +29,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     let file = open(path)?;
     let failed = |error| Failure::reading(path, error);
     let opened = read(&file, &options.memory, context).map_err(failed)?;
-    let container = Container::parse(&opened).map_err(failed)?;
+    let container = opened.container();
     let tensor = container.directory().find(&options.tensor).ok_or_else(|| {
         Failure::Usage(format!(
             "{} has no tensor {}; `unweight inspect --directory` lists those that it has",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use unweight_cpu::{Container, Storage};
+use unweight::{Storage, container::Container};
 use unweight_format::{Dtype, Encoding};
 
 use crate::report::bytes;

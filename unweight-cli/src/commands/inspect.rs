@@ -7,10 +7,11 @@ use std::path::Path;
 
 use half::bf16;
 use serde::{Serialize, Serializer};
-use unweight_cpu::reference::ExponentCounts;
-use unweight_cpu::{
-    Container, MemoryBudget, OpenFile, OverBudget, Purpose, ReadError, Storage, decode_tensor,
+use unweight::{
+    MemoryBudget, OverBudget, Purpose, ReadError, Storage,
+    container::{Container, OpenFile, decode_tensor},
 };
+use unweight_cpu::reference::ExponentCounts;
 use unweight_format::{Directory, Dtype, Encoding, Payload, SourceKind, Tensor, layout};
 
 use super::Context;
@@ -104,7 +105,7 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
     // Only where a budget was asked for: by default the report may take what it takes.
     let mut reserved = 0;
     if let Some(budget) = options.memory.budget() {
-        let container = Container::parse(&open).map_err(failed)?;
+        let container = open.container();
         reserved = report_bytes(container.directory(), reads_payload);
         budget
             .require(Purpose::Report, reserved)
@@ -114,7 +115,7 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
             .map_err(|error| failed(beside(reserved, error)))?;
     }
     let failed = |error| failed(beside(reserved, error));
-    let container = Container::parse(&open).map_err(failed)?;
+    let container = open.container();
     let figures = match reads_payload {
         true => Some(read_payloads(&container, context).map_err(failed)?),
         false => None,

@@ -19,19 +19,18 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
+use unweight::{MemoryBudget, Storage, Threads, read_extent};
 use unweight_cpu::fast::Codec;
-use unweight_cpu::{MemoryBudget, Storage, read_extent};
 use unweight_format::Extent;
 
 use crate::arguments::{Common, Memory};
-use crate::executor::Parallel;
 use crate::failure::Failure;
 use crate::standard_output;
 use crate::warning;
 
 /// What every command works with.
 pub(crate) struct Context {
-    pub(crate) executor: Parallel,
+    pub(crate) executor: Threads,
     /// As asked for; None: one for each processor.
     pub(crate) threads: Option<usize>,
     quiet: bool,
@@ -48,7 +47,12 @@ impl Context {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = common.threads.map_or(processors, usize::from);
         Ok(Context {
-            executor: Parallel::new(threads, common.quiet),
+            executor: Threads::with_refusals(threads, |refused| {
+                warning::warn(format!(
+                    "{} threads could not be started ({}); going on with {}",
+                    refused.wanted, refused.error, refused.left
+                ));
+            }),
             threads: common.threads.map(usize::from),
             quiet: common.quiet,
             json: common.json,
@@ -58,7 +62,7 @@ impl Context {
     /// What may be allocated for a file of this length: what was asked for, or what is enough for any file, and for every thread.
     pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
         let default =
-            || MemoryBudget::for_length(length).with_threads(self.executor.threads() as u64);
+            || MemoryBudget::for_length(length).with_threads(self.executor.count() as u64);
         memory.budget().unwrap_or_else(default)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use unweight_cpu::{Container, Storage};
+use unweight::Storage;
 use unweight_format::write::SeekSink;
 use unweight_format::{Encoding, Payload};
 
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
         bar: &bar,
     };
     let open = read(&metered, &options.memory, context).map_err(reading)?;
-    let container = Container::parse(&open).map_err(reading)?;
+    let container = open.container();
     // Coded tensors are read twice: for their counts, and to code them.
     let total = container
         .directory()
@@ -56,8 +56,8 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     let output_file = OutputFile::create(Target::alone(output, options.force), &attributes)?;
     let sink = SeekSink::new(output_file.file()?);
     let encoding = Encoding::from(options.to);
-    unweight_cpu::transcode(&container, encoding, sink, &context.executor)
-        .map_err(|error| Failure::transfer(input, output, error))?;
+    unweight::container::transcode(&container, encoding, sink, &context.executor)
+        .map_err(|error| Failure::converting(input, output, error.into()))?;
     bar.finish_and_clear();
     let written = output_file.reopen()?;
     let output_bytes = written

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use unweight_cpu::{Container, OpenFile, ReadError};
+use unweight::{ReadError, container::OpenFile};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
@@ -58,7 +58,7 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
     let path: &Path = &options.file;
     let reading = |error: ReadError| Failure::reading(path, error);
     let open = OpenFile::read(file).map_err(reading)?;
-    let container = Container::parse(&open).map_err(reading)?;
+    let container = open.container();
     let matrices: Vec<_> = (container.directory().tensors())
         .filter_map(|tensor| match tensor.payload() {
             Payload::Coded(planes) => Some((tensor, *planes, matrix_shape(&tensor)?)),

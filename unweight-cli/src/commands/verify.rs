@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use unweight_cpu::{Storage, read_extent};
+use unweight::{Storage, read_extent};
 use unweight_format::Extent;
 
 use super::folder::{LeftOutResult, listed, require_folder, say_done, title};

@@ -1,6 +1,6 @@
 //! Unweight files that break a rule: the rule, the place, what was found and what was expected, in one line.
 
-use unweight_cpu::{Container, OpenFile, ReadError, Serial};
+use unweight::{ReadError, Serial, container::OpenFile};
 use unweight_format::layout::{entry, file_header, record};
 use unweight_format::{Category, Rule};
 
@@ -16,9 +16,9 @@ fn compressed(encoding: &str) -> Small {
 /// What `decompress` does, without a process.
 fn restore(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?;
+    let container = open.container();
     let mut restored = Vec::new();
-    unweight_cpu::restore(&container, &Serial, |bytes| {
+    unweight::container::restore(&container, &Serial, |bytes| {
         restored.extend(bytes);
         Ok::<_, ReadError>(())
     })?;

@@ -1,7 +1,7 @@
 //! What goes in comes out: `compress`, `verify --against` and `decompress` over every kind of tensor.
 
 use sha2::{Digest, Sha256};
-use unweight_cpu::safetensors::Header;
+use unweight::safetensors::Header;
 use unweight_format::write::{
     CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
 };

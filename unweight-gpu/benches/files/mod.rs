@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use half::bf16;
-use unweight_cpu::{Container, Serial, encode_tensor};
+use unweight::{
+    Serial,
+    container::{Container, encode_tensor},
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
 use unweight_gpu::{Device, DeviceTensor};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
-use unweight_cpu::safetensors::Header;
+use unweight::safetensors::Header;
 use unweight_format::Dtype;
 use unweight_gpu::Device;
 

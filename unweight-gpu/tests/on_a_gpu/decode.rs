@@ -6,7 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, Serial, encode_tensor};
+use unweight::{
+    Serial,
+    container::{OpenFile, encode_tensor},
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
 use unweight_gpu::cudarc::driver::DevicePtr;
@@ -50,7 +53,7 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
         .collect();
     let file = file_of(&tensors, Encoding::Huffman, 12);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -87,7 +90,7 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let file = file_of(std::slice::from_ref(&tensor), Encoding::Huffman, 15);
     drop(tensor);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
     let Payload::Coded(planes) = tensor.payload() else {
         panic!("raw")
@@ -129,7 +132,7 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                 file[flip] ^= 1;
             }
             let open = OpenFile::read(file.as_slice()).unwrap();
-            let container = Container::parse(&open).unwrap();
+            let container = open.container();
             let coded = on_device(&container, &file, &gpu.device);
             flip = coded[1].planes().chunk(1).sign_mantissa.offset as usize;
             let (mut inputs, mut parts) = (vec![], vec![]);
@@ -226,7 +229,7 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     }
     let file = writer.finish().unwrap();
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     enum OnDevice {
         Coded(Arc<DeviceTensor>),
         Raw(Arc<unweight_gpu::cudarc::driver::CudaSlice<u8>>),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 use half::bf16;
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::{Shape, arrange};
 use unweight_gpu::matmul::{
@@ -129,7 +129,7 @@ fn product_of(
 fn coded(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> Coded {
     let file = file_of(&[weights.to_vec()], Encoding::Huffman, 12);
     let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = Container::parse(&open).unwrap();
+    let container = open.container();
     let tensor = on_device(&container, &file, &gpu.device).remove(0);
     Coded::new(&gpu.device, tensor, shape).unwrap()
 }

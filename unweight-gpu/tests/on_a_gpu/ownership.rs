@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
-use unweight_cpu::{Container, OpenFile};
+use unweight::container::OpenFile;
 use unweight_format::Encoding;
 use unweight_gpu::matmul::Workspace;
 use unweight_gpu::{
@@ -34,7 +34,7 @@ impl Tensor {
         let weights = weights(5_000_000, 11);
         let file = file_of(std::slice::from_ref(&weights), Encoding::Huffman, LOG2);
         let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = Container::parse(&open).unwrap();
+        let container = open.container();
         let coded = on_device(&container, &file, device).remove(0);
         Tensor { weights, coded }
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
+use unweight::{
+    ReadError, Serial,
+    container::{Container, OpenFile, decode_tensor},
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Encoding, Payload, Rule, SourceKind, Tensor};
 use unweight_gpu::{DeviceTensor, GpuError, TranscodeBatch, longest_payload_bytes};
@@ -82,8 +85,9 @@ pub(crate) fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
         ] {
             let file = file_with(&tensors, from, chunk_size);
             let open = OpenFile::read(file.as_slice()).unwrap();
-            let container = Container::parse(&open).unwrap();
-            let expected = unweight_cpu::transcode(&container, to, Vec::new(), &Serial).unwrap();
+            let container = open.container();
+            let expected =
+                unweight::container::transcode(&container, to, Vec::new(), &Serial).unwrap();
             assert!(
                 transcoded_by(gpu, &container, &file, to) == expected,
                 "{from:?} to {to:?}"

@@ -1,7 +1,10 @@
 //! A whole file, restored with its coded tensors decoded by a kernel: on the CPU or on a GPU.
 
+use unweight::{
+    ReadError, Serial,
+    container::{OpenFile, decode_tensor},
+};
 use unweight_conformance_runner::{Corpus, Profile, Rejection, Verdict};
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, decode_tensor};
 use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
 
 /// Something that decodes one coded tensor, and checks its chunks and its checksum.
@@ -15,7 +18,7 @@ pub(crate) trait Kernels: Sync {
     ) -> Result<Vec<u8>, Rule>;
 }
 
-/// As `unweight_cpu::restore`, whose order of checks it has.
+/// As `unweight::container::restore`, whose order of checks it has.
 pub(crate) fn restore(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rejection> {
     restored(kernels, file).map_err(|rule| Rejection::naming(rule.id()))
 }
@@ -23,7 +26,7 @@ pub(crate) fn restore(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Re
 fn restored(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rule> {
     let broken = |error: ReadError| error.rule().expect("memory does not fail");
     let open = OpenFile::read(file).map_err(broken)?;
-    let container = Container::parse(&open).map_err(broken)?;
+    let container = open.container();
     container.require_zero_padding().map_err(broken)?;
     let mut restored = container.checked_source().map_err(broken)?;
     for tensor in container.directory().tensors() {

@@ -110,42 +110,81 @@ where
     S: Sink<Error: Send> + Send,
     W: Weights + ?Sized,
 {
-    assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
-    let count = weights.count();
-    let chunks = Chunks {
-        codec,
-        weights,
-        count,
-        chunk_size_log2,
-        workers: Pool::default(),
-    };
-    let name = writer.next_tensor().map_or("", |tensor| tensor.name);
-    let named = |error: ReadError| error.of_tensor(name);
-    if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
-        let (counts, of_chunks) = chunks.count_exponents(executor).map_err(named)?;
-        let plan = TensorPlan::new(&counts, encoding);
-        let coded = writer.coded(plan.parameters(chunk_size_log2))?;
-        let encode = |number: u64, chunk: &mut _| {
-            let counts = of_chunks.of_palette(number, plan.palette());
-            let encoded = chunks.encode(number, &plan, counts, chunk);
-            Ok(encoded.map_err(named)?)
-        };
-        if write_chunks(coded, chunks.len(), encode, None, executor)? {
-            return Ok(());
+    Encoder::new(codec).encode_tensor(writer, weights, encoding, chunk_size_log2, executor)
+}
+
+/// A codec with buffers, which one tensor after the other uses. Each worker needs some 512 KiB of them.
+#[derive(Debug)]
+pub struct Encoder {
+    codec: Codec,
+    workers: Pool<Worker>,
+}
+
+impl Encoder {
+    /// An encoder that has allocated nothing yet.
+    pub fn new(codec: Codec) -> Encoder {
+        Encoder {
+            codec,
+            workers: Pool::default(),
         }
     }
-    let mut raw = writer.raw()?;
-    in_order(
-        executor,
-        chunks.len(),
-        |number| {
-            Ok(chunks
-                .with(number, |bytes, _| bytes.to_vec())
-                .map_err(named)?)
-        },
-        |bytes| raw.write(&bytes).map_err(TransferError::Write),
-    )?;
-    Ok(raw.finish()?)
+
+    /// As [`encode_tensor`].
+    ///
+    /// # Errors
+    /// As [`encode_tensor`].
+    ///
+    /// # Panics
+    /// As [`encode_tensor`].
+    pub fn encode_tensor<S, W>(
+        &self,
+        writer: &mut ContainerWriter<'_, S>,
+        weights: &W,
+        encoding: Encoding,
+        chunk_size_log2: u8,
+        executor: &impl Executor,
+    ) -> Result<(), TransferError<S::Error>>
+    where
+        S: Sink<Error: Send> + Send,
+        W: Weights + ?Sized,
+    {
+        assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
+        let count = weights.count();
+        let chunks = Chunks {
+            codec: self.codec,
+            weights,
+            count,
+            chunk_size_log2,
+            workers: &self.workers,
+        };
+        let name = writer.next_tensor().map_or("", |tensor| tensor.name);
+        let named = |error: ReadError| error.of_tensor(name);
+        if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
+            let (counts, of_chunks) = chunks.count_exponents(executor).map_err(named)?;
+            let plan = TensorPlan::new(&counts, encoding);
+            let coded = writer.coded(plan.parameters(chunk_size_log2))?;
+            let encode = |number: u64, chunk: &mut _| {
+                let counts = of_chunks.of_palette(number, plan.palette());
+                let encoded = chunks.encode(number, &plan, counts, chunk);
+                Ok(encoded.map_err(named)?)
+            };
+            if write_chunks(coded, chunks.len(), encode, None, executor)? {
+                return Ok(());
+            }
+        }
+        let mut raw = writer.raw()?;
+        in_order(
+            executor,
+            chunks.len(),
+            |number| {
+                Ok(chunks
+                    .with(number, |bytes, _| bytes.to_vec())
+                    .map_err(named)?)
+            },
+            |bytes| raw.write(&bytes).map_err(TransferError::Write),
+        )?;
+        Ok(raw.finish()?)
+    }
 }
 
 /// Copies `data`, the original bytes of the next tensor of `writer`, into it raw.
@@ -277,11 +316,11 @@ struct Chunks<'w, W: ?Sized> {
     /// Asked for once.
     count: u64,
     chunk_size_log2: u8,
-    workers: Pool<Worker>,
+    workers: &'w Pool<Worker>,
 }
 
-/// The buffers and tables of one worker on the chunks of a tensor.
-#[derive(Default)]
+/// The buffers and tables of one worker.
+#[derive(Debug, Default)]
 struct Worker {
     /// For a chunk's weights, where the storage does not lend them.
     weights: Vec<u8>,

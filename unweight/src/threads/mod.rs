@@ -1,33 +1,118 @@
 //! Threads that work on the chunks of a tensor.
 
 mod executor;
+#[cfg(feature = "rayon")]
+mod parallel;
+#[cfg(feature = "rayon")]
+mod tasks;
 
-use crate::Error;
+use std::io;
+#[cfg(feature = "rayon")]
+use std::sync::Arc;
+
 pub(crate) use executor::in_order;
 pub use executor::{Executor, ExecutorError, Serial};
 
-/// How many threads an operation has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Threads {
-    /// 0: one for each processor.
-    asked_for: usize,
+/// Threads for one operation after the other, or for several at once. They are started when there is work for them, no more than there
+/// are tasks, and end with the last clone.
+///
+/// Without the feature `rayon` there is one thread: the caller's.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    #[cfg(feature = "rayon")]
+    parallel: Arc<parallel::Parallel>,
+    #[cfg(not(feature = "rayon"))]
+    serial: Serial,
+}
+
+impl Default for Threads {
+    /// One for each processor.
+    fn default() -> Threads {
+        Threads::new(0)
+    }
 }
 
 impl Threads {
-    pub(crate) fn new(asked_for: usize) -> Threads {
-        Threads { asked_for }
+    /// At most this many threads, the caller's included; 0 is one for each processor. Where the system refuses to start as many, those
+    /// that could be started do the work.
+    pub fn new(threads: usize) -> Threads {
+        Threads::with(threads, None::<fn(&Refused)>)
     }
 
-    /// The caller's included.
-    pub(crate) fn count(&self) -> u64 {
+    /// As [`Threads::new`]; `on_refused` is told where fewer threads could be started.
+    pub fn with_refusals(
+        threads: usize,
+        on_refused: impl Fn(&Refused) + Send + Sync + 'static,
+    ) -> Threads {
+        Threads::with(threads, Some(on_refused))
+    }
+
+    #[cfg(feature = "rayon")]
+    fn with(
+        threads: usize,
+        on_refused: Option<impl Fn(&Refused) + Send + Sync + 'static>,
+    ) -> Threads {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        match self.asked_for {
-            0 => processors() as u64,
-            asked_for => asked_for as u64,
+        let threads = match threads {
+            0 => processors(),
+            threads => threads,
+        };
+        let on_refused = on_refused.map(|callback| parallel::OnRefused(Box::new(callback)));
+        Threads {
+            parallel: Arc::new(parallel::Parallel::new(threads, on_refused)),
         }
     }
 
-    pub(crate) fn executor(&self) -> Result<Serial, Error> {
-        Ok(Serial)
+    #[cfg(not(feature = "rayon"))]
+    fn with(_: usize, _: Option<impl Fn(&Refused) + Send + Sync + 'static>) -> Threads {
+        Threads { serial: Serial }
     }
+
+    /// The most threads that work at a time, the caller's included.
+    pub fn count(&self) -> usize {
+        #[cfg(feature = "rayon")]
+        return self.parallel.threads();
+        #[cfg(not(feature = "rayon"))]
+        1
+    }
+}
+
+/// [`Threads::new`].
+impl From<usize> for Threads {
+    fn from(threads: usize) -> Threads {
+        Threads::new(threads)
+    }
+}
+
+impl Executor for Threads {
+    fn in_order<T: Send, E: Send>(
+        &self,
+        items: u64,
+        work: impl Fn(u64) -> Result<T, E> + Sync,
+        then: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        #[cfg(feature = "rayon")]
+        return self.parallel.in_order(items, work, then);
+        #[cfg(not(feature = "rayon"))]
+        self.serial.in_order(items, work, then)
+    }
+
+    fn at_most(&self, items: u64) -> impl Executor {
+        #[cfg(feature = "rayon")]
+        return self.parallel.at_most(items);
+        #[cfg(not(feature = "rayon"))]
+        self.serial.at_most(items)
+    }
+}
+
+/// The system started fewer threads than were wanted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// Threads that were wanted, the caller's included.
+    pub wanted: usize,
+    /// Threads that do the work instead, the caller's included.
+    pub left: usize,
+    /// Why.
+    pub error: io::Error,
 }

@@ -7,8 +7,8 @@ mod containers;
 mod records;
 
 use half::bf16;
-use unweight_cpu::fast::{Codec, Path};
-use unweight_cpu::{Serial, encode_tensor_with};
+use unweight::{Serial, container::encode_tensor_with};
+use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
@@ -103,7 +103,7 @@ impl Vector<'_> {
 /// The file that the reference encoder of `unweight-cpu` makes of these tensors, with every BF16
 /// tensor coded.
 fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> Vec<u8> {
-    let reference = Codec::of(Path::Reference).expect("the reference runs everywhere");
+    let reference = Codec::of(Isa::Reference).expect("the reference runs everywhere");
     let names: Vec<&str> = tensors
         .iter()
         .map(|tensor| std::str::from_utf8(&tensor.name).expect("names are UTF-8"))

@@ -10,7 +10,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::bf16;
-use unweight_cpu::{Container, OpenFile, ReadError, Serial, Storage, encode_tensor};
+use unweight::{
+    ReadError, Serial, Storage,
+    container::{OpenFile, encode_tensor},
+};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
 use unweight_properties::Random;
@@ -119,9 +122,9 @@ impl Storage for Counted {
 /// Checks every rule as `unweight verify` does: what is restored is not kept. Gives how many bytes that were.
 pub(crate) fn verify(file: &Counted) -> Result<u64, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = Container::parse(&open)?;
+    let container = open.container();
     let mut count = 0;
-    unweight_cpu::restore(&container, &Serial, |bytes| {
+    unweight::container::restore(&container, &Serial, |bytes| {
         count += bytes.len() as u64;
         Ok::<_, ReadError>(())
     })?;

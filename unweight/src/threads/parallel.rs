@@ -1,26 +1,34 @@
-//! The thread pool, as the codec wants it.
+//! A pool of threads that run the chunks of a tensor.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::{fmt, io};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-use unweight_cpu::{Executor, Serial};
 
-use crate::failure::warn;
-use crate::tasks::{Share, in_order_on};
+use super::Refused;
+use super::executor::{Executor, Serial};
+use super::tasks::{Share, in_order_on};
 
 /// Works on a few chunks per thread at a time. The caller's thread is one of them and takes what is done in between: a thread
 /// more than there are processors, that wakes whenever something is done, costs the others their processor and their cache.
 ///
 /// Threads are started when there is work for them, and no more than there are tasks.
 #[derive(Debug)]
-pub(crate) struct Parallel {
+pub(super) struct Parallel {
     /// The most that work, the caller's included.
     threads: usize,
-    /// Whether nothing is said where fewer could be started.
-    quiet: bool,
+    on_refused: Option<OnRefused>,
     helpers: Mutex<Helpers>,
+}
+
+/// Is called where fewer threads could be started than were wanted.
+pub(super) struct OnRefused(pub(super) Box<dyn Fn(&Refused) + Send + Sync>);
+
+impl fmt::Debug for OnRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRefused")
+    }
 }
 
 /// All threads but the caller's.
@@ -34,7 +42,7 @@ struct Helpers {
 
 /// Threads that have ended, and freed their buffers, when this has been dropped.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub(super) struct Pool {
     /// None while it is dropped.
     threads: Option<ThreadPool>,
     handles: Vec<JoinHandle<()>>,
@@ -46,24 +54,19 @@ const ITEMS_PER_TASK: u64 = 8;
 const TASKS_PER_THREAD: u64 = 3;
 
 impl Parallel {
-    /// For at most so many threads. Where the system has fewer, a warning says so, unless `quiet`, and those do the work.
-    pub(crate) fn new(threads: usize, quiet: bool) -> Parallel {
+    /// At most this many threads, the caller's included. Where the system has fewer, those do the work.
+    pub(super) fn new(threads: usize, on_refused: Option<OnRefused>) -> Parallel {
         let most = threads.saturating_sub(1);
         Parallel {
             threads: most + 1,
-            quiet,
+            on_refused,
             helpers: Mutex::new(Helpers { pool: None, most }),
         }
     }
 
     /// The most that work, the caller's included.
-    pub(crate) fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         self.threads
-    }
-
-    /// All threads but the caller's, for work that is not in order. None where that is all.
-    pub(crate) fn all_helpers(&self) -> Option<Arc<Pool>> {
-        self.helpers(self.threads - 1, usize::MAX)
     }
 
     /// At least `wanted` threads, if there can be so many, and at most `allowed`.
@@ -74,11 +77,11 @@ impl Parallel {
         if (wanted..=allowed).contains(&running) {
             return helpers.pool.clone();
         }
-        // Threads keep their buffers, and there may be no memory for those of more threads than are allowed.
+        // Idle threads keep what their allocator holds, and there may be no memory for those of more threads than are allowed.
         drop(helpers.pool.take());
         // Twice as many as before: a file whose tensors grow does not start threads for each of them.
         let most = helpers.most.min(allowed);
-        helpers.start(wanted.max(2 * running).min(most), self.quiet);
+        helpers.start(wanted.max(2 * running).min(most), self.on_refused.as_ref());
         helpers.pool.clone()
     }
 
@@ -94,7 +97,7 @@ impl Helpers {
     }
 
     /// Starts so many threads. If they are refused, half of those that could be started: the other half's memory is for the work.
-    fn start(&mut self, threads: usize, quiet: bool) {
+    fn start(&mut self, threads: usize, on_refused: Option<&OnRefused>) {
         let mut attempt = threads;
         let mut refused = None;
         while attempt > 0 {
@@ -111,11 +114,12 @@ impl Helpers {
         }
         if let Some(error) = refused {
             self.most = attempt;
-            if !quiet {
-                let (wanted, left) = (threads + 1, attempt + 1);
-                warn(&format!(
-                    "{wanted} threads could not be started ({error}); going on with {left}"
-                ));
+            if let Some(OnRefused(callback)) = on_refused {
+                callback(&Refused {
+                    wanted: threads + 1,
+                    left: attempt + 1,
+                    error: io::Error::other(error),
+                });
             }
         }
     }
@@ -146,7 +150,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn threads(&self) -> &ThreadPool {
+    pub(super) fn threads(&self) -> &ThreadPool {
         self.threads.as_ref().expect("it is dropped with the pool")
     }
 }
@@ -259,13 +263,13 @@ mod tests {
             9 => panic!("item 9"),
             _ => Ok::<_, ()>(item),
         };
-        let _ = Parallel::new(2, true).in_order(100, work, |_| Ok(()));
+        let _ = Parallel::new(2, None).in_order(100, work, |_| Ok(()));
     }
 
     #[test]
     #[should_panic = "item 9"]
     fn a_panic_of_the_consumer_does_not_hang() {
-        let parallel = Parallel::new(3, true);
+        let parallel = Parallel::new(3, None);
         let _ = parallel.in_order(1000, Ok::<_, ()>, |item| match item {
             9 => panic!("item 9"),
             _ => Ok(()),
@@ -275,7 +279,7 @@ mod tests {
     #[test]
     fn hands_over_in_order_and_stops_at_the_first_error() {
         for threads in 1..=4 {
-            let parallel = Parallel::new(threads, true);
+            let parallel = Parallel::new(threads, None);
             let mut seen = Vec::new();
             let all = parallel.in_order(1000, Ok::<_, u64>, |item| {
                 seen.push(item);
@@ -311,7 +315,7 @@ mod tests {
     #[test]
     fn never_holds_more_than_a_few_items_a_thread() {
         holds(
-            &Parallel::new(2, true),
+            &Parallel::new(2, None),
             2 * TASKS_PER_THREAD * ITEMS_PER_TASK,
         );
     }
@@ -319,7 +323,7 @@ mod tests {
     #[test]
     fn never_holds_more_items_than_there_is_memory_for() {
         for threads in 1..=4 {
-            let parallel = Parallel::new(threads, true);
+            let parallel = Parallel::new(threads, None);
             for most in [1, 2, 3, 4, 5, 7, 8, 9, 20, 100, u64::MAX] {
                 let bounded = parallel.at_most(most);
                 holds(&bounded, most.min(1000));
@@ -332,7 +336,7 @@ mod tests {
 
     #[test]
     fn never_works_on_more_threads_than_there_is_memory_for() {
-        let parallel = Parallel::new(4, true);
+        let parallel = Parallel::new(4, None);
         let threads = std::sync::Mutex::new(std::collections::HashSet::new());
         let work = |_| {
             threads.lock().unwrap().insert(std::thread::current().id());
@@ -344,7 +348,7 @@ mod tests {
 
     #[test]
     fn starts_no_more_threads_than_there_are_tasks() {
-        let parallel = Parallel::new(1_024, true);
+        let parallel = Parallel::new(1_024, None);
         let running = || parallel.lock().running();
         parallel
             .in_order(ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))

@@ -10,15 +10,15 @@ use rayon::ThreadPool;
 
 /// How work is cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
-    pub(crate) items_per_task: u64,
+pub(super) struct Share {
+    pub(super) items_per_task: u64,
     /// Begun and not yet taken.
-    pub(crate) tasks_in_flight: u64,
+    pub(super) tasks_in_flight: u64,
 }
 
-/// As [`Executor::in_order`](unweight_cpu::Executor::in_order), on the threads of `helpers` and the caller's, which works
+/// As [`Executor::in_order`](super::Executor::in_order), on the threads of `helpers` and the caller's, which works
 /// whenever there is nothing to take.
-pub(crate) fn in_order_on<T: Send, E: Send>(
+pub(super) fn in_order_on<T: Send, E: Send>(
     helpers: &ThreadPool,
     share: Share,
     items: u64,
