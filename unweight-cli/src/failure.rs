@@ -157,11 +157,6 @@ impl Failure {
     }
 }
 
-/// Prints a line that is not a failure on standard error: the program goes on.
-pub(crate) fn warn(text: &str) {
-    say(&format!("warning: {text}"));
-}
-
 fn say(text: &str) {
     // Where nobody listens, the exit code has to do.
     let _ = writeln!(io::stderr(), "{}", line(&format!("unweight: {text}")));

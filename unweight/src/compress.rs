@@ -77,28 +77,13 @@ impl CompressPlan {
         let default =
             || MemoryBudget::for_length(length).with_threads(options.threads.count() as u64);
         let budget = options.memory.unwrap_or_else(default);
-        let mut buffer = Vec::new();
-        let mut read = |bytes: u64| {
-            let extent = Extent {
-                offset: 0,
-                length: bytes,
-            };
-            if length < bytes {
-                return Err(Error::SourceLength {
-                    found: length,
-                    header_bytes: bytes,
-                    data_bytes: None,
-                });
-            }
-            let begin = read_extent(source, extent, &mut buffer);
-            Ok(begin.map_err(|error| Error::Read(error.into()))?.to_vec())
-        };
-        let begin = read(layout::SAFETENSORS_LENGTH_BYTES)?;
+        let section = read_begin(source, length, layout::SAFETENSORS_LENGTH_BYTES)?;
         let mut length_field = [0; layout::SAFETENSORS_LENGTH_BYTES as usize];
-        length_field.copy_from_slice(&begin);
+        length_field.copy_from_slice(&section);
         let header_bytes = Header::bytes_from_length(length_field)?;
+        require_begin(length, header_bytes)?;
         Header::require_within(budget, header_bytes)?;
-        let section = read(header_bytes)?;
+        let section = read_begin(source, length, header_bytes)?;
         let header = Header::parse(&section)?;
         let data_bytes = header.data_bytes();
         if header_bytes.checked_add(data_bytes) != Some(length) {
@@ -190,4 +175,28 @@ impl CompressPlan {
     pub fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
         dtype == Dtype::Bf16 && self.options.selection.has(name)
     }
+}
+
+/// Checks that a file of this length has a header of this many bytes.
+fn require_begin(length: u64, header_bytes: u64) -> Result<(), Error> {
+    match header_bytes <= length {
+        true => Ok(()),
+        false => Err(Error::SourceLength {
+            found: length,
+            header_bytes,
+            data_bytes: None,
+        }),
+    }
+}
+
+/// The first bytes of a file of this length.
+fn read_begin<R: Storage + ?Sized>(source: &R, length: u64, bytes: u64) -> Result<Vec<u8>, Error> {
+    require_begin(length, bytes)?;
+    let extent = Extent {
+        offset: 0,
+        length: bytes,
+    };
+    let mut buffer = Vec::new();
+    let found = read_extent(source, extent, &mut buffer);
+    Ok(found.map_err(|error| Error::Read(error.into()))?.to_vec())
 }
