@@ -210,7 +210,7 @@ fn decoding_holds_the_directory_and_one_chunk() {
             // The tables and buffers of one worker, which are allocated once.
             let worker = match encoding {
                 Encoding::Raw => 0,
-                _ => 208 << 10,
+                _ => 216 << 10,
             };
             // The weights, their bytes (in a vector that grows), record, sign-mantissa bytes and exponents.
             let most = 16 * chunk + 2 * record_ends + worker + (8 << 10);

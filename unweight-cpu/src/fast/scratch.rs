@@ -13,7 +13,7 @@ pub(super) const LARGEST_CHUNK: usize = 1 << 16;
 
 /// Buffers and tables for one chunk at a time. Each worker has its own, and uses it again: what it held before never matters.
 ///
-/// Takes 208 KiB, and up to 512 KiB after chunks of the largest size have been encoded.
+/// Takes some 210 KiB, and up to 512 KiB after chunks of the largest size have been encoded.
 #[derive(Debug)]
 pub struct Scratch {
     /// For decoding.
