@@ -51,6 +51,7 @@ mod input;
 mod job;
 mod launch;
 pub mod matmul;
+mod nvrtc;
 mod output;
 mod plan;
 mod resident;
