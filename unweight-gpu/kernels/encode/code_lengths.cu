@@ -1,36 +1,38 @@
-// Code lengths of tensors and of their chunks, by package-merge (specification, section 11.3). Which of the two a chunk takes, encode.cu says.
+// Code lengths of tensors and of their chunks, by package-merge (specification, section 11.3). encode.cu chooses which
+// of the two a chunk uses.
 //
-//   choose_codes   one warp = one code: first those of the jobs, then those of the chunks
+// Data layout, shared memory of a warp:
 //
-//   shared, by warp       | items: 16, ascending | packages: 16 | list: 32 |   weights; behind the last of items and packages, FAR
+//   | items: 16, ascending | packages: 16 | list: 32 |   weights; FAR after the last item and after the last package
 //
-// A list of the algorithm holds items and packages in order of weight. Both kinds keep their own order in it, so a bit for each element,
-// set for an item, is all that has to be kept of a list: of its first t elements the a items are the a lightest, and the packages
-// unfold to the first 2 (t - a) elements of the list before.
+// Threads: one warp = one code: first those of the jobs, then those of the chunks; blocks of 8 warps. Lane t has item
+// t, and lane 16 + t has package t.
 //
-// Lane t has item t, and lane 16 + t package t. Where either goes in the next list is its own place among its kind, and how many of the other kind come
-// before it: every lane counts that by itself, so a level takes a few hundred cycles. (One thread that merges as on paper takes 40 us for all.)
+// Algorithm. A list holds items and packages in order of weight. Items keep their order in it, and so do packages. So a
+// bit for each element, set for an item, is all that has to be kept of a list: of its first t elements the `a` items
+// are the `a` lightest, and the packages unfold to the first 2 (t - a) elements of the list before. The place of an
+// element in the next list is its place among its kind plus the number of elements of the other kind before it. Every
+// lane counts that by itself, so a level takes a few hundred cycles. (One thread that merges as on paper takes 40 us
+// for all.) Weights have 32 bits, except for tensors of 2^27 weights and more, where sums over 8 levels may not fit.
 //
-// Weights have 32 bits, but for tensors of 2^27 weights and more, of which the counts of 8 levels may not fit.
-//
-// Shared memory: 4,096 bytes a block of 8 warps.
-//
-// Preconditions: what encode_layout.cuh says of EncodeJob's weight_count, palette, kind and chunk fields; for tensors of totals, for chunks of
-// palette_counts and code_lengths, and of counts if `gathers`: then palette_counts are taken from there, and otherwise are there. `tensor_codes` has 8 bytes
-// for each job. choose_codes comes after what chooses palettes, with a warp for each job and each chunk, in blocks of 8. Palette jobs are passed over, and
-// their pointers not followed.
-//
-// The tail: warps behind the last chunk do nothing.
-#include "encode/inputs.cuh"
+// Shared memory: 4,096 bytes for a block.
+// Preconditions: those of EncodeJob's weight_count, palette, kind and chunk fields; for tensors, of totals; for chunks,
+// of palette_counts and code_lengths. If `gathers`, also of counts: the kernel then takes palette_counts from there;
+// otherwise they are written already. `tensor_codes` has 8 bytes for each job. The launch comes after the kernel that
+// chooses palettes, with a warp for each job and each chunk. Palette jobs are skipped, and their pointers not followed.
+// Tail: warps after the last chunk do nothing.
+#include "encode/input_chunk.cuh"
+
+namespace unweight::encode {
 
 constexpr uint32_t CODE_WARPS = 8;
 // Weights of a tensor whose packages are below 2^30, and its items times 16 below 2^31.
 constexpr uint64_t FEW_WEIGHTS = 1ull << 27;
 
-// A warp's shared memory.
+// Shared memory of a warp.
 template <class Weight>
 struct alignas(16) Merge {
-  // Heavier than anything.
+  // Heavier than all weights.
   static constexpr Weight FAR = static_cast<Weight>(~0ull);
   Weight items[PALETTE_ENTRIES];
   Weight packages[PALETTE_ENTRIES];
@@ -38,34 +40,37 @@ struct alignas(16) Merge {
 };
 typedef Merge<uint64_t> LargestMerge;
 
-// Replaces a list by the next level's: pairs of it merged with the items, of which a lane has the weight of its own, or FAR. `count` becomes the
-// list's new count. Returns a bit for each item.
+// Replaces a list by that of the next level: pairs of it merged with the items. A lane holds the weight of its own
+// item, or FAR. `count` becomes the count of the next list. Returns a bit for each element, set for items.
 template <class Weight>
-__device__ inline uint32_t next_list(Merge<Weight>& merge, uint32_t lane, uint32_t item_count, Weight item, uint32_t& count) {
+__device__ inline uint32_t next_list(Merge<Weight>& merge, uint32_t lane, uint32_t item_count, Weight item,
+                                     uint32_t& count) {
   const uint32_t packages = count / 2, of_kind = lane % PALETTE_ENTRIES;
   const Weight package = of_kind < packages ? merge.list[2 * of_kind] + merge.list[2 * of_kind + 1] : merge.FAR;
   if (lane < PALETTE_ENTRIES) merge.packages[lane] = package;
   __syncwarp();
   const bool is_item_lane = lane < PALETTE_ENTRIES;
   const Weight* others = is_item_lane ? merge.packages : merge.items;
-  // Of equal weights the package stands behind.
+  // Of equal weights the package comes second.
   const Weight own = is_item_lane ? item : package, bound = is_item_lane ? own : own + 1;
   uint32_t place = of_kind;
 #pragma unroll
   for (uint32_t other = 0; other < PALETTE_ENTRIES; other++) place += others[other] < bound;
-  // All have read the list.
+  // All lanes have read the list before this barrier.
   if (of_kind < (is_item_lane ? item_count : packages)) merge.list[place] = own;
   __syncwarp();
   count = item_count + packages;
   return __reduce_add_sync(ALL_LANES, lane < item_count ? 1u << place : 0);
 }
 
+// The first palette entry of the greatest count.
 __device__ __forceinline__ uint32_t first_greatest(uint64_t count) {
   uint32_t greatest = 0;
   uint64_t most = 0;
   for (uint32_t entry = 0; entry < PALETTE_ENTRIES; entry++) {
     const uint32_t low = __shfl_sync(ALL_LANES, static_cast<uint32_t>(count), entry);
-    const uint64_t other = static_cast<uint64_t>(__shfl_sync(ALL_LANES, static_cast<uint32_t>(count >> 32), entry)) << 32 | low;
+    const uint64_t other =
+        static_cast<uint64_t>(__shfl_sync(ALL_LANES, static_cast<uint32_t>(count >> 32), entry)) << 32 | low;
     if (other <= most) continue;
     most = other;
     greatest = entry;
@@ -73,12 +78,14 @@ __device__ __forceinline__ uint32_t first_greatest(uint64_t count) {
   return greatest;
 }
 
-// `choose_code` of section 11.3. Lane l has the count of palette entry l, lanes from 16 on have 0. Lengths come as in a record's header.
+// `choose_code` of section 11.3. Lane l holds the count of palette entry l; lanes from 16 on hold 0. Returns the
+// lengths as in a record's header.
 template <class Weight>
 __device__ inline uint2 choose_code(Merge<Weight>& merge, uint32_t lane, Weight count, uint64_t total) {
   // A rarer exponent is cheaper as a patch than as a code of 8 bits.
   const bool coded = count != 0 && 4096 * static_cast<uint64_t>(count) >= total;
   const uint32_t item_count = static_cast<uint32_t>(__popc(__ballot_sync(ALL_LANES, coded)));
+  // Sorts the items.
   const Weight own = coded ? count << 4 | lane : merge.FAR;
   if (lane < PALETTE_ENTRIES) merge.packages[lane] = own;
   __syncwarp();
@@ -93,11 +100,11 @@ __device__ inline uint2 choose_code(Merge<Weight>& merge, uint32_t lane, Weight 
   if (lane < PALETTE_ENTRIES) merge.items[lane] = item;
   uint32_t length = 0;
   if (item_count > 1) {
-    // Of level l, kept by lane l.
+    // Lane l keeps the bits of level l.
     uint32_t is_item = (1u << item_count) - 1, list_count = item_count;
     merge.list[lane] = item;
     __syncwarp();
-    // Not unrolled, as are its steps: fetching instructions takes longer than they do.
+    // Not unrolled: fetching the instructions would take longer than running them.
 #pragma unroll 1
     for (uint32_t level = 1; level < LONGEST_CODE_BITS; level++) {
       const uint32_t of_level = next_list(merge, lane, item_count, item, list_count);
@@ -112,15 +119,17 @@ __device__ inline uint2 choose_code(Merge<Weight>& merge, uint32_t lane, Weight 
       taken = 2 * (taken - taken_items);
     }
   }
-  // One code alone has no bits; no code at all would not be complete.
+  // A single code has no bits. No code at all would not be complete.
   const uint32_t only = item_count == 0 ? first_greatest(count) : 0;
   const uint32_t coded_entry = item_count == 0 ? only : entry;
   const uint64_t changed = lane < max(item_count, 1u) ? static_cast<uint64_t>(length ^ NO_CODE) << 4 * coded_entry : 0;
-  return make_uint2(~__reduce_add_sync(ALL_LANES, static_cast<uint32_t>(changed)), ~__reduce_add_sync(ALL_LANES, static_cast<uint32_t>(changed >> 32)));
+  return make_uint2(~__reduce_add_sync(ALL_LANES, static_cast<uint32_t>(changed)),
+                    ~__reduce_add_sync(ALL_LANES, static_cast<uint32_t>(changed >> 32)));
 }
 
 extern "C" __global__ void __launch_bounds__(CODE_WARPS* WARP)
-    choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes, uint32_t gathers) {
+    choose_codes(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint2* tensor_codes,
+                 uint32_t gathers) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   LargestMerge* own_shared = reinterpret_cast<LargestMerge*>(shared) + warp;
@@ -137,17 +146,21 @@ extern "C" __global__ void __launch_bounds__(CODE_WARPS* WARP)
     to = &tensor_codes[number];
   } else {
     if (number - job_count >= chunk_count) return;
-    const SourceChunk chunk = find_source_chunk(jobs, job_count, number - job_count);
+    const InputChunk chunk = find_input_chunk(jobs, job_count, number - job_count);
     job = chunk.job;
     if (job->kind != KIND_HUFFMAN) return;
     total = chunk.weight_count;
     uint32_t* palette_counts = job->palette_counts + static_cast<uint64_t>(chunk.own) * PALETTE_ENTRIES;
-    const uint32_t of_entry = gathers ? job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS + job->palette[entry]] : palette_counts[entry];
+    const uint32_t of_entry = gathers ? job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS + job->palette[entry]]
+                                      : palette_counts[entry];
     if (gathers && lane < PALETTE_ENTRIES) palette_counts[entry] = of_entry;
     count = of_entry;
     to = &job->code_lengths[chunk.own];
   }
   if (lane >= PALETTE_ENTRIES) count = 0;
-  const uint2 code = total < FEW_WEIGHTS ? choose_code(merge, lane, static_cast<uint32_t>(count), total) : choose_code(*own_shared, lane, count, total);
+  const uint2 code = total < FEW_WEIGHTS ? choose_code(merge, lane, static_cast<uint32_t>(count), total)
+                                         : choose_code(*own_shared, lane, count, total);
   if (lane == 0) *to = code;
 }
+
+}  // namespace unweight::encode

@@ -1,57 +1,59 @@
-// How often each exponent occurs, in every chunk and in the tensor, and the palette that follows (specification, sections 11.2 and 11.3).
+// Counts of exponents, for every chunk and for the tensor, and the palette (specification, sections 11.2 and 11.3).
 //
-//   count_exponents    one block = one chunk; its warps share the weights; count_exponents_of_planes where there is an exponent plane in place of
-//                      weights, 8 bytes a lane and step
+// Data layout:
 //
-//   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
-//   window             16 exponents, from the greatest of a warp's first weights less 14 on
+//   weights            | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load for a lane
+//   window             16 exponents, from the greatest of a warp's first weights minus 14 on
 //
-// Trained weights have about ten exponents that occur often. What an exponent is more than the first of the warp's window is a value of four bits, and eight
-// of these are a word. An exponent outside of the window, one in ten thousand, is counted in shared memory, atomically.
+// Threads: one block = one chunk; its warps share the weights. count_exponents_of_planes reads an exponent plane, 8
+// bytes for each lane and step, instead of weights.
 //
-// Values are counted by tensor cores (value_counts.cuh).
+// Trained weights have about ten frequent exponents. The difference between an exponent and the first of the warp's
+// window is a 4-bit value, eight of which are a word. Values are counted by binary MMA (value_counts.cuh). An exponent
+// outside the window, one in ten thousand, is counted in shared memory, atomically. The last block of a tensor chooses
+// the palette (palette.cuh).
 //
-// The block that is the last of its tensor to have added what it counted to the totals chooses the palette (palette.cuh).
-//
-// Shared memory: 3,136 bytes a block: palette.cuh's 2,112, and 256 counts.
-// Bytes moved for n weights: 2n read, or n of a plane, and for each chunk 1,024 written and an addition to those `totals` that it has.
-//
-// Preconditions: what encode_layout.cuh says of EncodeJob's weights or exponents, weight_count, counts, totals, palette and chunk fields. count_exponents has a
+// Shared memory: 3,136 bytes for a block: 2,112 of palette.cuh and 256 counts.
+// Memory traffic for n weights: 2n bytes read, n from a plane; for each chunk 1,024 bytes written, and an addition to
+// each of the totals that occurs.
+// Preconditions: those of EncodeJob's weights or exponents, weight_count, counts, totals, palette and chunk fields; a
 // block for each chunk, of 32 to 256 threads, a power of two.
-//
-// The tail: a warp's last steps that are not four, and what lanes lack of the last, are completed with the window's first exponent, whose count is what the
-// others leave.
+// Tail: a warp's last steps, if they are not four, and missing weights of the last step are completed with the window's
+// first exponent. Its count is the rest of the warp's weights.
+#include "encode/inputs.cuh"
 #include "encode/palette.cuh"
 #include "encode/value_counts.cuh"
 
+namespace unweight::encode {
+
 constexpr uint32_t GROUP_STEPS = 4;
 constexpr uint32_t GROUP_WEIGHTS = GROUP_STEPS * STEP_WEIGHTS;
-// What a window has below the greatest exponent of a warp's first weights. Others may be greater.
+// Exponents of a window below the greatest of a warp's first weights. Later ones may be greater.
 constexpr uint32_t WINDOW_BELOW = 14;
 constexpr uint32_t MOST_COUNT_THREADS = 256;
 
-// A block's shared memory.
+// Shared memory of a block.
 struct Counting {
   PaletteShared palette;
   uint32_t counts[EXPONENTS];
 };
-static_assert(sizeof(Counting) % 16 == 0, "shared memory is given out so");
+static_assert(sizeof(Counting) % 16 == 0, "shared memory is divided in units of 16 bytes");
 
-// A warp's exponents, of which most are in a window of 16.
+// Counts of a warp's exponents, most of which are in a window of 16.
 struct Window {
-  ValueCounts values;   // exponents less the first
-  uint32_t first_four;  // its first exponent, in each byte
-  uint32_t outside;     // what this lane has found outside of it
+  ValueCounts values;   // exponents minus the window's first
+  uint32_t first_four;  // the window's first exponent, in each byte
+  uint32_t outside;     // exponents of this lane outside the window
 
-  // By the exponents of the warp's first step.
+  // The window for the exponents of the warp's first step.
   __device__ __forceinline__ explicit Window(uint2 exponents) : outside(0) {
-    // The first bytes of a word's are enough.
+    // The highest byte of each word is sample enough.
     const uint32_t greatest = __reduce_max_sync(ALL_LANES, max(exponents.x, exponents.y) >> 24);
     first_four = min(max(greatest, WINDOW_BELOW) - WINDOW_BELOW, EXPONENTS - VALUES) * 0x01010101u;
   }
 
   __device__ __forceinline__ void add(const uint2 (&exponents)[GROUP_STEPS], uint32_t* counts) {
-    // Where an exponent is less than the first this borrows from its neighbours; but the lowest such byte is exact, and seen.
+    // An exponent below the first borrows from its neighbours. The lowest such byte is exact, and detected.
     uint32_t words[GROUP_STEPS], any = 0;
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) {
@@ -61,34 +63,35 @@ struct Window {
     }
     if ((any & 0xf0f0f0f0) != 0) {
 #pragma unroll
-      for (uint32_t d = 0; d < GROUP_STEPS; d++) words[d] = without_outside(exponents[d], counts);
+      for (uint32_t d = 0; d < GROUP_STEPS; d++) words[d] = count_outside(exponents[d], counts);
     }
     __syncwarp();
 #pragma unroll
     for (uint32_t d = 0; d < GROUP_STEPS; d++) values.add(words[d]);
   }
 
-  // The first `count` exponents, and behind them the window's first.
+  // The first `count` exponents, completed with the window's first.
   __device__ __forceinline__ uint2 completed(uint2 exponents, uint32_t count) const {
-    const uint2 own = first_of(exponents, count), covered = first_of(make_uint2(first_four, first_four), count);
+    const uint2 own = record::first_bytes(exponents, count);
+    const uint2 covered = record::first_bytes(make_uint2(first_four, first_four), count);
     return make_uint2(own.x | (first_four ^ covered.x), own.y | (first_four ^ covered.y));
   }
 
-  // Exponents less the first, byte by byte, without borrowing from a neighbour.
-  __device__ __forceinline__ uint32_t less_first(uint32_t four) const {
+  // Exponents minus the first, byte by byte, without borrowing from a neighbour.
+  __device__ __forceinline__ uint32_t minus_first(uint32_t four) const {
     constexpr uint32_t TOPS = 0x80808080;
     return ((four | TOPS) - (first_four & ~TOPS)) ^ (~(four ^ first_four) & TOPS);
   }
 
-  // A word of values, where those of exponents outside of the window, which are counted here, are 0.
-  __device__ __forceinline__ uint32_t without_outside(uint2 exponents, uint32_t* counts) {
+  // Counts the exponents outside the window in shared memory. Returns the word of values, which are 0 for these.
+  __device__ __forceinline__ uint32_t count_outside(uint2 exponents, uint32_t* counts) {
     const auto tops_of = [](uint32_t four) {
       four |= four << 1;
       return (four | four << 2) & 0x80808080;
     };
-    const uint32_t low = less_first(exponents.x), high = less_first(exponents.y);
+    const uint32_t low = minus_first(exponents.x), high = minus_first(exponents.y);
     const uint32_t low_tops = tops_of(low), high_tops = tops_of(high);
-    // A bit for each byte that is outside, at bit 3 for those of `low`, at bit 7 for those of `high`.
+    // A bit for each byte outside: bit 3 of a byte for `low`, bit 7 for `high`.
     uint32_t left = low_tops >> 4 | high_tops;
     const uint32_t word = (low & 0x0f0f0f0f) | (high & 0x0f0f0f0f) << 4;
     const uint32_t kept = word & ~(left | left >> 1 | left >> 2 | left >> 3);
@@ -101,60 +104,68 @@ struct Window {
     return kept;
   }
 
-  // Adds what a warp has counted, of `weights`.
+  // Adds the counts of a warp, which had `weights` weights, to the block's.
   __device__ __forceinline__ void add_to(uint32_t* counts, uint32_t weights, uint32_t lane) const {
     const uint32_t count = values.of_value(lane, weights - __reduce_add_sync(ALL_LANES, outside));
     if (count != 0) atomicAdd(&counts[(first_four & 0xff) + lane], count);
   }
 };
 
-// Counts a warp's weights. `source` begins with the lane's first.
-template <class Source>
-__device__ __forceinline__ void count_part(Source source, uint32_t weight_count, uint32_t lane, uint32_t* counts) {
+// Counts a warp's weights. `input` begins with the lane's first weight.
+template <class Input>
+__device__ __forceinline__ void count_part(Input input, uint32_t weight_count, uint32_t lane, uint32_t* counts) {
   const uint32_t groups = weight_count / GROUP_WEIGHTS;
-  typename Source::Eight ahead[GROUP_STEPS];
+  typename Input::Eight ahead[GROUP_STEPS];
   uint2 exponents[GROUP_STEPS];
   const auto load = [&] {
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) ahead[d] = source.whole(d * STEP_WEIGHTS);
-    source = source.behind(GROUP_WEIGHTS);
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) ahead[d] = input.whole(d * STEP_WEIGHTS);
+    input = input.from(GROUP_WEIGHTS);
   };
-  // How many of a lane's weights a step behind the whole groups has.
+  // Weights of this lane in a step after the whole groups.
   const auto left = [&](uint32_t step) {
-    return lane_step_count(weight_count, groups * GROUP_WEIGHTS + step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
+    const uint32_t position = groups * GROUP_WEIGHTS + step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+    return lane_step_count(weight_count, position);
   };
   const auto load_rest = [&] {
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) ahead[d] = source.part(d * STEP_WEIGHTS, left(d));
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) ahead[d] = input.part(d * STEP_WEIGHTS, left(d));
   };
-  if (groups != 0) load(); else load_rest();
-  Window window(Source::exponent_bytes(ahead[0]));
+  if (groups != 0)
+    load();
+  else
+    load_rest();
+  Window window(Input::exponent_bytes(ahead[0]));
 #pragma unroll 1
   for (uint32_t group = 0; group < groups; group++) {
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = Source::exponent_bytes(ahead[d]);
+    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = Input::exponent_bytes(ahead[d]);
     if (group + 1 < groups) load();
     window.add(exponents, counts);
   }
   if (weight_count % GROUP_WEIGHTS != 0) {
     if (groups != 0) load_rest();
 #pragma unroll
-    for (uint32_t d = 0; d < GROUP_STEPS; d++) exponents[d] = window.completed(Source::exponent_bytes(ahead[d]), left(d));
+    for (uint32_t d = 0; d < GROUP_STEPS; d++)
+      exponents[d] = window.completed(Input::exponent_bytes(ahead[d]), left(d));
     window.add(exponents, counts);
   }
   window.add_to(counts, weight_count, lane);
 }
 
-template <class Source>
+// Counts a chunk, adds its counts to the totals, and in the tensor's last block chooses the palette.
+template <class Input>
 __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count, uint4* shared) {
   Counting* counting = reinterpret_cast<Counting*>(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  const SourceChunk chunk = find_source_chunk(jobs, job_count, blockIdx.x);
+  const InputChunk chunk = find_input_chunk(jobs, job_count, blockIdx.x);
   for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) counting->counts[exponent] = 0;
   __syncthreads();
-  const uint32_t part_weights = max((1u << chunk.job->chunk_size_log2) / (blockDim.x / WARP), GROUP_WEIGHTS), start = warp * part_weights;
+  const uint32_t part_weights = max((1u << chunk.job->chunk_size_log2) / (blockDim.x / WARP), GROUP_WEIGHTS);
+  const uint32_t start = warp * part_weights;
   if (start < chunk.weight_count) {
-    count_part(Source::of(chunk).behind(start + lane * LANE_STEP_WEIGHTS), min(chunk.weight_count - start, part_weights), lane, counting->counts);
+    count_part(Input::of(chunk).from(start + lane * LANE_STEP_WEIGHTS), min(chunk.weight_count - start, part_weights),
+               lane, counting->counts);
   }
   __syncthreads();
 
@@ -162,18 +173,23 @@ __device__ __forceinline__ void count_chunk(EncodeJob* jobs, uint32_t job_count,
   uint32_t* counts = chunk.job->counts + static_cast<uint64_t>(chunk.own) * EXPONENTS;
   for (uint32_t exponent = threadIdx.x; exponent < EXPONENTS; exponent += blockDim.x) {
     const uint32_t count = counting->counts[exponent];
-    if (count != 0) add_to_global(&totals[exponent], count);
+    if (count != 0) ptx::reduce_add(&totals[exponent], count);
     counts[exponent] = count;
   }
-  if (is_last_of_tensor(chunk.job, &counting->palette)) choose_palette(const_cast<EncodeJob*>(chunk.job), &counting->palette);
+  if (is_last_of_tensor(chunk.job, &counting->palette))
+    choose_palette(const_cast<EncodeJob*>(chunk.job), &counting->palette);
 }
 
-extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents(EncodeJob* jobs, uint32_t job_count) {
+extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4)
+    count_exponents(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
-  count_chunk<WeightSource>(jobs, job_count, shared);
+  count_chunk<WeightInput>(jobs, job_count, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4) count_exponents_of_planes(EncodeJob* jobs, uint32_t job_count) {
+extern "C" __global__ void __launch_bounds__(MOST_COUNT_THREADS, 4)
+    count_exponents_of_planes(EncodeJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(shared);
-  count_chunk<ExponentSource>(jobs, job_count, shared);
+  count_chunk<ExponentInput>(jobs, job_count, shared);
 }
+
+}  // namespace unweight::encode

@@ -1,23 +1,25 @@
-// The patches of a chunk that is encoded (specification, section 5.5): listed as they are found, and written in order of position.
+// The patches of a chunk that is encoded (specification, section 5.5).
 //
-// An index without a code is packed as the placeholder, and takes a patch. Patches are listed in shared memory, and each finds its place in the record by counting
-// those in front of it.
+// A weight whose exponent has no code takes a patch, and is packed as the placeholder. Patches are listed in shared
+// memory as they are found. Each finds its index in the record by counting those before it.
 #pragma once
+#include "encode/inputs.cuh"
 #include "encode/tables.cuh"
 
+namespace unweight::encode {
+
 __device__ __forceinline__ void list_patch(EncodeTables& tables, uint32_t position, uint32_t exponent) {
-  const uint32_t place = atomicAdd(&tables.listed, 1);
-  if (place < LISTED_PATCHES) tables.patches[place] = position | exponent << 16;
+  const uint32_t number = atomicAdd(&tables.listed, 1);
+  if (number < LISTED_PATCHES) tables.patches[number] = position | exponent << 16;
 }
 
-// Section 5.5, in order of position.
 __device__ __forceinline__ void write_patch(uint8_t* patch, uint32_t position, uint32_t exponent) {
   patch[0] = static_cast<uint8_t>(position);
   patch[1] = static_cast<uint8_t>(position >> 8);
   patch[2] = static_cast<uint8_t>(exponent);
 }
 
-// Those that are listed, `count`. No two have the same position.
+// Writes the `count` listed patches in order of position, by all threads of the block. No two have the same position.
 __device__ inline void write_listed_patches(const EncodeTables& tables, uint32_t count, uint8_t* patches) {
   for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) {
     const uint32_t patch = tables.patches[i], position = patch & 0xffff;
@@ -27,29 +29,33 @@ __device__ inline void write_listed_patches(const EncodeTables& tables, uint32_t
   }
 }
 
-// Those of a warp's steps, but none from `end` on: records whose palette is not the tensor's, and which are not kept, may have more than were counted.
-template <class Source>
-__device__ inline void write_patches(const SourceChunk& chunk, const Source& source, uint32_t lane, const uint8_t* table, uint32_t first_step,
-                                     uint32_t steps, uint8_t* patches, const uint8_t* end) {
+// Finds and writes the patches of a warp's steps, but none from `end` on: a record whose palette is not the tensor's,
+// and which is not kept, may have more patches than were counted.
+template <class Input>
+__device__ inline void write_found_patches(const InputChunk& chunk, const Input& input, uint32_t lane,
+                                           const uint8_t* entries, uint32_t first_step, uint32_t steps,
+                                           uint8_t* patches, const uint8_t* end) {
   uint32_t written = 0;
 #pragma unroll 1
   for (uint32_t step = first_step; step < first_step + steps; step++) {
-    const uint32_t place = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
-    const uint32_t count = lane_step_count(chunk.weight_count, place);
-    const typename Source::Eight eight = source.part(place, count);
+    const uint32_t position = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+    const uint32_t count = lane_step_count(chunk.weight_count, position);
+    const typename Input::Eight eight = input.part(position, count);
     uint32_t own = 0;  // a bit for each weight that takes a patch
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count && table[Source::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+      if (i < count && entries[Input::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
     const uint32_t own_count = static_cast<uint32_t>(__popc(own));
-    const uint32_t up_to = sum_up_to(own_count, lane);
+    const uint32_t up_to = inclusive_sum(own_count, lane);
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
       if (!(own >> i & 1) || patch >= end) continue;
-      write_patch(patch, place + i, Source::exponent_of(eight, i));
+      write_patch(patch, position + i, Input::exponent_of(eight, i));
       patch += PATCH_BYTES;
     }
     written += __shfl_sync(ALL_LANES, up_to, WARP - 1);
   }
 }
+
+}  // namespace unweight::encode
