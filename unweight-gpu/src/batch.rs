@@ -183,7 +183,7 @@ impl<'a> Batch<'a> {
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
                 .arg(&self.status.address);
-            // SAFETY: the kernel's preconditions (kernels/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
+            // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `Resident` has checked what locates records and holds planes aligned as in the file;
             // every output is aligned and long enough (`Output`, `Batch::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
             // `stage_bytes` is a multiple of 16.
             unsafe { launch.launch(stream, config)? };

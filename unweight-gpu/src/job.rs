@@ -1,4 +1,4 @@
-//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/layout.cuh`.
+//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/abi/tensor_job.cuh`.
 
 use cudarc::driver::DeviceRepr;
 use unweight_format::layout::{KIND_HUFFMAN, KIND_PALETTE, PALETTE_ENTRIES};
