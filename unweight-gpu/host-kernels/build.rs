@@ -25,7 +25,7 @@ fn main() {
         .include(".")
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-Wno-extra")
-        // Without optimization the corpus takes minutes.
+        // The corpus takes minutes without optimization.
         .opt_level(1)
         .file("emulator/switch_fiber.cpp")
         .files(emulated_modules().map(|stem| PathBuf::from(format!("launch/{stem}.cpp"))));

@@ -6,7 +6,7 @@ namespace unweight::abi {
 
 constexpr uint32_t PALETTE_WORDS = 4;
 
-// Between a row-major matrix and fragment form (matmul/fragments.cuh).
+// A row-major matrix and its fragment form (matmul/fragments.cuh).
 struct FragmentsJob {
   uint16_t* matrix;      // rows * columns, 16-byte aligned
   uint8_t* weights;      // K tiles, by row panel, then by columns
@@ -17,7 +17,7 @@ struct FragmentsJob {
   uint32_t palette[PALETTE_WORDS];
 };
 
-// From planes to fragment form.
+// Planes to fragment form.
 struct PlanesJob {
   const uint8_t* exponents;      // rows * columns; 16-byte aligned
   const uint8_t* sign_mantissa;  // likewise

@@ -177,7 +177,7 @@ __device__ __forceinline__ uint32_t remainder_of(const CrcConstants* constants, 
   const uint32_t first_row = row_count * share.number / share.of;
   const uint32_t end_row = row_count * (share.number + 1) / share.of;
   const auto load = [&](uint32_t row, uint4& words) {
-    // In place of an incomplete piece the one before it; the end of this function takes it back.
+    // The piece before an incomplete one stands in for it; the end of this function takes it back.
     if (row < end_row) words = message.sixteen(min(row * WARP + lane - missing, whole_pieces - 1) * 16);
   };
   const auto add = [&](uint32_t row, uint4 words) {

@@ -51,7 +51,7 @@ __device__ inline uint32_t next_list(Merge<Weight>& merge, uint32_t lane, uint32
   __syncwarp();
   const bool is_item_lane = lane < PALETTE_ENTRIES;
   const Weight* others = is_item_lane ? merge.packages : merge.items;
-  // Of equal weights the package comes second.
+  // A package comes after an item of equal weight.
   const Weight own = is_item_lane ? item : package, bound = is_item_lane ? own : own + 1;
   uint32_t place = of_kind;
 #pragma unroll

@@ -78,7 +78,7 @@ __device__ inline void choose_palette(EncodeJob* job, PaletteShared* shared) {
     const uint32_t exponent = threadIdx.x + i * blockDim.x;
     if (exponent >= EXPONENTS) continue;
     job->totals[exponent] = totals[i];
-    // Of equal totals, the lower exponent has the greater key.
+    // The lower of two exponents with equal totals has the greater key.
     if (totals[i] != 0) shared->keys[atomicAdd(&shared->key_count, 1u)] = totals[i] << 8 | (EXPONENTS - 1 - exponent);
   }
   __syncthreads();

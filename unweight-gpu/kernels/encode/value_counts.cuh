@@ -53,8 +53,8 @@ struct ValueCounts {
     const uint32_t second = (second_word ? sums[3] : sums[1]) + exchanged(second_word ? sums[1] : sums[3], 4);
     uint32_t count = (second_column ? second : first) + exchanged(second_column ? first : second, 8);
     count += exchanged(count, 16);
-    // To lane l the count of the set whose bits l has. Four bits for each lane: bits 0 and 1 are the two columns, bit 2
-    // the word, bit 3 the column of the two.
+    // Lane l receives the count of the set whose bits l has. WHERE has four bits for each lane, which name the lane
+    // that holds this count: bits 0 and 1 the pair of columns, bit 2 the word, bit 3 the column of the pair.
     constexpr uint64_t WHERE = 0x7a35bed92c614800;
     count = __shfl_sync(ALL_LANES, count, static_cast<int>(WHERE >> lane % VALUES * 4 & 15));
 #pragma unroll

@@ -385,7 +385,7 @@ struct LargeBatchMatmul {
 #pragma unroll 1
     for (uint32_t other = 1; other <= unit.others; other++) {
       const float4* const from = partials_of(range_number() + other);
-      // As many loads are in flight as registers allow.
+      // Unrolled: registers limit the number of loads in flight.
 #pragma unroll
       for (uint32_t i = 0; i < SUM_GROUPS; i++) {
         const float4 group = __ldcg(from + i * CONSUMER_THREADS);

@@ -159,7 +159,7 @@ struct Epilogue {
 
 // The kernel. TILES of 8 rows of x; the ring holds STAGES K tiles of a warp, and the same columns of x.
 template <typename Weights, uint32_t TILES, uint32_t STAGES>
-__device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
+__device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   typedef SmallBatchShape<Weights, TILES, STAGES> Shape;
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -200,12 +200,12 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
     group_ahead = group;
     k_tiles_ahead = ahead.end - ahead.k_tile;
     x_from = x_row * row_pieces + x_piece + ahead.k_tile * PIECES;
-    source.enter(panel_of(group), ahead.k_tile, lane);
+    loader.enter(panel_of(group), ahead.k_tile, lane);
   };
   const auto load_k_tile = [&](uint32_t to_stage, bool weights, bool x) {
     while (k_tiles_ahead == 0 && group_ahead < last_group) enter(group_ahead + 1);
     if (k_tiles_ahead > 0) {
-      if (weights) source.copy(ring + to_stage * Weights::BYTES);
+      if (weights) loader.copy(ring + to_stage * Weights::BYTES);
       if (x) {
 #pragma unroll
         for (uint32_t i = 0; i * ROWS_TOGETHER < Shape::BATCH; i++) {
@@ -214,7 +214,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
                             reinterpret_cast<const uint4*>(job.x) + (x_from + i * ROWS_TOGETHER * row_pieces));
         }
       }
-      source.next();
+      loader.next();
       x_from += PIECES;
       k_tiles_ahead--;
     }
@@ -226,7 +226,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) load_k_tile(stage, true, false);
   WorkUnit own = schedule.work_unit(blockIdx.x, first_group, split);
-  source.seek(panel_of(own.group), own.k_tile, lane);
+  loader.seek(panel_of(own.group), own.k_tile, lane);
   ptx::wait_for_previous_launch();
   enter(first_group);
 #pragma unroll 1
@@ -240,16 +240,16 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
   for (;;) {
     // Multiply.
     float sums[TILES][4] = {};
-    source.begin(own.k_tile);
+    loader.begin(own.k_tile);
     const uint32_t end = ptx::opaque(own.end);
 #pragma unroll 1
     for (uint32_t k_tile = own.k_tile; k_tile < end; k_tile++) {
       ptx::wait_copy_groups<STAGES - 2>();
       ptx::sync_named_barrier<SPLIT_THREADS>(split + 1);
-      // To the stage whose K tile all warps of the split have used.
+      // All warps of the split have used the K tile of this stage.
       load_k_tile(stage == 0 ? STAGES - 1 : stage - 1, true, true);
       ptx::commit_copy_group();
-      const TileWeights weights = source.rebuild(ring + stage * Weights::BYTES, k_tile, lane);
+      const TileWeights weights = loader.rebuild(ring + stage * Weights::BYTES, k_tile, lane);
       const uint32_t x_stage = x_ring + stage * Shape::X_STAGE_BYTES;
       multiply_k_tile<Weights>(sums, weights, x_stage, x_lane);
       stage = stage + 1 == STAGES ? 0 : stage + 1;
@@ -259,7 +259,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights source) {
     // The next unit's patches are in flight during the epilogue.
     if (group < last_group) {
       own = schedule.work_unit(blockIdx.x, group + 1, split);
-      source.seek(panel_of(own.group), own.k_tile, lane);
+      loader.seek(panel_of(own.group), own.k_tile, lane);
     }
 
     // Epilogue.
