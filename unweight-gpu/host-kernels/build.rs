@@ -1,11 +1,18 @@
-//! Compiles the kernels' own source, for the CPU.
+//! Compiles the kernels' own source for the CPU, on the emulator.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+const KERNELS: &str = "../kernels";
 
 fn main() {
-    let kernels = "../kernels";
-    println!("cargo:rerun-if-changed={kernels}");
+    for path in [KERNELS, "emulator", "launch"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    println!("cargo:rerun-if-env-changed=UNWEIGHT_SANITIZE_KERNELS");
     println!("cargo:rustc-check-cfg=cfg(no_host_kernels)");
-    // The switch between fibers is written for one architecture.
-    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
+    // The switch between fibers is written for x86-64.
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
         println!("cargo:rustc-cfg=no_host_kernels");
         return;
     }
@@ -13,18 +20,29 @@ fn main() {
     build
         .cpp(true)
         .std("c++17")
+        .define("UNWEIGHT_HOST", None)
+        .include(KERNELS)
+        .include(".")
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-Wno-extra")
-        // A debug build of a fiber a thread takes minutes over the corpus.
+        // The corpus takes minutes without optimization.
         .opt_level(1)
-        .file(format!("{kernels}/host/launch.cpp"))
-        .file(format!("{kernels}/host/launch_encode.cpp"))
-        .file(format!("{kernels}/host/launch_transcode.cpp"))
-        .file(format!("{kernels}/host/launch_fragments.cpp"));
-    // The kernels are to be watched by the sanitizer that watches the tests.
-    if std::env::var("UNWEIGHT_SANITIZE_KERNELS").is_ok() {
+        .file("emulator/switch_fiber.cpp")
+        .files(emulated_modules().map(|stem| PathBuf::from(format!("launch/{stem}.cpp"))));
+    // The sanitizer that watches the tests watches the kernels too.
+    if env::var("UNWEIGHT_SANITIZE_KERNELS").is_ok() {
         build.flag("-fsanitize=address");
     }
-    println!("cargo:rerun-if-env-changed=UNWEIGHT_SANITIZE_KERNELS");
     build.compile("unweight_host_kernels");
+}
+
+/// Stems of the modules that `modules.txt` marks `emulated`.
+fn emulated_modules() -> impl Iterator<Item = String> {
+    let list = fs::read_to_string(format!("{KERNELS}/modules.txt")).expect("the module list");
+    let emulated = list.lines().filter_map(|line| {
+        let path = line.split_whitespace().next()?;
+        let stem = path.rsplit('/').next()?.to_owned();
+        line.ends_with(" emulated").then_some(stem)
+    });
+    emulated.collect::<Vec<_>>().into_iter()
 }

@@ -280,7 +280,7 @@ impl Decoding {
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
                 .arg(&self.status.address);
-            // SAFETY: the kernel's preconditions (kernels/decode.cu): `DeviceTensor` has checked what locates records and holds planes aligned as in the file;
+            // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `DeviceTensor` has checked what locates records and holds planes aligned as in the file;
             // every output is aligned and long enough (`Output`, `Decoding::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
             // `stage_bytes` is a multiple of 16. All of it is owned until the launch is done.
             unsafe { launch.launch(stream, config)? };

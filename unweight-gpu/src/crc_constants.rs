@@ -1,4 +1,4 @@
-//! What `kernels/crc32.cuh` multiplies by: arithmetic of polynomials over GF(2) modulo CRC-32's, bit 31 being x^0.
+//! What `kernels/checksum/crc32.cuh` multiplies by: arithmetic of polynomials over GF(2) modulo CRC-32's, bit 31 being x^0.
 
 const POLYNOMIAL: u32 = 0xedb8_8320;
 const ONE: u32 = 1 << 31;
@@ -8,7 +8,7 @@ const ORDER: u64 = u32::MAX as u64;
 const LANES: u64 = 32;
 const ROW_BYTES: u64 = 512;
 
-/// The words of `CrcConstants` in `kernels/crc32.cuh`, in their order.
+/// The words of `CrcConstants` in `kernels/abi/crc_constants.cuh`, in their order.
 pub fn words() -> Vec<u32> {
     let mut words = BY_SIXTEEN.words();
     words.extend(BY_EIGHT.words());

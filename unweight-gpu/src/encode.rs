@@ -475,7 +475,7 @@ impl Encoder {
             .arg(&job_count)
             .arg(&stage_bytes)
             .arg(&mut status);
-        // SAFETY: the kernel's preconditions (kernels/decode.cu): whatever the sources were, a launch has written record ends that ascend, and no record is
+        // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): whatever the sources were, a launch has written record ends that ascend, and no record is
         // longer than a verbatim one; planes and exponents are aligned; a block of one warp for each chunk, which reads its record where it stands.
         unsafe { launch.launch(config(self.chunk_count, WARP, TABLE_BYTES))? };
         Ok(())

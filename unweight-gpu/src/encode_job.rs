@@ -1,4 +1,4 @@
-//! A tensor to be encoded as the kernels see it: the twin of `EncodeJob` in `kernels/encode_layout.cuh`.
+//! A tensor to be encoded as the kernels see it: the twin of `EncodeJob` in `kernels/abi/encode_job.cuh`.
 
 use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;

@@ -30,10 +30,10 @@ pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
 
 /// Of `transcode.cu`, as its head says.
 pub(crate) const LENGTH_WARPS: u32 = 8;
-/// For a record's codes (`kernels/transcode.cu`).
+/// For a record's codes (`kernels/transcode/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
 
-/// The palette's, for the last block of a tensor (`kernels/palette.cuh`).
+/// The palette's, for the last block of a tensor (`kernels/encode/palette.cuh`).
 pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 16 * 4;
 /// That of the longest stage.
 pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);

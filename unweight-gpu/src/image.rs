@@ -1,68 +1,29 @@
-//! The kernels as the driver loads them: images made when the crate was built, or else source for NVRTC.
+//! Kernel modules as the driver loads them: images made when the crate was built, or source for
+//! NVRTC.
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaModule};
 use cudarc::nvrtc::Ptx;
 
+use crate::GpuError;
 use crate::kernel_cache::{KernelCache, Key};
-use crate::{GpuError, nvrtc};
+use crate::nvrtc::{self, Header};
 
 /// One `.cu` file.
 pub(crate) struct Module {
-    name: &'static str,
+    /// Path below `kernels/`.
+    path: &'static str,
     source: &'static str,
     /// Empty if there was no compiler when the crate was built.
     image: &'static [u8],
-    /// For Hopper alone, whose own instructions it has.
+    /// True if the module uses instructions that only Hopper has.
     hopper: bool,
 }
 
-macro_rules! module {
-    ($name:literal, hopper: $hopper:literal) => {
-        Module {
-            hopper: $hopper,
-            name: $name,
-            source: include_str!(concat!("../kernels/", $name, ".cu")),
-            image: include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".fatbin")),
-        }
-    };
-}
-
-pub(crate) const DECODE: Module = module!("decode", hopper: false);
-pub(crate) const CHECKSUM: Module = module!("checksum", hopper: false);
-pub(crate) const HISTOGRAM: Module = module!("histogram", hopper: false);
-pub(crate) const CODE_LENGTHS: Module = module!("code_lengths", hopper: false);
-pub(crate) const ENCODE: Module = module!("encode", hopper: false);
-pub(crate) const TRANSCODE: Module = module!("transcode", hopper: false);
-pub(crate) const FRAGMENTS: Module = module!("fragments", hopper: false);
-pub(crate) const SMALL_BATCH_MATMUL: Module = module!("small_batch_matmul", hopper: false);
-pub(crate) const PLANES_MATMUL: Module = module!("planes_matmul", hopper: false);
-pub(crate) const LARGE_BATCH_MATMUL: Module = module!("large_batch_matmul", hopper: true);
-
-/// What the modules include, each before those that include it.
-const HEADERS: [&str; 20] = [
-    include_str!("../kernels/platform.cuh"),
-    include_str!("../kernels/layout.cuh"),
-    include_str!("../kernels/weights.cuh"),
-    include_str!("../kernels/record.cuh"),
-    include_str!("../kernels/decode_chunk.cuh"),
-    include_str!("../kernels/crc32.cuh"),
-    include_str!("../kernels/encode_layout.cuh"),
-    include_str!("../kernels/palette.cuh"),
-    include_str!("../kernels/value_counts.cuh"),
-    include_str!("../kernels/record_source.cuh"),
-    include_str!("../kernels/encode_tables.cuh"),
-    include_str!("../kernels/encode_patches.cuh"),
-    include_str!("../kernels/lane_indices.cuh"),
-    include_str!("../kernels/piece_packer.cuh"),
-    include_str!("../kernels/record_place.cuh"),
-    include_str!("../kernels/fragments.cuh"),
-    include_str!("../kernels/patches.cuh"),
-    include_str!("../kernels/matmul.cuh"),
-    include_str!("../kernels/small_batch.cuh"),
-    include_str!("../kernels/wgmma.cuh"),
-];
+// A constant for each module of `kernels/modules.txt`, `MODULES` and `HEADERS`. build.rs writes
+// them.
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// The compute capability of Hopper.
 pub(crate) const HOPPER: (i32, i32) = (9, 0);
@@ -93,17 +54,21 @@ impl Images {
         if !nvrtc::is_present() {
             return Err(GpuError::NoKernels);
         }
-        let (source, options) = (module.whole_source(), module.options(self.capability));
-        let compile = || nvrtc::compile(&format!("{}.cu", module.name), &source, &options);
+        let options = module.options(self.capability);
+        let compile = || module.compile(&options);
         let Some(cache) = &self.cache else {
             return load(&compile()?);
         };
         let (major, minor) = nvrtc::version()?;
         let mut key = Key::new();
-        key.add(module.name).add(&source);
-        options.iter().for_each(|option| {
+        key.add(module.path).add(module.source);
+        // Any header may be included by another.
+        for header in HEADERS {
+            key.add(header.name).add(header.text);
+        }
+        for option in &options {
             key.add(option);
-        });
+        }
         key.add(&format!("NVRTC {major}.{minor}"))
             .add(&format!("driver {}", self.driver_version))
             .add(&format!("device {:?}", self.capability));
@@ -113,27 +78,20 @@ impl Images {
 
 impl Module {
     fn options(&self, (major, minor): (i32, i32)) -> Vec<String> {
-        let own = if self.hopper { "a" } else { "" };
+        let specific = if self.hopper { "a" } else { "" };
         vec![
             "--std=c++17".to_owned(),
-            format!("--gpu-architecture=sm_{major}{minor}{own}"),
+            format!("--gpu-architecture=sm_{major}{minor}{specific}"),
         ]
     }
 
-    /// NVRTC takes one text: what is included is put in front.
-    fn whole_source(&self) -> String {
-        let lines = HEADERS
-            .into_iter()
-            .chain([self.source])
-            .flat_map(str::lines);
-        let own = lines
-            .filter(|line| !line.starts_with("#include \"") || line.contains("host/"))
-            .filter(|line| !line.starts_with("#pragma once"));
-        own.flat_map(|line| [line, "\n"]).collect()
+    fn compile(&self, options: &[String]) -> Result<Vec<u8>, GpuError> {
+        nvrtc::compile(self.source, self.path, HEADERS, options)
     }
 }
 
-/// Whether the kernels that decode were compiled when the crate was built. Otherwise NVRTC compiles them at first use.
+/// Whether the kernels that decode were compiled when the crate was built. Otherwise NVRTC compiles
+/// them at first use.
 pub const fn kernels_are_built_in() -> bool {
     !DECODE.image.is_empty() && !CHECKSUM.image.is_empty()
 }
@@ -142,24 +100,11 @@ pub const fn kernels_are_built_in() -> bool {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 10] = [
-        DECODE,
-        CHECKSUM,
-        HISTOGRAM,
-        CODE_LENGTHS,
-        ENCODE,
-        TRANSCODE,
-        FRAGMENTS,
-        SMALL_BATCH_MATMUL,
-        PLANES_MATMUL,
-        LARGE_BATCH_MATMUL,
-    ];
-
     #[test]
     #[ignore = "needs nvcc when the crate is built"]
     fn an_image_was_made_of_every_module() {
         for module in MODULES {
-            assert!(!module.image.is_empty(), "{}", module.name);
+            assert!(!module.image.is_empty(), "{}", module.path);
         }
     }
 
@@ -170,9 +115,8 @@ mod tests {
         for module in MODULES {
             for capability in [(8, 0), HOPPER] {
                 if capability == HOPPER || !module.hopper {
-                    let (source, options) = (module.whole_source(), module.options(capability));
-                    let image = nvrtc::compile(module.name, &source, &options).unwrap();
-                    assert!(image.starts_with(b"\x7fELF"), "{}", module.name);
+                    let image = module.compile(&module.options(capability)).unwrap();
+                    assert!(image.starts_with(b"\x7fELF"), "{}", module.path);
                 }
             }
         }
@@ -181,24 +125,26 @@ mod tests {
     #[test]
     #[ignore = "needs NVRTC"]
     fn an_error_of_nvrtc_has_the_compiler_s_messages() {
-        let error = nvrtc::compile("bad.cu", "__global__ void f() { g(); }", &[]).unwrap_err();
+        let source = "__global__ void f() { g(); }";
+        let error = nvrtc::compile(source, "bad.cu", &[], &[]).unwrap_err();
         assert!(error.to_string().contains("identifier \"g\""), "{error}");
     }
 
     #[test]
-    fn a_source_for_nvrtc_includes_nothing_but_the_host_s_half() {
-        for module in MODULES {
-            let source = module.whole_source();
-            let includes: Vec<_> = source
-                .lines()
-                .filter(|line| line.starts_with("#include"))
-                .collect();
-            assert_eq!(
-                includes,
-                ["#include \"host/fibers.hpp\""],
-                "{}",
-                module.name
-            );
+    fn every_include_of_a_module_or_header_is_a_header() {
+        let modules = MODULES.iter().map(|module| (module.path, module.source));
+        let headers = HEADERS.iter().map(|header| (header.name, header.text));
+        for (file, text) in modules.chain(headers) {
+            for line in text.lines() {
+                let Some(name) = line.trim().strip_prefix("#include ") else {
+                    continue;
+                };
+                let name = name.trim_matches('"');
+                let known = HEADERS.iter().any(|header| header.name == name);
+                // The emulator of the host tests, which a device build leaves out.
+                let emulator = name.starts_with("emulator/");
+                assert!(known || emulator, "{file} includes {name}");
+            }
         }
     }
 }

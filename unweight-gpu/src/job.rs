@@ -1,4 +1,4 @@
-//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/layout.cuh`.
+//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/abi/tensor_job.cuh`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 

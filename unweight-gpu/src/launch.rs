@@ -55,7 +55,7 @@ impl<'a> Launch<'a> {
     }
 
     /// Lets it begin while the launch in front of it comes to its end, if `may`, which takes a device that may ([`may_overlap`]), and a kernel that waits for that
-    /// end (`wait_for_launch_before` in kernels/matmul.cuh).
+    /// end (`wait_for_previous_launch` in kernels/ptx/mma.cuh).
     pub(crate) const fn overlapping(mut self, may: bool) -> Launch<'a> {
         self.overlaps = may;
         self

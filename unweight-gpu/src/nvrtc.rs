@@ -1,16 +1,24 @@
-//! NVRTC: source to machine code, where there was no `nvcc` when the crate was built.
+//! NVRTC with named headers: source to machine code, where there was no `nvcc` when the crate was
+//! built. cudarc's safe call takes one source text only, and gives PTX only.
 
 #![expect(unsafe_code, reason = "calls of NVRTC")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::ptr;
 
 use cudarc::nvrtc::{result, sys};
 
 use crate::GpuError;
 
+/// A header by the name in `#include "name"`.
+pub(crate) struct Header {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
 /// Whether the library is on this machine.
 pub(crate) fn is_present() -> bool {
-    // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
+    // SAFETY: loading a library of the system runs its initializers. NVRTC's have no preconditions.
     unsafe { sys::is_culib_present() }
 }
 
@@ -24,42 +32,91 @@ pub(crate) fn version() -> Result<(i32, i32), GpuError> {
     Ok((major, minor))
 }
 
-/// Compiles a source to a cubin. The library must be present.
+/// Compiles `source` to a cubin. `name` stands in error messages. The library must be present.
 ///
 /// # Errors
-/// [`GpuError::Compile`], with the compiler's messages.
-///
-/// # Panics
-/// If there is a zero byte in the texts.
-pub(crate) fn compile(name: &str, source: &str, options: &[String]) -> Result<Vec<u8>, GpuError> {
-    let text = |text: &str| CString::new(text).expect("no zero bytes");
-    let (name, source) = (text(name), text(source));
-    let program = Program(result::create_program(&source, Some(&name)).map_err(failed)?);
-    // SAFETY: of all: the program is one that was created, and is destroyed when it is dropped; memory is as long as the library says.
-    unsafe {
-        if let Err(error) = result::compile_program(program.0, options) {
-            let log = result::get_program_log(program.0).map_err(failed)?;
-            let log = CStr::from_ptr(log.as_ptr()).to_string_lossy();
-            return Err(GpuError::Compile(format!("{error}: {log}")));
-        }
+/// [`GpuError::Compile`] with NVRTC's log.
+pub(crate) fn compile(
+    source: &str,
+    name: &str,
+    headers: &[Header],
+    options: &[String],
+) -> Result<Vec<u8>, GpuError> {
+    let program = Program::new(source, name, headers)?;
+    // SAFETY: `program` holds a program that is not destroyed yet.
+    if let Err(error) = unsafe { result::compile_program(program.handle, options) } {
+        let log = program.log().unwrap_or_default();
+        return Err(GpuError::Compile(format!("{error}: {}", log.trim_end())));
+    }
+    program.cubin()
+}
+
+/// A program that NVRTC holds, and the texts that it may refer to.
+struct Program {
+    handle: sys::nvrtcProgram,
+    _texts: Vec<CString>,
+}
+
+impl Program {
+    fn new(source: &str, name: &str, headers: &[Header]) -> Result<Program, GpuError> {
+        let terminated = |text: &str| {
+            CString::new(text).map_err(|_| GpuError::Compile("a NUL in a source text".to_owned()))
+        };
+        // Source, name, then all header texts, then all header names.
+        let texts = [source, name].into_iter();
+        let texts = texts.chain(headers.iter().map(|header| header.text));
+        let texts = texts.chain(headers.iter().map(|header| header.name));
+        let texts = texts.map(terminated).collect::<Result<Vec<_>, _>>()?;
+        let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+        let (header_texts, header_names) = pointers[2..].split_at(headers.len());
+        let mut handle = ptr::null_mut();
+        // SAFETY: all pointers are to NUL-terminated texts that outlive the program, both tables
+        // have as many entries as the count says, and `handle` can be written to.
+        let created = unsafe {
+            sys::nvrtcCreateProgram(
+                &mut handle,
+                pointers[0],
+                pointers[1],
+                headers.len() as c_int,
+                header_texts.as_ptr(),
+                header_names.as_ptr(),
+            )
+        };
+        created.result().map_err(failed)?;
+        Ok(Program {
+            handle,
+            _texts: texts,
+        })
+    }
+
+    fn log(&self) -> Result<String, GpuError> {
+        // SAFETY: the program is not destroyed yet.
+        let log = unsafe { result::get_program_log(self.handle) }.map_err(failed)?;
+        let bytes: Vec<u8> = log.into_iter().map(|byte| byte as u8).collect();
+        let text = CStr::from_bytes_until_nul(&bytes).map(CStr::to_bytes);
+        Ok(String::from_utf8_lossy(text.unwrap_or(&bytes)).into_owned())
+    }
+
+    fn cubin(&self) -> Result<Vec<u8>, GpuError> {
         let mut length = 0;
-        sys::nvrtcGetCUBINSize(program.0, &raw mut length)
+        // SAFETY: the program is not destroyed yet; it writes a number.
+        unsafe { sys::nvrtcGetCUBINSize(self.handle, &raw mut length) }
             .result()
             .map_err(failed)?;
         let mut image = vec![0u8; length];
-        sys::nvrtcGetCUBIN(program.0, image.as_mut_ptr().cast())
+        // SAFETY: the program is not destroyed yet; the memory is as long as it said.
+        unsafe { sys::nvrtcGetCUBIN(self.handle, image.as_mut_ptr().cast()) }
             .result()
             .map_err(failed)?;
         Ok(image)
     }
 }
 
-struct Program(sys::nvrtcProgram);
-
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: created once, destroyed once. There is nobody to tell of an error.
-        let _ = unsafe { result::destroy_program(self.0) };
+        // SAFETY: the program is not destroyed yet, and nothing uses it after this. A failure
+        // leaves nothing to do.
+        let _ = unsafe { result::destroy_program(self.handle) };
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a launch is laid out: pure functions, tested without a GPU.
 
-/// Bytes of shared memory that a chunk's tables take: exponents by codes, then lengths (`kernels/decode_chunk.cuh`).
+/// Bytes of shared memory that a chunk's tables take: exponents by codes, then lengths (`kernels/decode/code_table.cuh`).
 pub(crate) const TABLE_BYTES: u32 = 256 + 128;
-/// Warps of a block of `kernels/checksum.cu`.
+/// Warps of a block of `kernels/checksum/checksum.cu`.
 pub(crate) const CHECKSUM_WARPS: u32 = 8;
 /// Threads of a warp.
 pub(crate) const WARP: u32 = 32;
@@ -26,7 +26,7 @@ pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
         .min(MOST_STAGE_BYTES.into()) as u32
 }
 
-/// The most warps of a block that fills a multiprocessor (`kernels/decode.cu`).
+/// The most warps of a block that fills a multiprocessor (`kernels/decode/decode.cu`).
 const MOST_WARPS: u32 = 16;
 
 /// Warps of a block that has so much shared memory.

@@ -5,7 +5,7 @@ use unweight_format::Rule;
 /// Nothing was reported.
 pub const GOOD: u64 = u64::MAX;
 
-/// Rules by their number in `kernels/layout.cuh`, from 1.
+/// Rules by their number in `kernels/abi/status.cuh`, from 1.
 const RULES: [Rule; 15] = [
     Rule::RecordCrc,
     Rule::RecordKind,

@@ -43,7 +43,7 @@ impl TensorChunks {
     }
 }
 
-/// How kernels of `kernels/checksum.cu` are launched.
+/// How kernels of `kernels/checksum/checksum.cu` are launched.
 pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     LaunchConfig {
         grid_dim: (chunk_count.div_ceil(CHECKSUM_WARPS), 1, 1),

@@ -147,7 +147,7 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
         chunk_count += case.job.chunk_count;
         memories.push((sources, places, outputs));
     }
-    // SAFETY: what `kernels/encode_layout.cuh` says of a job was done above; chunks are numbered through.
+    // SAFETY: what `kernels/abi/encode_job.cuh` says of a job was done above; chunks are numbered through.
     unsafe { encode(&mut jobs, of_planes, seed) };
     for ((case, job), (.., outputs)) in cases.iter().zip(&jobs).zip(&memories) {
         assert_eq!(job.palette, case.palette, "palette, {}", case.name);

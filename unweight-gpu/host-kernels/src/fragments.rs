@@ -23,14 +23,15 @@ pub fn planes_job_bytes() -> usize {
     unweight_host_planes_job_bytes() as usize
 }
 
-/// A launch of the kernels of fragment form.
+/// Arguments of the kernels of fragment form.
 #[derive(Clone, Copy, Debug)]
 pub struct FragmentsLaunch {
-    /// The `FragmentsJob`, or for `arrange_planes` the `PlanesJob`, whose pointers are addresses of this process.
+    /// `FragmentsJob`, or for `arrange_planes` `PlanesJob`, whose pointers are addresses of this
+    /// process.
     pub job: *const c_void,
-    /// Strips of its matrix.
+    /// Row panels of its matrix.
     pub strips: u32,
-    /// Orders the threads; 0 leaves them in order.
+    /// Seed of the order of threads; 0 leaves them in order.
     pub seed: u64,
 }
 
@@ -38,36 +39,36 @@ impl FragmentsLaunch {
     /// `count_patches`.
     ///
     /// # Safety
-    /// The preconditions at the head of `kernels/fragments.cu`, here and below.
+    /// The preconditions at the head of `kernels/matmul/fragments.cu`.
     pub unsafe fn count_patches(self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_count_patches(self.job, self.strips, self.seed) }
     }
 
     /// `arrange`.
     ///
     /// # Safety
-    /// As above.
+    /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange(self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_arrange(self.job, self.strips, self.seed) }
     }
 
     /// `arrange_planes`.
     ///
     /// # Safety
-    /// As above.
+    /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange_planes(self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_arrange_planes(self.job, self.strips, self.seed) }
     }
 
     /// `restore`.
     ///
     /// # Safety
-    /// As above.
+    /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn restore(self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_restore(self.job, self.strips, self.seed) }
     }
 }

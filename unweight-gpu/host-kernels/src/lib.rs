@@ -1,6 +1,7 @@
-//! The CUDA kernels of `unweight-gpu`, run by fibers of the CPU: the same source, no GPU. For tests.
+//! The CUDA kernels of `unweight-gpu` on fibers of the CPU, for tests without a GPU.
 //!
-//! The functions mirror `kernels/host/launch.cpp`. Structures go in as addresses: their Rust side stands in `unweight-gpu`.
+//! The functions mirror those of `launch/`. Jobs are passed as addresses: `unweight-gpu` has their
+//! Rust side.
 
 #![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
 #![cfg(not(no_host_kernels))]
@@ -53,7 +54,8 @@ unsafe extern "C" {
     );
 }
 
-/// The numbers of the bitstream in `kernels/layout.cuh`, in its order, and last the bytes of a `TensorJob`.
+/// Numbers of the bitstream in `kernels/abi/bitstream.cuh`, in its order; last the bytes of a
+/// `TensorJob`.
 pub fn layout() -> Vec<u32> {
     (0..)
         .map(|number| unweight_host_layout(number))
@@ -61,16 +63,16 @@ pub fn layout() -> Vec<u32> {
         .collect()
 }
 
-/// A launch: what each kernel here takes.
+/// Arguments that all kernels here take.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch {
-    /// The first `TensorJob`, whose pointers are addresses of this process.
+    /// First `TensorJob`, whose pointers are addresses of this process.
     pub jobs: *const c_void,
-    /// How many there are.
+    /// Number of jobs.
     pub job_count: u32,
     /// Chunks of all jobs.
     pub chunk_count: u32,
-    /// Orders the threads; 0 leaves them in order.
+    /// Seed of the order of threads; 0 leaves them in order.
     pub seed: u64,
 }
 
@@ -78,9 +80,9 @@ impl Launch {
     /// `decode_weights`, or `decode_exponents`.
     ///
     /// # Safety
-    /// The preconditions at the head of `kernels/decode.cu`.
+    /// The preconditions at the head of `kernels/decode/decode.cu`.
     pub unsafe fn decode(self, stage_bytes: u32, exponents: bool, status: &mut u64) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
             unweight_host_decode(
                 self.jobs,
@@ -94,7 +96,7 @@ impl Launch {
         }
     }
 
-    /// `decode_weights_in_few_blocks`, or `decode_exponents_in_few_blocks`: so many blocks of so many warps, for the first job alone.
+    /// `decode_weights_in_few_blocks`, or `decode_exponents_in_few_blocks`, for the first job only.
     ///
     /// # Safety
     /// As [`Launch::decode`].
@@ -105,7 +107,7 @@ impl Launch {
         exponents: bool,
         status: &mut u64,
     ) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
             unweight_host_decode_in_few_blocks(
                 self.jobs,
@@ -123,9 +125,9 @@ impl Launch {
     /// `check_chunks`.
     ///
     /// # Safety
-    /// The preconditions at the head of `kernels/checksum.cu`.
+    /// The preconditions at the head of `kernels/checksum/checksum.cu`.
     pub unsafe fn check_chunks(self, constants: *const c_void, status: &mut u64) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
             unweight_host_check_chunks(
                 self.jobs,
@@ -138,10 +140,10 @@ impl Launch {
         }
     }
 
-    /// `checksum_weights`, or `checksum_planes`: a checksum for each chunk.
+    /// `checksum_weights`, or `checksum_planes`. Writes a checksum for each chunk.
     ///
     /// # Safety
-    /// The preconditions at the head of `kernels/checksum.cu`.
+    /// The preconditions at the head of `kernels/checksum/checksum.cu`.
     pub unsafe fn checksum_weights(
         self,
         constants: *const c_void,
@@ -149,7 +151,7 @@ impl Launch {
         checksums: &mut [u32],
     ) {
         assert_eq!(checksums.len(), self.chunk_count as usize);
-        // SAFETY: the caller's.
+        // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
             unweight_host_checksum_weights(
                 self.jobs,

@@ -214,7 +214,7 @@ impl Coded {
                 ..FragmentsJob::new(self.shape, self.palette())
             },
         };
-        // SAFETY: the preconditions at the head of kernels/fragments.cu: both planes are aligned and as long as the shape says.
+        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: both planes are aligned and as long as the shape says.
         unsafe { kernel.launch(stream, self.shape, &job) }
     }
 }

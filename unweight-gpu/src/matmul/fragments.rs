@@ -23,7 +23,7 @@ const INDEX_TABLE_BYTES: u32 = 256;
 /// Warps that share a strip when a matrix is restored.
 const RESTORING_WARPS: u32 = 16;
 
-/// The kernels of `kernels/fragments.cu`.
+/// The kernels of `kernels/matmul/fragments.cu`.
 #[derive(Debug)]
 pub(crate) struct FragmentsKernels {
     count_patches: CudaFunction,
@@ -163,7 +163,7 @@ impl Fragments {
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
-        // SAFETY: the preconditions at the head of kernels/fragments.cu: `View` is aligned and as long as the shape says, `Shape` bounds the rest.
+        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned and as long as the shape says, `Shape` bounds the rest.
         unsafe {
             let mut launch = stream.launch_builder(&kernels.count_patches);
             launch.arg(&job).launch(config)?;

@@ -1,5 +1,5 @@
-//! What the kernels are told: the twins of `FragmentsJob` and `PlanesJob` in `kernels/fragments.cu`, of `MatmulJob` in `kernels/matmul.cuh`, of
-//! `LargeMatmulJob` in `kernels/large_batch_matmul.cu`, and of `PlanesMatmulJob` in `kernels/planes_matmul.cu`.
+//! What the kernels are told: the twins of the structures in `kernels/abi/matmul_jobs.cuh`, and of
+//! `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 

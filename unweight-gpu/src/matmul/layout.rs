@@ -1,4 +1,4 @@
-//! Fragment form: the order in which a matrix stands for the tensor cores. Pure functions; `kernels/fragments.cu` does the same on the device.
+//! Fragment form: the order in which a matrix stands for the tensor cores. Pure functions; `kernels/matmul/fragments.cu` does the same on the device.
 //!
 //! A matrix of `rows` x `columns` weights is cut into **strips** of 16 rows (rows behind the last are zeros), a strip into **units** of 64 columns, a unit
 //! into four **steps** of 16. A lane of a warp, number 4g + t, has of a step the eight weights that it gives to an `mma.sync.m16n8k16` (PTX ISA, "Matrix

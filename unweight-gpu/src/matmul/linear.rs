@@ -370,7 +370,7 @@ impl<'a> Linear<'a> {
                 sign_mantissa,
                 product: job,
             };
-            // SAFETY: the preconditions at the head of kernels/planes_matmul.cu: as in `few`; both planes are as long as the matrix.
+            // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: as in `few`; both planes are as long as the matrix.
             unsafe { (self.kernels).launch(stream, function, config, &planes, false)? };
             left -= job.batch;
             job.skip_batch();
@@ -405,7 +405,7 @@ impl<'a> Linear<'a> {
         let (kernel, functions) = self.kernels.small(left);
         job.batch = left.min(kernel.rows);
         let config = for_few(*kernel, parts);
-        // SAFETY: the preconditions at the head of kernels/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
+        // SAFETY: the preconditions at the head of kernels/matmul/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
         // part, the workspace has the slots and counters.
         unsafe {
             let function = function(units, functions);
@@ -439,7 +439,7 @@ impl<'a> Linear<'a> {
             line: division.line,
             parts: division.parts,
         };
-        // SAFETY: the preconditions at the head of kernels/large_batch_matmul.cu: as in `few`; the kernel takes the shape, and its division is of all tiles.
+        // SAFETY: the preconditions at the head of kernels/matmul/large_batch_matmul.cu: as in `few`; the kernel takes the shape, and its division is of all tiles.
         unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
         Ok(job.batch)
     }

@@ -7,7 +7,7 @@
 //!
 //! **Exactness.** Weights are rebuilt to the bit, products of BF16 are exact in FP32, sums are FP32 and rounded once to BF16. The order of the sums:
 //!
-//! - [`Pipeline::Direct`]: the heads of `kernels/small_batch_matmul.cu` and `kernels/large_batch_matmul.cu` state it; it depends on the shape, the
+//! - [`Pipeline::Direct`]: the heads of `kernels/matmul/small_batch_matmul.cu` and `kernels/matmul/large_batch_matmul.cu` state it; it depends on the shape, the
 //!   batch, the device and the kernel alone, so results are the same from run to run.
 //! - [`Pipeline::PaletteTranscode`]: as that; [`Pipeline::ExponentDecode`]: as that says of few rows of x, but that columns of a step of 16 come in another order.
 //! - [`Pipeline::WholeDecode`]: cuBLASLt's on the decoded weights, to the bit.

@@ -3,7 +3,7 @@
 use super::Kernel;
 use super::layout::{STRIP_ROWS, Shape, UNIT_BYTES, UNIT_COLUMNS};
 
-/// A kernel of `kernels/small_batch_matmul.cu` or `kernels/planes_matmul.cu`.
+/// A kernel of `kernels/matmul/small_batch_matmul.cu` or `kernels/matmul/planes_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SmallKernel {
     /// The most rows of x that it takes. Its name has them.
@@ -64,7 +64,7 @@ impl SmallKernel {
     }
 }
 
-/// A kernel of `kernels/large_batch_matmul.cu`.
+/// A kernel of `kernels/matmul/large_batch_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LargeKernel {
     /// Rows of x that a block multiplies together. Its name has them.

@@ -11,9 +11,9 @@ pub enum Kernel {
     /// The one that an estimate of the time takes for the fastest.
     #[default]
     Estimated,
-    /// The one for few rows of x, which any device and shape have (`kernels/small_batch_matmul.cu`).
+    /// The one for few rows of x, which any device and shape have (`kernels/matmul/small_batch_matmul.cu`).
     FewRows,
-    /// One for many, where the device and the shape have it; else the estimate's (`kernels/large_batch_matmul.cu`).
+    /// One for many, where the device and the shape have it; else the estimate's (`kernels/matmul/large_batch_matmul.cu`).
     ManyRows {
         /// Rows of x that a block multiplies together.
         tile: u32,

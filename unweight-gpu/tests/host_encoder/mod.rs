@@ -22,7 +22,7 @@ unsafe extern "C" {
 /// Runs them all.
 ///
 /// # Safety
-/// What `kernels/encode_layout.cuh` says of a job, with chunks numbered through; sources are weights, or with `of_planes` planes.
+/// What `kernels/abi/encode_job.cuh` says of a job, with chunks numbered through; sources are weights, or with `of_planes` planes.
 pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) {
     let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
     let largest = jobs.iter().map(|job| job.chunk_size_log2).max();

@@ -1,0 +1,31 @@
+// The status word of a launch: the first bad chunk, and the rule that its record breaks.
+#pragma once
+#include "abi/bitstream.cuh"
+
+namespace unweight::abi {
+
+// Rules that a record can break, in the order in which the reference finds them. `src/status.rs` names them.
+enum Rule : uint32_t {
+  RECORD_CRC = 1,
+  RECORD_KIND,
+  RECORD_ENCODING,
+  RECORD_RESERVED,
+  CODE_LENGTH,
+  CODE_OVERSUBSCRIBED,
+  CODE_INCOMPLETE,
+  LANE_ENDS,
+  RECORD_LENGTH,
+  RECORD_PADDING,
+  PATCH_ORDER,
+  PATCH_POSITION,
+  LANE_OVERRUN,
+  LANE_UNDERRUN,
+  LANE_PADDING,
+};
+
+// The word becomes the least `chunk << 8 | rule`: the first bad chunk, and the rule that the reference reports for it.
+__device__ __forceinline__ void report(unsigned long long* status, uint32_t chunk, uint32_t rule) {
+  atomicMin(status, static_cast<unsigned long long>(chunk) << 8 | rule);
+}
+
+}  // namespace unweight::abi

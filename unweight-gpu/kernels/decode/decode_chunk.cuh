@@ -1,0 +1,118 @@
+// Decoding of one chunk's record by one warp (specification, section 7).
+//
+// An output type has JOINS, which says whether it needs sign-mantissa bytes, and `at(output, start)`, which makes an
+// output from the tensor's output and the chunk's first weight. An output has
+//   store(position, exponents, sign_mantissa)               a lane's eight weights; the first has this position in the
+//                                                           chunk
+//   store_part(position, count, exponents, sign_mantissa)   the first `count` of them, 1 to 7, at the chunk's end
+//   patch(position, exponent, sign_mantissa)                one weight again, after all stores
+// Exponents are bytes.
+#pragma once
+#include "decode/readers.cuh"
+
+namespace unweight::decode {
+
+using record::Chunk;
+
+// All steps of a chunk. Whole steps go in groups without a branch, so that loads and look-ups of a step overlap those
+// of the next. The rest go one by one.
+template <class Reader, class Bytes, class Output>
+__device__ __forceinline__ void decode_steps(const Chunk& chunk, uint32_t lane, Reader& reader, Bytes& sign_mantissa,
+                                             const Output& output) {
+  const uint32_t grouped = chunk.weights / (AHEAD * STEP_WEIGHTS) * AHEAD;
+  uint32_t position = lane * LANE_STEP_WEIGHTS;
+#pragma unroll 1
+  for (uint32_t group = 0; group < grouped; group += AHEAD) {
+    // The last group loads ahead what the tail needs, or the last step again.
+#pragma unroll
+    for (uint32_t d = 0; d < AHEAD; d++) {
+      output.store(position, reader.step(d), sign_mantissa.ahead[d]);
+      sign_mantissa.ahead[d] = sign_mantissa.load(group + AHEAD + d);
+      position += STEP_WEIGHTS;
+    }
+  }
+#pragma unroll 1
+  for (uint32_t step = grouped; step < chunk.steps; step++) {
+    const uint2 now = sign_mantissa.load(step);
+    const uint2 exponents = reader.tail_step(step);
+    if (position + LANE_STEP_WEIGHTS <= chunk.weights)
+      output.store(position, exponents, now);
+    else if (position < chunk.weights)
+      output.store_part(position, chunk.weights - position, exponents, now);
+    position += STEP_WEIGHTS;
+  }
+}
+
+// Decodes a Huffman record. Returns 0, or the rule that a lane's stream breaks. `words` is the record; the caller
+// passes it from shared memory where the compiler must see that it is there.
+template <class Bytes, class Output>
+__device__ __forceinline__ uint32_t decode_huffman(const Chunk& chunk, const Record& record, uint32_t lane,
+                                                   const uint32_t* words, const CodeTable& table, Bytes& sign_mantissa,
+                                                   const Output& output) {
+  LaneReader reader(table, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
+  decode_steps(chunk, lane, reader, sign_mantissa, output);
+  return first_broken(reader.check_end(chunk.record, record.lane_end));
+}
+
+// Starts the copy of a record to shared memory. `ptx::wait_copies` waits for it.
+__device__ __forceinline__ void copy_record(const Chunk& chunk, uint32_t lane, uint4* stage) {
+  const uint4* from = reinterpret_cast<const uint4*>(chunk.record);
+  for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP) ptx::copy_async(stage + i, from + i);
+}
+
+// Decodes the body of a record that broke no rule so far, and applies its patches. Returns 0, or the rule that a lane's
+// stream breaks.
+template <class Output, class Bytes>
+__device__ __forceinline__ uint32_t decode_body(const Chunk& chunk, const Record& record, uint32_t lane, bool staged,
+                                                const WarpMemory& memory, const CodeTable& codes,
+                                                Bytes& sign_mantissa) {
+  const auto output = Output::at(chunk.job->output, chunk.output_start);
+  const uint8_t* body = chunk.record + RECORD_HEADER_BYTES;
+  uint32_t broken = 0;
+  if (record.kind == KIND_HUFFMAN) {
+    const uint32_t* in_stage = reinterpret_cast<const uint32_t*>(memory.stage);
+    const uint32_t* in_place = reinterpret_cast<const uint32_t*>(chunk.record);
+    broken = staged ? decode_huffman(chunk, record, lane, in_stage, codes, sign_mantissa, output)
+                    : decode_huffman(chunk, record, lane, in_place, codes, sign_mantissa, output);
+  } else if (record.kind == KIND_PALETTE) {
+    PaletteReader reader(memory.exponents, body, lane, chunk.steps);
+    decode_steps(chunk, lane, reader, sign_mantissa, output);
+  } else {
+    VerbatimReader reader{body, lane * LANE_STEP_WEIGHTS, chunk.weights};
+    decode_steps(chunk, lane, reader, sign_mantissa, output);
+  }
+  // Patches come after the stores of the steps, which other lanes made.
+  __syncwarp();
+  const uint8_t* patches = chunk.record + record.patches_offset;
+  for (uint32_t i = lane; i < record.patch_count; i += WARP)
+    output.patch(record::patch_position(patches + PATCH_BYTES * i), patches[PATCH_BYTES * i + 2], chunk.sign_mantissa);
+  return broken;
+}
+
+// Decodes chunk `number` of the launch, and reports the rule that its record breaks.
+template <class Output>
+__device__ __forceinline__ void decode_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number,
+                                             uint32_t stage_bytes, const WarpMemory& memory,
+                                             unsigned long long* status) {
+  const uint32_t lane = threadIdx.x % WARP;
+  Chunk chunk = record::find_chunk(jobs, job_count, number);
+  const bool staged = chunk.record_bytes <= stage_bytes;
+  if (staged) copy_record(chunk, lane, memory.stage);
+  // Loaded while the record is copied.
+  SignMantissa<Output::JOINS> sign_mantissa(chunk, lane);
+  const uint8_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
+  Record record;
+  uint32_t broken = record::parse_header(chunk, lane, record);
+  CodeTable codes;
+  if (broken == 0) codes = make_tables(exponent, record, lane, memory);
+  if (staged) {
+    ptx::wait_copies();
+    chunk.record = reinterpret_cast<const uint8_t*>(memory.stage);
+  }
+  __syncwarp();
+  if (broken == 0) broken = record::parse_body(chunk, lane, record);
+  if (broken == 0) broken = decode_body<Output>(chunk, record, lane, staged, memory, codes, sign_mantissa);
+  if (broken != 0 && lane == 0) report(status, number, broken);
+}
+
+}  // namespace unweight::decode
