@@ -1,21 +1,19 @@
 //! `unweight bench`: how fast this machine copies, decodes, encodes, verifies and transcodes, path by path.
 
 use std::convert::Infallible;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
 use half::bf16;
 use serde::Serialize;
+use unweight::container::{Container, Encoder, decode_tensor_into, transcode_tensor};
 use unweight::safetensors::Header;
-use unweight::{
-    Executor, ReadError,
-    container::{Container, OpenFile, decode_tensor_into, encode_tensor_with, transcode_tensor},
-};
+use unweight::{Executor, Model, OpenOptions, ReadError, Storage, Threads, read_extent};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Payload, RecordEnds, SourceKind};
+use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
 
 use super::{Context, bench_gpu};
 use crate::aligned::{Aligned, Region};
@@ -27,7 +25,6 @@ use crate::printable::escaped;
 use crate::recognize::Expected;
 use crate::report::{self, bytes};
 use crate::synthetic;
-use unweight::Threads;
 
 /// What was measured, and on what.
 #[derive(Serialize)]
@@ -195,7 +192,9 @@ struct Bencher {
     tensors: Vec<Aligned<bf16>>,
     shapes: Vec<[u64; 1]>,
     names: Vec<String>,
-    huffman: Aligned<u8>,
+    huffman: Arc<Aligned<u8>>,
+    /// `huffman`, open: its buffers are used again as well.
+    model: Model,
     decoded: Vec<Aligned<bf16>>,
     written: Region,
     runs: u32,
@@ -203,32 +202,41 @@ struct Bencher {
 
 impl Bencher {
     fn new(tensors: Vec<Vec<bf16>>, runs: u32) -> Result<Bencher, Failure> {
-        let mut bench = Bencher {
-            shapes: tensors
-                .iter()
-                .map(|weights| [weights.len() as u64])
-                .collect(),
-            names: (0..tensors.len())
-                .map(|number| number.to_string())
-                .collect(),
+        let shapes: Vec<_> = tensors
+            .iter()
+            .map(|weights| [weights.len() as u64])
+            .collect();
+        let names: Vec<_> = (0..tensors.len())
+            .map(|number| number.to_string())
+            .collect();
+        let tensors: Vec<_> = tensors.iter().map(|weights| Aligned::of(weights)).collect();
+        // No encoding is longer than this: the last chunk of a tensor that becomes raw may go beyond it for a while.
+        let bytes = tensors
+            .iter()
+            .map(|weights| 2 * weights.len() + (1 << 18))
+            .sum();
+        let mut written = Region::new(bytes);
+        let encoder = Encoder::new(Codec::current());
+        let declared = declarations(&names, &shapes);
+        encode_all(&encoder, &tensors, declared, &mut written, &Threads::new(1))?;
+        let huffman = Arc::new(Aligned::of(written.file()));
+        let options = OpenOptions::new().threads(1);
+        let model = options
+            .open_storage(Held(huffman.clone()))
+            .map_err(failed)?;
+        Ok(Bencher {
+            shapes,
+            names,
             decoded: tensors
                 .iter()
                 .map(|weights| Aligned::filled(bf16::ONE, weights.len()))
                 .collect(),
-            // No encoding is longer than this: the last chunk of a tensor that becomes raw may go beyond it for a while.
-            written: Region::new(
-                tensors
-                    .iter()
-                    .map(|weights| 2 * weights.len() + (1 << 18))
-                    .sum(),
-            ),
-            tensors: tensors.iter().map(|weights| Aligned::of(weights)).collect(),
-            huffman: Aligned::of(&[]),
+            written,
+            tensors,
+            huffman,
+            model,
             runs,
-        };
-        bench.encode(Codec::current(), &Threads::new(1))?;
-        bench.huffman = Aligned::of(bench.written.file());
-        Ok(bench)
+        })
     }
 
     fn weights(&self) -> u64 {
@@ -274,7 +282,8 @@ impl Bencher {
                 return Err(Failure::Io(format!("{path} decoded to other weights")));
             }
             note("decode", Some(path), decode);
-            let encode = self.median(threads, |bench| bench.encode(codec, executor))?;
+            let encoder = Encoder::new(codec);
+            let encode = self.median(threads, |bench| bench.encode(&encoder, executor))?;
             if self.written.file() != &self.huffman[..] {
                 return Err(Failure::Io(format!("{path} encoded to other bytes")));
             }
@@ -351,42 +360,31 @@ impl Bencher {
         &mut self,
         codec: Codec,
         mut work: impl FnMut(
-            &Container<'_, [u8]>,
+            &Container<'_, dyn Storage + Send>,
             &unweight_format::Tensor<'_>,
             &mut [bf16],
         ) -> Result<(), ReadError>,
     ) -> Result<(), Failure> {
-        let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
-        let container = open.container().with_codec(codec);
+        let container = self.model.container().with_codec(codec);
         for (tensor, decoded) in container.directory().tensors().zip(&mut self.decoded) {
             work(&container, &tensor, decoded).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn encode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
+    fn encode(&mut self, encoder: &Encoder, executor: &Threads) -> Result<(), Failure> {
         let declared = declarations(&self.names, &self.shapes);
-        let mut writer = writer(&mut self.written, declared)?;
-        for weights in &self.tensors {
-            let chunk = unweight::DEFAULT_CHUNK_SIZE_LOG2;
-            let weights = &weights[..];
-            encode_tensor_with(
-                codec,
-                &mut writer,
-                weights,
-                Encoding::Huffman,
-                chunk,
-                executor,
-            )
-            .map_err(failed)?;
-        }
-        writer.finish().map_err(failed)?;
-        Ok(())
+        encode_all(
+            encoder,
+            &self.tensors,
+            declared,
+            &mut self.written,
+            executor,
+        )
     }
 
     fn transcode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
-        let open = OpenFile::read(&self.huffman[..]).map_err(failed)?;
-        let container = open.container().with_codec(codec);
+        let container = self.model.container().with_codec(codec);
         let declared = declarations(&self.names, &self.shapes);
         let mut writer = writer(&mut self.written, declared)?;
         for tensor in container.directory().tensors() {
@@ -401,6 +399,37 @@ impl Bencher {
         }
         writer.finish().map_err(failed)?;
         Ok(())
+    }
+}
+
+fn encode_all(
+    encoder: &Encoder,
+    tensors: &[Aligned<bf16>],
+    declared: Vec<Declaration<'_>>,
+    written: &mut Region,
+    executor: &Threads,
+) -> Result<(), Failure> {
+    let mut writer = writer(written, declared)?;
+    for weights in tensors {
+        let (weights, chunk) = (&weights[..], unweight::DEFAULT_CHUNK_SIZE_LOG2);
+        encoder
+            .encode_tensor(&mut writer, weights, Encoding::Huffman, chunk, executor)
+            .map_err(failed)?;
+    }
+    writer.finish().map_err(failed)?;
+    Ok(())
+}
+
+/// A container in memory that others keep too.
+struct Held(Arc<Aligned<u8>>);
+
+impl Storage for Held {
+    fn byte_length(&self) -> io::Result<u64> {
+        self.0[..].byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        Ok(read_extent(&self.0[..], extent, buffer)?)
     }
 }
 
