@@ -20,6 +20,33 @@ use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 ///
 /// A batch owns its outputs and keeps its inputs: [`Batch::into_outputs`] waits for the launches and gives the outputs back. Dropping a batch waits too, and
 /// forgetting one loses the memory. Launches may be on any stream of the device's context; those on different streams come one after the other.
+///
+/// What was decoded is not to be trusted before [`Batch::status`], and [`Batch::checksums`]
+/// compared with the directory's. [`decode_verified`](crate::decode_verified) does all of this for
+/// one tensor.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use unweight_format::Tensor;
+/// # use unweight_gpu::{Batch, Device, DeviceTensor, GpuError};
+/// # type Tensors<'a> = [(Tensor<'a>, Arc<DeviceTensor>)];
+/// # fn decode(device: &Device, tensors: &Tensors<'_>) -> Result<(), GpuError> {
+/// let stream = device.stream()?;
+/// let mut inputs = vec![];
+/// for (tensor, coded) in tensors {
+///     inputs.push((coded.clone(), stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?));
+/// }
+/// let mut batch = Batch::to_weights(device, inputs)?;
+/// batch.check_chunks(&stream)?;
+/// batch.decode(&stream)?;
+/// batch.status()?;
+/// for ((tensor, _), checksum) in tensors.iter().zip(batch.checksums()?) {
+///     tensor.require_checksum(checksum)?;
+/// }
+/// let weights = batch.into_outputs()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Batch(InFlight<Decoding>);
 
@@ -132,6 +159,7 @@ impl Batch {
     ///
     /// # Panics
     /// If this is a batch of exponent planes.
+    #[must_use = "the weights are not to be trusted until their checksum equals the directory's"]
     pub fn checksums(&mut self) -> Result<Vec<u32>, GpuError> {
         let batch = self.0.owned();
         assert_eq!(batch.output_bytes_per_weight, 2, "checksums are of weights");
@@ -143,6 +171,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
+    #[must_use = "what was decoded is not to be trusted after an error"]
     pub fn status(&mut self) -> Result<(), GpuError> {
         let own = self.0.owned().device.own_stream().clone();
         self.0.launch(&own, |batch| batch.status())

@@ -1,6 +1,8 @@
 //! The Unweight codec on a GPU: CUDA kernels (`kernels/`), and what launches them.
 //!
 //! - [`Device::open`] finds a GPU and loads the kernels; without a driver or a device it is an ordinary error.
+//! - [`decode_verified`] decodes a coded tensor with every check, and returns its weights in device
+//!   memory.
 //! - [`DeviceTensor::upload`] puts a coded tensor into device memory, as it stands in the file.
 //! - [`Batch`] decodes tensors in one launch, or ranges of their chunks, on the caller's stream and into the caller's memory, to weights or to
 //!   exponent planes; it copies raw tensors, checks chunk checksums on the device too, and computes those of what was decoded.
@@ -23,9 +25,8 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::sync::Arc;
 //! use unweight_format::{Directory, FileHeader, Payload};
-//! use unweight_gpu::{Batch, Device, DeviceTensor};
+//! use unweight_gpu::{Device, DeviceTensor, decode_verified};
 //!
 //! let file = std::fs::read("model.unw")?;
 //! let header = FileHeader::parse(&file)?;
@@ -36,14 +37,7 @@
 //! let device = Device::open(0)?;
 //! let stream = device.stream()?;
 //! let payload = DeviceTensor::extent(planes).of(&file).ok_or("short")?;
-//! let coded = Arc::new(DeviceTensor::upload(&device, planes, payload)?);
-//! let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-//! let mut batch = Batch::to_weights(&device, vec![(coded, weights)])?;
-//! batch.check_chunks(&stream)?;
-//! batch.decode(&stream)?;
-//! batch.status()?;
-//! tensor.require_checksum(batch.checksums()?[0])?;
-//! let weights = batch.into_outputs()?.remove(0);
+//! let weights = decode_verified(&device, &stream, &tensor, payload)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -55,6 +49,7 @@ struct Readme;
 
 mod batch;
 mod crc_constants;
+mod decode_verified;
 mod device;
 mod device_tensor;
 mod encode;
@@ -85,6 +80,7 @@ mod weight_checksums;
 pub use cudarc;
 
 pub use batch::Batch;
+pub use decode_verified::decode_verified;
 pub use device::{Device, DeviceOptions};
 pub use device_tensor::DeviceTensor;
 pub use encode::EncodeBatch;

@@ -1,0 +1,45 @@
+//! A coded tensor decoded in one call, every check included.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream};
+use unweight_format::{Payload, Tensor};
+
+use crate::{Batch, Device, DeviceTensor, GpuError};
+
+/// Decodes a coded tensor, and returns its weights in device memory: 2 little-endian bytes each, in
+/// row-major order.
+///
+/// `payload` has the bytes at [`DeviceTensor::extent`]. They are uploaded; then the checksum of
+/// every chunk is checked, every record is decoded and checked, and the checksum of the weights is
+/// compared with the directory's. Waits until all of this is done.
+///
+/// The steps alone are [`DeviceTensor::upload`], [`Batch::check_chunks`], [`Batch::decode`],
+/// [`Batch::status`] and [`Batch::checksums`]; with them many tensors are decoded in one launch, or
+/// a tensor again and again.
+///
+/// # Errors
+/// [`GpuError::BadChunk`] and [`GpuError::Rule`] for a tensor that breaks a rule;
+/// [`GpuError::WrongLength`] for a payload of another length than the tensor's; as
+/// [`Batch::decode`] for the stream; the driver's, for want of memory too.
+///
+/// # Panics
+/// If the tensor is raw.
+pub fn decode_verified(
+    device: &Device,
+    stream: &Arc<CudaStream>,
+    tensor: &Tensor<'_>,
+    payload: &[u8],
+) -> Result<CudaSlice<u8>, GpuError> {
+    let Payload::Coded(planes) = tensor.payload() else {
+        panic!("tensor {:?} is raw, expected a coded one", tensor.name());
+    };
+    let coded = Arc::new(DeviceTensor::upload(device, planes, payload)?);
+    let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
+    let mut batch = Batch::to_weights(device, vec![(coded, weights)])?;
+    batch.check_chunks(stream)?;
+    batch.decode(stream)?;
+    batch.status()?;
+    tensor.require_checksum(batch.checksums()?[0])?;
+    Ok(batch.into_outputs()?.remove(0))
+}
