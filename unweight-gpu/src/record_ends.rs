@@ -42,12 +42,9 @@ impl CheckedRecordEnds {
 #[cfg(test)]
 mod tests {
     use half::bf16;
-    use unweight::{
-        Serial,
-        container::{OpenFile, encode_tensor},
-    };
+    use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
     use unweight_format::write::{ContainerWriter, Declaration};
-    use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
+    use unweight_format::{Directory, Dtype, Encoding, FileHeader, Payload, Rule, SourceKind};
 
     use super::*;
 
@@ -59,11 +56,22 @@ mod tests {
         let shape = [weights.len() as u64];
         let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
         let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-        encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 12, &Serial).unwrap();
+        let mut counts = ExponentCounts::default();
+        counts.add_weights(&weights);
+        let plan = TensorPlan::new(&counts, Encoding::Huffman);
+        let mut coded = writer.coded(plan.parameters(12)).unwrap();
+        for chunk in weights.chunks(1 << 12) {
+            let (mut sign_mantissa, mut record) = (vec![], vec![]);
+            encode_weights(&plan, chunk, &mut sign_mantissa, &mut record);
+            coded.chunk(&sign_mantissa, &record).unwrap();
+        }
+        // Nothing decodes it.
+        let tensor_checksum = 0;
+        coded.finish(tensor_checksum).unwrap();
         let file = writer.finish().unwrap();
-        let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = open.container();
-        let tensor = container.directory().tensor(0).unwrap();
+        let header = FileHeader::parse(&file).unwrap();
+        let directory = Directory::parse(&header, header.directory().of(&file).unwrap()).unwrap();
+        let tensor = directory.tensor(0).unwrap();
         let Payload::Coded(planes) = tensor.payload() else {
             panic!("raw")
         };
