@@ -8,7 +8,7 @@ use unweight::MemoryBudget;
 use unweight_format::Encoding;
 
 use crate::failure::Failure;
-use crate::gpu::{Gpu, failed};
+use crate::gpu::{self, Gpu};
 use crate::model_folder::Others;
 use crate::standard_output;
 use crate::version;
@@ -86,7 +86,7 @@ pub(crate) struct OnGpu {
 impl OnGpu {
     /// The device, if one was asked for.
     pub(crate) fn open(&self) -> Result<Option<Gpu>, Failure> {
-        let open = |ordinal: u16| Gpu::open(ordinal.into()).map_err(failed);
+        let open = |ordinal| gpu::open(ordinal).map_err(gpu::unusable);
         self.ordinal.map(open).transpose()
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use unweight::{ReadError, Storage, container::OpenFile};
+use unweight::gpu::GpuError;
+use unweight::{Disagreement, ReadError, Storage, container::OpenFile};
 
 use crate::arguments::Memory;
 use crate::commands::Context;
 use crate::failure::Failure;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, disagreement, failed};
 
 /// Reads header and directory.
 pub(crate) fn read<'s, S: Storage + ?Sized>(
@@ -28,6 +29,18 @@ pub(crate) enum RestoreError {
 impl From<ReadError> for RestoreError {
     fn from(error: ReadError) -> Self {
         RestoreError::Read(error)
+    }
+}
+
+impl From<GpuError> for RestoreError {
+    fn from(error: GpuError) -> Self {
+        RestoreError::Failed(failed(error))
+    }
+}
+
+impl From<Disagreement> for RestoreError {
+    fn from(found: Disagreement) -> Self {
+        RestoreError::Failed(disagreement(&found))
     }
 }
 

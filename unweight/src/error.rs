@@ -7,6 +7,8 @@ use unweight_format::write::{Misuse, WriteError};
 use unweight_format::{Dtype, Extent, Rule};
 
 use crate::container::TransferError;
+#[cfg(feature = "cuda")]
+use crate::cuda::Disagreement;
 use crate::safetensors::HeaderError;
 use crate::{ExecutorError, OverBudget, ReadError, StorageError};
 
@@ -72,6 +74,12 @@ pub enum Error {
         /// The length of the buffer, or the end of the range.
         found: u64,
     },
+    /// A CUDA device is not there, cannot be used, or failed. It says nothing of the file.
+    #[cfg(feature = "cuda")]
+    Device(unweight_gpu::GpuError),
+    /// A CUDA device says that a tensor breaks a rule, and the CPU does not find that.
+    #[cfg(feature = "cuda")]
+    Disagreement(Disagreement),
     /// A callback of the caller returned this.
     Callback(Box<dyn StdError + Send + Sync>),
     /// The progress callback asked to stop.
@@ -96,6 +104,8 @@ impl Error {
             Error::NoTensor(tensor)
             | Error::WrongDtype { tensor, .. }
             | Error::WrongLength { tensor, .. } => Some(tensor),
+            #[cfg(feature = "cuda")]
+            Error::Disagreement(disagreement) => Some(&disagreement.tensor),
             _ => None,
         }
     }
@@ -161,6 +171,10 @@ impl fmt::Display for Error {
                 expected,
                 found,
             } => write!(f, "tensor {tensor:?}: length {found}, expected {expected}"),
+            #[cfg(feature = "cuda")]
+            Error::Device(error) => error.fmt(f),
+            #[cfg(feature = "cuda")]
+            Error::Disagreement(disagreement) => disagreement.fmt(f),
             Error::Callback(error) => error.fmt(f),
             Error::Cancelled => f.write_str("cancelled"),
         }
@@ -179,6 +193,10 @@ impl StdError for Error {
         match self {
             // Their text is in the message already.
             Error::Read(error) | Error::Write(error) => error.source(),
+            #[cfg(feature = "cuda")]
+            Error::Device(error) => error.source(),
+            #[cfg(feature = "cuda")]
+            Error::Disagreement(disagreement) => disagreement.source(),
             Error::Callback(error) => error.source(),
             _ => None,
         }
@@ -200,6 +218,20 @@ impl From<ReadError> for Error {
 impl From<OverBudget> for Error {
     fn from(error: OverBudget) -> Error {
         Error::OverBudget(error)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<unweight_gpu::GpuError> for Error {
+    fn from(error: unweight_gpu::GpuError) -> Error {
+        Error::Device(error)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<Disagreement> for Error {
+    fn from(disagreement: Disagreement) -> Error {
+        Error::Disagreement(disagreement)
     }
 }
 

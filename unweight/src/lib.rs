@@ -21,7 +21,13 @@
 //! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify), [`restore`](Model::restore),
 //!   [`transcode`](Model::transcode).
 //! - [`Writer`] makes a container of tensors in memory.
+//! - [`Backend`] says what decodes: an instruction set of the CPU or, with the feature `cuda`, a
+//!   CUDA device.
 //! - [`container`] is the layer below, for programs that bring threads or devices of their own.
+//!
+//! Features: `rayon` (default) for threads; `cuda` for `Backend::Cuda`, with `unweight-gpu` as
+//! `unweight::gpu` and cudarc as `unweight::cudarc`. Building with `cuda` needs neither CUDA nor a
+//! device.
 //!
 //! Section numbers are those of the specification, `spec/unweight.md`.
 
@@ -35,6 +41,8 @@ struct Readme;
 mod backend;
 mod compress;
 pub mod container;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod memory;
 mod model;
@@ -47,13 +55,21 @@ mod tensor;
 mod threads;
 mod writer;
 
+/// Streams and device memory are this crate's.
+#[cfg(feature = "cuda")]
+pub use unweight_gpu::cudarc;
+
 pub use half;
 pub use unweight_cpu::fast::Isa;
 pub use unweight_format as format;
 pub use unweight_format::{Dtype, Encoding};
+#[cfg(feature = "cuda")]
+pub use unweight_gpu as gpu;
 
 pub use backend::Backend;
 pub use compress::{CompressPlan, compress, compress_to, decompress};
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaDevice, CudaOptions, Disagreement};
 pub use error::Error;
 pub use memory::{MemoryBudget, OverBudget, Purpose};
 pub use model::Model;

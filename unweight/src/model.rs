@@ -8,6 +8,8 @@ use unweight_format::write::Sink;
 use unweight_format::{Encoding, FileHeader};
 
 use crate::container::{self, Container, Opened};
+#[cfg(feature = "cuda")]
+use crate::cuda::CudaReader;
 use crate::options::OpenOptions;
 use crate::threads::Threads;
 use crate::{Error, MemoryBudget, Storage, Tensor};
@@ -34,6 +36,8 @@ pub struct Model {
     storage: Box<dyn Storage + Send>,
     opened: Opened,
     threads: Threads,
+    #[cfg(feature = "cuda")]
+    cuda: Option<CudaReader>,
 }
 
 impl Model {
@@ -58,6 +62,8 @@ impl Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),
             threads: options.threads.clone(),
+            #[cfg(feature = "cuda")]
+            cuda: options.cuda_reader(),
         })
     }
 
@@ -85,7 +91,8 @@ impl Model {
     /// Checks every rule of the specification, and every checksum.
     ///
     /// # Errors
-    /// The first rule that is broken; [`Error::OverBudget`]; [`Error::Read`].
+    /// The first rule that is broken; [`Error::OverBudget`]; [`Error::Read`]; with
+    /// [`Backend::Cuda`](crate::Backend) the device's.
     pub fn verify(&self) -> Result<(), Error> {
         self.restore_with(|_| Ok(()))
     }
@@ -107,6 +114,14 @@ impl Model {
         &self,
         output: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        #[cfg(feature = "cuda")]
+        if let Some(CudaReader {
+            device,
+            host_budget,
+        }) = &self.cuda
+        {
+            return device.restore(&self.container(), *host_budget, &self.threads, output);
+        }
         container::restore(&self.container(), &self.threads, output)
     }
 
@@ -133,6 +148,11 @@ impl Model {
 
     pub(crate) fn threads(&self) -> &Threads {
         &self.threads
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(&self) -> Option<&CudaReader> {
+        self.cuda.as_ref()
     }
 }
 

@@ -45,10 +45,23 @@ impl OpenOptions {
         self
     }
 
-    /// What decodes.
+    /// What decodes. With [`Backend::Cuda`](Backend) the device's work on a tensor takes host
+    /// memory too: its payload, and what it is decoded to. A budget that was given bounds that; the
+    /// default budget does not.
     pub fn backend(mut self, backend: Backend) -> OpenOptions {
         self.backend = backend;
         self
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda_reader(&self) -> Option<crate::cuda::CudaReader> {
+        match &self.backend {
+            Backend::Cuda(device) => Some(crate::cuda::CudaReader {
+                device: device.clone(),
+                host_budget: self.memory,
+            }),
+            _ => None,
+        }
     }
 
     /// Opens a file.

@@ -74,7 +74,7 @@ impl<'m> Tensor<'m> {
     pub fn read_into(&self, weights: &mut [bf16]) -> Result<(), Error> {
         self.require_bf16()?;
         self.require_length(self.element_count(), weights.len() as u64)?;
-        self.decode(Output::from(bytemuck::cast_slice_mut::<bf16, u8>(weights)))?;
+        self.decode_bytes(bytemuck::cast_slice_mut(weights))?;
         // A file is little-endian.
         if cfg!(target_endian = "big") {
             weights
@@ -101,7 +101,7 @@ impl<'m> Tensor<'m> {
     /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
     pub fn read_bytes_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
         self.require_length(self.data_bytes(), bytes.len() as u64)?;
-        self.decode(Output::from(bytes))
+        self.decode_bytes(bytes)
     }
 
     /// As [`Tensor::read_bytes_into`], into memory that has not been initialised. Where it succeeds, all of it is.
@@ -148,9 +148,24 @@ impl<'m> Tensor<'m> {
         Ok(container.read_bytes(&self.tensor, range, bytes)?)
     }
 
+    /// As [`Tensor::decode`]. A device copies into initialised memory without a buffer.
+    fn decode_bytes(&self, bytes: &mut [u8]) -> Result<(), Error> {
+        #[cfg(feature = "cuda")]
+        if let Some(cuda) = self.model.cuda() {
+            let (container, threads) = (self.model.container(), self.model.threads());
+            return cuda.read_into(&container, &self.tensor, threads, bytes);
+        }
+        self.decode(Output::from(bytes))
+    }
+
+    /// Decodes the whole tensor into `output`, as long as it is.
     fn decode(&self, output: Output<'_>) -> Result<(), Error> {
-        let container = self.model.container();
-        decode_tensor_into(&container, &self.tensor, self.model.threads(), output)?;
+        let (container, threads) = (self.model.container(), self.model.threads());
+        #[cfg(feature = "cuda")]
+        if let Some(cuda) = self.model.cuda() {
+            return cuda.read_into_output(&container, &self.tensor, threads, output);
+        }
+        decode_tensor_into(&container, &self.tensor, threads, output)?;
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::{Context, bench_gpu};
 use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
 use crate::failure::Failure;
-use crate::gpu::Gpu;
+use crate::gpu::{self, Gpu};
 use crate::input::open;
 use crate::printable::escaped;
 use crate::recognize::Expected;
@@ -56,7 +56,7 @@ struct Measurement {
 
 pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     // Rather now than when all else has been measured.
-    let open = |ordinal: u16| Gpu::open(ordinal.into()).map_err(crate::gpu::failed);
+    let open = |ordinal| gpu::open(ordinal).map_err(gpu::unusable);
     let gpu = options.gpu.map(open).transpose()?;
     let (input, tensors) = match &options.file {
         Some(file) => {

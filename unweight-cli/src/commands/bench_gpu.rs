@@ -64,7 +64,7 @@ pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failu
     let encode = measure_encoding(gpu, decoded.weights, file, &coded, runs)?;
     let transcode = measure_transcoding(gpu, &tensors, &coded, runs)?;
     Ok(Speeds {
-        device: gpu.device.name().map_err(failed)?,
+        device: gpu.device().name().map_err(failed)?,
         copy: speed(copy),
         decode: speed(decoded.seconds),
         check_chunks: speed(decoded.check_seconds),
@@ -83,7 +83,7 @@ fn upload(gpu: &Gpu, planes: &[&CodedPlanes], file: &[u8]) -> Result<Tensors, Gp
     let upload = |planes: &&CodedPlanes| {
         let payload = DeviceTensor::extent(planes).of(file);
         let payload = payload.expect("the file is whole");
-        DeviceTensor::upload(&gpu.device, planes, payload).map(Arc::new)
+        DeviceTensor::upload(gpu.device(), planes, payload).map(Arc::new)
     };
     planes.iter().map(upload).collect()
 }
@@ -95,7 +95,7 @@ fn room(
     bytes: impl Fn(u64) -> u64,
 ) -> Result<Vec<CudaSlice<u8>>, GpuError> {
     let room =
-        |planes: &CodedPlanes| Ok(gpu.stream.alloc_zeros(bytes(planes.weights()) as usize)?);
+        |planes: &CodedPlanes| Ok(gpu.stream().alloc_zeros(bytes(planes.weights()) as usize)?);
     coded.iter().map(|(_, planes)| room(planes)).collect()
 }
 
@@ -119,12 +119,12 @@ fn measure_decoding(
 ) -> Result<Decoded, Failure> {
     let mut batches: Vec<Batch> = batches(sets, |set| {
         let outputs = room(gpu, coded, |weights| 2 * weights)?;
-        Batch::to_weights(&gpu.device, set.iter().zip(outputs).collect())
+        Batch::to_weights(gpu.device(), set.iter().zip(outputs).collect())
     })?;
-    let decode = median(&gpu.stream, &mut batches, runs, |batch, stream| {
+    let decode = median(gpu.stream(), &mut batches, runs, |batch, stream| {
         batch.decode(stream)
     });
-    let check = median(&gpu.stream, &mut batches, runs, |batch, stream| {
+    let check = median(gpu.stream(), &mut batches, runs, |batch, stream| {
         batch.check_chunks(stream)
     });
     // What is measured has to be right.
@@ -151,13 +151,13 @@ fn measure_encoding(
         let sources = set.into_iter().map(Arc::new);
         let tasks = sources.zip(room(gpu, coded, longest)?).collect();
         EncodeBatch::new(
-            &gpu.device,
+            gpu.device(),
             tasks,
             Encoding::Huffman,
             DEFAULT_CHUNK_SIZE_LOG2,
         )
     })?;
-    let seconds = median(&gpu.stream, &mut batches, runs, |batch, stream| {
+    let seconds = median(gpu.stream(), &mut batches, runs, |batch, stream| {
         batch.encode(stream)
     });
     let seconds = seconds.map_err(failed)?;
@@ -165,7 +165,7 @@ fn measure_encoding(
     let encoded: Vec<EncodedTensor> = first.encoded().map_err(failed)?;
     let payloads = first.into_outputs().map_err(failed)?;
     for ((encoded, payload), (tensor, planes)) in encoded.iter().zip(&payloads).zip(coded) {
-        let payload = gpu.stream.clone_dtoh(payload).map_err(failed)?;
+        let payload = gpu.stream().clone_dtoh(payload).map_err(failed)?;
         let pairs = [
             (encoded.sign_mantissa, planes.sign_mantissa()),
             (encoded.record_ends, planes.record_ends()),
@@ -193,9 +193,9 @@ fn measure_transcoding(
 ) -> Result<f64, Failure> {
     let mut batches: Vec<TranscodeBatch> = batches(sets, |set| {
         let tasks = set.iter().cloned().zip(room(gpu, coded, longest)?);
-        TranscodeBatch::new(&gpu.device, tasks.collect(), Encoding::Palette)
+        TranscodeBatch::new(gpu.device(), tasks.collect(), Encoding::Palette)
     })?;
-    let seconds = median(&gpu.stream, &mut batches, runs, |batch, stream| {
+    let seconds = median(gpu.stream(), &mut batches, runs, |batch, stream| {
         batch.transcode(stream)
     });
     for batch in &mut batches {
@@ -231,11 +231,11 @@ fn sets_of(bytes: u64) -> u64 {
 }
 
 fn copy_seconds(gpu: &Gpu, bytes: u64, runs: u32) -> Result<f64, GpuError> {
-    let room = || gpu.stream.alloc_zeros::<u8>(bytes as usize);
+    let room = || gpu.stream().alloc_zeros::<u8>(bytes as usize);
     let mut pairs = (0..sets_of(2 * bytes))
         .map(|_| Ok((room()?, room()?)))
         .collect::<Result<Vec<_>, GpuError>>()?;
-    median(&gpu.stream, &mut pairs, runs, |(from, to), stream| {
+    median(gpu.stream(), &mut pairs, runs, |(from, to), stream| {
         Ok(stream.memcpy_dtod(from, to)?)
     })
 }

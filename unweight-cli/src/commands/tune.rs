@@ -1,5 +1,6 @@
 //! `unweight tune`.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -9,12 +10,12 @@ use unweight::{ReadError, container::OpenFile};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
-use unweight_gpu::{DeviceTensor, GpuError, View};
+use unweight_gpu::{DeviceTensor, GpuError, View, decode_verified};
 
 use super::Context;
 use crate::arguments::{Residence, Tune};
 use crate::failure::Failure;
-use crate::gpu::Gpu;
+use crate::gpu::{self, Gpu};
 use crate::input::open;
 use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{bar, steps};
@@ -23,7 +24,7 @@ use crate::report::table;
 pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     require_absent(&options.output, options.force)?;
     require_apart(&options.file, &options.output)?;
-    let gpu = Gpu::open(options.gpu.into()).map_err(failed)?;
+    let gpu = gpu::open(options.gpu).map_err(failed)?;
     let file = open(&options.file)?;
     let layers = load(options, &file, &gpu, context)?;
     let tuning = tune(&layers, &options.batches, &gpu, context).map_err(failed)?;
@@ -47,8 +48,8 @@ enum Layer {
 impl Layer {
     fn linear<'a>(&'a self, gpu: &'a Gpu) -> Result<Linear<'a>, GpuError> {
         match self {
-            Layer::Fragments(fragments) => Linear::new(&gpu.device, fragments),
-            Layer::Coded(coded) => Linear::of_coded(&gpu.device, coded),
+            Layer::Fragments(fragments) => Linear::new(gpu.device(), fragments),
+            Layer::Coded(coded) => Linear::of_coded(gpu.device(), coded),
         }
     }
 }
@@ -119,9 +120,9 @@ fn fragments_of(
     payload: &[u8],
     shape: Shape,
 ) -> Result<Fragments, GpuError> {
-    let weights = gpu.decode_on_device(tensor, planes, payload)?;
-    let matrix = View::slice(&weights, &gpu.stream);
-    Fragments::arrange(&gpu.device, &matrix, shape, *planes.palette())
+    let weights = decode_verified(gpu.device(), gpu.stream(), tensor, payload)?;
+    let matrix = View::slice(&weights, gpu.stream());
+    Fragments::arrange(gpu.device(), &matrix, shape, *planes.palette())
 }
 
 fn coded_of(
@@ -130,8 +131,8 @@ fn coded_of(
     payload: &[u8],
     shape: Shape,
 ) -> Result<Layer, GpuError> {
-    let tensor = DeviceTensor::upload(&gpu.device, planes, payload)?;
-    let coded = Coded::new(&gpu.device, Arc::new(tensor), shape)?;
+    let tensor = DeviceTensor::upload(gpu.device(), planes, payload)?;
+    let coded = Coded::new(gpu.device(), Arc::new(tensor), shape)?;
     Ok(Layer::Coded(coded))
 }
 
@@ -144,10 +145,10 @@ fn tune(
     let largest = batches.iter().copied().max().unwrap_or(1);
     let linears = layers.iter().map(|layer| layer.linear(gpu));
     let linears = linears.collect::<Result<_, _>>()?;
-    let mut stack = Stack::of(&gpu.device, linears, largest)?;
+    let mut stack = Stack::of(gpu.device(), linears, largest)?;
     // How many steps there are shows only when they are done.
     let bar = steps(context.silent(), "tune");
-    let tuning = stack.tune(&gpu.device, batches, |batch, _, seconds| {
+    let tuning = stack.tune(gpu.device(), batches, |batch, _, seconds| {
         bar.set_message(format!("tune: batch {batch}, {:.2} ms", seconds * 1e3));
         bar.inc(1);
     });
@@ -168,6 +169,6 @@ fn words(tuning: &Tuning) -> String {
     format!("{}\n{table}", tuning.device)
 }
 
-fn failed(error: GpuError) -> Failure {
+fn failed(error: impl Display) -> Failure {
     Failure::Io(format!("GPU: {error}"))
 }

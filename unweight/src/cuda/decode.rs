@@ -1,0 +1,332 @@
+//! Coded tensors decoded on a device, and the CPU's confirmation of what the device says of a file.
+
+use half::bf16;
+use unweight_cpu::fast::Output;
+use unweight_format::{CodedPlanes, Payload, RecordEnds, Tensor};
+use unweight_gpu::cudarc::driver::CudaSlice;
+use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
+
+use super::{CudaDevice, CudaReader, Disagreement};
+use crate::container::{Container, decode_tensor, decode_tensor_into};
+use crate::{Error, Executor, MemoryBudget, Purpose, ReadError, Storage};
+
+/// What is handed over at a time: as much as the CPU does at the largest chunk size.
+const PIECE_BYTES: usize = 2 << 16;
+/// What is held on the host of each chunk's checksum.
+const CHECKSUM_BYTES: u64 = 4;
+
+impl CudaDevice {
+    /// As [`container::restore`](crate::container::restore), in its order of checks and with its
+    /// verdicts. `host_budget`, if anything, bounds what is held on the host of one tensor: its
+    /// payload and what it is decoded to.
+    ///
+    /// # Errors
+    /// As [`container::restore`](crate::container::restore); a [`GpuError`] where the device fails;
+    /// a [`Disagreement`].
+    pub fn restore<S, E>(
+        &self,
+        container: &Container<'_, S>,
+        host_budget: Option<MemoryBudget>,
+        executor: &impl Executor,
+        mut output: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        S: Storage + ?Sized,
+        E: From<ReadError> + From<GpuError> + From<Disagreement> + Send,
+    {
+        container
+            .require_room_to_restore()
+            .map_err(ReadError::from)?;
+        if let Some(budget) = host_budget {
+            let tensors = container.directory().tensors();
+            let longest = tensors.map(|tensor| payload_bytes(&tensor) + decoded_bytes(&tensor));
+            let needed = container.held_bytes() + longest.max().unwrap_or(0);
+            budget
+                .require(Purpose::Restore, needed)
+                .map_err(ReadError::from)?;
+        }
+        container.require_zero_padding()?;
+        output(&container.checked_source()?)?;
+        for tensor in container.directory().tensors() {
+            match tensor.payload() {
+                Payload::Coded(planes) => {
+                    let download = |weights: &_| self.download(weights);
+                    let decoded: Result<_, E> =
+                        self.decode(container, &tensor, planes, executor, download);
+                    decoded?.chunks(PIECE_BYTES).try_for_each(&mut output)?;
+                }
+                Payload::Raw(_) => decode_tensor(container, &tensor, executor, &mut output)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a tensor on the device, and gives what `download` makes of its weights there.
+    fn decode<S, T, E>(
+        &self,
+        container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        executor: &impl Executor,
+        download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
+    ) -> Result<T, E>
+    where
+        S: Storage + ?Sized,
+        E: From<ReadError> + From<GpuError> + From<Disagreement>,
+    {
+        match self.decode_unconfirmed(container, tensor, planes, download)? {
+            Ok(decoded) => Ok(decoded),
+            // Nothing of the tensor is held any more.
+            Err(report) => Err(confirm(container, tensor, planes, executor, report)),
+        }
+    }
+
+    /// The inner error is the device's. What it says of the file is still to be confirmed.
+    fn decode_unconfirmed<S: Storage + ?Sized, T>(
+        &self,
+        container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
+        planes: &CodedPlanes,
+        download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
+    ) -> Result<Result<T, GpuError>, ReadError> {
+        let mut buffer = Vec::new();
+        let payload = container
+            .read_extent(DeviceTensor::extent(planes), &mut buffer)
+            .map_err(|error| error.of_tensor(tensor.name()))?;
+        let decoded = decode_verified(&self.device, &self.stream, tensor, payload);
+        Ok(decoded.and_then(|weights| download(&weights)))
+    }
+
+    fn download(&self, weights: &CudaSlice<u8>) -> Result<Vec<u8>, GpuError> {
+        let decoded = self.stream.clone_dtoh(weights)?;
+        self.stream.synchronize()?;
+        Ok(decoded)
+    }
+
+    fn download_into(&self, weights: &CudaSlice<u8>, bytes: &mut [u8]) -> Result<(), GpuError> {
+        self.stream.memcpy_dtoh(weights, bytes)?;
+        Ok(self.stream.synchronize()?)
+    }
+}
+
+impl CudaReader {
+    /// Decodes a whole tensor into `bytes`, as many as it has.
+    pub(crate) fn read_into<S: Storage + ?Sized>(
+        &self,
+        container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
+        executor: &impl Executor,
+        bytes: &mut [u8],
+    ) -> Result<(), Error> {
+        let Payload::Coded(planes) = tensor.payload() else {
+            let output = Output::from(bytes);
+            return Ok(decode_tensor_into(container, tensor, executor, output)?);
+        };
+        self.require_room(container, tensor, payload_bytes(tensor))?;
+        let device = &self.device;
+        let download = |weights: &_| device.download_into(weights, bytes);
+        device.decode(container, tensor, planes, executor, download)
+    }
+
+    /// As [`CudaReader::read_into`], into memory that may not have been initialised. The device's
+    /// copy goes through memory of its own.
+    pub(crate) fn read_into_output<S: Storage + ?Sized>(
+        &self,
+        container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
+        executor: &impl Executor,
+        mut output: Output<'_>,
+    ) -> Result<(), Error> {
+        let Payload::Coded(planes) = tensor.payload() else {
+            return Ok(decode_tensor_into(container, tensor, executor, output)?);
+        };
+        let needed = payload_bytes(tensor) + decoded_bytes(tensor);
+        self.require_room(container, tensor, needed)?;
+        let device = &self.device;
+        let download = |weights: &_| {
+            output.fill(&device.download(weights)?);
+            Ok(())
+        };
+        device.decode(container, tensor, planes, executor, download)
+    }
+
+    /// Checks that there is room for the CPU's part, and for so many bytes of the tensor.
+    fn require_room<S: Storage + ?Sized>(
+        &self,
+        container: &Container<'_, S>,
+        tensor: &Tensor<'_>,
+        tensor_bytes: u64,
+    ) -> Result<(), Error> {
+        container.chunks_in_work(tensor)?;
+        match self.host_budget {
+            Some(budget) => {
+                let needed = container.held_bytes() + tensor_bytes;
+                Ok(budget.require(Purpose::Tensor, needed)?)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a device's report becomes: where it is about the file, the CPU's verdict, with place and
+/// values; otherwise itself.
+fn confirm<S, E>(
+    container: &Container<'_, S>,
+    tensor: &Tensor<'_>,
+    planes: &CodedPlanes,
+    executor: &impl Executor,
+    report: GpuError,
+) -> E
+where
+    S: Storage + ?Sized,
+    E: From<ReadError> + From<GpuError> + From<Disagreement>,
+{
+    let confirmed = match &report {
+        GpuError::BadChunk { bad, .. } if u64::from(bad.chunk) < planes.chunk_count() => {
+            decode_chunk(container, planes, bad.chunk.into())
+        }
+        GpuError::BadChunk { .. } | GpuError::Rule(_) => {
+            decode_tensor(container, tensor, executor, |_| Ok(()))
+        }
+        _ => return report.into(),
+    };
+    match confirmed {
+        Err(error) => error.of_tensor(tensor.name()).into(),
+        Ok(()) => {
+            let tensor = tensor.name().to_owned();
+            Disagreement { tensor, report }.into()
+        }
+    }
+}
+
+/// Decodes one chunk on the CPU, for its verdict alone.
+fn decode_chunk<S: Storage + ?Sized>(
+    container: &Container<'_, S>,
+    planes: &CodedPlanes,
+    number: u64,
+) -> Result<(), ReadError> {
+    let ends = container.record_ends(planes)?;
+    let ends = RecordEnds::parse(planes, &ends)?;
+    let shape = planes.chunk(number);
+    let mut weights = vec![bf16::ZERO; shape.weights as usize];
+    container.decode_chunk(planes, &shape, ends.record(number), &mut weights)
+}
+
+/// What is held on the host of a coded tensor's payload while it is uploaded and checked.
+fn payload_bytes(tensor: &Tensor<'_>) -> u64 {
+    match tensor.payload() {
+        Payload::Coded(planes) => {
+            DeviceTensor::extent(planes).length + CHECKSUM_BYTES * planes.chunk_count()
+        }
+        Payload::Raw(_) => 0,
+    }
+}
+
+/// What a coded tensor is decoded to.
+fn decoded_bytes(tensor: &Tensor<'_>) -> u64 {
+    match tensor.payload() {
+        Payload::Coded(_) => tensor.data_bytes(),
+        Payload::Raw(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use unweight_format::Rule;
+    use unweight_gpu::BadChunk;
+
+    use super::*;
+    use crate::{CompressOptions, Model, OpenOptions, Threads, Writer};
+
+    /// Two chunks in tensor "w".
+    fn file() -> Vec<u8> {
+        let weights: Vec<_> = (0..5000)
+            .map(|number| bf16::from_f32((number as f32).sin()))
+            .collect();
+        let options = CompressOptions::new().chunk_size_log2(12);
+        let writer = Writer::with_options(options).tensor("w", &[5000], &weights);
+        writer.finish(Vec::new()).unwrap()
+    }
+
+    /// The file with its last record damaged.
+    fn damaged() -> Vec<u8> {
+        let mut file = file();
+        let end = with_planes(&file, |_, _, planes| planes.records().end());
+        file[end as usize - 1] ^= 1;
+        file
+    }
+
+    fn with_planes<T>(file: &[u8], then: impl FnOnce(&Model, &Tensor<'_>, &CodedPlanes) -> T) -> T {
+        let model = OpenOptions::new().open_bytes(file).unwrap();
+        let tensor = model.tensor("w").unwrap();
+        let Payload::Coded(planes) = tensor.entry().payload() else {
+            panic!("w is raw")
+        };
+        assert_eq!(planes.chunk_count(), 2);
+        then(&model, tensor.entry(), planes)
+    }
+
+    fn confirmed(file: &[u8], report: GpuError) -> Error {
+        with_planes(file, |model, tensor, planes| {
+            confirm(&model.container(), tensor, planes, &Threads::new(1), report)
+        })
+    }
+
+    fn bad_chunk(chunk: u32) -> GpuError {
+        let rule = Rule::RecordCrc;
+        let bad = BadChunk { chunk, rule };
+        GpuError::BadChunk { tensor: 0, bad }
+    }
+
+    /// The device's report of a wrong tensor checksum.
+    fn bad_tensor() -> GpuError {
+        let wrong = with_planes(&file(), |_, tensor, _| tensor.require_checksum(0));
+        GpuError::Rule(wrong.unwrap_err())
+    }
+
+    #[test]
+    fn the_cpu_says_what_is_bad_where_the_device_finds_something() {
+        let file = damaged();
+        let expected = OpenOptions::new().open_bytes(&file[..]).unwrap().verify();
+        let expected = expected.unwrap_err();
+        assert_eq!(expected.rule(), Some(Rule::RecordCrc));
+        for report in [bad_chunk(1), bad_tensor()] {
+            let error = confirmed(&file, report);
+            assert_eq!(error.to_string(), expected.to_string());
+            assert_eq!(error.rule(), expected.rule());
+            assert_eq!(error.tensor(), Some("w"));
+        }
+    }
+
+    #[test]
+    fn a_report_that_the_cpu_does_not_confirm_is_a_disagreement() {
+        // The first chunk of the damaged file is good, and no tensor has a third one.
+        for (file, report) in [
+            (file(), bad_chunk(0)),
+            (file(), bad_chunk(2)),
+            (file(), bad_tensor()),
+            (damaged(), bad_chunk(0)),
+        ] {
+            let text = report.to_string();
+            let error = confirmed(&file, report);
+            assert!(matches!(error, Error::Disagreement(_)), "{error}");
+            assert_eq!((error.tensor(), error.rule()), (Some("w"), None));
+            let message = error.to_string();
+            assert!(message.contains(&text), "{message}");
+            assert!(error.source().is_none(), "its text is in the message");
+        }
+    }
+
+    #[test]
+    fn failures_of_the_device_say_nothing_of_the_file() {
+        for file in [file(), damaged()] {
+            let error = confirmed(&file, GpuError::NoDriver);
+            assert!(matches!(error, Error::Device(GpuError::NoDriver)));
+            assert_eq!((error.tensor(), error.rule()), (None, None));
+            assert_eq!(error.to_string(), GpuError::NoDriver.to_string());
+            assert!(error.source().is_none(), "its text is in the message");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A CUDA device as backend. Where there is one, it gives the CPU's bytes and the CPU's verdicts;
+//! where there is none, an error says so.
+
+use std::error::Error as _;
+use std::mem::MaybeUninit;
+
+use half::bf16;
+use unweight::format::Payload;
+use unweight::gpu::GpuError;
+use unweight::{
+    Backend, CompressOptions, CudaDevice, CudaOptions, Encoding, Error, MemoryBudget, Model,
+    OpenOptions, Writer, compress,
+};
+
+/// No machine has so many.
+const NO_SUCH_DEVICE: usize = 60_000;
+
+#[test]
+fn a_device_that_is_not_there_is_an_error_that_says_everything_once() {
+    let error = CudaDevice::open(NO_SUCH_DEVICE, &CudaOptions::new()).unwrap_err();
+    let Error::Device(cause) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        matches!(cause, GpuError::NoDriver | GpuError::NoDevice { .. }),
+        "{cause:?}"
+    );
+    assert_eq!(error.to_string(), cause.to_string());
+    assert!(error.source().is_none(), "its text is in the message");
+    assert_eq!((error.rule(), error.tensor()), (None, None));
+}
+
+#[test]
+fn a_device_can_be_sent_and_shared() {
+    fn is_shareable<T: Clone + Send + Sync + 'static>() {}
+    is_shareable::<CudaDevice>();
+    is_shareable::<Backend>();
+}
+
+fn weights(count: usize) -> Vec<bf16> {
+    let weight = |i| bf16::from_f32((i as f32 * 0.37).sin() * 0.02);
+    (0..count).map(weight).collect()
+}
+
+/// A safetensors file with BF16 tensors "a" and "w", and an I64 tensor "step".
+fn source() -> Vec<u8> {
+    let header = [
+        r#"{"a":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"#,
+        r#""w":{"dtype":"BF16","shape":[100001],"data_offsets":[6,200008]},"#,
+        r#""step":{"dtype":"I64","shape":[],"data_offsets":[200008,200016]}}"#,
+    ]
+    .concat();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    let weights = [weights(3), weights(100_001)].concat();
+    file.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
+    file.extend_from_slice(&77u64.to_le_bytes());
+    file
+}
+
+fn device() -> CudaDevice {
+    CudaDevice::open(0, &CudaOptions::new()).unwrap()
+}
+
+fn on(device: &CudaDevice) -> OpenOptions {
+    OpenOptions::new().backend(Backend::Cuda(device.clone()))
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_everything_is_what_the_cpu_gives() {
+    let (source, device) = (source(), device());
+    for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
+        let options = CompressOptions::new()
+            .encoding(encoding)
+            .chunk_size_log2(12);
+        let file = compress(&source, &options).unwrap();
+        let model = on(&device).open_bytes(&file[..]).unwrap();
+        model.verify().unwrap();
+        let mut restored = Vec::new();
+        model.restore(&mut restored).unwrap();
+        assert!(restored == source, "{encoding}");
+        let cpu = OpenOptions::new().open_bytes(&file[..]).unwrap();
+        for (tensor, expected) in model.tensors().zip(cpu.tensors()) {
+            let expected = expected.to_bytes().unwrap();
+            assert!(tensor.to_bytes().unwrap() == expected);
+            let mut uninit = vec![MaybeUninit::uninit(); expected.len()];
+            tensor.read_bytes_into_uninit(&mut uninit).unwrap();
+        }
+        let w = model.tensor("w").unwrap();
+        assert!(w.to_vec().unwrap() == weights(100_001));
+        assert_eq!(w.range(4095..4097).unwrap(), weights(4097)[4095..]);
+        let transcoded = model.transcode(Encoding::Palette, Vec::new()).unwrap();
+        on(&device)
+            .open_bytes(transcoded)
+            .unwrap()
+            .verify()
+            .unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_threads_share_it() {
+    let device = device();
+    let file = compress(&source(), &CompressOptions::new()).unwrap();
+    let model = &on(&device).open_bytes(file).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(move || {
+                let w = model.tensor("w").unwrap();
+                for _ in 0..20 {
+                    assert!(w.to_vec().unwrap() == weights(100_001));
+                }
+                model.verify().unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_bad_files_break_the_rules_that_the_cpu_names() {
+    let device = device();
+    let options = CompressOptions::new().chunk_size_log2(12);
+    let whole = compress(&source(), &options).unwrap();
+    let planes = {
+        let model = OpenOptions::new().open_bytes(&whole[..]).unwrap();
+        let tensor = model.tensor("w").unwrap();
+        let Payload::Coded(planes) = tensor.entry().payload() else {
+            panic!("w is raw")
+        };
+        [
+            planes.sign_mantissa(),
+            planes.record_ends(),
+            planes.records(),
+        ]
+    };
+    let offsets = planes.map(|plane| (plane.offset..plane.end()).step_by(997));
+    for offset in offsets.into_iter().flatten() {
+        let mut file = whole.clone();
+        file[offset as usize] ^= 0x15;
+        let [cpu, gpu] = [OpenOptions::new(), on(&device)].map(|options| {
+            let model = options.open_bytes(&file[..]).unwrap();
+            let tensor = model.tensor("w").unwrap().to_bytes().unwrap_err();
+            let whole = model.verify().unwrap_err();
+            [tensor, whole].map(|error| (error.rule(), error.to_string()))
+        });
+        assert_eq!(cpu, gpu, "byte {offset}");
+        assert!(gpu.iter().all(|(rule, _)| rule.is_some()), "{gpu:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_a_given_budget_counts_a_tensor_on_the_host() {
+    let device = device();
+    // More than the CPU's part takes.
+    let weights = weights(2_000_000);
+    let writer = Writer::new().tensor("w", &[2_000_000], &weights);
+    let file = writer.finish(Vec::new()).unwrap();
+    let least = |operation: &dyn Fn(&Model) -> Result<(), Error>| {
+        let mut budget = 0;
+        loop {
+            let options = on(&device).memory(MemoryBudget::of_bytes(budget));
+            match options
+                .open_bytes(&file[..])
+                .and_then(|model| operation(&model))
+            {
+                Ok(()) => return budget,
+                Err(Error::OverBudget(over)) => {
+                    assert!(over.needed_bytes > budget);
+                    budget = over.needed_bytes;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let verified = least(&|model| model.verify());
+    let read = least(&|model| model.tensor("w")?.to_bytes().map(drop));
+    // The bytes that a tensor is read into are the caller's.
+    assert_eq!(verified, read + 4_000_000);
+    let file_bytes = file.len() as u64;
+    assert!(read.abs_diff(file_bytes) < 4096, "{read} of {file_bytes}");
+}
