@@ -30,27 +30,12 @@ impl Storage for Remote {
     }
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        // A storage decides for itself how often it tries.
-        for attempt in 0.. {
-            match self.request(extent, buffer) {
-                Err(error) if attempt < 3 && error.kind() == io::ErrorKind::TimedOut => {
-                    std::thread::sleep(Duration::from_millis(1 << attempt));
-                }
-                done => return done.map(|()| &buffer[..]),
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-}
-
-impl Remote {
-    fn request(&self, extent: Extent, buffer: &mut Vec<u8>) -> io::Result<()> {
         let number = self.counters.requests.fetch_add(1, Relaxed);
         if number % 5 == 4 {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.counters.bytes.fetch_add(extent.length, Relaxed);
-        Ok(read_extent(&self.file, extent, buffer).map(drop)?)
+        Ok(read_extent(&self.file, extent, buffer)?)
     }
 }
 
@@ -64,7 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         file: File::open(path)?,
         counters: counters.clone(),
     };
-    let model = OpenOptions::new().open_storage(storage)?;
+    let options = OpenOptions::new().retry(|error, failed| {
+        std::thread::sleep(Duration::from_millis(1 << failed));
+        failed < 4 && error.kind() == io::ErrorKind::TimedOut
+    });
+    let model = options.open_storage(storage)?;
     let tensor = model.tensor(tensor)?;
     let middle = tensor.element_count() / 2;
     println!(

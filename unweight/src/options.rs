@@ -1,13 +1,14 @@
 //! Options of opening and compressing.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use unweight_format::{Encoding, limits};
 
 use crate::progress::ProgressCallback;
+use crate::storage::retry::{RetryPolicy, Retrying};
 use crate::threads::Threads;
 use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage};
 
@@ -24,6 +25,7 @@ use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progre
 pub struct OpenOptions {
     pub(crate) memory: Option<MemoryBudget>,
     pub(crate) threads: Threads,
+    pub(crate) retry: Option<RetryPolicy>,
     pub(crate) backend: Backend,
 }
 
@@ -33,7 +35,8 @@ impl OpenOptions {
         OpenOptions::default()
     }
 
-    /// The most memory that may be allocated for the file and one operation on it.
+    /// The most memory that may be allocated for the file and one operation on it. Operations that run at the same time take as much
+    /// each.
     pub fn memory(mut self, budget: MemoryBudget) -> OpenOptions {
         self.memory = Some(budget);
         self
@@ -42,6 +45,18 @@ impl OpenOptions {
     /// The number of threads, the caller's included, 0 for one a processor; or [`Threads`] that are shared.
     pub fn threads(mut self, threads: impl Into<Threads>) -> OpenOptions {
         self.threads = threads.into();
+        self
+    }
+
+    /// Reads again where the storage failed, for as long as `policy` says so. It gets the error and the number of attempts that have
+    /// failed, and may sleep. A storage that gave another number of bytes than it was asked for is read again too.
+    ///
+    /// Each read is copied once more: for storages that are slow anyway.
+    pub fn retry(
+        mut self,
+        policy: impl Fn(&io::Error, u32) -> bool + Send + Sync + 'static,
+    ) -> OpenOptions {
+        self.retry = Some(RetryPolicy::new(policy));
         self
     }
 
@@ -86,7 +101,11 @@ impl OpenOptions {
     /// # Errors
     /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries, [`Error::OverBudget`], [`Error::Read`].
     pub fn open_storage(&self, storage: impl Storage + Send + 'static) -> Result<Model, Error> {
-        Model::read(Box::new(storage), self)
+        let storage: Box<dyn Storage + Send> = match &self.retry {
+            Some(policy) => Box::new(Retrying::new(storage, policy.clone())),
+            None => Box::new(storage),
+        };
+        Model::read(storage, self)
     }
 }
 

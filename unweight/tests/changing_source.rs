@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use containers::{ENCODINGS, decoded, trained_like};
 use half::bf16;
-use unweight::{Serial, Weights, container::encode_tensor_with};
+use unweight::{Serial, Weights, container::Encoder};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, SourceKind, weight};
@@ -62,7 +62,8 @@ fn what_is_read_last_comes_back() {
                     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
                     let kind = SourceKind::None;
                     let mut writer = ContainerWriter::new(Vec::new(), kind, &[], declared).unwrap();
-                    encode_tensor_with(codec, &mut writer, &changing, encoding, 12, &Serial)
+                    Encoder::new(codec)
+                        .encode_tensor(&mut writer, &changing, encoding, 12, &Serial)
                         .unwrap();
                     let file = writer.finish().unwrap();
                     assert!(decoded(&file) == *after, "{:?} {encoding}", codec.isa());

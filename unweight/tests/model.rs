@@ -344,3 +344,43 @@ fn opens_files_on_disk() {
     let missing = Model::open(folder.path().join("other.unw")).unwrap_err();
     assert!(matches!(missing, Error::Read(error) if error.kind() == io::ErrorKind::NotFound));
 }
+
+/// A storage whose first attempts at each read fail, or come up short.
+struct Flaky {
+    bytes: Vec<u8>,
+    calls: AtomicU64,
+}
+
+impl Storage for Flaky {
+    fn byte_length(&self) -> io::Result<u64> {
+        self.bytes.byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        let bytes = read_extent(&self.bytes, extent, buffer)?;
+        match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            1 => Ok(&bytes[..bytes.len() / 2]),
+            _ => Ok(bytes),
+        }
+    }
+}
+
+#[test]
+fn a_storage_is_read_again_as_the_policy_says() {
+    let source = safetensors(100_000);
+    let file = compress(&source, &CompressOptions::new()).unwrap();
+    let flaky = || Flaky {
+        bytes: file.clone(),
+        calls: AtomicU64::new(0),
+    };
+    let options = OpenOptions::new().threads(1);
+    let patient = options.clone().retry(|_, failed| failed < 3);
+    let mut restored = Vec::new();
+    let model = patient.open_storage(flaky()).unwrap();
+    model.restore(&mut restored).unwrap();
+    assert!(restored == source);
+    let hasty = options.retry(|error, _| error.kind() == io::ErrorKind::TimedOut);
+    let error = hasty.open_storage(flaky()).unwrap_err();
+    assert!(matches!(error, Error::Read(_)), "{error}");
+}

@@ -7,7 +7,7 @@ use half::bf16;
 use unweight::safetensors::Header;
 use unweight::{
     ReadError, Serial,
-    container::{OpenFile, copy_raw_tensor, encode_tensor_with},
+    container::{Encoder, OpenFile, copy_raw_tensor},
 };
 use unweight_conformance_runner::{
     Corpus, Expect, Parameters, Profile, Rejection, Report, Verdict,
@@ -126,7 +126,9 @@ fn encode(codec: Codec, source: &[u8], parameters: &Parameters) -> Result<Vec<u8
                 .iter()
                 .map(|&pair| bf16::from_le_bytes(pair))
                 .collect();
-            encode_tensor_with(codec, &mut writer, &weights[..], encoding, chunk, &Serial).unwrap();
+            Encoder::new(codec)
+                .encode_tensor(&mut writer, &weights[..], encoding, chunk, &Serial)
+                .unwrap();
         } else {
             copy_raw_tensor(&mut writer, source, parsed.data(tensor)).unwrap();
         }

@@ -81,36 +81,13 @@ where
     S: Sink<Error: Send> + Send,
     W: Weights + ?Sized,
 {
-    encode_tensor_with(
-        Codec::current(),
+    Encoder::new(Codec::current()).encode_tensor(
         writer,
         weights,
         encoding,
         chunk_size_log2,
         executor,
     )
-}
-
-/// [`encode_tensor`] by this codec. The bytes are the same whichever it is.
-///
-/// # Errors
-/// As [`encode_tensor`].
-///
-/// # Panics
-/// As [`encode_tensor`].
-pub fn encode_tensor_with<S, W>(
-    codec: Codec,
-    writer: &mut ContainerWriter<'_, S>,
-    weights: &W,
-    encoding: Encoding,
-    chunk_size_log2: u8,
-    executor: &impl Executor,
-) -> Result<(), TransferError<S::Error>>
-where
-    S: Sink<Error: Send> + Send,
-    W: Weights + ?Sized,
-{
-    Encoder::new(codec).encode_tensor(writer, weights, encoding, chunk_size_log2, executor)
 }
 
 /// A codec with buffers, which one tensor after the other uses. Each worker needs some 512 KiB of them.

@@ -24,7 +24,7 @@ use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
 use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
 pub use decode::{decode_tensor, decode_tensor_into};
-pub use encode::{Encoder, TransferError, copy_raw_tensor, encode_tensor, encode_tensor_with};
+pub use encode::{Encoder, TransferError, copy_raw_tensor, encode_tensor};
 pub use restore::restore;
 pub use transcode::{transcode, transcode_tensor};
 

@@ -1,6 +1,7 @@
 //! Where a container's bytes are, and where weights to be encoded come from.
 
 pub(crate) mod pool;
+pub(crate) mod retry;
 mod weights;
 
 use std::fs::File;

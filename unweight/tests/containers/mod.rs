@@ -6,7 +6,7 @@
 use half::bf16;
 use unweight::{
     ReadError, Serial,
-    container::{OpenFile, encode_tensor_with, restore, transcode},
+    container::{Encoder, OpenFile, restore, transcode},
 };
 use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Declaration};
@@ -27,7 +27,9 @@ pub(crate) fn container_by(
     let shape = [weights.len() as u64];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor_with(codec, &mut writer, weights, encoding, chunk, &Serial).unwrap();
+    Encoder::new(codec)
+        .encode_tensor(&mut writer, weights, encoding, chunk, &Serial)
+        .unwrap();
     writer.finish().unwrap()
 }
 

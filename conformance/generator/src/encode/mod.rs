@@ -7,7 +7,7 @@ mod containers;
 mod records;
 
 use half::bf16;
-use unweight::{Serial, container::encode_tensor_with};
+use unweight::{Serial, container::Encoder};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
@@ -126,15 +126,9 @@ fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> V
                 .chunks_exact(2)
                 .map(|pair| bf16::from_le_bytes([pair[0], pair[1]]))
                 .collect();
-            encode_tensor_with(
-                reference,
-                &mut writer,
-                &weights[..],
-                encoding,
-                chunk,
-                &Serial,
-            )
-            .expect("weights can be encoded");
+            Encoder::new(reference)
+                .encode_tensor(&mut writer, &weights[..], encoding, chunk, &Serial)
+                .expect("weights can be encoded");
         } else {
             let mut raw = writer.raw().expect("a tensor is left");
             raw.write(&tensor.data).expect("the data fits");

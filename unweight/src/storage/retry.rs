@@ -1,0 +1,73 @@
+//! Reads that are tried again.
+
+use std::sync::Arc;
+use std::{fmt, io};
+
+use unweight_format::Extent;
+
+use crate::{Storage, read_extent};
+
+/// Says of an error, and of the number of attempts that have failed, whether to try again.
+#[derive(Clone)]
+pub(crate) struct RetryPolicy(Arc<Policy>);
+
+type Policy = dyn Fn(&io::Error, u32) -> bool + Send + Sync;
+
+impl RetryPolicy {
+    pub(crate) fn new(
+        policy: impl Fn(&io::Error, u32) -> bool + Send + Sync + 'static,
+    ) -> RetryPolicy {
+        RetryPolicy(Arc::new(policy))
+    }
+
+    fn run<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut failed = 0u32;
+        loop {
+            let error = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            failed = failed.saturating_add(1);
+            if !(self.0)(&error, failed) {
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RetryPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RetryPolicy")
+    }
+}
+
+/// A storage whose reads are tried again.
+#[derive(Debug)]
+pub(crate) struct Retrying<S> {
+    storage: S,
+    policy: RetryPolicy,
+}
+
+impl<S> Retrying<S> {
+    pub(crate) fn new(storage: S, policy: RetryPolicy) -> Retrying<S> {
+        Retrying { storage, policy }
+    }
+}
+
+impl<S: Storage> Storage for Retrying<S> {
+    fn byte_length(&self) -> io::Result<u64> {
+        self.policy.run(|| self.storage.byte_length())
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        let mut attempted = Vec::new();
+        self.policy.run(|| {
+            // What an attempt lends does not outlive it.
+            let bytes = read_extent(&self.storage, extent, &mut attempted)?;
+            buffer.clear();
+            buffer.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(buffer)
+    }
+}
