@@ -9,6 +9,7 @@ pub(crate) mod space;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -186,10 +187,28 @@ fn prepare(
     if let Some(pair) = nearly_alike {
         names::require_distinct_in(place.path(), plan.output, &pair)?;
     }
+    require_possible_names(plan, tree, place)?;
     if let Some(free) = space::free(place.path()) {
         let need = needed(plan, tree, needs, place);
         if let Some(warning) = space::require(plan.output, need, free)? {
             conversion.warn(warning);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names that the file system of the output does not take: those of converted files may be longer than they were.
+fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Failure> {
+    let converted = tree.converted.iter();
+    let converted = converted.map(|relative| relative.with_extension(plan.to));
+    for relative in converted.chain(tree.copied.iter().cloned()) {
+        // The folders that it will stand in are not there yet.
+        let name = relative.file_name().unwrap_or_default();
+        match fs::symlink_metadata(place.path().join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::io(&plan.output.join(&relative), error));
+            }
+            _ => {}
         }
     }
     Ok(())
