@@ -295,7 +295,7 @@ fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
     let failed = |error| Failure::io(step.output, error);
     let file = File::open(step.place).map_err(failed)?;
     attributes
-        .give_to(&file, None, step.output)
+        .give_to(&file, step.output)
         .and_then(|()| flush_file(&file, step.output))
         .map_err(failed)
 }

@@ -108,12 +108,8 @@ impl OutputFile {
             // What has the name now is to be replaced, unless it has become a device meanwhile.
             require_absent(&self.place, true)?;
         }
-        let replaced = fs::metadata(&self.place);
-        let replaced = replaced
-            .ok()
-            .filter(|found| self.replaces && found.is_file());
         (self.attributes)
-            .give_to(&self.file, replaced.as_ref(), &self.name)
+            .give_to(&self.file, &self.name)
             .and_then(|()| flush_file(&self.file, &self.name))
             .map_err(failed)?;
         uninterrupted(|list| {

@@ -229,7 +229,7 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 fn complete(folder: &Path, attributes: &Attributes, name: &Path) -> io::Result<()> {
     // Opened before its permissions may forbid it.
     let folder = File::open(folder)?;
-    attributes.give_to(&folder, None, name)?;
+    attributes.give_to(&folder, name)?;
     flush_open_folder(&folder, name)
 }
 

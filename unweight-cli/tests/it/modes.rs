@@ -121,6 +121,33 @@ fn a_folder_keeps_its_modes_but_for_the_bits_that_give_privileges() {
     assert_eq!(mode(&place, "src.unw/read-only"), 0o555);
 }
 
+#[test]
+fn a_replaced_folder_is_not_opened_to_more_people() {
+    for options in [&["--force"][..], &["--force", "--resume"]] {
+        let place = folder();
+        for name in ["src", "src/code", "src/m.safetensors", "src/config.json"] {
+            set_mode(&place, name, 0o777);
+        }
+        place.run_after("umask 0", &["compress", "src"]).succeeds();
+        let closed = [
+            ("src.unw/m.unw", 0o600),
+            ("src.unw/config.json", 0o640),
+            ("src.unw/code", 0o710),
+            ("src.unw", 0o700),
+        ];
+        for (name, mode) in closed {
+            set_mode(&place, name, mode);
+        }
+        place
+            .run_after("umask 0", &[&["compress", "src"], options].concat())
+            .succeeds();
+        for (name, expected) in closed {
+            assert_eq!(mode(&place, name), expected, "{name} {options:?}");
+        }
+        assert_eq!(mode(&place, "src.unw/tool"), 0o755);
+    }
+}
+
 /// From the moment it is there: whoever opens it then can read all that is written later.
 #[cfg(target_os = "linux")]
 #[test]
