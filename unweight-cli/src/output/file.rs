@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
-use super::flush::{flush_file, flush_folder};
+use super::flush::{flush_file, flush_folder, not_sure_to_stay};
 use super::preconditions::{ends_as_folder, exists_already, require_absent};
 use super::rename::file_to_free_name;
 use super::{PARTIAL, folder_of};
@@ -131,7 +131,8 @@ impl OutputFile {
         match self.is_in_folder {
             // The folder is flushed when it is complete.
             true => Ok(()),
-            false => flush_folder(folder_of(&self.place), &self.name).map_err(failed),
+            false => flush_folder(folder_of(&self.place), &self.name)
+                .map_err(|error| not_sure_to_stay(&self.name, error)),
         }
     }
 }
