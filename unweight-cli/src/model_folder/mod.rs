@@ -101,7 +101,7 @@ pub(crate) struct Stopped {
     pub(crate) failure: Failure,
     /// Whether all checks were passed, so that a run that is resumed could have something to keep.
     pub(crate) had_begun: bool,
-    /// Files that were converted.
+    /// Files that were converted, unless the next run could not keep them anyway.
     pub(crate) finished_files: usize,
 }
 
@@ -133,28 +133,55 @@ pub(crate) fn convert<C: Conversion>(
     let mut place = Place::create(plan, conversion)?;
     let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, conversion);
     if let Err(failure) = prepared {
-        place.end(plan.to);
+        drop(place.folder);
+        if let Some(work) = place.work {
+            work.remove_if_useless(plan.to);
+        }
         return Err(failure.into());
     }
     let mut converted = Vec::with_capacity(tree.converted.len());
     let filled = fill(plan, &tree, &mut place, conversion, &mut converted);
     let finished_files = converted.len();
-    let done = match filled {
-        Ok(copied) => place.commit(conversion).map(|()| Outcome {
-            converted,
-            copied,
-            left_out: tree.left_out,
-        }),
+    let copied = match filled {
+        Ok(copied) => copied,
         Err(failure) => {
-            place.end(plan.to);
-            Err(failure)
+            drop(place.folder);
+            return Err(stopped(failure, place.work, plan.to, finished_files));
         }
     };
-    done.map_err(|failure| Stopped {
+    let Place { folder, work } = place;
+    if let Err(failure) = folder.commit() {
+        return Err(stopped(failure, work, plan.to, finished_files));
+    }
+    if let Some(work) = work {
+        remove(work, conversion);
+    }
+    Ok(Outcome {
+        converted,
+        copied,
+        left_out: tree.left_out,
+    })
+}
+
+/// Keeps what the next run can use, and nothing else.
+fn stopped(failure: Failure, work: Option<WorkFolder>, to: &str, finished_files: usize) -> Stopped {
+    let keeps = work.is_none_or(|work| work.remove_if_useless(to));
+    Stopped {
         failure,
         had_begun: true,
-        finished_files,
-    })
+        finished_files: if keeps { finished_files } else { 0 },
+    }
+}
+
+/// Removes a work folder when nothing in it is needed any more.
+fn remove(work: WorkFolder, conversion: &mut impl Conversion) {
+    let path = work.path().to_owned();
+    if let Err(error) = work.remove() {
+        conversion.warn(format!(
+            "{}: {error}; the output is complete, so look at what is left there and remove it",
+            path.display()
+        ));
+    }
 }
 
 /// Reports what is not as the indexes say: as failures or as warnings.
@@ -309,8 +336,7 @@ struct Place {
 impl Place {
     fn create(plan: &Plan<'_>, conversion: &mut impl Conversion) -> Result<Place, Failure> {
         let Some(settings) = plan.resume else {
-            let earlier = resume::path_for(plan.output)?;
-            if earlier.is_dir() {
+            if let Some(earlier) = resume::is_left(plan.output, plan.to)? {
                 conversion.warn(format!(
                     "{} holds finished files of an earlier run; --resume goes on with them",
                     earlier.display()
@@ -339,29 +365,5 @@ impl Place {
 
     fn path(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// Gives the output its name.
-    fn commit(self, conversion: &mut impl Conversion) -> Result<(), Failure> {
-        self.folder.commit()?;
-        if let Some(work) = self.work {
-            // Nothing in it is needed any more.
-            let path = work.path().to_owned();
-            if let Err(error) = work.remove() {
-                conversion.warn(format!(
-                    "{}: {error}; the output is complete, so look at what is left there and remove it",
-                    path.display()
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps what the next run can use, and nothing else.
-    fn end(self, to: &str) {
-        drop(self.folder);
-        if let Some(work) = self.work {
-            work.remove_if_useless(to);
-        }
     }
 }
