@@ -353,10 +353,20 @@ impl Place {
             .into_iter()
             .for_each(|warning| conversion.warn(warning));
         let work = opened.folder;
-        let folder =
-            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)?;
-        work.note_result(folder.path())
-            .map_err(|error| Failure::io(plan.output, error))?;
+        let made =
+            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)
+                .and_then(|folder| {
+                    let noted = work.note_result(folder.path());
+                    noted.map_err(|error| Failure::io(plan.output, error))?;
+                    Ok(folder)
+                });
+        let folder = match made {
+            Ok(folder) => folder,
+            Err(failure) => {
+                work.remove_if_useless(plan.to);
+                return Err(failure);
+            }
+        };
         Ok(Place {
             folder,
             work: Some(work),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
 use super::flush::{flush_file, flush_folder, not_sure_to_stay};
-use super::preconditions::{ends_as_folder, exists_already, require_absent};
+use super::preconditions::{exists_already, require_absent};
 use super::rename::file_to_free_name;
 use super::{PARTIAL, folder_of};
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ impl OutputFile {
         attributes: &Attributes,
     ) -> Result<OutputFile, Failure> {
         let failed = |error| Failure::io(target.name, error);
-        if target.place.is_dir() || ends_as_folder(target.place) {
+        if target.place.is_dir() {
             return Err(Failure::Usage(format!(
                 "{} is a folder, expected the name of a file",
                 target.name.display()

@@ -8,8 +8,15 @@ use super::folder_of;
 use crate::failure::Failure;
 use crate::input::kind;
 
-/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
+/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case; and a name that a file cannot
+/// have. That of a folder is given without the slash behind it.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
+    if ends_as_folder(path) {
+        return Err(Failure::Usage(format!(
+            "{} is the name of a folder, expected the name of a file",
+            path.display()
+        )));
+    }
     // Output is renamed into place: that would put a file where `/dev/null` was.
     if let Ok(found) = fs::metadata(path)
         && !found.is_file()
@@ -31,7 +38,7 @@ pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
 }
 
 /// Whether a path can only name a folder: it ends in `/` or `/.`.
-pub(super) fn ends_as_folder(path: &Path) -> bool {
+fn ends_as_folder(path: &Path) -> bool {
     let ends_in_separator = |bytes: &[u8]| {
         let last = bytes.last();
         last.is_some_and(|last| std::path::is_separator((*last).into()))

@@ -569,3 +569,31 @@ fn an_output_whose_name_could_not_be_flushed_is_called_complete() {
         assert!(out.exists() && !place.path(WORK).exists());
     }
 }
+
+/// Whatever the step is that fails before the first file is finished.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_cannot_make_its_folders_leaves_nothing() {
+    let place = folder();
+    let before = place.names();
+    for call in ["mkdir", "write", "rename"] {
+        for when in 1..40 {
+            let inject = format!("inject={call}:error=EIO:when={when}");
+            let options = ["-e", &format!("trace={call}"), "-e", &inject];
+            let Some((run, trace)) = place.run_traced(&options, &COMPRESS) else {
+                return;
+            };
+            if !trace.contains("INJECTED") {
+                break;
+            }
+            let is_early = !run.progress().contains("1 of 4");
+            let (code, _, line) = run.raw();
+            if is_early && code == Some(3) {
+                assert_eq!(place.names(), before, "{call} {when}: {line}");
+            }
+            for name in [WORK, "out"] {
+                let _ = fs::remove_dir_all(place.path(name));
+            }
+        }
+    }
+}
