@@ -99,7 +99,8 @@ pub(crate) struct Outcome<T> {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) failure: Failure,
-    /// Whether all checks were passed, so that a run that is resumed could have something to keep.
+    /// Whether all checks were passed and the output has not got its name yet, so that a run that is resumed could have something to
+    /// keep.
     pub(crate) had_begun: bool,
     /// Files that were converted, unless the next run could not keep them anyway.
     pub(crate) finished_files: usize,
@@ -149,9 +150,13 @@ pub(crate) fn convert<C: Conversion>(
             return Err(stopped(failure, place.work, plan.to, finished_files));
         }
     };
-    let Place { folder, work } = place;
+    let Place { mut folder, work } = place;
     if let Err(failure) = folder.commit() {
-        return Err(stopped(failure, work, plan.to, finished_files));
+        let had_begun = !folder.has_name();
+        return Err(Stopped {
+            had_begun,
+            ..stopped(failure, work, plan.to, finished_files)
+        });
     }
     if let Some(work) = work {
         remove(work, conversion);

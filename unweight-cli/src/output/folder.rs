@@ -28,6 +28,7 @@ pub(crate) struct OutputFolder {
     replaces: bool,
     /// Whether it is made in another folder than the one that it will be in.
     moves: bool,
+    has_name: bool,
     /// Folders by relative paths, each before what it holds, the folder itself first, and what they will have when they are filled.
     folders: Vec<(PathBuf, Attributes)>,
 }
@@ -47,6 +48,7 @@ impl OutputFolder {
             path: path.to_owned(),
             replaces,
             moves: false,
+            has_name: false,
             folders: vec![(PathBuf::new(), attributes)],
         })
     }
@@ -66,6 +68,7 @@ impl OutputFolder {
             path: path.to_owned(),
             replaces,
             moves: true,
+            has_name: false,
             folders: vec![(PathBuf::new(), attributes)],
         })
     }
@@ -73,6 +76,11 @@ impl OutputFolder {
     /// Where it is while it is filled.
     pub(crate) fn path(&self) -> &Path {
         self.temporary.path()
+    }
+
+    /// Whether it is complete and has its final name.
+    pub(crate) fn has_name(&self) -> bool {
+        self.has_name
     }
 
     /// The final name of what is in it under a relative path.
@@ -90,8 +98,8 @@ impl OutputFolder {
     }
 
     /// Flushes the folders and gives this one its name, in place of what has it if it replaces, which is deleted
-    /// unless it holds something that this folder does not.
-    pub(crate) fn commit(self) -> Result<(), Failure> {
+    /// unless it holds something that this folder does not. After a failure [`OutputFolder::has_name`] says how far that came.
+    pub(crate) fn commit(&mut self) -> Result<(), Failure> {
         // What a folder holds, before the folder.
         for (relative, attributes) in self.folders.iter().rev() {
             complete(
@@ -108,6 +116,7 @@ impl OutputFolder {
         };
         uninterrupted(|list| {
             let replaced = self.take_name(list)?;
+            self.has_name = true;
             let closed = closed.map_or(Ok(()), |closed| closed.close(&self.path));
             let flushed = closed.and_then(|()| flush_folder(folder_of(&self.path), &self.path));
             // The old folder goes only when the new one is sure to stay.
