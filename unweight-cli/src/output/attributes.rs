@@ -64,6 +64,11 @@ impl Attributes {
         {
             mode &= replaced.mode();
         }
+        if found.is_dir() {
+            // Every new folder has it in a folder that has it, so that what is made in it belongs to the group.
+            const SET_GROUP_ID: u32 = 0o2000;
+            mode |= found.mode() & SET_GROUP_ID;
+        }
         // Where all files have the same mode, a call that changes nothing might be refused.
         match found.mode() & 0o7777 == mode {
             true => Ok(()),

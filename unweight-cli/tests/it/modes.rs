@@ -121,6 +121,27 @@ fn a_folder_keeps_its_modes_but_for_the_bits_that_give_privileges() {
     assert_eq!(mode(&place, "src.unw/read-only"), 0o555);
 }
 
+/// Systems give the bit to every folder that is made in one that has it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_made_in_one_of_a_group_stays_of_the_group() {
+    for options in [&[][..], &["--resume"]] {
+        let place = folder();
+        std::fs::create_dir(place.path("shared")).unwrap();
+        set_mode(&place, "shared", 0o2755);
+        let call = [&["compress", "src", "-o", "shared/out"], options].concat();
+        place.run_after("umask 022", &call).succeeds();
+        for (name, expected) in [
+            ("shared/out", 0o2700),
+            ("shared/out/code", 0o2750),
+            ("shared/out/code/shared", 0o755),
+            ("shared/out/tool", 0o755),
+        ] {
+            assert_eq!(mode(&place, name), expected, "{name} {options:?}");
+        }
+    }
+}
+
 #[test]
 fn a_replaced_folder_is_not_opened_to_more_people() {
     for options in [&["--force"][..], &["--force", "--resume"]] {
