@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::warning;
+
 static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
 /// What is said when a signal ends the program.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
@@ -61,7 +63,8 @@ impl Drop for Temporary {
 
 /// Does what a signal must not cut in two. It has to wait until this is done; where it came first, this never returns.
 pub(crate) fn uninterrupted<T>(work: impl FnOnce(&mut Temporaries) -> T) -> T {
-    work(&mut list())
+    // A signal waits for the work, and must not wait for a reader.
+    warning::deferred(|| work(&mut list()))
 }
 
 /// Makes something in `folder`, by a name that is listed from the first moment and ends in `suffix`.
