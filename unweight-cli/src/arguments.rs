@@ -25,8 +25,8 @@ use crate::version;
     about = "Lossless compression of BF16 model weights.\n\n\
         The format is a draft: files of this version may have to be made again. Keep the originals.",
     after_help = "\
-Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed, or an internal error; 4 more memory needed than --memory
-allows. A signal ends the program as it ends any other.
+Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed, or an internal error; \
+4 more memory needed than --memory allows. A signal ends the program as it ends any other.
 
 Examples:
   unweight compress model.safetensors            writes model.unw
