@@ -152,6 +152,7 @@ impl OutputFolder {
                 Ok(()) => return self.look_at_exchanged(own, closed, list).map(Some),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
                 Err(error) => return Err(failed(error)),
             }
             if let Some(replaced) = self.replace_in_two_steps(list)? {
@@ -218,6 +219,7 @@ impl OutputFolder {
         let old = match left {
             Ok(((), old)) => old,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
             Err(error) => return Err(failed(error)),
         };
         let put_back = || {
@@ -241,6 +243,20 @@ impl OutputFolder {
             }
         }
     }
+}
+
+/// Whether an error says that what is to be replaced cannot leave its name: it is a place where something is mounted, or a folder of
+/// a lower layer in a container.
+fn is_held(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, ResourceBusy};
+    matches!(error.kind(), CrossesDevices | ResourceBusy)
+}
+
+fn held(name: &Path, error: &io::Error) -> Failure {
+    Failure::Io(format!(
+        "{}: what has this name cannot be renamed here: {error}; choose another name with -o, or delete it yourself",
+        name.display()
+    ))
 }
 
 /// Renames whatever it is to a name that is free.
