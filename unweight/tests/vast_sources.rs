@@ -28,8 +28,7 @@ impl Storage for Vast {
     }
 }
 
-/// A safetensors file of BF16 tensors, `count` of the most elements that one can have, and of the elements that are still missing to
-/// 2^64 bytes, as far as the format has room for them.
+/// A safetensors file of BF16 tensors: `count` of the most elements that one can have, and a last one of `last_elements`.
 fn vast(count: u64, last_elements: u64) -> Vast {
     const ELEMENTS: u64 = 1 << 56;
     let mut begin = 0;
