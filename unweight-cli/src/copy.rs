@@ -29,7 +29,7 @@ pub(crate) fn copy(from: &Path, place: &Path, name: &Path) -> Result<(), Failure
     }
     write_back.finish(name).map_err(failed)?;
     attributes
-        .give_to(&target, None, name)
+        .give_to(&target, name)
         .and_then(|()| flush_file(&target, name))
         .map_err(failed)
 }

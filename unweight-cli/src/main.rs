@@ -5,7 +5,6 @@ mod arguments;
 mod breakdown;
 mod commands;
 mod copy;
-
 mod failure;
 mod gpu;
 mod input;
@@ -21,7 +20,6 @@ mod selection;
 mod standard_output;
 mod synthetic;
 mod table;
-
 mod temporary;
 mod tree;
 mod unw_file;

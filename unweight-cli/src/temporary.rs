@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::warning;
+
 static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
 /// What is said when a signal ends the program.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
@@ -61,7 +63,8 @@ impl Drop for Temporary {
 
 /// Does what a signal must not cut in two. It has to wait until this is done; where it came first, this never returns.
 pub(crate) fn uninterrupted<T>(work: impl FnOnce(&mut Temporaries) -> T) -> T {
-    work(&mut list())
+    // A signal waits for the work, and must not wait for a reader.
+    warning::deferred(|| work(&mut list()))
 }
 
 /// Makes something in `folder`, by a name that is listed from the first moment and ends in `suffix`.
@@ -139,15 +142,30 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
             if let Some(signal) = signals.forever().next() {
                 let list = list();
                 list.0.iter().for_each(|path| remove(path));
-                let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(words) = &*words {
-                    // Where nobody listens, the signal has to do.
-                    let _ = writeln!(io::stderr(), "{words}");
-                }
+                say_last_words();
                 die_of(signal);
             }
         })?;
     Ok(())
+}
+
+/// Says what there is to say, as long as somebody reads it soon: standard error may be a pipe that is full, and another thread may
+/// wait for its reader already. Then the signal has to do.
+#[cfg(unix)]
+fn say_last_words() {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+    let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(words) = words.clone() else {
+        return;
+    };
+    let (said, is_said) = std::sync::mpsc::channel();
+    let speaker = std::thread::Builder::new().spawn(move || {
+        let _ = writeln!(io::stderr(), "{words}");
+        let _ = said.send(());
+    });
+    if speaker.is_ok() {
+        let _ = is_said.recv_timeout(PATIENCE);
+    }
 }
 
 #[cfg(not(unix))]

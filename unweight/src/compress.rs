@@ -145,7 +145,7 @@ impl CompressPlan {
             let passes = 1 + u64::from(self.is_coded(&tensor.name, tensor.dtype));
             passes * (tensor.end - tensor.begin)
         });
-        bytes.sum()
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// The bytes that the container takes: no fewer than the start, no more than the end.
@@ -161,11 +161,11 @@ impl CompressPlan {
                 + tensor.name.len() as u64;
             let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
             // Signs and mantissas stay as they are.
-            at_least += entry
-                + match self.is_coded(&tensor.name, tensor.dtype) {
-                    true => data / 2,
-                    false => data,
-                };
+            let kept = match self.is_coded(&tensor.name, tensor.dtype) {
+                true => data / 2,
+                false => data,
+            };
+            at_least = at_least.saturating_add(entry + kept);
             at_most = at_most.saturating_add(entry + checksums + PADDING + data);
         }
         at_least..=at_most

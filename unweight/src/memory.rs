@@ -57,7 +57,9 @@ impl MemoryBudget {
     /// So much more that each of these threads has room for a chunk of the greatest size.
     pub const fn with_threads(self, threads: u64) -> MemoryBudget {
         MemoryBudget {
-            bytes: self.bytes + threads * chunk_bytes(1 << *limits::CHUNK_SIZE_LOG2.end()),
+            bytes: self.bytes.saturating_add(
+                threads.saturating_mul(chunk_bytes(1 << *limits::CHUNK_SIZE_LOG2.end())),
+            ),
         }
     }
 

@@ -73,6 +73,8 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         require_folder_for(&options.input, &options.folder)?;
     }
     let output = match &options.output {
+        // A folder's name is the same with a slash behind it.
+        Some(output) if is_folder => output.components().collect(),
         Some(output) => output.clone(),
         None => output_name::of_compressed(&options.input, is_folder)?,
     };

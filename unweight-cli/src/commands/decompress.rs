@@ -61,6 +61,8 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         return to_standard_output(options, is_folder, context);
     }
     let output = match &options.output {
+        // A folder's name is the same with a slash behind it.
+        Some(output) if is_folder => output.components().collect(),
         Some(output) => output.clone(),
         None => output_name::of_restored(&options.input, is_folder)?,
     };

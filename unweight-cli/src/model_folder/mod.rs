@@ -9,6 +9,7 @@ pub(crate) mod space;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -98,9 +99,10 @@ pub(crate) struct Outcome<T> {
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) failure: Failure,
-    /// Whether all checks were passed, so that a run that is resumed could have something to keep.
+    /// Whether all checks were passed and the output has not got its name yet, so that a run that is resumed could have something to
+    /// keep.
     pub(crate) had_begun: bool,
-    /// Files that were converted.
+    /// Files that were converted, unless the next run could not keep them anyway.
     pub(crate) finished_files: usize,
 }
 
@@ -132,28 +134,59 @@ pub(crate) fn convert<C: Conversion>(
     let mut place = Place::create(plan, conversion)?;
     let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, conversion);
     if let Err(failure) = prepared {
-        place.end(plan.to);
+        drop(place.folder);
+        if let Some(work) = place.work {
+            work.remove_if_useless(plan.to);
+        }
         return Err(failure.into());
     }
     let mut converted = Vec::with_capacity(tree.converted.len());
     let filled = fill(plan, &tree, &mut place, conversion, &mut converted);
     let finished_files = converted.len();
-    let done = match filled {
-        Ok(copied) => place.commit(conversion).map(|()| Outcome {
-            converted,
-            copied,
-            left_out: tree.left_out,
-        }),
+    let copied = match filled {
+        Ok(copied) => copied,
         Err(failure) => {
-            place.end(plan.to);
-            Err(failure)
+            drop(place.folder);
+            return Err(stopped(failure, place.work, plan.to, finished_files));
         }
     };
-    done.map_err(|failure| Stopped {
+    let Place { mut folder, work } = place;
+    if let Err(failure) = folder.commit() {
+        let had_begun = !folder.has_name();
+        return Err(Stopped {
+            had_begun,
+            ..stopped(failure, work, plan.to, finished_files)
+        });
+    }
+    if let Some(work) = work {
+        remove(work, conversion);
+    }
+    Ok(Outcome {
+        converted,
+        copied,
+        left_out: tree.left_out,
+    })
+}
+
+/// Keeps what the next run can use, and nothing else.
+fn stopped(failure: Failure, work: Option<WorkFolder>, to: &str, finished_files: usize) -> Stopped {
+    let keeps = work.is_none_or(|work| work.remove_if_useless(to));
+    Stopped {
         failure,
         had_begun: true,
-        finished_files,
-    })
+        finished_files: if keeps { finished_files } else { 0 },
+    }
+}
+
+/// Removes a work folder when nothing in it is needed any more.
+fn remove(work: WorkFolder, conversion: &mut impl Conversion) {
+    let path = work.path().to_owned();
+    if let Err(error) = work.remove() {
+        conversion.warn(format!(
+            "{}: {error}; the output is complete, so look at what is left there and remove it",
+            path.display()
+        ));
+    }
 }
 
 /// Reports what is not as the indexes say: as failures or as warnings.
@@ -186,10 +219,28 @@ fn prepare(
     if let Some(pair) = nearly_alike {
         names::require_distinct_in(place.path(), plan.output, &pair)?;
     }
+    require_possible_names(plan, tree, place)?;
     if let Some(free) = space::free(place.path()) {
         let need = needed(plan, tree, needs, place);
         if let Some(warning) = space::require(plan.output, need, free)? {
             conversion.warn(warning);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names that the file system of the output does not take: those of converted files may be longer than they were.
+fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Failure> {
+    let converted = tree.converted.iter();
+    let converted = converted.map(|relative| relative.with_extension(plan.to));
+    for relative in converted.chain(tree.copied.iter().cloned()) {
+        // The folders that it will stand in are not there yet.
+        let name = relative.file_name().unwrap_or_default();
+        match fs::symlink_metadata(place.path().join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::io(&plan.output.join(&relative), error));
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -276,7 +327,7 @@ fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
     let failed = |error| Failure::io(step.output, error);
     let file = File::open(step.place).map_err(failed)?;
     attributes
-        .give_to(&file, None, step.output)
+        .give_to(&file, step.output)
         .and_then(|()| flush_file(&file, step.output))
         .map_err(failed)
 }
@@ -290,8 +341,7 @@ struct Place {
 impl Place {
     fn create(plan: &Plan<'_>, conversion: &mut impl Conversion) -> Result<Place, Failure> {
         let Some(settings) = plan.resume else {
-            let earlier = resume::path_for(plan.output)?;
-            if earlier.is_dir() {
+            if let Some(earlier) = resume::is_left(plan.output, plan.to)? {
                 conversion.warn(format!(
                     "{} holds finished files of an earlier run; --resume goes on with them",
                     earlier.display()
@@ -308,10 +358,20 @@ impl Place {
             .into_iter()
             .for_each(|warning| conversion.warn(warning));
         let work = opened.folder;
-        let folder =
-            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)?;
-        work.note_result(folder.path())
-            .map_err(|error| Failure::io(plan.output, error))?;
+        let made =
+            OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)
+                .and_then(|folder| {
+                    let noted = work.note_result(folder.path());
+                    noted.map_err(|error| Failure::io(plan.output, error))?;
+                    Ok(folder)
+                });
+        let folder = match made {
+            Ok(folder) => folder,
+            Err(failure) => {
+                work.remove_if_useless(plan.to);
+                return Err(failure);
+            }
+        };
         Ok(Place {
             folder,
             work: Some(work),
@@ -320,29 +380,5 @@ impl Place {
 
     fn path(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// Gives the output its name.
-    fn commit(self, conversion: &mut impl Conversion) -> Result<(), Failure> {
-        self.folder.commit()?;
-        if let Some(work) = self.work {
-            // Nothing in it is needed any more.
-            let path = work.path().to_owned();
-            if let Err(error) = work.remove() {
-                conversion.warn(format!(
-                    "{}: {error}; the output is complete, so look at what is left there and remove it",
-                    path.display()
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps what the next run can use, and nothing else.
-    fn end(self, to: &str) {
-        drop(self.folder);
-        if let Some(work) = self.work {
-            work.remove_if_useless(to);
-        }
     }
 }

@@ -19,18 +19,22 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::failure::Failure;
-use crate::output::{LASTING, make_private};
+use crate::output::{LASTING, create_private, make_private};
 
 const LOCK: &str = "lock";
 const SETTINGS: &str = "settings";
+/// What gets that name when it is complete.
+const NEW_SETTINGS: &str = "settings.new";
 const IDENTITY: &str = ".id";
+/// The end of names of notes.
+const IDENTITY_END: &str = ".result.id";
 
 /// A folder for a run that can be resumed, locked.
 #[derive(Debug)]
 pub(crate) struct WorkFolder {
     path: PathBuf,
     /// None where the file system has no locks.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// What stands in a work folder.
@@ -42,7 +46,7 @@ pub(crate) struct Opened {
 }
 
 /// The work folder of an output.
-pub(crate) fn path_for(output: &Path) -> Result<PathBuf, Failure> {
+fn path_for(output: &Path) -> Result<PathBuf, Failure> {
     let Some(name) = output.file_name() else {
         return Err(Failure::Usage(format!(
             "{} has no name of its own; choose another name with -o",
@@ -55,6 +59,13 @@ pub(crate) fn path_for(output: &Path) -> Result<PathBuf, Failure> {
     Ok(output.with_file_name(work))
 }
 
+/// Whether an earlier run left finished files, which have the extension `to`, for the one that goes on with this output.
+pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Failure> {
+    let path = path_for(output)?;
+    let folder = WorkFolder { path, lock: None };
+    Ok(folder.has_files(to).then_some(folder.path))
+}
+
 impl WorkFolder {
     /// Makes or opens the work folder of `output`. Converted files of an earlier run, which have the extension `to`, stay in it if that
     /// run had the same settings; nothing else does.
@@ -65,29 +76,44 @@ impl WorkFolder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => require_ours(&path)?,
             made => made.map_err(failed)?,
         }
+        let lock = lock(&path.join(LOCK), output).inspect_err(|_| {
+            // Fails if it is not empty: another run is at work.
+            let _ = fs::remove_dir(&path);
+        })?;
+        let folder = WorkFolder { path, lock };
+        match folder.prepare(output, settings, to) {
+            Ok(warnings) => Ok(Opened { folder, warnings }),
+            Err(failure) => {
+                folder.remove_if_useless(to);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Removes what cannot be kept of an earlier run. Gives what a person should know.
+    fn prepare(&self, output: &Path, settings: &str, to: &str) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
-        let lock = lock(&path.join(LOCK), output)?;
-        if lock.is_none() {
+        if self.lock.is_none() {
             warnings.push(format!(
                 "{}: the file system has no locks; see to it that no other run makes the same output",
                 output.display()
             ));
         }
-        let folder = WorkFolder { path, _lock: lock };
-        folder.clear(|file| file.extension().is_some_and(|found| found == to))?;
-        let earlier = fs::read(folder.path.join(SETTINGS)).ok();
+        self.clear(|file| file.extension().is_some_and(|found| found == to))?;
+        let earlier = fs::read(self.path.join(SETTINGS)).ok();
         if earlier.as_deref() != Some(settings.as_bytes()) {
-            if folder.has_files(to) {
+            if self.has_files(to) {
                 warnings.push(format!(
                     "{}: the earlier run had other settings; its finished files are made again",
                     output.display()
                 ));
             }
             // In this order: what is there is never taken for what other settings made.
-            folder.clear(|_| false)?;
-            folder.write_settings(settings).map_err(failed)?;
+            self.clear(|_| false)?;
+            self.write_settings(settings)
+                .map_err(|error| Failure::io(output, error))?;
         }
-        Ok(Opened { folder, warnings })
+        Ok(warnings)
     }
 
     /// The files that are there, and their length.
@@ -139,27 +165,39 @@ impl WorkFolder {
         for result in self.results() {
             fs::remove_dir_all(&result)?;
         }
-        let WorkFolder { path, _lock: lock } = self;
+        for entry in fs::read_dir(&self.path)?.flatten() {
+            let name = entry.file_name();
+            let name = name.as_encoded_bytes();
+            // What cannot be removed keeps the folder from being removed, which is reported.
+            let _ = if name.ends_with(IDENTITY_END.as_bytes())
+                || [SETTINGS, NEW_SETTINGS].map(str::as_bytes).contains(&name)
+            {
+                fs::remove_file(entry.path())
+            } else if name.ends_with(LASTING.as_bytes()) {
+                // A folder without a note goes only if it is empty.
+                fs::remove_dir(entry.path())
+            } else {
+                continue;
+            };
+        }
+        let WorkFolder { path, lock } = self;
         if cfg!(windows) {
             // A file that is open cannot be removed there.
             drop(lock);
         }
-        for entry in fs::read_dir(&path)?.flatten() {
-            // A folder without a note goes only if it is empty.
-            let _ = match entry.file_type()?.is_dir() {
-                true => fs::remove_dir(entry.path()),
-                false => fs::remove_file(entry.path()),
-            };
-        }
+        // Last: whoever has the lock has the folder.
+        let _ = fs::remove_file(path.join(LOCK));
         fs::remove_dir(&path)
     }
 
-    /// Removes the folder if a run that goes on would find nothing to keep in it.
-    pub(crate) fn remove_if_useless(self, to: &str) {
-        if !self.has_files(to) {
+    /// Removes the folder if a run that goes on would find nothing to keep in it. Says whether there was something.
+    pub(crate) fn remove_if_useless(self, to: &str) -> bool {
+        let is_useful = self.has_files(to);
+        if !is_useful {
             // It is private and small; what cannot be removed stays.
             let _ = self.remove();
         }
+        is_useful
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -202,10 +240,16 @@ impl WorkFolder {
     }
 
     fn write_settings(&self, settings: &str) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+        let new = self.path.join(NEW_SETTINGS);
+        // Of a run that was killed.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = create_private(&new)?;
         file.write_all(settings.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(self.path.join(SETTINGS))?;
+        file.sync_all()?;
+        fs::rename(new, self.path.join(SETTINGS))?;
         Ok(())
     }
 }

@@ -46,34 +46,38 @@ impl Attributes {
         self
     }
 
-    /// Gives them to a file or folder that is complete. Where it replaces a file, nobody gets a permission that `replaced` denied.
-    pub(crate) fn give_to(
-        &self,
-        file: &File,
-        replaced: Option<&Metadata>,
-        name: &Path,
-    ) -> io::Result<()> {
-        tolerate(self.set_mode(file, replaced), Call::SetMode, name)?;
+    /// Gives them to a file or folder that is complete and will have this name. Where it replaces another one, nobody gets a
+    /// permission that the other one denies.
+    pub(crate) fn give_to(&self, file: &File, name: &Path) -> io::Result<()> {
+        tolerate(self.set_mode(file, name), Call::SetMode, name)?;
         let set_times = self.times.map_or(Ok(()), |times| file.set_times(times));
         tolerate(set_times, Call::SetTimes, name)
     }
 
     #[cfg(unix)]
-    fn set_mode(&self, file: &File, replaced: Option<&Metadata>) -> io::Result<()> {
+    fn set_mode(&self, file: &File, name: &Path) -> io::Result<()> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let found = file.metadata()?;
         let mut mode = self.mode & !mask();
-        if let Some(replaced) = replaced {
+        if let Ok(replaced) = name.metadata()
+            && replaced.is_dir() == found.is_dir()
+        {
             mode &= replaced.mode();
         }
+        if found.is_dir() {
+            // Every new folder has it in a folder that has it, so that what is made in it belongs to the group.
+            const SET_GROUP_ID: u32 = 0o2000;
+            mode |= found.mode() & SET_GROUP_ID;
+        }
         // Where all files have the same mode, a call that changes nothing might be refused.
-        match file.metadata()?.mode() & 0o7777 == mode {
+        match found.mode() & 0o7777 == mode {
             true => Ok(()),
             false => file.set_permissions(std::fs::Permissions::from_mode(mode)),
         }
     }
 
     #[cfg(not(unix))]
-    fn set_mode(&self, _: &File, _: Option<&Metadata>) -> io::Result<()> {
+    fn set_mode(&self, _: &File, _: &Path) -> io::Result<()> {
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
-use super::flush::{flush_file, flush_folder};
+use super::flush::{flush_file, flush_folder, not_sure_to_stay};
 use super::preconditions::{exists_already, require_absent};
 use super::rename::file_to_free_name;
 use super::{PARTIAL, folder_of};
@@ -108,12 +108,8 @@ impl OutputFile {
             // What has the name now is to be replaced, unless it has become a device meanwhile.
             require_absent(&self.place, true)?;
         }
-        let replaced = fs::metadata(&self.place);
-        let replaced = replaced
-            .ok()
-            .filter(|found| self.replaces && found.is_file());
         (self.attributes)
-            .give_to(&self.file, replaced.as_ref(), &self.name)
+            .give_to(&self.file, &self.name)
             .and_then(|()| flush_file(&self.file, &self.name))
             .map_err(failed)?;
         uninterrupted(|list| {
@@ -135,7 +131,8 @@ impl OutputFile {
         match self.is_in_folder {
             // The folder is flushed when it is complete.
             true => Ok(()),
-            false => flush_folder(folder_of(&self.place), &self.name).map_err(failed),
+            false => flush_folder(folder_of(&self.place), &self.name)
+                .map_err(|error| not_sure_to_stay(&self.name, error)),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::refusal::{Call, tolerate};
+use crate::failure::Failure;
 
 /// Flushes a file with its metadata.
 pub(crate) fn flush_file(file: &File, name: &Path) -> io::Result<()> {
@@ -36,4 +37,12 @@ pub(super) fn flush_folder(folder: &Path, name: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(super) fn flush_folder(_: &Path, _: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// The output is complete and has its name, but the name may not outlive a power failure.
+pub(super) fn not_sure_to_stay(name: &Path, error: io::Error) -> Failure {
+    Failure::Io(format!(
+        "{}: the output is complete, but its name could not be flushed to the disk: {error}; verify it before the source is deleted",
+        name.display()
+    ))
 }

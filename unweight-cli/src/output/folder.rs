@@ -7,10 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
-use super::flush::flush_folder;
 #[cfg(unix)]
 use super::flush::flush_open_folder;
+use super::flush::{flush_folder, not_sure_to_stay};
 use super::preconditions::exists_already;
+#[cfg(unix)]
+use super::refusal::{Call, tolerate};
 use super::rename::{exchange, file_to_free_name, folder_to_free_name};
 use super::successors::Replaced;
 use super::{LASTING, PARTIAL, folder_of};
@@ -24,6 +26,9 @@ pub(crate) struct OutputFolder {
     temporary: Temporary,
     path: PathBuf,
     replaces: bool,
+    /// Whether it is made in another folder than the one that it will be in.
+    moves: bool,
+    has_name: bool,
     /// Folders by relative paths, each before what it holds, the folder itself first, and what they will have when they are filled.
     folders: Vec<(PathBuf, Attributes)>,
 }
@@ -42,6 +47,8 @@ impl OutputFolder {
             temporary,
             path: path.to_owned(),
             replaces,
+            moves: false,
+            has_name: false,
             folders: vec![(PathBuf::new(), attributes)],
         })
     }
@@ -60,6 +67,8 @@ impl OutputFolder {
             temporary,
             path: path.to_owned(),
             replaces,
+            moves: true,
+            has_name: false,
             folders: vec![(PathBuf::new(), attributes)],
         })
     }
@@ -67,6 +76,11 @@ impl OutputFolder {
     /// Where it is while it is filled.
     pub(crate) fn path(&self) -> &Path {
         self.temporary.path()
+    }
+
+    /// Whether it is complete and has its final name.
+    pub(crate) fn has_name(&self) -> bool {
+        self.has_name
     }
 
     /// The final name of what is in it under a relative path.
@@ -84,8 +98,8 @@ impl OutputFolder {
     }
 
     /// Flushes the folders and gives this one its name, in place of what has it if it replaces, which is deleted
-    /// unless it holds something that this folder does not.
-    pub(crate) fn commit(self) -> Result<(), Failure> {
+    /// unless it holds something that this folder does not. After a failure [`OutputFolder::has_name`] says how far that came.
+    pub(crate) fn commit(&mut self) -> Result<(), Failure> {
         // What a folder holds, before the folder.
         for (relative, attributes) in self.folders.iter().rev() {
             complete(
@@ -95,16 +109,23 @@ impl OutputFolder {
             )
             .map_err(|error| Failure::io(&self.name_of(relative), error))?;
         }
+        // To tell a folder its new parent, one must be allowed to write to it.
+        let closed = match self.moves {
+            true => Closed::open(self.path()),
+            false => None,
+        };
         uninterrupted(|list| {
             let replaced = self.take_name(list)?;
-            let flushed = flush_folder(folder_of(&self.path), &self.path);
+            self.has_name = true;
+            let closed = closed.map_or(Ok(()), |closed| closed.close(&self.path));
+            let flushed = closed.and_then(|()| flush_folder(folder_of(&self.path), &self.path));
             // The old folder goes only when the new one is sure to stay.
             match replaced {
                 Some(replaced) if flushed.is_ok() => replaced.delete(&self.path),
                 Some(replaced) => say_where(&replaced.place, &self.path),
                 None => {}
             }
-            flushed.map_err(|error| Failure::io(&self.path, error))
+            flushed.map_err(|error| not_sure_to_stay(&self.path, error))
         })
     }
 
@@ -126,10 +147,12 @@ impl OutputFolder {
                 Err(_) => {}
             }
             let own = identity(self.path());
-            match exchange(self.path(), &self.path) {
-                Ok(()) => return self.look_at_exchanged(own, list).map(Some),
+            let (exchanged, closed) = self.exchange();
+            match exchanged {
+                Ok(()) => return self.look_at_exchanged(own, closed, list).map(Some),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
                 Err(error) => return Err(failed(error)),
             }
             if let Some(replaced) = self.replace_in_two_steps(list)? {
@@ -139,10 +162,28 @@ impl OutputFolder {
         Err(exists_already(&self.path))
     }
 
+    /// Exchanges the folder for what has its name, which is opened for that if it has to be and can be.
+    fn exchange(&self) -> (io::Result<()>, Option<Closed>) {
+        match exchange(self.path(), &self.path) {
+            Err(error) if self.moves && error.kind() == io::ErrorKind::PermissionDenied => {
+                let Some(closed) = Closed::open(&self.path) else {
+                    return (Err(error), None);
+                };
+                let exchanged = exchange(self.path(), &self.path);
+                match exchanged {
+                    Ok(()) => (Ok(()), Some(closed)),
+                    Err(_) => (closed.close(&self.path).and(exchanged), None),
+                }
+            }
+            exchanged => (exchanged, None),
+        }
+    }
+
     /// Goes back to where things were if what came out must not be deleted.
     fn look_at_exchanged(
         &self,
         own: Option<(u64, u64)>,
+        closed: Option<Closed>,
         list: &mut Temporaries,
     ) -> Result<Replaced, Failure> {
         // The temporary name is that of the old folder now, which no signal may delete.
@@ -160,6 +201,10 @@ impl OutputFolder {
             }
             _ => say_where(self.path(), &self.path),
         }
+        if let Some(closed) = closed {
+            // Where that fails, its owner can do more with it than before, and nobody else.
+            let _ = closed.close(&self.path);
+        }
         Err(refused)
     }
 
@@ -174,6 +219,7 @@ impl OutputFolder {
         let old = match left {
             Ok(((), old)) => old,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
             Err(error) => return Err(failed(error)),
         };
         let put_back = || {
@@ -197,6 +243,20 @@ impl OutputFolder {
             }
         }
     }
+}
+
+/// Whether an error says that what is to be replaced cannot leave its name: it is a place where something is mounted, or a folder of
+/// a lower layer in a container.
+fn is_held(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, ResourceBusy};
+    matches!(error.kind(), CrossesDevices | ResourceBusy)
+}
+
+fn held(name: &Path, error: &io::Error) -> Failure {
+    Failure::Io(format!(
+        "{}: what has this name cannot be renamed here: {error}; choose another name with -o, or delete it yourself",
+        name.display()
+    ))
 }
 
 /// Renames whatever it is to a name that is free.
@@ -229,13 +289,69 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 fn complete(folder: &Path, attributes: &Attributes, name: &Path) -> io::Result<()> {
     // Opened before its permissions may forbid it.
     let folder = File::open(folder)?;
-    attributes.give_to(&folder, None, name)?;
+    attributes.give_to(&folder, name)?;
     flush_open_folder(&folder, name)
 }
 
 #[cfg(not(unix))]
 fn complete(_: &Path, _: &Attributes, _: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// A folder that its owner must not write to, and may write to for a moment.
+#[derive(Debug)]
+struct Closed {
+    #[cfg(unix)]
+    folder: File,
+    #[cfg(unix)]
+    permissions: fs::Permissions,
+}
+
+#[cfg(unix)]
+impl Closed {
+    /// Lets its owner write to a folder. None if that is so already, or cannot be: whether it can be renamed is seen then.
+    fn open(path: &Path) -> Option<Closed> {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        const WRITABLE: u32 = 0o200;
+        let mut options = File::options();
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        options.read(true).custom_flags(flags.bits() as i32);
+        let folder = options.open(path).ok()?;
+        let permissions = folder.metadata().ok()?.permissions();
+        let mode = permissions.mode();
+        if mode & WRITABLE != 0 {
+            return None;
+        }
+        let writable = fs::Permissions::from_mode(mode | WRITABLE);
+        folder.set_permissions(writable).ok()?;
+        Some(Closed {
+            folder,
+            permissions,
+        })
+    }
+
+    /// Takes the permission back.
+    fn close(self, name: &Path) -> io::Result<()> {
+        tolerate(
+            self.folder.set_permissions(self.permissions),
+            Call::SetMode,
+            name,
+        )?;
+        flush_open_folder(&self.folder, name)
+    }
+}
+
+/// Elsewhere permissions are not taken over.
+#[cfg(not(unix))]
+impl Closed {
+    fn open(_: &Path) -> Option<Closed> {
+        None
+    }
+
+    fn close(self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Which folder stands under a name.

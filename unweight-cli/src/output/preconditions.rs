@@ -1,14 +1,22 @@
 //! What must hold of an output's name before work starts.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::folder_of;
 use crate::failure::Failure;
 use crate::input::kind;
 
-/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case.
+/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case; and a name that a file cannot
+/// have. That of a folder is given without the slash behind it.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
+    if ends_as_folder(path) {
+        return Err(Failure::Usage(format!(
+            "{} is the name of a folder, expected the name of a file",
+            path.display()
+        )));
+    }
     // Output is renamed into place: that would put a file where `/dev/null` was.
     if let Ok(found) = fs::metadata(path)
         && !found.is_file()
@@ -23,8 +31,20 @@ pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
     // A dangling link counts as something that exists.
     match fs::symlink_metadata(path) {
         Ok(_) if !force => Err(exists_already(path)),
+        // A name that is too long, for instance: the output could not get it in the end.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::io(path, error)),
         _ => Ok(()),
     }
+}
+
+/// Whether a path can only name a folder: it ends in `/` or `/.`.
+fn ends_as_folder(path: &Path) -> bool {
+    let ends_in_separator = |bytes: &[u8]| {
+        let last = bytes.last();
+        last.is_some_and(|last| std::path::is_separator((*last).into()))
+    };
+    let bytes = path.as_os_str().as_encoded_bytes();
+    ends_in_separator(bytes) || bytes.strip_suffix(b".").is_some_and(ends_in_separator)
 }
 
 pub(super) fn exists_already(path: &Path) -> Failure {

@@ -139,3 +139,52 @@ fn a_disk_without_room_for_what_is_restored_is_found_first() {
         .replace(',', "");
     assert_eq!(digits, restored.to_string(), "{line}");
 }
+
+/// `m` holds a shard, and one whose name has as many characters as a name may have, if those of `end` are added.
+#[cfg(unix)]
+fn folder_with_long_name(place: &Place, end: &str) {
+    const NAME_MAX: usize = 255;
+    place.write("m/a.unw", &place.read("m.unw"));
+    let name = "n".repeat(NAME_MAX - end.len());
+    place.write(&format!("m/sub/{name}.unw"), &place.read("m.unw"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_the_output_cannot_get_is_found_first() {
+    let place = Place::with_compressed(&mixed(), &[]);
+    folder_with_long_name(&place, ".unw");
+    place.write("s/a.safetensors", &mixed());
+    let long = "n".repeat(256);
+    for call in [
+        &["decompress", "m", "-o", "out"][..],
+        &["decompress", "m", "-o", "out", "--resume"],
+        &["compress", "s", "-o", &long],
+        &["compress", "m.safetensors", "-o", &long],
+        &["decompress", "m.unw", "-o", &long],
+        &["extract", "m.unw", "head", "-o", &long],
+    ] {
+        let line = fails_before_work(&place, call, 3);
+        assert!(line.contains("too long"), "{line}");
+    }
+    for call in [
+        &["compress", "m.safetensors"][..],
+        &["decompress", "m.unw"],
+        &["extract", "m.unw", "head"],
+        &["transcode", "m.unw", "--to", "palette"],
+    ] {
+        for output in ["out/", "out/.", "missing/out/"] {
+            let call = [call, &["-o", output]].concat();
+            let line = fails_before_work(&place, &call, 2);
+            assert!(line.contains("expected the name of a file"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_may_be_named_with_a_slash_behind_it() {
+    let place = Place::with("m/a.safetensors", &mixed());
+    place.run(&["compress", "m/.", "-o", "out/."]).succeeds();
+    place.run(&["decompress", "out/", "-o", "back/"]).succeeds();
+    assert!(place.read("back/a.safetensors") == mixed());
+}

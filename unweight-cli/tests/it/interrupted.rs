@@ -194,3 +194,36 @@ fn what_is_finished_when_the_signal_comes_stays() {
     fs::remove_file(place.path("endless.safetensors")).unwrap();
     assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
 }
+
+/// The line on a finished file waits for the reader, and so would what is said at the end.
+#[test]
+fn signals_end_a_program_whose_messages_nobody_reads() {
+    for options in [&[][..], &["--resume"]] {
+        signals::reach_children();
+        let place = Place::with("m/a.safetensors", &mixed());
+        write_endless(&place, "m/z.safetensors");
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut filler = writer.try_clone().unwrap();
+        let filled = thread::spawn(move || {
+            // It fails when there is no reader any more.
+            let _ = std::io::Write::write_all(&mut filler, &[b'x'; 1 << 20]);
+        });
+        // The system's pipes hold 64 KiB. Where this is too short, the test passes without showing anything.
+        thread::sleep(Duration::from_millis(300));
+        let child = Command::new(UNWEIGHT)
+            .args(["compress", "m", "-o", "out"])
+            .args(options)
+            .current_dir(place.path(""))
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn();
+        let child = Endless(child.unwrap());
+        wait_until("a finished file", || {
+            place.names().iter().any(|name| name.ends_with("/a.unw"))
+        });
+        send(&child, "TERM");
+        assert_eq!(end_of(child).signal(), Some(15), "{options:?}");
+        drop(reader);
+        filled.join().unwrap();
+    }
+}

@@ -121,6 +121,54 @@ fn a_folder_keeps_its_modes_but_for_the_bits_that_give_privileges() {
     assert_eq!(mode(&place, "src.unw/read-only"), 0o555);
 }
 
+/// Systems give the bit to every folder that is made in one that has it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_made_in_one_of_a_group_stays_of_the_group() {
+    for options in [&[][..], &["--resume"]] {
+        let place = folder();
+        std::fs::create_dir(place.path("shared")).unwrap();
+        set_mode(&place, "shared", 0o2755);
+        let call = [&["compress", "src", "-o", "shared/out"], options].concat();
+        place.run_after("umask 022", &call).succeeds();
+        for (name, expected) in [
+            ("shared/out", 0o2700),
+            ("shared/out/code", 0o2750),
+            ("shared/out/code/shared", 0o755),
+            ("shared/out/tool", 0o755),
+        ] {
+            assert_eq!(mode(&place, name), expected, "{name} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_replaced_folder_is_not_opened_to_more_people() {
+    for options in [&["--force"][..], &["--force", "--resume"]] {
+        let place = folder();
+        for name in ["src", "src/code", "src/m.safetensors", "src/config.json"] {
+            set_mode(&place, name, 0o777);
+        }
+        place.run_after("umask 0", &["compress", "src"]).succeeds();
+        let closed = [
+            ("src.unw/m.unw", 0o600),
+            ("src.unw/config.json", 0o640),
+            ("src.unw/code", 0o710),
+            ("src.unw", 0o700),
+        ];
+        for (name, mode) in closed {
+            set_mode(&place, name, mode);
+        }
+        place
+            .run_after("umask 0", &[&["compress", "src"], options].concat())
+            .succeeds();
+        for (name, expected) in closed {
+            assert_eq!(mode(&place, name), expected, "{name} {options:?}");
+        }
+        assert_eq!(mode(&place, "src.unw/tool"), 0o755);
+    }
+}
+
 /// From the moment it is there: whoever opens it then can read all that is written later.
 #[cfg(target_os = "linux")]
 #[test]

@@ -288,3 +288,31 @@ fn a_folder_is_replaced_in_two_steps_and_comes_back_if_it_must_not_be_deleted() 
     assert!(place.read("out/m.unw") != old);
     assert_eq!(place.names(), before);
 }
+
+/// A folder of a lower layer of a container, and a place where something is mounted.
+#[test]
+fn a_folder_that_cannot_leave_its_name_stays_and_is_named() {
+    let place = place();
+    place.run(&["compress", "src", "-o", "out"]).succeeds();
+    let before = place.names();
+    let call = ["compress", "src", "-o", "out", "--force"];
+    let Some((run, trace)) = place.run_traced(&["-e", "trace=renameat2"], &call) else {
+        return;
+    };
+    run.succeeds();
+    let exchange = trace
+        .lines()
+        .filter(|line| line.contains("renameat2("))
+        .count();
+    for error in ["EXDEV", "EBUSY"] {
+        let answer = format!("error={error}:when={exchange}");
+        let (run, _) = run_refused(&place, &[("renameat2", &answer)], &call).unwrap();
+        let line = run.fails(3);
+        assert!(
+            line.contains("out: what has this name cannot be renamed here")
+                && line.contains("delete it yourself"),
+            "{line}"
+        );
+        assert_eq!(place.names(), before);
+    }
+}

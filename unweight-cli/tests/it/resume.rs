@@ -458,3 +458,143 @@ fn a_second_run_on_the_same_output_is_refused() {
     place.write("m/z.safetensors", &small());
     place.run(&COMPRESS).succeeds();
 }
+
+#[test]
+fn keeps_files_that_are_not_of_earlier_runs() {
+    let place = folder();
+    place.write(&format!("{WORK}/notes.txt"), b"precious");
+    place.write(&format!("{WORK}/folder/notes.txt"), b"precious");
+    fs::set_permissions(place.path(WORK), fs::Permissions::from_mode(0o700)).unwrap();
+    place.run_on_full_disk(1, &COMPRESS).fails(3);
+    let (_, warning) = place.run(&COMPRESS).succeeds_with_warning();
+    assert!(warning.contains("look at what is left there"), "{warning}");
+    for name in ["notes.txt", "folder/notes.txt"] {
+        assert_eq!(place.read(&format!("{WORK}/{name}")), b"precious");
+    }
+    assert_eq!(fs::read_dir(place.path(WORK)).unwrap().count(), 2);
+}
+
+#[test]
+fn a_run_without_it_does_not_tell_of_a_work_folder_without_finished_files() {
+    let place = folder();
+    place.write(&format!("{WORK}/lock"), b"");
+    fs::set_permissions(place.path(WORK), fs::Permissions::from_mode(0o700)).unwrap();
+    place.run(&COMPRESS[..4]).succeeds();
+}
+
+/// A folder is told its new parent when it leaves the work folder, which takes permission to write to it. The superuser always has
+/// that: for the tests of such a user, the program runs as another one, where it may.
+#[test]
+fn read_only_folders_are_made_and_replaced_too() {
+    const OTHER: u32 = 65_534;
+    let place = folder();
+    let mut run_as: Vec<String> = Vec::new();
+    if rustix::process::geteuid().is_root() {
+        run_as = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let probe = Command::new("setpriv")
+            .args(&run_as[1..])
+            .args([UNWEIGHT, "--version"])
+            .stdout(Stdio::null())
+            .status();
+        if !probe.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: the program cannot be run as another user");
+            return;
+        }
+        let names = place.names().into_iter().chain(["".to_owned()]);
+        names.for_each(|name| {
+            std::os::unix::fs::chown(place.path(&name), Some(OTHER), Some(OTHER)).unwrap();
+        });
+    }
+    let run = |call: &[&str]| {
+        let before: Vec<&str> = run_as.iter().map(String::as_str).collect();
+        let all = [&before[..], &[UNWEIGHT], call].concat();
+        place.run_program(all[0], &all[1..])
+    };
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| place.path(name).metadata().unwrap().permissions().mode() & 0o7777;
+    set_mode("m/sub", 0o555);
+    set_mode("m", 0o555);
+    let replace = [&COMPRESS[..], &["--force"]].concat();
+    for call in [&COMPRESS[..], &replace] {
+        run(call).succeeds();
+        require_same(&place, "m.unw");
+        assert_eq!((mode("out"), mode("out/sub")), (0o555, 0o555));
+    }
+    // What must not be deleted stays as it was.
+    set_mode("out", 0o755);
+    place.write("out/notes.txt", b"precious");
+    set_mode("out", 0o555);
+    run(&replace).fails(2);
+    assert_eq!(place.read("out/notes.txt"), b"precious");
+    assert_eq!(mode("out"), 0o555);
+    for name in ["out", "out/sub", "m", "m/sub"] {
+        set_mode(name, 0o755);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_whose_name_could_not_be_flushed_is_called_complete() {
+    for call in [
+        &COMPRESS[..],
+        &COMPRESS[..4],
+        &DECOMPRESS,
+        &["compress", "m/a.safetensors", "-o", "out"],
+    ] {
+        let place = folder();
+        let trace = ["-e", "trace=fsync,renameat2", "-y"];
+        let Some((run, trace)) = place.run_traced(&trace, call) else {
+            return;
+        };
+        run.succeeds();
+        let flushes = trace.lines().filter(|line| line.contains("fsync("));
+        let last = format!("inject=fsync:error=EIO:when={}", flushes.count());
+        let out = place.path("out");
+        let _ = fs::remove_file(&out).or_else(|_| fs::remove_dir_all(&out));
+        let traced = place.run_traced(&["-e", "trace=fsync", "-e", &last], call);
+        let line = traced.unwrap().0.fails(3);
+        assert!(line.contains("out: the output is complete"), "{line}");
+        assert!(
+            !line.contains("--resume") && !line.contains("run the same"),
+            "{line}"
+        );
+        assert!(out.exists() && !place.path(WORK).exists());
+    }
+}
+
+/// Whatever the step is that fails before the first file is finished.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_cannot_make_its_folders_leaves_nothing() {
+    let place = folder();
+    let before = place.names();
+    for call in ["mkdir", "write", "rename"] {
+        for when in 1..40 {
+            let inject = format!("inject={call}:error=EIO:when={when}");
+            let options = ["-e", &format!("trace={call}"), "-e", &inject];
+            let Some((run, trace)) = place.run_traced(&options, &COMPRESS) else {
+                return;
+            };
+            if !trace.contains("INJECTED") {
+                break;
+            }
+            let is_early = !run.progress().contains("1 of 4");
+            let (code, _, line) = run.raw();
+            if is_early && code == Some(3) {
+                assert_eq!(place.names(), before, "{call} {when}: {line}");
+            }
+            for name in [WORK, "out"] {
+                let _ = fs::remove_dir_all(place.path(name));
+            }
+        }
+    }
+}
