@@ -54,7 +54,7 @@ impl<'t> Writer<'t> {
         Writer::default()
     }
 
-    /// With these options; a memory budget among them counts for nothing, since the tensors are in memory already.
+    /// With these options. A memory budget and a progress callback among them have no effect: the tensors are in memory already.
     pub fn with_options(options: CompressOptions) -> Writer<'t> {
         Writer {
             options,
