@@ -1,21 +1,23 @@
-//! Two model folders, one made of the other: whether they have the same files and folders.
+//! Comparison of two model folders, one made from the other: whether they have the same files and
+//! folders.
 
 use std::iter::Peekable;
 use std::path::PathBuf;
 
 use crate::tree::Tree;
 
-/// Paths that only one of two folders has, in order.
+/// Paths that only one of two folders has, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lone {
-    /// In the first.
+    /// Paths that only the first folder has.
     pub(crate) first: Vec<PathBuf>,
-    /// In the second.
+    /// Paths that only the second folder has.
     pub(crate) second: Vec<PathBuf>,
 }
 
 impl Lone {
-    /// Compares the tree of a folder that was made with its source, whose files have another extension.
+    /// Compares the tree of a converted folder with the tree of its source. Converted files have
+    /// the extension `extension_of_source` in the source.
     pub(crate) fn of(made: &Tree, source: &Tree, extension_of_source: &str) -> Lone {
         let converted = made.converted.iter();
         let mut first: Vec<PathBuf> = converted
@@ -29,7 +31,7 @@ impl Lone {
         Lone::between(first, second)
     }
 
-    /// Compares two lists in order.
+    /// Compares two sorted lists.
     fn between(first: Vec<PathBuf>, second: Vec<PathBuf>) -> Lone {
         let mut lone = Lone::default();
         let mut first = first.into_iter().peekable();
@@ -80,7 +82,8 @@ mod tests {
         assert_eq!(lone(&[], &["a"]), (vec![], paths(&["a"])));
     }
 
-    /// A list searched for each path of the other takes minutes for so many.
+    /// Guards against a search of one list for each path of the other. The search takes minutes for
+    /// this many files.
     #[test]
     fn takes_time_in_proportion_to_the_number_of_files() {
         let paths = |rest: u32| -> Vec<PathBuf> {

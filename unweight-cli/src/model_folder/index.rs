@@ -1,7 +1,7 @@
 //! `*.safetensors.index.json`: which shards a model has.
 //!
-//! An index comes from strangers: names in it are compared with those of the folder's files and never opened, and what is read of
-//! it, and kept, has an upper bound.
+//! An index comes from an untrusted source. Names in it are compared with the names of the folder's
+//! files and are never opened. The bytes read from it and the bytes kept of it have upper bounds.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -16,26 +16,27 @@ use crate::failure::Failure;
 use crate::input::open;
 use crate::tree::{SAFETENSORS, Tree, UNW};
 
-/// How the name of an index ends.
+/// End of an index file's name.
 const NAME_END: &str = ".safetensors.index.json";
-/// The longest index that is read. Those of models with 10^12 weights have some 3 * 10^7 bytes.
+/// Longest index that is read, in bytes. Indexes of models with 10^12 weights have about 3 * 10^7
+/// bytes.
 const LONGEST_BYTES: u64 = 64 << 20;
-/// What the names of shards may take in memory, each with [`NAME_OVERHEAD`].
+/// Upper bound on the memory for shard names, in bytes. Each name counts with [`NAME_OVERHEAD`].
 const NAMES_BYTES: usize = 8 << 20;
-/// The least that a name takes besides its own bytes.
+/// Least number of bytes that a name takes besides its own bytes.
 const NAME_OVERHEAD: usize = 64;
 
-/// What the indexes of a folder say that is not so.
+/// Claims of a folder's indexes that do not hold.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Indexes, and the shards that each names and that are not there.
+    /// Indexes that name missing shards, and the missing shards of each.
     pub(crate) missing: Vec<(PathBuf, Vec<PathBuf>)>,
-    /// Indexes that cannot be used, and why.
+    /// Indexes that cannot be used, and the reason for each.
     pub(crate) unusable: Vec<(PathBuf, String)>,
 }
 
 impl Findings {
-    /// The missing shards of all indexes in a few words.
+    /// Lists the missing shards of all indexes in a few words.
     pub(crate) fn missing_in_words(&self) -> Option<String> {
         const SHOWN: usize = 10;
         let count: usize = self.missing.iter().map(|(_, shards)| shards.len()).sum();
@@ -128,7 +129,7 @@ pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Failure> {
     Ok(findings)
 }
 
-/// The path that a shard's name stands for, if it stays in the folder of its index.
+/// Path that a shard's name stands for. None if the path leaves the folder of its index.
 fn inside(name: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
     for component in Path::new(name).components() {
@@ -141,7 +142,7 @@ fn inside(name: &str) -> Option<PathBuf> {
     (path != Path::new("") && !name.contains('\0')).then_some(path)
 }
 
-/// A name as messages quote it.
+/// A name, shortened for messages.
 fn cut(name: &str) -> String {
     const SHOWN_CHARACTERS: usize = 100;
     match name.char_indices().nth(SHOWN_CHARACTERS) {
@@ -150,7 +151,7 @@ fn cut(name: &str) -> String {
     }
 }
 
-/// The names of shards in an index, or what is wrong with it.
+/// Reads the names of shards in an index. The inner error says what is wrong with the index.
 fn read(path: &Path, file: &File) -> Result<Result<BTreeSet<String>, String>, Failure> {
     let failed = |error| Failure::io(path, error);
     let length = file.metadata().map_err(failed)?.len();
@@ -159,7 +160,7 @@ fn read(path: &Path, file: &File) -> Result<Result<BTreeSet<String>, String>, Fa
             "has {length} bytes, expected at most {LONGEST_BYTES}; it is not read"
         )));
     }
-    // It may grow meanwhile.
+    // The file may have grown since its length was read.
     let bounded = ShortStrings::of(file.take(LONGEST_BYTES));
     let mut json = serde_json::Deserializer::from_reader(BufReader::new(bounded));
     let read = json
@@ -177,7 +178,7 @@ fn read(path: &Path, file: &File) -> Result<Result<BTreeSet<String>, String>, Fa
     }
 }
 
-/// A string where something else is expected: serde would quote it whole.
+/// Error for a string where something else is expected. serde would quote the string whole.
 fn no_string<E: de::Error>(string: &str, expected: &dyn de::Expected) -> E {
     E::custom(format_args!(
         "found the string {:?}, expected {expected}",
@@ -185,13 +186,14 @@ fn no_string<E: de::Error>(string: &str, expected: &dyn de::Expected) -> E {
     ))
 }
 
-/// What [`ShortStrings`] reports.
+/// Error kind that [`ShortStrings`] reports for a string that is too long.
 const TOO_LONG: io::ErrorKind = io::ErrorKind::InvalidData;
 
-/// JSON on its way to the parser, which keeps each string whole while it reads it: none may be longer than this.
+/// Reader of JSON that limits the length of each string. The parser behind it keeps each string
+/// whole in memory while it reads the string.
 struct ShortStrings<R> {
     json: R,
-    /// Bytes of the string that is being read; None between strings.
+    /// Length in bytes of the string that is being read. None between strings.
     string_bytes: Option<u64>,
     is_escaped: bool,
 }
@@ -231,7 +233,7 @@ impl<R: Read> Read for ShortStrings<R> {
     }
 }
 
-/// The object that an index is: the names in its `weight_map`.
+/// Visitor of an index, which is a JSON object. Its value is the set of names in `weight_map`.
 struct Index;
 
 impl<'de> Visitor<'de> for Index {
@@ -258,7 +260,7 @@ impl<'de> Visitor<'de> for Index {
     }
 }
 
-/// The object that maps names of tensors to names of shards.
+/// Seed for the JSON object that maps names of tensors to names of shards.
 struct WeightMap<'a>(&'a mut BTreeSet<String>);
 
 impl<'de> DeserializeSeed<'de> for WeightMap<'_> {
@@ -292,7 +294,7 @@ impl<'de> Visitor<'de> for WeightMap<'_> {
     }
 }
 
-/// The name of a shard.
+/// Seed for the name of one shard.
 struct Shard<'a> {
     names: &'a mut BTreeSet<String>,
     taken: &'a mut usize,

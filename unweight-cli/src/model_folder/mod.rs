@@ -1,4 +1,5 @@
-//! A model folder that becomes another one: some files change their form, others are copied, and some are left out.
+//! Conversion of a model folder to another one: some files change their form, others are copied,
+//! and some are left out.
 
 pub(crate) mod against;
 pub(crate) mod index;
@@ -22,32 +23,33 @@ use resume::WorkFolder;
 pub(crate) use skipped::{LeftOut, Others};
 use space::Need;
 
-/// What becomes of a folder.
+/// Plan for the conversion of a folder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) input: &'a Path,
     pub(crate) output: &'a Path,
-    /// Whether it may replace what has its name.
+    /// Whether the output may replace an existing entry of its name.
     pub(crate) replaces: bool,
-    /// The extension of files that change their form.
+    /// Extension of files that change their form.
     pub(crate) from: &'static str,
-    /// The extension that they get.
+    /// Extension of converted files.
     pub(crate) to: &'static str,
     pub(crate) others: Others,
-    /// Whether shards that an index names have to be there.
+    /// Whether every shard that an index names has to exist.
     pub(crate) requires_all_shards: bool,
-    /// Where the run can be resumed, and can go on from an earlier one: what the bytes of converted files depend on.
+    /// Settings on which the bytes of converted files depend, if the run can be resumed and can
+    /// continue an earlier run. None otherwise.
     pub(crate) resume: Option<&'a str>,
 }
 
-/// Which of the files of a folder one is.
+/// Position of a file among the files of a folder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position<'a> {
-    /// From 1.
+    /// Number of the file, counted from 1.
     pub(crate) number: usize,
-    /// How many there are.
+    /// Number of files.
     pub(crate) count: usize,
-    /// Relative to the folder.
+    /// Path of the file, relative to the folder.
     pub(crate) name: &'a Path,
 }
 
@@ -56,9 +58,9 @@ pub(crate) struct Position<'a> {
 pub(crate) struct Step<'a> {
     pub(crate) position: Position<'a>,
     pub(crate) input: &'a Path,
-    /// In the folder under construction.
+    /// Path of the output file in the folder under construction.
     pub(crate) place: &'a Path,
-    /// What it will be called.
+    /// Final path of the output file.
     pub(crate) output: &'a Path,
 }
 
@@ -68,26 +70,26 @@ impl<'a> Step<'a> {
     }
 }
 
-/// How files change their form.
+/// A way to change the form of files.
 pub(crate) trait Conversion {
-    /// What is known of a file that was converted.
+    /// Result for a file that was converted.
     type Done;
 
-    /// Checks what can be checked quickly. It is asked of all files before any is converted.
+    /// Checks what can be checked quickly. All files are checked before any file is converted.
     fn check(&mut self, input: &Path) -> Result<Need, Failure>;
 
     /// Makes the file at `step.place`.
     fn convert(&mut self, step: &Step<'_>) -> Result<Self::Done, Failure>;
 
-    /// Whether the file at `step.place`, which an earlier run with the same settings made, is the one that `convert` would make. None
-    /// if it is not.
+    /// Compares the file at `step.place`, which an earlier run with the same settings made, with
+    /// the file that `convert` would make. Returns None if they differ.
     fn keep(&mut self, step: &Step<'_>) -> Result<Option<Self::Done>, Failure>;
 
-    /// Something that a person should know, and that is no failure.
+    /// Warns the user about something that is not a failure.
     fn warn(&mut self, message: String);
 }
 
-/// What became of a folder.
+/// Result for a converted folder.
 #[derive(Debug)]
 pub(crate) struct Outcome<T> {
     pub(crate) converted: Vec<T>,
@@ -95,14 +97,14 @@ pub(crate) struct Outcome<T> {
     pub(crate) left_out: LeftOut,
 }
 
-/// A run that did not come to its end.
+/// Failure of a run, and how far the run had come.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     pub(crate) failure: Failure,
-    /// Whether all checks were passed and the output has not got its name yet, so that a run that is resumed could have something to
-    /// keep.
+    /// Whether all checks had passed and the output did not have its name yet. Only in this case
+    /// may a resumed run have files to keep.
     pub(crate) had_begun: bool,
-    /// Files that were converted, unless the next run could not keep them anyway.
+    /// Number of files that were converted. Zero if the next run cannot keep them.
     pub(crate) finished_files: usize,
 }
 
@@ -116,7 +118,7 @@ impl From<Failure> for Stopped {
     }
 }
 
-/// Makes the folder `plan.output` of the folder `plan.input`.
+/// Converts the folder `plan.input` to the folder `plan.output`.
 pub(crate) fn convert<C: Conversion>(
     plan: &Plan<'_>,
     conversion: &mut C,
@@ -168,7 +170,8 @@ pub(crate) fn convert<C: Conversion>(
     })
 }
 
-/// Keeps what the next run can use, and nothing else.
+/// Removes the work folder unless the next run can use files in it. Returns the failure with the
+/// number of files that are kept.
 fn stopped(failure: Failure, work: Option<WorkFolder>, to: &str, finished_files: usize) -> Stopped {
     let keeps = work.is_none_or(|work| work.remove_if_useless(to));
     Stopped {
@@ -178,7 +181,7 @@ fn stopped(failure: Failure, work: Option<WorkFolder>, to: &str, finished_files:
     }
 }
 
-/// Removes a work folder when nothing in it is needed any more.
+/// Removes a work folder that is no longer needed.
 fn remove(work: WorkFolder, conversion: &mut impl Conversion) {
     let path = work.path().to_owned();
     if let Err(error) = work.remove() {
@@ -189,7 +192,7 @@ fn remove(work: WorkFolder, conversion: &mut impl Conversion) {
     }
 }
 
-/// Reports what is not as the indexes say: as failures or as warnings.
+/// Reports wrong claims of indexes, as failures or as warnings.
 fn judge(
     plan: &Plan<'_>,
     findings: &Findings,
@@ -207,7 +210,7 @@ fn judge(
     Ok(())
 }
 
-/// The last checks before work begins: those that need to know where the output is made.
+/// Does the last checks before work begins, which depend on the folder where the output is made.
 fn prepare(
     plan: &Plan<'_>,
     tree: &Tree,
@@ -229,12 +232,13 @@ fn prepare(
     Ok(())
 }
 
-/// Refuses names that the file system of the output does not take: those of converted files may be longer than they were.
+/// Refuses names that the file system of the output does not take. The name of a converted file may
+/// be longer than the name of its source.
 fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Failure> {
     let converted = tree.converted.iter();
     let converted = converted.map(|relative| relative.with_extension(plan.to));
     for relative in converted.chain(tree.copied.iter().cloned()) {
-        // The folders that it will stand in are not there yet.
+        // Only the name is looked up, because the folders around the file do not exist yet.
         let name = relative.file_name().unwrap_or_default();
         match fs::symlink_metadata(place.path().join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -246,7 +250,7 @@ fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result
     Ok(())
 }
 
-/// What the output takes besides what is there already.
+/// Bytes that the output needs besides the bytes that are there already.
 fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
     let mut need = Need::default();
     let earlier: HashMap<PathBuf, u64> = match &place.work {
@@ -254,7 +258,7 @@ fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
         None => HashMap::new(),
     };
     for (relative, file_need) in tree.converted.iter().zip(needs) {
-        // If it is made again, the old one goes first.
+        // An old file that is made again is removed first.
         let name = relative.with_extension(plan.to);
         let length = earlier.get(&name).copied().unwrap_or(0);
         need = need.and(Need {
@@ -268,7 +272,7 @@ fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
     need
 }
 
-/// Copies and converts.
+/// Copies and converts the files of the folder.
 fn fill<C: Conversion>(
     plan: &Plan<'_>,
     tree: &Tree,
@@ -322,7 +326,7 @@ fn fill<C: Conversion>(
     Ok(copied)
 }
 
-/// Gives a file that is kept permissions and times of its source, which may have changed since.
+/// Gives a kept file the permissions and times of its source, which may have changed since.
 fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
     let failed = |error| Failure::io(step.output, error);
     let file = File::open(step.place).map_err(failed)?;
@@ -332,7 +336,7 @@ fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
         .map_err(failed)
 }
 
-/// Where the output is made.
+/// Folder in which the output is made.
 struct Place {
     folder: OutputFolder,
     work: Option<WorkFolder>,

@@ -1,4 +1,4 @@
-//! Output names of a folder run that would be one and the same.
+//! Detection of entries of a folder run that would get the same output name.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::failure::Failure;
 use crate::tree::Tree;
 
-/// Refuses a tree of which two entries would have one name in the output. Gives two whose names differ only in the case of their
-/// letters, if there are such.
+/// Refuses a tree in which two entries would get the same output name. Returns two paths that
+/// differ only in the case of their letters, if there are any.
 pub(crate) fn require_distinct(
     root: &Path,
     tree: &Tree,
@@ -36,7 +36,8 @@ fn alike<K: Ord>(names: &[PathBuf], key: impl Fn(&Path) -> K) -> Option<(PathBuf
         .map(|pair| (pair[0].1.clone(), pair[1].1.clone()))
 }
 
-/// Refuses two names that differ only in the case of their letters where the file system of `folder` takes them for one.
+/// Refuses two names that differ only in the case of their letters, if the file system of `folder`
+/// treats them as the same name.
 pub(crate) fn require_distinct_in(
     folder: &Path,
     output: &Path,
@@ -82,7 +83,7 @@ mod tests {
             Ok(None)
         ));
         assert!(found(tree(&["a.safetensors"], &["b"], &["a.unw"])).is_err());
-        // Names of one folder matter, not of two.
+        // Only names in the same folder can collide.
         assert!(matches!(
             found(tree(&["d/a.safetensors"], &["A.unw"], &["d"])),
             Ok(None)

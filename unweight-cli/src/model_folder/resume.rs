@@ -1,15 +1,18 @@
-//! The folder in which a run works that can be resumed. It outlives the run if that is interrupted or fails.
+//! Work folder of a run that can be resumed. The folder outlives a run that is interrupted or
+//! fails.
 //!
-//! It stands beside the output as `.unweight-NAME.partial` and holds
+//! The folder is beside the output, is called `.unweight-NAME.partial`, and holds
 //!
 //! - `lock`, which a run keeps locked;
 //! - `settings`, on which the bytes of converted files depend;
-//! - `.unweight-XXXXXX.result`, which becomes the output. Files in it have their names only when they are complete;
-//! - `.unweight-XXXXXX.result.id`, which says which folder that is. With `--force` the old output is exchanged for it: should the run be
-//!   killed at that moment, the next one finds somebody else's folder under this name, and leaves it alone.
+//! - `.unweight-XXXXXX.result`, which becomes the output. Files in it get their names only when
+//!   they are complete;
+//! - `.unweight-XXXXXX.result.id`, the identity of that folder. With `--force` the old output is
+//!   exchanged for the result. If the run is killed at that moment, the next run finds a folder of
+//!   somebody else under this name, and leaves it alone.
 //!
-//! It is private (mode 0700), and nothing in it is believed that is not found to be so again: converted files of an earlier run are
-//! compared with what they were made from, all others are made again.
+//! The folder is private (mode 0700), but its content is not trusted. Converted files of an earlier
+//! run are compared with their sources. All other files are made again.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -23,10 +26,10 @@ use crate::output::{LASTING, create_private, make_private};
 
 const LOCK: &str = "lock";
 const SETTINGS: &str = "settings";
-/// What gets that name when it is complete.
+/// Temporary name of the settings, until the file is complete.
 const NEW_SETTINGS: &str = "settings.new";
 const IDENTITY: &str = ".id";
-/// The end of names of notes.
+/// End of the names of identity notes.
 const IDENTITY_END: &str = ".result.id";
 
 /// A folder for a run that can be resumed, locked.
@@ -37,15 +40,15 @@ pub(crate) struct WorkFolder {
     lock: Option<File>,
 }
 
-/// What stands in a work folder.
+/// Work folder that was opened, with warnings.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) folder: WorkFolder,
-    /// What a person should know about it.
+    /// Warnings for the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// The work folder of an output.
+/// Path of the work folder of an output.
 fn path_for(output: &Path) -> Result<PathBuf, Failure> {
     let Some(name) = output.file_name() else {
         return Err(Failure::Usage(format!(
@@ -59,7 +62,8 @@ fn path_for(output: &Path) -> Result<PathBuf, Failure> {
     Ok(output.with_file_name(work))
 }
 
-/// Whether an earlier run left finished files, which have the extension `to`, for the one that goes on with this output.
+/// Path of the work folder of `output`, if an earlier run left finished files with the extension
+/// `to` in it.
 pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Failure> {
     let path = path_for(output)?;
     let folder = WorkFolder { path, lock: None };
@@ -67,8 +71,8 @@ pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Failur
 }
 
 impl WorkFolder {
-    /// Makes or opens the work folder of `output`. Converted files of an earlier run, which have the extension `to`, stay in it if that
-    /// run had the same settings; nothing else does.
+    /// Makes or opens the work folder of `output`. Converted files of an earlier run, which have
+    /// the extension `to`, stay in it if that run had the same settings. No other files stay.
     pub(crate) fn open(output: &Path, settings: &str, to: &str) -> Result<Opened, Failure> {
         let path = path_for(output)?;
         let failed = |error| Failure::io(output, error);
@@ -77,7 +81,7 @@ impl WorkFolder {
             made => made.map_err(failed)?,
         }
         let lock = lock(&path.join(LOCK), output).inspect_err(|_| {
-            // Fails if it is not empty: another run is at work.
+            // The removal fails if the folder is not empty: another run is at work.
             let _ = fs::remove_dir(&path);
         })?;
         let folder = WorkFolder { path, lock };
@@ -90,7 +94,7 @@ impl WorkFolder {
         }
     }
 
-    /// Removes what cannot be kept of an earlier run. Gives what a person should know.
+    /// Removes the files of an earlier run that cannot be kept. Returns warnings for the user.
     fn prepare(&self, output: &Path, settings: &str, to: &str) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
         if self.lock.is_none() {
@@ -108,7 +112,8 @@ impl WorkFolder {
                     output.display()
                 ));
             }
-            // In this order: what is there is never taken for what other settings made.
+            // The files are removed before the settings are written, so that files are never
+            // attributed to settings that did not make them.
             self.clear(|_| false)?;
             self.write_settings(settings)
                 .map_err(|error| Failure::io(output, error))?;
@@ -116,7 +121,7 @@ impl WorkFolder {
         Ok(warnings)
     }
 
-    /// The files that are there, and their length.
+    /// Files in the results, with their lengths.
     pub(crate) fn files(&self) -> impl Iterator<Item = (PathBuf, u64)> {
         self.results().into_iter().flat_map(|result| {
             let files = WalkDir::new(&result).into_iter().flatten();
@@ -134,11 +139,12 @@ impl WorkFolder {
             .any(|(file, _)| file.extension().is_some_and(|found| found == extension))
     }
 
-    /// Moves these files of earlier runs to `result`, where their folders are, and removes all others. Says which there were.
+    /// Moves these files of earlier runs to `result`, where their folders exist already. Removes
+    /// all other files. Returns for each file whether it was there.
     pub(crate) fn move_earlier(&self, files: &[PathBuf], result: &Path) -> io::Result<Vec<bool>> {
         let mut are_there = vec![false; files.len()];
         for earlier in self.results() {
-            // One of them may be relative, the other absolute.
+            // Only the names are compared: one of the paths may be relative and the other absolute.
             if earlier.file_name() == result.file_name() {
                 continue;
             }
@@ -155,12 +161,13 @@ impl WorkFolder {
         Ok(are_there)
     }
 
-    /// Notes that a folder in this one is a result.
+    /// Notes the identity of `result`, a folder in this one.
     pub(crate) fn note_result(&self, result: &Path) -> io::Result<()> {
         fs::write(with_end(result, IDENTITY), identity(result)?)
     }
 
-    /// Removes the folder with all that is of these runs in it, and gives up the lock. An error if there is something else.
+    /// Removes the folder with everything in it that these runs made, and releases the lock.
+    /// Returns an error if the folder holds anything else.
     pub(crate) fn remove(self) -> io::Result<()> {
         for result in self.results() {
             fs::remove_dir_all(&result)?;
@@ -168,13 +175,14 @@ impl WorkFolder {
         for entry in fs::read_dir(&self.path)?.flatten() {
             let name = entry.file_name();
             let name = name.as_encoded_bytes();
-            // What cannot be removed keeps the folder from being removed, which is reported.
+            // An entry that cannot be removed keeps the folder from being removed. That error is
+            // reported.
             let _ = if name.ends_with(IDENTITY_END.as_bytes())
                 || [SETTINGS, NEW_SETTINGS].map(str::as_bytes).contains(&name)
             {
                 fs::remove_file(entry.path())
             } else if name.ends_with(LASTING.as_bytes()) {
-                // A folder without a note goes only if it is empty.
+                // A folder without a note is removed only if it is empty.
                 fs::remove_dir(entry.path())
             } else {
                 continue;
@@ -182,19 +190,20 @@ impl WorkFolder {
         }
         let WorkFolder { path, lock } = self;
         if cfg!(windows) {
-            // A file that is open cannot be removed there.
+            // Windows cannot remove a file that is open.
             drop(lock);
         }
-        // Last: whoever has the lock has the folder.
+        // The lock file is removed last, because the run that holds the lock owns the folder.
         let _ = fs::remove_file(path.join(LOCK));
         fs::remove_dir(&path)
     }
 
-    /// Removes the folder if a run that goes on would find nothing to keep in it. Says whether there was something.
+    /// Removes the folder if it holds nothing that a resumed run could keep. Returns whether it
+    /// held something to keep.
     pub(crate) fn remove_if_useless(self, to: &str) -> bool {
         let is_useful = self.has_files(to);
         if !is_useful {
-            // It is private and small; what cannot be removed stays.
+            // A failure is ignored: the folder is private and small.
             let _ = self.remove();
         }
         is_useful
@@ -204,7 +213,7 @@ impl WorkFolder {
         &self.path
     }
 
-    /// Folders of results, this run's and those of earlier ones.
+    /// Result folders of this run and of earlier runs.
     fn results(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut results: Vec<PathBuf> = entries
@@ -220,13 +229,14 @@ impl WorkFolder {
         results
     }
 
-    /// Removes the files of earlier runs but those to be kept.
+    /// Removes the files of earlier runs, except those that `is_kept` accepts.
     fn clear(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), Failure> {
         for result in self.results() {
             for entry in WalkDir::new(&result) {
                 let entry = entry.map_err(|error| Failure::io(&self.path, error))?;
                 if entry.file_type().is_dir() {
-                    // A run that came as far as to give folders the permissions of their sources may have made them read-only.
+                    // An earlier run may have made the folder read-only when it gave the folder the
+                    // permissions of its source.
                     make_writable(entry.path());
                     continue;
                 }
@@ -241,7 +251,7 @@ impl WorkFolder {
 
     fn write_settings(&self, settings: &str) -> io::Result<()> {
         let new = self.path.join(NEW_SETTINGS);
-        // Of a run that was killed.
+        // A run that was killed may have left this file.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -260,22 +270,23 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether a folder is the one that was noted under its name.
+/// Whether the folder's identity is the one that was noted under its name.
 fn is_noted(result: &Path) -> bool {
     let noted = fs::read_to_string(with_end(result, IDENTITY));
     noted.is_ok_and(|noted| identity(result).is_ok_and(|found| found == noted))
 }
 
-/// What tells a folder from another one of the same name.
+/// Identity that tells a folder from another folder of the same name.
 fn identity(folder: &Path) -> io::Result<String> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         let found = fs::symlink_metadata(folder)?;
-        // The device's number may be another one tomorrow. All are on one.
+        // The device number may change between runs, and is not needed: all these folders are on
+        // one device.
         Ok(found.ino().to_string())
     }
-    // Folders are not exchanged there.
+    // Folders are not exchanged on systems other than Unix.
     #[cfg(not(unix))]
     {
         let _ = folder;
@@ -287,14 +298,16 @@ fn make_writable(folder: &Path) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // What is in it cannot be removed otherwise, which is reported then.
+        // Without this permission, the folder's content cannot be removed. A failure here is
+        // reported by that removal.
         let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     }
     #[cfg(not(unix))]
     let _ = folder;
 }
 
-/// Refuses what somebody else may have put there, in a folder that many write to.
+/// Refuses a work folder that somebody else may have made. The folder around it may be writable for
+/// many users.
 fn require_ours(path: &Path) -> Result<(), Failure> {
     let found = fs::symlink_metadata(path).map_err(|error| Failure::io(path, error))?;
     let refused = |what: &str| {
@@ -322,7 +335,7 @@ fn require_ours(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Locks the work folder; None where the file system has no locks.
+/// Locks the work folder. Returns None if the file system has no locks.
 fn lock(path: &Path, output: &Path) -> Result<Option<File>, Failure> {
     let failed = |error| Failure::io(output, error);
     let busy = || {
@@ -343,7 +356,7 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Failure> {
         Err(TryLockError::WouldBlock) => return Err(busy()),
         Err(TryLockError::Error(_)) => return Ok(None),
     }
-    // The run that had it may have removed it before it let go.
+    // The run that held the lock may have removed the file before it released the lock.
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

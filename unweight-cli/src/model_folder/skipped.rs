@@ -1,4 +1,5 @@
-//! Files that stand in a model folder and are no part of the model: what version control and downloads keep beside it.
+//! Files in a model folder that are not part of the model, such as files of version control and of
+//! downloads.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-/// Which files of a folder belong to it, besides those that change their form.
+/// Selection of the files in a folder that belong to it, besides those that change their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// All but the names below.
+    /// All files except those with the names below.
     Model,
-    /// All.
+    /// All files.
     All,
 }
 
-/// Names of folders and files that are left out, and how people read them.
+/// Names of files and folders that are left out.
 const NAMES: [&str; 2] = [".git", ".cache"];
 const UNFINISHED_DOWNLOAD: &str = ".incomplete";
-/// Names of this program's own temporary files: how they begin, and how they end.
+/// Start and possible ends of the names of this program's own temporary files.
 const TEMPORARY: (&str, [&str; 2]) = (".unweight-", [".partial", ".old"]);
 
 impl Others {
-    /// Whether a file or folder of this name is left out, with all that is in it.
+    /// Whether a file or folder of this name is left out, with everything in it.
     pub(crate) fn leave_out(self, name: &OsStr) -> bool {
         if self == Others::All {
             return false;
@@ -36,18 +37,19 @@ impl Others {
     }
 }
 
-/// What was left out.
+/// Files and folders that were left out.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut {
-    /// Files and folders, relative to the model folder.
+    /// Paths of files and folders, relative to the model folder.
     pub(crate) names: Vec<PathBuf>,
-    /// Files, and those in folders.
+    /// Number of files, including the files in folders that were left out.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
 impl LeftOut {
-    /// Counts a file, or the files in a folder. Whatever stands there is no obstacle: nobody is going to read it.
+    /// Counts a file, or the files in a folder. Entries that cannot be read are no error, because
+    /// nothing reads their content.
     pub(crate) fn add(&mut self, path: &Path, relative: PathBuf) {
         self.names.push(relative);
         let is_folder = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());

@@ -1,4 +1,4 @@
-//! How much of a disk a folder run is going to fill, and whether there is so much.
+//! Disk space that a folder run needs, and whether that much is free.
 
 use std::fs::Metadata;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::failure::Failure;
 use crate::report::bytes;
 
-/// Bytes that are going to be written: how many it will be is known when they are.
+/// Bounds on the number of bytes that are going to be written. The exact number is known only after
+/// the work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Need {
     pub(crate) at_least: u64,
@@ -29,7 +30,7 @@ impl Need {
     }
 }
 
-/// What a copy of a file takes in `folder`.
+/// Space that a copy of a file takes in `folder`.
 pub(crate) fn of_copy(file: &Path, folder: &Path) -> Need {
     let Ok(found) = file.metadata() else {
         return Need::default();
@@ -44,7 +45,8 @@ pub(crate) fn of_copy(file: &Path, folder: &Path) -> Need {
     }
 }
 
-/// Within one file system a copy may share its blocks with the original. Holes need not be filled.
+/// Least number of bytes that a copy takes. Within one file system a copy may share its blocks with
+/// the original. Holes need not be filled.
 #[cfg(unix)]
 fn least_of_copy(file: &Metadata, folder: &Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -63,17 +65,17 @@ fn least_of_copy(_: &Metadata, _: &Metadata) -> u64 {
 /// Free bytes of a file system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Free {
-    /// For anybody.
+    /// Bytes that are free for any user.
     common: u64,
-    /// With those that are kept for the superuser: no program has more.
+    /// Free bytes, including those reserved for the superuser. No program can use more.
     all: u64,
 }
 
-/// The free bytes where `folder` is; None if nobody can tell.
+/// Free bytes of the file system that holds `folder`. None if the number is unknown.
 #[cfg(unix)]
 pub(crate) fn free(folder: &Path) -> Option<Free> {
     let found = rustix::fs::statvfs(folder).ok()?;
-    // Some network mounts say that they have no size.
+    // Some network mounts report a size of zero.
     (found.f_blocks > 0).then(|| Free {
         common: found.f_bavail.saturating_mul(found.f_frsize),
         all: found.f_bfree.saturating_mul(found.f_frsize),
@@ -85,7 +87,7 @@ pub(crate) fn free(_: &Path) -> Option<Free> {
     None
 }
 
-/// Fails where the space cannot suffice. Gives a warning where it may not.
+/// Returns an error if the space cannot suffice, and a warning if it may not suffice.
 pub(crate) fn require(output: &Path, need: Need, free: Free) -> Result<Option<String>, Failure> {
     if need.at_least > free.all {
         let needed = match need.at_least == need.at_most {
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(with(2_000, 2_100).unwrap(), None);
         let warning = with(1_999, 2_100).unwrap().unwrap();
         assert!(warning.contains("between 1,000 and 2,000"), "{warning}");
-        // The superuser's share suffices.
+        // The space reserved for the superuser suffices.
         assert!(with(900, 1_000).unwrap().is_some());
         let refused = with(900, 999).unwrap_err().to_string();
         assert!(
