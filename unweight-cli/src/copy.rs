@@ -1,4 +1,4 @@
-//! Copying a file of a model folder as it is.
+//! Copies of the files in a model folder that are not converted.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,10 +9,11 @@ use crate::input::open;
 use crate::output::{Attributes, create_private, flush_file};
 use crate::write_back::WriteBack;
 
-/// Copies the file `from` to `place`, in a folder under construction, where it will be called `name`. Its data, permissions and times
-/// are on the disk afterwards.
+/// Copies the file `from` to `place`, in a folder under construction, where its final name is
+/// `name`. Data, permissions and times are on the disk afterwards.
 ///
-/// As `fs::copy` does, but with a source that is a file, whatever happens meanwhile, and without its setuid and setgid bits.
+/// Unlike `fs::copy`, the function copies only from an ordinary file, whatever happens meanwhile,
+/// and leaves out setuid and setgid bits.
 pub(crate) fn copy(from: &Path, place: &Path, name: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::io(name, error);
     let mut source = open(from)?;
@@ -20,8 +21,8 @@ pub(crate) fn copy(from: &Path, place: &Path, name: &Path) -> Result<(), Failure
     let mut target = create_private(place).map_err(failed)?;
     let write_back = WriteBack::of(&target);
     if io::copy(&mut source, &mut target).is_err() {
-        // The system may copy by itself, and its error does not say which of the two files failed. To go on by hand tells,
-        // and succeeds if it was the system that could not.
+        // The system may copy by itself, and its error does not say which of the two files failed.
+        // Copying by hand shows which one failed, and succeeds if only the system's copy failed.
         copy_rest(&mut source, &mut target).map_err(|error| match error {
             Side::Reading(error) => Failure::io(from, error),
             Side::Writing(error) => failed(error),
@@ -34,13 +35,13 @@ pub(crate) fn copy(from: &Path, place: &Path, name: &Path) -> Result<(), Failure
         .map_err(failed)
 }
 
-/// Which file an error is of.
+/// File on which an error occurred.
 enum Side {
     Reading(io::Error),
     Writing(io::Error),
 }
 
-/// Copies what is not in `target` yet.
+/// Copies the bytes that are not in `target` yet.
 fn copy_rest(source: &mut (impl Read + Seek), target: &mut File) -> Result<(), Side> {
     const PIECE_BYTES: usize = 1 << 17;
     let done = target.stream_position().map_err(Side::Writing)?;

@@ -1,11 +1,11 @@
-//! The name of an output that was not given one.
+//! Default names of outputs.
 
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::tree::{SAFETENSORS, UNW};
 
-/// What `compress` makes of this input.
+/// Default output name of `compress` for this input.
 pub(crate) fn of_compressed(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     match is_folder {
         true => appended(input, UNW),
@@ -13,7 +13,7 @@ pub(crate) fn of_compressed(input: &Path, is_folder: bool) -> Result<PathBuf, Fa
     }
 }
 
-/// What `decompress` makes of this input.
+/// Default output name of `decompress` for this input.
 pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     if !is_folder {
         return replaced(input, UNW, SAFETENSORS);
@@ -27,8 +27,9 @@ pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Fail
     }
 }
 
-/// The input with the extension `to` in place of `from`, or behind its name: what stands behind another dot may be all that tells it
-/// from its neighbour, such as `llama-3.1` from `llama-3.2`.
+/// Replaces the extension `from` of the input by `to`, or appends `to` if the input has another
+/// one. The part after another dot may be all that tells the input from its neighbour, such as
+/// `llama-3.1` from `llama-3.2`.
 fn replaced(input: &Path, from: &str, to: &str) -> Result<PathBuf, Failure> {
     if stands_for_a_descriptor(input) {
         return Err(Failure::Usage(format!(
@@ -43,7 +44,7 @@ fn replaced(input: &Path, from: &str, to: &str) -> Result<PathBuf, Failure> {
 }
 
 fn appended(input: &Path, extension: &str) -> Result<PathBuf, Failure> {
-    // `.` and `..` have no name to put an extension to.
+    // `.` and `..` have no name that an extension could be appended to.
     let Some(name) = input.file_name() else {
         return Err(Failure::Usage(format!(
             "{}: say where to with -o",
@@ -56,7 +57,8 @@ fn appended(input: &Path, extension: &str) -> Result<PathBuf, Failure> {
     Ok(input.with_file_name(name))
 }
 
-/// Whether a path is one such as `/dev/stdin`, `/dev/fd/3` or `/proc/self/fd/3`, or leads to a folder of such.
+/// Whether a path stands for a file descriptor, such as `/dev/stdin`, `/dev/fd/3` or
+/// `/proc/self/fd/3`, or leads to a folder of descriptors.
 fn stands_for_a_descriptor(input: &Path) -> bool {
     let folder = match input.parent() {
         Some(folder) if folder != Path::new("") => folder.canonicalize(),

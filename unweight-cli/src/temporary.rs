@@ -1,7 +1,9 @@
-//! What has a temporary name. It is removed when a signal ends the program, and when it is dropped without having got a final name.
+//! Files and folders with temporary names. They are removed when a signal ends the program, and
+//! when they are dropped without a final name.
 //!
-//! A thread waits for signals, so that what it does is not bound by what a signal handler may do. It takes the list of what is temporary
-//! and never gives it back: what gets a name, or a final one, does so before or not at all.
+//! A thread waits for signals, so that the limits of signal handlers do not apply. The thread locks
+//! the list of temporary entries and never unlocks it. An entry gets its temporary or its final
+//! name before that, or not at all.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,10 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::warning;
 
 static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
-/// What is said when a signal ends the program.
+/// Message that is printed when a signal ends the program.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on a signal that ends the program has it say this on standard error.
+/// Sets the message that is printed on standard error when a signal ends the program.
 pub(crate) fn set_last_words(words: Option<String>) {
     *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
 }
@@ -27,21 +29,22 @@ impl Temporaries {
         self.0.push(path.to_owned());
     }
 
-    /// Takes a path off the list: what it names now is not to be removed. Returns whether it was on it.
+    /// Takes a path off the list, because the entry that has it now is not to be removed. Returns
+    /// whether the path was on the list.
     pub(crate) fn forget(&mut self, path: &Path) -> bool {
         let place = self.0.iter().rposition(|listed| listed == path);
         place.map(|place| self.0.swap_remove(place)).is_some()
     }
 
-    /// Puts a path on the list that was taken off it.
+    /// Puts a path back on the list that was taken off it.
     pub(crate) fn list_again(&mut self, temporary: &Temporary) {
         self.add(&temporary.0);
     }
 }
 
-/// A file or folder that is removed on a signal and when this is dropped, as long as it is on the list.
+/// File or folder that is removed on a signal and on drop, as long as it is on the list.
 ///
-/// Not to be dropped within [`uninterrupted`].
+/// It must not be dropped within [`uninterrupted`].
 #[derive(Debug)]
 pub(crate) struct Temporary(PathBuf);
 
@@ -61,13 +64,15 @@ impl Drop for Temporary {
     }
 }
 
-/// Does what a signal must not cut in two. It has to wait until this is done; where it came first, this never returns.
+/// Does work that a signal must not interrupt. A signal waits until the work is done. If the signal
+/// came first, this function never returns.
 pub(crate) fn uninterrupted<T>(work: impl FnOnce(&mut Temporaries) -> T) -> T {
-    // A signal waits for the work, and must not wait for a reader.
+    // A signal waits for the work, so the work must not wait for a reader of warnings.
     warning::deferred(|| work(&mut list()))
 }
 
-/// Makes something in `folder`, by a name that is listed from the first moment and ends in `suffix`.
+/// Makes an entry in `folder` with a name that ends in `suffix`. The name is on the list from the
+/// first moment.
 pub(crate) fn make<T>(
     folder: &Path,
     suffix: &str,
@@ -80,7 +85,8 @@ pub(crate) fn make<T>(
     })
 }
 
-/// As [`make`], for what is there until it has a final name, whatever ends the program: it is not on the list.
+/// Does the same as [`make`] for an entry that stays until it has a final name, however the program
+/// ends. The entry is not on the list.
 pub(crate) fn make_lasting<T>(
     folder: &Path,
     suffix: &str,
@@ -90,7 +96,7 @@ pub(crate) fn make_lasting<T>(
     Ok((made, Temporary(path)))
 }
 
-/// Makes something in `folder`, by a name that nothing has and that ends in `suffix`. It is removed by nobody.
+/// Makes an entry in `folder` with a free name that ends in `suffix`. Nothing removes the entry.
 pub(crate) fn name<T>(
     folder: &Path,
     suffix: &str,
@@ -106,12 +112,12 @@ pub(crate) fn name<T>(
 }
 
 fn list() -> MutexGuard<'static, Temporaries> {
-    // A path is there or not; nothing can be half changed.
+    // A path is on the list or not. A panic cannot leave the list half changed.
     TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on the signals that end a program remove what is temporary first, but those that nothing can be done about and those
-/// of a fault of the program itself.
+/// Makes signals that end the program remove the temporary entries first. The exceptions are
+/// signals that cannot be handled, and signals that report a fault of the program itself.
 #[cfg(unix)]
 pub(crate) fn remove_on_signals() -> io::Result<()> {
     use signal_hook::consts::{
@@ -122,18 +128,19 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
         SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGALRM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGPROF,
         SIGXCPU, SIGSYS, SIGTRAP,
     ];
-    // A write beyond the limit of a file's size then fails with EFBIG, which is reported as a full disk is.
-    // So does one to a pipe that nobody reads: Rust ignores SIGPIPE.
+    // A write beyond the limit of a file's size then fails with EFBIG, which is reported like a
+    // full disk. A write to a pipe without a reader fails as well, because Rust ignores SIGPIPE.
     let noticed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     signal_hook::flag::register(SIGXFSZ, noticed)?;
     let ignored = ignored();
     let is_heeded = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
-    // Who started the program may have said that it is to go on: `nohup` does.
+    // Signals that were ignored at the start stay ignored. The caller wants the program to go on,
+    // as `nohup` does.
     let heeded = SIGNALS.into_iter().filter(is_heeded);
     let mut signals = signal_hook::iterator::Signals::new(heeded)?;
     let further = further_signals().filter(is_heeded);
     further.for_each(|signal| {
-        // Which of them there are differs between systems.
+        // The set of these signals differs between systems.
         let _ = signals.add_signal(signal);
     });
     std::thread::Builder::new()
@@ -149,8 +156,9 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Says what there is to say, as long as somebody reads it soon: standard error may be a pipe that is full, and another thread may
-/// wait for its reader already. Then the signal has to do.
+/// Prints the last message if a reader takes it soon. Standard error may be a full pipe, and
+/// another thread may wait for its reader already. In that case the program ends without the
+/// message.
 #[cfg(unix)]
 fn say_last_words() {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
@@ -173,7 +181,7 @@ pub(crate) fn remove_on_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Those that end a program on Linux alone: SIGSTKFLT, SIGIO, SIGPWR and the real-time signals.
+/// Signals that end a program on Linux alone: SIGSTKFLT, SIGIO, SIGPWR and the real-time signals.
 #[cfg(unix)]
 fn further_signals() -> impl Iterator<Item = i32> {
     let all: &[std::ops::RangeInclusive<i32>] = match cfg!(target_os = "linux") {
@@ -183,7 +191,8 @@ fn further_signals() -> impl Iterator<Item = i32> {
     all.iter().cloned().flatten()
 }
 
-/// The signals that were ignored when the program started, a bit each. Only Linux tells without unsafe code.
+/// Signals that were ignored when the program started, one bit for each. Only Linux reports them
+/// without unsafe code.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = match cfg!(target_os = "linux") {
@@ -197,9 +206,10 @@ fn ignored() -> u64 {
     mask.unwrap_or(0)
 }
 
-/// Removes a file, or a folder with all that is in it.
+/// Removes a file, or a folder with everything in it.
 fn remove(path: &Path) {
-    // The thread that fills a folder may not know yet that it is going; what it makes meanwhile goes in the next round.
+    // The thread that fills a folder may not know yet that the folder is being removed. Entries
+    // that it makes meanwhile are removed in the next round.
     const ROUNDS: usize = 100;
     let is_gone = |done: io::Result<()>| match done {
         Ok(()) => true,
@@ -216,7 +226,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// A folder that is complete may have the permissions of a source that nothing is to be removed from.
+/// Makes a complete folder writable. The folder may have the permissions of a read-only source.
 #[cfg(unix)]
 fn make_writable(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -230,10 +240,11 @@ fn make_writable(folder: &Path) {
 #[cfg(not(unix))]
 fn make_writable(_: &Path) {}
 
-/// Ends as the signal ends a program that does nothing about it, so that a shell reports 128 + its number and stops the loop that it is in.
+/// Ends the program by the default action of the signal. A shell then reports 128 + the signal's
+/// number, and stops the loop that it is in.
 #[cfg(unix)]
 fn die_of(signal: i32) -> ! {
-    // What runs as the first process of a container is spared by signals.
+    // The default action of a signal does not end the first process of a container.
     if std::process::id() != 1 {
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }

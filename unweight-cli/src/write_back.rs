@@ -1,4 +1,4 @@
-//! Writing back to the disk while there is still more to write.
+//! Write-back of a file to the disk while there is still more to write.
 
 use std::fs::File;
 use std::io;
@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use crate::output::tolerate_flush;
 
-/// Small files are complete before this.
+/// Time between two flushes. Small files are complete before the first one.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// A thread that has the disk take what was written so far, again and again, so that little is left when the file is complete.
-/// Left to itself, the system begins when somebody waits for it.
+/// Thread that flushes the file again and again, so that little is left to flush when the file is
+/// complete. Without it, the system begins to write only when somebody waits for the file.
 #[derive(Debug)]
 pub(crate) struct WriteBack {
-    /// Dropped to stop it.
+    /// Sender that is dropped to stop the thread.
     running: Sender<()>,
-    /// None where the system had no thread or handle for it: then all is written back when the file is complete.
+    /// None if the system refused the thread or its handle. The file is then written back when it
+    /// is complete.
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -39,7 +40,8 @@ impl WriteBack {
         }
     }
 
-    /// Stops it. An error is that of a write that had been reported as done: the system tells it once.
+    /// Stops the thread. An error is the failure of a write that had been reported as done. The
+    /// system reports such an error only once.
     pub(crate) fn finish(self, name: &Path) -> io::Result<()> {
         drop(self.running);
         match self.thread.map(JoinHandle::join) {

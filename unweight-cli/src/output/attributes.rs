@@ -10,21 +10,22 @@ use crate::failure::Failure;
 /// Permissions of a source, and its times where they are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Attributes {
-    /// Without setuid, setgid and sticky bits.
+    /// Mode without setuid, setgid and sticky bits.
     #[cfg(unix)]
     mode: u32,
     times: Option<FileTimes>,
 }
 
 impl Attributes {
-    /// Those of a file that is open. To be asked for before it is read, which changes its access time.
+    /// Attributes of an open file. They must be read before the file's content, because reading the
+    /// content changes the access time.
     pub(crate) fn of(path: &Path, file: &File) -> Result<Attributes, Failure> {
         let metadata = file.metadata();
         let metadata = metadata.map_err(|error| Failure::io(path, error))?;
         Ok(Attributes::from(&metadata))
     }
 
-    /// Those of any new file, for what has no source.
+    /// Attributes of a new file that has no source.
     pub(crate) fn of_new_file() -> Attributes {
         Attributes {
             #[cfg(unix)]
@@ -33,21 +34,22 @@ impl Attributes {
         }
     }
 
-    /// Those of a folder.
+    /// Attributes of a folder.
     pub(crate) fn of_folder(path: &Path) -> Result<Attributes, Failure> {
         let metadata = path.metadata();
         let metadata = metadata.map_err(|error| Failure::io(path, error))?;
         Ok(Attributes::from(&metadata))
     }
 
-    /// The permissions alone: what is made of the source is no form of it, and gets the present time.
+    /// Permissions without the times. An output that is not another form of its source gets the
+    /// present time.
     pub(crate) fn without_times(mut self) -> Attributes {
         self.times = None;
         self
     }
 
-    /// Gives them to a file or folder that is complete and will have this name. Where it replaces another one, nobody gets a
-    /// permission that the other one denies.
+    /// Gives the attributes to a complete file or folder that will have this name. If it replaces
+    /// another one, nobody gets a permission that the other one denies.
     pub(crate) fn give_to(&self, file: &File, name: &Path) -> io::Result<()> {
         tolerate(self.set_mode(file, name), Call::SetMode, name)?;
         let set_times = self.times.map_or(Ok(()), |times| file.set_times(times));
@@ -65,11 +67,13 @@ impl Attributes {
             mode &= replaced.mode();
         }
         if found.is_dir() {
-            // Every new folder has it in a folder that has it, so that what is made in it belongs to the group.
+            // New folders inherit this bit from the folder around them, so that their content
+            // belongs to the group.
             const SET_GROUP_ID: u32 = 0o2000;
             mode |= found.mode() & SET_GROUP_ID;
         }
-        // Where all files have the same mode, a call that changes nothing might be refused.
+        // A file system on which all files have the same mode may refuse even a call that changes
+        // nothing.
         match found.mode() & 0o7777 == mode {
             true => Ok(()),
             false => file.set_permissions(std::fs::Permissions::from_mode(mode)),
@@ -99,7 +103,8 @@ impl From<&Metadata> for Attributes {
     }
 }
 
-/// Reads the process's file mode creation mask. To be called before there are threads: it can only be read by changing it.
+/// Reads the process's file mode creation mask. It must be called before there are threads, because
+/// reading the mask changes it.
 pub(crate) fn read_mask() {
     #[cfg(unix)]
     mask();
@@ -111,7 +116,7 @@ fn mask() -> u32 {
     use std::sync::OnceLock;
     static MASK: OnceLock<u32> = OnceLock::new();
     *MASK.get_or_init(|| {
-        // Private, should a thread make a file meanwhile.
+        // The mask is private for this moment, in case a thread makes a file.
         let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
         rustix::process::umask(mask);
         mask.bits() as u32

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::temporary::{self, Temporary, uninterrupted};
 use crate::write_back::WriteBack;
 
-/// Where an output file is made, and what it will be called.
+/// Path where an output file is made, and its final name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     place: &'a Path,
@@ -23,7 +23,8 @@ pub(crate) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// A file by itself, in place of what has its name if it `replaces`.
+    /// A file that is not part of an output folder. It takes the place of what has its name if
+    /// `replaces` is set.
     pub(crate) fn alone(name: &'a Path, replaces: bool) -> Target<'a> {
         Target {
             place: name,
@@ -33,7 +34,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// A file at `place` in a folder under construction; `name` is what it will be called.
+    /// A file at `place` in a folder under construction. Its final name is `name`.
     pub(crate) fn in_folder(place: &'a Path, name: &'a Path) -> Target<'a> {
         Target {
             place,
@@ -43,7 +44,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What it will be called: the name for messages.
+    /// Final name of the file, for messages.
     pub(crate) fn name(&self) -> &'a Path {
         self.name
     }
@@ -63,7 +64,8 @@ pub(crate) struct OutputFile {
 }
 
 impl OutputFile {
-    /// A file that nobody else can read until it is complete, and that gets these attributes then.
+    /// Makes a file that nobody else can read until it is complete. The file then gets these
+    /// attributes.
     pub(crate) fn create(
         target: Target<'_>,
         attributes: &Attributes,
@@ -95,17 +97,20 @@ impl OutputFile {
         file.map_err(|error| Failure::io(&self.name, error))
     }
 
-    /// A handle for reading back what was written, at given offsets. (By its name it could not be opened under every mask.)
+    /// Handle for reading back the written bytes, at given offsets. Some masks forbid opening the
+    /// file by its name.
     pub(crate) fn reopen(&self) -> Result<File, Failure> {
         self.file()
     }
 
-    /// Gives the file its attributes, flushes it to the disk, gives it its name, and flushes that.
+    /// Gives the file its attributes, flushes it to the disk, gives it its name, and flushes the
+    /// name.
     pub(crate) fn commit(self) -> Result<(), Failure> {
         let failed = |error| Failure::io(&self.name, error);
         self.write_back.finish(&self.name).map_err(failed)?;
         if self.replaces {
-            // What has the name now is to be replaced, unless it has become a device meanwhile.
+            // The entry that has the name is to be replaced, unless it has become a device
+            // meanwhile.
             require_absent(&self.place, true)?;
         }
         (self.attributes)
@@ -137,7 +142,7 @@ impl OutputFile {
     }
 }
 
-/// A file that only its owner can read, whatever the mask allows.
+/// Makes a file that only its owner can read, whatever the mask allows.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true);

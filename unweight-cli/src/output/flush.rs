@@ -12,7 +12,7 @@ pub(crate) fn flush_file(file: &File, name: &Path) -> io::Result<()> {
     tolerate_flush(file.sync_all(), name)
 }
 
-/// Where a file's data cannot be flushed, goes on with a warning.
+/// Turns the error of a file system that cannot flush data into a warning.
 pub(crate) fn tolerate_flush(done: io::Result<()>, name: &Path) -> io::Result<()> {
     tolerate(done, Call::Flush, name)
 }
@@ -23,7 +23,7 @@ pub(super) fn flush_open_folder(folder: &File, name: &Path) -> io::Result<()> {
     tolerate(folder.sync_all(), Call::Flush, name)
 }
 
-/// Flushes the name that something in `folder` has just got.
+/// Flushes the new name of an entry in `folder`.
 #[cfg(unix)]
 pub(super) fn flush_folder(folder: &Path, name: &Path) -> io::Result<()> {
     match File::open(folder) {
@@ -33,13 +33,14 @@ pub(super) fn flush_folder(folder: &Path, name: &Path) -> io::Result<()> {
     }
 }
 
-/// Other systems flush a rename by themselves, and do not open folders.
+/// Does nothing: other systems flush a rename by themselves, and do not open folders.
 #[cfg(not(unix))]
 pub(super) fn flush_folder(_: &Path, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The output is complete and has its name, but the name may not outlive a power failure.
+/// Failure of an output that is complete and has its name, but whose name may not outlive a power
+/// failure.
 pub(super) fn not_sure_to_stay(name: &Path, error: io::Error) -> Failure {
     Failure::Io(format!(
         "{}: the output is complete, but its name could not be flushed to the disk: {error}; verify it before the source is deleted",

@@ -26,15 +26,17 @@ pub(crate) struct OutputFolder {
     temporary: Temporary,
     path: PathBuf,
     replaces: bool,
-    /// Whether it is made in another folder than the one that it will be in.
+    /// Whether the folder is made in another folder than its final one.
     moves: bool,
     has_name: bool,
-    /// Folders by relative paths, each before what it holds, the folder itself first, and what they will have when they are filled.
+    /// Folders by relative path, each before its content, with the attributes that they get when
+    /// they are filled. The first one is the output folder itself.
     folders: Vec<(PathBuf, Attributes)>,
 }
 
 impl OutputFolder {
-    /// A folder that is to have this name, in place of what has it if it `replaces`, with permissions and times of the folder `source`.
+    /// Makes a folder that is to have this name, with the permissions and times of the folder
+    /// `source`. It takes the place of what has the name if `replaces` is set.
     pub(crate) fn create(
         path: &Path,
         replaces: bool,
@@ -53,7 +55,8 @@ impl OutputFolder {
         })
     }
 
-    /// As [`OutputFolder::create`], but in the folder `work`, where it stays unless it gets its name.
+    /// Does the same as [`OutputFolder::create`], but makes the folder in the folder `work`. It
+    /// stays there unless it gets its name.
     pub(crate) fn create_lasting(
         work: &Path,
         path: &Path,
@@ -73,22 +76,23 @@ impl OutputFolder {
         })
     }
 
-    /// Where it is while it is filled.
+    /// Path of the folder while it is filled.
     pub(crate) fn path(&self) -> &Path {
         self.temporary.path()
     }
 
-    /// Whether it is complete and has its final name.
+    /// Whether the folder is complete and has its final name.
     pub(crate) fn has_name(&self) -> bool {
         self.has_name
     }
 
-    /// The final name of what is in it under a relative path.
+    /// Final path of the entry with this relative path.
     pub(crate) fn name_of(&self, relative: &Path) -> PathBuf {
         self.path.join(relative)
     }
 
-    /// Makes a folder in it, with permissions and times of the folder `source`. The folder that holds it is there.
+    /// Makes a folder with this relative path, with permissions and times of the folder `source`.
+    /// The folder around it must exist.
     pub(crate) fn add_folder(&mut self, relative: &Path, source: &Path) -> Result<(), Failure> {
         let attributes = Attributes::of_folder(source)?;
         make_private(&self.path().join(relative))
@@ -97,10 +101,11 @@ impl OutputFolder {
         Ok(())
     }
 
-    /// Flushes the folders and gives this one its name, in place of what has it if it replaces, which is deleted
-    /// unless it holds something that this folder does not. After a failure [`OutputFolder::has_name`] says how far that came.
+    /// Flushes the folders and gives this folder its name. If it replaces an old folder, the old
+    /// one is deleted unless it holds something that this folder does not hold. After a failure,
+    /// [`OutputFolder::has_name`] tells whether the folder got its name.
     pub(crate) fn commit(&mut self) -> Result<(), Failure> {
-        // What a folder holds, before the folder.
+        // The content of a folder is completed before the folder.
         for (relative, attributes) in self.folders.iter().rev() {
             complete(
                 &self.path().join(relative),
@@ -109,7 +114,7 @@ impl OutputFolder {
             )
             .map_err(|error| Failure::io(&self.name_of(relative), error))?;
         }
-        // To tell a folder its new parent, one must be allowed to write to it.
+        // Moving a folder to another parent takes permission to write to the moved folder.
         let closed = match self.moves {
             true => Closed::open(self.path()),
             false => None,
@@ -119,7 +124,7 @@ impl OutputFolder {
             self.has_name = true;
             let closed = closed.map_or(Ok(()), |closed| closed.close(&self.path));
             let flushed = closed.and_then(|()| flush_folder(folder_of(&self.path), &self.path));
-            // The old folder goes only when the new one is sure to stay.
+            // The old folder is deleted only when the new one is sure to keep its name.
             match replaced {
                 Some(replaced) if flushed.is_ok() => replaced.delete(&self.path),
                 Some(replaced) => say_where(&replaced.place, &self.path),
@@ -129,9 +134,10 @@ impl OutputFolder {
         })
     }
 
-    /// Gives the folder its name. Afterwards nothing temporary is left to be removed, but what this returns, if it replaced something.
+    /// Gives the folder its name. Afterwards no temporary entry is left to be removed, except the
+    /// replaced folder that this returns.
     fn take_name(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
-        // With --force, others may take the name and leave it meanwhile.
+        // With --force, other programs may take the name and leave it meanwhile.
         const ROUNDS: usize = 100;
         let failed = |error| Failure::io(&self.path, error);
         for _ in 0..ROUNDS {
@@ -162,7 +168,8 @@ impl OutputFolder {
         Err(exists_already(&self.path))
     }
 
-    /// Exchanges the folder for what has its name, which is opened for that if it has to be and can be.
+    /// Exchanges the folder for the entry that has its name. That entry is made writable for the
+    /// exchange if this is needed and possible.
     fn exchange(&self) -> (io::Result<()>, Option<Closed>) {
         match exchange(self.path(), &self.path) {
             Err(error) if self.moves && error.kind() == io::ErrorKind::PermissionDenied => {
@@ -179,21 +186,22 @@ impl OutputFolder {
         }
     }
 
-    /// Goes back to where things were if what came out must not be deleted.
+    /// Examines the old folder after the exchange. If the old folder must not be deleted, both
+    /// folders are exchanged back.
     fn look_at_exchanged(
         &self,
         own: Option<(u64, u64)>,
         closed: Option<Closed>,
         list: &mut Temporaries,
     ) -> Result<Replaced, Failure> {
-        // The temporary name is that of the old folder now, which no signal may delete.
+        // The temporary name now belongs to the old folder, which no signal may delete.
         let was_listed = list.forget(self.path());
         let refused = match Replaced::look_at(self.path(), &self.path, &self.path) {
             Ok(replaced) => return Ok(replaced),
             Err(refused) => refused,
         };
         match exchange(self.path(), &self.path) {
-            // It is this folder again, unless another program has replaced it meanwhile.
+            // The folder is this one again, unless another program has replaced it meanwhile.
             Ok(()) if identity(self.path()) == own => {
                 if was_listed {
                     list.list_again(&self.temporary);
@@ -202,17 +210,18 @@ impl OutputFolder {
             _ => say_where(self.path(), &self.path),
         }
         if let Some(closed) = closed {
-            // Where that fails, its owner can do more with it than before, and nobody else.
+            // If this fails, only the owner has more permissions on the folder than before.
             let _ = closed.close(&self.path);
         }
         Err(refused)
     }
 
-    /// Where there is no exchange in one step: the old folder leaves the name, then this one takes it.
-    /// None if another program was quicker.
+    /// Replaces in two steps where the system cannot exchange in one: the old folder leaves the
+    /// name, then this folder takes it. Returns None if another program was quicker.
     fn replace_in_two_steps(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
         let failed = |error| Failure::io(&self.path, error);
-        // Not into a folder of its own: to change the parent of a folder, one must be allowed to write to it.
+        // The old folder keeps its parent, because moving it to another one takes permission to
+        // write to it.
         let left = temporary::name(folder_of(&self.path), ".old", |old| {
             to_free_name(&self.path, old)
         });
@@ -245,8 +254,8 @@ impl OutputFolder {
     }
 }
 
-/// Whether an error says that what is to be replaced cannot leave its name: it is a place where something is mounted, or a folder of
-/// a lower layer in a container.
+/// Whether an error says that the entry to be replaced cannot leave its name. Such an entry is a
+/// mount point, or a folder of a lower layer in a container.
 fn is_held(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, ResourceBusy};
     matches!(error.kind(), CrossesDevices | ResourceBusy)
@@ -259,7 +268,7 @@ fn held(name: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-/// Renames whatever it is to a name that is free.
+/// Renames a file or folder to a name that is free.
 fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(from)?.is_dir() {
         true => folder_to_free_name(from, to),
@@ -267,14 +276,14 @@ fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// A folder that only its owner can look into, until it is complete.
+/// Makes a folder that only its owner can look into until it is complete.
 #[cfg(unix)]
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().mode(0o700).create(path)?;
     match path.metadata()?.permissions().mode() & 0o700 {
         0o700 => Ok(()),
-        // The mask takes permissions from the owner too, who has to fill it.
+        // The mask may take permissions from the owner too, who has to fill the folder.
         _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
     }
 }
@@ -284,10 +293,10 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     fs::create_dir(path)
 }
 
-/// Gives a folder that is filled its permissions and times, and flushes it.
+/// Gives a filled folder its permissions and times, and flushes it.
 #[cfg(unix)]
 fn complete(folder: &Path, attributes: &Attributes, name: &Path) -> io::Result<()> {
-    // Opened before its permissions may forbid it.
+    // The folder is opened before its permissions may forbid it.
     let folder = File::open(folder)?;
     attributes.give_to(&folder, name)?;
     flush_open_folder(&folder, name)
@@ -298,7 +307,7 @@ fn complete(_: &Path, _: &Attributes, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A folder that its owner must not write to, and may write to for a moment.
+/// Folder that its owner must not write to, made writable for a moment.
 #[derive(Debug)]
 struct Closed {
     #[cfg(unix)]
@@ -309,7 +318,8 @@ struct Closed {
 
 #[cfg(unix)]
 impl Closed {
-    /// Lets its owner write to a folder. None if that is so already, or cannot be: whether it can be renamed is seen then.
+    /// Makes a folder writable for its owner. None if it is writable already or cannot be made
+    /// writable. The rename then shows whether the folder can be renamed.
     fn open(path: &Path) -> Option<Closed> {
         use rustix::fs::OFlags;
         use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -331,7 +341,7 @@ impl Closed {
         })
     }
 
-    /// Takes the permission back.
+    /// Takes the permission to write back.
     fn close(self, name: &Path) -> io::Result<()> {
         tolerate(
             self.folder.set_permissions(self.permissions),
@@ -342,7 +352,7 @@ impl Closed {
     }
 }
 
-/// Elsewhere permissions are not taken over.
+/// Systems other than Unix do not take over permissions.
 #[cfg(not(unix))]
 impl Closed {
     fn open(_: &Path) -> Option<Closed> {
@@ -354,7 +364,7 @@ impl Closed {
     }
 }
 
-/// Which folder stands under a name.
+/// Identity of the folder that has this name.
 #[cfg(unix)]
 fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
@@ -362,13 +372,13 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((found.dev(), found.ino()))
 }
 
-/// Not asked for there: nothing is exchanged in one step.
+/// The identity is not needed on other systems, which exchange nothing in one step.
 #[cfg(not(unix))]
 fn identity(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// Says where something of the user's is that could not stay under its name.
+/// Warns the user that an entry could not keep its name, and says where it is now.
 fn say_where(old: &Path, name: &Path) {
     warn(format_args!(
         "{}: what had this name is now {}",

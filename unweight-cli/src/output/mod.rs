@@ -1,4 +1,5 @@
-//! Output gets its name only when it is complete and on the disk, and takes it from nobody who was not to be replaced.
+//! Files and folders that commands make. An output gets its name only when it is complete and on
+//! the disk, and replaces only what was to be replaced.
 
 mod attributes;
 mod file;
@@ -18,9 +19,9 @@ pub(crate) use folder::{OutputFolder, make_private};
 pub(crate) use preconditions::{require_absent, require_apart};
 pub(crate) use successors::require_replaceable;
 
-/// The end of temporary names.
+/// End of temporary names.
 const PARTIAL: &str = ".partial";
-/// The end of temporary names of what is there until it gets its final name.
+/// End of temporary names of entries that stay until they get their final names.
 pub(crate) const LASTING: &str = ".result";
 
 fn folder_of(path: &Path) -> &Path {

@@ -1,4 +1,4 @@
-//! What must hold of an output's name before work starts.
+//! Checks of an output's name before work starts.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,9 @@ use super::folder_of;
 use crate::failure::Failure;
 use crate::input::kind;
 
-/// Refuses to replace what exists, unless `force` is set; what is neither file nor folder, in any case; and a name that a file cannot
-/// have. That of a folder is given without the slash behind it.
+/// Refuses to replace an existing entry unless `force` is set. Always refuses an entry that is
+/// neither a file nor a folder, and a name that a file cannot have. The name of a folder is given
+/// without the slash at its end.
 pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
     if ends_as_folder(path) {
         return Err(Failure::Usage(format!(
@@ -17,7 +18,7 @@ pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
             path.display()
         )));
     }
-    // Output is renamed into place: that would put a file where `/dev/null` was.
+    // Output is renamed into place, which would put a file where `/dev/null` was.
     if let Ok(found) = fs::metadata(path)
         && !found.is_file()
         && !found.is_dir()
@@ -28,10 +29,10 @@ pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
             kind(found.file_type())
         )));
     }
-    // A dangling link counts as something that exists.
+    // A dangling link counts as an existing entry.
     match fs::symlink_metadata(path) {
         Ok(_) if !force => Err(exists_already(path)),
-        // A name that is too long, for instance: the output could not get it in the end.
+        // The name may be too long, for instance. The output could not get it in the end.
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::io(path, error)),
         _ => Ok(()),
     }
@@ -54,7 +55,8 @@ pub(super) fn exists_already(path: &Path) -> Failure {
     ))
 }
 
-/// Refuses an output that is the input by any name, that is in it, or that holds it.
+/// Refuses an output that is the input under any name, that lies in the input, or that holds the
+/// input.
 pub(crate) fn require_apart(input: &Path, output: &Path) -> Result<(), Failure> {
     let refused = |what: &str| {
         Err(Failure::Usage(format!(
@@ -63,7 +65,7 @@ pub(crate) fn require_apart(input: &Path, output: &Path) -> Result<(), Failure> 
         )))
     };
     let Some(source) = Identity::of(input) else {
-        // To open it tells why.
+        // The error is reported when the input is opened.
         return Ok(());
     };
     let target = Identity::of(output);
@@ -77,7 +79,7 @@ pub(crate) fn require_apart(input: &Path, output: &Path) -> Result<(), Failure> 
     if target.is_some_and(holds_input) {
         return refused("holds the input");
     }
-    // The output need not exist, and a link by its name is replaced itself.
+    // The output need not exist. A link that has its name is itself replaced.
     let folder = folder_of(output);
     if Identity::of(folder).as_ref() == Some(&source) || folders_around(folder).contains(&source) {
         return refused("lies in the input");
@@ -85,13 +87,13 @@ pub(crate) fn require_apart(input: &Path, output: &Path) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The folders that something lies in, links followed.
+/// Folders around an entry, with links followed.
 fn folders_around(path: &Path) -> Vec<Identity> {
     let path = path.canonicalize().unwrap_or_default();
     path.ancestors().skip(1).filter_map(Identity::of).collect()
 }
 
-/// A file or folder, whichever of its names it is called by.
+/// Identity of a file or folder, which is the same for all of its names.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     #[cfg(unix)]
@@ -101,7 +103,7 @@ struct Identity {
 }
 
 impl Identity {
-    /// Of what a path leads to, links followed. None if that is nothing.
+    /// Identity of what a path leads to, with links followed. None if the path leads to nothing.
     fn of(path: &Path) -> Option<Identity> {
         #[cfg(unix)]
         {

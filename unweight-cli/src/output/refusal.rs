@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::warning::warn;
 
-/// What was refused.
+/// System call that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     /// `fchmod`
@@ -35,7 +35,8 @@ impl Call {
     }
 }
 
-/// Turns a refusal into a warning, once for each kind of call. Errors that mean lost data stay errors.
+/// Turns a refusal into a warning, once for each kind of call. Errors that mean lost data remain
+/// errors.
 pub(crate) fn tolerate(done: io::Result<()>, call: Call, name: &Path) -> io::Result<()> {
     match done {
         Err(error) if is_refusal(call, &error) => {
@@ -57,7 +58,8 @@ fn is_refusal(call: Call, error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     match error.kind() {
         InvalidInput | PermissionDenied | Unsupported => true,
-        // To `fsync` it means a file system that became read-only after an error: data is lost.
+        // For `fsync`, this error means that the file system became read-only after an error and
+        // that data is lost.
         ReadOnlyFilesystem => matches!(call, Call::SetMode | Call::SetTimes),
         _ => is_not_supported(error),
     }
@@ -67,7 +69,7 @@ fn is_refusal(call: Call, error: &io::Error) -> bool {
 #[cfg(unix)]
 pub(super) fn is_not_supported(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    // EPERM is what file systems without hard links and some sandboxes answer.
+    // File systems without hard links and some sandboxes answer with EPERM.
     matches!(
         Errno::from_io_error(error),
         Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::NOTTY)

@@ -1,5 +1,6 @@
-//! Giving names that nobody else has. No function here replaces what somebody else made, whatever the file system offers:
-//! where it cannot rename without replacing, the name is taken in another way that fails if it exists.
+//! Renames to names that are free. No function here replaces an entry that somebody else made,
+//! whatever the file system offers. If the file system cannot rename without replacing, the name is
+//! taken in another way that fails if it exists.
 
 #[cfg(unix)]
 use std::fs;
@@ -9,7 +10,7 @@ use std::path::Path;
 #[cfg(unix)]
 use super::refusal::is_not_supported;
 
-/// Renames a file to a name that is free. `AlreadyExists` if it is not.
+/// Renames a file to a name that is free. Returns `AlreadyExists` if the name is taken.
 #[cfg(unix)]
 pub(super) fn file_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match without_replacing(from, to) {
@@ -23,7 +24,7 @@ pub(super) fn file_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     over_own_file(from, to)
 }
 
-/// Renames a folder to a name that is free. `AlreadyExists` if it is not.
+/// Renames a folder to a name that is free. Returns `AlreadyExists` if the name is taken.
 #[cfg(unix)]
 pub(super) fn folder_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match without_replacing(from, to) {
@@ -36,7 +37,7 @@ pub(super) fn folder_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) fn file_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     let from = tempfile::TempPath::try_from_path(from)?;
     from.persist_noclobber(to).map_err(|refused| {
-        // The caller removes it.
+        // The caller removes the file.
         let _ = refused.path.keep();
         refused.error
     })
@@ -48,7 +49,8 @@ pub(super) fn folder_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     file_to_free_name(from, to)
 }
 
-/// Gives each of two files or folders the name of the other, in one step. `Unsupported` where that cannot be done.
+/// Exchanges the names of two files or folders in one step. Returns `Unsupported` if the system
+/// cannot exchange them.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub(super) fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -79,16 +81,17 @@ fn without_replacing(_: &Path, _: &Path) -> io::Result<()> {
     Err(rustix::io::Errno::NOSYS.into())
 }
 
-/// A link fails if its name exists.
+/// Renames a file by a hard link, which fails if the new name exists.
 #[cfg(unix)]
 fn by_link(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)?;
-    // It has its name; that it keeps another one is no failure.
+    // The file has its new name. It is no failure if the old name remains.
     let _ = fs::remove_file(from);
     Ok(())
 }
 
-/// Makes an empty file of the name, which fails if it exists, and renames over it as long as it is that file and still empty.
+/// Makes an empty file of the new name, which fails if the name exists. Renames over that file as
+/// long as it is the same file and still empty.
 #[cfg(unix)]
 fn over_own_file(from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -112,13 +115,14 @@ fn over_own_file(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes an empty folder of the name, which fails if it exists, and renames onto it, which fails unless it is empty.
+/// Makes an empty folder of the new name, which fails if the name exists. Renames onto that folder,
+/// which fails unless it is empty.
 #[cfg(unix)]
 fn over_own_folder(from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(to)?;
     fs::rename(from, to).map_err(|error| {
-        // Fails if somebody has put something in.
+        // The removal fails if somebody has put something into the folder.
         let _ = fs::remove_dir(to);
         use io::ErrorKind::{DirectoryNotEmpty, NotADirectory};
         match error.kind() {
@@ -192,7 +196,7 @@ mod tests {
         }
     }
 
-    /// What a race looks like: the name is free when it is reserved, and holds something a moment later.
+    /// Models a race: the name is free when it is reserved, and holds something a moment later.
     #[test]
     fn a_reserved_folder_that_somebody_fills_stays_theirs() {
         let (place, _, folder) = file_and_folder();

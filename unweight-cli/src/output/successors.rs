@@ -1,5 +1,5 @@
-//! What a folder that is to be replaced holds, and whether the new folder holds the like of it. A file without a successor is
-//! none that this program made: it is the user's, and not deleted.
+//! Comparison of a folder that is to be replaced with the new folder. A file that has no successor
+//! in the new folder was not made by this program. It belongs to the user, and is not deleted.
 
 use std::collections::HashMap;
 use std::fs::{self, FileType};
@@ -13,10 +13,11 @@ use crate::input::kind;
 use crate::tree::Tree;
 use crate::warning::warn;
 
-/// As many names as a message lists.
+/// Maximum number of names that a message lists.
 const NAMED: usize = 3;
 
-/// What an output folder holds under a name. Links and devices are neither: this program makes none.
+/// Kind of an entry in an output folder. Links and devices are neither kind, because this program
+/// makes none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     File,
@@ -33,8 +34,9 @@ impl Kind {
     }
 }
 
-/// Refuses, before work starts, to replace what has files that the new folder will not have, and what is a file.
-/// `extension` is that of converted files in the new folder. A link is replaced itself, and costs nothing.
+/// Refuses, before work starts, to replace a folder with files that the new folder will not have,
+/// and to replace a file. `extension` is the extension of converted files in the new folder. A link
+/// is itself replaced, and nothing behind it is lost.
 pub(crate) fn require_replaceable(
     path: &Path,
     tree: &Tree,
@@ -62,17 +64,19 @@ pub(crate) fn require_replaceable(
     Replaced::look(path, path, |relative| successors.get(relative).copied()).map(|_| ())
 }
 
-/// A folder that was replaced, with nothing in it that the new one has not, as it was looked at; or a link.
+/// Replaced folder, as it was when it was examined, or replaced link. Every entry in the folder has
+/// a successor in the new folder.
 #[derive(Debug)]
 pub(super) struct Replaced {
-    /// Where it is now.
+    /// Path at which the replaced entry is now.
     pub(super) place: PathBuf,
-    /// What it holds by relative paths, each before the folder that holds it.
+    /// Entries of the folder by relative path, each before the folder that holds it.
     entries: Vec<(PathBuf, Kind)>,
 }
 
 impl Replaced {
-    /// Looks at what had the name `name` and is at `old` for the moment, while the new folder is at `new`.
+    /// Examines the entry that had the name `name`. The entry is at `old` for the moment, and the
+    /// new folder is at `new`.
     pub(super) fn look_at(old: &Path, name: &Path, new: &Path) -> Result<Replaced, Failure> {
         let found = fs::symlink_metadata(old).map_err(|error| Failure::io(name, error))?;
         if !found.is_dir() {
@@ -88,7 +92,7 @@ impl Replaced {
         })
     }
 
-    /// Looks at the folder `old`, which messages call `name`.
+    /// Examines the folder `old`, which messages call `name`.
     fn look(
         old: &Path,
         name: &Path,
@@ -113,7 +117,7 @@ impl Replaced {
                     if strays.len() > NAMED {
                         break;
                     }
-                    // All that a folder without a successor holds has none.
+                    // If a folder has no successor, its entries have none either.
                     if kind == Some(Kind::Folder) {
                         walk.skip_current_dir();
                     }
@@ -130,20 +134,22 @@ impl Replaced {
         })
     }
 
-    /// Deletes what was looked at and nothing else: what somebody has put in meanwhile stays, and so does its folder.
+    /// Deletes only the entries that were examined. An entry that somebody has added meanwhile
+    /// stays, and so does its folder.
     pub(super) fn delete(&self, name: &Path) {
         let old = &self.place;
         let is_folder = fs::symlink_metadata(old).is_ok_and(|found| found.is_dir());
         if is_folder {
             make_writable(old);
         }
-        // Outer folders first.
+        // Outer folders come before inner ones.
         let outwards_in = self.entries.iter().rev();
         outwards_in
             .filter(|(_, kind)| *kind == Kind::Folder)
             .for_each(|(relative, _)| make_writable(&old.join(relative)));
         for (relative, kind) in &self.entries {
-            // What cannot be deleted keeps its folder from being deleted, which is reported.
+            // An entry that cannot be deleted keeps its folder from being deleted. That error is
+            // reported.
             let _ = match kind {
                 Kind::File => fs::remove_file(old.join(relative)),
                 Kind::Folder => fs::remove_dir(old.join(relative)),
@@ -191,7 +197,7 @@ fn would_be_lost(name: &Path, strays: &[PathBuf]) -> Failure {
     ))
 }
 
-/// Lets names in a folder be removed.
+/// Makes a folder writable, so that entries in it can be removed.
 fn make_writable(folder: &Path) {
     #[cfg(unix)]
     {
