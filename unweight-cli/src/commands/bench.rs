@@ -1,4 +1,5 @@
-//! `unweight bench`: how fast this machine copies, decodes, encodes, verifies and transcodes, path by path.
+//! `unweight bench`: speed of this machine when it copies, decodes, encodes, verifies and
+//! transcodes, ISA by ISA.
 
 use std::convert::Infallible;
 use std::io::{self, Read};
@@ -26,7 +27,7 @@ use crate::recognize::Expected;
 use crate::report::{self, bytes};
 use crate::synthetic;
 
-/// What was measured, and on what.
+/// Measurements, and what was measured.
 #[derive(Serialize)]
 struct BenchResult {
     input: String,
@@ -38,24 +39,24 @@ struct BenchResult {
     measurements: Vec<Measurement>,
 }
 
-/// One operation on one path.
+/// Measurement of one operation on one ISA or GPU.
 #[derive(Serialize)]
 struct Measurement {
     operation: &'static str,
-    /// Of the codec, or the name of the GPU. None where neither is involved.
+    /// Name of the codec's ISA, or of the GPU. None if the operation involves neither.
     path: Option<String>,
-    /// None on a GPU.
+    /// Number of threads. None on a GPU.
     threads: Option<usize>,
-    /// Of BF16 bytes, 10^9 a second, the median of all runs.
+    /// Speed in BF16 bytes, 10^9 a second. It is the median of all runs.
     gb_per_s: f64,
-    /// What the seconds are: "cpu", those that the thread ran, "wall", or "device".
+    /// Clock of the seconds: "cpu" for the time that the thread ran, "wall", or "device".
     clock: &'static str,
-    /// Of a copy by as many threads, or by the GPU in its own memory.
+    /// Speed relative to a copy by as many threads, or by the GPU in its own memory.
     of_memcpy: f64,
 }
 
 pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
-    // Rather now than when all else has been measured.
+    // The device is opened first, so that an error comes before the measurements.
     let open = |ordinal| gpu::open(ordinal).map_err(gpu::unusable);
     let gpu = options.gpu.map(open).transpose()?;
     let (input, tensors) = match &options.file {
@@ -187,13 +188,13 @@ fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
     }
 }
 
-/// What is measured with: everything lies in memory, in buffers that are used again.
+/// Memory for measurements. All data is in memory, in buffers that are used again.
 struct Bencher {
     tensors: Vec<Aligned<bf16>>,
     shapes: Vec<[u64; 1]>,
     names: Vec<String>,
     huffman: Arc<Aligned<u8>>,
-    /// `huffman`, open: its buffers are used again as well.
+    /// `huffman`, opened. Its buffers are used again as well.
     model: Model,
     decoded: Vec<Aligned<bf16>>,
     written: Region,
@@ -210,7 +211,8 @@ impl Bencher {
             .map(|number| number.to_string())
             .collect();
         let tensors: Vec<_> = tensors.iter().map(|weights| Aligned::of(weights)).collect();
-        // No encoding is longer than this: the last chunk of a tensor that becomes raw may go beyond it for a while.
+        // Upper bound on the length of an encoding. The last chunk of a tensor that becomes raw may
+        // exceed the raw size for a while.
         let bytes = tensors
             .iter()
             .map(|weights| 2 * weights.len() + (1 << 18))
@@ -246,7 +248,7 @@ impl Bencher {
             .sum()
     }
 
-    /// All operations on all paths, by this executor.
+    /// Measures all operations on all ISAs with this executor.
     fn measure(
         &mut self,
         executor: &Threads,
@@ -270,7 +272,7 @@ impl Bencher {
             None,
             self.median(threads, |bench| bench.verify(executor))?,
         );
-        // A path that was asked for is the only one.
+        // An ISA that was asked for is the only one that is measured.
         let named = Codec::named_by_environment()
             .map_err(|error| Failure::Usage(error.to_string()))?
             .map(|codec| codec.isa());
@@ -294,7 +296,7 @@ impl Bencher {
         Ok(())
     }
 
-    /// GB/s of BF16, the median of all runs; one more comes first and does not count.
+    /// Speed in GB/s of BF16, the median of all runs. One more run comes first and does not count.
     fn median(
         &mut self,
         threads: usize,
@@ -313,7 +315,7 @@ impl Bencher {
     }
 
     fn copy(&mut self, executor: &Threads) -> Result<(), Failure> {
-        // As much as a thread takes at a time when it decodes.
+        // Number of weights that a thread takes at a time when it decodes.
         const PIECE_WEIGHTS: usize = 1 << 18;
         for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
             let pieces = to.chunks_mut(PIECE_WEIGHTS).zip(from.chunks(PIECE_WEIGHTS));
@@ -331,7 +333,7 @@ impl Bencher {
         Ok(())
     }
 
-    /// Chunk checksums and record structure, without decoding.
+    /// Verifies chunk checksums and record structure, without decoding.
     fn verify(&mut self, executor: &Threads) -> Result<(), Failure> {
         self.each_tensor(Codec::current(), |container, tensor, _| {
             let Payload::Coded(planes) = tensor.payload() else {
@@ -420,7 +422,7 @@ fn encode_all(
     Ok(())
 }
 
-/// A container in memory that others keep too.
+/// Container in memory that has several owners.
 struct Held(Arc<Aligned<u8>>);
 
 impl Storage for Held {
@@ -433,10 +435,10 @@ impl Storage for Held {
     }
 }
 
-/// What seconds are.
+/// Clock by which seconds are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clock {
-    /// Those that this thread ran: on a machine that does other things too, they say more.
+    /// Time that this thread ran. On a machine with other load, it says more than wall time.
     Cpu,
     Wall,
 }
@@ -456,7 +458,7 @@ impl Clock {
         }
     }
 
-    /// Since some moment.
+    /// Seconds since some fixed moment.
     fn seconds(self) -> f64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         #[cfg(unix)]
@@ -484,7 +486,7 @@ fn writer<'a>(
         .map_err(failed::<unweight_format::write::WriteError<Infallible>>)
 }
 
-/// Nothing should: the input was made here.
+/// Failure of an operation that should not fail, because its input was made here.
 pub(super) fn failed<E: std::fmt::Display>(error: E) -> Failure {
     Failure::Io(error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The device's part of `unweight bench`.
+//! Measurements of `unweight bench` on the device.
 
 use std::sync::Arc;
 
@@ -14,22 +14,24 @@ use super::bench::failed as failed_here;
 use crate::failure::Failure;
 use crate::gpu::{Gpu, failed};
 
-/// Memory that runs rotate through, so that each begins with cold caches: more than the L2 of any device so far.
+/// Bytes of memory that runs rotate through, so that each run begins with cold caches. This is more
+/// than the L2 of any device so far.
 const ROTATED_BYTES: u64 = 512 << 20;
 
-/// GB/s of BF16, medians.
+/// Speeds in GB/s of BF16, medians.
 pub(super) struct Speeds {
     pub(super) device: String,
     pub(super) copy: f64,
     pub(super) decode: f64,
     pub(super) check_chunks: f64,
-    /// To huffman.
+    /// Speed of encoding to huffman.
     pub(super) encode: f64,
-    /// From huffman to palette.
+    /// Speed of transcoding from huffman to palette.
     pub(super) transcode: f64,
 }
 
-/// Measures a device on the coded tensors of this file, all in one launch, by events on its stream.
+/// Measures a device on the coded tensors of this file, all in one launch, with events on its
+/// stream.
 pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failure> {
     let open = OpenFile::read(file).map_err(failed_here)?;
     let container = open.container();
@@ -60,7 +62,7 @@ pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failu
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed)?;
     let decoded = measure_decoding(gpu, &tensors, &coded, runs)?;
-    // Of the weights that were decoded, to bytes that must be those of the file.
+    // The decoded weights are encoded. The result must equal the bytes of the file.
     let encode = measure_encoding(gpu, decoded.weights, file, &coded, runs)?;
     let transcode = measure_transcoding(gpu, &tensors, &coded, runs)?;
     Ok(Speeds {
@@ -88,7 +90,8 @@ fn upload(gpu: &Gpu, planes: &[&CodedPlanes], file: &[u8]) -> Result<Tensors, Gp
     planes.iter().map(upload).collect()
 }
 
-/// Memory for each tensor of a set, of so many bytes for so many weights.
+/// Allocates memory for each tensor of a set. `bytes` maps a number of weights to a number of
+/// bytes.
 fn room(
     gpu: &Gpu,
     coded: &[Coded<'_>],
@@ -103,11 +106,11 @@ fn longest(weights: u64) -> u64 {
     longest_payload_bytes(weights, DEFAULT_CHUNK_SIZE_LOG2)
 }
 
-/// What decoding took, and gave.
+/// Times and results of decoding.
 struct Decoded {
     seconds: f64,
     check_seconds: f64,
-    /// Of each set.
+    /// Decoded weights of each set.
     weights: Vec<Vec<CudaSlice<u8>>>,
 }
 
@@ -127,7 +130,7 @@ fn measure_decoding(
     let check = median(gpu.stream(), &mut batches, runs, |batch, stream| {
         batch.check_chunks(stream)
     });
-    // What is measured has to be right.
+    // Results that are measured have to be right.
     for batch in &mut batches {
         batch.status().map_err(failed)?;
         require_checksums(coded, batch.checksums().map_err(failed)?)?;
@@ -206,7 +209,7 @@ fn measure_transcoding(
     seconds.map_err(failed)
 }
 
-/// A batch of each set.
+/// Makes a batch for each set.
 fn batches<S, B>(
     sets: impl IntoIterator<Item = S>,
     batch: impl FnMut(S) -> Result<B, GpuError>,
@@ -225,7 +228,8 @@ fn require_checksums(
     Ok(())
 }
 
-/// One is enough where it is so large that its end drives its beginning out of the caches.
+/// Number of sets. One set is enough if it is so large that its end drives its beginning out of the
+/// caches.
 fn sets_of(bytes: u64) -> u64 {
     ROTATED_BYTES.div_ceil(bytes).min(64)
 }
@@ -240,7 +244,8 @@ fn copy_seconds(gpu: &Gpu, bytes: u64, runs: u32) -> Result<f64, GpuError> {
     })
 }
 
-/// The median of all runs, over rotating sets; each set has one more, which comes first and does not count.
+/// Median of all runs, over rotating sets. Each set has one more run, which comes first and does
+/// not count.
 fn median<T>(
     stream: &Arc<CudaStream>,
     sets: &mut [T],

@@ -32,7 +32,7 @@ use crate::selection::Selection;
 use crate::tree::{Amount, SAFETENSORS, UNW};
 use crate::unw_file::{read, restore};
 
-/// A file that was compressed.
+/// Result for a file that was compressed.
 #[derive(Serialize)]
 struct FileResult {
     input: String,
@@ -41,25 +41,25 @@ struct FileResult {
     output_bytes: u64,
     tensors: u32,
     coded_tensors: u32,
-    /// Of all BF16 tensors.
+    /// Number of weights of all BF16 tensors.
     bf16_weights: u64,
-    /// Of all BF16 tensors, coded or raw.
+    /// Payload bytes of all BF16 tensors, coded or raw.
     bf16_payload_bytes: u64,
-    /// Why the output is not smaller than the input, where that is so.
+    /// Reason why the output is not smaller than the input. None if it is smaller.
     nothing_gained: Option<String>,
     verified: bool,
-    /// From an earlier run, verified.
+    /// Whether the output is from an earlier run, and was verified.
     kept: bool,
 }
 
-/// What was done.
+/// Result of the command.
 #[derive(Serialize)]
 struct CompressResult {
     files: Vec<FileResult>,
     input_bytes: u64,
     output_bytes: u64,
     bits_per_weight: Option<f64>,
-    /// The whole, where the input is a folder.
+    /// Result for the whole folder, if the input is a folder.
     folder: Option<FolderResult>,
     warnings: Vec<String>,
     seconds: f64,
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         require_folder_for(&options.input, &options.folder)?;
     }
     let output = match &options.output {
-        // A folder's name is the same with a slash behind it.
+        // The name of a folder is the same with a slash at its end.
         Some(output) if is_folder => output.components().collect(),
         Some(output) => output.clone(),
         None => output_name::of_compressed(&options.input, is_folder)?,
@@ -180,7 +180,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
     converted + &kept + &folder.in_words() + &in_vain
 }
 
-/// Files of a folder that were compressed, and what became of the others.
+/// Results for the compressed files of a folder, and the files that were copied or left out.
 type OfFolder = (Vec<FileResult>, Option<(Amount, LeftOut)>);
 
 struct Job<'a> {
@@ -234,7 +234,7 @@ impl Job<'_> {
 
         let written = output_file.reopen()?;
         if self.options.verify {
-            // The bar says which file of a folder it is.
+            // The title of the bar says which file of a folder is verified.
             let title = title.replacen("compress", "verify", 1);
             self.compare(input, &file, output, &written, &title)?;
         }
@@ -243,7 +243,7 @@ impl Job<'_> {
         Ok(result)
     }
 
-    /// Checks that what was written restores the source.
+    /// Checks that the written file restores the source.
     fn compare(
         &self,
         input: &Path,
@@ -378,7 +378,7 @@ impl Conversion for Job<'_> {
     }
 }
 
-/// A safetensors file, and how it is to be compressed.
+/// Safetensors file, and the plan for its compression.
 struct Source {
     file: File,
     attributes: Attributes,
@@ -399,7 +399,8 @@ impl Source {
         })
     }
 
-    /// The file alone: the result, which is opened next, says what the source says, and both together are too much memory.
+    /// Drops all but the file. The result is opened next and holds the same description of the
+    /// tensors. Both together take too much memory.
     fn into_file(self) -> File {
         self.file
     }

@@ -28,24 +28,24 @@ use crate::standard_output::{Bytes, is_meant};
 use crate::tree::{SAFETENSORS, UNW};
 use crate::unw_file::{RestoreError, read, restore};
 
-/// A file that was restored.
+/// Result for a file that was restored.
 #[derive(Serialize)]
 struct FileResult {
     input: String,
     output: String,
     input_bytes: u64,
     output_bytes: u64,
-    /// From an earlier run, compared.
+    /// Whether the output is from an earlier run, and was compared.
     kept: bool,
 }
 
-/// What was done.
+/// Result of the command.
 #[derive(Serialize)]
 struct DecompressResult {
     files: Vec<FileResult>,
     input_bytes: u64,
     output_bytes: u64,
-    /// The whole, where the input is a folder.
+    /// Result for the whole folder, if the input is a folder.
     folder: Option<FolderResult>,
     warnings: Vec<String>,
     seconds: f64,
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure
         return to_standard_output(options, is_folder, context);
     }
     let output = match &options.output {
-        // A folder's name is the same with a slash behind it.
+        // The name of a folder is the same with a slash at its end.
         Some(output) if is_folder => output.components().collect(),
         Some(output) => output.clone(),
         None => output_name::of_restored(&options.input, is_folder)?,
@@ -130,7 +130,7 @@ impl Job<'_> {
         output: &Path,
     ) -> Result<model_folder::Outcome<FileResult>, Failure> {
         let options = self.options;
-        // The bytes that a container restores depend on nothing else.
+        // The bytes that a container restores depend on no other setting.
         let settings = json!({"command": "decompress"}).to_string();
         let plan = Plan {
             input: &options.input,
@@ -175,7 +175,8 @@ impl Job<'_> {
         })
     }
 
-    /// Gives what a file restores to `output`. Gives the length of both.
+    /// Passes the restored bytes of a file to `output`. Returns the length of the file and the
+    /// number of restored bytes.
     fn restore(
         &self,
         input: &Path,
@@ -263,7 +264,8 @@ impl Conversion for Job<'_> {
     }
 }
 
-/// What a reader gets has been checked piece by piece; only the exit code says that the whole is right.
+/// Decompresses to standard output. Each piece has been checked before a reader gets it, but only
+/// the exit code says that the whole is right.
 fn to_standard_output(
     options: &Decompress,
     is_folder: bool,

@@ -21,7 +21,7 @@ use crate::report::text;
 use crate::standard_output::{Bytes, is_meant};
 use crate::unw_file::{RestoreError, read};
 
-/// Bytes that a range is read in at a time: a whole number of chunks and of blocks.
+/// Number of bytes of a range that are read at a time: a whole number of chunks and of blocks.
 const PIECE_BYTES: u64 = 1 << 17;
 
 pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     context.print_result(&result, || format!("{}: {written} bytes", shown(output)))
 }
 
-/// The bytes of a range of elements.
+/// Byte range of a range of elements.
 fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Failure> {
     let count = tensor.element_count();
     if range.end > count {
@@ -90,7 +90,7 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     Ok(bits(range.start) / 8..bits(range.end) / 8)
 }
 
-/// Gives a tensor's bytes, all or those in `range`, to `output`.
+/// Passes a tensor's bytes to `output`, all of them or those in `range`.
 fn copy<S: Storage>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -100,7 +100,7 @@ fn copy<S: Storage>(
     mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let Some(range) = range else {
-        // Whole: the tensor checksum is checked too.
+        // For a whole tensor, the tensor checksum is checked too.
         return decode_tensor(container, tensor, &context.executor, |bytes| {
             output(bytes).map_err(RestoreError::Failed)
         })

@@ -1,4 +1,5 @@
-//! What commands say about folders: warnings, a line a file where no bar is seen, and sums at the end.
+//! Messages of commands about folders: warnings, a line for each file if no bar is shown, and sums
+//! at the end.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::temporary;
 use crate::tree::Amount;
 use crate::warning::warn;
 
-/// Warnings: printed when they arise, and kept for the result.
+/// Warnings, which are printed when they arise and kept for the result.
 #[derive(Default)]
 pub(crate) struct Warnings(pub(crate) Vec<String>);
 
@@ -27,7 +28,7 @@ impl Warnings {
     }
 }
 
-/// What a progress bar says about this file.
+/// Title of the progress bar for this file.
 pub(crate) fn title(verb: &str, position: &Position<'_>) -> String {
     let Position {
         number,
@@ -37,7 +38,7 @@ pub(crate) fn title(verb: &str, position: &Position<'_>) -> String {
     format!("{verb} {number} of {count}: {}", shown(name))
 }
 
-/// Says that a file is done, where no bar showed it.
+/// Prints that a file is done, if no bar showed it.
 pub(crate) fn say_done(context: &Context, position: &Position<'_>, what: &str, since: Instant) {
     if context.silent() || io::stderr().is_terminal() {
         return;
@@ -55,7 +56,7 @@ pub(crate) fn say_done(context: &Context, position: &Position<'_>, what: &str, s
     );
 }
 
-/// Refuses options that mean nothing for a file.
+/// Refuses an option that has no meaning for a file.
 pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Result<(), Failure> {
     match is_given {
         false => Ok(()),
@@ -66,7 +67,7 @@ pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Resu
     }
 }
 
-/// [`require_folder`] for all options.
+/// Applies [`require_folder`] to all options for folders.
 pub(crate) fn require_folder_for(input: &Path, options: &OfFolder) -> Result<(), Failure> {
     require_folder(input, "--copy", options.copy.is_some())?;
     require_folder(input, "--resume", options.resume)
@@ -75,7 +76,8 @@ pub(crate) fn require_folder_for(input: &Path, options: &OfFolder) -> Result<(),
 const KEPT: &str = "finished files are kept: run the same command again to go on";
 const NOT_KEPT: &str = "with --resume, finished files are kept for the next run";
 
-/// Does the work on a folder. A failure or a signal on the way says how the next run could go on.
+/// Does the work on a folder. A message after a failure or a signal says how the next run can
+/// continue.
 pub(crate) fn resumably<T>(
     context: &Context,
     resumes: bool,
@@ -87,7 +89,7 @@ pub(crate) fn resumably<T>(
     let done = work();
     temporary::set_last_words(None);
     done.map_err(|stopped| {
-        // A run that kept nothing has nothing to go on from.
+        // A run that kept nothing leaves nothing to continue from.
         match stopped.had_begun && (stopped.finished_files > 0 || !resumes) {
             true => stopped.failure.and(&format!("; {advice}")),
             false => stopped.failure,
@@ -95,12 +97,12 @@ pub(crate) fn resumably<T>(
     })
 }
 
-/// A whole folder.
+/// Result for a whole folder.
 #[derive(Serialize)]
 pub(crate) struct FolderResult {
     copied: Amount,
     left_out: LeftOutResult,
-    /// Of converted and of copied files.
+    /// Total length of the converted and copied files.
     input_bytes: u64,
     output_bytes: u64,
 }
@@ -110,7 +112,7 @@ pub(crate) struct FolderResult {
 pub(crate) struct LeftOutResult {
     files: u64,
     bytes: u64,
-    /// Files and folders.
+    /// Paths of files and folders.
     names: Vec<String>,
 }
 
@@ -123,7 +125,7 @@ impl LeftOutResult {
         }
     }
 
-    /// A few words behind a verb; None if there is nothing.
+    /// Describes the files in words that follow a verb. None if there are no files.
     pub(crate) fn in_words(&self) -> Option<String> {
         (!self.names.is_empty()).then(|| {
             format!(
@@ -137,7 +139,7 @@ impl LeftOutResult {
 }
 
 impl FolderResult {
-    /// For converted files of these lengths.
+    /// Result for converted files of these lengths.
     pub(crate) fn new(
         input_bytes: u64,
         output_bytes: u64,
@@ -152,7 +154,7 @@ impl FolderResult {
         }
     }
 
-    /// Lines that follow the one on converted files, each with a line feed in front.
+    /// Lines that follow the line on converted files. Each one starts with a line feed.
     pub(crate) fn in_words(&self) -> String {
         let mut words = format!(
             "\nwith {} copied ({} bytes), the folder went from {} to {} bytes ({})",
@@ -177,7 +179,7 @@ pub(crate) fn files(count: u64) -> String {
     }
 }
 
-/// The first few of a list, and how many more there are.
+/// First few items of a list, and the number of the others.
 pub(crate) fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
     const SHOWN: usize = 5;
     let more = items.len().saturating_sub(SHOWN);

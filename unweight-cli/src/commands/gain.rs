@@ -1,4 +1,4 @@
-//! Why a file did not become smaller.
+//! Reasons why a file did not become smaller.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use unweight_format::{Dtype, Encoding};
 use crate::report::bytes;
 use crate::selection::Selection;
 
-/// Why a container is no shorter than its source, if that is so.
+/// Reason why a container is not shorter than its source. None if it is shorter.
 pub(crate) fn why_nothing_gained<S: Storage>(
     container: &Container<'_, S>,
     selection: &Selection,

@@ -1,4 +1,5 @@
-//! `unweight completions` and `unweight man`: what is made of the definition of the command line.
+//! `unweight completions` and `unweight man`: output that is made from the definition of the
+//! command line.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -20,9 +21,9 @@ pub(crate) fn completions(options: &Completions) -> Result<(), Failure> {
     standard_output::write(|output| output.write_all(&script))
 }
 
-/// Prints the program's page, or makes a folder of pages, one for each command too.
+/// Prints the program's manual page, or makes a folder of pages, with one for each command too.
 pub(crate) fn man(options: &ManPages) -> Result<(), Failure> {
-    // What this machine runs on is none of the page's business.
+    // The page does not describe the machine that it is made on.
     let command = Arguments::command().long_version(Resettable::Reset);
     let mut command = command.disable_help_subcommand(true);
     command.build();

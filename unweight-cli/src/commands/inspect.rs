@@ -1,7 +1,8 @@
 //! `unweight inspect`.
 //!
-//! The payload is read once, before anything is printed, so that a bad file gives no half of a report. What is held of a tensor then are
-//! its figures; names and shapes stay in the directory, and rows are made of both while they are printed.
+//! The payload is read once, before anything is printed, so that a bad file gives no partial
+//! report. Only the figures of each tensor are then held in memory. Names and shapes stay in the
+//! directory, and rows are made of both while they are printed.
 
 use std::path::Path;
 
@@ -24,7 +25,7 @@ use crate::progress::{Metered, bar};
 use crate::report::text;
 use crate::unw_file::read;
 
-/// One tensor.
+/// Result for one tensor.
 #[derive(Serialize)]
 pub(super) struct TensorResult<'d> {
     pub(super) name: &'d str,
@@ -33,21 +34,21 @@ pub(super) struct TensorResult<'d> {
     pub(super) encoding: Encoding,
     pub(super) elements: u64,
     pub(super) data_bytes: u64,
-    /// With the padding in front of it.
+    /// Bytes in the file, including the padding in front of them.
     pub(super) stored_bytes: u64,
     /// Stored bits for each element.
     pub(super) bits_per_element: Option<f64>,
-    /// Binary logarithm of the chunk's weights, of coded tensors.
+    /// Binary logarithm of the number of weights in a chunk, for coded tensors.
     chunk_size_log2: Option<u8>,
-    /// The palette, of coded tensors.
+    /// Palette, for coded tensors.
     palette: Option<[u8; layout::PALETTE_ENTRIES]>,
-    /// Of BF16 tensors, unless only the directory was read.
+    /// Entropy for BF16 tensors, unless only the directory was read.
     pub(super) exponent_entropy_bits: Option<f64>,
-    /// Unless only the directory was read.
+    /// None if only the directory was read.
     breakdown: Option<Breakdown>,
 }
 
-/// A file.
+/// Result for a file.
 #[derive(Serialize)]
 pub(super) struct InspectResult<'d> {
     #[serde(serialize_with = "path_as_text")]
@@ -56,35 +57,36 @@ pub(super) struct InspectResult<'d> {
     pub(super) file_bytes: u64,
     source_kind: SourceKind,
     pub(super) restored_bytes: u64,
-    /// Header, directory, source section, their padding, and the guard.
+    /// Bytes of header, directory, source section, their padding, and the guard.
     frame_bytes: u64,
     pub(super) tensors: Rows<'d>,
     pub(super) totals: Totals,
 }
 
-/// All coded tensors together.
+/// Totals over all coded tensors.
 #[derive(Serialize)]
 pub(super) struct Totals {
     pub(super) coded_tensors: usize,
     pub(super) coded_weights: u64,
     coded_stored_bytes: u64,
     pub(super) bits_per_weight: Option<f64>,
-    /// Weighted by weights; unless only the directory was read.
+    /// Mean over the tensors, weighted by their numbers of weights. None if only the directory was
+    /// read.
     pub(super) exponent_entropy_bits: Option<f64>,
     pub(super) breakdown: Option<Breakdown>,
 }
 
-/// What is found in a tensor's payload.
+/// Figures that are read from a tensor's payload.
 struct Figures {
     breakdown: Breakdown,
-    /// Of BF16 tensors with weights.
+    /// Entropy for BF16 tensors with weights.
     entropy_bits: Option<f64>,
 }
 
-/// The tensors of a file, described one at a time.
+/// Tensors of a file, described one at a time.
 pub(super) struct Rows<'d> {
     directory: Directory<'d>,
-    /// One for each tensor; unless only the directory was read.
+    /// Figures of each tensor. None if only the directory was read.
     figures: Option<Vec<Figures>>,
 }
 
@@ -102,7 +104,7 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
     let failed = |error| Failure::reading(path, error);
     let reads_payload = !options.directory;
     let mut open = read(&metered, &options.memory, context).map_err(failed)?;
-    // Only where a budget was asked for: by default the report may take what it takes.
+    // Memory is reserved only if a budget was asked for. By default the report has no limit.
     let mut reserved = 0;
     if let Some(budget) = options.memory.budget() {
         let container = open.container();
@@ -127,7 +129,8 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
     })
 }
 
-/// What the report takes at most: the figures of each tensor, and one row at a time, as text and as JSON.
+/// Maximum memory of the report: the figures of each tensor, and one row at a time, as text and as
+/// JSON.
 fn report_bytes(directory: &Directory<'_>, reads_payload: bool) -> u64 {
     const PER_NAME_BYTE: u64 = 32;
     const PER_ROW: u64 = 32 << 10;
@@ -139,7 +142,7 @@ fn report_bytes(directory: &Directory<'_>, reads_payload: bool) -> u64 {
     figures + PER_NAME_BYTE * names.max().unwrap_or(0) + PER_ROW
 }
 
-/// An error of a budget from which `reserved` bytes were taken before, said of the whole.
+/// Restates an error of a budget for the whole budget, of which `reserved` bytes were taken before.
 fn beside(reserved: u64, error: ReadError) -> ReadError {
     match error {
         ReadError::OverBudget(over) => ReadError::OverBudget(OverBudget {
@@ -151,7 +154,7 @@ fn beside(reserved: u64, error: ReadError) -> ReadError {
     }
 }
 
-/// The figures of all tensors.
+/// Reads the figures of all tensors.
 fn read_payloads<S: Storage + ?Sized>(
     container: &Container<'_, S>,
     context: &Context,
@@ -167,7 +170,7 @@ fn read_payloads<S: Storage + ?Sized>(
     Ok(figures)
 }
 
-/// The tensors, each with the bytes that it takes, the padding in front of it included.
+/// Tensors, each with the bytes that it takes in the file, including the padding in front of it.
 fn with_stored_bytes<'d>(directory: &Directory<'d>) -> impl Iterator<Item = (Tensor<'d>, u64)> {
     let mut end = directory.payload_start();
     directory.tensors().map(move |tensor| {
@@ -177,7 +180,7 @@ fn with_stored_bytes<'d>(directory: &Directory<'d>) -> impl Iterator<Item = (Ten
     })
 }
 
-/// Where a tensor's bits go, and the entropy of its exponents if it is BF16.
+/// Reads the breakdown of a tensor's bits, and the entropy of its exponents if it is BF16.
 fn read_payload<S: Storage + ?Sized>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -302,7 +305,7 @@ fn describe<'d>(
 }
 
 impl Totals {
-    /// In one pass: a row is made anew each time that it is looked at.
+    /// Sums over all rows in one pass, because a row is made again each time that it is used.
     fn of(tensors: &Rows<'_>) -> Totals {
         let mut totals = Totals {
             coded_tensors: 0,

@@ -1,4 +1,4 @@
-//! The report of `unweight inspect` for people: a row at a time, within the columns of the terminal.
+//! Text report of `unweight inspect`, a row at a time, within the columns of the terminal.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::standard_output::write_line;
 use crate::table::{Column, Kind, Measure};
 use crate::version::FORMAT_STATUS;
 
-/// Columns are left out by rank: what follows from others first.
+/// Columns of the table, with ranks. Columns that follow from others are left out first.
 const COLUMNS: [Column; 8] = {
     const fn column(head: &'static str, kind: Kind, rank: u8) -> Column {
         Column { head, kind, rank }

@@ -1,4 +1,4 @@
-//! The commands, one file each, and what they share.
+//! The commands, one file each, and the code that they share.
 
 pub(crate) mod bench;
 mod bench_gpu;
@@ -28,10 +28,10 @@ use crate::failure::Failure;
 use crate::standard_output;
 use crate::warning;
 
-/// What every command works with.
+/// Data that every command works with.
 pub(crate) struct Context {
     pub(crate) executor: Threads,
-    /// As asked for; None: one for each processor.
+    /// Number of threads that was asked for. None means one thread for each processor.
     pub(crate) threads: Option<usize>,
     quiet: bool,
     pub(crate) json: bool,
@@ -42,7 +42,8 @@ impl Context {
         if common.quiet {
             warning::silence();
         }
-        // Rather that than another path than the one that was asked for.
+        // An ISA that was asked for and cannot be used is an error. The program must not use
+        // another one instead.
         Codec::named_by_environment().map_err(|error| Failure::Usage(error.to_string()))?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = common.threads.map_or(processors, usize::from);
@@ -59,7 +60,8 @@ impl Context {
         })
     }
 
-    /// What may be allocated for a file of this length: what was asked for, or what is enough for any file, and for every thread.
+    /// Memory budget for a file of this length: the budget that was asked for, or one that suffices
+    /// for any file and for every thread.
     pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
         let default =
             || MemoryBudget::for_length(length).with_threads(self.executor.count() as u64);
@@ -71,7 +73,7 @@ impl Context {
         self.quiet || self.json
     }
 
-    /// Prints the result: as JSON if asked for, otherwise in words, unless quiet.
+    /// Prints the result, unless quiet. The result is JSON if asked for, and otherwise words.
     pub(crate) fn print_result(
         &self,
         result: &impl Serialize,
@@ -86,8 +88,8 @@ impl Context {
         }
     }
 
-    /// As [`Context::print_result`], of words that are too many to be held: they are written line by line, for a terminal of so many
-    /// columns, or for none.
+    /// Does the same as [`Context::print_result`] for words that are too many to be held in memory.
+    /// They are written line by line, for a terminal of so many columns, or for no terminal.
     pub(crate) fn print_long_result(
         &self,
         result: &impl Serialize,
@@ -103,7 +105,7 @@ impl Context {
     }
 }
 
-/// Compares what is restored with a source, piece by piece.
+/// Comparison of restored bytes with a source, piece by piece.
 pub(crate) struct Comparison<'a> {
     path: &'a Path,
     file: &'a File,
@@ -126,7 +128,7 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Compares the next piece; `of` is the file that it was restored from.
+    /// Compares the next piece. `of` is the file that the piece was restored from.
     pub(crate) fn piece(&mut self, of: &Path, restored: &[u8]) -> Result<(), Failure> {
         let extent = Extent {
             offset: self.position,

@@ -17,7 +17,7 @@ use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
 use crate::unw_file::read;
 
-/// What was done.
+/// Result of the command.
 #[derive(Serialize)]
 struct TranscodeResult {
     input: String,
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     let file = open(input)?;
     let attributes = Attributes::of(input, &file)?;
     let reading = |error| Failure::reading(input, error);
-    // How much there is to read is known when the directory has been read.
+    // The number of bytes to read is known only when the directory has been read.
     let bar = bar(context.silent(), "transcode", 0);
     let metered = Metered {
         file: &file,
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     };
     let open = read(&metered, &options.memory, context).map_err(reading)?;
     let container = open.container();
-    // Coded tensors are read twice: for their counts, and to code them.
+    // Coded tensors are read twice: to count their exponents, and to code them.
     let total = container
         .directory()
         .tensors()

@@ -54,7 +54,7 @@ impl Layer {
     }
 }
 
-/// The matrices of the file that have the form, in device memory.
+/// Loads the matrices of the file that have the form into device memory.
 fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec<Layer>, Failure> {
     let path: &Path = &options.file;
     let reading = |error: ReadError| Failure::reading(path, error);
@@ -104,7 +104,7 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
     Ok(layers)
 }
 
-/// Of two dimensions, if it has a fragment form.
+/// Shape of a tensor that has two dimensions and a fragment form. None for other tensors.
 fn matrix_shape(tensor: &Tensor<'_>) -> Option<Shape> {
     let mut shape = tensor.shape();
     match (shape.next(), shape.next(), shape.next()) {
@@ -146,7 +146,7 @@ fn tune(
     let linears = layers.iter().map(|layer| layer.linear(gpu));
     let linears = linears.collect::<Result<_, _>>()?;
     let mut stack = Stack::of(gpu.device(), linears, largest)?;
-    // How many steps there are shows only when they are done.
+    // The number of steps is known only when they are done.
     let bar = steps(context.silent(), "tune");
     let tuning = stack.tune(gpu.device(), batches, |batch, _, seconds| {
         bar.set_message(format!("tune: batch {batch}, {:.2} ms", seconds * 1e3));

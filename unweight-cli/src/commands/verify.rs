@@ -22,14 +22,14 @@ use crate::report::{bytes, text};
 use crate::tree::{SAFETENSORS, Tree, UNW};
 use crate::unw_file::restore;
 
-/// What holds. Anything else is a failure.
+/// Result of a check that passed. Anything else is a failure.
 #[derive(Serialize)]
 struct VerifyResult {
     ok: bool,
     files: Vec<String>,
     restored_bytes: u64,
     against: Option<String>,
-    /// Of the source folder: files that were not compared.
+    /// Files of the source folder that were not compared.
     left_out: Option<LeftOutResult>,
     seconds: f64,
 }
@@ -84,7 +84,7 @@ struct Job<'a> {
     gpu: Option<&'a Gpu>,
 }
 
-/// Names of files, the bytes that they restore, and what was not compared.
+/// Names of files, number of bytes that they restore, and files that were not compared.
 type Verified = (Vec<String>, u64, Option<LeftOutResult>);
 
 impl Job<'_> {
@@ -92,7 +92,7 @@ impl Job<'_> {
         let Verify { file: folder, .. } = self.options;
         let others = self.options.copy.map_or(Others::Model, Others::from);
         let tree = Tree::of(folder, UNW, SAFETENSORS, others)?;
-        // First what is quick.
+        // Quick checks come first.
         require_all_shards(folder, &index::check(folder, &tree)?)?;
         let mut left_out = None;
         if let Some(source) = &self.options.against {
@@ -120,7 +120,7 @@ impl Job<'_> {
         Ok((files.collect(), restored_bytes, left_out))
     }
 
-    /// Checks one file, and gives the number of bytes that it restores.
+    /// Checks one file. Returns the number of bytes that it restores.
     fn verify_file(
         &self,
         path: &Path,
@@ -164,7 +164,7 @@ impl Job<'_> {
     }
 }
 
-/// Checks that all shards are there that an index names.
+/// Checks that every shard that an index names exists.
 fn require_all_shards(folder: &Path, findings: &Findings) -> Result<(), Failure> {
     if let Some(missing) = findings.missing_in_words() {
         return Err(Failure::bad(folder, missing));
@@ -175,8 +175,8 @@ fn require_all_shards(folder: &Path, findings: &Findings) -> Result<(), Failure>
     }
 }
 
-/// Checks that the source folder has the same files and folders, and that those that are copies are equal. Gives what was left out of
-/// that.
+/// Checks that the source folder has the same files and folders, and that copied files are equal.
+/// Returns the files that were left out of this comparison.
 fn require_same_others(
     folder: &Path,
     tree: &Tree,
@@ -207,7 +207,8 @@ fn require_same_others(
     Ok(LeftOutResult::new(&source_tree.left_out))
 }
 
-/// Checks that two files are equal, a piece at a time: they may be of any size.
+/// Checks that two files are equal. They are compared a piece at a time, because they may be of any
+/// size.
 fn require_equal(copy: &Path, original: &Path) -> Result<(), Failure> {
     const PIECE_BYTES: u64 = 1 << 16;
     let failed = |error| Failure::io(copy, error);
