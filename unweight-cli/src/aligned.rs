@@ -1,4 +1,5 @@
-//! Memory for measurements: on a cache line's boundary, as tensor libraries allocate it, and never grown while the clock runs.
+//! Memory for measurements. It starts on a cache line's boundary, as tensor libraries allocate it,
+//! and never grows while the clock runs.
 
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
@@ -67,7 +68,7 @@ impl Region {
         }
     }
 
-    /// What was written last.
+    /// The file that was written last.
     pub(crate) fn file(&self) -> &[u8] {
         &self.bytes[..self.length]
     }

@@ -1,4 +1,4 @@
-//! Where the bits of a tensor go.
+//! Breakdown of a tensor's bits by purpose.
 
 use std::ops::AddAssign;
 
@@ -10,7 +10,7 @@ use unweight_format::layout::{
 };
 use unweight_format::{Body, CodedPlanes, Error, RawPlane, Record, RecordEnds, Tensor};
 
-/// Bits by the purpose that they serve.
+/// Numbers of bits by the purpose that they serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Breakdown {
     pub(crate) sign_mantissa_bits: u64,
@@ -49,7 +49,7 @@ impl Breakdown {
         self.parts().iter().map(|(_, bits)| bits).sum()
     }
 
-    /// A raw tensor's, but for padding.
+    /// Breakdown of a raw tensor, without padding.
     pub(crate) fn of_raw(plane: &RawPlane) -> Breakdown {
         Breakdown {
             raw_data_bits: 8 * plane.data().length,
@@ -58,7 +58,8 @@ impl Breakdown {
         }
     }
 
-    /// A coded tensor's, but for the padding between its planes, and its exponents' counts.
+    /// Breakdown of a coded tensor, without the padding between its planes, and the counts of its
+    /// exponents.
     pub(crate) fn of_coded<S: Storage + ?Sized>(
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
@@ -110,7 +111,7 @@ impl Breakdown {
             Body::Huffman { .. } => parts.lane_ends_bits = 8 * LANE_ENDS_BYTES as u64,
             Body::Palette(_) => {}
         }
-        // What is left over: unused bits of lanes' last bytes, and the record's own padding.
+        // The rest is padding: unused bits of the lanes' last bytes, and the record's own padding.
         parts.padding_bits = 8 * record.bytes().len() as u64 - parts.total_bits();
         parts
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code that says which kind it was.
+//! Failures of commands, and the exit code of each kind.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -13,13 +13,13 @@ use crate::printable::line;
 use crate::recognize::{self, Expected};
 use crate::standard_output;
 
-/// Why a command did not do what it was asked for.
+/// Reason why a command did not do what it was asked for.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The input is bad (exit code 1).
     Bad {
         message: String,
-        /// The broken rule of the specification, where it is one.
+        /// Rule of the specification that the input breaks, if it breaks one.
         error: Option<Error>,
     },
     /// The command was used wrongly (exit code 2).
@@ -73,12 +73,13 @@ impl Failure {
                     _ => failure,
                 }
             }
-            // The executor, or what is added later: it says nothing of the file.
+            // Errors of the executor, and errors that are added later, say nothing about the file.
             other => Failure::Io(format!("{}: {other}", path.display())),
         }
     }
 
-    /// The same failure, where the file at `path` is bad because it is something else: then it says first what, and what to do.
+    /// Explains a bad file at `path` that is of another kind than expected. The message then starts
+    /// with the kind of the file, and says what to do.
     pub(crate) fn explained(self, path: &Path, expected: Expected) -> Failure {
         let Failure::Bad { message, error } = self else {
             return self;
@@ -103,7 +104,7 @@ impl Failure {
             unweight::Error::OverBudget(error) => Failure::over_budget(input, error),
             unweight::Error::Read(error) => Failure::io(input, error),
             unweight::Error::Write(error) => Failure::io(output, error),
-            // What the container cannot hold is something that the input asks for.
+            // The input asks for something that the container cannot hold.
             unweight::Error::Source(_)
             | unweight::Error::SourceLength { .. }
             | unweight::Error::Unwritable { .. }
@@ -112,7 +113,7 @@ impl Failure {
         }
     }
 
-    /// The same failure with more to say.
+    /// Appends advice to the message of the failure.
     pub(crate) fn and(mut self, advice: &str) -> Failure {
         match &mut self {
             Failure::Bad { message, .. }
@@ -124,7 +125,8 @@ impl Failure {
         self
     }
 
-    /// Prints the failure in one line on standard error, as JSON on standard output too if asked for, and gives the exit code.
+    /// Prints the failure in one line on standard error, and as JSON on standard output if `json`
+    /// is set. Returns the exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {
             self.print_json();
@@ -152,17 +154,17 @@ impl Failure {
             error["needed_bytes"] = over.needed_bytes.into();
             error["allowed_bytes"] = over.allowed_bytes.into();
         }
-        // Where it cannot be printed, the exit code has to do.
+        // If the JSON cannot be printed, only the exit code reports the failure.
         let _ = standard_output::print_json_line(&json!({"error": error}));
     }
 }
 
 fn say(text: &str) {
-    // Where nobody listens, the exit code has to do.
+    // If standard error cannot be written, only the exit code reports the failure.
     let _ = writeln!(io::stderr(), "{}", line(&format!("unweight: {text}")));
 }
 
-/// What is said of a file that was shorter than it had been.
+/// Message for a file that is shorter than it was when it was opened.
 fn cut_short(error: &io::Error) -> String {
     match error.get_ref() {
         Some(said) => said.to_string(),

@@ -12,10 +12,10 @@ use crate::failure::Failure;
 
 pub(crate) use unweight::CudaDevice as Gpu;
 
-/// The device of this number, for the command whose argument it is.
+/// Opens the device of this number for a command.
 pub(crate) fn open(ordinal: u16) -> Result<Gpu, unweight::Error> {
-    // Before the first library is looked for: the program may run in a model's folder, and that has
-    // none to offer.
+    // The search path is set before the first library is looked for. The program may run in a
+    // model's folder, and must not load libraries from there.
     search_system_folders_only()?;
     let mut options = CudaOptions::new();
     if let Some(folder) = kernel_cache(|name| env::var_os(name)) {
@@ -24,8 +24,9 @@ pub(crate) fn open(ordinal: u16) -> Result<Gpu, unweight::Error> {
     Gpu::open(ordinal.into(), &options)
 }
 
-/// Where kernels are kept that had to be compiled: `UNWEIGHT_KERNEL_CACHE`, a folder, or `off`; otherwise in the user's cache folder, as the XDG Base
-/// Directory Specification says. Relative paths mean nothing there.
+/// Folder that keeps compiled kernels. `UNWEIGHT_KERNEL_CACHE` is a folder, or `off`. Without it,
+/// the folder is in the user's cache folder, as the XDG Base Directory Specification says. Relative
+/// paths are ignored.
 fn kernel_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
     let folder = |name| {
@@ -42,17 +43,17 @@ fn kernel_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     }
 }
 
-/// What a command says where the device is not there, or fails.
+/// Failure of a command whose device is missing or fails.
 pub(crate) fn failed(error: impl Into<GpuError>) -> Failure {
     unusable(error.into().into())
 }
 
-/// What a command says where [`open`] fails, and the CPU would do.
+/// Failure of a command for which [`open`] fails, and which could use the CPU.
 pub(crate) fn unusable(error: unweight::Error) -> Failure {
     Failure::Io(format!("GPU: {error}; run without --gpu to use the CPU"))
 }
 
-/// What a command says where the CPU does not confirm what the device says of a file.
+/// Failure of a command where the CPU does not confirm what the device reports about a file.
 pub(crate) fn disagreement(Disagreement { tensor, report, .. }: &Disagreement) -> Failure {
     Failure::Io(format!(
         "internal error: of tensor {tensor:?} the GPU says \"{report}\", but the CPU finds nothing wrong with it; run without --gpu"

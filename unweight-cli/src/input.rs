@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::failure::Failure;
 
-/// Opens a file for reading; what is not a file is wrong use, not a bad file.
+/// Opens a file for reading. Anything that is not a file is wrong use, not a bad file.
 ///
-/// A pipe would wait for a writer, and to open a device may do things. So what a name stands for is looked at first. Should it
-/// have become a pipe since, opening does not wait, and what was opened is looked at again.
+/// Opening a pipe waits for a writer, and opening a device may have side effects. The type of the
+/// file is therefore checked before it is opened. The name may belong to a pipe since then. Opening
+/// does not wait in that case, and the type of the open file is checked again.
 pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     let failed = |error| Failure::io(path, error);
     require_file(path, path.metadata().map_err(failed)?.file_type())?;
@@ -18,7 +19,7 @@ pub(crate) fn open(path: &Path) -> Result<File, Failure> {
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        // To files they mean nothing.
+        // These flags have no effect on ordinary files.
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         options.custom_flags(flags.bits() as i32);
     }
@@ -43,7 +44,7 @@ fn require_file(path: &Path, found: FileType) -> Result<(), Failure> {
     )))
 }
 
-/// What something is that is no file.
+/// Name of the type of something that is not a file.
 pub(crate) fn kind(found: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -69,16 +69,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Completions(options) => commands::generate::completions(options),
         Command::Man(options) => commands::generate::man(options),
     };
-    // Where a signal removes what this was to become, it has the last word.
+    // If a signal is removing the output of this run, the program waits here and ends by the
+    // signal.
     temporary::uninterrupted(|_| ());
     done
 }
 
-/// Prints what the parser of the command line has to say: what is wrong, help, or the version.
+/// Prints the message of the command line's parser: an error, the help, or the version.
 fn misunderstood(error: clap::Error) -> ExitCode {
     let is_json = || std::env::args_os().any(|argument| argument == "--json");
     if !error.use_stderr() {
-        // Without a flush, what cannot be printed would be lost without a word.
+        // Without a flush, an error on buffered output would be lost.
         let printed = error.print().and_then(|()| io::stdout().flush());
         return match printed {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -91,12 +92,13 @@ fn misunderstood(error: clap::Error) -> ExitCode {
     if is_json() {
         Failure::Usage(error.to_string().trim_end().to_owned()).print_json();
     }
-    // Where nobody listens, the exit code has to do.
+    // If standard error cannot be written, only the exit code reports the error.
     let _ = error.print();
     ExitCode::from(2)
 }
 
-/// The same error, of arguments as a line may have them: the parser repeats arguments, whatever characters are in them.
+/// Parses the arguments again, escaped, and returns the same error. The parser repeats arguments in
+/// its message, whatever characters are in them.
 fn with_escaped_arguments() -> Option<clap::Error> {
     let escaped = |argument: OsString| printable::line(&argument.to_string_lossy());
     Arguments::try_parse_from(std::env::args_os().map(escaped)).err()

@@ -1,14 +1,15 @@
-//! The last resort: a panic is a mistake in this program, and becomes a failure like any other.
+//! Conversion of panics, which are mistakes in this program, to failures.
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::{Mutex, PoisonError};
 
 use crate::failure::Failure;
 
-/// What the first panic said, and where.
+/// Message and place of the first panic.
 static FIRST: Mutex<Option<String>> = Mutex::new(None);
 
-/// Does the work. A panic, on whatever thread, ends it with [`Failure::Internal`]; `RUST_BACKTRACE` shows more.
+/// Does the work. A panic on any thread makes it fail with [`Failure::Internal`]. `RUST_BACKTRACE`
+/// shows more about the panic.
 pub(crate) fn to_failure(work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -17,7 +18,7 @@ pub(crate) fn to_failure(work: impl FnOnce() -> Result<(), Failure>) -> Result<(
             usual(panic);
         }
     }));
-    // Nothing of what was worked on is looked at afterwards.
+    // No data of the work is used after a panic.
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let first = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
         Err(Failure::Internal(first.unwrap_or_default()))
@@ -45,7 +46,7 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_failure() {
         let done = to_failure(|| panic!("a mistake"));
-        // The hook is the process's, and other tests panic too.
+        // The hook belongs to the process, and other tests panic too.
         let _ = panic::take_hook();
         assert!(matches!(done, Err(Failure::Internal(_))), "{done:?}");
     }

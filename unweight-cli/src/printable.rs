@@ -1,7 +1,8 @@
-//! Text for people and for terminals: what is invisible or steers a terminal is escaped, and what is long is shortened.
+//! Text for people and for terminals. Characters that are invisible or control a terminal are
+//! escaped, and long text is shortened.
 //!
-//! Names of tensors and files come from strangers. Every line that goes to people is made of what these functions return, and JSON
-//! goes through [`EscapingFormatter`].
+//! Names of tensors and files come from untrusted sources. Every line for people is made of strings
+//! that these functions return, and JSON goes through [`EscapingFormatter`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,17 +12,19 @@ use std::path::Path;
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter, PrettyFormatter};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// What stands for the part that was left out. Terminals disagree on the width of U+2026, and not all can show it.
+/// Replacement for the part of a text that is left out. Terminals disagree on the width of U+2026,
+/// and not all of them can show it.
 const ELLIPSIS: &str = "...";
 
-/// The most characters of a line that reports a failure.
+/// Maximum number of characters in a line that reports a failure.
 pub(crate) const LINE_CHARACTERS: usize = 1_000;
-/// The most characters of a name within a message.
+/// Maximum number of characters of a name in a message.
 const NAME_CHARACTERS: usize = 200;
 
-/// Whether a character steers a terminal, changes the order of others, or cannot be seen: controls (C0, DEL, C1), line and paragraph
-/// separators, Unicode's default ignorable code points (bidirectional and zero-width characters among them), and the replacement
-/// character, which stands for bytes that are no text.
+/// Whether a character controls a terminal, changes the order of other characters, or is invisible.
+/// Such characters are controls (C0, DEL, C1), line and paragraph separators, Unicode's default
+/// ignorable code points (bidirectional and zero-width characters among them), and the replacement
+/// character, which stands for bytes that are not text.
 pub(crate) fn needs_escape(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -32,12 +35,12 @@ pub(crate) fn needs_escape(character: char) -> bool {
             | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// The text with such characters as `\n` or `\u{202e}`.
+/// Escapes the characters of [`needs_escape`] in a text, for example as `\n` or `\u{202e}`.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     escaped_but(text, |_| false)
 }
 
-/// As [`escaped`], for text of several lines.
+/// Escapes text of several lines like [`escaped`], but keeps line feeds.
 pub(crate) fn escaped_lines(text: &str) -> Cow<'_, str> {
     escaped_but(text, |character| character == '\n')
 }
@@ -57,12 +60,12 @@ fn escaped_but(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// A path as a line for people shows it.
+/// A path in the form that lines for people show, escaped.
 pub(crate) fn shown(path: &Path) -> String {
     escaped(&path.to_string_lossy()).into_owned()
 }
 
-/// A name within a message: in quotes, escaped, and not too long.
+/// A name in the form that messages show: in quotes, escaped, and not too long.
 pub(crate) fn quoted(name: &str) -> String {
     let mut text = String::from('"');
     for character in shortened_to_characters(name, NAME_CHARACTERS).chars() {
@@ -76,16 +79,17 @@ pub(crate) fn quoted(name: &str) -> String {
     text
 }
 
-/// A line of at most [`LINE_CHARACTERS`], escaped. Where it is longer, its middle is left out: the begin names the file, the end says
-/// what to do.
+/// Escapes a line and shortens it to [`LINE_CHARACTERS`]. The middle of a longer line is left out,
+/// because its start names the file and its end says what to do.
 pub(crate) fn line(text: &str) -> String {
-    // An escaped character takes ten at most, so that this much of the text decides.
+    // Escaping never shortens a text, so that this cut does not change the result. It bounds the
+    // escaped text, because an escaped character takes ten characters at most.
     let text = shortened_to_characters(text, 2 * LINE_CHARACTERS);
     shortened_to_characters(&escaped(&text), LINE_CHARACTERS).into_owned()
 }
 
 fn shortened_to_characters(text: &str, most: usize) -> Cow<'_, str> {
-    // Bytes are never fewer than characters.
+    // A text never has fewer bytes than characters.
     if text.len() <= most || text.chars().count() <= most {
         return Cow::Borrowed(text);
     }
@@ -102,12 +106,12 @@ fn shortened_to_characters(text: &str, most: usize) -> Cow<'_, str> {
     ))
 }
 
-/// The columns that a text takes on a terminal.
+/// Number of columns that a text takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text, if it takes no more than so many columns; otherwise with its middle left out. The text has been escaped.
+/// Shortens an escaped text to so many columns by leaving out its middle.
 pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
@@ -115,13 +119,13 @@ pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
     let Some(kept) = columns.checked_sub(ELLIPSIS.len()) else {
         return Cow::Borrowed(&ELLIPSIS[..columns]);
     };
-    // The end of a tensor's name says more than its begin.
+    // The end of a tensor's name says more than its start.
     let head = prefix(text, kept / 2);
     let tail = suffix(&text[head.len()..], kept - width(head));
     Cow::Owned(format!("{head}{ELLIPSIS}{tail}"))
 }
 
-/// The longest begin that takes no more than so many columns.
+/// Longest prefix of a text that takes no more than so many columns.
 fn prefix(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     for (place, character) in text.char_indices() {
@@ -133,7 +137,7 @@ fn prefix(text: &str, columns: usize) -> &str {
     text
 }
 
-/// The longest end that takes no more than so many columns.
+/// Longest suffix of a text that takes no more than so many columns.
 fn suffix(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     let mut start = text.len();
@@ -147,8 +151,8 @@ fn suffix(text: &str, columns: usize) -> &str {
     &text[start..]
 }
 
-/// The text in lines of at most so many columns, broken at blanks; what follows the first line is indented. Words that are longer
-/// stay whole.
+/// Breaks a text at blanks into lines of at most so many columns. All lines after the first are
+/// indented. Longer words stay whole.
 pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     const INDENT: &str = "  ";
     let mut lines = String::with_capacity(text.len() + 16);
@@ -175,7 +179,8 @@ pub(crate) fn wrapped(text: &str, columns: usize) -> String {
     lines
 }
 
-/// JSON whose strings have the characters of [`needs_escape`] as `\u` escapes. It decodes to the same text.
+/// Formatter of JSON that writes the characters of [`needs_escape`] in strings as `\u` escapes. The
+/// JSON decodes to the same text.
 pub(crate) struct EscapingFormatter<F>(F);
 
 impl EscapingFormatter<PrettyFormatter<'static>> {
@@ -203,7 +208,7 @@ impl<F: Formatter> Formatter for EscapingFormatter<F> {
             let character = characters.next().unwrap_or_default();
             let mut escape = String::new();
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // To write to a string does not fail.
+                // Writing to a string does not fail.
                 let _ = write!(escape, "\\u{unit:04x}");
             }
             writer.write_all(escape.as_bytes())?;
@@ -315,7 +320,7 @@ mod tests {
         assert_eq!(shortened(name, 21), "model.lay...oj.weight");
         assert_eq!(shortened(name, 3), "...");
         assert_eq!(shortened(name, 0), "");
-        // Two columns each.
+        // Each of these characters takes two columns.
         assert_eq!(shortened("重重重重重", 9), "重...重重");
         for columns in 0..40 {
             assert!(width(&shortened(name, columns)) <= columns);

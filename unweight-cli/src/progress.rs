@@ -1,4 +1,4 @@
-//! Progress, by the bytes that are read.
+//! Progress bars, measured in bytes that are read.
 
 use std::fs::File;
 use std::io;
@@ -9,14 +9,15 @@ use unweight_format::Extent;
 
 use crate::printable::{escaped, shortened};
 
-/// Where the terminal has fewer columns, a bar has no room.
+/// Least number of terminal columns that leave room for a bar.
 const BAR_FROM_COLUMNS: u16 = 60;
-/// Columns of the message beside a bar, at least.
+/// Least number of columns of the message beside a bar.
 const MESSAGE_COLUMNS: u16 = 12;
-/// Columns of everything else beside it, but for the bar itself: numbers, rate, and the time that is left.
+/// Number of columns of everything else beside the bar: numbers, rate, and the time that is left.
 const NUMBERS_COLUMNS: u16 = 48;
 
-/// A bar with rate and time left on standard error; nothing if that is not a terminal, or `silent`.
+/// Bar on standard error with the rate and the time that is left. The bar is hidden if standard
+/// error is not a terminal, or if `silent` is set.
 pub(crate) fn bar(silent: bool, message: &str, total_bytes: u64) -> ProgressBar {
     let columns = columns();
     let bar = ProgressBar::with_draw_target(Some(total_bytes), target(silent));
@@ -26,12 +27,14 @@ pub(crate) fn bar(silent: bool, message: &str, total_bytes: u64) -> ProgressBar 
     }));
     let room = columns.saturating_sub(NUMBERS_COLUMNS).max(MESSAGE_COLUMNS);
     bar.set_message(shortened(&escaped(message), room.into()).into_owned());
-    // It is drawn when it moves. A thread that draws it in between might not start, and then the program would end.
+    // The bar is drawn when it moves. A thread that redraws it might fail to start, and would then
+    // end the program.
     bar.tick();
     bar
 }
 
-/// A count of steps, as many as there turn out to be, on standard error; nothing if that is not a terminal, or `silent`.
+/// Count of steps on standard error, for a number of steps that is not known. The count is hidden
+/// if standard error is not a terminal, or if `silent` is set.
 pub(crate) fn steps(silent: bool, message: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, target(silent));
     bar.set_style(style("{spinner} {pos} measured, {elapsed}: {wide_msg}"));
@@ -43,7 +46,7 @@ pub(crate) fn steps(silent: bool, message: &str) -> ProgressBar {
 fn target(silent: bool) -> ProgressDrawTarget {
     match silent {
         true => ProgressDrawTarget::hidden(),
-        // It is hidden too where standard error is no terminal.
+        // The bar is hidden as well if standard error is not a terminal.
         false => ProgressDrawTarget::stderr(),
     }
 }
@@ -54,7 +57,7 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// Of the terminal that standard error is.
+/// Number of columns of the terminal on standard error.
 fn columns() -> u16 {
     const USUAL: u16 = 80;
     match terminal_size::terminal_size_of(io::stderr()) {
@@ -63,7 +66,7 @@ fn columns() -> u16 {
     }
 }
 
-/// A file whose reads move a bar.
+/// File whose reads move a progress bar.
 pub(crate) struct Metered<'a> {
     pub(crate) file: &'a File,
     pub(crate) bar: &'a ProgressBar,

@@ -1,4 +1,5 @@
-//! What a file is that is not what was expected: asked only when it has been refused, of its first bytes.
+//! Recognition of a file that is not of the expected kind, by its first bytes. It runs only after
+//! the file has been refused.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use unweight_format::{Extent, layout};
 use crate::input::open;
 use crate::printable::quoted;
 
-/// What a command reads.
+/// Kind of file that a command reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Unweight,
@@ -24,13 +25,13 @@ impl Expected {
     }
 }
 
-/// What is looked at.
+/// Number of bytes at the start of a file that are examined.
 const FIRST_BYTES: u64 = 512;
-/// What is quoted of a text.
+/// Number of characters of a text that are quoted.
 const QUOTED_CHARACTERS: usize = 60;
 
-/// What the file at `path` is, and what to do, for a message about it. None if it is not known, or what was
-/// expected.
+/// Says what the file at `path` is, and what to do, as part of a message. None if the kind is
+/// unknown or is the expected one.
 pub(crate) fn instead_of(expected: Expected, path: &Path) -> Option<String> {
     let file = open(path).ok()?;
     let length = file.byte_length().ok()?;
@@ -48,7 +49,7 @@ pub(crate) fn instead_of(expected: Expected, path: &Path) -> Option<String> {
     ))
 }
 
-/// Something that was recognised.
+/// Kind of file that was recognised, and advice for the user.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     what: String,
@@ -93,12 +94,13 @@ fn what_is(expected: Expected, begin: &[u8]) -> Option<Found> {
     })
 }
 
-/// A length of less than 2^32, and a JSON object behind it. The file may have been cut short.
+/// Whether a file starts with a length of less than 2^32 and a JSON object. The file may have been
+/// cut short.
 fn is_safetensors(begin: &[u8]) -> bool {
     matches!(begin, [_, _, _, _, 0, 0, 0, 0, b'{', ..])
 }
 
-/// Kinds of files by their first bytes.
+/// Recognises binary files by their first bytes.
 fn binary(begin: &[u8]) -> Option<Found> {
     const KINDS: [(&[u8], &str, &str); 15] = [
         (
@@ -171,7 +173,7 @@ fn binary(begin: &[u8]) -> Option<Found> {
     None
 }
 
-/// What a zip archive is, by the name of its first file.
+/// Kind of a zip archive, by the name of its first file.
 fn zip(begin: &[u8]) -> &'static str {
     const NAME_LENGTH: usize = 26;
     const NAME: usize = 30;
@@ -189,14 +191,15 @@ fn zip(begin: &[u8]) -> &'static str {
     }
 }
 
-/// Text where weights were expected is a pointer to them, or tells why they are not there.
+/// Recognises text files. Text where weights were expected is a pointer to them, or says why they
+/// are missing.
 fn text(begin: &[u8]) -> Option<Found> {
     let found = |what: String, advice| Some(Found { what, advice });
     if begin.starts_with(b"version https://git-lfs.github.com/") {
         let what = "a Git LFS pointer, not the file itself".to_owned();
         return found(what, "run `git lfs pull` to get it");
     }
-    // The end may cut a character in two.
+    // The examined bytes may end within a character.
     let text = match std::str::from_utf8(begin) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => {
@@ -205,7 +208,7 @@ fn text(begin: &[u8]) -> Option<Found> {
         Err(_) => return None,
     };
     let is_text = |character: char| !character.is_control() || "\t\n\r".contains(character);
-    // What is shorter may be anything.
+    // A shorter text may be anything.
     const LEAST_BYTES: usize = 8;
     if text.len() < LEAST_BYTES || !text.chars().all(is_text) {
         return None;

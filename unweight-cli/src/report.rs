@@ -6,7 +6,7 @@ use crate::printable::escaped;
 use crate::standard_output::columns;
 use crate::table::{Column, Kind, Measure};
 
-/// A number of bytes with its thousands marked.
+/// Formats a number of bytes with marked thousands.
 pub(crate) fn bytes(count: u64) -> String {
     let digits = count.to_string();
     let mut marked = String::new();
@@ -19,7 +19,7 @@ pub(crate) fn bytes(count: u64) -> String {
     marked
 }
 
-/// A path as JSON can hold it: what is not UTF-8 in it is replaced.
+/// Converts a path to a string for JSON. Parts that are not UTF-8 are replaced.
 pub(crate) fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -32,8 +32,8 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A small table: the first `left` columns to the left, numbers to the right. Where the terminal is narrow, the last columns are left
-/// out first.
+/// Small table with the first `left` columns aligned to the left, and numbers aligned to the right.
+/// On a narrow terminal, the last columns are left out first.
 pub(crate) fn table(heads: &[&'static str], left: usize, rows: Vec<Vec<String>>) -> String {
     const LEAST: usize = 12;
     let columns_of = |(number, &head): (usize, &&'static str)| Column {

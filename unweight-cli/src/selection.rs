@@ -1,10 +1,10 @@
-//! Which tensors are to be coded, by patterns of their names.
+//! Selection of the tensors that are to be coded, by patterns of their names.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::failure::Failure;
 
-/// Which BF16 tensors are to be coded.
+/// Selection of the BF16 tensors that are to be coded.
 pub(crate) struct Selection {
     include: Option<GlobSet>,
     exclude: GlobSet,

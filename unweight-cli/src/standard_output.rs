@@ -10,17 +10,18 @@ use crate::commands::Context;
 use crate::failure::Failure;
 use crate::printable::{EscapingFormatter, escaped_lines, width, wrapped};
 
-/// What stands for standard output among the names of files.
+/// Name that means standard output where a file is expected.
 pub(crate) const NAME: &str = "-";
-/// What a terminal has that does not say.
+/// Number of columns of a terminal that does not report it.
 const USUAL_COLUMNS: usize = 80;
 
-/// Whether standard output is meant: `-`, or the name that systems have for it.
+/// Whether a path means standard output. Such a path is `-`, or the system's name for standard
+/// output.
 pub(crate) fn is_meant(path: &Path) -> bool {
     path == Path::new(NAME) || path == Path::new("/dev/stdout")
 }
 
-/// The columns of the terminal that standard output is. None if it is something else.
+/// Number of columns of the terminal on standard output. None if standard output is not a terminal.
 pub(crate) fn columns() -> Option<usize> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
@@ -45,7 +46,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     })
 }
 
-/// Writes a line of text, which may have further lines in it, wrapped where the terminal has `columns`.
+/// Writes text of one or more lines. Lines are wrapped at `columns`, if the terminal has a width.
 pub(crate) fn write_line(
     output: &mut dyn Write,
     text: &str,
@@ -60,7 +61,7 @@ pub(crate) fn write_line(
     }
 }
 
-/// Prints as JSON, on several lines.
+/// Prints a value as JSON, on several lines.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     write(|output| {
         value.serialize(&mut Serializer::with_formatter(
@@ -71,7 +72,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     })
 }
 
-/// Prints as JSON, on one line.
+/// Prints a value as JSON, on one line.
 pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(|output| {
         value.serialize(&mut Serializer::with_formatter(
@@ -82,12 +83,13 @@ pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     })
 }
 
-/// Writes what need not be held as a whole. A reader that has seen enough is no failure.
+/// Writes output that need not be held in memory as a whole. A reader that has closed the pipe is
+/// no failure.
 pub(crate) fn write(lines: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let mut output = BufWriter::new(io::stdout().lock());
     let written = lines(&mut output).and_then(|()| output.flush());
     if written.is_err() {
-        // What is left in the buffer has failed already; it is not tried again.
+        // Writing the rest of the buffer has failed already, and is not tried again.
         let _ = output.into_parts();
     }
     match written {
@@ -100,14 +102,14 @@ fn failed(error: io::Error) -> Failure {
     Failure::io(Path::new("standard output"), error)
 }
 
-/// Standard output that takes the bytes of a tensor or of a file.
+/// Standard output for the bytes of a tensor or of a file.
 pub(crate) struct Bytes {
     stdout: StdoutLock<'static>,
     reader_has_left: bool,
 }
 
 impl Bytes {
-    /// Refuses a terminal, and JSON beside the bytes.
+    /// Opens standard output. Refuses a terminal, and refuses `--json` beside the bytes.
     pub(crate) fn open(context: &Context) -> Result<Bytes, Failure> {
         if context.json {
             return Err(Failure::Usage(
@@ -129,7 +131,7 @@ impl Bytes {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        // What stays in the buffer until the end would be lost without a word.
+        // Without this flush, an error on the last bytes in the buffer would be lost.
         let written = self.stdout.write_all(bytes);
         let written = written.and_then(|()| self.stdout.flush());
         written.map_err(|error| {
@@ -138,7 +140,7 @@ impl Bytes {
         })
     }
 
-    /// What was done, but that a reader that has seen enough is no failure.
+    /// Returns `done`, except that a reader that has closed the pipe is no failure.
     pub(crate) fn finish(self, done: Result<(), Failure>) -> Result<(), Failure> {
         match self.reader_has_left {
             true => Ok(()),

@@ -1,18 +1,21 @@
-//! The synthetic tensor of `bench`: shaped like a projection of Llama 3, distributed like a trained one.
+//! Synthetic tensor of `bench`. It has the shape of a projection of Llama 3 and the distribution of
+//! a trained one.
 
 use half::bf16;
 
-/// Rows of the whole tensor.
+/// Number of rows of the whole tensor.
 pub(crate) const ROWS: usize = 14336;
-/// Columns.
+/// Number of columns.
 pub(crate) const COLUMNS: usize = 4096;
 
-/// Standard deviation of a row's weights, but for the row's own factor.
+/// Standard deviation of a row's weights, before the row's own factor.
 const SIGMA: f64 = 0.02;
-/// A row's factor is exp(this · z), z normal.
+/// Standard deviation of the logarithm of a row's factor. The factor is exp(`ROW_SPREAD` · z), with
+/// z normal.
 const ROW_SPREAD: f64 = 0.15;
 
-/// The first `rows` rows, the same on every machine: normal, standard deviation 0.02 times a factor for each row.
+/// First `rows` rows of the tensor, the same on every machine. The weights are normal, with a
+/// standard deviation of 0.02 times a factor for each row.
 pub(crate) fn weights(rows: usize) -> Vec<bf16> {
     let mut normal = Normal::new(0x5eed);
     let mut weights = Vec::with_capacity(rows * COLUMNS);
@@ -23,7 +26,8 @@ pub(crate) fn weights(rows: usize) -> Vec<bf16> {
     weights
 }
 
-/// Normal numbers: xorshift64, then Marsaglia's polar method, which gives two at a time.
+/// Generator of normal numbers: xorshift64, then Marsaglia's polar method, which gives two numbers
+/// at a time.
 struct Normal {
     state: u64,
     spare: Option<f64>,
@@ -37,7 +41,7 @@ impl Normal {
         }
     }
 
-    /// Between -1 and 1.
+    /// Uniform number between -1 and 1.
     fn uniform(&mut self) -> f64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;

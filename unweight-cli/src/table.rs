@@ -1,24 +1,27 @@
-//! Plain tables that fit the terminal they are shown on. Rows are not held: what they need is measured first.
+//! Plain tables that fit the terminal. Rows are not held in memory: their widths are measured
+//! first.
 
 use crate::printable::{shortened, width};
 
 /// Blanks between two columns.
 const GAP: usize = 2;
-/// Where no terminal sets a limit, a column of text is not padded beyond this: one long name must not fill every other row with blanks.
+/// Maximum width to which a text column is padded if no terminal sets a limit. One long name must
+/// not fill every other row with blanks.
 const PADDED_TO_AT_MOST: usize = 100;
-/// On a narrower terminal, a row that does not fit has its first cell on a line of its own.
+/// Terminal width below which a row that does not fit has its first cell on a line of its own.
 const STACKED_BELOW: usize = 60;
-/// Blanks in front of what stands below the first cell.
+/// Blanks in front of the line below the first cell.
 const INDENT: usize = 2;
 
-/// What a column holds.
+/// Kind of content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Text, to the left. Where there is no room it is shortened in the middle, to this many columns at least.
+    /// Text, aligned to the left. If there is not enough room, it is shortened in the middle, to
+    /// `least` columns or more.
     Text { least: usize },
-    /// Short words, to the left.
+    /// Short words, aligned to the left.
     Word,
-    /// Numbers, to the right.
+    /// Numbers, aligned to the right.
     Number,
 }
 
@@ -27,11 +30,12 @@ pub(crate) enum Kind {
 pub(crate) struct Column {
     pub(crate) head: &'static str,
     pub(crate) kind: Kind,
-    /// Columns are left out where there is no room: those of the highest rank first, those of rank 0 never.
+    /// Order in which columns are left out if there is not enough room. Columns of the highest rank
+    /// are left out first, and columns of rank 0 never.
     pub(crate) rank: u8,
 }
 
-/// How wide the cells of a table are.
+/// Widths of the cells of a table.
 #[derive(Debug)]
 pub(crate) struct Measure<'c> {
     columns: &'c [Column],
@@ -44,14 +48,15 @@ impl<'c> Measure<'c> {
         Measure { columns, widths }
     }
 
-    /// Counts a row, whose cells have been escaped.
+    /// Measures a row whose cells have been escaped.
     pub(crate) fn row(&mut self, cells: &[String]) {
         for (widest, cell) in self.widths.iter_mut().zip(cells) {
             *widest = width(cell).max(*widest);
         }
     }
 
-    /// The table for a terminal of so many columns. Without one, everything is shown and nothing shortened.
+    /// Fits the table to a terminal of so many columns. Without a terminal, all columns are shown
+    /// and nothing is shortened.
     pub(crate) fn fit(self, terminal: Option<usize>) -> Table<'c> {
         let mut table = Table {
             columns: self.columns,
@@ -75,11 +80,11 @@ impl<'c> Measure<'c> {
     }
 }
 
-/// A table that has been fitted.
+/// Table that has been fitted to a terminal.
 #[derive(Debug)]
 pub(crate) struct Table<'c> {
     columns: &'c [Column],
-    /// The columns that are shown, each by its number, with its width.
+    /// Columns that are shown, each as its number and its width.
     shown: Vec<(usize, usize)>,
     is_stacked: bool,
     terminal: Option<usize>,
@@ -91,7 +96,8 @@ impl Table<'_> {
         self.row(&heads.collect::<Vec<_>>())
     }
 
-    /// A row of all cells, those that are not shown too: one line, two where it is stacked.
+    /// Formats a row from all cells, including those that are not shown. A row is one line, or two
+    /// lines if it is stacked.
     pub(crate) fn row(&self, cells: &[String]) -> String {
         let mut line = String::new();
         for (place, &(number, column_width)) in self.shown.iter().enumerate() {
@@ -135,8 +141,8 @@ impl Table<'_> {
         indent + widths.sum::<usize>() + GAP * cells.len().saturating_sub(1)
     }
 
-    /// Leaves columns out until the others fit with their texts at the least, then gives what is left to texts: to names
-    /// last, which say most when they are shortened.
+    /// Leaves columns out until the others fit with their texts at the least width. The rest of the
+    /// room goes to texts. Names get it last, because they say most when they are shortened.
     fn squeeze(&mut self, room: usize) {
         let natural = self.shown.clone();
         for (number, width) in &mut self.shown {

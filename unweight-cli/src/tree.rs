@@ -1,4 +1,5 @@
-//! A model folder: which of its files change their form, which are copied, and which are left out.
+//! Files of a model folder: those that change their form, those that are copied, and those that are
+//! left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,17 +20,17 @@ pub(crate) const UNW: &str = "unw";
 /// The files of a folder, by paths relative to it, in a fixed order.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// Files with the extension that was looked for.
+    /// Files with the extension that is converted.
     pub(crate) converted: Vec<PathBuf>,
-    /// All other files that are copied.
+    /// All other files, which are copied.
     pub(crate) copied: Vec<PathBuf>,
-    /// Folders, each before what it holds.
+    /// Folders, each before its content.
     pub(crate) folders: Vec<PathBuf>,
-    /// Files and folders that are no part of the model.
+    /// Files and folders that are not part of the model.
     pub(crate) left_out: LeftOut,
 }
 
-/// A number of files and their length.
+/// Number of files and their total length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Amount {
     pub(crate) files: u64,
@@ -37,7 +38,8 @@ pub(crate) struct Amount {
 }
 
 impl Tree {
-    /// The tree at `root`, links followed, where files with the extension `from` are to become files with the extension `to`.
+    /// Lists the tree at `root`, with links followed. Files with the extension `from` are to become
+    /// files with the extension `to`.
     pub(crate) fn of(root: &Path, from: &str, to: &str, others: Others) -> Result<Tree, Failure> {
         let mut tree = Tree {
             converted: Vec::new(),
@@ -56,7 +58,7 @@ impl Tree {
                 Ok(entry) => entry,
                 Err(error) => {
                     let path = error.path().unwrap_or(root).to_owned();
-                    // A dangling link, for instance.
+                    // The entry may be a dangling link, for instance.
                     if path != root && path.file_name().is_some_and(|name| others.leave_out(name)) {
                         tree.left_out.add(&path, relative_to_root(&path));
                         continue;
@@ -110,7 +112,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Makes the folders in `to`, and copies what is copied from `from`.
+    /// Makes the folders in `to`, and copies the files of `from` that are not converted.
     pub(crate) fn copy_others(
         &self,
         from: &Path,

@@ -10,7 +10,7 @@ use crate::commands::Context;
 use crate::failure::Failure;
 use crate::gpu::{Gpu, disagreement, failed};
 
-/// Reads header and directory.
+/// Reads the header and the directory.
 pub(crate) fn read<'s, S: Storage + ?Sized>(
     storage: &'s S,
     memory: &Memory,
@@ -19,10 +19,10 @@ pub(crate) fn read<'s, S: Storage + ?Sized>(
     OpenFile::read_with(storage, |length| context.budget(memory, length))
 }
 
-/// Why restoring stopped.
+/// Reason why restoring stopped.
 pub(crate) enum RestoreError {
     Read(ReadError),
-    /// What is no matter of the file: the output, or the device.
+    /// Failure of the output or of the device, not of the file.
     Failed(Failure),
 }
 
@@ -53,8 +53,8 @@ impl RestoreError {
     }
 }
 
-/// Gives the restored source to `output`, in order and in pieces, checking every rule (section 7). Coded tensors are decoded on the
-/// device, if there is one to be used.
+/// Passes the restored source to `output`, in order and in pieces, and checks every rule (section
+/// 7). Coded tensors are decoded on the device if one is given.
 pub(crate) fn restore<S: Storage + ?Sized>(
     storage: &S,
     memory: &Memory,

@@ -1,14 +1,14 @@
-//! What this program is: its version, the format's, and what it runs on.
+//! Version of this program and of the format, and what the program runs on.
 
 use std::sync::LazyLock;
 
 use unweight_cpu::fast::Codec;
 use unweight_format::layout;
 
-/// What the specification calls this version of the format.
+/// Status of this version of the format in the specification.
 pub(crate) const FORMAT_STATUS: &str = "draft";
 
-/// What `--version` prints behind the program's name.
+/// Text that `--version` prints after the program's name.
 pub(crate) fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(text);
     &TEXT

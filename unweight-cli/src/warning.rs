@@ -1,4 +1,4 @@
-//! Warnings: lines on standard error about what does not make a run fail.
+//! Warnings: lines on standard error about problems that do not make a run fail.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,17 +9,18 @@ use crate::printable::line;
 
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Leaves out all warnings from now on (`--quiet`).
+/// Suppresses all warnings from now on (`--quiet`).
 pub(crate) fn silence() {
     IS_QUIET.store(true, Ordering::Relaxed);
 }
 
 thread_local! {
-    /// Warnings that wait until this thread's work is done; None if there is no such work.
+    /// Warnings that wait until this thread's work is done. None if there is no such work.
     static DEFERRED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Does the work, and prints its warnings afterwards: to print one may take as long as its reader pleases.
+/// Does the work, and prints its warnings afterwards. Printing a warning waits for the reader of
+/// standard error.
 pub(crate) fn deferred<T>(work: impl FnOnce() -> T) -> T {
     DEFERRED.set(Some(Vec::new()));
     let done = work();
@@ -47,7 +48,7 @@ pub(crate) fn warn(what: impl fmt::Display) {
 }
 
 fn print(line: &str) {
-    // A warning that nobody reads is no reason to fail.
+    // A warning that cannot be printed is no reason to fail.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
