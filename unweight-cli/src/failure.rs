@@ -40,7 +40,7 @@ impl Failure {
         }
     }
 
-    /// `path` could not be read or written. A file that ends before what its length had promised is bad.
+    /// Failure to read or write `path`. A file that ends before its promised length is bad.
     pub(crate) fn io(path: &Path, error: impl Into<io::Error>) -> Failure {
         let error = error.into();
         match error.kind() {
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// `error` occurred while the Unweight file at `path` was read.
+    /// Failure from an error while the Unweight file at `path` was read.
     pub(crate) fn reading(path: &Path, error: ReadError) -> Failure {
         match error {
             ReadError::Io(error) => Failure::io(path, error),
@@ -95,7 +95,7 @@ impl Failure {
         Failure::Bad { message, error }
     }
 
-    /// `error` occurred while `output` was made from `input`.
+    /// Failure from an error while `output` was made from `input`.
     pub(crate) fn converting(input: &Path, output: &Path, error: unweight::Error) -> Failure {
         match error {
             unweight::Error::Rule { error, tensor } => {

@@ -68,7 +68,8 @@ impl Findings {
     }
 }
 
-/// Compares the indexes of a folder with the files in it. A shard `x.safetensors` may stand there as `x.unw`.
+/// Compares the indexes of a folder with the files in it. The file `x.unw` counts as the shard
+/// `x.safetensors`.
 pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Failure> {
     let mut findings = Findings::default();
     let is_index = |path: &&PathBuf| {
