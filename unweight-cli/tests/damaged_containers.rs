@@ -1,6 +1,7 @@
-//! Damaged containers with right checksums: the program accepts or rejects them, and nothing else happens.
+//! Damaged containers with right checksums. The program has to accept or reject each, and do
+//! nothing else.
 //!
-//! `UNWEIGHT_MUTANTS` says how many; 300 take a few seconds, 10,000 some minutes.
+//! `UNWEIGHT_MUTANTS` sets the number of containers. 300 take a few seconds, 10,000 some minutes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use unweight_properties::{Random, repair_checksums};
 
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/corpus/valid");
 
-/// Valid containers of the conformance corpus that are short enough for a mutation to hit something.
+/// Valid containers of the conformance corpus that are short enough for a mutation to hit
+/// something.
 fn containers() -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(CORPUS)
         .unwrap()
@@ -21,7 +23,7 @@ fn containers() -> Vec<Vec<u8>> {
     files.filter(|file| file.len() <= 8192).collect()
 }
 
-/// Two to eight bytes of a container changed, mostly in front, where there is more to break.
+/// Changes two to eight bytes of a container, mostly near its start, where there is more to break.
 fn mutant(file: &[u8], random: &mut Random) -> Vec<u8> {
     let mut mutant = file.to_vec();
     for _ in 0..2 + random.below(7) {

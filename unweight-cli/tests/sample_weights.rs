@@ -1,4 +1,4 @@
-//! What README promises of the sample of real weights.
+//! Claims of README about the sample of real weights.
 
 use std::fs;
 use std::path::Path;

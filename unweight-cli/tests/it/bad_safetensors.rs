@@ -1,9 +1,9 @@
-//! Sources that are no safetensors files: one line says why, and nothing is left behind.
+//! Sources that are not safetensors files: one line says why, and nothing is left behind.
 
 use crate::model::{header, mixed, tensor, with_header};
 use crate::place::Place;
 
-/// `compress` refuses this source, and says why in words that contain `why`.
+/// Requires that `compress` refuses this source, and says why in words that contain `why`.
 #[track_caller]
 fn refuses(source: &[u8], why: &str) {
     let place = Place::with("bad.safetensors", source);
@@ -27,7 +27,7 @@ fn two(a: [u64; 2], b: [u64; 2]) -> String {
     )
 }
 
-/// A header of one tensor, described like this.
+/// A header of one tensor with this description.
 fn one(description: &str) -> String {
     format!(r#"{{"a":{description}}}"#)
 }

@@ -1,4 +1,5 @@
-//! Unweight files that break a rule: the rule, the place, what was found and what was expected, in one line.
+//! Unweight files that break a rule. One line names the rule, the place, what was found and what
+//! was expected.
 
 use unweight::{ReadError, Serial, container::OpenFile};
 use unweight_format::layout::{entry, file_header, record};
@@ -13,7 +14,7 @@ fn compressed(encoding: &str) -> Small {
     Small(Place::with_compressed(&small(), &["--encoding", encoding]).read("m.unw"))
 }
 
-/// What `decompress` does, without a process.
+/// Restores a file as `decompress` does, without a process.
 fn restore(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container();
@@ -25,7 +26,8 @@ fn restore(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     Ok(restored)
 }
 
-/// Every command that reads all of a file rejects this one, in one line that has `rule`, and leaves nothing behind.
+/// Requires that every command that reads all of a file rejects this one, in one line that contains
+/// `rule`, and leaves nothing behind.
 #[track_caller]
 fn rejects(file: &[u8], rule: &str) {
     let place = Place::with("bad.unw", file);
@@ -41,7 +43,7 @@ fn rejects(file: &[u8], rule: &str) {
     }
 }
 
-/// A line names the rule, the byte, what was found there and what was expected.
+/// Requires that a line names the rule, the byte, what was found there and what was expected.
 #[track_caller]
 fn names(line: &str, rule: &str) {
     let says = |words: &str| line.contains(words);

@@ -24,7 +24,7 @@ fn a_file_that_shrinks_and_grows_while_it_is_read_is_bad() {
         let reads = trace.lines().count();
         assert!(reads > 2, "{trace}");
         for number in 1..=reads {
-            // As if there were nothing at that moment.
+            // This read returns no bytes, as if the file ended here at that moment.
             let inject = format!("inject=pread64:retval=0:when={number}");
             let options = [&options[..], &["-e", &inject]].concat();
             let (run, _) = place.run_traced(&options, call).unwrap();

@@ -134,7 +134,8 @@ fn a_model_without_bf16_has_no_bits_per_weight() {
     assert_eq!(result["bits_per_weight"], json!(null));
 }
 
-/// The file a person made is what counts, not the name under which it is found.
+/// Input may be a link. The name of the output is derived from the link, the bytes from the file
+/// that it leads to.
 #[cfg(unix)]
 #[test]
 fn follows_a_link_to_its_input() {

@@ -1,4 +1,4 @@
-//! Which files of a folder are copied, and that the report counts them.
+//! Selection of the files of a folder that are copied, and their count in the report.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn shard() -> Vec<u8> {
     model(&[bf16("w", &Numbers(1).trained_weights(4_000))])
 }
 
-/// What tools keep beside a model: 5 files of 50 bytes.
+/// Files that tools keep beside a model: 5 files of 50 bytes.
 const LEFT_OUT: [&str; 5] = [
     ".git/lfs/objects/ab/abcd",
     ".cache/huggingface/download/x.lock",
@@ -20,7 +20,7 @@ const LEFT_OUT: [&str; 5] = [
     ".unweight-stale.partial",
 ];
 
-/// The folder `m`: a shard, files that belong to it, and files that do not.
+/// Makes the folder `m`: a shard, files that belong to it, and files that do not.
 fn cloned() -> Place {
     let place = Place::with("m/model.safetensors", &shard());
     place.write("m/config.json", b"{}");
@@ -52,7 +52,7 @@ fn leaves_out_what_other_programs_keep_there_and_says_so() {
         words.contains("not compared: 5 files of 50 bytes"),
         "{words}"
     );
-    // What was uploaded from the output may have left things there too.
+    // A tool that uploads the output may have left files in it.
     place.write("m.unw/.cache/huggingface/upload/x.metadata", b"1");
     place.run(&verify).succeeds();
     place.run(&["decompress", "m.unw", "-o", "back"]).succeeds();
@@ -196,7 +196,7 @@ fn what_is_left_out_is_no_obstacle() {
     std::os::unix::fs::symlink("nowhere", place.path("m/deep/x.incomplete")).unwrap();
     std::os::unix::fs::symlink("..", place.path("m/.git/up")).unwrap();
     place.run(&["compress", "m"]).succeeds();
-    // Whoever asks for all of it has it looked at.
+    // `--copy all` looks at these entries too.
     let all = ["compress", "m", "-o", "all", "--copy", "all"];
     let line = place.run(&all).fails(2);
     assert!(line.contains("fsmonitor is a pipe"), "{line}");

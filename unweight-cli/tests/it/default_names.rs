@@ -1,4 +1,4 @@
-//! Names of outputs that nobody chose.
+//! Default names of outputs.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ fn folders_keep_numbers_behind_dots_too() {
     assert!(place.path("llama-3.1.unw").is_dir() && place.path("llama-3.2.unw").is_dir());
 }
 
-/// What it would be called is refused before any work, whatever the rest of the folder.
+/// Two entries with one output name are refused before any work, whatever else the folder holds.
 #[test]
 fn two_entries_of_one_output_name_are_refused() {
     let place = Place::with("m/a.safetensors", &small());

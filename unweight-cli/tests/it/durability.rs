@@ -1,14 +1,15 @@
-//! The order in which output reaches the disk: data before names, names before what they replace is deleted.
+//! Order in which output reaches the disk: data before names, and names before the replaced entries
+//! are deleted.
 
 use crate::model::mixed;
 use crate::place::Place;
 
-/// What a program did to the disk, in order.
+/// One action of a program on the disk.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// A file or folder, by its path.
+    /// Flush of a file or folder, by its path.
     Flush(String),
-    /// From one path to another.
+    /// Rename from one path to another.
     Rename(String, String),
     Delete(String),
 }
@@ -54,7 +55,8 @@ fn place_of_flush(steps: &[Step], path: &str) -> usize {
     found.unwrap_or_else(|| panic!("{path} is not flushed: {steps:#?}"))
 }
 
-/// Where the output gets its name, and the temporary one that it has before.
+/// Index of the step that gives the output its name, and the temporary name that the output has
+/// before.
 fn place_of_name(steps: &[Step], name: &str) -> (usize, String) {
     let renamed = steps.iter().enumerate().find_map(|(at, step)| match step {
         Step::Rename(from, to) if to == name => Some((at, from.clone())),

@@ -1,4 +1,4 @@
-//! What a folder run looks at before it begins to work.
+//! Checks of a folder run before it begins to work.
 
 use std::fs::{self, File};
 
@@ -8,7 +8,7 @@ use crate::model::{mixed, model, small, tensor};
 use crate::place::Place;
 use crate::restamp::Small;
 
-/// The folder `m`: two good files, and one that comes last.
+/// Makes the folder `m`: two good files, and a last one with this name and these bytes.
 fn folder(last: &str, bytes: &[u8]) -> Place {
     let place = Place::with("m/1.safetensors", &mixed());
     place.write("m/2.safetensors", &small());
@@ -21,14 +21,14 @@ fn folder(last: &str, bytes: &[u8]) -> Place {
     place
 }
 
-/// The run fails before any file is done, and leaves nothing.
+/// Requires that the run fails before any file is done, and leaves nothing.
 fn fails_before_work(place: &Place, call: &[&str], code: i32) -> String {
     let before = place.names();
     let run = place.run(call);
     assert_eq!(run.progress(), "");
     let line = run.fails(code);
     assert_eq!(place.names(), before);
-    // There is nothing that --resume could have kept.
+    // No file was finished that --resume could have kept.
     assert!(!line.contains("--resume"), "{line}");
     line
 }
@@ -71,7 +71,7 @@ fn a_file_that_needs_more_memory_than_allowed_is_found_first() {
     assert!(line.contains("m/3.safetensors: "), "{line}");
 }
 
-/// Bytes of a hole that no test machine has room for.
+/// Number of bytes of a hole that no test machine has room for.
 const HOLE_BYTES: u64 = 1 << 43;
 
 #[cfg(unix)]
@@ -100,7 +100,8 @@ fn a_disk_without_room_is_found_first() {
     fails_before_work(&place, &[&call[..], &["--resume"]].concat(), 3);
 }
 
-/// A valid directory of one raw tensor of so many bytes, all of them missing.
+/// Makes a container with a valid directory of one raw tensor of so many bytes. All of the bytes
+/// are missing.
 fn container_of_a_hole(place: &Place, name: &str) {
     let source = model(&[tensor("w", "U8", &[8], vec![0; 8])]);
     let mut file = Small(Place::with_compressed(&source, &[]).read("m.unw"));
@@ -127,7 +128,7 @@ fn a_disk_without_room_for_what_is_restored_is_found_first() {
     let place = folder("3.unw", b"");
     container_of_a_hole(&place, "m/3.unw");
     let line = fails_before_work(&place, &["decompress", "m", "-o", "back"], 3);
-    // The length is known to the byte.
+    // The exact length is known.
     let restored: u64 = HOLE_BYTES
         + model(&[tensor("w", "U8", &[8], vec![])]).len() as u64
         + (mixed().len() + small().len()) as u64;
@@ -140,7 +141,8 @@ fn a_disk_without_room_for_what_is_restored_is_found_first() {
     assert_eq!(digits, restored.to_string(), "{line}");
 }
 
-/// `m` holds a shard, and one whose name has as many characters as a name may have, if those of `end` are added.
+/// Makes the folder `m` with two shards. The name of one of them plus `end` has as many characters
+/// as a name may have.
 #[cfg(unix)]
 fn folder_with_long_name(place: &Place, end: &str) {
     const NAME_MAX: usize = 255;

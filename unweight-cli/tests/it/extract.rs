@@ -1,4 +1,4 @@
-//! `extract`: a tensor's bytes, as another reader of the source has them.
+//! `extract`: the bytes of a tensor, equal to those that another reader of the source gets.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ fn whole_tensors_are_what_the_safetensors_crate_reads() {
 fn ranges_are_slices_of_the_whole() {
     let source = mixed();
     let expected = SafeTensors::deserialize(&source).unwrap();
-    // Around the borders of chunks of 2^12 weights and of blocks of 2^16 bytes.
+    // The ranges are around the borders of chunks of 2^12 weights and of blocks of 2^16 bytes.
     let ranges: [(&str, &[Range<usize>]); 5] = [
         (
             "embed",

@@ -5,7 +5,8 @@ use std::fs;
 use crate::model::{Numbers, bf16, mixed, model};
 use crate::place::Place;
 
-/// The folder `tiny`: two shards, one of them a link, an index, other files, and a folder in it.
+/// Makes the folder `tiny`: two shards, one of them a link, an index, other files, and a folder in
+/// it.
 fn tiny() -> Place {
     let place = Place::with("tiny/model-00001-of-00002.safetensors", &mixed());
     let second = model(&[bf16("last", &Numbers(60).trained_weights(3_000))]);
@@ -31,7 +32,8 @@ fn link(place: &Place, to: &str, name: &str) {
     std::os::unix::fs::symlink(to, place.path(name)).unwrap();
 }
 
-/// Links need a privilege there; a copy is what the program makes of a link.
+/// Copies the file, because links need a privilege on other systems. The program makes a copy of a
+/// link anyway.
 #[cfg(not(unix))]
 fn link(place: &Place, to: &str, name: &str) {
     let from = place.path("tiny").join(to);
@@ -160,7 +162,7 @@ fn verify_finds_every_difference_from_the_source() {
         assert!(line.contains("is missing"), "{line}");
     }
 
-    // A folder is missed too, empty as it is.
+    // A missing folder is reported too, even if it is empty.
     for name in ["out/logs/none", "tiny/logs/none"] {
         let folder = place.path(name);
         let line = fails_while(&|| fs::remove_dir(&folder).unwrap(), &|| {
@@ -231,7 +233,8 @@ fn force_replaces_the_whole_folder_only_when_the_new_one_is_complete() {
     assert_eq!(names_beside(), beside);
 }
 
-/// `-o` may name a home folder by mistake, and people put notes and adapters beside what a program made.
+/// `-o` may name a home folder by mistake. Users also put notes and adapters beside files that a
+/// program made.
 #[test]
 fn force_deletes_nothing_that_the_new_folder_does_not_hold() {
     let place = tiny();
@@ -245,7 +248,7 @@ fn force_deletes_nothing_that_the_new_folder_does_not_hold() {
         ("tiny.unw/more/empty/x", "more"),
         ("back/my_adapter.bin", "my_adapter.bin"),
         ("home/diary.txt", "diary.txt"),
-        // A folder where the new one has a file.
+        // The old output has a folder where the new one has a file.
         ("kind/config.json/x", "config.json"),
     ] {
         place.write(name, b"precious");
@@ -269,20 +272,20 @@ fn force_deletes_nothing_that_the_new_folder_does_not_hold() {
         fs::remove_dir_all(place.path("home")).ok();
         place.run(&["compress", "tiny", "--force"]).succeeds();
     }
-    // Many are not all listed.
+    // A message does not list all of many names.
     (0..9).for_each(|i| place.write(&format!("many/{i}"), b""));
     let line = place
         .run(&["compress", "tiny", "-o", "many", "--force"])
         .fails(2);
     assert!(line.contains(" and more, which"), "{line}");
-    // A file is no folder that this program made.
+    // A file is not a folder that this program made.
     place.write("file", b"precious");
     let line = place
         .run(&["compress", "tiny", "-o", "file", "--force"])
         .fails(2);
     assert!(line.contains("file is a file, which"), "{line}");
     assert_eq!(place.read("file"), b"precious");
-    // An empty folder is no loss.
+    // An empty folder may be lost.
     fs::create_dir(place.path("nothing")).unwrap();
     place
         .run(&["compress", "tiny", "-o", "nothing", "--force"])
@@ -292,7 +295,7 @@ fn force_deletes_nothing_that_the_new_folder_does_not_hold() {
         .succeeds();
 }
 
-/// This program makes no links: whoever put it there wants it kept.
+/// This program makes no links, so a link belongs to the user.
 #[cfg(unix)]
 #[test]
 fn force_deletes_no_link_in_a_folder() {
@@ -413,7 +416,8 @@ fn links_that_lead_nowhere_or_in_circles_are_reported() {
     assert_eq!(place.names().len(), before.len() - 1);
 }
 
-/// A list that is searched for each file of the other takes more than a minute for so many.
+/// Guards against a list that is searched for each file of the other. The search takes more than a
+/// minute for this many files.
 #[test]
 fn comparing_names_takes_time_in_proportion_to_their_number() {
     let place = Place::with_compressed(&model(&[]), &[]);

@@ -1,14 +1,15 @@
-//! `--gpu`. Where the machine has no usable device, `--gpu` has to fail with exit code 3, say so, and leave no output. Where it has one,
-//! what is restored has to be right, and what is said of bad files equal to what the CPU says.
+//! `--gpu`. Where the machine has no usable device, `--gpu` has to fail with exit code 3, say so,
+//! and leave no output. Where it has one, restored bytes have to be right, and messages about bad
+//! files have to equal those of the CPU.
 
 use crate::model::{mixed, small};
 use crate::place::Place;
 use crate::restamp::Small;
 
-/// No machine has so many.
+/// Number of a device that no machine has.
 const NO_SUCH_DEVICE: &str = "--gpu=60000";
 
-/// Whether there is a device: `bench` has no file that could be at fault.
+/// Whether there is a device. `bench` tells it, because it reads no file that could be at fault.
 fn has_device(place: &Place) -> bool {
     let run = place.run(&["bench", "--runs", "1", "--rows", "1", "--quiet", "--gpu"]);
     let found = run.is_success();
@@ -80,7 +81,8 @@ fn with_a_device_bad_files_are_told_as_by_the_cpu() {
     let coded = Small(whole.clone()).coded();
     let mut told = std::collections::BTreeSet::new();
     let bytes = (0..coded.record.length.min(600)).map(|byte| coded.record.offset + byte);
-    // The kind, the code lengths, the lane ends: a checksum over each, right or wrong. Few, as a process takes half a second to find a device.
+    // The damage hits the kind, the code lengths and the lane ends, which checksums cover. Only a
+    // few bytes are damaged, because a process takes half a second to find a device.
     for offset in bytes.step_by(31).chain([coded.sign_mantissa.offset]) {
         let mut spoilt = Small(whole.clone());
         spoilt.flip(offset, 0x15);
@@ -127,7 +129,7 @@ fn without_a_device_nothing_is_tuned() {
         .run(&["tune", "m.unw", "-o", "tuning.json", "--batches", "0"])
         .misunderstood();
     assert_eq!(place.names(), before);
-    // A name that is taken is not replaced unasked.
+    // An existing file is not replaced unless asked for.
     place.write("tuning.json", b"{}");
     let line = place.run(&call).fails(2);
     assert!(line.contains("--force"), "{line}");
@@ -159,7 +161,7 @@ fn with_a_device_every_shape_and_batch_gets_a_pipeline() {
         let printed = place.run(&call).json();
         let tuning: serde_json::Value = serde_json::from_slice(&place.read("tuning.json")).unwrap();
         assert_eq!(printed, tuning);
-        // 384 x 384, 1536 x 384.
+        // The shapes are 384 x 384 and 1536 x 384.
         let choices = tuning["choices"].as_array().unwrap();
         assert_eq!(choices.len(), 2 * 2);
         assert!(choices.iter().all(|choice| choice["form"] == form));
@@ -173,6 +175,6 @@ fn ordinals_that_are_no_number_are_wrong_use() {
         place.run(&["verify", "m.unw", gpu]).misunderstood();
         place.run(&["bench", gpu]).misunderstood();
     }
-    // Commands that do not decode on a device do not take it.
+    // Commands that do not decode on a device reject `--gpu`.
     place.run(&["inspect", "m.unw", "--gpu"]).misunderstood();
 }

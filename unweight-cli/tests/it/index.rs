@@ -1,4 +1,4 @@
-//! The index of a model folder: shards that it names have to be there.
+//! Index of a model folder: the shards that it names have to exist.
 
 use std::fs::{self, File};
 
@@ -13,7 +13,7 @@ fn shard(seed: u64) -> Vec<u8> {
     model(&[bf16("w", &Numbers(seed).trained_weights(2_000))])
 }
 
-/// The folder `m` of two shards, with an index of these names beside them.
+/// Makes the folder `m` of two shards, with an index of these names beside them.
 fn indexed(names: &[&str]) -> Place {
     let place = Place::with("m/1.safetensors", &shard(1));
     place.write("m/2.safetensors", &shard(2));
@@ -50,7 +50,7 @@ fn a_missing_shard_is_a_warning_first_and_a_failure_later() {
     let (stdout, _) = place.run(&json).succeeds_with_warning();
     let result: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
     assert_eq!(result["warnings"], json!([format!("m: {words}")]));
-    // Nothing but errors.
+    // `--quiet` leaves out everything but errors.
     let quiet = ["compress", "m", "-o", "quiet", "--quiet"];
     place.run(&quiet).succeeds();
 
@@ -67,7 +67,7 @@ fn a_missing_shard_is_a_warning_first_and_a_failure_later() {
     assert_eq!(place.names(), before);
 }
 
-/// As diffusers lays out its pipelines.
+/// diffusers lays out its pipelines like this.
 #[test]
 fn an_index_in_a_subfolder_names_shards_beside_it() {
     let place = Place::with("m/unet/1.safetensors", &shard(1));
@@ -118,7 +118,7 @@ fn names_that_lead_out_of_the_folder_are_not_followed() {
         );
         let line = place.run(&["verify", "m.unw"]).fails(1);
         assert!(line.contains("expected names of files beside it"), "{line}");
-        // What was compressed with a warning comes back.
+        // A folder that was compressed with a warning can be decompressed.
         place
             .run(&["decompress", "m.unw", "-o", "back"])
             .succeeds_with_warning();
@@ -157,7 +157,8 @@ fn what_is_no_index_is_named() {
     }
 }
 
-/// It is not read, so it takes neither memory nor time. (A hole: no room on the disk either.)
+/// The index is not read, so it takes neither memory nor time. It is a hole, so it takes no room on
+/// the disk.
 #[test]
 fn an_index_of_absurd_length_is_not_read() {
     let place = indexed(&[]);

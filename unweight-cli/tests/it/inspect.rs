@@ -1,4 +1,4 @@
-//! `inspect`: every bit of a file is somewhere.
+//! `inspect`: the report accounts for every bit of a file.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn entropy_is_that_of_the_exponents() {
         bf16("one", &numbers.weights_of(&[127], 2_000)),
         bf16("two", &[0x3F80, 0x4000].repeat(2_000)),
         bf16("four", &[0x0000, 0x0080, 0x0100, 0x0180].repeat(2_000)),
-        // Raw, and of uniform exponents.
+        // This tensor stays raw, and its exponents are uniform.
         bf16("all", &(0..=u16::MAX).collect::<Vec<_>>()),
         tensor("none", "BF16", &[0], vec![]),
         tensor("other", "F16", &[2], vec![0; 4]),
@@ -63,11 +63,11 @@ fn entropy_is_that_of_the_exponents() {
         ]
     );
     assert_eq!(shown["tensors"][3]["encoding"], "raw");
-    // Weighted by weights, over the coded tensors.
+    // The mean over the coded tensors is weighted by their numbers of weights.
     let mean = (1.0 * 4_000.0 + 2.0 * 8_000.0) / 14_000.0;
     let total = shown["totals"]["exponent_entropy_bits"].as_f64().unwrap();
     assert!((total - mean).abs() < 1e-12, "{total}");
-    // What has no entropy has no sign either.
+    // An entropy of zero is printed without a minus sign.
     let table = String::from_utf8(place.run(&["inspect", "m.unw"]).succeeds()).unwrap();
     assert!(!table.contains("-0.000"), "{table}");
 }
@@ -88,7 +88,7 @@ fn codes_come_close_to_the_entropy_and_indices_take_four_bits() {
         .run(&["transcode", "m.unw", "--to", "palette", "-o", "p.unw"])
         .succeeds();
     let shown = place.run(&["inspect", "p.unw", "--json"]).json();
-    // The last step is completed.
+    // The last step is filled up.
     let steps = 200_000u64.div_ceil(256);
     assert_eq!(
         shown["tensors"][0]["breakdown"]["codes_bits"],
@@ -115,7 +115,8 @@ fn parts_are_as_large_as_the_format_makes_them() {
         assert_eq!(bits("record_ends_bits"), 8 * 5 * 4);
         assert_eq!(bits("raw_data_bits"), 0);
         assert_eq!(bits("patches_bits") % 24, 0);
-        // Less than a byte a lane, 16 a record, 256 in front of each of two planes, and 16 in front of the records.
+        // Padding is less than a byte for each lane, 16 bytes for each record, 256 bytes in front
+        // of each of two planes, and 16 bytes in front of the records.
         let most = 4 * 32 * 7 + 8 * (5 * 15 + 2 * 255 + 15);
         assert!(bits("padding_bits") <= most, "{}", bits("padding_bits"));
     }

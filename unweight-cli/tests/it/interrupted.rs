@@ -1,4 +1,4 @@
-//! Signals: what has a temporary name goes, what has a name stays.
+//! Signals: temporary entries are removed, and finished outputs stay.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -10,8 +10,8 @@ use crate::model::mixed;
 use crate::place::{Place, UNWEIGHT};
 use crate::signals;
 
-/// A safetensors file that takes longer than any test to compress, and no room on the disk: a hole of 2^32 weights, which are
-/// counted before the first of them is written.
+/// Writes a safetensors file that takes longer than any test to compress, but no room on the disk.
+/// It is a hole of 2^32 weights, which are counted before the first of them is written.
 fn write_endless(place: &Place, name: &str) {
     let bytes = 1u64 << 33;
     let json = format!(
@@ -28,7 +28,7 @@ fn is_temporary(name: &str) -> bool {
     name.contains(".unweight-")
 }
 
-/// Waits until something holds. A program that does not get there is an error; how long it takes is not.
+/// Waits until a condition holds, for at most 60 seconds.
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
@@ -37,18 +37,19 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A program that would not end by itself: a test that fails takes it along.
+/// Program that would not end by itself. It is ended when it is dropped, even if the test fails.
 struct Endless(Child);
 
 impl Drop for Endless {
     fn drop(&mut self) {
-        // It may have ended.
+        // The program may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts the program under a shell that does `first`, and waits until it has `temporary` files and folders.
+/// Starts the program under a shell that runs `first` before it, and waits until it has `temporary`
+/// files and folders.
 fn start(place: &Place, first: &str, arguments: &[&str], temporary: usize) -> Endless {
     signals::reach_children();
     let child = Command::new("sh")
@@ -126,7 +127,7 @@ fn signals_remove_the_temporary_folder_with_all_that_is_in_it() {
     let before = place.names();
     for (name, signal) in SIGNALS {
         let call = ["compress", "model", "-o", "old", "--force"];
-        // The folder, two folders and two files in it, and the file that is being made.
+        // There are the folder, two folders and two files in it, and the file in progress.
         let child = start(&place, "", &call, 6);
         send(&child, name);
         assert_eq!(end_of(child).signal(), Some(signal), "{name}");
@@ -134,7 +135,7 @@ fn signals_remove_the_temporary_folder_with_all_that_is_in_it() {
     }
 }
 
-/// As `nohup` starts programs.
+/// `nohup` starts programs like this.
 #[cfg(target_os = "linux")]
 #[test]
 fn signals_that_were_ignored_at_the_start_stay_so() {
@@ -142,13 +143,13 @@ fn signals_that_were_ignored_at_the_start_stay_so() {
     write_endless(&place, "m.safetensors");
     let child = start(&place, "trap '' HUP;", &["compress", "m.safetensors"], 1);
     send(&child, "HUP");
-    // Had the first one counted, this one would have come too late.
+    // If the first signal had ended the program, this one would have come too late.
     send(&child, "TERM");
     assert_eq!(end_of(child).signal(), Some(15));
     assert_eq!(place.names(), ["m.safetensors"]);
 }
 
-/// As `nohup` and the background of a script start them.
+/// `nohup`, and a script that starts commands in its background, run the tests like this.
 #[test]
 fn these_tests_hold_where_all_signals_are_ignored() {
     let output = Command::new("sh")
@@ -195,7 +196,7 @@ fn what_is_finished_when_the_signal_comes_stays() {
     assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
 }
 
-/// The line on a finished file waits for the reader, and so would what is said at the end.
+/// The line on a finished file waits for its reader. The message at the end would wait too.
 #[test]
 fn signals_end_a_program_whose_messages_nobody_reads() {
     for options in [&[][..], &["--resume"]] {
@@ -205,10 +206,11 @@ fn signals_end_a_program_whose_messages_nobody_reads() {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut filler = writer.try_clone().unwrap();
         let filled = thread::spawn(move || {
-            // It fails when there is no reader any more.
+            // The write fails when there is no reader any more.
             let _ = std::io::Write::write_all(&mut filler, &[b'x'; 1 << 20]);
         });
-        // The system's pipes hold 64 KiB. Where this is too short, the test passes without showing anything.
+        // The system's pipes hold 64 KiB. If the time to fill them is too short, the test passes
+        // without showing anything.
         thread::sleep(Duration::from_millis(300));
         let child = Command::new(UNWEIGHT)
             .args(["compress", "m", "-o", "out"])

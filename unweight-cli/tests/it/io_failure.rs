@@ -1,4 +1,4 @@
-//! Input and output that fail: exit code 3, and nothing half-done is left.
+//! Failures of input and output. The exit code is 3, and no partial output is left.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ fn inputs_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     let before = place.names();
-    // The second is a path through a file, which no one can read, root neither.
+    // The second path leads through a file. Nobody can read it, not even root.
     for missing in ["missing", "file.txt/x"] {
         for call in [
             &["compress", missing, "-o", "out"][..],
@@ -59,7 +59,8 @@ fn a_full_disk_leaves_neither_output_nor_temporary_file() {
     place.write("old", b"old");
     place.run(&["compress", "shards"]).succeeds();
     let before = place.names();
-    // Not even the source section, some of the payload, all but the end.
+    // The disk has room for less than the source section, for some of the payload, or for all but
+    // the end.
     let length = place.read("m.unw").len();
     for blocks in [0, 10, (length / 1_024 - 1) as u32] {
         for call in [
@@ -81,7 +82,8 @@ fn a_full_disk_leaves_neither_output_nor_temporary_file() {
     assert_eq!(place.read("old"), b"old");
 }
 
-/// Nobody has to ignore SIGXFSZ for the program: a file that grows past a limit is an error, as on a full disk.
+/// A file that grows past a limit is an error, as on a full disk. The caller need not ignore
+/// SIGXFSZ for the program.
 #[cfg(unix)]
 #[test]
 fn a_limit_on_the_size_of_files_is_reported_and_leaves_nothing() {
@@ -109,7 +111,7 @@ fn a_full_device_behind_standard_output_is_noticed() {
     let place = Place::with_compressed(&mixed(), &[]);
     for call in [
         &["extract", "m.unw", "embed"][..],
-        // Few bytes stay in a buffer until the end.
+        // These calls write only a few bytes, which stay in a buffer until the end.
         &["extract", "m.unw", "steps"],
         &["extract", "m.unw", "embed", "--range", "0..3"],
         &["inspect", "m.unw"],
@@ -161,7 +163,7 @@ fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
     assert_eq!(place.names(), ["m.safetensors", "m.unw"]);
 }
 
-/// Root may write into any folder, but not into this one.
+/// Root may write into any other folder, but not into this one.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_target_that_cannot_be_written() {
@@ -182,7 +184,7 @@ fn a_target_that_cannot_be_written() {
     }
 }
 
-/// The name is replaced, which is for the folder to allow.
+/// Replacing a name takes permission to write to the folder, not to the file.
 #[test]
 fn force_replaces_a_read_only_file() {
     let place = Place::with_compressed(&mixed(), &[]);
@@ -200,7 +202,8 @@ fn force_replaces_a_read_only_file() {
     assert!(place.read("out") == new);
 }
 
-/// Runs many programs at the same time that write to `out`. Gives how many ended with exit code 0; the others with 2.
+/// Runs many programs at the same time that write to `out`. Returns how many ended with exit code
+/// 0. The others must end with 2.
 fn race(place: &Place, call: &[&str]) -> usize {
     let children: Vec<_> = (0..16)
         .map(|_| {

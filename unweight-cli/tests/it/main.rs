@@ -1,4 +1,5 @@
-//! Runs the program as people and scripts do: files in, files, text and exit codes out.
+//! Tests that run the program as users and scripts do: files go in; files, text and exit codes come
+//! out.
 
 mod bad_safetensors;
 mod bad_unw;

@@ -1,9 +1,9 @@
-//! A budget for memory: exit code 4 where a file needs more, and the same result where it does not.
+//! Memory budget: exit code 4 if a file needs more, and the same result if it does not.
 
 use crate::model::{bf16, mixed, model, tensor};
 use crate::place::Place;
 
-/// A call of each command that takes a budget, but for where it writes.
+/// A call of each command that takes a budget. Those that write a file write `out`.
 const CALLS: [&[&str]; 7] = [
     &["compress", "m.safetensors", "--force", "-o", "out"],
     &[
@@ -31,7 +31,7 @@ const CALLS: [&[&str]; 7] = [
     &["verify", "m.unw", "--against", "m.safetensors"],
 ];
 
-/// The least budget with which a call succeeds, found by doing what the failures say.
+/// Least budget with which a call succeeds. Each failure says how much to allow next.
 fn least_budget(place: &Place, call: &[&str]) -> u64 {
     let mut budget = 0;
     loop {
@@ -62,7 +62,7 @@ fn what_the_message_says_is_enough_and_a_byte_less_is_not() {
     let place = Place::with_compressed(&mixed(), &[]);
     for call in CALLS {
         let least = least_budget(&place, call);
-        // What is written does not depend on the budget, which has room for one chunk here.
+        // The output does not depend on the budget, which is enough for one chunk here.
         let outputs = [&[][..], &["--memory", &least.to_string()]].map(|budget| {
             place.run(&[call, budget].concat()).succeeds();
             place.path("out").exists().then(|| place.read("out"))
@@ -97,7 +97,8 @@ fn threads_share_what_there_is() {
             let compress = ["compress", "m.safetensors", "--chunk", "12"];
             let again = place.run(&[&compress, &with[..], &["again.unw"]].concat());
             match memory {
-                // Enough to read chunks of 2^12 weights, but a tensor may have to be stored raw, in larger blocks.
+                // The budget is enough to read chunks of 2^12 weights, but a tensor may have to be
+                // stored raw, in larger blocks.
                 "600KiB" => drop(again.fails(4)),
                 _ => drop(again.succeeds()),
             }
@@ -184,7 +185,7 @@ fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
     place.run(&["bench", "--memory", "1GiB"]).misunderstood();
 }
 
-/// One long name must not be paid for in every row: not in memory, not in what is written.
+/// One long name must not cost memory or output in every row.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_long_name_among_thousands_is_reported_within_little_memory() {

@@ -31,7 +31,8 @@ pub(crate) fn model(tensors: &[Tensor]) -> Vec<u8> {
     with_header(&header(tensors), &data)
 }
 
-/// The JSON that describes these tensors, in order. (Not through a map: order matters.)
+/// JSON that describes these tensors, in order. It is not built from a map, because the order
+/// matters.
 pub(crate) fn header(tensors: &[Tensor]) -> String {
     let mut end = 0;
     let members: Vec<String> = tensors
@@ -52,7 +53,7 @@ pub(crate) fn with_header(json: &str, data: &[u8]) -> Vec<u8> {
     [&(json.len() as u64).to_le_bytes(), json.as_bytes(), data].concat()
 }
 
-/// Numbers that look random and are the same every time (SplitMix64).
+/// Generator of numbers that look random and are the same every time (SplitMix64).
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
@@ -68,12 +69,13 @@ impl Numbers {
         (0..count).map(|_| self.next() as u8).collect()
     }
 
-    /// Every bit as likely as not: nothing to compress.
+    /// Weights in which each bit is equally likely, so that there is nothing to compress.
     pub(crate) fn random_weights(&mut self, count: usize) -> Vec<u16> {
         (0..count).map(|_| self.next() as u16).collect()
     }
 
-    /// About normally distributed, as trained weights are: exponents of some 2.6 bits of entropy.
+    /// Weights that are about normally distributed, as trained weights are. Their exponents have
+    /// about 2.6 bits of entropy.
     pub(crate) fn trained_weights(&mut self, count: usize) -> Vec<u16> {
         (0..count)
             .map(|_| {
@@ -86,7 +88,8 @@ impl Numbers {
             .collect()
     }
 
-    /// Exponents out of `exponents`, each as likely as the others; random signs and mantissas.
+    /// Weights with exponents out of `exponents`, all equally likely, and with random signs and
+    /// mantissas.
     pub(crate) fn weights_of(&mut self, exponents: &[u8], count: usize) -> Vec<u16> {
         (0..count)
             .map(|_| {
@@ -98,7 +101,8 @@ impl Numbers {
     }
 }
 
-/// A model with what models have: coded tensors of several chunks, small ones, BF16 that stays raw, and other types.
+/// A typical model: coded tensors of several chunks, small tensors, BF16 tensors that stay raw, and
+/// other types.
 pub(crate) fn mixed() -> Vec<u8> {
     let mut numbers = Numbers(7);
     model(&[
@@ -115,11 +119,11 @@ pub(crate) fn mixed() -> Vec<u8> {
     ])
 }
 
-/// A model that is small enough to spoil it in every way there is.
+/// A model that is small enough to be damaged in every way.
 pub(crate) fn small() -> Vec<u8> {
     let mut numbers = Numbers(3);
     let mut weights = numbers.trained_weights(1_500);
-    // Exponents outside the palette and the code, so that there are patches.
+    // These exponents are outside the palette and the code, so that there are patches.
     weights[7] = 0x7F80;
     weights[1_499] = 0x0001;
     model(&[bf16("w", &weights), tensor("b", "U8", &[9], vec![5; 9])])

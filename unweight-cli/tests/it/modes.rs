@@ -1,4 +1,5 @@
-//! Permissions: those of the source, within the process's mask, and never more than before.
+//! Permissions of outputs: those of the source, within the process's mask, and never more than
+//! before.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +15,7 @@ fn set_mode(place: &Place, name: &str, mode: u32) {
     set_permissions(place.path(name), Permissions::from_mode(mode)).unwrap();
 }
 
-/// A call of each command that makes `out` of one file, and that file.
+/// A call of each command that makes `out` from one file, and that file.
 const CALLS: [(&[&str], &str); 4] = [
     (&["compress", "m.safetensors", "-o", "out"], "m.safetensors"),
     (&["decompress", "m.unw", "-o", "out"], "m.unw"),
@@ -69,7 +70,7 @@ fn a_replaced_file_is_not_opened_to_more_people() {
     }
 }
 
-/// The folder `src`, where everything has another mode.
+/// Makes the folder `src`, where everything has another mode.
 fn folder() -> Place {
     let place = Place::with("src/m.safetensors", &mixed());
     place.write("src/config.json", b"{}");
@@ -114,14 +115,14 @@ fn a_folder_keeps_its_modes_but_for_the_bits_that_give_privileges() {
             assert_eq!(mode(&place, &name), expected, "{name}");
         }
     }
-    // What was made so can be replaced.
+    // An output that was made with this mask can be replaced.
     place
         .run_after(umask, &["compress", "src", "--force"])
         .succeeds();
     assert_eq!(mode(&place, "src.unw/read-only"), 0o555);
 }
 
-/// Systems give the bit to every folder that is made in one that has it.
+/// Systems give the setgid bit to every folder that is made in a folder that has it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_folder_made_in_one_of_a_group_stays_of_the_group() {
@@ -169,7 +170,8 @@ fn a_replaced_folder_is_not_opened_to_more_people() {
     }
 }
 
-/// From the moment it is there: whoever opens it then can read all that is written later.
+/// Outputs are private from the moment they exist. Whoever opens an output then could read all that
+/// is written later.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_temporary_is_private_from_the_first_moment() {

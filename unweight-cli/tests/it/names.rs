@@ -1,4 +1,5 @@
-//! Names of tensors and files with characters that steer a terminal, hide, or turn text around: none of them is ever printed as it is.
+//! Names of tensors and files with characters that control a terminal, are invisible, or reverse
+//! text. No such character is ever printed.
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fn evil(begin: &str) -> String {
     format!("{begin}{bad}[31m重")
 }
 
-/// Checks everything that a run printed, and gives standard output.
+/// Checks everything that a run printed, and returns standard output.
 #[track_caller]
 fn printed(place: &Place, call: &[&str], code: i32) -> String {
     let (found, stdout, stderr) = place.run(call).raw();
@@ -35,7 +36,7 @@ fn printed(place: &Place, call: &[&str], code: i32) -> String {
     stdout
 }
 
-/// As [`printed`], of one line or of JSON.
+/// Checks a run with `--json` like [`printed`], and returns the JSON.
 #[track_caller]
 fn json(place: &Place, call: &[&str], code: i32) -> Value {
     let text = printed(place, &[call, &["--json"]].concat(), code);
@@ -71,7 +72,7 @@ fn every_command_escapes_names_of_tensors_and_files() {
         let text = printed(&place, call, 0);
         assert!(text.contains("\\u{202e}"), "{call:?}: {text}");
         let result = json(&place, call, 0).to_string();
-        // The names come back as they are.
+        // The names are restored unchanged.
         let name = serde_json::json!(evil("")).to_string();
         assert!(
             result.contains(name.trim_matches('"')),
@@ -127,7 +128,7 @@ fn every_failure_escapes_names_of_tensors_and_files() {
     }
 }
 
-/// The parser of the command line repeats what it does not understand.
+/// The parser of the command line repeats arguments that it does not understand.
 #[test]
 fn arguments_that_are_not_understood_are_escaped() {
     let place = Place::new();
@@ -152,7 +153,7 @@ fn arguments_that_are_not_understood_are_escaped() {
     }
 }
 
-/// What is no text is shown as such.
+/// Bytes that are not text are shown as escaped replacement characters.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_no_text_are_escaped() {

@@ -1,4 +1,4 @@
-//! What is printed where.
+//! Text that commands print on standard output and on standard error.
 
 use std::io::pipe;
 use std::process::{Command, Stdio};
@@ -35,7 +35,7 @@ const CALLS: [&[&str]; 6] = [
 fn results_go_to_standard_output_and_progress_nowhere_but_to_a_terminal() {
     let place = Place::with_compressed(&mixed(), &[]);
     for call in CALLS {
-        // `succeeds` finds nothing on standard error.
+        // `succeeds` checks that standard error has no other line than progress.
         let text = String::from_utf8(place.run(call).succeeds()).unwrap();
         assert!(
             text.ends_with('\n') && !text.contains(['\r', '\u{1b}']),
@@ -65,7 +65,7 @@ fn json_is_all_there_is_on_success_and_on_failure() {
     let place = Place::with_compressed(&mixed(), &[]);
     for call in CALLS {
         assert!(place.run(&[call, &["--json"]].concat()).json().is_object());
-        // Who asks for JSON gets it, quiet or not.
+        // `--json` prints JSON even with `--quiet`.
         assert!(
             place
                 .run(&[call, &["--json", "--quiet"]].concat())
@@ -124,7 +124,7 @@ fn names_that_are_not_utf8_are_no_obstacle() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Runs where nobody reads standard output, or neither it nor standard error.
+/// Runs the program without a reader of standard output, or of standard output and standard error.
 fn run_into_closed_pipe(
     place: &Place,
     arguments: &[&str],
@@ -190,7 +190,7 @@ fn failures_keep_their_exit_code_where_nobody_listens() {
 #[test]
 fn control_characters_of_a_path_do_not_reach_the_terminal() {
     let place = Place::with("a\n\u{1b}[31m.unw", b"text");
-    // One line, and nothing in it that a terminal obeys: `fails` sees to that.
+    // `fails` checks that there is one line, and that nothing in it controls a terminal.
     let line = place.run(&["verify", "a\n\u{1b}[31m.unw"]).fails(1);
     assert!(line.contains("a\\n\\u{1b}[31m.unw: "), "{line}");
 }

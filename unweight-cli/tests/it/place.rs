@@ -1,4 +1,4 @@
-//! A folder for the program to work in, and what a run of it gave.
+//! Temporary folder for the program to work in, and results of its runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ impl Place {
         self.run_program(UNWEIGHT, arguments)
     }
 
-    /// Runs the program where no file may grow past `blocks` of 512 bytes (1,024 in some shells): to it, a full disk.
+    /// Runs the program where no file may grow past `blocks` of 512 bytes (1,024 in some shells).
+    /// For the program, this is a full disk.
     #[cfg(unix)]
     pub(crate) fn run_on_full_disk(&self, blocks: u32, arguments: &[&str]) -> Run {
         let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
@@ -71,7 +72,7 @@ impl Place {
         self.run_program("sh", &all)
     }
 
-    /// Runs the program under a shell that does `first`.
+    /// Runs the program under a shell that runs `first` before it.
     #[cfg(unix)]
     pub(crate) fn run_after(&self, first: &str, arguments: &[&str]) -> Run {
         let script = format!("{first}; exec \"$@\"");
@@ -89,8 +90,9 @@ impl Place {
         self.run_program("sh", &all)
     }
 
-    /// Runs the program under `strace` with these options. Gives the trace too, with the path behind each descriptor.
-    /// None where there is no `strace`, which is said.
+    /// Runs the program under `strace` with these options. Returns the run and the trace, with the
+    /// path behind each descriptor. Returns None where `strace` does not work, and prints that the
+    /// test is skipped.
     #[cfg(target_os = "linux")]
     pub(crate) fn run_traced(&self, options: &[&str], arguments: &[&str]) -> Option<(Run, String)> {
         let probe = std::process::Command::new("strace")
@@ -107,7 +109,7 @@ impl Place {
         all.push(UNWEIGHT);
         all.extend(arguments);
         let mut run = self.run_program("strace", &all);
-        // What `strace` says itself.
+        // Lines that `strace` itself prints are left out.
         let lines = run.stderr.split_inclusive('\n');
         run.stderr = lines.filter(|line| !line.starts_with("strace: ")).collect();
         Some((run, fs::read_to_string(trace.path()).unwrap()))
@@ -117,7 +119,7 @@ impl Place {
         let output = assert_cmd::Command::new(program)
             .args(arguments)
             .current_dir(self.0.path())
-            // Whoever starts the tests may want their colours.
+            // The caller of the tests may force colours for its own output.
             .env_remove("CLICOLOR_FORCE")
             .timeout(Duration::from_secs(60))
             .output()
@@ -144,7 +146,7 @@ fn list(root: &Path, folder: &Path, names: &mut Vec<String>) {
     }
 }
 
-/// What a run on a folder says on standard error while it works, its warnings, and all the rest.
+/// Splits standard error of a run into progress on a folder, warnings, and all other lines.
 fn sorted(stderr: &str) -> (String, String, String) {
     let mut sorted = (String::new(), String::new(), String::new());
     for line in stderr.split_inclusive('\n') {
@@ -162,7 +164,7 @@ fn sorted(stderr: &str) -> (String, String, String) {
     sorted
 }
 
-/// What a run gave.
+/// Results of a run.
 pub(crate) struct Run {
     call: String,
     code: Option<i32>,
@@ -179,7 +181,8 @@ impl Run {
         self.code == Some(0)
     }
 
-    /// Exit code 0 and nothing on standard error but progress and warnings. Gives the warnings.
+    /// Requires exit code 0, and nothing on standard error but progress and warnings. Returns the
+    /// warnings.
     #[track_caller]
     pub(crate) fn warns(self) -> Vec<String> {
         assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
@@ -187,7 +190,7 @@ impl Run {
         self.warnings.lines().map(str::to_owned).collect()
     }
 
-    /// Exit code 0 and nothing on standard error but progress. Gives what it wrote to standard output.
+    /// Requires exit code 0, and nothing on standard error but progress. Returns standard output.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Vec<u8> {
         assert_eq!(self.code, Some(0), "{}: {}", self.call, self.stderr);
@@ -195,7 +198,8 @@ impl Run {
         self.stdout
     }
 
-    /// As [`Run::succeeds`], but with one warning on standard error. Gives that too.
+    /// Requires the same as [`Run::succeeds`], but with one warning on standard error. Returns
+    /// standard output and the warning.
     #[track_caller]
     pub(crate) fn succeeds_with_warning(mut self) -> (Vec<u8>, String) {
         let warning = std::mem::take(&mut self.warnings);
@@ -203,38 +207,41 @@ impl Run {
         (self.succeeds(), warning)
     }
 
-    /// The line for each file of a folder that was done.
+    /// Returns the lines that report a finished file of a folder.
     pub(crate) fn progress(&self) -> &str {
         &self.progress
     }
 
-    /// Whatever it was: the exit code, standard output and standard error.
+    /// Returns the exit code, standard output and standard error, and requires nothing.
     pub(crate) fn raw(self) -> (Option<i32>, Vec<u8>, String) {
         let stderr = self.progress + &self.warnings + &self.stderr;
         (self.code, self.stdout, stderr)
     }
 
-    /// As [`Run::succeeds`], where what it wrote is JSON.
+    /// Requires the same as [`Run::succeeds`], and JSON on standard output. Returns the JSON.
     #[track_caller]
     pub(crate) fn json(self) -> Value {
         serde_json::from_slice(&self.succeeds()).unwrap()
     }
 
-    /// This exit code, nothing on standard output, and one line on standard error besides progress and warnings. Gives the line.
+    /// Requires this exit code, nothing on standard output, and one line on standard error besides
+    /// progress and warnings. Returns the line.
     #[track_caller]
     pub(crate) fn fails(self, code: i32) -> String {
         assert_eq!(self.stdout, b"", "{}", self.call);
         self.says_why(code).0
     }
 
-    /// As [`Run::fails`], but with the failure as JSON on standard output. Gives both.
+    /// Requires the same as [`Run::fails`], but with the failure as JSON on standard output.
+    /// Returns the line and the JSON.
     #[track_caller]
     pub(crate) fn fails_with_json(self, code: i32) -> (String, Value) {
         let (line, stdout) = self.says_why(code);
         (line, serde_json::from_slice(&stdout).unwrap())
     }
 
-    /// Wrong use that the command line's parser found: its own text on standard error, of several lines.
+    /// Requires wrong use that the command line's parser found. The parser prints its own text of
+    /// several lines on standard error.
     #[track_caller]
     pub(crate) fn misunderstood(self) {
         assert_eq!(self.code, Some(2), "{}: {}", self.call, self.stderr);
@@ -242,7 +249,8 @@ impl Run {
         assert!(self.stderr.contains("--help"), "{}", self.stderr);
     }
 
-    /// As [`Run::misunderstood`], but with the failure as JSON on standard output. Gives that.
+    /// Requires the same as [`Run::misunderstood`], but with the failure as JSON on standard
+    /// output. Returns the JSON.
     #[track_caller]
     pub(crate) fn misunderstood_json(self) -> Value {
         assert_eq!(self.code, Some(2), "{}: {}", self.call, self.stderr);

@@ -1,4 +1,5 @@
-//! Somebody else takes the output's name, or puts something into the folder that is replaced, while the program works.
+//! Races: another program takes the output's name, or puts an entry into the folder that is
+//! replaced, while the program works.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::model::{Numbers, bf16, mixed, model};
 use crate::place::{Place, UNWEIGHT};
 
-/// `src`, which takes long enough to compress to be stopped meanwhile.
+/// Makes `src`, which takes long enough to compress to be stopped meanwhile.
 fn long() -> Place {
     let weights = match cfg!(debug_assertions) {
         true => 3_000_000,
@@ -30,7 +31,7 @@ fn send(child: &Child, signal: &str) {
     assert!(kill.unwrap().success());
 }
 
-/// Runs the program, and does `meanwhile` while it works. Gives its exit code and what it said.
+/// Runs the program, and calls `meanwhile` while it works. Returns its exit code and its messages.
 fn run_while(place: &Place, arguments: &[&str], meanwhile: impl FnOnce()) -> (i32, String) {
     let before = place.names().len();
     let child = Command::new(UNWEIGHT)
@@ -135,7 +136,8 @@ fn a_file_that_takes_the_name_of_a_replaced_folder_stays() {
     );
 }
 
-/// Runs many programs at the same time. Gives how many ended with exit code 0; the others with 2.
+/// Runs many programs at the same time. Returns how many ended with exit code 0. The others must
+/// end with 2.
 fn race(place: &Place, arguments: &[&str]) -> usize {
     let start = |_| {
         Command::new(UNWEIGHT)

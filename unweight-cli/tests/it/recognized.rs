@@ -1,4 +1,4 @@
-//! Files that are something else than what was expected: the message says what, and what to do.
+//! Files of another kind than expected: the message says what kind it is, and what to do.
 
 use crate::model::small;
 use crate::place::Place;
@@ -74,7 +74,7 @@ fn what_is_no_safetensors_file_is_named() {
     assert!(!place.path("out").exists());
 }
 
-/// Whoever reads JSON goes by the rule.
+/// Readers of the JSON depend on the rule.
 #[test]
 fn the_rule_is_named_all_the_same() {
     let place = Place::with("lfs", LFS);

@@ -1,12 +1,13 @@
-//! File systems that do not offer every call, as network and FUSE mounts: a finished run does not fail for what it can do without.
-//! `strace` plays the file system.
+//! File systems that do not offer every call, such as network and FUSE mounts. A finished run must
+//! not fail because of a call that it can do without. `strace` simulates the file system.
 
 use std::fs;
 
 use crate::model::mixed;
 use crate::place::Place;
 
-/// The folder `src` with a copied file and a folder, `c` made of it, and `m.unw` made of `m.safetensors`.
+/// Makes the folder `src` with a copied file and a folder, `c` made from it, and `m.unw` made from
+/// `m.safetensors`.
 fn place() -> Place {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("src/m.safetensors", &mixed());
@@ -25,7 +26,7 @@ const CALLS: [&[&str]; 6] = [
     &["decompress", "c", "-o", "out"],
 ];
 
-/// `--inject` options for calls, with what each gives.
+/// `--inject` options for calls, each with its result.
 fn injected(calls: &[(&str, &str)]) -> Vec<String> {
     let names: Vec<_> = calls.iter().map(|(call, _)| *call).collect();
     let mut options = vec!["-e".to_owned(), format!("trace={}", names.join(","))];
@@ -35,7 +36,7 @@ fn injected(calls: &[(&str, &str)]) -> Vec<String> {
     options
 }
 
-/// Runs where calls are refused. None without `strace`.
+/// Runs the program with calls that are refused. Returns None if there is no `strace`.
 fn run_refused(
     place: &Place,
     calls: &[(&str, &str)],
@@ -53,7 +54,8 @@ fn remove(place: &Place, name: &str) {
         .unwrap();
 }
 
-/// The bytes of the file that a call makes, or of the one that it converts in a folder.
+/// Bytes of the file that a call makes. If the call makes a folder, they are the bytes of the
+/// converted file in it.
 fn made(place: &Place, call: &[&str]) -> Vec<u8> {
     place.read(match (call[0], call[1]) {
         ("compress", "src") => "out/m.unw",
@@ -103,7 +105,7 @@ fn what_a_finished_output_can_do_without_is_warned_of_once() {
                 assert!(!line.contains(".unweight-"), "{line}");
             }
             assert!(made(&place, call) == expected, "{call:?} {refused:?}");
-            // Without --force nothing is replaced, however files are renamed.
+            // Without --force nothing is replaced, whichever call renames files.
             let (run, _) = run_refused(&place, refused, call).unwrap();
             run.fails(2);
             assert!(made(&place, call) == expected);
@@ -150,7 +152,7 @@ fn errors_that_mean_lost_data_fail_and_blame_the_output() {
                 continue;
             }
             if failing.iter().any(|(call, _)| *call == "write") {
-                // It cannot even say so.
+                // The program cannot even print the failure.
                 assert!(!run.is_success());
             } else {
                 let line = run.fails(3);
@@ -191,7 +193,7 @@ fn what_the_system_cannot_copy_by_itself_is_copied_by_hand() {
     let place = place();
     let bytes: Vec<u8> = (0..300_000u32).map(|i| i as u8).collect();
     place.write("src/tokenizer.bin", &bytes);
-    // Some is copied before it fails.
+    // In some of these cases, a part is copied before the call fails.
     for failing in ["error=EIO", "error=EXDEV", "error=EIO:when=2+"] {
         let call = ["compress", "src", "-o", "out"];
         let refused = [("copy_file_range", failing)];
@@ -205,7 +207,7 @@ fn what_the_system_cannot_copy_by_itself_is_copied_by_hand() {
     }
 }
 
-/// As where a rename cannot be told not to replace.
+/// Models a file system where a rename cannot be told not to replace.
 #[test]
 fn what_takes_the_name_meanwhile_stays_where_a_rename_would_replace_it() {
     let place = place();
@@ -253,7 +255,7 @@ fn what_takes_the_name_meanwhile_stays_where_a_rename_would_replace_it() {
     }
 }
 
-/// As where two folders cannot be exchanged.
+/// Models a file system where two folders cannot be exchanged.
 #[test]
 fn a_folder_is_replaced_in_two_steps_and_comes_back_if_it_must_not_be_deleted() {
     let place = place();
@@ -289,7 +291,8 @@ fn a_folder_is_replaced_in_two_steps_and_comes_back_if_it_must_not_be_deleted() 
     assert_eq!(place.names(), before);
 }
 
-/// A folder of a lower layer of a container, and a place where something is mounted.
+/// EXDEV is the error for a folder of a lower layer of a container, and EBUSY the one for a mount
+/// point.
 #[test]
 fn a_folder_that_cannot_leave_its_name_stays_and_is_named() {
     let place = place();

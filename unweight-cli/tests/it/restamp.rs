@@ -1,4 +1,5 @@
-//! Changes in a valid file that every checksum then covers, so that the rule behind it has to find them.
+//! Changes in a valid file whose checksums are made right again, so that the rule behind the
+//! checksum has to find the change.
 
 use unweight_format::layout::{self, file_header, record};
 use unweight_format::{Directory, Extent, FileHeader, Payload, crc32};
@@ -6,7 +7,7 @@ use unweight_format::{Directory, Extent, FileHeader, Payload, crc32};
 /// The two tensors of [`crate::model::small`], compressed.
 pub(crate) struct Small(pub(crate) Vec<u8>);
 
-/// Places in the file of a coded tensor of one chunk.
+/// Extents in a file that belong to a coded tensor of one chunk.
 pub(crate) struct Coded {
     pub(crate) sign_mantissa: Extent,
     pub(crate) record: Extent,
@@ -25,7 +26,7 @@ impl Small {
         u64::from_le_bytes(self.0[offset as usize..][..8].try_into().unwrap())
     }
 
-    /// Where a field of the directory's entry `number` is.
+    /// Offset of a field in the directory's entry `number`.
     pub(crate) fn entry(&self, number: u64, field: u64) -> u64 {
         layout::FILE_HEADER_BYTES + number * layout::ENTRY_BYTES + field
     }

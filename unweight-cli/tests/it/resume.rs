@@ -1,4 +1,4 @@
-//! `--resume`: what a run finished before it was stopped is there for the next one.
+//! `--resume`: a run keeps the files that an earlier run finished before it stopped.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +10,10 @@ use crate::model::{Numbers, bf16, model, small};
 use crate::place::{Place, Run, UNWEIGHT};
 
 const WORK: &str = ".unweight-out.partial";
-/// Blocks of 512 bytes, or of 1,024 in some shells: enough for `a`, `b` and `sub/c`, and too few for `z`.
+/// Limit in blocks of 512 or 1,024 bytes: enough for `a`, `b` and `sub/c`, and too small for `z`.
 const BLOCKS: u32 = 40;
 
-/// The folder `m` of four shards and other files, and `m.unw` made of it in one go.
+/// Makes the folder `m` of four shards and other files, and `m.unw` from it in one run.
 fn folder() -> Place {
     let place = Place::new();
     for (name, seed) in [("a", 1), ("b", 2), ("sub/c", 3)] {
@@ -28,7 +28,7 @@ fn folder() -> Place {
     place
 }
 
-/// A run that stops at the last file, and keeps the others.
+/// Runs the program so that it stops at the last file and keeps the others.
 fn stop_at_the_last(place: &Place, call: &[&str]) {
     let line = place.run_on_full_disk(BLOCKS, call).fails(3);
     assert!(
@@ -49,7 +49,7 @@ fn kept(run: &Run) -> Vec<&str> {
         .collect()
 }
 
-/// `out` is `of`, file by file, and nothing else is left.
+/// Requires that `out` equals `of`, file by file, and that nothing else is left.
 fn require_same(place: &Place, of: &str) {
     let names = |folder: &str| -> Vec<String> {
         let names = place.names().into_iter();
@@ -68,7 +68,7 @@ fn require_same(place: &Place, of: &str) {
     assert!(!place.names().iter().any(|name| name.contains(".unweight-")));
 }
 
-/// The one finished `name` in the work folder.
+/// Path of the one finished file `name` in the work folder.
 fn find_kept(place: &Place, name: &str) -> String {
     let end = format!("/{name}");
     let found = place.names().into_iter();
@@ -86,7 +86,7 @@ fn goes_on_after_a_failure_and_gives_the_same_bytes() {
     for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
         let place = folder();
         stop_at_the_last(&place, &call);
-        // And once more, with nothing new.
+        // The second run stops as well, and finishes no further file.
         stop_at_the_last(&place, &call);
         let run = place.run(&call);
         let extension = if of == "m" { "unw" } else { "safetensors" };
@@ -176,7 +176,7 @@ fn what_does_not_hold_is_made_again() {
             assert_eq!(kept(&run).len(), 2, "{}", run.progress());
             assert!(place.read(&find_kept(&place, name)) == good);
         }
-        // Something else than a file, and something that does not belong there.
+        // The kept file is now a link, and there are files that do not belong there.
         let path = find_kept(&place, name);
         fs::remove_file(place.path(&path)).unwrap();
         let elsewhere = place.path(&format!("{of}/{name}"));
@@ -191,7 +191,7 @@ fn what_does_not_hold_is_made_again() {
         run.succeeds();
         require_same(&place, of);
 
-        // What is kept belongs to the input as it is now.
+        // A file is kept only if it belongs to the input as it is now.
         fs::remove_dir_all(place.path("out")).unwrap();
         stop_at_the_last(&place, &call);
         let replaced = source.replace("/b.", "/a.");
@@ -223,7 +223,7 @@ fn other_settings_make_all_again() {
             fs::remove_dir_all(place.path(made)).unwrap();
         }
     }
-    // Nor does one command take what another made.
+    // A command does not take files that another command made.
     stop_at_the_last(&place, &COMPRESS);
     let (_, warning) = place
         .run(&["compress", "m", "-o", "out", "--resume", "--chunk", "13"])
@@ -241,7 +241,7 @@ fn the_work_folder_is_private() {
     let mode = fs::metadata(place.path(WORK)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     place.run(&COMPRESS).succeeds();
-    // What it was for is as accessible as any new folder.
+    // The output, unlike the work folder, is as accessible as any new folder.
     place.run(&["compress", "m", "-o", "alone"]).succeeds();
     let mode = |name| fs::metadata(place.path(name)).unwrap().permissions().mode();
     assert_eq!(mode("out"), mode("alone"));
@@ -295,7 +295,7 @@ fn what_somebody_else_may_have_put_there_is_not_used() {
     require_same(&place, "m.unw");
 }
 
-/// A run that is killed while it replaces a folder may leave the old one where its own was.
+/// A run that is killed while it replaces a folder may leave the old folder in place of its own.
 #[test]
 fn a_folder_that_is_not_of_an_earlier_run_is_left_alone() {
     let place = folder();
@@ -331,12 +331,12 @@ fn force_replaces_a_folder_from_a_work_folder_too() {
     assert_eq!(place.read("out/notes.txt"), b"precious");
 }
 
-/// A program that would not end by itself: a test that fails takes it along.
+/// Program that would not end by itself. It is ended when it is dropped, even if the test fails.
 struct Endless(Child);
 
 impl Drop for Endless {
     fn drop(&mut self) {
-        // It may have ended.
+        // The program may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -350,7 +350,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The folder `m`, whose last file takes longer than any test, and a run that has come to it.
+/// Makes the folder `m` with a last file that takes longer than any test, and a run at this file.
 fn working(options: &[&str]) -> (Place, Endless) {
     let bytes = 1u64 << 33;
     let place = Place::with("m/a.safetensors", &small());
@@ -405,7 +405,7 @@ fn goes_on_after_a_signal() {
         stderr.contains("interrupted; finished files are kept"),
         "{stderr}"
     );
-    // The file that was in work is gone, the finished one is there.
+    // The file in progress is gone, and the finished one is there.
     let begun = place
         .names()
         .iter()
@@ -453,7 +453,7 @@ fn a_second_run_on_the_same_output_is_refused() {
     let line = place.run(&COMPRESS).fails(2);
     assert!(line.contains("is being made by another run"), "{line}");
     find_kept(&place, "a.unw");
-    // The lock goes with the one that has it.
+    // The lock is released when the process that holds it ends.
     interrupt(child);
     place.write("m/z.safetensors", &small());
     place.run(&COMPRESS).succeeds();
@@ -482,8 +482,8 @@ fn a_run_without_it_does_not_tell_of_a_work_folder_without_finished_files() {
     place.run(&COMPRESS[..4]).succeeds();
 }
 
-/// A folder is told its new parent when it leaves the work folder, which takes permission to write to it. The superuser always has
-/// that: for the tests of such a user, the program runs as another one, where it may.
+/// Moving a folder out of the work folder takes permission to write to it. The superuser always has
+/// that permission. Tests of the superuser therefore run the program as another user, if possible.
 #[test]
 fn read_only_folders_are_made_and_replaced_too() {
     const OTHER: u32 = 65_534;
@@ -529,7 +529,7 @@ fn read_only_folders_are_made_and_replaced_too() {
         require_same(&place, "m.unw");
         assert_eq!((mode("out"), mode("out/sub")), (0o555, 0o555));
     }
-    // What must not be deleted stays as it was.
+    // A folder that must not be deleted stays as it was.
     set_mode("out", 0o755);
     place.write("out/notes.txt", b"precious");
     set_mode("out", 0o555);
@@ -571,7 +571,7 @@ fn an_output_whose_name_could_not_be_flushed_is_called_complete() {
     }
 }
 
-/// Whatever the step is that fails before the first file is finished.
+/// Each step in turn fails before the first file is finished.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_that_cannot_make_its_folders_leaves_nothing() {

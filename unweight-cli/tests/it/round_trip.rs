@@ -1,4 +1,4 @@
-//! What goes in comes out: `compress`, `verify --against` and `decompress` over every kind of tensor.
+//! Round trips through `compress`, `verify --against` and `decompress`, over every kind of tensor.
 
 use sha2::{Digest, Sha256};
 use unweight::safetensors::Header;
@@ -10,7 +10,8 @@ use unweight_format::{Dtype, Encoding, Palette, SourceKind, crc32};
 use crate::model::{Numbers, Tensor, bf16, header, mixed, model, tensor, with_header};
 use crate::place::Place;
 
-/// Compresses, verifies and decompresses with both encodings and the least, the default and the greatest chunk.
+/// Requires round trips with both encodings, and with the least, the default and the greatest
+/// chunk.
 #[track_caller]
 fn round_trips(source: &[u8]) {
     let place = Place::with("m.safetensors", source);
@@ -24,7 +25,7 @@ fn round_trips(source: &[u8]) {
     }
 }
 
-/// `m.unw` restores `m.safetensors`.
+/// Requires that `m.unw` restores `m.safetensors`.
 #[track_caller]
 fn restores(place: &Place, source: &[u8]) {
     let verify = ["verify", "m.unw", "--against", "m.safetensors"];
@@ -38,7 +39,7 @@ fn restores(place: &Place, source: &[u8]) {
     assert_eq!(Sha256::digest(back), Sha256::digest(source));
 }
 
-/// Every bit pattern once.
+/// Every bit pattern, once each.
 fn every_pattern() -> Vec<u16> {
     (0..=u16::MAX).collect()
 }
@@ -50,7 +51,8 @@ fn every_bf16_pattern() {
 
 #[test]
 fn every_bf16_pattern_among_trained_weights() {
-    // Coded, unlike the patterns alone: patterns that are rare enough become patches.
+    // This tensor is coded, unlike the patterns alone. Patterns that are rare enough become
+    // patches.
     let mut weights = Numbers(1).trained_weights(1_000_000);
     for (place, pattern) in every_pattern().into_iter().enumerate() {
         weights[15 * place] = pattern;
@@ -311,7 +313,8 @@ fn a_coded_tensor_whose_every_chunk_is_verbatim() {
         assert_eq!(encodings(&place), [name]);
         restores(&place, &source);
 
-        // Its weights compress well, and the other encoding is what it would have been at once.
+        // The weights compress well, so that transcoding gives the same file as compressing with
+        // the other encoding.
         let other = if name == "huffman" {
             "palette"
         } else {
@@ -354,7 +357,7 @@ fn a_container_of_no_source_restores_its_tensors_alone() {
     assert_eq!(place.read("data"), b"hello");
 }
 
-/// One round trip, for claims that do not depend on encoding and chunk.
+/// Requires one round trip, for claims that do not depend on encoding and chunk.
 #[track_caller]
 fn round_trips_quickly(source: &[u8]) {
     restores(&Place::with_compressed(source, &[]), source);

@@ -1,4 +1,4 @@
-//! `--force` never replaces the input, whatever it is called as output.
+//! `--force` never replaces the input, by whatever name the output is given.
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn an_output_that_is_the_input_is_wrong_use() {
             let whole = [call, &["-o", &output, "--force"]].concat();
             let line = place.run(&whole).fails(2);
             assert!(line.contains("is the input itself"), "{line}");
-            // The other way round.
+            // The names of input and output are swapped.
             let mut whole = whole;
             (whole[1], *whole.iter_mut().rev().nth(1).unwrap()) = (&output, call[1]);
             place.run(&whole).fails(2);

@@ -1,15 +1,17 @@
-//! Signals that reach the programs under test, whoever started the tests.
+//! Signals that reach the programs under test, however the tests were started.
 //!
-//! A signal that is ignored stays ignored in all children: in those of `nohup`, and SIGINT and SIGQUIT in what a script starts in its
-//! background. One that has a handler is default in them, since the handler is not theirs.
+//! A signal that is ignored stays ignored in all child processes. Children of `nohup` therefore
+//! ignore a signal, and background commands of a script ignore SIGINT and SIGQUIT. A signal with a
+//! handler has its default action in children, because they do not have the handler.
 
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Once};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 
-/// Every child that starts from now on has the default action for the signals that end programs, unless it is told otherwise. To the
-/// tests themselves an ignored signal stays as good as ignored: its handler does nothing that anybody looks at.
+/// Gives signals that end programs their default action in every child that starts from now on,
+/// unless the child is told otherwise. In the tests themselves an ignored signal still has no
+/// effect: its handler sets a flag that nothing reads.
 pub(crate) fn reach_children() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -28,7 +30,7 @@ pub(crate) fn reach_children() {
     });
 }
 
-/// Whether a child outlives this signal. `/proc` would tell as well, but not on every system.
+/// Whether a child survives this signal. `/proc` tells it as well, but not on every system.
 fn is_ignored_by_children(signal: &str) -> bool {
     let status = Command::new("sh")
         .args(["-c", "ulimit -c 0; kill -s \"$1\" $$", "sh", signal])

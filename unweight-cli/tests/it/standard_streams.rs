@@ -1,4 +1,4 @@
-//! `-` for standard output, and for standard input, which no command can read.
+//! `-` as standard output, and as standard input, which no command can read.
 
 use crate::model::{mixed, small};
 use crate::place::Place;
@@ -15,12 +15,12 @@ fn what_is_decompressed_goes_to_standard_output() {
             let call = [&["extract", "m.unw", "steps", "-o", "-"], quiet].concat();
             assert_eq!(place.run(&call).succeeds(), 12_345u64.to_le_bytes());
         }
-        // Nothing of that name is made.
+        // The program makes no file of that name.
         assert_eq!(place.names(), before);
     }
 }
 
-/// A reader may have got pieces that were right; the exit code says that the whole is not.
+/// A reader may have got pieces that are right. The exit code says that the whole is not right.
 #[test]
 fn what_is_bad_fails_after_the_pieces_that_are_right() {
     let place = Place::with_compressed(&mixed(), &["--chunk", "12"]);
@@ -98,12 +98,12 @@ fn standard_input_is_refused_by_every_command() {
         assert_eq!(failure["error"]["kind"], "usage");
     }
     assert_eq!(place.names(), before);
-    // A file of that name has a path.
+    // A file that is called `-` can be named by a path.
     place.write("-", &small());
     place.run(&["compress", "./-", "-o", "out"]).succeeds();
 }
 
-/// Where a stream is closed or full, there is an exit code that is documented, and no panic.
+/// If a stream is closed or full, the exit code is a documented one, and there is no panic.
 #[cfg(target_os = "linux")]
 #[test]
 fn streams_that_are_closed_or_full_give_documented_exit_codes() {

@@ -1,4 +1,4 @@
-//! On a terminal: no line is wider than it, neither of tables nor of progress bars.
+//! Output on a terminal: no line of a table or of a progress bar is wider than the terminal.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,8 @@ use unicode_width::UnicodeWidthStr;
 use crate::model::{Numbers, bf16, mixed, model, small, tensor};
 use crate::place::{Place, UNWEIGHT};
 
-/// Runs the program with all its streams on a terminal of so many columns. Gives the exit code, and everything that was shown.
+/// Runs the program with all its streams on a terminal of so many columns. Returns the exit code,
+/// and everything that was shown.
 fn on_terminal(place: &Place, columns: u16, call: &[&str]) -> (Option<i32>, String) {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
@@ -44,13 +45,13 @@ fn on_terminal(place: &Place, columns: u16, call: &[&str]) -> (Option<i32>, Stri
         .spawn()
         .unwrap();
     let mut shown = Vec::new();
-    // Where the other side has been closed, that is an error on Linux.
+    // Reading fails on Linux when the other side has been closed.
     let _ = File::from(terminal).read_to_end(&mut shown);
     let code = child.wait().unwrap().code();
     (code, String::from_utf8(shown).unwrap())
 }
 
-/// What stood in a line at any moment, without what moves the cursor or sets colours.
+/// Text of each line at any moment, without sequences that move the cursor or set colours.
 fn lines(shown: &str) -> Vec<String> {
     let mut plain = String::new();
     let mut characters = shown.chars();
@@ -126,7 +127,7 @@ fn names_are_shortened_in_the_middle_on_a_terminal_alone() {
         whole.contains(name) && whole.contains(&"model.".repeat(50)),
         "{whole}"
     );
-    // At 40 columns a name has a line of its own.
+    // A name has a line of its own at 40 columns.
     let shown = fits(&place, 40, &["inspect", "m.unw", "--directory"]);
     assert!(
         lines(&shown).iter().any(|line| line.trim() == name),

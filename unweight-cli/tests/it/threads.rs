@@ -1,4 +1,5 @@
-//! Threads: no more than there is work for, and the work is done where the system refuses some.
+//! Threads: there are no more than there is work for, and the work is done even if the system
+//! refuses some.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use crate::model::{Numbers, bf16, mixed, model};
 use crate::place::{Place, UNWEIGHT};
 
-/// The stacks of 1,023 threads alone take twice this.
+/// The stacks of 1,023 threads alone take twice this limit.
 #[test]
 fn a_small_file_costs_no_thousand_threads() {
     const KIB: u32 = 1_000_000;
@@ -57,7 +58,7 @@ fn where_threads_are_refused_the_others_do_the_work() {
         "{line}"
     );
     assert!(place.read("again.unw") == expected);
-    // Who asked for nothing but errors gets none.
+    // `--quiet` leaves out everything but errors.
     let quiet = [&compress[..], &["--quiet"]].concat();
     place.run_within(KIB, &quiet).succeeds();
     let verify = ["verify", "m.unw", "--threads", "64", "--json"];
@@ -65,7 +66,7 @@ fn where_threads_are_refused_the_others_do_the_work() {
     assert!(String::from_utf8(stdout).unwrap().contains("\"ok\": true"));
 }
 
-/// Root has no limit on its processes, so that somebody else runs the program.
+/// Root has no limit on its processes, so another user runs the program.
 #[test]
 fn where_processes_are_limited_exit_codes_are_documented() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Times: what is another form of its source has its times, as a copy that keeps them.
+//! Times of outputs. An output that is another form of its source has the source's times, like a
+//! copy that keeps them.
 
 use std::fs::{File, FileTimes};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::model::mixed;
 use crate::place::Place;
 
-/// Long ago, and another moment for each number; not on a whole second.
+/// A moment long ago, different for each number, and not on a whole second.
 fn moment(number: u64) -> SystemTime {
     UNIX_EPOCH + Duration::new(1_577_934_245 + 86_400 * number, 123_456_700)
 }
@@ -23,7 +24,7 @@ fn set_times(place: &Place, name: &str, number: u64) {
 fn require_times(place: &Place, name: &str, number: u64) {
     let found = place.path(name).metadata().unwrap();
     assert_eq!(found.modified().unwrap(), moment(number), "{name}");
-    // Nothing has read it since, unlike its source.
+    // The output has not been read since, unlike its source.
     assert_eq!(found.accessed().unwrap(), moment(number + 50), "{name}");
 }
 
@@ -40,7 +41,7 @@ fn a_file_in_another_form_keeps_its_times() {
         &["compress", "m.safetensors", "-o", "out", "--verify"],
         "m.safetensors",
     );
-    // It replaces one of the present.
+    // The replaced file is of the present.
     place.write("out", b"old");
     make(&["decompress", "m.unw", "-o", "out", "--force"], "m.unw");
     let transcode = ["transcode", "m.unw", "--to", "palette", "-o", "out"];
@@ -70,7 +71,8 @@ fn files_and_folders_of_a_folder_keep_their_times() {
             set_times(&place, &format!("{folder}/{name}"), number);
         }
     };
-    // Folders are listed before their access times are taken over; modification times alone are looked at.
+    // Only modification times are compared, because folders are listed before their access times
+    // are taken over.
     let require = |folder: &str, extension: &str| {
         for (number, name) in (0..).zip(names) {
             let name = format!("{folder}/{}", name.replace("safetensors", extension));

@@ -1,4 +1,4 @@
-//! `transcode`: the other encoding, as if it had been chosen at once.
+//! `transcode`: the output equals that of `compress` with the other encoding.
 
 use crate::model::{Numbers, bf16, mixed, model};
 use crate::place::Place;
@@ -37,7 +37,7 @@ fn gives_what_compress_gives_in_both_directions() {
 
 #[test]
 fn a_tensor_that_no_longer_saves_space_is_raw_from_then_on() {
-    // One exponent: no bits as huffman, four each as palette.
+    // The only exponent takes no bits as huffman, and four bits for each weight as palette.
     let source = model(&[bf16("w", &Numbers(30).weights_of(&[127], 384))]);
     let place = Place::with_compressed(&source, &[]);
     let encoding = |file| {

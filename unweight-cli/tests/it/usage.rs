@@ -1,4 +1,4 @@
-//! Wrong use: exit code 2, and nothing is touched.
+//! Wrong use: the exit code is 2, and no file is touched.
 
 use crate::model::{mixed, small};
 use crate::place::Place;
@@ -121,7 +121,7 @@ fn folders_where_a_file_is_expected() {
     assert_eq!(place.names(), before);
 }
 
-/// To rename a file to `/dev/null` would be the end of it.
+/// Renaming a file to `/dev/null` would replace the device.
 #[cfg(unix)]
 #[test]
 fn neither_devices_nor_pipes_are_inputs_or_outputs() {
@@ -139,7 +139,7 @@ fn neither_devices_nor_pipes_are_inputs_or_outputs() {
             assert!(line.contains("socket is a socket"), "{line}");
         }
     }
-    // To open the pipe would wait for somebody who writes into it.
+    // Opening the pipe would wait for a writer.
     let pipe = place.path("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
@@ -231,7 +231,7 @@ fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
     assert!(path.starts_with("CPU path: "), "{path}");
     assert!(kernels.starts_with("GPU kernels: "), "{kernels}");
     assert_eq!(says(&["-V"]).trim_end(), program);
-    // Where people decide to delete their originals.
+    // The help says it because users decide there to delete their originals.
     assert!(says(&["--help"]).contains("draft") && says(&["-h"]).contains("draft"));
     assert!(
         says(&["inspect", "m.unw"])
@@ -308,7 +308,7 @@ fn manual_pages_have_every_command_and_nothing_of_this_machine() {
     }
     assert_eq!(place.read("pages/man1/unweight.1"), page.as_bytes());
     assert_eq!(place.names().len(), 2 + 1 + COMMANDS.len());
-    // Pages are replaced as any other output: when asked for.
+    // Pages, like any other output, are replaced only when asked for.
     assert!(
         place
             .run(&["man", "pages/man1"])
