@@ -55,7 +55,7 @@ mod tensor;
 mod threads;
 mod writer;
 
-/// Streams and device memory are this crate's.
+/// The version of cudarc whose streams and device memory this crate uses.
 #[cfg(feature = "cuda")]
 pub use unweight_gpu::cudarc;
 
