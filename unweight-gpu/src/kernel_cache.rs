@@ -323,7 +323,7 @@ mod tests {
             for open in [0o020, 0o002] {
                 set_mode(place, private | open);
                 assert_eq!(load(&cache, &key("a")), compiled(), "{}", place.display());
-                // An unsafe file is replaced by the first load. Files in an unsafe folder never are.
+                // An unsafe file is replaced by the first load. Files in unsafe folders never are.
                 if place != path {
                     assert_eq!(load(&cache, &key("a")), compiled(), "{}", place.display());
                 }

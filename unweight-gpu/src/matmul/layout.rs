@@ -140,8 +140,8 @@ const fn word_of(lane: usize, step: usize, word: usize) -> usize {
     word * PART_BYTES + lane * 16 + step * 4
 }
 
-/// Masks of the fourth pair's thirds: the index, the upper mantissa, and the lower mantissa with the
-/// sign.
+/// Masks of the fourth pair's thirds: the index, the upper mantissa, and the lower mantissa with
+/// the sign.
 const THIRDS: [u32; 3] = [0x0780_0780, 0x0078_0078, 0x8007_8007];
 /// Mask of the bits that a pair of 12-bit weights takes.
 const PAIR_BITS: u32 = 0x87ff_87ff;

@@ -128,7 +128,7 @@ impl StorageError {
         self.tensor.as_deref()
     }
 
-    /// What went wrong.
+    /// The cause of the error.
     pub const fn fault(&self) -> &StorageFault {
         &self.fault
     }
