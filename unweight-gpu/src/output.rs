@@ -24,10 +24,10 @@ impl Output {
     /// Wraps memory that a batch does not own: `bytes` bytes at this device address.
     ///
     /// # Safety
-    /// From the batch's first launch until the batch is dropped, the bytes up to the next multiple
-    /// of 16 must be readable, and the `bytes` bytes must be writable. Nobody else may write them
-    /// during that time, or read them before the launches are done. A batch that is forgotten
-    /// counts as never dropped.
+    /// The `bytes` bytes must be writable, and the bytes up to the next multiple of 16 readable,
+    /// from the batch's first launch until the batch is dropped. Nobody else may write them during
+    /// that time, or read them before the launches are done. A batch that is forgotten counts as
+    /// never dropped.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.

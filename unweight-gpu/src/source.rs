@@ -39,8 +39,8 @@ impl Source {
     /// Wraps memory that a batch does not own: this many BF16 weights at this device address.
     ///
     /// # Safety
-    /// From the batch's first launch until the batch is dropped, the weights must exist and stay
-    /// unchanged, and the bytes after them must be readable up to the next multiple of 16. A batch
+    /// The weights must exist and stay unchanged, and the bytes after them must be readable up to
+    /// the next multiple of 16, from the batch's first launch until the batch is dropped. A batch
     /// that is forgotten counts as never dropped.
     ///
     /// # Panics

@@ -268,7 +268,7 @@ fn a_directory_of_many_tensors_is_read_once() {
     let directory_bytes = u64::from_le_bytes(file.bytes[24..32].try_into().unwrap());
     let (verdict, found) = allocated(|| verify(&file));
     assert_eq!(verdict.unwrap(), 5000);
-    // The directory is held twice: as it is read and as it is kept.
+    // The directory is held twice: in the read buffer and in the kept copy.
     assert!(
         found.peak <= 2 * directory_bytes + (8 << 10),
         "{found:?} for {directory_bytes}"

@@ -94,7 +94,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
     }
 
     /// Reads header and directory within the budget that `budget` returns for the storage's true
-    /// length. The length is read only once, so a file that grows meanwhile is not held to the
+    /// length. The length is read only once, so a file that grows meanwhile does not get the
     /// budget of a shorter file.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Opened {
             read_extent(storage, trailing, &mut Vec::new()).map_err(io::Error::from)?;
         }
         header.require_file_length(true_length)?;
-        // The directory is held twice: as it is read and as it is kept.
+        // The directory is held twice: in the read buffer and in the kept copy.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
         budget.require(Purpose::Open, needed)?;
         let mut buffer = Vec::new();
@@ -251,7 +251,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// # Errors
     /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too. [`ReadError::OverBudget`].
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
-        // The section is held twice: as it is read and as it is returned.
+        // The section is held twice: in the read buffer and in the returned copy.
         let needed = self.held_bytes() + 2 * self.header.source().length;
         self.budget.require(Purpose::Source, needed)?;
         let mut buffer = Vec::new();

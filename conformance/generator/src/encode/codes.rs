@@ -166,7 +166,7 @@ pub(super) fn own_codes(cases: &mut Cases) {
     .add(cases, &HUFFMAN);
 }
 
-/// Three chunks. A code of its own would save exactly 1 bit in 256 in the last one.
+/// A tensor of three chunks. An own code for the last chunk would save exactly 1 bit in 256.
 ///
 /// The tensor's code gives exponent 120 one bit, and 121 and 122 two bits each. The last chunk has
 /// *b* weights of 121, more than the *a* weights of 120, and its own code exchanges their lengths.
