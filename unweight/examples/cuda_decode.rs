@@ -1,6 +1,6 @@
-//! Decodes a file on a CUDA device: the weights of every tensor, then the whole file with every
-//! rule checked. `cargo run --release -p unweight --features cuda --example cuda_decode --
-//! model.unw`.
+//! Decodes a file on a CUDA device: the weights of every tensor, then the whole file with every rule
+//! checked. `cuda_decode` needs the feature `cuda`:
+//! `cargo run --release -p unweight --features cuda --example cuda_decode -- model.unw`.
 
 use std::error::Error;
 use std::time::Instant;

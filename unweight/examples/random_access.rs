@@ -1,5 +1,5 @@
-//! Prints the first weights of every tensor, and reads only the chunks that contain them: `cargo
-//! run --release -p unweight --example random_access -- model.unw`.
+//! Prints the first weights of every tensor, and reads only the chunks that contain them:
+//! `cargo run --release -p unweight --example random_access -- model.unw`.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! Checks untrusted files in 64 MiB of memory: `cargo run --release -p unweight --example verify --
-//! a.unw b.unw`.
+//! Checks untrusted files in 64 MiB of memory:
+//! `cargo run --release -p unweight --example verify -- a.unw b.unw`.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings: `cargo
-//! run -p unweight-properties --example seed [FOLDER]`. FOLDER has a subfolder for each target; the
-//! default is `fuzz/corpus`. Existing files stay.
+//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings:
+//! `cargo run -p unweight-properties --example seed [FOLDER]`.
+//! FOLDER has a subfolder for each target; the default is `fuzz/corpus`. Existing files stay.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
