@@ -1,43 +1,46 @@
-//! The counts of a chunk's exponents, small enough to be kept from the pass that counts a tensor to the pass that encodes it.
+//! Compact exponent counts of a chunk. They are kept from the counting pass over a tensor to the
+//! encoding pass.
 
 use unweight_format::Palette;
 use unweight_format::layout::PALETTE_ENTRIES;
 
 use crate::reference::ExponentCounts;
 
-/// Exponents that are kept. Those of trained weights thin out downwards by half each, so 2^15 of them seldom have more.
+/// Number of exponents whose counts are kept. The counts of trained weights halve with each lower
+/// exponent, so a chunk of 2^15 weights seldom has more.
 const KEPT: usize = 24;
-/// Chunks whose counts are kept, the first ones of a tensor: 3.1 MiB of counts, for 2 GiB of weights in chunks of the default size.
-/// The others are counted once more, so that a tensor of any size has room in little memory.
+/// Number of chunks whose counts are kept, from the first on: 3.1 MiB of counts for 2 GiB of
+/// weights in chunks of the default size. Later chunks are counted again, so the memory is bounded
+/// for a tensor of any size.
 const CHUNKS_KEPT: u64 = 1 << 15;
 
-/// Bytes that the counts of a tensor of this many chunks take.
+/// Need of the counts of a tensor with this many chunks, in bytes.
 pub fn counts_bytes(chunks: u64) -> u64 {
     size_of::<ChunkCounts>() as u64 * chunks.min(CHUNKS_KEPT)
 }
 
-/// The counts of a tensor's chunks, as many as are kept.
+/// The kept counts of a tensor's chunks.
 #[derive(Debug)]
 pub struct TensorCounts {
     of_chunks: Vec<ChunkCounts>,
 }
 
 impl TensorCounts {
-    /// The counts of a tensor of this many chunks, none counted yet.
+    /// Empty counts for a tensor with this many chunks.
     pub fn of_chunks(chunks: u64) -> TensorCounts {
         TensorCounts {
             of_chunks: Vec::with_capacity(chunks.min(CHUNKS_KEPT) as usize),
         }
     }
 
-    /// Keeps the counts of the next chunk, if there is room.
+    /// Keeps the counts of the next chunk if there is room.
     pub fn push(&mut self, counts: ChunkCounts) {
         if (self.of_chunks.len() as u64) < CHUNKS_KEPT {
             self.of_chunks.push(counts);
         }
     }
 
-    /// How often each palette entry occurs in chunk `number`, if that was kept.
+    /// The number of occurrences of each palette entry in chunk `number`, if it was kept.
     pub fn of_palette(&self, number: u64, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
         self.of_chunks.get(number as usize)?.of_palette(palette)
     }
@@ -46,15 +49,15 @@ impl TensorCounts {
 /// The counts of the greatest exponents of a chunk: 100 bytes for some 64 KB of weights.
 #[derive(Clone, Debug)]
 pub struct ChunkCounts {
-    /// The least exponent that is kept.
+    /// The smallest exponent whose count is kept.
     base: u8,
-    /// Whether none below it occurs.
+    /// Whether no smaller exponent occurs.
     is_whole: bool,
     counts: [u32; KEPT],
 }
 
 impl ChunkCounts {
-    /// The counts of a chunk of at most 2^16 weights.
+    /// The compact counts of a chunk of at most 2^16 weights.
     pub fn of(counts: &ExponentCounts) -> ChunkCounts {
         let counts = counts.as_array();
         let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
@@ -66,12 +69,12 @@ impl ChunkCounts {
         }
     }
 
-    /// Whether all are kept.
+    /// Whether the counts of all exponents are kept.
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Adds what is kept.
+    /// Adds the kept counts to `total`.
     pub fn add_to(&self, total: &mut ExponentCounts) {
         let total = total.as_array_mut()[usize::from(self.base)..].iter_mut();
         for (total, &count) in total.zip(&self.counts) {
@@ -79,9 +82,9 @@ impl ChunkCounts {
         }
     }
 
-    /// How often each palette entry occurs, if that was kept.
+    /// The number of occurrences of each palette entry, if it was kept.
     fn of_palette(&self, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
-        // A palette ascends.
+        // Palettes are in ascending order.
         if !self.is_whole && palette.exponents()[0] < self.base {
             return None;
         }

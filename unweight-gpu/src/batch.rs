@@ -1,4 +1,4 @@
-//! Tensors that are decoded in one launch.
+//! Batches of tensors that are decoded in one launch.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -15,15 +15,17 @@ use crate::status::{self, BadChunk};
 use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 
-/// Tensors, or chunks of some, to be decoded together, each with where it goes; raw ones among them are copied. Made once; its launches neither
-/// allocate nor wait.
+/// Tensors, or chunks of tensors, to decode together, each with its output. Raw tensors in a batch
+/// are copied. A batch is created once; its launches neither allocate nor wait.
 ///
-/// A batch owns its outputs and keeps its inputs: [`Batch::into_outputs`] waits for the launches and gives the outputs back. Dropping a batch waits too, and
-/// forgetting one loses the memory. Launches may be on any stream of the device's context; those on different streams come one after the other.
+/// A batch owns its outputs and keeps its inputs. [`Batch::into_outputs`] waits for the launches
+/// and returns the outputs. Dropping a batch waits too, and forgetting one leaks the memory.
+/// Launches may be on any stream of the device's context. Launches on different streams run one
+/// after the other.
 ///
-/// What was decoded is not to be trusted before [`Batch::status`], and [`Batch::checksums`]
-/// compared with the directory's. [`decode_verified`](crate::decode_verified) does all of this for
-/// one tensor.
+/// Decoded data must not be trusted before [`Batch::status`] has succeeded and [`Batch::checksums`]
+/// has been compared with the directory. [`decode_verified`](crate::decode_verified) does all of
+/// this for one tensor.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -50,37 +52,37 @@ use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 #[derive(Debug)]
 pub struct Batch(InFlight<Decoding>);
 
-/// What launches of a batch use.
+/// State and memory that the launches of a batch use.
 #[derive(Debug)]
 pub(crate) struct Decoding {
     device: Device,
-    /// In the caller's order.
+    /// The tensors in the caller's order.
     tensors: Vec<TensorChunks>,
-    /// The coded ones, whose jobs come first.
+    /// The coded tensors. Their jobs come first.
     coded: Vec<Coded>,
     copies: Vec<RawCopy>,
     coded_chunk_count: u32,
     pub(crate) stage_bytes: u32,
     output_bytes_per_weight: u64,
     pub(crate) jobs: Arc<DeviceBuffer<u8>>,
-    /// The least of what went wrong since it was last asked for.
+    /// The smallest status word since the last query: the first error.
     pub(crate) status: Arc<DeviceBuffer<u64>>,
     _inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// What outputs are in that were given as addresses.
+    /// The memory of outputs that were given as addresses.
     _exponents: Option<Arc<CudaSlice<u8>>>,
 }
 
-/// Where a coded tensor's chunks stand in the launch.
+/// The chunks of a coded tensor in the launch.
 #[derive(Debug)]
 struct Coded {
-    /// Its number in the batch.
+    /// The index of the tensor in the batch.
     tensor: usize,
     first_chunk: u32,
     skipped_chunks: u32,
 }
 
-/// A raw tensor, which is copied.
+/// The copy of a raw tensor.
 #[derive(Debug)]
 struct RawCopy {
     from: u64,
@@ -89,10 +91,12 @@ struct RawCopy {
 }
 
 impl Batch {
-    /// A batch of these tensors, decoded to weights. Small ones cost least together. Waits for what uses the outputs now.
+    /// A batch that decodes these tensors to weights. Batching pays most for small tensors. Waits
+    /// for the current users of the outputs.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`]; the driver's.
+    /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`];
+    /// [`GpuError::OtherContext`]; the errors of the driver.
     pub fn to_weights<I: Into<Input>, O: Into<Output>>(
         device: &Device,
         tensors: Vec<(I, O)>,
@@ -102,13 +106,13 @@ impl Batch {
         Decoding::new(device, tensors.collect(), 2, None).map(Batch)
     }
 
-    /// A batch of these tensors, decoded to exponent planes: a byte for each weight.
+    /// A batch that decodes these tensors to exponent planes, with one byte for each weight.
     ///
     /// # Errors
-    /// As [`Batch::to_weights`].
+    /// The errors of [`Batch::to_weights`].
     ///
     /// # Panics
-    /// If there is a raw tensor among them.
+    /// If one of the tensors is raw.
     pub fn to_exponents<I: Into<Input>, O: Into<Output>>(
         device: &Device,
         tensors: Vec<(I, O)>,
@@ -118,7 +122,8 @@ impl Batch {
         Decoding::new(device, tensors.collect(), 1, None).map(Batch)
     }
 
-    /// As [`Batch::to_exponents`]: of whole tensors, into parts of one memory, each behind the one before, that has room for `room` of it.
+    /// Same as [`Batch::to_exponents`], but for whole tensors and into consecutive parts of one
+    /// buffer. `room` returns the size of a tensor's part.
     pub(crate) fn to_exponents_in(
         device: &Device,
         tensors: &[Input],
@@ -136,29 +141,33 @@ impl Batch {
         Decoding::new(device, tensors, 1, Some(exponents.clone())).map(Batch)
     }
 
-    /// Launches the decoder, and the copies of raw tensors. Returns at once; the output holds nothing to be trusted until [`Batch::status`].
+    /// Launches the decoder and the copies of raw tensors. Returns at once. The output must not be
+    /// trusted before [`Batch::status`] has succeeded.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`], [`GpuError::OtherContext`] and [`GpuError::PerThreadStream`] for a stream on which nothing can be launched; the driver's.
+    /// [`GpuError::Capturing`], [`GpuError::OtherContext`] and [`GpuError::PerThreadStream`] for a
+    /// stream that does not allow launches; the errors of the driver.
     pub fn decode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.0.launch(stream, |batch| batch.decode(stream))
     }
 
-    /// Launches the check of every chunk checksum. Raw tensors have none. Returns at once.
+    /// Launches the check of every chunk checksum. Raw tensors have no chunk checksums. Returns at
+    /// once.
     ///
     /// # Errors
-    /// As [`Batch::decode`].
+    /// The errors of [`Batch::decode`].
     pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.0.launch(stream, |batch| batch.check_chunks(stream))
     }
 
-    /// The CRC-32 of every output: of a tensor's weights, or of those chunks of it; of a raw tensor's bytes. Waits for the launches.
+    /// The CRC-32 of every output: of a tensor's decoded weights or chunks, or of a raw tensor's
+    /// bytes. Waits for the launches.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     ///
     /// # Panics
-    /// If this is a batch of exponent planes.
+    /// If the batch decodes to exponent planes.
     #[must_use = "the weights are not to be trusted until their checksum equals the directory's"]
     pub fn checksums(&mut self) -> Result<Vec<u32>, GpuError> {
         let batch = self.0.owned();
@@ -167,30 +176,34 @@ impl Batch {
         self.0.launch(&own, |batch| batch.checksums())
     }
 
-    /// Waits for the launches, and says whether every one since this was last asked kept every rule.
+    /// Waits for the launches, and returns whether all of them since the last query kept every
+    /// rule.
     ///
     /// # Errors
-    /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
+    /// [`GpuError::BadChunk`] with the first bad chunk and the rule that the reference reports; the
+    /// errors of the driver.
     #[must_use = "what was decoded is not to be trusted after an error"]
     pub fn status(&mut self) -> Result<(), GpuError> {
         let own = self.0.owned().device.own_stream().clone();
         self.0.launch(&own, |batch| batch.status())
     }
 
-    /// Waits for the launches and gives back the outputs, in their order, but those that were given as addresses. They hold nothing to be trusted
-    /// unless [`Batch::status`] has said so.
+    /// Waits for the launches and returns the outputs in their order, without those that were given
+    /// as addresses. Their content must not be trusted unless [`Batch::status`] has succeeded.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`] if launches may have become part of a graph; the driver's. The outputs are lost then.
+    /// [`GpuError::Capturing`] if launches may have become part of a graph; the errors of the
+    /// driver. The outputs are leaked on an error.
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
         let outputs = self.0.into_owned()?.outputs.into_iter();
         Ok(outputs.filter_map(Output::into_slice).collect())
     }
 
-    /// What launches use, to be used by launches on this stream too, which come after those of the batch.
+    /// The state of the batch, for additional launches on this stream. They run after those of the
+    /// batch.
     ///
     /// # Errors
-    /// As [`Batch::decode`].
+    /// The errors of [`Batch::decode`].
     pub(crate) fn used_on(&mut self, stream: &Arc<CudaStream>) -> Result<&Decoding, GpuError> {
         self.0.launch(stream, |_| Ok(()))?;
         Ok(self.0.owned())
@@ -225,7 +238,7 @@ impl Decoding {
                     let weights = end - (chunks.start << log2).min(end);
                     let needed_bytes = weights * output_bytes_per_weight;
                     let to = output.address(handover.stream(), context, needed_bytes)?;
-                    // At most 2^23 chunks a tensor.
+                    // A tensor has at most 2^23 chunks.
                     let (first_chunk, skipped_chunks) = (chunk_count as u32, chunks.start as u32);
                     coded.push(Coded {
                         tensor: number,
@@ -260,7 +273,7 @@ impl Decoding {
                 return Err(GpuError::TooManyChunks(chunk_count + byte_chunk_count));
             }
         }
-        // Those of bytes come behind all that are decoded.
+        // Jobs of raw bytes come after all jobs that are decoded.
         let coded_chunk_count = chunk_count as u32;
         for (tensor, output) in jobs_of_bytes {
             let of_bytes = &mut of_tensors[tensor];
@@ -309,14 +322,17 @@ impl Decoding {
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
                 .arg(&self.status.address);
-            // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `DeviceTensor` has checked what locates records and holds planes aligned as in the file;
-            // every output is aligned and long enough (`Output`, `Decoding::new`), every chunk in its tensor (`Input`); a block of one warp for each chunk;
-            // `stage_bytes` is a multiple of 16. All of it is owned until the launch is done.
+            // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `DeviceTensor` has
+            // checked the record ends and holds planes aligned as in the file; every output is
+            // aligned and long enough (`Output`, `Decoding::new`), and every chunk is in its tensor
+            // (`Input`); the grid has a block of one warp for each chunk; `stage_bytes` is a
+            // multiple of 16. All memory is owned until the launch is done.
             unsafe { launch.launch(stream, config)? };
         }
         stream.context().bind_to_thread()?;
         for copy in self.copies.iter().filter(|copy| copy.bytes > 0) {
-            // SAFETY: the input is so long, and the output at least (`Decoding::new`); both are owned until the copy is done.
+            // SAFETY: the input has that length, and the output at least that length
+            // (`Decoding::new`); both are owned until the copy is done.
             unsafe {
                 let bytes = copy.bytes as usize;
                 result::memcpy_dtod_async(copy.to, copy.from, bytes, stream.cu_stream())?;
@@ -337,14 +353,14 @@ impl Decoding {
             .arg(&self.coded_chunk_count)
             .arg(&device.crc_constants.address)
             .arg(&self.status.address);
-        // SAFETY: as in `decode`; the constants are those that the kernel's head names.
+        // SAFETY: the same as in `decode`; the constants are those that the kernel's head names.
         unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
         Ok(())
     }
 
     fn checksums(&self) -> Result<Vec<u32>, GpuError> {
         let kernel = &self.device.state.checksum_weights;
-        // SAFETY: as in `decode`; outputs of 2 bytes a weight.
+        // SAFETY: the same as in `decode`; outputs have 2 bytes for each weight.
         unsafe { weight_checksums(&self.device, kernel, &self.jobs.memory, &self.tensors) }
     }
 
@@ -356,7 +372,7 @@ impl Decoding {
             return Ok(());
         };
         const { assert!(status::GOOD == u64::MAX) };
-        // SAFETY: the one word of this memory, which nobody else uses now.
+        // SAFETY: this memory has a single word, and nobody else uses it now.
         unsafe { result::memset_d8_async(self.status.address, 0xff, 8, own.cu_stream())? };
         let number = (self.coded).partition_point(|coded| coded.first_chunk <= bad.chunk) - 1;
         let coded = &self.coded[number];

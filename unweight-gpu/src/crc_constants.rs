@@ -1,4 +1,5 @@
-//! What `kernels/checksum/crc32.cuh` multiplies by: arithmetic of polynomials over GF(2) modulo CRC-32's, bit 31 being x^0.
+//! Constants of `kernels/checksum/crc32.cuh`, from the arithmetic of polynomials over GF(2) modulo
+//! that of CRC-32, with bit 31 as x^0.
 
 const POLYNOMIAL: u32 = 0xedb8_8320;
 const ONE: u32 = 1 << 31;
@@ -21,24 +22,25 @@ pub fn words() -> Vec<u32> {
     words
 }
 
-/// How a row's words lie over lanes. Four lanes have a row of a product of bits, of two words each; and another, of the words behind these.
+/// The layout of a row's words over lanes. Four lanes hold one row of a binary MMA, two words each.
+/// They hold a second row with the following words.
 struct Layout {
-    /// From a lane's words to the next lane's.
+    /// Distance from a lane's words to the next lane's.
     lane_bytes: u64,
-    /// From a lane's first words to its second.
+    /// Distance from a lane's first words to its second words.
     word_bytes: u64,
-    /// From the first four bits that take counts to the next.
+    /// Distance from the first four bits that receive counts to the next four.
     second_shift: u64,
 }
 
-/// A lane has 16 bytes.
+/// Layout with 16 consecutive bytes for each lane.
 const BY_SIXTEEN: Layout = Layout {
     lane_bytes: 16,
     word_bytes: 8,
     second_shift: 2,
 };
 
-/// A lane has 8 bytes, and 8 more half a row behind.
+/// Layout with 8 bytes for each lane, and 8 more half a row later.
 const BY_EIGHT: Layout = Layout {
     lane_bytes: 8,
     word_bytes: ROW_BYTES / 2,
@@ -46,12 +48,12 @@ const BY_EIGHT: Layout = Layout {
 };
 
 impl Layout {
-    /// Where count `product` of 4 goes in a word, of a lane's first column or of its second.
+    /// The bit position in a word of count `product` of 4, for a lane's first or second column.
     fn place(&self, product: u64, second: u64) -> u64 {
         9 * product + self.second_shift * second
     }
 
-    /// The power of x that bit `bit` of word `word` of lane `lane` of 4 has in its row of the product.
+    /// The power of x of bit `bit` of word `word` of lane `lane` of 4 in its row of the binary MMA.
     fn exponent(&self, lane: u64, word: u64, bit: u64) -> u64 {
         let behind = self.lane_bytes * (3 - lane) + self.word_bytes * (1 - word);
         8 * behind + 31 - bit
@@ -60,7 +62,7 @@ impl Layout {
     /// The words of `CrcLayout`.
     fn words(&self) -> Vec<u32> {
         let places = || (0..4).flat_map(|product| [0, 1].map(|second| (product, second)));
-        // Powers that remainders are sums of: in order of lane, then of place.
+        // The powers that remainders are sums of, in order of lane, then of bit position.
         let powers: Vec<_> = (0..4)
             .flat_map(|lane| {
                 places().map(move |(product, second)| {
@@ -73,7 +75,8 @@ impl Layout {
         for products in [[0, 1], [2, 3]] {
             for lane in 0..LANES {
                 for product in products {
-                    // The column whose counts a lane of the four gets, and which of its two.
+                    // The lane among the four that gets the column's counts, and which of its two
+                    // columns it is.
                     let (getting, second) = (lane / 4 / 2, lane / 4 % 2);
                     let coordinate = coordinates[(getting * 8 + product * 2 + second) as usize];
                     words.extend([0, 1].map(|word| {
@@ -98,12 +101,14 @@ impl Layout {
     }
 }
 
-/// For each of these the bits of a polynomial whose sum tells whether it is in the sum that makes the polynomial.
+/// For each of these powers a mask. The parity of a polynomial's bits under the mask tells whether
+/// the power is in the sum that equals the polynomial.
 ///
 /// # Panics
-/// If they are not independent.
+/// If the powers are not independent.
 fn coordinates(mut powers: [u32; 32]) -> [u32; 32] {
-    // Gauss and Jordan: what makes `powers` single bits makes single bits what is wanted.
+    // Gauss-Jordan elimination: the operations that turn `powers` into the identity turn the
+    // identity into the inverse.
     let mut of: [u32; 32] = std::array::from_fn(|number| 1u32 << number);
     for bit in 0..32 {
         let pivot = (bit..32).find(|&row| powers[row] >> bit & 1 != 0);
@@ -171,7 +176,8 @@ mod tests {
 
     #[test]
     fn powers_advance_a_checksum_and_inverses_take_it_back() {
-        // The remainder of the message 1 (a set bit behind three zero bytes and seven bits) by the crc crate, one byte further each time.
+        // The expected values are remainders by the crc crate of the message 1 (a set bit after
+        // three zero bytes and seven bits), one byte longer each time.
         assert_eq!(multiply(power(8), power(ORDER - 8)), ONE);
         assert_eq!(multiply(power(8 << 8), power(ORDER - (8 << 8))), ONE);
         let zeros = |count: usize| !unweight_format::crc32(&vec![0; count]);

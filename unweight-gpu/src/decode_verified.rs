@@ -1,4 +1,4 @@
-//! A coded tensor decoded in one call, every check included.
+//! Decoding of a coded tensor in one call, with every check.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::{Batch, Device, DeviceTensor, GpuError};
 /// Decodes a coded tensor, and returns its weights in device memory: 2 little-endian bytes each, in
 /// row-major order.
 ///
-/// `payload` has the bytes at [`DeviceTensor::extent`]. They are uploaded; then the checksum of
-/// every chunk is checked, every record is decoded and checked, and the checksum of the weights is
-/// compared with the directory's. Waits until all of this is done.
+/// `payload` must be the bytes at [`DeviceTensor::extent`]. They are uploaded, every chunk checksum
+/// is checked, every record is decoded and checked, and the checksum of the weights is compared
+/// with the directory's. Waits until all of this is done.
 ///
-/// The steps alone are [`DeviceTensor::upload`], [`Batch::check_chunks`], [`Batch::decode`],
-/// [`Batch::status`] and [`Batch::checksums`]; with them many tensors are decoded in one launch, or
-/// a tensor again and again.
+/// The separate steps are [`DeviceTensor::upload`], [`Batch::check_chunks`], [`Batch::decode`],
+/// [`Batch::status`] and [`Batch::checksums`]. They allow decoding many tensors in one launch, or a
+/// tensor repeatedly.
 ///
 /// # Errors
 /// [`GpuError::BadChunk`] and [`GpuError::Rule`] for a tensor that breaks a rule;
-/// [`GpuError::WrongLength`] for a payload of another length than the tensor's; as
-/// [`Batch::decode`] for the stream; the driver's, for want of memory too.
+/// [`GpuError::WrongLength`] for a payload of the wrong length; the errors of [`Batch::decode`] for
+/// the stream; the errors of the driver, including out of memory.
 ///
 /// # Panics
 /// If the tensor is raw.

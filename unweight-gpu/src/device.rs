@@ -1,4 +1,4 @@
-//! A GPU with the kernels on it.
+//! A GPU with loaded kernels.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -17,12 +17,13 @@ use crate::{GpuError, crc_constants, image};
 /// The oldest compute capability whose instructions the kernels use.
 const OLDEST: (i32, i32) = (8, 0);
 
-/// A decoder of one tensor: a block for each chunk, or few blocks that each fill a multiprocessor.
+/// A decoder of one tensor. It has either a block for each chunk, or few blocks that each fill a
+/// multiprocessor.
 #[derive(Debug)]
 pub(crate) struct OneOrFewBlocks {
     pub(crate) block_for_each_chunk: CudaFunction,
     pub(crate) few_blocks: CudaFunction,
-    /// Shared memory that a block of the latter may have.
+    /// Greatest shared memory of a block of the second kind.
     pub(crate) room: u32,
 }
 
@@ -36,7 +37,8 @@ impl OneOrFewBlocks {
     }
 }
 
-/// A kernel whose blocks may have so much shared memory, more than a launch gets without asking.
+/// Loads a kernel whose blocks may have this much shared memory, which is more than the default
+/// limit.
 pub(crate) fn load_with_shared(
     module: &Arc<CudaModule>,
     name: &str,
@@ -56,19 +58,21 @@ pub(crate) fn most_shared_bytes(context: &CudaContext) -> Result<u32, GpuError> 
     Ok(context.attribute(most)? as u32)
 }
 
-/// How a device is opened.
+/// Options for opening a device.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DeviceOptions {
-    /// A folder for images of kernels that NVRTC compiled, so that later processes need not compile them again; none, and nothing is written anywhere. It is made
-    /// if it is not there.
+    /// A folder for images of kernels that NVRTC compiled, so that later processes do not compile
+    /// them again. Without a folder nothing is written. The folder is created if it is missing.
     ///
-    /// An image is code: the folder, those that it is in and the file must belong to this user (or to root) and be writable by nobody else, or they are not used.
-    /// Where that cannot be found out, which is anywhere but on Unix, the folder is not used either.
+    /// An image is code. The folder, its parent folders and the file must belong to this user (or
+    /// to root) and be writable by nobody else, or they are not used. On systems other than Unix
+    /// that cannot be checked, so the folder is not used either.
     pub kernel_cache: Option<PathBuf>,
 }
 
-/// A GPU with the decoder's kernels loaded. Open it once and share it: clones are the same device, and batches keep it.
+/// A GPU with the decoder's kernels loaded. Open it once and share it: clones refer to the same
+/// device, and batches keep it.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(crate) state: Arc<DeviceState>,
@@ -77,7 +81,8 @@ pub struct Device {
 #[derive(Debug)]
 pub(crate) struct DeviceState {
     context: Arc<CudaContext>,
-    /// Nobody else has it, so nobody captures it. While it is there, cudarc orders all streams of the context by events.
+    /// The stream is private, so nobody captures it. As long as it exists, cudarc orders all
+    /// streams of the context by events.
     own_stream: Arc<CudaStream>,
     images: Images,
     pub(crate) decode_weights: CudaFunction,
@@ -94,20 +99,21 @@ pub(crate) struct DeviceState {
 }
 
 impl Device {
-    /// Device `ordinal`, counted from 0 as the driver does.
+    /// Opens device `ordinal`, counted from 0 as the driver does.
     ///
     /// # Errors
-    /// Where there is no driver, no such device, one older than compute capability 8.0, or no kernels for it: [`GpuError`].
+    /// [`GpuError`] if there is no driver or no such device, if the device is older than compute
+    /// capability 8.0, or if there are no kernels for it.
     pub fn open(ordinal: usize) -> Result<Device, GpuError> {
         Device::open_with(ordinal, &DeviceOptions::default())
     }
 
-    /// As [`Device::open`], with options.
+    /// Same as [`Device::open`], but with options.
     ///
     /// # Errors
-    /// As [`Device::open`]. A cache that cannot be used is no error.
+    /// The errors of [`Device::open`]. A cache that cannot be used is not an error.
     pub fn open_with(ordinal: usize, options: &DeviceOptions) -> Result<Device, GpuError> {
-        // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
+        // SAFETY: the call opens a system library by its name, and runs the library's initializers.
         if !unsafe { sys::is_culib_present() } {
             return Err(GpuError::NoDriver);
         }
@@ -154,7 +160,8 @@ impl Device {
         })
     }
 
-    /// A stream of this crate's own, for work that is waited for: whatever uses its memory is on it, and nobody captures it.
+    /// A private stream for work that is waited for. All users of its memory are on it, and nobody
+    /// captures it.
     pub(crate) fn own_stream(&self) -> &Arc<CudaStream> {
         &self.state.own_stream
     }
@@ -169,12 +176,13 @@ impl Device {
         self.loaded(&self.state.fragments, FragmentsKernels::load)
     }
 
-    /// The kernels of products.
+    /// The matmul kernels.
     pub(crate) fn matmul_kernels(&self) -> Result<&MatmulKernels, GpuError> {
         self.loaded(&self.state.matmul, MatmulKernels::load)
     }
 
-    /// Kernels that are loaded when they are first asked for: whoever decodes does not wait for them.
+    /// Kernels that are loaded at first use, so that programs that only decode do not wait for
+    /// them.
     fn loaded<'a, K>(
         &'a self,
         kernels: &'a OnceLock<K>,
@@ -187,21 +195,22 @@ impl Device {
         Ok(kernels.get_or_init(|| loaded))
     }
 
-    /// How many multiprocessors it has.
+    /// The number of multiprocessors.
     pub(crate) fn multiprocessors(&self) -> Result<u32, GpuError> {
         let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         Ok(self.state.context.attribute(count)? as u32)
     }
 
-    /// The name that the driver has for it.
+    /// The driver's name of the device.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     pub fn name(&self) -> Result<String, GpuError> {
         Ok(self.state.context.name()?)
     }
 
-    /// The CUDA context, for allocations and streams of the caller's. Those of another context, even of the same device, are refused.
+    /// The CUDA context, for the caller's allocations and streams. Those of another context, even
+    /// of the same device, are rejected.
     pub fn context(&self) -> &Arc<CudaContext> {
         &self.state.context
     }
@@ -209,7 +218,7 @@ impl Device {
     /// A new stream.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     pub fn stream(&self) -> Result<Arc<CudaStream>, GpuError> {
         Ok(self.state.context.new_stream()?)
     }
@@ -217,7 +226,7 @@ impl Device {
 
 fn driver_version() -> Result<i32, GpuError> {
     let mut version = 0;
-    // SAFETY: the driver is there, and writes one number.
+    // SAFETY: the driver is loaded, and the call writes one number.
     unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
     Ok(version)
 }

@@ -1,4 +1,4 @@
-//! A coded tensor in device memory, as it stands in the file.
+//! A coded tensor in device memory, in the layout of the file.
 
 #![expect(unsafe_code, reason = "uninitialized device memory")]
 
@@ -12,8 +12,8 @@ use crate::job::Addresses;
 use crate::record_ends::CheckedRecordEnds;
 use crate::{Device, GpuError};
 
-/// A coded tensor's planes in device memory: sign-mantissa bytes, record ends, records. What locates anything in them was checked, and nothing changes them.
-/// Batches share it.
+/// A coded tensor's planes in device memory: sign-mantissa bytes, record ends, records. All offsets
+/// in it have been checked, and nothing changes them. Batches share it.
 #[derive(Debug)]
 pub struct DeviceTensor {
     payload: CudaSlice<u8>,
@@ -23,7 +23,7 @@ pub struct DeviceTensor {
 }
 
 impl DeviceTensor {
-    /// Where a tensor's payload stands in the file.
+    /// The extent of a tensor's payload in the file.
     pub fn extent(planes: &CodedPlanes) -> Extent {
         let offset = planes.sign_mantissa().offset;
         Extent {
@@ -32,13 +32,17 @@ impl DeviceTensor {
         }
     }
 
-    /// Copies `payload`, the bytes at [`DeviceTensor::extent`], to the device. Waits until they are there.
+    /// Copies `payload`, the bytes at [`DeviceTensor::extent`], to the device. Waits for the
+    /// copies.
     ///
-    /// Record ends, which kernels follow, are copied first; the copy is checked and uploaded. So a payload that changes meanwhile, in a mapped file for
-    /// instance, can become wrong weights or a bad record, which kernels report, but cannot lead them out of the tensor.
+    /// Record ends, which kernels follow, are copied first. The copy is checked and then uploaded.
+    /// A payload that changes meanwhile, for example in a mapped file, can therefore cause wrong
+    /// weights or a bad record, which kernels report. It cannot cause accesses outside of the
+    /// tensor.
     ///
     /// # Errors
-    /// `record-ends`, `record-too-long`; [`GpuError::WrongLength`]; the driver's, for want of memory too.
+    /// `record-ends`, `record-too-long`; [`GpuError::WrongLength`]; the errors of the driver,
+    /// including out of memory.
     pub fn upload(
         device: &Device,
         planes: &CodedPlanes,
@@ -59,9 +63,9 @@ impl DeviceTensor {
         let ends = CheckedRecordEnds::copy(planes, &payload[ends_at.clone()])?;
 
         let stream = device.own_stream();
-        // Host memory is lent to the copies, which are asynchronous where it is pinned.
+        // The copies borrow host memory, and are asynchronous if it is pinned.
         let _waiting = WaitAtEnd(stream);
-        // SAFETY: all of it is written below, by copies that are waited for.
+        // SAFETY: the copies below write all of it, and are waited for.
         let mut memory = unsafe { stream.alloc::<u8>(payload.len())? };
         for (range, bytes) in [
             (0..ends_at.start, &payload[..ends_at.start]),
@@ -73,7 +77,7 @@ impl DeviceTensor {
             }
         }
         let (start, reading) = memory.device_ptr(stream);
-        // The driver's allocations are aligned to 256 bytes, as the file's planes are.
+        // The driver aligns allocations to 256 bytes, like the planes in the file.
         let place = |plane: Extent| start + (plane.offset - extent.offset);
         let at = Addresses {
             sign_mantissa: place(planes.sign_mantissa()),
@@ -90,12 +94,12 @@ impl DeviceTensor {
         })
     }
 
-    /// The planes, as they stand in the file.
+    /// The planes with their extents in the file.
     pub const fn planes(&self) -> &CodedPlanes {
         &self.planes
     }
 
-    /// Device memory that it takes, in bytes.
+    /// The device memory of the tensor in bytes.
     pub fn bytes(&self) -> u64 {
         self.payload.num_bytes() as u64
     }

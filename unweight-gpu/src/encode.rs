@@ -1,4 +1,4 @@
-//! Tensors that are encoded in one launch of each kernel.
+//! Batches of tensors that are encoded with one launch of each kernel.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -35,7 +35,7 @@ pub(crate) struct EncodeKernels {
     pub(crate) of_records: RecordKernels,
 }
 
-/// Those that make records of records.
+/// The kernels that convert records to records.
 #[derive(Debug)]
 pub(crate) struct RecordKernels {
     pub(crate) palette_record_ends: CudaFunction,
@@ -44,32 +44,32 @@ pub(crate) struct RecordKernels {
     pub(crate) encode_chunks: CudaFunction,
 }
 
-/// Those that read the source.
+/// The kernels that read the source.
 #[derive(Debug)]
 struct SourceKernels {
     count_exponents: CudaFunction,
     encode_chunks: CudaFunction,
 }
 
-/// What the sources of a batch are, all of them.
+/// The kind of all sources in a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sources {
     Weights,
-    /// An exponent plane and a sign-mantissa plane for each.
+    /// Each source is an exponent plane and a sign-mantissa plane.
     Planes,
 }
 
 /// A tensor to be encoded.
 pub(crate) struct Task {
-    /// With the addresses of its source.
+    /// The job, with the addresses of its source.
     pub(crate) job: EncodeJob,
-    /// The address of its weights, or of its exponents.
+    /// The address of its weights or of its exponents.
     pub(crate) source: u64,
     pub(crate) chunk_size_log2: u8,
     pub(crate) output: Output,
 }
 
-/// What a batch keeps and does not look at.
+/// Memory that a batch keeps alive without using it itself.
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
 impl EncodeKernels {
@@ -81,7 +81,7 @@ impl EncodeKernels {
         let code_lengths = images.load(context, &image::CODE_LENGTHS)?;
         let encode = images.load(context, &image::ENCODE)?;
         let transcode = images.load(context, &image::TRANSCODE)?;
-        // For the largest chunks.
+        // The limit is for the largest chunks.
         let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
         let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
         Ok(EncodeKernels {
@@ -115,52 +115,58 @@ impl EncodeKernels {
     }
 }
 
-/// Tensors to be encoded together (section 11), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
+/// Tensors to encode together (section 11), each with the output for its planes. A batch is created
+/// once, including its scratch; its launches neither allocate nor wait.
 ///
-/// As with [`Batch`](crate::Batch), it owns its outputs and keeps its sources; dropping it waits, and forgetting it loses the memory.
+/// Like a [`Batch`](crate::Batch) it owns its outputs and keeps its sources. Dropping it waits, and
+/// forgetting it leaks the memory.
 #[derive(Debug)]
 pub struct EncodeBatch(pub(crate) InFlight<Encoder>);
 
-/// What launches of a batch use.
+/// State and memory that the launches of a batch use.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     pub(crate) device: Device,
     sources: Sources,
     pub(crate) encoding: Encoding,
-    /// The largest chunk size, as a binary logarithm.
+    /// Binary logarithm of the largest chunk size.
     pub(crate) largest_log2: u32,
     pub(crate) tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,
     count_threads: u32,
     pub(crate) jobs: DeviceBuffer<u8>,
-    /// To compute the checksums of the sources, but for the palettes.
+    /// Jobs for the checksums of the sources. Their palettes are still missing.
     checksum_jobs: Vec<TensorJob>,
     _counts: CudaSlice<u32>,
-    /// And behind those of all jobs the places of all chunks.
+    /// The totals of all jobs, followed by the positions of all chunks.
     totals: DeviceBuffer<u64>,
     tensor_codes: DeviceBuffer<u64>,
     /// Palette counts, codes and record lengths of all jobs.
     _scratch: CudaSlice<u8>,
-    /// Where each tensor's record ends stand.
+    /// The address of each tensor's record ends.
     record_ends: Vec<u64>,
     outputs: Vec<Output>,
     _sources: Vec<Kept>,
-    /// Whether all launches of an encoder were made, so that what stands in the outputs, above all record ends, is theirs.
+    /// Whether all launches of an encoding have been made. The outputs, and in particular the
+    /// record ends, are then the encoder's.
     pub(crate) is_encoded: bool,
 }
 
 impl EncodeBatch {
-    /// A batch of these tensors. `encoding` is huffman or palette; an output has [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for what uses
-    /// the outputs and writes the sources now.
+    /// A batch of these tensors. `encoding` must be huffman or palette. An output must have
+    /// [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for the current users of the
+    /// outputs and the current writers of the sources.
     ///
     /// # Errors
-    /// [`GpuError::NotCoded`] for a tensor that is stored raw whatever it holds; [`GpuError::WrongLength`] for an output that is too short;
-    /// [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`], as the encoder's kernels are loaded by the
-    /// first batch of a device; the driver's, for want of memory too.
+    /// [`GpuError::NotCoded`] for a tensor that is always stored raw; [`GpuError::WrongLength`] for
+    /// an output that is too short; [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`];
+    /// [`GpuError::NoKernels`] and [`GpuError::Compile`], because the first batch of a device loads
+    /// the encoder's kernels; the errors of the driver, including out of memory.
     ///
     /// # Panics
-    /// If the encoding is raw, the chunk size not 12 to 16, or an output's address not a multiple of 256.
+    /// If the encoding is raw, the chunk size is not 12 to 16, or an output's address is not a
+    /// multiple of 256.
     pub fn new<S: Into<Source>, O: Into<Output>>(
         device: &Device,
         tensors: Vec<(S, O)>,
@@ -188,7 +194,8 @@ impl EncodeBatch {
         EncodeBatch::of(device, tasks, Sources::Weights, sources, encoding)
     }
 
-    /// As [`EncodeBatch::new`], of sources of either kind: `kept` is whatever their addresses are in.
+    /// Same as [`EncodeBatch::new`], but for sources of either kind. `kept` has the memory of their
+    /// addresses.
     pub(crate) fn of(
         device: &Device,
         tasks: Vec<Task>,
@@ -222,7 +229,8 @@ impl EncodeBatch {
             job.sign_mantissa = to + planes.sign_mantissa.offset;
             job.record_ends = to + planes.record_ends.offset;
             job.records = to + planes.records;
-            // For its length alone; addresses follow when there is memory.
+            // The job is only needed for its length here. Addresses follow when memory is
+            // allocated.
             place_scratch(&mut job, 0, &mut scratch_bytes);
             of_tensors.push(TensorChunks::of_weights(
                 weights,
@@ -239,12 +247,12 @@ impl EncodeBatch {
             outputs.push(task.output);
         }
         handover.finish()?;
-        // SAFETY: kernels write all of it before they read it.
+        // SAFETY: kernels write all of this memory before they read it.
         let scratch = unsafe { stream.alloc::<u8>(scratch_bytes.max(1) as usize)? };
         let total_bytes = TOTAL_BYTES * jobs.len() as u64;
         let totals = (total_bytes / 8 + chunk_count).max(1) as usize;
         let totals = DeviceBuffer::new(stream.alloc_zeros(totals)?, stream);
-        // SAFETY: kernels write all of it before they read it.
+        // SAFETY: kernels write all of this memory before they read it.
         let counts = unsafe { stream.alloc::<u32>(256 * (chunk_count as usize).max(1))? };
         let counts_address = counts.device_ptr(stream).0;
         let scratch_address = scratch.device_ptr(stream).0;
@@ -290,7 +298,7 @@ impl EncodeBatch {
     /// Launches the encoder. Returns at once.
     ///
     /// # Errors
-    /// As [`Batch::decode`](crate::Batch::decode).
+    /// The errors of [`Batch::decode`](crate::Batch::decode).
     pub fn encode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.0.launch(stream, |batch| {
             batch.is_encoded = false;
@@ -300,19 +308,22 @@ impl EncodeBatch {
         })
     }
 
-    /// What the last [`EncodeBatch::encode`] made of each tensor. Waits for it.
+    /// The results of the last [`EncodeBatch::encode`] for each tensor. Waits for it.
     ///
     /// # Errors
-    /// [`GpuError::NotEncoded`] if there was none, or it failed; the driver's.
+    /// [`GpuError::NotEncoded`] if nothing was encoded or the encoding failed; the errors of the
+    /// driver.
     pub fn encoded(&mut self) -> Result<Vec<EncodedTensor>, GpuError> {
         let own = self.0.owned().device.own_stream().clone();
         self.0.launch(&own, |batch| batch.encoded(&own))
     }
 
-    /// Waits for the launches and gives back the outputs, in their order, but those that were given as addresses.
+    /// Waits for the launches and returns the outputs in their order, without those that were given
+    /// as addresses.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`] if launches may have become part of a graph; the driver's. The outputs are lost then.
+    /// [`GpuError::Capturing`] if launches may have become part of a graph; the errors of the
+    /// driver. The outputs are leaked on an error.
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
         let outputs = self.0.into_owned()?.outputs.into_iter();
         Ok(outputs.filter_map(Output::into_slice).collect())
@@ -320,7 +331,7 @@ impl EncodeBatch {
 }
 
 impl Encoder {
-    /// Loaded when the batch was made.
+    /// The kernels, which were loaded when the batch was created.
     pub(crate) fn kernels(&self) -> Result<&EncodeKernels, GpuError> {
         self.device.encode_kernels()
     }
@@ -334,9 +345,12 @@ impl Encoder {
             self.kernels()?.reading(self.sources),
         );
         self.zero_totals(stream)?;
-        // SAFETY: of these launches and of those in the functions called: the kernels' preconditions (heads of histogram.cu, code_lengths.cu and encode.cu) but for
-        // addresses are those of `EncodeJob::new`; sources are aligned (`Source`, `TranscodeBatch`), outputs too and long enough (`EncodeBatch::of`), scratch is as
-        // long as `place_scratch` says; threads and shared memory are those that the heads name, and so is the order.
+        // SAFETY: this holds for these launches and for those in the called functions. The kernels'
+        // preconditions (heads of histogram.cu, code_lengths.cu and encode.cu), except for
+        // addresses, are those of `EncodeJob::new`. Sources are aligned (`Source`,
+        // `TranscodeBatch`). Outputs are aligned and long enough (`EncodeBatch::of`). Scratch has
+        // the length from `place_scratch`. Threads, shared memory and order are those that the
+        // heads name.
         unsafe {
             let count = config(self.chunk_count, self.count_threads, COUNT_SHARED_BYTES);
             Launch::of(&reading.count_exponents)
@@ -351,19 +365,20 @@ impl Encoder {
         Ok(())
     }
 
-    /// With the places of chunks.
+    /// Zeroes the totals and the positions of chunks.
     pub(crate) fn zero_totals(&self, stream: &CudaStream) -> Result<(), GpuError> {
         stream.context().bind_to_thread()?;
         let (at, bytes) = (self.totals.address, self.totals.memory.num_bytes());
-        // SAFETY: all of this batch's memory for them.
+        // SAFETY: the range is exactly this batch's memory for the totals.
         unsafe { result::memset_d8_async(at, 0, bytes, stream.cu_stream())? };
         Ok(())
     }
 
-    /// `gathers` if palette counts are still to be taken from the counts of all exponents.
+    /// Launches the choice of codes. `gathers` is true if palette counts must still be taken from
+    /// the counts of all exponents.
     ///
     /// # Safety
-    /// As in `encode`, and so for those that follow.
+    /// The preconditions of `encode`, here and for the following functions.
     pub(crate) unsafe fn choose_codes(
         &self,
         stream: &CudaStream,
@@ -378,7 +393,7 @@ impl Encoder {
             .arg(&gathers);
         let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
         let config = config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES);
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
     }
@@ -395,7 +410,7 @@ impl Encoder {
             .arg(&job_count)
             .arg(&self.tensor_codes.address)
             .arg(&self.device.state.crc_constants.address);
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
     }
@@ -429,7 +444,8 @@ impl Encoder {
         if let Sources::Planes = self.sources {
             self.read_back(stream, &checksum_jobs)?;
         }
-        // SAFETY: numbered through, and their outputs are the sources; sign-mantissa bytes, record ends and records are written.
+        // SAFETY: the jobs are numbered consecutively, and their outputs are the sources;
+        // sign-mantissa bytes, record ends and records have been written.
         let checksums =
             unsafe { weight_checksums(&self.device, kernel, &checksum_jobs, &self.tensors)? };
         let mut encoded = Vec::with_capacity(self.tensors.len());
@@ -437,7 +453,8 @@ impl Encoder {
             let palette = Palette::new(palette_of(number)).expect("the device writes it in order");
             let last = self.record_ends[number] + planes.record_ends.length - 4;
             let mut end = [0u32];
-            // SAFETY: the last word of the record ends, in the output that this batch owns.
+            // SAFETY: the address is that of the last word of the record ends, in the output that
+            // this batch owns.
             unsafe {
                 cudarc::driver::result::memcpy_dtoh_async(&mut end, last, stream.cu_stream())?
             };
@@ -461,13 +478,14 @@ impl Encoder {
         Ok(encoded)
     }
 
-    /// Decodes what was made to where the sources' exponents are: so a checksum is of what stands in the outputs.
+    /// Decodes the encoded records over the sources' exponents, so that the checksum covers the
+    /// content of the outputs.
     fn read_back(&self, stream: &Arc<CudaStream>, jobs: &CudaSlice<u8>) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }
         let (job_count, stage_bytes) = (self.tensors.len() as u32, 0u32);
-        // What is wrong shows in the checksum.
+        // An error in the records changes the checksum, so this status is not read.
         let mut status = stream.clone_htod(&[status::GOOD])?;
         let mut launch = stream.launch_builder(&self.device.state.decode_exponents);
         launch
@@ -475,8 +493,10 @@ impl Encoder {
             .arg(&job_count)
             .arg(&stage_bytes)
             .arg(&mut status);
-        // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): whatever the sources were, a launch has written record ends that ascend, and no record is
-        // longer than a verbatim one; planes and exponents are aligned; a block of one warp for each chunk, which reads its record where it stands.
+        // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): for any sources, a launch
+        // has written ascending record ends, and no record is longer than a verbatim one; planes
+        // and exponents are aligned; the grid has a block of one warp for each chunk, which reads
+        // its record in place.
         unsafe { launch.launch(config(self.chunk_count, WARP, TABLE_BYTES))? };
         Ok(())
     }

@@ -1,64 +1,66 @@
-//! A tensor to be encoded as the kernels see it: the twin of `EncodeJob` in `kernels/abi/encode_job.cuh`.
+//! The kernels' view of a tensor to encode. It mirrors `EncodeJob` in `kernels/abi/encode_job.cuh`.
 
 use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
 
 use crate::job::{kind_of, put_fields};
 
-/// What a job's totals take: four copies of its 256 counts, which different blocks add to, and 8 bytes to count the chunks that are done.
+/// Size of a job's totals: four copies of its 256 counts, which different blocks add to, and 8
+/// bytes for the number of finished chunks.
 pub const TOTAL_BYTES: u64 = 4 * 256 * 8 + 8;
 
-/// Pointers are addresses of the device; what a launch does not follow may be 0.
+/// A job of the encoder. Pointers are device addresses. An address that a launch does not use may
+/// be 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct EncodeJob {
-    /// Of the BF16 weights, where the source is weights.
+    /// Address of the BF16 weights, if the source is weights.
     pub weights: u64,
-    /// Of the exponent plane, where the source is planes.
+    /// Address of the exponent plane, if the source is planes.
     pub exponents: u64,
-    /// Of the source's sign-mantissa plane, likewise.
+    /// Address of the source's sign-mantissa plane, if the source is planes.
     pub source_sign_mantissa: u64,
-    /// Of the [`TensorJob`](crate::job::TensorJob) of the source, where it is records.
+    /// Address of the source's [`TensorJob`](crate::job::TensorJob), if the source is records.
     pub source: u64,
-    /// How many these are.
+    /// The number of weights.
     pub weight_count: u64,
-    /// 256 counts of 4 bytes for each chunk.
+    /// Address of 256 counts of 4 bytes for each chunk.
     pub counts: u64,
-    /// [`TOTAL_BYTES`].
+    /// Address of [`TOTAL_BYTES`] bytes for the totals.
     pub totals: u64,
-    /// 16 counts of 4 bytes for each chunk.
+    /// Address of 16 counts of 4 bytes for each chunk.
     pub palette_counts: u64,
-    /// 8 bytes for each chunk.
+    /// Address of 8 bytes for each chunk.
     pub code_lengths: u64,
-    /// Of the sign-mantissa plane.
+    /// Address of the sign-mantissa plane.
     pub sign_mantissa: u64,
-    /// 8 bytes for each chunk.
+    /// Address of 8 bytes for each chunk.
     pub places: u64,
-    /// 4 bytes for each chunk, where the source is records.
+    /// Address of 4 bytes for each chunk, if the source is records.
     pub record_lengths: u64,
-    /// 4 bytes for each chunk.
+    /// Address of 4 bytes for each chunk.
     pub record_ends: u64,
-    /// Of the records.
+    /// Address of the records.
     pub records: u64,
-    /// Its number in the launch.
+    /// The index of the first chunk in the launch.
     pub first_chunk: u32,
-    /// How many chunks the tensor has.
+    /// The number of chunks of the tensor.
     pub chunk_count: u32,
-    /// 12 to 16.
+    /// Binary logarithm of the chunk size, 12 to 16.
     pub chunk_size_log2: u32,
-    /// Of the records.
+    /// The kind of the records.
     pub kind: u32,
-    /// Chosen on the device.
+    /// The palette, which the device chooses.
     pub palette: [u8; PALETTE_ENTRIES],
 }
 
 impl EncodeJob {
-    /// Bytes of a job.
+    /// Size of a job in bytes.
     pub const BYTES: usize = size_of::<EncodeJob>();
-    /// Where its palette stands.
+    /// Offset of the palette in a job.
     pub const PALETTE_OFFSET: usize = std::mem::offset_of!(EncodeJob, palette);
 
-    /// A job whose addresses are still to be filled in. `encoding` is huffman or palette.
+    /// A job without addresses, which must be filled in. `encoding` must be huffman or palette.
     pub const fn new(
         encoding: Encoding,
         weight_count: u64,
@@ -81,7 +83,7 @@ impl EncodeJob {
             record_ends: 0,
             records: 0,
             first_chunk,
-            // At most 2^35 weights in chunks of at least 2^12.
+            // A tensor has at most 2^35 weights, in chunks of at least 2^12.
             chunk_count: weight_count.div_ceil(1 << chunk_size_log2) as u32,
             chunk_size_log2: chunk_size_log2 as u32,
             kind: kind_of(encoding),

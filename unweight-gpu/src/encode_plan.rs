@@ -1,4 +1,4 @@
-//! Where the encoder's planes and its scratch stand: pure functions, tested without a GPU.
+//! Layout of the encoder's planes and scratch: pure functions, tested without a GPU.
 
 use unweight_format::layout::{
     PLANE_ALIGNMENT, RECORD_ALIGNMENT, RECORD_END_BYTES, longest_record_bytes,
@@ -8,34 +8,35 @@ use unweight_format::{Extent, limits};
 use crate::encode_job::EncodeJob;
 use crate::plan::{MOST_STAGE_BYTES, WARP};
 
-/// Shared memory and threads of the kernels, as their files' heads say.
+/// Shared memory and threads of the kernels, as stated at the heads of their files.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * 8 + 256 * 4 + 16 * 4;
 pub(crate) const CODE_WARPS: u32 = 8;
 pub(crate) const CODE_SHARED_BYTES: u32 = 8 * CODE_WARPS * (16 + 16 + WARP);
 
-/// Of `encode_chunks`, besides the room for a record.
+/// Shared memory of `encode_chunks` without the record.
 const ENCODE_TABLES_BYTES: u32 = 4 * (256 + 16 + 32 * WARP + 40 + 256) + 256 + 16 + 16 + 32;
-/// Weights of a warp of `encode_chunks`, as a binary logarithm.
+/// Binary logarithm of the weights of one warp of `encode_chunks`.
 const WARP_WEIGHTS_LOG2: u32 = 11;
 
-/// Shared memory of a block of `encode_chunks`, for chunks of this size at most.
+/// Shared memory of a block of `encode_chunks` for chunks of at most this size.
 pub(crate) const fn encode_shared_bytes(chunk_size_log2: u32) -> u32 {
     ENCODE_TABLES_BYTES + longest_record_bytes(1 << chunk_size_log2) as u32
 }
 
-/// Its threads, likewise.
+/// Threads of a block of `encode_chunks` for chunks of at most this size.
 pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
     WARP << (chunk_size_log2 - WARP_WEIGHTS_LOG2)
 }
 
-/// Of `transcode.cu`, as its head says.
+/// Warps of a block of `transcode.cu`, as stated at its head.
 pub(crate) const LENGTH_WARPS: u32 = 8;
-/// For a record's codes (`kernels/transcode/transcode.cu`).
+/// Shared memory for a record's codes (`kernels/transcode/transcode.cu`).
 const CODES_BYTES: u32 = 4 * 256;
 
-/// The palette's, for the last block of a tensor (`kernels/encode/palette.cuh`).
+/// Shared memory for the choice of the palette by the last block of a tensor
+/// (`kernels/encode/palette.cuh`).
 pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 16 * 4;
-/// That of the longest stage.
+/// Shared memory of `huffman_to_palette` with the longest stage.
 pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);
 
 /// Shared memory of a block of `huffman_to_palette`.
@@ -48,18 +49,21 @@ pub(crate) const fn transcode_shared_bytes(stage_bytes: u32) -> u32 {
     }
 }
 
-/// As [`encode_threads`], of `encode_chunks_of_records`, whose warps have twice as many weights.
+/// Same as [`encode_threads`], but for `encode_chunks_of_records`, whose warps have twice as many
+/// weights.
 pub(crate) const fn encode_threads_of_records(chunk_size_log2: u32) -> u32 {
     encode_threads(chunk_size_log2) / 2
 }
 
-/// Warps of a block of `count_exponents`, at most; and weights that one of them has at most, as a binary logarithm.
+/// The most warps of a block of `count_exponents`, and the most weights of one of its warps (as a
+/// binary logarithm).
 const MOST_COUNT_WARPS: u32 = 8;
 const MOST_COUNT_WEIGHTS_LOG2: u32 = 14;
-/// Such warps keep a multiprocessor's memory busy.
+/// Number of these warps that keeps a multiprocessor's memory busy.
 const COUNT_WARPS_OF_MULTIPROCESSOR: u64 = 24;
 
-/// Threads of a block of `count_exponents`, for chunks of this size at most. A warp begins and ends as slowly whatever it counts, so no more share a chunk than are needed.
+/// Threads of a block of `count_exponents` for chunks of at most this size. The start and end of a
+/// warp take constant time, so no more warps share a chunk than needed.
 pub const fn count_threads(chunk_size_log2: u32, chunk_count: u32, multiprocessors: u32) -> u32 {
     let enough = COUNT_WARPS_OF_MULTIPROCESSOR * multiprocessors as u64;
     let mut warps = 1 << chunk_size_log2.saturating_sub(MOST_COUNT_WEIGHTS_LOG2);
@@ -69,15 +73,16 @@ pub const fn count_threads(chunk_size_log2: u32, chunk_count: u32, multiprocesso
     WARP * warps
 }
 
-/// A coded tensor's planes, as they follow one another in a file, counted from where the first begins.
+/// The planes of a coded tensor, consecutive as in a file. Offsets count from the start of the
+/// first plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Planes {
     pub(crate) chunk_size_log2: u8,
     pub(crate) sign_mantissa: Extent,
     pub(crate) record_ends: Extent,
-    /// Where the records begin.
+    /// The offset of the records.
     pub(crate) records: u64,
-    /// What they take at most: verbatim, all of them.
+    /// Greatest total length of the records: all of them verbatim.
     pub(crate) longest_records_bytes: u64,
 }
 
@@ -108,13 +113,14 @@ impl Planes {
         }
     }
 
-    /// Memory that the planes take at most.
+    /// Greatest total size of the planes in memory.
     pub(crate) const fn longest_bytes(&self) -> u64 {
         self.records + self.longest_records_bytes
     }
 }
 
-/// Bytes of device memory that an encoded tensor takes at most: what the output of an [`EncodeBatch`](crate::EncodeBatch) must have.
+/// Greatest size of an encoded tensor in device memory, in bytes. The output of an
+/// [`EncodeBatch`](crate::EncodeBatch) must have this size.
 ///
 /// # Panics
 /// If the chunk size is not 12 to 16.
@@ -123,8 +129,9 @@ pub fn longest_payload_bytes(weights: u64, chunk_size_log2: u8) -> u64 {
     Planes::new(weights, chunk_size_log2).longest_bytes()
 }
 
-/// Gives a job its scratch, behind the `used` bytes that are taken, and adds what it takes to them.
-/// Counts, totals and places are not among it: the last two are zeroed before each launch.
+/// Assigns a job its scratch after the `used` bytes that are taken, and advances `used`. Counts,
+/// totals and positions are not part of the scratch. Totals and positions are zeroed before each
+/// launch.
 pub(crate) const fn place_scratch(job: &mut EncodeJob, scratch: u64, used: &mut u64) {
     let chunks = job.chunk_count as u64;
     job.palette_counts = take(scratch, used, 16 * 4 * chunks);

@@ -1,4 +1,4 @@
-//! Records that are made of records, where nothing but their encoding differs.
+//! Conversion of records to records of the other encoding.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -16,15 +16,16 @@ use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
 impl EncodeBatch {
-    /// Launches what makes records of the jobs' sources. What is at `status` gets what is wrong with these, and what is at `detour` a 1 if records have to be
-    /// made by way of exponent planes instead. Returns at once.
+    /// Launches the conversion of the sources' records. Errors in these are written to `status`.
+    /// `detour` is set to 1 if the fallback by exponent planes is needed. Returns at once.
     ///
     /// # Errors
-    /// As [`EncodeBatch::encode`].
+    /// The errors of [`EncodeBatch::encode`].
     ///
     /// # Safety
-    /// Every job has a source, of the other encoding, which `DeviceTensor` has checked; its longest record, within reason, has `stage_bytes` bytes, a multiple
-    /// of 16. What is at `status` and `detour` is kept by this batch.
+    /// Every job must have a source of the other encoding that `DeviceTensor` has checked.
+    /// `stage_bytes` must be a multiple of 16, with room for the longest record up to the usual
+    /// limit. This batch must keep the memory at `status` and `detour`.
     pub(crate) unsafe fn encode_records(
         &mut self,
         stream: &Arc<CudaStream>,
@@ -34,7 +35,7 @@ impl EncodeBatch {
     ) -> Result<(), GpuError> {
         self.0.launch(stream, |batch| {
             batch.is_encoded = false;
-            // SAFETY: the caller's.
+            // SAFETY: the caller keeps the preconditions.
             unsafe { batch.encode_records(stream, stage_bytes, status, detour)? };
             batch.is_encoded = true;
             Ok(())
@@ -44,7 +45,7 @@ impl EncodeBatch {
 
 impl Encoder {
     /// # Safety
-    /// The caller's.
+    /// The caller's preconditions.
     unsafe fn encode_records(
         &self,
         stream: &CudaStream,
@@ -59,7 +60,8 @@ impl Encoder {
         let (jobs, kernels) = (self.jobs.address, &self.kernels()?.of_records);
         let constants = &self.device.state.crc_constants.address;
         self.zero_totals(stream)?;
-        // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and encode.cu: the caller's, and those of `EncodeBatch::encode`.
+        // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and
+        // encode.cu are those of the caller and of `EncodeBatch::encode`.
         unsafe {
             if self.encoding == Encoding::Palette {
                 let blocks = chunk_count.div_ceil(LENGTH_WARPS);

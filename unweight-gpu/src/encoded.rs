@@ -1,39 +1,41 @@
-//! What the encoder made of a tensor, and how it gets into a file.
+//! Result of encoding a tensor, and its transfer into a file.
 
 use unweight_format::write::{CodedParameters, ContainerWriter, Sink, WriteError};
 use unweight_format::{Extent, layout};
 
-/// A tensor that was encoded: how, and where its planes stand in its output, in bytes from there. They follow one another as in a file.
+/// An encoded tensor: its parameters, and the extents of its planes relative to the start of its
+/// output. The planes are consecutive as in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodedTensor {
-    /// Encoding, chunk size, and the palette that was chosen.
+    /// Encoding, chunk size and the chosen palette.
     pub parameters: CodedParameters,
-    /// How many weights it has.
+    /// The number of weights.
     pub weights: u64,
     /// CRC-32 of the source's bytes.
     pub checksum: u32,
-    /// A byte for each weight.
+    /// The sign-mantissa plane: a byte for each weight.
     pub sign_mantissa: Extent,
-    /// 4 bytes for each chunk, in units of 16 bytes.
+    /// The record ends: 4 bytes for each chunk, in units of 16 bytes.
     pub record_ends: Extent,
     /// The records.
     pub records: Extent,
 }
 
 impl EncodedTensor {
-    /// Bytes of the planes, and what lies between them.
+    /// Size of the planes, including the padding between them.
     pub const fn payload_bytes(&self) -> u64 {
         self.records.end()
     }
 
-    /// Writes the next tensor of `writer` from `payload`, the output's first [`EncodedTensor::payload_bytes`] bytes. Gives false if the tensor
-    /// does not become smaller so: then it is the next still, and to be stored raw (section 11.7).
+    /// Writes the next tensor of `writer` from `payload`, the output's first
+    /// [`EncodedTensor::payload_bytes`] bytes. Returns false if coding does not make the tensor
+    /// smaller. It is then still the next tensor, and must be stored raw (section 11.7).
     ///
     /// # Errors
-    /// [`ContainerWriter`]'s.
+    /// The errors of [`ContainerWriter`].
     ///
     /// # Panics
-    /// If `payload` is shorter, or its record ends are not those that the device wrote.
+    /// If `payload` is shorter, or if its record ends are not those that the device wrote.
     pub fn write<S: Sink>(
         &self,
         payload: &[u8],

@@ -1,4 +1,4 @@
-//! Why something did not happen on the device.
+//! The error type of all device operations.
 
 use std::fmt;
 
@@ -8,81 +8,82 @@ use unweight_format::{Error, limits};
 
 use crate::status::BadChunk;
 
-/// Why a device, or what was asked of it, is not to be had.
+/// The error of a device operation.
 #[derive(Debug)]
 pub enum GpuError {
-    /// Windows did not restrict where libraries are looked for.
+    /// Windows did not restrict the search path of libraries.
     Libraries(std::io::Error),
     /// There is no CUDA driver.
     NoDriver,
-    /// The driver knows no device of this number.
+    /// The driver has no device with this number.
     NoDevice {
-        /// The number asked for.
+        /// The requested number.
         ordinal: usize,
-        /// How many devices there are.
+        /// The number of devices.
         count: usize,
     },
     /// The device is too old.
     TooOld {
-        /// Its name.
+        /// The name of the device.
         name: String,
-        /// Its compute capability.
+        /// The compute capability of the device.
         capability: (i32, i32),
     },
-    /// The crate was built without `nvcc`, and there is no NVRTC to compile the kernels with.
+    /// The crate was built without `nvcc`, and NVRTC is not installed to compile the kernels.
     NoKernels,
     /// NVRTC could not compile the kernels.
     Compile(String),
     /// The driver failed.
     Driver(DriverError),
-    /// The stream is capturing a graph, which would outlive what the launch uses.
+    /// The stream is capturing a graph, which would outlive the memory of the launch.
     Capturing,
-    /// The stream is that of the calling thread (`CudaContext::per_thread_stream`), which other threads cannot wait for.
+    /// The stream is the calling thread's (`CudaContext::per_thread_stream`), which other threads
+    /// cannot wait for.
     PerThreadStream,
-    /// A stream or memory of another CUDA context than the device's.
+    /// A stream or memory belongs to a different CUDA context than the device.
     OtherContext,
-    /// Nothing was encoded yet, or it failed.
+    /// Nothing has been encoded yet, or the encoding failed.
     NotEncoded,
-    /// A batch of more chunks than one launch can have.
+    /// A batch has more chunks than one launch allows.
     TooManyChunks(u64),
-    /// A tensor of so many weights is stored raw, never coded.
+    /// A tensor of this many weights is always stored raw.
     NotCoded(u64),
-    /// What a caller gave has another length than the tensor needs.
+    /// A buffer has a different length than the tensor needs.
     WrongLength {
-        /// Bytes that the tensor needs.
+        /// The needed number of bytes.
         needed_bytes: u64,
-        /// Bytes that were given.
+        /// The given number of bytes.
         given_bytes: u64,
     },
-    /// A matrix that has no fragment form.
+    /// The shape has no fragment form.
     NoFragmentForm {
-        /// Its rows.
+        /// The rows of the matrix.
         rows: u64,
-        /// Its columns.
+        /// The columns of the matrix.
         columns: u64,
     },
-    /// A matrix whose palette lacks the exponents of so many weights that fragment form does not suit it.
+    /// The palette lacks the exponents of too many weights for fragment form.
     TooManyPatches {
-        /// Weights whose exponents the palette lacks.
+        /// The number of weights whose exponents the palette lacks.
         patches: u64,
-        /// All of them.
+        /// The number of all weights.
         weights: u64,
     },
-    /// A workspace that was made for smaller matrices, or for no whole decode.
+    /// A workspace was created for smaller matrices, or without whole decodes.
     WorkspaceTooSmall,
-    /// A pipeline that a matrix of this form, or the device, does not have: its name.
+    /// The matrix's form or the device does not support this pipeline. The value is its name.
     NotTaken(&'static str),
-    /// There is no cuBLASLt, or it has no algorithm for a product.
+    /// cuBLASLt is not installed, or it has no algorithm for a matmul.
     NoCublas,
     /// cuBLASLt failed.
     Cublas(CublasError),
-    /// A rule that the host checked.
+    /// A broken rule, found by the host.
     Rule(Error),
-    /// A rule that a chunk breaks, found by the device.
+    /// A broken rule in a chunk, found by the device.
     BadChunk {
-        /// The number of the tensor in its batch.
+        /// The index of the tensor in its batch.
         tensor: usize,
-        /// The chunk, numbered in its tensor, and the rule.
+        /// The chunk, numbered within its tensor, and the rule.
         bad: BadChunk,
     },
 }

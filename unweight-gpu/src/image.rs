@@ -1,5 +1,4 @@
-//! Kernel modules as the driver loads them: images made when the crate was built, or source for
-//! NVRTC.
+//! Kernel modules for the driver: images compiled when the crate was built, or source for NVRTC.
 
 use std::sync::Arc;
 
@@ -10,38 +9,37 @@ use crate::GpuError;
 use crate::kernel_cache::{KernelCache, Key};
 use crate::nvrtc::{self, Header};
 
-/// One `.cu` file.
+/// A `.cu` file.
 pub(crate) struct Module {
     /// Path below `kernels/`.
     path: &'static str,
     source: &'static str,
-    /// Empty if there was no compiler when the crate was built.
+    /// The images. The list is empty if there was no compiler when the crate was built.
     image: &'static [u8],
     /// True if the module uses instructions that only Hopper has.
     hopper: bool,
 }
 
-// A constant for each module of `kernels/modules.txt`, `MODULES` and `HEADERS`. build.rs writes
-// them.
+// build.rs writes a constant for each module of `kernels/modules.txt`, and `MODULES` and `HEADERS`.
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// The compute capability of Hopper.
 pub(crate) const HOPPER: (i32, i32) = (9, 0);
 
-/// Where a device's images come from.
+/// The source of a device's images.
 #[derive(Debug)]
 pub(crate) struct Images {
     pub(crate) capability: (i32, i32),
     pub(crate) driver_version: i32,
-    /// For those that NVRTC compiles.
+    /// The cache for images that NVRTC compiles.
     pub(crate) cache: Option<KernelCache>,
 }
 
 impl Images {
-    /// Loads a module: its image, or what NVRTC makes of its source, now or in an earlier process.
+    /// Loads a module from its image, or from the result of NVRTC in this or an earlier process.
     ///
     /// # Errors
-    /// [`GpuError::NoKernels`]; [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::NoKernels`]; [`GpuError::Compile`]; the errors of the driver.
     pub(crate) fn load(
         &self,
         context: &Arc<CudaContext>,
@@ -62,7 +60,7 @@ impl Images {
         let (major, minor) = nvrtc::version()?;
         let mut key = Key::new();
         key.add(module.path).add(module.source);
-        // Any header may be included by another.
+        // Any header may be included by another header, so all are passed.
         for header in HEADERS {
             key.add(header.name).add(header.text);
         }
@@ -90,8 +88,8 @@ impl Module {
     }
 }
 
-/// Whether the kernels that decode were compiled when the crate was built. Otherwise NVRTC compiles
-/// them at first use.
+/// Whether the decoding kernels were compiled when the crate was built. If not, NVRTC compiles them
+/// at first use.
 pub const fn kernels_are_built_in() -> bool {
     !DECODE.image.is_empty() && !CHECKSUM.image.is_empty()
 }
@@ -141,7 +139,7 @@ mod tests {
                 };
                 let name = name.trim_matches('"');
                 let known = HEADERS.iter().any(|header| header.name == name);
-                // The emulator of the host tests, which a device build leaves out.
+                // The header of the host tests' emulator is not part of a device build.
                 let emulator = name.starts_with("emulator/");
                 assert!(known || emulator, "{file} includes {name}");
             }

@@ -1,4 +1,4 @@
-//! Ownership of memory that launches use, until they are done.
+//! Ownership of memory that launches use until they are done.
 
 #![expect(unsafe_code, reason = "memory that launches may still use")]
 
@@ -9,24 +9,25 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 
 use crate::GpuError;
 
-/// `CU_STREAM_PER_THREAD`: one handle that means another stream on each thread.
+/// `CU_STREAM_PER_THREAD`: a handle that refers to a different stream on each thread.
 const PER_THREAD: usize = 2;
 
-/// What launches use, and the stream of the last of them.
+/// Memory that launches use, and the stream of the last launch.
 ///
-/// Dropping it waits for the launches and then frees what it owns. Where waiting fails, or launches may have become part of a graph, nothing is freed:
-/// the memory is lost, and nobody else gets it. So it is if this is forgotten.
+/// Dropping it waits for the launches and then frees the memory. If waiting fails, or launches may
+/// have become part of a graph, the memory is leaked instead of freed, so that nobody else gets it.
+/// Forgetting this value leaks the memory too.
 #[derive(Debug)]
 pub(crate) struct InFlight<T> {
     owned: ManuallyDrop<T>,
     context: Arc<CudaContext>,
     stream: Option<Arc<CudaStream>>,
-    /// Launches may be part of a graph, or a panic came between them.
+    /// Launches may be part of a graph, or a panic interrupted the launches.
     is_lost: bool,
 }
 
 impl<T> InFlight<T> {
-    /// Takes what nothing uses yet: the memory of launches on streams of this context.
+    /// Takes memory that nothing uses yet, for launches on streams of this context.
     pub(crate) fn new(context: &Arc<CudaContext>, owned: T) -> InFlight<T> {
         InFlight {
             owned: ManuallyDrop::new(owned),
@@ -36,27 +37,30 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// What launches use, to look at.
+    /// Shared access to the memory that launches use.
     pub(crate) fn owned(&self) -> &T {
         &self.owned
     }
 
-    /// Calls `launch`, which launches on this stream and on no other. Of two streams, the first is waited for before: so launches come one after the other.
+    /// Calls `launch`, which must launch on this stream only. If the stream changes, waits for the
+    /// previous one first, so that launches run one after the other.
     ///
     /// # Errors
-    /// As [`require_stream`], so [`GpuError::Capturing`] too if a capture begins meanwhile: then what is owned is lost. Those of `launch`; the driver's.
+    /// The errors of [`require_stream`], including [`GpuError::Capturing`] if a capture begins
+    /// meanwhile, which leaks the memory; the errors of `launch`; the errors of the driver.
     pub(crate) fn launch<R>(
         &mut self,
         stream: &Arc<CudaStream>,
         launch: impl FnOnce(&mut T) -> Result<R, GpuError>,
     ) -> Result<R, GpuError> {
         require_stream(stream, &self.context)?;
-        // Waiting for a stream that is capturing would make the capture invalid.
+        // Waiting for a stream that is capturing would invalidate the capture.
         self.stream.as_deref().map_or(Ok(()), require_no_capture)?;
         self.move_to(stream)?;
         let was_lost = std::mem::replace(&mut self.is_lost, true);
         let launched = launch(&mut self.owned);
-        // A capture that another thread has begun since may have all of it, or a part. As in `wait`, the first answer may be an earlier call's error.
+        // Another thread may have begun a capture meanwhile, which may contain some or all of the
+        // launches. As in `wait`, the first result may be an earlier call's error.
         match require_no_capture(stream) {
             Err(GpuError::Driver(_)) => require_no_capture(stream)?,
             checked => checked?,
@@ -65,13 +69,13 @@ impl<T> InFlight<T> {
         launched
     }
 
-    /// Remembers a launch that the caller has made, on a stream that may be capturing.
+    /// Registers a launch that the caller has made, on a stream that may be capturing.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     ///
     /// # Safety
-    /// If the stream is capturing, this outlives every launch of the graph.
+    /// If the stream is capturing, this value must outlive every launch of the graph.
     pub(crate) unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         Ok(self.move_to(stream)?)
     }
@@ -86,21 +90,23 @@ impl<T> InFlight<T> {
         Ok(())
     }
 
-    /// Waits for the launches and gives back what they used.
+    /// Waits for the launches and returns the memory that they used.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`]; the driver's, those of the launches too. Nothing is freed then.
+    /// [`GpuError::Capturing`]; the errors of the driver, including those of the launches. Nothing
+    /// is freed on an error.
     pub(crate) fn into_owned(mut self) -> Result<T, GpuError> {
         if self.is_lost {
             return Err(GpuError::Capturing);
         }
-        // Until it was waited for.
+        // The memory counts as lost until the wait has succeeded.
         self.is_lost = true;
         if let Some(stream) = &self.stream {
             require_no_capture(stream)?;
             wait(stream)?;
         }
-        // SAFETY: taken once: `self` is dropped next, and leaves alone what is lost.
+        // SAFETY: this is taken only once: `self` is dropped next, and the drop does not touch lost
+        // memory.
         Ok(unsafe { ManuallyDrop::take(&mut self.owned) })
     }
 }
@@ -111,25 +117,28 @@ impl<T> Drop for InFlight<T> {
             return;
         }
         let is_done = match &self.stream {
-            // An error here is one of the launches', which asking for their outcome would have told.
+            // An error here is one of the launches. A query of their status would have reported it.
             Some(stream) => require_no_capture(stream).is_ok() && wait(stream).is_ok(),
             None => true,
         };
         if is_done {
-            // SAFETY: dropped once: `into_owned` has not taken it.
+            // SAFETY: this is dropped only once: `into_owned` has not taken it.
             unsafe { ManuallyDrop::drop(&mut self.owned) };
         }
     }
 }
 
-/// Waits for a stream. cudarc reports the error of an earlier call first, if there is one, and does not wait then; the second call waits.
+/// Waits for a stream. cudarc may report the error of an earlier call first, without waiting. The
+/// second call then waits.
 fn wait(stream: &CudaStream) -> Result<(), DriverError> {
     stream.synchronize().or_else(|_| stream.synchronize())
 }
 
-/// Memory that is handed over while others may still use it: a stream that is to wait for them, by cudarc's events.
+/// Memory that is handed over while others may still use it. Its stream waits for them with
+/// cudarc's events.
 ///
-/// It is a stream of its own, since an event of a stream that is capturing would draw it into the capture.
+/// The stream is a separate one, because an event of a capturing stream would draw it into the
+/// capture.
 #[derive(Debug)]
 pub(crate) struct Handover(Arc<CudaStream>);
 
@@ -138,28 +147,29 @@ impl Handover {
         Ok(Handover(context.new_stream()?))
     }
 
-    /// To ask cudarc for addresses with.
+    /// The stream for requesting addresses from cudarc.
     pub(crate) fn stream(&self) -> &CudaStream {
         &self.0
     }
 
-    /// Waits until nobody uses what addresses were asked for.
+    /// Waits until nobody uses the memory whose addresses were requested.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`] if a graph would use it; the driver's.
+    /// [`GpuError::Capturing`] if a graph would use the memory; the errors of the driver.
     pub(crate) fn finish(self) -> Result<(), GpuError> {
         require_no_capture(&self.0)?;
         Ok(self.0.synchronize()?)
     }
 }
 
-/// Waits for a stream that nobody captures when a function that lends memory to launches returns, with an error too.
+/// Drop guard that waits for a stream, which nobody captures. A function that lends memory to
+/// launches uses it to wait also when it returns an error.
 #[must_use]
 pub(crate) struct WaitAtEnd<'a>(pub(crate) &'a CudaStream);
 
 impl Drop for WaitAtEnd<'_> {
     fn drop(&mut self) {
-        // Where this fails, the context is lost, and nothing runs on it any more.
+        // If this fails, the context is lost, and nothing runs on it any more.
         let _ = wait(self.0);
     }
 }
@@ -167,20 +177,22 @@ impl Drop for WaitAtEnd<'_> {
 /// Returns an error if safe functions cannot launch on this stream with memory of this context.
 ///
 /// # Errors
-/// [`GpuError::OtherContext`]; [`GpuError::PerThreadStream`]; [`GpuError::Capturing`]; the driver's.
+/// [`GpuError::OtherContext`]; [`GpuError::PerThreadStream`]; [`GpuError::Capturing`]; the errors
+/// of the driver.
 pub(crate) fn require_stream(
     stream: &CudaStream,
     context: &Arc<CudaContext>,
 ) -> Result<(), GpuError> {
     require_context(stream.context(), context)?;
-    // What is waited for later would be the stream of whatever thread waits.
+    // A later wait would use the stream of the waiting thread instead.
     if stream.cu_stream() as usize == PER_THREAD {
         return Err(GpuError::PerThreadStream);
     }
     require_no_capture(stream)
 }
 
-/// Returns an error if memory or a stream is of another context: cudarc orders streams by events within one alone.
+/// Returns an error if memory or a stream is of another context, because cudarc's events order only
+/// streams of a single context.
 pub(crate) fn require_context(
     found: &Arc<CudaContext>,
     expected: &Arc<CudaContext>,

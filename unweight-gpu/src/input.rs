@@ -1,4 +1,4 @@
-//! What a batch decodes.
+//! Inputs of a batch.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use cudarc::driver::CudaSlice;
 
 use crate::DeviceTensor;
 
-/// A coded tensor, some of its chunks, or a raw tensor, which is copied. A batch keeps it, and nobody can write it meanwhile.
+/// A coded tensor, some of its chunks, or a raw tensor, which is copied. A batch keeps it, and
+/// nobody can write to it during that time.
 #[derive(Clone, Debug)]
 pub struct Input(pub(crate) Kind);
 
@@ -21,10 +22,10 @@ pub(crate) enum Kind {
 }
 
 impl Input {
-    /// Chunks of a tensor; their weights stand from the beginning of the output on.
+    /// Some chunks of a tensor. Their weights begin at the start of the output.
     ///
     /// # Panics
-    /// If the tensor has no such chunks.
+    /// If the tensor does not have all these chunks.
     pub fn chunks(tensor: Arc<DeviceTensor>, chunks: Range<u64>) -> Input {
         let count = tensor.planes().chunk_count();
         assert!(
@@ -34,7 +35,8 @@ impl Input {
         Input(Kind::Coded { tensor, chunks })
     }
 
-    /// A raw tensor, of any type. Its checksums of blocks are not looked at; `Batch::checksums` gives what the directory's is to be compared with.
+    /// A raw tensor of any type. Its block checksums are not checked. The caller compares the
+    /// checksum from `Batch::checksums` with the directory's.
     pub const fn raw(memory: Arc<CudaSlice<u8>>) -> Input {
         Input(Kind::Raw(memory))
     }

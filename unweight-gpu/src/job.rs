@@ -1,4 +1,4 @@
-//! A coded tensor as the kernels see it: the twin of `TensorJob` in `kernels/abi/tensor_job.cuh`.
+//! The kernels' view of a coded tensor. It mirrors `TensorJob` in `kernels/abi/tensor_job.cuh`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -8,7 +8,7 @@ use unweight_format::{CodedPlanes, Encoding, RecordEnds};
 
 use crate::encode_job::EncodeJob;
 
-/// Pointers are addresses of the device.
+/// A job of the decoder. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct TensorJob {
@@ -24,30 +24,32 @@ pub struct TensorJob {
     palette: [u8; PALETTE_ENTRIES],
 }
 
-// SAFETY: plain numbers, in the order and with the alignment that C gives the kernels' structure.
+// SAFETY: the fields are plain numbers, with the order and the alignment of the kernels' structure
+// in C.
 unsafe impl DeviceRepr for TensorJob {}
 
-/// The kind of a job that has no records (`KIND_BYTES`).
+/// The kind of a job without records (`KIND_BYTES`).
 const KIND_BYTES: u32 = u32::MAX;
-/// A raw tensor's bytes, for the checksum of which a warp takes so many at a time, as a binary logarithm.
+/// Binary logarithm of the number of bytes that a warp checksums at a time in a raw tensor.
 pub(crate) const BYTES_CHUNK_LOG2: u32 = 16;
 
-/// Where a tensor's planes stand.
+/// The addresses of a tensor's planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Of the sign-mantissa plane: a multiple of 256, readable up to one.
+    /// Address of the sign-mantissa plane: a multiple of 256, readable up to the next multiple.
     pub sign_mantissa: u64,
-    /// Of the record ends.
+    /// Address of the record ends.
     pub record_ends: u64,
-    /// Of the records: a multiple of 16.
+    /// Address of the records: a multiple of 16.
     pub records: u64,
 }
 
 impl TensorJob {
-    /// Bytes of a job.
+    /// Size of a job in bytes.
     pub const BYTES: usize = size_of::<TensorJob>();
 
-    /// The job of decoding a tensor to `output` without its first `skipped_chunks`. The first chunk behind these is number `first_chunk` of the launch.
+    /// A job that decodes a tensor to `output` without its first `skipped_chunks` chunks. The next
+    /// chunk has index `first_chunk` in the launch.
     pub fn new(
         planes: &CodedPlanes,
         at: Addresses,
@@ -69,8 +71,10 @@ impl TensorJob {
         }
     }
 
-    /// A job whose planes are what another job makes, and whose output is what it encodes, weights or exponents at this address: for checksums, which are
-    /// computed of outputs, and to decode what was made, when its palette is known.
+    /// A job for the output of an encoding job: its planes are those that the encoder writes, and
+    /// its output is the encoder's source, weights or exponents, at this address. It serves to
+    /// compute checksums, which cover outputs, and to decode the encoded records once the palette
+    /// is known.
     pub(crate) const fn of_source(job: &EncodeJob, source: u64) -> TensorJob {
         TensorJob {
             sign_mantissa: job.sign_mantissa,
@@ -90,7 +94,7 @@ impl TensorJob {
         TensorJob { palette, ..self }
     }
 
-    /// A job whose output is so many bytes of any kind: for their checksum.
+    /// A job whose output is this many bytes of any kind, for their checksum.
     pub const fn of_bytes(output: u64, bytes: u64, first_chunk: u32) -> TensorJob {
         TensorJob {
             sign_mantissa: 0,
@@ -106,7 +110,7 @@ impl TensorJob {
         }
     }
 
-    /// The bytes of these jobs, for the device.
+    /// Serializes jobs for the device.
     pub fn bytes_of(jobs: &[TensorJob]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of_val(jobs));
         for job in jobs {
@@ -129,7 +133,7 @@ impl TensorJob {
     }
 }
 
-/// The kind of the records of a tensor in this encoding, verbatim ones aside.
+/// The kind of the non-verbatim records of a tensor in this encoding.
 pub(crate) const fn kind_of(encoding: Encoding) -> u32 {
     match encoding {
         Encoding::Palette => KIND_PALETTE as u32,
@@ -137,7 +141,7 @@ pub(crate) const fn kind_of(encoding: Encoding) -> u32 {
     }
 }
 
-/// Appends a job as the device has it.
+/// Appends a job in the device's layout.
 pub(crate) fn put_fields(
     bytes: &mut Vec<u8>,
     words: &[u64],
@@ -149,7 +153,7 @@ pub(crate) fn put_fields(
     bytes.extend(palette);
 }
 
-/// The longest record of a tensor, in bytes.
+/// The length of a tensor's longest record in bytes.
 pub fn longest_record_bytes(planes: &CodedPlanes, ends: &RecordEnds<'_>) -> u64 {
     (0..planes.chunk_count())
         .map(|number| ends.record(number).length)

@@ -1,8 +1,10 @@
-//! Images that NVRTC compiled, kept in a folder for later processes.
+//! Folder cache for images that NVRTC compiled.
 //!
-//! A file is `MAGIC`, its key, the SHA-256 of the image, and the image; its name is the key in hexadecimal digits. It is written to a name of its own and renamed,
-//! so that there is never a part of it under its final name, and two processes may write it at once. What is damaged, or could have been written by somebody
-//! else, is made again; what cannot be written is not kept.
+//! A file has `MAGIC`, its key, the SHA-256 of the image, and the image. Its name is the key in
+//! hexadecimal digits. It is written under a temporary name and renamed. The final name therefore
+//! never has a partial file, and two processes may write it at once. A file that is damaged, or
+//! that another user could have written, is compiled again. An image that cannot be written is not
+//! cached.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -14,14 +16,15 @@ use sha2::{Digest, Sha256};
 use crate::GpuError;
 
 const MAGIC: &[u8; 16] = b"unweight kernel\n";
-/// Far more than an image has, so that whatever else stands there is not read whole.
+/// Limit on the file size, far above that of an image. It prevents reading a large unrelated file
+/// whole.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// What an image was made of.
+/// The inputs of an image.
 pub(crate) struct Key(Sha256);
 
 impl Key {
-    /// That of this version of the crate.
+    /// A key for this version of the crate.
     pub(crate) fn new() -> Key {
         let mut key = Key(Sha256::new());
         key.add(env!("CARGO_PKG_VERSION"));
@@ -29,7 +32,7 @@ impl Key {
     }
 
     pub(crate) fn add(&mut self, text: &str) -> &mut Key {
-        // With its length, so that two texts are not two others.
+        // The length is hashed too, so that the boundary between two texts is unambiguous.
         self.0.update((text.len() as u64).to_le_bytes());
         self.0.update(text);
         self
@@ -40,7 +43,7 @@ impl Key {
     }
 }
 
-/// The folder.
+/// The cache folder.
 #[derive(Clone, Debug)]
 pub(crate) struct KernelCache {
     folder: PathBuf,
@@ -51,11 +54,11 @@ impl KernelCache {
         KernelCache { folder }
     }
 
-    /// Gives `load` the image of this key: the one that is kept, or else the one that `compile` makes, which is kept from then on. One that is kept and that
-    /// `load` does not take is made again.
+    /// Calls `load` with the image of this key. The image comes from the cache, or from `compile`,
+    /// and is then cached. If `load` rejects a cached image, it is compiled again.
     ///
     /// # Errors
-    /// Those of `compile`, and of `load` with what it made.
+    /// The errors of `compile`, and those of `load` for a compiled image.
     pub(crate) fn load<T>(
         &self,
         key: &[u8; 32],
@@ -69,7 +72,7 @@ impl KernelCache {
         }
         let image = compile()?;
         let loaded = load(&image)?;
-        // Whoever cannot write there compiles again next time.
+        // A process that cannot write to the folder compiles again next time.
         let _ = self.write(key, &image);
         Ok(loaded)
     }
@@ -103,7 +106,7 @@ impl KernelCache {
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let partial = format!(".{}-{number}.partial", std::process::id());
         let partial = self.folder.join(partial);
-        // One that was left behind by a process of the same number.
+        // A process with the same number may have left a temporary file behind.
         let _ = fs::remove_file(&partial);
         let written = (|| {
             let mut file = owner::create(&partial)?;
@@ -120,7 +123,7 @@ impl KernelCache {
     }
 }
 
-/// Who can write what.
+/// Checks of the write permissions.
 #[cfg(unix)]
 mod owner {
     use std::fs::{DirBuilder, File, Metadata, OpenOptions};
@@ -141,7 +144,8 @@ mod owner {
         metadata.is_file() && is_ours(metadata) && metadata.mode() & OTHERS_WRITE == 0
     }
 
-    /// Whether the folder is the user's, and nobody else but root can write it or put another in its place.
+    /// Whether the folder belongs to the user, and nobody else except root can write to it or
+    /// replace it.
     pub(super) fn is_private_folder(folder: &Path) -> bool {
         let Ok(folder) = folder.canonicalize() else {
             return false;
@@ -154,7 +158,7 @@ mod owner {
             if height == 0 {
                 return metadata.is_dir() && is_ours(&metadata) && !is_writable;
             }
-            // In a sticky folder, such as /tmp, nobody moves what others own.
+            // In a sticky folder such as /tmp, nobody can move files of other users.
             (is_ours(&metadata) || metadata.uid() == 0)
                 && (!is_writable || metadata.mode() & STICKY != 0)
         })
@@ -164,7 +168,7 @@ mod owner {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)
     }
 
-    /// Without following a link, or waiting for the writer of a pipe.
+    /// Opens the file without following a link, and without waiting for the writer of a pipe.
     pub(super) fn open(path: &Path) -> io::Result<File> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         OpenOptions::new()
@@ -182,7 +186,7 @@ mod owner {
     }
 }
 
-/// Where that cannot be found out, nothing is kept.
+/// On systems without these permission checks, nothing is cached.
 #[cfg(not(unix))]
 mod owner {
     use std::fs::{File, Metadata};
@@ -230,7 +234,7 @@ mod tests {
         (folder, cache)
     }
 
-    /// The image, and whether it was compiled.
+    /// Returns the image, and whether it was compiled.
     fn load(cache: &KernelCache, key: &[u8; 32]) -> (Vec<u8>, bool) {
         let is_compiled = Cell::new(false);
         let compile = || {
@@ -319,7 +323,7 @@ mod tests {
             for open in [0o020, 0o002] {
                 set_mode(place, private | open);
                 assert_eq!(load(&cache, &key("a")), compiled(), "{}", place.display());
-                // The file was replaced; what is in such a folder never is.
+                // An unsafe file is replaced by the first load. Files in unsafe folders never are.
                 if place != path {
                     assert_eq!(load(&cache, &key("a")), compiled(), "{}", place.display());
                 }

@@ -1,4 +1,4 @@
-//! How kernels are launched whose memory nobody else uses.
+//! Launches of kernels whose memory nobody else uses.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,7 +9,7 @@ use cudarc::driver::{
     CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, LaunchConfig, sys,
 };
 
-/// Device memory, and its address, which launches are given.
+/// Device memory and its address, which launches get.
 #[derive(Debug)]
 pub(crate) struct DeviceBuffer<T> {
     pub(crate) memory: CudaSlice<T>,
@@ -28,10 +28,11 @@ pub(crate) fn may_overlap(capability: (i32, i32)) -> bool {
     capability >= (9, 0)
 }
 
-/// A kernel and its arguments, in their order. Memory is given as an address.
+/// A kernel and its arguments in order. Memory is given as an address.
 ///
-/// cudarc's own builder takes slices, and puts events around a launch for each of them, in case that another stream uses one. What a batch holds is used by its
-/// own launches alone, on one stream after the other ([`InFlight`](crate::in_flight::InFlight)): so these have no events between them.
+/// cudarc's own builder takes slices, and adds events around a launch for each of them, in case
+/// another stream uses one. Only a batch's own launches use its memory, on one stream after the
+/// other ([`InFlight`](crate::in_flight::InFlight)), so these launches need no events.
 pub(crate) struct Launch<'a> {
     function: &'a CudaFunction,
     arguments: Vec<*mut c_void>,
@@ -54,20 +55,21 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// Lets it begin while the launch in front of it comes to its end, if `may`, which takes a device that may ([`may_overlap`]), and a kernel that waits for that
-    /// end (`wait_for_previous_launch` in kernels/ptx/mma.cuh).
+    /// Allows the kernel to begin while the previous launch ends, if `may` is true. The device must
+    /// support that ([`may_overlap`]), and the kernel must wait for that end
+    /// (`wait_for_previous_launch` in kernels/ptx/mma.cuh).
     pub(crate) const fn overlapping(mut self, may: bool) -> Launch<'a> {
         self.overlaps = may;
         self
     }
 
-    /// Puts it in the stream's queue.
+    /// Enqueues the launch on the stream.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     ///
     /// # Safety
-    /// The arguments are the kernel's, and keep its preconditions until it has run.
+    /// The arguments must be those of the kernel, and keep its preconditions until it has run.
     pub(crate) unsafe fn launch(
         mut self,
         stream: &CudaStream,
@@ -95,7 +97,8 @@ impl<'a> Launch<'a> {
             numAttrs: self.overlaps.into(),
         };
         let (function, arguments) = (self.function.cu_function(), self.arguments.as_mut_ptr());
-        // SAFETY: the caller's; what is pointed to lives until the call returns, which copies it.
+        // SAFETY: the caller keeps the preconditions; the arguments live until the call returns,
+        // and the call copies them.
         unsafe {
             sys::cuLaunchKernelEx(&raw const config, function, arguments, std::ptr::null_mut())
         }

@@ -1,27 +1,35 @@
-//! The Unweight codec on a GPU: CUDA kernels (`kernels/`), and what launches them.
+//! The Unweight codec on a GPU: CUDA kernels (`kernels/`) and their launches.
 //!
-//! - [`Device::open`] finds a GPU and loads the kernels; without a driver or a device it is an ordinary error.
+//! - [`Device::open`] finds a GPU and loads the kernels. A missing driver or device is an ordinary
+//!   error.
 //! - [`decode_verified`] decodes a coded tensor with every check, and returns its weights in device
 //!   memory.
-//! - [`DeviceTensor::upload`] puts a coded tensor into device memory, as it stands in the file.
-//! - [`Batch`] decodes tensors in one launch, or ranges of their chunks, on the caller's stream and into the caller's memory, to weights or to
-//!   exponent planes; it copies raw tensors, checks chunk checksums on the device too, and computes those of what was decoded.
-//! - [`EncodeBatch`] encodes weights that stand in device memory to the planes that the reference gives, byte for byte.
-//! - [`TranscodeBatch`] gives coded tensors the other encoding, without their weights ever standing in memory.
+//! - [`DeviceTensor::upload`] copies a coded tensor to device memory, in the layout of the file.
+//! - [`Batch`] decodes tensors, or ranges of their chunks, in one launch. It runs on the caller's
+//!   stream and writes weights or exponent planes to the caller's memory. It copies raw tensors,
+//!   checks chunk checksums on the device, and computes the checksums of decoded weights.
+//! - [`EncodeBatch`] encodes weights in device memory to planes with the same bytes as the
+//!   reference.
+//! - [`TranscodeBatch`] converts coded tensors to the other encoding without storing their weights.
 //! - [`matmul`] multiplies by matrices that stay compressed.
 //!
-//! The host checks what locates anything (header, directory, record ends); the device checks every record, bounds each read and
-//! write by what was checked, and reports the first bad chunk with the rule that the reference names. Section numbers are those of `spec/unweight.md`.
+//! The host checks everything that locates data (header, directory, record ends). The device checks
+//! every record, and bounds each read and write by the checked values. It reports the first bad
+//! chunk with the rule that the reference reports. Section numbers refer to `spec/unweight.md`.
 //!
 //! # Memory
 //!
-//! Launches are asynchronous. A batch owns the memory that its launches write and shares what they read; it gives its outputs back when they are done.
-//! Dropping a batch waits; forgetting one, or losing it in a cycle of references, loses its memory and frees nothing that a launch uses. A stream that is
-//! capturing a graph is an error. (A capture that another thread both begins and ends on the stream while a function launches there is not noticed.)
-//! What was still written when memory was handed over is waited for, by cudarc's events; who disables these, which is unsafe, waits too.
+//! Launches are asynchronous. A batch owns the memory that its launches write and shares the memory
+//! that they read. It returns its outputs when the launches are done. Dropping a batch waits.
+//! Forgetting one, or losing it in a cycle of references, leaks its memory and frees nothing that a
+//! launch uses. A stream that is capturing a graph is an error. (A capture that another thread both
+//! begins and ends on the stream during a launch function is not detected.) A batch waits, with
+//! cudarc's events, for pending writes to memory that is handed over. A caller that disables these
+//! events, which is unsafe, must wait itself.
 //!
-//! Memory of somebody else's, a tensor of PyTorch's for instance, is given as an address, which is unsafe ([`Output::raw`], [`Source::raw`]). So are products
-//! ([`matmul::Linear::multiply`], [`matmul::Sequence`]): they neither own activations nor wait, and may be captured.
+//! Foreign memory, for example a PyTorch tensor, is given as an address, which is unsafe
+//! ([`Output::raw`], [`Source::raw`]). Matmuls are unsafe too ([`matmul::Linear::multiply`],
+//! [`matmul::Sequence`]): they neither own activations nor wait, and may be captured.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -76,7 +84,7 @@ mod transcode;
 mod view;
 mod weight_checksums;
 
-/// Streams and device memory are this crate's.
+/// The version of cudarc whose streams and device memory this crate uses.
 pub use cudarc;
 
 pub use batch::Batch;
@@ -96,10 +104,11 @@ pub use status::BadChunk;
 pub use transcode::TranscodeBatch;
 pub use view::{View, ViewMut};
 
-/// Chunks of one launch: a block for each, and a number that fits the status word.
+/// The most chunks of one launch. Each has a block, and its index fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;
 
-/// What launches on the CPU need, where tests run the kernels without a GPU (`host-kernels/`). Not part of the interface.
+/// Parts that launches on the CPU need, for tests that run the kernels without a GPU
+/// (`host-kernels/`). This module is not part of the interface.
 #[doc(hidden)]
 pub mod host {
     pub use crate::crc_constants::words as crc_constants;

@@ -1,22 +1,25 @@
-//! Where libraries of CUDA are looked for.
+//! Search path of the CUDA libraries.
 
 use crate::GpuError;
 
-/// Has this process look for libraries by name in folders of the system alone: on Windows, System32 and, for NVRTC and cuBLASLt, where `CUDA_PATH` says that the
-/// toolkit is; not the current folder, that of the program or `PATH`. It is for the whole process: call it first, from the program, not from a library.
+/// Restricts the search for libraries by name in this process to system folders. On Windows these
+/// are System32 and, for NVRTC and cuBLASLt, the toolkit's folder in `CUDA_PATH`. The current
+/// folder, the program's folder and `PATH` are excluded. It affects the whole process: call it
+/// first, from the program, not from a library.
 ///
-/// Elsewhere there is nothing to do: a name without a slash is never looked for in the current folder, unless `LD_LIBRARY_PATH` has an empty part, which
-/// then holds for the libraries of every program.
+/// On other systems it does nothing. They never search the current folder for a name without a
+/// slash, unless `LD_LIBRARY_PATH` has an empty part, which then applies to the libraries of every
+/// program.
 ///
 /// # Errors
-/// [`GpuError::Libraries`], with the system's.
+/// [`GpuError::Libraries`] with the error of the system.
 pub fn search_system_folders_only() -> Result<(), GpuError> {
     #[cfg(windows)]
     windows::search_system_folders_only().map_err(GpuError::Libraries)?;
     Ok(())
 }
 
-/// Not compiled in CI, which has no Windows.
+/// This code is not compiled in CI, which has no Windows.
 #[cfg(windows)]
 mod windows {
     use std::io;
@@ -29,7 +32,7 @@ mod windows {
     };
 
     pub(super) fn search_system_folders_only() -> io::Result<()> {
-        // SAFETY: it takes flags, and changes nothing but where libraries are looked for.
+        // SAFETY: the call takes flags, and changes only the search path of libraries.
         let is_set = unsafe {
             SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32 | LOAD_LIBRARY_SEARCH_USER_DIRS)
         };
@@ -44,7 +47,8 @@ mod windows {
             };
             let name = folder.as_os_str().encode_wide();
             let name: Vec<u16> = name.chain(std::iter::once(0)).collect();
-            // SAFETY: it reads a path that ends in a zero. A folder that is not there is an error, which means that there is nothing to find.
+            // SAFETY: the call reads a path that ends in a zero. A missing folder is an error,
+            // which means that there is nothing to find.
             let _ = unsafe { AddDllDirectory(name.as_ptr()) };
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! NVRTC with named headers: source to machine code, where there was no `nvcc` when the crate was
-//! built. cudarc's safe call takes one source text only, and gives PTX only.
+//! NVRTC with named headers: compiles source to machine code if the crate was built without `nvcc`.
+//! cudarc's safe call takes only a single source text and returns only PTX.
 
 #![expect(unsafe_code, reason = "calls of NVRTC")]
 
@@ -10,7 +10,7 @@ use cudarc::nvrtc::{result, sys};
 
 use crate::GpuError;
 
-/// A header by the name in `#include "name"`.
+/// A header and its name in `#include "name"`.
 pub(crate) struct Header {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
@@ -18,21 +18,21 @@ pub(crate) struct Header {
 
 /// Whether the library is on this machine.
 pub(crate) fn is_present() -> bool {
-    // SAFETY: loading a library of the system runs its initializers. NVRTC's have no preconditions.
+    // SAFETY: loading a system library runs its initializers. NVRTC's have no preconditions.
     unsafe { sys::is_culib_present() }
 }
 
 /// Major and minor version of the library, which must be present.
 pub(crate) fn version() -> Result<(i32, i32), GpuError> {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: it writes two numbers.
+    // SAFETY: the call writes two numbers.
     unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }
         .result()
         .map_err(failed)?;
     Ok((major, minor))
 }
 
-/// Compiles `source` to a cubin. `name` stands in error messages. The library must be present.
+/// Compiles `source` to a cubin. Error messages contain `name`. The library must be present.
 ///
 /// # Errors
 /// [`GpuError::Compile`] with NVRTC's log.
@@ -43,7 +43,7 @@ pub(crate) fn compile(
     options: &[String],
 ) -> Result<Vec<u8>, GpuError> {
     let program = Program::new(source, name, headers)?;
-    // SAFETY: `program` holds a program that is not destroyed yet.
+    // SAFETY: `program` has a program that is not destroyed yet.
     if let Err(error) = unsafe { result::compile_program(program.handle, options) } {
         let log = program.log().unwrap_or_default();
         return Err(GpuError::Compile(format!("{error}: {}", log.trim_end())));
@@ -51,7 +51,7 @@ pub(crate) fn compile(
     program.cubin()
 }
 
-/// A program that NVRTC holds, and the texts that it may refer to.
+/// An NVRTC program and the texts that it may refer to.
 struct Program {
     handle: sys::nvrtcProgram,
     _texts: Vec<CString>,
@@ -62,7 +62,7 @@ impl Program {
         let terminated = |text: &str| {
             CString::new(text).map_err(|_| GpuError::Compile("a NUL in a source text".to_owned()))
         };
-        // Source, name, then all header texts, then all header names.
+        // The order is: source, name, all header texts, all header names.
         let texts = [source, name].into_iter();
         let texts = texts.chain(headers.iter().map(|header| header.text));
         let texts = texts.chain(headers.iter().map(|header| header.name));
@@ -71,7 +71,7 @@ impl Program {
         let (header_texts, header_names) = pointers[2..].split_at(headers.len());
         let mut handle = ptr::null_mut();
         // SAFETY: all pointers are to NUL-terminated texts that outlive the program, both tables
-        // have as many entries as the count says, and `handle` can be written to.
+        // have as many entries as the count says, and `handle` is writable.
         let created = unsafe {
             sys::nvrtcCreateProgram(
                 &mut handle,
@@ -99,12 +99,13 @@ impl Program {
 
     fn cubin(&self) -> Result<Vec<u8>, GpuError> {
         let mut length = 0;
-        // SAFETY: the program is not destroyed yet; it writes a number.
+        // SAFETY: the program is not destroyed yet, and the call writes a number.
         unsafe { sys::nvrtcGetCUBINSize(self.handle, &raw mut length) }
             .result()
             .map_err(failed)?;
         let mut image = vec![0u8; length];
-        // SAFETY: the program is not destroyed yet; the memory is as long as it said.
+        // SAFETY: the program is not destroyed yet, and the memory has the length that NVRTC
+        // reported.
         unsafe { sys::nvrtcGetCUBIN(self.handle, image.as_mut_ptr().cast()) }
             .result()
             .map_err(failed)?;
@@ -114,8 +115,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // SAFETY: the program is not destroyed yet, and nothing uses it after this. A failure
-        // leaves nothing to do.
+        // SAFETY: the program is not destroyed yet, and nothing uses it after this call. A failure
+        // is ignored, because nothing can be done about it.
         let _ = unsafe { result::destroy_program(self.handle) };
     }
 }

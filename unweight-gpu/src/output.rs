@@ -1,4 +1,4 @@
-//! Where on the device results go.
+//! Output buffers in device memory.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,7 +9,8 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtrMut};
 use crate::GpuError;
 use crate::in_flight::require_context;
 
-/// Device memory that results are written to: 2 bytes for each weight, or 1 for an exponent plane. A batch owns its outputs until it gives them back.
+/// Device memory for results: 2 bytes for each weight, or 1 for each exponent of an exponent plane.
+/// A batch owns its outputs until it returns them.
 #[derive(Debug)]
 pub struct Output(Memory);
 
@@ -20,11 +21,13 @@ enum Memory {
 }
 
 impl Output {
-    /// Memory that a batch does not own: `bytes` bytes at this address of the device.
+    /// Wraps memory that a batch does not own: `bytes` bytes at this device address.
     ///
     /// # Safety
-    /// From the batch's first launch on, until the batch is gone, the bytes up to the next multiple of 16 are there and readable, `bytes` of them are writable,
-    /// and nobody else writes them, nor reads them before the launches are done. A batch that is forgotten is never gone.
+    /// The `bytes` bytes must be writable, and the bytes up to the next multiple of 16 readable,
+    /// from the batch's first launch until the batch is dropped. Nobody else may write them during
+    /// that time, or read them before the launches are done. A batch that is forgotten counts as
+    /// never dropped.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
@@ -32,13 +35,13 @@ impl Output {
         Output::at(address, bytes)
     }
 
-    /// As [`Output::raw`], for memory that whoever makes the batch keeps.
+    /// Same as [`Output::raw`], but the creator of the batch keeps the memory alive.
     pub(crate) fn at(address: u64, bytes: u64) -> Output {
         assert!(address.is_multiple_of(16), "16-byte stores");
         Output(Memory::Raw { address, bytes })
     }
 
-    /// The memory, if it was given as a slice.
+    /// The memory, if the output was given as a slice.
     pub(crate) fn into_slice(self) -> Option<CudaSlice<u8>> {
         match self.0 {
             Memory::Owned(slice) => Some(slice),
@@ -53,10 +56,10 @@ impl Output {
         }
     }
 
-    /// The address, for launches of this context. `stream` waits for whatever uses a slice now.
+    /// The address, for launches of this context. `stream` waits for the current users of a slice.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if it is shorter than needed; [`GpuError::OtherContext`].
+    /// [`GpuError::WrongLength`] if the output is shorter than needed; [`GpuError::OtherContext`].
     pub(crate) fn address(
         &mut self,
         stream: &CudaStream,

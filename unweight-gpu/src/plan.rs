@@ -1,21 +1,23 @@
-//! How a launch is laid out: pure functions, tested without a GPU.
+//! Layout of a launch: pure functions, tested without a GPU.
 
-/// Bytes of shared memory that a chunk's tables take: exponents by codes, then lengths (`kernels/decode/code_table.cuh`).
+/// Shared memory of a chunk's tables in bytes: exponents by codes, then lengths
+/// (`kernels/decode/code_table.cuh`).
 pub(crate) const TABLE_BYTES: u32 = 256 + 128;
 /// Warps of a block of `kernels/checksum/checksum.cu`.
 pub(crate) const CHECKSUM_WARPS: u32 = 8;
 /// Threads of a warp.
 pub(crate) const WARP: u32 = 32;
 
-/// A block without asking for more may have this much shared memory.
+/// Shared memory that a block may have without asking for more.
 const SHARED_BYTES: u32 = 48 << 10;
-/// So much of it a record may have.
+/// The most shared memory for a record.
 pub(crate) const MOST_STAGE_BYTES: u32 = SHARED_BYTES - TABLE_BYTES;
-/// Records of trained weights are a third of their chunk's bytes. Longer ones are read where they stand,
-/// so that a few of them do not cost all others the room of their warps.
+/// Records of trained weights have a third of their chunk's bytes. Longer ones are read in place,
+/// so that a few of them do not reduce the number of warps for all others.
 const STAGE_BYTES_PER_WEIGHT: (u64, u64) = (7, 16);
 
-/// The shared memory that each block has for its record: enough for the longest, within reason.
+/// The shared memory that each block has for its record: enough for the longest record, up to a
+/// limit.
 ///
 /// `longest_record_bytes` and `chunk_weights` are the greatest of the launch.
 pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
@@ -29,7 +31,7 @@ pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
 /// The most warps of a block that fills a multiprocessor (`kernels/decode/decode.cu`).
 const MOST_WARPS: u32 = 16;
 
-/// Warps of a block that has so much shared memory.
+/// The number of warps in a block that has this much shared memory.
 pub(crate) const fn warps_of_block(room: u32, stage_bytes: u32) -> u32 {
     let fitting = room / (TABLE_BYTES + stage_bytes);
     if fitting < MOST_WARPS {
@@ -45,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_block_that_fills_a_multiprocessor_has_warps() {
-        // Of records that are read where they stand; of trained weights; the longest stage of all, where a block has least room.
+        // The cases are: records that are read in place, records of trained weights, and the
+        // longest stage on the device with the least shared memory.
         assert_eq!(warps_of_block(227 << 10, 0), 16);
         assert_eq!(warps_of_block(227 << 10, 13_000), 16);
         assert_eq!(warps_of_block(99 << 10, MOST_STAGE_BYTES), 2);

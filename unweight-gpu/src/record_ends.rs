@@ -1,14 +1,15 @@
-//! Record ends that were checked, as they go to the device.
+//! Checked record ends for upload to the device.
 
 use unweight_format::{CodedPlanes, RecordEnds};
 
 use crate::GpuError;
 use crate::job::longest_record_bytes;
 
-/// The record ends of a tensor, which keep the rules `record-ends` and `record-too-long`: the one thing in a payload that kernels follow unchecked.
+/// The record ends of a tensor, checked for the rules `record-ends` and `record-too-long`. They are
+/// the only part of a payload that kernels follow without a check.
 ///
-/// It owns a copy. What was checked is what is uploaded, even if the payload stands in memory that somebody changes meanwhile: a mapped file, or memory that
-/// another process shares.
+/// It owns a copy, so the checked values are the uploaded ones. The payload may be in memory that
+/// changes meanwhile, such as a mapped file or memory shared with another process.
 #[derive(Debug)]
 pub(crate) struct CheckedRecordEnds {
     bytes: Vec<u8>,
@@ -16,7 +17,7 @@ pub(crate) struct CheckedRecordEnds {
 }
 
 impl CheckedRecordEnds {
-    /// Copies the plane of record ends, and checks the copy.
+    /// Copies the plane of record ends and checks the copy.
     ///
     /// # Errors
     /// `record-ends`, `record-too-long`.
@@ -33,7 +34,7 @@ impl CheckedRecordEnds {
         &self.bytes
     }
 
-    /// The longest record, in bytes.
+    /// The length of the longest record in bytes.
     pub(crate) const fn longest_record_bytes(&self) -> u64 {
         self.longest_record_bytes
     }
@@ -48,7 +49,7 @@ mod tests {
 
     use super::*;
 
-    /// A tensor's planes, and its plane of record ends.
+    /// Returns a tensor's planes and its plane of record ends.
     fn tensor() -> (CodedPlanes, Vec<u8>) {
         let weights: Vec<bf16> = (0..20_000u32)
             .map(|number| bf16::from_f32(number.wrapping_mul(2_654_435_761) as f32 * 1e-11))
@@ -65,7 +66,7 @@ mod tests {
             encode_weights(&plan, chunk, &mut sign_mantissa, &mut record);
             coded.chunk(&sign_mantissa, &record).unwrap();
         }
-        // Nothing decodes it.
+        // No test decodes the payload.
         let tensor_checksum = 0;
         coded.finish(tensor_checksum).unwrap();
         let file = writer.finish().unwrap();

@@ -1,4 +1,4 @@
-//! Where weights stand that are to be encoded.
+//! Sources of weights to encode.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,7 +9,7 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use crate::GpuError;
 use crate::in_flight::require_context;
 
-/// Device memory that holds a BF16 tensor. A batch keeps it, and nobody can write it meanwhile.
+/// Device memory with a BF16 tensor. A batch keeps it, and nobody can write to it during that time.
 #[derive(Clone, Debug)]
 pub struct Source {
     memory: Memory,
@@ -23,10 +23,10 @@ enum Memory {
 }
 
 impl Source {
-    /// A slice of cudarc's, of 2 bytes a weight.
+    /// Wraps a slice of cudarc, with 2 bytes for each weight.
     ///
     /// # Panics
-    /// If the number of bytes is odd.
+    /// If the length in bytes is odd.
     pub fn new(memory: Arc<CudaSlice<u8>>) -> Source {
         let bytes = memory.num_bytes() as u64;
         assert!(bytes.is_multiple_of(2), "2 bytes a weight");
@@ -36,11 +36,12 @@ impl Source {
         }
     }
 
-    /// Memory that a batch does not own: so many BF16 weights at this address of the device.
+    /// Wraps memory that a batch does not own: this many BF16 weights at this device address.
     ///
     /// # Safety
-    /// From the batch's first launch on, until the batch is gone, they are there and stay as they are; what is behind them up to the next multiple of 16 is
-    /// readable. A batch that is forgotten is never gone.
+    /// The weights must exist and stay unchanged, and the bytes after them must be readable up to
+    /// the next multiple of 16, from the batch's first launch until the batch is dropped. A batch
+    /// that is forgotten counts as never dropped.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
@@ -56,7 +57,8 @@ impl Source {
         self.weights
     }
 
-    /// The address, for launches of this context. `stream` waits for whatever writes a slice now.
+    /// The address, for launches of this context. `stream` waits for the current writers of a
+    /// slice.
     ///
     /// # Errors
     /// [`GpuError::OtherContext`].

@@ -1,8 +1,8 @@
-//! What the kernels report: the first bad chunk of a launch, and the rule that it breaks.
+//! The kernels' report: the first bad chunk of a launch, and the rule that it breaks.
 
 use unweight_format::Rule;
 
-/// Nothing was reported.
+/// Status word without an error.
 pub const GOOD: u64 = u64::MAX;
 
 /// Rules by their number in `kernels/abi/status.cuh`, from 1.
@@ -27,13 +27,13 @@ const RULES: [Rule; 15] = [
 /// The first bad chunk of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadChunk {
-    /// Its number in the launch.
+    /// The index of the chunk in the launch.
     pub chunk: u32,
-    /// The rule that the reference would name.
+    /// The rule that the reference reports.
     pub rule: Rule,
 }
 
-/// What a status word says: `chunk << 8 | rule`, or [`GOOD`].
+/// Parses a status word: `chunk << 8 | rule`, or [`GOOD`].
 pub fn read(status: u64) -> Option<BadChunk> {
     if status == GOOD {
         return None;

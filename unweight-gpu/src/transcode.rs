@@ -1,4 +1,4 @@
-//! Coded tensors that are given another encoding in one launch of each kernel.
+//! Batches of coded tensors that are converted to another encoding, with one launch of each kernel.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -15,38 +15,44 @@ use crate::job::TensorJob;
 use crate::launch::DeviceBuffer;
 use crate::{Batch, Device, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, Input, Output};
 
-/// Tensors to be transcoded together (section 11.8), each with where its planes go. Made once, scratch included; its launches neither allocate nor wait.
+/// Tensors to transcode together (section 11.8), each with the output for its planes. A batch is
+/// created once, including its scratch; its launches neither allocate nor wait.
 ///
-/// Records become records; sign-mantissa bytes are copied. The bytes are those that the reference's transcoding gives, under each tensor's own chunk size.
+/// Records are converted to records, and sign-mantissa bytes are copied. The output equals that of
+/// the reference's transcoding, with each tensor's own chunk size.
 ///
-/// This supposes that a source has the palette that a canonical encoder gives it, and its records' kinds. If one in the batch has not, which
-/// [`TranscodeBatch::status`] finds, all tensors take the fallback, by exponent planes, which is a third as fast. Tensors some of which have the encoding already
-/// take it at once: they become canonical.
+/// This assumes that a source has the palette and the kinds of records of a canonical encoder.
+/// [`TranscodeBatch::status`] finds out if one in the batch has not. All tensors then take the
+/// fallback by exponent planes, which has a third of the speed. A batch in which some tensors have
+/// the target encoding already takes the fallback at once, and these tensors become canonical.
 ///
-/// A chunk's checksum follows from its source's, so a wrong one stays wrong.
+/// A chunk's checksum is derived from its source's, so a wrong checksum stays wrong.
 ///
-/// As with [`Batch`], it owns its outputs and keeps its tensors; dropping it waits, and forgetting it loses the memory.
+/// Like a [`Batch`] it owns its outputs and keeps its tensors. Dropping it waits, and forgetting it
+/// leaks the memory.
 #[derive(Debug)]
 pub struct TranscodeBatch {
-    /// Each keeps what its launches use, exponents and the other's jobs too.
+    /// Decoding and encoding each keep what their launches use. This includes the exponents and the
+    /// other's jobs.
     decode: Batch,
     encode: EncodeBatch,
     device: Device,
     /// Whether every tensor has the other encoding.
     is_direct: bool,
-    /// 1 if the outputs are worth nothing, and the fallback has to be taken.
+    /// 1 if the outputs are invalid and the fallback must be taken.
     detour: Arc<DeviceBuffer<u32>>,
 }
 
 impl TranscodeBatch {
-    /// A batch of these tensors. `encoding` is huffman or palette; an output has [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for what uses
-    /// the outputs now.
+    /// A batch of these tensors. `encoding` must be huffman or palette. An output must have
+    /// [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for the current users of the
+    /// outputs.
     ///
     /// # Errors
-    /// As [`EncodeBatch::new`].
+    /// The errors of [`EncodeBatch::new`].
     ///
     /// # Panics
-    /// If the encoding is raw, or an output's address not a multiple of 256.
+    /// If the encoding is raw, or an output's address is not a multiple of 256.
     pub fn new<O: Into<Output>>(
         device: &Device,
         tensors: Vec<(Arc<DeviceTensor>, O)>,
@@ -62,7 +68,7 @@ impl TranscodeBatch {
             Kind::Raw(_) => 0,
         };
         let bytes: u64 = tensors.iter().map(|(tensor, _)| room(tensor)).sum();
-        // Zeros, for the checksum of a tensor that could not be decoded to them.
+        // Zeros give a defined checksum for a tensor whose exponents could not be decoded.
         let exponents: Arc<CudaSlice<u8>> = Arc::new(own.alloc_zeros(bytes.max(1) as usize)?);
         let inputs: Vec<Input> = tensors.iter().map(|(tensor, _)| tensor.into()).collect();
         let decode = Batch::to_exponents_in(device, &inputs, &exponents, room_of)?;
@@ -110,44 +116,49 @@ impl TranscodeBatch {
     /// Launches the check of every chunk checksum of the sources. Returns at once.
     ///
     /// # Errors
-    /// As [`Batch::decode`].
+    /// The errors of [`Batch::decode`].
     pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.decode.check_chunks(stream)
     }
 
-    /// Launches what transcodes. Returns at once; the outputs hold nothing to be trusted until [`TranscodeBatch::status`].
+    /// Launches the transcoding. Returns at once. The outputs must not be trusted before
+    /// [`TranscodeBatch::status`] has succeeded.
     ///
     /// # Errors
-    /// As [`Batch::decode`].
+    /// The errors of [`Batch::decode`].
     pub fn transcode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         if !self.is_direct {
             return self.transcode_by_planes(stream);
         }
         let decode = self.decode.used_on(stream)?;
         let (stage_bytes, status) = (decode.stage_bytes, decode.status.address);
-        // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is as their longest record needs it; `new` gave the batch what it keeps.
+        // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is large
+        // enough for their longest record; `new` gave the batch the memory that it keeps.
         unsafe {
             self.encode
                 .encode_records(stream, stage_bytes, status, self.detour.address)
         }
     }
 
-    /// The fallback: decoder and encoder.
+    /// The fallback: runs the decoder and the encoder.
     fn transcode_by_planes(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.decode.decode(stream)?;
         self.encode.encode(stream)
     }
 
-    /// Waits for the launches, and says whether the sources kept every rule in every one since this was last asked. If they did, the outputs are as the last
-    /// launch had to leave them, by the fallback where that is needed.
+    /// Waits for the launches, and returns whether the sources kept every rule in all launches
+    /// since the last query. If they did, the outputs have the result of the last launch. The
+    /// fallback runs here if it is needed.
     ///
     /// # Errors
-    /// [`GpuError::BadChunk`]: the first bad chunk, and the rule that the reference would name; the driver's.
+    /// [`GpuError::BadChunk`] with the first bad chunk and the rule that the reference reports; the
+    /// errors of the driver.
     pub fn status(&mut self) -> Result<(), GpuError> {
         self.decode.status()?;
         let own = self.device.own_stream().clone();
         if self.is_direct && own.clone_dtoh(&self.detour.memory)? != [0] {
-            // SAFETY: the one word of this memory, which nobody uses: all launches were waited for.
+            // SAFETY: this memory has a single word, and nobody uses it, because all launches were
+            // waited for.
             unsafe { result::memset_d8_async(self.detour.address, 0, 4, own.cu_stream())? };
             self.transcode_by_planes(&own)?;
             self.decode.status()?;
@@ -155,19 +166,21 @@ impl TranscodeBatch {
         Ok(())
     }
 
-    /// What the last [`TranscodeBatch::transcode`] made of each tensor, after its status. The checksum is that of the weights, decoded from what was written:
-    /// it is to be compared with the one that the source's directory states. Waits for the launches.
+    /// The results of the last [`TranscodeBatch::transcode`] for each tensor, to be called after
+    /// its status. The checksum is that of the weights decoded from the output. The caller must
+    /// compare it with the checksum in the source's directory. Waits for the launches.
     ///
     /// # Errors
-    /// As [`EncodeBatch::encoded`].
+    /// The errors of [`EncodeBatch::encoded`].
     pub fn transcoded(&mut self) -> Result<Vec<EncodedTensor>, GpuError> {
         self.encode.encoded()
     }
 
-    /// Waits for the launches and gives back the outputs, in their order, but those that were given as addresses.
+    /// Waits for the launches and returns the outputs in their order, without those that were given
+    /// as addresses.
     ///
     /// # Errors
-    /// As [`EncodeBatch::into_outputs`].
+    /// The errors of [`EncodeBatch::into_outputs`].
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
         self.encode.into_outputs()
     }

@@ -1,4 +1,4 @@
-//! Device memory that products read and write: lent to launches, not owned by them.
+//! Device memory that matmuls read and write. Launches borrow it and do not own it.
 
 #![expect(unsafe_code, reason = "raw device addresses")]
 
@@ -8,7 +8,8 @@ use crate::GpuError;
 
 /// BF16 values in device memory that launches read.
 ///
-/// Functions that return before their launches are done and take one are unsafe: nothing here keeps the memory.
+/// A function that takes a view and returns before its launches are done is unsafe, because a view
+/// does not keep the memory alive.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     address: u64,
@@ -17,10 +18,11 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A slice of cudarc's, of 2 bytes a value. `stream` waits for what writes it now.
+    /// Wraps a slice of cudarc, with 2 bytes for each value. `stream` waits for its current
+    /// writers.
     ///
     /// # Panics
-    /// If the number of bytes is odd.
+    /// If the length in bytes is odd.
     pub fn slice(memory: &'a CudaSlice<u8>, stream: &CudaStream) -> View<'a> {
         let bytes = memory.num_bytes() as u64;
         assert!(bytes.is_multiple_of(2), "2 bytes a value");
@@ -32,11 +34,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Memory of the caller's own: so many values at this address of the device.
+    /// Wraps the caller's own memory: this many values at this device address.
     ///
     /// # Safety
-    /// They are there, and stay as they are, until every launch that is given this view is done; a function that waits for its launches is given it after they
-    /// were written.
+    /// The values must exist and stay unchanged until every launch that gets this view is done. A
+    /// function that waits for its launches may only get the view after the values have been
+    /// written.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
@@ -53,17 +56,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// For launches on a stream that waited for what writes the memory.
+    /// Wraps memory for launches on a stream that has waited for its writers.
     pub(crate) const fn address(&self) -> u64 {
         self.address
     }
 
-    /// The slice, if it is one.
+    /// The slice, if the view is of a slice.
     pub(crate) const fn memory(&self) -> Option<&'a CudaSlice<u8>> {
         self.memory
     }
 
-    /// Returns an error if it has not exactly so many values.
+    /// Returns an error if the view does not have exactly this many values.
     pub(crate) const fn require(&self, values: u64) -> Result<(), GpuError> {
         if self.values != values {
             return Err(GpuError::WrongLength {
@@ -74,10 +77,10 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// The first of them.
+    /// A view of the first `values` values.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If the view has fewer values.
     pub fn first(&self, values: u64) -> View<'a> {
         assert!(values <= self.values);
         View { values, ..*self }
@@ -86,7 +89,7 @@ impl<'a> View<'a> {
 
 /// Device memory that launches write.
 ///
-/// Functions that take one are unsafe: nothing here keeps the memory.
+/// Functions that take a view are unsafe, because a view does not keep the memory alive.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     address: u64,
@@ -95,17 +98,18 @@ pub struct ViewMut<'a> {
 }
 
 impl<'a> ViewMut<'a> {
-    /// A slice of cudarc's. `stream` waits for what uses it now.
+    /// Wraps a slice of cudarc. `stream` waits for its current users.
     pub fn slice(memory: &'a mut CudaSlice<u8>, stream: &CudaStream) -> ViewMut<'a> {
         let bytes = memory.num_bytes() as u64;
         let (address, _writing) = memory.device_ptr_mut(stream);
         ViewMut::at(address, bytes)
     }
 
-    /// Memory of the caller's own: `bytes` bytes at this address of the device.
+    /// Wraps the caller's own memory: `bytes` bytes at this device address.
     ///
     /// # Safety
-    /// They are writable, and nobody else's, until every launch that is given this view is done.
+    /// The bytes must be writable, and nobody else may use them, until every launch that gets this
+    /// view is done.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
@@ -126,7 +130,7 @@ impl<'a> ViewMut<'a> {
         self.address
     }
 
-    /// Returns an error if it is shorter.
+    /// Returns an error if the view is shorter than this many bytes.
     pub(crate) const fn require(&self, needed_bytes: u64) -> Result<(), GpuError> {
         if self.bytes < needed_bytes {
             return Err(GpuError::WrongLength {
@@ -137,7 +141,7 @@ impl<'a> ViewMut<'a> {
         Ok(())
     }
 
-    /// The same memory again, for products that write it one after the other.
+    /// The same memory again, for matmuls that write it one after the other.
     pub(crate) const fn whole(&self) -> ViewMut<'a> {
         ViewMut::at(self.address, self.bytes)
     }

@@ -10,9 +10,9 @@ use crate::{Device, GpuError};
 /// A tensor's chunks in a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorChunks {
-    /// What the tensor is, or those chunks of it.
+    /// Length of the tensor, or of its chunks in the launch, in bytes.
     pub(crate) bytes: u64,
-    /// Of each chunk but the last.
+    /// Length of each chunk except the last, in bytes.
     pub(crate) chunk_bytes: u64,
     pub(crate) first_chunk: u32,
 }
@@ -43,7 +43,7 @@ impl TensorChunks {
     }
 }
 
-/// How kernels of `kernels/checksum/checksum.cu` are launched.
+/// The launch configuration for kernels of `kernels/checksum/checksum.cu`.
 pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     LaunchConfig {
         grid_dim: (chunk_count.div_ceil(CHECKSUM_WARPS), 1, 1),
@@ -52,11 +52,13 @@ pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     }
 }
 
-/// The CRC-32 of every tensor's weights. `kernel` is `checksum_weights` if they stand where the jobs' outputs are, `checksum_planes` if
-/// exponents do. Waits for its own launch; others on this memory must be done.
+/// The CRC-32 of every tensor's weights. `kernel` must be `checksum_weights` if the jobs' outputs
+/// are weights, and `checksum_planes` if they are exponents. Waits for its own launch. Other
+/// launches on this memory must be done.
 ///
 /// # Safety
-/// `jobs` are the `TensorJob`s of these tensors, numbered through; the outputs hold 2 bytes a weight, or of exponents 1, readable up to a multiple of 8.
+/// `jobs` must be the `TensorJob`s of these tensors, numbered consecutively. The outputs must have
+/// 2 bytes for each weight, or 1 byte for each exponent, and be readable up to a multiple of 8.
 pub(crate) unsafe fn weight_checksums(
     device: &Device,
     kernel: &CudaFunction,
@@ -75,7 +77,8 @@ pub(crate) unsafe fn weight_checksums(
             .arg(&chunk_count)
             .arg(&device.state.crc_constants.address)
             .arg(&mut of_chunks);
-        // SAFETY: the caller's, and a word for each chunk; the constants are those that the kernel's head names.
+        // SAFETY: the caller keeps the preconditions, and there is a word for each chunk; the
+        // constants are those that the kernel's head names.
         unsafe { launch.launch(checksum_config(chunk_count))? };
     }
     let of_chunks = stream.clone_dtoh(&of_chunks)?;

@@ -1,5 +1,5 @@
-//! Decodes a file on a CUDA device: the weights of every tensor, then the whole file, every rule
-//! checked.
+//! Decodes a file on a CUDA device: the weights of every tensor, then the whole file with every
+//! rule checked. The example needs the feature `cuda`:
 //! `cargo run --release -p unweight --features cuda --example cuda_decode -- model.unw`.
 
 use std::error::Error;

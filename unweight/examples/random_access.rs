@@ -1,4 +1,4 @@
-//! Prints the first weights of every tensor, reading only the chunks that hold them:
+//! Prints the first weights of every tensor, and reads only the chunks that contain them:
 //! `cargo run --release -p unweight --example random_access -- model.unw`.
 
 use std::error::Error;

@@ -1,5 +1,6 @@
-//! Reads a container through a storage of one's own: ranges of bytes that come from elsewhere. Here "elsewhere" is a file that is slow,
-//! fails now and then, and counts what is asked of it; an HTTP client or an object store stands in the same place.
+//! Reads a container through a custom storage that fetches byte ranges. Here it is a file that is
+//! slow, sometimes fails, and counts its reads. An HTTP client or an object store would be used the
+//! same way.
 //!
 //! `cargo run --release -p unweight --example remote_storage -- model.unw TENSOR`
 

@@ -1,4 +1,5 @@
-//! Checks files from strangers in 64 MiB of memory: `cargo run --release -p unweight --example verify -- a.unw b.unw`.
+//! Checks untrusted files in 64 MiB of memory:
+//! `cargo run --release -p unweight --example verify -- a.unw b.unw`.
 
 use std::process::ExitCode;
 

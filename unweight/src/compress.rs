@@ -1,4 +1,4 @@
-//! Safetensors files into containers, and back, in one call.
+//! One-call conversions from safetensors files to containers and back.
 
 use std::error::Error as StdError;
 use std::ops::RangeInclusive;
@@ -16,7 +16,8 @@ use crate::{Error, Executor, MemoryBudget, Storage, StoredWeights, read_extent};
 /// Compresses a safetensors file in memory.
 ///
 /// # Errors
-/// [`Error::Source`], [`Error::SourceLength`] if it is none; [`Error::OverBudget`]; [`Error::Unwritable`] if it is past a limit of the format.
+/// [`Error::Source`] or [`Error::SourceLength`] if the input is not a safetensors file;
+/// [`Error::OverBudget`]; [`Error::Unwritable`] if a limit of the format is exceeded.
 pub fn compress(safetensors: &[u8], options: &CompressOptions) -> Result<Vec<u8>, Error> {
     compress_to(safetensors, Vec::new(), options)
 }
@@ -24,7 +25,7 @@ pub fn compress(safetensors: &[u8], options: &CompressOptions) -> Result<Vec<u8>
 /// Restores the source of a container in memory, and checks every rule of the specification.
 ///
 /// # Errors
-/// The rule that is broken; [`Error::OverBudget`].
+/// The error of the broken rule; [`Error::OverBudget`].
 pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
     let open = OpenFile::read(container)?;
     let container = open.container();
@@ -40,11 +41,11 @@ pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(source)
 }
 
-/// Compresses the safetensors file in `source` into `sink`, and returns the sink. The source is read twice: for the palettes, and to
-/// be encoded.
+/// Compresses the safetensors file in `source` into `sink`, and returns the sink. The source is
+/// read twice: once for the palettes, once for the encoding.
 ///
 /// # Errors
-/// As [`compress`]; [`Error::Read`]; the sink's.
+/// The errors of [`compress`]; [`Error::Read`]; the errors of the sink.
 pub fn compress_to<R, S>(source: &R, sink: S, options: &CompressOptions) -> Result<S, Error>
 where
     R: Storage + ?Sized,
@@ -54,7 +55,7 @@ where
     plan.write(source, sink)
 }
 
-/// A safetensors file whose header has been read and checked, and how it is to be compressed.
+/// A safetensors file whose header has been read and checked, with the options for its compression.
 #[derive(Clone, Debug)]
 pub struct CompressPlan {
     /// The bytes before the tensors' data.
@@ -106,10 +107,12 @@ impl CompressPlan {
         &self.header
     }
 
-    /// Compresses `source`, which the header was read from, into `sink`, and returns the sink.
+    /// Compresses `source` into `sink`, and returns the sink. `source` must be the storage whose
+    /// header was read.
     ///
     /// # Errors
-    /// [`Error::Unwritable`] if it is past a limit of the format; [`Error::Read`]; the sink's.
+    /// [`Error::Unwritable`] if a limit of the format is exceeded; [`Error::Read`]; the errors of
+    /// the sink.
     pub fn write<R, S>(&self, source: &R, sink: S) -> Result<S, Error>
     where
         R: Storage + ?Sized,
@@ -138,7 +141,8 @@ impl CompressPlan {
         Ok(writer.finish()?)
     }
 
-    /// Bytes that [`CompressPlan::write`] reads, as far as that is known: a tensor that ends up raw is read once more.
+    /// Estimate of the bytes that [`CompressPlan::write`] reads. A tensor that is finally stored
+    /// raw is read once more than estimated.
     pub fn bytes_to_read(&self) -> u64 {
         let tensors = self.header.tensors.iter();
         let bytes = tensors.map(|tensor| {
@@ -148,9 +152,9 @@ impl CompressPlan {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// The bytes that the container takes: no fewer than the start, no more than the end.
+    /// Bounds of the container's length in bytes: the start is the minimum, the end the maximum.
     pub fn container_bytes(&self) -> RangeInclusive<u64> {
-        // A tensor has three planes at most, which begin on multiples of this.
+        // A tensor has at most three planes. Each begins on a multiple of this alignment.
         const PADDING: u64 = 3 * layout::PLANE_ALIGNMENT;
         let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
         let (mut at_least, mut at_most) = (fixed, fixed + PADDING);
@@ -160,7 +164,7 @@ impl CompressPlan {
                 + layout::DIMENSION_BYTES * tensor.shape.len() as u64
                 + tensor.name.len() as u64;
             let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
-            // Signs and mantissas stay as they are.
+            // Signs and mantissas are stored uncompressed.
             let kept = match self.is_coded(&tensor.name, tensor.dtype) {
                 true => data / 2,
                 false => data,
@@ -171,7 +175,7 @@ impl CompressPlan {
         at_least..=at_most
     }
 
-    /// Whether a tensor is coded, if that saves space.
+    /// Whether the options allow coding this tensor. Coding is used only if it saves space.
     pub fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
         dtype == Dtype::Bf16 && self.options.selection.has(name)
     }

@@ -1,4 +1,4 @@
-//! Why a file could not be read, written or converted.
+//! The error type of all operations on files.
 
 use std::error::Error as StdError;
 use std::{fmt, io};
@@ -12,82 +12,87 @@ use crate::cuda::Disagreement;
 use crate::safetensors::HeaderError;
 use crate::{ExecutorError, OverBudget, ReadError, StorageError};
 
-/// Why something could not be done.
+/// The error of a failed operation.
 ///
-/// The message has everything; [`source`](StdError::source) gives what lies behind it, and repeats no text.
+/// The message is complete. [`source`](StdError::source) gives the cause, without repeating text of
+/// the message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The file breaks a rule of the specification.
     Rule {
-        /// The rule, where, what was found and what would have been right.
+        /// The broken rule, its position, the value that was found and the value that was expected.
         error: unweight_format::Error,
-        /// The name of the tensor, where it is one tensor's.
+        /// The name of the tensor, if the rule concerns a single tensor.
         tensor: Option<String>,
     },
     /// More memory is needed than is allowed. The file may be valid.
     OverBudget(OverBudget),
-    /// Reading failed, for a reason that is none of the file's: it may be tried again. Where a [`StorageError`] is within, it has the
-    /// tensor and the extent.
+    /// Reading failed. This error does not say that the file is invalid, and the read may be
+    /// retried. An inner [`StorageError`] has the tensor and the extent.
     Read(io::Error),
     /// Writing the output failed.
     Write(io::Error),
-    /// The safetensors file that was to be compressed is not one.
+    /// The input to compress is not a safetensors file.
     Source(HeaderError),
-    /// The safetensors file that was to be compressed has another length than its header says.
+    /// The length of the safetensors file to compress differs from the length that its header
+    /// states.
     SourceLength {
-        /// The length that the file has.
+        /// The length of the file.
         found: u64,
-        /// Bytes of its header.
+        /// Length of its header in bytes.
         header_bytes: u64,
-        /// Bytes that its header describes; None where the header itself is not there.
+        /// Length of the data that the header describes, in bytes; None if the header itself is
+        /// missing.
         data_bytes: Option<u64>,
     },
-    /// A container cannot hold what was to be written: this rule would be broken.
+    /// A container cannot hold this data, because it would break a rule.
     Unwritable {
-        /// The rule.
+        /// The rule that would be broken.
         rule: Rule,
-        /// The number of the tensor, where it is one tensor's.
+        /// The number of the tensor, if the rule concerns a single tensor.
         tensor: Option<u32>,
     },
-    /// The calls of a [`Writer`](crate::Writer) do not fit what was declared.
+    /// The calls of a [`Writer`](crate::Writer) do not match the declarations.
     Misuse(Misuse),
-    /// An [`Executor`](crate::Executor) of the caller's did not run every item once, or not in order.
+    /// The caller's [`Executor`](crate::Executor) did not run every item exactly once, or not in
+    /// order.
     Executor(ExecutorError),
     /// There is no tensor of this name.
     NoTensor(String),
-    /// The tensor has another type than the buffer.
+    /// The buffer's type differs from the tensor's.
     WrongDtype {
         /// The name of the tensor.
         tensor: String,
-        /// The type that the buffer has.
+        /// The type of the buffer.
         expected: Dtype,
-        /// The type that the tensor has.
+        /// The type of the tensor.
         found: Dtype,
     },
-    /// A range leaves the tensor, or a buffer has another length than what is to be put into it.
+    /// A range exceeds the tensor, or a buffer has the wrong length.
     WrongLength {
         /// The name of the tensor.
         tensor: String,
-        /// The length that would have been right, or the end of the tensor.
+        /// The expected length, or the end of the tensor.
         expected: u64,
         /// The length of the buffer, or the end of the range.
         found: u64,
     },
-    /// A CUDA device is not there, cannot be used, or failed. It says nothing of the file.
+    /// A CUDA device is missing, cannot be used, or failed. This error does not say that the file
+    /// is invalid.
     #[cfg(feature = "cuda")]
     Device(unweight_gpu::GpuError),
-    /// A CUDA device says that a tensor breaks a rule, and the CPU does not find that.
+    /// A CUDA device reports that a tensor breaks a rule, and the CPU does not confirm it.
     #[cfg(feature = "cuda")]
     Disagreement(Disagreement),
-    /// A callback of the caller returned this.
+    /// A callback of the caller returned this error.
     Callback(Box<dyn StdError + Send + Sync>),
     /// The progress callback asked to stop.
     Cancelled,
 }
 
 impl Error {
-    /// The broken rule of the specification, if it is one.
+    /// The broken rule of the specification, if the error is a broken rule.
     pub fn rule(&self) -> Option<Rule> {
         match self {
             Error::Rule { error, .. } => Some(error.rule),
@@ -96,7 +101,7 @@ impl Error {
         }
     }
 
-    /// The name of the tensor that it concerns, where it is one tensor's.
+    /// The name of the tensor, if the error concerns a single tensor.
     pub fn tensor(&self) -> Option<&str> {
         match self {
             Error::Rule { tensor, .. } => tensor.as_deref(),
@@ -110,7 +115,7 @@ impl Error {
         }
     }
 
-    /// The bytes that were asked of a storage that failed.
+    /// The extent of the failed read, if a storage failed.
     pub fn extent(&self) -> Option<Extent> {
         Some(self.storage()?.extent())
     }
@@ -122,7 +127,7 @@ impl Error {
         }
     }
 
-    /// An error that a callback of the caller returns.
+    /// Wraps an error for a callback of the caller to return.
     pub fn callback(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         Error::Callback(error.into())
     }
@@ -191,7 +196,7 @@ fn name(f: &mut fmt::Formatter<'_>, tensor: &Option<String>) -> fmt::Result {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            // Their text is in the message already.
+            // The message already contains the text of these errors.
             Error::Read(error) | Error::Write(error) => error.source(),
             #[cfg(feature = "cuda")]
             Error::Device(error) => error.source(),
@@ -261,7 +266,7 @@ impl<E: StdError + Send + Sync + 'static> From<TransferError<E>> for Error {
     }
 }
 
-/// The error of a sink: itself, if it is an I/O error.
+/// Converts the error of a sink. An I/O error stays an I/O error.
 fn io_error(error: impl StdError + Send + Sync + 'static) -> io::Error {
     let error: Box<dyn StdError + Send + Sync> = Box::new(error);
     match error.downcast::<io::Error>() {

@@ -17,13 +17,14 @@
 //! # }
 //! ```
 //!
-//! - [`compress`] and [`decompress`] convert files in memory, [`compress_to`] any [`Storage`] into any [`Sink`](format::write::Sink).
-//! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify), [`restore`](Model::restore),
-//!   [`transcode`](Model::transcode).
-//! - [`Writer`] makes a container of tensors in memory.
-//! - [`Backend`] says what decodes: an instruction set of the CPU or, with the feature `cuda`, a
+//! - [`compress`] and [`decompress`] convert files in memory. [`compress_to`] converts any
+//!   [`Storage`] into any [`Sink`](format::write::Sink).
+//! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify),
+//!   [`restore`](Model::restore), [`transcode`](Model::transcode).
+//! - [`Writer`] writes a container of tensors in memory.
+//! - [`Backend`] selects the decoder: an instruction set of the CPU or, with the feature `cuda`, a
 //!   CUDA device.
-//! - [`container`] is the layer below, for programs that bring threads or devices of their own.
+//! - [`container`] is the API below these, for programs with their own threads or devices.
 //!
 //! Features: `rayon` (default) for threads; `cuda` for `Backend::Cuda`, with `unweight-gpu` as
 //! `unweight::gpu` and cudarc as `unweight::cudarc`. Building with `cuda` needs neither CUDA nor a
@@ -55,7 +56,7 @@ mod tensor;
 mod threads;
 mod writer;
 
-/// Streams and device memory are this crate's.
+/// The version of cudarc whose streams and device memory this crate uses.
 #[cfg(feature = "cuda")]
 pub use unweight_gpu::cudarc;
 

@@ -1,49 +1,55 @@
-//! How much memory the caller allows for one container, and how much each step of reading it needs.
+//! Memory budget of a container, and the memory needs of each step of reading it.
 //!
-//! Every need is a function of sizes that the header and the directory state, and that have been compared with the file's true length.
-//! So a container is refused before anything is allocated for the step that would be too much, and the verdict depends
-//! neither on the number of threads nor on what was done before. `fuzz/properties/tests/budget.rs` holds the figures to a counting allocator.
+//! Every need is a function of sizes that the header and the directory state, and that have been
+//! compared with the file's true length. A container is therefore refused before any allocation of
+//! the step that would exceed the budget. The result depends neither on the number of threads nor
+//! on earlier operations. `fuzz/properties/tests/budget.rs` compares the figures with a counting
+//! allocator.
 
 use std::fmt;
 
 use unweight_format::{Payload, Tensor, layout, limits};
 
-/// The most bytes that may be allocated at a time for an open container and one operation on it. Who runs several operations
-/// at a time gives each a part. Not counted are what the caller itself holds, and what it asked to have filled or returned.
+/// The most bytes that may be allocated at a time for an open container and one operation on it. A
+/// caller that runs several operations at a time gives each a part. Memory that the caller holds,
+/// passes in as an output buffer or receives as a result is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
     bytes: u64,
 }
 
-/// What every file may take, however short.
+/// Budget of every file, however short.
 const FLOOR_BYTES: u64 = 16 << 20;
-/// What a file may take for each of its bytes. The greatest need is that of a source section: see [`SOURCE_BYTES_PER_BYTE`].
+/// Budget for each byte of a file. The source section has the greatest need: see
+/// [`SOURCE_BYTES_PER_BYTE`].
 const PER_BYTE: u64 = 24;
-/// Directory and source section do not grow past this with the file.
+/// The budget does not grow past this file length: it is the limit on directory and source section.
 const COUNTED_BYTES: u64 = limits::DIRECTORY_BYTES;
 
 /// A source section is compared with the directory as lists of names and dimensions: a dimension takes two bytes of JSON and eight
 /// of memory, and vectors grow by doubling.
 const SOURCE_BYTES_PER_BYTE: u64 = 16;
-/// What the shortest source section takes.
+/// Need of the shortest source section.
 const SOURCE_FLOOR_BYTES: u64 = 4 << 10;
-/// A chunk in work: its bytes as they stand in the file and as they are restored, exponents, and what is made of them by transcoding.
+/// Need for each weight of a chunk in work: its stored bytes, its restored bytes, its exponents,
+/// and the output of transcoding.
 const CHUNK_BYTES_PER_WEIGHT: u64 = 16;
-/// The tables and buffers that a thread keeps, of one size whatever the chunk's.
+/// Need of one thread for tables and buffers, independent of the chunk size.
 const THREAD_BYTES: u64 = 512 << 10;
-/// A writer keeps for each tensor its declaration, its place by name and what became of it; and it makes the directory.
+/// A writer keeps for each tensor its declaration, an index entry by name and its result. It also
+/// builds the directory.
 const WRITER_BYTES_PER_TENSOR: u64 = 128;
-/// Where a tensor is decoded in place, each chunk's part of the output is kept behind a lock.
+/// A tensor that is decoded in place needs a lock for each chunk's part of the output.
 const PIECE_BYTES: u64 = 64;
 
 impl MemoryBudget {
-    /// This many bytes.
+    /// A budget of this many bytes.
     pub const fn of_bytes(bytes: u64) -> MemoryBudget {
         MemoryBudget { bytes }
     }
 
-    /// The default for a file of this true length: enough for every valid file. It grows with the file up to 2^28 bytes, the limit on
-    /// directory and source section.
+    /// The default budget for a file of this true length: enough for every valid file. It grows
+    /// with the file up to a length of 2^28 bytes, the limit on directory and source section.
     pub const fn for_length(true_length: u64) -> MemoryBudget {
         let counted = match true_length < COUNTED_BYTES {
             true => true_length,
@@ -54,7 +60,7 @@ impl MemoryBudget {
         }
     }
 
-    /// So much more that each of these threads has room for a chunk of the greatest size.
+    /// Adds memory for one chunk of the greatest size for each of these threads.
     pub const fn with_threads(self, threads: u64) -> MemoryBudget {
         MemoryBudget {
             bytes: self.bytes.saturating_add(
@@ -83,10 +89,11 @@ impl MemoryBudget {
         })
     }
 
-    /// How many chunks of this many weights may be in work at a time, where `held_bytes` are allocated already: at least one.
+    /// The number of chunks of this many weights, at least one, that may be in work at a time
+    /// beside `held_bytes` of existing allocations.
     ///
     /// # Errors
-    /// [`OverBudget`] if there is no room for one.
+    /// [`OverBudget`] if not even one fits.
     pub fn chunks_beside(
         self,
         purpose: Purpose,
@@ -99,28 +106,29 @@ impl MemoryBudget {
     }
 }
 
-/// What one chunk of this many weights takes while it is in work, with the thread that works on it.
+/// Need of one chunk of this many weights in work, including the thread that works on it.
 pub(crate) const fn chunk_bytes(weights: u64) -> u64 {
     THREAD_BYTES + CHUNK_BYTES_PER_WEIGHT * weights
 }
 
-/// What a source section of this many bytes takes while it is read and compared with the directory.
+/// Need of reading a source section of this many bytes and comparing it with the directory.
 pub(crate) const fn source_bytes(length: u64) -> u64 {
     SOURCE_FLOOR_BYTES + length + SOURCE_BYTES_PER_BYTE * length
 }
 
-/// What a [`ContainerWriter`](unweight_format::write::ContainerWriter) of this many tensors, whose directory has this many bytes,
-/// holds besides the record ends of one tensor.
+/// Need of a [`ContainerWriter`](unweight_format::write::ContainerWriter) of this many tensors with
+/// a directory of this many bytes, without the record ends of one tensor.
 pub(crate) const fn writer_bytes(tensors: u64, directory_bytes: u64) -> u64 {
     WRITER_BYTES_PER_TENSOR * tensors + directory_bytes
 }
 
-/// What the record ends of so many chunks take: as they stand in a file, and as they are kept.
+/// Need of the record ends of this many chunks: the stored bytes and the parsed values.
 pub(crate) const fn record_ends_bytes(chunks: u64) -> u64 {
     2 * layout::RECORD_END_BYTES * chunks
 }
 
-/// The weights of a tensor's largest chunk. A block of a raw tensor counts as the weights that would fill it.
+/// The number of weights in a tensor's largest chunk. A block of a raw tensor counts as the weights
+/// that would fill it.
 pub(crate) fn largest_chunk(tensor: &Tensor<'_>) -> u64 {
     match tensor.payload() {
         Payload::Raw(_) => tensor.data_bytes().min(layout::BLOCK_BYTES).div_ceil(2),
@@ -128,7 +136,7 @@ pub(crate) fn largest_chunk(tensor: &Tensor<'_>) -> u64 {
     }
 }
 
-/// What the record ends of a tensor take.
+/// Need of the record ends of a tensor.
 pub(crate) fn index_bytes(tensor: &Tensor<'_>) -> u64 {
     match tensor.payload() {
         Payload::Raw(_) => 0,
@@ -136,7 +144,7 @@ pub(crate) fn index_bytes(tensor: &Tensor<'_>) -> u64 {
     }
 }
 
-/// What the parts of the output take where a tensor is decoded in place.
+/// Need of the locked output parts of a tensor that is decoded in place.
 pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
     PIECE_BYTES
         * match tensor.payload() {
@@ -145,7 +153,7 @@ pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
         }
 }
 
-/// What memory is needed for.
+/// The step that needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Reading header and directory.
@@ -162,7 +170,7 @@ pub enum Purpose {
     Transcode,
     /// Compressing the whole file.
     Compress,
-    /// Telling what a file holds.
+    /// Reporting on the contents of a file.
     Report,
 }
 
@@ -181,12 +189,13 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// A file needs more memory than it was given. It may be valid: this is no rule of the specification (section 9).
+/// A file needs more memory than its budget allows. It may be valid: no rule of the specification
+/// is broken (section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget {
-    /// What for.
+    /// The step that needs the memory.
     pub purpose: Purpose,
-    /// The least budget with which this step is not refused.
+    /// The smallest budget with which this step is allowed.
     pub needed_bytes: u64,
     /// The budget.
     pub allowed_bytes: u64,

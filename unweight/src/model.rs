@@ -14,9 +14,10 @@ use crate::options::OpenOptions;
 use crate::threads::Threads;
 use crate::{Error, MemoryBudget, Storage, Tensor};
 
-/// An open container: its tensors, as a whole or in part.
+/// An open container. It gives access to its tensors, whole or in part.
 ///
-/// It owns its storage and can be sent to, and shared between, threads. Only header and directory are read when it is opened.
+/// A model owns its storage, and can be sent to and shared between threads. Opening it reads only
+/// the header and the directory.
 ///
 /// ```
 /// # fn main() -> Result<(), unweight::Error> {
@@ -44,7 +45,7 @@ impl Model {
     /// Opens a file with the default [`OpenOptions`].
     ///
     /// # Errors
-    /// As [`OpenOptions::open`].
+    /// The errors of [`OpenOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Model, Error> {
         OpenOptions::new().open(path)
     }
@@ -91,25 +92,27 @@ impl Model {
     /// Checks every rule of the specification, and every checksum.
     ///
     /// # Errors
-    /// The first rule that is broken; [`Error::OverBudget`]; [`Error::Read`]; with
-    /// [`Backend::Cuda`](crate::Backend) the device's.
+    /// The first broken rule; [`Error::OverBudget`]; [`Error::Read`]; with
+    /// [`Backend::Cuda`](crate::Backend) the errors of the device.
     pub fn verify(&self) -> Result<(), Error> {
         self.restore_with(|_| Ok(()))
     }
 
-    /// Writes the source, byte for byte, and checks every rule of the specification on the way. After an error the output is not to be
-    /// used: what is wrong is known only when everything has been read.
+    /// Writes the source, byte for byte, and checks every rule of the specification on the way. The
+    /// output must be discarded after an error: some checks are complete only after everything has
+    /// been read.
     ///
     /// # Errors
-    /// As [`Model::verify`]; [`Error::Write`].
+    /// The errors of [`Model::verify`]; [`Error::Write`].
     pub fn restore(&self, output: &mut impl Write) -> Result<(), Error> {
         self.restore_with(|bytes| output.write_all(bytes).map_err(Error::Write))
     }
 
-    /// As [`Model::restore`], into a callback, which gets the bytes in order and in pieces.
+    /// Same as [`Model::restore`], but passes the bytes to a callback, in order and in pieces.
     ///
     /// # Errors
-    /// As [`Model::verify`], and what the callback returns; [`Error::callback`] makes an error of the caller's own one.
+    /// The errors of [`Model::verify`], and those that the callback returns. [`Error::callback`]
+    /// wraps an error of the caller's own type.
     pub fn restore_with(
         &self,
         output: impl FnMut(&[u8]) -> Result<(), Error>,
@@ -125,10 +128,11 @@ impl Model {
         container::restore(&self.container(), &self.threads, output)
     }
 
-    /// Writes a container of the same tensors, the coded ones in this encoding, and checks every rule of the specification on the way.
+    /// Writes a container with the same tensors, with the coded ones in this encoding. Checks every
+    /// rule of the specification on the way.
     ///
     /// # Errors
-    /// As [`Model::verify`]; [`Error::Write`].
+    /// The errors of [`Model::verify`]; [`Error::Write`].
     pub fn transcode<S>(&self, encoding: Encoding, sink: S) -> Result<S, Error>
     where
         S: Sink<Error: StdError + Send + Sync + 'static> + Send,
@@ -141,7 +145,8 @@ impl Model {
         )?)
     }
 
-    /// The layer below: chunks, records and planes, for programs that bring threads or devices of their own.
+    /// The lower-level API with chunks, records and planes, for programs with their own threads or
+    /// devices.
     pub fn container(&self) -> Container<'_, dyn Storage + Send> {
         self.opened.container(&*self.storage)
     }

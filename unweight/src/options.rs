@@ -12,7 +12,7 @@ use crate::storage::retry::{RetryPolicy, Retrying};
 use crate::threads::Threads;
 use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage};
 
-/// How a container is opened, and with what means it is read.
+/// Options for opening a container, and the resources for reading it.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), unweight::Error> {
@@ -30,28 +30,30 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// The default: as much memory as any valid file of that length needs, a thread for each processor, the fastest backend.
+    /// The default: enough memory for any valid file of that length, one thread for each processor,
+    /// the fastest backend.
     pub fn new() -> OpenOptions {
         OpenOptions::default()
     }
 
-    /// The most memory that may be allocated for the file and one operation on it. Operations that run at the same time take as much
-    /// each.
+    /// The most memory that may be allocated for the file and one operation on it. Each of several
+    /// concurrent operations may use that much.
     pub fn memory(mut self, budget: MemoryBudget) -> OpenOptions {
         self.memory = Some(budget);
         self
     }
 
-    /// The number of threads, the caller's included, 0 for one a processor; or [`Threads`] that are shared.
+    /// The number of threads, including the caller's. 0 means one for each processor. A shared
+    /// [`Threads`] is accepted too.
     pub fn threads(mut self, threads: impl Into<Threads>) -> OpenOptions {
         self.threads = threads.into();
         self
     }
 
-    /// Reads again where the storage failed, for as long as `policy` says so. It gets the error and the number of attempts that have
-    /// failed, and may sleep. A storage that gave another number of bytes than it was asked for is read again too.
+    /// Retries failed reads as long as `policy` returns true. `policy` gets the error and the
+    /// number of failed attempts, and may sleep. Answers of a wrong length are retried too.
     ///
-    /// Each read is copied once more: for storages that are slow anyway.
+    /// Each read is copied once more, so this option suits slow storages.
     pub fn retry(
         mut self,
         policy: impl Fn(&io::Error, u32) -> bool + Send + Sync + 'static,
@@ -60,9 +62,9 @@ impl OpenOptions {
         self
     }
 
-    /// What decodes. With [`Backend::Cuda`](Backend) the device's work on a tensor takes host
-    /// memory too: its payload, and what it is decoded to. A budget that was given bounds that; the
-    /// default budget does not.
+    /// Selects the decoder. With [`Backend::Cuda`](Backend) the device's work on a tensor also
+    /// takes host memory, for its payload and its decoded bytes. An explicit budget bounds that
+    /// memory; the default budget does not.
     pub fn backend(mut self, backend: Backend) -> OpenOptions {
         self.backend = backend;
         self
@@ -82,7 +84,7 @@ impl OpenOptions {
     /// Opens a file.
     ///
     /// # Errors
-    /// As [`OpenOptions::open_storage`]; [`Error::Read`] if the file cannot be opened.
+    /// The errors of [`OpenOptions::open_storage`]; [`Error::Read`] if the file cannot be opened.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
         let file = std::fs::File::open(path).map_err(Error::Read)?;
         self.open_storage(file)
@@ -91,7 +93,7 @@ impl OpenOptions {
     /// Opens a container in memory.
     ///
     /// # Errors
-    /// As [`OpenOptions::open_storage`].
+    /// The errors of [`OpenOptions::open_storage`].
     pub fn open_bytes(&self, bytes: impl Into<Vec<u8>>) -> Result<Model, Error> {
         self.open_storage(bytes.into())
     }
@@ -109,7 +111,7 @@ impl OpenOptions {
     }
 }
 
-/// How safetensors files are compressed.
+/// Options for compressing safetensors files.
 ///
 /// ```
 /// use unweight::{CompressOptions, Encoding};
@@ -139,18 +141,19 @@ impl Default for CompressOptions {
 }
 
 impl CompressOptions {
-    /// The default: Huffman codes, chunks of 2^15 weights, all tensors, a thread for each processor.
+    /// The default: Huffman codes, chunks of 2^15 weights, all tensors, one thread for each
+    /// processor.
     pub fn new() -> CompressOptions {
         CompressOptions::default()
     }
 
-    /// How exponents are coded. Tensors that would not become smaller are stored raw all the same.
+    /// The encoding of exponents. Tensors that would not become smaller are always stored raw.
     pub fn encoding(mut self, encoding: Encoding) -> CompressOptions {
         self.encoding = encoding;
         self
     }
 
-    /// Binary logarithm of the weights of a chunk.
+    /// Binary logarithm of the number of weights in a chunk.
     ///
     /// # Panics
     /// If it is not 12 to 16.
@@ -163,7 +166,7 @@ impl CompressOptions {
         self
     }
 
-    /// Codes only the tensors for whose name this is true.
+    /// Codes only the tensors for whose name this returns true.
     pub fn select(
         mut self,
         is_coded: impl Fn(&str) -> bool + Send + Sync + 'static,
@@ -178,14 +181,15 @@ impl CompressOptions {
         self
     }
 
-    /// The number of threads, the caller's included, 0 for one a processor; or [`Threads`] that are shared. The bytes are the same for
-    /// any.
+    /// The number of threads, including the caller's. 0 means one for each processor. A shared
+    /// [`Threads`] is accepted too. The output does not depend on the number.
     pub fn threads(mut self, threads: impl Into<Threads>) -> CompressOptions {
         self.threads = threads.into();
         self
     }
 
-    /// Is called again and again, from any thread; `Break` cancels, with [`Error::Cancelled`].
+    /// Sets the progress callback, which is called repeatedly, from any thread. `Break` cancels
+    /// with [`Error::Cancelled`].
     pub fn progress(
         mut self,
         callback: impl Fn(Progress) -> ControlFlow<()> + Send + Sync + 'static,
@@ -195,11 +199,11 @@ impl CompressOptions {
     }
 }
 
-/// The tensors that are to be coded, by name; all of them by default.
+/// Selects the tensors to code, by name. All are coded by default.
 #[derive(Clone, Default)]
 pub(crate) struct Selection(Option<Arc<NameFilter>>);
 
-/// Says of a tensor's name whether it is to be coded.
+/// Returns whether the tensor with this name is to be coded.
 type NameFilter = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Selection {

@@ -9,17 +9,18 @@ use unweight_format::Extent;
 
 use crate::{Storage, StorageError, StorageFault, read_extent};
 
-/// How far an operation is.
+/// Progress of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// Bytes that have been read.
     pub done_bytes: u64,
-    /// Bytes that will have been read in the end, as far as that is known.
+    /// Estimate of the bytes that will have been read at the end.
     pub total_bytes: u64,
 }
 
-/// Is called again and again during an operation, from any of its threads. `Break` cancels the operation.
+/// A progress callback. It is called repeatedly during an operation, from any of its threads.
+/// `Break` cancels the operation.
 #[derive(Clone)]
 pub(crate) struct ProgressCallback(Arc<dyn Fn(Progress) -> ControlFlow<()> + Send + Sync>);
 
@@ -37,7 +38,7 @@ impl fmt::Debug for ProgressCallback {
     }
 }
 
-/// A storage whose reads are reported.
+/// A storage that reports its reads to a progress callback.
 pub(crate) struct Metered<'a, S: ?Sized> {
     storage: &'a S,
     callback: Option<&'a ProgressCallback>,
@@ -81,7 +82,8 @@ impl<S: Storage + ?Sized> Storage for Metered<'_, S> {
     }
 }
 
-/// Travels through the storage's errors to where [`Error::Cancelled`](crate::Error::Cancelled) is made of it.
+/// Marker error for a cancellation. It passes through the storage's errors, and is converted to
+/// [`Error::Cancelled`](crate::Error::Cancelled) at the end.
 #[derive(Debug)]
 struct Cancelled;
 
@@ -93,7 +95,7 @@ impl fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
-/// Whether this, or what a storage reported within it, is a cancellation.
+/// Whether this error, or the storage error that it contains, is a cancellation.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     let Some(inner) = error.get_ref() else {
         return false;

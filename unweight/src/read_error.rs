@@ -1,4 +1,4 @@
-//! Why something could not be read.
+//! The error type of all read operations.
 
 use std::{fmt, io};
 
@@ -13,22 +13,23 @@ use crate::{ExecutorError, OverBudget};
 pub enum ReadError {
     /// The file breaks a rule of the specification.
     Rule {
-        /// The rule, where, what was found and what would have been right.
+        /// The broken rule, its position, the value that was found and the value that was expected.
         error: Error,
-        /// The name of the tensor, where it is one tensor's.
+        /// The name of the tensor, if the rule concerns a single tensor.
         tensor: Option<String>,
     },
-    /// It needs more memory than the caller allows. It may be valid.
+    /// The file needs more memory than the caller allows. It may be valid.
     OverBudget(OverBudget),
-    /// The storage failed, or its answer had not the length that was asked for: the inner error is a [`StorageError`]. It says nothing
-    /// of the file, which may be read again.
+    /// The storage failed, or its answer had a wrong length. The inner error is a [`StorageError`].
+    /// This error does not say that the file is invalid. The read may be retried.
     Io(io::Error),
-    /// The executor did not run every item once, or not in order. It says nothing of the file.
+    /// The executor did not run every item exactly once, or not in order. This error does not say
+    /// that the file is invalid.
     Executor(ExecutorError),
 }
 
 impl ReadError {
-    /// The broken rule, if it is one.
+    /// The broken rule, if the error is a broken rule.
     pub fn rule(&self) -> Option<Rule> {
         match self {
             ReadError::Rule { error, .. } => Some(error.rule),
@@ -36,7 +37,7 @@ impl ReadError {
         }
     }
 
-    /// The same error, said of this tensor.
+    /// Adds the tensor's name to the error.
     pub fn of_tensor(mut self, name: &str) -> ReadError {
         if let ReadError::Io(error) = &mut self
             && let Some(inner) = error.get_mut()
@@ -53,8 +54,9 @@ impl ReadError {
         }
     }
 
-    /// An error of a storage whose length was compared with the header's when it was opened. Only the storage itself can say that it has
-    /// become shorter since, which breaks a rule: by the error, or after `UnexpectedEof` by its length.
+    /// Converts an error of a storage whose length was compared with the header's when it was
+    /// opened. A file that has become shorter since breaks `file-truncated`. Only the storage can
+    /// report that: by its error, or by its length after `UnexpectedEof`.
     pub(crate) fn from_storage(
         error: StorageError,
         byte_length: impl FnOnce() -> io::Result<u64>,
@@ -124,7 +126,8 @@ impl fmt::Display for ReadError {
 }
 
 impl std::error::Error for ReadError {
-    /// The message has the text of the inner error already, so this is what lies behind that one.
+    /// The message already contains the text of the inner error, so `source` skips to the cause of
+    /// that error.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Io(error) => error.source(),

@@ -1,8 +1,8 @@
-//! The safetensors header (section 3.3), read strictly: what the format's own specification allows, no
-//! name twice, in the order of the data.
+//! Strict parser for the safetensors header (section 3.3). It accepts only what the safetensors
+//! format allows, rejects duplicate names, and keeps the order of the data.
 //!
-//! The `safetensors` crate reads headers into hash maps, where a second tensor of the same name replaces the first,
-//! and empty tensors lose their order; a file that must come back byte for byte can afford neither.
+//! The `safetensors` crate reads headers into hash maps. There a second tensor of the same name
+//! replaces the first, and empty tensors lose their order. Both would prevent an exact restore.
 
 mod json;
 
@@ -49,10 +49,10 @@ impl SourceTensor {
 }
 
 impl Header {
-    /// Bytes of the length field and the JSON of a file that begins with these 8 bytes.
+    /// Length of the length field and the JSON of a file that begins with these 8 bytes.
     ///
     /// # Errors
-    /// A length that no container can hold.
+    /// A [`HeaderError`] if the length exceeds the limit of a container.
     pub fn bytes_from_length(length: [u8; 8]) -> Result<u64, HeaderError> {
         let json_bytes = u64::from_le_bytes(length);
         match json_bytes.checked_add(layout::SAFETENSORS_LENGTH_BYTES) {
@@ -67,10 +67,10 @@ impl Header {
         }
     }
 
-    /// Reads a header: the length field and the JSON, nothing behind them.
+    /// Parses a header: the length field and the JSON, with nothing behind them.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// A [`HeaderError`] with the position and the cause.
     pub fn parse(header: &[u8]) -> Result<Header, HeaderError> {
         let error = |at: usize, what: String| HeaderError {
             at: at as u64,
@@ -102,7 +102,7 @@ impl Header {
         })?;
 
         let mut tensors = members.0;
-        // Stable: empty tensors at one offset stay in the order in which they appear.
+        // The sort is stable: empty tensors at the same offset keep their order in the JSON.
         tensors.sort_by_key(|tensor| (tensor.begin, tensor.end));
         let mut end = 0;
         for tensor in &tensors {
@@ -126,7 +126,7 @@ impl Header {
             }
             end = tensor.end;
         }
-        // So that every tensor has a place in the file.
+        // The sum must fit so that every tensor has an offset in the file.
         if end.checked_add(header.len() as u64).is_none() {
             return Err(error(8, "the data ends past 2^64 bytes".to_owned()));
         }
@@ -136,11 +136,11 @@ impl Header {
         })
     }
 
-    /// How many chunks may be in work at a time where the file with this header is compressed into chunks of 2^`chunk_size_log2` weights
-    /// within this budget: at least one.
+    /// The number of chunks, at least one, that may be in work at a time when the file with this
+    /// header is compressed into chunks of 2^`chunk_size_log2` weights within this budget.
     ///
     /// # Errors
-    /// [`OverBudget`] if there is no room for one.
+    /// [`OverBudget`] if not even one fits.
     pub fn chunks_in_work(
         &self,
         budget: MemoryBudget,
@@ -162,7 +162,8 @@ impl Header {
             + writer_bytes(self.tensors.len() as u64, directory_bytes)
             + record_ends_bytes(chunks)
             + counts_bytes(chunks);
-        // A tensor may end up raw, and what was written is read again: a block counts as the weights that fill it.
+        // A tensor may finally be stored raw, and its written bytes are then read again. A block
+        // counts as the weights that fill it.
         let chunk_weights = longest.min((1 << chunk_size_log2).max(layout::BLOCK_BYTES / 2));
         budget.chunks_beside(Purpose::Compress, held, chunk_weights)
     }
@@ -175,12 +176,12 @@ impl Header {
         budget.require(Purpose::Source, source_bytes(header_bytes))
     }
 
-    /// Bytes of the data behind the header.
+    /// Length of the data behind the header in bytes.
     pub fn data_bytes(&self) -> u64 {
         self.tensors.last().map_or(0, |tensor| tensor.end)
     }
 
-    /// Where a tensor's data stands in the file.
+    /// The extent of a tensor's data in the file.
     pub fn data(&self, tensor: &SourceTensor) -> Extent {
         Extent {
             offset: self.header_bytes + tensor.begin,
@@ -189,12 +190,12 @@ impl Header {
     }
 }
 
-/// What is wrong with a safetensors header.
+/// An error in a safetensors header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderError {
     /// Offset from the start of the file.
     pub at: u64,
-    /// What was found, and what was expected.
+    /// The value that was found and the value that was expected.
     pub what: String,
 }
 
@@ -209,7 +210,8 @@ impl std::error::Error for HeaderError {}
 /// Checks that a source section is a safetensors header that describes exactly the tensors of the directory.
 ///
 /// # Errors
-/// `source-header`, at `offset` (where the source section stands) plus the place of the trouble.
+/// `source-header`, at `offset` (the start of the source section) plus the position of the error
+/// within the section.
 pub fn check_source_matches_directory(
     source: &[u8],
     offset: u64,
@@ -247,7 +249,8 @@ pub fn check_source_matches_directory(
     Ok(())
 }
 
-/// Bytes that a tensor's shape and type come to, if they are whole and within the limit on elements.
+/// Size in bytes of a tensor with this shape and type, if it is a whole number of bytes and within
+/// the limit on elements.
 fn data_bytes(tensor: &SourceTensor) -> Option<u64> {
     let bits = tensor.declaration().element_count()? * tensor.dtype.bits();
     bits.is_multiple_of(8).then_some(bits / 8)

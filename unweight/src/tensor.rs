@@ -22,7 +22,8 @@ impl<'m> Tensor<'m> {
         Tensor { model, tensor }
     }
 
-    /// The name. It comes from the file: it may be empty, a path, or hold control characters.
+    /// The name. It comes from the file without any check: it may be empty, look like a path, or
+    /// contain control characters.
     pub fn name(&self) -> &'m str {
         self.tensor.name()
     }
@@ -47,12 +48,12 @@ impl<'m> Tensor<'m> {
         self.tensor.data_bytes()
     }
 
-    /// How it is stored.
+    /// How the tensor is stored.
     pub fn encoding(&self) -> Encoding {
         self.tensor.encoding()
     }
 
-    /// The entry of the directory: where its planes stand.
+    /// The directory entry, with the extents of the planes.
     pub fn entry(&self) -> &unweight_format::Tensor<'m> {
         &self.tensor
     }
@@ -60,14 +61,15 @@ impl<'m> Tensor<'m> {
     /// All weights of a BF16 tensor.
     ///
     /// # Errors
-    /// As [`Tensor::read_into`].
+    /// The errors of [`Tensor::read_into`].
     pub fn to_vec(&self) -> Result<Vec<bf16>, Error> {
         let mut weights = vec![bf16::ZERO; self.length(self.element_count())?];
         self.read_into(&mut weights)?;
         Ok(weights)
     }
 
-    /// Decodes a whole BF16 tensor into `weights`, as many as it has elements, and checks its checksum. After an error they hold anything.
+    /// Decodes a whole BF16 tensor into `weights`, and checks its checksum. `weights` must be as
+    /// long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
     /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
@@ -75,7 +77,7 @@ impl<'m> Tensor<'m> {
         self.require_bf16()?;
         self.require_length(self.element_count(), weights.len() as u64)?;
         self.decode_bytes(bytemuck::cast_slice_mut(weights))?;
-        // A file is little-endian.
+        // Containers are little-endian.
         if cfg!(target_endian = "big") {
             weights
                 .iter_mut()
@@ -84,18 +86,18 @@ impl<'m> Tensor<'m> {
         Ok(())
     }
 
-    /// All original bytes, of any type.
+    /// All original bytes of a tensor of any type.
     ///
     /// # Errors
-    /// As [`Tensor::read_bytes_into`].
+    /// The errors of [`Tensor::read_bytes_into`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.length(self.data_bytes())?];
         self.read_bytes_into(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Writes the original bytes of a whole tensor of any type into `bytes`, as many as it has, and checks its checksum. After an error
-    /// they hold anything.
+    /// Writes the original bytes of a whole tensor of any type into `bytes`, and checks its
+    /// checksum. `bytes` must be as long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
     /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
@@ -104,19 +106,21 @@ impl<'m> Tensor<'m> {
         self.decode_bytes(bytes)
     }
 
-    /// As [`Tensor::read_bytes_into`], into memory that has not been initialised. Where it succeeds, all of it is.
+    /// Same as [`Tensor::read_bytes_into`], but into uninitialised memory. All of it is initialised
+    /// on success.
     ///
     /// # Errors
-    /// As [`Tensor::read_bytes_into`].
+    /// The errors of [`Tensor::read_bytes_into`].
     pub fn read_bytes_into_uninit(&self, bytes: &mut [MaybeUninit<u8>]) -> Result<(), Error> {
         self.require_length(self.data_bytes(), bytes.len() as u64)?;
         self.decode(Output::from(bytes))
     }
 
-    /// The weights numbered `range`, in row-major order, of a BF16 tensor. Only the chunks that hold them are read and checked.
+    /// The weights with indices in `range`, in row-major order, of a BF16 tensor. Reads and checks
+    /// only the chunks that contain them.
     ///
     /// # Errors
-    /// As [`Tensor::read_range_into`].
+    /// The errors of [`Tensor::read_range_into`].
     pub fn range(&self, range: Range<u64>) -> Result<Vec<bf16>, Error> {
         self.require_range(&range, self.element_count())?;
         let mut weights = vec![bf16::ZERO; self.length(range.end - range.start)?];
@@ -124,7 +128,8 @@ impl<'m> Tensor<'m> {
         Ok(weights)
     }
 
-    /// As [`Tensor::range`], into `weights`, as many as the range has. After an error they hold anything.
+    /// Same as [`Tensor::range`], but into `weights`, which must be as long as the range. Its
+    /// content is unspecified after an error.
     ///
     /// # Errors
     /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
@@ -136,8 +141,9 @@ impl<'m> Tensor<'m> {
         Ok(container.decode_range(&self.tensor, range, weights)?)
     }
 
-    /// Writes the original bytes numbered `range` of a tensor of any type into `bytes`, as many as the range has. Only the chunks, or
-    /// blocks, that hold them are read and checked. After an error they hold anything.
+    /// Writes the original bytes with indices in `range` of a tensor of any type into `bytes`,
+    /// which must be as long as the range. Reads and checks only the chunks or blocks that contain
+    /// them. The content of `bytes` is unspecified after an error.
     ///
     /// # Errors
     /// [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
@@ -148,7 +154,8 @@ impl<'m> Tensor<'m> {
         Ok(container.read_bytes(&self.tensor, range, bytes)?)
     }
 
-    /// As [`Tensor::decode`]. A device copies into initialised memory without a buffer.
+    /// Same as [`Tensor::decode`], but into initialised memory. A device can copy into it without
+    /// an intermediate buffer.
     fn decode_bytes(&self, bytes: &mut [u8]) -> Result<(), Error> {
         #[cfg(feature = "cuda")]
         if let Some(cuda) = self.model.cuda() {
@@ -158,7 +165,7 @@ impl<'m> Tensor<'m> {
         self.decode(Output::from(bytes))
     }
 
-    /// Decodes the whole tensor into `output`, as long as it is.
+    /// Decodes the whole tensor into `output`, which must be as long as the tensor.
     fn decode(&self, output: Output<'_>) -> Result<(), Error> {
         let (container, threads) = (self.model.container(), self.model.threads());
         #[cfg(feature = "cuda")]

@@ -1,4 +1,4 @@
-//! Containers of tensors in memory.
+//! Writer for containers of tensors in memory.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -49,12 +49,13 @@ enum Data<'t> {
 }
 
 impl<'t> Writer<'t> {
-    /// With the default options.
+    /// A writer with the default options.
     pub fn new() -> Writer<'t> {
         Writer::default()
     }
 
-    /// With these options. A memory budget and a progress callback among them have no effect: the tensors are in memory already.
+    /// A writer with these options. Their memory budget and progress callback have no effect,
+    /// because the tensors are in memory already.
     pub fn with_options(options: CompressOptions) -> Writer<'t> {
         Writer {
             options,
@@ -62,7 +63,7 @@ impl<'t> Writer<'t> {
         }
     }
 
-    /// Adds a BF16 tensor, which is coded where that saves space.
+    /// Adds a BF16 tensor, which is coded if that saves space.
     pub fn tensor(
         mut self,
         name: impl Into<Cow<'t, str>>,
@@ -98,8 +99,8 @@ impl<'t> Writer<'t> {
     /// Writes the container into `sink`, and returns the sink.
     ///
     /// # Errors
-    /// [`Error::WrongLength`] if a shape does not fit its data; [`Error::Unwritable`] if a rule would be broken, a name twice for instance;
-    /// the sink's.
+    /// [`Error::WrongLength`] if a shape does not match its data; [`Error::Unwritable`] if a rule
+    /// would be broken, for example by a duplicate name; the errors of the sink.
     pub fn finish<S>(self, sink: S) -> Result<S, Error>
     where
         S: Sink<Error: StdError + Send + Sync + 'static> + Send,
@@ -139,7 +140,7 @@ impl Declared<'_> {
         Declaration::new(&self.name, self.dtype, &self.shape)
     }
 
-    /// Checks that the shape fits the data. What breaks a limit is left to the container's writer.
+    /// Checks that the shape matches the data. The container's writer checks the limits.
     fn require_length(&self) -> Result<(), Error> {
         let found = match self.data {
             Data::Weights(weights) => 2 * weights.len() as u64,

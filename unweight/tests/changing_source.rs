@@ -1,4 +1,5 @@
-//! A source that changes between the pass that counts its exponents and the pass that encodes it: what is encoded comes back.
+//! A source may change between the pass that counts its exponents and the pass that encodes it. The
+//! encoded weights are restored exactly.
 
 mod containers;
 
@@ -12,7 +13,8 @@ use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, SourceKind, weight};
 
-/// Is `before` until as many weights have been read as there are, then `after`.
+/// A source that returns `before` until it has returned as many weights as it has, and `after` from
+/// then on.
 struct Changing<'w> {
     before: &'w [bf16],
     after: &'w [bf16],
@@ -46,7 +48,7 @@ fn what_is_read_last_comes_back() {
         of(|i| 254 - (i | 1 << 7).trailing_zeros() as u8),
         of(|i| (i.trailing_zeros() % 4) as u8),
         of(|i| (i.wrapping_mul(2654435761) >> 24).min(254) as u8),
-        // Each chunk another.
+        // Each chunk has different exponents.
         of(|i| 110 + (i >> 12) as u8 * 3 + (i % 5 == 0) as u8),
     ];
     for codec in Isa::available().filter_map(Codec::of) {

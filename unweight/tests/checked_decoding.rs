@@ -1,5 +1,6 @@
-//! Every path encodes and restores whole tensors with their checksums, wherever patches and the ends of chunks lie, and names the same broken
-//! rule as the reference, though it may compute checksums only while it encodes or decodes.
+//! Every backend encodes and restores whole tensors with their checksums, for any positions of
+//! patches and ends of chunks. It reports the same broken rule as the reference, even if it
+//! computes checksums only during encoding or decoding.
 
 mod containers;
 
@@ -12,19 +13,19 @@ use unweight::{
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::{Payload, Rule};
 
-/// Lengths on both sides of every boundary: a step, a chunk, nothing but a short step.
+/// Lengths on both sides of every boundary: a step, a chunk, and only a short step.
 const COUNTS: [u32; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
 
 fn codecs() -> impl Iterator<Item = Codec> {
     Isa::available().filter_map(Codec::of)
 }
 
-/// The weights of the only tensor, into bytes that held something else.
+/// Decodes the weights of the only tensor into bytes with other content.
 fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container().with_codec(codec);
     let tensor = container.directory().tensors().next().expect("it has one");
-    // An odd place: nothing may count on alignment.
+    // The odd address tests that no kernel relies on alignment.
     let mut bytes = vec![0xa5; 2 * count + 1];
     decode_tensor_into(&container, &tensor, &Serial, &mut bytes[1..])?;
     Ok(bytes[1..].to_vec())
@@ -74,7 +75,7 @@ fn every_path_names_the_same_rule_for_a_damaged_payload() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        // The planes: what stands before them is not the codec's.
+        // Only the planes are damaged, because the codec does not read the bytes before them.
         for byte in (256..file.len() - 64).step_by(7) {
             let mut damaged = file.clone();
             damaged[byte] ^= 1 << (byte % 8);
@@ -91,7 +92,7 @@ fn every_path_names_the_same_rule_for_a_damaged_payload() {
     }
 }
 
-/// Where chunk `number` of the only tensor has its sign-mantissa bytes.
+/// The offset of the sign-mantissa bytes of chunk `number` of the only tensor.
 fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
     let open = OpenFile::read(file).unwrap();
     let container = open.container();
@@ -101,7 +102,7 @@ fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
     }
 }
 
-/// Gives what was handed out, too.
+/// Returns the output before the error, too.
 fn handed_out(codec: Codec, file: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
     let open = OpenFile::read(file).unwrap();
     let container = open.container().with_codec(codec);
@@ -122,7 +123,7 @@ fn nothing_of_a_damaged_chunk_is_handed_out() {
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
         for chunk in 0..CHUNKS {
-            // Everything decodes, and the checksum alone tells.
+            // Every record decodes, so only the checksum detects the damage.
             let mut damaged = file.clone();
             damaged[sign_mantissa_of(&file, chunk.into())] ^= 1;
             for codec in codecs() {

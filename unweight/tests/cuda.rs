@@ -1,5 +1,5 @@
-//! A CUDA device as backend. Where there is one, it gives the CPU's bytes and the CPU's verdicts;
-//! where there is none, an error says so.
+//! A CUDA device as a backend. If there is one, it gives the same bytes and the same errors as the
+//! CPU. If there is none, an error says so.
 
 use std::error::Error as _;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use unweight::{
     OpenOptions, Writer, compress,
 };
 
-/// No machine has so many.
+/// A device number that no machine has.
 const NO_SUCH_DEVICE: usize = 60_000;
 
 #[test]
@@ -155,7 +155,7 @@ fn with_a_device_bad_files_break_the_rules_that_the_cpu_names() {
 #[ignore = "needs a GPU: run with --include-ignored where there is one"]
 fn with_a_device_a_given_budget_counts_a_tensor_on_the_host() {
     let device = device();
-    // More than the CPU's part takes.
+    // The tensor needs more memory than the CPU's part.
     let weights = weights(2_000_000);
     let writer = Writer::new().tensor("w", &[2_000_000], &weights);
     let file = writer.finish(Vec::new()).unwrap();
@@ -178,7 +178,7 @@ fn with_a_device_a_given_budget_counts_a_tensor_on_the_host() {
     };
     let verified = least(&|model| model.verify());
     let read = least(&|model| model.tensor("w")?.to_bytes().map(drop));
-    // The bytes that a tensor is read into are the caller's.
+    // The buffer for the decoded tensor belongs to the caller, so it does not count.
     assert_eq!(verified, read + 4_000_000);
     let file_bytes = file.len() as u64;
     assert!(read.abs_diff(file_bytes) < 4096, "{read} of {file_bytes}");

@@ -1,4 +1,4 @@
-//! A file that grows while it is opened is held to one of its lengths, not to two.
+//! A file that grows while it is opened is checked against a single length.
 
 mod containers;
 
@@ -9,7 +9,7 @@ use containers::{ENCODINGS, container_of, trained_like};
 use unweight::{MemoryBudget, Storage, container::OpenFile};
 use unweight_format::{Extent, Rule};
 
-/// A file that is short when its length is asked for the first time.
+/// A file that reports a short length at the first query.
 #[derive(Debug)]
 struct Growing<'a> {
     bytes: &'a [u8],
@@ -38,7 +38,7 @@ fn a_file_that_grows_while_it_is_opened_is_truncated_and_not_over_budget() {
         bytes: &file,
         was_asked: AtomicBool::new(false),
     };
-    // Enough for a file of 100 bytes, which has no directory.
+    // This budget is enough for a file of 100 bytes, which has no directory.
     let budget = |length: u64| MemoryBudget::of_bytes(if length > 100 { 1 << 20 } else { 64 });
     let error = OpenFile::read_with(&growing, budget).unwrap_err();
     assert_eq!(error.rule(), Some(Rule::FileTruncated));

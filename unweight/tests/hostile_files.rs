@@ -1,4 +1,4 @@
-//! Any bytes are a possible file.
+//! Any bytes may be given as a file.
 
 mod containers;
 
@@ -6,7 +6,7 @@ use containers::{ENCODINGS, container_of, restored, trained_like};
 use unweight::container::OpenFile;
 use unweight_format::{Category, Encoding, Payload, RecordEnds, Rule, crc32, layout};
 
-/// A container of each encoding, short enough for exhaustive tests.
+/// A container of each encoding that is short enough for exhaustive tests.
 fn small_files() -> Vec<Vec<u8>> {
     let weights = trained_like(300);
     let mut files: Vec<Vec<u8>> = ENCODINGS
@@ -59,7 +59,7 @@ fn mutated_records_with_right_checksums_never_panic_and_mostly_break_rules() {
         for _ in 0..600 {
             let mut mutant = file.clone();
             let (record, sign_mantissa) = record_and_sign_mantissa(&file, random(3) as u64);
-            // Mostly the header and the lane ends: there is more to break.
+            // Most changes are in the header and the lane ends, because they have the most rules.
             let within = if random(3) == 0 {
                 record.len()
             } else {
@@ -103,7 +103,7 @@ fn a_kilobyte_that_promises_exabytes_is_refused_before_anything_is_allocated() {
         let header = crc32(&file[..60]);
         file[60..64].copy_from_slice(&header.to_le_bytes());
     };
-    // The directory: one entry of 48 bytes, then the only dimension.
+    // The directory has one entry of 48 bytes and its only dimension.
     let dimension = 64 + layout::ENTRY_BYTES as usize;
     file[dimension..dimension + 8].copy_from_slice(&(1u64 << 56).to_le_bytes());
     restamp(&mut file);

@@ -1,4 +1,5 @@
-//! The crate as an application uses it: files in memory and on disk, whole tensors and parts, errors, cancellation.
+//! The crate as an application uses it: files in memory and on disk, whole and partial tensors,
+//! errors, cancellation.
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -236,7 +237,7 @@ fn a_callback_s_own_error_comes_back() {
     assert!(matches!(error, Error::Callback(own) if own.is::<Own>()));
 }
 
-/// A storage that fails behind its header.
+/// A storage that fails after its header.
 struct Failing(Vec<u8>);
 
 impl Storage for Failing {
@@ -345,7 +346,7 @@ fn opens_files_on_disk() {
     assert!(matches!(missing, Error::Read(error) if error.kind() == io::ErrorKind::NotFound));
 }
 
-/// A storage whose first attempts at each read fail, or come up short.
+/// A storage whose first attempts at each read fail or return too few bytes.
 struct Flaky {
     bytes: Vec<u8>,
     calls: AtomicU64,

@@ -1,4 +1,5 @@
-//! A range of weights is what the whole tensor has there, and costs only the chunks that hold it.
+//! A range of weights equals the same range of the whole tensor, and reads only the chunks that
+//! contain it.
 
 mod containers;
 
@@ -15,7 +16,7 @@ use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Encoding, Extent, Payload, Rule, SourceKind};
 
-/// Bytes in memory that note what was read of them.
+/// Bytes in memory that record which of them were read.
 struct Noted<'a> {
     bytes: &'a [u8],
     reads: Mutex<Vec<Extent>>,
@@ -112,7 +113,7 @@ proptest! {
         let open = OpenFile::read(file.as_slice()).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
-        // What the buffer held before must not show.
+        // The previous content of the buffer must not affect the result.
         let mut out = vec![bf16::NAN; (end - start) as usize];
         container.decode_range(&tensor, start..end, &mut out).unwrap();
         prop_assert!(out == weights[start as usize..end as usize]);
@@ -122,7 +123,7 @@ proptest! {
     }
 }
 
-/// A file that keeps only the pieces that are not all zero.
+/// A file that stores only the pieces that are not all zero.
 #[derive(Default)]
 struct Sparse {
     pieces: BTreeMap<u64, Vec<u8>>,
@@ -155,7 +156,7 @@ impl Storage for Sparse {
         buffer.clear();
         buffer.resize(extent.length as usize, 0);
         let end = extent.end();
-        // The piece that begins before the extent, and those within.
+        // The pieces are the one that begins before the extent and those within it.
         let first = self
             .pieces
             .range(..=extent.offset)

@@ -1,4 +1,4 @@
-//! Whatever weights go in come out, bit for bit, in both encodings and at every chunk size.
+//! Any weights are restored exactly, in both encodings and at every chunk size.
 
 mod containers;
 
@@ -20,7 +20,7 @@ fn from_exponents(exponents: impl IntoIterator<Item = u8>) -> Vec<bf16> {
 fn assert_roundtrip(weights: &[bf16]) {
     for encoding in ENCODINGS {
         let file = container_of(weights, encoding, 12);
-        // As bits: NaN payloads count, and no NaN equals another.
+        // The bits are compared, because NaN payloads count and a NaN is not equal to itself.
         let bits = |weights: &[bf16]| weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
         assert!(
             bits(&decoded(&file)) == bits(weights),
@@ -119,7 +119,7 @@ fn transcoding_gives_what_encoding_gives() {
     assert!(transcoded(&palette, Encoding::Palette) == palette);
 }
 
-/// Exponents of several kinds of distribution, from one to all 256.
+/// Exponents of several distributions, with one to all 256 values.
 fn exponents() -> impl Strategy<Value = Vec<u8>> {
     let length = 0usize..10_000;
     prop_oneof![
@@ -130,7 +130,7 @@ fn exponents() -> impl Strategy<Value = Vec<u8>> {
                 .collect()
         }),
         (any::<u8>(), any::<u64>(), length.clone()).prop_map(|(base, seed, n)| {
-            // Geometric: what trained weights look like.
+            // A geometric distribution, as in trained weights.
             let mut state = seed | 1;
             (0..n)
                 .map(|_| {

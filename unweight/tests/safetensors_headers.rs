@@ -1,4 +1,4 @@
-//! Safetensors headers: what the format allows is read, everything else is refused with a reason.
+//! Safetensors headers: valid ones are read, all others are rejected with a reason.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,8 @@ fn reads_what_the_safetensors_crate_writes() {
 
 #[test]
 fn knows_every_dtype_that_the_safetensors_crate_knows() {
-    // Its enum cannot be listed, so by its names in the order of its source.
+    // Rust cannot list the variants of the crate's enum, so these are its names in the order of its
+    // source.
     let theirs = [
         "BOOL",
         "F4",
@@ -146,14 +147,15 @@ fn metadata_may_be_null_once() {
     }
 }
 
-/// Whether the `safetensors` crate loads a file of this header and as many zero bytes.
+/// Whether the `safetensors` crate loads a file with this header and `data_bytes` zero bytes.
 fn the_crate_reads(json: &str, data_bytes: usize) -> bool {
     let mut file = with_length(json.as_bytes());
     file.resize(file.len() + data_bytes, 0);
     SafeTensors::deserialize(&file).is_ok()
 }
 
-/// SECURITY.md lists these, and `fuzz/properties/src/safetensors_in.rs` knows no others.
+/// SECURITY.md lists these differences, and `fuzz/properties/src/safetensors_in.rs` allows only
+/// these.
 #[test]
 fn refuses_what_the_safetensors_crate_takes_although_it_is_ambiguous_or_unknown() {
     let good = r#"{"dtype":"U8","shape":[2],"data_offsets":[0,2]}"#;
@@ -183,7 +185,7 @@ fn refuses_what_the_safetensors_crate_takes_although_it_is_ambiguous_or_unknown(
     }
 }
 
-/// SECURITY.md says so.
+/// SECURITY.md documents this difference.
 #[test]
 fn reads_an_empty_shape_that_the_safetensors_crate_multiplies_past_64_bits() {
     let json = r#"{"a":{"dtype":"U8","shape":[9223372036854775808,4,0],"data_offsets":[0,0]}}"#;

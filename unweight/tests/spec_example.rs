@@ -1,4 +1,5 @@
-//! The worked example, `spec/example.md`: its bytes decode to what it says, and are what our writer gives.
+//! The worked example `spec/example.md`: its bytes decode to the stated values, and our writer
+//! gives the same bytes.
 
 use half::bf16;
 use unweight::{
@@ -74,7 +75,8 @@ fn written() -> Vec<u8> {
     counts.add_exponents(&exponents);
     let plan = TensorPlan::new(&counts, Encoding::Huffman);
 
-    // The canonical record of the exponents without the patch; then the same body with it.
+    // The canonical record of the exponents without the patch is followed by the same body with the
+    // patch.
     let mut plain = Vec::new();
     encode_exponents(&plan, &exponents, &sign_mantissa, &mut plain);
     let shape = ChunkShape {

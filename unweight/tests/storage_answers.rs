@@ -1,4 +1,5 @@
-//! A storage whose answers are wrong, or that fails: an I/O error that names the tensor and the extent, and no word against the file.
+//! A storage that fails or gives a wrong answer causes an I/O error that names the tensor and the
+//! extent. The error does not say that the file is invalid.
 
 mod containers;
 
@@ -18,18 +19,18 @@ use unweight::{
 use unweight_format::write::{ContainerWriter, Declaration, WriteError};
 use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind};
 
-/// What a storage answers to one read.
+/// The answer of a storage to one read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     Nothing,
-    /// So many bytes too few.
+    /// This many bytes too few.
     Short(u64),
-    /// So many bytes too many.
+    /// This many bytes too many.
     Long(u64),
-    /// The buffer as it is.
+    /// The buffer with its old content.
     OldBuffer,
     Error(io::ErrorKind),
-    /// The storage says that it ends within the extent.
+    /// An error that the storage ends within the extent.
     EndsWithin,
 }
 
@@ -57,7 +58,7 @@ fn answers() -> impl Iterator<Item = Answer> {
     lengths.into_iter().chain(ERRORS.map(Answer::Error))
 }
 
-/// Bytes in memory, copied out as a file's would be; one read has another answer.
+/// Bytes in memory that are copied out like a file's. One read has another answer.
 struct Wrong<'a> {
     bytes: &'a [u8],
     at_read: u64,
@@ -94,7 +95,7 @@ impl Storage for Wrong<'_> {
     }
 }
 
-/// An operation on a storage: what it gives, as bytes.
+/// An operation on a storage. Its result is returned as bytes.
 type Operation = fn(&Wrong<'_>) -> Result<Vec<u8>, ReadError>;
 
 fn with_container<T>(
@@ -165,7 +166,7 @@ fn files() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Runs the operation with each answer at each read, and gives what came of it.
+/// Runs the operation with each answer at each read, and checks each result.
 fn with_each_answer(
     file: &[u8],
     operation: Operation,
@@ -198,10 +199,10 @@ fn a_wrong_answer_is_an_io_error_and_never_a_rule() {
             with_each_answer(&file, operation, |answer, at_read, result, expected| {
                 let what = || format!("{name}, read {at_read}: {answer:?}");
                 match result {
-                    // Old bytes of the right length are other bytes: they may fit in.
+                    // Old bytes of the right length are other bytes, which may be valid too.
                     Ok(_) if answer == Answer::OldBuffer => {}
                     Ok(bytes) => {
-                        // Nothing was to be read.
+                        // The read was of an empty extent.
                         let may_be_right = matches!(answer, Answer::Nothing | Answer::Short(_));
                         assert!(may_be_right && bytes == expected, "{}", what());
                     }
@@ -220,7 +221,7 @@ fn a_wrong_answer_is_an_io_error_and_never_a_rule() {
                         }
                     }
                     Err(error) => {
-                        // The storage itself has said so.
+                        // The storage itself reported that it ends early.
                         let rule = (answer == Answer::EndsWithin).then_some(Rule::FileTruncated);
                         if answer != Answer::OldBuffer {
                             assert_eq!(error.rule(), rule, "{}: {error}", what());
@@ -249,7 +250,8 @@ fn an_io_error_names_the_tensor_and_the_extent() {
             let Extent { offset, length } = inner.extent();
             let expected = format!("reading {length} bytes at byte {offset}: ");
             assert!(text.contains(&expected), "{text}");
-            // All but header, directory, source section and the padding around the only tensor.
+            // These extents are all except the header, directory, source section and the padding
+            // around the only tensor.
             if inner.extent().offset >= payload && inner.extent().end() < file.len() as u64 {
                 assert_eq!(
                     inner.tensor(),
@@ -302,7 +304,7 @@ fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
                     match encode(&storage) {
                         Ok(file) => {
                             let is_reached = storage.reads.into_inner() > at_read;
-                            // Old bytes of the right length are a source that changes.
+                            // Old bytes of the right length are the same as a source that changes.
                             if !is_reached {
                                 assert!(containers::decoded(&file) == weights);
                             } else {
@@ -321,7 +323,7 @@ fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
     }
 }
 
-/// Weights whose bytes are not as many as asked for, and of which there are fewer at every count.
+/// Weights that return a wrong number of bytes, and report a smaller count at every query.
 struct WrongWeights {
     count: AtomicU64,
     too_many: bool,
@@ -394,7 +396,7 @@ fn weights_of_another_number_than_declared_are_a_misuse() {
     }
 }
 
-/// A length that changes from call to call, and bytes that do not.
+/// A storage whose length changes from call to call, but whose bytes do not.
 struct Length<'a> {
     bytes: &'a [u8],
     lengths: Vec<u64>,
@@ -435,18 +437,18 @@ fn a_file_is_truncated_only_if_the_storage_says_so() {
     };
     let rule = |lengths: &[u64], ends| verdict(lengths, ends).unwrap_err().rule();
     assert!(verdict(&[length], None).is_ok());
-    // Its length does not matter once the file is open, as long as it can be read.
+    // The length does not matter once the file is open, as long as its bytes can be read.
     assert!(verdict(&[length, 0, length + 7], None).is_ok());
-    // An end where none is: a connection was lost, say.
+    // The storage reports an end before its length, for example because a connection was lost.
     assert_eq!(rule(&[length], Some(length - 1)), None);
     assert_eq!(rule(&[length, length + 7], Some(length - 1)), None);
-    // It has been cut.
+    // The file has been truncated.
     let cut = Some(Rule::FileTruncated);
     assert_eq!(rule(&[length, length - 1], Some(length - 1)), cut);
-    // At once: shorter than its header says.
+    // The file is shorter than its header states from the beginning.
     assert_eq!(rule(&[length - 1], None), cut);
     assert_eq!(rule(&[0], None), cut);
-    // Longer, by its own words alone: there is no byte behind the end.
+    // The storage reports a greater length, but there is no byte after the end.
     assert_eq!(rule(&[length + 1], None), None);
     assert_eq!(rule(&[u64::MAX], None), None);
     let trailing = [file, &[0; 3][..]].concat();
@@ -454,7 +456,8 @@ fn a_file_is_truncated_only_if_the_storage_says_so() {
     assert_eq!(error.rule(), Some(Rule::FileTrailing));
 }
 
-/// A file that is cut and restored between two calls: reads see it short, `byte_length` never does.
+/// The file is truncated and restored between two calls. Reads find it short, `byte_length` never
+/// does.
 #[test]
 fn a_file_that_shrinks_and_grows_between_two_calls_is_truncated() {
     let whole = &files()[1];
@@ -467,7 +470,8 @@ fn a_file_that_shrinks_and_grows_between_two_calls_is_truncated() {
         .open(&path)
         .unwrap();
 
-    /// Cut for the read of this number, counted from 0, and whole again before anything else is asked.
+    /// A storage that is truncated for the read of this number, counted from 0, and whole again
+    /// before the next call.
     struct Flickering<'f> {
         file: &'f std::fs::File,
         whole: &'f [u8],
@@ -514,6 +518,6 @@ fn a_file_that_shrinks_and_grows_between_two_calls_is_truncated() {
             truncated += 1;
         }
     }
-    // Some reads are of nothing, and the last numbers are of none.
+    // Some reads are of empty extents, and the last numbers exceed the number of reads.
     assert!(truncated >= 8, "{truncated}");
 }

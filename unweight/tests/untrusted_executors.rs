@@ -1,4 +1,5 @@
-//! An executor that skips, repeats or reorders items, or ignores errors: an error of its own, or the right output, whatever it does.
+//! An executor that skips, repeats or reorders items, or ignores errors, causes either an executor
+//! error or the right output.
 
 #![expect(unsafe_code, reason = "output that is read after success")]
 
@@ -19,24 +20,24 @@ use unweight::{
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
-/// What an executor does with an item.
+/// An action of an executor on an item.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Works on it and hands over the result.
+    /// Works on the item and passes on the result.
     Run(u64),
-    /// Works on it and drops the result.
+    /// Works on the item and drops the result.
     Drop(u64),
-    /// Works on it and keeps the result.
+    /// Works on the item and keeps the result.
     Keep(u64),
-    /// Hands over the result that was kept first.
+    /// Passes on the oldest kept result.
     HandOver,
 }
 
-/// Does these steps, whatever it is asked for.
+/// An executor that performs these steps regardless of the request.
 #[derive(Clone, Debug)]
 struct Scripted {
     steps: Vec<Step>,
-    /// Whether it goes on after an error, and reports success.
+    /// Whether it continues after an error and reports success.
     ignores_errors: bool,
 }
 
@@ -68,7 +69,7 @@ impl Executor for Scripted {
     }
 }
 
-/// Weights of this many chunks or blocks.
+/// Weights for this many chunks or blocks.
 const ITEMS: u64 = 4;
 const CHUNK_SIZE_LOG2: u8 = 12;
 
@@ -86,7 +87,8 @@ fn bytes_of(weights: &[bf16]) -> Vec<u8> {
         .collect()
 }
 
-/// Checks what an operation gave: the right output, or an error of the executor. Gives whether it succeeded.
+/// Checks that an operation gave the right output or an executor error. Returns whether it
+/// succeeded.
 fn judge<T: PartialEq>(
     result: Result<T, ReadError>,
     expected: &T,
@@ -109,7 +111,8 @@ fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     }
 }
 
-/// Runs every operation on this executor. Gives whether all succeeded, or none.
+/// Runs every operation on this executor. Returns whether all succeeded, or None if some did and
+/// some did not.
 fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
     let mut verdicts = Vec::new();
     for encoding in [ENCODINGS[0], ENCODINGS[1], Encoding::Raw] {
@@ -136,7 +139,8 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
 
         let mut output = vec![MaybeUninit::<u8>::uninit(); bytes.len()];
         let done = decode_tensor_into(&container, &tensor, executor, &mut output[..]);
-        // SAFETY: all of it is initialised after success: under valgrind and the sanitizers this is what is tested.
+        // SAFETY: all of it is initialised after success. Valgrind and the sanitizers test exactly
+        // this.
         let read = |byte: &MaybeUninit<u8>| unsafe { byte.assume_init_read() };
         let output = done.map(|()| output.iter().map(read).collect());
         verdicts.push(judge(output, &bytes, "decode_tensor_into")?);
@@ -171,7 +175,7 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
 fn one_that_keeps_its_promise_is_right() {
     let in_turn = (0..ITEMS).map(Step::Run).collect();
     let backwards = (0..ITEMS).rev().map(Step::Keep);
-    // What is kept first is handed over first: so the order is wrong.
+    // The oldest kept result is passed on first, so the order is wrong.
     let reversed = backwards
         .chain((0..ITEMS).map(|_| Step::HandOver))
         .collect();
@@ -249,7 +253,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The right steps with a few put in, taken out or exchanged; or any.
+/// The right steps with a few insertions, deletions or exchanges, or arbitrary steps.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let any = proptest::collection::vec(step(), 0..12);
     let edits = proptest::collection::vec((0usize..8, step(), 0..3), 0..4);

@@ -1,11 +1,12 @@
-//! Storages and numbers of threads that are greater than any machine has: sums of their sizes do not overflow.
+//! Storages and numbers of threads greater than any machine has. The sums of their sizes do not
+//! overflow.
 
 use std::io;
 
 use unweight::{CompressOptions, CompressPlan, MemoryBudget, Storage};
 use unweight_format::Extent;
 
-/// A header, and zeros behind it up to this length.
+/// A storage with a header, followed by zeros up to this length.
 struct Vast {
     header: Vec<u8>,
     length: u64,
@@ -28,7 +29,8 @@ impl Storage for Vast {
     }
 }
 
-/// A safetensors file of BF16 tensors: `count` of the most elements that one can have, and a last one of `last_elements`.
+/// A safetensors file of BF16 tensors: `count` tensors with the most elements allowed, and a last
+/// one of `last_elements`.
 fn vast(count: u64, last_elements: u64) -> Vast {
     const ELEMENTS: u64 = 1 << 56;
     let mut begin = 0;

@@ -12,9 +12,9 @@ pub struct Case {
     pub id: String,
     /// The claim as a sentence.
     pub claim: String,
-    /// Whether only decoders of profile full must get it right.
+    /// Whether the case only applies to decoders of profile full.
     pub full: bool,
-    /// The sections of the specification that it exercises.
+    /// The sections of the specification that the case exercises.
     pub sections: Vec<&'static str>,
     /// The file: its path in the corpus.
     pub file: String,
@@ -25,20 +25,20 @@ pub struct Case {
 /// Expected result of a case.
 #[derive(Clone)]
 pub enum Expect {
-    /// It restores to these bytes.
+    /// The file restores to these bytes.
     Accept {
         /// The restored source.
         restored: Vec<u8>,
-        /// The tensors; their data is the end of the restored source.
+        /// The tensors. Their data is the end of the restored source.
         tensors: Vec<Tensor>,
-        /// A file of the corpus that holds the restored source.
+        /// A file of the corpus with the restored source.
         source: Option<String>,
     },
-    /// It breaks this rule.
+    /// The file breaks this rule.
     Reject(Rule),
-    /// Every strict prefix breaks this rule.
+    /// Every strict prefix of the file breaks this rule.
     Prefixes(Rule),
-    /// An encoder makes it from this file of the corpus.
+    /// An encoder produces the file from this file of the corpus.
     Encode {
         /// The file's path.
         source: String,
@@ -73,7 +73,7 @@ impl Cases {
         self.accept_forged(id, sections, claim, draft, draft.forge());
     }
 
-    /// A valid file whose bytes differ from the draft's, but that restores to the same.
+    /// A valid file whose bytes differ from the draft's, with the same restored source.
     pub fn accept_forged(
         &mut self,
         id: &str,
@@ -136,7 +136,7 @@ impl Cases {
         case.sections.sort_by_key(|section| section_order(section));
     }
 
-    /// Adds a file, and gives its path.
+    /// Adds a file and returns its path.
     pub fn file(&mut self, path: String, bytes: Vec<u8>) -> String {
         self.files.push(CorpusFile {
             path: path.clone(),

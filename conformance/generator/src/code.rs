@@ -1,9 +1,9 @@
-//! Prefix codes (section 6), implemented a second time from the specification, so that the corpus
-//! does not depend on the crate under test.
+//! Prefix codes (section 6). This is a second implementation of the specification, so that the
+//! corpus does not depend on the crate under test.
 
 use crate::random::Random;
 
-/// A palette entry that has no code.
+/// Code length of a palette entry without a code.
 pub const NONE: u8 = 15;
 
 /// The nibbles of a record's code lengths, by palette entry.
@@ -11,27 +11,27 @@ pub const NONE: u8 = 15;
 pub struct Lengths(pub [u8; 16]);
 
 impl Lengths {
-    /// These lengths for the first entries, and no code for the others.
+    /// Lengths for the first entries. The others have no code.
     pub fn of(first: &[u8]) -> Lengths {
         let mut nibbles = [NONE; 16];
         nibbles[..first.len()].copy_from_slice(first);
         Lengths(nibbles)
     }
 
-    /// One entry alone has a code, of no bits.
+    /// A code for a single entry, with no bits.
     pub fn single(entry: usize) -> Lengths {
         let mut nibbles = [NONE; 16];
         nibbles[entry] = 0;
         Lengths(nibbles)
     }
 
-    /// 16 codes of 4 bits.
+    /// A code of 16 entries with 4 bits each.
     pub fn flat() -> Lengths {
         Lengths([4; 16])
     }
 
     /// A code for [`Weights::skewed`](crate::weights::Weights::skewed): entry 15 has 1 bit, entry
-    /// 14 has 2, and so on; the last nine entries have one.
+    /// 14 has 2, and so on. Only the last nine entries have a code.
     pub fn skewed() -> Lengths {
         let mut nibbles = [NONE; 16];
         for (entry, length) in (7..16).zip([8, 8, 7, 6, 5, 4, 3, 2, 1]) {
@@ -40,11 +40,11 @@ impl Lengths {
         Lengths(nibbles)
     }
 
-    /// A complete code of `entries` entries that is as skewed as 8 bits allow: 1, 2, .. where they
-    /// suffice.
+    /// A complete code of `entries` entries that is as skewed as 8 bits allow: lengths 1, 2, and so
+    /// on as long as possible.
     pub fn most_skewed(entries: usize) -> Lengths {
         split_until(entries, |lengths| {
-            // The last of the longest codes that can still be split.
+            // The choice is the last of the longest codes that can still be split.
             (0..lengths.len())
                 .filter(|&i| lengths[i] < 8)
                 .max_by_key(|&i| lengths[i])
@@ -70,12 +70,13 @@ impl Lengths {
         Lengths(nibbles)
     }
 
-    /// The record's 8 bytes.
+    /// The 8 bytes in a record.
     pub fn to_bytes(self) -> [u8; 8] {
         std::array::from_fn(|i| self.0[2 * i] | self.0[2 * i + 1] << 4)
     }
 
-    /// The length of each entry's code and the code, its first bit in the stream most significant.
+    /// The length and the code of each entry. The code's first bit in the stream is its most
+    /// significant one.
     pub fn canonical(&self) -> [Option<(u8, u16)>; 16] {
         let mut codes = [None; 16];
         let mut code = 0u16;
@@ -95,7 +96,7 @@ impl Lengths {
         self.in_order()[0].1
     }
 
-    /// The entries that have a code.
+    /// The entries with a code.
     pub fn entries(&self) -> Vec<usize> {
         (0..16).filter(|&entry| self.0[entry] != NONE).collect()
     }
@@ -111,7 +112,8 @@ impl Lengths {
     }
 }
 
-/// Begins with one code of no bits, and repeatedly splits a code into two that are one bit longer.
+/// Builds a code by splitting. It begins with one code of no bits, and repeatedly splits a code
+/// into two that are one bit longer.
 fn split_until(entries: usize, mut choose: impl FnMut(&[u8]) -> Option<usize>) -> Lengths {
     let mut lengths = vec![0u8];
     while lengths.len() < entries {
@@ -122,7 +124,7 @@ fn split_until(entries: usize, mut choose: impl FnMut(&[u8]) -> Option<usize>) -
     Lengths::of(&lengths)
 }
 
-/// Bits into bytes, from bit 0 of the first byte up (section 5.2).
+/// Packs bits into bytes, from bit 0 of the first byte upwards (section 5.2).
 #[derive(Default)]
 pub struct Bits {
     bits: Vec<bool>,
@@ -145,7 +147,7 @@ impl Bits {
         self.bits.is_empty()
     }
 
-    /// The bytes; unused bits of the last are zero.
+    /// The bytes. Unused bits of the last byte are zero.
     pub fn to_bytes(&self) -> Vec<u8> {
         let byte = |bits: &[bool]| (0..).zip(bits).map(|(i, &bit)| u8::from(bit) << i).sum();
         self.bits.chunks(8).map(byte).collect()

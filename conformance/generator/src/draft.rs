@@ -1,5 +1,6 @@
-//! Drafts: tensors, and how each is stored. [`Draft::forge`] makes the file, with every checksum
-//! right. The layout is implemented a second time from sections 3 and 4. The expected restored
+//! Drafts: tensors and their form of storage. [`Draft::forge`] creates the file with correct
+//! checksums. This is a second implementation of the layout in sections 3 and 4. The expected
+//! restored source is the draft's contents.
 //! source is the draft's contents.
 
 use unweight_format::{Dtype, crc32, layout};
@@ -15,7 +16,8 @@ use crate::weights::Weights;
 pub struct Draft {
     /// The minor version.
     pub minor_version: u16,
-    /// The source section of kind safetensors, its length field included; `None`: source kind none.
+    /// The source section of kind safetensors, including its length field; `None` for source kind
+    /// none.
     pub source: Option<Vec<u8>>,
     /// The tensors in directory order.
     pub tensors: Vec<Tensor>,
@@ -24,7 +26,7 @@ pub struct Draft {
 /// A tensor.
 #[derive(Clone)]
 pub struct Tensor {
-    /// The name; not UTF-8 in some invalid files.
+    /// The name, which is not UTF-8 in some invalid files.
     pub name: Vec<u8>,
     /// The type.
     pub dtype: Dtype,
@@ -32,23 +34,23 @@ pub struct Tensor {
     pub shape: Vec<u64>,
     /// The original bytes.
     pub data: Vec<u8>,
-    /// How they are stored.
+    /// The form of storage.
     pub stored: Stored,
 }
 
-/// How a tensor is stored.
+/// The form of storage of a tensor.
 #[derive(Clone)]
 pub enum Stored {
     /// Raw.
     Raw,
-    /// Huffman or palette.
+    /// Coded, huffman or palette.
     Coded(Coded),
 }
 
 /// A coded tensor.
 #[derive(Clone)]
 pub struct Coded {
-    /// 1: huffman; 2: palette.
+    /// The encoding: 1 is huffman, 2 is palette.
     pub encoding: u8,
     /// Binary logarithm of the weights of a chunk.
     pub k: u8,
@@ -56,7 +58,7 @@ pub struct Coded {
     pub palette: [u8; 16],
     /// The sign-mantissa plane.
     pub sign_mantissa: Vec<u8>,
-    /// One for each chunk.
+    /// The records, one for each chunk.
     pub records: Vec<Record>,
 }
 
@@ -72,18 +74,18 @@ impl Tensor {
         }
     }
 
-    /// A raw tensor of type U8 and one dimension.
+    /// A raw tensor of type U8 with one dimension.
     pub fn bytes(name: &str, data: Vec<u8>) -> Tensor {
         Tensor::raw(name, Dtype::U8, &[data.len() as u64], data)
     }
 
-    /// A raw BF16 tensor of one dimension.
+    /// A raw BF16 tensor with one dimension.
     pub fn raw_weights(name: &str, weights: &Weights) -> Tensor {
         Tensor::raw(name, Dtype::Bf16, &[weights.len() as u64], weights.bytes())
     }
 
-    /// A tensor of encoding huffman whose chunks of 2^`k` weights have the records that `record`
-    /// makes of their number and their exponents.
+    /// A tensor of encoding huffman with chunks of 2^`k` weights. `record` returns the record for a
+    /// chunk's number and exponents.
     pub fn huffman_with(
         name: &str,
         k: u8,
@@ -94,7 +96,7 @@ impl Tensor {
         Tensor::coded(name, 1, k, palette, weights, record)
     }
 
-    /// A tensor of encoding palette, likewise.
+    /// A tensor of encoding palette. The parameters are those of [`Tensor::huffman_with`].
     pub fn palette_with(
         name: &str,
         k: u8,
@@ -105,7 +107,7 @@ impl Tensor {
         Tensor::coded(name, 2, k, palette, weights, record)
     }
 
-    /// A huffman tensor, every record in this code.
+    /// A huffman tensor with this code in every record.
     pub fn huffman(
         name: &str,
         k: u8,
@@ -134,7 +136,8 @@ impl Tensor {
         let longest = |exponents: &[u8]| (16 + exponents.len()).next_multiple_of(16);
         let fitting = |(number, exponents): (usize, &[u8])| {
             let record = record(number, exponents);
-            // No record is longer than the verbatim one (5.1), so few others fit in short chunks.
+            // No record may be longer than the verbatim one (5.1), so few other records fit in
+            // short chunks.
             match record.to_bytes(&[]).len() > longest(exponents) {
                 true => Record::verbatim(exponents),
                 false => record,
@@ -153,7 +156,7 @@ impl Tensor {
         }
     }
 
-    /// The same tensor under another name.
+    /// The same tensor with another name.
     pub fn named(self, name: impl Into<Vec<u8>>) -> Tensor {
         Tensor {
             name: name.into(),
@@ -161,7 +164,7 @@ impl Tensor {
         }
     }
 
-    /// The same bytes in another shape.
+    /// The same bytes with another shape.
     pub fn shaped(self, shape: &[u64]) -> Tensor {
         Tensor {
             shape: shape.to_vec(),
@@ -169,7 +172,7 @@ impl Tensor {
         }
     }
 
-    /// The coded tensor's parts.
+    /// The parts of the coded tensor.
     pub fn coded_mut(&mut self) -> &mut Coded {
         match &mut self.stored {
             Stored::Coded(coded) => coded,
@@ -179,7 +182,7 @@ impl Tensor {
 }
 
 impl Draft {
-    /// Tensors without a source.
+    /// A draft of these tensors without a source.
     pub fn of(tensors: impl Into<Vec<Tensor>>) -> Draft {
         Draft {
             tensors: tensors.into(),
@@ -187,13 +190,13 @@ impl Draft {
         }
     }
 
-    /// The same tensors, and the safetensors header that describes them.
+    /// The same tensors with the safetensors header that describes them.
     pub fn with_source(self) -> Draft {
         let json = source::describe(&self.tensors);
         self.with_json(json)
     }
 
-    /// The same tensors, with this JSON as the source section.
+    /// The same tensors with this JSON as the source section.
     pub fn with_json(self, json: impl Into<Vec<u8>>) -> Draft {
         let json = json.into();
         let length = json.len() as u64;
@@ -203,13 +206,13 @@ impl Draft {
         }
     }
 
-    /// The same with record 0 of tensor 0 changed.
+    /// The same draft with record 0 of tensor 0 changed.
     pub fn edit_record(mut self, edit: impl FnOnce(&mut Record)) -> Draft {
         edit(&mut self.tensors[0].coded_mut().records[0]);
         self
     }
 
-    /// Whether a decoder needs profile full for it.
+    /// Whether the file is only for decoders of profile full.
     pub fn has_palette(&self) -> bool {
         let is_palette =
             |tensor: &Tensor| matches!(&tensor.stored, Stored::Coded(coded) if coded.encoding == 2);
@@ -225,7 +228,7 @@ impl Draft {
         restored
     }
 
-    /// The file.
+    /// Creates the file.
     pub fn forge(&self) -> Forge {
         let source = self.source.clone().unwrap_or_default();
         let dims: usize = self.tensors.iter().map(|tensor| tensor.shape.len()).sum();
@@ -250,7 +253,7 @@ impl Draft {
         Forge::new(bytes, placed, directory_length, source.len()).stamp()
     }
 
-    /// Section 3.1, without the checksums.
+    /// Writes the header of section 3.1 without the checksums.
     fn header(&self, file_length: usize, directory_length: usize, source_length: usize) -> Vec<u8> {
         let mut header = layout::MAGIC.to_vec();
         header.extend(1u16.to_le_bytes());
@@ -265,7 +268,7 @@ impl Draft {
         header
     }
 
-    /// Section 3.2.
+    /// Writes the directory of section 3.2.
     fn directory(&self, placed: &[Placed]) -> Vec<u8> {
         let mut by_name: Vec<u32> = (0..self.tensors.len() as u32).collect();
         by_name.sort_by_key(|&number| &self.tensors[number as usize].name);
@@ -298,7 +301,7 @@ impl Draft {
 }
 
 impl Tensor {
-    /// Section 3.4, without the checksums of raw blocks.
+    /// Writes the payload of section 3.4 without the checksums of raw blocks.
     fn put_payload(&self, bytes: &mut Vec<u8>) -> Placed {
         if self.data.is_empty() {
             return Placed {

@@ -65,7 +65,7 @@ impl Forge {
         self.bytes
     }
 
-    /// Its length.
+    /// The length of the file.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -144,13 +144,13 @@ impl Forge {
         self
     }
 
-    /// Writes the true length into the file header.
+    /// Writes the file's true length into the file header.
     pub fn state_length(self) -> Forge {
         let length = self.bytes.len() as u64;
         self.put_u64(layout::file_header::FILE_LENGTH as usize, length)
     }
 
-    /// States another length of the directory, whose checksum then covers as many bytes.
+    /// Writes another length of the directory. Its checksum then covers that many bytes.
     pub fn state_directory_length(mut self, length: usize) -> Forge {
         self.directory.end = self.directory.start + length;
         self.put_u64(
@@ -159,7 +159,7 @@ impl Forge {
         )
     }
 
-    /// States another length of the source section, whose checksum then covers as many bytes.
+    /// Writes another length of the source section. Its checksum then covers that many bytes.
     pub fn state_source_length(mut self, length: usize) -> Forge {
         self.source.end = self.source.start + length;
         self.put_u64(layout::file_header::SOURCE_LENGTH as usize, length as u64)

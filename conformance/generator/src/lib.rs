@@ -1,11 +1,11 @@
 //! Writes the conformance corpus of the Unweight bitstream.
 //!
-//! - A [`draft::Draft`] describes a file down to the bits of each lane; [`draft::Draft::forge`]
-//!   makes its bytes. Layout, codes and lane streams are implemented here a second time from the
+//! - A [`draft::Draft`] describes a file down to the bits of each lane. [`draft::Draft::forge`]
+//!   creates its bytes. Layout, codes and lane streams are a second implementation of the
 //!   specification, and the expected restored source of a valid file comes from its draft. No case
 //!   depends on the decoder under test.
 //! - A [`forge::Forge`] changes bytes of such a file and updates the checksums.
-//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] hold the cases. Only `encode` uses the
+//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] have the cases. Only `encode` uses the
 //!   encoder of `unweight-cpu`.
 //!
 //! Everything is deterministic: the same code gives the same corpus.

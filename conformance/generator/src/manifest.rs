@@ -1,5 +1,5 @@
-//! `manifest.json`, as `conformance/manifest.schema.json` describes it: a field a line, a tensor a
-//! line.
+//! Writer of `manifest.json` in the format of `conformance/manifest.schema.json`, with one line for
+//! each field and each tensor.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::case::{Case, Expect};
 use crate::draft::Tensor;
 
-/// Restored sources up to this length are in the manifest itself.
+/// Length limit of restored sources in the manifest itself.
 const LONGEST_HEX_BYTES: usize = 64;
 
 /// The manifest of these cases.
@@ -48,8 +48,8 @@ fn case(case: &Case) -> String {
             tensors,
             source,
         } => {
-            // Objects by hand: the order of the members of a `Value` depends on a feature of
-            // serde_json.
+            // Objects are written by hand, because the order of the members of a `Value` depends on
+            // a feature of serde_json.
             let digest = sha256(restored);
             if let Some(source) = source {
                 field("source", json!(source));

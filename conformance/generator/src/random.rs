@@ -4,7 +4,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// The stream that belongs to `seed`, a few words (FNV-1a turns them into a number).
+    /// The stream for `seed`, a few words (FNV-1a converts them to a number).
     pub fn new(seed: &str) -> Random {
         Random(seed.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -5,24 +5,24 @@ use unweight_format::{crc32, layout};
 
 use crate::code::{Bits, Lengths};
 
-/// A record that is about to be written.
+/// The fields of a record to write.
 #[derive(Clone)]
 pub struct Record {
-    /// 0: verbatim; 1: huffman; 2: palette.
+    /// The kind: 0 is verbatim, 1 is huffman, 2 is palette.
     pub kind: u8,
-    /// Zero in a valid record.
+    /// A field that is zero in a valid record.
     pub reserved: u8,
     /// The patch count of the header; by default the number of `patches`.
     pub patch_count: u16,
     /// The eight bytes of code lengths.
     pub code_lengths: [u8; 8],
-    /// Lane ends, in a huffman record.
+    /// The lane ends of a huffman record.
     pub lane_ends: Vec<u16>,
-    /// Lane streams, indices or exponents.
+    /// The lane streams, indices or exponents.
     pub body: Vec<u8>,
-    /// Positions and exponents.
+    /// The patches with their positions and exponents.
     pub patches: Vec<(u16, u8)>,
-    /// Bytes after the patches; `None`: zeros up to a multiple of 16.
+    /// The bytes after the patches; `None` means zeros up to a multiple of 16.
     pub padding: Option<Vec<u8>>,
 }
 
@@ -41,8 +41,8 @@ impl Record {
         }
     }
 
-    /// A huffman record of these exponents. An exponent without a code is a patch over the
-    /// placeholder; the surplus is the placeholder.
+    /// A huffman record of these exponents. An exponent without a code gets the placeholder and a
+    /// patch. The surplus is the placeholder.
     pub fn huffman(lengths: Lengths, palette: &[u8; 16], exponents: &[u8]) -> Record {
         let coded = |exponent: u8| {
             let entry = palette
@@ -54,7 +54,7 @@ impl Record {
         Record::huffman_of(lengths, &symbols, patches)
     }
 
-    /// A huffman record of these palette entries, 256 for each step, and these patches.
+    /// A huffman record of these palette entries, 256 for each step, with these patches.
     pub fn huffman_of(lengths: Lengths, symbols: &[u8], patches: Vec<(u16, u8)>) -> Record {
         let lanes: Vec<Vec<u8>> = lane_bits(lengths, symbols)
             .iter()
@@ -63,7 +63,7 @@ impl Record {
         Record::huffman_of_lanes(lengths, &lanes, patches)
     }
 
-    /// A huffman record of these lane streams and patches.
+    /// A huffman record with these lane streams and patches.
     pub fn huffman_of_lanes(
         lengths: Lengths,
         lanes: &[Vec<u8>],
@@ -86,8 +86,8 @@ impl Record {
         }
     }
 
-    /// A palette record of these exponents. An exponent outside the palette is a patch over index
-    /// 0; the surplus has index 0.
+    /// A palette record of these exponents. An exponent outside the palette gets index 0 and a
+    /// patch. The surplus has index 0.
     pub fn palette(palette: &[u8; 16], exponents: &[u8]) -> Record {
         let index = |exponent: u8| {
             palette
@@ -98,7 +98,7 @@ impl Record {
         Record::palette_of(&symbols, patches)
     }
 
-    /// A palette record of these palette entries, 256 for each step, and these patches.
+    /// A palette record of these palette entries, 256 for each step, with these patches.
     pub fn palette_of(symbols: &[u8], patches: Vec<(u16, u8)>) -> Record {
         Record {
             kind: layout::KIND_PALETTE,
@@ -115,7 +115,7 @@ impl Record {
         }
     }
 
-    /// The same with these patches.
+    /// The same record with these patches.
     pub fn with_patches(self, patches: Vec<(u16, u8)>) -> Record {
         Record {
             patch_count: count(&patches),
@@ -124,7 +124,7 @@ impl Record {
         }
     }
 
-    /// The record's bytes; its chunk has these sign-mantissa bytes.
+    /// The record's bytes, for a chunk with these sign-mantissa bytes.
     pub fn to_bytes(&self, sign_mantissa: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 4];
         bytes.extend([self.kind, self.reserved]);
@@ -168,8 +168,8 @@ pub fn lane_bits(lengths: Lengths, symbols: &[u8]) -> Vec<Bits> {
     lanes
 }
 
-/// The palette entry of each weight, completed to whole steps, and the patches for those that have
-/// none.
+/// The palette entry of each weight, completed to whole steps, and patches for the weights without
+/// an entry.
 pub fn symbols(
     exponents: &[u8],
     placeholder: usize,

@@ -2,8 +2,8 @@
 
 use crate::draft::Tensor;
 
-/// The header of a safetensors file of these tensors, as the library `safetensors` writes it:
-/// compact, padded with spaces to 8 bytes.
+/// The header of a safetensors file of these tensors, in the form of the library `safetensors`:
+/// compact, and padded with spaces to 8 bytes.
 pub fn describe(tensors: &[Tensor]) -> Vec<u8> {
     let mut end = 0;
     let members: Vec<String> = tensors
@@ -19,7 +19,7 @@ pub fn describe(tensors: &[Tensor]) -> Vec<u8> {
     json
 }
 
-/// The member of one tensor.
+/// The JSON member of one tensor.
 pub fn member(tensor: &Tensor, begin: usize, end: usize) -> String {
     let name = String::from_utf8(tensor.name.clone()).expect("names in a source are UTF-8");
     let name = serde_json::to_string(&name).expect("a string is JSON");

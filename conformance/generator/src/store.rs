@@ -1,4 +1,4 @@
-//! Writes the corpus to a folder, or compares the two.
+//! Writing the corpus to a folder, and comparing the two.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub fn write(cases: &Cases, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Differences of the folder `root` from the corpus, a sentence each.
+/// The differences between the folder `root` and the corpus, one sentence each.
 pub fn differences(cases: &Cases, root: &Path) -> io::Result<Vec<String>> {
     let contents = contents(cases);
     let present = present(root)?;
@@ -68,7 +68,7 @@ pub fn differences(cases: &Cases, root: &Path) -> io::Result<Vec<String>> {
     Ok(differences)
 }
 
-/// The files of a folder and of the folders in it, by their paths with `/`.
+/// The files of a folder and its subfolders, by their paths with `/`.
 fn present(root: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut folders: Vec<PathBuf> = vec![PathBuf::new()];

@@ -1,11 +1,11 @@
-//! Weights as sign-mantissa bytes and exponents, before anything is coded (section 2).
+//! Weights as sign-mantissa bytes and exponents, before any coding (section 2).
 
 use crate::random::Random;
 
 /// The 16 exponents of most drafts: 112..=127, typical of trained weights.
 pub const PALETTE: [u8; 16] = consecutive(112);
 
-/// 16 exponents from `first` on.
+/// 16 consecutive exponents, beginning with `first`.
 pub const fn consecutive(first: u8) -> [u8; 16] {
     let mut palette = [0; 16];
     let mut i = 0;
@@ -19,9 +19,9 @@ pub const fn consecutive(first: u8) -> [u8; 16] {
 /// Weights as two planes.
 #[derive(Clone)]
 pub struct Weights {
-    /// `S MMMMMMM` of each.
+    /// The sign-mantissa byte `S MMMMMMM` of each weight.
     pub sign_mantissa: Vec<u8>,
-    /// `EEEEEEEE` of each.
+    /// The exponent `EEEEEEEE` of each weight.
     pub exponents: Vec<u8>,
 }
 
@@ -34,8 +34,8 @@ impl Weights {
         }
     }
 
-    /// `count` weights whose exponents are entries of `palette`, entry 15 about half of them, entry
-    /// 14 a quarter and so on.
+    /// `count` weights whose exponents are entries of `palette`: about half of them entry 15, a
+    /// quarter entry 14, and so on.
     pub fn skewed(seed: &str, palette: &[u8; 16], count: usize) -> Weights {
         let mut random = Random::new(&format!("{seed}: exponents"));
         let entry = |random: &mut Random| 15 - random.number().trailing_zeros().min(15) as usize;
@@ -58,7 +58,7 @@ impl Weights {
         }
     }
 
-    /// The tensor's original bytes: section 7, step 7.
+    /// The tensor's original bytes (section 7, step 7).
     pub fn bytes(&self) -> Vec<u8> {
         let parts = self.sign_mantissa.iter().zip(&self.exponents);
         parts

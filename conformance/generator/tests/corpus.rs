@@ -1,5 +1,5 @@
-//! The committed corpus: up to date, and what every path of `unweight-cpu` that this machine can
-//! run makes of it.
+//! The committed corpus is up to date, and every backend of `unweight-cpu` on this machine gives
+//! the expected results.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,12 @@ fn corpus() -> Corpus {
     Corpus::open(folder()).unwrap()
 }
 
-/// The codec of every path that this machine can run, the reference first.
+/// The codec of every backend that this machine can run, from the reference on.
 fn codecs() -> impl Iterator<Item = Codec> {
     Isa::available().filter_map(Codec::of)
 }
 
-/// The restored source, with every rule checked: what `unweight decompress` does.
+/// The restored source with every rule checked, which is the output of `unweight decompress`.
 fn restore(codec: Codec, file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container().with_codec(codec);
@@ -98,7 +98,7 @@ fn every_encoder_is_canonical() {
     }
 }
 
-/// Every BF16 tensor coded: what `unweight compress` does.
+/// Encodes with every BF16 tensor coded, which is the output of `unweight compress`.
 fn encode(codec: Codec, source: &[u8], parameters: &Parameters) -> Result<Vec<u8>, Rejection> {
     let value = |name| parameters.value(name).expect("every case sets it");
     let encoding = match value("encoding") {
@@ -143,7 +143,7 @@ fn every_case_is_in_the_folder_of_its_kind_under_its_own_name() {
             Expect::Accept(accept) if accept.source.is_none() => format!("valid/{}.unw", case.id),
             Expect::Reject { .. } => format!("invalid/{}.unw", case.id),
             Expect::Encode { .. } => format!("encode/{}.unw", case.id),
-            // These share the files of other cases.
+            // These cases share the files of other cases.
             Expect::Accept(_) | Expect::Prefixes { .. } => continue,
         };
         assert_eq!(case.file.to_string(), expected);

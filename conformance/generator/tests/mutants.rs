@@ -1,7 +1,8 @@
-//! The corpus under test: decoders with a planted bug fail, on cases that are there to find it.
+//! Test of the corpus: decoders with a planted bug fail on the cases that are meant to find it.
 //!
-//! The decoders are those of `conformance/mutants/mutants.py`, made out of the Python decoder. Each is one process for all of its
-//! cases. `PYTHON` names the interpreter, `python3` if it is not set.
+//! The decoders are those of `conformance/mutants/mutants.py`, derived from the Python decoder.
+//! Each is a single process for all of its cases. `PYTHON` names the interpreter; the default is
+//! `python3`.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +17,7 @@ use unweight_conformance_runner::{
     run_with,
 };
 
-/// A mutant, and cases that must find it.
+/// A mutant and the cases that must find it.
 const MUTANTS: &[(&str, &[&str])] = &[
     (
         "ignores-patches",
@@ -287,19 +288,19 @@ const MUTANTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Rules that a decoder can overlook without accepting any file of the corpus.
+/// Rules that a decoder can miss without accepting any file of the corpus.
 const IMPLIED: &[&str] = &[
-    // A file that breaks one of these and no other rule would be as large as the limit.
+    // A file that breaks only one of these rules would be as large as the limit.
     "limit-tensors",
     "limit-directory",
     "limit-source",
     "limit-elements",
     "limit-coded",
-    // Two names that are equal do not ascend either.
+    // Two equal names do not ascend either.
     "name-duplicate",
-    // A lane that ends before it begins has too few bits, too.
+    // A lane that ends before it begins also has too few bits.
     "lane-ends",
-    // An unknown kind is not that of the tensor's encoding either.
+    // An unknown kind also differs from that of the tensor's encoding.
     "record-kind",
 ];
 
@@ -321,7 +322,7 @@ fn python(arguments: &[&str]) -> Command {
     command
 }
 
-/// A mutant that waits for files.
+/// A running mutant that waits for files.
 struct Mutant {
     folder: TempDir,
     process: Mutex<Process>,
@@ -352,7 +353,7 @@ impl Mutant {
         }
     }
 
-    /// Runs the selected cases; all for no filters.
+    /// Runs the selected cases, or all cases without filters.
     fn run(&self, filters: Vec<String>) -> Report {
         let options = RunOptions {
             filters,
@@ -397,7 +398,7 @@ impl Subject for Mutant {
 impl Drop for Mutant {
     fn drop(&mut self) {
         let process = self.process.get_mut().unwrap();
-        // The end of its input ends it.
+        // The process ends when its input is closed.
         process.input = None;
         let _ = process.child.wait();
     }
@@ -414,7 +415,7 @@ fn every_mutant_fails_on_the_cases_that_are_there_for_it() {
     for (name, ids) in MUTANTS {
         let report = Mutant::start(name).run(ids.iter().map(|id| (*id).to_owned()).collect());
         for id in *ids {
-            // Filters are parts of ids: others may have been selected too.
+            // Filters match parts of ids, so other cases may have been selected too.
             let case = report.cases.iter().find(|report| report.case.id == *id);
             let case = case.unwrap_or_else(|| panic!("there is no case {id}"));
             if matches!(case.outcome, Outcome::Passed) {

@@ -1,5 +1,5 @@
-//! The rules are the same wherever they are written down: in the specification, in
-//! `unweight-format`, in the corpus, and in the cases that name them.
+//! The rules are the same in all places that list them: the specification, `unweight-format`, the
+//! corpus, and the cases.
 
 use std::collections::BTreeSet;
 use std::fs;

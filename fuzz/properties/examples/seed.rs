@@ -1,5 +1,6 @@
-//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings: `cargo run -p unweight-properties --example seed [FOLDER]`.
-//! The folder, one below it for each target, is `fuzz/corpus` if none is given. What it holds already stays.
+//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings:
+//! `cargo run -p unweight-properties --example seed [FOLDER]`.
+//! FOLDER has a subfolder for each target; the default is `fuzz/corpus`. Existing files stay.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -7,7 +8,7 @@ use std::{env, fs, io};
 use unweight::container::OpenFile;
 use unweight_properties::{PROPERTIES, restored};
 
-/// Fuzzing slows down with the length of its inputs.
+/// Length limit of seeds. Fuzzing becomes slower with longer inputs.
 const LONGEST_BYTES: usize = 1 << 13;
 
 fn main() -> io::Result<()> {
@@ -42,10 +43,10 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What a target can make of a container.
+/// The seed for a target from a container.
 fn seed_of(target: &str, file: Vec<u8>) -> Option<Vec<u8>> {
     let seed = match target {
-        // It takes descriptions of tensors, which no file has.
+        // This target takes descriptions of tensors, so no file is a seed for it.
         "roundtrip_any_tensor" => None,
         "safetensors_in" => source(&file).filter(|source| !source.is_empty()),
         "cli_compress_decompress" => restored(&file[..])
@@ -56,7 +57,7 @@ fn seed_of(target: &str, file: Vec<u8>) -> Option<Vec<u8>> {
     seed.filter(|seed| seed.len() <= LONGEST_BYTES)
 }
 
-/// What broke this property once.
+/// The saved findings of this property.
 fn findings_of(target: &str, repository: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(repository.join("fuzz/findings").join(target)) {
         Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

@@ -1,4 +1,4 @@
-//! Whole safetensors files.
+//! Compression of whole safetensors files.
 
 use arbitrary::{Result, Unstructured};
 use unweight::{CompressOptions, Encoding, Error, compress, decompress};
@@ -6,8 +6,9 @@ use unweight::{CompressOptions, Encoding, Error, compress, decompress};
 use crate::Random;
 use crate::draft::{Drafted, safetensors_header};
 
-/// Bytes are refused as a safetensors file, or what `unweight compress` makes of them is what `unweight decompress` restores them from, byte for byte,
-/// and compressing them again gives the same file. Without the program's files.
+/// Compression either rejects the bytes as a safetensors file, or gives a file that decompresses to
+/// the same bytes. Compressing again gives the same file. These are the operations of `unweight
+/// compress` and `unweight decompress`, without the program's file handling.
 pub fn cli_compress_decompress(bytes: &[u8]) {
     let mut random = Random::of(bytes);
     let described;
@@ -27,7 +28,7 @@ pub fn cli_compress_decompress(bytes: &[u8]) {
         .threads(1);
     let file = match compress(source, &options) {
         Ok(file) => file,
-        // It is no safetensors file, or past a limit of section 9.
+        // The bytes are not a safetensors file, or exceed a limit of section 9.
         Err(Error::Source(_) | Error::SourceLength { .. } | Error::Unwritable { .. }) => return,
         Err(other) => panic!("{other}"),
     };
@@ -35,7 +36,7 @@ pub fn cli_compress_decompress(bytes: &[u8]) {
     assert!(compress(source, &options).expect("the same file again") == file);
 }
 
-/// A valid safetensors file, sometimes with a few bytes changed, mostly in its header.
+/// A valid safetensors file, sometimes with a few changed bytes, mostly in its header.
 fn described_file(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let tensors = Drafted::some(u)?;
     let mut file = safetensors_header(&tensors);

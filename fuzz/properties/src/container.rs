@@ -1,4 +1,4 @@
-//! A container as the program reads it.
+//! Reading of a container in the same way as the program.
 
 use unweight::{
     ReadError, Serial, Storage,
@@ -6,10 +6,11 @@ use unweight::{
 };
 use unweight_format::Tensor;
 
-/// The restored source of a container, every rule checked: what `unweight decompress` writes.
+/// The restored source of a container with every rule checked, which is the output of `unweight
+/// decompress`.
 ///
 /// # Errors
-/// The rule that it breaks.
+/// The error of the broken rule.
 pub fn restored<S: Storage + ?Sized>(file: &S) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container();
@@ -21,7 +22,7 @@ pub fn restored<S: Storage + ?Sized>(file: &S) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-/// What was handed out of a tensor before the verdict, and the verdict.
+/// The output for a tensor before the result, and the result.
 pub(crate) fn tensor_bytes_so_far<S: Storage + ?Sized>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,

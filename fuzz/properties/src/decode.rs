@@ -1,4 +1,4 @@
-//! Decoding hostile files.
+//! Decoding of hostile files.
 
 use unweight::container::OpenFile;
 use unweight_format::{Expected, Rule, crc32, layout};
@@ -7,8 +7,9 @@ use crate::container::{restored, tensor_bytes_so_far};
 use crate::edit::any_container;
 use crate::repair::state_tensor_checksum;
 
-/// A damaged container whose checksums are right restores to something or breaks a rule, and the same twice. What it restores to is
-/// no longer than twice the file (section 13). If the tensor checksums alone are wrong, and are corrected, it is valid.
+/// A damaged container with correct checksums either is restored or breaks a rule, with the same
+/// result twice. The restored source is at most twice as long as the file (section 13). If only the
+/// tensor checksums are wrong and are corrected, the container is valid.
 pub fn decode_any_container(bytes: &[u8]) {
     let mut file = any_container(bytes);
     loop {
@@ -33,7 +34,8 @@ pub fn decode_any_container(bytes: &[u8]) {
     }
 }
 
-/// States the checksum of the first tensor whose bytes have another. Gives whether there was one.
+/// Corrects the checksum of the first tensor whose checksum is wrong. Returns whether there was
+/// one.
 fn correct_a_tensor_checksum(file: &mut [u8]) -> bool {
     let wrong = {
         let open = OpenFile::read(&*file).expect("the header was right");

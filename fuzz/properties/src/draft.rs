@@ -1,4 +1,5 @@
-//! Tensors out of unstructured bytes, and valid containers of them: canonical ones, and ones that no canonical encoder writes.
+//! Generators of tensors from unstructured bytes, and of valid containers with them. Some
+//! containers are canonical, others are such that no canonical encoder writes them.
 
 use arbitrary::{Result, Unstructured};
 use half::bf16;
@@ -15,7 +16,7 @@ use unweight_format::{
 
 use crate::Random;
 
-/// A tensor and what it is to be stored as.
+/// A tensor and its intended form of storage.
 #[derive(Clone, Debug)]
 pub(crate) struct Drafted {
     pub(crate) name: String,
@@ -28,17 +29,18 @@ pub(crate) struct Drafted {
     records: Records,
 }
 
-/// How a coded tensor's records are made.
+/// The kind of records of a coded tensor.
 #[derive(Clone, Copy, Debug)]
 enum Records {
-    /// As section 11 says.
+    /// The records of section 11.
     Canonical,
-    /// Anything that section 5 allows: verbatim, or with a palette, codes and patches that have nothing to do with the weights.
+    /// Any records that section 5 allows: verbatim, or with a palette, codes and patches unrelated
+    /// to the weights.
     Odd { seed: u64 },
 }
 
 impl Drafted {
-    /// A few tensors; their names differ.
+    /// A few tensors with distinct names.
     pub(crate) fn some(u: &mut Unstructured<'_>) -> Result<Vec<Drafted>> {
         let count = *u.choose(&[1, 1, 1, 2, 2, 3, 5, 0])?;
         (0..count).map(|number| Drafted::one(u, number)).collect()
@@ -108,7 +110,7 @@ pub(crate) fn safetensors_header(tensors: &[Drafted]) -> Vec<u8> {
     let mut begin = 0;
     for tensor in tensors {
         let end = begin + tensor.bytes.len();
-        // `to_string` of a string is its JSON, escapes and all.
+        // `to_string` of a string gives its JSON with all escapes.
         let name = serde_json::Value::from(tensor.name.as_str()).to_string();
         members.push(format!(
             r#"{name}:{{"dtype":"{}","shape":{:?},"data_offsets":[{begin},{end}]}}"#,
@@ -173,7 +175,7 @@ pub(crate) fn container_of(tensors: &[Drafted], with_source: bool) -> Vec<u8> {
     writer.finish().expect("all tensors were written")
 }
 
-/// Mostly few: executions count more than weights.
+/// Most counts are small, because the number of executions matters more than the number of weights.
 fn element_count(u: &mut Unstructured<'_>) -> Result<u64> {
     let whole = 1 << 12;
     match u.int_in_range(0..=255)? {
@@ -183,7 +185,7 @@ fn element_count(u: &mut Unstructured<'_>) -> Result<u64> {
         248..=251 => u.int_in_range(whole - 3..=whole + 3),
         252 | 253 => u.int_in_range(2 * whole - 2..=2 * whole + 300),
         254 => u.int_in_range(1..=3 * whole),
-        // More than one block of raw data.
+        // This is more than one block of raw data.
         _ => u.int_in_range(32_766..=32_770),
     }
 }
@@ -203,7 +205,8 @@ fn shape(u: &mut Unstructured<'_>, count: u64) -> Result<Vec<u64>> {
 
 fn name(u: &mut Unstructured<'_>, number: u32) -> Result<String> {
     Ok(match u.int_in_range(0..=7)? {
-        // A number before and none after: no two are equal, and their order is not the directory's.
+        // A digit before and none after makes the names distinct. Their order differs from the
+        // directory's.
         0 => format!("{}\0\"\\\n\u{1f600}", 9 - number),
         1 => format!("{}{}", 9 - number, "x".repeat(u.int_in_range(0..=300)?)),
         2 => format!("{}{}", 9 - number, <&str>::arbitrary_take(u)?),
@@ -212,7 +215,7 @@ fn name(u: &mut Unstructured<'_>, number: u32) -> Result<String> {
     })
 }
 
-/// A short string out of the next bytes.
+/// A short string from the next bytes.
 trait ArbitraryTake<'a>: Sized {
     fn arbitrary_take(u: &mut Unstructured<'a>) -> Result<Self>;
 }
@@ -225,7 +228,7 @@ impl<'a> ArbitraryTake<'a> for &'a str {
     }
 }
 
-/// Weights whose exponents are distributed in one of several ways.
+/// Weights whose exponents have one of several distributions.
 fn weights(u: &mut Unstructured<'_>, count: u64) -> Result<Vec<bf16>> {
     let kind = u.int_in_range(0..=6)?;
     let base: u8 = u.arbitrary()?;
@@ -238,7 +241,7 @@ fn weights(u: &mut Unstructured<'_>, count: u64) -> Result<Vec<bf16>> {
     Ok((0..count)
         .map(|i| {
             let bits = random.bits();
-            // Geometric, as trained weights have it.
+            // A geometric distribution, as in trained weights.
             let trained = base.wrapping_sub((bits | 1 << 40).trailing_zeros() as u8);
             let exponent = match kind {
                 0 => base,
@@ -254,7 +257,7 @@ fn weights(u: &mut Unstructured<'_>, count: u64) -> Result<Vec<bf16>> {
         .collect())
 }
 
-/// Records that keep the rules, and that no canonical encoder writes.
+/// Valid records that no canonical encoder writes.
 struct OddRecords {
     encoding: Encoding,
     palette: Palette,
@@ -310,7 +313,7 @@ impl OddRecords {
                 )
             }
         };
-        // What is not coded right needs a patch; some of what is gets one all the same.
+        // A weight that is not coded correctly needs a patch. Some other weights get one too.
         let patches: Vec<Patch> = (0..=u16::MAX)
             .zip(exponents.iter().zip(&coded))
             .filter(|&(_, (exponent, coded))| exponent != coded || random.below(100) == 0)
@@ -327,7 +330,7 @@ impl OddRecords {
     }
 }
 
-/// Any 16 exponents.
+/// A palette of any 16 exponents.
 fn any_palette(random: &mut Random) -> Palette {
     let mut chosen = std::collections::BTreeSet::new();
     let (base, spread) = (random.below(256), 16 + random.below(241));
@@ -363,7 +366,8 @@ fn any_code(random: &mut Random) -> Code {
     Code::from_lengths(by_entry).expect("a split leaves a complete code complete")
 }
 
-/// Lane ends, streams, and the exponents that they code. What has no code, and the surplus, is coded as anything.
+/// Lane ends, streams, and the exponents that they code. An exponent without a code and the surplus
+/// get arbitrary codes.
 fn lanes(
     code: &Code,
     palette: &Palette,
@@ -400,13 +404,15 @@ fn lanes(
         if bit_count > 0 {
             streams.push(bits as u8);
         }
-        // Past 65,535 the record is longer than the verbatim one, and is not written.
+        // A lane end past 65,535 makes the record longer than a verbatim one, so this record is not
+        // written.
         *end = streams.len().try_into().unwrap_or(u16::MAX);
     }
     (ends, streams, coded)
 }
 
-/// Palette indices, and the exponents that they code. The surplus, and what is not in the palette, is any index.
+/// Palette indices, and the exponents that they code. An exponent outside the palette and the
+/// surplus get arbitrary indices.
 fn pack(palette: &Palette, exponents: &[u8], random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let steps = exponents.len().div_ceil(STEP_WEIGHTS);
     let indices: Vec<u8> = (0..steps * STEP_WEIGHTS)

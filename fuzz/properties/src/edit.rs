@@ -1,4 +1,4 @@
-//! Damage that lies behind the checksums: fields of a valid container changed one by one.
+//! Edits of single fields in a valid container, to reach the code after the checksum checks.
 
 use arbitrary::{Result, Unstructured};
 use unweight_format::layout::{self, entry, file_header, record};
@@ -7,8 +7,8 @@ use unweight_format::{Extent, FileHeader, Payload};
 use crate::draft::{Drafted, container_of};
 use crate::repair::{payloads, records, repair_checksums};
 
-/// The container that these bytes are or describe, with every checksum right that can be: valid, or damaged in a place that fuzzing
-/// of bytes alone seldom reaches.
+/// The container that these bytes are or describe, with repaired checksums. It is valid, or damaged
+/// in a place that byte-level fuzzing seldom reaches.
 pub fn any_container(bytes: &[u8]) -> Vec<u8> {
     let mut file = match bytes.starts_with(&layout::MAGIC) {
         true => bytes.to_vec(),
@@ -30,7 +30,7 @@ fn described(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-/// A field: where it stands, and its width in bytes.
+/// A field: its offset and its width in bytes.
 type Field = (u64, usize);
 
 const HEADER_FIELDS: &[Field] = &[
@@ -61,7 +61,7 @@ const ENTRY_FIELDS: &[Field] = &[
     (entry::RESERVED_WORD, 4),
 ];
 
-/// One change, mostly in a record.
+/// Makes one change, mostly in a record.
 fn edit(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> Result<()> {
     let Ok(header) = FileHeader::parse(file) else {
         return Ok(());
@@ -78,7 +78,7 @@ fn edit(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> Result<()> {
             change(file, (start + offset, width), u)
         }
         4 => {
-            // Dimensions, names, padding.
+            // A change of dimensions, names or padding.
             let skip = layout::ENTRY_BYTES * u64::from(header.tensor_count());
             let directory = header.directory();
             let rest = Extent {
@@ -153,7 +153,7 @@ fn edit_payload(file: &mut [u8], header: &FileHeader, u: &mut Unstructured<'_>) 
                     change(file, (at.offset + record::LANE_ENDS + 2 * lane, 2), u)
                 }
                 4 => change_within(file, planes.chunk(number).sign_mantissa, &[1], u),
-                // Patches and padding.
+                // A change of patches or padding.
                 5 => {
                     let tail = at.length.min(24);
                     change_within(
@@ -186,7 +186,8 @@ fn change_within(
     change(file, (at, width), u)
 }
 
-/// Gives a field another value: an extreme one, a neighbour of what it has, or any.
+/// Writes another value to a field: an extreme one, a neighbour of the old one, or an arbitrary
+/// one.
 fn change(file: &mut [u8], (offset, width): Field, u: &mut Unstructured<'_>) -> Result<()> {
     let field = file
         .get_mut(offset as usize..)

@@ -1,4 +1,4 @@
-//! The fast paths.
+//! The fast backends.
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
 
@@ -12,8 +12,9 @@ use unweight_format::{CodedPlanes, Encoding, Error, FileHeader, Payload, Record,
 use crate::edit::any_container;
 use crate::repair::{payloads, records};
 
-/// Every path that this machine has gives for any record what the reference gives: the same weights, bytes and exponents, or the same error,
-/// whatever the output held before; and it leaves what lies around the output alone. What a record decodes to, every path counts and encodes alike.
+/// For any record, every backend of this machine gives the same weights, bytes and exponents as the
+/// reference, or the same error, for any old content of the output. It does not change memory
+/// around the output. All backends count and encode the decoded weights alike.
 pub fn fast_equals_reference(bytes: &[u8]) {
     let file = any_container(bytes);
     let Ok(header) = FileHeader::parse(&file) else {
@@ -106,7 +107,7 @@ fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_m
         expected.err()
     );
 
-    // SAFETY: all of them are initialised before they are handed out.
+    // SAFETY: all elements are initialised before they are returned.
     let value = |byte: MaybeUninit<u8>| unsafe { byte.assume_init() };
     let bytes = guarded(
         MaybeUninit::new(0x5a),
@@ -134,7 +135,8 @@ fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_m
 }
 
 fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
-    // Of the whole tensor, and of one that hardly resembles this chunk.
+    // The plans are from the counts of the whole tensor, and from counts that hardly resemble this
+    // chunk.
     for counted in [exponents, &exponents[..exponents.len().div_ceil(7)]] {
         let mut counts = ExponentCounts::default();
         counts.add_exponents(counted);
@@ -206,7 +208,8 @@ fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
     }
 }
 
-/// What `decode` makes of `count` elements that were `old`, between guards that it must leave as they are.
+/// Runs `decode` on `count` elements with the value `old`, between guards that it must leave
+/// unchanged.
 fn guarded<T: Copy>(
     old: T,
     is_old: impl Fn(&T) -> bool,

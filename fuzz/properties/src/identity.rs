@@ -1,4 +1,4 @@
-//! Parsing and writing.
+//! Parsing and writing as inverse operations.
 
 use unweight::container::OpenFile;
 use unweight_format::layout::{LANES, file_header};
@@ -11,8 +11,9 @@ use crate::container::restored;
 use crate::edit::any_container;
 use crate::repair::repair_checksums;
 
-/// A valid container, written again from the parts that the parser gives, has the same bytes: the parser drops nothing, and nothing
-/// can stand in a file in two ways. (The minor version is dropped: decoders ignore it.)
+/// A valid container that is written again from its parsed parts has the same bytes. The parser
+/// therefore drops nothing, and nothing has two representations in a file. (The minor version is an
+/// exception: decoders ignore it.)
 pub fn parse_then_write_is_identity(bytes: &[u8]) {
     let mut file = any_container(bytes);
     if restored(&file[..]).is_err() {
@@ -44,7 +45,7 @@ fn written_again(file: &[u8]) -> Vec<u8> {
             Payload::Raw(plane) => {
                 let mut raw = writer.raw().expect("a tensor is left");
                 let data = plane.data().of(file).expect("a valid file");
-                // In two pieces, which must not matter.
+                // The data is written in two pieces, which must not matter.
                 let (first, second) = data.split_at(data.len() / 3);
                 raw.write(first)
                     .and_then(|()| raw.write(second))
@@ -71,7 +72,7 @@ fn written_again(file: &[u8]) -> Vec<u8> {
     writer.finish().expect("all tensors were written")
 }
 
-/// The sign-mantissa bytes of each chunk, and its record written again.
+/// Returns the sign-mantissa bytes of each chunk, and its record written again.
 fn chunks<'f>(file: &'f [u8], planes: &CodedPlanes) -> Vec<(&'f [u8], Vec<u8>)> {
     let ends = planes.record_ends().of(file).expect("a valid file");
     let ends = RecordEnds::parse(planes, ends).expect("a valid file");

@@ -1,11 +1,13 @@
-//! What holds for any bytes.
+//! Properties that hold for any bytes.
 //!
-//! Each property is a function of bytes that panics if it does not hold. `cargo test` runs all of them over the conformance corpus,
-//! the saved findings and pseudo-random bytes; `fuzz/fuzz_targets` gives each to libFuzzer. See `fuzz/README.md`.
+//! Each property is a function of bytes that panics if it does not hold. `cargo test` runs all of
+//! them on the conformance corpus, the saved findings and pseudo-random bytes. `fuzz/fuzz_targets`
+//! passes each to libFuzzer. See `fuzz/README.md`.
 //!
-//! How bytes become something to check: [`any_container`] takes bytes that begin with the magic as a container and makes its checksums
-//! right; all other bytes describe a container, and what to break in it. So files are seeds as they are, and libFuzzer's own
-//! mutations of them reach what lies behind the checksums.
+//! [`any_container`] converts bytes to a test input. Bytes that begin with the magic are a
+//! container, whose checksums it corrects. All other bytes describe a container and its damage.
+//! Files can therefore be seeds without conversion, and libFuzzer's own mutations of them reach the
+//! code after the checksum checks.
 
 mod compress;
 mod container;
@@ -38,18 +40,18 @@ pub use roundtrip::roundtrip_any_tensor;
 pub use safetensors_in::safetensors_in;
 pub use storage_answers::storage_answers_never_panic;
 
-/// A property by name.
+/// A property and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Property {
-    /// The name of the function, of the fuzz target and of the folder of its findings.
+    /// The name of the function, of the fuzz target and of the folder with its findings.
     pub name: &'static str,
-    /// Panics if the property does not hold for these bytes.
+    /// The check, which panics if the property does not hold for these bytes.
     pub check: fn(&[u8]),
 }
 
 macro_rules! properties {
     ($($name:ident,)*) => {
-        /// Every property.
+        /// All properties.
         pub const PROPERTIES: &[Property] = &[$(Property { name: stringify!($name), check: $name },)*];
     };
 }

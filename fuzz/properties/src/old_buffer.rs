@@ -1,4 +1,4 @@
-//! Output buffers.
+//! Old content of output buffers.
 
 use half::bf16;
 use unweight::{
@@ -11,7 +11,8 @@ use unweight_format::{CodedPlanes, Payload};
 use crate::edit::any_container;
 use crate::repair::records;
 
-/// What a buffer held before shows neither in what is decoded into it nor in the verdict, and what lies around it is left alone.
+/// The old content of a buffer affects neither the decoded output nor the error, and memory around
+/// the buffer is not changed.
 pub fn output_ignores_old_buffer(bytes: &[u8]) {
     let file = any_container(bytes);
     let Ok(open) = OpenFile::read(&file[..]) else {

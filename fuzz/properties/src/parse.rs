@@ -1,4 +1,4 @@
-//! Parsing.
+//! Parsing of any bytes.
 
 use std::io::Write;
 
@@ -10,8 +10,9 @@ use unweight_format::{
 use crate::Random;
 use crate::repair::repair_checksums;
 
-/// Every parser of the format crate gives a value or an error for any bytes, and the error is about these bytes: its place lies in
-/// the file, what it says is missing is missing, and it can be printed. What a parser says does not depend on what follows the bytes that it is about.
+/// Every parser of the format crate gives a value or an error for any bytes. An error refers to
+/// these bytes: its position is in the file, the bytes that it reports as missing are missing, and
+/// it can be printed. The result does not depend on the bytes after the parsed ones.
 pub fn parse_never_panics(bytes: &[u8]) {
     parse_file(bytes);
     let mut repaired = bytes.to_vec();
@@ -63,7 +64,7 @@ fn parse_payload(file: &[u8], payload: &Payload) {
     let Payload::Coded(planes) = payload else {
         return;
     };
-    // What is stated but not there must not cost anything.
+    // An extent that is stated but not in the file must not cost anything.
     let Some(ends) = planes.record_ends().of(file) else {
         return;
     };
@@ -87,7 +88,7 @@ fn parse_payload(file: &[u8], payload: &Payload) {
     }
 }
 
-/// Records, codes and palettes that no directory leads to.
+/// Parses records, codes and palettes without a directory.
 fn parse_loose(bytes: &[u8]) {
     let mut random = Random::of(bytes);
     let shape = ChunkShape {
@@ -105,7 +106,7 @@ fn parse_loose(bytes: &[u8]) {
             *checksum = unweight_format::crc32(checked).to_le_bytes();
         }
         for bytes in [bytes, &record] {
-            // A place at the end of 64 bits would be the caller's fault.
+            // The position is 0, because an overflow past 64 bits would be the caller's error.
             accepted(Record::parse(&shape, encoding, 0, bytes, &[]), bytes).inspect(walk);
         }
     }
@@ -124,7 +125,7 @@ fn parse_loose(bytes: &[u8]) {
     }
 }
 
-/// Touches everything that a record lends.
+/// Reads every part of a record.
 fn walk(record: &Record<'_>) {
     let streams = match record.body() {
         Body::Huffman { lanes, .. } => (0..layout::LANES)
@@ -141,7 +142,7 @@ fn walk(record: &Record<'_>) {
     assert!(positions.is_sorted_by(|a, b| a < b));
 }
 
-/// The value; the error is held to what errors promise.
+/// Returns the value. Checks an error against the contract of errors.
 fn accepted<T>(result: Result<T, Error>, file: &[u8]) -> Option<T> {
     result
         .map_err(|error| {

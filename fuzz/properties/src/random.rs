@@ -1,4 +1,4 @@
-//! Pseudo-random numbers that are the same everywhere.
+//! Pseudo-random numbers that are the same on every machine.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ impl Random {
         Random(seed)
     }
 
-    /// The sequence that belongs to these bytes.
+    /// The sequence for these bytes.
     pub fn of(bytes: &[u8]) -> Random {
         Random(unweight_format::crc32(bytes).into())
     }
@@ -23,12 +23,12 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    /// A number below `bound`, which is not 0.
+    /// A number below `bound`, which must not be 0.
     pub const fn below(&mut self, bound: u64) -> u64 {
         self.bits() % bound
     }
 
-    /// A range within `0..=length`, now and then an empty one.
+    /// A range within `0..=length`, sometimes an empty one.
     pub fn range_in(&mut self, length: u64) -> std::ops::Range<u64> {
         let (a, b) = (self.below(length + 1), self.below(length + 1));
         a.min(b)..a.max(b)

@@ -1,4 +1,4 @@
-//! Parts of tensors.
+//! Access to parts of tensors.
 
 use std::ops::Range;
 
@@ -10,8 +10,8 @@ use crate::Random;
 use crate::container::tensor_bytes_so_far;
 use crate::edit::any_container;
 
-/// Any range of a tensor is what the whole tensor has there. That holds in a damaged file too: what was handed out before the damage was
-/// found can be read by itself.
+/// Any range of a tensor equals the same range of the whole tensor. That also holds in a damaged
+/// file for the output before the error.
 pub fn random_access_equals_whole(bytes: &[u8]) {
     let file = any_container(bytes);
     let mut random = Random::of(bytes);
@@ -30,7 +30,7 @@ pub fn random_access_equals_whole(bytes: &[u8]) {
             compare(&container, &tensor, range, &whole);
         }
         if verdict.is_err() {
-            // Beyond the damage there may be either; it must only be orderly.
+            // After the damage, data or an error is possible. The call must only not panic.
             let left = tensor.data_bytes() - whole.len() as u64;
             let start = whole.len() as u64 + random.below(left + 1);
             let length = (tensor.data_bytes() - start).min(1000);

@@ -1,9 +1,10 @@
-//! Makes the checksums of a damaged container right, as far as they can be found.
+//! Repair of the checksums of a damaged container.
 
 use unweight_format::layout::{self, file_header, record};
 use unweight_format::{CodedPlanes, Directory, Extent, FileHeader, Payload, RawPlane, crc32};
 
-/// Makes every checksum right whose place and extent the file still tells, but for those of tensors. Bytes that are no container stay as they are.
+/// Corrects every checksum whose position and extent can still be found, except those of tensors.
+/// Bytes that are not a container stay unchanged.
 pub fn repair_checksums(file: &mut [u8]) {
     repair_directory(file);
     let header = FileHeader::parse(file);
@@ -21,7 +22,7 @@ pub fn repair_checksums(file: &mut [u8]) {
     }
 }
 
-/// States `checksum` as that of tensor `number`.
+/// Writes `checksum` as that of tensor `number`.
 pub(crate) fn state_tensor_checksum(file: &mut [u8], number: u32, checksum: u32) {
     let entry = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(number);
     put(
@@ -32,7 +33,7 @@ pub(crate) fn state_tensor_checksum(file: &mut [u8], number: u32, checksum: u32)
     repair_directory(file);
 }
 
-/// The checksums of directory, source section and header.
+/// Corrects the checksums of directory, source section and header.
 fn repair_directory(file: &mut [u8]) {
     let field = |offset: u64| {
         let bytes = file.get(offset as usize..)?.first_chunk()?;
@@ -71,7 +72,7 @@ fn repair_directory(file: &mut [u8]) {
     }
 }
 
-/// The payloads of a file whose header and directory keep their rules; otherwise none.
+/// The payloads of a file whose header and directory are valid. None otherwise.
 pub(crate) fn payloads(file: &[u8], header: &FileHeader) -> Vec<Payload> {
     let directory = header.directory().of(file);
     let directory = directory.and_then(|bytes| Directory::parse(header, bytes).ok());
@@ -109,7 +110,7 @@ fn repair_records(file: &mut [u8], planes: &CodedPlanes) {
     }
 }
 
-/// The records of these planes whose ends are right, each with its number.
+/// The records of these planes with valid ends, each with its number.
 pub(crate) fn records(file: &[u8], planes: &CodedPlanes) -> Vec<(u64, Extent)> {
     let ends = planes.record_ends().of(file).unwrap_or(&[]).as_chunks().0;
     let mut before = 0;

@@ -10,11 +10,11 @@ use unweight_format::Encoding;
 use crate::container::restored;
 use crate::draft::{Drafted, container_of, safetensors_header};
 
-/// Tensors of any shapes, types and distributions come back bit for bit, however they are stored, and after transcoding too.
-/// Transcoding twice gives what transcoding once gives.
+/// Tensors of any shape, type and distribution are restored exactly, in any form of storage, and
+/// also after transcoding. Transcoding twice gives the same file as transcoding once.
 pub fn roundtrip_any_tensor(bytes: &[u8]) {
     let mut u = Unstructured::new(bytes);
-    // Bytes that are too short describe nothing.
+    // Bytes that are too short do not describe a container.
     let _ = roundtrip(&mut u);
 }
 

@@ -1,13 +1,14 @@
-//! Safetensors headers.
+//! Parsing of safetensors headers.
 
 use std::collections::BTreeMap;
 
 use safetensors::tensor::Metadata;
 use unweight::safetensors::Header;
 
-/// Any bytes as a safetensors header, with its length field in front or without, are a header or an error with a place in them.
-/// What the strict reader accepts, the `safetensors` crate accepts too, and both read the same names, types, shapes and offsets.
-/// What the strict reader refuses, the crate refuses too, unless the reason is one of those listed here.
+/// Any bytes, with or without a length field in front, parse to a header or to an error with a
+/// position within them. The `safetensors` crate accepts every header that the strict reader
+/// accepts, and both read the same names, types, shapes and offsets. The crate rejects every header
+/// that the strict reader rejects, unless the reason is in the list here.
 pub fn safetensors_in(bytes: &[u8]) {
     check(bytes);
     let mut header = (bytes.len() as u64).to_le_bytes().to_vec();
@@ -15,22 +16,25 @@ pub fn safetensors_in(bytes: &[u8]) {
     check(&header);
 }
 
-/// What the strict reader says of headers that the crate reads. SECURITY.md lists them too.
+/// Messages of the strict reader for headers that the crate accepts. SECURITY.md lists them too.
 const STRICTER: [&str; 8] = [
-    // The crate skips white space in front of the object; the description of safetensors allows none.
+    // The crate skips white space before the object. The description of safetensors allows none.
     "does not begin with '{'",
-    // The crate takes the last of members that have one name, of tensors and in `__metadata__`.
+    // The crate takes the last of several members with the same name, both of tensors and in
+    // `__metadata__`.
     "duplicate name",
-    // One of several tensors of a name, of which the crate looks at the last alone.
+    // A shadowed tensor of a duplicate name is wrong. The crate checks only the last one of that
+    // name.
     "before it begins",
-    // The crate skips what it does not know in a tensor's object.
+    // The crate skips unknown members of a tensor's object.
     "unknown field",
-    // The crate's derived reader takes `["U8",[2],[0,2]]` for a tensor's object, and `{"U8":null}` for a type.
+    // The crate's derived reader accepts `["U8",[2],[0,2]]` as a tensor's object, and `{"U8":null}`
+    // as a type.
     "invalid type: sequence, expected an object of dtype",
     "invalid type: map, expected a string",
     // Section 9 limits a tensor to 2^56 elements.
     "no whole number of bytes below 2^59",
-    // Data that no file can have: its last byte would have no offset.
+    // No file can have this data, because its last byte would have no offset.
     "the data ends past 2^64 bytes",
 ];
 
@@ -60,7 +64,8 @@ fn check(bytes: &[u8]) {
     let json = &bytes[8..];
     let theirs: Metadata = match serde_json::from_slice(json) {
         Ok(theirs) => theirs,
-        // It multiplies dimensions up to a zero, where the zero makes the product zero for us.
+        // The crate multiplies the dimensions before a zero, and that product overflows. In the
+        // strict reader the zero makes the product zero.
         Err(error) if error.to_string().contains("overflow") => {
             assert!(
                 header

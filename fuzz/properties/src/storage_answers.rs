@@ -1,4 +1,4 @@
-//! What a storage may answer.
+//! Arbitrary answers of a storage.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,8 +17,9 @@ use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind, Tensor, layout}
 use crate::Random;
 use crate::edit::any_container;
 
-/// Whatever a storage answers, nothing panics. As long as the bytes that it gives are true, the verdict on them is that of a storage that never
-/// fails, or an I/O error; a good file is truncated only if the storage says that it is shorter, and breaks no other rule.
+/// No answer of a storage causes a panic. If all its bytes are true, the result is an I/O error or
+/// the same as with a storage that never fails. A valid file is reported as truncated only if the
+/// storage reports that it is shorter. No other rule is reported for a valid file.
 pub fn storage_answers_never_panic(bytes: &[u8]) {
     let (script, file) = match bytes.starts_with(&layout::MAGIC) {
         true => (Script::of(&mut Random::of(bytes)), any_container(bytes)),
@@ -66,7 +67,8 @@ pub fn storage_answers_never_panic(bytes: &[u8]) {
     });
 }
 
-/// Runs an operation on a storage that follows the script, and compares its verdict with that on true answers.
+/// Runs an operation on a storage that follows the script, and compares its result with that for
+/// true answers.
 fn judge<T: PartialEq>(
     file: &[u8],
     script: &Script,
@@ -90,7 +92,7 @@ fn judge<T: PartialEq>(
                 "{script:?}: {error}"
             );
         }
-        // A file with bytes behind its end is a good one where the storage leaves them out.
+        // A file with trailing bytes is valid if the storage reports a length without them.
         _ if told(storage.other_length) => {}
         (Err(expected), Ok(_)) => panic!("{script:?}: not {expected}"),
         (Err(expected), Err(error)) => assert!(
@@ -119,7 +121,7 @@ fn of_each_tensor<T>(
     })
 }
 
-/// A container of the weights whose bytes stand at `data`.
+/// A container of the weights in extent `data`.
 fn encoded(storage: &Scripted<'_>, data: Extent) -> Result<Vec<u8>, ReadError> {
     let shape = [data.length / 2];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
@@ -137,20 +139,20 @@ fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     }
 }
 
-/// What a storage does with a call.
+/// An answer of a storage to a read.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Answer {
-    /// So many bytes too few.
+    /// This many bytes too few.
     Short(u16),
     Nothing,
-    /// So many bytes too many.
+    /// This many bytes too many.
     Long(u16),
-    /// As many as asked for, one of them changed.
+    /// The right number of bytes, with one of them changed.
     Other(u16),
-    /// The buffer as it is.
+    /// The buffer with its old content.
     OldBuffer,
     Error(Kind),
-    /// It ends so many bytes before the end of what is asked for.
+    /// An error that the storage ends this many bytes before the end of the extent.
     EndsWithin(u16),
 }
 
@@ -181,7 +183,7 @@ impl Kind {
     }
 }
 
-/// What it says of its length, in the place of the true one.
+/// The reported length, relative to the true one.
 #[derive(Clone, Copy, Debug, Arbitrary)]
 enum Length {
     True,
@@ -190,10 +192,10 @@ enum Length {
     Error(Kind),
 }
 
-/// What a storage does. True answers from the end of each list on.
+/// The script of a storage. After the end of each list, answers are true.
 #[derive(Clone, Debug, Default)]
 struct Script {
-    /// `None`: the true answer.
+    /// The answers to reads; `None` is the true answer.
     answers: Vec<Option<Answer>>,
     lengths: Vec<Length>,
 }
@@ -218,17 +220,17 @@ impl Script {
     }
 }
 
-/// True bytes, and answers that need not be.
+/// A storage with true bytes and scripted answers.
 struct Scripted<'a> {
     bytes: &'a [u8],
     script: &'a Script,
     reads: AtomicUsize,
     length_calls: AtomicUsize,
-    /// It has given as many bytes as asked for, and other ones.
+    /// Whether it has returned the right number of bytes with wrong content.
     other_bytes: AtomicBool,
-    /// It has said that it has another length.
+    /// Whether it has reported a wrong length.
     other_length: AtomicBool,
-    /// It has said that it is shorter, or ends within what was asked for.
+    /// Whether it has reported a shorter length, or an end within the extent.
     says_shorter: AtomicBool,
 }
 

@@ -1,4 +1,5 @@
-//! Memory and work, counted: what a file promises costs nothing, and what it holds costs no more than in proportion.
+//! Counted memory and work: sizes that a file only states cost nothing, and the cost of its content
+//! is at most proportional.
 
 mod counting;
 
@@ -20,7 +21,7 @@ fn set(file: &mut [u8], offset: u64, bytes: &[u8]) {
     file[offset as usize..][..bytes.len()].copy_from_slice(bytes);
 }
 
-/// Dimension of the only tensor.
+/// The dimension of the only tensor.
 const DIMENSION: u64 = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES;
 const PAYLOAD_END: u64 = layout::FILE_HEADER_BYTES + entry::PAYLOAD_END;
 
@@ -77,7 +78,7 @@ fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_r
             refuse(file, &format!("{encoding}, {what}"));
         }
         let mut file = container_of(300, encoding, 12);
-        // The count of tensors alone: a directory of 2^20 entries would be 48 MiB.
+        // Only the count of tensors is changed. A directory of 2^20 entries would be 48 MiB.
         set(
             &mut file,
             file_header::TENSOR_COUNT,
@@ -94,7 +95,7 @@ fn refuse(file: Vec<u8>, what: &str) {
     let file = Counted::new(file);
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.is_err(), "{what}");
-    // Measured: 192 bytes.
+    // The measured value is 192 bytes.
     assert!(found.total < 64 << 10, "{what}: {found:?}");
     assert!(file.read.into_inner() <= length, "{what}");
 }
@@ -126,7 +127,7 @@ fn a_header_costs_in_proportion_to_its_bytes() {
     let tensors: Vec<String> = (0..20_000)
         .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))
         .collect();
-    // Short names, and one more than fit the set of them before it grows.
+    // The names are short, and their number is one more than the set holds before it grows.
     let name = |i: u32| -> String {
         let digit = |place: u32| char::from_digit(i / 36u32.pow(place) % 36, 36).unwrap();
         [digit(0), digit(1), digit(2)].iter().collect()
@@ -142,7 +143,7 @@ fn a_header_costs_in_proportion_to_its_bytes() {
         nested,
         format!(r#"{{"{}":1}}"#, "a".repeat(1_000_000)),
         format!("{{}}{}", " ".repeat(1_000_000)),
-        // What messages quote grows when it is escaped.
+        // A quotation in a message grows by escaping.
         format!(
             r#"{{"{0}":{{"dtype":"{0}","shape":[],"data_offsets":[0,0]}}}}"#,
             "\u{7f}".repeat(500_000)
@@ -207,12 +208,13 @@ fn decoding_holds_the_directory_and_one_chunk() {
                 Encoding::Raw => 1 << 15,
                 _ => 1 << chunk_size_log2,
             };
-            // The tables and buffers of one worker, which are allocated once.
+            // The tables and buffers of one worker are allocated once.
             let worker = match encoding {
                 Encoding::Raw => 0,
                 _ => 216 << 10,
             };
-            // The weights, their bytes (in a vector that grows), record, sign-mantissa bytes and exponents.
+            // These are the weights, their bytes (in a vector that grows), the record, the
+            // sign-mantissa bytes and the exponents.
             let most = 16 * chunk + 2 * record_ends + worker + (8 << 10);
             assert!(
                 found.peak <= most,
@@ -231,7 +233,7 @@ fn work_is_linear() {
             let (verdict, found) = allocated(|| verify(&file));
             assert_eq!(verdict.unwrap(), 2 * weights);
             let read = file.read.into_inner();
-            // Every byte once.
+            // Every byte is read at most once.
             assert!(read <= length, "{encoding}: read {read} of {length}");
             found
         });
@@ -266,12 +268,12 @@ fn a_directory_of_many_tensors_is_read_once() {
     let directory_bytes = u64::from_le_bytes(file.bytes[24..32].try_into().unwrap());
     let (verdict, found) = allocated(|| verify(&file));
     assert_eq!(verdict.unwrap(), 5000);
-    // Once as it is read, once as it is kept.
+    // The directory is held twice: in the read buffer and in the kept copy.
     assert!(
         found.peak <= 2 * directory_bytes + (8 << 10),
         "{found:?} for {directory_bytes}"
     );
-    // The padding behind each tensor's data is looked at twice.
+    // The padding after each tensor's data is read twice.
     assert!(file.read.into_inner() <= file.bytes.len() as u64 + 3 * 5000);
 }
 
@@ -289,7 +291,7 @@ fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     assert!(found.peak <= 16 << 16, "{found:?}");
 }
 
-/// Makes every buffer longer than anything needs.
+/// A storage that makes every buffer longer than necessary.
 struct Wasteful(Vec<u8>);
 
 impl Storage for Wasteful {
@@ -324,6 +326,6 @@ fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
         Ok::<_, ReadError>(())
     });
     result.unwrap();
-    // What a thread keeps for its next chunk: tables, and buffers of a chunk.
+    // A thread keeps its tables and the buffers of a chunk for the next chunk.
     assert!(allocated.held < 1 << 20, "{allocated:?}");
 }

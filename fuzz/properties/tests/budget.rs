@@ -1,4 +1,5 @@
-//! The memory budget, held to a counting allocator: what is allowed is not exceeded, and what is not is refused before it is allocated.
+//! The memory budget, compared with a counting allocator: the allowed memory is not exceeded, and a
+//! refusal comes before the allocation.
 
 mod counting;
 
@@ -20,7 +21,7 @@ use unweight::{
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};
 
-/// What is done with a file. Gives what it was refused for, if memory was the reason.
+/// An operation on a file. Returns the error if memory was the reason for a refusal.
 type Operation = fn(&Counted, MemoryBudget) -> Option<OverBudget>;
 
 const OPERATIONS: [(&str, Operation); 6] = [
@@ -46,7 +47,7 @@ fn over(error: ReadError) -> OverBudget {
     }
 }
 
-/// Gives the container to `work`.
+/// Calls `work` with the container.
 fn with(
     file: &Counted,
     budget: MemoryBudget,
@@ -68,7 +69,7 @@ fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
 }
 
 thread_local! {
-    /// What the caller lends is the caller's: it is allocated before anything is counted.
+    /// The caller owns the buffer, so it is allocated before counting begins.
     static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
@@ -93,7 +94,7 @@ fn decode_in_place(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
 fn read_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
-            // Short ones and long ones, from odd bytes on.
+            // The ranges are short and long, and begin at odd bytes.
             let bytes = tensor.data_bytes();
             for range in [0..bytes, bytes / 3..bytes / 2, bytes.min(1)..bytes] {
                 let mut output = [0; 512];
@@ -121,7 +122,7 @@ fn decode_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
     })
 }
 
-/// A file that takes everything and keeps nothing.
+/// A sink that accepts everything and keeps nothing.
 struct Nowhere;
 
 impl Sink for Nowhere {
@@ -146,7 +147,7 @@ fn transcode_to(file: &Counted, budget: MemoryBudget, encoding: Encoding) -> Opt
     })
 }
 
-/// Runs `work` on a thread of its own, where no buffer of an earlier run is kept.
+/// Runs `work` on a new thread, which has no buffers of an earlier run.
 fn counted<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Allocated) {
     std::thread::scope(|scope| {
         let work = || {
@@ -157,7 +158,8 @@ fn counted<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Allocated) {
     })
 }
 
-/// A safetensors file of this JSON, and a container of it whose tensors are raw. They have no bytes.
+/// A safetensors file with this JSON, and a container of it with raw tensors. The tensors have no
+/// bytes.
 fn container_of_json(json: &str) -> Vec<u8> {
     let source = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
     let header = Header::parse(&source).unwrap();
@@ -171,7 +173,7 @@ fn container_of_json(json: &str) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// JSON that takes much memory for its length.
+/// JSON texts that need much memory for their length.
 fn greedy_headers() -> Vec<String> {
     let tensors = |shape: &str, count: u32| -> String {
         let tensors = (0..count)
@@ -188,7 +190,8 @@ fn greedy_headers() -> Vec<String> {
     ]
 }
 
-/// Files of all kinds of need: few and many chunks, small and large ones, and those whose directory or source is all there is.
+/// Files with all kinds of needs: few and many chunks, small and large ones, and files that are
+/// nearly only a directory or a source.
 fn files() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for encoding in ENCODINGS {
@@ -208,10 +211,10 @@ fn files() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// The least budget with which an operation is not refused, by the errors' own word.
+/// The smallest budget with which an operation is not refused, according to its errors.
 fn least_budget(file: &Counted, operation: Operation) -> MemoryBudget {
     let mut budget = MemoryBudget::of_bytes(0);
-    // One step after the other says what it needs.
+    // Each refused step reports its own need.
     while let Some(over) = operation(file, budget) {
         assert_eq!(over.allowed_bytes, budget.bytes());
         assert!(over.needed_bytes > over.allowed_bytes, "{over}");
@@ -220,7 +223,7 @@ fn least_budget(file: &Counted, operation: Operation) -> MemoryBudget {
     budget
 }
 
-/// Every file with the least budget of each operation on it.
+/// Every file, with the smallest budget of each operation on it.
 static NEEDS: LazyLock<Vec<(String, Counted, [MemoryBudget; OPERATIONS.len()])>> =
     LazyLock::new(|| {
         let of_file = |(name, bytes)| {
@@ -232,7 +235,7 @@ static NEEDS: LazyLock<Vec<(String, Counted, [MemoryBudget; OPERATIONS.len()])>>
         files().into_iter().map(of_file).collect()
     });
 
-/// Every operation on every file, with the names of both and the least budget.
+/// Every operation on every file, with the names of both and the smallest budget.
 fn needs() -> impl Iterator<Item = (String, &'static Counted, Operation, MemoryBudget)> {
     NEEDS.iter().flat_map(|(name, file, budgets)| {
         let operations = OPERATIONS.iter().zip(budgets);
@@ -289,7 +292,8 @@ fn a_directory_that_is_too_long_costs_no_more_than_the_header() {
     for (name, bytes) in files() {
         let directory_bytes = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
         let file = Counted::new(bytes);
-        // A budget, and how many bytes are read and allocated before it is found to be too small.
+        // A case is a budget, and the number of bytes that are read and allocated before the
+        // refusal.
         let mut cases = vec![(0, 0), (63, 0)];
         if directory_bytes > 0 {
             cases.push((64 + 2 * directory_bytes - 1, 64));
@@ -313,7 +317,8 @@ fn the_default_is_enough_for_every_file() {
     }
 }
 
-/// The needs grow with directory, source section and record ends, which all have limits: those of section 9, and a chunk at least for each record end.
+/// The needs grow with the directory, the source section and the record ends. All of these have
+/// limits: section 9 has those of the first two, and each record end needs a chunk.
 #[test]
 fn the_default_is_enough_at_every_limit() {
     for power in 0..64 {
@@ -322,13 +327,14 @@ fn the_default_is_enough_at_every_limit() {
         let chunks = (1u64 << power >> 12).min(1 << 23);
         let tensors = section / 48;
         let chunk = (512 << 10) + 16 * (1u64 << power).min(1 << 16);
-        // Directory twice, what a writer keeps, and record ends that are read and written.
+        // The need is the directory twice, the writer's state, and the record ends of input and
+        // output.
         let tensors = 2 * section + 128 * tensors + 16 * chunks + chunk;
-        // Compressing keeps counts of the first 2^15 chunks of a tensor.
+        // Compression keeps the counts of the first 2^15 chunks of a tensor.
         let counts = 100 * chunks.min(1 << 15);
         let compress = 18 * section + 4096 + 128 * section / 48 + 16 * chunks + counts + 2 * chunk;
         assert!(compress <= default, "2^{power}");
-        // A file does not consist of its directory and its source section at once, unless it is long.
+        // Only a long file can have both a large directory and a large source section.
         let source = 2 * section + 17 * section + 4096;
         assert!(tensors <= default && source <= default, "2^{power}");
     }
@@ -364,7 +370,7 @@ fn more_memory_is_more_chunks_in_work() {
     }
 }
 
-/// As `unweight compress` does. Gives what it was refused for.
+/// Same as `unweight compress`. Returns the error if memory was the reason for a refusal.
 fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option<OverBudget> {
     let length = u64::from_le_bytes(file.bytes[..8].try_into().unwrap());
     if let Err(over) = Header::require_within(budget, 8 + length) {
@@ -408,7 +414,8 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
         let mut random = unweight_properties::Random::new(elements);
         let data = (0..bytes / 2).flat_map(|i| {
             let bits = random.bits();
-            // Half of the tensor's exponents are all alike: it begins coded, and noise at its end makes it raw.
+            // Half of the tensor's exponents are equal, so it begins coded. Noise at its end makes
+            // it raw.
             let weight = match i < elements / 2 {
                 true => 0x3f80 | bits as u16 & 0x807f,
                 false => bits as u16,
@@ -441,10 +448,11 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
     }
 }
 
-/// A chunk in work is allowed more than it takes, and that must not hide what is kept for every chunk of a tensor.
+/// The budget for a chunk in work exceeds its need. That excess must not hide the memory that is
+/// kept for every chunk of a tensor.
 #[test]
 fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
-    // All chunks are alike: only their number differs.
+    // All chunks are alike, so only their number differs.
     let [few, many] = [16u64, 512].map(|chunks| {
         let bytes = chunks << 13;
         let json = format!(
@@ -479,7 +487,7 @@ fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
         };
         let ((), anew) = allocated(verify);
         let ((), again) = allocated(verify);
-        // What was kept did not have to be allocated again.
+        // Kept buffers need no new allocation.
         assert!(
             again.total + (300 << 10) < anew.total,
             "{again:?}, {anew:?}"

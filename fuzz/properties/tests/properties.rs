@@ -9,7 +9,8 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every file below `folder` with one of these extensions, in order; none if there is no such folder.
+/// All files below `folder` with one of these extensions, in order. None if there is no such
+/// folder.
 fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -31,7 +32,7 @@ fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Checks a property; a panic then tells for what.
+/// Checks a property. The panic message names the input.
 fn check(property: &Property, bytes: &[u8], what: impl std::fmt::Display) {
     let outcome = std::panic::catch_unwind(|| (property.check)(bytes));
     assert!(
@@ -49,7 +50,7 @@ fn check_all(name: &str) {
     for path in files_below(&repository().join("fuzz/findings").join(name), &["bin"]) {
         check(property, &fs::read(&path).unwrap(), path.display());
     }
-    // Long files are for the fuzzer: they take their time without optimisation.
+    // Longer files are left to the fuzzer, because they are slow without optimisation.
     const LONGEST_BYTES: usize = 1 << 15;
     let mut seeds = vec![repository().join("spec/example.unw")];
     seeds.extend(files_below(
@@ -61,7 +62,7 @@ fn check_all(name: &str) {
         let bytes = fs::read(&path).unwrap();
         if bytes.len() <= LONGEST_BYTES {
             check(property, &bytes, path.display());
-            // Nothing is left of an empty one to be changed.
+            // An empty input has nothing to change.
             short.extend((!bytes.is_empty()).then_some(bytes));
         }
     }

@@ -1,4 +1,5 @@
-//! Safetensors headers made of what such headers are made of, right and wrong: the strict reader beside the `safetensors` crate.
+//! Safetensors headers composed of right and wrong parts: compares the strict reader with the
+//! `safetensors` crate.
 
 use unweight_properties::{Random, safetensors_in};
 
@@ -135,7 +136,7 @@ impl Headers {
         header
     }
 
-    /// These texts, with white space between those from number `from` on.
+    /// Joins these texts, with white space between those from index `from` on.
     fn spaced(&mut self, texts: &[&str], from: usize) -> String {
         let mut all = texts[..from].concat();
         for text in &texts[from..] {

@@ -1,6 +1,7 @@
-//! Checksums that are computed while a chunk is decoded: the chunk's, and the weights', which combine to the tensor's.
+//! Checksums computed while a chunk is decoded: the chunk's, and the weights', which combine into
+//! the tensor's.
 
-/// The checksums of a chunk, computed and not yet compared.
+/// The computed checksums of a chunk, not yet compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksums {
     /// CRC-32 of the record from offset 4 and of the sign-mantissa bytes.
@@ -10,7 +11,7 @@ pub struct Checksums {
 }
 
 impl Checksums {
-    /// With these bytes behind.
+    /// The checksum after these additional bytes.
     pub(super) fn and(self, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
         Checksums {
             chunk: go_on(self.chunk, sign_mantissa),
@@ -18,7 +19,7 @@ impl Checksums {
         }
     }
 
-    /// The checksums of a chunk whose checksum up to its sign-mantissa bytes is `chunk_so_far`.
+    /// The checksums of a chunk. `chunk_so_far` is its checksum up to its sign-mantissa bytes.
     pub fn of(chunk_so_far: u32, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
         let nothing = Checksums {
             chunk: chunk_so_far,

@@ -1,21 +1,22 @@
-//! Code lengths and costs (section 11.3) without allocation: what [`reference::choose_code`](crate::reference::choose_code) gives,
-//! in about a microsecond.
+//! Code lengths and costs without allocation (section 11.3). The result equals that of
+//! [`reference::choose_code`](crate::reference::choose_code), and takes about a microsecond.
 
 use unweight_format::Code;
 use unweight_format::layout::{LONGEST_CODE_BITS, PALETTE_ENTRIES, PATCH_BYTES};
 
-/// How often each palette entry occurs in a chunk.
+/// Number of occurrences of each palette entry in a chunk.
 pub type EntryCounts = [u64; PALETTE_ENTRIES];
 
-/// Greatest length of a list: the items, and half as many packages as the list before it has elements.
+/// Greatest length of a list: the items plus half as many packages as the previous list has
+/// elements.
 const LIST: usize = 2 * PALETTE_ENTRIES;
 
 /// An item, or a package of items.
 #[derive(Clone, Copy, Default)]
 struct Package {
     weight: u64,
-    /// How often each entry occurs in it: four bits each. In a whole list of level *k* no entry occurs more than *k* times,
-    /// and there are 8 levels.
+    /// Number of occurrences of each entry, four bits each. In a whole list of level *k* no entry
+    /// occurs more than *k* times, and there are 8 levels.
     occurrences: u64,
 }
 
@@ -59,7 +60,7 @@ struct Items {
 }
 
 impl Items {
-    /// Puts an entry where it belongs. Entries come in ascending order.
+    /// Inserts an entry in sorted order. Entries come in ascending order.
     fn push(&mut self, entry: usize, weight: u64) {
         let mut place = self.count;
         while place > 0 && self.sorted[place - 1].weight > weight {
@@ -75,7 +76,7 @@ impl Items {
     }
 }
 
-/// Items and pairs of the elements of `list`, merged by weight; of equal weights, items first.
+/// Merges items and pairs of the elements of `list` by weight. Of equal weights, items come first.
 fn next_list(items: &[Package], list: &[Package]) -> ([Package; LIST], usize) {
     let (pairs, _) = list.as_chunks();
     let mut packages = pairs.iter().map(|[left, right]| Package {

@@ -1,4 +1,4 @@
-//! From a record to weights or exponents (section 7), by the kernels of an instruction set.
+//! Decoding of a record into weights or exponents with the kernels of an ISA (section 7).
 
 use half::bf16;
 use unweight_format::{Body, Error, Palette, Patch, Record, weight};
@@ -9,7 +9,7 @@ use super::output::Output;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference;
 
-/// Decodes a record into the bytes of its chunk's weights, little-endian.
+/// Decodes a record into the little-endian bytes of its chunk's weights.
 pub(super) fn weights(
     kernels: &Kernels,
     scratch: &mut Scratch,
@@ -18,7 +18,7 @@ pub(super) fn weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
-    // Kernels write the whole output if these hold.
+    // These assertions ensure that kernels write the whole output.
     assert_eq!(output.len(), 2 * sign_mantissa.len());
     match record.body() {
         Body::Verbatim(exponents) => assert_eq!(exponents.len(), sign_mantissa.len()),
@@ -45,7 +45,8 @@ pub(super) fn weights(
     Ok(())
 }
 
-/// [`weights`] of a huffman record by a kernel that computes checksums on the way: None for other records and kernels.
+/// Same as [`weights`], but for a huffman record and a kernel that also computes checksums. Returns
+/// None for other records and kernels.
 pub(super) fn weights_checked(
     kernels: &Kernels,
     scratch: &mut Scratch,
@@ -107,15 +108,16 @@ pub(super) fn exponents(
     Ok(())
 }
 
-/// Which lane of a record breaks a rule, and how. The reference knows best: it reads zeros past the end of a lane, and a
-/// kernel what stands there, so a number in the error could differ though the verdict cannot.
+/// Finds the lane of a record that breaks a rule, and the rule. The reference decoder produces this
+/// error. It reads zeros past the end of a lane, where a kernel reads the following bytes. A number
+/// in a kernel's error could therefore differ, though not whether there is one.
 #[cold]
 fn broken_rule(record: &Record<'_>, palette: &Palette, weights: usize) -> Error {
     reference::decode_exponents(record, palette, weights, &mut Vec::new())
         .expect_err("a kernel found a lane that ends at the wrong place")
 }
 
-/// The machine's own weights from little-endian ones.
+/// Converts little-endian weights to the machine's byte order.
 pub(super) fn from_little_endian(weights: &mut [bf16]) {
     if cfg!(target_endian = "big") {
         for weight in weights {

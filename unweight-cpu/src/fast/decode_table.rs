@@ -1,36 +1,36 @@
-//! The table *Q* of section 6, as kernels want it, kept from record to record.
+//! The table *Q* of section 6 in the layout of the kernels. It is kept from record to record.
 
 use unweight_format::layout::LONGEST_CODE_BITS;
 use unweight_format::{Code, Palette};
 
-/// Bits that a run of symbols is looked up by.
+/// Number of bits in the look-up of a run of symbols.
 pub(super) const RUN_BITS: usize = 11;
-/// Most symbols of a run.
+/// The most symbols in a run.
 pub(super) const RUN_SYMBOLS: usize = 6;
 
 /// Lengths and exponents by the next bits of a stream.
 #[derive(Debug)]
 pub(super) struct DecodeTable {
     made_of: Option<(Code, Palette)>,
-    /// By the next 7 bits: the codes of a pair of 8 bits differ in their last bit alone.
+    /// Lengths by the next 7 bits. The two codes of a pair of 8 bits differ only in their last bit.
     lengths: [u8; 128],
-    /// By the next 8 bits.
+    /// Exponents by the next 8 bits.
     exponents: [u8; 256],
-    /// The same, rotated right by one bit: as the halves of a weight have them.
+    /// Exponents rotated right by one bit, which is the layout of the two halves of a weight.
     rotated_exponents: [u8; 256],
     runs: Runs,
 }
 
-/// The codes that lie whole in the next `RUN_BITS` bits of a stream.
+/// The runs of codes that lie completely in the next `RUN_BITS` bits of a stream.
 #[derive(Debug)]
 struct Runs {
     are_made: bool,
-    /// Those within the next *w* bits, *w* from 0 to `RUN_BITS`, from number 2^*w* on: a run of *w* bits is a symbol and
-    /// a run of fewer bits.
+    /// The runs within the next *w* bits, for *w* from 0 to `RUN_BITS`, begin at index 2^*w*. A run
+    /// of *w* bits is a symbol followed by a run of fewer bits.
     by_width: Box<[Run; 2 << RUN_BITS]>,
 }
 
-/// Symbols that follow each other.
+/// Consecutive symbols.
 ///
 /// ```text
 ///   byte 7    the first one's exponent; the second one's in byte 6, and so on
@@ -38,12 +38,13 @@ struct Runs {
 ///   byte 0    how many bits their codes have: shifts by 64 bits take the lowest six bits of their operand, and those are it
 /// ```
 ///
-/// So they are stored from the end of a row towards its start: what is no exponent is then overwritten by the next run.
+/// Runs are stored from the end of a row towards its start, so that the next run overwrites the
+/// bytes that are not exponents.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run(u64);
 
 impl Run {
-    /// The exponents, the first one last, and two bytes that are none.
+    /// The exponents in reverse order, and two bytes that are not exponents.
     #[inline(always)]
     pub(super) fn bytes(self) -> [u8; 8] {
         self.0.to_le_bytes()
@@ -54,13 +55,13 @@ impl Run {
         (self.0 >> 8 & 7) as usize
     }
 
-    /// The number of bits in bits 0 to 5, and anything above.
+    /// The number of bits in bits 0 to 5. The bits above are unspecified.
     #[inline(always)]
     pub(super) fn shift(self) -> u64 {
         self.0
     }
 
-    /// This run with a symbol before it.
+    /// Returns this run preceded by a symbol.
     #[inline(always)]
     fn behind(self, exponent: u8, length: u8) -> Run {
         let symbols = self.0 >> 8 & 0x00ff_ffff_ffff_0000 | u64::from(exponent) << 56;
@@ -86,7 +87,7 @@ impl Default for DecodeTable {
 }
 
 impl DecodeTable {
-    /// Makes the table that of this code, if it is not.
+    /// Rebuilds the table for this code if it holds another one.
     pub(super) fn prepare(&mut self, code: &Code, palette: &Palette) {
         if self.made_of == Some((*code, *palette)) {
             return;
@@ -136,19 +137,19 @@ impl DecodeTable {
         &self.rotated_exponents
     }
 
-    /// The only exponent, if its code is the empty one.
+    /// The single exponent of the empty code, if the code is empty.
     pub(super) fn only_exponent(&self) -> Option<u8> {
         (self.lengths[0] == 0).then_some(self.exponents[0])
     }
 
-    /// The one exponent whose code these 8 bits begin with, and its length.
+    /// The exponent and the length of the first code in these 8 bits.
     #[inline(always)]
     pub(super) fn symbol(&self, next: u8) -> (u8, u32) {
         let length = self.lengths[usize::from(next & 127)];
         (self.exponents[usize::from(next)], length.into())
     }
 
-    /// Makes the runs, if they are not. The code must not be the empty one.
+    /// Builds the runs if they are not built yet. The code must not be empty.
     pub(super) fn prepare_runs(&mut self) {
         if self.runs.are_made {
             return;
@@ -174,7 +175,7 @@ impl DecodeTable {
                 for (bits, (run, behind)) in places.zip(&narrower[1 << rest..]).enumerate() {
                     let mut behind = *behind;
                     let mut rest = rest;
-                    // Codes of one and two bits may leave room for more.
+                    // After codes of one or two bits there may be room for more symbols.
                     while behind.symbols() == RUN_SYMBOLS {
                         rest -= 1;
                         behind = narrower[(1 << rest) + bits % (1 << rest)];
@@ -186,7 +187,8 @@ impl DecodeTable {
         self.runs.are_made = true;
     }
 
-    /// The run of codes in the next `RUN_BITS` bits, for all their values. [`prepare_runs`](DecodeTable::prepare_runs) comes first.
+    /// The runs for all values of the next `RUN_BITS` bits.
+    /// [`prepare_runs`](DecodeTable::prepare_runs) must be called first.
     #[inline(always)]
     pub(super) fn runs(&self) -> &[Run; 1 << RUN_BITS] {
         debug_assert!(self.runs.are_made);

@@ -1,4 +1,5 @@
-//! From weights or exponents to a record (sections 11.4 to 11.6), by the kernels of an instruction set.
+//! Encoding of weights or exponents into a record with the kernels of an ISA (sections 11.4 to
+//! 11.6).
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 use unweight_format::write::{RecordBody, write_record};
@@ -10,15 +11,17 @@ use super::kernels::Kernels;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference::TensorPlan;
 
-/// How one chunk is encoded: as its tensor is, with the counts of its palette entries, where they are known.
+/// Parameters for encoding a chunk: its tensor's plan and, if known, the counts of its palette
+/// entries.
 #[derive(Clone, Copy)]
 pub(super) struct ChunkPlan<'a> {
     pub(super) tensor: &'a TensorPlan,
     pub(super) counts: Option<EntryCounts>,
 }
 
-/// Writes the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and appends its record to `record`. Gives what
-/// `split` does, which is one of the kernels of this name.
+/// Writes the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and
+/// appends its record to `record`. Returns the result of `split`, which is the kernel `split` or
+/// `split_checked`.
 pub(super) fn weights<T>(
     kernels: &Kernels,
     scratch: &mut Scratch,
@@ -80,7 +83,7 @@ fn from_scratch(
             streams: &scratch.body,
         }
     };
-    // Lane by lane is not the order of the weights.
+    // Patches are found lane by lane, which is not the order of the weights.
     scratch.positions.sort_unstable();
     let exponents = &scratch.exponents[..count];
     let verbatim = RecordBody::Verbatim(exponents);
@@ -98,7 +101,8 @@ fn from_scratch(
     write_record(&coded, &scratch.patches, sign_mantissa, record);
 }
 
-/// The tensor's code, or the chunk's own where that saves more than one bit in 256 (section 11.4).
+/// Chooses the chunk's own code if it saves more than one bit in 256, and the tensor's code
+/// otherwise (section 11.4).
 fn chunk_code(
     kernels: &Kernels,
     plan: &TensorPlan,
@@ -121,7 +125,8 @@ fn chunk_code(
     }
 }
 
-/// Puts lane streams into `scratch.body` and the positions of patches into `scratch.positions` (sections 5.2, 5.5 and 11.4).
+/// Writes lane streams to `scratch.body` and the positions of patches to `scratch.positions`
+/// (sections 5.2, 5.5 and 11.4).
 fn huffman_body(
     kernels: &Kernels,
     code: &Code,
@@ -131,7 +136,7 @@ fn huffman_body(
     scratch: &mut Scratch,
 ) -> [u16; LANES] {
     let whole = count.next_multiple_of(STEP_WEIGHTS);
-    // The surplus of a short last step is the placeholder.
+    // The surplus of a short last step is filled with the placeholder.
     let placeholder = palette.exponents()[usize::from(code.placeholder().entry)];
     scratch.exponents[count..whole].fill(placeholder);
     scratch.codes.prepare(code, palette);
@@ -148,13 +153,15 @@ fn huffman_body(
         scratch
             .body
             .extend_from_slice(&row[..bits.div_ceil(8) as usize]);
-        // Past 65,535 the record is longer than the verbatim one, and is not written.
+        // A lane end past 65,535 makes the record longer than a verbatim one, so this record is not
+        // written.
         *lane_end = scratch.body.len().try_into().unwrap_or(u16::MAX);
     }
     lane_ends
 }
 
-/// Puts indices into `scratch.body` and the positions of patches into `scratch.positions` (sections 5.3, 5.5 and 11.5).
+/// Writes indices to `scratch.body` and the positions of patches to `scratch.positions` (sections
+/// 5.3, 5.5 and 11.5).
 fn palette_body(kernels: &Kernels, palette: &Palette, count: usize, scratch: &mut Scratch) {
     let whole = count.next_multiple_of(STEP_WEIGHTS);
     scratch.exponents[count..whole].fill(palette.exponents()[0]);

@@ -1,4 +1,4 @@
-//! The code of each exponent, as kernels want it, kept from record to record.
+//! The code of each exponent in the layout of the kernels. The table is kept from record to record.
 
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Palette};
@@ -7,19 +7,21 @@ use unweight_format::{Code, Palette};
 #[derive(Debug)]
 pub(super) struct EncodeTable {
     made_of: Option<(Code, Palette)>,
-    /// First bit in the stream lowest. An exponent without a code has the placeholder's.
+    /// Codes with their first bit in the stream in bit 0. An exponent without a code has the
+    /// placeholder's code.
     bits: [u8; 256],
-    /// At most 8; `PATCHED` beside it where the exponent has no code.
+    /// Lengths of at most 8; `PATCHED` is set for an exponent without a code.
     lengths: [u8; 256],
-    /// The place of each exponent in the palette; `PATCHED` where it has none.
+    /// Palette index of each exponent; `PATCHED` for an exponent outside of the palette.
     places: [u8; 256],
-    /// By the places of two exponents, the first one's in bits 0 to 3, the second one's above: their codes put together.
+    /// Concatenated codes of two exponents. The index has the first palette index in bits 0 to 3
+    /// and the second one above.
     pair_bits: [u16; 256],
-    /// At most 16; `PATCHED` beside it where an exponent has no code.
+    /// Lengths of at most 16; `PATCHED` is set if either exponent has no code.
     pair_lengths: [u8; 256],
 }
 
-/// Marks an exponent without a code.
+/// Mark of an exponent without a code.
 pub(super) const PATCHED: u8 = 0x80;
 
 impl Default for EncodeTable {
@@ -36,7 +38,7 @@ impl Default for EncodeTable {
 }
 
 impl EncodeTable {
-    /// Makes the table that of this code, if it is not.
+    /// Rebuilds the table for this code if it holds another one.
     pub(super) fn prepare(&mut self, code: &Code, palette: &Palette) {
         if self.made_of == Some((*code, *palette)) {
             return;
@@ -68,17 +70,18 @@ impl EncodeTable {
         self.made_of = Some((*code, *palette));
     }
 
-    /// The first exponent of the palette, if that is 16 consecutive ones.
+    /// The first exponent of the palette, if the palette is 16 consecutive exponents.
     pub(super) fn palette_base(&self) -> Option<u8> {
         self.made_of.and_then(|(_, palette)| palette.base())
     }
 
-    /// The place of each exponent in the palette: 16 or more where it has none.
+    /// The palette index of each exponent; 16 or more for an exponent outside of the palette.
     pub(super) fn places(&self) -> &[u8; 256] {
         &self.places
     }
 
-    /// Codes of two exponents, put together, and their lengths, at most 16 but for `PATCHED`: by their places.
+    /// Concatenated codes of two exponents and their lengths, by their palette indices. Lengths are
+    /// at most 16 without `PATCHED`.
     pub(super) fn pairs(&self) -> (&[u16; 256], &[u8; 256]) {
         (&self.pair_bits, &self.pair_lengths)
     }
@@ -88,7 +91,7 @@ impl EncodeTable {
         &self.bits
     }
 
-    /// Lengths by exponent, at most 8 but for `PATCHED`.
+    /// Lengths by exponent, at most 8 without `PATCHED`.
     pub(super) fn lengths(&self) -> &[u8; 256] {
         &self.lengths
     }

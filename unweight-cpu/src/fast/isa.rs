@@ -1,4 +1,4 @@
-//! Which instruction set's kernels run: the one place where that is decided.
+//! Selection of the ISA whose kernels run. This module is the only place that decides it.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -10,16 +10,17 @@ use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// The environment variable that names the instruction set, for tests and measurements.
+/// The environment variable with the name of the ISA, for tests and measurements.
 pub const ISA_VARIABLE: &str = "UNWEIGHT_CPU_PATH";
 
-/// An instruction set that the codec has kernels for. All give the same bytes and the same verdicts.
+/// An instruction set (ISA) that the codec has kernels for. All give the same bytes and the same
+/// errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// The [reference](mod@crate::reference): what the others must equal.
+    /// The [reference](mod@crate::reference), which the others must equal.
     Reference,
-    /// Safe Rust, several lanes in flight.
+    /// Safe Rust with several lanes in flight.
     Portable,
     /// Little-endian aarch64 with NEON.
     Neon,
@@ -30,7 +31,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// Every instruction set, slowest first among those of one machine.
+    /// Every ISA. Those of one machine are in order from the slowest on.
     pub const ALL: [Isa; 5] = [
         Isa::Reference,
         Isa::Portable,
@@ -39,7 +40,7 @@ impl Isa {
         Isa::Avx512,
     ];
 
-    /// The name, as [`ISA_VARIABLE`] has it.
+    /// The name, in the spelling of [`ISA_VARIABLE`].
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Reference => "reference",
@@ -50,12 +51,12 @@ impl Isa {
         }
     }
 
-    /// The instruction sets that this machine can run, slowest first.
+    /// The ISAs that this machine can run, from the slowest on.
     pub fn available() -> impl Iterator<Item = Isa> {
         Isa::ALL.into_iter().filter(|&isa| Codec::of(isa).is_some())
     }
 
-    /// The fastest instruction set that this machine can run.
+    /// The fastest ISA that this machine can run.
     pub fn best() -> Isa {
         Isa::available()
             .last()
@@ -69,16 +70,16 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The codec for an instruction set that this machine can run. It costs nothing to copy.
+/// The codec for an ISA that this machine can run. Copies are cheap.
 #[derive(Clone, Copy)]
 pub struct Codec {
     isa: Isa,
-    /// None: the reference.
+    /// The kernels; None for the reference.
     pub(super) kernels: Option<&'static Kernels>,
 }
 
 impl Codec {
-    /// The codec for this instruction set, if this machine can run it.
+    /// The codec for this ISA, if this machine can run it.
     pub fn of(isa: Isa) -> Option<Codec> {
         let kernels = match isa {
             Isa::Reference => None,
@@ -97,7 +98,8 @@ impl Codec {
         Some(Codec { isa, kernels })
     }
 
-    /// The codec of [`Isa::Avx2`] as processors with a slow PEXT have it, if this machine can run it: to test and to measure it elsewhere.
+    /// The codec of [`Isa::Avx2`] for processors with a slow PEXT, if this machine can run it. It
+    /// allows tests and measurements on processors with a fast PEXT.
     #[doc(hidden)]
     pub fn avx2_without_pext() -> Option<Codec> {
         #[cfg(target_arch = "x86_64")]
@@ -109,8 +111,9 @@ impl Codec {
         None
     }
 
-    /// The default codec: the one that [`ISA_VARIABLE`] names, which is read once. Without it, or where it names none that
-    /// this machine can run, the fastest (see [`Codec::named_by_environment`]).
+    /// The default codec: that of the ISA in [`ISA_VARIABLE`], which is read once. If the variable
+    /// is not set, or this machine cannot run its ISA, the fastest one is used (see
+    /// [`Codec::named_by_environment`]).
     pub fn current() -> Codec {
         static CURRENT: OnceLock<Codec> = OnceLock::new();
         let best = || Codec::of(Isa::best()).expect("the best path is available");
@@ -122,10 +125,10 @@ impl Codec {
         })
     }
 
-    /// The codec that [`ISA_VARIABLE`] names, if it is set.
+    /// The codec of the ISA in [`ISA_VARIABLE`], if the variable is set.
     ///
     /// # Errors
-    /// [`UnknownIsa`]: a program says so rather than measure the wrong thing.
+    /// [`UnknownIsa`]. A program should report it, so that it does not measure a different ISA.
     pub fn named_by_environment() -> Result<Option<Codec>, UnknownIsa> {
         let Some(value) = std::env::var_os(ISA_VARIABLE) else {
             return Ok(None);
@@ -137,7 +140,7 @@ impl Codec {
         }
     }
 
-    /// The instruction set.
+    /// The ISA of the codec.
     pub const fn isa(&self) -> Isa {
         self.isa
     }
@@ -149,7 +152,7 @@ impl fmt::Debug for Codec {
     }
 }
 
-/// [`ISA_VARIABLE`] names no instruction set that this machine can run.
+/// The value of [`ISA_VARIABLE`] is not an ISA that this machine can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownIsa(String);
 

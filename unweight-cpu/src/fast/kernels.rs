@@ -1,4 +1,5 @@
-//! The kernels of an instruction set: the loops over a chunk's weights. Everything else is the same for all.
+//! The kernels of an ISA: the loops over a chunk's weights. All other code is the same for all
+//! ISAs.
 
 use unweight_format::layout::LANES;
 use unweight_format::{Palette, Patches};
@@ -9,34 +10,38 @@ use super::output::Output;
 use super::portable::Rows;
 use super::scratch::Scratch;
 
-/// The kernels of one instruction set: pure loops over slices whose lengths their callers have made to agree.
+/// The kernels of one ISA. They are pure loops over slices, and their callers ensure that the
+/// lengths match.
 pub(super) struct Kernels {
-    /// Decodes `scratch.lanes` by `scratch.table` into the weights of these sign-mantissa bytes. Gives the bit of the lane
-    /// buffer where the codes of each lane end.
+    /// Decodes `scratch.lanes` with `scratch.table`, and joins the exponents with these
+    /// sign-mantissa bytes into weights. Returns the bit position in the lane buffer at the end of
+    /// each lane's codes.
     pub(super) decode_weights: fn(&mut Scratch, &[u8], &mut Output<'_>) -> [u32; LANES],
-    /// The same, with patches put in place and checksums computed; the number is the chunk checksum up to the sign-mantissa
-    /// bytes.
-    /// None: what `decode_weights` gives is patched and read once more.
+    /// Same as `decode_weights`, but also applies patches and computes checksums. The number is the
+    /// chunk checksum up to the sign-mantissa bytes. With None the output of `decode_weights` is
+    /// patched and read once more.
     pub(super) decode_checked: Option<CheckedKernel>,
-    /// As `decode_weights`, into as many exponents as the output has bytes.
+    /// Same as `decode_weights`, but writes exponents, as many as the output has bytes.
     pub(super) decode_exponents: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
-    /// Exponents and sign-mantissa bytes to weights.
+    /// Joins exponents and sign-mantissa bytes into weights.
     pub(super) join: fn(&[u8], &[u8], &mut Output<'_>),
-    /// Palette indices and sign-mantissa bytes to weights.
+    /// Joins palette indices and sign-mantissa bytes into weights.
     pub(super) join_indices: fn(&Palette, &[u8], &[u8], &mut Output<'_>),
-    /// Little-endian weights to sign-mantissa bytes and exponents.
+    /// Splits little-endian weights into sign-mantissa bytes and exponents.
     pub(super) split: fn(&[u8], &mut [u8], &mut [u8]),
-    /// The same, and gives the weights' CRC-32. None: they are read once more.
+    /// Same as `split`, but also returns the weights' CRC-32. With None the weights are read once
+    /// more.
     pub(super) split_checked: Option<CheckedSplitKernel>,
-    /// Adds how often each exponent occurs in little-endian weights.
+    /// Counts the exponents of little-endian weights.
     pub(super) count_weights: fn(&[u8], &mut [u64; 256]),
-    /// Adds how often each of these exponents occurs.
+    /// Counts these exponents.
     pub(super) count_exponents: fn(&[u8], &mut [u64; 256]),
-    /// Codes exponents of whole steps into a row for each lane. Gives the lanes' numbers of bits, and appends the positions of
-    /// exponents without a code. At the pointer the next chunk's weights are likely to stand: what is there does not matter.
+    /// Packs the codes of exponents of whole steps into a row for each lane. Returns the lanes'
+    /// numbers of bits, and appends the positions of exponents without a code. The pointer is the
+    /// likely address of the next chunk's weights, and may be invalid.
     pub(super) pack: PackKernel,
-    /// Palette indices, by exponent in the first slice, of exponents of whole steps, two to a byte. Appends the positions of
-    /// exponents whose index is `PATCHED`.
+    /// Writes the palette indices of exponents of whole steps, two to a byte. The first slice maps
+    /// exponents to indices. Appends the positions of exponents whose index is `PATCHED`.
     pub(super) index: IndexKernel,
 }
 

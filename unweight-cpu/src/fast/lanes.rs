@@ -1,31 +1,32 @@
-//! The lane streams of one record, laid out so that no kernel has to look where a stream ends.
+//! The lane streams of one record, in a layout that lets kernels read past the end of a stream.
 
 use unweight_format::Lanes;
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, LONGEST_CODE_BITS, STEP_WEIGHTS};
 
-/// Greatest length of a record's lane streams together: lane ends are u16.
+/// Greatest total length of a record's lane streams, because lane ends are u16.
 const STREAMS_BYTES: usize = u16::MAX as usize;
 /// Steps of the largest chunk.
 pub(super) const MOST_STEPS: usize = (1 << 16) / STEP_WEIGHTS;
-/// What a lane's codes can need at most: however bad a record is, no lane is read further than this from its start.
+/// The greatest length of a lane's codes. Even in an invalid record, no lane is read further than
+/// this from its start.
 const LONGEST_LANE_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS * LONGEST_CODE_BITS as usize / 8;
-/// Bytes that a kernel loads at a time.
+/// Number of bytes in a kernel's load.
 pub(super) const WINDOW_BYTES: usize = 8;
-/// Bytes of [`LaneBuffer`]: any lane of any record, and a window behind it, lie in it.
+/// Size of [`LaneBuffer`] in bytes: any lane of any record, with a window behind it.
 pub(super) const BUFFER_BYTES: usize = STREAMS_BYTES + 1 + LONGEST_LANE_BYTES + WINDOW_BYTES;
 
-/// A copy of a record's lane streams with room behind them.
+/// A copy of a record's lane streams with padding behind them.
 ///
-/// A record has no guard of its own: its last lane ends up to 15 bytes before it does, and a file's
-/// guard lies outside of the slice. To copy some 11 KB into a buffer that stays in the cache costs a kernel 1 to 2 %,
-/// and makes every window that it can ask for one that lies in the buffer.
+/// A record has no guard of its own: its last lane ends up to 15 bytes before the record does, and
+/// a file's guard is outside of the slice. Copying some 11 KB into a buffer that stays in the cache
+/// costs a kernel 1 to 2 %. In exchange every window of a kernel is within the buffer.
 #[derive(Debug)]
 pub(super) struct LaneBuffer {
     bytes: Box<[u8; BUFFER_BYTES]>,
-    /// Where each lane starts in `bytes`.
+    /// The start of each lane in `bytes`.
     starts: [u32; LANES],
     ends: [u32; LANES],
-    /// The address behind the streams in the record.
+    /// The address of the end of the streams in the record.
     behind: usize,
 }
 
@@ -42,7 +43,7 @@ impl Default for LaneBuffer {
 }
 
 impl LaneBuffer {
-    /// Takes over the streams of a record.
+    /// Copies the streams of a record.
     pub(super) fn fill(&mut self, lanes: &Lanes<'_>) {
         let streams = lanes.streams();
         self.behind = streams.as_ptr_range().end.addr();
@@ -59,7 +60,7 @@ impl LaneBuffer {
         &self.bytes
     }
 
-    /// Where the next record is likely to begin: to fetch it ahead, and nothing else.
+    /// The likely address of the next record, only for prefetching.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(dead_code, reason = "for vector kernels")
@@ -68,12 +69,13 @@ impl LaneBuffer {
         std::ptr::without_provenance(self.behind)
     }
 
-    /// The first bit of each lane, counted from the start of the buffer.
+    /// The first bit of each lane, as a bit position in the buffer.
     pub(super) fn first_bits(&self) -> [u32; LANES] {
         self.starts.map(|start| 8 * start)
     }
 
-    /// Whether lanes whose codes end before these bits end as section 5.2 says. If not, the record is to be rejected.
+    /// Whether lanes whose codes end before these bit positions end as section 5.2 requires. If
+    /// not, the record must be rejected.
     pub(super) fn end_at(&self, bits: &[u32; LANES]) -> bool {
         bits.iter().zip(&self.ends).all(|(&bit, &end)| {
             let padding = match bit % 8 {

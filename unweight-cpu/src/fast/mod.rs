@@ -1,11 +1,12 @@
-//! What [`reference`](mod@crate::reference) does, at the speed of the machine.
+//! Fast codec with the same results as the [`reference`](mod@crate::reference).
 //!
-//! A [`Codec`] is an [`Isa`] that this machine can run; [`Codec::current`] is the fastest, unless the environment variable
-//! [`ISA_VARIABLE`] names another. Each gives exactly what the reference gives, and accepts and rejects exactly
-//! the same records, with the same error.
+//! A [`Codec`] runs the kernels of an [`Isa`] that this machine supports. [`Codec::current`] is the
+//! fastest one, unless the environment variable [`ISA_VARIABLE`] selects another. Each gives the
+//! same bytes as the reference, accepts and rejects the same records, and gives the same errors.
 //!
-//! One algorithm, in `decode` and `encode`, stands around the loops that make up its time: `Kernels`, one set for
-//! each instruction set. Unsafe code stands in the modules of the instruction sets and in `output`, nowhere else.
+//! `decode` and `encode` have the algorithm, which is the same for all ISAs. `Kernels` has the hot
+//! loops, with one set for each ISA. Unsafe code is only in the modules of the ISAs and in
+//! `output`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -40,10 +41,11 @@ pub use output::Output;
 pub use scratch::Scratch;
 
 impl Codec {
-    /// Decodes a record into the weights of its chunk. As [`reference::decode_record`].
+    /// Decodes a record into the weights of its chunk. Same as [`reference::decode_record`].
     ///
     /// # Errors
-    /// `lane-overrun`, `lane-underrun`, `lane-padding`. What `weights` holds then is unspecified.
+    /// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `weights` is then
+    /// unspecified.
     pub fn decode_record(
         &self,
         scratch: &mut Scratch,
@@ -68,11 +70,11 @@ impl Codec {
         Ok(())
     }
 
-    /// Decodes a record into the bytes of its chunk's weights, little-endian: two for each sign-mantissa byte.
-    /// Where that succeeds, all of them are initialised.
+    /// Decodes a record into the little-endian bytes of its chunk's weights, two for each
+    /// sign-mantissa byte. All bytes are initialised on success.
     ///
     /// # Errors
-    /// As [`Codec::decode_record`].
+    /// The errors of [`Codec::decode_record`].
     pub fn decode_record_bytes(
         &self,
         scratch: &mut Scratch,
@@ -91,10 +93,10 @@ impl Codec {
         Ok(())
     }
 
-    /// As [`Codec::decode_record_bytes`]; returns the bytes that it wrote.
+    /// Same as [`Codec::decode_record_bytes`], but returns the written bytes.
     ///
     /// # Errors
-    /// As [`Codec::decode_record`].
+    /// The errors of [`Codec::decode_record`].
     #[expect(unsafe_code, reason = "output that is not initialized yet")]
     pub fn decode_into<'o>(
         &self,
@@ -118,11 +120,12 @@ impl Codec {
         Ok(unsafe { output.written() })
     }
 
-    /// As [`Codec::decode_into`], with the checksums of what was read and written; `chunk_so_far` is the chunk checksum up to the
-    /// sign-mantissa bytes. Compares none of them.
+    /// Same as [`Codec::decode_into`], but also computes the checksums of the input and the output.
+    /// `chunk_so_far` is the chunk checksum up to the sign-mantissa bytes. The checksums are not
+    /// compared here.
     ///
     /// # Errors
-    /// As [`Codec::decode_record`].
+    /// The errors of [`Codec::decode_record`].
     pub fn decode_checked(
         &self,
         scratch: &mut Scratch,
@@ -153,7 +156,7 @@ impl Codec {
     /// Decodes a record into the exponents of its chunk, one for each element of `exponents`.
     ///
     /// # Errors
-    /// As [`Codec::decode_record`].
+    /// The errors of [`Codec::decode_record`].
     pub fn decode_exponents(
         &self,
         scratch: &mut Scratch,
@@ -170,7 +173,7 @@ impl Codec {
         decode::exponents(kernels, scratch, record, palette, exponents)
     }
 
-    /// Counts the exponents of little-endian weights, two bytes each, on top of what is counted.
+    /// Adds the exponents of little-endian weights, two bytes each, to the counts.
     pub fn count_weights(&self, weights: &[u8], counts: &mut ExponentCounts) {
         match self.kernels {
             Some(kernels) => (kernels.count_weights)(weights, counts.as_array_mut()),
@@ -178,7 +181,7 @@ impl Codec {
         }
     }
 
-    /// Counts these exponents, on top of what is counted.
+    /// Adds these exponents to the counts.
     pub fn count_exponents(&self, exponents: &[u8], counts: &mut ExponentCounts) {
         match self.kernels {
             Some(kernels) => (kernels.count_exponents)(exponents, counts.as_array_mut()),
@@ -186,8 +189,9 @@ impl Codec {
         }
     }
 
-    /// Encodes a chunk of 1 to 65,536 little-endian weights, two bytes each: appends its sign-mantissa bytes to `sign_mantissa`
-    /// and its record to `record`. As [`reference::encode_weights`].
+    /// Encodes a chunk of 1 to 65,536 little-endian weights, two bytes each. Appends its
+    /// sign-mantissa bytes to `sign_mantissa` and its record to `record`. Same as
+    /// [`reference::encode_weights`].
     pub fn encode_weights(
         &self,
         scratch: &mut Scratch,
@@ -219,8 +223,8 @@ impl Codec {
         );
     }
 
-    /// [`Codec::encode_weights`] of a chunk in which palette entries are known to occur so often, with its sign-mantissa bytes written
-    /// over what is there. Gives the weights' CRC-32.
+    /// Same as [`Codec::encode_weights`], but with known counts of the chunk's palette entries, and
+    /// overwrites `sign_mantissa`. Returns the weights' CRC-32.
     pub fn encode_checked(
         &self,
         scratch: &mut Scratch,
@@ -258,7 +262,8 @@ impl Codec {
         )
     }
 
-    /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. As [`reference::encode_exponents`].
+    /// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. Same
+    /// as [`reference::encode_exponents`].
     pub fn encode_exponents(
         &self,
         scratch: &mut Scratch,
@@ -275,10 +280,10 @@ impl Codec {
         }
     }
 
-    /// Joins exponents and sign-mantissa bytes to little-endian weights: two bytes for each.
+    /// Joins exponents and sign-mantissa bytes into little-endian weights, two bytes each.
     ///
     /// # Panics
-    /// If the lengths do not agree.
+    /// If the lengths do not match.
     pub fn join(&self, exponents: &[u8], sign_mantissa: &[u8], weights: &mut [u8]) {
         assert_eq!(exponents.len(), sign_mantissa.len());
         assert_eq!(weights.len(), 2 * sign_mantissa.len());

@@ -1,4 +1,4 @@
-//! Where decoded bytes go: a caller's buffer, initialised or not.
+//! Output buffers for decoded bytes, initialised or not.
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
 
@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 
 use half::bf16;
 
-/// A caller's bytes to be written. What has been written stays initialised: there is no way to take it back.
+/// A caller's buffer for output bytes. Written bytes stay initialised, because no method makes them
+/// uninitialised.
 #[derive(Debug)]
 pub struct Output<'a> {
     bytes: &'a mut [MaybeUninit<u8>],
@@ -21,13 +22,14 @@ impl<'a> From<&'a mut [MaybeUninit<u8>]> for Output<'a> {
 impl<'a> From<&'a mut [u8]> for Output<'a> {
     fn from(bytes: &'a mut [u8]) -> Self {
         let (start, length) = (bytes.as_mut_ptr(), bytes.len());
-        // SAFETY: the same bytes, borrowed as long; an `Output` never makes a byte uninitialised.
+        // SAFETY: the slice has the same bytes and the same lifetime; an `Output` never makes a
+        // byte uninitialised.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
         Output { bytes }
     }
 }
 
-/// Where a weight in memory is as it is in a file.
+/// Only for little-endian machines, where a weight in memory equals a weight in a file.
 #[cfg(target_endian = "little")]
 impl<'a> From<&'a mut [bf16]> for Output<'a> {
     fn from(weights: &'a mut [bf16]) -> Self {
@@ -35,48 +37,50 @@ impl<'a> From<&'a mut [bf16]> for Output<'a> {
     }
 }
 
-/// Where a weight in memory is as it is in a file.
+/// Only for little-endian machines, where a weight in memory equals a weight in a file.
 #[cfg(target_endian = "little")]
 impl<'a> From<&'a mut [MaybeUninit<bf16>]> for Output<'a> {
     fn from(weights: &'a mut [MaybeUninit<bf16>]) -> Self {
         let (start, length) = (weights.as_mut_ptr(), 2 * weights.len());
-        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; borrowed as long.
+        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; the lifetime
+        // is the same.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
         Output { bytes }
     }
 }
 
 impl<'a> Output<'a> {
-    /// The bytes of weights, in the machine's own order.
+    /// The bytes of weights in the machine's byte order.
     pub(crate) fn of_weights(weights: &'a mut [bf16]) -> Output<'a> {
         let (start, length) = (weights.as_mut_ptr(), 2 * weights.len());
-        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; borrowed as long.
+        // SAFETY: a bf16 is two bytes without padding, and any two bytes are a bf16; the lifetime
+        // is the same.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast(), length) };
         Output { bytes }
     }
 
-    /// Cuts it into pieces of `length` bytes; the last one has what is left.
+    /// Splits the buffer into pieces of `length` bytes. The last piece has the rest.
     pub fn pieces(self, length: usize) -> impl Iterator<Item = Output<'a>> {
         self.bytes.chunks_mut(length).map(Output::from)
     }
 
-    /// Writes `bytes`, and returns them from their new place.
+    /// Writes `bytes` over the whole buffer, and returns the written slice.
     ///
     /// # Panics
-    /// If they are not as many as there is room for.
+    /// If the length of `bytes` differs from the buffer's.
     pub fn fill(&mut self, bytes: &[u8]) -> &[u8] {
         assert_eq!(bytes.len(), self.len());
         self.put_slice(0, bytes);
-        // SAFETY: all have been written.
+        // SAFETY: all bytes have been written.
         unsafe { self.written() }
     }
 
-    /// What was written, all of it.
+    /// The whole buffer as initialised bytes.
     ///
     /// # Safety
-    /// Every byte has been written.
+    /// Every byte must have been written.
     pub(super) unsafe fn written(&self) -> &[u8] {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller has written every byte.
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.bytes.len()) }
     }
 
@@ -103,7 +107,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Writes weights, little-endian, at `at`.
+    /// Writes little-endian weights at `at`.
     #[inline(always)]
     pub(crate) fn put_weights(&mut self, at: usize, weights: &[u16]) {
         let (bytes, _) = self.bytes[at..at + 2 * weights.len()].as_chunks_mut::<2>();
@@ -112,13 +116,13 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// `length` bytes from `at` on, to be written.
+    /// The part of `length` bytes from `at` on.
     #[inline(always)]
     pub(super) fn part(&mut self, at: usize, length: usize) -> &mut [MaybeUninit<u8>] {
         &mut self.bytes[at..at + length]
     }
 
-    /// The bytes from `at` on, for kernels; as many as `len` says from the start.
+    /// Pointer to the buffer, for kernels. The buffer has `len` bytes.
     #[cfg_attr(
         not(any(target_arch = "x86_64", target_arch = "aarch64")),
         allow(dead_code, reason = "for vector kernels")

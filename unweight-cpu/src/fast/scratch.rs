@@ -1,4 +1,4 @@
-//! Buffers and tables of one worker, used again chunk after chunk.
+//! Reusable buffers and tables of one worker.
 
 use unweight_format::Patch;
 use unweight_format::layout::LANES;
@@ -11,17 +11,18 @@ use super::portable::{ROW_BYTES, Rows};
 /// Weights of the largest chunk.
 pub(super) const LARGEST_CHUNK: usize = 1 << 16;
 
-/// Buffers and tables for one chunk at a time. Each worker has its own, and uses it again: what it held before never matters.
+/// Buffers and tables for one chunk at a time. Each worker has its own and reuses it. The previous
+/// content does not matter.
 ///
-/// Takes some 210 KiB, and up to 512 KiB after chunks of the largest size have been encoded.
+/// It takes some 210 KiB, and up to 512 KiB after encoding chunks of the largest size.
 #[derive(Debug)]
 pub struct Scratch {
-    /// For decoding.
+    /// Buffers for decoding.
     pub(super) table: DecodeTable,
     pub(super) lanes: LaneBuffer,
-    /// Exponents lane by lane when decoding, lane streams when encoding.
+    /// Exponents lane by lane for decoding, lane streams for encoding.
     pub(super) rows: Box<Rows>,
-    /// For encoding.
+    /// Buffers for encoding.
     pub(super) codes: EncodeTable,
     pub(super) exponents: Box<[u8; LARGEST_CHUNK]>,
     pub(super) body: Vec<u8>,

@@ -1,11 +1,11 @@
-//! Code lengths by package-merge, and what a code costs (section 11.3).
+//! Code lengths by package-merge, and the cost of a code (section 11.3).
 
 use unweight_format::layout::{LONGEST_CODE_BITS, PALETTE_ENTRIES, PATCH_BYTES};
 use unweight_format::{Code, Palette};
 
 use super::ExponentCounts;
 
-/// `choose_code` of section 11.3: the code that the deterministic encoder gives these counts.
+/// `choose_code` of section 11.3: the code that the deterministic encoder chooses for these counts.
 pub fn choose_code(counts: &ExponentCounts, palette: &Palette) -> Code {
     let total = counts.total();
     let count_of = |entry: usize| counts.of(palette.exponents()[entry]);
@@ -13,7 +13,7 @@ pub fn choose_code(counts: &ExponentCounts, palette: &Palette) -> Code {
     let passes = |entry: &usize| count_of(*entry) > 0 && 4096 * count_of(*entry) >= total;
     let mut items: Vec<usize> = (0..PALETTE_ENTRIES).filter(passes).collect();
     if items.is_empty() {
-        // The greatest count; `max_by_key` takes the last of equals, so count down.
+        // `max_by_key` returns the last of equal maxima, so the iteration is in descending order.
         items.extend(
             (0..PALETTE_ENTRIES)
                 .rev()
@@ -48,7 +48,7 @@ pub(super) fn cost_bits(counts: &ExponentCounts, palette: &Palette, code: &Code)
 #[derive(Clone)]
 struct Package {
     weight: u64,
-    /// How often each entry occurs in it.
+    /// Number of occurrences of each entry in it.
     occurrences: [u8; PALETTE_ENTRIES],
 }
 
@@ -73,13 +73,14 @@ impl Package {
     }
 }
 
-/// Code lengths for items sorted by weight, at most 8 bits each; step 2 and 3 of section 11.3.
+/// Code lengths for items sorted by weight, at most 8 bits each (section 11.3, steps 2 and 3).
 fn package_merge(items: &[Package]) -> [Option<u8>; PALETTE_ENTRIES] {
     let mut list = items.to_vec();
     for _level in 2..=LONGEST_CODE_BITS {
         let packages = list.chunks_exact(2).map(Package::of_two);
         let mut merged: Vec<Package> = items.iter().cloned().chain(packages).collect();
-        // Stable: of equal weights, items stay before packages and each in their order.
+        // The sort is stable: of equal weights, items stay before packages, and each kind keeps its
+        // order.
         merged.sort_by_key(|package| package.weight);
         list = merged;
     }
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn no_code_of_eight_bits_or_fewer_is_cheaper() {
-        // Exhaustive over complete length vectors of four entries.
+        // The comparison covers all complete length vectors of four entries.
         let counts_by_entry = [700u64, 200, 90, 10];
         let best = (1..=3u8)
             .flat_map(|a| (1..=3u8).map(move |b| (a, b)))

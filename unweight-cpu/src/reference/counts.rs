@@ -1,4 +1,4 @@
-//! How often each exponent occurs.
+//! Counts of exponents.
 
 use half::bf16;
 use unweight_format::exponent;
@@ -14,14 +14,14 @@ impl Default for ExponentCounts {
 }
 
 impl ExponentCounts {
-    /// Counts the exponents of these weights, on top of what is counted.
+    /// Adds the exponents of these weights to the counts.
     pub fn add_weights(&mut self, weights: &[bf16]) {
         for &weight in weights {
             self.0[usize::from(exponent(weight))] += 1;
         }
     }
 
-    /// Counts these exponents, on top of what is counted.
+    /// Adds these exponents to the counts.
     pub fn add_exponents(&mut self, exponents: &[u8]) {
         for &exponent in exponents {
             self.0[usize::from(exponent)] += 1;
@@ -35,12 +35,12 @@ impl ExponentCounts {
         }
     }
 
-    /// How often `exponent` occurs.
+    /// The number of occurrences of `exponent`.
     pub fn of(&self, exponent: u8) -> u64 {
         self.0[usize::from(exponent)]
     }
 
-    /// How many weights were counted.
+    /// The number of counted weights.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -50,19 +50,19 @@ impl ExponentCounts {
         &self.0
     }
 
-    /// The counts by exponent, for whoever counts faster.
+    /// Mutable counts by exponent, for faster counting loops.
     pub(crate) fn as_array_mut(&mut self) -> &mut [u64; 256] {
         &mut self.0
     }
 
-    /// Shannon entropy of the exponents, in bits a weight; 0 for no weights.
+    /// Shannon entropy of the exponents in bits per weight, or 0 without weights.
     pub fn entropy_bits(&self) -> f64 {
         let total = self.total() as f64;
         self.0
             .iter()
             .filter(|&&count| count > 0)
             .map(|&count| count as f64 / total * (total / count as f64).log2())
-            // Not `sum`, which gives -0 for nothing.
+            // `sum` is not used because it returns -0 for an empty iterator.
             .fold(0.0, |sum, bits| sum + bits)
     }
 }

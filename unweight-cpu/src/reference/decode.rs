@@ -1,4 +1,4 @@
-//! From a record to weights (section 7, "Coded tensor", steps 2 to 7).
+//! Decoding of a record into weights (section 7, "Coded tensor", steps 2 to 7).
 
 use half::bf16;
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
@@ -12,7 +12,7 @@ use super::table::DecodeTable;
 /// `sign_mantissa` and `weights` have one element for each weight of the chunk that the record was parsed for.
 ///
 /// # Errors
-/// `lane-overrun`, `lane-underrun`, `lane-padding`. What `weights` holds then is unspecified.
+/// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `weights` is then unspecified.
 pub fn decode_record(
     record: &Record<'_>,
     palette: &Palette,
@@ -30,11 +30,12 @@ pub fn decode_record(
     Ok(())
 }
 
-/// Decodes a record into the exponents of its chunk of `weights` weights, which replace what `exponents` held.
-/// Gives the number of bits that codes or indices took, those of a short last step's surplus included.
+/// Decodes a record into the exponents of its chunk of `weights` weights, which replace the content
+/// of `exponents`. Returns the number of bits of the codes or indices, including the surplus of a
+/// short last step.
 ///
 /// # Errors
-/// As [`decode_record`].
+/// The errors of [`decode_record`].
 pub fn decode_exponents(
     record: &Record<'_>,
     palette: &Palette,

@@ -1,4 +1,4 @@
-//! From weights to a record (sections 11.4 to 11.6).
+//! Encoding of weights into a record (sections 11.4 to 11.6).
 
 use half::bf16;
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
@@ -23,7 +23,8 @@ pub fn encode_weights(
     encode_exponents(plan, &exponents, &sign_mantissa_bytes[start..], record);
 }
 
-/// Appends the record of a chunk with these exponents and sign-mantissa bytes (which its checksum covers) to `record`.
+/// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`. The
+/// record's checksum covers the sign-mantissa bytes.
 pub fn encode_exponents(
     plan: &TensorPlan,
     exponents: &[u8],
@@ -58,7 +59,8 @@ pub fn encode_exponents(
     }
 }
 
-/// The tensor's code, or the chunk's own where that saves more than one bit in 256 (section 11.4).
+/// Chooses the chunk's own code if it saves more than one bit in 256, and the tensor's code
+/// otherwise (section 11.4).
 fn chunk_code(plan: &TensorPlan, exponents: &[u8]) -> Code {
     let mut counts = ExponentCounts::default();
     counts.add_exponents(exponents);
@@ -78,7 +80,7 @@ struct HuffmanContents {
     patches: Vec<Patch>,
 }
 
-/// Lane streams and patches (sections 5.2, 5.5 and 11.4).
+/// Writes lane streams and patches (sections 5.2, 5.5 and 11.4).
 fn huffman_body(code: &Code, palette: &Palette, exponents: &[u8]) -> HuffmanContents {
     let mut code_of: [Option<CanonicalCode>; 256] = [None; 256];
     for canonical in code.canonical() {
@@ -96,14 +98,15 @@ fn huffman_body(code: &Code, palette: &Palette, exponents: &[u8]) -> HuffmanCont
         let mut writer = LaneWriter::new(&mut streams);
         for step in exponents.chunks(STEP_WEIGHTS) {
             for place in lane * LANE_STEP_WEIGHTS..(lane + 1) * LANE_STEP_WEIGHTS {
-                // None for the surplus of a short last step.
+                // None for the surplus positions of a short last step.
                 let exponent = step.get(place).copied();
                 let coded = exponent.and_then(|exponent| code_of[usize::from(exponent)]);
                 writer.push(coded.unwrap_or(placeholder));
             }
         }
         writer.finish();
-        // Past 65,535 the record is longer than the verbatim one, and is not written.
+        // A lane end past 65,535 makes the record longer than a verbatim one, so this record is not
+        // written.
         *lane_end = streams.len().try_into().unwrap_or(u16::MAX);
     }
     HuffmanContents {
@@ -113,7 +116,7 @@ fn huffman_body(code: &Code, palette: &Palette, exponents: &[u8]) -> HuffmanCont
     }
 }
 
-/// Indices and patches (sections 5.3, 5.5 and 11.5).
+/// Writes indices and patches (sections 5.3, 5.5 and 11.5).
 fn palette_body(palette: &Palette, exponents: &[u8]) -> (Vec<u8>, Vec<Patch>) {
     let index_of = |exponent: u8| palette.index_of(exponent).unwrap_or(0) as u8;
     let mut indices: Vec<u8> = exponents

@@ -1,4 +1,4 @@
-//! Lane streams (section 5.2): bits from bit 0 of the first byte up.
+//! Lane streams (section 5.2). Bits are in order from bit 0 of the first byte upwards.
 
 use unweight_format::{CanonicalCode, Error, Expected, Rule};
 
@@ -16,7 +16,7 @@ impl<'a> LaneReader<'a> {
         }
     }
 
-    /// The next 8 bits; zeros past the end of the stream.
+    /// The next 8 bits, with zeros past the end of the stream.
     pub(super) fn next_8_bits(&self) -> u8 {
         let byte = |index: usize| self.stream.get(index).copied().unwrap_or(0);
         let first = self.position_bits / 8;
@@ -28,8 +28,8 @@ impl<'a> LaneReader<'a> {
         self.position_bits += usize::from(bits);
     }
 
-    /// Checks that the stream, which stands at `offset` in the file, ends where its codes end.
-    /// Gives the number of bits of its codes.
+    /// Checks that the stream, which begins at `offset` in the file, ends where its codes end.
+    /// Returns the number of bits of its codes.
     pub(super) fn finish(self, offset: u64) -> Result<u64, Error> {
         let needed = self.position_bits.div_ceil(8);
         let broken = |rule, at: usize, found: usize, expected| {
@@ -53,7 +53,7 @@ impl<'a> LaneReader<'a> {
     }
 }
 
-/// Writes one lane's codes behind what `streams` holds.
+/// Writes one lane's codes at the end of `streams`.
 pub(super) struct LaneWriter<'a> {
     streams: &'a mut Vec<u8>,
     bits: u16,

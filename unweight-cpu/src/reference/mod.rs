@@ -1,5 +1,6 @@
-//! The reference codec, chunk by chunk: sections 5 to 7 and 11 of the specification, in their order
-//! and in their words. Plain and slow; every other path must give the same bytes and verdicts.
+//! The reference codec for one chunk. It follows sections 5 to 7 and 11 of the specification in
+//! their order and with their terms. It is simple and slow. Every other backend must give the same
+//! bytes and the same errors.
 
 mod code_lengths;
 mod counts;

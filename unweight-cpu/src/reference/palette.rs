@@ -7,7 +7,7 @@ use unweight_format::layout::PALETTE_ENTRIES;
 
 use super::ExponentCounts;
 
-/// The palette that the deterministic encoder gives a tensor with these counts.
+/// The palette that the deterministic encoder chooses for a tensor with these counts.
 pub fn choose_palette(counts: &ExponentCounts) -> Palette {
     let mut chosen: Vec<u8> = (0..=255)
         .filter(|&exponent| counts.of(exponent) > 0)
@@ -15,7 +15,8 @@ pub fn choose_palette(counts: &ExponentCounts) -> Palette {
     let greatest = chosen.last().copied().unwrap_or(0);
     chosen.sort_by_key(|&exponent| (Reverse(counts.of(exponent)), exponent));
     chosen.truncate(PALETTE_ENTRIES);
-    // Trained weights' exponents thin out downwards, so filling up from there keeps the palette consecutive.
+    // Exponents of trained weights become rarer downwards, so filling up from there keeps the
+    // palette consecutive.
     let below = (0..greatest).rev();
     let above = greatest..=255;
     for exponent in below.chain(above) {

@@ -1,11 +1,11 @@
-//! What the deterministic encoder decides for a whole tensor (sections 11.2 to 11.4).
+//! Decisions of the deterministic encoder for a whole tensor (sections 11.2 to 11.4).
 
 use unweight_format::write::CodedParameters;
 use unweight_format::{Code, Encoding, Palette};
 
 use super::{ExponentCounts, choose_code, choose_palette};
 
-/// How a tensor is to be coded: fixed by its counts of exponents.
+/// Encoding plan of a tensor. It is a function of the tensor's exponent counts.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorPlan {
     encoding: Encoding,
@@ -14,7 +14,7 @@ pub struct TensorPlan {
 }
 
 impl TensorPlan {
-    /// The plan for a tensor with these counts. `encoding` is huffman or palette.
+    /// The plan for a tensor with these counts. `encoding` must be huffman or palette.
     pub fn new(counts: &ExponentCounts, encoding: Encoding) -> TensorPlan {
         assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         let palette = choose_palette(counts);
@@ -35,12 +35,12 @@ impl TensorPlan {
         &self.palette
     }
 
-    /// The tensor's code: that of every record whose chunk does not gain enough by one of its own.
+    /// The tensor's code. A record uses it unless the chunk gains enough by a code of its own.
     pub const fn code(&self) -> &Code {
         &self.code
     }
 
-    /// What a [`ContainerWriter`](unweight_format::write::ContainerWriter) wants to know.
+    /// The parameters for a [`ContainerWriter`](unweight_format::write::ContainerWriter).
     pub const fn parameters(&self, chunk_size_log2: u8) -> CodedParameters {
         CodedParameters {
             encoding: self.encoding,

@@ -17,7 +17,7 @@ impl DecodeTable {
         DecodeTable(table)
     }
 
-    /// The palette index and the number of bits of the code that begins with these 8 bits of a stream.
+    /// The palette index and the length in bits of the first code in these 8 bits of a stream.
     pub(super) fn look_up(&self, next_8_bits: u8) -> (u8, u8) {
         self.0[usize::from(next_8_bits)]
     }
@@ -33,7 +33,7 @@ mod tests {
         let code =
             Code::from_lengths(core::array::from_fn(|entry| lengths.get(entry).copied())).unwrap();
         let table = DecodeTable::new(&code);
-        // 110 0 10, first bit of the stream in bit 0.
+        // The codes 110, 0 and 10, with the first bit of the stream in bit 0.
         let byte = 0b0001_0011;
         assert_eq!(table.look_up(byte), (2, 3));
         assert_eq!(table.look_up(byte >> 3), (0, 1));

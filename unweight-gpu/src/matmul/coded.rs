@@ -1,4 +1,4 @@
-//! A matrix that stays coded, as its file has it, in device memory.
+//! A coded matrix in device memory, in the layout of its file.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -17,9 +17,10 @@ use crate::launch::Launch;
 use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
 use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
 
-/// A coded tensor of two dimensions, in device memory: some 10.7 bits a weight where its records are Huffman-coded, and 4 bytes for each patch.
+/// A coded tensor of two dimensions in device memory. It takes some 10.7 bits for each weight if
+/// its records are Huffman-coded, and 4 bytes for each patch.
 ///
-/// Its records were checked when it was made, so that launches that decode it need no status.
+/// Its records were checked when it was created, so launches that decode it need no status.
 #[derive(Debug)]
 pub struct Coded {
     tensor: Arc<DeviceTensor>,
@@ -27,20 +28,22 @@ pub struct Coded {
     shape: Shape,
     chunks: u32,
     stage_bytes: u32,
-    /// None if the palette lacks too many exponents for fragment form.
+    /// The patches; None if the palette lacks too many exponents for fragment form.
     patches: Option<Patches>,
-    /// Where decoding would report what was checked before.
+    /// The status word of launches. It stays unused, because the records were checked before.
     _status: CudaSlice<u64>,
     status_at: u64,
 }
 
 impl Coded {
-    /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches. Waits for that: this is for load time, and takes
-    /// 3.5 bytes a weight of device memory meanwhile.
+    /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches.
+    /// Waits for that, so it is meant for load time. It takes 3.5 bytes of device memory for each
+    /// weight meanwhile.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if the tensor has not as many weights as the shape; [`GpuError::BadChunk`]; [`GpuError::OtherContext`];
-    /// [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::WrongLength`] if the numbers of weights of tensor and shape differ;
+    /// [`GpuError::BadChunk`]; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and
+    /// [`GpuError::Compile`]; the errors of the driver.
     pub fn new(
         device: &Device,
         tensor: Arc<DeviceTensor>,
@@ -74,7 +77,7 @@ impl Coded {
         Ok(Coded {
             at: tensor.addresses(),
             stage_bytes: stage_bytes(tensor.longest_record_bytes(), chunk_weights),
-            // At most 2^23 chunks a tensor.
+            // A tensor has at most 2^23 chunks.
             chunks: planes.chunk_count() as u32,
             tensor,
             shape,
@@ -98,12 +101,13 @@ impl Coded {
         self.tensor.planes().palette()
     }
 
-    /// Whether it can be brought into fragment form: not if its palette lacks the exponents of more than one weight in 16.
+    /// Whether it can be converted to fragment form. It cannot if its palette lacks the exponents
+    /// of more than one weight in 16.
     pub const fn has_fragment_form(&self) -> bool {
         self.patches.is_some()
     }
 
-    /// Device memory that it takes, in bytes.
+    /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
         self.tensor.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
     }
@@ -116,10 +120,11 @@ impl Coded {
         self.patches.as_ref()
     }
 
-    /// Launches the decoder, to row-major BF16 weights.
+    /// Launches the decoder with row-major BF16 weights as output.
     ///
     /// # Safety
-    /// The matrix must be there, and the 2 bytes a weight at `to`, 16-byte aligned, nobody else's, until the launch is done.
+    /// The matrix must exist until the launch is done. The 2 bytes for each weight at `to` must be
+    /// 16-byte aligned, and nobody else may use them until then.
     pub(super) unsafe fn decode(
         &self,
         device: &Device,
@@ -127,14 +132,14 @@ impl Coded {
         to: u64,
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         unsafe { self.launch(&device.state.decode_weights_of, stream, to, multiprocessors) }
     }
 
-    /// Launches the decoder, to a plane of exponents.
+    /// Launches the decoder with a plane of exponents as output.
     ///
     /// # Safety
-    /// As [`Coded::decode`], of one byte a weight.
+    /// The preconditions of [`Coded::decode`], with one byte for each weight.
     pub(super) unsafe fn decode_exponents(
         &self,
         device: &Device,
@@ -142,7 +147,7 @@ impl Coded {
         to: u64,
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         unsafe {
             self.launch(
                 &device.state.decode_exponents_of,
@@ -171,7 +176,8 @@ impl Coded {
                 .arg(&job)
                 .arg(&self.stage_bytes)
                 .arg(&self.status_at);
-            // SAFETY: as in `Batch`; the job is given by value, the status word is the matrix's own.
+            // SAFETY: the same as in `Batch`; the job is given by value, and the status word is the
+            // matrix's own.
             unsafe { launch.launch(stream, config)? };
             return Ok(());
         };
@@ -180,7 +186,7 @@ impl Coded {
         let config = LaunchConfig {
             grid_dim: (blocks, 1, 1),
             block_dim: (WARP * warps, 1, 1),
-            // All of it, so that there is one block on a multiprocessor, and nobody else's.
+            // The block takes all shared memory, so that it is alone on its multiprocessor.
             shared_mem_bytes: kernels.room,
         };
         let launch = Launch::of(&kernels.few_blocks)
@@ -190,15 +196,16 @@ impl Coded {
             .arg(&warps)
             .arg(&self.stage_bytes)
             .arg(&self.status_at);
-        // SAFETY: as above; every warp has a table and a stage.
+        // SAFETY: the same as above; every warp has a table and a stage.
         unsafe { launch.launch(stream, config)? };
         Ok(())
     }
 
-    /// Launches what makes units of both planes.
+    /// Launches the conversion of both planes to K tiles.
     ///
     /// # Safety
-    /// The matrix and a plane of its exponents must be there, and room for its units at `units` nobody else's, until the launch is done.
+    /// The matrix and a plane of its exponents must exist until the launch is done. Nobody else may
+    /// use the room for its K tiles at `units` until then.
     pub(super) unsafe fn arrange(
         &self,
         kernel: &PlanesKernel,
@@ -214,7 +221,8 @@ impl Coded {
                 ..FragmentsJob::new(self.shape, self.palette())
             },
         };
-        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: both planes are aligned and as long as the shape says.
+        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: both planes are
+        // aligned and have the length of the shape.
         unsafe { kernel.launch(stream, self.shape, &job) }
     }
 }

@@ -1,4 +1,5 @@
-//! The product with uncompressed weights, by cuBLASLt: what a whole decode is followed by, and what others are measured against.
+//! Matmul with uncompressed weights by cuBLASLt. Whole decodes use it, and it is the baseline of
+//! measurements.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -14,10 +15,11 @@ use crate::{GpuError, View, ViewMut};
 
 /// `CUBLAS_OP_T`, which cudarc's bindings lack.
 const OP_T: i32 = 1;
-/// Algorithms that a test of all of them tries.
+/// Number of algorithms that an exhaustive test tries.
 const MOST_ALGORITHMS: usize = 8;
 
-/// y = x W^T for one shape and batch, W row-major BF16: an algorithm chosen once.
+/// y = x W^T for one shape and batch, with W in row-major BF16 and an algorithm that is chosen
+/// once.
 #[derive(Debug)]
 pub struct PlainMatmul {
     handle: sys::cublasLtHandle_t,
@@ -25,7 +27,7 @@ pub struct PlainMatmul {
     weights: sys::cublasLtMatrixLayout_t,
     x: sys::cublasLtMatrixLayout_t,
     y: sys::cublasLtMatrixLayout_t,
-    /// cuBLASLt's choice first.
+    /// The algorithms, with cuBLASLt's choice first.
     algorithms: Vec<sys::cublasLtMatmulHeuristicResult_t>,
     chosen: usize,
     shape: Shape,
@@ -33,15 +35,15 @@ pub struct PlainMatmul {
 }
 
 impl PlainMatmul {
-    /// Of cuBLASLt's workspace.
+    /// Size of cuBLASLt's workspace in bytes.
     pub const WORKSPACE_BYTES: usize = CUBLAS_BYTES;
 
     /// Asks cuBLASLt for algorithms.
     ///
     /// # Errors
-    /// [`GpuError::NoCublas`]; cuBLASLt's.
+    /// [`GpuError::NoCublas`]; the errors of cuBLASLt.
     pub fn new(shape: Shape, batch: u32) -> Result<PlainMatmul, GpuError> {
-        // SAFETY: it opens a library of the system by its name, and runs what that library runs when it is loaded.
+        // SAFETY: the call opens a system library by its name, and runs the library's initializers.
         if !unsafe { sys::is_culib_present() } {
             return Err(GpuError::NoCublas);
         }
@@ -53,7 +55,7 @@ impl PlainMatmul {
                 sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
                 sys::cudaDataType::CUDA_R_32F,
             )?,
-            // To cuBLAS, whose matrices go by columns, W is its own transpose.
+            // cuBLAS matrices are column-major, so to cuBLAS W is its own transpose.
             weights: result::create_matrix_layout(bf16, columns, rows, columns as i64)?,
             x: result::create_matrix_layout(bf16, columns, batch.into(), columns as i64)?,
             y: result::create_matrix_layout(bf16, rows, batch.into(), rows as i64)?,
@@ -71,7 +73,8 @@ impl PlainMatmul {
         let preference = result::create_matmul_pref()?;
         let mut found = 0;
         let mut algorithms = Vec::with_capacity(MOST_ALGORITHMS);
-        // SAFETY: all handles are alive, attributes are given by address and size, and the vector has room for as many results as are asked for.
+        // SAFETY: all handles are alive, attributes are given by address and size, and the vector
+        // has room for the requested number of results.
         unsafe {
             result::set_matmul_desc_attribute(
                 self.description,
@@ -111,10 +114,10 @@ impl PlainMatmul {
         Ok(())
     }
 
-    /// Leaves all but so many multiprocessors to others, and asks for algorithms again.
+    /// Leaves all except this many multiprocessors to others, and asks for algorithms again.
     ///
     /// # Errors
-    /// cuBLASLt's.
+    /// The errors of cuBLASLt.
     pub fn limit_multiprocessors(&mut self, count: u32) -> Result<(), GpuError> {
         let count = count as i32;
         // SAFETY: the handle is alive, and the attribute is given by address and size.
@@ -130,15 +133,15 @@ impl PlainMatmul {
         self.ask_for_algorithms()
     }
 
-    /// How many algorithms cuBLASLt offers, its own choice first.
+    /// The number of algorithms that cuBLASLt offers, with its own choice first.
     pub fn algorithms(&self) -> usize {
         self.algorithms.len()
     }
 
-    /// Takes another of them.
+    /// Selects another algorithm.
     ///
     /// # Panics
-    /// If there are not so many.
+    /// If there are fewer algorithms.
     pub fn choose(&mut self, algorithm: usize) {
         assert!(algorithm < self.algorithms.len());
         self.chosen = algorithm;
@@ -148,14 +151,16 @@ impl PlainMatmul {
         (self.shape, self.batch) == (shape, batch)
     }
 
-    /// Launches the product, with [`PlainMatmul::WORKSPACE_BYTES`] of device memory at `workspace`. Returns at once.
+    /// Launches the matmul, with [`PlainMatmul::WORKSPACE_BYTES`] of device memory at `workspace`.
+    /// Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`]; cuBLASLt's.
+    /// [`GpuError::WrongLength`]; the errors of cuBLASLt.
     ///
     /// # Safety
-    /// They, the weights, x, y and this are there, and nobody else writes them or reads y, until the product is done; where the stream is capturing, until the
-    /// last launch of the graph is.
+    /// The workspace, the weights, x, y and this value must exist, and nobody else may write them
+    /// or read y, until the matmul is done. If the stream is capturing, that holds until the last
+    /// launch of the graph is done.
     pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
@@ -168,7 +173,7 @@ impl PlainMatmul {
         super::linear::require_lengths(self.shape, batch, x, y)?;
         weights.require(self.shape.weights())?;
         let (one, zero) = (1f32, 0f32);
-        // SAFETY: lengths were checked, and the rest was made for this shape.
+        // SAFETY: lengths were checked, and all other arguments were created for this shape.
         unsafe {
             result::matmul(
                 self.handle,
@@ -195,7 +200,8 @@ impl PlainMatmul {
 
 impl Drop for PlainMatmul {
     fn drop(&mut self) {
-        // SAFETY: each was made by `new`, and is destroyed once. There is nobody to tell of errors.
+        // SAFETY: `new` created each handle, and each is destroyed once. Errors are ignored because
+        // nobody can handle them.
         unsafe {
             let _ = result::destroy_matrix_layout(self.weights);
             let _ = result::destroy_matrix_layout(self.x);

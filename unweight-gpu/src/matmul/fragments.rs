@@ -16,11 +16,12 @@ use crate::in_flight::{Handover, WaitAtEnd, require_context};
 use crate::plan::WARP;
 use crate::{Device, GpuError, View, ViewMut, image};
 
-/// A patch takes 4 bytes and some ten instructions; a matrix with more of them than one weight in this many is not worth having in fragment form.
+/// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
+/// so a matrix with more patches is not worth converting to fragment form.
 const WEIGHTS_PER_PATCH: u64 = 16;
-/// Bytes of the kernels' table of indices.
+/// Size of the kernels' index table in bytes.
 const INDEX_TABLE_BYTES: u32 = 256;
-/// Warps that share a strip when a matrix is restored.
+/// Number of warps that share a row panel when a matrix is restored.
 const RESTORING_WARPS: u32 = 16;
 
 /// The kernels of `kernels/matmul/fragments.cu`.
@@ -47,13 +48,13 @@ impl FragmentsKernels {
     }
 }
 
-/// Units out of planes.
+/// The conversion of planes to K tiles.
 #[derive(Debug)]
 pub(super) struct PlanesKernel(CudaFunction);
 
 impl PlanesKernel {
     /// # Safety
-    /// The kernel's preconditions.
+    /// The preconditions of the kernel.
     pub(super) unsafe fn launch(
         &self,
         stream: &Arc<CudaStream>,
@@ -66,13 +67,14 @@ impl PlanesKernel {
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
         let mut launch = stream.launch_builder(&self.0);
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         unsafe { launch.arg(job).launch(config)? };
         Ok(())
     }
 }
 
-/// Patches of a matrix, in device memory. Addresses are kept, as launches ask for nothing else.
+/// Patches of a matrix in device memory. Only addresses are kept, because launches need nothing
+/// else.
 #[derive(Debug)]
 pub(super) struct Patches {
     words: CudaSlice<u32>,
@@ -104,7 +106,7 @@ impl Patches {
         (self.words.num_bytes() + self.ends.num_bytes()) as u64
     }
 
-    /// Of patches, and of their ends.
+    /// The addresses of the patches and of their ends.
     pub(super) const fn addresses(&self) -> (u64, u64) {
         (self.words_at, self.ends_at)
     }
@@ -121,11 +123,14 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Brings a row-major BF16 matrix into fragment form, under the palette of its tensor. Waits for that: this is for load time.
+    /// Converts a row-major BF16 matrix to fragment form with the palette of its tensor. Waits for
+    /// that, so it is meant for load time.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if the matrix is not as long as the shape says; [`GpuError::TooManyPatches`] if the palette lacks the exponents of more than
-    /// one weight in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
+    /// [`GpuError::TooManyPatches`] if the palette lacks the exponents of more than one weight in
+    /// 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
+    /// errors of the driver.
     pub fn arrange(
         device: &Device,
         matrix: &View<'_>,
@@ -137,15 +142,16 @@ impl Fragments {
         if let Some(memory) = matrix.memory() {
             require_context(memory.context(), device.context())?;
             let handover = Handover::new(device.context())?;
-            // It may be written still.
+            // The matrix may still be in the process of being written.
             let _ = memory.device_ptr(handover.stream());
             handover.finish()?;
         }
-        // The matrix is lent, and two launches suppose that it does not change between them.
+        // The matrix is borrowed, and two launches assume that it does not change between them.
         let _waiting = WaitAtEnd(stream);
         let kernels = device.fragments_kernels()?;
         let strips = shape.strips() as usize;
-        // SAFETY: `arrange` writes every byte of the units, and `count_patches` every count, before anything reads them.
+        // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
+        // before anything reads them.
         let (units, mut patch_ends) = unsafe {
             (
                 stream.alloc::<u8>(shape.unit_bytes() as usize)?,
@@ -163,7 +169,8 @@ impl Fragments {
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
-        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned and as long as the shape says, `Shape` bounds the rest.
+        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned
+        // and has the length of the shape, and `Shape` bounds everything else.
         unsafe {
             let mut launch = stream.launch_builder(&kernels.count_patches);
             launch.arg(&job).launch(config)?;
@@ -183,7 +190,7 @@ impl Fragments {
             *count = end;
         }
         stream.memcpy_htod(&ends, &mut patch_ends)?;
-        // SAFETY: `arrange` writes as many as were counted.
+        // SAFETY: `arrange` writes as many patches as were counted.
         let patches = unsafe { stream.alloc::<u32>(patch_count.max(1) as usize)? };
         job.patches = patches.device_ptr(stream).0;
         // SAFETY: as above.
@@ -191,7 +198,8 @@ impl Fragments {
             let mut launch = stream.launch_builder(&kernels.arrange);
             launch.arg(&job).launch(config)?;
         }
-        // A product may read weights before the launch in front of it has ended: they must be there by then.
+        // A matmul may read weights before the previous launch has ended, so they must be complete
+        // here.
         stream.synchronize()?;
         Ok(Fragments {
             shape,
@@ -202,14 +210,15 @@ impl Fragments {
         })
     }
 
-    /// Launches what writes the row-major BF16 matrix again. Returns at once.
+    /// Launches the conversion back to the row-major BF16 matrix. Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an output that is too short; the driver's.
+    /// [`GpuError::WrongLength`] for an output that is too short; the errors of the driver.
     ///
     /// # Safety
-    /// The device, the matrix and the output are there, and the output is nobody else's, until the launch is done; where the stream is capturing, until the
-    /// last launch of the graph is.
+    /// The device, the matrix and the output must exist, and nobody else may use the output, until
+    /// the launch is done. If the stream is capturing, that holds until the last launch of the
+    /// graph is done.
     pub unsafe fn restore(
         &self,
         device: &Device,
@@ -231,7 +240,7 @@ impl Fragments {
             shared_mem_bytes: 0,
         };
         let mut launch = stream.launch_builder(&device.fragments_kernels()?.restore);
-        // SAFETY: as in `arrange`; the output is aligned and long enough.
+        // SAFETY: the same as in `arrange`; the output is aligned and long enough.
         unsafe { launch.arg(&job).launch(config)? };
         Ok(())
     }
@@ -241,17 +250,17 @@ impl Fragments {
         self.shape
     }
 
-    /// The palette of its indices.
+    /// The palette of the indices.
     pub const fn palette(&self) -> &Palette {
         &self.palette
     }
 
-    /// Device memory that it takes, in bytes.
+    /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
         self.units.num_bytes() as u64 + self.patches.bytes()
     }
 
-    /// Weights whose exponents the palette lacks.
+    /// The number of weights whose exponents the palette lacks.
     pub const fn patch_count(&self) -> u64 {
         self.patches.count
     }
@@ -260,12 +269,12 @@ impl Fragments {
         self.units.context()
     }
 
-    /// A copy in host memory. Waits for it.
+    /// A copy in host memory. Waits for the copy.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     pub fn download(&self) -> Result<Arranged, GpuError> {
-        // The device's own.
+        // The stream is the device's own.
         let stream = self.units.stream();
         let mut patches = stream.clone_dtoh(&self.patches.words)?;
         let arranged = Arranged {
@@ -289,7 +298,7 @@ impl Fragments {
         &self.patches
     }
 
-    /// Without units.
+    /// A job without K tiles.
     pub(super) fn into_patches(self) -> Patches {
         self.patches
     }

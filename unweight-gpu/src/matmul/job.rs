@@ -1,5 +1,5 @@
-//! What the kernels are told: the twins of the structures in `kernels/abi/matmul_jobs.cuh`, and of
-//! `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`.
+//! Arguments of the matmul kernels. They mirror the structures in `kernels/abi/matmul_jobs.cuh`,
+//! and `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,7 +9,7 @@ use unweight_format::Palette;
 use super::layout::Shape;
 use super::tensor_map::TensorMap;
 
-/// A palette in words, as kernels have it.
+/// A palette in words, in the kernels' layout.
 pub(super) type PaletteWords = [u32; 4];
 
 pub(super) fn words_of(palette: &Palette) -> PaletteWords {
@@ -17,28 +17,28 @@ pub(super) fn words_of(palette: &Palette) -> PaletteWords {
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
 
-/// Between a row-major matrix and fragment form. Pointers are addresses of the device.
+/// A conversion between a row-major matrix and fragment form. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct FragmentsJob {
     /// The row-major matrix.
     pub matrix: u64,
-    /// Units.
+    /// The K tiles.
     pub weights: u64,
-    /// Patches of all strips.
+    /// The patches of all row panels.
     pub patches: u64,
-    /// Where each strip's patches end.
+    /// The end of each row panel's patches.
     pub patch_ends: u64,
     /// Rows of the matrix.
     pub rows: u32,
-    /// Units of a strip.
+    /// The number of K tiles in a row panel.
     pub units: u32,
     /// The palette.
     pub palette: PaletteWords,
 }
 
 impl FragmentsJob {
-    /// Of a matrix of this shape and palette; addresses are to be filled in.
+    /// A job for a matrix of this shape and palette. Addresses must be filled in.
     pub(super) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
         FragmentsJob {
             matrix: 0,
@@ -52,7 +52,7 @@ impl FragmentsJob {
     }
 }
 
-/// Between planes and fragment form. Pointers are addresses of the device.
+/// A conversion between planes and fragment form. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PlanesJob {
@@ -60,11 +60,11 @@ pub struct PlanesJob {
     pub exponents: u64,
     /// The plane of sign-mantissa bytes.
     pub sign_mantissa: u64,
-    /// The rest; it has no matrix.
+    /// The other arguments. This job has no row-major matrix.
     pub fragments: FragmentsJob,
 }
 
-/// A product. Pointers are addresses of the device.
+/// A matmul. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MatmulJob {
@@ -85,39 +85,40 @@ pub(super) struct MatmulJob {
 }
 
 impl MatmulJob {
-    /// The rows of x behind these.
+    /// Advances to the next rows of x.
     pub(super) fn skip_batch(&mut self) {
         self.x += 2 * u64::from(self.batch) * u64::from(self.columns);
         self.y += 2 * u64::from(self.batch) * u64::from(self.rows);
     }
 }
 
-/// A product of the kernels for many rows of x.
+/// A matmul by a large-batch kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LargeMatmulJob {
-    /// Where the copy engine finds x.
+    /// The copy engine's description of x.
     pub(super) x: TensorMap,
     pub(super) product: MatmulJob,
-    /// Tiles that are one block's each.
+    /// Number of tiles that a single block computes.
     pub(super) whole: u32,
-    /// Units of the others.
+    /// Number of K tiles in the other tiles, which the stream-K schedule divides.
     pub(super) line: u32,
-    /// Of the line.
+    /// Number of tile ranges of the stream-K schedule.
     pub(super) parts: u32,
 }
 
-/// A product of the kernels that read planes.
+/// A matmul by a kernel that reads planes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlanesMatmulJob {
     pub(super) exponents: u64,
     pub(super) sign_mantissa: u64,
-    /// Without weights and patches.
+    /// The matmul, without weights and patches.
     pub(super) product: MatmulJob,
 }
 
-// SAFETY: of all: plain numbers, in the order and with the alignment that C gives the kernels' structures.
+// SAFETY: for all jobs: the fields are plain numbers, with the order and the alignment of the
+// kernels' structures in C.
 unsafe impl DeviceRepr for FragmentsJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for MatmulJob {}

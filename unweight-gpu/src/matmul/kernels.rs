@@ -1,4 +1,4 @@
-//! The kernels of products, as a device has them.
+//! The matmul kernels of a device.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -16,7 +16,7 @@ use crate::image::Images;
 use crate::launch::{Launch, may_overlap};
 use crate::{GpuError, image};
 
-/// A kernel, for palettes of consecutive exponents and for any.
+/// A kernel in two versions: for palettes of consecutive exponents, and for any palette.
 #[derive(Debug)]
 pub(super) struct ForPalettes {
     pub(super) consecutive: CudaFunction,
@@ -38,7 +38,7 @@ impl ForPalettes {
     }
 }
 
-/// Hopper's own kernels.
+/// The kernels for Hopper only.
 #[derive(Debug)]
 pub(super) struct LargeKernels {
     kernels: Vec<(LargeKernel, ForPalettes)>,
@@ -56,14 +56,16 @@ impl LargeKernels {
         Ok(LargeKernels { kernels: kernels? })
     }
 
-    /// The names of those that take this product, but of tiles that are far too small or large for it.
+    /// The names of the kernels that support this matmul, without those whose tiles are much too
+    /// small or too large.
     pub(super) fn names(&self, shape: Shape, batch: u32) -> impl Iterator<Item = Kernel> {
         let kernels = self.kernels.iter().map(|&(kernel, _)| kernel);
         let fits = move |kernel: &LargeKernel| LargeKernel::takes(shape) && kernel.suits(batch);
         kernels.filter(fits).map(LargeKernel::name)
     }
 
-    /// The one of this name, or else the fastest for this product on so many multiprocessors, by estimate.
+    /// The kernel of this name. Otherwise the fastest for this matmul on this many multiprocessors,
+    /// by estimate.
     pub(super) fn chosen<'k>(
         &'k self,
         name: Kernel,
@@ -88,18 +90,18 @@ impl LargeKernels {
     }
 }
 
-/// A kernel for many rows of x, and how it divides a product.
+/// A large-batch kernel and its division of a matmul.
 pub(super) struct DividedKernel<'k> {
     pub(super) kernel: LargeKernel,
     pub(super) functions: &'k ForPalettes,
     pub(super) division: Division,
 }
 
-/// The kernels of products that the device has room for.
+/// The matmul kernels that fit the device.
 #[derive(Debug)]
 pub(crate) struct MatmulKernels {
     small: Vec<(SmallKernel, ForPalettes)>,
-    /// Those that read planes: none where a block has too little shared memory.
+    /// The kernels that read planes. There are none if a block has too little shared memory.
     planes: Vec<(SmallKernel, CudaFunction)>,
     pub(super) large: Option<LargeKernels>,
     overlap: bool,
@@ -140,24 +142,25 @@ impl MatmulKernels {
         })
     }
 
-    /// The smallest kernel that takes so many rows of x, or else the largest.
+    /// The smallest kernel that takes this many rows of x, or else the largest.
     pub(super) fn small(&self, batch: u32) -> &(SmallKernel, ForPalettes) {
         let enough = self.small.iter().find(|(kernel, _)| kernel.rows >= batch);
-        // Every supported device has room for the first.
+        // Every supported device has enough shared memory for the first kernel.
         enough.or(self.small.last()).expect("there are kernels")
     }
 
-    /// As `small`, of those that read planes.
+    /// Same as `small`, but for the kernels that read planes.
     pub(super) fn planes(&self, batch: u32) -> Option<&(SmallKernel, CudaFunction)> {
         let enough = self.planes.iter().find(|(kernel, _)| kernel.rows >= batch);
         enough.or(self.planes.last())
     }
 
-    /// Launches a kernel that takes a job by value. `early` allows it to begin before the launch in front of it has ended, where the device can: all of these
-    /// kernels know to wait for that before they read x, but not before they read weights.
+    /// Launches a kernel that takes a job by value. `early` allows it to begin before the previous
+    /// launch has ended, if the device supports that. All these kernels wait for that launch before
+    /// they read x, but not before they read weights.
     ///
     /// # Safety
-    /// The kernel's preconditions.
+    /// The preconditions of the kernel.
     pub(super) unsafe fn launch<J: DeviceRepr>(
         &self,
         stream: &CudaStream,
@@ -169,7 +172,7 @@ impl MatmulKernels {
         let launch = Launch::of(function)
             .overlapping(self.overlap && early)
             .arg(job);
-        // SAFETY: the kernel takes one job, by value; the rest is the caller's.
+        // SAFETY: the kernel takes one job by value; the caller keeps the other preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
     }

@@ -1,12 +1,17 @@
-//! Fragment form: the order in which a matrix stands for the tensor cores. Pure functions; `kernels/matmul/fragments.cu` does the same on the device.
+//! Fragment form: the order of a matrix for the tensor cores. The functions are pure;
+//! `kernels/matmul/fragments.cu` does the same on the device.
 //!
-//! A matrix of `rows` x `columns` weights is cut into **strips** of 16 rows (rows behind the last are zeros), a strip into **units** of 64 columns, a unit
-//! into four **steps** of 16. A lane of a warp, number 4g + t, has of a step the eight weights that it gives to an `mma.sync.m16n8k16` (PTX ISA, "Matrix
-//! Fragments for mma.m16n8k16"), in four pairs: columns 2t and 2t + 1 of row g, of row g + 8, columns 2t + 8 and 2t + 9 of row g, of row g + 8.
+//! A matrix of `rows` x `columns` weights is divided into **row panels** of 16 rows (`strip` in
+//! identifiers; rows after the last are zeros). A row panel is divided into **K tiles** of 64
+//! columns (`unit`), and a K tile into four **MMA steps** of 16 columns (`step`). Lane 4g + t of a
+//! warp has the eight weights of each MMA step that it passes to an `mma.sync.m16n8k16` (PTX ISA,
+//! "Matrix Fragments for mma.m16n8k16"). These are four pairs, in this order: columns 2t and 2t + 1
+//! of row g, the same of row g + 8, columns 2t + 8 and 2t + 9 of row g, the same of row g + 8.
 //!
-//! A weight takes 12 bits: its sign, the index of its exponent in the palette, its mantissa. Four pairs are three words. The first three pairs stand where the
-//! tensor cores want them, with indices where the lowest bits of exponents belong, each half of a word a weight; the fourth has its bits where the others
-//! leave four free:
+//! A weight takes 12 bits: its sign, the palette index of its exponent, and its mantissa. Four
+//! pairs take three words. The first three pairs are in the tensor cores' layout, with indices in
+//! the lowest bits of the exponents' fields, and one weight in each half of a word. The fourth pair
+//! uses the four bits that each of the others leaves free:
 //!
 //! ```text
 //!         15  14 13 12 11  10 9 8 7  6 ... 0
@@ -15,40 +20,42 @@
 //! word 2 | S | m2 m1 m0 S'|  index  | mantissa |              its lower mantissa; S' is the sign of the other half's
 //! ```
 //!
-//! So a shift, or for word 2 a rotation by 12, brings each third to its place. A unit takes 1,536 bytes, three times 16 for each lane:
+//! A shift, or a rotation by 12 for word 2, moves each third of the fourth pair into position. A K
+//! tile takes 1,536 bytes, which is three times 16 bytes for each lane:
 //!
 //! ```text
 //! | word 0 of each step | word 1 of each step | word 2 of each step |
 //! | lane 0 ... lane 31  | lane 0 ... lane 31  | lane 0 ... lane 31  |
 //! ```
 //!
-//! A weight whose exponent is not in the palette has index 0 and a **patch**, a word: unit << 18 | lane << 13 | place << 8 | exponent. Its place is
-//! 8 * step + 2 * pair + (1 if an odd column). Patches stand by strip, in it by unit, then place, then lane.
+//! A weight whose exponent is not in the palette has index 0 and a **patch**. A patch is a word:
+//! `unit << 18 | lane << 13 | place << 8 | exponent`. The place is 8 * step + 2 * pair + (1 if an
+//! odd column). Patches are in order of the row panel, then the K tile, the place and the lane.
 
 use unweight_format::Palette;
 
 use crate::GpuError;
 
-/// Rows of a strip.
+/// Rows of a row panel.
 pub const STRIP_ROWS: u64 = 16;
-/// Columns of a unit.
+/// Columns of a K tile.
 pub const UNIT_COLUMNS: u64 = 64;
-/// Bytes of a unit.
+/// Size of a K tile in bytes.
 pub const UNIT_BYTES: u64 = 1536;
 
-/// Steps of a unit, and pairs of a step.
+/// MMA steps of a K tile, and pairs of an MMA step.
 const STEPS: usize = 4;
 const PAIRS: usize = 4;
-/// Bytes of a third of a unit: 16 for each lane.
+/// Size of a third of a K tile in bytes: 16 for each lane.
 const PART_BYTES: usize = 512;
 
-/// Units of a strip: a patch has 14 bits for the unit, and all ones mean none.
+/// The most K tiles of a row panel. A patch has 14 bits for the K tile, and all ones mean no patch.
 const MOST_UNITS: u64 = (1 << 14) - 1;
-/// Units of a matrix, and its rows: launches number them with 32 bits.
+/// The most K tiles and rows of a matrix. Launches number them with 32 bits.
 const MOST_UNITS_IN_ALL: u64 = 1 << 31;
 const MOST_ROWS: u64 = 1 << 30;
 
-/// A matrix that has a fragment form.
+/// The shape of a matrix that has a fragment form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     rows: u64,
@@ -56,10 +63,11 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A matrix of `rows` outputs and `columns` inputs.
+    /// The shape of a matrix with `rows` outputs and `columns` inputs.
     ///
     /// # Errors
-    /// [`GpuError::NoFragmentForm`] if its rows are not 1 to 2^30, its columns no multiple of 64 or not 64 to 1,048,512, or its weights more than 2^41.
+    /// [`GpuError::NoFragmentForm`] unless it has 1 to 2^30 rows, 64 to 1,048,512 columns (a
+    /// multiple of 64), and at most 2^41 weights.
     pub fn new(rows: u64, columns: u64) -> Result<Shape, GpuError> {
         let units = columns / UNIT_COLUMNS;
         let in_all = rows.div_ceil(STRIP_ROWS).saturating_mul(units.max(1));
@@ -74,32 +82,32 @@ impl Shape {
         }
     }
 
-    /// Rows.
+    /// The number of rows.
     pub const fn rows(self) -> u64 {
         self.rows
     }
 
-    /// Columns.
+    /// The number of columns.
     pub const fn columns(self) -> u64 {
         self.columns
     }
 
-    /// Weights.
+    /// The number of weights.
     pub const fn weights(self) -> u64 {
         self.rows * self.columns
     }
 
-    /// Strips.
+    /// The number of row panels.
     pub const fn strips(self) -> u64 {
         self.rows.div_ceil(STRIP_ROWS)
     }
 
-    /// Units of a strip.
+    /// The number of K tiles in a row panel.
     pub const fn units(self) -> u64 {
         self.columns / UNIT_COLUMNS
     }
 
-    /// Bytes of all units.
+    /// Size of all K tiles in bytes.
     pub const fn unit_bytes(self) -> u64 {
         self.strips() * self.units() * UNIT_BYTES
     }
@@ -108,15 +116,15 @@ impl Shape {
 /// A matrix in fragment form, in host memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arranged {
-    /// Units, by strip, then by columns.
+    /// The K tiles, by row panel, then by columns.
     pub units: Vec<u8>,
-    /// Patches of all strips.
+    /// The patches of all row panels.
     pub patches: Vec<u32>,
-    /// Where each strip's patches end.
+    /// The end of each row panel's patches.
     pub patch_ends: Vec<u32>,
 }
 
-/// Where weight `place` of a lane's 32 stands in the matrix: its row and its column.
+/// The row and the column in the matrix of weight `place` among a lane's 32.
 fn place_of(strip: u64, unit: u64, lane: usize, place: usize) -> (u64, u64) {
     let (step, pair, odd) = (place / 8, place % 8 / 2, place % 2);
     let row = lane / 4 + 8 * (pair % 2);
@@ -127,17 +135,18 @@ fn place_of(strip: u64, unit: u64, lane: usize, place: usize) -> (u64, u64) {
     )
 }
 
-/// Where word `word` of a lane's step begins in a unit.
+/// The offset in a K tile of word `word` of a lane's MMA step.
 const fn word_of(lane: usize, step: usize, word: usize) -> usize {
     word * PART_BYTES + lane * 16 + step * 4
 }
 
-/// The fourth pair's index, upper mantissa, and lower mantissa with its sign.
+/// Masks of the fourth pair's thirds: the index, the upper mantissa, and the lower mantissa with
+/// the sign.
 const THIRDS: [u32; 3] = [0x0780_0780, 0x0078_0078, 0x8007_8007];
-/// What pairs of 12-bit weights take.
+/// Mask of the bits that a pair of 12-bit weights takes.
 const PAIR_BITS: u32 = 0x87ff_87ff;
 
-/// Four pairs, of signs, indices and mantissas in place, in three words.
+/// Packs four pairs of signs, indices and mantissas into three words.
 fn pack([first, second, third, fourth]: [u32; PAIRS]) -> [u32; 3] {
     [
         first | (fourth & THIRDS[0]) << 4,
@@ -153,10 +162,10 @@ fn unpack(words: [u32; 3]) -> [u32; PAIRS] {
     [first, second, third, fourth.sum()]
 }
 
-/// A row-major matrix in fragment form.
+/// Converts a row-major matrix to fragment form.
 ///
 /// # Panics
-/// If `weights` is not as long as the shape says.
+/// If the length of `weights` does not match the shape.
 pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
     assert_eq!(weights.len() as u64, shape.weights());
     let mut units = Vec::with_capacity(shape.unit_bytes() as usize);
@@ -205,10 +214,10 @@ pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
     }
 }
 
-/// The matrix that [`arrange`] was given.
+/// Restores the matrix that [`arrange`] was given.
 ///
 /// # Panics
-/// If `arranged` is not what it gave for this shape.
+/// If `arranged` is not a result of [`arrange`] for this shape.
 pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16> {
     let mut weights = vec![0; shape.weights() as usize];
     let mut set = |(row, column), exponent: u8, bits: u32| {
@@ -220,7 +229,7 @@ pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16>
     let mut patches = arranged.patches.as_slice();
     let mut before = 0;
     for (strip, &end) in (0..).zip(&arranged.patch_ends) {
-        // Weight `place` of a lane's: sign, index and mantissa.
+        // Unpacks weight `place` of a lane into sign, index and mantissa.
         let bits_of = |unit: u64, lane: usize, place: usize| {
             let start = (strip * shape.units() + unit) * UNIT_BYTES;
             let unit = &arranged.units[start as usize..][..UNIT_BYTES as usize];
@@ -259,7 +268,7 @@ mod tests {
         Palette::new(std::array::from_fn(|i| first + i as u8)).unwrap()
     }
 
-    /// Every pattern, none next to one like it.
+    /// All bit patterns, in an order without similar neighbours.
     fn all_patterns(weights: u64) -> Vec<u16> {
         (0..weights).map(|i| (i * 40_503 % 65_536) as u16).collect()
     }
@@ -290,18 +299,20 @@ mod tests {
         let shape = Shape::new(16, 64).unwrap();
         let palette = palette_from(100);
         let mut weights = vec![100 << 7; 1024];
-        // Row 9 = 1 + 8, column 43 = 2 * 16 + 8 + 2 * 1 + 1: lane 4 * 1 + 1, step 2, pair 3, odd.
+        // Row 9 = 1 + 8, column 43 = 2 * 16 + 8 + 2 * 1 + 1: lane 4 * 1 + 1, step 2, pair 3, odd
+        // column.
         weights[9 * 64 + 43] = 0x8000 | 107 << 7 | 0x55;
-        // Row 1, the same column: pair 2.
+        // Row 1 and the same column: pair 2.
         weights[64 + 43] = 103 << 7 | 0x2a;
-        // And the even column before it has an exponent that the palette lacks.
+        // The even column before it has an exponent that the palette lacks.
         weights[64 + 42] = 0x8000 | 200 << 7 | 1;
         let arranged = arrange(&weights, shape, &palette);
         let word = |part: usize| {
             let at = part * 512 + 5 * 16 + 2 * 4;
             u32::from_le_bytes(arranged.units[at..at + 4].try_into().unwrap())
         };
-        // Of the fourth pair's odd weight, in the upper half: the index, 1010 and 101 of the mantissa 1010101; its sign in the lower one.
+        // The upper half has, of the fourth pair's odd weight, the index and the parts 1010 and 101
+        // of the mantissa 1010101. The lower half has its sign.
         assert_eq!(word(0), 7 << (16 + 11));
         assert_eq!(word(1), 0b1010 << (16 + 11));
         let third = (3 << 7 | 0x2a) << 16 | 0x8001;

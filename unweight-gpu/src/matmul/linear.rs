@@ -1,4 +1,4 @@
-//! A linear layer whose weights stay compressed.
+//! Linear layer with compressed weights.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -19,9 +19,11 @@ use super::{Coded, Form, Fragments, Kernel, Pipeline, Way, Workspace, fragments}
 use crate::in_flight::require_context;
 use crate::{Device, GpuError, View, ViewMut};
 
-/// Beyond so many rows of x, the kernels for many are faster where they take the shape.
+/// With more rows of x than this, the large-batch kernels are faster for the shapes that they
+/// support.
 const SMALL_BATCH: u32 = 16;
-/// So they are, if more blocks than these would share a group of rows of W, and wait for each other's sums.
+/// The large-batch kernels are also faster if more blocks than this would share a group of rows of
+/// W, and wait for each other's sums.
 const FEW_SHARE: u32 = 4;
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +32,7 @@ enum Matrix<'a> {
     Coded(&'a Coded),
 }
 
-/// y = x W^T, W in fragment form or coded.
+/// y = x W^T, with W in fragment form or coded.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a> {
     device: &'a Device,
@@ -40,10 +42,11 @@ pub struct Linear<'a> {
 }
 
 impl<'a> Linear<'a> {
-    /// The layer of this matrix.
+    /// The layer for this matrix.
     ///
     /// # Errors
-    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`], [`GpuError::Compile`]; the driver's.
+    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`], [`GpuError::Compile`]; the errors of
+    /// the driver.
     pub fn new(device: &'a Device, fragments: &'a Fragments) -> Result<Linear<'a>, GpuError> {
         require_context(fragments.context(), device.context())?;
         Ok(Linear {
@@ -54,13 +57,13 @@ impl<'a> Linear<'a> {
         })
     }
 
-    /// The layer of this coded matrix.
+    /// The layer for this coded matrix.
     ///
     /// # Errors
-    /// As [`Linear::new`].
+    /// The errors of [`Linear::new`].
     pub fn of_coded(device: &'a Device, coded: &'a Coded) -> Result<Linear<'a>, GpuError> {
         require_context(coded.context(), device.context())?;
-        // Loaded now, and not by the first launch.
+        // Loads the kernel now instead of in the first launch.
         device.fragments_kernels()?;
         Ok(Linear {
             device,
@@ -74,13 +77,13 @@ impl<'a> Linear<'a> {
         self.device.context()
     }
 
-    /// The same layer, whose products from fragment form are this kernel's.
+    /// The same layer, but with this kernel for its matmuls from fragment form.
     #[must_use]
     pub const fn with_kernel(self, kernel: Kernel) -> Linear<'a> {
         Linear { kernel, ..self }
     }
 
-    /// All ways to make its product with so many rows of x, but those that cannot be fast.
+    /// All choices for a matmul with this many rows of x, without those that cannot be fast.
     pub fn ways(&self, batch: u32) -> Vec<Way> {
         let large = self.kernels.large.as_ref();
         let many = large.map(|large| large.names(self.shape(), batch));
@@ -99,7 +102,7 @@ impl<'a> Linear<'a> {
             .collect()
     }
 
-    /// The shape of its matrix.
+    /// The shape of the matrix.
     pub const fn shape(&self) -> Shape {
         match self.matrix {
             Matrix::Fragments(fragments) => fragments.shape(),
@@ -107,7 +110,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// The form of its matrix.
+    /// The form of the matrix.
     pub const fn form(&self) -> Form {
         match self.matrix {
             Matrix::Fragments(_) => Form::Fragments,
@@ -115,7 +118,7 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Whether its matrix and the device have what this pipeline needs. Whole decodes need cuBLASLt too.
+    /// Whether the matrix and the device support this pipeline. Whole decodes also need cuBLASLt.
     pub fn takes(&self, pipeline: Pipeline) -> bool {
         match (self.matrix, pipeline) {
             (Matrix::Fragments(_), Pipeline::Direct) | (_, Pipeline::WholeDecode) => true,
@@ -125,7 +128,8 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// The pipeline that is fastest for so many rows of x, as measured on an H100 (docs/performance/matmul.md).
+    /// The fastest pipeline for this many rows of x, as measured on an H100
+    /// (docs/performance/matmul.md).
     pub fn advised(&self, batch: u32) -> Pipeline {
         let Matrix::Fragments(fragments) = self.matrix else {
             let planes = batch <= MOST_PLANES_ROWS && self.takes(Pipeline::ExponentDecode);
@@ -143,19 +147,25 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Launches the product of `batch` rows of x, `columns` each, to `batch` rows of y, `rows` each, both BF16 and row-major. Returns at once, but that the
+    /// Launches the matmul of `batch` rows of x with `columns` values each, to `batch` rows of y
+    /// with `rows` values each, both BF16 and row-major. Returns at once, except that the
     /// workspace's first whole decode of a shape and batch asks cuBLASLt for an algorithm.
     ///
-    /// What is launched on the stream in front of it has to be done before x is read, which the stream sees to; on a Hopper GPU, weights are read before.
+    /// The stream ensures that x is read after the previous launches on it are done. On a Hopper
+    /// GPU, weights may be read before.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an x of another length or a y that is too short; [`GpuError::WorkspaceTooSmall`];
-    /// [`GpuError::NotTaken`]; [`GpuError::NoCublas`]; the driver's and cuBLASLt's.
+    /// [`GpuError::WrongLength`] for an x of the wrong length or a y that is too short;
+    /// [`GpuError::WorkspaceTooSmall`]; [`GpuError::NotTaken`]; [`GpuError::NoCublas`]; the errors
+    /// of the driver and of cuBLASLt.
     ///
     /// # Safety
-    /// - The device, the matrix, the workspace, x and y are there, and nobody else writes them or reads y, until the product is done.
-    /// - The stream is one that the workspace was made on, or waits for it; so for whatever else was written on another.
-    /// - If the stream is capturing, all that holds until the last launch of the graph is done, and no other product uses the workspace while one runs.
+    /// - The device, the matrix, the workspace, x and y must exist, and nobody else may write them
+    ///   or read y, until the matmul is done.
+    /// - The workspace must have been created on this stream, or on one that it waits for. The same
+    ///   holds for all other memory written on another stream.
+    /// - If the stream is capturing, all of this must hold until the last launch of the graph is
+    ///   done, and no other matmul may use the workspace during a launch.
     pub unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
@@ -168,7 +178,8 @@ impl<'a> Linear<'a> {
         if batch == 0 {
             return Ok(());
         }
-        // SAFETY: of all: the caller's; the product is behind what it needs on the same stream.
+        // SAFETY: for both calls: the caller keeps the preconditions; the matmul comes after the
+        // launches that it needs on the same stream.
         unsafe {
             workspace.launched_on(stream)?;
             self.prepare(stream, workspace, 0, pipeline)?;
@@ -176,14 +187,15 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Launches what has to be done before the product, into a slot of the workspace. Returns at once.
+    /// Launches the preparation of the matmul into a slot of the workspace. Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::NotTaken`]; [`GpuError::WorkspaceTooSmall`]; the driver's.
+    /// [`GpuError::NotTaken`]; [`GpuError::WorkspaceTooSmall`]; the errors of the driver.
     ///
     /// # Safety
-    /// As [`Linear::multiply`]; the slot is nobody else's until the product is done, and all that is prepared in one workspace is launched on streams that wait
-    /// for one another.
+    /// The preconditions of [`Linear::multiply`]. Nobody else may use the slot until the matmul is
+    /// done. All preparations in one workspace must be launched on streams that wait for one
+    /// another.
     pub(super) unsafe fn prepare(
         &self,
         stream: &Arc<CudaStream>,
@@ -200,7 +212,8 @@ impl<'a> Linear<'a> {
         let (device, shape) = (self.device, self.shape());
         let share = workspace.decoding_multiprocessors();
         let to = workspace.slot(slot, pipeline.prepared_bytes(shape))?;
-        // SAFETY: of all: the caller's; the slot is as long as the prepared matrix.
+        // SAFETY: for all calls: the caller keeps the preconditions; the slot is as long as the
+        // prepared matrix.
         unsafe {
             match (self.matrix, pipeline) {
                 (Matrix::Fragments(fragments), _) => {
@@ -223,13 +236,14 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// Launches the product with what was prepared in a slot, which the stream waits for.
+    /// Launches the matmul with the prepared matrix in a slot. The stream must wait for the
+    /// preparation.
     ///
     /// # Errors
-    /// As [`Linear::multiply`].
+    /// The errors of [`Linear::multiply`].
     ///
     /// # Safety
-    /// As [`Linear::multiply`].
+    /// The preconditions of [`Linear::multiply`].
     pub(super) unsafe fn multiply_prepared(
         &self,
         stream: &Arc<CudaStream>,
@@ -244,7 +258,8 @@ impl<'a> Linear<'a> {
         if batch == 0 {
             return Ok(());
         }
-        // SAFETY: the caller's. In front of the launches, as some may be made before another fails.
+        // SAFETY: the caller keeps the preconditions. This call comes before the launches, because
+        // some may be made before another fails.
         unsafe { workspace.launched_on(stream)? };
         let prepared = match pipeline.prepares() {
             true => workspace.slot(slot, pipeline.prepared_bytes(shape))?,
@@ -253,7 +268,8 @@ impl<'a> Linear<'a> {
         match (self.matrix, pipeline) {
             (_, Pipeline::WholeDecode) => {
                 let (cublas, plain) = workspace.plain(shape, batch)?;
-                // SAFETY: of both: the caller's; the slot is as long as the matrix, and the workspace has that much for cuBLASLt.
+                // SAFETY: for both calls: the caller keeps the preconditions; the slot is as long
+                // as the matrix, and the workspace has enough memory for cuBLASLt.
                 unsafe {
                     let matrix = View::at(prepared, shape.weights());
                     plain.multiply(stream, &matrix, x, y, cublas)?;
@@ -288,7 +304,7 @@ impl<'a> Linear<'a> {
         Ok(())
     }
 
-    /// What all kernels of products are told, but for weights and rows of x.
+    /// The arguments of all matmul kernels, without weights and rows of x.
     fn job(
         &self,
         workspace: &Workspace,
@@ -346,7 +362,7 @@ impl<'a> Linear<'a> {
         Ok(())
     }
 
-    /// The product of exponents and sign-mantissa bytes.
+    /// The matmul with exponents and sign-mantissa bytes.
     fn planes(
         &self,
         stream: &Arc<CudaStream>,
@@ -370,7 +386,8 @@ impl<'a> Linear<'a> {
                 sign_mantissa,
                 product: job,
             };
-            // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: as in `few`; both planes are as long as the matrix.
+            // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: the same as
+            // in `few`; both planes are as long as the matrix.
             unsafe { (self.kernels).launch(stream, function, config, &planes, false)? };
             left -= job.batch;
             job.skip_batch();
@@ -378,7 +395,7 @@ impl<'a> Linear<'a> {
         Ok(())
     }
 
-    /// The kernel that was chosen, if so many rows of x are not for the one for few.
+    /// The chosen large-batch kernel, if this many rows of x are not for the small-batch kernel.
     fn kernel_for_many(&self, left: u32, parts: Parts) -> Option<DividedKernel<'_>> {
         let large = self.kernels.large.as_ref()?;
         let few = match self.kernel {
@@ -393,7 +410,8 @@ impl<'a> Linear<'a> {
         large.chosen(self.kernel, self.shape(), rows, parts.multiprocessors)
     }
 
-    /// Multiplies as many of the rows that are left as a kernel for few takes, and says how many.
+    /// Multiplies as many of the remaining rows as a small-batch kernel takes. Returns their
+    /// number.
     fn few(
         &self,
         stream: &CudaStream,
@@ -405,8 +423,9 @@ impl<'a> Linear<'a> {
         let (kernel, functions) = self.kernels.small(left);
         job.batch = left.min(kernel.rows);
         let config = for_few(*kernel, parts);
-        // SAFETY: the preconditions at the head of kernels/matmul/small_batch_matmul.cu: addresses are aligned and lengths were checked, `Parts` has no empty
-        // part, the workspace has the slots and counters.
+        // SAFETY: the preconditions at the head of kernels/matmul/small_batch_matmul.cu: addresses
+        // are aligned, lengths were checked, `Parts` has no empty part, and the workspace has the
+        // slots and counters.
         unsafe {
             let function = function(units, functions);
             (self.kernels).launch(stream, function, config, &job, units.resident)?;
@@ -414,7 +433,7 @@ impl<'a> Linear<'a> {
         Ok(job.batch)
     }
 
-    /// As `few`, by a kernel for many.
+    /// Same as `few`, but with a large-batch kernel.
     fn many(
         &self,
         stream: &CudaStream,
@@ -439,23 +458,25 @@ impl<'a> Linear<'a> {
             line: division.line,
             parts: division.parts,
         };
-        // SAFETY: the preconditions at the head of kernels/matmul/large_batch_matmul.cu: as in `few`; the kernel takes the shape, and its division is of all tiles.
+        // SAFETY: the preconditions at the head of kernels/matmul/large_batch_matmul.cu: the same
+        // as in `few`; the kernel takes the shape, and its division covers all tiles.
         unsafe { (self.kernels).launch(stream, function, config, &large, units.resident)? };
         Ok(job.batch)
     }
 }
 
-/// Units in device memory.
+/// A matrix of K tiles in device memory.
 struct Units<'a> {
     weights: u64,
-    /// And where those of each strip end.
+    /// The addresses of the patches and of the ends of each row panel's patches.
     patches: (u64, u64),
     palette: &'a Palette,
-    /// Not prepared by a launch in front of the product, so that they may be read early.
+    /// Whether the K tiles were resident before the matmul. They may then be read early, unlike
+    /// those that the preceding launch prepares.
     resident: bool,
 }
 
-/// Of kernels for few rows of x.
+/// The launch configuration of a small-batch kernel.
 const fn for_few(kernel: SmallKernel, parts: Parts) -> LaunchConfig {
     LaunchConfig {
         grid_dim: (parts.blocks, 1, 1),

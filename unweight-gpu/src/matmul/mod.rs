@@ -1,16 +1,22 @@
-//! y = x W^T for a matrix W that stays compressed in device memory: its weights are rebuilt on the way to the tensor cores.
+//! y = x W^T for a matrix W that stays compressed in device memory. Its weights are rebuilt on the
+//! way to the tensor cores.
 //!
-//! - [`layout`] says what fragment form is; [`Fragments`] is a matrix in it, 1.5 bytes a weight and 4 for each patch. [`Coded`] is one that stays as its file
-//!   has it, some 1.34 bytes a weight.
-//! - [`Linear`] multiplies, by one of its [`Pipeline`]s and a [`Kernel`] ([`Way`] is both); [`Linear::advised`] names one that is sound, [`Stack::tune`] finds the fastest.
-//! - [`Sequence`] multiplies by many matrices, and prepares those to come meanwhile.
+//! - [`layout`] defines fragment form. [`Fragments`] is a matrix in it, with 1.5 bytes for each
+//!   weight and 4 for each patch. [`Coded`] is a matrix in the layout of its file, with some 1.34
+//!   bytes for each weight.
+//! - [`Linear`] multiplies with one of its [`Pipeline`]s and a [`Kernel`] ([`Way`] has both).
+//!   [`Linear::advised`] returns a good choice, [`Stack::tune`] finds the fastest.
+//! - [`Sequence`] multiplies by many matrices, and prepares the next ones meanwhile.
 //!
-//! **Exactness.** Weights are rebuilt to the bit, products of BF16 are exact in FP32, sums are FP32 and rounded once to BF16. The order of the sums:
+//! **Exactness.** Weights are rebuilt exactly, products of BF16 values are exact in FP32, and sums
+//! are FP32 and rounded once to BF16. The order of the sums:
 //!
-//! - [`Pipeline::Direct`]: the heads of `kernels/matmul/small_batch_matmul.cu` and `kernels/matmul/large_batch_matmul.cu` state it; it depends on the shape, the
-//!   batch, the device and the kernel alone, so results are the same from run to run.
-//! - [`Pipeline::PaletteTranscode`]: as that; [`Pipeline::ExponentDecode`]: as that says of few rows of x, but that columns of a step of 16 come in another order.
-//! - [`Pipeline::WholeDecode`]: cuBLASLt's on the decoded weights, to the bit.
+//! - [`Pipeline::Direct`]: the order stated at the heads of `kernels/matmul/small_batch_matmul.cu`
+//!   and `kernels/matmul/large_batch_matmul.cu`. It depends only on the shape, the batch, the
+//!   device and the kernel, so results are the same from run to run.
+//! - [`Pipeline::PaletteTranscode`]: the same order. [`Pipeline::ExponentDecode`]: the order of the
+//!   small-batch kernel, except for the columns within an MMA step of 16.
+//! - [`Pipeline::WholeDecode`]: the order of cuBLASLt on the decoded weights, with identical bits.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), unweight_gpu::GpuError> {
@@ -68,7 +74,7 @@ pub use workspace::{Workspace, WorkspacePlan};
 pub(crate) use fragments::FragmentsKernels;
 pub(crate) use kernels::MatmulKernels;
 
-/// What launches on the CPU need, where tests run the kernels without a GPU.
+/// Parts that launches on the CPU need, for tests that run the kernels without a GPU.
 #[doc(hidden)]
 pub mod host {
     pub use super::job::{FragmentsJob, PlanesJob};

@@ -1,23 +1,25 @@
-//! How products are made, and the forms that weights have meanwhile.
+//! Pipelines of a matmul, and the forms of weights in memory.
 
 use super::layout::Shape;
 
-/// How a product is made.
+/// The pipeline of a matmul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pipeline {
-    /// Of fragments: weights are rebuilt on the way to the tensor cores.
+    /// For fragment form: rebuilds weights on the way to the tensor cores.
     Direct,
-    /// Of any matrix: it is decoded to the workspace, and cuBLASLt multiplies.
+    /// For any matrix: decodes it to the workspace, and cuBLASLt multiplies.
     WholeDecode,
-    /// Of a coded matrix: its exponents are decoded to the workspace, and weights are rebuilt of both planes on the way to the tensor cores.
+    /// For a coded matrix: decodes its exponents to the workspace, and rebuilds weights from both
+    /// planes on the way to the tensor cores.
     ExponentDecode,
-    /// Of a coded matrix: it is brought into fragment form in the workspace, and then goes on as in [`Pipeline::Direct`].
+    /// For a coded matrix: converts it to fragment form in the workspace, and continues like
+    /// [`Pipeline::Direct`].
     PaletteTranscode,
 }
 
 impl Pipeline {
-    /// All of them.
+    /// All pipelines.
     pub const ALL: [Pipeline; 4] = [
         Pipeline::Direct,
         Pipeline::WholeDecode,
@@ -25,7 +27,7 @@ impl Pipeline {
         Pipeline::PaletteTranscode,
     ];
 
-    /// Its name, as JSON has it.
+    /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Pipeline::Direct => "direct",
@@ -35,12 +37,12 @@ impl Pipeline {
         }
     }
 
-    /// Whether something is launched in front of the product.
+    /// Whether a preparation is launched before the matmul.
     pub const fn prepares(self) -> bool {
         !matches!(self, Pipeline::Direct)
     }
 
-    /// Bytes of the workspace that a prepared matrix takes.
+    /// Size of a prepared matrix in the workspace, in bytes.
     pub(super) const fn prepared_bytes(self, shape: Shape) -> u64 {
         match self {
             Pipeline::Direct => 0,
@@ -51,21 +53,21 @@ impl Pipeline {
     }
 }
 
-/// The form in which a matrix stays in device memory.
+/// The form of a matrix in device memory.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// [`Fragments`](super::Fragments).
+    /// A matrix in fragment form: [`Fragments`](super::Fragments).
     #[default]
     Fragments,
-    /// [`Coded`](super::Coded).
+    /// A coded matrix: [`Coded`](super::Coded).
     Coded,
 }
 
 impl Form {
-    /// Its name, as JSON has it.
+    /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Form::Fragments => "fragments",

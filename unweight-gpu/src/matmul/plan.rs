@@ -1,4 +1,4 @@
-//! How a product is laid out over a device: pure functions, tested without a GPU.
+//! Schedule of a matmul over a device: pure functions, tested without a GPU.
 
 use super::Kernel;
 use super::layout::{STRIP_ROWS, Shape, UNIT_BYTES, UNIT_COLUMNS};
@@ -6,11 +6,11 @@ use super::layout::{STRIP_ROWS, Shape, UNIT_BYTES, UNIT_COLUMNS};
 /// A kernel of `kernels/matmul/small_batch_matmul.cu` or `kernels/matmul/planes_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SmallKernel {
-    /// The most rows of x that it takes. Its name has them.
+    /// The most rows of x that the kernel takes. They are part of its name.
     pub(super) rows: u32,
-    /// Of its rings.
+    /// Stages of its rings.
     stages: u32,
-    /// Of a unit in shared memory.
+    /// Size of a K tile in shared memory.
     unit_bytes: u32,
 }
 
@@ -22,7 +22,7 @@ const fn small(rows: u32, stages: u32, unit_bytes: u64) -> SmallKernel {
     }
 }
 
-/// From the fewest rows of x on.
+/// The small-batch kernels, from the fewest rows of x on.
 pub(super) const SMALL_KERNELS: [SmallKernel; 4] = [
     small(8, 3, UNIT_BYTES),
     small(16, 3, UNIT_BYTES),
@@ -30,10 +30,10 @@ pub(super) const SMALL_KERNELS: [SmallKernel; 4] = [
     small(64, 2, UNIT_BYTES),
 ];
 
-/// Bytes of a unit's weights in both planes.
+/// Size of a K tile's weights in both planes, in bytes.
 const UNIT_PLANE_BYTES: u64 = 2 * STRIP_ROWS * UNIT_COLUMNS;
 
-/// As `SMALL_KERNELS`.
+/// The kernels that read planes, in the same order as `SMALL_KERNELS`.
 pub(super) const PLANES_KERNELS: [SmallKernel; 4] = [
     small(8, 3, UNIT_PLANE_BYTES),
     small(16, 3, UNIT_PLANE_BYTES),
@@ -41,7 +41,7 @@ pub(super) const PLANES_KERNELS: [SmallKernel; 4] = [
     small(64, 2, UNIT_PLANE_BYTES),
 ];
 
-/// Of x, that a small kernel takes at most, and one that reads planes.
+/// The most rows of x for a small-batch kernel and for a kernel that reads planes.
 pub(super) const MOST_SMALL_ROWS: u32 = SMALL_KERNELS[SMALL_KERNELS.len() - 1].rows;
 pub(super) const MOST_PLANES_ROWS: u32 = PLANES_KERNELS[PLANES_KERNELS.len() - 1].rows;
 pub(super) const SMALL_THREADS: u32 = 512;
@@ -50,7 +50,8 @@ const SPLITS: u32 = 4;
 const GROUP_ROWS: u32 = 64;
 
 impl SmallKernel {
-    /// Shared memory of a block: rings of weights and of x, and the splits' sums, whose rows are 4 longer than a group.
+    /// Shared memory of a block: rings of weights and of x, and the splits' sums, whose rows are 4
+    /// longer than a group.
     pub(super) const fn shared_bytes(self) -> u32 {
         let weights = WARPS * self.stages * self.unit_bytes;
         let x = SPLITS * self.stages * UNIT_COLUMNS as u32 * self.rows * 2;
@@ -58,7 +59,7 @@ impl SmallKernel {
         weights + x + sums
     }
 
-    /// Bytes of partial sums: two slots for each block.
+    /// Size of the partial sums in bytes: two slots for each block.
     pub(super) const fn partial_bytes(self, blocks: u32) -> usize {
         2 * blocks as usize * (self.rows * GROUP_ROWS * 4) as usize
     }
@@ -67,10 +68,10 @@ impl SmallKernel {
 /// A kernel of `kernels/matmul/large_batch_matmul.cu`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LargeKernel {
-    /// Rows of x that a block multiplies together. Its name has them.
+    /// Rows of x in one block's tile. They are part of the kernel's name.
     pub(super) tile: u32,
     pub(super) shared_bytes: u32,
-    /// Of a multiprocessor, for a unit of a block's rows, as measured on an H200.
+    /// Cycles of a multiprocessor for one K tile of a block's rows, as measured on an H200.
     unit_cycles: u64,
 }
 
@@ -92,35 +93,37 @@ pub(super) const LARGE_KERNELS: [LargeKernel; 4] = [
 pub(super) const LARGE_THREADS: u32 = 384;
 const BLOCK_STRIPS: u32 = 8;
 const BLOCK_ROWS: u32 = BLOCK_STRIPS * STRIP_ROWS as u32;
-/// As measured on an H200: for a block to wait for others' sums and to add those of one, and for each row of x of a tile, to publish sums or to add them.
+/// Cycles as measured on an H200: for a block to wait for the sums of other blocks, to add those of
+/// one block, and to publish or add the sums of one row of x in a tile.
 const WAIT_CYCLES: u64 = 3000;
 const ADD_CYCLES: u64 = 350;
 const SUM_ROW_CYCLES: u64 = 10;
-/// Bytes of weights that memory brings in a cycle (2,300 on an H200, 1,700 on an H100), and of a unit of a block's rows.
+/// Bytes of weights that memory delivers in a cycle (2,300 on an H200, 1,700 on an H100), and the
+/// size of a K tile of a block's rows.
 const MEMORY_BYTES: u64 = 2000;
 const BLOCK_UNIT_BYTES: u64 = BLOCK_STRIPS as u64 * UNIT_BYTES;
-/// Rows of x that are multiplied at a time, so that tiles are numbered with 32 bits.
+/// The most rows of x in one launch, so that 32 bits are enough for tile numbers.
 pub(super) const MOST_ROWS: u32 = 4096;
 
 impl LargeKernel {
-    /// Whether it takes matrices of this shape.
+    /// Whether the kernel takes matrices of this shape.
     pub(super) const fn takes(shape: Shape) -> bool {
         shape.rows().is_multiple_of(8)
     }
 
-    /// What a choice calls it.
+    /// The kernel's name in a choice.
     pub(super) const fn name(self) -> Kernel {
         Kernel::ManyRows { tile: self.tile }
     }
 
-    /// Whether its tile is not far too small or too large for so many rows of x.
+    /// Whether the tile is not much too small or too large for this many rows of x.
     pub(super) const fn suits(self, batch: u32) -> bool {
         let smallest = LARGE_KERNELS[0].tile;
         self.tile == smallest && batch <= 2 * smallest
             || self.tile <= 2 * batch && batch <= 8 * self.tile
     }
 
-    /// As it is fastest, by estimate, on so many multiprocessors.
+    /// The division with the shortest estimated time on this many multiprocessors.
     pub(super) fn division(self, shape: Shape, batch: u32, multiprocessors: u32) -> Division {
         let most = u64::from(multiprocessors);
         let tiles = Tiles {
@@ -129,7 +132,8 @@ impl LargeKernel {
             count: shape.rows().div_ceil(BLOCK_ROWS.into()) * u64::from(batch.div_ceil(self.tile)),
         };
         let whole = self.whole(tiles, tiles.count.div_ceil(tiles.count.div_ceil(most)));
-        // Tiles of the last turn, which leaves multiprocessors without one: in as many parts each, or in a part for every multiprocessor.
+        // The tiles of the last wave do not occupy all multiprocessors. They are divided into the
+        // same number of ranges each, or into one range for every multiprocessor.
         let rest = tiles.count % most;
         let line = rest * tiles.units;
         let alike = (2..=most / rest.max(1)).map(|each| each * rest);
@@ -137,7 +141,7 @@ impl LargeKernel {
             .chain([most])
             .filter(|&parts| rest > 0 && parts <= line && u32::try_from(line).is_ok());
         let shared = shared.map(|parts| self.shared(tiles, rest, parts, most));
-        // The first of equals: whole.
+        // `min_by_key` returns the first of equal minima, so the undivided schedule is preferred.
         let divisions = std::iter::once(whole).chain(shared);
         let fastest = divisions.min_by_key(|division| division.cycles);
         fastest.expect("there is one")
@@ -153,7 +157,7 @@ impl LargeKernel {
         }
     }
 
-    /// The last tiles in so many parts, the others whole.
+    /// A division with the last tiles in this many ranges and the others whole.
     fn shared(self, tiles: Tiles, shared: u64, parts: u64, most: u64) -> Division {
         let (line, whole) = (shared * tiles.units, tiles.count - shared);
         let part = line.div_ceil(parts);
@@ -174,68 +178,70 @@ impl LargeKernel {
         }
     }
 
-    /// While so many blocks run, to which memory brings weights: once for all rows of x.
+    /// Cycles for a K tile while this many blocks run. Memory delivers weights once for all rows of
+    /// x.
     fn cycles_of_unit(self, tiles: Tiles, blocks: u64) -> u64 {
         let bytes = BLOCK_UNIT_BYTES * blocks / tiles.x_tiles;
         self.unit_cycles.max(bytes / MEMORY_BYTES)
     }
 
-    /// Bytes of partial sums.
+    /// Size of the partial sums in bytes.
     pub(super) const fn partial_bytes(self, blocks: u32) -> usize {
         blocks as usize * (self.tile * BLOCK_ROWS * 4) as usize
     }
 
-    /// Counters of tiles, one for each strip, of which fewer are shared than there are blocks.
+    /// The number of counters, one for each row panel of a shared tile. Fewer tiles are shared than
+    /// there are blocks.
     pub(super) const fn counters(blocks: u32) -> u32 {
         BLOCK_STRIPS * blocks
     }
 }
 
-/// Of a product.
+/// The tiles of a matmul.
 #[derive(Clone, Copy)]
 struct Tiles {
-    /// Of one.
+    /// K tiles in one tile.
     units: u64,
-    /// For some rows of W.
+    /// Tiles for the same rows of W.
     x_tiles: u64,
     count: u64,
 }
 
-/// How the tiles of a product are divided among blocks.
+/// The division of a matmul's tiles among blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Division {
     pub(super) blocks: u32,
-    /// Tiles that are one block's each.
+    /// Number of tiles that a single block computes.
     pub(super) whole: u32,
-    /// Units of the others.
+    /// Number of K tiles in the other tiles, which the stream-K schedule divides.
     pub(super) line: u32,
-    /// Of the line, as long as each other.
+    /// Number of tile ranges of the stream-K schedule, of equal length.
     pub(super) parts: u32,
-    /// An estimate, to choose between kernels.
+    /// Estimated cycles, for the choice between kernels.
     pub(super) cycles: u64,
 }
 
-/// How the line of units is divided among blocks.
+/// The stream-K schedule: the division of all K tiles among blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) multiprocessors: u32,
     pub(super) groups: u32,
     pub(super) blocks: u32,
-    /// Units that every block has.
+    /// The number of K tiles of every block.
     pub(super) part: u32,
-    /// Blocks that have one more, the first ones.
+    /// The number of blocks, from the first on, that have one K tile more.
     pub(super) longer_parts: u32,
 }
 
 impl Parts {
-    /// How many blocks share a group, rounded down.
+    /// The number of blocks that share a group, rounded down.
     pub(super) const fn sharing_a_group(self) -> u32 {
         self.blocks / self.groups
     }
 
-    /// A block for each multiprocessor, unless there are fewer units.
+    /// The schedule with a block for each multiprocessor, or fewer if there are fewer K tiles.
     pub(super) fn new(shape: Shape, multiprocessors: u32) -> Parts {
-        // A shape has at most 2^31 units.
+        // A shape has at most 2^31 K tiles.
         let groups = shape.rows().div_ceil(GROUP_ROWS.into()) as u32;
         let line = groups * shape.units() as u32;
         let blocks = multiprocessors.min(line);
@@ -276,7 +282,7 @@ mod tests {
         }
     }
 
-    /// On an H200: of what is fastest of all that was measured, or not slower by more than a twelfth.
+    /// Measurements on an H200: each choice is the fastest of all, or slower by at most a twelfth.
     #[test]
     fn the_estimate_chooses_what_was_fastest() {
         let wide = [

@@ -1,4 +1,4 @@
-//! Products one after the other, whose weights are prepared ahead.
+//! Consecutive matmuls whose weights are prepared ahead.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -10,30 +10,31 @@ use super::{Linear, Pipeline, Workspace};
 use crate::in_flight::InFlight;
 use crate::{Device, GpuError, View, ViewMut};
 
-/// Matrices that are prepared ahead of their products, or in use.
+/// Number of matrices that are prepared ahead of their matmuls or in use.
 const SLOTS: usize = 2;
 
-/// One product of a sequence.
+/// One matmul of a sequence.
 #[derive(Debug)]
 pub struct Product<'a> {
     /// The layer.
     pub linear: Linear<'a>,
-    /// How.
+    /// The pipeline and kernel.
     pub pipeline: Pipeline,
-    /// Rows of x, BF16 and row-major.
+    /// The rows of x, BF16 and row-major.
     pub x: View<'a>,
-    /// How many.
+    /// The number of rows of x.
     pub batch: u32,
-    /// Rows of y.
+    /// The rows of y.
     pub y: ViewMut<'a>,
 }
 
-/// Runs products in their order on one stream, while the weights of those to come are prepared on another: two of them at a time, each in a slot of the
-/// workspace, as far ahead as slots are free. Where products that need preparation alternate with others, the preparation has the time of these too
-/// ([`spread`]).
+/// Runs matmuls in order on one stream, while another stream prepares the weights of later ones.
+/// Two matrices are prepared at a time, each in a slot of the workspace, as soon as slots are free.
+/// If matmuls that need preparation alternate with others, the preparation also overlaps with these
+/// others ([`spread`]).
 #[derive(Debug)]
 pub struct Sequence {
-    /// Waits for what is prepared, before the workspace is given up.
+    /// The launches, which are waited for before the workspace is freed.
     preparing: InFlight<()>,
     workspace: Workspace,
     stream: Arc<CudaStream>,
@@ -43,10 +44,11 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// With a workspace of two slots or more. Matrices are prepared on `stream`; its priority decides who goes first where both streams have work.
+    /// A sequence with a workspace of at least two slots. Matrices are prepared on `stream`. Its
+    /// priority decides which stream goes first if both have work.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] for a workspace of fewer slots; the driver's.
+    /// [`GpuError::WorkspaceTooSmall`] for a workspace with fewer slots; the errors of the driver.
     pub fn new(
         device: &Device,
         stream: Arc<CudaStream>,
@@ -75,14 +77,16 @@ impl Sequence {
         &mut self.workspace
     }
 
-    /// Launches all of them. Returns at once, but as [`Linear::multiply`] does. Nothing is prepared before what is in front on the stream is done.
+    /// Launches all matmuls. Returns at once, with the exception of [`Linear::multiply`].
+    /// Preparation begins after the earlier work on the stream is done.
     ///
     /// # Errors
-    /// As [`Linear::multiply`].
+    /// The errors of [`Linear::multiply`].
     ///
     /// # Safety
-    /// As [`Linear::multiply`], of every product, until the last is done. If the stream is capturing, this outlives every launch of the graph, and nothing else
-    /// is launched with it meanwhile.
+    /// The preconditions of [`Linear::multiply`] for every matmul, until the last is done. If the
+    /// stream is capturing, this value must outlive every launch of the graph, and nothing else may
+    /// be launched with it during that time.
     pub unsafe fn run(
         &mut self,
         stream: &Arc<CudaStream>,
@@ -108,7 +112,8 @@ impl Sequence {
                     let Product {
                         linear, pipeline, ..
                     } = &products[product];
-                    // SAFETY: of both: the caller's; the slot was waited for, and what is prepared is all on this stream.
+                    // SAFETY: for both calls: the caller keeps the preconditions; the slot was
+                    // waited for, and all preparations are on this stream.
                     unsafe {
                         self.preparing.launched_on(&self.stream)?;
                         linear.prepare(&self.stream, &self.workspace, slot as u32, *pipeline)?;
@@ -127,7 +132,7 @@ impl Sequence {
                         y,
                     } = &products[product];
                     let (number, workspace) = (slot.unwrap_or(0) as u32, &mut self.workspace);
-                    // SAFETY: the caller's; what was prepared was waited for.
+                    // SAFETY: the caller keeps the preconditions; the preparation was waited for.
                     unsafe {
                         linear.multiply_prepared(
                             stream,
@@ -147,27 +152,29 @@ impl Sequence {
         Ok(())
     }
 
-    /// Records the launches of all of them once, to be launched together from then on: that takes less of the host's time, and of the device's between
-    /// products. Runs them first, and waits for the stream.
+    /// Captures the launches of all matmuls once, to launch them together from then on. That takes
+    /// less host time, and less device time between matmuls. Runs the matmuls first, and waits for
+    /// the stream.
     ///
     /// # Errors
-    /// As [`Sequence::run`].
+    /// The errors of [`Sequence::run`].
     ///
     /// # Safety
-    /// As [`Sequence::run`]: matrices, x and y are there until the last launch of what was captured is done. The sequence is borrowed.
+    /// The preconditions of [`Sequence::run`]. Matrices, x and y must exist until the last launch
+    /// of the capture is done. The sequence is borrowed.
     pub unsafe fn capture<'s>(
         &'s mut self,
         stream: &Arc<CudaStream>,
         products: &[Product<'_>],
     ) -> Result<Captured<'s>, GpuError> {
-        // Whatever is made at first use is made by this run.
-        // SAFETY: the caller's.
+        // This run creates everything that is created at first use.
+        // SAFETY: the caller keeps the preconditions.
         unsafe { self.run(stream, products)? };
         stream.synchronize()?;
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the preconditions.
         let recorded = unsafe { self.run(stream, products) };
-        // Whatever became of that, the stream is to be free again.
+        // The capture must end even after an error.
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         let graph = stream.end_capture(flags);
         recorded?;
@@ -179,7 +186,7 @@ impl Sequence {
     }
 }
 
-/// Launches of a [`Sequence`], recorded. Dropping it waits for them.
+/// The captured launches of a [`Sequence`]. Dropping it waits for them.
 pub struct Captured<'s> {
     launches: InFlight<Option<CudaGraph>>,
     stream: Arc<CudaStream>,
@@ -193,13 +200,13 @@ impl std::fmt::Debug for Captured<'_> {
 }
 
 impl Captured<'_> {
-    /// Launches all products, on the stream that they were captured on. Returns at once.
+    /// Launches all matmuls on the stream of their capture. Returns at once.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     ///
     /// # Safety
-    /// As [`Sequence::capture`].
+    /// The preconditions of [`Sequence::capture`].
     pub unsafe fn launch(&mut self) -> Result<(), GpuError> {
         // SAFETY: the stream's own capture has ended.
         unsafe { self.launches.launched_on(&self.stream)? };
@@ -210,20 +217,20 @@ impl Captured<'_> {
     }
 }
 
-/// What is launched, in the order in which it is.
+/// A launch of a sequence, in launch order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Into the slot, `again` if a product of this run used it before.
+    /// Prepares a matrix in the slot. `again` is true if a matmul of this run used the slot before.
     Prepare {
         product: usize,
         slot: usize,
         again: bool,
     },
-    /// With what is in the slot, if the product needs preparation.
+    /// Multiplies, with the matrix in the slot if the matmul needs preparation.
     Multiply { product: usize, slot: Option<usize> },
 }
 
-/// `hard` says which products need preparation.
+/// The order of launches. `hard` tells which matmuls need preparation.
 fn steps(hard: &[bool]) -> impl Iterator<Item = Step> {
     let numbers: Vec<usize> = (0..hard.len()).filter(|&product| hard[product]).collect();
     let (mut next, mut done) = (0, 0);
@@ -248,8 +255,8 @@ fn steps(hard: &[bool]) -> impl Iterator<Item = Step> {
     (0..hard.len()).flat_map(steps_of)
 }
 
-/// Which of `count` layers to keep in a form that needs preparation, if `hard` of them are to be: as far from one another as can be, and the first ones easy,
-/// so that each is prepared while easy ones multiply.
+/// Selects `hard` of `count` layers to keep in a form that needs preparation. They are spread as
+/// far apart as possible, with others first, so that each is prepared during the matmuls of others.
 ///
 /// # Panics
 /// If `hard` is more than `count`.

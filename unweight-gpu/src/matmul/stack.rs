@@ -1,4 +1,4 @@
-//! A stack of layers, run for the time that it takes.
+//! A stack of layers for time measurements.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -14,28 +14,29 @@ use super::{
 use crate::in_flight::{WaitAtEnd, require_context};
 use crate::{Device, GpuError, View, ViewMut};
 
-/// Runs of a stack; the median counts.
+/// Number of runs of a stack. The result is their median.
 const RUNS: usize = 5;
 
-/// Layers of the same form and shape have the same pipeline.
+/// A kind of layer. Layers of the same form and shape use the same pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// The form.
+    /// The form of the matrix.
     pub form: Form,
-    /// The shape.
+    /// The shape of the matrix.
     pub shape: Shape,
 }
 
-/// Layers that are run one after the other, on inputs that hold nothing in particular. What they need prepared is prepared ahead.
+/// Layers that run one after the other, on inputs of arbitrary content. Preparations run ahead of
+/// their matmuls.
 #[derive(Debug)]
 pub struct Stack<'a> {
     sequence: Sequence,
-    /// Nobody else has it, so nobody captures it.
+    /// The stream is private, so nobody captures it.
     stream: Arc<CudaStream>,
     layers: Vec<(Linear<'a>, usize)>,
-    /// Each once, in the order in which the layers have them.
+    /// The distinct kinds, in the order of the layers.
     kinds: Vec<Kind>,
-    /// A layer of each.
+    /// One layer of each kind.
     of_kinds: Vec<Linear<'a>>,
     x: CudaSlice<u8>,
     y: CudaSlice<u8>,
@@ -43,10 +44,11 @@ pub struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// A stack of these layers, for at most `batch` rows of x.
+    /// A stack of these layers for at most `batch` rows of x.
     ///
     /// # Errors
-    /// As [`Linear::new`] and [`Workspace::planned`]; [`GpuError::OtherContext`] for layers of another device.
+    /// The errors of [`Linear::new`] and [`Workspace::planned`]; [`GpuError::OtherContext`] for
+    /// layers of another device.
     pub fn new(
         device: &'a Device,
         layers: &'a [Fragments],
@@ -56,10 +58,10 @@ impl<'a> Stack<'a> {
         Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
     }
 
-    /// As [`Stack::new`], of coded layers.
+    /// Same as [`Stack::new`], but for coded layers.
     ///
     /// # Errors
-    /// As [`Stack::new`].
+    /// The errors of [`Stack::new`].
     pub fn of_coded(
         device: &'a Device,
         layers: &'a [Coded],
@@ -69,10 +71,10 @@ impl<'a> Stack<'a> {
         Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
     }
 
-    /// As [`Stack::new`], of layers in any form.
+    /// Same as [`Stack::new`], but for layers in any form.
     ///
     /// # Errors
-    /// As [`Stack::new`].
+    /// The errors of [`Stack::new`].
     pub fn of(
         device: &'a Device,
         layers: Vec<Linear<'a>>,
@@ -111,7 +113,7 @@ impl<'a> Stack<'a> {
             stream.alloc_zeros(bytes(Shape::columns).max(1))?,
             stream.alloc_zeros(bytes(Shape::rows).max(1))?,
         );
-        // What is prepared on another stream is behind what was made on this one.
+        // The stream of the preparations waits for the allocations on this one.
         stream.synchronize()?;
         Ok(Stack {
             sequence: Sequence::new(device, device.stream()?, workspace)?,
@@ -125,22 +127,25 @@ impl<'a> Stack<'a> {
         })
     }
 
-    /// The forms and shapes of its layers, each once.
+    /// The distinct forms and shapes of the layers.
     pub fn kinds(&self) -> &[Kind] {
         &self.kinds
     }
 
-    /// The seconds of a run with so many rows of x and a way for each of [`Stack::kinds`]: a median. Waits for all runs.
+    /// The median time of a run in seconds, with this many rows of x and a choice for each of
+    /// [`Stack::kinds`]. Waits for all runs.
     ///
     /// # Errors
-    /// As [`Linear::multiply`].
+    /// The errors of [`Linear::multiply`].
     ///
     /// # Panics
-    /// If the batch is larger than the stack was made for, or there are fewer ways than kinds.
+    /// If the batch is larger than the stack was created for, or there are fewer choices than
+    /// kinds.
     pub fn seconds(&mut self, ways: &[Way], batch: u32) -> Result<f64, GpuError> {
         assert!(batch <= self.batch);
         let (stream, preparing) = (&self.stream, self.sequence.preparing_stream().clone());
-        // Layers are borrowed from the caller, who has them back when this returns, with an error too.
+        // Layers are borrowed from the caller, who may use them after this returns, also after an
+        // error.
         let _waiting = [WaitAtEnd(&preparing), WaitAtEnd(stream)];
         let (x, y) = (
             View::slice(&self.x, stream),
@@ -156,9 +161,10 @@ impl<'a> Stack<'a> {
             })
             .collect();
         let sequence = &mut self.sequence;
-        // SAFETY: all of it is the stack's or borrowed by it, made on its stream or waited for, and this waits on whatever way it returns.
+        // SAFETY: the stack owns or borrows all memory, which was created on its stream or waited
+        // for, and this function waits on every return.
         let mut run = || unsafe { sequence.run(stream, &products) };
-        // The first run asks cuBLASLt for algorithms, and does not count.
+        // The first run asks cuBLASLt for algorithms, so it is not counted.
         run()?;
         let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
         let mut seconds = vec![];
@@ -172,11 +178,11 @@ impl<'a> Stack<'a> {
         Ok(seconds[RUNS / 2])
     }
 
-    /// The fastest way for each kind at each of these batches, by the time of the whole stack. `step` is told every time that was measured: batch, ways,
-    /// seconds.
+    /// The fastest choice for each kind at each of these batches, by the time of the whole stack.
+    /// `step` gets every measurement: batch, choices, seconds.
     ///
     /// # Errors
-    /// As [`Stack::seconds`].
+    /// The errors of [`Stack::seconds`].
     pub fn tune(
         &mut self,
         device: &Device,

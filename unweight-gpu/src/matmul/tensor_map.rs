@@ -1,4 +1,4 @@
-//! Where Hopper's copy engine finds rows of x.
+//! Tensor map of x for Hopper's copy engine (TMA).
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,17 +9,19 @@ use cudarc::driver::sys;
 use super::layout::UNIT_COLUMNS;
 use crate::GpuError;
 
-/// A matrix as the copy engine knows it.
+/// A matrix in the copy engine's description.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TensorMap(sys::CUtensorMap);
 
 impl TensorMap {
-    /// `rows` rows of `columns` BF16, to be copied in boxes of `box_rows` rows (at most 256) of a unit's columns: each row's 128 bytes swizzled, as the tensor
-    /// cores read them, and rows behind the last zeros. `address` is a multiple of 16, `columns` of a unit's.
+    /// A map of `rows` rows of `columns` BF16 values. Boxes have `box_rows` rows (at most 256) and
+    /// the columns of a K tile. The 128 bytes of each row are swizzled for the tensor cores, and
+    /// rows after the last are zeros. `address` must be a multiple of 16, and `columns` a multiple
+    /// of a K tile's.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     pub(super) fn of_rows(
         address: u64,
         rows: u32,
@@ -29,8 +31,8 @@ impl TensorMap {
         let mut map = MaybeUninit::uninit();
         let (lengths, row_bytes) = ([columns, rows.into()], [2 * columns]);
         let (box_lengths, steps) = ([UNIT_COLUMNS as u32, box_rows], [1, 1]);
-        // SAFETY: the driver reads two lengths, one distance of rows, two lengths of boxes and two steps, and writes the map. It does not read what is at
-        // the address.
+        // SAFETY: the driver reads two lengths, one distance of rows, two lengths of boxes and two
+        // steps, and writes the map. It does not read the memory at the address.
         unsafe {
             sys::cuTensorMapEncodeTiled(
                 map.as_mut_ptr(),

@@ -1,24 +1,24 @@
-//! Which pipeline is fastest where, as measured on a device.
+//! Choices of the fastest pipeline, as measured on a device.
 
 use serde::{Deserialize, Serialize};
 
 use super::layout::Shape;
 use super::{Form, Kernel, Pipeline, Way};
 
-/// A change has to make the whole stack faster by more than this part, or it is noise.
+/// The smallest relative gain of a whole stack that counts as an improvement and not as noise.
 const WORTHWHILE: f64 = 0.005;
 
-/// The choices of one device. As JSON (serde) it can be saved, and loaded without tuning again.
+/// The choices for one device. They can be saved as JSON (serde), and loaded without tuning again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
-    /// The device's name; choices of another device mean nothing.
+    /// The device's name. Choices of another device do not apply.
     pub device: String,
-    /// One for each shape and batch.
+    /// One choice for each shape and batch.
     pub choices: Vec<Choice>,
 }
 
-/// The pipeline of products of one shape, up to a batch.
+/// The pipeline for matmuls of one shape, up to a batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
@@ -26,20 +26,20 @@ pub struct Choice {
     pub rows: u64,
     /// Columns of W.
     pub columns: u64,
-    /// The form in which W stays in memory. Where JSON has none, it is that of fragments: there was no other.
+    /// The form of W in memory. Fragments if JSON has none, because older files had no other form.
     #[serde(default)]
     pub form: Form,
-    /// Rows of x that were measured.
+    /// The measured number of rows of x.
     pub batch: u32,
-    /// The fastest.
+    /// The fastest pipeline.
     pub pipeline: Pipeline,
-    /// With the fastest kernel. Where JSON has none, the estimate's.
+    /// The fastest kernel for it. The estimate's if JSON has none.
     #[serde(default)]
     pub kernel: Kernel,
 }
 
 impl Choice {
-    /// What was chosen.
+    /// The chosen pipeline and kernel.
     pub const fn way(&self) -> Way {
         Way {
             pipeline: self.pipeline,
@@ -49,8 +49,9 @@ impl Choice {
 }
 
 impl Tuning {
-    /// The way of a product: that of the smallest measured batch that is not smaller, or else of the largest. None for a shape that was not
-    /// measured: [`Linear::advised`](super::Linear::advised) has one for that.
+    /// The choice for a matmul: that of the smallest measured batch that is not smaller, or else of
+    /// the largest. None for a shape that was not measured: use
+    /// [`Linear::advised`](super::Linear::advised).
     pub fn way(&self, form: Form, shape: Shape, batch: u32) -> Option<Way> {
         let of_shape = (self.choices.iter()).filter(|choice| {
             (choice.form, choice.rows, choice.columns) == (form, shape.rows(), shape.columns())
@@ -63,11 +64,12 @@ impl Tuning {
     }
 }
 
-/// Coordinate descent: from `start`, one way for each kind of layer, changes one at a time to another of that kind's `ways`, for as long as the whole becomes
-/// faster. `seconds` measures a whole stack. Gives the fastest choice that was met, and its seconds.
+/// Coordinate descent. It starts at `start`, which has a choice for each kind of layer. It changes
+/// one kind at a time to another of its `ways` as long as the whole stack becomes faster. `seconds`
+/// measures a whole stack. Returns the fastest choice and its time in seconds.
 ///
 /// # Errors
-/// Those of `seconds`.
+/// The errors of `seconds`.
 pub fn descend<W: Copy + PartialEq, E>(
     start: Vec<W>,
     ways: &[Vec<W>],
@@ -109,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_descent_finds_what_is_fastest_together_and_ends() {
-        // The second is faster decoded whole only if the first is too.
+        // In this model whole decoding makes the second layer faster only if the first is decoded
+        // whole too.
         let seconds = |pipelines: &[Pipeline]| {
             Ok::<_, Infallible>(match pipelines {
                 [Direct, Direct] => 3.0,

@@ -1,31 +1,33 @@
-//! What there is to choose where a product is made.
+//! Choice of pipeline and kernel for a matmul.
 
 use serde::{Deserialize, Serialize};
 
 use super::Pipeline;
 
-/// What multiplies, where weights come from fragment form.
+/// The kernel for matmuls from fragment form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kernel {
-    /// The one that an estimate of the time takes for the fastest.
+    /// The kernel with the shortest estimated time.
     #[default]
     Estimated,
-    /// The one for few rows of x, which any device and shape have (`kernels/matmul/small_batch_matmul.cu`).
+    /// The small-batch kernel, which supports every device and shape
+    /// (`kernels/matmul/small_batch_matmul.cu`).
     FewRows,
-    /// One for many, where the device and the shape have it; else the estimate's (`kernels/matmul/large_batch_matmul.cu`).
+    /// A large-batch kernel, if the device and the shape support it, and the estimate's otherwise
+    /// (`kernels/matmul/large_batch_matmul.cu`).
     ManyRows {
         /// Rows of x that a block multiplies together.
         tile: u32,
     },
 }
 
-/// How a product is made, in all that can be chosen.
+/// All choices for a matmul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Way {
-    /// What is done before it.
+    /// The preparation before the matmul.
     pub pipeline: Pipeline,
-    /// What multiplies: [`Kernel::Estimated`] for pipelines that have but one.
+    /// The kernel of the matmul: [`Kernel::Estimated`] for pipelines with a single kernel.
     pub kernel: Kernel,
 }
 

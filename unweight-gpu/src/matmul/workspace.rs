@@ -1,4 +1,4 @@
-//! Device memory that products need while they run.
+//! Device memory for matmuls.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -12,33 +12,34 @@ use super::{Pipeline, PlainMatmul};
 use crate::in_flight::{InFlight, require_no_capture};
 use crate::{Device, GpuError};
 
-/// cuBLAS's own advice for Hopper.
+/// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
 pub(super) const CUBLAS_BYTES: usize = 32 << 20;
-/// Of what stands behind one another in memory.
+/// Alignment of consecutive parts in memory.
 const ALIGNMENT: u64 = 256;
 
-/// How much device memory products need: known before any is allocated.
+/// The device memory that matmuls need. It is known before any allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkspacePlan {
     multiprocessors: u32,
-    /// Bytes of partial sums, and how many counters.
+    /// Size of the partial sums in bytes, and the number of counters.
     partial_bytes: u64,
     counters: u32,
     groups: u32,
     slots: u32,
-    /// Of the largest matrix that is prepared, in whatever form.
+    /// Size of the largest prepared matrix in any form.
     slot_bytes: u64,
-    /// Of the largest plane of exponents on the way to fragment form.
+    /// Size of the largest plane of exponents on the way to fragment form.
     exponent_bytes: u64,
     cublas_bytes: u64,
 }
 
 impl WorkspacePlan {
-    /// Enough for each of these products, with so many slots for what is prepared: one where a matrix is prepared only when the product before it is done,
-    /// two for a [`Sequence`](super::Sequence).
+    /// A plan for all these matmuls, with this many slots for prepared matrices. One slot is enough
+    /// if a matrix is prepared only after the previous matmul is done. A
+    /// [`Sequence`](super::Sequence) needs two.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     pub fn new(
         device: &Device,
         products: &[(Shape, Pipeline)],
@@ -54,7 +55,7 @@ impl WorkspacePlan {
         ))
     }
 
-    /// `many_rows` says whether the device has kernels for many rows of x.
+    /// The plan for a device. `many_rows` tells whether the device has large-batch kernels.
     fn of(
         multiprocessors: u32,
         many_rows: bool,
@@ -92,25 +93,26 @@ impl WorkspacePlan {
         }
     }
 
-    /// Device memory that the workspace will take, in bytes.
+    /// Size of the workspace in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
         let prepared = u64::from(self.slots) * self.slot_bytes + self.exponent_bytes;
         self.partial_bytes + 4 * u64::from(self.counters) + prepared + self.cublas_bytes
     }
 }
 
-/// What products on one stream share: partial sums, matrices in the form that a [`Pipeline`] prepares, and cuBLASLt's workspace.
+/// Memory that matmuls on one stream share: partial sums, matrices in the form that a [`Pipeline`]
+/// prepares, and cuBLASLt's workspace.
 ///
-/// Dropping it waits for what was launched with it. It cannot know of launches of a graph.
+/// Dropping it waits for its launches. It cannot know of launches of a graph.
 #[derive(Debug)]
 pub struct Workspace {
     memory: InFlight<Memory>,
     plan: WorkspacePlan,
-    /// Addresses are kept, as launches ask for nothing else.
+    /// Only addresses are kept, because launches need nothing else.
     partials_at: u64,
     arrived_at: u64,
     prepared_at: u64,
-    /// One for each shape and batch that was multiplied after a whole decode.
+    /// One cuBLASLt matmul for each shape and batch of a whole decode so far.
     plain: Vec<PlainMatmul>,
     decoding: Option<u32>,
 }
@@ -118,17 +120,18 @@ pub struct Workspace {
 #[derive(Debug)]
 struct Memory {
     _partials: CudaSlice<u8>,
-    /// Zero between launches.
+    /// The counters, which are zero between launches.
     _arrived: CudaSlice<u32>,
-    /// Slots, then exponents, then cuBLASLt's.
+    /// The slots, then exponents, then cuBLASLt's workspace.
     _prepared: CudaSlice<u8>,
 }
 
 impl Workspace {
-    /// Enough for matrices of these shapes, one at a time. `whole_decode` says whether matrices may be decoded whole.
+    /// A workspace for matrices of these shapes, one at a time. `whole_decode` tells whether
+    /// matrices may be decoded whole.
     ///
     /// # Errors
-    /// The driver's, for want of memory too.
+    /// The errors of the driver, including out of memory.
     pub fn new(
         device: &Device,
         stream: &Arc<CudaStream>,
@@ -143,13 +146,13 @@ impl Workspace {
         Workspace::planned(stream, WorkspacePlan::new(device, &products, 1)?)
     }
 
-    /// What the plan says.
+    /// A workspace for this plan.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`]; the driver's, for want of memory too.
+    /// [`GpuError::Capturing`]; the errors of the driver, including out of memory.
     pub fn planned(stream: &Arc<CudaStream>, plan: WorkspacePlan) -> Result<Workspace, GpuError> {
         require_no_capture(stream)?;
-        // SAFETY: launches write what they read.
+        // SAFETY: launches write this memory before they read it.
         let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
         let prepared_bytes =
             u64::from(plan.slots) * plan.slot_bytes + plan.exponent_bytes + plan.cublas_bytes;
@@ -175,24 +178,26 @@ impl Workspace {
         })
     }
 
-    /// Remembers a launch, on a stream that may be capturing.
+    /// Registers a launch on a stream that may be capturing.
     ///
     /// # Errors
-    /// The driver's.
+    /// The errors of the driver.
     ///
     /// # Safety
-    /// If the stream is capturing, the workspace outlives every launch of the graph.
+    /// If the stream is capturing, the workspace must outlive every launch of the graph.
     pub(super) unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller keeps the precondition.
         unsafe { self.memory.launched_on(stream) }
     }
 
-    /// Divides the device while matrices are decoded: so many multiprocessors decode, and products that need preparation have the others; all of both, if it
-    /// is all. None, as it is in the beginning, gives all to both, and whichever is first has them. Sums of [`Pipeline::ExponentDecode`] are made in another
-    /// order for another division, and cuBLASLt may choose another algorithm.
+    /// Divides the device while matrices are decoded. This many multiprocessors decode, and matmuls
+    /// that need preparation have the others. With all multiprocessors both have all of them. None,
+    /// the initial value, gives all to both on a first-come basis. Another division changes the
+    /// order of the sums in [`Pipeline::ExponentDecode`], and cuBLASLt may choose another
+    /// algorithm.
     ///
     /// # Panics
-    /// If that is none, or more than the device has.
+    /// If the number is 0, or more than the device has.
     pub fn divide(&mut self, decoding: Option<u32>) {
         if let Some(count) = decoding {
             assert!((1..=self.plan.multiprocessors).contains(&count));
@@ -205,7 +210,7 @@ impl Workspace {
         self.decoding
     }
 
-    /// Of products that need preparation.
+    /// The number of multiprocessors for matmuls that need preparation.
     pub(super) fn multiplying_multiprocessors(&self) -> u32 {
         match self.plan.multiprocessors - self.decoding.unwrap_or(0) {
             0 => self.plan.multiprocessors,
@@ -213,7 +218,7 @@ impl Workspace {
         }
     }
 
-    /// Device memory that it takes, in bytes.
+    /// Size of the workspace in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
         self.plan.bytes()
     }
@@ -226,10 +231,11 @@ impl Workspace {
         self.plan.slots
     }
 
-    /// Partial sums, and the counters of groups and tiles.
+    /// The partial sums, and the counters of groups and tiles.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] for a matrix of more groups than it was made for.
+    /// [`GpuError::WorkspaceTooSmall`] for a matrix with more groups than the workspace was created
+    /// for.
     pub(super) const fn sums(&self, parts: Parts) -> Result<(u64, u64), GpuError> {
         if parts.groups > self.plan.groups {
             return Err(GpuError::WorkspaceTooSmall);
@@ -237,10 +243,11 @@ impl Workspace {
         Ok((self.partials_at, self.arrived_at))
     }
 
-    /// Memory of a prepared matrix.
+    /// The memory of a prepared matrix.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if it was made for smaller ones, or for fewer slots.
+    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created for smaller matrices or for
+    /// fewer slots.
     pub(super) fn slot(&self, number: u32, bytes: u64) -> Result<u64, GpuError> {
         if number >= self.plan.slots || bytes > self.plan.slot_bytes {
             return Err(GpuError::WorkspaceTooSmall);
@@ -248,10 +255,10 @@ impl Workspace {
         Ok(self.prepared_at + u64::from(number) * self.plan.slot_bytes)
     }
 
-    /// Memory of a plane of exponents on the way to fragment form.
+    /// The memory of a plane of exponents on the way to fragment form.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if it was made for none, or for smaller ones.
+    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created for smaller planes or for none.
     pub(super) fn exponents(&self, weights: u64) -> Result<u64, GpuError> {
         if weights > self.plan.exponent_bytes {
             return Err(GpuError::WorkspaceTooSmall);
@@ -259,10 +266,11 @@ impl Workspace {
         Ok(self.prepared_at + u64::from(self.plan.slots) * self.plan.slot_bytes)
     }
 
-    /// cuBLASLt's memory, and its product of this shape and batch.
+    /// cuBLASLt's memory, and its matmul for this shape and batch.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if it was made for no whole decode; as [`PlainMatmul::new`].
+    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created without whole decodes; the
+    /// errors of [`PlainMatmul::new`].
     pub(super) fn plain(
         &mut self,
         shape: Shape,

@@ -1,4 +1,4 @@
-//! Whole tensors out of a container (section 7).
+//! Decoding of whole tensors from a container (section 7).
 
 use std::sync::Mutex;
 
@@ -14,12 +14,12 @@ use crate::storage::pool::Pool;
 use crate::threads::in_order;
 use crate::{Executor, ExecutorError, Purpose, ReadError, Storage};
 
-/// Decodes a whole tensor, and gives its original bytes to `output`, in order and in pieces. Checks every rule that
-/// concerns the tensor but the zero padding; the tensor checksum last.
+/// Decodes a whole tensor, and passes its original bytes to `output`, in order and in pieces.
+/// Checks every rule on the tensor except the zero padding, and the tensor checksum last.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`], [`ReadError::Executor`]; what `output`
-/// returns.
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`],
+/// [`ReadError::Executor`]; the errors of `output`.
 pub fn decode_tensor<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -83,14 +83,15 @@ where
         .map_err(|error| named(error.into()))
 }
 
-/// Decodes a whole tensor into `output`, as many bytes as the tensor has, without a copy on the way. Checks what
-/// [`decode_tensor`] checks. Where that succeeds, all of `output` is initialised; otherwise it holds anything.
+/// Decodes a whole tensor into `output`, without an intermediate copy. Checks the same rules as
+/// [`decode_tensor`]. All of `output` is initialised on success. Its content is unspecified after
+/// an error.
 ///
 /// # Errors
 /// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`], [`ReadError::Executor`].
 ///
 /// # Panics
-/// If `output` is not as long as the tensor.
+/// If the length of `output` differs from the tensor's.
 pub fn decode_tensor_into<'o, S>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -111,7 +112,7 @@ where
         Payload::Raw(_) => layout::BLOCK_BYTES as usize,
         Payload::Coded(planes) => 2 << planes.chunk_size_log2(),
     };
-    // Each is taken once, by whoever writes it: no second one can spoil what has been checked.
+    // Each part of the output is taken once. A repeated item cannot overwrite checked bytes.
     let pieces: Vec<_> = output
         .pieces(piece_bytes)
         .map(|piece| Mutex::new(Some(piece)))

@@ -1,4 +1,4 @@
-//! Whole tensors into a container (section 11).
+//! Encoding of whole tensors into a container (section 11).
 
 use std::fmt;
 use std::sync::{LockResult, Mutex, PoisonError};
@@ -15,12 +15,12 @@ use crate::storage::{StorageError, limit_capacity};
 use crate::threads::in_order;
 use crate::{Executor, ExecutorError, OverBudget, ReadError, Storage, Weights, read_extent};
 
-/// Why a tensor did not get from where it was into a container.
+/// The error of copying a tensor into a container.
 #[derive(Debug)]
 pub enum TransferError<E> {
-    /// It could not be read.
+    /// Reading the tensor failed.
     Read(ReadError),
-    /// It could not be written.
+    /// Writing the tensor failed.
     Write(WriteError<E>),
 }
 
@@ -53,20 +53,22 @@ impl<E: fmt::Display> fmt::Display for TransferError<E> {
 
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TransferError<E> {}
 
-/// One chunk, encoded.
+/// An encoded chunk.
 #[derive(Default)]
 pub(crate) struct EncodedChunk {
     pub(crate) sign_mantissa: Vec<u8>,
     pub(crate) record: Vec<u8>,
-    /// Over the chunk's original bytes.
+    /// Checksum of the chunk's original bytes.
     pub(crate) checksum: crc32fast::Hasher,
 }
 
-/// Writes the next tensor of `writer`, BF16, from its weights, as section 11 says: in this encoding if that saves space, otherwise raw.
-/// Reads the weights twice: for the palette, and to encode them (a third time where the tensor ends up raw).
+/// Writes the next tensor of `writer`, a BF16 tensor, from its weights (section 11). It is coded in
+/// this encoding if that saves space, and stored raw otherwise. The weights are read twice: once
+/// for the palette, once for the encoding. A tensor that is finally stored raw is read a third
+/// time.
 ///
 /// # Errors
-/// [`TransferError`]; a [`Misuse`] if `weights` are not as many as the declared tensor has.
+/// [`TransferError`]; a [`Misuse`] if the number of `weights` differs from the declaration.
 ///
 /// # Panics
 /// If the chunk size is not 12 to 16.
@@ -90,7 +92,8 @@ where
     )
 }
 
-/// A codec with buffers, which one tensor after the other uses. Each worker needs some 512 KiB of them.
+/// A codec with buffers that are reused for one tensor after the other. Each worker needs some 512
+/// KiB of them.
 #[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
@@ -98,7 +101,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder that has allocated nothing yet.
+    /// An encoder without allocated buffers.
     pub fn new(codec: Codec) -> Encoder {
         Encoder {
             codec,
@@ -106,13 +109,13 @@ impl Encoder {
         }
     }
 
-    /// As [`encode_tensor`].
+    /// Same as [`encode_tensor`].
     ///
     /// # Errors
-    /// As [`encode_tensor`].
+    /// The errors of [`encode_tensor`].
     ///
     /// # Panics
-    /// As [`encode_tensor`].
+    /// The panics of [`encode_tensor`].
     pub fn encode_tensor<S, W>(
         &self,
         writer: &mut ContainerWriter<'_, S>,
@@ -164,7 +167,8 @@ impl Encoder {
     }
 }
 
-/// Copies `data`, the original bytes of the next tensor of `writer`, into it raw.
+/// Copies `data`, the original bytes of the next tensor of `writer`, into the container as a raw
+/// tensor.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -173,7 +177,7 @@ pub fn copy_raw_tensor<S: Sink>(
     storage: &(impl Storage + ?Sized),
     data: Extent,
 ) -> Result<(), TransferError<S::Error>> {
-    // No more than a chunk in work may take.
+    // A piece may take no more memory than a chunk in work.
     const PIECE_BYTES: u64 = 8 * layout::BLOCK_BYTES;
     let name = writer.next_tensor().map_or("", |tensor| tensor.name);
     let named = |error: StorageError| ReadError::Io(error.into()).of_tensor(name);
@@ -192,8 +196,9 @@ pub fn copy_raw_tensor<S: Sink>(
     Ok(raw.finish()?)
 }
 
-/// Writes `chunk_count` chunks in order. Gives up, and gives false, when they no longer save space (section 11.7).
-/// Where the chunks were decoded from another container's tensor, its checksum must be that of what was decoded.
+/// Writes `chunk_count` chunks in order. Stops and returns false when they no longer save space
+/// (section 11.7). If the chunks come from another container's tensor, compares that tensor's
+/// checksum with the decoded bytes.
 pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     coded: CodedWriter<'_, '_, S>,
     chunk_count: u64,
@@ -203,7 +208,8 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
-    // Back from the writer sooner than the rest of a chunk.
+    // Sign-mantissa buffers have a pool of their own because the writer returns them earlier than
+    // the rest of a chunk.
     let sign_mantissa_pool = Pool::<Vec<u8>>::default();
     let coded = Mutex::new(coded);
     let outcome = in_order(
@@ -216,8 +222,10 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
                 chunk.sign_mantissa = sign_mantissa_pool.take();
             }
             encode(number, &mut chunk).map_err(Stop::Failed)?;
-            // Unlike a record's, their place is known, and they are in this processor's cache. Should another thread have the
-            // writer, whoever takes the chunk puts them there: to wait would cost more.
+            // The offset of the sign-mantissa bytes is known already, unlike the record's, and the
+            // bytes are in this processor's cache. So they are written here if the writer is free.
+            // Otherwise the thread that takes the chunk writes them, because waiting would cost
+            // more.
             if let Ok(mut coded) = coded.try_lock() {
                 coded.sign_mantissa(number, &chunk.sign_mantissa)?;
                 drop(coded);
@@ -256,9 +264,9 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     }
 }
 
-/// Why chunks are no longer written.
+/// Reason to stop writing chunks.
 enum Stop<E> {
-    /// The tensor is smaller raw.
+    /// The tensor is smaller if it is stored raw.
     SavesNothing,
     Failed(TransferError<E>),
 }
@@ -272,7 +280,7 @@ impl<E> From<ReadError> for Stop<E> {
 impl<E> From<WriteError<E>> for Stop<E> {
     fn from(error: WriteError<E>) -> Self {
         match error {
-            // Each item writes its own.
+            // Each item writes only its own chunk, so the executor ran this item twice.
             WriteError::Misuse(Misuse::ChunkTwice { chunk }) => {
                 ReadError::from(ExecutorError::Twice { item: chunk }).into()
             }
@@ -281,16 +289,17 @@ impl<E> From<WriteError<E>> for Stop<E> {
     }
 }
 
-/// A panic of another thread is on its way to the caller: nothing is finished after it.
+/// Ignores a poisoned lock. The panic of the other thread reaches the caller, so nothing is
+/// finished after it.
 fn unpoisoned<T>(lock: LockResult<T>) -> T {
     lock.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The chunks that a tensor's weights are cut into.
+/// The chunks of a tensor's weights.
 struct Chunks<'w, W: ?Sized> {
     codec: Codec,
     weights: &'w W,
-    /// Asked for once.
+    /// The number of weights. It is read once, so that a changing source cannot change it.
     count: u64,
     chunk_size_log2: u8,
     workers: &'w Pool<Worker>,
@@ -299,7 +308,7 @@ struct Chunks<'w, W: ?Sized> {
 /// The buffers and tables of one worker.
 #[derive(Debug, Default)]
 struct Worker {
-    /// For a chunk's weights, where the storage does not lend them.
+    /// Buffer for a chunk's weights, used if the storage does not lend them.
     weights: Vec<u8>,
     scratch: Scratch,
 }
@@ -309,7 +318,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         self.count.div_ceil(1 << self.chunk_size_log2)
     }
 
-    /// Gives the bytes of chunk `number` to `then`, and a codec's buffers.
+    /// Calls `then` with the bytes of chunk `number` and with a codec's buffers.
     fn with<T>(
         &self,
         number: u64,
@@ -333,7 +342,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         done.map_err(ReadError::Io)
     }
 
-    /// The counts of the tensor and, for their codes, of its chunks.
+    /// Counts the exponents of the tensor, and of each chunk for the choice of its code.
     fn count_exponents(
         &self,
         executor: &impl Executor,
@@ -355,7 +364,7 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
         self.with(number, |bytes, scratch| {
-            // All of it is written over: a chunk that was as long is not filled with zeros first.
+            // Every byte is overwritten, so a buffer of the same length is not cleared first.
             chunk.sign_mantissa.resize(bytes.len() / 2, 0);
             let (sign_mantissa, record) = (&mut chunk.sign_mantissa[..], &mut chunk.record);
             let checksum =
@@ -366,7 +375,8 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     }
 }
 
-/// The counts of all chunks together; `count` adds those of one, and `each` takes what is kept of them in order.
+/// Counts the exponents of all chunks. `count` adds those of one chunk, and `each` receives the
+/// counts that are kept, in order.
 pub(crate) fn count_chunks(
     chunk_count: u64,
     executor: &impl Executor,
@@ -381,7 +391,8 @@ pub(crate) fn count_chunks(
             let mut counts = ExponentCounts::default();
             count(number, &mut counts)?;
             let kept = ChunkCounts::of(&counts);
-            // All of them are 2 KB, as much to fetch from another processor as a chunk takes to be counted.
+            // The full counts take 2 KB. Fetching them from another processor costs as much time as
+            // counting a chunk.
             let all = (!kept.is_whole()).then(|| Box::new(counts));
             Ok::<_, ReadError>((kept, all))
         },

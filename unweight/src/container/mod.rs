@@ -1,6 +1,6 @@
-//! A container that is open for reading: tensors, chunks and ranges of weights out of a [`Storage`].
+//! Read access to an open container: tensors, chunks and ranges of weights of a [`Storage`].
 //!
-//! This is the layer below [`Model`](crate::Model), for programs that bring threads or devices of their own.
+//! This is the API below [`Model`](crate::Model), for programs with their own threads or devices.
 
 mod decode;
 mod encode;
@@ -35,7 +35,7 @@ pub struct OpenFile<'s, S: ?Sized> {
     opened: Opened,
 }
 
-/// What is kept of a file while it is open.
+/// State of an open file.
 #[derive(Debug)]
 pub(crate) struct Opened {
     header: FileHeader,
@@ -45,17 +45,17 @@ pub(crate) struct Opened {
     codec: Codec,
 }
 
-/// The buffers and tables of one worker on the chunks of a container.
+/// The buffers and tables of one worker for the chunks of a container.
 #[derive(Debug, Default)]
 struct Worker {
-    /// For a record, where the storage does not lend it.
+    /// Buffer for a record, used if the storage does not lend it.
     record: Vec<u8>,
-    /// For a chunk's sign-mantissa bytes, where the storage does not lend them.
+    /// Buffer for a chunk's sign-mantissa bytes, used if the storage does not lend them.
     sign_mantissa: Vec<u8>,
     scratch: Scratch,
 }
 
-/// A view of an open file: tensors, chunks and ranges. It costs nothing to copy.
+/// A view of an open file, with access to tensors, chunks and ranges. Copies are cheap.
 #[derive(Debug)]
 pub struct Container<'a, S: ?Sized> {
     storage: &'a S,
@@ -78,22 +78,24 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
     /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the storage's true length.
     ///
     /// # Errors
-    /// The rules of section 3.1, and those that [`Directory::parse`] checks.
+    /// The rules of section 3.1 and those of [`Directory::parse`].
     pub fn read(storage: &'s S) -> Result<Self, ReadError> {
         let true_length = storage.byte_length()?;
         Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
     }
 
-    /// Reads header and directory within this budget. It holds for everything that is done with the container too.
+    /// Reads header and directory within this budget. The budget also applies to every later
+    /// operation on the container.
     ///
     /// # Errors
-    /// As [`OpenFile::read`]; [`ReadError::OverBudget`].
+    /// The errors of [`OpenFile::read`]; [`ReadError::OverBudget`].
     pub fn read_within(storage: &'s S, budget: MemoryBudget) -> Result<Self, ReadError> {
         Self::read_file(storage, storage.byte_length()?, budget)
     }
 
-    /// Reads header and directory, within the budget that `budget` gives for the storage's true length. The length is asked for once:
-    /// a file that grows meanwhile is not held to the budget of a shorter one.
+    /// Reads header and directory within the budget that `budget` returns for the storage's true
+    /// length. The length is read only once, so a file that grows meanwhile does not get the
+    /// budget of a shorter file.
     ///
     /// # Errors
     /// The rules of section 3.1; [`ReadError::OverBudget`].
@@ -114,7 +116,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         Ok(OpenFile { storage, opened })
     }
 
-    /// The container in it.
+    /// The container of this file.
     pub fn container(&self) -> Container<'_, S> {
         self.opened.container(self.storage)
     }
@@ -134,7 +136,8 @@ impl Opened {
         };
         let header = FileHeader::parse(read(storage, begin, &mut Vec::new())?)?;
         if true_length > header.file_length() {
-            // Trailing bytes are there, or the storage told a wrong length.
+            // Either the file has trailing bytes or the storage reported a wrong length. Reading
+            // one byte decides which.
             let trailing = Extent {
                 offset: header.file_length(),
                 length: 1,
@@ -142,7 +145,7 @@ impl Opened {
             read_extent(storage, trailing, &mut Vec::new()).map_err(io::Error::from)?;
         }
         header.require_file_length(true_length)?;
-        // Once as it is read, once as it is kept.
+        // The directory is held twice: in the read buffer and in the kept copy.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
         budget.require(Purpose::Open, needed)?;
         let mut buffer = Vec::new();
@@ -156,7 +159,7 @@ impl Opened {
         })
     }
 
-    /// The container in `storage`, which this was read from.
+    /// The container in `storage`, which must be the storage that this file was read from.
     pub(crate) fn container<'a, S: ?Sized>(&'a self, storage: &'a S) -> Container<'a, S> {
         Container {
             storage,
@@ -176,44 +179,44 @@ impl Opened {
         self.directory.as_directory()
     }
 
-    /// The same file, decoded by this codec.
+    /// The same file with this codec.
     pub(crate) fn with_codec(self, codec: Codec) -> Opened {
         Opened { codec, ..self }
     }
 }
 
 impl<'a, S: Storage + ?Sized> Container<'a, S> {
-    /// The same container, decoded by this codec instead of the [current](Codec::current) one.
+    /// The same container with this codec instead of the [current](Codec::current) one.
     pub fn with_codec(self, codec: Codec) -> Self {
         Container { codec, ..self }
     }
 
-    /// The codec that decodes it.
+    /// The codec that decodes the container.
     pub const fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// What may be allocated for it.
+    /// The memory budget of the container.
     pub const fn budget(&self) -> MemoryBudget {
         self.budget
     }
 
-    /// What is allocated for it as long as it is open.
+    /// The memory that is held as long as the container is open.
     pub(crate) const fn held_bytes(&self) -> u64 {
         self.header.directory().length
     }
 
-    /// How many chunks, or blocks, of this tensor may be in work at a time, beside its record ends. Buffers of more workers than
-    /// that are freed.
+    /// The number of chunks, or blocks, of this tensor that may be in work at a time beside its
+    /// record ends. Frees the buffers of more workers than that.
     ///
     /// # Errors
-    /// [`OverBudget`] if there is no room for one.
+    /// [`OverBudget`] if not even one fits.
     pub fn chunks_in_work(&self, tensor: &Tensor<'_>) -> Result<u64, OverBudget> {
         let held = self.held_bytes() + index_bytes(tensor);
         self.workers_beside(Purpose::Tensor, held, largest_chunk(tensor))
     }
 
-    /// As [`MemoryBudget::chunks_beside`]. Buffers of more workers than that are freed.
+    /// Same as [`MemoryBudget::chunks_beside`]. Frees the buffers of more workers than that.
     fn workers_beside(
         &self,
         purpose: Purpose,
@@ -227,7 +230,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(in_work)
     }
 
-    /// Checks that one chunk of this many weights has room.
+    /// Checks that the budget has room for one chunk of this many weights.
     fn require_chunk(&self, weights: u64) -> Result<(), OverBudget> {
         let needed = self.held_bytes() + chunk_bytes(weights);
         self.budget.require(Purpose::Chunk, needed)
@@ -248,7 +251,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// # Errors
     /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too. [`ReadError::OverBudget`].
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
-        // Once as it is read, once as it is given.
+        // The section is held twice: in the read buffer and in the returned copy.
         let needed = self.held_bytes() + 2 * self.header.source().length;
         self.budget.require(Purpose::Source, needed)?;
         let mut buffer = Vec::new();
@@ -257,13 +260,13 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(source)
     }
 
-    /// Checks all padding outside of planes, and the guard (section 3.4).
+    /// Checks that all padding outside of planes, and the guard, are zero (section 3.4).
     ///
     /// # Errors
     /// `padding`.
     pub fn require_zero_padding(&self) -> Result<(), ReadError> {
         let mut end = self.header.source().end();
-        // The payload begins on a multiple of 256 even if no tensor has a byte.
+        // The payload begins on a multiple of 256 even if all tensors are empty.
         self.require_zero(end, self.directory.payload_start())?;
         end = self.directory.payload_start();
         for tensor in self.directory.tensors() {
@@ -280,10 +283,10 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.require_zero(end, end + layout::GUARD_BYTES)
     }
 
-    /// The record ends of a coded tensor, read whole: 4 bytes a chunk.
+    /// All record ends of a coded tensor: 4 bytes for each chunk.
     ///
     /// # Errors
-    /// The storage's; [`ReadError::OverBudget`].
+    /// The errors of the storage; [`ReadError::OverBudget`].
     pub fn record_ends(&self, planes: &CodedPlanes) -> Result<Vec<u8>, ReadError> {
         let needed = self.held_bytes() + record_ends_bytes(planes.chunk_count());
         self.budget.require(Purpose::Tensor, needed)?;
@@ -291,11 +294,12 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
     }
 
-    /// The bytes of an extent that header or directory state: borrowed, or read into `buffer`, which is the caller's memory and not
-    /// the budget's.
+    /// Reads the bytes of an extent that the header or the directory states. They are borrowed or
+    /// read into `buffer`, whose memory does not count towards the budget.
     ///
     /// # Errors
-    /// The storage's; `file-truncated` if it has been cut short since it was opened.
+    /// The errors of the storage; `file-truncated` if the file has been truncated since it was
+    /// opened.
     pub fn read_extent<'b>(
         &'b self,
         extent: Extent,
@@ -304,7 +308,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         read(self.storage, extent, buffer)
     }
 
-    /// Decodes chunk `shape` of these planes, whose record stands at `record`, into `weights`, one for each of its weights.
+    /// Decodes chunk `shape` of these planes, with its record in extent `record`, into `weights`,
+    /// which must have one element for each weight.
     ///
     /// # Errors
     /// The rules of sections 5 and 6.
@@ -321,8 +326,9 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Decodes chunk `shape` of these planes, whose record stands at `record`, into the little-endian bytes of its weights.
-    /// Where that succeeds, all of `bytes` are initialised; otherwise they hold anything.
+    /// Decodes chunk `shape` of these planes, with its record in extent `record`, into the
+    /// little-endian bytes of its weights. All of `bytes` is initialised on success. Its content is
+    /// unspecified after an error.
     ///
     /// # Errors
     /// The rules of sections 5 and 6.
@@ -337,10 +343,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(())
     }
 
-    /// As [`Container::decode_chunk_bytes`]; gives the CRC-32 of what it wrote.
+    /// Same as [`Container::decode_chunk_bytes`], but also returns the CRC-32 of the written bytes.
     ///
-    /// A record is decoded before its checksum is known, which is computed on the way. That changes no verdict: kernels take
-    /// any record, and where anything is wrong, the rules are applied once more in their order.
+    /// A record is decoded before its checksum is known, because the checksum is computed at the
+    /// same time. The errors are the same nevertheless: kernels are safe for any record, and after
+    /// any failure the rules are checked again in their order.
     pub(crate) fn decode_chunk_into(
         &self,
         planes: &CodedPlanes,
@@ -370,10 +377,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Reads and checks the record of chunk `shape`, and gives it, the chunk's sign-mantissa bytes and a codec's buffers to `then`.
+    /// Reads and checks the record of chunk `shape`, and calls `then` with it, the chunk's
+    /// sign-mantissa bytes and a codec's buffers.
     ///
     /// # Errors
-    /// The rules of sections 5 and 6, and what `then` returns.
+    /// The rules of sections 5 and 6, and the errors of `then`.
     pub fn with_record<T, E>(
         &self,
         planes: &CodedPlanes,
@@ -391,7 +399,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Reads a record and its chunk's sign-mantissa bytes, and gives both to `then`.
+    /// Reads a record and its chunk's sign-mantissa bytes, and calls `then` with both.
     fn with_bytes<T>(
         &self,
         shape: &ChunkShape,
@@ -435,7 +443,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(block)
     }
 
-    /// Where record `number` stands, from its two neighbouring record ends alone.
+    /// The extent of record `number`, computed from its two neighbouring record ends only.
     pub(crate) fn record_extent(
         &self,
         planes: &CodedPlanes,
@@ -473,7 +481,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     }
 }
 
-/// Reads an extent that the header's checked file length covers.
+/// Reads an extent within the file length that the header states and that has been checked.
 fn read<'a, S: Storage + ?Sized>(
     storage: &'a S,
     extent: Extent,

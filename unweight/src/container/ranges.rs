@@ -1,4 +1,4 @@
-//! Parts of tensors: only the chunks or blocks that hold them are read, one at a time.
+//! Ranges of tensors. Only the chunks or blocks that contain the range are read, one at a time.
 
 use std::ops::Range;
 
@@ -11,8 +11,9 @@ use super::Container;
 use crate::{ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
-    /// Decodes the weights numbered `range` of a BF16 tensor, coded or raw, into `weights`, reading only the chunks or
-    /// blocks that hold them, and checking those. After an error `weights` holds anything.
+    /// Decodes the weights with indices in `range` of a BF16 tensor, coded or raw, into `weights`.
+    /// Reads and checks only the chunks or blocks that contain them. The content of `weights` is
+    /// unspecified after an error.
     ///
     /// # Errors
     /// The rules of sections 4.2, 4.3, 5 and 6.
@@ -31,7 +32,8 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         let decoded = match tensor.payload() {
             Payload::Raw(plane) => {
                 self.with_raw_range(plane, 2 * range.start..2 * range.end, |at, bytes| {
-                    // Blocks have an even number of bytes, and the range begins and ends between weights.
+                    // Blocks have an even number of bytes, and the range begins and ends on weight
+                    // boundaries.
                     let weights = &mut weights[at / 2..];
                     for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
                         *weight = bf16::from_le_bytes(bytes);
@@ -70,8 +72,9 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         Ok(())
     }
 
-    /// Reads the original bytes numbered `range` of any tensor into `output`, touching only the chunks or blocks that hold them.
-    /// After an error `output` holds anything.
+    /// Reads the original bytes with indices in `range` of any tensor into `output`. Reads and
+    /// checks only the chunks or blocks that contain them. The content of `output` is unspecified
+    /// after an error.
     ///
     /// # Errors
     /// The rules of sections 4.2, 4.3, 5 and 6.
@@ -95,7 +98,8 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         done.map_err(|error| error.of_tensor(tensor.name()))
     }
 
-    /// A chunk at a time: a range may be long, and begin or end within a weight.
+    /// Decodes one chunk at a time, because a range may be long, and may begin or end within a
+    /// weight.
     fn read_coded_bytes(
         &self,
         planes: &CodedPlanes,
@@ -120,7 +124,8 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         Ok(())
     }
 
-    /// Gives the bytes numbered `range` of a raw tensor to `then`, block by block, each piece with its place in the range.
+    /// Calls `then` with the bytes in `range` of a raw tensor, block by block, with the offset of
+    /// each piece in the range.
     fn with_raw_range(
         &self,
         plane: &RawPlane,

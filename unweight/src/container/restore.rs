@@ -1,4 +1,5 @@
-//! The restored source of a container (sections 3.3 and 7): what a decoder that reads a whole file gives.
+//! Restoring the source of a container (sections 3.3 and 7): the output of a decoder that reads a
+//! whole file.
 
 use unweight_format::SourceKind;
 
@@ -8,7 +9,7 @@ use crate::safetensors::check_source_matches_directory;
 use crate::{Executor, OverBudget, Purpose, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
-    /// The source section, checked against the directory too.
+    /// The source section, also checked against the directory.
     ///
     /// # Errors
     /// `source-crc`, `source-header`; [`ReadError::OverBudget`].
@@ -32,7 +33,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
             .require(Purpose::Restore, self.bytes_to_restore())
     }
 
-    /// The least budget within which the whole file can be restored.
+    /// The smallest budget with which the whole file can be restored.
     fn bytes_to_restore(&self) -> u64 {
         let source = source_bytes(self.header().source().length);
         let tensors = self
@@ -43,11 +44,13 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     }
 }
 
-/// Gives the restored source of a container to `output`, in order and in pieces: the source section, then every tensor. Checks every
-/// rule of the specification that opening the container has not; what has been handed out before an error is not to be used.
+/// Passes the restored source of a container to `output`, in order and in pieces: the source
+/// section, then every tensor. Checks every rule of the specification that opening the container
+/// has not checked. The output before an error must be discarded.
 ///
 /// # Errors
-/// The rule that is broken; [`ReadError::OverBudget`], before anything is handed out; what `output` returns.
+/// The error of the broken rule; [`ReadError::OverBudget`], before any output; the errors of
+/// `output`.
 pub fn restore<S, E>(
     container: &Container<'_, S>,
     executor: &impl Executor,

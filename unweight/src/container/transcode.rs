@@ -1,4 +1,4 @@
-//! From one encoding to the other (section 11.8), chunk by chunk.
+//! Transcoding from one encoding to the other, chunk by chunk (section 11.8).
 
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
@@ -12,8 +12,9 @@ use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes, write
 use crate::storage::pool::Pool;
 use crate::{Executor, Purpose, ReadError, Storage};
 
-/// Writes a container with the source section and the tensors of `container` into `sink`, its coded tensors in this encoding. Every rule of
-/// the specification that opening the container has not checked is checked on the way.
+/// Writes a container with the source section and the tensors of `container` into `sink`, with its
+/// coded tensors in this encoding. Checks every rule of the specification that opening the
+/// container has not checked.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -43,7 +44,7 @@ where
     Ok(writer.finish()?)
 }
 
-/// The least budget within which the whole file can be transcoded.
+/// The smallest budget with which the whole file can be transcoded.
 fn bytes_to_transcode<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 {
     let source = source_bytes(container.header().source().length);
     let tensors = container
@@ -53,20 +54,22 @@ fn bytes_to_transcode<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 
     held_bytes(container) + tensors.fold(source, u64::max)
 }
 
-/// What is allocated while the tensors of a container are transcoded: its directory, and what the writer keeps.
+/// Memory that is held while the tensors of a container are transcoded: its directory and the
+/// writer's state.
 fn held_bytes<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 {
     let tensors = u64::from(container.directory().tensor_count());
-    // The directory that is written has the same size.
+    // The directory of the output has the same size.
     container.held_bytes() + writer_bytes(tensors, container.held_bytes())
 }
 
-/// What the record ends of a tensor take: those that are read, and those that are written.
+/// Need of the record ends of a tensor, for the input and the output.
 fn tensor_bytes(tensor: &Tensor<'_>) -> u64 {
     2 * index_bytes(tensor)
 }
 
-/// Writes `tensor` of `container` as the next tensor of `writer`, in this encoding if it is coded and that saves space, otherwise raw.
-/// Every checksum that the tensor has is verified on the way.
+/// Writes `tensor` of `container` as the next tensor of `writer`. A coded tensor is written in this
+/// encoding if that saves space, and raw otherwise. A raw tensor stays raw. Every checksum of the
+/// tensor is verified.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -117,12 +120,13 @@ struct CodedChunks<'a, R: ?Sized> {
     container: &'a Container<'a, R>,
     planes: &'a CodedPlanes,
     ends: RecordEnds<'a>,
-    /// For exponents, and for weights.
+    /// Buffers for exponents and for weights.
     buffers: Pool<[Vec<u8>; 2]>,
 }
 
 impl<R: Storage + ?Sized> CodedChunks<'_, R> {
-    /// Gives the exponents and the sign-mantissa bytes of chunk `number` to `then`, with a buffer for weights and the codec's.
+    /// Calls `then` with the exponents and the sign-mantissa bytes of chunk `number`, with a buffer
+    /// for weights and with the codec's buffers.
     fn with<T>(
         &self,
         number: u64,

@@ -1,4 +1,4 @@
-//! Coded tensors decoded on a device, and the CPU's confirmation of what the device says of a file.
+//! Decoding of coded tensors on a device, with confirmation of the device's errors by the CPU.
 
 use half::bf16;
 use unweight_cpu::fast::Output;
@@ -10,19 +10,19 @@ use super::{CudaDevice, CudaReader, Disagreement};
 use crate::container::{Container, decode_tensor, decode_tensor_into};
 use crate::{Error, Executor, MemoryBudget, Purpose, ReadError, Storage};
 
-/// What is handed over at a time: as much as the CPU does at the largest chunk size.
+/// Bytes passed to the output at a time: the same as the CPU at the largest chunk size.
 const PIECE_BYTES: usize = 2 << 16;
-/// What is held on the host of each chunk's checksum.
+/// Host memory for the checksum of each chunk.
 const CHECKSUM_BYTES: u64 = 4;
 
 impl CudaDevice {
-    /// As [`container::restore`](crate::container::restore), in its order of checks and with its
-    /// verdicts. `host_budget`, if anything, bounds what is held on the host of one tensor: its
-    /// payload and what it is decoded to.
+    /// Same as [`container::restore`](crate::container::restore), with the same order of checks and
+    /// the same errors. `host_budget`, if given, bounds the host memory for one tensor: its payload
+    /// and its decoded bytes.
     ///
     /// # Errors
-    /// As [`container::restore`](crate::container::restore); a [`GpuError`] where the device fails;
-    /// a [`Disagreement`].
+    /// The errors of [`container::restore`](crate::container::restore); a [`GpuError`] if the
+    /// device fails; a [`Disagreement`].
     pub fn restore<S, E>(
         &self,
         container: &Container<'_, S>,
@@ -61,7 +61,7 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// Decodes a tensor on the device, and gives what `download` makes of its weights there.
+    /// Decodes a tensor on the device, and returns the result of `download` for its weights there.
     fn decode<S, T, E>(
         &self,
         container: &Container<'_, S>,
@@ -76,12 +76,13 @@ impl CudaDevice {
     {
         match self.decode_unconfirmed(container, tensor, planes, download)? {
             Ok(decoded) => Ok(decoded),
-            // Nothing of the tensor is held any more.
+            // The buffers of the tensor have been freed before the CPU decodes it.
             Err(report) => Err(confirm(container, tensor, planes, executor, report)),
         }
     }
 
-    /// The inner error is the device's. What it says of the file is still to be confirmed.
+    /// Decodes a tensor on the device. The inner error is the device's, and the CPU has not yet
+    /// confirmed it.
     fn decode_unconfirmed<S: Storage + ?Sized, T>(
         &self,
         container: &Container<'_, S>,
@@ -110,7 +111,7 @@ impl CudaDevice {
 }
 
 impl CudaReader {
-    /// Decodes a whole tensor into `bytes`, as many as it has.
+    /// Decodes a whole tensor into `bytes`, which must be as long as the tensor.
     pub(crate) fn read_into<S: Storage + ?Sized>(
         &self,
         container: &Container<'_, S>,
@@ -128,8 +129,8 @@ impl CudaReader {
         device.decode(container, tensor, planes, executor, download)
     }
 
-    /// As [`CudaReader::read_into`], into memory that may not have been initialised. The device's
-    /// copy goes through memory of its own.
+    /// Same as [`CudaReader::read_into`], but into memory that may be uninitialised. The device
+    /// copies into a separate buffer first.
     pub(crate) fn read_into_output<S: Storage + ?Sized>(
         &self,
         container: &Container<'_, S>,
@@ -150,7 +151,8 @@ impl CudaReader {
         device.decode(container, tensor, planes, executor, download)
     }
 
-    /// Checks that there is room for the CPU's part, and for so many bytes of the tensor.
+    /// Checks that the host budget has room for the CPU's part and for this many bytes of the
+    /// tensor.
     fn require_room<S: Storage + ?Sized>(
         &self,
         container: &Container<'_, S>,
@@ -168,8 +170,8 @@ impl CudaReader {
     }
 }
 
-/// What a device's report becomes: where it is about the file, the CPU's verdict, with place and
-/// values; otherwise itself.
+/// Converts a report of the device. A report about the file becomes the CPU's error, with position
+/// and values. Any other report stays as it is.
 fn confirm<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
@@ -199,7 +201,7 @@ where
     }
 }
 
-/// Decodes one chunk on the CPU, for its verdict alone.
+/// Decodes one chunk on the CPU, only to get its error.
 fn decode_chunk<S: Storage + ?Sized>(
     container: &Container<'_, S>,
     planes: &CodedPlanes,
@@ -212,7 +214,7 @@ fn decode_chunk<S: Storage + ?Sized>(
     container.decode_chunk(planes, &shape, ends.record(number), &mut weights)
 }
 
-/// What is held on the host of a coded tensor's payload while it is uploaded and checked.
+/// Host memory for a coded tensor's payload while it is uploaded and checked.
 fn payload_bytes(tensor: &Tensor<'_>) -> u64 {
     match tensor.payload() {
         Payload::Coded(planes) => {
@@ -222,7 +224,7 @@ fn payload_bytes(tensor: &Tensor<'_>) -> u64 {
     }
 }
 
-/// What a coded tensor is decoded to.
+/// Size of a coded tensor's decoded bytes.
 fn decoded_bytes(tensor: &Tensor<'_>) -> u64 {
     match tensor.payload() {
         Payload::Coded(_) => tensor.data_bytes(),
@@ -240,7 +242,7 @@ mod tests {
     use super::*;
     use crate::{CompressOptions, Model, OpenOptions, Threads, Writer};
 
-    /// Two chunks in tensor "w".
+    /// A file with two chunks in tensor "w".
     fn file() -> Vec<u8> {
         let weights: Vec<_> = (0..5000)
             .map(|number| bf16::from_f32((number as f32).sin()))

@@ -1,21 +1,21 @@
-//! A device and the CPU that say different things of a tensor.
+//! Error for contradictory results of a device and the CPU.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use unweight_gpu::GpuError;
 
-/// The device reports that a tensor breaks a rule, and the CPU, which has the last word, finds
-/// nothing wrong with it.
+/// The device reports that a tensor breaks a rule, but the CPU, whose result is authoritative,
+/// finds no error.
 ///
-/// The device or this crate is faulty, or the file was changed meanwhile. The CPU alone decodes the
-/// tensor: [`Backend::Auto`](crate::Backend::Auto).
+/// Either the device or this crate is faulty, or the file was changed in the meantime.
+/// [`Backend::Auto`](crate::Backend::Auto) decodes the tensor on the CPU alone.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Disagreement {
     /// The name of the tensor.
     pub tensor: String,
-    /// What the device reports. A chunk is numbered in its tensor.
+    /// The report of the device. Its chunk number counts from the tensor's first chunk.
     pub report: GpuError,
 }
 
@@ -30,7 +30,8 @@ impl fmt::Display for Disagreement {
 }
 
 impl StdError for Disagreement {
-    /// The message has the text of the report already, so this is what lies behind that one.
+    /// The message already contains the text of the report, so `source` skips to the cause of the
+    /// report.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.report.source()
     }

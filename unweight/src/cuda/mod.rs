@@ -1,5 +1,5 @@
-//! A CUDA device as backend: it decodes coded tensors. The CPU does everything else, and has the
-//! last word on what is bad.
+//! CUDA device as a backend for decoding coded tensors. The CPU does everything else, and its
+//! result is authoritative for errors.
 
 mod decode;
 mod disagreement;
@@ -14,7 +14,7 @@ use crate::{Error, MemoryBudget};
 
 pub use disagreement::Disagreement;
 
-/// How a CUDA device is opened.
+/// Options for opening a CUDA device.
 #[derive(Clone, Debug, Default)]
 pub struct CudaOptions {
     kernel_cache: Option<PathBuf>,
@@ -26,20 +26,19 @@ impl CudaOptions {
         CudaOptions::default()
     }
 
-    /// A folder for kernels that NVRTC compiled, so that later processes need not compile them
-    /// again. Where this crate was built with
-    /// `nvcc`, nothing is compiled.
+    /// Sets a folder that caches the kernels compiled by NVRTC, so that later processes do not
+    /// compile them again. A build of this crate with `nvcc` compiles nothing at run time.
     ///
-    /// The folder is made if it is not there. One that another user may write to is not used, which
-    /// is no error: [`DeviceOptions::kernel_cache`].
+    /// The folder is created if it is missing. A folder that another user may write to is ignored
+    /// without an error: [`DeviceOptions::kernel_cache`].
     pub fn kernel_cache(mut self, folder: impl Into<PathBuf>) -> CudaOptions {
         self.kernel_cache = Some(folder.into());
         self
     }
 }
 
-/// A CUDA device that decodes, and the stream that it is used on. Open it once and share it: clones
-/// are the same device.
+/// A CUDA device for decoding, and its stream. Open it once and share it: clones refer to the same
+/// device.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), unweight::Error> {
@@ -61,35 +60,35 @@ impl CudaDevice {
     /// Opens device `ordinal`, counted from 0 as the driver does.
     ///
     /// # Errors
-    /// [`Error::Device`] where there is no driver, no such device, one older than compute
-    /// capability 8.0, or no kernels for it.
+    /// [`Error::Device`] if there is no driver or no such device, if the device is older than
+    /// compute capability 8.0, or if there are no kernels for it.
     pub fn open(ordinal: usize, options: &CudaOptions) -> Result<CudaDevice, Error> {
         let mut device_options = DeviceOptions::default();
         device_options.kernel_cache = options.kernel_cache.clone();
         CudaDevice::with_device(Device::open_with(ordinal, &device_options)?)
     }
 
-    /// A device that is open already, with a stream of its own.
+    /// Wraps a device that is already open, with a new stream.
     ///
     /// # Errors
-    /// [`Error::Device`], with the driver's.
+    /// [`Error::Device`] with the error of the driver.
     pub fn with_device(device: Device) -> Result<CudaDevice, Error> {
         let stream = device.stream()?;
         Ok(CudaDevice { device, stream })
     }
 
-    /// The device, for launches of the caller's.
+    /// The device, for the caller's own launches.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The stream that everything is done on.
+    /// The stream of all work on this device.
     pub fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
 }
 
-/// Whether they are clones of one another.
+/// Two devices are equal if they are clones of one another.
 impl PartialEq for CudaDevice {
     fn eq(&self, other: &CudaDevice) -> bool {
         Arc::ptr_eq(&self.stream, &other.stream)
@@ -98,10 +97,10 @@ impl PartialEq for CudaDevice {
 
 impl Eq for CudaDevice {}
 
-/// A device, and how much memory of the host may be used for it.
+/// A device and its budget of host memory.
 #[derive(Debug)]
 pub(crate) struct CudaReader {
     pub(crate) device: CudaDevice,
-    /// None: as much as the tensors need.
+    /// The host memory budget; None means no limit.
     pub(crate) host_budget: Option<MemoryBudget>,
 }

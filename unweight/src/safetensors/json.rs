@@ -1,7 +1,8 @@
-//! The JSON of a safetensors header, member by member.
+//! Streaming parser for the JSON of a safetensors header.
 //!
-//! Memory stays in proportion to the header: nothing nests deeper than it should, and no message quotes more of the header than
-//! fits on a line. So strings where none belong are refused here: serde would quote them whole, each byte as up to six.
+//! Memory use is proportional to the header's length: nesting is limited, and a message quotes at
+//! most one line of the header. This module itself rejects strings where another type is expected,
+//! because serde would quote them whole, with up to six bytes for each byte.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -62,7 +63,7 @@ impl<'de> Deserialize<'de> for Description {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct DescriptionVisitor;
 
-        // serde's own visitor would take an array of the three values for the object.
+        // serde's derived visitor would also accept an array of the three values.
         impl<'de> Visitor<'de> for DescriptionVisitor {
             type Value = Description;
 
@@ -173,7 +174,8 @@ impl<'de> Deserialize<'de> for Integer {
     }
 }
 
-/// The value of `__metadata__`: strings by distinct names, or `null`. It is checked, and kept only in the source section.
+/// The value of `__metadata__`: strings by distinct names, or `null`. It is only checked; the
+/// source section keeps the original bytes.
 struct Metadata;
 
 impl<'de> Deserialize<'de> for Metadata {
@@ -213,7 +215,7 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// A string where something else is expected.
+/// Rejects a string where another type is expected.
 fn no_string<E: de::Error>(string: &str, expected: &dyn de::Expected) -> E {
     let string = Quoted(string);
     E::custom(format_args!(
@@ -221,7 +223,8 @@ fn no_string<E: de::Error>(string: &str, expected: &dyn de::Expected) -> E {
     ))
 }
 
-/// A name as messages quote it: escaped, and cut where it is long. Escapes are up to ten bytes, and a name may be as long as the header.
+/// A name as messages quote it: escaped, and truncated if it is long. An escape takes up to ten
+/// bytes, and a name may be as long as the header.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {

@@ -1,4 +1,4 @@
-//! Where a container's bytes are, and where weights to be encoded come from.
+//! Storages of container bytes, and sources of weights to encode.
 
 pub(crate) mod pool;
 pub(crate) mod retry;
@@ -11,36 +11,39 @@ use unweight_format::Extent;
 
 pub use weights::{StoredWeights, Weights};
 
-/// Bytes that can be read at any offset, from several threads at once.
+/// Random-access bytes that several threads can read at once.
 ///
-/// Files are read, never mapped: a file that somebody cuts short while it is open gives an error,
-/// not a signal, and memory stays bounded by what is asked for.
+/// Files are read, not mapped. A file that is truncated while it is open gives an error instead of
+/// a signal, and memory use is bounded by the size of the request.
 ///
-/// Nothing here trusts an implementation: every answer goes through [`read_extent`], which compares its length.
+/// The crate does not trust implementations: [`read_extent`] compares the length of every answer.
 pub trait Storage: Sync {
     /// Number of bytes.
     ///
     /// # Errors
-    /// Whatever the storage reports.
+    /// The errors of the storage.
     fn byte_length(&self) -> io::Result<u64>;
 
-    /// The bytes of `extent`, all of them: borrowed, or read into `buffer`, which may hold anything before. A storage that can go on
-    /// after an interruption (`Interrupted`) or a short read does so itself.
+    /// Reads all bytes of `extent`. The bytes are borrowed from the storage or read into `buffer`,
+    /// whose previous content is unspecified. The implementation itself must continue after an
+    /// interruption (`Interrupted`) or a short read if it can.
     ///
-    /// Callers use [`read_extent`].
+    /// Callers should use [`read_extent`].
     ///
     /// # Errors
-    /// [`StorageError::ends_at`] if the storage has seen that it ends before the extent does, which makes a file truncated;
-    /// otherwise whatever the storage reports. After `UnexpectedEof` from elsewhere [`byte_length`](Storage::byte_length) is asked
+    /// [`StorageError::ends_at`] if the storage ends before the extent does: the file is then
+    /// reported as truncated. Otherwise any error of the storage. After an `UnexpectedEof` without
+    /// [`StorageError::ends_at`], [`byte_length`](Storage::byte_length) is called to find out
     /// whether the storage has become shorter.
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]>;
 }
 
-/// The bytes of `extent` of `storage`, as many as it has: borrowed, or read into `buffer`. The one place where [`Storage::read`] is
-/// called (`clippy.toml` says so too).
+/// Reads all bytes of `extent` of `storage`, and checks their number. The bytes are borrowed from
+/// the storage or read into `buffer`. This is the only caller of [`Storage::read`] (enforced by
+/// `clippy.toml`).
 ///
 /// # Errors
-/// [`StorageError`]. Then `buffer` holds anything.
+/// [`StorageError`]. The content of `buffer` is then unspecified.
 pub fn read_extent<'a, S: Storage + ?Sized>(
     storage: &'a S,
     extent: Extent,
@@ -55,16 +58,17 @@ pub fn read_extent<'a, S: Storage + ?Sized>(
     }
 }
 
-/// Frees a buffer that a storage has made longer than a chunk ever needs.
+/// Frees a buffer that a storage has made longer than any chunk needs.
 pub(crate) fn limit_capacity(buffer: &mut Vec<u8>) {
-    // Two bytes for each weight of the largest chunk, and vectors grow by doubling.
+    // The largest chunk has two bytes for each weight, and vectors grow by doubling.
     const LONGEST_BYTES: usize = 2 * (2 << *unweight_format::limits::CHUNK_SIZE_LOG2.end());
     if buffer.capacity() > LONGEST_BYTES {
         *buffer = Vec::new();
     }
 }
 
-/// Why an extent of a storage could not be read. [`ReadError::Io`](crate::ReadError::Io) holds it as the inner error.
+/// The error of a failed read of an extent. [`ReadError::Io`](crate::ReadError::Io) contains it as
+/// the inner error.
 #[derive(Debug)]
 pub struct StorageError {
     extent: Extent,
@@ -72,11 +76,11 @@ pub struct StorageError {
     fault: StorageFault,
 }
 
-/// What went wrong.
+/// The cause of a [`StorageError`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StorageFault {
-    /// The storage gave this many bytes, and they are not as many as the extent has.
+    /// The storage returned this number of bytes, which differs from the extent's length.
     WrongLength(u64),
     /// The storage ends at this byte, before the extent does.
     EndsAt(u64),
@@ -85,7 +89,7 @@ pub enum StorageFault {
 }
 
 impl StorageError {
-    /// For a storage to say that it ends at byte `end`, which is within `extent` or before it.
+    /// The error of a storage that ends at byte `end`, which is before the end of `extent`.
     pub fn ends_at(extent: Extent, end: u64) -> StorageError {
         StorageError::new(extent, StorageFault::EndsAt(end))
     }
@@ -102,9 +106,10 @@ impl StorageError {
         }
     }
 
-    /// What a storage reported of this extent.
+    /// Wraps an error that a storage reported for this extent.
     fn of(extent: Extent, error: io::Error) -> StorageError {
-        // One storage in another reports the same read; of another extent it may speak in other offsets.
+        // A wrapping storage reports the same extent. An error with another extent may use other
+        // offsets, so it becomes the inner error.
         match error.downcast::<StorageError>() {
             Ok(same) if same.extent == extent => same,
             Ok(other) => StorageError::new(extent, StorageFault::Failed(other.into())),
@@ -112,22 +117,24 @@ impl StorageError {
         }
     }
 
-    /// What was to be read. Of [`Weights`](crate::Weights), counted from the tensor's first byte.
+    /// The extent that was to be read. For [`Weights`](crate::Weights) its offset counts from the
+    /// tensor's first byte.
     pub const fn extent(&self) -> Extent {
         self.extent
     }
 
-    /// The name of the tensor, where it was read for one.
+    /// The name of the tensor, if the read was for a tensor.
     pub fn tensor(&self) -> Option<&str> {
         self.tensor.as_deref()
     }
 
-    /// What went wrong.
+    /// The cause of the error.
     pub const fn fault(&self) -> &StorageFault {
         &self.fault
     }
 
-    /// The kind of the [`io::Error`] that this becomes: that of the storage's error, `Other` for a wrong length.
+    /// The kind of the [`io::Error`] that this is converted to: the kind of the storage's error, or
+    /// `Other` for a wrong length.
     pub fn kind(&self) -> io::ErrorKind {
         match &self.fault {
             StorageFault::WrongLength(_) => io::ErrorKind::Other,
@@ -136,7 +143,7 @@ impl StorageError {
         }
     }
 
-    /// Notes the name of the tensor, if none is noted.
+    /// Sets the name of the tensor if none is set.
     pub(crate) fn note_tensor(&mut self, name: &str) {
         self.tensor.get_or_insert_with(|| name.into());
     }
@@ -167,7 +174,8 @@ impl fmt::Display for StorageError {
 }
 
 impl std::error::Error for StorageError {
-    /// The message has the text of the storage's error already, so this is what lies behind that one.
+    /// The message already contains the text of the storage's error, so `source` skips to the cause
+    /// of that error.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
             StorageFault::Failed(error) => error.source(),
@@ -209,7 +217,8 @@ impl Storage for File {
         while done < length {
             let at = extent.offset + done as u64;
             match read_some_at(self, &mut buffer[done..], at) {
-                // The file ended here at this moment, whatever its length is by now.
+                // A read of 0 bytes means that the file ended here at this moment, whatever its
+                // length is now.
                 Ok(0) => {
                     let end = self.byte_length().map_or(at, |length| length.min(at));
                     return Err(StorageError::ends_at(extent, end).into());

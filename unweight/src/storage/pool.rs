@@ -1,21 +1,22 @@
-//! Buffers that are used again.
+//! Pool of reusable buffers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Values that are used again instead of made anew.
+/// A pool of reusable values.
 ///
-/// A thread gets back what it gave, as long as nobody else needed it: that is in its processor's
-/// cache. No more values are made than are in use at a time.
+/// A thread gets back the value that it returned, unless another thread has taken it. That value is
+/// likely still in the cache of its processor. The pool creates no more values than are in use at a
+/// time.
 #[derive(Debug, Default)]
 pub(crate) struct Pool<T> {
     shelves: [Shelf<T>; SHELVES],
 }
 
-/// More threads than this share shelves.
+/// Number of shelves. With more threads than this, several threads share a shelf.
 const SHELVES: usize = 32;
 
-/// Idle values of some threads. On a cache line of its own, so that threads do not take it from each other.
+/// Idle values of some threads. Each shelf has its own cache line, to avoid false sharing.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shelf<T> {
@@ -32,20 +33,20 @@ impl<T> Default for Shelf<T> {
 
 impl<T> Shelf<T> {
     fn lock(&self) -> MutexGuard<'_, Vec<T>> {
-        // Nothing panics while it is held, and a list of buffers cannot be half changed.
+        // No code panics while it holds the lock, and the list is never in a half-changed state.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T: Default> Pool<T> {
-    /// A value that was put back, as it was left, or a new one.
+    /// Takes a value that was returned to the pool, with its old content, or a new one.
     pub(crate) fn take(&self) -> T {
         let own = own_shelf();
         let from = |shelf: usize| self.shelves[shelf % SHELVES].lock().pop();
         (own..own + SHELVES).find_map(from).unwrap_or_default()
     }
 
-    /// Frees idle values, but for this many.
+    /// Frees all idle values except this many.
     pub(crate) fn keep_at_most(&self, values: u64) {
         let mut left = usize::try_from(values).unwrap_or(usize::MAX);
         for shelf in &self.shelves {
@@ -55,13 +56,13 @@ impl<T: Default> Pool<T> {
         }
     }
 
-    /// Gives a value back.
+    /// Returns a value to the pool.
     pub(crate) fn put(&self, value: T) {
         self.shelves[own_shelf()].lock().push(value);
     }
 }
 
-/// The number of this thread's shelf.
+/// The shelf number of this thread.
 fn own_shelf() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -82,7 +83,7 @@ mod tests {
             scope.spawn(|| {
                 pool.put(vec![2]);
                 assert_eq!(pool.take(), [2]);
-                // Rather than a new one.
+                // An idle value of another thread is preferred to a new one.
                 assert_eq!(pool.take(), [1]);
                 assert!(pool.take().is_empty());
                 pool.put(vec![3]);

@@ -1,4 +1,4 @@
-//! Reads that are tried again.
+//! Retried reads.
 
 use std::sync::Arc;
 use std::{fmt, io};
@@ -7,7 +7,7 @@ use unweight_format::Extent;
 
 use crate::{Storage, read_extent};
 
-/// Says of an error, and of the number of attempts that have failed, whether to try again.
+/// Decides from an error and the number of failed attempts whether to retry.
 #[derive(Clone)]
 pub(crate) struct RetryPolicy(Arc<Policy>);
 
@@ -41,7 +41,7 @@ impl fmt::Debug for RetryPolicy {
     }
 }
 
-/// A storage whose reads are tried again.
+/// A storage that retries failed reads.
 #[derive(Debug)]
 pub(crate) struct Retrying<S> {
     storage: S,
@@ -62,7 +62,7 @@ impl<S: Storage> Storage for Retrying<S> {
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let mut attempted = Vec::new();
         self.policy.run(|| {
-            // What an attempt lends does not outlive it.
+            // The bytes are copied because a borrow must not outlive its attempt.
             let bytes = read_extent(&self.storage, extent, &mut attempted)?;
             buffer.clear();
             buffer.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! Where the weights to be encoded come from.
+//! Sources of the weights that are to be encoded.
 
 use std::io;
 
@@ -12,17 +12,18 @@ pub trait Weights: Sync {
     /// Number of weights.
     fn count(&self) -> u64;
 
-    /// Puts the weights from number `first` on into `weights`. They lie within the tensor.
+    /// Reads `weights.len()` weights, beginning with number `first`, into `weights`. The range must
+    /// lie within the tensor.
     ///
     /// # Errors
-    /// Whatever the storage behind it reports.
+    /// The errors of the storage.
     fn read(&self, first: u64, weights: &mut [bf16]) -> io::Result<()>;
 
-    /// The little-endian bytes of `count` weights from number `first` on, all of them: borrowed, or read into `buffer`. They lie within
-    /// the tensor.
+    /// Returns the little-endian bytes of `count` weights, beginning with number `first`. The bytes
+    /// are borrowed from the storage or read into `buffer`. The range must lie within the tensor.
     ///
     /// # Errors
-    /// Whatever the storage behind it reports.
+    /// The errors of the storage.
     fn read_bytes<'a>(
         &'a self,
         first: u64,
@@ -58,7 +59,7 @@ impl Weights for [bf16] {
     }
 }
 
-/// Weights that stand as little-endian bytes in a storage, a safetensors file for instance.
+/// Weights stored as little-endian bytes in a storage, for example in a safetensors file.
 #[derive(Debug)]
 pub struct StoredWeights<'s, S: ?Sized> {
     storage: &'s S,
@@ -66,7 +67,7 @@ pub struct StoredWeights<'s, S: ?Sized> {
 }
 
 impl<'s, S: Storage + ?Sized> StoredWeights<'s, S> {
-    /// The weights at `data`, whose length is a multiple of 2.
+    /// The weights in extent `data`, whose length must be a multiple of 2.
     pub fn new(storage: &'s S, data: Extent) -> Self {
         StoredWeights { storage, data }
     }

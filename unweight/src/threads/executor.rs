@@ -1,22 +1,25 @@
-//! Who does the work on the chunks of a tensor.
+//! Executors for the work on the chunks of a tensor.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ReadError;
 
-/// Runs work items that do not depend on each other, and hands over their results in order.
+/// Runs independent work items, and passes on their results in order.
 ///
-/// This crate has no threads of its own: with [`Serial`] everything happens on the caller's, and a
-/// program with a thread pool brings an executor that uses it. The output never depends on which.
+/// This crate needs no threads of its own. [`Serial`] runs everything on the caller's thread, and a
+/// program with a thread pool implements an executor on top of it. The output does not depend on
+/// the executor.
 ///
-/// One that skips, repeats or reorders items gives [`ReadError::Executor`], never another output.
+/// An executor that skips, repeats or reorders items causes [`ReadError::Executor`], never a
+/// different output.
 pub trait Executor {
-    /// Calls `work` once for each of 0..`items`, in any order and on any threads, and `then` with each result, in
-    /// order and on this thread. Stops at the first error, and holds only a bounded number of results at a time.
+    /// Calls `work` once for each of 0..`items`, in any order and on any threads, and calls `then`
+    /// with each result, in order and on the caller's thread. Stops at the first error. Holds only
+    /// a bounded number of results at a time.
     ///
     /// # Errors
-    /// The first error, in order of the items, that `work` or `then` returned.
+    /// The first error, in the order of the items, of `work` or `then`.
     fn in_order<T: Send, E: Send>(
         &self,
         items: u64,
@@ -24,12 +27,12 @@ pub trait Executor {
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E>;
 
-    /// The same executor, but with at most `items` results, at least one, begun and not yet taken at a time, and no more threads than
-    /// that: so much memory is there.
+    /// The same executor with a memory limit: at most `items` results, at least one, are begun and
+    /// not yet taken at a time, and no more threads than that run.
     fn at_most(&self, items: u64) -> impl Executor;
 }
 
-/// One item after another on the caller's thread.
+/// Runs one item after another on the caller's thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serial;
 
@@ -48,8 +51,9 @@ impl Executor for Serial {
     }
 }
 
-/// [`Executor::in_order`], held to what it promises: success means that `then` had the result of each item once, in order, and that nothing
-/// failed. That no item was worked on twice is for `work` to see, where it matters.
+/// Runs [`Executor::in_order`] and checks its contract: on success `then` had the result of each
+/// item exactly once, in order, and nothing failed. It does not detect an item that was worked on
+/// twice; `work` must detect that if it matters.
 pub(crate) fn in_order<T: Send, E: Send + From<ReadError>>(
     executor: &impl Executor,
     items: u64,
@@ -87,37 +91,38 @@ pub(crate) fn in_order<T: Send, E: Send + From<ReadError>>(
     }
 }
 
-/// What an [`Executor`] did that it must not do: the work was given up.
+/// A violation of the contract of [`Executor`]. The operation was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecutorError {
-    /// It worked on an item that there is not.
+    /// The executor worked on an item that does not exist.
     NoSuchItem {
         /// The item, counted from 0.
         item: u64,
         /// The number of items.
         items: u64,
     },
-    /// It handed over the result of another item than the next one: one was left out or repeated, or the order is wrong.
+    /// The executor passed on the result of a different item than the next one: it skipped,
+    /// repeated or reordered items.
     OutOfOrder {
-        /// The item.
+        /// The item that was passed on.
         item: u64,
-        /// The next one.
+        /// The expected item.
         expected: u64,
     },
-    /// It worked twice on an item that can be worked on once.
+    /// The executor worked twice on an item that allows it only once.
     Twice {
         /// The item.
         item: u64,
     },
-    /// It reported success before all results were handed over.
+    /// The executor reported success before it had passed on all results.
     Incomplete {
-        /// Results that were handed over.
+        /// The number of results that were passed on.
         taken: u64,
         /// The number of items.
         items: u64,
     },
-    /// It reported success after an error.
+    /// The executor reported success after an error.
     ErrorIgnored,
 }
 

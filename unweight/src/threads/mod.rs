@@ -1,4 +1,4 @@
-//! Threads that work on the chunks of a tensor.
+//! Threads for the work on a tensor's chunks.
 
 mod executor;
 #[cfg(feature = "rayon")]
@@ -13,10 +13,10 @@ use std::sync::Arc;
 pub(crate) use executor::in_order;
 pub use executor::{Executor, ExecutorError, Serial};
 
-/// Threads for one operation after the other, or for several at once. They are started when there is work for them, no more than there
-/// are tasks, and end with the last clone.
+/// Threads for one or several operations. They start when there is work, are never more than the
+/// tasks, and end with the last clone.
 ///
-/// Without the feature `rayon` there is one thread: the caller's.
+/// Without the feature `rayon` the caller's thread is the only one.
 #[derive(Clone, Debug)]
 pub struct Threads {
     #[cfg(feature = "rayon")]
@@ -26,20 +26,20 @@ pub struct Threads {
 }
 
 impl Default for Threads {
-    /// One for each processor.
+    /// One thread for each processor.
     fn default() -> Threads {
         Threads::new(0)
     }
 }
 
 impl Threads {
-    /// At most this many threads, the caller's included; 0 is one for each processor. Where the system refuses to start as many, those
-    /// that could be started do the work.
+    /// At most this many threads, including the caller's; 0 means one for each processor. If the
+    /// system refuses to start that many, the threads that did start do the work.
     pub fn new(threads: usize) -> Threads {
         Threads::with(threads, None::<fn(&Refused)>)
     }
 
-    /// As [`Threads::new`]; `on_refused` is told where fewer threads could be started.
+    /// Same as [`Threads::new`], but calls `on_refused` if fewer threads could be started.
     pub fn with_refusals(
         threads: usize,
         on_refused: impl Fn(&Refused) + Send + Sync + 'static,
@@ -68,7 +68,7 @@ impl Threads {
         Threads { serial: Serial }
     }
 
-    /// The most threads that work at a time, the caller's included.
+    /// The most threads that work at a time, including the caller's.
     pub fn count(&self) -> usize {
         #[cfg(feature = "rayon")]
         return self.parallel.threads();
@@ -77,7 +77,7 @@ impl Threads {
     }
 }
 
-/// [`Threads::new`].
+/// Same as [`Threads::new`].
 impl From<usize> for Threads {
     fn from(threads: usize) -> Threads {
         Threads::new(threads)
@@ -109,10 +109,10 @@ impl Executor for Threads {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Refused {
-    /// Threads that were wanted, the caller's included.
+    /// The number of requested threads, including the caller's.
     pub wanted: usize,
-    /// Threads that do the work instead, the caller's included.
+    /// The number of threads that do the work instead, including the caller's.
     pub left: usize,
-    /// Why.
+    /// The error of the system.
     pub error: io::Error,
 }

@@ -1,4 +1,4 @@
-//! A pool of threads that run the chunks of a tensor.
+//! Thread pool for the chunks of a tensor.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -10,19 +10,20 @@ use super::Refused;
 use super::executor::{Executor, Serial};
 use super::tasks::{Share, in_order_on};
 
-/// Works on a few chunks per thread at a time. The caller's thread is one of them and takes what is done in between: a thread
-/// more than there are processors, that wakes whenever something is done, costs the others their processor and their cache.
+/// An executor that gives each thread a few chunks at a time. The caller's thread also works, and
+/// takes results between its tasks. A separate thread for taking results would exceed the number of
+/// processors, and its wake-ups would cost the others processor time and cache.
 ///
-/// Threads are started when there is work for them, and no more than there are tasks.
+/// Threads start when there is work, and are never more than the tasks.
 #[derive(Debug)]
 pub(super) struct Parallel {
-    /// The most that work, the caller's included.
+    /// The most threads that work, including the caller's.
     threads: usize,
     on_refused: Option<OnRefused>,
     helpers: Mutex<Helpers>,
 }
 
-/// Is called where fewer threads could be started than were wanted.
+/// Callback for the case that fewer threads could be started than requested.
 pub(super) struct OnRefused(pub(super) Box<dyn Fn(&Refused) + Send + Sync>);
 
 impl fmt::Debug for OnRefused {
@@ -31,30 +32,33 @@ impl fmt::Debug for OnRefused {
     }
 }
 
-/// All threads but the caller's.
+/// All threads except the caller's.
 #[derive(Debug)]
 struct Helpers {
-    /// Those that have been started.
+    /// The threads that have been started.
     pool: Option<Arc<Pool>>,
-    /// How many the system allows, as far as is known.
+    /// The known limit of the system on the number of helpers.
     most: usize,
 }
 
-/// Threads that have ended, and freed their buffers, when this has been dropped.
+/// A pool of started threads. Dropping it waits until the threads have ended and freed their
+/// buffers.
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// None while it is dropped.
+    /// None only during the drop.
     threads: Option<ThreadPool>,
     handles: Vec<JoinHandle<()>>,
 }
 
-/// Chunks of one task: a chunk takes 4 to 40 us, and what a task needs from another processor some tenths of one.
+/// Chunks in a task. A chunk takes 4 to 40 us, and fetching a task's data from another processor
+/// some tenths of a microsecond.
 const ITEMS_PER_TASK: u64 = 8;
-/// Tasks in flight per thread: enough that threads seldom wait for the one that is to be handed over next.
+/// Tasks in flight per thread. With this many, threads seldom wait for the task that is taken next.
 const TASKS_PER_THREAD: u64 = 3;
 
 impl Parallel {
-    /// At most this many threads, the caller's included. Where the system has fewer, those do the work.
+    /// An executor with at most this many threads, including the caller's. If the system allows
+    /// fewer, those do the work.
     pub(super) fn new(threads: usize, on_refused: Option<OnRefused>) -> Parallel {
         let most = threads.saturating_sub(1);
         Parallel {
@@ -64,12 +68,13 @@ impl Parallel {
         }
     }
 
-    /// The most that work, the caller's included.
+    /// The most threads that work, including the caller's.
     pub(super) fn threads(&self) -> usize {
         self.threads
     }
 
-    /// At least `wanted` threads, if there can be so many, and at most `allowed`.
+    /// Returns a pool of at least `wanted` threads if the system allows that many, and of at most
+    /// `allowed`.
     fn helpers(&self, wanted: usize, allowed: usize) -> Option<Arc<Pool>> {
         let mut helpers = self.lock();
         let wanted = wanted.min(helpers.most).min(allowed);
@@ -77,16 +82,18 @@ impl Parallel {
         if (wanted..=allowed).contains(&running) {
             return helpers.pool.clone();
         }
-        // Idle threads keep what their allocator holds, and there may be no memory for those of more threads than are allowed.
+        // Idle threads keep the memory of their allocator, and there may be no memory for more
+        // threads than allowed.
         drop(helpers.pool.take());
-        // Twice as many as before: a file whose tensors grow does not start threads for each of them.
+        // The number doubles, so that a file with growing tensors does not start new threads for
+        // each of them.
         let most = helpers.most.min(allowed);
         helpers.start(wanted.max(2 * running).min(most), self.on_refused.as_ref());
         helpers.pool.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Helpers> {
-        // Nothing is half changed while it is held.
+        // The state is never half changed while the lock is held.
         self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,7 +103,8 @@ impl Helpers {
         self.pool.as_ref().map_or(0, |pool| pool.handles.len())
     }
 
-    /// Starts so many threads. If they are refused, half of those that could be started: the other half's memory is for the work.
+    /// Starts this many threads. If the system refuses some, starts half of those that it allowed.
+    /// The memory of the other half is left for the work.
     fn start(&mut self, threads: usize, on_refused: Option<&OnRefused>) {
         let mut attempt = threads;
         let mut refused = None;
@@ -126,7 +134,8 @@ impl Helpers {
 }
 
 impl Pool {
-    /// Starts so many threads; otherwise none runs any more, and the error comes with the number of those that had been started.
+    /// Starts this many threads. On an error all started threads have ended, and the error has
+    /// their number.
     fn start(threads: usize) -> Result<Pool, (ThreadPoolBuildError, usize)> {
         let mut handles = Vec::with_capacity(threads);
         let built = ThreadPoolBuilder::new()
@@ -162,20 +171,22 @@ impl Drop for Pool {
     }
 }
 
-/// Checks that memory is left for the work of another thread: what is refused later, when it works, would end the program.
+/// Checks that memory is left for the work of another thread. A later allocation failure in that
+/// thread would abort the program.
 fn require_room() -> io::Result<()> {
-    /// More than a stack, the buffers of a chunk, and what an allocator reserves for a thread.
+    /// An upper bound for a stack, the buffers of a chunk and the reserve of an allocator for a
+    /// thread.
     const BYTES: usize = 80 << 20;
     let mut room = Vec::<u8>::new();
     let reserved = room.try_reserve_exact(BYTES);
-    // Otherwise the compiler might do without.
+    // Optimization barrier: the compiler might otherwise remove the allocation.
     std::hint::black_box(&mut room);
     reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 fn join(handles: Vec<JoinHandle<()>>) {
     for handle in handles {
-        // Panics of the work have been handed over by the tasks; others have nothing to say.
+        // Panics of the work have already been passed on with the tasks. Other panics are ignored.
         let _ = handle.join();
     }
 }
@@ -198,7 +209,7 @@ impl Executor for Parallel {
     }
 }
 
-/// The same threads where there is memory for so many items only.
+/// The same threads with a limit on the number of items in memory.
 #[derive(Debug)]
 struct Bounded<'p> {
     of: &'p Parallel,
@@ -223,7 +234,7 @@ impl Executor for Bounded<'_> {
     }
 }
 
-/// With at most so many items begun and not yet taken, one for each thread at least.
+/// Runs with at most `at_most` items begun and not yet taken, and with no more threads than that.
 fn in_order<T: Send, E: Send>(
     parallel: &Parallel,
     items: u64,
@@ -232,12 +243,12 @@ fn in_order<T: Send, E: Send>(
     then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<(), E> {
     let threads = at_most.min(parallel.threads as u64);
-    // Where there is little room, shorter tasks first, so that every thread has one.
+    // If few items are allowed, tasks become shorter first, so that every thread gets one.
     let items_per_task = (at_most / threads).clamp(1, ITEMS_PER_TASK);
     let tasks = items.div_ceil(items_per_task);
     let wanted = tasks.min(threads).saturating_sub(1) as usize;
     let allowed = usize::try_from(at_most - 1).unwrap_or(usize::MAX);
-    // Asked where no helper is wanted too: those that are not allowed have to go.
+    // This call is needed even if no helper is wanted: it stops the threads that are not allowed.
     let Some(helpers) = parallel.helpers(wanted, allowed).filter(|_| wanted > 0) else {
         return Serial.in_order(items, work, then);
     };
@@ -298,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Runs 1000 items, of which `most` at a time are begun and not yet taken.
+    /// Runs 1000 items, with at most `most` begun and not yet taken at a time.
     fn holds(executor: &impl Executor, most: u64) {
         let begun = std::sync::atomic::AtomicU64::new(0);
         let mut taken = 0;
@@ -327,7 +338,7 @@ mod tests {
             for most in [1, 2, 3, 4, 5, 7, 8, 9, 20, 100, u64::MAX] {
                 let bounded = parallel.at_most(most);
                 holds(&bounded, most.min(1000));
-                // What has been bounded stays so.
+                // A bound on a bounded executor does not raise its limit.
                 holds(&bounded.at_most(u64::MAX), most.min(1000));
                 holds(&bounded.at_most(3), most.min(3));
             }
@@ -358,7 +369,7 @@ mod tests {
             .in_order(3 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
             .unwrap();
         assert_eq!(running(), 2);
-        // Threads that run are used again, and more of them are started together.
+        // Running threads are used again, and new threads are started several at a time.
         parallel
             .in_order(2 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
             .unwrap();

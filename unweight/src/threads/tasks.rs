@@ -1,4 +1,4 @@
-//! Work in tasks, on a few threads, whose results the caller's takes in order.
+//! Task queue on a few threads. The caller's thread takes the results in order.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -8,16 +8,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rayon::ThreadPool;
 
-/// How work is cut.
+/// How the items are divided into tasks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     pub(super) items_per_task: u64,
-    /// Begun and not yet taken.
+    /// The most tasks that are begun and not yet taken.
     pub(super) tasks_in_flight: u64,
 }
 
-/// As [`Executor::in_order`](super::Executor::in_order), on the threads of `helpers` and the caller's, which works
-/// whenever there is nothing to take.
+/// Implements [`Executor::in_order`](super::Executor::in_order) on the threads of `helpers` and on
+/// the caller's thread, which works whenever there is no result to take.
 pub(super) fn in_order_on<T: Send, E: Send>(
     helpers: &ThreadPool,
     share: Share,
@@ -42,9 +42,9 @@ pub(super) fn in_order_on<T: Send, E: Send>(
     };
     let tasks = &tasks;
     helpers.in_place_scope(|scope| {
-        // Helpers end when the caller does, whatever ends it.
+        // Helpers stop when the caller returns or panics.
         let _end = End(tasks);
-        // The caller does one of them at least.
+        // The caller runs at least one task itself.
         let most = items.div_ceil(share.items_per_task).saturating_sub(1);
         for _ in 0..most.min(helpers.current_num_threads() as u64) {
             scope.spawn(|_| tasks.help());
@@ -58,29 +58,30 @@ struct Tasks<T, E, W> {
     items: u64,
     work: W,
     progress: Mutex<Progress<T, E>>,
-    /// For helpers: another task may be begun, or there will be none.
+    /// Wakes helpers: another task may begin, or no task will follow.
     room: Condvar,
-    /// For the caller: the task that it waits for is done.
+    /// Wakes the caller: the task that it waits for is done.
     done: Condvar,
 }
 
-/// The results of a task. A panic is handed over too: the other side would wait for ever.
+/// The results of a task, or its panic. Without the panic the other side would wait forever.
 type Done<T, E> = Result<Vec<Result<T, E>>, Box<dyn Any + Send>>;
 
 struct Progress<T, E> {
-    /// How many there are.
+    /// The number of tasks.
     tasks: u64,
     begun: u64,
-    /// By the caller, in order.
+    /// The number of tasks whose results the caller has taken, in order.
     taken: u64,
-    /// And not yet taken.
+    /// The finished tasks that have not been taken.
     done: BTreeMap<u64, Done<T, E>>,
-    /// To wake somebody is a system call, so it is done only where somebody sleeps.
+    /// The number of helpers that sleep. Waking a thread is a system call, so it is skipped if no
+    /// helper sleeps.
     helpers_waiting: usize,
     caller_waits: bool,
 }
 
-/// What the caller does next.
+/// The next action of the caller.
 enum Turn<T, E> {
     Take(Done<T, E>),
     Work(u64),
@@ -88,14 +89,14 @@ enum Turn<T, E> {
 }
 
 impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
-    /// What a helper does.
+    /// The loop of a helper.
     fn help(&self) {
         while let Some(task) = self.task_for_helper() {
             self.run(task);
         }
     }
 
-    /// What the caller does. To take comes before work: it makes room for others.
+    /// The loop of the caller. Taking results comes before work, because it lets other tasks begin.
     fn lead(&self, mut then: impl FnMut(T) -> Result<(), E>) -> Result<(), E> {
         loop {
             match self.turn_of_caller() {
@@ -171,13 +172,13 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
 
 impl<T, E, W> Tasks<T, E, W> {
     fn progress(&self) -> MutexGuard<'_, Progress<T, E>> {
-        // Nothing panics while it is held.
+        // No code panics while it holds the lock.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T, E> Progress<T, E> {
-    /// The next task, if there is one and room for its results.
+    /// The next task, if one is left and its results have room.
     fn begin(&mut self, share: Share) -> Option<u64> {
         let task = self.begun;
         let may_begin = task < self.tasks && task < self.taken + share.tasks_in_flight;
@@ -193,7 +194,7 @@ fn wait<'p, P>(condition: &Condvar, progress: MutexGuard<'p, P>) -> MutexGuard<'
     progress.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Dropped when the caller is done, has failed or panics: no task begins any more.
+/// Drop guard for the end of the caller, by success, error or panic. No task begins after it.
 struct End<'t, T, E, W>(&'t Tasks<T, E, W>);
 
 impl<T, E, W> Drop for End<'_, T, E, W> {

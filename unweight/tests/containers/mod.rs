@@ -1,6 +1,6 @@
-//! Containers of one tensor in memory, for the tests.
+//! Helpers for the tests: containers of one tensor in memory.
 
-// Each test binary uses some of these.
+// Each test binary uses only some of these functions.
 #![allow(dead_code)]
 
 use half::bf16;
@@ -33,7 +33,7 @@ pub(crate) fn container_by(
     writer.finish().unwrap()
 }
 
-/// The restored bytes of a container, every rule checked.
+/// Restores the bytes of a container with every rule checked.
 pub(crate) fn restored(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container();
@@ -61,7 +61,7 @@ pub(crate) fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     transcode(&container, encoding, Vec::new(), &Serial).unwrap()
 }
 
-/// Weights as trained ones are: exponents that thin out downwards, and a few that need patches.
+/// Weights that resemble trained ones: lower exponents are rarer, and a few weights need patches.
 pub(crate) fn trained_like(count: u32) -> Vec<bf16> {
     (0..count)
         .map(|i| {

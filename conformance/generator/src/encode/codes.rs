@@ -124,10 +124,10 @@ pub(super) fn code_lengths(cases: &mut Cases) {
     .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
 }
 
-/// Section 11.4: chunks whose own code saves just enough, or just too little.
+/// Section 11.4: chunks whose own code saves just enough or just too little.
 pub(super) fn own_codes(cases: &mut Cases) {
-    // Four chunks of four exponents; in the last one, the rarest stands for `moved` of the
-    // commonest.
+    // There are four chunks of four exponents. In the last chunk, the rarest exponent replaces
+    // `moved` of the commonest.
     let tensor = |moved: usize| {
         let chunk = |moved: usize| {
             let mut exponents = counts(&[
@@ -166,11 +166,11 @@ pub(super) fn own_codes(cases: &mut Cases) {
     .add(cases, &HUFFMAN);
 }
 
-/// Three chunks, the last of which would save exactly 1 bit in 256 by a code of its own.
+/// A tensor of three chunks. An own code for the last chunk would save exactly 1 bit in 256.
 ///
-/// The tensor's code gives exponent 120 one bit, 121 and 122 two each. In the last chunk *b*
-/// weights of 121 are more than *a* of 120; its own code exchanges their lengths. So *t* = 2 · 4096
-/// − *a* and *o* = 2 · 4096 − *b*, and 256 *o* = 255 *t*.
+/// The tensor's code gives exponent 120 one bit, and 121 and 122 two bits each. The last chunk has
+/// *b* weights of 121, more than the *a* weights of 120, and its own code exchanges their lengths.
+/// So the costs are *t* = 2 · 4096 − *a* and *o* = 2 · 4096 − *b*, and 256 *o* = 255 *t*.
 fn equal_costs() -> Tensor {
     let (a, b, c) = (1..4096usize)
         .flat_map(|a| (a..4096 - a).map(move |b| (a, b, 4096 - a - b)))
@@ -189,8 +189,8 @@ fn encode_one(tensor: &Tensor) -> Vec<u8> {
     encode(&header, std::slice::from_ref(tensor), Encoding::Huffman, 12)
 }
 
-/// Record `number` of a file of one coded tensor of `count` weights, found by the layout of section
-/// 3.4.
+/// Record `number` in a file of one coded tensor of `count` weights, located by the layout of
+/// section 3.4.
 fn record_of(file: &[u8], count: usize, number: usize) -> &[u8] {
     let u64_at =
         |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes")) as usize;

@@ -1,4 +1,4 @@
-//! Sections 11.1 and 11.7: containers, tensors that stay raw; and real weights.
+//! Sections 11.1 and 11.7: containers, tensors that stay raw, and real weights.
 
 use unweight_format::{Dtype, Encoding};
 
@@ -41,7 +41,7 @@ pub(super) fn containers(cases: &mut Cases) {
         })
         .collect();
     members.reverse();
-    // The empty tensor shares its offset with the one behind it; it still sorts first.
+    // The empty tensor has the same offset as the next one, and still sorts first.
     let json = format!(
         "{{ \"__metadata__\" : {{}} ,\n{}\t}}  \n",
         members.join(" ,\n")
@@ -57,7 +57,8 @@ pub(super) fn containers(cases: &mut Cases) {
     }
     .add(cases, &BOTH);
 
-    // Some writers put it where there is no metadata, and the library of safetensors reads it so.
+    // Some writers write null metadata if there is none, and the library safetensors reads it as
+    // none.
     Vector {
         json: [
             br#"{"__metadata__":null,"#,
@@ -81,7 +82,7 @@ pub(super) fn containers(cases: &mut Cases) {
     )
     .add(cases, &BOTH);
 
-    // Two chunks, and a short step.
+    // The tensor has two chunks and a short step.
     let chunks = [
         (12, &[Encoding::Huffman, Encoding::Palette][..]),
         (13, &[Encoding::Huffman]),
@@ -113,7 +114,8 @@ pub(super) fn raw_instead(cases: &mut Cases) {
         sizes.map(one),
     )
     .add(cases, &BOTH);
-    // 4096 weights with 672 patches take 4080 bytes of records: one unit less than raw. 673 take 4096: none.
+    // 4096 weights with 672 patches take 4080 bytes of records, which is one unit less than raw.
+    // With 673 patches they take 4096 bytes, which saves none.
     let patched = |count: usize| {
         let exponents = (0..4096).map(|i| {
             if i < count {
@@ -141,7 +143,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
     .add(cases, &BOTH);
 }
 
-/// `inputs/README.md` says where they come from.
+/// `inputs/README.md` has the origin of these weights.
 pub(super) fn real_weights(cases: &mut Cases) {
     let source = include_bytes!("../../inputs/minilm-rows.safetensors");
     let json_bytes = u64::from_le_bytes(source[..8].try_into().expect("8 bytes")) as usize;

@@ -1,6 +1,6 @@
-//! Encode cases (section 11): a source, and the one file that a canonical encoder makes of it. The
-//! files come from the reference encoder of `unweight-cpu`. Each is a case for decoders too, with
-//! the source as its expected result.
+//! Encode cases (section 11): a source, and the single file that a canonical encoder produces from
+//! it. The files come from the reference encoder of `unweight-cpu`. Each is also a case for
+//! decoders, with the source as its expected result.
 
 mod codes;
 mod containers;
@@ -30,12 +30,12 @@ pub fn add(cases: &mut Cases) {
     containers::real_weights(cases);
 }
 
-/// A source and the files to encode it to.
+/// A source and the parameters of the files to encode it to.
 struct Vector<'a> {
     id: &'a str,
     sections: &'a [&'static str],
     claim: &'a str,
-    /// The JSON of the header, and the tensors that it describes.
+    /// The JSON of the header and the tensors that it describes.
     json: Vec<u8>,
     tensors: Vec<Tensor>,
 }
@@ -58,7 +58,7 @@ impl Vector<'_> {
         }
     }
 
-    /// Adds its source, and a case to encode and one to decode for each of the parameters.
+    /// Adds the source, and an encode case and a decode case for each of the parameters.
     fn add(self, cases: &mut Cases, parameters: &[(Encoding, u8)]) {
         let header = [&(self.json.len() as u64).to_le_bytes()[..], &self.json].concat();
         let data = self.tensors.iter().flat_map(|tensor| &tensor.data);
@@ -100,8 +100,8 @@ impl Vector<'_> {
     }
 }
 
-/// The file that the reference encoder of `unweight-cpu` makes of these tensors, with every BF16
-/// tensor coded.
+/// The output of the reference encoder of `unweight-cpu` for these tensors, with every BF16 tensor
+/// coded.
 fn encode(header: &[u8], tensors: &[Tensor], encoding: Encoding, chunk: u8) -> Vec<u8> {
     let reference = Codec::of(Isa::Reference).expect("the reference runs everywhere");
     let names: Vec<&str> = tensors
@@ -142,7 +142,7 @@ const BOTH: [(Encoding, u8); 2] = [(Encoding::Huffman, 12), (Encoding::Palette, 
 const HUFFMAN: [(Encoding, u8); 1] = [(Encoding::Huffman, 12)];
 const PALETTE: [(Encoding, u8); 1] = [(Encoding::Palette, 12)];
 
-/// A BF16 tensor of these exponents, in some order.
+/// A BF16 tensor of these exponents in pseudo-random order.
 fn shuffled(name: &str, mut exponents: Vec<u8>) -> Tensor {
     Random::new(name).shuffle(&mut exponents);
     in_order(name, exponents)
@@ -152,7 +152,7 @@ fn shuffled(name: &str, mut exponents: Vec<u8>) -> Tensor {
 fn in_order(name: &str, exponents: Vec<u8>) -> Tensor {
     let count = exponents.len();
     let mut weights = Weights::new(name, exponents);
-    // Few different bytes: the repository holds these files.
+    // There are few different bytes, because the repository contains these files.
     for (i, byte) in weights.sign_mantissa.iter_mut().enumerate() {
         *byte = (i % 227) as u8;
     }
@@ -160,7 +160,7 @@ fn in_order(name: &str, exponents: Vec<u8>) -> Tensor {
     Tensor::raw_weights(name, &weights)
 }
 
-/// Exponents by count.
+/// The exponents with these counts.
 fn counts(counts: &[(u8, usize)]) -> Vec<u8> {
     let of_each = counts
         .iter()

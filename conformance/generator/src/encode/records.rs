@@ -1,4 +1,4 @@
-//! Sections 11.4 to 11.6: patches, placeholders, and records that are verbatim.
+//! Sections 11.4 to 11.6: patches, placeholders and verbatim records.
 
 use unweight_format::Encoding;
 
@@ -12,7 +12,7 @@ pub(super) fn patches(cases: &mut Cases) {
     for (i, position) in [0, 7, 255, 256, 4095, 4096, 4795].into_iter().enumerate() {
         exponents[position] = 10 + i as u8;
     }
-    // An exponent of the palette that is too rare for a code in one chunk and common in the other.
+    // An exponent of the palette is too rare for a code in one chunk, and common in the other.
     for exponent in &mut exponents[4096..4396] {
         *exponent = 112;
     }
@@ -34,7 +34,7 @@ pub(super) fn patches(cases: &mut Cases) {
         ],
     );
 
-    // The placeholder is the least (length, entry), which need not be entry 0.
+    // The placeholder is the entry with the least (length, entry), which need not be entry 0.
     let placeholder = |name: &str, common: u8| {
         let mut exponents = counts(&[(common, 3000), (100, 500), (109, 500), (115, 96)]);
         Random::new(name).shuffle(&mut exponents);
@@ -59,7 +59,7 @@ pub(super) fn patches(cases: &mut Cases) {
 }
 
 pub(super) fn verbatim(cases: &mut Cases) {
-    // Sixteen exponents are common in chunk 0; chunk 1 has `outside` weights of others.
+    // Sixteen exponents are common in chunk 0. Chunk 1 has `outside` weights with other exponents.
     let with = |outside: usize, inside: &dyn Fn(usize) -> u8| {
         let usual: Vec<u8> = (0..4096).map(|i| 100 + (i % 16) as u8).collect();
         let chunk = (0..4096).map(|i| {
@@ -82,7 +82,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
         [with(682, &even), with(683, &even), with(4096, &even)],
     )
     .add(cases, &PALETTE);
-    // Inside there is one exponent alone: its code has no bits.
+    // The other weights have a single exponent, whose code has no bits.
     let one = |_| 107;
     Vector::of(
         "verbatim-in-huffman",

@@ -1,8 +1,8 @@
-//! Files that break exactly one rule, as far as that is possible. Each module has the cases of one
-//! section of the specification.
+//! Files that break exactly one rule, if that is possible. Each module has the cases of one section
+//! of the specification.
 //!
-//! All checksums are right, unless a checksum is what the case tests. So a decoder that misses the
-//! rule decodes the draft's contents and accepts.
+//! All checksums are right, unless the case tests a checksum. A decoder that misses the rule
+//! therefore decodes the draft's contents and accepts.
 
 mod s3_1_file_header;
 mod s3_2_directory;
@@ -36,7 +36,7 @@ pub fn add(cases: &mut Cases) {
     s8_checksums::add(cases);
 }
 
-/// Three raw bytes, without a source.
+/// Three raw bytes without a source.
 fn raw() -> Draft {
     Draft::of([Tensor::bytes("r", b"raw".to_vec())])
 }
@@ -55,11 +55,11 @@ fn palette() -> Draft {
     Draft::of([Tensor::palette("w", 12, PALETTE, &patched(300))])
 }
 
-/// Weights; numbers 3, 4, 100 and 256 are outside the palette.
+/// Weights with exponents outside the palette at 3, 4, 100 and 256.
 fn patched(count: usize) -> Weights {
     let mut weights = Weights::skewed("invalid", &PALETTE, count);
     for exponent in &mut weights.exponents {
-        // Everything else has a code.
+        // All other exponents have a code.
         *exponent = (*exponent).max(PALETTE[7]);
     }
     for position in [3, 4, 100, 256] {
@@ -68,7 +68,7 @@ fn patched(count: usize) -> Weights {
     weights
 }
 
-/// 512 weights of 1 bit each: 32 lanes of 2 bytes. A record of 144 bytes without padding.
+/// 512 weights of 1 bit each, in 32 lanes of 2 bytes. The record has 144 bytes and no padding.
 fn exact() -> Draft {
     let exponents = (0..512).map(|i| PALETTE[i % 3 % 2]).collect();
     let weights = Weights::new("exact", exponents);

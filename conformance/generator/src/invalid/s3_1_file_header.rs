@@ -26,7 +26,7 @@ pub(super) fn add(cases: &mut Cases) {
     lengths(cases);
 }
 
-/// A file of these bytes, whatever they are.
+/// A file of these bytes without any check.
 fn loose(bytes: &[u8]) -> Forge {
     Forge::new(bytes.to_vec(), Vec::new(), 0, 0)
 }
@@ -74,7 +74,7 @@ fn magic(cases: &mut Cases) {
         "nothing may stand before the magic",
         begun_with(b"\xef\xbb\xbf\x89UNW\r\n\x1a\n"),
     );
-    // The header checksum covers the magic: here it is right.
+    // The header checksum covers the magic, and is right here.
     let stamped = |magic: &[u8; 8]| file.clone().put(0, magic).stamp_header();
     magic(
         "magic-of-another-case",

@@ -161,7 +161,7 @@ fn checksum_and_zeros(cases: &mut Cases) {
         );
         cases.also(&["2"]);
     }
-    // Two names of a byte: six bytes of padding.
+    // Two names of one byte are followed by six bytes of padding.
     for (id, at) in [("first", name + 2), ("last", name + 7)] {
         cases.reject(
             &format!("directory-padding-{id}-byte"),
@@ -174,7 +174,7 @@ fn checksum_and_zeros(cases: &mut Cases) {
 }
 
 fn dims(cases: &mut Cases) {
-    // Every dimension is 1, so each tensor has one byte whichever dimensions it takes.
+    // Every dimension is 1, so each tensor has one byte for any selection of dimensions.
     let tensor = |name: &str| Tensor::bytes(name, vec![1]);
     let file = Draft::of(["a", "b", "c"].map(tensor)).forge();
     let ends = |ends: [u32; 3]| {
@@ -192,7 +192,7 @@ fn dims(cases: &mut Cases) {
         ends([3, 2, 3]),
     );
     wrong("last-dims-end-decreases", "dims ends do not decrease", {
-        // One dimension fewer, and a longer last name for it.
+        // There is one dimension fewer, and the last name is longer to make up for it.
         let file = of_names(&[b"a", b"b", b"0123456"]);
         let at = |number, field| file.entry(number, field);
         file.clone()

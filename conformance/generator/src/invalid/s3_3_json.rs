@@ -1,4 +1,4 @@
-//! Section 3.3: JSON that is not that of RFC 8259, or not as rule 2 wants it.
+//! Section 3.3: JSON that is invalid by RFC 8259 or by rule 2.
 
 use unweight_format::Rule;
 

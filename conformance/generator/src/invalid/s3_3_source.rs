@@ -1,4 +1,5 @@
-//! Section 3.3: the source section. The JSON may tell no other story than the directory, and tell it in one way only.
+//! Section 3.3: the source section. The JSON must describe exactly the tensors of the directory, in
+//! an unambiguous way.
 
 use unweight_format::{Dtype, Rule, layout};
 
@@ -23,7 +24,7 @@ fn tensors() -> [Tensor; 2] {
     ]
 }
 
-/// The two tensors, and this JSON.
+/// A file with the two tensors and this JSON.
 pub(super) fn told(json: impl Into<Vec<u8>>) -> Forge {
     Draft::of(tensors()).with_json(json).forge()
 }
@@ -42,7 +43,8 @@ fn checksum(cases: &mut Cases) {
     wrong(
         "source-changed-without-its-checksum",
         "every byte of the source section is covered by its checksum",
-        // `U8` becomes `I8` in neither: a space inside the object becomes a tab.
+        // A space inside the object becomes a tab, so the JSON keeps its meaning and types such as
+        // `U8` stay unchanged.
         told(format!("{{ {A},{B}}}")).flip(source.start + 9, b' ' ^ b'\t'),
     );
     wrong(

@@ -1,4 +1,4 @@
-//! Section 3.4: offsets of payloads, and the zeros between them.
+//! Section 3.4: offsets of payloads, and the zeros between payloads.
 
 use unweight_format::layout::entry;
 use unweight_format::{Dtype, Rule};
@@ -16,8 +16,8 @@ pub(super) fn add(cases: &mut Cases) {
     padding(cases);
 }
 
-/// States another payload end of tensor `number`; if it is the last one, the file ends 64 zeros
-/// later.
+/// Writes another payload end of tensor `number`. If it is the last tensor, the file ends 64 zeros
+/// after that end.
 fn ends(forge: Forge, number: usize, end: u64) -> Forge {
     let at = forge.entry(number, entry::PAYLOAD_END);
     let is_last = forge.u64_at(at) as usize + 64 == forge.len();
@@ -188,7 +188,7 @@ fn coded_ends(cases: &mut Cases) {
     );
 }
 
-/// Entries whose payloads would fill 2^64 bytes, in a file that has none of them.
+/// Entries whose payloads would fill 2^64 bytes, in a file without these payloads.
 fn past_64_bits(cases: &mut Cases) {
     let mut add = |id: &str, rule, claim: &str, tensors: &[Vast], last_end: Option<u64>| {
         cases.reject(id, rule, claim, vast(tensors, last_end));
@@ -205,7 +205,7 @@ fn past_64_bits(cases: &mut Cases) {
     cases_of_coded(&mut add);
 
     let claim = "payload ends are exact: past 64 bits none fits";
-    // 31 tensors, and one that reaches around to the bytes of this file.
+    // There are 31 tensors, and one whose end wraps around to the bytes of this file.
     let around = around(&exabytes(31));
     add(
         "raw-payload-end-that-wraps-2-to-the-64",
@@ -270,8 +270,8 @@ fn past_64_bits(cases: &mut Cases) {
         &[near, vec![Vast::Coded(700)]].concat(),
         Some(16),
     );
-    // 62 chunks of 4096 weights: 248 bytes of record ends behind the last multiple of 256, and then
-    // padding.
+    // 62 chunks of 4096 weights have 248 bytes of record ends after the last multiple of 256, and
+    // then padding.
     let planes = up_to(0u64.wrapping_sub(256 + 62 * 4096));
     add(
         "records-past-2-to-the-64",
@@ -315,19 +315,19 @@ fn cases_of_coded(add: &mut impl FnMut(&str, Rule, &str, &[Vast], Option<u64>)) 
     );
 }
 
-/// A tensor with a huge stated size and no byte in the file.
+/// A tensor with a huge stated size and no bytes in the file.
 #[derive(Clone, Copy)]
 enum Vast {
-    /// So many elements of 8 bytes.
+    /// This many elements of 8 bytes.
     Raw(u64),
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
-    /// So many BF16 weights in chunks of 4096, coded in records of 16 bytes.
+    /// This many BF16 weights in chunks of 4096, coded in records of 16 bytes.
     Coded(u64),
 }
 
 impl Vast {
-    /// Its end, if the tensor before it ends at `before`.
+    /// The end of the tensor, if the previous one ends at `before`.
     fn end(self, before: u128) -> u128 {
         let begin = before.next_multiple_of(256);
         let raw = |length: u128| begin + length.next_multiple_of(4) + 4 * length.div_ceil(65_536);
@@ -352,8 +352,8 @@ impl Vast {
     }
 }
 
-/// A file with these tensors' entries. The last one ends at `last_end` if given, otherwise where it
-/// should, in 64 bits.
+/// A file with these tensors' entries. The last one ends at `last_end` if given, otherwise at its
+/// computed end in 64 bits.
 fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     let draft: Vec<Tensor> = (0..)
         .zip(tensors)
@@ -378,7 +378,7 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     if let Some(end) = last_end {
         forge = forge.put_u64(last, end);
     }
-    // If the end wraps in 64 bits to just after this file, make the file that long.
+    // If the end wraps in 64 bits to just after this file, the file gets that length.
     let wrapped = forge.u64_at(last).wrapping_add(64);
     if let Some(zeros) = wrapped
         .checked_sub(forge.len() as u64)
@@ -389,14 +389,14 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     forge.stamp_directory()
 }
 
-/// End of the last of these tensors; the directory has one more entry.
+/// The end of the last of these tensors, for a directory with one more entry.
 fn end_of(tensors: &[Vast]) -> u128 {
     let directory = (tensors.len() + 1) * (48 + 8 + 2);
     let begin = (64 + directory.next_multiple_of(8) as u128).next_multiple_of(256);
     tensors.iter().fold(begin, |end, vast| vast.end(end))
 }
 
-/// A raw tensor that ends at `end` or less than 16 bytes before.
+/// A raw tensor that ends at `end` or less than 16 bytes before it.
 fn reaching(tensors: &[Vast], end: u64) -> Vast {
     let before = end_of(tensors);
     let (mut least, mut most) = (0u64, 1 << 56);
@@ -410,7 +410,7 @@ fn reaching(tensors: &[Vast], end: u64) -> Vast {
     Vast::Raw(least)
 }
 
-/// A raw tensor that ends a few bytes behind P0 once more, 2^64 bytes later.
+/// A raw tensor whose end is 2^64 plus a position a few bytes after P0.
 fn around(tensors: &[Vast]) -> Vast {
     let before = end_of(tensors);
     let target = (1 << 64) + end_of(&tensors[..0]).max(4096);
@@ -427,8 +427,8 @@ fn around(tensors: &[Vast]) -> Vast {
 }
 
 fn padding(cases: &mut Cases) {
-    // P0 is 256 behind header and directory; then 3 bytes raw, 44 of 300 weights, 4 of 16 of record
-    // ends.
+    // P0 is 256 after header and directory. The payload parts are 3 bytes raw, 44 bytes for 300
+    // weights, and record ends of 4 bytes padded to 16.
     let file = Draft::of([
         Tensor::bytes("r", b"raw".to_vec()),
         huffman_tensor("w", 300),

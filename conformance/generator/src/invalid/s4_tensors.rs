@@ -75,7 +75,7 @@ fn types(cases: &mut Cases) {
         cases.reject(id, Rule::LimitElements, claim, byte(shape));
         cases.also(&["2"]);
     }
-    // The number of bytes if a decoder rounds up, or down.
+    // The number of bytes is that of a decoder that rounds up, or one that rounds down.
     for (id, dtype, elements, bytes) in [
         ("one-element-of-f4-in-a-byte", Dtype::F4, 1, 1),
         ("one-element-of-f4-in-no-byte", Dtype::F4, 1, 0),
@@ -117,7 +117,7 @@ fn raw_tensors(cases: &mut Cases) {
         file,
     );
     cases.also(&["12"]);
-    // Its record is verbatim, which every coded tensor allows.
+    // The record is verbatim, which every coded tensor allows.
     let weights = Weights::new("verbatim", vec![1; 300]);
     let verbatim = |_, exponents: &[u8]| Record::verbatim(exponents);
     let mut coded = Tensor::huffman_with("w", 12, PALETTE, &weights, verbatim);
@@ -282,7 +282,7 @@ fn coded_tensors(cases: &mut Cases) {
 }
 
 fn record_ends(cases: &mut Cases) {
-    // Three chunks: 4096, 4096, 300 weights.
+    // The three chunks have 4096, 4096 and 300 weights.
     let draft = Draft::of([huffman_tensor("w", 2 * 4096 + 300)]);
     let file = draft.forge();
     let at = file.tensor(0).record_ends;
@@ -350,8 +350,7 @@ fn record_ends(cases: &mut Cases) {
             .stamp_directory(),
     );
 
-    // Contents that need more than 4096 verbatim exponents, and a second record that makes up for
-    // it.
+    // The contents need more than 4096 verbatim exponents. The second record makes up for it.
     let mut weights = Weights::skewed("too long", &PALETTE, 2 * 4096);
     for (i, exponent) in weights.exponents.iter_mut().enumerate() {
         *exponent = match i {
@@ -391,8 +390,8 @@ fn record_ends(cases: &mut Cases) {
         draft.forge(),
     );
     cases.also(&["5.1"]);
-    // The last chunk is short and its record too long. The first record is shorter than allowed, so
-    // the sum of lengths is within limits.
+    // The last chunk is short and its record is too long. The first record is shorter than allowed,
+    // so the sum of lengths is within limits.
     let mut draft = Draft::of([Tensor::huffman(
         "w",
         12,

@@ -36,8 +36,8 @@ fn lanes(cases: &mut Cases) {
     wrong("first-lane-end-of-65535", claim, put(0, u16::MAX));
 }
 
-/// 256 weights of entries 0 to 3, whose codes are 0, 10, 110 and 111. All of entry 0 but for
-/// `others`.
+/// 256 weights of entries 0 to 3, whose codes are 0, 10, 110 and 111. All weights except `others`
+/// are of entry 0.
 fn one_step(others: &[(usize, u8)]) -> (Weights, Vec<Vec<u8>>) {
     let mut symbols = vec![0; 256];
     for &(position, symbol) in others {
@@ -63,14 +63,14 @@ fn of_lanes(weights: &Weights, lanes: &[Vec<u8>]) -> Draft {
     })])
 }
 
-/// A decoder that reads past the lane finds the bits that it needs.
+/// Cases in which a decoder that reads past the lane finds the missing bits.
 fn lane_bits(cases: &mut Cases) {
     let mut overrun = |id: &str, claim: &str, draft: Draft| {
         cases.reject(id, Rule::LaneOverrun, claim, draft.forge());
     };
     let claim = "a lane's codes do not need more bits than it has, even if the bits behind it are the right ones";
     for lane in [0, 17, 31] {
-        // Its last code, 10, has its last bit in the next lane, or in the padding.
+        // The last bit of the lane's last code, 10, is in the next lane or in the padding.
         let (weights, mut lanes) = one_step(&[(8 * lane + 7, 1)]);
         assert_eq!(lanes[lane], [0x80, 0]);
         lanes[lane].pop();
@@ -82,7 +82,7 @@ fn lane_bits(cases: &mut Cases) {
     }
     let (weights, mut lanes) = one_step(&[(0, 3), (1, 3), (2, 3), (3, 3), (8, 2)]);
     assert_eq!(lanes[0], [0xff, 0x0f]);
-    // Lane 1 begins with 110: not what lane 0 needs, but as many bits.
+    // Lane 1 begins with 110. These are not the bits that lane 0 needs, but as many.
     lanes[0].pop();
     overrun(
         "lane-overrun-by-a-byte",
@@ -109,8 +109,8 @@ fn lane_bits(cases: &mut Cases) {
         of_lanes(&weights, &lanes),
     );
     let (weights, mut lanes) = one_step(&[(40, 1)]);
-    // The boundary between lanes 5 and 6, a byte early: lane 5 lacks a byte and lane 6 has one too
-    // many.
+    // The boundary between lanes 5 and 6 is a byte early. Lane 5 lacks a byte and lane 6 has one
+    // too many.
     let last = lanes[5].pop().expect("two bytes");
     lanes[6].insert(0, last);
     overrun(
@@ -182,7 +182,7 @@ fn lane_bits(cases: &mut Cases) {
         );
         cases.also(&["2"]);
     }
-    // 3 codes of 3 bits, one of 2 and 4 of 1: 15 bits.
+    // 3 codes of 3 bits, one of 2 bits and 4 of 1 bit make 15 bits.
     let (weights, mut lanes) = one_step(&[(88, 3), (89, 3), (90, 3), (91, 1)]);
     lanes[11][1] |= 0x80;
     cases.reject(

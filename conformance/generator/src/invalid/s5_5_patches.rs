@@ -10,7 +10,7 @@ use crate::record::Record;
 use crate::weights::{PALETTE, Weights};
 
 pub(super) fn add(cases: &mut Cases) {
-    // 300 weights with patches at 3, 4, 100 and 256, which stay: a decoder that misses the rule
+    // The 300 weights keep their patches at 3, 4, 100 and 256. A decoder that misses the rule
     // decodes every weight correctly.
     type Edit = fn(&mut Vec<(u16, u8)>, u8);
     let edits: [(&str, Rule, &str, Edit); 9] = [

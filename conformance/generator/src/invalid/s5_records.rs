@@ -18,7 +18,7 @@ pub(super) fn add(cases: &mut Cases) {
     padding(cases);
 }
 
-/// 300 verbatim exponents: 316 bytes, and 4 of padding.
+/// A record of 300 verbatim exponents: 316 bytes, and 4 of padding.
 fn verbatim() -> Draft {
     let weights = Weights::new("verbatim", Random::new("any").bytes(300));
     Draft::of([Tensor::huffman_with("w", 12, PALETTE, &weights, |_, e| {
@@ -213,11 +213,12 @@ fn lengths(cases: &mut Cases) {
         "huffman-record-with-an-exact-end-and-16-bytes-more",
         claim,
         {
-            // 80 + 64 bytes, and no patches.
+            // The record has 80 + 64 bytes and no patches.
             exact().edit_record(|record| record.padding = Some(vec![0; 16]))
         },
     );
-    // 290 weights: 306 bytes, 320 with padding. Fewer exponents than weights, or more.
+    // 290 weights take 306 bytes, or 320 with padding. The cases have fewer or more exponents than
+    // weights.
     let of_290 = |count: usize| {
         let exponents = Random::new("any").bytes(290);
         let weights = Weights::new("verbatim", exponents.clone());
@@ -293,7 +294,7 @@ fn lengths(cases: &mut Cases) {
         cases.reject_full(id, Rule::RecordLength, claim, draft.forge());
     };
     wrong("palette-record-16-bytes-too-long", claim_of_palette(), {
-        // 258 weights: 16 + 256 bytes of at most 288.
+        // 258 weights take 16 + 256 bytes of at most 288.
         let weights = Weights::skewed("two steps", &PALETTE, 258);
         Draft::of([Tensor::palette("w", 12, PALETTE, &weights)]).edit_record(longer)
     });
@@ -315,7 +316,7 @@ fn claim_of_palette() -> &'static str {
 
 fn padding(cases: &mut Cases) {
     let claim = "the padding of a record is zero";
-    // 300 weights, 4 patches.
+    // The record has 300 weights and 4 patches.
     let marked = |draft: Draft, last: bool| {
         draft.edit_record(|record| {
             let bytes = record.to_bytes(&[]);
@@ -361,7 +362,7 @@ fn padding(cases: &mut Cases) {
             .edit_record(|record| {
                 let patches = record.patches.clone();
                 let contents = 80 + record.body.len() + 3 * patches.len();
-                // One patch fewer by the count, in a record of the same length.
+                // The count has one patch fewer, in a record of the same length.
                 assert!((contents - 3).next_multiple_of(16) == contents.next_multiple_of(16));
                 record.patch_count -= 1;
             })

@@ -1,4 +1,4 @@
-//! Section 6: code lengths that make no complete code.
+//! Section 6: code lengths that do not form a complete code.
 
 use unweight_format::Rule;
 
@@ -25,7 +25,7 @@ pub(super) fn add(cases: &mut Cases) {
             with(lengths),
         );
     }
-    // Two codes of 9 bits in the place of one of 8; no weight needs either.
+    // Two codes of 9 bits replace one of 8. No weight needs either.
     let weights = Weights::new(
         "short codes",
         (0..300).map(|i| PALETTE[9 + i % 7]).collect(),

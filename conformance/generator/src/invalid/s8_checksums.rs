@@ -1,4 +1,4 @@
-//! Section 8: tensor checksums. Everything else is right, including the checksums of parts.
+//! Section 8: tensor checksums. Everything else is valid, including the checksums of parts.
 
 use unweight_format::layout::entry;
 use unweight_format::{Dtype, Rule};

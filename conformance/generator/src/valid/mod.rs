@@ -1,5 +1,5 @@
-//! Valid files. Each module has the cases of one section of the specification. The expected result
-//! comes from the draft.
+//! Valid files. Each module has the cases of one section of the specification. The draft gives the
+//! expected result.
 
 mod s3_1_file_header;
 mod s3_2_directory;

@@ -143,7 +143,7 @@ fn shapes(cases: &mut Cases) {
 }
 
 fn many(cases: &mut Cases) {
-    // 7 and 300 have no common factor: names are in an order far from the directory's.
+    // 7 and 300 have no common factor, so the names are in an order far from the directory's.
     let tensor = |i: usize| {
         let name = format!("layer.{}.weight", i * 7 % 300);
         let bytes = if i.is_multiple_of(25) { i / 25 + 1 } else { 0 };

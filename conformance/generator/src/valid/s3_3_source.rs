@@ -34,7 +34,8 @@ pub(super) fn add(cases: &mut Cases) {
     texts(cases);
     null_alone(cases);
     orders(cases);
-    // 64 + 64 bytes of header and directory: the source section ends on a multiple of 256, or next to it.
+    // Header and directory have 64 + 64 bytes. The source section ends on a multiple of 256 or next
+    // to one.
     for (length, name) in [(127, "one-before"), (128, "on"), (129, "one-behind")] {
         let tensor = Tensor::bytes("r", b"raw".to_vec());
         let mut json = b"{\"r\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}".to_vec();
@@ -48,7 +49,7 @@ pub(super) fn add(cases: &mut Cases) {
     }
 }
 
-/// The same story in other words. `a` has bytes 0..2, `b` bytes 2..6.
+/// Different JSON texts with the same meaning. `a` has bytes 0..2, `b` bytes 2..6.
 fn texts(cases: &mut Cases) {
     let tensors = || {
         [
@@ -135,7 +136,7 @@ fn texts(cases: &mut Cases) {
     );
 }
 
-/// Metadata that is none, and no tensors either.
+/// Null metadata in a file without tensors.
 fn null_alone(cases: &mut Cases) {
     for (id, json) in [
         (

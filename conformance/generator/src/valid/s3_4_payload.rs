@@ -55,7 +55,8 @@ pub(super) fn add(cases: &mut Cases) {
             palette("f", 129),
         ]),
     );
-    // Five chunks: 20 bytes of record ends, so that they too are followed by padding; four: none.
+    // Five chunks have 20 bytes of record ends, which are followed by padding. Four chunks have no
+    // padding.
     for (chunks, padding) in [(4, "no"), (5, "12-bytes-of")] {
         cases.accept(
             &format!("record-ends-with-{padding}-padding"),

@@ -66,7 +66,7 @@ fn types(cases: &mut Cases) {
 
 fn blocks(cases: &mut Cases) {
     for length in [65_535, 65_536, 65_537] {
-        // A period that is no power of two, so that blocks differ.
+        // The period is not a power of two, so that blocks differ.
         let data: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
         cases.accept(
             &format!("raw-tensor-of-{length}-bytes"),
@@ -101,7 +101,7 @@ fn chunks(cases: &mut Cases) {
     for k in 12..=16 {
         let count = (1 << k) + 300;
         let mut weights = Weights::skewed(&format!("chunk size {k}"), &PALETTE, count);
-        // Few different bytes: the repository holds this file.
+        // There are few different bytes, because the repository contains this file.
         for (i, byte) in weights.sign_mantissa.iter_mut().enumerate() {
             *byte = (i % 241) as u8;
         }

@@ -54,7 +54,7 @@ fn verbatim(cases: &mut Cases) {
             &huffman_of(&weights, 12, Record::verbatim(&weights.exponents)),
         );
     }
-    // Chunks 1 and 3 hold anything, the others are of the palette.
+    // Chunks 1 and 3 have arbitrary exponents, the others only those of the palette.
     let mut weights = Weights::skewed("mixed", &PALETTE, 3 * 4096 + 300);
     let noise = Random::new("mixed").bytes(4096);
     weights.exponents[4096..8192].copy_from_slice(&noise);
@@ -150,7 +150,7 @@ fn lanes(cases: &mut Cases) {
     );
 }
 
-/// 65,536 weights of 8 bits, but for 64 bytes less in lane 31.
+/// 65,536 weights of 8 bits each, with 64 bytes less in lane 31.
 fn fullest_lanes() -> Weights {
     let mut exponents: Vec<u8> = (0..65_536).map(|i| PALETTE[7 + i % 2]).collect();
     let mut saved_bits = 0;
@@ -173,7 +173,7 @@ fn patches(cases: &mut Cases) {
     let mut add = |id: &str, claim: &str, count: usize, positions: &[usize]| {
         let mut weights = Weights::skewed(id, &PALETTE, count);
         for exponent in &mut weights.exponents {
-            // Everything else has a code.
+            // All other exponents have a code.
             *exponent = (*exponent).max(PALETTE[7]);
         }
         for (i, &position) in positions.iter().enumerate() {

@@ -16,7 +16,7 @@ pub(super) fn add(cases: &mut Cases) {
             "1 to 16 entries have a code; here the lengths differ by at most 1",
             &Draft::of([coded("w", &PALETTE, most_even)]),
         );
-        // Up to three entries there is but one shape.
+        // With up to three entries there is only one shape.
         if most_skewed != most_even {
             cases.accept(
                 &format!("skewed-code-of-{entries}-entries"),

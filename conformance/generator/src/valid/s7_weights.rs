@@ -1,4 +1,4 @@
-//! Section 7: weights come back bit for bit.
+//! Section 7: weights are restored exactly.
 
 use crate::case::Cases;
 use crate::code::Lengths;
@@ -14,14 +14,14 @@ pub(super) fn add(cases: &mut Cases) {
         "all 65,536 patterns of a weight come back: zeros, subnormals, infinities and NaNs of every payload",
         &Draft::of([Tensor::huffman_with("w", 16, PALETTE, &all, |_, e| Record::verbatim(e))]),
     );
-    // 16 exponents fill a palette; with sign and mantissa those are 4096 patterns.
+    // A palette has 16 exponents, which give 4096 patterns with sign and mantissa.
     let of_palette = |first: u8| {
         let exponents = first..=first + 15;
         let bits = exponents.flat_map(|exponent| {
             (0..=255u16).map(move |a| (a & 0x80) << 8 | u16::from(exponent) << 7 | a & 0x7f)
         });
         let mut bits: Vec<u16> = bits.collect();
-        // Neighbours of different exponents: 129 and 4096 have no common factor.
+        // Neighbours have different exponents, because 129 and 4096 have no common factor.
         let in_order = bits.clone();
         for (i, place) in bits.iter_mut().enumerate() {
             *place = in_order[i * 129 % 4096];

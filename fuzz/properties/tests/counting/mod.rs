@@ -1,7 +1,7 @@
-//! An allocator that counts, a storage that counts, and containers for both.
+//! A counting allocator, a counting storage, and containers for both.
 
 #![expect(unsafe_code, reason = "a global allocator")]
-// Each test binary uses some of these.
+// Each test binary uses only some of these items.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,7 +18,7 @@ use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
 use unweight_properties::Random;
 
-/// The system's allocator, counting for each thread.
+/// The system's allocator with counters for each thread.
 struct Counting;
 
 thread_local! {
@@ -33,7 +33,8 @@ fn count(added: usize, removed: usize) {
     TOTAL.set(TOTAL.get() + added as u64);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing (the cells are `const` and have no destructor).
+// SAFETY: every call is passed unchanged to the system's allocator, and counting does not allocate
+// (the cells are `const` and have no destructor).
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
@@ -63,14 +64,14 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes that `work` allocated.
+/// Bytes that `work` has allocated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allocated {
-    /// At the same time, at most.
+    /// The most bytes at the same time.
     pub(crate) peak: u64,
-    /// Together.
+    /// The sum of all allocations.
     pub(crate) total: u64,
-    /// And still held after it, with the result.
+    /// The bytes still held after `work`, including its result.
     pub(crate) held: u64,
 }
 
@@ -87,7 +88,7 @@ pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
     (result, found)
 }
 
-/// Bytes in memory, copied out as a file's would be, and how many were read.
+/// Bytes in memory that are copied out like a file's, and the number of bytes read.
 pub(crate) struct Counted {
     pub(crate) bytes: Vec<u8>,
     pub(crate) read: AtomicU64,
@@ -109,7 +110,7 @@ impl Storage for Counted {
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         self.read.fetch_add(extent.length, Ordering::Relaxed);
-        // As for a file: the buffer first, then the bytes.
+        // The order is that of a file: the buffer is resized first, then filled.
         buffer.resize(
             usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?,
             0,
@@ -119,7 +120,8 @@ impl Storage for Counted {
     }
 }
 
-/// Checks every rule as `unweight verify` does: what is restored is not kept. Gives how many bytes that were.
+/// Checks every rule like `unweight verify`, without keeping the restored bytes. Returns their
+/// number.
 pub(crate) fn verify(file: &Counted) -> Result<u64, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container();
@@ -131,7 +133,7 @@ pub(crate) fn verify(file: &Counted) -> Result<u64, ReadError> {
     Ok(count)
 }
 
-/// A container of one BF16 tensor with exponents as trained weights have them.
+/// A container of one BF16 tensor whose exponents are distributed as in trained weights.
 pub(crate) fn container_of(weights: u64, encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
     let mut random = Random::new(weights);
     let weights: Vec<bf16> = (0..weights)

@@ -1,7 +1,8 @@
 //! Counting exponents with AVX2.
 //!
-//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. Each of these has a vector of 32 byte
-//! counters, to which a comparison with 32 exponents adds; what lies outside is counted one by one.
+//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. Each of these
+//! has a vector of 32 byte counters, to which a comparison with 32 exponents adds. Exponents
+//! outside the window are counted one by one.
 
 use std::arch::x86_64::*;
 
@@ -9,12 +10,12 @@ use crate::fast::portable;
 
 const BLOCK: usize = 32;
 const WINDOW: usize = 16;
-/// Counters that stay in registers in one pass over a part.
+/// Counters in registers in one pass over a part.
 const AT_ONCE: usize = 8;
-/// Blocks of a part, after which a byte counter may be full; a part stays in the first cache.
+/// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Adds how often each exponent occurs in little-endian weights.
+/// Counts the exponents of little-endian weights.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     const PIECE: usize = 4096;
@@ -26,11 +27,11 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Adds how often each of these exponents occurs.
+/// Counts these exponents.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     let (blocks, rest) = exponents.as_chunks::<BLOCK>();
-    // Exponents thin out downwards: near the greatest of a few is the window that has most of them.
+    // Exponents become rarer downwards, so the best window is near the greatest of a few samples.
     let greatest = blocks.first().and_then(|block| block.iter().max());
     let base = greatest.map_or(0, |greatest| greatest.saturating_sub(13).min(255 - 15));
     for part in blocks.chunks(FULL) {
@@ -49,7 +50,7 @@ fn load(block: &[u8; BLOCK]) -> __m256i {
     unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
 }
 
-/// Counts `AT_ONCE` exponents from `first` on.
+/// Counts `AT_ONCE` consecutive exponents, beginning with `first`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn count_some(part: &[[u8; BLOCK]], first: usize, counts: &mut [u64; 256]) {

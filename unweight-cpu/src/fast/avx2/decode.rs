@@ -1,5 +1,6 @@
-//! The inner loop of decoding for x86-64: that of the portable backend without its checks, which are made once for many rounds,
-//! and with the output's and the sign-mantissa bytes' cache lines on their way while the lanes are decoded.
+//! The inner loop of decoding for x86-64. It is the portable backend's loop with two changes: the
+//! checks are made once for many rounds, and the cache lines of the output and the sign-mantissa
+//! bytes are prefetched.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -10,23 +11,26 @@ use crate::fast::decode_table::{RUN_BITS, Run};
 use crate::fast::lanes::{BUFFER_BYTES, MOST_STEPS};
 use crate::fast::portable::decode::{GROUP_LANES, GROUP_WEIGHTS, Group, LOOK_UPS, ROUND_SYMBOLS};
 
-/// Steps whose lines are fetched in a round: the 4 groups of a chunk need some 55 rounds each, and have 128 steps.
+/// Steps whose lines are prefetched in a round. Each of the 4 groups of a chunk needs some 55
+/// rounds for its 128 steps.
 const STEPS_AHEAD: usize = 3;
 
-/// How many look-ups of a round each lane has before it is the next one's turn. One at a time, and every row's place is loaded and stored
-/// for it, as there are not registers for eight; all five, and what waits for one lane leaves no room for the others.
+/// Number of consecutive look-ups for one lane before the next lane, for each pass of a round. With
+/// one look-up, the row pointer of each lane is loaded and stored for each of them, because there
+/// are too few registers for eight. With all five, one lane's waiting instructions leave no room
+/// for other lanes.
 const TURNS: [usize; 3] = [2, 2, 1];
 const _: () = assert!(TURNS[0] + TURNS[1] + TURNS[2] == LOOK_UPS);
 
-/// The lines that will be needed, group by group. Hints: where they point does not matter otherwise.
+/// Cache lines to prefetch, group by group. Prefetches are hints, so the pointers may be invalid.
 pub(super) struct Ahead {
     sign_mantissa: *const u8,
     output: *mut u8,
-    /// The next chunk's record: one line in a round is enough for some 14 KB.
+    /// The next chunk's record. One line in each round covers some 14 KB.
     record: *const u8,
-    /// Weights from the first one of all.
+    /// Index of the next weight to prefetch.
     at: usize,
-    /// Weights of whole steps.
+    /// Number of weights, rounded up to whole steps.
     weights: usize,
 }
 
@@ -48,7 +52,7 @@ impl Ahead {
         self.record = self.record.wrapping_add(64);
     }
 
-    /// Fetches what the next group's step needs.
+    /// Prefetches the data of the next group's step.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn fetch_step(&mut self) {
@@ -63,7 +67,7 @@ impl Ahead {
     }
 }
 
-/// `count` rounds, with lines to be fetched or without.
+/// Runs `count` rounds, with or without prefetching.
 #[inline]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn rounds(
@@ -96,16 +100,18 @@ pub(super) fn rounds(
         for (window, bit) in windows.iter_mut().zip(bits) {
             let bit = one_by_one(bit);
             let start = buffer.as_ptr().wrapping_add(bit as usize / 8);
-            // SAFETY: no lane gets further than BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
+            // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
             let bytes = unsafe { start.cast::<u64>().read_unaligned() };
-            // The highest bit is a marker: where it has got to says how many bits are gone.
+            // The highest bit is a marker. Its position after the shifts gives the number of
+            // consumed bits.
             *window = u64::from_le(bytes) >> (bit % 8) | 1 << 63;
         }
         for look_ups in TURNS {
             for (window, row) in windows.iter_mut().zip(&mut rows) {
                 for _ in 0..look_ups {
-                    // SAFETY: a row has at most as many symbols left as `assert`ed, and eight bytes more; it has as many as a
-                    // look-up takes at least. The processor has what `kernels` has seen.
+                    // SAFETY: the `assert` bounds a row's number of symbols left, and a row has
+                    // eight bytes more; each look-up takes no more symbols than are left. `kernels`
+                    // has checked the features.
                     unsafe { look_up(runs, window, row) };
                 }
             }
@@ -120,26 +126,30 @@ pub(super) fn rounds(
     }
 }
 
-/// This number, which the compiler shall not put into a vector with its neighbours: they were stored one by one, and a load
-/// of them all would wait until that is done.
+/// Optimization barrier: keeps the compiler from loading this number and its neighbours as a
+/// vector. They were stored one by one, and a vector load would wait for all these stores.
 #[inline(always)]
 fn one_by_one(mut number: u64) -> u64 {
-    // SAFETY: there is no instruction.
+    // SAFETY: the assembly has no instruction.
     unsafe {
         asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
     }
     number
 }
 
-/// Takes the codes that the next bits of a window are off it, and puts their exponents where `row` points, which moves on.
+/// Removes the codes in the next bits from a window, writes their exponents at `row`, and advances
+/// `row`.
 ///
-/// Six instructions, three of which wait for each other: the compiler makes nine of them.
+/// It takes six instructions, three of them dependent on each other. The compiler's version has
+/// nine.
 ///
 /// # Safety
-/// `row` can be written eight bytes from, and the processor has BMI1 and BMI2.
+/// The caller must be allowed to write eight bytes at `row`, and the processor must have BMI1 and
+/// BMI2.
 #[inline(always)]
 unsafe fn look_up(runs: &[Run; 1 << RUN_BITS], window: &mut u64, row: &mut *mut u8) {
-    // SAFETY: the index has `RUN_BITS` bits; the caller's promise.
+    // SAFETY: the index has `RUN_BITS` bits; the caller guarantees the writable bytes and the
+    // features.
     unsafe {
         asm!(
             "bzhi {run:r}, {window}, {index_bits}",

@@ -9,7 +9,8 @@
 //! Where pext is slow, lengths are looked up in the place of masks, and the codes of four lanes are shifted into place: see `together`.
 //! ```
 //!
-//! Only for palettes of 16 consecutive exponents, which those of trained tensors nearly always are.
+//! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
+//! such a palette.
 
 use std::arch::x86_64::*;
 
@@ -21,19 +22,19 @@ use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Weights of four lanes in a step.
 const BLOCK: usize = 32;
-/// Bits that can be appended to a stream at once: fewer than 8 are pending.
+/// Greatest number of bits in one append. Fewer than 8 bits are pending.
 pub(super) const APPENDABLE_BITS: u32 = 56;
 
-/// Codes, their lengths and marks by place in the palette, in both halves of a register.
+/// Codes, their lengths and marks by palette index, in both halves of a register.
 struct Registers {
     base: __m256i,
     codes: __m256i,
-    /// Of each code: a mask of as many ones for `pext`, otherwise the length.
+    /// For `pext` a mask with as many ones as the code has bits, otherwise the length.
     lengths: __m256i,
-    /// What an exponent outside of the palette has.
+    /// Entry for an exponent outside of the palette.
     placeholder_code: __m256i,
     placeholder_length: __m256i,
-    /// `PATCHED` where a palette entry has no code.
+    /// `PATCHED` for a palette entry without a code.
     marks: __m256i,
 }
 
@@ -75,8 +76,9 @@ pub(super) fn words(vector: __m256i) -> [u64; 4] {
     words
 }
 
-/// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code. Fetches two bytes for each exponent from `ahead` on. Does without `pext` unless told to use it.
+/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
+/// and appends the positions of exponents without a code. Prefetches two bytes for each exponent
+/// from `ahead` on. Uses `pext` only if told to.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn pack<const PEXT: bool>(
     table: &EncodeTable,
@@ -93,7 +95,7 @@ pub(super) fn pack<const PEXT: bool>(
     let mut ends = [0; LANES];
     let groups = rows.as_chunks_mut::<4>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
-        // A line for each step of each group: two bytes for each exponent.
+        // Each step of each group prefetches one line, which is two bytes for each exponent.
         let ahead = ahead.wrapping_add(64 * steps.len() * group);
         *ends = pack_lanes::<PEXT>(&table, steps, group, ahead, rows, positions);
     }
@@ -141,7 +143,8 @@ fn pack_lanes<const PEXT: bool>(
     streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
 }
 
-/// Appends eight codes to each stream; `masks` have as many ones as they have bits.
+/// Appends eight codes to each stream. Each mask in `masks` has as many ones as the codes have
+/// bits.
 #[inline]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn append_by_pext(

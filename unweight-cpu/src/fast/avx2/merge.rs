@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 use crate::fast::output::Output;
 use crate::fast::portable::decode::{Eights, GROUP_LANES, GROUP_WEIGHTS};
 
-/// Lanes whose exponents make a vector.
+/// Lanes whose exponents fill a vector.
 const LANES: usize = 4;
 const BLOCK: usize = 32;
 
-/// Writes the weights of a group's step; the first is weight `first` of the output.
+/// Writes the weights of a group's step. The first weight has index `first`.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn join_step(
@@ -23,13 +23,15 @@ pub(super) fn join_step(
     let (blocks, _) = sign_mantissa.as_chunks::<BLOCK>();
     for block in 0..GROUP_LANES / LANES {
         let eight = |lane: usize| eights[LANES * block + lane] as i64;
-        // Unpacking works on halves: both have to begin with what belongs to the first half of the weights.
+        // Unpack instructions work on 128-bit halves, so each half must begin with data for the
+        // first half of the weights.
         let last_first = _mm256_set_epi64x(eight(3), eight(1), eight(2), eight(0));
         let exponents = _mm256_shuffle_epi8(last_first, reversed());
         // SAFETY: 32 bytes are there.
         let sign_mantissa = unsafe { _mm256_loadu_si256(blocks[block].as_ptr().cast()) };
         let sign_mantissa = _mm256_permute4x64_epi64::<0b11_01_10_00>(sign_mantissa);
-        // Shifts of 16-bit elements carry bits of the neighbouring byte along; the selections drop them.
+        // Shifts of 16-bit elements move bits between neighbouring bytes. The following selections
+        // discard them.
         let low = with_sign_of(_mm256_slli_epi16::<7>(exponents), sign_mantissa);
         let high = with_sign_of(sign_mantissa, _mm256_srli_epi16::<1>(exponents));
         let part = parts[block].as_mut_ptr().cast::<__m256i>();
@@ -40,7 +42,7 @@ pub(super) fn join_step(
     }
 }
 
-/// The order of the bytes of eights, turned round.
+/// Shuffle that reverses the bytes of each group of eight.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn reversed() -> __m256i {
@@ -48,7 +50,7 @@ fn reversed() -> __m256i {
     _mm256_set_epi64x(second, first, second, first)
 }
 
-/// The highest bit of each byte of `signs`, the others of `rest`.
+/// Takes the highest bit of each byte from `signs` and the other bits from `rest`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn with_sign_of(signs: __m256i, rest: __m256i) -> __m256i {

@@ -1,5 +1,6 @@
-//! Kernels for x86-64 with AVX2, BMI1, BMI2 and LZCNT (Haswell, Zen, and later): the portable ones, compiled with these
-//! instructions. Variable shifts without flags and wide byte shuffles are what they gain.
+//! Kernels for x86-64 with AVX2, BMI1, BMI2 and LZCNT (Haswell, Zen, and later). Most are the
+//! portable kernels compiled with these features. They gain variable shifts without flags and wide
+//! byte shuffles.
 
 #![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
 
@@ -19,7 +20,7 @@ use super::output::Output;
 use super::portable::{self, Rows};
 use super::scratch::Scratch;
 
-/// The kernels, if this processor can run them: with PEXT where that is fast.
+/// The kernels, if this processor can run them. They use PEXT if it is fast.
 pub(super) fn kernels() -> Option<&'static Kernels> {
     match pext::is_fast() {
         true => can_run().then_some(&KERNELS),
@@ -27,7 +28,7 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
     }
 }
 
-/// The kernels that do without PEXT, if this processor can run them.
+/// The kernels without PEXT, if this processor can run them.
 pub(super) fn kernels_without_pext() -> Option<&'static Kernels> {
     can_run().then_some(&KERNELS_WITHOUT_PEXT)
 }
@@ -40,10 +41,10 @@ fn can_run() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
-/// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
+/// Only [`kernels`] may return this constant, because the SAFETY comments rely on its check.
 static KERNELS: Kernels = KERNELS_WITH_PEXT;
 
-/// Not to be handed out but by [`kernels_without_pext`], as above.
+/// Only [`kernels_without_pext`] may return this constant, for the same reason.
 static KERNELS_WITHOUT_PEXT: Kernels = Kernels {
     pack: |table, exponents, ahead, rows, positions| {
         // SAFETY: as below.
@@ -54,7 +55,7 @@ static KERNELS_WITHOUT_PEXT: Kernels = Kernels {
 
 const KERNELS_WITH_PEXT: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
-        // SAFETY: `can_run` has seen that the processor has what it needs.
+        // SAFETY: `can_run` has checked that the processor has the required features.
         unsafe { decode_weights(scratch, sign_mantissa, output) }
     },
     decode_checked: None,

@@ -1,10 +1,11 @@
-//! Whether PEXT is fast.
+//! Detection of a fast PEXT.
 
 use raw_cpuid::CpuId;
 
-/// Whether PEXT of this processor is known to be as fast as other instructions. On AMD's processors before Zen 3 it is microcode, tens to
-/// hundreds of cycles by the number of ones of its mask. To do without it costs a tenth of the time of encoding, to use it there three
-/// times as much again: so what is not known is slow.
+/// Whether PEXT of this processor is known to be fast. On AMD processors before Zen 3 it is
+/// microcode that takes tens to hundreds of cycles, depending on the number of ones in the mask.
+/// Encoding without PEXT costs a tenth of its time. Encoding with a slow PEXT costs three times as
+/// much again. Unknown processors therefore count as slow.
 pub(super) fn is_fast() -> bool {
     let cpuid = CpuId::new();
     let family = cpuid
@@ -17,7 +18,7 @@ pub(super) fn is_fast() -> bool {
     }
 }
 
-/// The same of a processor of this vendor and family.
+/// The same for a processor of this vendor and family.
 fn is_fast_on(vendor: &str, family: u8) -> bool {
     match vendor {
         "GenuineIntel" => true,

@@ -1,33 +1,36 @@
-//! Codes put together by shifts of each element (vpsllvd, vpsllvq), for processors whose `pext` is slow.
+//! Concatenation of codes by per-element shifts (vpsllvd, vpsllvq), for processors with a slow
+//! `pext`.
 //!
 //! ```text
 //! code 7 .. code 0 (8 bits at most each) -> 2 of 32 bits at most -> 1 of 64, and its length
 //! ```
 //!
-//! With pext a chunk of 32,768 weights takes 14.0 us, with these shifts 15.2, by portable code 22.8 (Intel Xeon with AMX).
+//! Time for a chunk of 32,768 weights: 14.0 us with pext, 15.2 us with these shifts, 22.8 us with
+//! portable code (Intel Xeon with AMX).
 
 use std::arch::x86_64::*;
 
 use super::encode::{APPENDABLE_BITS, Stream, words};
 use crate::fast::portable::ROW_BYTES;
 
-/// The codes of four lanes' steps, put together.
+/// The concatenated codes of a step for four lanes.
 pub(super) struct Together {
-    /// Of four codes each, in two elements of 32 bits a lane.
+    /// Concatenated codes, four to an element of 32 bits, two elements for each lane.
     fours: __m256i,
     four_lengths: __m256i,
-    /// Of eight codes each, in one element of 64 bits a lane.
+    /// Concatenated codes, eight to an element of 64 bits, one element for each lane.
     eights: __m256i,
     eight_lengths: __m256i,
 }
 
 impl Together {
-    /// Of 32 codes and their lengths, a byte each.
+    /// Concatenates 32 codes with their lengths, a byte each.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn of(codes: __m256i, lengths: __m256i) -> Together {
         let byte = _mm256_set1_epi32(0xff);
-        // In each byte of four, how many bits the codes up to its own have: 32 at most.
+        // Each byte of a group of four has the total length of the codes up to its own, which is at
+        // most 32 bits.
         let ends = _mm256_add_epi8(lengths, _mm256_slli_epi32::<8>(lengths));
         let ends = _mm256_add_epi8(ends, _mm256_slli_epi32::<16>(ends));
         let first = _mm256_and_si256(codes, byte);

@@ -1,16 +1,16 @@
-//! CRC-32 by folding, for loops that have the bytes in registers already: there the multiplications fill ports that the
-//! loop leaves idle. Everywhere else it is `crc32fast`'s.
+//! CRC-32 by folding, for loops that already have the bytes in registers. The multiplications use
+//! execution ports that the loop leaves idle. All other checksums use `crc32fast`.
 //!
-//! A polynomial's remainder does not change when 128 bits of it are replaced by their product with x^d mod P, d bits further on. So each
-//! 128-bit lane of a sum is multiplied and added to the block that stands `64 · VECTORS` bytes behind it; in the end the
-//! sums stand for all that was folded.
+//! The remainder of a polynomial stays the same if 128 bits of it are replaced by their product
+//! with x^d mod P, placed d bits further on. Each 128-bit lane of a sum is therefore multiplied,
+//! and added to the block `64 · VECTORS` bytes after it. The final sums represent all folded bytes.
 
 use std::arch::x86_64::*;
 
 /// The polynomial of section 8, reflected.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// A CRC-32 under way over blocks of 64 bytes, which go to `VECTORS` sums in turn.
+/// A CRC-32 in progress over blocks of 64 bytes, which are added to `VECTORS` sums in turn.
 #[derive(Clone, Copy)]
 pub(super) struct Folded<const VECTORS: usize> {
     sums: [__m512i; VECTORS],
@@ -18,19 +18,20 @@ pub(super) struct Folded<const VECTORS: usize> {
 }
 
 impl<const VECTORS: usize> Folded<VECTORS> {
-    /// x^(d+32) for the low and x^(d-32) for the high half of 128 bits.
+    /// The factors x^(d+32) for the low half of 128 bits and x^(d-32) for the high half.
     const MULTIPLIERS: [i64; 2] = {
         let distance_bits = 512 * VECTORS as u32;
         [power(distance_bits + 32), power(distance_bits - 32)]
     };
 
-    /// Goes on behind bytes of this CRC-32.
+    /// Continues after bytes with this CRC-32.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn behind(crc: u32) -> Self {
         let [low, high] = Self::MULTIPLIERS;
         let mut sums = [_mm512_setzero_si512(); VECTORS];
-        // As if blocks of zeros had been folded, with four bytes at their end that leave the register in this state.
+        // The state equals that after folding blocks of zeros whose last four bytes leave the
+        // register in this state.
         let last = before_four_bytes(!crc) as i32;
         sums[VECTORS - 1] = _mm512_maskz_set1_epi32(1 << 15, last);
         Folded {
@@ -39,7 +40,7 @@ impl<const VECTORS: usize> Folded<VECTORS> {
         }
     }
 
-    /// Adds a block to sum number `sum`: they take turns.
+    /// Adds a block to sum number `sum`. Successive blocks use successive sums.
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
     pub(super) fn add(&mut self, sum: usize, block: __m512i) {
@@ -50,10 +51,10 @@ impl<const VECTORS: usize> Folded<VECTORS> {
         self.sums[sum] = _mm512_ternarylogic_epi64::<0x96>(low, high, block);
     }
 
-    /// The CRC-32 of all bytes, once every sum has had as many blocks.
+    /// The CRC-32 of all bytes. Every sum must have had the same number of blocks.
     #[target_feature(enable = "avx512f")]
     pub(super) fn finish(self) -> u32 {
-        // A finished CRC-32 of all ones is a register of zeros.
+        // A finished CRC-32 of all ones corresponds to a register of zeros.
         let mut crc = crc32fast::Hasher::new_with_initial(!0);
         for sum in self.sums {
             let mut block = [0u8; 64];
@@ -65,7 +66,8 @@ impl<const VECTORS: usize> Folded<VECTORS> {
     }
 }
 
-/// x^n mod P, reflected, as a carry-less multiplication of reflected factors wants it: one bit higher.
+/// x^n mod P, reflected. It is shifted left by one bit, because the carry-less product of reflected
+/// factors needs that.
 const fn power(n: u32) -> i64 {
     let mut register = 1 << 31;
     let mut done = 0;
@@ -76,10 +78,10 @@ const fn power(n: u32) -> i64 {
     (register as i64) << 1
 }
 
-/// The register 32 bits before it was this one, if they were zeros.
+/// The register from which 32 zero bits lead to this register.
 fn before_four_bytes(mut register: u32) -> u32 {
     for _ in 0..32 {
-        // The polynomial's highest bit says whether it was added.
+        // The polynomial has its highest bit set, so that bit tells whether it was added.
         let added = register >> 31;
         register = (register ^ (POLYNOMIAL * added)) << 1 | added;
     }
@@ -117,7 +119,7 @@ mod tests {
                 let before = expected.clone().finalize();
                 expected.update(bytes);
                 let expected = expected.finalize();
-                // SAFETY: `kernels` has seen that the processor has what it needs.
+                // SAFETY: `kernels` has checked that the processor has the required features.
                 assert_eq!(unsafe { fold::<1>(before, bytes) }, expected);
                 // SAFETY: as above.
                 assert_eq!(unsafe { fold::<2>(before, bytes) }, expected);

@@ -1,14 +1,15 @@
 //! Counting exponents with AVX-512.
 //!
-//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. A look-up by place in the window gives each
-//! a byte with one bit set, or the byte of its other half, and bits are counted by adding vectors up in the columns of a number:
+//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. A look-up by
+//! window position gives each exponent a byte with one bit set, in the vector of its half of the
+//! window. Carry-save adders then count the bits:
 //!
 //! ```text
 //!   16 vectors of bits --> ones  += 2 at a time, 8 carries --> twos, 4 carries --> fours, 2 --> eights, 1 --> a byte counter for each bit
 //! ```
 //!
-//! which takes a fifth of the instructions that 16 comparisons of each vector take. What lies outside of the window is
-//! counted one by one.
+//! This takes a fifth of the instructions of 16 comparisons for each vector. Exponents outside the
+//! window are counted one by one.
 
 use std::arch::x86_64::*;
 
@@ -17,16 +18,17 @@ use crate::fast::portable;
 
 const BLOCK: usize = 64;
 const WINDOW: usize = 16;
-/// Blocks that give one carry out of the eights.
+/// Number of blocks that produce one carry out of the eights.
 const GROUP: usize = 16;
-/// Groups after which a byte counter may be full.
+/// Number of groups after which a byte counter may be full.
 const FULL: usize = 255;
-/// How far ahead weights are fetched: across the end of a page, where the processor's own fetching ends.
+/// Prefetch distance for weights. It reaches across the end of a page, where the hardware
+/// prefetcher stops.
 const AHEAD: usize = 4096;
-/// A vector for each half of the window.
+/// One vector for each half of the window.
 type Halves = [__m512i; 2];
 
-/// Adds how often each of these exponents occurs.
+/// Counts these exponents.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     let (groups, rest) = exponents.as_chunks::<{ GROUP * BLOCK }>();
@@ -44,7 +46,7 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     portable::count::exponents(rest, counts);
 }
 
-/// Adds how often each exponent occurs in little-endian weights.
+/// Counts the exponents of little-endian weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let (groups, rest) = weights.as_chunks::<{ 2 * GROUP * BLOCK }>();
@@ -59,7 +61,7 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
                 let exponents = |number: usize| {
                     let [low, high] = [load(&blocks[2 * number]), load(&blocks[2 * number + 1])];
                     let (low, high) = (_mm512_srli_epi16::<7>(low), _mm512_slli_epi16::<1>(high));
-                    // The exponents of both, in an order that does not matter here.
+                    // The exponents of both vectors. Their order does not matter here.
                     _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, low, high)
                 };
                 prefetch::<{ 2 * GROUP }>(group.as_ptr().wrapping_add(AHEAD));
@@ -71,7 +73,8 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     portable::count::weights(rest, counts);
 }
 
-/// Where the window begins: one above the greatest exponent of a few is as far up as any will be, and they thin out downwards.
+/// Start of the window. Hardly any exponent is more than one above the greatest of a few samples,
+/// and exponents become rarer downwards.
 fn base(block: &[u8; BLOCK]) -> u8 {
     let greatest = block.iter().copied().max().unwrap_or(0);
     greatest
@@ -79,7 +82,8 @@ fn base(block: &[u8; BLOCK]) -> u8 {
         .min(u8::MAX - (WINDOW as u8 - 1))
 }
 
-/// How often each bit of a byte occurred, in binary: one vector for each column, one byte counter for each bit from 16 on.
+/// Number of occurrences of each bit of a byte in binary: one vector for each binary digit, and a
+/// byte counter for each bit from 16 on.
 #[derive(Clone, Copy)]
 struct Columns {
     base: u8,
@@ -130,12 +134,12 @@ impl Columns {
         }
     }
 
-    /// For each exponent the bit of its place in the window, in the vector of the half where that is.
+    /// The bit of each exponent's window position, in the vector of its half of the window.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn bits(&self, exponents: __m512i, counts: &mut [u64; 256]) -> Halves {
         let places = _mm512_sub_epi8(exponents, _mm512_set1_epi8(self.base as i8));
-        // Places of 16 and more get their highest bit set: a look-up gives 0 for them.
+        // Positions of 16 and more get their highest bit set, so a look-up gives 0 for them.
         let places = _mm512_adds_epu8(places, _mm512_set1_epi8(0x70));
         let outside = _mm512_movepi8_mask(places);
         if outside != 0 {
@@ -150,7 +154,7 @@ impl Columns {
         ]
     }
 
-    /// Adds what was counted.
+    /// Adds the result to the counts.
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn finish(self, counts: &mut [u64; 256]) {
@@ -168,7 +172,7 @@ impl Columns {
     }
 }
 
-/// Adds two vectors to a column, bit by bit, and gives what is carried to the next.
+/// Adds two vectors to a binary digit, bit by bit, and returns the carry to the next digit.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn carry(column: &mut Halves, first: Halves, second: Halves) -> Halves {

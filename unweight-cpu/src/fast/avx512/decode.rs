@@ -10,11 +10,13 @@
 //!                                 window >>= length_of[window & 127]           (vpermi2b, vpsrlvq)
 //! ```
 //!
-//! Seven bits settle a length: the two codes of a pair of eight bits differ in their last bit alone.
-//! The eight bytes of `symbols` are then looked up all at once, and are a lane's eight exponents of this step.
+//! Seven bits determine a length, because the two codes of a pair of eight bits differ only in
+//! their last bit. The eight bytes of `symbols` are then looked up at once. They become a lane's
+//! eight exponents of this step.
 //!
-//! Eight codes of eight bits need 64 bits, of which a window holds only 57 for sure. A step in which some lane needs more than
-//! that (one in thousands with trained weights) is done again in two halves, with a fresh window for each.
+//! Eight codes of eight bits need 64 bits, but a window is only guaranteed to have 57. If a lane
+//! needs more, the step is decoded again in two halves, with a fresh window for each. This happens
+//! once in thousands of steps with trained weights.
 
 use std::arch::x86_64::*;
 
@@ -28,15 +30,16 @@ use crate::fast::decode_table::DecodeTable;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
 use crate::fast::output::Output;
 
-/// Bits that a window holds whatever its first bit's place in its byte.
+/// Number of valid bits in a window for any bit offset in its first byte.
 const WINDOW_BITS: i64 = 57;
-/// Lines of the next record fetched in a step: those of 16 KB in a chunk of 128 steps.
+/// Cache lines of the next record that are prefetched in a step. A chunk of 128 steps fetches 16
+/// KB.
 const RECORD_LINES: usize = 2;
 pub(super) const VECTORS: usize = LANES / 8;
-/// One element for each lane.
+/// Vectors with one element for each lane.
 pub(super) type Vectors = [__m512i; VECTORS];
 
-/// Code lengths by 7 bits, in registers.
+/// Code lengths by 7 bits, held in registers.
 #[derive(Clone, Copy)]
 struct Lengths {
     table: [__m512i; 2],
@@ -50,12 +53,13 @@ impl Lengths {
         let (halves, _) = lengths.as_chunks();
         Lengths {
             table: [load(&halves[0]), load(&halves[1])],
-            // A mask that the compiler knows becomes a vector and an instruction more in the longest dependency.
+            // If the compiler knew the mask, it would use a vector and one more instruction in the
+            // longest dependency chain.
             first_bytes: std::hint::black_box(0x0101_0101_0101_0101),
         }
     }
 
-    /// The lengths of the codes that windows begin with.
+    /// The lengths of the first codes in the windows.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn of(&self, windows: __m512i) -> __m512i {
@@ -64,7 +68,7 @@ impl Lengths {
     }
 }
 
-/// 64 bits of each of eight lanes, from these bits of the buffer on.
+/// Loads 64 bits for each of eight lanes from these bit positions of the buffer on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn windows(buffer: &[u8; BUFFER_BYTES], bits: __m512i) -> __m512i {
@@ -72,10 +76,11 @@ fn windows(buffer: &[u8; BUFFER_BYTES], bits: __m512i) -> __m512i {
     // SAFETY: 64 bytes are there.
     unsafe { _mm512_storeu_si512(bytes.0.as_mut_ptr().cast(), _mm512_srli_epi64::<3>(bits)) };
     let at = |element: usize| {
-        // Volatile, so that the numbers come out of memory: taking them out of the vector has one port, loads have many.
-        // SAFETY: an element of a local array.
+        // Volatile reads, so that the numbers come from memory. Extracting them from the vector has
+        // one port, loads have several.
+        // SAFETY: the index is within a local array.
         let byte = unsafe { (&raw const bytes.0[element]).read_volatile() };
-        // SAFETY: no lane gets further than BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
+        // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
         unsafe { buffer.as_ptr().add(byte as usize).cast::<f64>() }
     };
     let pair = |element: usize| {
@@ -91,21 +96,22 @@ fn windows(buffer: &[u8; BUFFER_BYTES], bits: __m512i) -> __m512i {
     _mm512_or_si512(shifted, _mm512_set1_epi64(i64::MIN))
 }
 
-/// This vector, made where this stands.
+/// Optimization barrier: materializes the vector here.
 ///
-/// Otherwise the compiler puts off the symbols until it is known that a step need not be done in halves, and until then
-/// keeps all windows, most of them in memory: some 20 stores of 64 bytes a step.
+/// Without it the compiler delays computing the symbols until it knows whether the step must be
+/// decoded in halves. Until then it keeps all windows, most of them in memory, with some 20 stores
+/// of 64 bytes for each step.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn here(mut vector: __m512i) -> __m512i {
-    // SAFETY: there is no instruction.
+    // SAFETY: the assembly has no instruction.
     unsafe {
         core::arch::asm!("/* {0} */", inout(zmm_reg) vector, options(pure, nomem, nostack, preserves_flags));
     }
     vector
 }
 
-/// Takes `COUNT` symbols off windows.
+/// Takes `COUNT` symbols from the windows.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2")]
 fn take<const COUNT: usize>(
@@ -123,7 +129,7 @@ fn take<const COUNT: usize>(
     (windows, symbols)
 }
 
-/// A step in two halves: its symbols, and the bits where the next one begins.
+/// Decodes a step in two halves. Returns its symbols and the bit positions of the next step.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2")]
@@ -143,9 +149,10 @@ fn step_in_halves(
     (symbols, bits)
 }
 
-/// The next step's symbols. Moves `bits` on.
+/// Returns the symbols of the next step, and advances `bits`.
 ///
-/// One for each `E` and `SHORT`, with one caller: such a function is always put in its place.
+/// There is one instance for each `E` and `SHORT`, each with a single caller, so that it is always
+/// inlined.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2")]
 fn step<E: Emit, const SHORT: bool>(
@@ -153,7 +160,8 @@ fn step<E: Emit, const SHORT: bool>(
     buffer: &[u8; BUFFER_BYTES],
     bits: &mut Vectors,
 ) -> Vectors {
-    // Not with `map`: the compiler does not always see through it, and then keeps vectors in memory.
+    // `map` is not used: the compiler does not always see through it, and then keeps vectors in
+    // memory.
     let [a, b, c, d] = *bits;
     let fresh = [
         windows(buffer, a),
@@ -177,7 +185,8 @@ fn step<E: Emit, const SHORT: bool>(
     symbols
 }
 
-/// Decodes the lanes of a chunk of so many weights, and gives the bit of the buffer where each lane's codes end.
+/// Decodes the lanes of a chunk of this many weights. Returns the bit position in the buffer at the
+/// end of each lane's codes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 fn decode<E: Emit>(
@@ -201,7 +210,7 @@ fn decode<E: Emit>(
         prefetch::<RECORD_LINES>(next_record);
         next_record = next_record.wrapping_add(64 * RECORD_LINES);
         let symbols = step::<E, false>(&lengths, buffer, &mut bits);
-        // SAFETY: this function has the features.
+        // SAFETY: this function has the target features.
         unsafe { emit.whole(first, symbols) };
     }
     if whole < weights {
@@ -217,7 +226,8 @@ fn decode<E: Emit>(
     (end_bits.map(|bits| bits as u32), emit)
 }
 
-/// Decodes lanes into weights, and gives the bit of the buffer where each lane's codes end.
+/// Decodes lanes into weights. Returns the bit position in the buffer at the end of each lane's
+/// codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn weights(
     table: &DecodeTable,
@@ -230,7 +240,7 @@ pub(super) fn weights(
     decode(table, lanes, sign_mantissa.len(), emit).0
 }
 
-/// The same, with patches and checksums.
+/// Same as `weights`, with patches and checksums.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn checked(
     table: &DecodeTable,
@@ -242,11 +252,12 @@ pub(super) fn checked(
 ) -> ([u32; LANES], Checksums) {
     let emit = Weights::<true>::new(table, sign_mantissa, output, patches, chunk_so_far);
     let (ends, emit) = decode(table, lanes, sign_mantissa.len(), emit);
-    // SAFETY: `decode` takes all steps of as many weights as there are sign-mantissa bytes.
+    // SAFETY: `decode` passes on all steps of as many weights as there are sign-mantissa bytes.
     (ends, unsafe { emit.checksums() })
 }
 
-/// Decodes lanes into exponents, and gives the bit of the buffer where each lane's codes end.
+/// Decodes lanes into exponents. Returns the bit position in the buffer at the end of each lane's
+/// codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn exponents(
     table: &DecodeTable,

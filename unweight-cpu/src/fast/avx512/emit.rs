@@ -1,6 +1,7 @@
-//! What becomes of decoded symbols: exponents, or weights, or weights with the checksums over them.
+//! Output stages for decoded symbols: exponents, weights, or weights with checksums.
 //!
-//! A table gives exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a weight needs no shift:
+//! The table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
+//! weight needs no shift:
 //!
 //! ```text
 //!   high byte  S EEEEEEE   the sign of the sign-mantissa byte, the rest from the table
@@ -20,23 +21,24 @@ use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::output::Output;
 
-/// How far ahead of its stores the output is fetched.
+/// Prefetch distance of the output before its stores.
 const AHEAD: usize = 4096;
 const BLOCK: usize = 64;
 const STEP_BLOCKS: usize = 2 * STEP_WEIGHTS / BLOCK;
 
-/// Takes a chunk's steps, in order.
+/// Receives the steps of a chunk in order.
 pub(super) trait Emit: Sized {
-    /// Takes the symbols of the step that begins with weight `first`.
+    /// Receives the symbols of the step that begins with weight `first`.
     ///
     /// # Safety
-    /// The processor has AVX-512 F, BW, VBMI and VPCLMULQDQ.
+    /// The processor must have AVX-512 F, BW, VBMI and VPCLMULQDQ.
     unsafe fn whole(&mut self, first: usize, symbols: Vectors);
 
-    /// Takes those of a short last step. By value: the loop's state shall stay in registers.
+    /// Receives the symbols of a short last step. Takes `self` by value, so that the loop's state
+    /// stays in registers.
     ///
     /// # Safety
-    /// As for [`whole`](Emit::whole).
+    /// Same as for [`whole`](Emit::whole).
     unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
 }
 
@@ -83,7 +85,7 @@ impl Emit for Exponents<'_, '_> {
     }
 }
 
-/// Weights. If they are `CHECKED`, patches are put in place, and checksums follow the bytes.
+/// Weights as bytes. If `CHECKED`, patches are applied and checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
     table: Table,
     sign_mantissa: &'a [u8],
@@ -115,14 +117,14 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         }
     }
 
-    /// The checksums.
+    /// Returns the checksums.
     ///
     /// # Safety
-    /// All steps of the chunk have been taken.
+    /// All steps of the chunk must have been received.
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn checksums(self) -> Checksums {
         let whole = self.sign_mantissa.len() / STEP_WEIGHTS * STEP_WEIGHTS;
-        // SAFETY: the caller's promise: the steps are the whole output.
+        // SAFETY: the caller guarantees that the steps have filled the output.
         let weights = unsafe { self.output.written() };
         Checksums {
             chunk: self.over_sign_mantissa.finish(),
@@ -132,7 +134,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     }
 }
 
-/// The bytes of 64 weights, by a table of rotated exponents.
+/// The bytes of 64 weights, from a table of rotated exponents.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
@@ -181,7 +183,7 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
             self.patches = self.patches.put(end, self.sign_mantissa, self.output);
             let part = self.output.part(2 * first, 2 * STEP_WEIGHTS);
             for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
-                // SAFETY: 64 bytes are there, and have just been written.
+                // SAFETY: 64 bytes are readable, because they have just been written.
                 let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
                 self.over_weights.add(number % 2, block);
             }
@@ -214,12 +216,12 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
     }
 }
 
-/// Patches that have not been put in place.
+/// Patches that have not been applied yet.
 #[derive(Clone, Copy)]
 struct Pending<'a> {
     patches: &'a Patches<'a>,
     next: usize,
-    /// Past any chunk if there is none.
+    /// Position of the next patch, or a position past any chunk if there is none.
     position: usize,
 }
 
@@ -233,13 +235,13 @@ impl<'a> Pending<'a> {
         pending(0)
     }
 
-    /// Whether the next one concerns a weight before `end`.
+    /// Whether the next patch is at a weight before `end`.
     fn is_before(&self, end: usize) -> bool {
         self.position < end
     }
 
-    /// Puts those before weight `end`, all of which have been written, in place. By value, so that the loop's state can
-    /// stay in registers.
+    /// Applies the patches before weight `end`. All these weights must have been written. Takes
+    /// `self` by value, so that the loop's state can stay in registers.
     #[cold]
     #[inline(never)]
     fn put(mut self, end: usize, sign_mantissa: &[u8], output: &mut Output<'_>) -> Self {

@@ -19,7 +19,7 @@ use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 const BLOCK: usize = 64;
 const VECTORS: usize = LANES / 8;
-/// Bits that can be appended to a stream at once: fewer than 8 are pending.
+/// Greatest number of bits in one append. Fewer than 8 bits are pending.
 const APPENDABLE_BITS: i64 = 56;
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
@@ -28,13 +28,13 @@ pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u
     split_into::<false>(weights, sign_mantissa, exponents);
 }
 
-/// The same, and gives the weights' CRC-32.
+/// Splits little-endian weights and returns their CRC-32.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 pub(super) fn split_checked(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) -> u32 {
     split_into::<true>(weights, sign_mantissa, exponents)
 }
 
-/// Gives the weights' CRC-32 if they are `CHECKED`.
+/// Splits little-endian weights, and returns their CRC-32 if `CHECKED`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 fn split_into<const CHECKED: bool>(
@@ -73,7 +73,7 @@ fn split_into<const CHECKED: bool>(
         let joined = _mm512_ternarylogic_epi64::<0xCA>(sign, high, low);
         // SAFETY: 64 bytes are there.
         unsafe { _mm512_storeu_si512(sign_mantissa.as_mut_ptr().cast(), joined) };
-        // The exponent's last bit is the low byte's first.
+        // The exponent's lowest bit is the highest bit of the weight's low byte.
         let last = _mm512_and_si512(_mm512_srli_epi16::<7>(low), _mm512_set1_epi8(1));
         let others = _mm512_add_epi8(high, high);
         // SAFETY: as above.
@@ -93,7 +93,7 @@ fn split_into<const CHECKED: bool>(
 /// Streams of eight lanes.
 #[derive(Clone, Copy)]
 struct Streams {
-    /// The byte of the rows where each goes on.
+    /// The offset in the rows of each stream's next byte.
     at: __m512i,
     pending: __m512i,
     pending_bits: __m512i,
@@ -103,7 +103,7 @@ impl Streams {
     /// Appends codes of at most `APPENDABLE_BITS` bits.
     ///
     /// # Safety
-    /// Eight bytes at each place `at` of the rows can be written.
+    /// The caller must be allowed to write eight bytes at each offset `at` of the rows.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn append(&mut self, codes: __m512i, lengths: __m512i, rows: *mut u8) {
@@ -114,12 +114,13 @@ impl Streams {
         // SAFETY: as above.
         unsafe { _mm512_storeu_si512(contents.0.as_mut_ptr().cast(), bytes) };
         for element in 0..8 {
-            // Volatile, so that both come out of memory and not, one by one, out of the vectors.
-            // SAFETY: an element of a local array.
+            // Volatile reads, so that both values are loaded from memory and not extracted from the
+            // vectors one by one.
+            // SAFETY: the index is within a local array.
             let place = unsafe { (&raw const places.0[element]).read_volatile() } as usize;
             // SAFETY: as above.
             let content = unsafe { (&raw const contents.0[element]).read_volatile() };
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller guarantees eight writable bytes.
             unsafe { rows.add(place).cast::<u64>().write_unaligned(content) };
         }
         let bits = _mm512_add_epi64(self.pending_bits, lengths);
@@ -130,8 +131,9 @@ impl Streams {
     }
 }
 
-/// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code. Fetches two bytes for each exponent from `ahead` on: memory is idle here, and this loop does not wait.
+/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
+/// and appends the positions of exponents without a code. Prefetches two bytes for each exponent
+/// from `ahead` on, because memory is idle in this loop.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn pack(
     table: &EncodeTable,
@@ -142,7 +144,7 @@ pub(super) fn pack(
 ) -> [u32; LANES] {
     let (codes, lengths) = (Table::load(table.bits()), Table::load(table.lengths()));
     let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
-    // A step is at most 8 bytes of a row, and the last one is written from within it.
+    // A step takes at most 8 bytes of a row, and the last step's write stays within the row.
     assert!(8 * steps.len() + 8 <= ROW_BYTES);
     let rows = rows.as_flattened_mut().as_mut_ptr();
     let first_lane = [0, 1, 2, 3].map(|vector| {
@@ -175,7 +177,8 @@ pub(super) fn pack(
             let too_many = _mm512_cmpgt_epi64_mask(length, _mm512_set1_epi64(APPENDABLE_BITS));
             if too_many == 0 {
                 let whole = _mm512_or_si512(first, _mm512_sllv_epi64(second, first_length));
-                // SAFETY: of `number` + 1 steps, a row has at most 8 · `number` + 7 bytes so far, and it holds 8 more.
+                // SAFETY: a row has at most 8 · `number` + 7 bytes before the last of `number` + 1
+                // steps, and it has room for 8 more.
                 unsafe { streams.append(whole, length, rows) };
             } else {
                 // SAFETY: as above.
@@ -204,7 +207,7 @@ fn first_bytes_of(lanes: __m512i) -> __m512i {
     _mm512_mul_epu32(lanes, _mm512_set1_epi64(ROW_BYTES as i64))
 }
 
-/// Eight codes of a byte to two of 32 bits, and their lengths.
+/// Concatenates the eight codes of each lane into two elements of 32 bits, with their lengths.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn pair_up(codes: __m512i, lengths: __m512i) -> (__m512i, __m512i) {
@@ -230,7 +233,8 @@ fn note_patches(mut patched: u64, first: usize, positions: &mut Vec<u16>) {
     }
 }
 
-/// Palette indices of exponents, two to a byte. `indices` has them by exponent; appends the positions of those that it marks.
+/// Writes palette indices of exponents, two to a byte. `indices` maps exponents to indices. Appends
+/// the positions of exponents whose index is marked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn index(
     indices: &[u8; 256],

@@ -10,7 +10,7 @@ use crate::fast::portable;
 
 const BLOCK: usize = 64;
 
-/// Exponents and sign-mantissa bytes to weights.
+/// Joins exponents and sign-mantissa bytes into weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
     assert_eq!(exponents.len(), sign_mantissa.len());
@@ -21,7 +21,7 @@ pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'
         .iter()
         .zip(sign_mantissa.as_chunks().0);
     for (block, (exponents, sign_mantissa)) in blocks.enumerate() {
-        // SAFETY: block `block` of the output is behind `block` whole ones.
+        // SAFETY: block `block` of the output comes after `block` whole blocks.
         unsafe {
             emit(
                 load(exponents),
@@ -34,7 +34,7 @@ pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'
     portable::join_from(rest, exponents, sign_mantissa, output);
 }
 
-/// Palette indices and sign-mantissa bytes to weights.
+/// Joins palette indices and sign-mantissa bytes into weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn join_indices(
     palette: &Palette,
@@ -61,7 +61,7 @@ pub(super) fn join_indices(
         let spread = _mm512_or_si512(pairs, _mm512_slli_epi16::<4>(pairs));
         let spread = _mm512_and_si512(spread, _mm512_set1_epi8(15));
         let exponents = _mm512_shuffle_epi8(table, spread);
-        // SAFETY: block `block` of the output is behind `block` whole ones.
+        // SAFETY: block `block` of the output comes after `block` whole blocks.
         unsafe {
             emit(
                 exponents,
@@ -77,11 +77,12 @@ pub(super) fn join_indices(
 /// Writes 64 weights.
 ///
 /// # Safety
-/// 128 bytes at `output` can be written.
+/// The caller must be allowed to write 128 bytes at `output`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 unsafe fn emit(exponents: __m512i, sign_mantissa: __m512i, output: *mut u8) {
-    // Shifts of 16-bit elements carry bits of the neighbouring byte along; the selections drop them.
+    // Shifts of 16-bit elements move bits between neighbouring bytes. The following selections
+    // discard them.
     let last_bit = _mm512_slli_epi16::<7>(exponents);
     let others = _mm512_srli_epi16::<1>(exponents);
     let sign = _mm512_set1_epi8(i8::MIN);
@@ -89,13 +90,13 @@ unsafe fn emit(exponents: __m512i, sign_mantissa: __m512i, output: *mut u8) {
     let low = _mm512_ternarylogic_epi64::<0xCA>(sign, last_bit, sign_mantissa);
     let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, others);
     let [one, two] = interleave(low, high);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees 128 writable bytes.
     unsafe { _mm512_storeu_si512(output.cast(), one) };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees 128 writable bytes.
     unsafe { _mm512_storeu_si512(output.add(64).cast(), two) };
 }
 
-/// 64 low and 64 high bytes in turn.
+/// Interleaves 64 low and 64 high bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi")]
 pub(super) fn interleave(low: __m512i, high: __m512i) -> [__m512i; 2] {

@@ -26,7 +26,8 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
     can.then_some(&KERNELS)
 }
 
-/// Elements of a vector in memory. Aligned: a store across two cache lines does not forward to the loads that follow.
+/// Elements of a vector in memory. They are aligned because a store across two cache lines does not
+/// forward to later loads.
 #[repr(align(64))]
 struct Elements([u64; 8]);
 
@@ -38,7 +39,7 @@ fn load(bytes: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
-/// Fetches lines of 64 bytes. A hint: where it points does not matter otherwise.
+/// Prefetches lines of 64 bytes. This is a hint, so the pointer may be invalid.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn prefetch<const LINES: usize>(from: *const u8) {
@@ -47,7 +48,7 @@ fn prefetch<const LINES: usize>(from: *const u8) {
     }
 }
 
-/// A byte for each of 256, in registers.
+/// Table of 256 bytes in registers.
 #[derive(Clone, Copy)]
 struct Table([__m512i; 4]);
 
@@ -74,11 +75,11 @@ impl Table {
     }
 }
 
-/// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
+/// Only [`kernels`] may return this constant, because the SAFETY comments rely on its check.
 static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
         let (table, lanes) = (&scratch.table, &scratch.lanes);
-        // SAFETY: `kernels` has seen that the processor has what it needs.
+        // SAFETY: `kernels` has checked that the processor has the required features.
         unsafe { decode::weights(table, lanes, sign_mantissa, output) }
     },
     decode_checked: Some(|scratch, sign_mantissa, patches, so_far, output| {

@@ -1,19 +1,21 @@
 //! Counting exponents with NEON.
 //!
-//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. Each of these has a vector of 16 byte
-//! counters, from which comparisons with 16 exponents, 255 where they are equal, are subtracted; what lies outside is counted one by one.
+//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. Each of these
+//! has a vector of 16 byte counters. A comparison with 16 exponents gives 255 for equal ones, and
+//! is subtracted from the counters. Exponents outside the window are counted one by one.
 
 use std::arch::aarch64::*;
 
 use super::{BLOCK, encode, load, store};
 
 const WINDOW: usize = 16;
-/// Counters that stay in registers in one pass over a part, each beside the exponent that it counts.
+/// Counters in registers in one pass over a part. Each counter has a register with its exponent
+/// beside it.
 const AT_ONCE: usize = 8;
-/// Blocks of a part, after which a byte counter may be full; a part stays in the first cache.
+/// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Adds how often each exponent occurs in little-endian weights.
+/// Counts the exponents of little-endian weights.
 #[target_feature(enable = "neon")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let mut found = [[0; BLOCK]; FULL];
@@ -30,7 +32,7 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Adds how often each of these exponents occurs.
+/// Counts these exponents.
 #[target_feature(enable = "neon")]
 pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     let (blocks, rest) = exponents.as_chunks();
@@ -46,7 +48,7 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn count_blocks(part: &[[u8; BLOCK]], counts: &mut [u64; 256]) {
-    // Exponents thin out downwards: near the greatest of a few is the window that has most of them.
+    // Exponents become rarer downwards, so the best window is near the greatest of a few samples.
     let greatest = part.first().map_or(0, |block| vmaxvq_u8(load(block)));
     let base = greatest.saturating_sub(13).min(255 - 15);
     for first in (0..WINDOW).step_by(AT_ONCE) {
@@ -55,7 +57,7 @@ fn count_blocks(part: &[[u8; BLOCK]], counts: &mut [u64; 256]) {
     count_outside(part, base, counts);
 }
 
-/// Counts `AT_ONCE` exponents from `first` on.
+/// Counts `AT_ONCE` consecutive exponents, beginning with `first`.
 #[inline]
 #[target_feature(enable = "neon")]
 fn count_some(part: &[[u8; BLOCK]], first: usize, counts: &mut [u64; 256]) {

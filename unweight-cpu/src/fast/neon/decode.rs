@@ -1,4 +1,5 @@
-//! Decoding lanes: the portable backend's runs, whose look-ups no vector instruction does, and steps joined with NEON.
+//! Decoding of lanes. Look-ups are the portable backend's runs, because no vector instruction does
+//! them. Steps are joined with NEON.
 
 use unweight_format::layout::LANES;
 

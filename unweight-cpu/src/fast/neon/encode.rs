@@ -30,7 +30,7 @@ pub(super) fn exponents(weights: &[u8; 2 * BLOCK]) -> uint8x16_t {
     exponents_of(low, high)
 }
 
-/// The low bytes of 16 little-endian weights, and the high ones.
+/// The low and the high bytes of 16 little-endian weights.
 #[inline]
 #[target_feature(enable = "neon")]
 fn bytes_apart(weights: &[u8; 2 * BLOCK]) -> (uint8x16_t, uint8x16_t) {
@@ -45,8 +45,8 @@ fn exponents_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
     vsriq_n_u8::<7>(vaddq_u8(high, high), low)
 }
 
-/// Palette indices of exponents of whole steps, two to a byte. `indices` has them by exponent; appends the positions of those
-/// that it marks.
+/// Writes the palette indices of exponents of whole steps, two to a byte. `indices` maps exponents
+/// to indices. Appends the positions of exponents whose index is marked.
 #[target_feature(enable = "neon")]
 pub(super) fn index(
     indices: &[u8; 256],
@@ -62,7 +62,8 @@ pub(super) fn index(
         let first = table.look_up(load(&halves[0]));
         let second = table.look_up(load(&halves[1]));
         let (even, odd) = (vuzp1q_u8(first, second), vuzp2q_u8(first, second));
-        // A mark is the highest bit of a byte, and has no other: of an even index it goes, of an odd one it is shifted out.
+        // A mark is the highest bit of an index and its only set bit. For an even index it is
+        // cleared, for an odd one it is shifted out.
         store(vsliq_n_u8::<4>(even, odd), out);
         if is_any_marked(vorrq_u8(first, second)) {
             note_marked(indices, block, 2 * BLOCK * number, positions);
@@ -70,7 +71,8 @@ pub(super) fn index(
     }
 }
 
-/// Appends the positions of exponents whose index is marked; the first has position `first`.
+/// Appends the positions of exponents whose index is marked. The first exponent has position
+/// `first`.
 #[cold]
 #[inline(never)]
 fn note_marked(
@@ -86,7 +88,7 @@ fn note_marked(
     positions.extend(places.map(|(position, _)| position as u16));
 }
 
-/// A byte for each of 256, in half of all registers.
+/// Table of 256 bytes in half of all registers.
 #[derive(Clone, Copy)]
 struct Table([uint8x16x4_t; 4]);
 
@@ -111,7 +113,7 @@ impl Table {
     #[target_feature(enable = "neon")]
     fn look_up(&self, indices: uint8x16_t) -> uint8x16_t {
         let [a, b, c, d] = self.0;
-        // Indices of 64 or more leave `tbx`'s first operand as it is.
+        // `tbx` leaves its first operand unchanged for indices of 64 or more.
         let within = |part: u8| vsubq_u8(indices, vdupq_n_u8(64 * part));
         let found = vqtbl4q_u8(a, indices);
         let found = vqtbx4q_u8(found, b, within(1));

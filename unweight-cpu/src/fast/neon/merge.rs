@@ -14,7 +14,7 @@ use super::{BLOCK, load};
 use crate::fast::output::Output;
 use crate::fast::portable;
 
-/// Exponents and sign-mantissa bytes to weights.
+/// Joins exponents and sign-mantissa bytes into weights.
 #[target_feature(enable = "neon")]
 pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
     assert_eq!(output.len(), 2 * sign_mantissa.len());
@@ -23,7 +23,7 @@ pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'
     portable::join_from(rest, exponents, sign_mantissa, output);
 }
 
-/// Writes the weights of all whole blocks; the first is weight `first` of the output.
+/// Writes the weights of all whole blocks. The first weight has index `first` in the output.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn join_at(
@@ -37,7 +37,7 @@ pub(super) fn join_at(
     let part = part.as_mut_ptr().cast::<u8>();
     let blocks = exponents.as_chunks().0.iter();
     for (block, (exponents, sign_mantissa)) in blocks.zip(sign_mantissa.as_chunks().0).enumerate() {
-        // SAFETY: block `block` of the part is behind `block` whole ones.
+        // SAFETY: block `block` of the part comes after `block` whole blocks.
         unsafe {
             emit(
                 load(exponents),
@@ -48,7 +48,7 @@ pub(super) fn join_at(
     }
 }
 
-/// Palette indices and sign-mantissa bytes to weights.
+/// Joins palette indices and sign-mantissa bytes into weights.
 #[target_feature(enable = "neon")]
 pub(super) fn join_indices(
     palette: &Palette,
@@ -70,7 +70,7 @@ pub(super) fn join_indices(
         let exponents = [vzip1q_u8(even, odd), vzip2q_u8(even, odd)];
         let halves = sign_mantissa.as_chunks().0;
         for (half, exponents) in exponents.into_iter().enumerate() {
-            // SAFETY: half `half` of block `block` of the output is behind so many whole ones.
+            // SAFETY: half `half` of block `block` of the output comes after as many whole ones.
             unsafe {
                 emit(
                     exponents,
@@ -87,14 +87,14 @@ pub(super) fn join_indices(
 /// Writes 16 weights.
 ///
 /// # Safety
-/// 32 bytes at `output` can be written.
+/// The caller must be allowed to write 32 bytes at `output`.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn emit(exponents: uint8x16_t, sign_mantissa: uint8x16_t, output: *mut u8) {
     let high = vsriq_n_u8::<1>(sign_mantissa, exponents);
     let low = vsliq_n_u8::<7>(sign_mantissa, exponents);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees 32 writable bytes.
     unsafe { vst1q_u8(output, vzip1q_u8(low, high)) };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees 32 writable bytes.
     unsafe { vst1q_u8(output.add(BLOCK), vzip2q_u8(low, high)) };
 }

@@ -1,5 +1,6 @@
-//! Kernels for aarch64 with NEON, which nearly all of them have. Its look-ups of a byte in a vector of 16 (`tbl`) are a palette's size, and its
-//! shifts that insert (`sli`, `sri`) put fields of bits side by side at once. Lanes are decoded as the portable backend decodes them.
+//! Kernels for aarch64 with NEON, which nearly all such processors have. The byte look-up in a
+//! vector of 16 (`tbl`) fits a palette. The inserting shifts (`sli`, `sri`) place bit fields side
+//! by side. Lanes are decoded the same way as in the portable backend.
 
 #![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
 
@@ -24,7 +25,7 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
 #[inline]
 #[target_feature(enable = "neon")]
 fn load(bytes: &[u8; BLOCK]) -> uint8x16_t {
-    // SAFETY: 16 bytes are there.
+    // SAFETY: 16 bytes are readable.
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
@@ -35,17 +36,17 @@ fn store(vector: uint8x16_t, bytes: &mut [u8; BLOCK]) {
     unsafe { vst1q_u8(bytes.as_mut_ptr(), vector) }
 }
 
-/// Whether the highest bit of any byte is set.
+/// Whether the highest bit is set in any byte.
 #[inline]
 #[target_feature(enable = "neon")]
 fn is_any_marked(bytes: uint8x16_t) -> bool {
     vmaxvq_u8(bytes) >= 0x80
 }
 
-/// Not to be handed out but by [`kernels`]: that is what the SAFETY comments rely on.
+/// Only [`kernels`] may return this constant, because the SAFETY comments rely on its check.
 static KERNELS: Kernels = Kernels {
     decode_weights: |scratch, sign_mantissa, output| {
-        // SAFETY: `kernels` has seen that the processor has what it needs.
+        // SAFETY: `kernels` has checked that the processor has the required features.
         unsafe { decode::weights(scratch, sign_mantissa, output) }
     },
     decode_checked: None,

@@ -8,7 +8,8 @@
 //! and appended to 2 streams.
 //! ```
 //!
-//! Only for palettes of 16 consecutive exponents, which those of trained tensors nearly always are.
+//! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
+//! such a palette.
 
 use std::arch::aarch64::*;
 
@@ -19,18 +20,18 @@ use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::portable::encode::{APPENDABLE_BITS, Codes, Stream, note_patches};
 use crate::fast::portable::{self, ROW_BYTES, Rows};
 
-/// Lanes in flight, two to a vector: a code waits for the length of the one before it in its lane.
+/// Lanes in flight, two to a vector. A code waits for the length of the previous code in its lane.
 const IN_FLIGHT: usize = 4;
 /// Lanes of a vector.
 const VECTOR_LANES: usize = BLOCK / LANE_STEP_WEIGHTS;
 
-/// Codes and lengths by place in the palette.
+/// Codes and lengths by palette index.
 struct Registers {
     base: uint8x16_t,
     codes: uint8x16_t,
-    /// Beside `PATCHED` where an entry has no code.
+    /// Lengths; `PATCHED` is set for an entry without a code.
     lengths: uint8x16_t,
-    /// What an exponent outside of the palette has.
+    /// Length for an exponent outside of the palette.
     placeholder_code: uint8x16_t,
     placeholder_length: uint8x16_t,
 }
@@ -52,8 +53,8 @@ impl Registers {
     }
 }
 
-/// Codes exponents of whole steps into the rows. Gives each lane's number of bits, and appends the positions of exponents
-/// without a code.
+/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
+/// and appends the positions of exponents without a code.
 #[target_feature(enable = "neon")]
 pub(super) fn pack(
     table: &EncodeTable,
@@ -91,7 +92,7 @@ fn pack_lanes(
         for vector in 0..IN_FLIGHT / VECTOR_LANES {
             let block: &[u8; BLOCK] = &weights.as_chunks().0[vector];
             let places = vsubq_u8(load(block), registers.base);
-            // Places of 16 or more leave `tbx`'s first operand as it is.
+            // `tbx` leaves its first operand unchanged for indices of 16 or more.
             let codes = vqtbx1q_u8(registers.placeholder_code, registers.codes, places);
             let lengths = vqtbx1q_u8(registers.placeholder_length, registers.lengths, places);
             if is_any_marked(lengths) {
@@ -119,23 +120,23 @@ fn pack_lanes(
     streams.map(Stream::length_bits)
 }
 
-/// The codes of two lanes' steps, put together.
+/// The concatenated codes of a step for two lanes.
 struct Together {
-    /// Of four codes each, in two elements a lane.
+    /// Concatenated codes, four to an element, two elements for each lane.
     fours: uint32x4_t,
     four_lengths: uint32x4_t,
-    /// Of eight codes each, in one.
+    /// Concatenated codes, eight to an element, one element for each lane.
     eights: uint64x2_t,
     eight_lengths: uint64x2_t,
 }
 
 impl Together {
-    /// Of 16 codes and their lengths.
+    /// Concatenates 16 codes with their lengths.
     #[inline]
     #[target_feature(enable = "neon")]
     fn of(codes: uint8x16_t, lengths: uint8x16_t) -> Together {
-        // `ushl` shifts each element by the lowest byte of its like: that is the length of the code in its lower half,
-        // whatever stands above it.
+        // `ushl` shifts each element by the lowest byte of the corresponding element. That byte is
+        // the length of the code in the lower half, so the bytes above it do not matter.
         let codes = vreinterpretq_u16_u8(codes);
         let upper = vshlq_u16(vshrq_n_u16::<8>(codes), vreinterpretq_s16_u8(lengths));
         let pairs = vorrq_u16(vandq_u16(codes, vdupq_n_u16(0xff)), upper);
@@ -163,7 +164,7 @@ impl Together {
         }
     }
 
-    /// The eight codes of a lane.
+    /// Appends the eight codes of a lane.
     #[inline]
     #[target_feature(enable = "neon")]
     fn whole(&self, lane: usize) -> Codes {
@@ -178,7 +179,7 @@ impl Together {
         }
     }
 
-    /// The first four codes of a lane, and the others.
+    /// Appends the first four codes of a lane, then the others.
     #[inline]
     #[target_feature(enable = "neon")]
     fn halves(&self, lane: usize) -> [Codes; 2] {

@@ -1,21 +1,23 @@
 //! Counting exponents in safe Rust, two at a time.
 //!
-//! Nearly all exponents of a trained tensor lie in a window of 16 consecutive ones. Two places in it are one byte, and that
-//! is counted: half as many counters are loaded and stored as there are exponents. Blocks with an exponent outside are counted one by one.
+//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. Two window
+//! positions fit in one byte, and the counters count such pairs. That halves the number of counter
+//! loads and stores. Blocks with an exponent outside the window are counted one by one.
 //!
-//! `inline(always)`: the instruction sets' rooms compile these again, with what they have.
+//! The functions are `inline(always)` because the modules of the ISAs compile them again with their
+//! target features.
 
 use super::pairs;
 
 /// Pairs of a block.
 const PAIRS: usize = 32;
-/// How many pairs occurred, by the four places that four pairs have in turn: equal pairs that follow each other would
-/// wait for one another's counter.
+/// Counts of pairs. Four consecutive pairs use four separate counters, so that equal consecutive
+/// pairs do not wait for each other's counter.
 type Counters = [[u32; 256]; 4];
-/// Blocks after which a counter may be full.
+/// Number of blocks after which a counter may be full.
 const FULL: usize = u32::MAX as usize / PAIRS;
 
-/// Adds how often each exponent occurs in little-endian weights.
+/// Counts the exponents of little-endian weights.
 #[inline(always)]
 pub(in crate::fast) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let (both, last) = weights.as_chunks::<4>();
@@ -29,7 +31,7 @@ pub(in crate::fast) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Adds how often each of these exponents occurs.
+/// Counts these exponents.
 #[inline(always)]
 pub(in crate::fast) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     let (both, last) = exponents.as_chunks::<2>();
@@ -39,7 +41,8 @@ pub(in crate::fast) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Counts the two exponents that `exponents` gives for each element, and `pairs` for a block of them.
+/// Counts the two exponents that `exponents` returns for each element. `pairs` returns the pairs of
+/// a block.
 #[inline(always)]
 fn count<T>(
     elements: &[T],
@@ -55,7 +58,8 @@ fn count<T>(
     let (blocks, rest) = elements.as_chunks::<PAIRS>();
     let sample = blocks.first().map_or(&[][..], |block| &block[..]);
     let greatest = sample.iter().flat_map(&exponents).max();
-    // One above the greatest of a few is as far up as any will be, and they thin out downwards.
+    // Hardly any exponent is more than one above the greatest of a few samples, and exponents
+    // become rarer downwards.
     let base = greatest.unwrap_or(0).saturating_sub(14).min(u8::MAX - 15);
     for blocks in blocks.chunks(FULL) {
         let mut counters: Box<Counters> = Box::new([[0; 256]; 4]);

@@ -1,10 +1,12 @@
-//! Decoding with runs of symbols, several lanes in flight.
+//! Decoding with runs of symbols and several lanes in flight.
 //!
-//! Eight lanes at a time are decoded from their first step to their last, each into a row of its own, from its end to its start; 64 weights of
-//! step *t* are then eight bytes of each of the rows. One look-up by 11 bits gives all symbols whose codes lie in them, with
-//! trained weights three or four; five look-ups use up a window of 64 bits.
+//! Eight lanes at a time are decoded from their first step to their last. Each lane has a row,
+//! which is filled from its end to its start. The 64 weights of step *t* are then eight bytes of
+//! each row. One look-up of 11 bits gives all symbols whose codes lie within them, which is three
+//! or four symbols for trained weights. Five look-ups use up a window of 64 bits.
 //!
-//! These functions are `inline(always)`: the instruction sets' rooms compile them again, with what they have.
+//! The functions are `inline(always)` because the modules of the ISAs compile them again with their
+//! target features.
 
 use std::hint::select_unpredictable;
 
@@ -16,22 +18,25 @@ use crate::fast::lanes::{BUFFER_BYTES, MOST_STEPS};
 use crate::fast::output::Output;
 use crate::fast::scratch::Scratch;
 
-/// Lanes whose windows are in registers: a look-up waits for the one before it in its lane, some 7 cycles.
+/// Lanes with windows in registers. A look-up waits some 7 cycles for the previous one in its lane.
 pub(in crate::fast) const IN_FLIGHT: usize = 4;
-/// Lanes that are decoded side by side, `IN_FLIGHT` of them in turn: the next ones begin while these wait for fresh windows.
+/// Lanes that are decoded side by side, `IN_FLIGHT` at a time. The next lanes begin while these
+/// wait for fresh windows.
 pub(in crate::fast) const GROUP_LANES: usize = 8;
-/// Weights of a group in a step: they follow each other.
+/// Number of consecutive weights of a group in a step.
 pub(in crate::fast) const GROUP_WEIGHTS: usize = GROUP_LANES * LANE_STEP_WEIGHTS;
-/// Look-ups that a window of 57 bits or more allows.
+/// Look-ups in a window of 57 bits or more.
 pub(in crate::fast) const LOOK_UPS: usize = 57 / RUN_BITS;
-/// Symbols that a lane's look-ups in a window may give.
+/// The most symbols from a lane's look-ups in one window.
 pub(in crate::fast) const ROUND_SYMBOLS: usize = LOOK_UPS * RUN_SYMBOLS;
-/// Bytes of a row: the longest lane, and what the last run's eight bytes may write before it. The rest is there so that rows do not begin at
-/// the same places of a page, where they would push each other and the table of runs out of the first cache.
+/// Bytes of a row: the longest lane, and the last run's eight bytes, which may begin before it. The
+/// remaining bytes stagger the rows within pages. Without them the rows would evict each other and
+/// the table of runs from the L1 cache.
 pub(in crate::fast) const ROW_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS + 8 + 1152;
-/// A row for each lane: of a lane stream when encoding. Decoding needs those of one group.
+/// A row for each lane. Encoding stores a lane stream in each row. Decoding uses only the rows of
+/// one group.
 pub(in crate::fast) type Rows = [[u8; ROW_BYTES]; LANES];
-/// Exponents of a group's step, eight for each lane, the first one in the highest byte.
+/// Exponents of a group's step, eight for each lane, with the first one in the highest byte.
 pub(in crate::fast) type Eights = [u64; GROUP_LANES];
 
 /// Decodes lanes into weights.
@@ -56,7 +61,8 @@ pub(in crate::fast) fn weights(
     })
 }
 
-/// Writes the weights of a group's step, of these exponents and sign-mantissa bytes; the first is weight number so-and-so of the output.
+/// Writes the weights of a group's step from these exponents and sign-mantissa bytes. The number is
+/// the index of the first weight in the output.
 pub(in crate::fast) trait JoinStep:
     FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>)
 {
@@ -64,7 +70,7 @@ pub(in crate::fast) trait JoinStep:
 
 impl<F> JoinStep for F where F: FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>) {}
 
-/// A step's weights in safe Rust.
+/// Joins a step's weights in safe Rust.
 #[inline(always)]
 pub(in crate::fast) fn join_step(
     first: usize,
@@ -75,7 +81,7 @@ pub(in crate::fast) fn join_step(
     output.put_weights(2 * first, &join(&in_order(eights), sign_mantissa));
 }
 
-/// The exponents of a group's step, as weights have them.
+/// The exponents of a group's step in the order of the weights.
 #[inline(always)]
 pub(in crate::fast) fn in_order(eights: Eights) -> [u8; GROUP_WEIGHTS] {
     let mut exponents = [0; GROUP_WEIGHTS];
@@ -103,8 +109,9 @@ pub(in crate::fast) fn exponents(
     })
 }
 
-/// Decodes all lanes of so many weights, and gives the exponents of each group's steps to `then`, group by group, with the number of their first
-/// weight. Gives the bit of the lane buffer where each lane's codes end.
+/// Decodes all lanes of this many weights. Calls `then` with the exponents of each group's steps,
+/// group by group, and the index of their first weight. Returns the bit position in the lane buffer
+/// at the end of each lane's codes.
 #[inline(always)]
 fn decode(
     scratch: &mut Scratch,
@@ -136,7 +143,7 @@ fn decode(
         }
         for step in 0..steps {
             let eights = rows.each_ref().map(|row| {
-                // The first eight bytes of a row are no exponents.
+                // The first eight bytes of a row are not exponents.
                 let eight = row.as_chunks().0[steps - step];
                 u64::from_le_bytes(eight)
             });
@@ -146,17 +153,18 @@ fn decode(
     bits
 }
 
-/// Lanes that are decoded side by side.
+/// A group of lanes that are decoded side by side.
 pub(in crate::fast) struct Group<'a> {
     pub(in crate::fast) rows: &'a mut [[u8; ROW_BYTES]; GROUP_LANES],
-    /// Where each lane's next code begins in the buffer.
+    /// The bit position in the buffer of each lane's next code.
     pub(in crate::fast) bits: [u32; GROUP_LANES],
-    /// How many symbols each lane has yet to give: a run goes to the eight bytes of its row from this one on.
+    /// The number of symbols still to decode in each lane. The next run is written to the eight
+    /// bytes of the row from this index on.
     pub(in crate::fast) left: [usize; GROUP_LANES],
 }
 
-/// The inner loop: so many rounds of one window and `LOOK_UPS` look-ups for each lane of a group. The caller has made sure that
-/// each lane has `ROUND_SYMBOLS` symbols left for each of them.
+/// The inner loop: this many rounds, each with one window and `LOOK_UPS` look-ups for each lane of
+/// a group. The caller ensures that each lane has `ROUND_SYMBOLS` symbols left for each round.
 pub(in crate::fast) trait Rounds:
     FnMut(usize, &[Run; 1 << RUN_BITS], &[u8; BUFFER_BYTES], &mut Group<'_>)
 {
@@ -180,7 +188,8 @@ pub(in crate::fast) fn rounds(
     }
 }
 
-/// One round, of the runs that `taken` makes of those looked up; it is told how many symbols are left.
+/// Runs one round. `taken` converts each run that was looked up, and gets the number of symbols
+/// left.
 #[inline(always)]
 fn round(
     runs: &[Run; 1 << RUN_BITS],
@@ -192,7 +201,8 @@ fn round(
     let left = group.left.as_chunks_mut::<IN_FLIGHT>().0.iter_mut();
     let rows = group.rows.as_chunks_mut::<IN_FLIGHT>().0.iter_mut();
     for ((bits, left), rows) in bits.zip(left).zip(rows) {
-        // The highest bit is a marker: where it has got to says how many bits are gone.
+        // The highest bit is a marker. Its position after the shifts gives the number of consumed
+        // bits.
         let mut windows = bits.map(|bit| window(buffer, bit) | 1 << 63);
         for _ in 0..LOOK_UPS {
             for lane in 0..IN_FLIGHT {
@@ -223,14 +233,15 @@ fn decode_group(
             .left
             .iter()
             .fold(usize::MAX, |least, &left| least.min(left));
-        // So many are safe without another look at `left`.
+        // This many rounds need no further check of `left`.
         let count = least / ROUND_SYMBOLS;
         if count == 0 {
             break;
         }
         rounds(count, runs, buffer, group);
     }
-    // Lanes that are nearly done wait for the others: without branches, as no two lanes are done at the same time.
+    // Lanes that are nearly done wait for the others. The code is branch-free, because lanes end at
+    // different times.
     while group.left.iter().any(|&left| left >= RUN_SYMBOLS) {
         round(runs, buffer, group, |left, run| {
             select_unpredictable(left >= RUN_SYMBOLS, run, Run::default())
@@ -242,7 +253,7 @@ fn decode_group(
             let left = group.left[lane];
             let (exponent, length) = table.symbol(*window as u8);
             let (taken, length) = select_unpredictable(left > 0, (1, length), (0, 0));
-            // Where nothing is left, this byte is none of the exponents.
+            // If no symbol is left, this byte of the row is not an exponent.
             group.rows[lane][left + 7] = exponent;
             group.left[lane] = left - taken;
             group.bits[lane] += length;
@@ -251,7 +262,7 @@ fn decode_group(
     }
 }
 
-/// 57 bits or more from this bit of the buffer on.
+/// At least 57 bits of the buffer from this bit position on.
 #[inline(always)]
 fn window(buffer: &[u8; BUFFER_BYTES], bit: u32) -> u64 {
     let bytes = buffer[bit as usize / 8..].first_chunk();

@@ -1,4 +1,5 @@
-//! Encoding in safe Rust. `inline(always)`: the instruction sets' rooms compile these again, with what they have.
+//! Encoding in safe Rust. The functions are `inline(always)` because the modules of the ISAs
+//! compile them again with their target features.
 
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
 
@@ -16,13 +17,15 @@ pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents
     }
 }
 
-/// Steps whose pairs are made before their lanes are packed: few enough to stay in the first cache.
+/// Number of steps whose pairs are computed before their lanes are packed. It is small enough for
+/// the L1 cache.
 const PART_STEPS: usize = 16;
-/// Pairs of weights of a step.
+/// Pairs of weights in a step.
 const STEP_PAIRS: usize = STEP_WEIGHTS / 2;
 
-/// Codes exponents of whole steps, lane by lane and two exponents a look-up, into the rows. Gives each lane's number of bits, and appends the
-/// positions of exponents without a code.
+/// Packs the codes of exponents of whole steps into the rows, lane by lane, with one look-up for
+/// two exponents. Returns each lane's number of bits, and appends the positions of exponents
+/// without a code.
 #[inline(always)]
 pub(in crate::fast) fn pack(
     table: &EncodeTable,
@@ -51,7 +54,7 @@ pub(in crate::fast) fn pack(
     streams.map(Stream::length_bits)
 }
 
-/// The pairs of places of a step's exponents in the palette, if all have one.
+/// The pairs of palette indices of a step's exponents, if all of them are in the palette.
 #[inline(always)]
 fn pairs_of(table: &EncodeTable, step: &[u8; STEP_WEIGHTS]) -> Option<[u8; STEP_PAIRS]> {
     let exponents = step.as_chunks().0;
@@ -74,12 +77,12 @@ struct LanePart<'a> {
     table: &'a EncodeTable,
     steps: &'a [[u8; STEP_WEIGHTS]],
     lane: usize,
-    /// The number of the first step's first weight in the chunk.
+    /// The index in the chunk of the first step's first weight.
     first: usize,
 }
 
 impl LanePart<'_> {
-    /// Appends their codes. `pairs` are those of the steps.
+    /// Appends the codes of these weights. `pairs` has the pairs of the steps.
     #[inline(always)]
     fn pack(
         &self,
@@ -97,7 +100,7 @@ impl LanePart<'_> {
                     length: lengths[usize::from(pair)].into(),
                 });
                 let whole = a.and(b).and(c.and(d));
-                // A mark makes it longer than this, too.
+                // A mark also makes the length exceed this limit.
                 if whole.length <= APPENDABLE_BITS {
                     stream.append(whole, row);
                     continue;
@@ -108,8 +111,8 @@ impl LanePart<'_> {
         stream
     }
 
-    /// Appends the codes of one step one by one, for all that is rare: exponents that have no code, or no place in the palette, and codes
-    /// too long to be appended together.
+    /// Appends the codes of one step one by one. Only rare steps need this: they have an exponent
+    /// without a code or outside of the palette, or codes too long to be appended together.
     #[cold]
     #[inline(never)]
     fn one_by_one(
@@ -135,7 +138,7 @@ impl LanePart<'_> {
     }
 }
 
-/// Bits that can be appended to a stream at once: fewer than 8 are pending.
+/// Greatest number of bits in one append. Fewer than 8 bits are pending.
 pub(in crate::fast) const APPENDABLE_BITS: u32 = 56;
 
 /// A lane stream under construction.
@@ -158,14 +161,14 @@ impl Stream {
         self.pending_bits = bit_count % 8;
     }
 
-    /// How many bits it has.
+    /// The number of bits in the stream.
     #[inline(always)]
     pub(in crate::fast) fn length_bits(self) -> u32 {
         8 * self.at as u32 + self.pending_bits
     }
 }
 
-/// Codes put together.
+/// Concatenated codes.
 #[derive(Clone, Copy)]
 pub(in crate::fast) struct Codes {
     pub(in crate::fast) bits: u64,
@@ -173,7 +176,8 @@ pub(in crate::fast) struct Codes {
 }
 
 impl Codes {
-    /// These codes and those behind. Marks are multiples of 64 bits: they add up, and shift nothing.
+    /// Concatenates these codes and the following ones. Marks are multiples of 64 bits, so they add
+    /// up without changing a shift.
     #[inline(always)]
     fn and(self, behind: Codes) -> Codes {
         Codes {
@@ -183,7 +187,7 @@ impl Codes {
     }
 }
 
-/// Appends the positions of exponents without a code; the first has position `first`.
+/// Appends the positions of exponents without a code. The first exponent has position `first`.
 #[cold]
 #[inline(never)]
 pub(in crate::fast) fn note_patches(
@@ -199,7 +203,8 @@ pub(in crate::fast) fn note_patches(
     positions.extend(places.map(|(position, _)| position as u16));
 }
 
-/// Palette indices of exponents, two to a byte. `indices` has them by exponent; appends the positions of those that it marks.
+/// Writes palette indices of exponents, two to a byte. `indices` maps exponents to indices. Appends
+/// the positions of exponents whose index is marked.
 #[inline(always)]
 pub(in crate::fast) fn index(
     indices: &[u8; 256],

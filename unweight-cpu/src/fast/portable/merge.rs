@@ -4,10 +4,11 @@ use unweight_format::{Palette, weight};
 
 use crate::fast::output::Output;
 
-/// Weights that a block's loops are unrolled over: wide enough for any vectors that the compiler has.
+/// Number of weights by which the loops of a block are unrolled. It is wide enough for the vectors
+/// of any target.
 const BLOCK: usize = 64;
 
-/// Writes the weights from number `first` on.
+/// Writes the weights from index `first` on.
 #[inline(always)]
 pub(in crate::fast) fn join_from(
     first: usize,
@@ -29,7 +30,7 @@ pub(in crate::fast) fn join_from(
     }
 }
 
-/// Writes the weights from number `first`, which is even, on.
+/// Writes the weights from index `first` on, which must be even.
 #[inline(always)]
 pub(in crate::fast) fn join_indices_from(
     first: usize,
@@ -38,7 +39,7 @@ pub(in crate::fast) fn join_indices_from(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) {
-    // Both exponents of a byte at once.
+    // Both exponents of a byte are processed at once.
     let of = |index: usize| palette.exponents()[index];
     let pairs: [[u8; 2]; 256] = std::array::from_fn(|byte| [of(byte & 15), of(byte >> 4)]);
     let mut at = first;
@@ -63,7 +64,7 @@ pub(in crate::fast) fn join_indices_from(
     }
 }
 
-/// Exponents and sign-mantissa bytes to weights.
+/// Joins exponents and sign-mantissa bytes into weights.
 #[inline(always)]
 pub(super) fn join<const N: usize>(exponents: &[u8; N], sign_mantissa: &[u8; N]) -> [u16; N] {
     let mut weights = [0; N];

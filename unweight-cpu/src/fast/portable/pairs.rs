@@ -1,10 +1,12 @@
-//! Two places in a window of 16 consecutive exponents as one byte, the first one's in bits 0 to 3: half as many table entries are looked
-//! up as there are exponents. The loops have no branches: the compiler makes vectors of them, unless it knows that each byte will be an
-//! index. It would take them out of the vectors one by one before they are pairs: hence the black boxes.
+//! Pairs of positions in a window of 16 consecutive exponents. Two positions make one byte, the
+//! first one in bits 0 to 3, which halves the number of table look-ups. The loops have no branches,
+//! and the compiler vectorizes them unless it knows that each byte becomes an index. It would then
+//! extract the bytes from the vectors before they are pairs. The black boxes prevent that.
 
 use std::hint::black_box;
 
-/// The pairs of these exponents, if all of them lie in the window that begins at `base`, at most 240.
+/// The pairs of these exponents, if all of them are in the window from `base` on. `base` is at most
+/// 240.
 #[inline(always)]
 pub(in crate::fast) fn of_exponents<const PAIRS: usize>(
     exponents: &[[u8; 2]; PAIRS],
@@ -14,7 +16,8 @@ pub(in crate::fast) fn of_exponents<const PAIRS: usize>(
     let mut pairs = [0; PAIRS];
     let mut any = 0;
     for (pair, &exponents) in pairs.iter_mut().zip(exponents) {
-        // A lower byte below the window leaves 16 or more, as `base` is no higher: that it borrows from the upper one is no harm.
+        // A lower byte below the window becomes 16 or more, because `base` is at most 240. Its
+        // borrow from the upper byte is harmless.
         let places = u16::from_le_bytes(exponents).wrapping_sub(bases);
         any |= places;
         *pair = (places | places >> 4) as u8;
@@ -22,7 +25,7 @@ pub(in crate::fast) fn of_exponents<const PAIRS: usize>(
     (any & 0xf0f0 == 0).then_some(black_box(pairs))
 }
 
-/// [`of_exponents`], of pairs of little-endian weights.
+/// Same as [`of_exponents`], but for pairs of little-endian weights.
 #[inline(always)]
 pub(in crate::fast) fn of_weights<const PAIRS: usize>(
     weights: &[[u8; 4]; PAIRS],
