@@ -39,7 +39,9 @@ impl Threads {
         Threads::with(threads, None::<fn(&Refused)>)
     }
 
-    /// Same as [`Threads::new`], but calls `on_refused` if fewer threads could be started.
+    /// Same as [`Threads::new`], but calls `on_refused` if fewer threads could be started. A thread
+    /// is started only if 80 MiB of address space are left for its work: under a limit
+    /// (`ulimit -v`) an allocation that fails later would abort the program.
     pub fn with_refusals(
         threads: usize,
         on_refused: impl Fn(&Refused) + Send + Sync + 'static,

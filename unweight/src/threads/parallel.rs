@@ -109,7 +109,7 @@ impl Helpers {
         let mut attempt = threads;
         let mut refused = None;
         while attempt > 0 {
-            match Pool::start(attempt) {
+            match Pool::start(attempt, on_refused.is_some()) {
                 Ok(pool) => {
                     self.pool = Some(Arc::new(pool));
                     break;
@@ -135,13 +135,15 @@ impl Helpers {
 
 impl Pool {
     /// Starts this many threads. On an error all started threads have ended, and the error has
-    /// their number.
-    fn start(threads: usize) -> Result<Pool, (ThreadPoolBuildError, usize)> {
+    /// their number. With `checks_room` a thread for whose work no memory is left is not started.
+    fn start(threads: usize, checks_room: bool) -> Result<Pool, (ThreadPoolBuildError, usize)> {
         let mut handles = Vec::with_capacity(threads);
         let built = ThreadPoolBuilder::new()
             .num_threads(threads)
             .spawn_handler(|thread| {
-                require_room()?;
+                if checks_room {
+                    require_room()?;
+                }
                 handles.push(Builder::new().spawn(|| thread.run())?);
                 Ok(())
             })
