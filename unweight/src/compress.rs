@@ -75,8 +75,7 @@ impl CompressPlan {
         options: &CompressOptions,
     ) -> Result<CompressPlan, Error> {
         let length = source.byte_length().map_err(Error::Read)?;
-        let default =
-            || MemoryBudget::for_length(length).with_threads(options.threads.count() as u64);
+        let default = || MemoryBudget::for_file(length, &options.threads);
         let budget = options.memory.unwrap_or_else(default);
         let section = read_begin(source, length, layout::SAFETENSORS_LENGTH_BYTES)?;
         let mut length_field = [0; layout::SAFETENSORS_LENGTH_BYTES as usize];

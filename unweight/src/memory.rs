@@ -10,6 +10,8 @@ use std::fmt;
 
 use unweight_format::{Payload, Tensor, layout, limits};
 
+use crate::Threads;
+
 /// The most bytes that may be allocated at a time for an open container and one operation on it. A
 /// caller that runs several operations at a time gives each a part. Memory that the caller holds,
 /// passes in as an output buffer or receives as a result is not counted.
@@ -67,6 +69,12 @@ impl MemoryBudget {
                 threads.saturating_mul(chunk_bytes(1 << *limits::CHUNK_SIZE_LOG2.end())),
             ),
         }
+    }
+
+    /// The default for a file of this true length that these threads work on: none of them waits for
+    /// memory.
+    pub fn for_file(true_length: u64, threads: &Threads) -> MemoryBudget {
+        MemoryBudget::for_length(true_length).with_threads(threads.count() as u64)
     }
 
     /// The number of bytes.

@@ -55,8 +55,7 @@ impl Model {
         options: &OpenOptions,
     ) -> Result<Model, Error> {
         let length = storage.byte_length().map_err(Error::Read)?;
-        let default =
-            || MemoryBudget::for_length(length).with_threads(options.threads.count() as u64);
+        let default = || MemoryBudget::for_file(length, &options.threads);
         let budget = options.memory.unwrap_or_else(default);
         let opened = Opened::read(&*storage, length, budget)?;
         Ok(Model {

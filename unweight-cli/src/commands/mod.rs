@@ -63,8 +63,7 @@ impl Context {
     /// Memory budget for a file of this length: the budget that was asked for, or one that suffices
     /// for any file and for every thread.
     pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
-        let default =
-            || MemoryBudget::for_length(length).with_threads(self.executor.count() as u64);
+        let default = || MemoryBudget::for_file(length, &self.executor);
         memory.budget().unwrap_or_else(default)
     }
 
