@@ -28,6 +28,7 @@ impl<'a> Patches<'a> {
         offset: u64,
     ) -> Result<Patches<'a>, Error> {
         let (bytes, _) = bytes.as_chunks();
+        let greatest = (1 << shape.width()) - 1;
         let mut least = 0;
         for (index, &patch) in bytes.iter().enumerate() {
             let at = offset + (index * PATCH_BYTES) as u64;
@@ -49,7 +50,6 @@ impl<'a> Patches<'a> {
                     Expected::AtMost(u64::from(shape.weights()) - 1),
                 ));
             }
-            let greatest = (1 << shape.width()) - 1;
             if u32::from(value) > greatest {
                 return Err(Error::new(
                     Rule::PatchValue,

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::error::{Error, Expected, Rule};
 use crate::extent::Extent;
-use crate::layout::{self, RECORD_ALIGNMENT};
+use crate::layout::{self, FIELDS, RECORD_ALIGNMENT};
 use crate::payload::Payload;
 use crate::validate::file_header::truncated;
 
@@ -59,17 +59,22 @@ impl<'a> RecordEnds<'a> {
 
     fn check(&self, chunks: Range<u64>) -> Result<(), Error> {
         let payload = &self.payload;
-        let whole = payload.records().length / RECORD_ALIGNMENT;
-        let count = payload.record_count();
-        let first = payload.record_index(self.first_chunk, 0);
+        let Some(last_chunk) = payload.chunk_count().checked_sub(1) else {
+            return Ok(());
+        };
+        let of_whole_chunk = longest_records(payload, 1 << payload.chunk_size_log2());
+        let of_last_chunk = longest_records(payload, payload.chunk(last_chunk).weights);
+        let records_length = payload.records().length / RECORD_ALIGNMENT;
+
+        let mut index = payload.record_index(self.first_chunk, 0);
         let mut before = self.before;
-        let mut ends = (first..).zip(self.ends);
-        for chunk in chunks {
-            let weights = payload.chunk(chunk).weights;
-            for coded in payload.forms().coded() {
-                let Some((index, &end)) = ends.next() else {
-                    return Ok(());
-                };
+        let of_chunks = self.ends.chunks(payload.forms().coded_count());
+        for (chunk, ends) in chunks.zip(of_chunks) {
+            let longest = match chunk == last_chunk {
+                true => &of_last_chunk,
+                false => &of_whole_chunk,
+            };
+            for (&end, &longest) in ends.iter().zip(longest) {
                 let end = u32::from_le_bytes(end);
                 let at = payload.record_ends().offset + index * layout::RECORD_END_BYTES;
                 let broken = |rule, found, expected| Err(Error::new(rule, at, found, expected));
@@ -77,18 +82,20 @@ impl<'a> RecordEnds<'a> {
                     let expected = Expected::AtLeast(u64::from(before) + 1);
                     return broken(Rule::RecordEnds, end.into(), expected);
                 }
-                if index + 1 == count && u64::from(end) != whole {
-                    return broken(Rule::RecordEnds, end.into(), Expected::Exactly(whole));
+                if index + 1 == payload.record_count() && u64::from(end) != records_length {
+                    let expected = Expected::Exactly(records_length);
+                    return broken(Rule::RecordEnds, end.into(), expected);
                 }
-                if u64::from(end) > whole {
-                    return broken(Rule::RecordEnds, end.into(), Expected::AtMost(whole));
+                if u64::from(end) > records_length {
+                    let expected = Expected::AtMost(records_length);
+                    return broken(Rule::RecordEnds, end.into(), expected);
                 }
                 let length = u64::from(end - before) * RECORD_ALIGNMENT;
-                let longest = layout::longest_record_bytes(weights, coded.field.width());
                 if length > longest {
                     return broken(Rule::RecordTooLong, length, Expected::AtMost(longest));
                 }
                 before = end;
+                index += 1;
             }
         }
         Ok(())
@@ -123,4 +130,13 @@ impl<'a> RecordEnds<'a> {
         let skip = bytes_to(start);
         self.payload.records().part(skip, bytes_to(end) - skip)
     }
+}
+
+/// The greatest lengths of the records of a chunk of so many weights, by coded field.
+fn longest_records(payload: &Payload, weights: u32) -> [u64; FIELDS] {
+    let mut longest = [0; FIELDS];
+    for (place, coded) in longest.iter_mut().zip(payload.forms().coded()) {
+        *place = layout::longest_record_bytes(weights, coded.field.width());
+    }
+    longest
 }

@@ -3,7 +3,10 @@
 use crate::support::{decode::decode, example, resealed};
 use proptest::prelude::*;
 use unweight_format::layout::{entry, file_header};
-use unweight_format::{Category, Directory, Error, FileHeader, Rule, Tensor, crc32};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{
+    Category, Directory, Dtype, Error, FileHeader, Rule, SourceKind, Tensor, crc32,
+};
 
 /// The rule that a file breaks.
 fn broken(file: &[u8]) -> Rule {
@@ -201,6 +204,30 @@ fn rejects_a_bad_entry() {
     assert_eq!(with(dims, &(1u64 << 57).to_le_bytes()), Rule::LimitElements);
     // 1001 elements of 4 bits.
     assert_eq!(with(entry(0, entry::DTYPE), &[9]), Rule::TensorBits);
+}
+
+#[test]
+fn rejects_more_dimensions_or_a_longer_name_than_the_limit() {
+    let name = "n".repeat(65_535);
+    let declared = vec![
+        Declaration::new(&name, Dtype::U8, &[0; 64]),
+        Declaration::new("z", Dtype::U8, &[0]),
+    ];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    for _ in 0..2 {
+        writer.raw().unwrap().finish().unwrap();
+    }
+    let file = writer.finish().unwrap();
+    assert!(decode(&file).is_ok());
+    // What belongs to the second tensor becomes the first one's.
+    for (field, end, rule) in [
+        (entry::DIMS_END, 65u32, Rule::LimitRank),
+        (entry::NAME_END, 65_536, Rule::LimitName),
+    ] {
+        let mut file = file.clone();
+        set(&mut file, entry(0, field), &end.to_le_bytes());
+        assert_eq!(broken(&resealed(file)), rule);
+    }
 }
 
 #[test]
