@@ -242,7 +242,9 @@ impl Sink for FailsOnce<'_> {
 
 #[test]
 fn a_chunk_that_the_sink_refused_can_be_written_again() {
-    let chunks: [&[u8]; 2] = [&[1; 4096], &[2; 904]];
+    // 5 plain bits of 4096 and of 904 weights.
+    let chunks: [&[u8]; 2] = [&[1; 2560], &[2; 565]];
+    let records: [&[u8]; 2] = [&[3; 16], &[4; 32]];
     let container = |fails_at: Option<u32>| {
         let countdown = Cell::new(u32::MAX);
         let bytes = Vec::new();
@@ -252,19 +254,19 @@ fn a_chunk_that_the_sink_refused_can_be_written_again() {
         };
         let declared = vec![bf16("a", &[5000])];
         let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declared).unwrap();
-        let mut coded = writer.coded(&exponents(), 12).unwrap();
+        let mut coded = writer.coded(&two_fields(), 12).unwrap();
         countdown.set(fails_at.unwrap_or(u32::MAX));
         for chunk in chunks {
-            if let Err(error) = coded.chunk(chunk, &[&[3; 16]]) {
+            if let Err(error) = coded.chunk(chunk, &records) {
                 assert_eq!(error, WriteError::Sink("disk full"));
-                coded.chunk(chunk, &[&[3; 16]]).unwrap();
+                coded.chunk(chunk, &records).unwrap();
             }
         }
         coded.finish(0).unwrap();
         writer.finish().unwrap().bytes
     };
-    // Each chunk is two writes.
-    for fails_at in 0..4 {
+    // Each chunk is three writes.
+    for fails_at in 0..6 {
         assert!(container(Some(fails_at)) == container(None), "{fails_at}");
     }
 }
