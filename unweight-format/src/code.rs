@@ -31,29 +31,39 @@ impl CanonicalCode {
 }
 
 impl Code {
-    /// A code with these lengths by palette index; `None` for an entry that has no code.
+    /// A code of a palette of `entries` entries with these lengths by palette index; `None` for an
+    /// entry that has no code.
     ///
     /// # Errors
     /// `code-length`, `code-oversubscribed` or `code-incomplete`, with the number that broke the
     /// rule: the length, or the sum of 2^(8-length).
-    pub fn from_lengths(lengths: [Option<u8>; PALETTE_ENTRIES]) -> Result<Code, (Rule, u64)> {
-        Code::from_nibbles(lengths.map(|length| length.unwrap_or(NO_CODE)))
+    pub fn from_lengths(
+        lengths: [Option<u8>; PALETTE_ENTRIES],
+        entries: usize,
+    ) -> Result<Code, (Rule, u64)> {
+        Code::from_nibbles(lengths.map(|length| length.unwrap_or(NO_CODE)), entries)
     }
 
-    /// A code from the code lengths of a record header. Errors as [`Code::from_lengths`].
-    pub fn from_bytes(bytes: [u8; CODE_LENGTHS_BYTES]) -> Result<Code, (Rule, u64)> {
+    /// A code of a palette of `entries` entries from the code lengths of a record header. Errors as
+    /// [`Code::from_lengths`].
+    pub fn from_bytes(
+        bytes: [u8; CODE_LENGTHS_BYTES],
+        entries: usize,
+    ) -> Result<Code, (Rule, u64)> {
         let mut nibbles = [0; PALETTE_ENTRIES];
         for (pair, byte) in nibbles.chunks_exact_mut(2).zip(bytes) {
             pair.copy_from_slice(&[byte & 15, byte >> 4]);
         }
-        Code::from_nibbles(nibbles)
+        Code::from_nibbles(nibbles, entries)
     }
 
-    fn from_nibbles(lengths: [u8; PALETTE_ENTRIES]) -> Result<Code, (Rule, u64)> {
+    fn from_nibbles(lengths: [u8; PALETTE_ENTRIES], entries: usize) -> Result<Code, (Rule, u64)> {
         let mut sum = 0;
-        for &length in &lengths {
+        for (entry, &length) in lengths.iter().enumerate() {
             match length {
-                0..=LONGEST_CODE_BITS => sum += 1u64 << (LONGEST_CODE_BITS - length),
+                0..=LONGEST_CODE_BITS if entry < entries => {
+                    sum += 1u64 << (LONGEST_CODE_BITS - length)
+                }
                 NO_CODE => {}
                 _ => return Err((Rule::CodeLength, length.into())),
             }
@@ -96,8 +106,8 @@ impl Code {
             })
     }
 
-    /// The first entry in canonical order: the placeholder for exponents without a code (section
-    /// 11.3).
+    /// The first entry in canonical order: the placeholder for values without a code (section
+    /// 11.4).
     pub fn placeholder(&self) -> CanonicalCode {
         self.canonical()
             .next()
@@ -115,25 +125,25 @@ mod tests {
 
     #[test]
     fn assigns_the_codes_of_the_specs_example() {
-        let code = Code::from_lengths(lengths(&[1, 2, 3, 3])).unwrap();
+        let code = Code::from_lengths(lengths(&[1, 2, 3, 3]), 4).unwrap();
         let codes: [u8; 4] = core::array::from_fn(|i| code.canonical().nth(i).unwrap().bits);
         assert_eq!(codes, [0b0, 0b10, 0b110, 0b111]);
         let streams: [u8; 4] =
             core::array::from_fn(|i| code.canonical().nth(i).unwrap().stream_bits());
         assert_eq!(streams, [0b0, 0b01, 0b011, 0b111]);
-        assert_eq!(Code::from_bytes(code.to_bytes()), Ok(code));
+        assert_eq!(Code::from_bytes(code.to_bytes(), 16), Ok(code));
     }
 
     #[test]
     fn a_single_entry_has_the_empty_code() {
-        let code = Code::from_lengths(lengths(&[0])).unwrap();
+        let code = Code::from_lengths(lengths(&[0]), 2).unwrap();
         assert_eq!(code.canonical().count(), 1);
         assert_eq!(code.placeholder().stream_bits(), 0);
     }
 
     #[test]
     fn rejects_what_is_not_a_complete_code() {
-        let rejected = |given: &[u8]| Code::from_lengths(lengths(given)).unwrap_err();
+        let rejected = |given: &[u8]| Code::from_lengths(lengths(given), 16).unwrap_err();
         assert_eq!(rejected(&[]), (Rule::CodeIncomplete, 0));
         assert_eq!(rejected(&[1]), (Rule::CodeIncomplete, 128));
         assert_eq!(rejected(&[1, 1, 8]), (Rule::CodeOversubscribed, 257));
@@ -141,5 +151,12 @@ mod tests {
         for length in 9..15 {
             assert_eq!(rejected(&[length]), (Rule::CodeLength, length.into()));
         }
+    }
+
+    #[test]
+    fn rejects_a_length_for_an_entry_that_the_palette_lacks() {
+        let lengths = lengths(&[1, 2, 2]);
+        assert!(Code::from_lengths(lengths, 3).is_ok());
+        assert_eq!(Code::from_lengths(lengths, 2), Err((Rule::CodeLength, 2)));
     }
 }

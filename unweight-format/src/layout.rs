@@ -14,7 +14,7 @@ pub const FILE_HEADER_BYTES: u64 = 64;
 /// Bytes of the file header that its checksum covers.
 pub const FILE_HEADER_CHECKED_BYTES: usize = 60;
 /// Bytes of a directory entry (section 3.2).
-pub const ENTRY_BYTES: u64 = 48;
+pub const ENTRY_BYTES: u64 = 40;
 /// Bytes of one dimension in the directory.
 pub const DIMENSION_BYTES: u64 = 8;
 /// The directory's length is a multiple of this.
@@ -22,18 +22,39 @@ pub const DIRECTORY_ALIGNMENT: u64 = 8;
 /// Shortest source section of kind safetensors: the length of its JSON (section 3.3).
 pub const SAFETENSORS_LENGTH_BYTES: u64 = 8;
 
-/// Planes start on multiples of this (section 3.4).
-pub const PLANE_ALIGNMENT: u64 = 256;
+/// Bytes of an extension item in front of its contents: kind and length (section 3.4).
+pub const EXTENSION_HEADER_BYTES: usize = 8;
+/// Extension items end on multiples of this.
+pub const EXTENSION_ALIGNMENT: usize = 8;
+/// The bit of an extension item's kind that makes it critical.
+pub const CRITICAL: u32 = 1 << 31;
+
+/// The payload begins on a multiple of this (section 3).
+pub const PAYLOAD_ALIGNMENT: u64 = 256;
+/// The plain plane and the palettes of a tensor of [`LARGE_TENSOR_BYTES`] or more begin on multiples
+/// of this (section 3.5).
+pub const LARGE_TENSOR_ALIGNMENT: u64 = 256;
+/// The plain plane and the palettes of other tensors begin on multiples of this.
+pub const SMALL_TENSOR_ALIGNMENT: u64 = 16;
+/// Original bytes from which a tensor has the greater alignment.
+pub const LARGE_TENSOR_BYTES: u64 = 1 << 16;
 /// Zero bytes that end every file.
 pub const GUARD_BYTES: u64 = 64;
-/// Bytes of raw data under one block checksum (section 4.2).
+/// Bytes of a plain plane under one block checksum. A plane of no more has none.
 pub const BLOCK_BYTES: u64 = 1 << 16;
 /// Bytes of one block checksum; the table of them starts on a multiple of this.
 pub const BLOCK_CHECKSUM_BYTES: u64 = 4;
-/// Bytes of one record end (section 4.3).
+/// Bytes of one record end.
 pub const RECORD_END_BYTES: u64 = 4;
 /// Record ends count in units of this, and records start on multiples of it.
 pub const RECORD_ALIGNMENT: u64 = 16;
+
+/// The most fields that a type has (section 4.1).
+pub const FIELDS: usize = 8;
+/// Bits of the form of one field in a directory entry (section 4.2).
+pub const FORM_BITS: u32 = 4;
+/// A field of at most so many bits has every value in its palette, and never the form palette.
+pub const NARROW_BITS: u32 = 4;
 
 /// Weights of a step: every lane codes 8 of them.
 pub const STEP_WEIGHTS: usize = 256;
@@ -41,7 +62,7 @@ pub const STEP_WEIGHTS: usize = 256;
 pub const LANES: usize = 32;
 /// Weights of a step that one lane codes.
 pub const LANE_STEP_WEIGHTS: usize = STEP_WEIGHTS / LANES;
-/// Entries of a palette.
+/// Bytes of a palette, and the most entries that it has (section 3.5).
 pub const PALETTE_ENTRIES: usize = 16;
 
 /// Bytes of a record header (section 5.1).
@@ -57,7 +78,7 @@ pub const STEP_INDEX_BYTES: usize = STEP_WEIGHTS / 2;
 /// Bytes of a patch (section 5.5).
 pub const PATCH_BYTES: usize = 3;
 
-/// Record kind: exponents as bytes.
+/// Record kind: values as a bit string.
 pub const KIND_VERBATIM: u8 = 0;
 /// Record kind: 32 lane streams.
 pub const KIND_HUFFMAN: u8 = 1;
@@ -80,10 +101,33 @@ pub const fn align(value: u64, alignment: u64) -> Option<u64> {
     }
 }
 
-/// Bytes of the verbatim record of a chunk of `weights` weights: no record of it is longer (section
-/// 5.1).
-pub const fn longest_record_bytes(weights: u32) -> u64 {
-    (RECORD_HEADER_BYTES as u64 + weights as u64).next_multiple_of(RECORD_ALIGNMENT)
+/// Alignment of the plain plane and the palettes of a tensor of so many original bytes, *A* (section
+/// 3.5).
+pub const fn tensor_alignment(data_bytes: u64) -> u64 {
+    match data_bytes < LARGE_TENSOR_BYTES {
+        true => SMALL_TENSOR_ALIGNMENT,
+        false => LARGE_TENSOR_ALIGNMENT,
+    }
+}
+
+/// Entries of the palette of a field of `width` bits (section 3.5).
+pub const fn palette_entries(width: u32) -> usize {
+    match width < NARROW_BITS {
+        true => 1 << width,
+        false => PALETTE_ENTRIES,
+    }
+}
+
+/// Bytes of the body of the verbatim record of `weights` weights and a field of `width` bits
+/// (section 5.4).
+pub const fn verbatim_bytes(weights: u32, width: u32) -> u64 {
+    (weights as u64 * width as u64).div_ceil(8)
+}
+
+/// Bytes of the verbatim record of `weights` weights and a field of `width` bits: no record of them
+/// is longer (section 5.1).
+pub const fn longest_record_bytes(weights: u32, width: u32) -> u64 {
+    (RECORD_HEADER_BYTES as u64 + verbatim_bytes(weights, width)).next_multiple_of(RECORD_ALIGNMENT)
 }
 
 /// Offsets of the file header's fields (section 3.1).
@@ -102,10 +146,14 @@ pub mod file_header {
     pub const DIRECTORY_CHECKSUM: u64 = 40;
     /// u32.
     pub const SOURCE_CHECKSUM: u64 = 44;
+    /// u32.
+    pub const EXTENSION_LENGTH: u64 = 48;
+    /// u32.
+    pub const EXTENSION_CHECKSUM: u64 = 52;
     /// u8.
-    pub const SOURCE_KIND: u64 = 48;
-    /// 11 bytes.
-    pub const RESERVED: u64 = 49;
+    pub const SOURCE_KIND: u64 = 56;
+    /// 3 bytes.
+    pub const RESERVED: u64 = 57;
     /// u32.
     pub const HEADER_CHECKSUM: u64 = 60;
 }
@@ -115,25 +163,25 @@ pub mod entry {
     /// u8.
     pub const DTYPE: u64 = 0;
     /// u8.
-    pub const ENCODING: u64 = 1;
-    /// u8.
-    pub const CHUNK_SIZE: u64 = 2;
-    /// u8.
-    pub const RESERVED_BYTE: u64 = 3;
+    pub const CHUNK_SIZE: u64 = 1;
+    /// u16.
+    pub const RESERVED_HALF: u64 = 2;
     /// u32.
-    pub const TENSOR_CHECKSUM: u64 = 4;
-    /// u32.
-    pub const DIMS_END: u64 = 8;
-    /// u32.
-    pub const NAME_END: u64 = 12;
+    pub const FORMS: u64 = 4;
     /// u64.
-    pub const PAYLOAD_END: u64 = 16;
-    /// 16 bytes.
-    pub const PALETTE: u64 = 24;
+    pub const PAYLOAD_END: u64 = 8;
     /// u32.
-    pub const BY_NAME: u64 = 40;
+    pub const TENSOR_CHECKSUM: u64 = 16;
     /// u32.
-    pub const RESERVED_WORD: u64 = 44;
+    pub const PALETTE_CHECKSUM: u64 = 20;
+    /// u32.
+    pub const DIMS_END: u64 = 24;
+    /// u32.
+    pub const NAME_END: u64 = 28;
+    /// u32.
+    pub const BY_NAME: u64 = 32;
+    /// u32.
+    pub const RESERVED_WORD: u64 = 36;
 }
 
 /// Offsets of a record's fields (sections 5.1 and 5.2).

@@ -11,18 +11,36 @@
 //! - [`layout`] has every offset, size and magic number, [`limits`] every limit, [`Rule`] every
 //!   reason to reject.
 //!
+//! A file's weights are divided into fields. What is stored of a tensor follows from the [`Forms`]
+//! of its fields alone: [`Payload`] says where each part is, [`Palettes`] what coded and constant
+//! fields need, [`RecordEnds`] where the records are, and a [`Record`] has the values of one coded
+//! field in one chunk. [`bits`] puts them together.
+//!
 //! Parsing borrows from the caller's bytes and allocates nothing. No input makes it panic.
 //!
 //! ```
-//! # fn main() -> Result<(), unweight_format::Error> {
-//! # let file = include_bytes!("../tests/data/example.unw");
-//! use unweight_format::{Directory, FileHeader};
+//! # #[cfg(not(feature = "alloc"))]
+//! # fn main() {}
+//! # #[cfg(feature = "alloc")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use unweight_format::write::{ContainerWriter, Declaration};
+//! use unweight_format::{Directory, Dtype, FileHeader, SourceKind};
 //!
-//! let header = FileHeader::parse(file)?;
-//! let directory = Directory::parse(&header, header.directory().of(file).unwrap())?;
+//! let declared = vec![Declaration::new("step", Dtype::U64, &[])];
+//! let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared)?;
+//! let mut tensor = writer.raw()?;
+//! tensor.write(&42u64.to_le_bytes())?;
+//! tensor.finish()?;
+//! let file = writer.finish()?;
+//!
+//! let header = FileHeader::parse(&file)?;
+//! let directory = Directory::parse(&header, header.directory().of(&file).unwrap())?;
 //! for tensor in directory.tensors() {
 //!     println!("{} {} {:?}", tensor.name(), tensor.dtype(), tensor.shape().collect::<Vec<_>>());
 //! }
+//! let step = directory.find("step").unwrap();
+//! assert!(step.forms().is_raw());
+//! assert_eq!(step.payload().plain().of(&file), Some(&42u64.to_le_bytes()[..]));
 //! # Ok(())
 //! # }
 //! ```
@@ -42,33 +60,44 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod bits;
 mod code;
 mod dtype;
-mod encoding;
 mod error;
+mod extension;
 mod extent;
+mod field;
+mod form;
 pub mod layout;
 pub mod limits;
 mod palette;
+mod palettes;
 mod parse;
+mod payload;
+mod record_shape;
+mod source_kind;
 pub mod validate;
-mod weight;
 #[cfg(feature = "alloc")]
 pub mod write;
 
 pub use code::{CanonicalCode, Code};
 pub use dtype::Dtype;
-pub use encoding::{Encoding, SourceKind};
 pub use error::{Category, Error, Expected, Rule};
+pub use extension::Extension;
 pub use extent::Extent;
+pub use field::Field;
+pub use form::{CodedField, Encoding, Form, Forms};
 pub use palette::Palette;
+pub use palettes::Palettes;
+pub use payload::{ChunkShape, Payload};
+pub use record_shape::RecordShape;
+pub use source_kind::SourceKind;
 #[cfg(feature = "alloc")]
 pub use validate::DirectoryBuf;
 pub use validate::{
-    Body, ChunkShape, CodedPlanes, Directory, FileHeader, Lanes, Patch, Patches, Payload, RawPlane,
-    Record, RecordEnds, Tensor, UncheckedRecord, require_zero,
+    Body, Directory, Extensions, FileHeader, Lanes, Patch, Patches, Record, RecordEnds, Tensor,
+    UncheckedRecord, require_zero,
 };
-pub use weight::{exponent, sign_mantissa, weight};
 
 /// CRC-32 of ISO 3309, as in zlib and PNG (section 8).
 pub fn crc32(bytes: &[u8]) -> u32 {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use unweight_format::{Dtype, Rule};
+use unweight_format::{Dtype, Form, Rule, limits};
 
 const SPEC: &str = include_str!("data/unweight.md");
 
-/// The cells of all table rows whose first cell is code.
+/// The cells of all table rows.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     SPEC.lines()
         .filter(|line| line.starts_with('|'))
@@ -58,24 +58,71 @@ fn every_rule_is_named_in_the_section_that_its_row_gives() {
 }
 
 #[test]
-fn every_dtype_has_the_specs_code_and_bits() {
-    let mut in_spec: Vec<(u8, String, u64)> = rows()
-        .flat_map(|cells| cells.chunks(3).map(<[_]>::to_vec).collect::<Vec<_>>())
-        .filter_map(|cells| {
-            let [code, name, bits] = cells[..] else {
-                return None;
+fn every_dtype_has_the_specs_code_bits_bytes_and_fields() {
+    let in_spec: Vec<String> = rows()
+        .filter(|cells| cells.len() == 5 && cells[0].parse::<u8>().is_ok())
+        .map(|cells| cells.join(" ").replace('`', ""))
+        .collect();
+    let in_code: Vec<String> = Dtype::ALL
+        .iter()
+        .map(|dtype| {
+            let fields: Vec<String> = dtype
+                .fields()
+                .iter()
+                .map(|field| format!("[{}..{}]", field.high(), field.low()))
+                .collect();
+            let fields = match fields.is_empty() {
+                true => "none".to_owned(),
+                false => fields.join(" "),
             };
-            Some((
-                code.parse().ok()?,
-                name.trim_matches('`').to_owned(),
-                bits.parse().ok()?,
-            ))
+            let (code, bits, bytes) = (dtype.code(), dtype.bits(), dtype.weight_bytes());
+            format!("{code} {dtype} {bits} {bytes} {fields}")
         })
         .collect();
-    in_spec.sort();
-    let in_code: Vec<_> = Dtype::ALL
-        .iter()
-        .map(|dtype| (dtype.code(), dtype.name().to_owned(), dtype.bits()))
+    assert_eq!(in_code, in_spec);
+}
+
+#[test]
+fn every_form_has_the_specs_code_and_name() {
+    let in_spec: Vec<String> = rows()
+        .filter(|cells| cells.len() == 3 && cells[0].parse::<u8>().is_ok())
+        .map(|cells| format!("{} {}", cells[0], cells[1]))
+        .collect();
+    let in_code: Vec<String> = (0..=u8::MAX)
+        .filter_map(Form::from_code)
+        .map(|form| format!("{} {form}", form.code()))
         .collect();
     assert_eq!(in_code, in_spec);
+}
+
+#[test]
+fn every_limit_is_the_specs() {
+    let in_spec: BTreeMap<&str, &str> = rows()
+        .filter(|cells| cells.len() == 3 && cells[2].starts_with("`limit-"))
+        .map(|cells| (cells[2].trim_matches('`'), cells[1]))
+        .collect();
+    let power = |value: u64| format!("2^{}", value.ilog2());
+    let in_code = BTreeMap::from([
+        (
+            "limit-tensors",
+            format!("{} = 1,048,576", power(limits::TENSORS.into())),
+        ),
+        ("limit-directory", power(limits::DIRECTORY_BYTES) + " bytes"),
+        ("limit-source", power(limits::SOURCE_BYTES) + " bytes"),
+        (
+            "limit-extensions",
+            power(limits::EXTENSION_BYTES.into()) + " bytes",
+        ),
+        ("limit-rank", limits::RANK.to_string()),
+        ("limit-name", "65,535 bytes".to_owned()),
+        ("limit-elements", power(limits::ELEMENTS)),
+        ("limit-coded", power(limits::CODED_WEIGHTS)),
+    ]);
+    assert_eq!(limits::NAME_BYTES, 65_535);
+    assert!(
+        in_spec
+            .iter()
+            .map(|(&rule, &most)| (rule, most.to_owned()))
+            .eq(in_code)
+    );
 }

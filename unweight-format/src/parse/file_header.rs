@@ -15,8 +15,10 @@ pub(crate) struct RawFileHeader {
     pub(crate) source_length: u64,
     pub(crate) directory_checksum: u32,
     pub(crate) source_checksum: u32,
+    pub(crate) extension_length: u32,
+    pub(crate) extension_checksum: u32,
     pub(crate) source_kind: u8,
-    pub(crate) reserved: [u8; 11],
+    pub(crate) reserved: [u8; 3],
     pub(crate) header_checksum: u32,
 }
 
@@ -36,6 +38,8 @@ fn file_header(input: &[u8]) -> Parsed<'_, RawFileHeader> {
     let (input, source_length) = le_u64(input)?;
     let (input, directory_checksum) = le_u32(input)?;
     let (input, source_checksum) = le_u32(input)?;
+    let (input, extension_length) = le_u32(input)?;
+    let (input, extension_checksum) = le_u32(input)?;
     let (input, source_kind) = le_u8(input)?;
     let (input, reserved) = array(input)?;
     let (input, header_checksum) = le_u32(input)?;
@@ -48,6 +52,8 @@ fn file_header(input: &[u8]) -> Parsed<'_, RawFileHeader> {
         source_length,
         directory_checksum,
         source_checksum,
+        extension_length,
+        extension_checksum,
         source_kind,
         reserved,
         header_checksum,

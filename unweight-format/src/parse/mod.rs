@@ -2,10 +2,12 @@
 //! bytes say. A parser gives `None` when there are too few bytes, and nothing else can go wrong.
 
 mod entry;
+mod extension;
 mod file_header;
 mod record_header;
 
 pub(crate) use entry::RawEntry;
+pub(crate) use extension::RawExtension;
 pub(crate) use file_header::RawFileHeader;
 pub(crate) use record_header::RawRecordHeader;
 

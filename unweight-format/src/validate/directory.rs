@@ -1,6 +1,7 @@
 //! The directory (section 3.2).
 
 use crate::error::{Error, Expected, Rule};
+use crate::extent::Extent;
 use crate::layout::{self, entry as field};
 use crate::limits;
 use crate::parse::RawEntry;
@@ -8,7 +9,7 @@ use crate::validate::file_header::truncated;
 use crate::validate::tensor::Located;
 use crate::validate::{FileHeader, Tensor, require_zero};
 
-/// A directory that keeps every rule of sections 3.2, 3.4 and 4 that can be checked without the
+/// A directory that keeps every rule of sections 3.2, 3.5 and 4 that can be checked without the
 /// payload. It borrows its bytes; looking up a tensor by number is O(1), by name O(log tensors).
 #[derive(Clone, Copy, Debug)]
 pub struct Directory<'a> {
@@ -137,6 +138,14 @@ impl<'a> Directory<'a> {
         self.payload_end_before(self.tensor_count)
     }
 
+    /// The guard, zero bytes.
+    pub fn guard(&self) -> Extent {
+        Extent {
+            offset: self.payload_end(),
+            length: layout::GUARD_BYTES,
+        }
+    }
+
     /// The file offset *P0* where the payload begins.
     pub const fn payload_start(&self) -> u64 {
         self.payload_start
@@ -170,8 +179,8 @@ impl<'a> Directory<'a> {
         let entry_offset = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(number);
         require_zero(
             Rule::DirReserved,
-            &[raw.reserved_byte],
-            entry_offset + field::RESERVED_BYTE,
+            &raw.reserved_half.to_le_bytes(),
+            entry_offset + field::RESERVED_HALF,
         )?;
         require_zero(
             Rule::DirReserved,

@@ -1,11 +1,11 @@
 //! The file header (section 3.1).
 
-use crate::encoding::SourceKind;
 use crate::error::{Error, Expected, Rule};
 use crate::extent::Extent;
 use crate::layout::{self, file_header as field};
 use crate::limits;
 use crate::parse::RawFileHeader;
+use crate::source_kind::SourceKind;
 use crate::validate::require_zero;
 
 /// A file header that keeps every rule of section 3.1, except those that need the whole file.
@@ -19,6 +19,8 @@ pub struct FileHeader {
     source_length: u64,
     directory_checksum: u32,
     source_checksum: u32,
+    extension_length: u32,
+    extension_checksum: u32,
     source_kind: SourceKind,
 }
 
@@ -27,8 +29,8 @@ impl FileHeader {
     ///
     /// # Errors
     /// The rules of section 3.1. From the rules on the file's length: `file-truncated` if there are
-    /// fewer than 64 bytes, and `file-length` if the stated length is too small for directory and
-    /// source.
+    /// fewer than 64 bytes, and `file-length` if the stated length is too small for directory,
+    /// source and extensions.
     pub fn parse(bytes: &[u8]) -> Result<FileHeader, Error> {
         let begins = bytes.iter().zip(layout::MAGIC);
         if let Some(at) = begins.into_iter().position(|(&byte, magic)| byte != magic) {
@@ -83,6 +85,13 @@ impl FileHeader {
             raw.source_length,
             Expected::AtMost(limits::SOURCE_BYTES),
         )?;
+        require(
+            raw.extension_length <= limits::EXTENSION_BYTES,
+            Rule::LimitExtensions,
+            field::EXTENSION_LENGTH,
+            raw.extension_length.into(),
+            Expected::AtMost(limits::EXTENSION_BYTES.into()),
+        )?;
 
         let source_kind = SourceKind::from_code(raw.source_kind).ok_or(Error::new(
             Rule::SourceKind,
@@ -113,6 +122,8 @@ impl FileHeader {
             source_length: raw.source_length,
             directory_checksum: raw.directory_checksum,
             source_checksum: raw.source_checksum,
+            extension_length: raw.extension_length,
+            extension_checksum: raw.extension_checksum,
             source_kind,
         };
         let shortest = header.payload_start() + layout::GUARD_BYTES;
@@ -189,21 +200,42 @@ impl FileHeader {
         }
     }
 
+    /// Extent of the extensions.
+    pub const fn extensions(&self) -> Extent {
+        Extent {
+            offset: self.source().end(),
+            length: self.extension_length as u64,
+        }
+    }
+
     /// Kind of the file that was compressed.
     pub const fn source_kind(&self) -> SourceKind {
         self.source_kind
     }
 
-    /// The file offset *P0* where the payload begins (section 3.4).
+    /// The file offset *P0* where the payload begins (section 3).
     pub const fn payload_start(&self) -> u64 {
-        // The limits keep both lengths below 2^28.
-        self.source()
+        // The limits keep all lengths far below 2^64.
+        self.extensions()
             .end()
-            .next_multiple_of(layout::PLANE_ALIGNMENT)
+            .next_multiple_of(layout::PAYLOAD_ALIGNMENT)
+    }
+
+    /// The padding before *P0*.
+    pub const fn padding(&self) -> Extent {
+        let offset = self.extensions().end();
+        Extent {
+            offset,
+            length: self.payload_start() - offset,
+        }
     }
 
     pub(crate) const fn directory_checksum(&self) -> u32 {
         self.directory_checksum
+    }
+
+    pub(crate) const fn extension_checksum(&self) -> u32 {
+        self.extension_checksum
     }
 }
 

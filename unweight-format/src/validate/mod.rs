@@ -3,24 +3,22 @@
 //! others: `lane-overrun`, `lane-underrun`, `lane-padding` (it follows the codes), `tensor-crc` and
 //! `source-header`.
 
-mod coded_planes;
 mod directory;
+mod extensions;
 mod file_header;
+mod palettes;
 mod patches;
-mod payload;
-mod raw_plane;
+mod plain;
 mod record;
 mod record_ends;
 mod tensor;
 
-pub use coded_planes::{ChunkShape, CodedPlanes};
 pub use directory::Directory;
 #[cfg(feature = "alloc")]
 pub use directory::DirectoryBuf;
+pub use extensions::Extensions;
 pub use file_header::FileHeader;
 pub use patches::{Patch, Patches};
-pub use payload::Payload;
-pub use raw_plane::RawPlane;
 pub use record::{Body, Lanes, Record, UncheckedRecord};
 pub use record_ends::RecordEnds;
 pub use tensor::Tensor;

@@ -1,19 +1,22 @@
-//! A chunk's record (section 5).
+//! A record (section 5).
 
+use crate::bits::padding_mask;
 use crate::code::Code;
-use crate::encoding::Encoding;
 use crate::error::{Error, Expected, Rule};
+use crate::form::Encoding;
 use crate::layout::{
     self, LANE_STREAMS_OFFSET, LANES, PATCH_BYTES, RECORD_HEADER_BYTES, STEP_INDEX_BYTES,
-    STEP_WEIGHTS, record as field,
+    palette_entries, record as field,
 };
 use crate::parse::RawRecordHeader;
-use crate::validate::{ChunkShape, Patches, require_zero};
+use crate::record_shape::RecordShape;
+use crate::validate::{Patches, require_zero};
 
 /// A record that keeps every rule of sections 5 and 6, except those on the contents of lane
 /// streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
+    shape: RecordShape,
     bytes: &'a [u8],
     body: Body<'a>,
     patches: Patches<'a>,
@@ -22,7 +25,8 @@ pub struct Record<'a> {
 /// Body of a record.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// The exponents of the chunk's weights (section 5.4).
+    /// The values of the chunk's weights, a bit string of numbers of the field's width (section
+    /// 5.4).
     Verbatim(&'a [u8]),
     /// 32 lane streams in a code of the record's own (section 5.2).
     Huffman {
@@ -44,37 +48,37 @@ pub struct Lanes<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Parses the record of a chunk of shape `shape`, whose `bytes` are at `offset` in the file, in
-    /// a tensor of this encoding. The chunk checksum also covers `sign_mantissa`, the chunk's
-    /// sign-mantissa bytes.
+    /// Parses the record of this shape whose `bytes` are at `offset` in the file. `plain` are the
+    /// chunk's bytes of the plain plane, which the checksum covers too if they
+    /// [join](RecordShape::joins_plain) it; they are not used otherwise.
     ///
     /// # Errors
     /// The rules of sections 5.1, 5.5 and 6, and `lane-ends`.
     pub fn parse(
-        shape: &ChunkShape,
-        encoding: Encoding,
+        shape: &RecordShape,
         offset: u64,
         bytes: &'a [u8],
-        sign_mantissa: &[u8],
+        plain: &[u8],
     ) -> Result<Record<'a>, Error> {
         let header = parse_header(offset, bytes)?;
         let mut checksum = covered(bytes);
-        checksum.update(sign_mantissa);
+        if shape.joins_plain() {
+            checksum.update(plain);
+        }
         require_checksum(offset, checksum.finalize(), header.checksum)?;
-        Record::parse_contents(shape, encoding, offset, bytes, &header)
+        Record::parse_contents(shape, offset, bytes, &header)
     }
 
     /// Every rule except `record-crc`.
     fn parse_contents(
-        shape: &ChunkShape,
-        encoding: Encoding,
+        shape: &RecordShape,
         offset: u64,
         bytes: &'a [u8],
         header: &RawRecordHeader,
     ) -> Result<Record<'a>, Error> {
         let wrong_length = |expected| wrong_length(offset, bytes, expected);
         let kind_encoding = match header.kind {
-            layout::KIND_VERBATIM => encoding,
+            layout::KIND_VERBATIM => shape.encoding(),
             layout::KIND_HUFFMAN => Encoding::Huffman,
             layout::KIND_PALETTE => Encoding::Palette,
             unknown => {
@@ -86,33 +90,31 @@ impl<'a> Record<'a> {
                 ));
             }
         };
-        if kind_encoding != encoding {
+        if kind_encoding != shape.encoding() {
             return Err(Error::new(
-                Rule::RecordEncoding,
+                Rule::RecordForm,
                 offset + field::KIND,
                 header.kind.into(),
-                Expected::Words("verbatim, or the tensor's encoding"),
+                Expected::Words("verbatim, or the field's form"),
             ));
         }
         require_reserved(header, offset)?;
 
-        let weights = shape.weights as usize;
-        let steps = weights.div_ceil(STEP_WEIGHTS);
         let (body_start, body_bytes, code) = match header.kind {
             layout::KIND_HUFFMAN => {
-                let code = Code::from_bytes(header.code_lengths).map_err(|(rule, found)| {
-                    let expected = match rule {
-                        Rule::CodeLength => Expected::Words("0 to 8, or 15"),
-                        _ => Expected::Exactly(256),
-                    };
-                    Error::new(rule, offset + field::CODE_LENGTHS, found, expected)
-                })?;
+                let code = parse_code(header, shape.width(), offset)?;
                 let streams_bytes = lane_streams_bytes(bytes, offset)?
                     .ok_or(wrong_length(Expected::AtLeast(LANE_STREAMS_OFFSET as u64)))?;
                 (LANE_STREAMS_OFFSET, streams_bytes, Some(code))
             }
-            layout::KIND_PALETTE => (RECORD_HEADER_BYTES, steps * STEP_INDEX_BYTES, None),
-            _ => (RECORD_HEADER_BYTES, weights, None),
+            layout::KIND_PALETTE => {
+                let index_bytes = shape.steps() as usize * STEP_INDEX_BYTES;
+                (RECORD_HEADER_BYTES, index_bytes, None)
+            }
+            _ => {
+                let verbatim_bytes = layout::verbatim_bytes(shape.weights(), shape.width());
+                (RECORD_HEADER_BYTES, verbatim_bytes as usize, None)
+            }
         };
 
         let patches_start = body_start + body_bytes;
@@ -127,9 +129,9 @@ impl<'a> Record<'a> {
             offset + contents_end as u64,
         )?;
         let patches = Patches::parse(
+            shape,
             &bytes[patches_start..contents_end],
             offset + patches_start as u64,
-            shape.weights,
         )?;
 
         let contents = &bytes[body_start..patches_start];
@@ -145,13 +147,28 @@ impl<'a> Record<'a> {
                 },
             },
             (layout::KIND_PALETTE, _) => Body::Palette(contents),
-            _ => Body::Verbatim(contents),
+            _ => {
+                let last = patches_start - 1;
+                let padding = padding_mask(shape.weights().into(), shape.width());
+                require_zero(
+                    Rule::RecordPadding,
+                    &[bytes[last] & padding],
+                    offset + last as u64,
+                )?;
+                Body::Verbatim(contents)
+            }
         };
         Ok(Record {
+            shape: *shape,
             bytes,
             body,
             patches,
         })
+    }
+
+    /// The shape that the record was parsed with.
+    pub const fn shape(&self) -> &RecordShape {
+        &self.shape
     }
 
     /// All bytes of the record.
@@ -170,7 +187,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A record whose chunk checksum has not been compared. Decoders that compute the checksum while
+/// A record whose checksum has not been compared. Decoders that compute the checksum while
 /// they decode use it, so that no byte is read twice.
 #[derive(Clone, Copy, Debug)]
 pub struct UncheckedRecord<'a> {
@@ -186,31 +203,31 @@ impl<'a> UncheckedRecord<'a> {
     /// # Errors
     /// The rules of sections 5.1, 5.5 and 6 except `record-crc`, and `lane-ends`.
     pub fn parse(
-        shape: &ChunkShape,
-        encoding: Encoding,
+        shape: &RecordShape,
         offset: u64,
         bytes: &'a [u8],
     ) -> Result<UncheckedRecord<'a>, Error> {
         let header = parse_header(offset, bytes)?;
         Ok(UncheckedRecord {
-            record: Record::parse_contents(shape, encoding, offset, bytes, &header)?,
+            record: Record::parse_contents(shape, offset, bytes, &header)?,
             offset,
             stated: header.checksum,
         })
     }
 
-    /// The record. Weights decoded from it must not be handed out before
+    /// The record. Values decoded from it must not be handed out before
     /// [`require_checksum`](UncheckedRecord::require_checksum).
     pub const fn contents(&self) -> &Record<'a> {
         &self.record
     }
 
-    /// The chunk checksum of the record's own bytes; the sign-mantissa bytes follow.
+    /// The checksum of the record's own bytes. The chunk's bytes of the plain plane follow if they
+    /// [join](RecordShape::joins_plain) it.
     pub fn checksum_so_far(&self) -> u32 {
         covered(self.record.bytes).finalize()
     }
 
-    /// Compares the computed chunk checksum with the stated one.
+    /// Compares the computed checksum with the stated one.
     ///
     /// # Errors
     /// `record-crc`.
@@ -228,7 +245,7 @@ fn parse_header(offset: u64, bytes: &[u8]) -> Result<RawRecordHeader, Error> {
     RawRecordHeader::parse(bytes).ok_or_else(|| wrong_length(offset, bytes, expected))
 }
 
-/// The chunk checksum of the record's own bytes.
+/// The checksum of the record's own bytes.
 fn covered(bytes: &[u8]) -> crc32fast::Hasher {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&bytes[layout::RECORD_CHECKED_FROM..]);
@@ -287,6 +304,18 @@ fn lane_streams_bytes(record: &[u8], offset: u64) -> Result<Option<usize>, Error
     }
     debug_assert_eq!(ends.len(), LANES);
     Ok(Some(before.into()))
+}
+
+/// The code of a huffman record of a field of `width` bits.
+fn parse_code(header: &RawRecordHeader, width: u32, offset: u64) -> Result<Code, Error> {
+    let code = Code::from_bytes(header.code_lengths, palette_entries(width));
+    code.map_err(|(rule, found)| {
+        let expected = match rule {
+            Rule::CodeLength => Expected::Words("0 to 8, or 15, and 15 where there is no entry"),
+            _ => Expected::Exactly(256),
+        };
+        Error::new(rule, offset + field::CODE_LENGTHS, found, expected)
+    })
 }
 
 /// Checks the fields that must be zero in a record of this kind.

@@ -1,83 +1,142 @@
-//! The record ends of a coded tensor (section 4.3).
+//! The record ends of a coded tensor (section 3.5).
+
+use core::ops::Range;
 
 use crate::error::{Error, Expected, Rule};
 use crate::extent::Extent;
-use crate::layout;
-use crate::validate::CodedPlanes;
+use crate::layout::{self, FIELDS, RECORD_ALIGNMENT};
+use crate::payload::Payload;
 use crate::validate::file_header::truncated;
 
-/// Record ends of a tensor, all checked.
+/// Record ends of a tensor, or of some of its chunks, all checked.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordEnds<'a> {
-    planes: CodedPlanes,
+    payload: Payload,
+    /// Number of the first chunk that is here.
+    first_chunk: u64,
+    /// End of the record before those of that chunk, in units of 16 bytes.
+    before: u32,
     ends: &'a [[u8; 4]],
 }
 
 impl<'a> RecordEnds<'a> {
-    /// The record ends of these planes, from the bytes at [`CodedPlanes::record_ends`].
+    /// The record ends of this payload, from the bytes at [`Payload::record_ends`].
     ///
     /// # Errors
     /// `record-ends`, `record-too-long`; `file-truncated` if there are too few bytes.
-    pub fn parse(planes: &CodedPlanes, bytes: &'a [u8]) -> Result<RecordEnds<'a>, Error> {
-        let extent = planes.record_ends();
+    pub fn parse(payload: &Payload, bytes: &'a [u8]) -> Result<RecordEnds<'a>, Error> {
+        RecordEnds::parse_chunks(payload, 0..payload.chunk_count(), bytes)
+    }
+
+    /// The record ends of these chunks, which must not exceed the tensor's, from the bytes at
+    /// [`Payload::record_ends_of`]. They suffice for random access.
+    ///
+    /// # Errors
+    /// As [`parse`](RecordEnds::parse).
+    pub fn parse_chunks(
+        payload: &Payload,
+        chunks: Range<u64>,
+        bytes: &'a [u8],
+    ) -> Result<RecordEnds<'a>, Error> {
+        let extent = payload.record_ends_of(chunks.clone());
         let (ends, _) = bytes.as_chunks();
-        let Some(ends) = ends.get(..planes.chunk_count() as usize) else {
+        let Some(ends) = ends.get(..(extent.length / layout::RECORD_END_BYTES) as usize) else {
             return Err(truncated(extent.offset + bytes.len() as u64, extent.end()));
         };
+        let (before, ends) = match (chunks.start, ends.split_first()) {
+            (1.., Some((&before, ends))) => (u32::from_le_bytes(before), ends),
+            _ => (0, ends),
+        };
         let parsed = RecordEnds {
-            planes: *planes,
+            payload: *payload,
+            first_chunk: chunks.start,
+            before,
             ends,
         };
-        let mut before = 0;
-        for number in 0..planes.chunk_count() {
-            let end = parsed.end(number);
-            planes.record_between(number, before, end)?;
-            before = end;
-        }
+        parsed.check(chunks)?;
         Ok(parsed)
     }
 
-    /// Extent of record `number`, which must be less than the chunk count.
-    pub fn record(&self, number: u64) -> Extent {
-        let start = number.checked_sub(1).map_or(0, |before| self.end(before));
-        let skip = u64::from(start) * layout::RECORD_ALIGNMENT;
-        let end = u64::from(self.end(number)) * layout::RECORD_ALIGNMENT;
-        self.planes.records().part(skip, end - skip)
+    fn check(&self, chunks: Range<u64>) -> Result<(), Error> {
+        let payload = &self.payload;
+        let Some(last_chunk) = payload.chunk_count().checked_sub(1) else {
+            return Ok(());
+        };
+        let of_whole_chunk = longest_records(payload, 1 << payload.chunk_size_log2());
+        let of_last_chunk = longest_records(payload, payload.chunk(last_chunk).weights);
+        let records_length = payload.records().length / RECORD_ALIGNMENT;
+
+        let mut index = payload.record_index(self.first_chunk, 0);
+        let mut before = self.before;
+        let of_chunks = self.ends.chunks(payload.forms().coded_count());
+        for (chunk, ends) in chunks.zip(of_chunks) {
+            let longest = match chunk == last_chunk {
+                true => &of_last_chunk,
+                false => &of_whole_chunk,
+            };
+            for (&end, &longest) in ends.iter().zip(longest) {
+                let end = u32::from_le_bytes(end);
+                let at = payload.record_ends().offset + index * layout::RECORD_END_BYTES;
+                let broken = |rule, found, expected| Err(Error::new(rule, at, found, expected));
+                if end <= before {
+                    let expected = Expected::AtLeast(u64::from(before) + 1);
+                    return broken(Rule::RecordEnds, end.into(), expected);
+                }
+                if index + 1 == payload.record_count() && u64::from(end) != records_length {
+                    let expected = Expected::Exactly(records_length);
+                    return broken(Rule::RecordEnds, end.into(), expected);
+                }
+                if u64::from(end) > records_length {
+                    let expected = Expected::AtMost(records_length);
+                    return broken(Rule::RecordEnds, end.into(), expected);
+                }
+                let length = u64::from(end - before) * RECORD_ALIGNMENT;
+                if length > longest {
+                    return broken(Rule::RecordTooLong, length, Expected::AtMost(longest));
+                }
+                before = end;
+                index += 1;
+            }
+        }
+        Ok(())
     }
 
-    fn end(&self, number: u64) -> u32 {
-        u32::from_le_bytes(self.ends[number as usize])
+    /// Extent of the record of a chunk and a coded field, both given by their numbers in the tensor.
+    /// The chunk must be one of those that were parsed.
+    pub fn record(&self, chunk: u64, coded_field: usize) -> Extent {
+        let record = self.place(chunk) + coded_field;
+        self.between(record, record + 1)
+    }
+
+    /// Extent of all records of a chunk, which must be one of those that were parsed.
+    pub fn chunk(&self, chunk: u64) -> Extent {
+        self.between(self.place(chunk), self.place(chunk + 1))
+    }
+
+    /// The place in `ends` of the first record of a chunk.
+    fn place(&self, chunk: u64) -> usize {
+        self.payload.record_index(chunk - self.first_chunk, 0) as usize
+    }
+
+    /// Extent of the records with these places in `ends`.
+    fn between(&self, start: usize, end: usize) -> Extent {
+        let bytes_to = |place: usize| {
+            let end = match place.checked_sub(1) {
+                Some(before) => u32::from_le_bytes(self.ends[before]),
+                None => self.before,
+            };
+            u64::from(end) * RECORD_ALIGNMENT
+        };
+        let skip = bytes_to(start);
+        self.payload.records().part(skip, bytes_to(end) - skip)
     }
 }
 
-impl CodedPlanes {
-    /// Extent of record `number`, given its end and that of the record before it (0 for the first)
-    /// in units of 16 bytes. These two suffice for random access to one chunk. The number must be
-    /// less than the chunk count.
-    ///
-    /// # Errors
-    /// `record-ends`, `record-too-long`.
-    pub fn record_between(&self, number: u64, before: u32, end: u32) -> Result<Extent, Error> {
-        let at = self.record_ends().offset + number * layout::RECORD_END_BYTES;
-        let broken = |rule, found, expected| Err(Error::new(rule, at, found, expected));
-        if end <= before {
-            let expected = Expected::AtLeast(u64::from(before) + 1);
-            return broken(Rule::RecordEnds, end.into(), expected);
-        }
-        let whole = self.records().length / layout::RECORD_ALIGNMENT;
-        let is_last = number + 1 == self.chunk_count();
-        if is_last && u64::from(end) != whole {
-            return broken(Rule::RecordEnds, end.into(), Expected::Exactly(whole));
-        }
-        if u64::from(end) > whole {
-            return broken(Rule::RecordEnds, end.into(), Expected::AtMost(whole));
-        }
-        let length = u64::from(end - before) * layout::RECORD_ALIGNMENT;
-        let longest = layout::longest_record_bytes(self.chunk(number).weights);
-        if length > longest {
-            return broken(Rule::RecordTooLong, length, Expected::AtMost(longest));
-        }
-        let skip = u64::from(before) * layout::RECORD_ALIGNMENT;
-        Ok(self.records().part(skip, length))
+/// The greatest lengths of the records of a chunk of so many weights, by coded field.
+fn longest_records(payload: &Payload, weights: u32) -> [u64; FIELDS] {
+    let mut longest = [0; FIELDS];
+    for (place, coded) in longest.iter_mut().zip(payload.forms().coded()) {
+        *place = layout::longest_record_bytes(weights, coded.field.width());
     }
+    longest
 }

@@ -1,23 +1,26 @@
-//! One tensor of the directory (sections 3.2, 4.1, 4.2 and 4.3).
+//! One tensor of the directory (sections 3.2, 3.5, 4.1 and 4.2).
 
 use crate::dtype::Dtype;
-use crate::encoding::Encoding;
 use crate::error::{Error, Expected, Rule};
-use crate::layout::entry as field;
+use crate::extent::Extent;
+use crate::form::Forms;
+use crate::layout::{FORM_BITS, entry as field};
 use crate::limits;
 use crate::parse::RawEntry;
-use crate::validate::{CodedPlanes, Payload, RawPlane};
+use crate::payload::Payload;
+use crate::validate::require_zero;
 
-/// A tensor: name, type, shape, encoding and payload extents.
+/// A tensor: name, type, shape, forms and payload extents.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
     number: u32,
     name: &'a str,
     dims: &'a [[u8; 8]],
-    dtype: Dtype,
     element_count: u64,
     checksum: u32,
+    palette_checksum: u32,
     entry_offset: u64,
+    payload_before: u64,
     payload: Payload,
 }
 
@@ -58,30 +61,25 @@ impl<'a> Tensor<'a> {
                 Expected::Words("a multiple of 8 bits"),
             ));
         }
-        let encoding = Encoding::from_code(raw.encoding).ok_or(Error::new(
-            Rule::EncodingUnknown,
-            at(field::ENCODING),
-            raw.encoding.into(),
-            Expected::Words("an encoding of this version"),
-        ))?;
-        let payload = match encoding {
-            Encoding::Raw => Payload::Raw(RawPlane::resolve(&raw, bits / 8, &located)?),
-            Encoding::Huffman | Encoding::Palette => Payload::Coded(CodedPlanes::resolve(
-                &raw,
-                encoding,
-                dtype,
-                element_count,
-                &located,
-            )?),
-        };
+        let weights = bits / 8 / dtype.weight_bytes() as u64;
+        let forms = forms(&raw, dtype, located.entry_offset)?;
+        let payload = payload(&raw, forms, weights, &located)?;
+        if forms.is_raw() {
+            require_zero(
+                Rule::PaletteCrc,
+                &raw.palette_checksum.to_le_bytes(),
+                at(field::PALETTE_CHECKSUM),
+            )?;
+        }
         Ok(Tensor {
             number: located.number,
             name: located.name,
             dims: located.dims,
-            dtype,
             element_count,
             checksum: raw.tensor_checksum,
+            palette_checksum: raw.palette_checksum,
             entry_offset: located.entry_offset,
+            payload_before: located.payload_before,
             payload,
         })
     }
@@ -109,7 +107,7 @@ impl<'a> Tensor<'a> {
 
     /// The type of the elements.
     pub const fn dtype(&self) -> Dtype {
-        self.dtype
+        self.forms().dtype()
     }
 
     /// The product of the dimensions.
@@ -119,20 +117,28 @@ impl<'a> Tensor<'a> {
 
     /// Bytes of the original tensor.
     pub const fn data_bytes(&self) -> u64 {
-        self.element_count * self.dtype.bits() / 8
+        self.element_count * self.dtype().bits() / 8
     }
 
-    /// The encoding.
-    pub const fn encoding(&self) -> Encoding {
-        match &self.payload {
-            Payload::Raw(_) => Encoding::Raw,
-            Payload::Coded(planes) => planes.encoding(),
-        }
+    /// The forms of the fields.
+    pub const fn forms(&self) -> Forms {
+        self.payload.forms()
     }
 
     /// Extents of the payload.
     pub const fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// All padding of the payload, first of all that before it. An extent may be empty. Neither the
+    /// padding before *P0* nor the guard belong to a tensor.
+    pub const fn padding(&self) -> [Extent; 4] {
+        let before = Extent {
+            offset: self.payload_before,
+            length: self.payload.start() - self.payload_before,
+        };
+        let [plain, block_checksums, record_ends] = self.payload.padding();
+        [before, plain, block_checksums, record_ends]
     }
 
     /// CRC-32 of the original bytes, as the directory states it.
@@ -152,4 +158,67 @@ impl<'a> Tensor<'a> {
             self.checksum,
         )
     }
+
+    /// Compares the CRC-32 of the tensor's palettes with the stated one.
+    pub(crate) fn require_palette_checksum(&self, of_palettes: u32) -> Result<(), Error> {
+        Error::unless_checksum(
+            Rule::PaletteCrc,
+            self.entry_offset + field::PALETTE_CHECKSUM,
+            of_palettes,
+            self.palette_checksum,
+        )
+    }
+}
+
+fn forms(raw: &RawEntry, dtype: Dtype, entry_offset: u64) -> Result<Forms, Error> {
+    Forms::from_bits(dtype, raw.forms).map_err(|(rule, number)| {
+        let shift = FORM_BITS * number as u32;
+        let expected = match rule {
+            Rule::FormUnknown => Expected::Words("a form of this version"),
+            _ => Expected::Words("a form that this field of the type can have"),
+        };
+        Error::new(
+            rule,
+            entry_offset + field::FORMS + u64::from(shift / 8),
+            (raw.forms >> shift & 15).into(),
+            expected,
+        )
+    })
+}
+
+fn payload(
+    raw: &RawEntry,
+    forms: Forms,
+    weights: u64,
+    located: &Located<'_>,
+) -> Result<Payload, Error> {
+    let broken = |rule, at, found, expected| {
+        let offset = located.entry_offset + at;
+        Error::new(rule, offset, found, expected)
+    };
+    let misplaced = |expected| {
+        let found = raw.payload_end;
+        broken(Rule::PayloadEnd, field::PAYLOAD_END, found, expected)
+    };
+    let placed = Payload::place(located.payload_before, forms, weights, raw.chunk_size_log2);
+    let payload = placed.map_err(|rule| match rule {
+        Rule::FormEmpty => {
+            let (found, expected) = (forms.bits().into(), Expected::Exactly(0));
+            broken(rule, field::FORMS, found, expected)
+        }
+        Rule::ChunkSize => {
+            let expected = match forms.is_coded() {
+                true => Expected::Words("12 to 16"),
+                false => Expected::Exactly(0),
+            };
+            let found = raw.chunk_size_log2.into();
+            broken(rule, field::CHUNK_SIZE, found, expected)
+        }
+        Rule::LimitCoded => {
+            let expected = Expected::AtMost(limits::CODED_WEIGHTS);
+            broken(rule, field::DIMS_END, weights, expected)
+        }
+        _ => misplaced(Expected::Words("a payload that ends below 2^64")),
+    })?;
+    payload.with_end(raw.payload_end).map_err(misplaced)
 }

@@ -1,215 +1,128 @@
-//! One coded tensor into a container, chunk by chunk (sections 3.4 and 4.3).
+//! One coded tensor into a container, chunk by chunk (section 3.5).
 
 use alloc::vec::Vec;
 
-use crate::dtype::Dtype;
-use crate::encoding::Encoding;
 use crate::error::Rule;
-use crate::layout;
-use crate::limits;
-use crate::palette::Palette;
+use crate::layout::{self, RECORD_ALIGNMENT};
+use crate::palettes::Palettes;
+use crate::payload::Payload;
 use crate::write::chunk_set::ChunkSet;
-use crate::write::container::write_zeros;
+use crate::write::container::{Begun, write_palettes, write_zeros};
 use crate::write::directory::Outcome;
 use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 
-/// How a tensor is coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CodedParameters {
-    /// Huffman or palette.
-    pub encoding: Encoding,
-    /// Binary logarithm of the number of weights of a chunk, 12 to 16.
-    pub chunk_size_log2: u8,
-    /// The palette.
-    pub palette: Palette,
-}
-
-/// Writes one coded tensor, chunk by chunk.
+/// Writes one tensor with coded fields, chunk by chunk.
 #[derive(Debug)]
 pub struct CodedWriter<'w, 'a, S> {
     container: &'w mut ContainerWriter<'a, S>,
-    parameters: CodedParameters,
-    weights: u64,
-    chunks: u64,
-    /// File offset of the sign-mantissa plane.
-    sign_mantissa: u64,
-    /// Chunks whose sign-mantissa bytes are written.
+    palettes: Palettes,
+    /// With the longest records.
+    payload: Payload,
+    /// Number of the tensor.
+    number: u32,
+    /// Chunks whose plain bytes are written.
     written: ChunkSet,
-    /// File offset of the record ends.
-    record_ends_offset: u64,
-    /// File offset of the records.
-    records: u64,
-    /// In units of 16 bytes. A chunk's limits keep them in 32 bits.
+    /// In units of 16 bytes.
     record_ends: Vec<u32>,
 }
 
 impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
     pub(super) fn begin(
         container: &'w mut ContainerWriter<'a, S>,
-        parameters: CodedParameters,
+        palettes: &Palettes,
+        chunk_size_log2: u8,
     ) -> Result<Self, WriteError<S::Error>> {
-        let (number, declaration, start) = container.begin_tensor()?;
-        let broken = |rule| Err(WriteError::Rule(rule, Some(number)));
-        // The container's declarations have been checked.
-        let weights = declaration.element_count().unwrap_or(0);
-        if declaration.dtype != Dtype::Bf16 {
-            return broken(Rule::EncodingDtype);
+        if !palettes.forms().is_coded() {
+            return Err(WriteError::Misuse(Misuse::PlainIsNotCoded));
         }
-        if weights == 0 {
-            return broken(Rule::EncodingEmpty);
-        }
-        if weights > limits::CODED_WEIGHTS {
-            return broken(Rule::LimitCoded);
-        }
-        if !limits::CHUNK_SIZE_LOG2.contains(&parameters.chunk_size_log2) {
-            return broken(Rule::ChunkSize);
-        }
-        if parameters.encoding == Encoding::Raw {
-            return Err(WriteError::Misuse(Misuse::RawIsNotCoded));
-        }
-        let chunks = weights.div_ceil(1 << parameters.chunk_size_log2);
-        let record_ends_offset = (start + weights).next_multiple_of(layout::PLANE_ALIGNMENT);
-        let index_bytes = layout::RECORD_END_BYTES * chunks;
+        let Begun { number, payload } =
+            container.begin_tensor(palettes.forms(), chunk_size_log2)?;
         Ok(CodedWriter {
             container,
-            parameters,
-            weights,
-            chunks,
-            sign_mantissa: start,
-            written: ChunkSet::of_none(chunks),
-            record_ends_offset,
-            records: (record_ends_offset + index_bytes).next_multiple_of(layout::RECORD_ALIGNMENT),
-            record_ends: Vec::with_capacity(chunks as usize),
+            palettes: *palettes,
+            payload,
+            number,
+            written: ChunkSet::of_none(payload.chunk_count()),
+            record_ends: Vec::with_capacity(payload.record_count() as usize),
         })
     }
 }
 
 impl<S: Sink> CodedWriter<'_, '_, S> {
-    /// Appends the next chunk: its sign-mantissa bytes and its record.
+    /// Where the parts of the payload are. Its records have their greatest length, since theirs is
+    /// not known yet.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Appends the next chunk: its bytes of the plain plane and its records, one for each coded
+    /// field.
     ///
     /// # Errors
-    /// [`Misuse::ChunkLength`] and [`Misuse::ChunkTwice`] as [`sign_mantissa`](CodedWriter::sign_mantissa); [`Misuse::NoRecordLeft`],
-    /// `record-length` and `record-too-long` as [`record`](CodedWriter::record). Nothing is written then.
-    pub fn chunk(
-        &mut self,
-        sign_mantissa: &[u8],
-        record: &[u8],
-    ) -> Result<(), WriteError<S::Error>> {
-        let number = self.record_ends.len() as u64;
-        self.require_record(record)?;
-        self.require_chunk(number, sign_mantissa)?;
-        // Noted last: where the sink fails at the record, the whole chunk can be written again.
-        self.put_sign_mantissa(number, sign_mantissa)?;
-        self.record(record)?;
-        self.written.add(number);
-        Ok(())
-    }
-
-    /// Writes the sign-mantissa bytes of chunk `number`. Chunks may come in any order, and before or after their records; each once.
-    ///
-    /// # Errors
-    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many weights; [`Misuse::ChunkTwice`] if they have been
-    /// written.
-    pub fn sign_mantissa(
-        &mut self,
-        number: u64,
-        sign_mantissa: &[u8],
-    ) -> Result<(), WriteError<S::Error>> {
-        self.require_chunk(number, sign_mantissa)?;
-        self.put_sign_mantissa(number, sign_mantissa)?;
-        self.written.add(number);
-        Ok(())
-    }
-
-    /// Appends the record of the next chunk: chunk 0 first.
-    ///
-    /// # Errors
-    /// [`Misuse::NoRecordLeft`] if all chunks have one; `record-length` if it is not a multiple of 16 bytes; `record-too-long`.
-    pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
-        self.require_record(record)?;
-        let before = self.record_ends.last().copied().unwrap_or(0);
-        let record_offset = self.records + u64::from(before) * layout::RECORD_ALIGNMENT;
-        let sink = &mut self.container.sink;
-        sink.write_at(record_offset, record)
-            .map_err(WriteError::Sink)?;
-        let length = record.len() as u64;
-        self.record_ends
-            .push(before + (length / layout::RECORD_ALIGNMENT) as u32);
-        Ok(())
-    }
-
-    /// The weights that chunk `number` should have. None: there is no such chunk.
-    fn chunk_weights(&self, number: u64) -> Option<u64> {
-        if number >= self.chunks {
-            return None;
-        }
-        let first = number << self.parameters.chunk_size_log2;
-        Some((self.weights - first).min(1 << self.parameters.chunk_size_log2))
-    }
-
-    fn require_chunk(&self, chunk: u64, sign_mantissa: &[u8]) -> Result<(), Misuse> {
-        let chunks = self.chunks;
-        let no_such_chunk = Misuse::NoSuchChunk { chunk, chunks };
-        let expected = self.chunk_weights(chunk).ok_or(no_such_chunk)?;
-        let found = sign_mantissa.len() as u64;
-        if found != expected {
-            return Err(Misuse::ChunkLength {
+    /// Those of [`plain`](CodedWriter::plain) and [`record`](CodedWriter::record);
+    /// [`Misuse::RecordCount`] if the records are not as many as the coded fields, or some of the
+    /// chunk's have been written. Nothing is written then.
+    pub fn chunk(&mut self, plain: &[u8], records: &[&[u8]]) -> Result<(), WriteError<S::Error>> {
+        let fields = self.payload.forms().coded_count();
+        let (chunk, in_chunk) = self.next_record();
+        if records.len() != fields || in_chunk != 0 {
+            return Err(WriteError::Misuse(Misuse::RecordCount {
                 chunk,
-                found,
-                expected,
-            });
+                found: in_chunk + records.len(),
+                expected: fields,
+            }));
         }
-        match self.written.has(chunk) {
-            true => Err(Misuse::ChunkTwice { chunk }),
-            false => Ok(()),
+        for (coded_field, record) in records.iter().enumerate() {
+            self.require_record(chunk, coded_field, record)?;
         }
-    }
-
-    fn put_sign_mantissa(
-        &mut self,
-        number: u64,
-        sign_mantissa: &[u8],
-    ) -> Result<(), WriteError<S::Error>> {
-        let first = number << self.parameters.chunk_size_log2;
-        let sink = &mut self.container.sink;
-        sink.write_at(self.sign_mantissa + first, sign_mantissa)
-            .map_err(WriteError::Sink)
-    }
-
-    /// Checks the record of the next chunk.
-    fn require_record(&self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
-        let Some(weights) = self.chunk_weights(self.record_ends.len() as u64) else {
-            let chunks = self.chunks;
-            return Err(WriteError::Misuse(Misuse::NoRecordLeft { chunks }));
-        };
-        let length = record.len() as u64;
-        let broken = |rule| {
-            let number = self.container.outcomes.len() as u32;
-            Err(WriteError::Rule(rule, Some(number)))
-        };
-        if length == 0 || !length.is_multiple_of(layout::RECORD_ALIGNMENT) {
-            return broken(Rule::RecordLength);
+        self.require_chunk(chunk, plain)?;
+        // Noted last: where the sink fails at a record, the whole chunk can be written again.
+        self.put_plain(chunk, plain)?;
+        let before = self.record_ends.len();
+        for record in records {
+            if let Err(error) = self.record(record) {
+                self.record_ends.truncate(before);
+                return Err(error);
+            }
         }
-        if length > layout::longest_record_bytes(weights as u32) {
-            return broken(Rule::RecordTooLong);
-        }
+        self.written.add(chunk);
         Ok(())
     }
 
-    /// Whether the chunks written so far leave the tensor smaller than it would be raw (section 11.7).
-    /// Once false, it stays so.
+    /// Writes the bytes of the plain plane of chunk `number`. Chunks may come in any order, and
+    /// before or after their records; each once.
+    ///
+    /// # Errors
+    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many bytes;
+    /// [`Misuse::ChunkTwice`] if they have been written; `padding` if a padding bit is not zero.
+    pub fn plain(&mut self, number: u64, plain: &[u8]) -> Result<(), WriteError<S::Error>> {
+        self.require_chunk(number, plain)?;
+        self.put_plain(number, plain)?;
+        self.written.add(number);
+        Ok(())
+    }
+
+    /// Appends the next record: those of chunk 0 in the order of fields, those of chunk 1, and so
+    /// on.
+    ///
+    /// # Errors
+    /// [`Misuse::NoRecordLeft`] if all chunks have theirs; `record-length` if it is not a multiple
+    /// of 16 bytes; `record-too-long`; `record-ends` if the records together are longer than record
+    /// ends can say.
+    pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
+        let (chunk, coded_field) = self.next_record();
+        let end = self.require_record(chunk, coded_field, record)?;
+        let at = self.payload.records().offset + self.records_bytes();
+        let sink = &mut self.container.sink;
+        sink.write_at(at, record).map_err(WriteError::Sink)?;
+        self.record_ends.push(end);
+        Ok(())
+    }
+
+    /// Whether the records written so far leave the tensor smaller than it would be raw (section
+    /// 11.8). Once false, it stays so.
     pub fn saves_space(&self) -> bool {
-        let records = self.record_ends.last().copied().unwrap_or(0);
-        let records = u64::from(records) * layout::RECORD_ALIGNMENT;
-        let index =
-            (layout::RECORD_END_BYTES * self.chunks).next_multiple_of(layout::RECORD_ALIGNMENT);
-        let coded = self.weights.next_multiple_of(layout::PLANE_ALIGNMENT)
-            + (index + records).next_multiple_of(layout::PLANE_ALIGNMENT);
-        let data = 2 * self.weights;
-        let checksums = layout::BLOCK_CHECKSUM_BYTES * data.div_ceil(layout::BLOCK_BYTES);
-        let raw = (data.next_multiple_of(layout::BLOCK_CHECKSUM_BYTES) + checksums)
-            .next_multiple_of(layout::PLANE_ALIGNMENT);
-        coded < raw
+        self.payload.saves_space_with(self.records_bytes())
     }
 
     /// Ends the tensor, whose original bytes have this CRC-32.
@@ -220,42 +133,106 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         if let Some(chunk) = self.written.first_missing() {
             return Err(WriteError::Misuse(Misuse::ChunkMissing { chunk }));
         }
-        let chunk = self.record_ends.len() as u64;
-        if chunk != self.chunks {
-            return Err(WriteError::Misuse(Misuse::RecordMissing { chunk }));
-        }
+        let (chunk, coded_field) = self.next_record();
+        let records_bytes = self.records_bytes();
+        let complete = self.payload.with_records_bytes(records_bytes);
+        let Some(payload) = complete.filter(|_| chunk == self.payload.chunk_count()) else {
+            return Err(WriteError::Misuse(Misuse::RecordMissing {
+                chunk,
+                coded_field,
+            }));
+        };
         // The record ends are about to be held twice.
         drop(self.written);
-        let container = self.container;
-        let sink = &mut container.sink;
-        write_zeros(sink, container.payload_end, self.sign_mantissa)?;
-        write_zeros(
-            sink,
-            self.sign_mantissa + self.weights,
-            self.record_ends_offset,
-        )?;
         let index: Vec<u8> = self
             .record_ends
             .iter()
             .flat_map(|end| end.to_le_bytes())
             .collect();
-        sink.write_at(self.record_ends_offset, &index)
+        let container = self.container;
+        let sink = &mut container.sink;
+        write_zeros(sink, container.payload_end, payload.start())?;
+        let palette_checksum = write_palettes(sink, &payload, &self.palettes)?;
+        sink.write_at(payload.record_ends().offset, &index)
             .map_err(WriteError::Sink)?;
-        write_zeros(
-            sink,
-            self.record_ends_offset + index.len() as u64,
-            self.records,
-        )?;
-        let records = self.record_ends.last().copied().unwrap_or(0);
-        let payload_end = self.records + u64::from(records) * layout::RECORD_ALIGNMENT;
-        container.payload_end = payload_end;
+        write_zeros(sink, payload.record_ends().end(), payload.records().offset)?;
+        container.payload_end = payload.end();
         container.outcomes.push(Outcome {
-            encoding: self.parameters.encoding,
-            chunk_size_log2: self.parameters.chunk_size_log2,
-            palette: *self.parameters.palette.exponents(),
+            forms: payload.forms(),
+            chunk_size_log2: payload.chunk_size_log2(),
+            payload_end: payload.end(),
             tensor_checksum,
-            payload_end,
+            palette_checksum,
         });
         Ok(())
+    }
+
+    /// Chunk and coded field of the next record. The chunk is the chunk count if none is left.
+    fn next_record(&self) -> (u64, usize) {
+        let (next, fields) = (self.record_ends.len(), self.payload.forms().coded_count());
+        ((next / fields) as u64, next % fields)
+    }
+
+    /// Bytes of the records that are written.
+    fn records_bytes(&self) -> u64 {
+        u64::from(self.record_ends.last().copied().unwrap_or(0)) * RECORD_ALIGNMENT
+    }
+
+    fn require_chunk(&self, chunk: u64, plain: &[u8]) -> Result<(), WriteError<S::Error>> {
+        let chunks = self.payload.chunk_count();
+        if chunk >= chunks {
+            return Err(WriteError::Misuse(Misuse::NoSuchChunk { chunk, chunks }));
+        }
+        let expected = self.payload.chunk(chunk).plain.length;
+        let found = plain.len() as u64;
+        if found != expected {
+            return Err(WriteError::Misuse(Misuse::ChunkLength {
+                chunk,
+                found,
+                expected,
+            }));
+        }
+        let padding = match chunk + 1 == chunks {
+            true => self.payload.plain_padding_mask(),
+            false => 0,
+        };
+        if plain.last().is_some_and(|last| last & padding != 0) {
+            return Err(WriteError::Rule(Rule::Padding, Some(self.number)));
+        }
+        match self.written.has(chunk) {
+            true => Err(WriteError::Misuse(Misuse::ChunkTwice { chunk })),
+            false => Ok(()),
+        }
+    }
+
+    fn put_plain(&mut self, number: u64, plain: &[u8]) -> Result<(), WriteError<S::Error>> {
+        let at = self.payload.chunk(number).plain.offset;
+        let sink = &mut self.container.sink;
+        sink.write_at(at, plain).map_err(WriteError::Sink)
+    }
+
+    /// Checks a record of this chunk and coded field, and gives its end if it is the next.
+    fn require_record(
+        &self,
+        chunk: u64,
+        coded_field: usize,
+        record: &[u8],
+    ) -> Result<u32, WriteError<S::Error>> {
+        let chunks = self.payload.chunk_count();
+        let coded = self.payload.forms().coded_field(coded_field);
+        let Some(coded) = coded.filter(|_| chunk < chunks) else {
+            return Err(WriteError::Misuse(Misuse::NoRecordLeft { chunks }));
+        };
+        let length = record.len() as u64;
+        let broken = |rule| Err(WriteError::Rule(rule, Some(self.number)));
+        if length == 0 || !length.is_multiple_of(RECORD_ALIGNMENT) {
+            return broken(Rule::RecordLength);
+        }
+        let weights = self.payload.chunk(chunk).weights;
+        if length > layout::longest_record_bytes(weights, coded.field.width()) {
+            return broken(Rule::RecordTooLong);
+        }
+        let end = (self.records_bytes() + length) / RECORD_ALIGNMENT;
+        u32::try_from(end).or(broken(Rule::RecordEnds))
     }
 }

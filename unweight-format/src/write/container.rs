@@ -1,23 +1,28 @@
-//! A container, tensor by tensor (sections 3 and 4).
+//! A container, tensor by tensor (section 3).
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::encoding::SourceKind;
 use crate::error::Rule;
+use crate::extension::Extension;
+use crate::form::Forms;
 use crate::layout;
 use crate::limits;
+use crate::palettes::Palettes;
+use crate::payload::Payload;
+use crate::source_kind::SourceKind;
 use crate::write::directory::{Outcome, by_name, directory_bytes, write_directory};
+use crate::write::extension::write_extensions;
 use crate::write::file_header::FileHeaderFields;
-use crate::write::{
-    CodedParameters, CodedWriter, Declaration, Misuse, RawWriter, Sink, WriteError,
-};
+use crate::write::{CodedWriter, Declaration, Misuse, PlainWriter, RawWriter, Sink, WriteError};
 
-/// Writes a container: [`new`](ContainerWriter::new), then [`coded`](ContainerWriter::coded) or
-/// [`raw`](ContainerWriter::raw) for each tensor in the order of the declarations, then [`finish`](ContainerWriter::finish).
+/// Writes a container: [`new`](ContainerWriter::new), then [`coded`](ContainerWriter::coded),
+/// [`plain`](ContainerWriter::plain) or [`raw`](ContainerWriter::raw) for each tensor in the order
+/// of the declarations, then [`finish`](ContainerWriter::finish).
 ///
-/// The header is written last, so what is left behind before that is not a container.
-/// A [`CodedWriter`] or [`RawWriter`] that is dropped before its `finish` leaves its tensor unwritten: it can be begun again, in another way.
+/// The header is written last, so what is left behind before that is not a container. A writer of a
+/// tensor that is dropped before its `finish` leaves its tensor unwritten: it can be begun again,
+/// in another way.
 #[derive(Debug)]
 pub struct ContainerWriter<'a, S> {
     pub(super) sink: S,
@@ -27,8 +32,16 @@ pub struct ContainerWriter<'a, S> {
     source_kind: SourceKind,
     source_length: u64,
     source_checksum: u32,
+    extension_length: u32,
+    extension_checksum: u32,
     directory_length: u64,
     pub(super) payload_end: u64,
+}
+
+/// A tensor that is begun.
+pub(super) struct Begun {
+    pub(super) number: u32,
+    pub(super) payload: Payload,
 }
 
 impl<'a, S: Sink> ContainerWriter<'a, S> {
@@ -37,9 +50,24 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
     /// # Errors
     /// The rules on names, shapes, types and limits that the declarations break; `source-length`.
     pub fn new(
+        sink: S,
+        source_kind: SourceKind,
+        source: &[u8],
+        declarations: Vec<Declaration<'a>>,
+    ) -> Result<Self, WriteError<S::Error>> {
+        ContainerWriter::with_extensions(sink, source_kind, source, &[], declarations)
+    }
+
+    /// Same as [`new`](ContainerWriter::new), with these extension items. A canonical encoder writes
+    /// none.
+    ///
+    /// # Errors
+    /// Those of [`new`](ContainerWriter::new); `limit-extensions`.
+    pub fn with_extensions(
         mut sink: S,
         source_kind: SourceKind,
         source: &[u8],
+        extensions: &[Extension<'_>],
         declarations: Vec<Declaration<'a>>,
     ) -> Result<Self, WriteError<S::Error>> {
         let broken = |rule| Err(WriteError::Rule(rule, None));
@@ -66,6 +94,9 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         if !fits {
             return broken(Rule::SourceLength);
         }
+        let Some(extensions) = write_extensions(extensions) else {
+            return broken(Rule::LimitExtensions);
+        };
         let by_name = by_name(&declarations);
         for pair in by_name.windows(2) {
             if declarations[pair[0] as usize].name == declarations[pair[1] as usize].name {
@@ -76,9 +107,14 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         let source_offset = layout::FILE_HEADER_BYTES + directory_length;
         sink.write_at(source_offset, source)
             .map_err(WriteError::Sink)?;
-        let source_end = source_offset + source_length;
-        let payload_start = source_end.next_multiple_of(layout::PLANE_ALIGNMENT);
-        write_zeros(&mut sink, source_end, payload_start)?;
+        let extension_offset = source_offset + source_length;
+        if !extensions.is_empty() {
+            sink.write_at(extension_offset, &extensions)
+                .map_err(WriteError::Sink)?;
+        }
+        let extension_end = extension_offset + extensions.len() as u64;
+        let payload_start = extension_end.next_multiple_of(layout::PAYLOAD_ALIGNMENT);
+        write_zeros(&mut sink, extension_end, payload_start)?;
         Ok(ContainerWriter {
             sink,
             by_name,
@@ -87,6 +123,8 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
             source_kind,
             source_length,
             source_checksum: crate::crc32(source),
+            extension_length: extensions.len() as u32,
+            extension_checksum: crate::crc32(&extensions),
             directory_length,
             payload_end: payload_start,
         })
@@ -97,18 +135,32 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         self.declarations.get(self.outcomes.len())
     }
 
-    /// Begins the next tensor, coded.
+    /// Begins the next tensor, with coded fields, in chunks of 2^`chunk_size_log2` weights.
     ///
     /// # Errors
-    /// `encoding-dtype`, `encoding-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`]; [`Misuse::RawIsNotCoded`] for the encoding raw.
+    /// `form-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`]; [`Misuse::OtherDtype`]
+    /// if the palettes are those of another type; [`Misuse::PlainIsNotCoded`] if no field is coded.
     pub fn coded(
         &mut self,
-        parameters: CodedParameters,
+        palettes: &Palettes,
+        chunk_size_log2: u8,
     ) -> Result<CodedWriter<'_, 'a, S>, WriteError<S::Error>> {
-        CodedWriter::begin(self, parameters)
+        CodedWriter::begin(self, palettes, chunk_size_log2)
     }
 
-    /// Begins the next tensor, raw.
+    /// Begins the next tensor, with plain and constant fields alone.
+    ///
+    /// # Errors
+    /// `form-empty`; [`Misuse::NoTensorLeft`]; [`Misuse::OtherDtype`] if the palettes are those of
+    /// another type; [`Misuse::CodedIsNotPlain`] if a field is coded.
+    pub fn plain(
+        &mut self,
+        palettes: &Palettes,
+    ) -> Result<PlainWriter<'_, 'a, S>, WriteError<S::Error>> {
+        PlainWriter::begin(self, palettes)
+    }
+
+    /// Begins the next tensor, raw: with plain fields alone.
     ///
     /// # Errors
     /// [`Misuse::NoTensorLeft`].
@@ -116,17 +168,33 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         RawWriter::begin(self)
     }
 
-    /// The number of the next tensor, its declaration, and where its payload begins.
-    pub(super) fn begin_tensor(&self) -> Result<(u32, Declaration<'a>, u64), WriteError<S::Error>> {
-        let number = self.outcomes.len();
+    /// The declaration of the next tensor.
+    pub(super) fn declaration(&self) -> Result<Declaration<'a>, Misuse> {
         let declared = self.declarations.len() as u32;
-        let none_left = Misuse::NoTensorLeft { declared };
-        let declaration = self.declarations.get(number).ok_or(none_left)?;
-        // No tensor has more than 2^59 bytes, so half of 64 bits leaves room for any.
-        let start = layout::align(self.payload_end, layout::PLANE_ALIGNMENT)
-            .filter(|&start| start < u64::MAX / 2)
-            .ok_or(Misuse::ContainerTooLong)?;
-        Ok((number as u32, *declaration, start))
+        let next = self.next_tensor().copied();
+        next.ok_or(Misuse::NoTensorLeft { declared })
+    }
+
+    /// The next tensor with these forms.
+    pub(super) fn begin_tensor(
+        &self,
+        forms: Forms,
+        chunk_size_log2: u8,
+    ) -> Result<Begun, WriteError<S::Error>> {
+        let declaration = self.declaration()?;
+        let (declared, found) = (declaration.dtype, forms.dtype());
+        if declared != found {
+            return Err(WriteError::Misuse(Misuse::OtherDtype { found, declared }));
+        }
+        let number = self.outcomes.len() as u32;
+        let weights = declaration.weights().unwrap_or(0);
+        let placed = Payload::place(self.payload_end, forms, weights, chunk_size_log2);
+        let payload = placed.map_err(|rule| WriteError::Rule(rule, Some(number)))?;
+        // Guard and alignment still fit behind it.
+        match payload.end() < u64::MAX / 2 {
+            true => Ok(Begun { number, payload }),
+            false => Err(WriteError::Misuse(Misuse::ContainerTooLong)),
+        }
     }
 
     /// Writes guard, directory and header, and gives back the sink.
@@ -160,6 +228,8 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
             source_length: self.source_length,
             directory_checksum: crate::crc32(&directory),
             source_checksum: self.source_checksum,
+            extension_length: self.extension_length,
+            extension_checksum: self.extension_checksum,
             source_kind: self.source_kind,
         };
         self.sink
@@ -194,4 +264,20 @@ pub(super) fn write_zeros<S: Sink>(
         true => Ok(()),
         false => sink.write_at(start, &zeros).map_err(WriteError::Sink),
     }
+}
+
+/// Writes the palettes and the padding before them, and gives their checksum.
+pub(super) fn write_palettes<S: Sink>(
+    sink: &mut S,
+    payload: &Payload,
+    palettes: &Palettes,
+) -> Result<u32, WriteError<S::Error>> {
+    let extent = payload.palettes();
+    write_zeros(sink, payload.block_checksums().end(), extent.offset)?;
+    let bytes: Vec<u8> = palettes.stored().flatten().collect();
+    if !bytes.is_empty() {
+        sink.write_at(extent.offset, &bytes)
+            .map_err(WriteError::Sink)?;
+    }
+    Ok(crate::crc32(&bytes))
 }

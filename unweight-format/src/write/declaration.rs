@@ -31,6 +31,19 @@ impl<'a> Declaration<'a> {
     pub fn element_count(&self) -> Option<u64> {
         limits::element_count(self.shape.dimensions())
     }
+
+    /// The number of weights; `None` if the tensor has more elements than the limit or does not
+    /// fill whole bytes.
+    pub fn weights(&self) -> Option<u64> {
+        let bits = self.element_count()? * self.dtype.bits();
+        let weights = bits / 8 / self.dtype.weight_bytes() as u64;
+        bits.is_multiple_of(8).then_some(weights)
+    }
+
+    /// Bytes of the tensor; `None` as [`weights`](Declaration::weights).
+    pub fn data_bytes(&self) -> Option<u64> {
+        Some(self.weights()? * self.dtype.weight_bytes() as u64)
+    }
 }
 
 /// Declares a tensor of another container again.

@@ -2,18 +2,18 @@
 
 use alloc::vec::Vec;
 
-use crate::encoding::Encoding;
-use crate::layout::{self, PALETTE_ENTRIES};
+use crate::form::Forms;
+use crate::layout;
 use crate::write::Declaration;
 
 /// Facts about a tensor that are known after its payload has been written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
-    pub(super) encoding: Encoding,
+    pub(super) forms: Forms,
     pub(super) chunk_size_log2: u8,
-    pub(super) palette: [u8; PALETTE_ENTRIES],
-    pub(super) tensor_checksum: u32,
     pub(super) payload_end: u64,
+    pub(super) tensor_checksum: u32,
+    pub(super) palette_checksum: u32,
 }
 
 /// Length in bytes of the directory of these tensors. It does not depend on how they are coded.
@@ -49,14 +49,14 @@ pub(super) fn write_directory(
         dims_end += declaration.shape.rank() as u32;
         name_end += declaration.name.len() as u32;
         bytes.push(declaration.dtype.code());
-        bytes.push(outcome.encoding.code());
         bytes.push(outcome.chunk_size_log2);
-        bytes.push(0);
+        bytes.extend([0; 2]);
+        bytes.extend(outcome.forms.bits().to_le_bytes());
+        bytes.extend(outcome.payload_end.to_le_bytes());
         bytes.extend(outcome.tensor_checksum.to_le_bytes());
+        bytes.extend(outcome.palette_checksum.to_le_bytes());
         bytes.extend(dims_end.to_le_bytes());
         bytes.extend(name_end.to_le_bytes());
-        bytes.extend(outcome.payload_end.to_le_bytes());
-        bytes.extend(outcome.palette);
         bytes.extend(number.to_le_bytes());
         bytes.extend([0; 4]);
     }

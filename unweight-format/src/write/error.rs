@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::dtype::Dtype;
 use crate::error::Rule;
 
 /// Why a container could not be written.
@@ -34,8 +35,17 @@ pub enum Misuse {
     },
     /// The container would be longer than 64 bits can say.
     ContainerTooLong,
-    /// [`coded`](super::ContainerWriter::coded) was called with the encoding raw.
-    RawIsNotCoded,
+    /// The palettes are those of another type than the tensor's.
+    OtherDtype {
+        /// The type of the palettes.
+        found: Dtype,
+        /// The type that was declared.
+        declared: Dtype,
+    },
+    /// [`coded`](super::ContainerWriter::coded) was called for a tensor without coded fields.
+    PlainIsNotCoded,
+    /// [`plain`](super::ContainerWriter::plain) was called for a tensor with a coded field.
+    CodedIsNotPlain,
     /// The tensor has no chunk of this number.
     NoSuchChunk {
         /// The number.
@@ -43,47 +53,58 @@ pub enum Misuse {
         /// The number of chunks of the tensor.
         chunks: u64,
     },
-    /// A chunk has another number of sign-mantissa bytes than it has weights.
+    /// A chunk has another number of bytes of the plain plane.
     ChunkLength {
         /// The chunk.
         chunk: u64,
-        /// Sign-mantissa bytes given.
+        /// Bytes given.
         found: u64,
-        /// Weights of the chunk.
+        /// Bytes of the chunk.
         expected: u64,
     },
-    /// The sign-mantissa bytes of this chunk were written twice.
+    /// The plain bytes of this chunk were written twice.
     ChunkTwice {
         /// The chunk.
         chunk: u64,
     },
-    /// The tensor was finished without the sign-mantissa bytes of this chunk.
+    /// The tensor was finished without the plain bytes of this chunk.
     ChunkMissing {
         /// The first such chunk.
         chunk: u64,
+    },
+    /// A chunk was given another number of records than it lacks.
+    RecordCount {
+        /// The chunk.
+        chunk: u64,
+        /// Records of the chunk that were written before, and those given now.
+        found: usize,
+        /// The number of coded fields.
+        expected: usize,
     },
     /// A record was given, but all chunks have theirs.
     NoRecordLeft {
         /// The number of chunks of the tensor.
         chunks: u64,
     },
-    /// The tensor was finished without the record of this chunk.
+    /// The tensor was finished without this record.
     RecordMissing {
-        /// The first such chunk.
+        /// The chunk of the first such record.
         chunk: u64,
+        /// The number of its field among the coded fields.
+        coded_field: usize,
     },
-    /// More bytes were given than the raw tensor has.
-    RawTooLong {
+    /// More bytes were given than the plain plane has.
+    PlaneTooLong {
         /// Bytes written before, and those given now.
         found: u64,
-        /// Bytes of the tensor.
+        /// Bytes of the plane.
         expected: u64,
     },
-    /// The raw tensor was finished before all of its bytes were written.
-    RawTooShort {
+    /// The tensor was finished before all bytes of its plain plane were written.
+    PlaneTooShort {
         /// Bytes written.
         found: u64,
-        /// Bytes of the tensor.
+        /// Bytes of the plane.
         expected: u64,
     },
 }
@@ -119,7 +140,18 @@ impl fmt::Display for Misuse {
                 )
             }
             Misuse::ContainerTooLong => f.write_str("the container would leave 64 bits"),
-            Misuse::RawIsNotCoded => f.write_str("raw tensors are written with `raw`"),
+            Misuse::OtherDtype { found, declared } => {
+                write!(
+                    f,
+                    "the tensor is {declared}, but was given palettes of {found}"
+                )
+            }
+            Misuse::PlainIsNotCoded => {
+                f.write_str("the tensor has no coded field; write it with `plain` or `raw`")
+            }
+            Misuse::CodedIsNotPlain => {
+                f.write_str("the tensor has a coded field; write it with `coded`")
+            }
             Misuse::NoSuchChunk { chunk, chunks } => {
                 write!(f, "the tensor has {chunks} chunks, and no chunk {chunk}")
             }
@@ -129,36 +161,39 @@ impl fmt::Display for Misuse {
                 expected,
             } => write!(
                 f,
-                "chunk {chunk} has {expected} weights, but was given {found} sign-mantissa bytes"
+                "chunk {chunk} has {expected} bytes of the plain plane, but was given {found}"
             ),
             Misuse::ChunkTwice { chunk } => {
-                write!(
-                    f,
-                    "the sign-mantissa bytes of chunk {chunk} were written twice"
-                )
+                write!(f, "the plain bytes of chunk {chunk} were written twice")
             }
             Misuse::ChunkMissing { chunk } => {
-                write!(
-                    f,
-                    "the sign-mantissa bytes of chunk {chunk} were not written"
-                )
+                write!(f, "the plain bytes of chunk {chunk} were not written")
             }
+            Misuse::RecordCount {
+                chunk,
+                found,
+                expected,
+            } => write!(
+                f,
+                "chunk {chunk} has {expected} records, but was given {found}"
+            ),
             Misuse::NoRecordLeft { chunks } => {
                 write!(f, "all {chunks} chunks have their records already")
             }
-            Misuse::RecordMissing { chunk } => {
-                write!(f, "the record of chunk {chunk} was not written")
-            }
-            Misuse::RawTooLong { found, expected } => {
+            Misuse::RecordMissing { chunk, coded_field } => write!(
+                f,
+                "the record of chunk {chunk} and coded field {coded_field} was not written"
+            ),
+            Misuse::PlaneTooLong { found, expected } => {
                 write!(
                     f,
-                    "the raw tensor has {expected} bytes, but was given {found}"
+                    "the plain plane has {expected} bytes, but was given {found}"
                 )
             }
-            Misuse::RawTooShort { found, expected } => {
+            Misuse::PlaneTooShort { found, expected } => {
                 write!(
                     f,
-                    "the raw tensor has {expected} bytes, but only {found} were written"
+                    "the plain plane has {expected} bytes, but only {found} were written"
                 )
             }
         }

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::encoding::SourceKind;
 use crate::layout;
+use crate::source_kind::SourceKind;
 
 /// Fields of a file header.
 pub(super) struct FileHeaderFields {
@@ -13,6 +13,8 @@ pub(super) struct FileHeaderFields {
     pub(super) source_length: u64,
     pub(super) directory_checksum: u32,
     pub(super) source_checksum: u32,
+    pub(super) extension_length: u32,
+    pub(super) extension_checksum: u32,
     pub(super) source_kind: SourceKind,
 }
 
@@ -28,6 +30,8 @@ impl FileHeaderFields {
         bytes.extend(self.source_length.to_le_bytes());
         bytes.extend(self.directory_checksum.to_le_bytes());
         bytes.extend(self.source_checksum.to_le_bytes());
+        bytes.extend(self.extension_length.to_le_bytes());
+        bytes.extend(self.extension_checksum.to_le_bytes());
         bytes.push(self.source_kind.code());
         bytes.resize(layout::FILE_HEADER_CHECKED_BYTES, 0);
         bytes.extend(crate::crc32(&bytes).to_le_bytes());

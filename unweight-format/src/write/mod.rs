@@ -1,5 +1,6 @@
 //! The writer: what [`validate`](crate::validate) reads, in the same layout. It streams to a
-//! [`Sink`]; what it keeps in memory is the directory and, of one tensor, the record ends and a bit for each chunk.
+//! [`Sink`]; what it keeps in memory is the directory and, of one tensor, the record ends or block
+//! checksums and a bit for each chunk.
 
 mod chunk_set;
 mod coded;
@@ -7,15 +8,18 @@ mod container;
 mod declaration;
 mod directory;
 mod error;
+mod extension;
 mod file_header;
+mod plain;
 mod raw;
 mod record;
 mod sink;
 
-pub use coded::{CodedParameters, CodedWriter};
+pub use coded::CodedWriter;
 pub use container::ContainerWriter;
 pub use declaration::{Declaration, Shape};
 pub use error::{Misuse, WriteError};
+pub use plain::PlainWriter;
 pub use raw::RawWriter;
 pub use record::{RecordBody, write_record};
 #[cfg(feature = "std")]

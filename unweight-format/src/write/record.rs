@@ -9,7 +9,7 @@ use crate::validate::Patch;
 /// The body of a record to be written.
 #[derive(Clone, Copy, Debug)]
 pub enum RecordBody<'a> {
-    /// The exponents of the chunk's weights.
+    /// The values of the chunk's weights, a bit string of numbers of the field's width.
     Verbatim(&'a [u8]),
     /// Lane streams.
     Huffman {
@@ -36,17 +36,13 @@ impl RecordBody<'_> {
     }
 }
 
-/// Appends the record of a chunk with these sign-mantissa bytes to `output`.
+/// Appends a record to `output`. Its checksum covers `joined` too: the chunk's bytes of the plain
+/// plane in the record of the chunk's first coded field, no bytes in any other.
 ///
 /// # Panics
 /// If there are more than 65,535 patches, or any in a verbatim record. A record with so many would
 /// be longer than its chunk's verbatim record, which the format forbids.
-pub fn write_record(
-    body: &RecordBody<'_>,
-    patches: &[Patch],
-    sign_mantissa: &[u8],
-    output: &mut Vec<u8>,
-) {
+pub fn write_record(body: &RecordBody<'_>, patches: &[Patch], joined: &[u8], output: &mut Vec<u8>) {
     let start = output.len();
     let (kind, code_lengths) = match body {
         RecordBody::Verbatim(_) => (layout::KIND_VERBATIM, [0; CODE_LENGTHS_BYTES]),
@@ -74,13 +70,13 @@ pub fn write_record(
     }
     for patch in patches {
         output.extend(patch.position.to_le_bytes());
-        output.push(patch.exponent);
+        output.push(patch.value);
     }
     output.resize(start + body.record_bytes(patches.len()), 0);
 
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&output[start + layout::RECORD_CHECKED_FROM..]);
-    checksum.update(sign_mantissa);
+    checksum.update(joined);
     output[start..start + layout::RECORD_CHECKED_FROM]
         .copy_from_slice(&checksum.finalize().to_le_bytes());
 }

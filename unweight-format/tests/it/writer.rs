@@ -3,10 +3,10 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
-use unweight_format::write::{
-    CodedParameters, ContainerWriter, Declaration, Misuse, Sink, WriteError,
+use unweight_format::write::{ContainerWriter, Declaration, Misuse, Sink, WriteError};
+use unweight_format::{
+    Directory, Dtype, Encoding, Extension, FileHeader, Palette, Palettes, Rule, SourceKind,
 };
-use unweight_format::{Directory, Dtype, Encoding, FileHeader, Palette, Payload, Rule, SourceKind};
 
 fn refused(declarations: Vec<Declaration<'_>>) -> Rule {
     match ContainerWriter::new(Vec::new(), SourceKind::None, &[], declarations) {
@@ -22,12 +22,19 @@ fn misuse<T: std::fmt::Debug>(
     assert_eq!(result.err(), Some(WriteError::Misuse(expected)));
 }
 
-fn parameters() -> CodedParameters {
-    CodedParameters {
-        encoding: Encoding::Palette,
-        chunk_size_log2: 12,
-        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
-    }
+/// A coded exponent alone: 8 plain bits.
+fn exponents() -> Palettes {
+    let palettes = Palettes::raw(Dtype::Bf16);
+    palettes
+        .with_coded(0, Encoding::Palette, Palette::lowest(8))
+        .unwrap()
+}
+
+/// A coded exponent and 3 coded bits of the mantissa: 5 plain bits.
+fn two_fields() -> Palettes {
+    exponents()
+        .with_coded(1, Encoding::Huffman, Palette::lowest(3))
+        .unwrap()
 }
 
 fn bf16<'a>(name: &'a str, shape: &'a [u64]) -> Declaration<'a> {
@@ -62,12 +69,12 @@ fn refuses_to_finish_before_every_byte_is_there() {
     let mut raw = writer.raw().unwrap();
     raw.write(&[0; 5]).unwrap();
     let (found, expected) = (5, 6);
-    misuse(raw.finish(), Misuse::RawTooShort { found, expected });
+    misuse(raw.finish(), Misuse::PlaneTooShort { found, expected });
     let mut raw = writer.raw().unwrap();
     let found = 7;
-    misuse(raw.write(&[0; 7]), Misuse::RawTooLong { found, expected });
+    misuse(raw.write(&[0; 7]), Misuse::PlaneTooLong { found, expected });
     raw.write(&[0; 4]).unwrap();
-    misuse(raw.write(&[0; 3]), Misuse::RawTooLong { found, expected });
+    misuse(raw.write(&[0; 3]), Misuse::PlaneTooLong { found, expected });
     let (tensor, declared) = (0, 1);
     misuse(writer.finish(), Misuse::TensorMissing { tensor, declared });
 }
@@ -82,7 +89,7 @@ fn refuses_tensors_that_were_not_declared_and_to_leave_one_out() {
     let declared = 3;
     misuse(writer.raw(), Misuse::NoTensorLeft { declared });
     misuse(
-        writer.coded(parameters()),
+        writer.coded(&exponents(), 12),
         Misuse::NoTensorLeft { declared },
     );
     writer.finish().unwrap();
@@ -91,7 +98,7 @@ fn refuses_tensors_that_were_not_declared_and_to_leave_one_out() {
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     writer.raw().unwrap().finish().unwrap();
     // Begun, dropped and leaked: neither is written.
-    drop(writer.coded(parameters()).unwrap());
+    drop(writer.coded(&exponents(), 12).unwrap());
     std::mem::forget(writer.raw().unwrap());
     let (tensor, declared) = (1, 3);
     misuse(writer.finish(), Misuse::TensorMissing { tensor, declared });
@@ -99,17 +106,12 @@ fn refuses_tensors_that_were_not_declared_and_to_leave_one_out() {
 
 #[test]
 fn a_tensor_that_was_given_up_leaves_no_trace() {
-    let parameters = CodedParameters {
-        encoding: Encoding::Huffman,
-        chunk_size_log2: 12,
-        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
-    };
     let container = |gives_up: bool| {
         let declared = vec![bf16("a", &[5000])];
         let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
         if gives_up {
-            let mut coded = writer.coded(parameters).unwrap();
-            coded.chunk(&[0xff; 4096], &[0xff; 4112]).unwrap();
+            let mut coded = writer.coded(&exponents(), 12).unwrap();
+            coded.chunk(&[0xff; 4096], &[&[0xff; 4112]]).unwrap();
         }
         let mut raw = writer.raw().unwrap();
         raw.write(&[7; 10_000]).unwrap();
@@ -120,31 +122,26 @@ fn a_tensor_that_was_given_up_leaves_no_trace() {
 }
 
 #[test]
-fn sign_mantissa_bytes_may_come_in_any_order() {
-    let parameters = CodedParameters {
-        encoding: Encoding::Palette,
-        chunk_size_log2: 12,
-        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
-    };
+fn plain_bytes_may_come_in_any_order() {
     let pieces: [&[u8]; 3] = [&[1; 4096], &[2; 4096], &[3; 808]];
     let records: [&[u8]; 3] = [&[4; 48], &[5; 16], &[6; 32]];
     let container = |order: Option<[usize; 3]>| {
         let declared = vec![bf16("a", &[9000])];
         let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-        let mut coded = writer.coded(parameters).unwrap();
+        let mut coded = writer.coded(&exponents(), 12).unwrap();
         match order {
             None => {
                 for (piece, record) in pieces.iter().zip(records) {
-                    coded.chunk(piece, record).unwrap();
+                    coded.chunk(piece, &[record]).unwrap();
                 }
             }
             Some([first, rest @ ..]) => {
-                coded.sign_mantissa(first as u64, pieces[first]).unwrap();
+                coded.plain(first as u64, pieces[first]).unwrap();
                 for record in records {
                     coded.record(record).unwrap();
                 }
                 for number in rest {
-                    coded.sign_mantissa(number as u64, pieces[number]).unwrap();
+                    coded.plain(number as u64, pieces[number]).unwrap();
                 }
             }
         }
@@ -160,17 +157,17 @@ fn sign_mantissa_bytes_may_come_in_any_order() {
 fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
     let declared = vec![bf16("a", &[4097])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    let mut coded = writer.coded(parameters()).unwrap();
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
     let chunks = 2;
     for chunk in [2, u64::MAX] {
         misuse(
-            coded.sign_mantissa(chunk, &[0; 1]),
+            coded.plain(chunk, &[0; 1]),
             Misuse::NoSuchChunk { chunk, chunks },
         );
     }
     for (chunk, found, expected) in [(1, 4096, 1), (1, 0, 1), (0, 4095, 4096)] {
         misuse(
-            coded.sign_mantissa(chunk, &vec![0; found as usize]),
+            coded.plain(chunk, &vec![0; found as usize]),
             Misuse::ChunkLength {
                 chunk,
                 found,
@@ -178,11 +175,17 @@ fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
             },
         );
     }
-    coded.sign_mantissa(1, &[0; 1]).unwrap();
-    coded.sign_mantissa(0, &[0; 4096]).unwrap();
+    coded.plain(1, &[0; 1]).unwrap();
+    coded.plain(0, &[0; 4096]).unwrap();
     coded.record(&[0; 16]).unwrap();
-    misuse(coded.finish(0), Misuse::RecordMissing { chunk: 1 });
-    let mut coded = writer.coded(parameters()).unwrap();
+    misuse(
+        coded.finish(0),
+        Misuse::RecordMissing {
+            chunk: 1,
+            coded_field: 0,
+        },
+    );
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
     coded.record(&[0; 16]).unwrap();
     coded.record(&[0; 16]).unwrap();
     misuse(coded.record(&[0; 16]), Misuse::NoRecordLeft { chunks });
@@ -194,22 +197,19 @@ fn refuses_a_chunk_twice_in_place_of_another() {
     // As many bytes as the tensor has, and as many records as chunks.
     let declared = vec![bf16("a", &[3 * 4096])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    let mut coded = writer.coded(parameters()).unwrap();
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
     for _ in 0..3 {
         coded.record(&[0; 16]).unwrap();
     }
-    coded.sign_mantissa(0, &[0; 4096]).unwrap();
-    coded.sign_mantissa(2, &[2; 4096]).unwrap();
-    misuse(
-        coded.sign_mantissa(0, &[7; 4096]),
-        Misuse::ChunkTwice { chunk: 0 },
-    );
+    coded.plain(0, &[0; 4096]).unwrap();
+    coded.plain(2, &[2; 4096]).unwrap();
+    misuse(coded.plain(0, &[7; 4096]), Misuse::ChunkTwice { chunk: 0 });
     misuse(coded.finish(0), Misuse::ChunkMissing { chunk: 1 });
 
-    let mut coded = writer.coded(parameters()).unwrap();
-    coded.sign_mantissa(0, &[0; 4096]).unwrap();
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
+    coded.plain(0, &[0; 4096]).unwrap();
     misuse(
-        coded.chunk(&[0; 4096], &[0; 16]),
+        coded.chunk(&[0; 4096], &[&[0; 16]]),
         Misuse::ChunkTwice { chunk: 0 },
     );
 }
@@ -242,7 +242,9 @@ impl Sink for FailsOnce<'_> {
 
 #[test]
 fn a_chunk_that_the_sink_refused_can_be_written_again() {
-    let chunks: [&[u8]; 2] = [&[1; 4096], &[2; 904]];
+    // 5 plain bits of 4096 and of 904 weights.
+    let chunks: [&[u8]; 2] = [&[1; 2560], &[2; 565]];
+    let records: [&[u8]; 2] = [&[3; 16], &[4; 32]];
     let container = |fails_at: Option<u32>| {
         let countdown = Cell::new(u32::MAX);
         let bytes = Vec::new();
@@ -252,46 +254,168 @@ fn a_chunk_that_the_sink_refused_can_be_written_again() {
         };
         let declared = vec![bf16("a", &[5000])];
         let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declared).unwrap();
-        let mut coded = writer.coded(parameters()).unwrap();
+        let mut coded = writer.coded(&two_fields(), 12).unwrap();
         countdown.set(fails_at.unwrap_or(u32::MAX));
         for chunk in chunks {
-            if let Err(error) = coded.chunk(chunk, &[3; 16]) {
+            if let Err(error) = coded.chunk(chunk, &records) {
                 assert_eq!(error, WriteError::Sink("disk full"));
-                coded.chunk(chunk, &[3; 16]).unwrap();
+                coded.chunk(chunk, &records).unwrap();
             }
         }
         coded.finish(0).unwrap();
         writer.finish().unwrap().bytes
     };
-    // Each chunk is two writes.
-    for fails_at in 0..4 {
+    // Each chunk is three writes.
+    for fails_at in 0..6 {
         assert!(container(Some(fails_at)) == container(None), "{fails_at}");
     }
 }
 
 #[test]
 fn refuses_records_that_no_file_may_hold() {
-    let parameters = CodedParameters {
-        encoding: Encoding::Palette,
-        chunk_size_log2: 12,
-        palette: Palette::new(core::array::from_fn(|i| i as u8)).unwrap(),
-    };
     let declared = vec![bf16("a", &[5000])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    let mut coded = writer.coded(parameters).unwrap();
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
     let rule = |result| match result {
         Err(WriteError::Rule(rule, Some(0))) => rule,
         other => panic!("expected a broken rule, got {other:?}"),
     };
-    assert_eq!(rule(coded.chunk(&[0; 4096], &[0; 17])), Rule::RecordLength);
     assert_eq!(
-        rule(coded.chunk(&[0; 4096], &[0; 4128])),
+        rule(coded.chunk(&[0; 4096], &[&[0; 17]])),
+        Rule::RecordLength
+    );
+    assert_eq!(
+        rule(coded.chunk(&[0; 4096], &[&[0; 4128]])),
         Rule::RecordTooLong
     );
     assert!(matches!(
-        coded.chunk(&[0; 4095], &[0; 32]),
+        coded.chunk(&[0; 4095], &[&[0; 32]]),
         Err(WriteError::Misuse(_))
     ));
+}
+
+#[test]
+fn refuses_forms_that_the_tensor_cannot_have() {
+    let declared = vec![bf16("a", &[0]), bf16("b", &[1])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let broken = |rule, tensor| Some(WriteError::Rule(rule, Some(tensor)));
+    assert_eq!(
+        writer.coded(&exponents(), 12).err(),
+        broken(Rule::FormEmpty, 0)
+    );
+    let constant = Palettes::raw(Dtype::Bf16).with_constant(0, 127).unwrap();
+    assert_eq!(writer.plain(&constant).err(), broken(Rule::FormEmpty, 0));
+    misuse(writer.plain(&exponents()), Misuse::CodedIsNotPlain);
+    misuse(writer.coded(&constant, 12), Misuse::PlainIsNotCoded);
+    let (found, declared) = (Dtype::F16, Dtype::Bf16);
+    misuse(
+        writer.plain(&Palettes::raw(found)),
+        Misuse::OtherDtype { found, declared },
+    );
+    writer.raw().unwrap().finish().unwrap();
+    for size in [0, 11, 17] {
+        assert_eq!(
+            writer.coded(&exponents(), size).err(),
+            broken(Rule::ChunkSize, 1)
+        );
+    }
+}
+
+#[test]
+fn refuses_another_number_of_records_than_coded_fields() {
+    let declared = vec![bf16("a", &[16])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(&two_fields(), 12).unwrap();
+    let (record, plain): (&[u8], _) = (&[0; 16], [0; 10]);
+    let count = |found| Misuse::RecordCount {
+        chunk: 0,
+        found,
+        expected: 2,
+    };
+    misuse(coded.chunk(&plain, &[record]), count(1));
+    misuse(coded.chunk(&plain, &[record; 3]), count(3));
+    coded.record(record).unwrap();
+    misuse(coded.chunk(&plain, &[record; 2]), count(3));
+    coded.plain(0, &plain).unwrap();
+    let (chunk, coded_field) = (0, 1);
+    misuse(
+        coded.finish(0),
+        Misuse::RecordMissing { chunk, coded_field },
+    );
+    let mut coded = writer.coded(&two_fields(), 12).unwrap();
+    coded.chunk(&plain, &[record; 2]).unwrap();
+    coded.finish(0).unwrap();
+    writer.finish().unwrap();
+}
+
+#[test]
+fn bounds_a_record_by_the_width_of_its_field() {
+    let declared = vec![bf16("a", &[4096])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(&two_fields(), 12).unwrap();
+    let too_long = Err(WriteError::Rule(Rule::RecordTooLong, Some(0)));
+    assert_eq!(coded.record(&[0; 4128]), too_long);
+    coded.record(&[0; 4112]).unwrap();
+    assert_eq!(coded.record(&[0; 1568]), too_long);
+    coded.record(&[0; 1552]).unwrap();
+    let chunks = 1;
+    misuse(coded.record(&[0; 16]), Misuse::NoRecordLeft { chunks });
+}
+
+#[test]
+fn refuses_padding_bits_of_a_plain_plane() {
+    let padding = Err(WriteError::Rule(Rule::Padding, Some(0)));
+    // 3 weights of 5 bits leave one bit.
+    let declared = vec![bf16("a", &[3])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(&two_fields(), 12).unwrap();
+    assert_eq!(coded.plain(0, &[0xff, 0x80]), padding);
+    coded.plain(0, &[0xff, 0x7f]).unwrap();
+
+    // 3 weights of 4 bits leave four.
+    let constants = Palettes::raw(Dtype::Bf16)
+        .with_constant(0, 127)
+        .and_then(|palettes| palettes.with_constant(2, 0))
+        .unwrap();
+    let mut plain = writer.plain(&constants).unwrap();
+    plain.write(&[0xff]).unwrap();
+    assert_eq!(plain.write(&[0x1f]), padding);
+    plain.write(&[0x0f]).unwrap();
+    plain.finish(0).unwrap();
+}
+
+#[test]
+fn says_when_a_tensor_no_longer_saves_space() {
+    let declared = vec![bf16("a", &[40_000])];
+    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+    let mut coded = writer.coded(&exponents(), 12).unwrap();
+    // Raw takes 80,008 bytes, aligned; this 40,256 and the records.
+    for _ in 0..9 {
+        coded.record(&[0; 4112]).unwrap();
+    }
+    assert!(coded.saves_space());
+    coded.record(&[0; 3136]).unwrap();
+    assert!(!coded.saves_space());
+}
+
+#[test]
+fn refuses_extensions_past_the_limit() {
+    let contents = vec![0; (1 << 24) - 8];
+    let [most, more] =
+        [&contents[..], &contents[1..]].map(|contents| Extension { kind: 1, contents });
+    let new = |extensions: &[Extension<'_>]| {
+        let kind = SourceKind::None;
+        ContainerWriter::with_extensions(Vec::new(), kind, &[], extensions, vec![]).map(|_| ())
+    };
+    assert_eq!(new(&[most]), Ok(()));
+    assert_eq!(new(&[more]), Ok(()));
+    let empty = Extension {
+        kind: 1,
+        contents: &[],
+    };
+    let limit = Err(WriteError::Rule(Rule::LimitExtensions, None));
+    assert_eq!(new(&[most, empty]), limit);
+    assert_eq!(new(&[most; 300]), limit);
 }
 
 fn dtype() -> impl Strategy<Value = Dtype> {
@@ -337,8 +461,8 @@ proptest! {
             prop_assert_eq!(tensor.dtype(), declared.dtype);
             prop_assert!(tensor.shape().eq(declared.shape.dimensions()));
             prop_assert!(Declaration::from(&tensor).shape.dimensions().eq(tensor.shape()));
-            let Payload::Raw(plane) = tensor.payload() else { panic!("raw") };
-            let bytes = plane.data().of(&file).unwrap();
+            prop_assert!(tensor.forms().is_raw());
+            let bytes = tensor.payload().plain().of(&file).unwrap();
             prop_assert_eq!(bytes, &data(declared)[..]);
             tensor.require_checksum(unweight_format::crc32(bytes)).unwrap();
         }
