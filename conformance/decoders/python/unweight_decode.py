@@ -554,7 +554,7 @@ def check_forms(at, fields, weights, number, chunk_size, palette_checksum):
                     form, "another one than palette")
     require(number == 0 or weights > 0, "form-empty", at + 4, "forms of a tensor without weights", number, 0)
     if HUFFMAN in forms or PALETTE in forms:
-        require(weights <= 2**35, "limit-coded", at, "weights of a coded tensor", weights, "at most 2^35")
+        require(weights <= 2**33, "limit-coded", at, "weights of a coded tensor", weights, "at most 2^33")
         require(12 <= chunk_size <= 16, "chunk-size", at + 1, "chunk size", chunk_size, "12 to 16")
     else:
         require(chunk_size == 0, "chunk-size", at + 1, "chunk size", chunk_size, 0)

@@ -134,7 +134,7 @@ def choose_form(values, width, encoding, k):
     n = len(values)
     if n * width > 128 and values.count(values[0]) == n:
         return CONSTANT
-    if n > 2**35 or encoding == PALETTE and width <= 4:
+    if n > 2**33 or encoding == PALETTE and width <= 4:
         return PLAIN
     sample = b"".join(values[at:at + 256] for at in range(0, n, 256 * 17))
     counts, size, y = Counter(sample), len(sample), min(n, 2**k)
