@@ -82,7 +82,7 @@ rules! {
     FormUnknown "form-unknown" Unsupported "4.2" "the form of a field is not known",
     FormField "form-field" Malformed "4.2" "a form is given for a field that the type does not have, or that is too narrow for it",
     FormEmpty "form-empty" Malformed "4.2" "a tensor with no weights has a form other than plain",
-    LimitCoded "limit-coded" Limit "4.2" "a tensor with a coded field has more than 2^35 weights",
+    LimitCoded "limit-coded" Limit "4.2" "a tensor with a coded field has more than 2^33 weights",
     ChunkSize "chunk-size" Malformed "4.2" "the chunk size is outside 12..16, or is given without a coded field",
     RecordCrc "record-crc" Malformed "5.1" "the record checksum is wrong",
     RecordKind "record-kind" Unsupported "5.1" "the record kind is not known",

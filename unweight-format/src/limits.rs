@@ -18,7 +18,7 @@ pub const NAME_BYTES: u32 = 65_535;
 /// Elements of a tensor.
 pub const ELEMENTS: u64 = 1 << 56;
 /// Weights of a tensor with a coded field.
-pub const CODED_WEIGHTS: u64 = 1 << 35;
+pub const CODED_WEIGHTS: u64 = 1 << 33;
 /// Binary logarithm of a chunk's number of weights.
 pub const CHUNK_SIZE_LOG2: RangeInclusive<u8> = 12..=16;
 
