@@ -165,7 +165,7 @@ types:
         value: data_length / weight_bytes
         doc: n
       widths:
-        value: 'code <= 3 or code == 9 ? 0x34 : code == 4 or code == 8 ? 0x25 : code == 5 or code == 7 ? 0x34 : code == 6 ? 0x7 : code <= 11 ? 0 : code <= 13 ? 0x3444 : code == 14 ? 0x4425 : code == 15 ? 0x438 : code <= 17 ? 0x34444444 : code == 18 ? 0x88438 : code <= 20 ? 0x78888888 : code == 21 ? 0x88888838 : 0x88788878'
+        value: 'code <= 3 or code == 9 ? 0x34 : code == 4 or code == 8 ? 0x25 : code == 5 or code == 7 ? 0x34 : code == 6 ? 0x7 : code <= 11 ? 0 : code <= 13 ? 0x3444 : code == 14 ? 0x3435 : code == 15 ? 0x438 : code <= 17 ? 0x34444444 : code == 18 ? 0x853438 : code <= 20 ? 0x78888888 : code == 21 ? 0x88888838 : 0x88788878'
         doc: Bits 4f+3..4f have the width of field f (section 4.1).
       plain_bits:
         value: 8 * weight_bytes - fields[7].taken_bits

@@ -123,7 +123,7 @@ def read_header(file):
     require(header.tensor_count <= 2**20, "limit-tensors", 12, "tensor count", header.tensor_count, "at most 2^20")
     require(directory_length <= 2**28, "limit-directory", 24, "directory length", directory_length, "at most 2^28")
     require(source_length <= 2**28, "limit-source", 32, "source length", source_length, "at most 2^28")
-    require(extension_length <= 2**24, "limit-extensions", 48, "extension length", extension_length, "at most 2^24")
+    require(extension_length <= 2**28, "limit-extensions", 48, "extension length", extension_length, "at most 2^28")
     require(kind <= 1, "source-kind", 56, "source kind", kind, "0 or 1")
     require(source_length >= 8 if kind else source_length == 0, "source-length", 32,
             f"source length of kind {kind}", source_length, "at least 8" if kind else 0)
@@ -189,7 +189,7 @@ def read_directory(file, header):
         dimensions = struct.unpack_from(f"<{rank}Q", directory, 40 * count + 8 * previous_dims_end)
         dtype, fields, weight_bytes, length = check_type(at, dtype_code, dimensions)
         weights = length // weight_bytes
-        forms = check_forms(at, fields, weights, forms, chunk_size, palette_checksum)
+        forms = check_forms(at, fields, length, forms, chunk_size, palette_checksum)
         begin = align(payload_end, alignment(length)) if length else payload_end
         tensor = Tensor(name, dtype, dimensions, weights, weight_bytes, length, fields, forms, chunk_size, checksum,
                         palette_checksum, begin, stated_end)
@@ -512,11 +512,11 @@ DTYPES = {
     11: ("F6_E3M2", 6, 1, ()),
     12: ("I16", 16, 2, NIBBLES[4:]),
     13: ("U16", 16, 2, NIBBLES[4:]),
-    14: ("F16", 16, 2, ((14, 10), (9, 8), (7, 4), (3, 0))),
+    14: ("F16", 16, 2, ((14, 10), (9, 7), (6, 3), (2, 0))),
     15: ("BF16", 16, 2, ((14, 7), (6, 4), (3, 0))),
     16: ("I32", 32, 4, NIBBLES),
     17: ("U32", 32, 4, NIBBLES),
-    18: ("F32", 32, 4, ((30, 23), (22, 20), (19, 16), (15, 8), (7, 0))),
+    18: ("F32", 32, 4, ((30, 23), (22, 20), (19, 16), (15, 13), (12, 8), (7, 0))),
     19: ("I64", 64, 8, BYTES),
     20: ("U64", 64, 8, BYTES),
     21: ("F64", 64, 8, ((59, 52), (62, 60), (47, 40), (39, 32), (31, 24), (23, 16), (15, 8), (7, 0))),
@@ -541,7 +541,7 @@ def check_type(at, code, dimensions):
 PLAIN, HUFFMAN, PALETTE, CONSTANT = 0, 1, 2, 3
 
 
-def check_forms(at, fields, weights, number, chunk_size, palette_checksum):
+def check_forms(at, fields, length, number, chunk_size, palette_checksum):
     """Section 4.2, rules 1 to 4. The form of every field, of the entry at offset `at`."""
     forms = tuple(number >> 4 * f & 15 for f in range(8))
     for f, form in enumerate(forms):
@@ -552,9 +552,9 @@ def check_forms(at, fields, weights, number, chunk_size, palette_checksum):
             high, low = fields[f]
             require(high - low + 1 > 4, "form-field", at + 4 + f // 2, f"form of a field of {high - low + 1} bits",
                     form, "another one than palette")
-    require(number == 0 or weights > 0, "form-empty", at + 4, "forms of a tensor without weights", number, 0)
+    require(number == 0 or length > 0, "form-empty", at + 4, "forms of a tensor without weights", number, 0)
     if HUFFMAN in forms or PALETTE in forms:
-        require(weights <= 2**33, "limit-coded", at, "weights of a coded tensor", weights, "at most 2^33")
+        require(length <= 2**36, "limit-coded", at, "original bytes of a coded tensor", length, "at most 2^36")
         require(12 <= chunk_size <= 16, "chunk-size", at + 1, "chunk size", chunk_size, "12 to 16")
     else:
         require(chunk_size == 0, "chunk-size", at + 1, "chunk size", chunk_size, 0)

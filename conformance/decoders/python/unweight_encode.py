@@ -129,14 +129,14 @@ def read_source(data):
     return Source(section, tensors)
 
 
-def choose_form(values, width, encoding, k):
+def choose_form(values, width, weight_bytes, encoding, k):
     """Section 11.2. The form of a field."""
     n = len(values)
     if n * width > 128 and values.count(values[0]) == n:
         return CONSTANT
-    if n > 2**33 or encoding == PALETTE and width <= 4:
+    if n * weight_bytes > 2**36 or encoding == PALETTE and width <= 4:
         return PLAIN
-    sample = b"".join(values[at:at + 256] for at in range(0, n, 256 * 17))
+    sample = values if n <= 32768 else b"".join(values[at:at + 256] for at in range(0, n, 256 * 17))
     counts, size, y = Counter(sample), len(sample), min(n, 2**k)
     palette = choose_palette(counts, width)
     if encoding == HUFFMAN:
@@ -159,14 +159,11 @@ def choose_palette(counts, width):
     return sorted(palette)
 
 
-def choose_code(counts, total, palette):
-    """Section 11.4. Palette entry -> code length, of the entries that have a code."""
-    coded = [j for j, x in enumerate(palette) if counts[x] > 0 and 4096 * counts[x] >= total]
-    if not coded:
-        coded = [max(range(len(palette)), key=lambda j: (counts[palette[j]], -j))]
-    if len(coded) == 1:
-        return {coded[0]: 0}
-    return package_merge(sorted((counts[palette[j]], j) for j in coded))
+def code_of(entries, counts, palette):
+    """Section 11.4. Palette entry -> code length, of the code that these entries have."""
+    if len(entries) == 1:
+        return {entries[0]: 0}
+    return package_merge(sorted((counts[palette[j]], j) for j in entries))
 
 
 def package_merge(entries):
@@ -191,6 +188,21 @@ def cost(lengths, counts, palette):
     of_value = {palette[j]: length for j, length in lengths.items()}
     without = lengths[placeholder(lengths)] + 24
     return sum(count * of_value.get(x, without) for x, count in counts.items())
+
+
+def choose_code(counts, total, palette):
+    """Section 11.4. Palette entry -> code length, of the entries that have a code."""
+    usual = [j for j, x in enumerate(palette) if counts[x] > 0 and 4096 * counts[x] >= total]
+    if not usual:
+        usual = [max(range(len(palette)), key=lambda j: (counts[palette[j]], -j))]
+    chosen = code_of(usual, counts, palette)
+    frequent = [j for j, x in enumerate(palette) if 64 * counts[x] >= total]
+    outside = total - sum(counts[palette[j]] for j in frequent)
+    if frequent and frequent != usual and 64 * outside <= total:
+        other = code_of(frequent, counts, palette)
+        if cost(other, counts, palette) < cost(chosen, counts, palette):
+            return other
+    return chosen
 
 
 def huffman_record(values, width, palette, field_code):
@@ -254,7 +266,7 @@ def encode_tensor(data, dtype, encoding, k):
     """Sections 11.1 and 11.8. The payload of a tensor with weights."""
     _, _, weight_bytes, fields = DTYPES[dtype]
     weights = read_weights(data, weight_bytes)
-    forms = tuple(choose_form(values_of(weights, field), field[0] - field[1] + 1, encoding, k) for field in fields)
+    forms = tuple(choose_form(values_of(weights, field), field[0] - field[1] + 1, weight_bytes, encoding, k) for field in fields)
     raw = lay_out(weights, weight_bytes, fields, (PLAIN,) * len(fields), k, len(data))
     if not any(forms):
         return raw
