@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn counts_the_fields_of_each_form() {
-        let forms = Forms::from_bits(Dtype::F32, 0x10_3011).unwrap_err();
-        assert_eq!(forms, (Rule::FormField, 5));
+        let forms = Forms::from_bits(Dtype::F32, 0x100_3011).unwrap_err();
+        assert_eq!(forms, (Rule::FormField, 6));
         let forms = Forms::from_bits(Dtype::F32, 0x2_3011).unwrap();
         let of_fields = [
             Form::Huffman,
@@ -295,6 +295,7 @@ mod tests {
             Form::Plain,
             Form::Constant,
             Form::Palette,
+            Form::Plain,
         ];
         assert!(forms.iter().map(|(_, form)| form).eq(of_fields));
         assert_eq!((forms.coded_count(), forms.palette_count()), (3, 4));

@@ -10,15 +10,15 @@ pub const DIRECTORY_BYTES: u64 = 1 << 28;
 /// Bytes of a source section.
 pub const SOURCE_BYTES: u64 = 1 << 28;
 /// Bytes of the extensions.
-pub const EXTENSION_BYTES: u32 = 1 << 24;
+pub const EXTENSION_BYTES: u32 = 1 << 28;
 /// Dimensions of a tensor.
 pub const RANK: u32 = 64;
 /// Bytes of a tensor's name.
 pub const NAME_BYTES: u32 = 65_535;
 /// Elements of a tensor.
 pub const ELEMENTS: u64 = 1 << 56;
-/// Weights of a tensor with a coded field.
-pub const CODED_WEIGHTS: u64 = 1 << 33;
+/// Original bytes of a tensor with a coded field.
+pub const CODED_BYTES: u64 = 1 << 36;
 /// Binary logarithm of a chunk's number of weights.
 pub const CHUNK_SIZE_LOG2: RangeInclusive<u8> = 12..=16;
 

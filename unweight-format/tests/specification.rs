@@ -116,7 +116,7 @@ fn every_limit_is_the_specs() {
         ("limit-rank", limits::RANK.to_string()),
         ("limit-name", "65,535 bytes".to_owned()),
         ("limit-elements", power(limits::ELEMENTS)),
-        ("limit-coded", power(limits::CODED_WEIGHTS)),
+        ("limit-coded", power(limits::CODED_BYTES)),
     ]);
     assert_eq!(limits::NAME_BYTES, 65_535);
     assert!(

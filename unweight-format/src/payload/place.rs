@@ -24,7 +24,8 @@ impl Payload {
         if weights == 0 && !forms.is_raw() {
             return Err(Rule::FormEmpty);
         }
-        if forms.is_coded() && weights > limits::CODED_WEIGHTS {
+        let most_coded = limits::CODED_BYTES / u64::from(forms.dtype().weight_bytes() as u32);
+        if forms.is_coded() && weights > most_coded {
             return Err(Rule::LimitCoded);
         }
         let fits = match forms.is_coded() {
@@ -296,16 +297,16 @@ mod tests {
 
     #[test]
     fn constants_follow_the_block_checksums() {
-        // F32 that was BF16: 16 plain bits, two constant bytes.
-        let payload = place(0, Dtype::F32, 0x33000, 40_000, 0);
+        // F32 that was BF16: 16 plain bits, three constant fields.
+        let payload = place(0, Dtype::F32, 0x33_3000, 40_000, 0);
         assert_eq!(
             parts(&payload),
             [
                 (0, 80_000),
                 (80_000, 8),
-                (80_128, 32),
-                (80_160, 0),
-                (80_160, 0)
+                (80_128, 48),
+                (80_176, 0),
+                (80_176, 0)
             ]
         );
         assert_eq!(payload.chunk_count(), 0);
@@ -325,7 +326,7 @@ mod tests {
         let refused = |forms, weights, log2| Payload::place(0, forms, weights, log2).unwrap_err();
         assert_eq!(refused(coded, 0, 12), Rule::FormEmpty);
         assert_eq!(refused(constant, 0, 0), Rule::FormEmpty);
-        assert_eq!(refused(coded, (1 << 33) + 1, 12), Rule::LimitCoded);
+        assert_eq!(refused(coded, (1 << 35) + 1, 12), Rule::LimitCoded);
         for log2 in [0, 11, 17, 255] {
             assert_eq!(refused(coded, 1, log2), Rule::ChunkSize);
         }
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(refused(raw, u64::MAX, 0), Rule::LimitElements);
         let past_the_end = Payload::place(u64::MAX - 300, raw, 200, 0);
         assert_eq!(past_the_end.unwrap_err(), Rule::PayloadEnd);
-        assert!(Payload::place(0, coded, 1 << 33, 16).is_ok());
+        assert!(Payload::place(0, coded, 1 << 35, 16).is_ok());
     }
 
     #[test]

@@ -215,8 +215,9 @@ fn payload(
             broken(rule, field::CHUNK_SIZE, found, expected)
         }
         Rule::LimitCoded => {
-            let expected = Expected::AtMost(limits::CODED_WEIGHTS);
-            broken(rule, field::DIMS_END, weights, expected)
+            let bytes = weights * forms.dtype().weight_bytes() as u64;
+            let expected = Expected::AtMost(limits::CODED_BYTES);
+            broken(rule, field::DIMS_END, bytes, expected)
         }
         _ => misplaced(Expected::Words("a payload that ends below 2^64")),
     })?;

@@ -252,7 +252,7 @@ fn rejects_forms_that_a_tensor_cannot_have() {
     }
     let dims = 64 + 5 * 40;
     assert_eq!(
-        with(dims, &((1u64 << 33) + 1).to_le_bytes()),
+        with(dims, &((1u64 << 35) + 1).to_le_bytes()),
         Rule::LimitCoded
     );
     assert_eq!(
