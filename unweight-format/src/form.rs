@@ -306,8 +306,8 @@ mod tests {
         assert_eq!(coded, [Some(0), Some(1), Some(4), None]);
         assert_eq!(forms.coded().count(), 3);
         assert_eq!(forms.coded_field(usize::MAX), None);
-        assert_eq!(forms.plain_mask(), 0x800f_0000);
-        assert_eq!(forms.plain_bits(), 5);
+        assert_eq!(forms.plain_mask(), 0x800f_00ff);
+        assert_eq!(forms.plain_bits(), 13);
     }
 
     #[test]
