@@ -1,15 +1,16 @@
-//! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device memory, beside cuBLASLt with BF16 ones, in one run.
+//! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device memory,
+//! beside cuBLASLt with BF16 weights, in one run.
 //!
-//! `cargo bench -p unweight-gpu --bench huffman_stack`. Times are of the whole stack, medians; weights are each layer's own, so caches are cold.
-//! `-- --chunk K` sets the binary logarithm of a chunk's weights.
-//! Then stacks of small layers in fragment form, launched one by one and captured.
+//! `cargo bench -p unweight-gpu --bench huffman_stack`. Times are of the whole stack, and medians.
+//! Each layer has weights of its own, so caches are cold. `-- --chunk K` sets the binary logarithm of
+//! a chunk's weights. Then come stacks of small layers in fragment form, launched one by one and
+//! captured.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
 mod files;
 mod measuring;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
@@ -19,8 +20,8 @@ use unweight::container::OpenFile;
 use unweight_format::{CodedPlanes, Encoding};
 use unweight_gpu::matmul::layout::Shape;
 use unweight_gpu::matmul::{
-    Coded, Fragments, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace, WorkspacePlan,
-    descend, spread,
+    Activations, CompressedMatrix, Fragments, Linear, Matmul, Pipeline, PlainMatmul, Plan,
+    Sequence, Stack, Workspace, WorkspaceLayout, spread,
 };
 use unweight_gpu::{Device, DeviceTensor, View, ViewMut};
 
@@ -39,7 +40,17 @@ struct Bench {
 struct Matrix {
     plain: CudaSlice<u8>,
     fragments: Fragments,
-    coded: Coded,
+    coded: CompressedMatrix,
+}
+
+impl Matrix {
+    /// The layer of the form that this pipeline needs.
+    fn linear<'a>(&'a self, device: &'a Device, pipeline: Pipeline) -> Linear<'a> {
+        match pipeline {
+            Pipeline::Direct => Linear::new(device, &self.fragments).unwrap(),
+            _ => Linear::new(device, &self.coded).unwrap(),
+        }
+    }
 }
 
 /// Gate and up read x, down reads gate's output.
@@ -54,10 +65,10 @@ fn main() {
     let Some((device, _, _)) = measuring::open() else {
         return;
     };
-    // SAFETY: every memory is written on one stream before it is used on another, which is waited for; without events of its own for each slice, the
-    // driver is asked for less.
+    // SAFETY: memory is written on one stream before it is used on another, and that stream is waited
+    // for. Without events for each slice there are fewer calls of the driver.
     unsafe { device.context().disable_event_tracking() };
-    // Products go first, and what is prepared has what they leave.
+    // Matmuls have priority over preparations.
     let (_, greatest) = result::stream::get_priority_range().unwrap();
     let stream = (device.context().new_stream_with_priority(greatest)).unwrap();
     let bench = Bench { device, stream };
@@ -90,6 +101,11 @@ fn file_of(weights: Vec<bf16>) -> (Vec<u8>, CodedPlanes) {
     (file, planes)
 }
 
+/// The choice of the plan that this pipeline has for a layer.
+fn by<'a>(pipeline: Pipeline) -> impl Fn(Linear<'a>) -> Plan<'a> {
+    move |linear| linear.plan(pipeline).unwrap()
+}
+
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
@@ -109,7 +125,7 @@ impl Bench {
         let fragments = Fragments::arrange(device, &source, shape, *planes.palette()).unwrap();
         let payload = DeviceTensor::extent(planes).of(file).unwrap();
         let tensor = DeviceTensor::upload(device, planes, payload).unwrap();
-        let coded = Coded::new(device, Arc::new(tensor), shape).unwrap();
+        let coded = CompressedMatrix::new(device, Arc::new(tensor), shape).unwrap();
         Matrix {
             plain,
             fragments,
@@ -117,66 +133,60 @@ impl Bench {
         }
     }
 
-    fn products<'a>(
+    /// The matmuls of all layers, with the plan that `plan` chooses for each.
+    fn matmuls<'a>(
         layers: &[[Linear<'a>; 3]],
-        pipelines: impl Fn(usize, usize) -> Pipeline,
+        plan: impl Fn(Linear<'a>) -> Plan<'a>,
         batch: u32,
         memory: &Memory,
-    ) -> Vec<Product<'a>> {
-        let of_layer = |(number, layer): (usize, &[Linear<'a>; 3])| {
-            let ways = [
-                (memory.x, memory.gate),
-                (memory.x, memory.up),
-                (memory.gate, memory.down),
-            ];
-            let product = |i: usize| {
-                let (linear, (x, y)) = (layer[i], ways[i]);
-                let (columns, rows) = (linear.shape().columns(), linear.shape().rows());
-                Product {
-                    linear,
-                    pipeline: pipelines(number, i),
-                    // SAFETY: of both: memory for the largest batch, that outlives all launches.
-                    x: unsafe { View::raw(x, u64::from(batch) * columns) },
-                    batch,
+    ) -> Vec<Matmul<'a>> {
+        let ends = [
+            (memory.x, memory.gate),
+            (memory.x, memory.up),
+            (memory.gate, memory.down),
+        ];
+        let of_layer = |layer: &[Linear<'a>; 3]| {
+            [0, 1, 2].map(|i| {
+                let (plan, (x, y)) = (plan(layer[i]), ends[i]);
+                let (columns, rows) = (plan.shape().columns(), plan.shape().rows());
+                // SAFETY: for both views: memory for the largest batch, that outlives all launches.
+                let values = unsafe { View::raw(x, u64::from(batch) * columns) };
+                Matmul {
+                    plan,
+                    x: Activations { values, batch },
                     // SAFETY: as above.
                     y: unsafe { ViewMut::raw(y, 2 * u64::from(batch) * rows) },
                 }
-            };
-            [product(0), product(1), product(2)]
+            })
         };
-        layers.iter().enumerate().flat_map(of_layer).collect()
+        layers.iter().flat_map(of_layer).collect()
     }
 
     fn sequence(&self, shapes: &[Shape]) -> Sequence {
-        let ways = shapes.iter().flat_map(|&shape| {
+        let needs = shapes.iter().flat_map(|&shape| {
             let all = Pipeline::ALL.into_iter();
-            all.map(move |pipeline| (shape, pipeline))
+            all.map(move |pipeline| pipeline.workspace_need(shape))
         });
-        let ways: Vec<_> = ways.collect();
-        let plan = WorkspacePlan::new(&self.device, &ways, 2).unwrap();
-        let workspace = Workspace::planned(&self.stream, plan).unwrap();
+        let needs: Vec<_> = needs.collect();
+        let layout = WorkspaceLayout::new(&self.device, &needs, 2).unwrap();
+        let workspace = Workspace::with_layout(&self.stream, layout).unwrap();
         self.stream.synchronize().unwrap();
         let preparing = self.device.stream().unwrap();
         Sequence::new(&self.device, preparing, workspace).unwrap()
     }
 
-    fn overlapped(&self, sequence: &mut Sequence, products: &[Product<'_>]) -> f64 {
+    fn overlapped(&self, sequence: &mut Sequence, matmuls: &[Matmul<'_>]) -> f64 {
         per_launch(&self.stream, 1, |_| {
             // SAFETY: all of it is there until the stream was waited for, as times are read.
-            unsafe { sequence.run(&self.stream, products).unwrap() }
+            unsafe { sequence.run(&self.stream, matmuls).unwrap() }
         })
     }
 
-    fn one_after_the_other(&self, workspace: &mut Workspace, products: &[Product<'_>]) -> f64 {
+    fn one_after_the_other(&self, workspace: &mut Workspace, matmuls: &[Matmul<'_>]) -> f64 {
         per_launch(&self.stream, 1, |_| {
-            for product in products {
-                let (x, way) = ((&product.x, product.batch), product.pipeline);
+            for Matmul { plan, x, y } in matmuls {
                 // SAFETY: as in `overlapped`.
-                unsafe {
-                    (product.linear)
-                        .multiply(&self.stream, workspace, way, x, &product.y)
-                        .unwrap();
-                }
+                unsafe { plan.multiply(&self.stream, workspace, *x, y).unwrap() };
             }
         })
     }
@@ -204,16 +214,16 @@ impl Bench {
                 / all().map(|m| m.coded.shape().weights()).sum::<u64>() as f64,
         );
         for pipeline in Pipeline::ALL {
-            let plan =
-                WorkspacePlan::new(device, &shapes.map(|shape| (shape, pipeline)), 2).unwrap();
+            let needs = shapes.map(|shape| pipeline.workspace_need(shape));
+            let layout = WorkspaceLayout::new(device, &needs, 2).unwrap();
             println!(
                 "workspace of {}: {:.3} GiB",
                 pipeline.name(),
-                gib(plan.bytes())
+                gib(layout.bytes())
             );
         }
         let coded: Vec<[Linear<'_>; 3]> = (matrices.iter())
-            .map(|layer| (layer.each_ref()).map(|m| Linear::of_coded(device, &m.coded).unwrap()))
+            .map(|layer| (layer.each_ref()).map(|m| Linear::new(device, &m.coded).unwrap()))
             .collect();
         let fragments: Vec<[Linear<'_>; 3]> = (matrices.iter())
             .map(|layer| (layer.each_ref()).map(|m| Linear::new(device, &m.fragments).unwrap()))
@@ -243,19 +253,23 @@ impl Bench {
             down: at(&down),
         };
         let mut sequence = self.sequence(&shapes);
+        let all_coded = coded.iter().flatten().copied().collect();
+        let mut stack = Stack::new(device, all_coded, LARGEST as u32).unwrap();
         println!(
             "tokens/s, and part of cuBLASLt's; 'then' without overlap, |n where n multiprocessors decode and the others multiply, 'half' with half of the projections in fragments"
         );
         for batch in BATCHES {
             let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
-            let of_plain = Bench::products(&fragments, |_, _| Pipeline::Direct, batch, &memory);
+            let direct = by(Pipeline::Direct);
+            let of_plain = Bench::matmuls(&fragments, direct, batch, &memory);
             let plain = per_launch(stream, 1, |_| {
-                for (number, product) in of_plain.iter().enumerate() {
+                for (number, matmul) in of_plain.iter().enumerate() {
                     let matrix = View::slice(&matrices[number / 3][number % 3].plain, stream);
-                    // SAFETY: one product after the other, on the stream that the workspace belongs to.
+                    // SAFETY: one matmul after the other, on the stream that the workspace belongs
+                    // to.
                     unsafe {
                         plans[number % 3]
-                            .multiply(stream, &matrix, &product.x, &product.y, at(&cublas))
+                            .multiply(stream, &matrix, &matmul.x.values, &matmul.y, at(&cublas))
                             .unwrap();
                     }
                 }
@@ -272,43 +286,34 @@ impl Bench {
                 if *pipeline == Pipeline::ExponentDecode && batch > 64 {
                     continue;
                 }
-                let products = Bench::products(&coded, |_, _| *pipeline, batch, &memory);
+                let matmuls = Bench::matmuls(&coded, by(*pipeline), batch, &memory);
                 if *pipeline == Pipeline::WholeDecode || batch <= 64 {
-                    let then = self.one_after_the_other(sequence.workspace(), &products);
+                    let then = self.one_after_the_other(sequence.workspace(), &matmuls);
                     show(&format!("{} then", pipeline.name()), then);
                 }
-                show(pipeline.name(), self.overlapped(&mut sequence, &products));
+                show(pipeline.name(), self.overlapped(&mut sequence, &matmuls));
             }
-            let way = coded[0][0].advised(batch);
-            let products = Bench::products(&coded, |_, _| way, batch, &memory);
+            let matmuls = Bench::matmuls(&coded, |l| l.advised(batch), batch, &memory);
             for decoding in DECODING {
                 sequence.workspace().divide(Some(decoding));
-                let seconds = self.overlapped(&mut sequence, &products);
+                let seconds = self.overlapped(&mut sequence, &matmuls);
                 show(&format!("|{decoding}"), seconds);
             }
             sequence.workspace().divide(None);
-            let products = Bench::products(
-                &mixed,
-                |layer, i| mixed[layer][i].advised(batch),
-                batch,
-                &memory,
-            );
-            show("half", self.overlapped(&mut sequence, &products));
-            let start = vec![coded[0][0].advised(batch), coded[0][2].advised(batch)];
-            let takes = |&way: &Pipeline| {
-                coded[0][0].takes(way) && (way != Pipeline::ExponentDecode || batch <= 64)
+            let matmuls = Bench::matmuls(&mixed, |l| l.advised(batch), batch, &memory);
+            show("half", self.overlapped(&mut sequence, &matmuls));
+            let tuning = stack.tune(device, &[batch], |_| {}).unwrap();
+            let tuned = |linear: Linear<'_>| {
+                let name = tuning.plan(linear.form(), linear.shape(), batch);
+                name.unwrap()
             };
-            let all: Vec<Pipeline> = Pipeline::ALL.into_iter().filter(takes).collect();
-            let Ok((ways, tuned)) = descend(start, &[all.clone(), all], |ways| {
-                let products = Bench::products(&coded, |_, i| ways[i / 2], batch, &memory);
-                Ok::<_, Infallible>(self.overlapped(&mut sequence, &products))
-            });
-            show("tuned", tuned);
-            println!(" ({}, {})", ways[0].name(), ways[1].name());
+            let matmuls = Bench::matmuls(&coded, |l| l.plan(tuned(l)).unwrap(), batch, &memory);
+            show("tuned", self.overlapped(&mut sequence, &matmuls));
+            println!(" ({}, {})", tuned(coded[0][0]), tuned(coded[0][2]));
         }
         let prepare = |pipeline| {
-            let products = Bench::products(&coded, |_, _| pipeline, 1, &memory);
-            self.one_after_the_other(sequence.workspace(), &products) / LAYERS as f64
+            let matmuls = Bench::matmuls(&coded, by(pipeline), 1, &memory);
+            self.one_after_the_other(sequence.workspace(), &matmuls) / LAYERS as f64
         };
         let [whole, exponents, palette] = [
             Pipeline::WholeDecode,
@@ -324,7 +329,8 @@ impl Bench {
         );
     }
 
-    /// A stack of layers of one small shape, in fragment form and coded, launched one by one and captured.
+    /// A stack of layers of one small shape, in fragment form and coded, launched one by one and
+    /// captured.
     fn captured(&self, rows: usize, columns: usize) {
         let stream = &self.stream;
         let shape = Shape::new(rows as u64, columns as u64).unwrap();
@@ -343,31 +349,26 @@ impl Bench {
                 ("whole_decode", Pipeline::WholeDecode),
                 ("exponent_decode", Pipeline::ExponentDecode),
             ] {
-                let linears: Vec<Linear<'_>> = (matrices.iter())
-                    .map(|m| match pipeline {
-                        Pipeline::Direct => Linear::new(&self.device, &m.fragments).unwrap(),
-                        _ => Linear::of_coded(&self.device, &m.coded).unwrap(),
+                let (x_values, y_bytes) = (columns as u64, 2 * rows as u64);
+                let matmuls: Vec<Matmul<'_>> = (matrices.iter())
+                    .map(|matrix| {
+                        let (x, y) = (x.device_ptr(stream).0, y.device_ptr(stream).0);
+                        // SAFETY: for both views: as in `matmuls`.
+                        let values = unsafe { View::raw(x, u64::from(batch) * x_values) };
+                        Matmul {
+                            plan: matrix
+                                .linear(&self.device, pipeline)
+                                .plan(pipeline)
+                                .unwrap(),
+                            x: Activations { values, batch },
+                            // SAFETY: as above.
+                            y: unsafe { ViewMut::raw(y, u64::from(batch) * y_bytes) },
+                        }
                     })
                     .collect();
-                let products: Vec<Product<'_>> = linears
-                    .iter()
-                    .map(|&linear| Product {
-                        linear,
-                        pipeline,
-                        // SAFETY: of both: as in `products`.
-                        x: unsafe {
-                            View::raw(x.device_ptr(stream).0, u64::from(batch) * columns as u64)
-                        },
-                        batch,
-                        // SAFETY: as above.
-                        y: unsafe {
-                            ViewMut::raw(y.device_ptr(stream).0, 2 * u64::from(batch) * rows as u64)
-                        },
-                    })
-                    .collect();
-                let one_by_one = self.overlapped(&mut sequence, &products);
+                let one_by_one = self.overlapped(&mut sequence, &matmuls);
                 // SAFETY: as in `overlapped`.
-                let mut captured = unsafe { sequence.capture(stream, &products).unwrap() };
+                let mut captured = unsafe { sequence.capture(stream, &matmuls).unwrap() };
                 let together = per_launch(stream, 1, |_| {
                     // SAFETY: as in `overlapped`.
                     unsafe { captured.launch().unwrap() }

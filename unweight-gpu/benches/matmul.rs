@@ -1,7 +1,11 @@
-//! Products with compressed weights beside cuBLASLt's with BF16 ones, in one run.
+//! Matmuls with compressed weights beside cuBLASLt's with BF16 weights, in one run.
 //!
-//! `cargo bench -p unweight-gpu --bench matmul`. Times are of products launched one after the other on a stream, 24 of them captured as one, over rotating weights, so
-//! that caches are cold; medians of both in turns. cuBLASLt's is the fastest of the algorithms that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then the MLP blocks of 32 layers of Llama-3.1-8B, weights of their own for each layer.
+//! `cargo bench -p unweight-gpu --bench matmul`. Times are of matmuls launched one after the other on
+//! a stream, 24 of them captured as one, over rotating weights, so that caches are cold. They are
+//! medians, and both sides take turns. cuBLASLt's time is that of the fastest algorithm that it
+//! offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then come the MLP blocks
+//! of 32 layers of Llama-3.1-8B, where each layer has weights of its own. Their tuned plans are those
+//! of `Stack::tune`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,18 +13,19 @@ mod files;
 mod measuring;
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr};
 use half::bf16;
-use measuring::{ROTATED_BYTES, captured, llama_shaped, per_launch, side_by_side};
+use measuring::{ROTATED_BYTES, captured, llama_shaped, side_by_side};
 use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Fragments, Linear, Pipeline, PlainMatmul, Way, Workspace, descend};
+use unweight_gpu::matmul::{
+    Activations, Fragments, Linear, Pipeline, PlainMatmul, Plan, Stack, Workspace,
+};
 use unweight_gpu::{Device, View, ViewMut};
 
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
@@ -144,7 +149,8 @@ impl Bench {
                 "gapped"
             }
         );
-        let mut workspace = Workspace::new(&self.device, stream, &[shape], true).unwrap();
+        let need = Pipeline::WholeDecode.workspace_need(shape);
+        let mut workspace = Workspace::new(&self.device, stream, &[need]).unwrap();
         let linears: Vec<_> = fragments
             .iter()
             .map(|fragments| Linear::new(&self.device, fragments).unwrap())
@@ -153,14 +159,13 @@ impl Bench {
             let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
             let mut y = stream.alloc_zeros(2 * batch as usize * rows).unwrap();
             let plain = self.plain(&matrices, shape, batch, &x, &mut y);
-            let (source, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
+            let (values, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
             let mut ours = |pipeline| {
                 captured(stream, LAUNCHES, |launch| {
-                    let linear = &linears[launch % sets];
-                    let input = (&source, batch);
+                    let plan = linears[launch % sets].plan(pipeline).unwrap();
+                    let x = Activations { values, batch };
                     // SAFETY: all of it is there until the stream was waited for, as times are read.
-                    unsafe { linear.multiply(stream, &mut workspace, pipeline, input, &output) }
-                        .unwrap();
+                    unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
                 })
             };
             let (direct, whole) = (ours(Pipeline::Direct), ours(Pipeline::WholeDecode));
@@ -208,7 +213,8 @@ impl Bench {
             .iter()
             .map(|layer| [0, 1, 2].map(|i| self.arrange(&layer[i], shapes[i], palettes[i / 2])))
             .collect();
-        let mut workspace = Workspace::new(&self.device, stream, &shapes, true).unwrap();
+        let needs = shapes.map(|shape| Pipeline::WholeDecode.workspace_need(shape));
+        let mut workspace = Workspace::new(&self.device, stream, &needs).unwrap();
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
         let compressed: u64 = fragments.iter().flatten().map(Fragments::bytes).sum();
         let plain: u64 =
@@ -231,6 +237,9 @@ impl Bench {
                     .map(|f| Linear::new(&self.device, f).unwrap())
             })
             .collect();
+        let largest = BATCHES[BATCHES.len() - 1];
+        let all = linears.iter().flatten().copied();
+        let mut stack = Stack::new(&self.device, all.collect(), largest).unwrap();
         for batch in BATCHES {
             let x = upload(stream, &llama_shaped(batch as usize, 4096, 99));
             let mut gate = stream
@@ -250,14 +259,14 @@ impl Bench {
             ];
             let inputs = [&x, &x, &middle];
             let cublas = self.cublas.device_ptr(stream).0;
-            let plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
+            let cublas_plans = shapes.map(|shape| PlainMatmul::new(shape, batch).unwrap());
             let plain = || {
                 for layer in &matrices {
                     for i in 0..3 {
                         let matrix = View::slice(&layer[i], stream);
                         // SAFETY: as in `plain`.
                         unsafe {
-                            plans[i]
+                            cublas_plans[i]
                                 .multiply(stream, &matrix, inputs[i], &outputs[i], cublas)
                                 .unwrap()
                         }
@@ -265,26 +274,30 @@ impl Bench {
                 }
             };
             let workspace = RefCell::new(&mut workspace);
-            let ours = |ways: &[Way]| {
-                for layer in &linears {
+            let ours = |layers: &[[Plan<'_>; 3]]| {
+                for layer in layers {
                     for i in 0..3 {
-                        let input = (inputs[i], batch);
-                        let Way { pipeline, kernel } = ways[i / 2];
-                        let (linear, output) = (layer[i].with_kernel(kernel), &outputs[i]);
+                        let values = *inputs[i];
+                        let x = Activations { values, batch };
                         let workspace = &mut workspace.borrow_mut();
                         // SAFETY: as in `shape`.
-                        unsafe { linear.multiply(stream, workspace, pipeline, input, output) }
-                            .unwrap();
+                        unsafe { layer[i].multiply(stream, workspace, x, &outputs[i]) }.unwrap();
                     }
                 }
             };
-            // Of gate and up, and of down.
-            let kinds = [linears[0][0], linears[0][2]];
-            let advised = kinds.map(|linear| Way::from(linear.advised(batch)));
-            let all = kinds.map(|linear| linear.ways(batch));
-            let Ok((tuned, _)) = descend(advised.to_vec(), &all, |ways| {
-                Ok::<_, Infallible>(per_launch(stream, 1, |_| ours(ways)))
-            });
+            let advised: Vec<_> = (linears.iter())
+                .map(|layer| layer.each_ref().map(|linear| linear.advised(batch)))
+                .collect();
+            let tuning = stack.tune(&self.device, &[batch], |_| {}).unwrap();
+            let tuned_plan = |linear: &Linear<'_>| {
+                let name = tuning.plan(linear.form(), linear.shape(), batch);
+                name.unwrap()
+            };
+            let tuned: Vec<_> = (linears.iter())
+                .map(|layer| {
+                    (layer.each_ref()).map(|linear| linear.plan(tuned_plan(linear)).unwrap())
+                })
+                .collect();
             let [plain, untuned, tuned] = side_by_side(
                 stream,
                 [&mut || plain(), &mut || ours(&advised), &mut || {

@@ -27,21 +27,21 @@ fn bytes(words: impl IntoIterator<Item = u32>) -> DeviceMemory {
 fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (Arranged, Vec<u16>) {
     let matrix: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     let matrix = DeviceMemory::of(&matrix);
-    let units = DeviceMemory::poisoned(shape.unit_bytes() as usize);
-    let counts = DeviceMemory::poisoned(4 * shape.strips() as usize);
+    let k_tiles = DeviceMemory::poisoned(shape.k_tile_bytes() as usize);
+    let counts = DeviceMemory::poisoned(4 * shape.panels() as usize);
     let (palette, _) = palette.exponents().as_chunks();
     let mut job = FragmentsJob {
         matrix: matrix.address(),
-        weights: units.address(),
+        weights: k_tiles.address(),
         patches: 0,
         patch_ends: counts.address(),
         rows: shape.rows() as u32,
-        units: shape.units() as u32,
+        k_tiles: shape.k_tiles() as u32,
         palette: std::array::from_fn(|word| u32::from_le_bytes(palette[word])),
     };
     let launch = |job: &FragmentsJob| FragmentsLaunch {
         job: (&raw const *job).cast(),
-        strips: shape.strips() as u32,
+        panels: shape.panels() as u32,
         seed,
     };
     // SAFETY: memory of exactly the lengths that the shape and the counts say, and the twin's fields in order.
@@ -66,7 +66,7 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
     // SAFETY: as above.
     unsafe { launch(&job).restore() };
     let arranged = Arranged {
-        units: units.bytes().to_vec(),
+        k_tiles: k_tiles.bytes().to_vec(),
         patches: if patch_count == 0 {
             vec![]
         } else {
@@ -81,7 +81,7 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
     )
 }
 
-/// The units that the kernels make of planes.
+/// The k_tiles that the kernels make of planes.
 fn units_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> Vec<u8> {
     let exponents: Vec<u8> = weights.iter().map(|w| (w >> 7) as u8).collect();
     let sign_mantissa: Vec<u8> = (weights.iter())
@@ -91,29 +91,29 @@ fn units_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) 
         DeviceMemory::of(&exponents),
         DeviceMemory::of(&sign_mantissa),
     );
-    let units = DeviceMemory::poisoned(shape.unit_bytes() as usize);
+    let k_tiles = DeviceMemory::poisoned(shape.k_tile_bytes() as usize);
     let (palette, _) = palette.exponents().as_chunks();
     let job = PlanesJob {
         exponents: exponents.address(),
         sign_mantissa: sign_mantissa.address(),
         fragments: FragmentsJob {
             matrix: 0,
-            weights: units.address(),
+            weights: k_tiles.address(),
             patches: 0,
             patch_ends: 0,
             rows: shape.rows() as u32,
-            units: shape.units() as u32,
+            k_tiles: shape.k_tiles() as u32,
             palette: std::array::from_fn(|word| u32::from_le_bytes(palette[word])),
         },
     };
     let launch = FragmentsLaunch {
         job: (&raw const job).cast(),
-        strips: shape.strips() as u32,
+        panels: shape.panels() as u32,
         seed,
     };
     // SAFETY: memory of exactly the lengths that the shape says, and the twin's fields in order.
     unsafe { launch.arrange_planes() };
-    units.bytes().to_vec()
+    k_tiles.bytes().to_vec()
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
         let all: Vec<u16> = (0..shape.weights())
             .map(|i| (i * 40_503 % 65_536) as u16)
             .collect();
-        // A patch now and then: windows of 32 that end within a unit, at its end, and behind it.
+        // A patch now and then: windows of 32 that end within a k_tile, at its end, and behind it.
         let few: Vec<u16> = (0..shape.weights())
             .map(|i| {
                 if i % 29 == 0 {
@@ -145,7 +145,7 @@ fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
                     "{rows} x {columns}"
                 );
                 let of_planes = units_of_planes(weights, shape, palette, seed);
-                assert!(of_planes == arranged.units, "{rows} x {columns}");
+                assert!(of_planes == arranged.k_tiles, "{rows} x {columns}");
                 assert!(again == *weights, "{rows} x {columns}");
                 assert!(restore(&arranged, shape, palette) == *weights);
             }

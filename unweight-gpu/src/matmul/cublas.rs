@@ -10,8 +10,10 @@ use cudarc::cublaslt::{result, sys};
 use cudarc::driver::CudaStream;
 
 use super::layout::Shape;
+use super::plan::require_lengths;
 use super::workspace::CUBLAS_BYTES;
-use crate::{GpuError, View, ViewMut};
+use super::{Activations, MatmulError};
+use crate::{View, ViewMut};
 
 /// `CUBLAS_OP_T`, which cudarc's bindings lack.
 const OP_T: i32 = 1;
@@ -41,11 +43,11 @@ impl PlainMatmul {
     /// Asks cuBLASLt for algorithms.
     ///
     /// # Errors
-    /// [`GpuError::NoCublas`]; the errors of cuBLASLt.
-    pub fn new(shape: Shape, batch: u32) -> Result<PlainMatmul, GpuError> {
+    /// [`MatmulError::NoCublas`]; the errors of cuBLASLt.
+    pub fn new(shape: Shape, batch: u32) -> Result<PlainMatmul, MatmulError> {
         // SAFETY: the call opens a system library by its name, and runs the library's initializers.
         if !unsafe { sys::is_culib_present() } {
-            return Err(GpuError::NoCublas);
+            return Err(MatmulError::NoCublas);
         }
         let (rows, columns) = (shape.rows(), shape.columns());
         let bf16 = sys::cudaDataType::CUDA_R_16BF;
@@ -68,7 +70,7 @@ impl PlainMatmul {
         Ok(plain)
     }
 
-    fn ask_for_algorithms(&mut self) -> Result<(), GpuError> {
+    fn ask_for_algorithms(&mut self) -> Result<(), MatmulError> {
         let (transposed, workspace_bytes) = (OP_T, CUBLAS_BYTES);
         let preference = result::create_matmul_pref()?;
         let mut found = 0;
@@ -108,7 +110,7 @@ impl PlainMatmul {
             algorithms.set_len(found as usize);
         }
         if algorithms.is_empty() {
-            return Err(GpuError::NoCublas);
+            return Err(MatmulError::NoCublas);
         }
         self.algorithms = algorithms;
         Ok(())
@@ -118,7 +120,7 @@ impl PlainMatmul {
     ///
     /// # Errors
     /// The errors of cuBLASLt.
-    pub fn limit_multiprocessors(&mut self, count: u32) -> Result<(), GpuError> {
+    pub fn limit_multiprocessors(&mut self, count: u32) -> Result<(), MatmulError> {
         let count = count as i32;
         // SAFETY: the handle is alive, and the attribute is given by address and size.
         unsafe {
@@ -147,7 +149,7 @@ impl PlainMatmul {
         self.chosen = algorithm;
     }
 
-    pub(super) fn is_for(&self, shape: Shape, batch: u32) -> bool {
+    pub(crate) fn is_for(&self, shape: Shape, batch: u32) -> bool {
         (self.shape, self.batch) == (shape, batch)
     }
 
@@ -155,7 +157,7 @@ impl PlainMatmul {
     /// Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`]; the errors of cuBLASLt.
+    /// [`GpuError::WrongLength`](crate::GpuError::WrongLength); the errors of cuBLASLt.
     ///
     /// # Safety
     /// The workspace, the weights, x, y and this value must exist, and nobody else may write them
@@ -168,9 +170,12 @@ impl PlainMatmul {
         x: &View<'_>,
         y: &ViewMut<'_>,
         workspace: u64,
-    ) -> Result<(), GpuError> {
-        let batch = u64::from(self.batch);
-        super::linear::require_lengths(self.shape, batch, x, y)?;
+    ) -> Result<(), MatmulError> {
+        let activations = Activations {
+            values: *x,
+            batch: self.batch,
+        };
+        require_lengths(self.shape, activations, y)?;
         weights.require(self.shape.weights())?;
         let (one, zero) = (1f32, 0f32);
         // SAFETY: lengths were checked, and all other arguments were created for this shape.

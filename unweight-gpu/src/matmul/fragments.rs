@@ -5,14 +5,16 @@
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
 use unweight_format::Palette;
 
+use super::MatmulError;
 use super::job::{FragmentsJob, PlanesJob};
 use super::layout::{Arranged, Shape};
 use crate::image::Images;
 use crate::in_flight::{Handover, WaitAtEnd, require_context};
+use crate::launch::DeviceBuffer;
 use crate::plan::WARP;
 use crate::{Device, GpuError, View, ViewMut, image};
 
@@ -30,7 +32,7 @@ pub(crate) struct FragmentsKernels {
     count_patches: CudaFunction,
     arrange: CudaFunction,
     restore: CudaFunction,
-    pub(super) planes: PlanesKernel,
+    pub(crate) planes: PlanesKernel,
 }
 
 impl FragmentsKernels {
@@ -50,19 +52,19 @@ impl FragmentsKernels {
 
 /// The conversion of planes to K tiles.
 #[derive(Debug)]
-pub(super) struct PlanesKernel(CudaFunction);
+pub(crate) struct PlanesKernel(CudaFunction);
 
 impl PlanesKernel {
     /// # Safety
     /// The preconditions of the kernel.
-    pub(super) unsafe fn launch(
+    pub(crate) unsafe fn launch(
         &self,
         stream: &Arc<CudaStream>,
         shape: Shape,
         job: &PlanesJob,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         let config = LaunchConfig {
-            grid_dim: (shape.strips() as u32 * RESTORING_WARPS, 1, 1),
+            grid_dim: (shape.panels() as u32 * RESTORING_WARPS, 1, 1),
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
@@ -73,42 +75,31 @@ impl PlanesKernel {
     }
 }
 
-/// Patches of a matrix in device memory. Only addresses are kept, because launches need nothing
-/// else.
+/// Patches of a matrix in device memory.
 #[derive(Debug)]
-pub(super) struct Patches {
-    words: CudaSlice<u32>,
-    ends: CudaSlice<u32>,
+pub(crate) struct Patches {
+    words: DeviceBuffer<u32>,
+    ends: DeviceBuffer<u32>,
     count: u64,
-    words_at: u64,
-    ends_at: u64,
+}
+
+/// Addresses of patches, and of the ends of each row panel's patches.
+#[derive(Clone, Copy)]
+pub(crate) struct PatchAddresses {
+    pub(crate) words: u64,
+    pub(crate) ends: u64,
 }
 
 impl Patches {
-    fn new(
-        stream: &CudaStream,
-        words: CudaSlice<u32>,
-        ends: CudaSlice<u32>,
-        count: u64,
-    ) -> Patches {
-        let words_at = words.device_ptr(stream).0;
-        let ends_at = ends.device_ptr(stream).0;
-        Patches {
-            words_at,
-            ends_at,
-            words,
-            ends,
-            count,
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.words.memory.num_bytes() + self.ends.memory.num_bytes()) as u64
+    }
+
+    pub(crate) const fn addresses(&self) -> PatchAddresses {
+        PatchAddresses {
+            words: self.words.address,
+            ends: self.ends.address,
         }
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        (self.words.num_bytes() + self.ends.num_bytes()) as u64
-    }
-
-    /// The addresses of the patches and of their ends.
-    pub(super) const fn addresses(&self) -> (u64, u64) {
-        (self.words_at, self.ends_at)
     }
 }
 
@@ -117,8 +108,7 @@ impl Patches {
 pub struct Fragments {
     shape: Shape,
     palette: Palette,
-    units: CudaSlice<u8>,
-    units_at: u64,
+    k_tiles: DeviceBuffer<u8>,
     patches: Patches,
 }
 
@@ -128,7 +118,7 @@ impl Fragments {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
-    /// [`GpuError::TooManyPatches`] if the palette lacks the exponents of more than one weight in
+    /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight in
     /// 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
     /// errors of the driver.
     pub fn arrange(
@@ -136,7 +126,7 @@ impl Fragments {
         matrix: &View<'_>,
         shape: Shape,
         palette: Palette,
-    ) -> Result<Fragments, GpuError> {
+    ) -> Result<Fragments, MatmulError> {
         matrix.require(shape.weights())?;
         let stream = device.own_stream();
         if let Some(memory) = matrix.memory() {
@@ -149,23 +139,23 @@ impl Fragments {
         // The matrix is borrowed, and two launches assume that it does not change between them.
         let _waiting = WaitAtEnd(stream);
         let kernels = device.fragments_kernels()?;
-        let strips = shape.strips() as usize;
+        let panels = shape.panels() as usize;
         // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
         // before anything reads them.
-        let (units, mut patch_ends) = unsafe {
+        let (k_tiles, mut patch_ends) = unsafe {
             (
-                stream.alloc::<u8>(shape.unit_bytes() as usize)?,
-                stream.alloc::<u32>(strips)?,
+                stream.alloc::<u8>(shape.k_tile_bytes() as usize)?,
+                stream.alloc::<u32>(panels)?,
             )
         };
         let mut job = FragmentsJob {
             matrix: matrix.address(),
-            weights: units.device_ptr(stream).0,
+            weights: k_tiles.device_ptr(stream).0,
             patch_ends: patch_ends.device_ptr(stream).0,
             ..FragmentsJob::new(shape, &palette)
         };
         let config = LaunchConfig {
-            grid_dim: (strips as u32, 1, 1),
+            grid_dim: (panels as u32, 1, 1),
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: INDEX_TABLE_BYTES,
         };
@@ -179,7 +169,7 @@ impl Fragments {
         stream.synchronize()?;
         let patch_count = ends.iter().map(|&count| u64::from(count)).sum();
         if patch_count > shape.weights() / WEIGHTS_PER_PATCH || patch_count > u32::MAX.into() {
-            return Err(GpuError::TooManyPatches {
+            return Err(MatmulError::TooManyPatches {
                 patches: patch_count,
                 weights: shape.weights(),
             });
@@ -204,9 +194,12 @@ impl Fragments {
         Ok(Fragments {
             shape,
             palette,
-            units_at: job.weights,
-            units,
-            patches: Patches::new(stream, patches, patch_ends, patch_count),
+            k_tiles: DeviceBuffer::new(k_tiles, stream),
+            patches: Patches {
+                words: DeviceBuffer::new(patches, stream),
+                ends: DeviceBuffer::new(patch_ends, stream),
+                count: patch_count,
+            },
         })
     }
 
@@ -224,18 +217,18 @@ impl Fragments {
         device: &Device,
         stream: &Arc<CudaStream>,
         to: &ViewMut<'_>,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         to.require(2 * self.shape.weights())?;
-        let (patches, patch_ends) = self.patches.addresses();
+        let PatchAddresses { words, ends } = self.patches.addresses();
         let job = FragmentsJob {
             matrix: to.address(),
-            weights: self.units_at,
-            patches,
-            patch_ends,
+            weights: self.k_tiles.address,
+            patches: words,
+            patch_ends: ends,
             ..FragmentsJob::new(self.shape, &self.palette)
         };
         let config = LaunchConfig {
-            grid_dim: (self.shape.strips() as u32 * RESTORING_WARPS, 1, 1),
+            grid_dim: (self.shape.panels() as u32 * RESTORING_WARPS, 1, 1),
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: 0,
         };
@@ -257,7 +250,7 @@ impl Fragments {
 
     /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.units.num_bytes() as u64 + self.patches.bytes()
+        self.k_tiles.memory.num_bytes() as u64 + self.patches.bytes()
     }
 
     /// The number of weights whose exponents the palette lacks.
@@ -265,21 +258,21 @@ impl Fragments {
         self.patches.count
     }
 
-    pub(super) fn context(&self) -> &Arc<CudaContext> {
-        self.units.context()
+    pub(crate) fn context(&self) -> &Arc<CudaContext> {
+        self.k_tiles.memory.context()
     }
 
     /// A copy in host memory. Waits for the copy.
     ///
     /// # Errors
     /// The errors of the driver.
-    pub fn download(&self) -> Result<Arranged, GpuError> {
+    pub fn download(&self) -> Result<Arranged, MatmulError> {
         // The stream is the device's own.
-        let stream = self.units.stream();
-        let mut patches = stream.clone_dtoh(&self.patches.words)?;
+        let stream = self.k_tiles.memory.stream();
+        let mut patches = stream.clone_dtoh(&self.patches.words.memory)?;
         let arranged = Arranged {
-            units: stream.clone_dtoh(&self.units)?,
-            patch_ends: stream.clone_dtoh(&self.patches.ends)?,
+            k_tiles: stream.clone_dtoh(&self.k_tiles.memory)?,
+            patch_ends: stream.clone_dtoh(&self.patches.ends.memory)?,
             patches: {
                 stream.synchronize()?;
                 patches.truncate(self.patches.count as usize);
@@ -290,16 +283,15 @@ impl Fragments {
         Ok(arranged)
     }
 
-    pub(super) const fn units_at(&self) -> u64 {
-        self.units_at
+    pub(crate) const fn k_tiles_at(&self) -> u64 {
+        self.k_tiles.address
     }
 
-    pub(super) const fn patches(&self) -> &Patches {
+    pub(crate) const fn patches(&self) -> &Patches {
         &self.patches
     }
 
-    /// A job without K tiles.
-    pub(super) fn into_patches(self) -> Patches {
+    pub(crate) fn into_patches(self) -> Patches {
         self.patches
     }
 }

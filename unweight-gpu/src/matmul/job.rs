@@ -1,18 +1,24 @@
 //! Arguments of the matmul kernels. They mirror the structures in `kernels/abi/matmul_jobs.cuh`,
-//! and `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`.
+//! and `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`. Both sides assert the layout.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::mem::offset_of;
 
 use cudarc::driver::DeviceRepr;
 use unweight_format::Palette;
 
 use super::layout::Shape;
+use super::plan::Activations;
+use super::schedule::StreamK;
 use super::tensor_map::TensorMap;
+use super::workspace::SumAddresses;
+use crate::ViewMut;
 
 /// A palette in words, in the kernels' layout.
-pub(super) type PaletteWords = [u32; 4];
+pub(crate) type PaletteWords = [u32; 4];
 
-pub(super) fn words_of(palette: &Palette) -> PaletteWords {
+pub(crate) fn words_of(palette: &Palette) -> PaletteWords {
     let (words, _) = palette.exponents().as_chunks();
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
@@ -32,21 +38,21 @@ pub struct FragmentsJob {
     /// Rows of the matrix.
     pub rows: u32,
     /// The number of K tiles in a row panel.
-    pub units: u32,
+    pub k_tiles: u32,
     /// The palette.
     pub palette: PaletteWords,
 }
 
 impl FragmentsJob {
     /// A job for a matrix of this shape and palette. Addresses must be filled in.
-    pub(super) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
+    pub(crate) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
         FragmentsJob {
             matrix: 0,
             weights: 0,
             patches: 0,
             patch_ends: 0,
             rows: shape.rows() as u32,
-            units: shape.units() as u32,
+            k_tiles: shape.k_tiles() as u32,
             palette: words_of(palette),
         }
     }
@@ -67,26 +73,52 @@ pub struct PlanesJob {
 /// A matmul. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MatmulJob {
-    pub(super) weights: u64,
-    pub(super) patches: u64,
-    pub(super) patch_ends: u64,
-    pub(super) x: u64,
-    pub(super) y: u64,
-    pub(super) partials: u64,
-    pub(super) arrived: u64,
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-    pub(super) batch: u32,
-    pub(super) units: u32,
-    pub(super) part: u32,
-    pub(super) longer_parts: u32,
-    pub(super) palette: PaletteWords,
+pub(crate) struct MatmulJob {
+    pub(crate) weights: u64,
+    pub(crate) patches: u64,
+    pub(crate) patch_ends: u64,
+    pub(crate) x: u64,
+    pub(crate) y: u64,
+    pub(crate) partials: u64,
+    pub(crate) arrived: u64,
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+    pub(crate) batch: u32,
+    pub(crate) k_tiles: u32,
+    pub(crate) range_tiles: u32,
+    pub(crate) longer_ranges: u32,
+    pub(crate) palette: PaletteWords,
 }
 
 impl MatmulJob {
+    /// A matmul of this shape and schedule without weights, and without rows of x yet.
+    pub(crate) fn new(
+        shape: Shape,
+        schedule: StreamK,
+        sums: SumAddresses,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> MatmulJob {
+        MatmulJob {
+            weights: 0,
+            patches: 0,
+            patch_ends: 0,
+            x: x.values.address(),
+            y: y.address(),
+            partials: sums.partials,
+            arrived: sums.arrived,
+            rows: shape.rows() as u32,
+            columns: shape.columns() as u32,
+            batch: 0,
+            k_tiles: shape.k_tiles() as u32,
+            range_tiles: schedule.range_tiles,
+            longer_ranges: schedule.longer_ranges,
+            palette: [0; 4],
+        }
+    }
+
     /// Advances to the next rows of x.
-    pub(super) fn skip_batch(&mut self) {
+    pub(crate) fn skip_batch(&mut self) {
         self.x += 2 * u64::from(self.batch) * u64::from(self.columns);
         self.y += 2 * u64::from(self.batch) * u64::from(self.rows);
     }
@@ -95,27 +127,35 @@ impl MatmulJob {
 /// A matmul by a large-batch kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LargeMatmulJob {
+pub(crate) struct LargeMatmulJob {
     /// The copy engine's description of x.
-    pub(super) x: TensorMap,
-    pub(super) product: MatmulJob,
-    /// Number of tiles that a single block computes.
-    pub(super) whole: u32,
-    /// Number of K tiles in the other tiles, which the stream-K schedule divides.
-    pub(super) line: u32,
-    /// Number of tile ranges of the stream-K schedule.
-    pub(super) parts: u32,
+    pub(crate) x: TensorMap,
+    pub(crate) matmul: MatmulJob,
+    /// Number of output tiles that a single block computes.
+    pub(crate) whole_tiles: u32,
+    /// Number of K tiles in the other output tiles, which the stream-K schedule divides.
+    pub(crate) stream_k_tiles: u32,
+    /// Number of ranges of the stream-K schedule.
+    pub(crate) ranges: u32,
 }
 
 /// A matmul by a kernel that reads planes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlanesMatmulJob {
-    pub(super) exponents: u64,
-    pub(super) sign_mantissa: u64,
+pub(crate) struct PlanesMatmulJob {
+    pub(crate) exponents: u64,
+    pub(crate) sign_mantissa: u64,
     /// The matmul, without weights and patches.
-    pub(super) product: MatmulJob,
+    pub(crate) matmul: MatmulJob,
 }
+
+const _: () = {
+    assert!(size_of::<FragmentsJob>() == 56 && offset_of!(FragmentsJob, palette) == 40);
+    assert!(size_of::<PlanesJob>() == 72 && offset_of!(PlanesJob, fragments) == 16);
+    assert!(size_of::<MatmulJob>() == 96 && offset_of!(MatmulJob, palette) == 80);
+    assert!(size_of::<PlanesMatmulJob>() == 112 && offset_of!(PlanesMatmulJob, matmul) == 16);
+    assert!(size_of::<LargeMatmulJob>() == 256 && offset_of!(LargeMatmulJob, matmul) == 128);
+};
 
 // SAFETY: for all jobs: the fields are plain numbers, with the order and the alignment of the
 // kernels' structures in C.

@@ -6,21 +6,23 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
 
-use super::Kernel;
+use super::fragments::FragmentsKernels;
 use super::layout::Shape;
-use super::plan::{
+use super::schedule::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
+use super::{Kernel, MatmulError};
 use crate::device::{load_with_shared, most_shared_bytes};
 use crate::image::Images;
+use crate::in_flight::require_context;
 use crate::launch::{Launch, may_overlap};
-use crate::{GpuError, image};
+use crate::{Device, GpuError, image};
 
 /// A kernel in two versions: for palettes of consecutive exponents, and for any palette.
 #[derive(Debug)]
-pub(super) struct ForPalettes {
-    pub(super) consecutive: CudaFunction,
-    pub(super) any: CudaFunction,
+pub(crate) struct ForPalettes {
+    pub(crate) consecutive: CudaFunction,
+    pub(crate) any: CudaFunction,
 }
 
 impl ForPalettes {
@@ -40,7 +42,7 @@ impl ForPalettes {
 
 /// The kernels for Hopper only.
 #[derive(Debug)]
-pub(super) struct LargeKernels {
+pub(crate) struct LargeKernels {
     kernels: Vec<(LargeKernel, ForPalettes)>,
 }
 
@@ -56,34 +58,37 @@ impl LargeKernels {
         Ok(LargeKernels { kernels: kernels? })
     }
 
-    /// The names of the kernels that support this matmul, without those whose tiles are much too
-    /// small or too large.
-    pub(super) fn names(&self, shape: Shape, batch: u32) -> impl Iterator<Item = Kernel> {
+    /// The names of the kernels whose tiles are not much too small or too large for this batch.
+    pub(crate) fn suiting(&self, batch: u32) -> impl Iterator<Item = Kernel> {
         let kernels = self.kernels.iter().map(|&(kernel, _)| kernel);
-        let fits = move |kernel: &LargeKernel| LargeKernel::takes(shape) && kernel.suits(batch);
-        kernels.filter(fits).map(LargeKernel::name)
+        let suiting = kernels.filter(move |kernel| kernel.suits(batch));
+        suiting.map(LargeKernel::name)
     }
 
     /// The kernel of this name. Otherwise the fastest for this matmul on this many multiprocessors,
     /// by estimate.
-    pub(super) fn chosen<'k>(
-        &'k self,
+    pub(crate) fn chosen(
+        &self,
         name: Kernel,
         shape: Shape,
         batch: u32,
         multiprocessors: u32,
-    ) -> Option<DividedKernel<'k>> {
-        let divided = |(kernel, functions): &'k (LargeKernel, ForPalettes)| DividedKernel {
-            kernel: *kernel,
-            functions,
-            division: kernel.division(shape, batch, multiprocessors),
+    ) -> Option<DividedKernel<'_>> {
+        let divided = |(kernel, functions)| {
+            let kernel: &LargeKernel = kernel;
+            DividedKernel {
+                kernel: *kernel,
+                functions,
+                division: kernel.division(shape, batch, multiprocessors),
+            }
         };
-        let named = self
+        let mut all = self
             .kernels
             .iter()
-            .find(|(kernel, _)| kernel.name() == name);
+            .map(|(kernel, functions)| (kernel, functions));
+        let named = all.clone().find(|(kernel, _)| kernel.name() == name);
         let fastest = || {
-            let all = self.kernels.iter().map(divided);
+            let all = all.by_ref().map(divided);
             all.min_by_key(|divided| divided.division.cycles)
         };
         named.map(divided).or_else(fastest)
@@ -91,19 +96,46 @@ impl LargeKernels {
 }
 
 /// A large-batch kernel and its division of a matmul.
-pub(super) struct DividedKernel<'k> {
-    pub(super) kernel: LargeKernel,
-    pub(super) functions: &'k ForPalettes,
-    pub(super) division: Division,
+pub(crate) struct DividedKernel<'k> {
+    pub(crate) kernel: LargeKernel,
+    pub(crate) functions: &'k ForPalettes,
+    pub(crate) division: Division,
+}
+
+/// Small-batch kernels in ascending order of their batch; at least one.
+#[derive(Debug)]
+pub(crate) struct SmallKernels<F>(Vec<(SmallKernel, F)>);
+
+impl<F> SmallKernels<F> {
+    /// Loads the kernels that fit the shared memory of a block. None if none fits.
+    ///
+    /// # Errors
+    /// The errors of `load`.
+    fn load(
+        kernels: [SmallKernel; 4],
+        shared_bytes: u32,
+        load: impl Fn(SmallKernel) -> Result<F, GpuError>,
+    ) -> Result<Option<SmallKernels<F>>, GpuError> {
+        let fitting = (kernels.into_iter()).filter(|kernel| kernel.shared_bytes() <= shared_bytes);
+        let loaded = fitting.map(|kernel| Ok((kernel, load(kernel)?)));
+        let loaded: Vec<_> = loaded.collect::<Result<_, GpuError>>()?;
+        Ok(Some(SmallKernels(loaded)).filter(|kernels| !kernels.0.is_empty()))
+    }
+
+    /// The smallest kernel that takes this many rows of x, or else the largest.
+    pub(crate) fn for_batch(&self, batch: u32) -> &(SmallKernel, F) {
+        let enough = self.0.iter().find(|(kernel, _)| kernel.batch >= batch);
+        enough.or(self.0.last()).expect("there is at least one")
+    }
 }
 
 /// The matmul kernels that fit the device.
 #[derive(Debug)]
 pub(crate) struct MatmulKernels {
-    small: Vec<(SmallKernel, ForPalettes)>,
-    /// The kernels that read planes. There are none if a block has too little shared memory.
-    planes: Vec<(SmallKernel, CudaFunction)>,
-    pub(super) large: Option<LargeKernels>,
+    pub(crate) small: SmallKernels<ForPalettes>,
+    /// The kernels that read planes. None if a block has too little shared memory.
+    pub(crate) planes: Option<SmallKernels<CudaFunction>>,
+    pub(crate) large: Option<LargeKernels>,
     overlap: bool,
 }
 
@@ -112,28 +144,20 @@ impl MatmulKernels {
         context: &Arc<CudaContext>,
         images: &Images,
     ) -> Result<MatmulKernels, GpuError> {
+        let shared_bytes = most_shared_bytes(context)?;
         let module = images.load(context, &image::SMALL_BATCH_MATMUL)?;
-        let room = most_shared_bytes(context)?;
-        let fitting = SMALL_KERNELS
-            .into_iter()
-            .filter(|kernel| kernel.shared_bytes() <= room);
-        let small = fitting.map(|kernel| {
-            let name = format!("matmul_{}", kernel.rows);
-            let functions = ForPalettes::load(&module, &name, kernel.shared_bytes())?;
-            Ok::<_, GpuError>((kernel, functions))
-        });
+        let small = SmallKernels::load(SMALL_KERNELS, shared_bytes, |kernel| {
+            let name = format!("matmul_{}", kernel.batch);
+            ForPalettes::load(&module, &name, kernel.shared_bytes())
+        })?;
         let module = images.load(context, &image::PLANES_MATMUL)?;
-        let fitting = PLANES_KERNELS
-            .into_iter()
-            .filter(|kernel| kernel.shared_bytes() <= room);
-        let planes = fitting.map(|kernel| {
-            let name = format!("matmul_planes_{}", kernel.rows);
-            let function = load_with_shared(&module, &name, kernel.shared_bytes())?;
-            Ok::<_, GpuError>((kernel, function))
-        });
+        let planes = SmallKernels::load(PLANES_KERNELS, shared_bytes, |kernel| {
+            let name = format!("matmul_planes_{}", kernel.batch);
+            load_with_shared(&module, &name, kernel.shared_bytes())
+        })?;
         Ok(MatmulKernels {
-            planes: planes.collect::<Result<_, _>>()?,
-            small: small.collect::<Result<_, _>>()?,
+            small: small.expect("the first kernel fits every supported device"),
+            planes,
             large: match images.capability {
                 image::HOPPER => Some(LargeKernels::load(context, images)?),
                 _ => None,
@@ -142,38 +166,61 @@ impl MatmulKernels {
         })
     }
 
-    /// The smallest kernel that takes this many rows of x, or else the largest.
-    pub(super) fn small(&self, batch: u32) -> &(SmallKernel, ForPalettes) {
-        let enough = self.small.iter().find(|(kernel, _)| kernel.rows >= batch);
-        // Every supported device has enough shared memory for the first kernel.
-        enough.or(self.small.last()).expect("there are kernels")
-    }
-
-    /// Same as `small`, but for the kernels that read planes.
-    pub(super) fn planes(&self, batch: u32) -> Option<&(SmallKernel, CudaFunction)> {
-        let enough = self.planes.iter().find(|(kernel, _)| kernel.rows >= batch);
-        enough.or(self.planes.last())
+    /// The large-batch kernels, if the device has them and they support this shape.
+    pub(crate) fn large(&self, shape: Shape) -> Option<&LargeKernels> {
+        let large = self.large.as_ref();
+        large.filter(|_| LargeKernel::supports(shape))
     }
 
     /// Launches a kernel that takes a job by value. `early` allows it to begin before the previous
     /// launch has ended, if the device supports that. All these kernels wait for that launch before
     /// they read x, but not before they read weights.
     ///
+    /// # Errors
+    /// The errors of the driver.
+    ///
     /// # Safety
     /// The preconditions of the kernel.
-    pub(super) unsafe fn launch<J: DeviceRepr>(
+    pub(crate) unsafe fn launch<J: DeviceRepr>(
         &self,
         stream: &CudaStream,
         function: &CudaFunction,
         config: LaunchConfig,
         job: &J,
         early: bool,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         let launch = Launch::of(function)
             .overlapping(self.overlap && early)
             .arg(job);
         // SAFETY: the kernel takes one job by value; the caller keeps the other preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
+    }
+}
+
+/// A device and its kernels for matmuls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceKernels<'a> {
+    pub(crate) device: &'a Device,
+    pub(crate) matmul: &'a MatmulKernels,
+    pub(crate) fragments: &'a FragmentsKernels,
+}
+
+impl<'a> DeviceKernels<'a> {
+    /// The kernels for a matrix of this context. Loads them now instead of in the first launch.
+    ///
+    /// # Errors
+    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the errors of
+    /// the driver.
+    pub(crate) fn new(
+        device: &'a Device,
+        context: &Arc<CudaContext>,
+    ) -> Result<DeviceKernels<'a>, MatmulError> {
+        require_context(context, device.context())?;
+        Ok(DeviceKernels {
+            device,
+            matmul: device.matmul_kernels()?,
+            fragments: device.fragments_kernels()?,
+        })
     }
 }

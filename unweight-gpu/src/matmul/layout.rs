@@ -1,12 +1,12 @@
 //! Fragment form: the order of a matrix for the tensor cores. The functions are pure;
 //! `kernels/matmul/fragments.cu` does the same on the device.
 //!
-//! A matrix of `rows` x `columns` weights is divided into **row panels** of 16 rows (`strip` in
-//! identifiers; rows after the last are zeros). A row panel is divided into **K tiles** of 64
-//! columns (`unit`), and a K tile into four **MMA steps** of 16 columns (`step`). Lane 4g + t of a
-//! warp has the eight weights of each MMA step that it passes to an `mma.sync.m16n8k16` (PTX ISA,
-//! "Matrix Fragments for mma.m16n8k16"). These are four pairs, in this order: columns 2t and 2t + 1
-//! of row g, the same of row g + 8, columns 2t + 8 and 2t + 9 of row g, the same of row g + 8.
+//! A matrix of `rows` x `columns` weights is divided into **row panels** of 16 rows (rows after the
+//! last are zeros). A row panel is divided into **K tiles** of 64 columns, and a K tile into four
+//! **MMA steps** of 16 columns. Lane 4g + t of a warp has the eight weights of each MMA step that it
+//! passes to an `mma.sync.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"). These are four
+//! pairs, in this order: columns 2t and 2t + 1 of row g, the same of row g + 8, columns 2t + 8 and
+//! 2t + 9 of row g, the same of row g + 8.
 //!
 //! A weight takes 12 bits: its sign, the palette index of its exponent, and its mantissa. Four
 //! pairs take three words. The first three pairs are in the tensor cores' layout, with indices in
@@ -29,30 +29,38 @@
 //! ```
 //!
 //! A weight whose exponent is not in the palette has index 0 and a **patch**. A patch is a word:
-//! `unit << 18 | lane << 13 | place << 8 | exponent`. The place is 8 * step + 2 * pair + (1 if an
-//! odd column). Patches are in order of the row panel, then the K tile, the place and the lane.
+//! `k_tile << 18 | lane << 13 | number << 8 | exponent`. The number of a lane's weight in a K tile is
+//! 8 * step + 2 * pair + (1 if an odd column). Patches are in order of the row panel, then the K
+//! tile, the number and the lane.
 
 use unweight_format::Palette;
 
-use crate::GpuError;
+use super::MatmulError;
 
 /// Rows of a row panel.
-pub const STRIP_ROWS: u64 = 16;
+pub const PANEL_ROWS: u64 = 16;
 /// Columns of a K tile.
-pub const UNIT_COLUMNS: u64 = 64;
+pub const K_TILE_COLUMNS: u64 = 64;
 /// Size of a K tile in bytes.
-pub const UNIT_BYTES: u64 = 1536;
+pub const K_TILE_BYTES: u64 = 1536;
 
 /// MMA steps of a K tile, and pairs of an MMA step.
-const STEPS: usize = 4;
-const PAIRS: usize = 4;
-/// Size of a third of a K tile in bytes: 16 for each lane.
-const PART_BYTES: usize = 512;
+const MMA_STEPS: usize = 4;
+const STEP_PAIRS: usize = 4;
+/// Weights of a lane in a K tile.
+const LANE_WEIGHTS: usize = MMA_STEPS * 2 * STEP_PAIRS;
+/// Size in bytes of the pieces that a K tile has of all lanes for one word: 16 for each lane.
+const PIECES_BYTES: usize = 512;
+
+/// Positions of a patch's fields; the exponent is in the lowest bits.
+const PATCH_K_TILE_SHIFT: u32 = 18;
+const PATCH_LANE_SHIFT: u32 = 13;
+const PATCH_WEIGHT_SHIFT: u32 = 8;
 
 /// The most K tiles of a row panel. A patch has 14 bits for the K tile, and all ones mean no patch.
-const MOST_UNITS: u64 = (1 << 14) - 1;
+const MOST_K_TILES: u64 = (1 << 14) - 1;
 /// The most K tiles and rows of a matrix. Launches number them with 32 bits.
-const MOST_UNITS_IN_ALL: u64 = 1 << 31;
+const MOST_K_TILES_IN_ALL: u64 = 1 << 31;
 const MOST_ROWS: u64 = 1 << 30;
 
 /// The shape of a matrix that has a fragment form.
@@ -66,19 +74,19 @@ impl Shape {
     /// The shape of a matrix with `rows` outputs and `columns` inputs.
     ///
     /// # Errors
-    /// [`GpuError::NoFragmentForm`] unless it has 1 to 2^30 rows, 64 to 1,048,512 columns (a
+    /// [`MatmulError::NoFragmentForm`] unless it has 1 to 2^30 rows, 64 to 1,048,512 columns (a
     /// multiple of 64), and at most 2^41 weights.
-    pub fn new(rows: u64, columns: u64) -> Result<Shape, GpuError> {
-        let units = columns / UNIT_COLUMNS;
-        let in_all = rows.div_ceil(STRIP_ROWS).saturating_mul(units.max(1));
+    pub fn new(rows: u64, columns: u64) -> Result<Shape, MatmulError> {
+        let k_tiles = columns / K_TILE_COLUMNS;
+        let in_all = rows.div_ceil(PANEL_ROWS).saturating_mul(k_tiles.max(1));
         let fits = (1..=MOST_ROWS).contains(&rows)
-            && columns.is_multiple_of(UNIT_COLUMNS)
-            && (1..=MOST_UNITS).contains(&units)
-            && in_all <= MOST_UNITS_IN_ALL;
+            && columns.is_multiple_of(K_TILE_COLUMNS)
+            && (1..=MOST_K_TILES).contains(&k_tiles)
+            && in_all <= MOST_K_TILES_IN_ALL;
         if fits {
             Ok(Shape { rows, columns })
         } else {
-            Err(GpuError::NoFragmentForm { rows, columns })
+            Err(MatmulError::NoFragmentForm { rows, columns })
         }
     }
 
@@ -98,18 +106,18 @@ impl Shape {
     }
 
     /// The number of row panels.
-    pub const fn strips(self) -> u64 {
-        self.rows.div_ceil(STRIP_ROWS)
+    pub const fn panels(self) -> u64 {
+        self.rows.div_ceil(PANEL_ROWS)
     }
 
     /// The number of K tiles in a row panel.
-    pub const fn units(self) -> u64 {
-        self.columns / UNIT_COLUMNS
+    pub const fn k_tiles(self) -> u64 {
+        self.columns / K_TILE_COLUMNS
     }
 
     /// Size of all K tiles in bytes.
-    pub const fn unit_bytes(self) -> u64 {
-        self.strips() * self.units() * UNIT_BYTES
+    pub const fn k_tile_bytes(self) -> u64 {
+        self.panels() * self.k_tiles() * K_TILE_BYTES
     }
 }
 
@@ -117,27 +125,27 @@ impl Shape {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arranged {
     /// The K tiles, by row panel, then by columns.
-    pub units: Vec<u8>,
+    pub k_tiles: Vec<u8>,
     /// The patches of all row panels.
     pub patches: Vec<u32>,
     /// The end of each row panel's patches.
     pub patch_ends: Vec<u32>,
 }
 
-/// The row and the column in the matrix of weight `place` among a lane's 32.
-fn place_of(strip: u64, unit: u64, lane: usize, place: usize) -> (u64, u64) {
-    let (step, pair, odd) = (place / 8, place % 8 / 2, place % 2);
+/// The row and the column in the matrix of weight `number` among a lane's 32.
+fn position_of(panel: u64, k_tile: u64, lane: usize, number: usize) -> (u64, u64) {
+    let (step, pair, odd) = (number / 8, number % 8 / 2, number % 2);
     let row = lane / 4 + 8 * (pair % 2);
     let column = 16 * step + 8 * (pair / 2) + 2 * (lane % 4) + odd;
     (
-        strip * STRIP_ROWS + row as u64,
-        unit * UNIT_COLUMNS + column as u64,
+        panel * PANEL_ROWS + row as u64,
+        k_tile * K_TILE_COLUMNS + column as u64,
     )
 }
 
 /// The offset in a K tile of word `word` of a lane's MMA step.
 const fn word_of(lane: usize, step: usize, word: usize) -> usize {
-    word * PART_BYTES + lane * 16 + step * 4
+    word * PIECES_BYTES + lane * 16 + step * 4
 }
 
 /// Masks of the fourth pair's thirds: the index, the upper mantissa, and the lower mantissa with
@@ -147,7 +155,7 @@ const THIRDS: [u32; 3] = [0x0780_0780, 0x0078_0078, 0x8007_8007];
 const PAIR_BITS: u32 = 0x87ff_87ff;
 
 /// Packs four pairs of signs, indices and mantissas into three words.
-fn pack([first, second, third, fourth]: [u32; PAIRS]) -> [u32; 3] {
+fn pack([first, second, third, fourth]: [u32; STEP_PAIRS]) -> [u32; 3] {
     [
         first | (fourth & THIRDS[0]) << 4,
         second | (fourth & THIRDS[1]) << 8,
@@ -155,7 +163,7 @@ fn pack([first, second, third, fourth]: [u32; PAIRS]) -> [u32; 3] {
     ]
 }
 
-fn unpack(words: [u32; 3]) -> [u32; PAIRS] {
+fn unpack(words: [u32; 3]) -> [u32; STEP_PAIRS] {
     let [first, second, third] = words.map(|word| word & PAIR_BITS);
     let fourth = [words[0] >> 4, words[1] >> 8, words[2].rotate_right(12)];
     let fourth = fourth.iter().zip(THIRDS).map(|(word, bits)| word & bits);
@@ -168,14 +176,14 @@ fn unpack(words: [u32; 3]) -> [u32; PAIRS] {
 /// If the length of `weights` does not match the shape.
 pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
     assert_eq!(weights.len() as u64, shape.weights());
-    let mut units = Vec::with_capacity(shape.unit_bytes() as usize);
+    let mut k_tiles = Vec::with_capacity(shape.k_tile_bytes() as usize);
     let (mut patches, mut patch_ends) = (vec![], vec![]);
-    for strip in 0..shape.strips() {
-        for unit in 0..shape.units() {
-            let mut pairs = [[[0u32; PAIRS]; STEPS]; 32];
-            for place in 0..32 {
+    for panel in 0..shape.panels() {
+        for k_tile in 0..shape.k_tiles() {
+            let mut pairs = [[[0u32; STEP_PAIRS]; MMA_STEPS]; 32];
+            for number in 0..LANE_WEIGHTS {
                 for (lane, pairs) in pairs.iter_mut().enumerate() {
-                    let (row, column) = place_of(strip, unit, lane, place);
+                    let (row, column) = position_of(panel, k_tile, lane, number);
                     if row >= shape.rows {
                         continue;
                     }
@@ -184,31 +192,31 @@ pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
                     let index = palette.index_of(exponent);
                     if index.is_none() {
                         patches.push(
-                            (unit as u32) << 18
-                                | (lane as u32) << 13
-                                | (place as u32) << 8
+                            (k_tile as u32) << PATCH_K_TILE_SHIFT
+                                | (lane as u32) << PATCH_LANE_SHIFT
+                                | (number as u32) << PATCH_WEIGHT_SHIFT
                                 | u32::from(exponent),
                         );
                     }
                     let bits = u32::from(weight & 0x807f) | (index.unwrap_or(0) as u32) << 7;
-                    pairs[place / 8][place % 8 / 2] |= bits << (16 * (place % 2));
+                    pairs[number / 8][number % 8 / 2] |= bits << (16 * (number % 2));
                 }
             }
-            let mut bytes = [0; UNIT_BYTES as usize];
+            let mut bytes = [0; K_TILE_BYTES as usize];
             for (lane, pairs) in pairs.into_iter().enumerate() {
                 for (step, pairs) in pairs.into_iter().enumerate() {
-                    for (number, word) in pack(pairs).into_iter().enumerate() {
-                        bytes[word_of(lane, step, number)..][..4]
+                    for (word_number, word) in pack(pairs).into_iter().enumerate() {
+                        bytes[word_of(lane, step, word_number)..][..4]
                             .copy_from_slice(&word.to_le_bytes());
                     }
                 }
             }
-            units.extend(bytes);
+            k_tiles.extend(bytes);
         }
         patch_ends.push(patches.len() as u32);
     }
     Arranged {
-        units,
+        k_tiles,
         patches,
         patch_ends,
     }
@@ -228,32 +236,33 @@ pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16>
     };
     let mut patches = arranged.patches.as_slice();
     let mut before = 0;
-    for (strip, &end) in (0..).zip(&arranged.patch_ends) {
-        // Unpacks weight `place` of a lane into sign, index and mantissa.
-        let bits_of = |unit: u64, lane: usize, place: usize| {
-            let start = (strip * shape.units() + unit) * UNIT_BYTES;
-            let unit = &arranged.units[start as usize..][..UNIT_BYTES as usize];
+    for (panel, &end) in (0..).zip(&arranged.patch_ends) {
+        // Unpacks weight `number` of a lane into sign, index and mantissa.
+        let bits_of = |k_tile: u64, lane: usize, number: usize| {
+            let start = (panel * shape.k_tiles() + k_tile) * K_TILE_BYTES;
+            let k_tile = &arranged.k_tiles[start as usize..][..K_TILE_BYTES as usize];
             let words = std::array::from_fn(|word| {
-                let bytes = &unit[word_of(lane, place / 8, word)..][..4];
+                let bytes = &k_tile[word_of(lane, number / 8, word)..][..4];
                 u32::from_le_bytes(bytes.try_into().expect("4"))
             });
-            unpack(words)[place % 8 / 2] >> (16 * (place % 2))
+            unpack(words)[number % 8 / 2] >> (16 * (number % 2))
         };
-        for unit in 0..shape.units() {
-            for place in 0..32 {
+        for k_tile in 0..shape.k_tiles() {
+            for number in 0..LANE_WEIGHTS {
                 for lane in 0..32 {
-                    let bits = bits_of(unit, lane, place);
+                    let bits = bits_of(k_tile, lane, number);
                     let exponent = palette.exponents()[(bits >> 7 & 15) as usize];
-                    set(place_of(strip, unit, lane, place), exponent, bits);
+                    set(position_of(panel, k_tile, lane, number), exponent, bits);
                 }
             }
         }
         let (own, others) = patches.split_at((end - before) as usize);
         for &patch in own {
-            let (unit, lane, place) = (patch >> 18, patch >> 13 & 31, patch >> 8 & 31);
-            let (unit, lane, place) = (unit.into(), lane as usize, place as usize);
-            let at = place_of(strip, unit, lane, place);
-            set(at, patch as u8, bits_of(unit, lane, place));
+            let k_tile = u64::from(patch >> PATCH_K_TILE_SHIFT);
+            let lane = (patch >> PATCH_LANE_SHIFT & 31) as usize;
+            let number = (patch >> PATCH_WEIGHT_SHIFT & 31) as usize;
+            let at = position_of(panel, k_tile, lane, number);
+            set(at, patch as u8, bits_of(k_tile, lane, number));
         }
         (patches, before) = (others, end);
     }
@@ -288,7 +297,7 @@ mod tests {
             for palette in [palette_from(0), palette_from(240), spread] {
                 let weights = all_patterns(shape.weights());
                 let arranged = arrange(&weights, shape, &palette);
-                assert_eq!(arranged.units.len() as u64, shape.unit_bytes());
+                assert_eq!(arranged.k_tiles.len() as u64, shape.k_tile_bytes());
                 assert_eq!(restore(&arranged, shape, &palette), weights);
             }
         }
@@ -309,7 +318,7 @@ mod tests {
         let arranged = arrange(&weights, shape, &palette);
         let word = |part: usize| {
             let at = part * 512 + 5 * 16 + 2 * 4;
-            u32::from_le_bytes(arranged.units[at..at + 4].try_into().unwrap())
+            u32::from_le_bytes(arranged.k_tiles[at..at + 4].try_into().unwrap())
         };
         // The upper half has, of the fourth pair's odd weight, the index and the parts 1010 and 101
         // of the mantissa 1010101. The lower half has its sign.
@@ -335,7 +344,7 @@ mod tests {
         ] {
             assert!(matches!(
                 Shape::new(rows, columns),
-                Err(GpuError::NoFragmentForm { .. })
+                Err(MatmulError::NoFragmentForm { .. })
             ));
         }
         assert!(Shape::new(1, (1 << 20) - 64).is_ok());

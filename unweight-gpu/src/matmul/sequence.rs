@@ -6,25 +6,21 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
 
-use super::{Linear, Pipeline, Workspace};
+use super::{Activations, MatmulError, Plan, Workspace};
 use crate::in_flight::InFlight;
-use crate::{Device, GpuError, View, ViewMut};
+use crate::{Device, ViewMut};
 
 /// Number of matrices that are prepared ahead of their matmuls or in use.
 const SLOTS: usize = 2;
 
 /// One matmul of a sequence.
 #[derive(Debug)]
-pub struct Product<'a> {
-    /// The layer.
-    pub linear: Linear<'a>,
-    /// The pipeline and kernel.
-    pub pipeline: Pipeline,
-    /// The rows of x, BF16 and row-major.
-    pub x: View<'a>,
-    /// The number of rows of x.
-    pub batch: u32,
-    /// The rows of y.
+pub struct Matmul<'a> {
+    /// The matrix and its pipeline.
+    pub plan: Plan<'a>,
+    /// x.
+    pub x: Activations<'a>,
+    /// y: a row for each row of x.
     pub y: ViewMut<'a>,
 }
 
@@ -48,14 +44,14 @@ impl Sequence {
     /// priority decides which stream goes first if both have work.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] for a workspace with fewer slots; the errors of the driver.
+    /// [`MatmulError::WorkspaceTooSmall`] for a workspace with fewer slots; the errors of the driver.
     pub fn new(
         device: &Device,
         stream: Arc<CudaStream>,
         workspace: Workspace,
-    ) -> Result<Sequence, GpuError> {
+    ) -> Result<Sequence, MatmulError> {
         if (workspace.slots() as usize) < SLOTS {
-            return Err(GpuError::WorkspaceTooSmall);
+            return Err(MatmulError::WorkspaceTooSmall);
         }
         let event = || device.context().new_event(None);
         Ok(Sequence {
@@ -68,7 +64,7 @@ impl Sequence {
         })
     }
 
-    pub(super) const fn preparing_stream(&self) -> &Arc<CudaStream> {
+    pub(crate) const fn preparing_stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
 
@@ -77,72 +73,55 @@ impl Sequence {
         &mut self.workspace
     }
 
-    /// Launches all matmuls. Returns at once, with the exception of [`Linear::multiply`].
+    /// Launches all matmuls. Returns at once, with the exception of [`Plan::multiply`].
     /// Preparation begins after the earlier work on the stream is done.
     ///
     /// # Errors
-    /// The errors of [`Linear::multiply`].
+    /// The errors of [`Plan::multiply`].
     ///
     /// # Safety
-    /// The preconditions of [`Linear::multiply`] for every matmul, until the last is done. If the
+    /// The preconditions of [`Plan::multiply`] for every matmul, until the last is done. If the
     /// stream is capturing, this value must outlive every launch of the graph, and nothing else may
     /// be launched with it during that time.
     pub unsafe fn run(
         &mut self,
         stream: &Arc<CudaStream>,
-        products: &[Product<'_>],
-    ) -> Result<(), GpuError> {
-        let hard: Vec<bool> = (products.iter())
-            .map(|product| product.pipeline.prepares() && product.batch > 0)
+        matmuls: &[Matmul<'_>],
+    ) -> Result<(), MatmulError> {
+        let needs_preparation: Vec<bool> = (matmuls.iter())
+            .map(|matmul| matmul.plan.prepares() && matmul.x.batch > 0)
             .collect();
-        if hard.contains(&true) {
+        if needs_preparation.contains(&true) {
             self.begun.record(stream)?;
             self.stream.wait(&self.begun)?;
         }
-        for step in steps(&hard) {
+        for step in steps(&needs_preparation) {
             match step {
                 Step::Prepare {
-                    product,
+                    matmul,
                     slot,
                     again,
                 } => {
                     if again {
                         self.stream.wait(&self.used[slot])?;
                     }
-                    let Product {
-                        linear, pipeline, ..
-                    } = &products[product];
                     // SAFETY: for both calls: the caller keeps the preconditions; the slot was
                     // waited for, and all preparations are on this stream.
                     unsafe {
                         self.preparing.launched_on(&self.stream)?;
-                        linear.prepare(&self.stream, &self.workspace, slot as u32, *pipeline)?;
+                        let plan = &matmuls[matmul].plan;
+                        plan.prepare(&self.stream, &self.workspace, slot as u32)?;
                     }
                     self.prepared[slot].record(&self.stream)?;
                 }
-                Step::Multiply { product, slot } => {
+                Step::Multiply { matmul, slot } => {
                     if let Some(slot) = slot {
                         stream.wait(&self.prepared[slot])?;
                     }
-                    let Product {
-                        linear,
-                        pipeline,
-                        x,
-                        batch,
-                        y,
-                    } = &products[product];
+                    let Matmul { plan, x, y } = &matmuls[matmul];
                     let (number, workspace) = (slot.unwrap_or(0) as u32, &mut self.workspace);
                     // SAFETY: the caller keeps the preconditions; the preparation was waited for.
-                    unsafe {
-                        linear.multiply_prepared(
-                            stream,
-                            workspace,
-                            number,
-                            *pipeline,
-                            (x, *batch),
-                            y,
-                        )?;
-                    }
+                    unsafe { plan.multiply_prepared(stream, workspace, number, *x, y)? };
                     if let Some(slot) = slot {
                         self.used[slot].record(stream)?;
                     }
@@ -165,15 +144,15 @@ impl Sequence {
     pub unsafe fn capture<'s>(
         &'s mut self,
         stream: &Arc<CudaStream>,
-        products: &[Product<'_>],
-    ) -> Result<Captured<'s>, GpuError> {
+        matmuls: &[Matmul<'_>],
+    ) -> Result<Captured<'s>, MatmulError> {
         // This run creates everything that is created at first use.
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.run(stream, products)? };
+        unsafe { self.run(stream, matmuls)? };
         stream.synchronize()?;
         stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
         // SAFETY: the caller keeps the preconditions.
-        let recorded = unsafe { self.run(stream, products) };
+        let recorded = unsafe { self.run(stream, matmuls) };
         // The capture must end even after an error.
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
         let graph = stream.end_capture(flags);
@@ -187,6 +166,7 @@ impl Sequence {
 }
 
 /// The captured launches of a [`Sequence`]. Dropping it waits for them.
+#[must_use]
 pub struct Captured<'s> {
     launches: InFlight<Option<CudaGraph>>,
     stream: Arc<CudaStream>,
@@ -207,7 +187,7 @@ impl Captured<'_> {
     ///
     /// # Safety
     /// The preconditions of [`Sequence::capture`].
-    pub unsafe fn launch(&mut self) -> Result<(), GpuError> {
+    pub unsafe fn launch(&mut self) -> Result<(), MatmulError> {
         // SAFETY: the stream's own capture has ended.
         unsafe { self.launches.launched_on(&self.stream)? };
         if let Some(graph) = self.launches.owned() {
@@ -222,48 +202,50 @@ impl Captured<'_> {
 enum Step {
     /// Prepares a matrix in the slot. `again` is true if a matmul of this run used the slot before.
     Prepare {
-        product: usize,
+        matmul: usize,
         slot: usize,
         again: bool,
     },
     /// Multiplies, with the matrix in the slot if the matmul needs preparation.
-    Multiply { product: usize, slot: Option<usize> },
+    Multiply { matmul: usize, slot: Option<usize> },
 }
 
-/// The order of launches. `hard` tells which matmuls need preparation.
-fn steps(hard: &[bool]) -> impl Iterator<Item = Step> {
-    let numbers: Vec<usize> = (0..hard.len()).filter(|&product| hard[product]).collect();
+/// The order of launches. `needs_preparation` tells which matmuls need preparation.
+fn steps(needs_preparation: &[bool]) -> impl Iterator<Item = Step> {
+    let numbers: Vec<usize> = (0..needs_preparation.len())
+        .filter(|&matmul| needs_preparation[matmul])
+        .collect();
     let (mut next, mut done) = (0, 0);
-    let steps_of = move |product: usize| {
+    let steps_of = move |matmul: usize| {
         let mut steps = vec![];
         while next < numbers.len() && next < done + SLOTS {
             steps.push(Step::Prepare {
-                product: numbers[next],
+                matmul: numbers[next],
                 slot: next % SLOTS,
                 again: next >= SLOTS,
             });
             next += 1;
         }
-        let needs = done < numbers.len() && numbers[done] == product;
+        let needs = done < numbers.len() && numbers[done] == matmul;
         steps.push(Step::Multiply {
-            product,
+            matmul,
             slot: needs.then_some(done % SLOTS),
         });
         done += usize::from(needs);
         steps
     };
-    (0..hard.len()).flat_map(steps_of)
+    (0..needs_preparation.len()).flat_map(steps_of)
 }
 
-/// Selects `hard` of `count` layers to keep in a form that needs preparation. They are spread as
+/// Selects `prepared` of `count` layers to keep in a form that needs preparation. They are spread as
 /// far apart as possible, with others first, so that each is prepared during the matmuls of others.
 ///
 /// # Panics
-/// If `hard` is more than `count`.
-pub fn spread(count: usize, hard: usize) -> Vec<bool> {
-    assert!(hard <= count);
+/// If `prepared` is more than `count`.
+pub fn spread(count: usize, prepared: usize) -> Vec<bool> {
+    assert!(prepared <= count);
     (0..count)
-        .map(|layer| (layer + 1) * hard / count > layer * hard / count)
+        .map(|layer| (layer + 1) * prepared / count > layer * prepared / count)
         .collect()
 }
 
@@ -272,30 +254,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_product_follows_its_preparation_and_slots_are_free_when_they_are_taken() {
+    fn every_matmul_follows_its_preparation_and_slots_are_free_when_they_are_taken() {
         for pattern in 0u32..1 << 9 {
-            let hard: Vec<bool> = (0..9).map(|bit| pattern >> bit & 1 == 1).collect();
+            let needs_preparation: Vec<bool> = (0..9).map(|bit| pattern >> bit & 1 == 1).collect();
             let mut holds = [None; SLOTS];
             let mut taken = [false; SLOTS];
             let mut multiplied = vec![];
-            for step in steps(&hard) {
+            for step in steps(&needs_preparation) {
                 match step {
                     Step::Prepare {
-                        product,
+                        matmul,
                         slot,
                         again,
                     } => {
-                        assert_eq!(holds[slot], None, "{hard:?}");
-                        assert!(hard[product]);
+                        assert_eq!(holds[slot], None, "{needs_preparation:?}");
+                        assert!(needs_preparation[matmul]);
                         assert_eq!(taken[slot], again);
-                        (holds[slot], taken[slot]) = (Some(product), true);
+                        (holds[slot], taken[slot]) = (Some(matmul), true);
                     }
-                    Step::Multiply { product, slot } => {
-                        assert_eq!(slot.is_some(), hard[product]);
+                    Step::Multiply { matmul, slot } => {
+                        assert_eq!(slot.is_some(), needs_preparation[matmul]);
                         if let Some(slot) = slot {
-                            assert_eq!(holds[slot].take(), Some(product));
+                            assert_eq!(holds[slot].take(), Some(matmul));
                         }
-                        multiplied.push(product);
+                        multiplied.push(matmul);
                     }
                 }
             }
@@ -305,28 +287,31 @@ mod tests {
     }
 
     #[test]
-    fn two_matrices_are_prepared_before_the_first_product() {
+    fn two_matrices_are_prepared_before_the_first_matmul() {
         let first: Vec<Step> = steps(&[false, true, true, true]).take(3).collect();
-        let prepare = |product, slot| Step::Prepare {
-            product,
+        let prepare = |matmul, slot| Step::Prepare {
+            matmul,
             slot,
             again: false,
         };
         let multiply = Step::Multiply {
-            product: 0,
+            matmul: 0,
             slot: None,
         };
         assert_eq!(first, [prepare(1, 0), prepare(2, 1), multiply]);
     }
 
     #[test]
-    fn hard_layers_are_spread_and_the_first_is_easy_if_any_is() {
+    fn prepared_layers_are_spread_and_the_first_is_easy_if_any_is() {
         for count in 0..20 {
-            for hard in 0..=count {
-                let spread = spread(count, hard);
-                assert_eq!(spread.iter().filter(|&&hard| hard).count(), hard);
-                assert!(hard == count || !spread[0]);
-                if 2 * hard <= count {
+            for prepared in 0..=count {
+                let spread = spread(count, prepared);
+                assert_eq!(
+                    spread.iter().filter(|&&prepared| prepared).count(),
+                    prepared
+                );
+                assert!(prepared == count || !spread[0]);
+                if 2 * prepared <= count {
                     assert!(!spread.windows(2).any(|pair| pair == [true, true]));
                 }
             }

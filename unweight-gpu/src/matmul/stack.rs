@@ -1,4 +1,4 @@
-//! A stack of layers for time measurements.
+//! A stack of layers, whose plans are tuned by the time of the whole stack.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -9,22 +9,14 @@ use cudarc::driver::{CudaSlice, CudaStream, sys};
 use super::layout::Shape;
 use super::tuning::{Choice, Tuning, descend};
 use super::{
-    Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Way, Workspace, WorkspacePlan,
+    Activations, Linear, Matmul, MatmulError, PlanName, Sequence, WeightForm, Workspace,
+    WorkspaceLayout,
 };
 use crate::in_flight::{WaitAtEnd, require_context};
-use crate::{Device, GpuError, View, ViewMut};
+use crate::{Device, View, ViewMut};
 
 /// Number of runs of a stack. The result is their median.
 const RUNS: usize = 5;
-
-/// A kind of layer. Layers of the same form and shape use the same pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
-    /// The form of the matrix.
-    pub form: Form,
-    /// The shape of the matrix.
-    pub shape: Shape,
-}
 
 /// Layers that run one after the other, on inputs of arbitrary content. Preparations run ahead of
 /// their matmuls.
@@ -33,82 +25,75 @@ pub struct Stack<'a> {
     sequence: Sequence,
     /// The stream is private, so nobody captures it.
     stream: Arc<CudaStream>,
-    layers: Vec<(Linear<'a>, usize)>,
+    /// The layers in order.
+    layers: Vec<Layer<'a>>,
     /// The distinct kinds, in the order of the layers.
     kinds: Vec<Kind>,
-    /// One layer of each kind.
-    of_kinds: Vec<Linear<'a>>,
     x: CudaSlice<u8>,
     y: CudaSlice<u8>,
     batch: u32,
+}
+
+/// A kind of layer. Layers of the same kind use the same plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    form: WeightForm,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Layer<'a> {
+    linear: Linear<'a>,
+    /// The index of its kind.
+    kind: usize,
+}
+
+/// A measurement of a stack while it is tuned.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TuningStep<'s> {
+    /// The number of rows of x.
+    pub batch: u32,
+    /// A plan for each kind of layer.
+    pub plans: &'s [PlanName],
+    /// The median time of a run in seconds.
+    pub seconds: f64,
 }
 
 impl<'a> Stack<'a> {
     /// A stack of these layers for at most `batch` rows of x.
     ///
     /// # Errors
-    /// The errors of [`Linear::new`] and [`Workspace::planned`]; [`GpuError::OtherContext`] for
-    /// layers of another device.
+    /// [`GpuError::OtherContext`](crate::GpuError::OtherContext) for layers of another device; the
+    /// errors of [`WorkspaceLayout::new`] and [`Workspace::with_layout`].
     pub fn new(
-        device: &'a Device,
-        layers: &'a [Fragments],
+        device: &Device,
+        linears: Vec<Linear<'a>>,
         batch: u32,
-    ) -> Result<Stack<'a>, GpuError> {
-        let layers = layers.iter().map(|layer| Linear::new(device, layer));
-        Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
-    }
-
-    /// Same as [`Stack::new`], but for coded layers.
-    ///
-    /// # Errors
-    /// The errors of [`Stack::new`].
-    pub fn of_coded(
-        device: &'a Device,
-        layers: &'a [Coded],
-        batch: u32,
-    ) -> Result<Stack<'a>, GpuError> {
-        let layers = layers.iter().map(|layer| Linear::of_coded(device, layer));
-        Stack::of(device, layers.collect::<Result<_, _>>()?, batch)
-    }
-
-    /// Same as [`Stack::new`], but for layers in any form.
-    ///
-    /// # Errors
-    /// The errors of [`Stack::new`].
-    pub fn of(
-        device: &'a Device,
-        layers: Vec<Linear<'a>>,
-        batch: u32,
-    ) -> Result<Stack<'a>, GpuError> {
-        let (mut kinds, mut of_kinds): (Vec<Kind>, Vec<Linear<'a>>) = (vec![], vec![]);
-        let mut of_layers = vec![];
-        for linear in layers {
+    ) -> Result<Stack<'a>, MatmulError> {
+        let (mut kinds, mut layers): (Vec<Kind>, Vec<Layer<'a>>) = (vec![], vec![]);
+        for linear in linears {
             require_context(linear.context(), device.context())?;
             let kind = Kind {
                 form: linear.form(),
                 shape: linear.shape(),
             };
             let known = kinds.iter().position(|&other| other == kind);
-            let number = known.unwrap_or_else(|| {
+            let kind = known.unwrap_or_else(|| {
                 kinds.push(kind);
-                of_kinds.push(linear);
                 kinds.len() - 1
             });
-            of_layers.push((linear, number));
+            layers.push(Layer { linear, kind });
         }
         let bytes = |side: fn(Shape) -> u64| {
             let longest = kinds.iter().map(|kind| side(kind.shape)).max();
             2 * batch as usize * longest.unwrap_or(0) as usize
         };
-        let products = of_layers.iter().flat_map(|(linear, _)| {
-            let taken = Pipeline::ALL
-                .into_iter()
-                .filter(|&pipeline| linear.takes(pipeline));
-            taken.map(|pipeline| (linear.shape(), pipeline))
-        });
-        let plan = WorkspacePlan::new(device, &products.collect::<Vec<_>>(), 2)?;
+        let plans = layers.iter().flat_map(|layer| layer.linear.plans(batch));
+        let needs: Vec<_> = plans.map(|plan| plan.workspace_need()).collect();
+        let layout = WorkspaceLayout::new(device, &needs, 2)?;
         let stream = device.stream()?;
-        let workspace = Workspace::planned(&stream, plan)?;
+        let workspace = Workspace::with_layout(&stream, layout)?;
         let (x, y) = (
             stream.alloc_zeros(bytes(Shape::columns).max(1))?,
             stream.alloc_zeros(bytes(Shape::rows).max(1))?,
@@ -118,30 +103,76 @@ impl<'a> Stack<'a> {
         Ok(Stack {
             sequence: Sequence::new(device, device.stream()?, workspace)?,
             stream,
+            layers,
+            kinds,
             x,
             y,
-            layers: of_layers,
-            kinds,
-            of_kinds,
             batch,
         })
     }
 
-    /// The distinct forms and shapes of the layers.
-    pub fn kinds(&self) -> &[Kind] {
-        &self.kinds
-    }
-
-    /// The median time of a run in seconds, with this many rows of x and a choice for each of
-    /// [`Stack::kinds`]. Waits for all runs.
+    /// The fastest plan for each kind of layer (form and shape) at each of these batches, by the
+    /// time of the whole stack. `step` gets every measurement. Waits for all runs.
     ///
     /// # Errors
-    /// The errors of [`Linear::multiply`].
+    /// The errors of [`Plan::multiply`](super::Plan::multiply).
     ///
     /// # Panics
-    /// If the batch is larger than the stack was created for, or there are fewer choices than
-    /// kinds.
-    pub fn seconds(&mut self, ways: &[Way], batch: u32) -> Result<f64, GpuError> {
+    /// If a batch is larger than the stack was created for.
+    pub fn tune(
+        &mut self,
+        device: &Device,
+        batches: &[u32],
+        mut step: impl FnMut(TuningStep<'_>),
+    ) -> Result<Tuning, MatmulError> {
+        let mut choices = vec![];
+        for &batch in batches {
+            let kinds = 0..self.kinds.len();
+            let (advised, candidates): (Vec<_>, Vec<_>) =
+                kinds.map(|kind| self.candidates(kind, batch)).unzip();
+            let (chosen, _) = descend(advised, &candidates, |plans| {
+                let seconds = self.seconds(plans, batch)?;
+                step(TuningStep {
+                    batch,
+                    plans,
+                    seconds,
+                });
+                Ok::<_, MatmulError>(seconds)
+            })?;
+            choices.extend((self.kinds.iter().zip(chosen)).map(|(kind, plan)| Choice {
+                rows: kind.shape.rows(),
+                columns: kind.shape.columns(),
+                form: kind.form,
+                batch,
+                pipeline: plan.pipeline,
+                kernel: plan.kernel,
+            }));
+        }
+        Ok(Tuning {
+            device: device.name()?,
+            choices,
+        })
+    }
+
+    /// The advised plan of a kind, and all plans that each of its layers supports.
+    fn candidates(&self, kind: usize, batch: u32) -> (PlanName, Vec<PlanName>) {
+        let mut linears = self.layers.iter().filter(|layer| layer.kind == kind);
+        let first = linears.next().expect("a kind has a layer").linear;
+        let mut candidates: Vec<_> = first.plans(batch).iter().map(|plan| plan.name()).collect();
+        for layer in linears {
+            candidates.retain(|&name| layer.linear.plan(name).is_ok());
+        }
+        (first.advised(batch).name(), candidates)
+    }
+
+    /// The median time of a run in seconds, with this many rows of x and a plan for each kind.
+    ///
+    /// # Errors
+    /// [`MatmulError::NoSuchPlan`]; the errors of [`Plan::multiply`](super::Plan::multiply).
+    ///
+    /// # Panics
+    /// If the batch is larger than the stack was created for, or there are fewer plans than kinds.
+    fn seconds(&mut self, plans: &[PlanName], batch: u32) -> Result<f64, MatmulError> {
         assert!(batch <= self.batch);
         let (stream, preparing) = (&self.stream, self.sequence.preparing_stream().clone());
         // Layers are borrowed from the caller, who may use them after this returns, also after an
@@ -151,19 +182,19 @@ impl<'a> Stack<'a> {
             View::slice(&self.x, stream),
             ViewMut::slice(&mut self.y, stream),
         );
-        let products: Vec<Product<'_>> = (self.layers.iter())
-            .map(|&(linear, kind)| Product {
-                linear: linear.with_kernel(ways[kind].kernel),
-                pipeline: ways[kind].pipeline,
-                x: x.first(u64::from(batch) * linear.shape().columns()),
-                batch,
+        let matmuls = self.layers.iter().map(|&Layer { linear, kind }| {
+            let values = x.first(u64::from(batch) * linear.shape().columns());
+            Ok(Matmul {
+                plan: linear.plan(plans[kind])?,
+                x: Activations { values, batch },
                 y: y.whole(),
             })
-            .collect();
+        });
+        let matmuls = matmuls.collect::<Result<Vec<_>, MatmulError>>()?;
         let sequence = &mut self.sequence;
         // SAFETY: the stack owns or borrows all memory, which was created on its stream or waited
         // for, and this function waits on every return.
-        let mut run = || unsafe { sequence.run(stream, &products) };
+        let mut run = || unsafe { sequence.run(stream, &matmuls) };
         // The first run asks cuBLASLt for algorithms, so it is not counted.
         run()?;
         let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
@@ -176,41 +207,5 @@ impl<'a> Stack<'a> {
         }
         seconds.sort_by(f64::total_cmp);
         Ok(seconds[RUNS / 2])
-    }
-
-    /// The fastest choice for each kind at each of these batches, by the time of the whole stack.
-    /// `step` gets every measurement: batch, choices, seconds.
-    ///
-    /// # Errors
-    /// The errors of [`Stack::seconds`].
-    pub fn tune(
-        &mut self,
-        device: &Device,
-        batches: &[u32],
-        mut step: impl FnMut(u32, &[Way], f64),
-    ) -> Result<Tuning, GpuError> {
-        let mut choices = vec![];
-        let of_kinds = self.of_kinds.clone();
-        for &batch in batches {
-            let advised = of_kinds.iter().map(|linear| linear.advised(batch).into());
-            let all: Vec<_> = of_kinds.iter().map(|linear| linear.ways(batch)).collect();
-            let (chosen, _) = descend(advised.collect(), &all, |ways| {
-                let seconds = self.seconds(ways, batch)?;
-                step(batch, ways, seconds);
-                Ok::<_, GpuError>(seconds)
-            })?;
-            choices.extend((self.kinds.iter().zip(chosen)).map(|(kind, way)| Choice {
-                rows: kind.shape.rows(),
-                columns: kind.shape.columns(),
-                form: kind.form,
-                batch,
-                pipeline: way.pipeline,
-                kernel: way.kernel,
-            }));
-        }
-        Ok(Tuning {
-            device: device.name()?,
-            choices,
-        })
     }
 }

@@ -6,13 +6,13 @@ use std::mem::MaybeUninit;
 
 use cudarc::driver::sys;
 
-use super::layout::UNIT_COLUMNS;
-use crate::GpuError;
+use super::MatmulError;
+use super::layout::K_TILE_COLUMNS;
 
 /// A matrix in the copy engine's description.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TensorMap(sys::CUtensorMap);
+pub(crate) struct TensorMap(sys::CUtensorMap);
 
 impl TensorMap {
     /// A map of `rows` rows of `columns` BF16 values. Boxes have `box_rows` rows (at most 256) and
@@ -22,15 +22,15 @@ impl TensorMap {
     ///
     /// # Errors
     /// The errors of the driver.
-    pub(super) fn of_rows(
+    pub(crate) fn of_rows(
         address: u64,
         rows: u32,
         columns: u64,
         box_rows: u32,
-    ) -> Result<TensorMap, GpuError> {
+    ) -> Result<TensorMap, MatmulError> {
         let mut map = MaybeUninit::uninit();
         let (lengths, row_bytes) = ([columns, rows.into()], [2 * columns]);
-        let (box_lengths, steps) = ([UNIT_COLUMNS as u32, box_rows], [1, 1]);
+        let (box_lengths, steps) = ([K_TILE_COLUMNS as u32, box_rows], [1, 1]);
         // SAFETY: the driver reads two lengths, one distance of rows, two lengths of boxes and two
         // steps, and writes the map. It does not read the memory at the address.
         unsafe {

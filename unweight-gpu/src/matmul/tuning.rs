@@ -3,24 +3,27 @@
 use serde::{Deserialize, Serialize};
 
 use super::layout::Shape;
-use super::{Form, Kernel, Pipeline, Way};
+use super::{Kernel, Pipeline, PlanName, WeightForm};
 
 /// The smallest relative gain of a whole stack that counts as an improvement and not as noise.
 const WORTHWHILE: f64 = 0.005;
 
-/// The choices for one device. They can be saved as JSON (serde), and loaded without tuning again.
+/// The fastest plans on one device, as [`Stack::tune`](super::Stack::tune) found them. They can be
+/// saved as JSON (serde), and loaded without tuning again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Tuning {
     /// The device's name. Choices of another device do not apply.
     pub device: String,
-    /// One choice for each shape and batch.
+    /// One choice for each form, shape and batch.
     pub choices: Vec<Choice>,
 }
 
-/// The pipeline for matmuls of one shape, up to a batch size.
+/// The fastest plan for matmuls of one form and shape, up to a batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Choice {
     /// Rows of W.
     pub rows: u64,
@@ -28,7 +31,7 @@ pub struct Choice {
     pub columns: u64,
     /// The form of W in memory. Fragments if JSON has none, because older files had no other form.
     #[serde(default)]
-    pub form: Form,
+    pub form: WeightForm,
     /// The measured number of rows of x.
     pub batch: u32,
     /// The fastest pipeline.
@@ -39,9 +42,9 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The chosen pipeline and kernel.
-    pub const fn way(&self) -> Way {
-        Way {
+    /// The name of the plan.
+    pub const fn plan(&self) -> PlanName {
+        PlanName {
             pipeline: self.pipeline,
             kernel: self.kernel,
         }
@@ -49,10 +52,10 @@ impl Choice {
 }
 
 impl Tuning {
-    /// The choice for a matmul: that of the smallest measured batch that is not smaller, or else of
-    /// the largest. None for a shape that was not measured: use
+    /// The name of the plan for a matmul: that of the smallest measured batch that is not smaller,
+    /// or else of the largest. None for a shape that was not measured: use
     /// [`Linear::advised`](super::Linear::advised).
-    pub fn way(&self, form: Form, shape: Shape, batch: u32) -> Option<Way> {
+    pub fn plan(&self, form: WeightForm, shape: Shape, batch: u32) -> Option<PlanName> {
         let of_shape = (self.choices.iter()).filter(|choice| {
             (choice.form, choice.rows, choice.columns) == (form, shape.rows(), shape.columns())
         });
@@ -60,32 +63,32 @@ impl Tuning {
         enough
             .min_by_key(|choice| choice.batch)
             .or(of_shape.max_by_key(|choice| choice.batch))
-            .map(Choice::way)
+            .map(Choice::plan)
     }
 }
 
-/// Coordinate descent. It starts at `start`, which has a choice for each kind of layer. It changes
-/// one kind at a time to another of its `ways` as long as the whole stack becomes faster. `seconds`
+/// Coordinate descent. It starts at `start`, which has a plan for each kind of layer. It changes
+/// one kind at a time to another of its `candidates` as long as the whole stack becomes faster. `seconds`
 /// measures a whole stack. Returns the fastest choice and its time in seconds.
 ///
 /// # Errors
 /// The errors of `seconds`.
-pub fn descend<W: Copy + PartialEq, E>(
-    start: Vec<W>,
-    ways: &[Vec<W>],
-    mut seconds: impl FnMut(&[W]) -> Result<f64, E>,
-) -> Result<(Vec<W>, f64), E> {
+pub(crate) fn descend<P: Copy + PartialEq, E>(
+    start: Vec<P>,
+    candidates: &[Vec<P>],
+    mut seconds: impl FnMut(&[P]) -> Result<f64, E>,
+) -> Result<(Vec<P>, f64), E> {
     let mut best = seconds(&start)?;
     let mut chosen = start;
     loop {
         let before = chosen.clone();
-        for (kind, ways) in ways.iter().enumerate() {
-            for &way in ways {
+        for (kind, candidates) in candidates.iter().enumerate() {
+            for &candidate in candidates {
                 let old = chosen[kind];
-                if way == old {
+                if candidate == old {
                     continue;
                 }
-                chosen[kind] = way;
+                chosen[kind] = candidate;
                 let found = seconds(&chosen)?;
                 if found < best * (1.0 - WORTHWHILE) {
                     best = found;
@@ -132,8 +135,8 @@ mod tests {
             let slow = pipelines.iter().filter(|&&pipeline| pipeline == Direct);
             Ok::<_, Infallible>(slow.count() as f64)
         };
-        let ways = [vec![Direct], ALL.to_vec()];
-        let found = descend(vec![Direct, Direct], &ways, seconds).unwrap();
+        let candidates = [vec![Direct], ALL.to_vec()];
+        let found = descend(vec![Direct, Direct], &candidates, seconds).unwrap();
         assert_eq!(found, (vec![Direct, WholeDecode], 1.0));
     }
 
@@ -156,10 +159,10 @@ mod tests {
             choices: vec![Choice {
                 rows: 16,
                 columns: 64,
-                form: Form::Coded,
+                form: WeightForm::Coded,
                 batch: 8,
                 pipeline: WholeDecode,
-                kernel: Kernel::FewRows,
+                kernel: Kernel::SmallBatch,
             }],
         };
         let json = serde_json::to_string(&tuning).unwrap();
@@ -167,18 +170,18 @@ mod tests {
         assert_eq!(serde_json::from_str::<Tuning>(&json).unwrap(), tuning);
         assert!(serde_json::from_str::<Tuning>(&json.replace("batch", "bunch")).is_err());
         let before_there_were_forms = json.replace(r#""form":"coded","#, "");
-        let before_kernels = before_there_were_forms.replace(r#","kernel":"few_rows""#, "");
+        let before_kernels = before_there_were_forms.replace(r#","kernel":"small_batch""#, "");
         let old = serde_json::from_str::<Tuning>(&before_kernels).unwrap();
-        assert_eq!(old.choices[0].form, Form::Fragments);
+        assert_eq!(old.choices[0].form, WeightForm::Fragments);
         assert_eq!(old.choices[0].kernel, Kernel::Estimated);
     }
 
     #[test]
-    fn a_product_takes_the_choice_of_the_next_larger_batch() {
+    fn a_matmul_takes_the_choice_of_the_next_larger_batch() {
         let choice = |batch, pipeline| Choice {
             rows: 16,
             columns: 64,
-            form: Form::Fragments,
+            form: WeightForm::Fragments,
             batch,
             pipeline,
             kernel: Kernel::Estimated,
@@ -189,16 +192,19 @@ mod tests {
         };
         let shape = Shape::new(16, 64).unwrap();
         let other = Shape::new(32, 64).unwrap();
-        assert_eq!(tuning.way(Form::Fragments, shape, 8), Some(Direct.into()));
         assert_eq!(
-            tuning.way(Form::Fragments, shape, 9),
+            tuning.plan(WeightForm::Fragments, shape, 8),
+            Some(Direct.into())
+        );
+        assert_eq!(
+            tuning.plan(WeightForm::Fragments, shape, 9),
             Some(WholeDecode.into())
         );
         assert_eq!(
-            tuning.way(Form::Fragments, shape, 1000),
+            tuning.plan(WeightForm::Fragments, shape, 1000),
             Some(WholeDecode.into())
         );
-        assert_eq!(tuning.way(Form::Fragments, other, 9), None);
-        assert_eq!(tuning.way(Form::Coded, shape, 9), None);
+        assert_eq!(tuning.plan(WeightForm::Fragments, other, 9), None);
+        assert_eq!(tuning.plan(WeightForm::Coded, shape, 9), None);
     }
 }

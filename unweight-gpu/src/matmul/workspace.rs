@@ -7,19 +7,45 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::layout::Shape;
-use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, Parts, SMALL_KERNELS};
-use super::{Pipeline, PlainMatmul};
+use super::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
+use super::{MatmulError, PlainMatmul};
+use crate::Device;
 use crate::in_flight::{InFlight, require_no_capture};
-use crate::{Device, GpuError};
 
 /// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
-pub(super) const CUBLAS_BYTES: usize = 32 << 20;
-/// Alignment of consecutive parts in memory.
+pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
+/// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
 
-/// The device memory that matmuls need. It is known before any allocation.
+/// What a matmul needs of a workspace. [`Plan::workspace_need`](super::Plan::workspace_need) and
+/// [`Pipeline::workspace_need`](super::Pipeline::workspace_need) return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkspacePlan {
+pub struct WorkspaceNeed {
+    /// The shape of the matrix, which partial sums depend on.
+    pub(crate) shape: Shape,
+    /// Size of the prepared matrix in bytes; 0 if nothing is prepared.
+    pub(crate) prepared_bytes: u64,
+    /// Size of the plane of exponents on the way to fragment form, in bytes.
+    pub(crate) exponent_bytes: u64,
+    /// Size of cuBLASLt's workspace in bytes.
+    pub(crate) cublas_bytes: u64,
+}
+
+impl WorkspaceNeed {
+    /// The need of a matmul that has partial sums and nothing else.
+    pub(crate) const fn of_sums(shape: Shape) -> WorkspaceNeed {
+        WorkspaceNeed {
+            shape,
+            prepared_bytes: 0,
+            exponent_bytes: 0,
+            cublas_bytes: 0,
+        }
+    }
+}
+
+/// The device memory of a workspace. It is known before any allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceLayout {
     multiprocessors: u32,
     /// Size of the partial sums in bytes, and the number of counters.
     partial_bytes: u64,
@@ -33,81 +59,104 @@ pub struct WorkspacePlan {
     cublas_bytes: u64,
 }
 
-impl WorkspacePlan {
-    /// A plan for all these matmuls, with this many slots for prepared matrices. One slot is enough
-    /// if a matrix is prepared only after the previous matmul is done. A
+impl WorkspaceLayout {
+    /// A layout for all these matmuls, with this many slots for prepared matrices. One slot is
+    /// enough if a matrix is prepared only after the previous matmul is done. A
     /// [`Sequence`](super::Sequence) needs two.
     ///
     /// # Errors
-    /// The errors of the driver.
+    /// The errors of the driver, and of loading the kernels.
     pub fn new(
         device: &Device,
-        products: &[(Shape, Pipeline)],
+        needs: &[WorkspaceNeed],
         slots: u32,
-    ) -> Result<WorkspacePlan, GpuError> {
-        let many_rows = device.matmul_kernels()?.large.is_some();
+    ) -> Result<WorkspaceLayout, MatmulError> {
+        let has_large = device.matmul_kernels()?.large.is_some();
         let multiprocessors = device.multiprocessors()?;
-        Ok(WorkspacePlan::of(
+        Ok(WorkspaceLayout::of(
             multiprocessors,
-            many_rows,
-            products,
+            has_large,
+            needs,
             slots,
         ))
     }
 
-    /// The plan for a device. `many_rows` tells whether the device has large-batch kernels.
+    /// The layout for a device. `has_large` tells whether it has large-batch kernels.
     fn of(
         multiprocessors: u32,
-        many_rows: bool,
-        products: &[(Shape, Pipeline)],
+        has_large: bool,
+        needs: &[WorkspaceNeed],
         slots: u32,
-    ) -> WorkspacePlan {
-        let most = |bytes: fn(Shape, Pipeline) -> u64| {
-            let of_each = products.iter().map(|&(shape, way)| bytes(shape, way));
-            of_each.max().unwrap_or(0).next_multiple_of(ALIGNMENT)
+    ) -> WorkspaceLayout {
+        let most = |bytes: fn(&WorkspaceNeed) -> u64| {
+            let largest = needs.iter().map(bytes).max().unwrap_or(0);
+            largest.next_multiple_of(ALIGNMENT)
         };
-        let groups = (products.iter()).map(|&(shape, _)| Parts::new(shape, multiprocessors).groups);
+        let groups = needs.iter().map(|need| {
+            let schedule = StreamK::new(need.shape, multiprocessors);
+            schedule.groups
+        });
         let groups = groups.max().unwrap_or(0).max(1);
-        let few = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
-        let of_few = few.map(|kernel| kernel.partial_bytes(multiprocessors));
-        let many = LARGE_KERNELS.into_iter().filter(|_| many_rows);
-        let of_many = many.map(|kernel| kernel.partial_bytes(multiprocessors));
-        WorkspacePlan {
+        let small = SMALL_KERNELS.into_iter().chain(PLANES_KERNELS);
+        let small_bytes = small.map(|kernel| kernel.partial_bytes(multiprocessors));
+        let large = LARGE_KERNELS.into_iter().filter(|_| has_large);
+        let large_bytes = large.map(|kernel| kernel.partial_bytes(multiprocessors));
+        WorkspaceLayout {
             multiprocessors,
-            partial_bytes: of_few.chain(of_many).max().unwrap_or(0) as u64,
-            counters: match many_rows {
+            partial_bytes: small_bytes.chain(large_bytes).max().unwrap_or(0) as u64,
+            counters: match has_large {
                 true => groups.max(LargeKernel::counters(multiprocessors)),
                 false => groups,
             },
             groups,
             slots,
-            slot_bytes: most(|shape, pipeline| pipeline.prepared_bytes(shape)),
-            exponent_bytes: most(|shape, pipeline| match pipeline {
-                Pipeline::PaletteTranscode => shape.weights(),
-                _ => 0,
-            }),
-            cublas_bytes: most(|_, pipeline| match pipeline {
-                Pipeline::WholeDecode => CUBLAS_BYTES as u64,
-                _ => 0,
-            }),
+            slot_bytes: most(|need| need.prepared_bytes),
+            exponent_bytes: most(|need| need.exponent_bytes),
+            cublas_bytes: most(|need| need.cublas_bytes),
         }
     }
 
     /// Size of the workspace in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        let prepared = u64::from(self.slots) * self.slot_bytes + self.exponent_bytes;
-        self.partial_bytes + 4 * u64::from(self.counters) + prepared + self.cublas_bytes
+        self.partial_bytes + 4 * u64::from(self.counters) + self.prepared_bytes()
+    }
+
+    /// Size in bytes of the memory behind the sums: the slots, then exponents, then cuBLASLt's
+    /// workspace.
+    const fn prepared_bytes(&self) -> u64 {
+        self.cublas_offset() + self.cublas_bytes
+    }
+
+    const fn exponents_offset(&self) -> u64 {
+        self.slots as u64 * self.slot_bytes
+    }
+
+    const fn cublas_offset(&self) -> u64 {
+        self.exponents_offset() + self.exponent_bytes
     }
 }
 
-/// Memory that matmuls on one stream share: partial sums, matrices in the form that a [`Pipeline`]
-/// prepares, and cuBLASLt's workspace.
+/// Addresses of the partial sums, and of the counters of panel groups and tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct SumAddresses {
+    pub(crate) partials: u64,
+    pub(crate) arrived: u64,
+}
+
+/// A matmul of cuBLASLt, and the address of its workspace.
+pub(crate) struct CublasMatmul<'w> {
+    pub(crate) matmul: &'w PlainMatmul,
+    pub(crate) memory: u64,
+}
+
+/// Memory that matmuls on one stream share: partial sums, matrices in the form that a
+/// [`Plan`](super::Plan) prepares, and cuBLASLt's workspace.
 ///
 /// Dropping it waits for its launches. It cannot know of launches of a graph.
 #[derive(Debug)]
 pub struct Workspace {
     memory: InFlight<Memory>,
-    plan: WorkspacePlan,
+    layout: WorkspaceLayout,
     /// Only addresses are kept, because launches need nothing else.
     partials_at: u64,
     arrived_at: u64,
@@ -127,38 +176,33 @@ struct Memory {
 }
 
 impl Workspace {
-    /// A workspace for matrices of these shapes, one at a time. `whole_decode` tells whether
-    /// matrices may be decoded whole.
+    /// A workspace for these matmuls, one at a time.
     ///
     /// # Errors
-    /// The errors of the driver, including out of memory.
+    /// The errors of [`WorkspaceLayout::new`] and [`Workspace::with_layout`].
     pub fn new(
         device: &Device,
         stream: &Arc<CudaStream>,
-        shapes: &[Shape],
-        whole_decode: bool,
-    ) -> Result<Workspace, GpuError> {
-        let pipeline = match whole_decode {
-            true => Pipeline::WholeDecode,
-            false => Pipeline::Direct,
-        };
-        let products: Vec<_> = shapes.iter().map(|&shape| (shape, pipeline)).collect();
-        Workspace::planned(stream, WorkspacePlan::new(device, &products, 1)?)
+        needs: &[WorkspaceNeed],
+    ) -> Result<Workspace, MatmulError> {
+        Workspace::with_layout(stream, WorkspaceLayout::new(device, needs, 1)?)
     }
 
-    /// A workspace for this plan.
+    /// A workspace with this layout.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`]; the errors of the driver, including out of memory.
-    pub fn planned(stream: &Arc<CudaStream>, plan: WorkspacePlan) -> Result<Workspace, GpuError> {
+    /// [`GpuError::Capturing`](crate::GpuError::Capturing); the errors of the driver, including out
+    /// of memory.
+    pub fn with_layout(
+        stream: &Arc<CudaStream>,
+        layout: WorkspaceLayout,
+    ) -> Result<Workspace, MatmulError> {
         require_no_capture(stream)?;
         // SAFETY: launches write this memory before they read it.
         let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
-        let prepared_bytes =
-            u64::from(plan.slots) * plan.slot_bytes + plan.exponent_bytes + plan.cublas_bytes;
-        let partials = uninitialised(plan.partial_bytes)?;
-        let arrived = stream.alloc_zeros::<u32>(plan.counters as usize)?;
-        let prepared = uninitialised(prepared_bytes)?;
+        let partials = uninitialised(layout.partial_bytes)?;
+        let arrived = stream.alloc_zeros::<u32>(layout.counters as usize)?;
+        let prepared = uninitialised(layout.prepared_bytes())?;
         let partials_at = partials.device_ptr(stream).0;
         let arrived_at = arrived.device_ptr(stream).0;
         let prepared_at = prepared.device_ptr(stream).0;
@@ -169,7 +213,7 @@ impl Workspace {
         };
         Ok(Workspace {
             memory: InFlight::new(stream.context(), memory),
-            plan,
+            layout,
             partials_at,
             arrived_at,
             prepared_at,
@@ -185,132 +229,146 @@ impl Workspace {
     ///
     /// # Safety
     /// If the stream is capturing, the workspace must outlive every launch of the graph.
-    pub(super) unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+    pub(crate) unsafe fn launched_on(
+        &mut self,
+        stream: &Arc<CudaStream>,
+    ) -> Result<(), MatmulError> {
         // SAFETY: the caller keeps the precondition.
-        unsafe { self.memory.launched_on(stream) }
+        unsafe { Ok(self.memory.launched_on(stream)?) }
     }
 
     /// Divides the device while matrices are decoded. This many multiprocessors decode, and matmuls
     /// that need preparation have the others. With all multiprocessors both have all of them. None,
     /// the initial value, gives all to both on a first-come basis. Another division changes the
-    /// order of the sums in [`Pipeline::ExponentDecode`], and cuBLASLt may choose another
+    /// order of the sums in [`ExponentDecode`](super::ExponentDecode), and cuBLASLt may choose another
     /// algorithm.
     ///
     /// # Panics
     /// If the number is 0, or more than the device has.
     pub fn divide(&mut self, decoding: Option<u32>) {
         if let Some(count) = decoding {
-            assert!((1..=self.plan.multiprocessors).contains(&count));
+            assert!((1..=self.layout.multiprocessors).contains(&count));
         }
         self.decoding = decoding;
         self.plain.clear();
     }
 
-    pub(super) const fn decoding_multiprocessors(&self) -> Option<u32> {
+    pub(crate) const fn decoding_multiprocessors(&self) -> Option<u32> {
         self.decoding
     }
 
     /// The number of multiprocessors for matmuls that need preparation.
-    pub(super) fn multiplying_multiprocessors(&self) -> u32 {
-        match self.plan.multiprocessors - self.decoding.unwrap_or(0) {
-            0 => self.plan.multiprocessors,
+    pub(crate) fn multiplying_multiprocessors(&self) -> u32 {
+        match self.layout.multiprocessors - self.decoding.unwrap_or(0) {
+            0 => self.layout.multiprocessors,
             left => left,
         }
     }
 
     /// Size of the workspace in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.plan.bytes()
+        self.layout.bytes()
     }
 
-    pub(super) const fn multiprocessors(&self) -> u32 {
-        self.plan.multiprocessors
+    pub(crate) const fn multiprocessors(&self) -> u32 {
+        self.layout.multiprocessors
     }
 
-    pub(super) const fn slots(&self) -> u32 {
-        self.plan.slots
+    pub(crate) const fn slots(&self) -> u32 {
+        self.layout.slots
     }
 
-    /// The partial sums, and the counters of groups and tiles.
+    /// The partial sums, and the counters of panel groups and tiles.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] for a matrix with more groups than the workspace was created
-    /// for.
-    pub(super) const fn sums(&self, parts: Parts) -> Result<(u64, u64), GpuError> {
-        if parts.groups > self.plan.groups {
-            return Err(GpuError::WorkspaceTooSmall);
+    /// [`MatmulError::WorkspaceTooSmall`] for a matrix with more panel groups than the workspace
+    /// was created for.
+    pub(crate) const fn sums(&self, schedule: StreamK) -> Result<SumAddresses, MatmulError> {
+        if schedule.groups > self.layout.groups {
+            return Err(MatmulError::WorkspaceTooSmall);
         }
-        Ok((self.partials_at, self.arrived_at))
+        Ok(SumAddresses {
+            partials: self.partials_at,
+            arrived: self.arrived_at,
+        })
     }
 
     /// The memory of a prepared matrix.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created for smaller matrices or for
+    /// [`MatmulError::WorkspaceTooSmall`] if the workspace was created for smaller matrices or for
     /// fewer slots.
-    pub(super) fn slot(&self, number: u32, bytes: u64) -> Result<u64, GpuError> {
-        if number >= self.plan.slots || bytes > self.plan.slot_bytes {
-            return Err(GpuError::WorkspaceTooSmall);
+    pub(crate) fn slot(&self, number: u32, bytes: u64) -> Result<u64, MatmulError> {
+        if number >= self.layout.slots || bytes > self.layout.slot_bytes {
+            return Err(MatmulError::WorkspaceTooSmall);
         }
-        Ok(self.prepared_at + u64::from(number) * self.plan.slot_bytes)
+        Ok(self.prepared_at + u64::from(number) * self.layout.slot_bytes)
     }
 
     /// The memory of a plane of exponents on the way to fragment form.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created for smaller planes or for none.
-    pub(super) fn exponents(&self, weights: u64) -> Result<u64, GpuError> {
-        if weights > self.plan.exponent_bytes {
-            return Err(GpuError::WorkspaceTooSmall);
+    /// [`MatmulError::WorkspaceTooSmall`] if the workspace was created for smaller planes or for
+    /// none.
+    pub(crate) const fn exponents(&self, weights: u64) -> Result<u64, MatmulError> {
+        if weights > self.layout.exponent_bytes {
+            return Err(MatmulError::WorkspaceTooSmall);
         }
-        Ok(self.prepared_at + u64::from(self.plan.slots) * self.plan.slot_bytes)
+        Ok(self.prepared_at + self.layout.exponents_offset())
     }
 
-    /// cuBLASLt's memory, and its matmul for this shape and batch.
+    /// cuBLASLt's matmul for this shape and batch, and its memory.
     ///
     /// # Errors
-    /// [`GpuError::WorkspaceTooSmall`] if the workspace was created without whole decodes; the
+    /// [`MatmulError::WorkspaceTooSmall`] if the workspace was created without whole decodes; the
     /// errors of [`PlainMatmul::new`].
-    pub(super) fn plain(
+    pub(crate) fn cublas(
         &mut self,
         shape: Shape,
         batch: u32,
-    ) -> Result<(u64, &PlainMatmul), GpuError> {
-        if self.plan.cublas_bytes == 0 {
-            return Err(GpuError::WorkspaceTooSmall);
+    ) -> Result<CublasMatmul<'_>, MatmulError> {
+        if self.layout.cublas_bytes == 0 {
+            return Err(MatmulError::WorkspaceTooSmall);
         }
-        let slots = u64::from(self.plan.slots) * self.plan.slot_bytes;
-        let memory = self.prepared_at + slots + self.plan.exponent_bytes;
         let known = (self.plain.iter()).position(|plain| plain.is_for(shape, batch));
         let number = match known {
             Some(number) => number,
             None => {
                 let mut plain = PlainMatmul::new(shape, batch)?;
-                if self.multiplying_multiprocessors() < self.plan.multiprocessors {
+                if self.multiplying_multiprocessors() < self.layout.multiprocessors {
                     plain.limit_multiprocessors(self.multiplying_multiprocessors())?;
                 }
                 self.plain.push(plain);
                 self.plain.len() - 1
             }
         };
-        Ok((memory, &self.plain[number]))
+        Ok(CublasMatmul {
+            matmul: &self.plain[number],
+            memory: self.prepared_at + self.layout.cublas_offset(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matmul::Pipeline;
 
     #[test]
-    fn a_plan_has_room_for_the_largest_of_each_and_for_no_more() {
+    fn a_layout_has_room_for_the_largest_of_each_and_for_no_more() {
         let (wide, small) = (
             Shape::new(14_336, 4096).unwrap(),
             Shape::new(64, 64).unwrap(),
         );
-        let plan = |products: &[_], slots| WorkspacePlan::of(132, true, products, slots);
-        let none = plan(&[(wide, Pipeline::Direct)], 2);
+        let layout = |matmuls: &[(Shape, Pipeline)], slots| {
+            let needs = matmuls
+                .iter()
+                .map(|&(shape, pipeline)| pipeline.workspace_need(shape));
+            WorkspaceLayout::of(132, true, &needs.collect::<Vec<_>>(), slots)
+        };
+        let none = layout(&[(wide, Pipeline::Direct)], 2);
         assert_eq!((none.slot_bytes, none.exponent_bytes), (0, 0));
-        let whole = plan(
+        let whole = layout(
             &[
                 (wide, Pipeline::WholeDecode),
                 (small, Pipeline::PaletteTranscode),
@@ -323,9 +381,9 @@ mod tests {
             whole.bytes() - none.bytes(),
             4 * wide.weights() + small.weights() + CUBLAS_BYTES as u64
         );
-        let planes = plan(&[(wide, Pipeline::ExponentDecode)], 1);
+        let planes = layout(&[(wide, Pipeline::ExponentDecode)], 1);
         assert_eq!(planes.bytes() - none.bytes(), wide.weights());
-        let transcode = plan(&[(wide, Pipeline::PaletteTranscode)], 1);
-        assert_eq!(transcode.slot_bytes, wide.unit_bytes());
+        let transcode = layout(&[(wide, Pipeline::PaletteTranscode)], 1);
+        assert_eq!(transcode.slot_bytes, wide.k_tile_bytes());
     }
 }

@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
-use unweight_gpu::matmul::{Product, Sequence};
-use unweight_gpu::{GpuError, cudarc};
+use unweight_gpu::cudarc;
+use unweight_gpu::matmul::{Matmul, MatmulError, Sequence};
 
 unsafe fn misuse(
     stream: &Arc<CudaStream>,
     sequence: &mut Sequence,
-    products: &[Product<'_>],
-) -> Result<(), GpuError> {
-    let mut captured = unsafe { sequence.capture(stream, products)? };
-    unsafe { sequence.run(stream, products)? };
+    matmuls: &[Matmul<'_>],
+) -> Result<(), MatmulError> {
+    let mut captured = unsafe { sequence.capture(stream, matmuls)? };
+    unsafe { sequence.run(stream, matmuls)? };
     unsafe { captured.launch() }
 }
 

@@ -156,12 +156,12 @@ fn main() {
             matmul::fragment_form_is_the_pure_functions,
         ),
         (
-            "products_are_as_near_as_fp32_sums_allow",
-            matmul::products_are_as_near_as_fp32_sums_allow,
+            "matmuls_are_as_near_as_fp32_sums_allow",
+            matmul::matmuls_are_as_near_as_fp32_sums_allow,
         ),
         (
-            "products_that_take_many_turns",
-            matmul::products_that_take_many_turns,
+            "matmuls_that_take_many_launches_are_as_near",
+            matmul::matmuls_that_take_many_launches_are_as_near,
         ),
         (
             "every_kernel_gives_the_same_where_sums_are_exact",
@@ -184,24 +184,28 @@ fn main() {
             matmul::a_whole_decode_is_cublas_to_the_bit,
         ),
         (
-            "many_products_in_a_row_are_those_of_each_alone",
-            matmul::many_products_in_a_row_are_those_of_each_alone,
+            "many_matmuls_in_a_row_are_those_of_each_alone",
+            matmul::many_matmuls_in_a_row_are_those_of_each_alone,
         ),
         (
-            "products_of_planes_are_as_near_as_fp32_sums_allow",
-            matmul::products_of_planes_are_as_near_as_fp32_sums_allow,
+            "matmuls_of_planes_are_as_near_as_fp32_sums_allow",
+            matmul::matmuls_of_planes_are_as_near_as_fp32_sums_allow,
         ),
         (
             "coded_matrices_multiply_as_others_do",
             matmul::coded_matrices_multiply_as_others_do,
         ),
         (
-            "a_sequence_is_its_products",
-            matmul::a_sequence_is_its_products,
+            "a_sequence_is_its_matmuls",
+            matmul::a_sequence_is_its_matmuls,
         ),
         (
             "what_does_not_fit_is_an_error",
             matmul::what_does_not_fit_is_an_error,
+        ),
+        (
+            "a_workspace_is_not_made_during_a_capture",
+            matmul::a_workspace_is_not_made_during_a_capture,
         ),
     ];
     let large: Test = (

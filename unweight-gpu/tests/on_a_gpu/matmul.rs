@@ -1,17 +1,17 @@
-//! Fragment form, and products of matrices in it.
+//! Fragment form, and matmuls with compressed weights.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream};
+use cudarc::driver::{CudaSlice, CudaStream, sys};
 use half::bf16;
 use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::matmul::layout::{Shape, arrange};
 use unweight_gpu::matmul::{
-    Coded, Fragments, Kernel, Linear, Pipeline, PlainMatmul, Product, Sequence, Workspace,
-    WorkspacePlan,
+    Activations, CompressedMatrix, Direct, Fragments, Kernel, Linear, Matmul, MatmulError,
+    Pipeline, PlainMatmul, Plan, Sequence, Workspace, WorkspaceLayout,
 };
 use unweight_gpu::{GpuError, View, ViewMut, cudarc};
 
@@ -81,8 +81,8 @@ fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> F
     Fragments::arrange(&gpu.device, &source, shape, palette).unwrap()
 }
 
-/// y, after a guard was found whole behind it.
-fn product(
+/// y by the plan that this pipeline has for the fragments.
+fn multiplied(
     gpu: &OnAGpu,
     fragments: &Fragments,
     x: &[bf16],
@@ -90,32 +90,28 @@ fn product(
     pipeline: Pipeline,
 ) -> Vec<bf16> {
     let linear = Linear::new(&gpu.device, fragments).unwrap();
-    product_of(gpu, linear, x, batch, pipeline)
+    multiplied_by(gpu, linear.plan(pipeline).unwrap(), x, batch)
 }
 
-fn product_of(
-    gpu: &OnAGpu,
-    linear: Linear<'_>,
-    x: &[bf16],
-    batch: u32,
-    pipeline: Pipeline,
-) -> Vec<bf16> {
+/// y, after a guard was found whole behind it.
+fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf16> {
     let stream = &gpu.stream;
-    let shape = linear.shape();
-    let bytes = 2 * u64::from(batch) * shape.rows();
+    let bytes = 2 * u64::from(batch) * plan.shape().rows();
     let x = upload(stream, x);
     let mut y = stream
         .clone_htod(&vec![POISON; bytes as usize + GUARD_BYTES])
         .unwrap();
-    let plan = WorkspacePlan::new(&gpu.device, &[(shape, pipeline)], 1).unwrap();
-    let mut workspace = Workspace::planned(stream, plan).unwrap();
+    let mut workspace = Workspace::new(&gpu.device, stream, &[plan.workspace_need()]).unwrap();
     let mut results = vec![];
     // Twice with one workspace: what a launch leaves there is what the next one needs.
     for _ in 0..2 {
-        let (source, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
+        let values = View::slice(&x, stream);
+        let (x, output) = (
+            Activations { values, batch },
+            ViewMut::slice(&mut y, stream),
+        );
         // SAFETY: all of it is there until the stream was waited for.
-        unsafe { linear.multiply(stream, &mut workspace, pipeline, (&source, batch), &output) }
-            .unwrap();
+        unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
         let mut written = stream.clone_dtoh(&y).unwrap();
         stream.synchronize().unwrap();
         assert!(written[bytes as usize..].iter().all(|&byte| byte == POISON));
@@ -126,12 +122,12 @@ fn product_of(
     values(&results[0])
 }
 
-fn coded(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> Coded {
+fn compressed(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> CompressedMatrix {
     let file = file_of(&[weights.to_vec()], Encoding::Huffman, 12);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
     let tensor = on_device(&container, &file, &gpu.device).remove(0);
-    Coded::new(&gpu.device, tensor, shape).unwrap()
+    CompressedMatrix::new(&gpu.device, tensor, shape).unwrap()
 }
 
 /// The largest error, in units of what rounding to BF16 and FP32 sums allow.
@@ -176,7 +172,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
                 .clone_htod(&vec![POISON; 2 * bits.len() + GUARD_BYTES])
                 .unwrap();
             let output = ViewMut::slice(&mut memory, &gpu.stream);
-            // SAFETY: as in `product`.
+            // SAFETY: as in `multiplied_by`.
             unsafe { fragments.restore(&gpu.device, &gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
             assert!(values(&restored[..2 * bits.len()]) == weights);
@@ -189,7 +185,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn products_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
+pub(crate) fn matmuls_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     let shapes = [
         (1, 64),
         (63, 64),
@@ -210,7 +206,7 @@ pub(crate) fn products_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
             let fragments = arranged(gpu, &weights, shape, palette);
             for batch in [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 130, 300] {
                 let x = activations(batch, shape);
-                let y = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+                let y = multiplied(gpu, &fragments, &x, batch, Pipeline::Direct);
                 let worst = worst_error(&y, &weights, &x, shape);
                 assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
             }
@@ -218,15 +214,16 @@ pub(crate) fn products_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     }
 }
 
-/// More tiles than fit the device at a time, their columns shared by blocks, and more rows of x than are multiplied at a time.
-pub(crate) fn products_that_take_many_turns(gpu: &OnAGpu) {
+/// More tiles than fit the device at a time, whose columns blocks share, and more rows of x than a
+/// launch takes.
+pub(crate) fn matmuls_that_take_many_launches_are_as_near(gpu: &OnAGpu) {
     for (rows, columns, batch) in [(9000, 4096, 100), (4096, 4096, 700), (72, 1024, 4200)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 300);
         let x = activations(batch, shape);
         for palette in [consecutive(), gapped()] {
             let fragments = arranged(gpu, &weights, shape, palette);
-            let y = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+            let y = multiplied(gpu, &fragments, &x, batch, Pipeline::Direct);
             let worst = worst_error_of_some(&y, &weights, &x, shape, 61);
             assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
         }
@@ -261,14 +258,15 @@ pub(crate) fn every_kernel_gives_the_same_where_sums_are_exact(gpu: &OnAGpu) {
         for palette in [palette(|i| 120 + i), palette(|i| 119 + i + i / 12)] {
             let fragments = arranged(gpu, &weights, shape, palette);
             let linear = Linear::new(&gpu.device, &fragments).unwrap();
-            let by =
-                |kernel| product_of(gpu, linear.with_kernel(kernel), &x, batch, Pipeline::Direct);
-            let expected = by(Kernel::FewRows);
+            let direct = linear.plan(Pipeline::Direct).unwrap();
+            let small_batch = direct.with_kernel(Kernel::SmallBatch);
+            let expected = multiplied_by(gpu, small_batch, &x, batch);
             assert!(worst_error_of_some(&expected, &weights, &x, shape, 1021) <= 1.0);
-            for way in linear.ways(batch) {
-                if way.pipeline == Pipeline::Direct {
-                    let same = by(way.kernel) == expected;
-                    assert!(same, "{rows} x {columns}, batch {batch}: {way}");
+            for plan in linear.plans(batch) {
+                let name = plan.name();
+                if name.pipeline == Pipeline::Direct {
+                    let same = multiplied_by(gpu, plan, &x, batch) == expected;
+                    assert!(same, "{rows} x {columns}, batch {batch}: {name}");
                 }
             }
         }
@@ -284,7 +282,7 @@ pub(crate) fn weights_that_are_no_numbers_reach_their_rows_alone(gpu: &OnAGpu) {
     let fragments = arranged(gpu, &weights, shape, consecutive());
     assert_eq!(fragments.patch_count(), 2);
     let x = vec![bf16::ONE; 256];
-    let y = product(gpu, &fragments, &x, 1, Pipeline::Direct);
+    let y = multiplied(gpu, &fragments, &x, 1, Pipeline::Direct);
     for (row, value) in y.iter().enumerate() {
         match row {
             3 => assert!(value.is_nan()),
@@ -294,7 +292,7 @@ pub(crate) fn weights_that_are_no_numbers_reach_their_rows_alone(gpu: &OnAGpu) {
     }
 }
 
-/// 2^25 absorbs ones that are added to it: a sum of 2^25, ones and -2^25 tells in which order it was made.
+/// 2^25 absorbs ones that are added to it, so a sum of 2^25, ones and -2^25 depends on its order.
 pub(crate) fn sums_are_made_in_one_order(gpu: &OnAGpu) {
     let shape = Shape::new(130, 4096).unwrap();
     let weights: Vec<bf16> = (0..shape.weights())
@@ -307,17 +305,18 @@ pub(crate) fn sums_are_made_in_one_order(gpu: &OnAGpu) {
     let fragments = arranged(gpu, &weights, shape, palette(|i| 125 + 2 * i));
     for batch in [1, 8, 20, 64] {
         let x = vec![bf16::ONE; batch as usize * 4096];
-        let first = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+        let first = multiplied(gpu, &fragments, &x, batch, Pipeline::Direct);
         for _ in 0..20 {
-            assert!(product(gpu, &fragments, &x, batch, Pipeline::Direct) == first);
+            assert!(multiplied(gpu, &fragments, &x, batch, Pipeline::Direct) == first);
         }
-        // Rows of x are alike, and so are rows of W in a place of their group: which blocks share a group decides.
+        // Rows of x are alike, and so are rows of W at the same place in a panel group: the blocks
+        // that share the group decide.
         assert!(first.chunks(130).all(|token| token == &first[..130]));
     }
 }
 
 /// y by cuBLASLt.
-fn plain_product(
+fn plain_matmul(
     gpu: &OnAGpu,
     weights: &[bf16],
     values_of_x: &[bf16],
@@ -349,8 +348,8 @@ pub(crate) fn errors_are_no_larger_than_cublas_s(gpu: &OnAGpu) {
         let fragments = arranged(gpu, &weights, shape, consecutive());
         for batch in [1, 16, 64, 128] {
             let x = activations(batch, shape);
-            let ours = product(gpu, &fragments, &x, batch, Pipeline::Direct);
-            let plain = plain_product(gpu, &weights, &x, batch, shape);
+            let ours = multiplied(gpu, &fragments, &x, batch, Pipeline::Direct);
+            let plain = plain_matmul(gpu, &weights, &x, batch, shape);
             let error = |y: &[bf16]| worst_error(y, &weights, &x, shape);
             let (ours, plain) = (error(&ours), error(&plain));
             println!("{rows} x {columns}, batch {batch}: {ours:.4}, cuBLASLt {plain:.4}");
@@ -365,14 +364,14 @@ pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
     let fragments = arranged(gpu, &weights, shape, consecutive());
     for batch in [1, 16, 100] {
         let x = activations(batch, shape);
-        let found = product(gpu, &fragments, &x, batch, Pipeline::WholeDecode);
-        let expected = plain_product(gpu, &weights, &x, batch, shape);
+        let found = multiplied(gpu, &fragments, &x, batch, Pipeline::WholeDecode);
+        let expected = plain_matmul(gpu, &weights, &x, batch, shape);
         assert!(found == expected, "batch {batch}");
     }
 }
 
-/// Launches that begin while those in front of them end.
-pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
+/// Launches begin while those before them end.
+pub(crate) fn many_matmuls_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shapes = [(4096, 1024), (1024, 4096), (192, 1024), (1024, 192)];
     let shapes = shapes.map(|(rows, columns)| Shape::new(rows, columns).unwrap());
@@ -381,31 +380,25 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
         .map(|&shape| arranged(gpu, &matrix(shape, 200), shape, consecutive()))
         .collect();
     let batch = 5;
-    let alone = |input: &[bf16], fragments| product(gpu, fragments, input, batch, Pipeline::Direct);
+    let alone =
+        |input: &[bf16], fragments| multiplied(gpu, fragments, input, batch, Pipeline::Direct);
     let first = activations(batch, shapes[0]);
     let mut expected = first.clone();
     for fragments in &layers {
         expected = alone(&expected, fragments);
     }
-    let mut workspace = Workspace::new(&gpu.device, stream, &shapes, false).unwrap();
+    let needs = shapes.map(|shape| Pipeline::Direct.workspace_need(shape));
+    let mut workspace = Workspace::new(&gpu.device, stream, &needs).unwrap();
     for _ in 0..10 {
         let mut memory = upload(stream, &first);
         for fragments in &layers {
             let bytes = 2 * u64::from(batch) * fragments.shape().rows();
             let mut y = stream.alloc_zeros::<u8>(bytes as usize).unwrap();
-            let (source, output) = (View::slice(&memory, stream), ViewMut::slice(&mut y, stream));
-            let linear = Linear::new(&gpu.device, fragments).unwrap();
-            // SAFETY: as in `product`; what is dropped is freed in the stream's order.
-            unsafe {
-                linear.multiply(
-                    stream,
-                    &mut workspace,
-                    Pipeline::Direct,
-                    (&source, batch),
-                    &output,
-                )
-            }
-            .unwrap();
+            let (values, output) = (View::slice(&memory, stream), ViewMut::slice(&mut y, stream));
+            let plan = Direct::new(&gpu.device, fragments).map(Plan::from).unwrap();
+            let x = Activations { values, batch };
+            // SAFETY: as in `multiplied_by`; what is dropped is freed in the stream's order.
+            unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
             memory = y;
         }
         let found = stream.clone_dtoh(&memory).unwrap();
@@ -414,8 +407,8 @@ pub(crate) fn many_products_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
     }
 }
 
-/// Their exponents are decoded, and both planes multiplied.
-pub(crate) fn products_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
+/// Exponents are decoded, and both planes multiplied.
+pub(crate) fn matmuls_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     for (rows, columns) in [
         (65, 192),
         (200, 1088),
@@ -425,40 +418,45 @@ pub(crate) fn products_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     ] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 20);
-        let coded = coded(gpu, &weights, shape);
-        let linear = Linear::of_coded(&gpu.device, &coded).unwrap();
+        let matrix = compressed(gpu, &weights, shape);
+        let linear = Linear::new(&gpu.device, &matrix).unwrap();
         for batch in [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 130] {
             let x = activations(batch, shape);
-            let y = product_of(gpu, linear, &x, batch, Pipeline::ExponentDecode);
+            let plan = linear.plan(Pipeline::ExponentDecode).unwrap();
+            let y = multiplied_by(gpu, plan, &x, batch);
             let worst = worst_error(&y, &weights, &x, shape);
             assert!(worst <= 1.0, "{rows} x {columns}, batch {batch}: {worst}");
         }
     }
 }
 
-/// A coded matrix that is transcoded is multiplied as its fragments are, to the bit; one that is decoded whole, as cuBLASLt multiplies, to the bit.
+/// A coded matrix that is transcoded gives the bits of its fragments, and one that is decoded whole
+/// the bits of cuBLASLt.
 pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
     for (rows, columns) in [(65, 192), (1000, 4096), (48, 14_336)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 100);
-        let coded = coded(gpu, &weights, shape);
-        assert!(coded.has_fragment_form());
-        let fragments = arranged(gpu, &weights, shape, *coded.palette());
-        let linear = Linear::of_coded(&gpu.device, &coded).unwrap();
+        let matrix = compressed(gpu, &weights, shape);
+        assert!(matrix.has_fragment_form());
+        let fragments = arranged(gpu, &weights, shape, *matrix.palette());
+        let linear = Linear::new(&gpu.device, &matrix).unwrap();
         for batch in [1, 5, 64, 200] {
             let x = activations(batch, shape);
-            let found = product_of(gpu, linear, &x, batch, Pipeline::PaletteTranscode);
-            let expected = product(gpu, &fragments, &x, batch, Pipeline::Direct);
+            let plan = linear.plan(Pipeline::PaletteTranscode).unwrap();
+            let found = multiplied_by(gpu, plan, &x, batch);
+            let expected = multiplied(gpu, &fragments, &x, batch, Pipeline::Direct);
             assert!(found == expected, "{rows} x {columns}, batch {batch}");
-            let found = product_of(gpu, linear, &x, batch, Pipeline::WholeDecode);
-            let expected = plain_product(gpu, &weights, &x, batch, shape);
+            let plan = linear.plan(Pipeline::WholeDecode).unwrap();
+            let found = multiplied_by(gpu, plan, &x, batch);
+            let expected = plain_matmul(gpu, &weights, &x, batch, shape);
             assert!(found == expected, "{rows} x {columns}, batch {batch}");
         }
     }
 }
 
-/// Products whose weights are prepared ahead are those of each alone: in any mix, launched or captured, and again over what slots hold from before.
-pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
+/// Matmuls whose weights are prepared ahead give what each gives alone: in any mix, launched or
+/// captured, and again over what slots hold from before.
+pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
     use Pipeline::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
     let stream = &gpu.stream;
     let batch = 9;
@@ -469,12 +467,19 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
         weights.rotate_left(1000 * layer);
         weights
     };
-    let coded: Vec<Coded> = (0..6).map(|l| coded(gpu, &of_layer(l), shape)).collect();
+    let coded: Vec<CompressedMatrix> = (0..6)
+        .map(|layer| compressed(gpu, &of_layer(layer), shape))
+        .collect();
     let fragments: Vec<Fragments> = (0..6)
         .map(|layer| arranged(gpu, &of_layer(layer), shape, *coded[layer].palette()))
         .collect();
-    let of_coded = |l: usize| Linear::of_coded(&gpu.device, &coded[l]).unwrap();
-    let of_fragments = |l: usize| Linear::new(&gpu.device, &fragments[l]).unwrap();
+    let plan = |layer: usize, pipeline: Pipeline| {
+        let linear = match pipeline {
+            Direct => Linear::new(&gpu.device, &fragments[layer]),
+            _ => Linear::new(&gpu.device, &coded[layer]),
+        };
+        linear.unwrap().plan(pipeline).unwrap()
+    };
     let mixes = [
         [
             WholeDecode,
@@ -495,16 +500,11 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
         [Direct; 6],
     ];
     for mix in mixes {
-        let linears: Vec<Linear<'_>> = (0..6)
-            .map(|layer| match mix[layer] {
-                Direct => of_fragments(layer),
-                _ => of_coded(layer),
-            })
-            .collect();
+        let plans: Vec<Plan<'_>> = (0..6).map(|layer| plan(layer, mix[layer])).collect();
         let first = activations(batch, shape);
         let mut expected = first.clone();
-        for (linear, pipeline) in linears.iter().zip(mix) {
-            expected = product_of(gpu, *linear, &expected, batch, pipeline);
+        for &plan in &plans {
+            expected = multiplied_by(gpu, plan, &expected, batch);
         }
         let bytes = 2 * u64::from(batch) * 1024;
         let x = upload(stream, &first);
@@ -512,27 +512,26 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
             .map(|_| stream.alloc_zeros::<u8>(bytes as usize).unwrap())
             .collect();
         let at = |memory: &CudaSlice<u8>| cudarc::driver::DevicePtr::device_ptr(memory, stream).0;
-        let products: Vec<Product<'_>> = (0..6)
+        let matmuls: Vec<Matmul<'_>> = (0..6)
             .map(|layer| {
                 let from = if layer == 0 {
                     at(&x)
                 } else {
                     at(&ys[layer - 1])
                 };
-                Product {
-                    linear: linears[layer],
-                    pipeline: mix[layer],
-                    // SAFETY: of both: so long, and there until the stream was waited for.
-                    x: unsafe { View::raw(from, u64::from(batch) * 1024) },
-                    batch,
+                // SAFETY: for both views: so long, and there until the stream was waited for.
+                let values = unsafe { View::raw(from, u64::from(batch) * 1024) };
+                Matmul {
+                    plan: plans[layer],
+                    x: Activations { values, batch },
                     // SAFETY: as above.
                     y: unsafe { ViewMut::raw(at(&ys[layer]), bytes) },
                 }
             })
             .collect();
-        let ways: Vec<_> = mix.iter().map(|&pipeline| (shape, pipeline)).collect();
-        let plan = WorkspacePlan::new(&gpu.device, &ways, 2).unwrap();
-        let workspace = Workspace::planned(stream, plan).unwrap();
+        let needs: Vec<_> = plans.iter().map(|plan| plan.workspace_need()).collect();
+        let layout = WorkspaceLayout::new(&gpu.device, &needs, 2).unwrap();
+        let workspace = Workspace::with_layout(stream, layout).unwrap();
         stream.synchronize().unwrap();
         let preparing = gpu.device.stream().unwrap();
         let mut sequence = Sequence::new(&gpu.device, preparing, workspace).unwrap();
@@ -543,22 +542,22 @@ pub(crate) fn a_sequence_is_its_products(gpu: &OnAGpu) {
         };
         for _ in 0..5 {
             // SAFETY: as above.
-            unsafe { sequence.run(stream, &products) }.unwrap();
+            unsafe { sequence.run(stream, &matmuls) }.unwrap();
             // SAFETY: as above.
-            unsafe { sequence.run(stream, &products) }.unwrap();
+            unsafe { sequence.run(stream, &matmuls) }.unwrap();
             assert!(last() == expected, "{mix:?}");
         }
-        // All multiprocessors decode in few blocks, and multiply: nothing of the products changes.
+        // All multiprocessors decode in few blocks, and multiply: no result changes.
         let count =
             cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let all = gpu.device.context().attribute(count).unwrap() as u32;
         sequence.workspace().divide(Some(all));
         // SAFETY: as above.
-        unsafe { sequence.run(stream, &products) }.unwrap();
+        unsafe { sequence.run(stream, &matmuls) }.unwrap();
         assert!(last() == expected, "{mix:?}, in few blocks");
         sequence.workspace().divide(None);
         // SAFETY: as above.
-        let mut captured = unsafe { sequence.capture(stream, &products) }.unwrap();
+        let mut captured = unsafe { sequence.capture(stream, &matmuls) }.unwrap();
         for y in &ys {
             let bytes = y.num_bytes();
             // SAFETY: memory of that length, that nobody uses meanwhile.
@@ -587,35 +586,55 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
         |source: &View<'_>, shape, palette| Fragments::arrange(&gpu.device, source, shape, palette);
     assert!(matches!(
         arrange(&source, shape, far),
-        Err(GpuError::TooManyPatches { .. })
+        Err(MatmulError::TooManyPatches { .. })
     ));
     let longer = Shape::new(65, 128).unwrap();
     assert!(matches!(
         arrange(&source, longer, consecutive()),
-        Err(GpuError::WrongLength { .. })
+        Err(MatmulError::Gpu(GpuError::WrongLength { .. }))
     ));
     let fragments = arrange(&source, shape, consecutive()).unwrap();
     let small = Shape::new(1, 64).unwrap();
-    let mut workspace = Workspace::new(&gpu.device, stream, &[small], false).unwrap();
+    let need = Pipeline::Direct.workspace_need(small);
+    let mut workspace = Workspace::new(&gpu.device, stream, &[need]).unwrap();
     let linear = Linear::new(&gpu.device, &fragments).unwrap();
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();
-    let x = View::slice(&x, stream);
+    let values = View::slice(&x, stream);
     let output = ViewMut::slice(&mut y, stream);
-    let mut multiply =
-        // SAFETY: as in `product`.
-        |pipeline, batch| unsafe { linear.multiply(stream, &mut workspace, pipeline, (&x, batch), &output) };
+    let mut multiply = |pipeline, batch| {
+        let (plan, x) = (linear.plan(pipeline)?, Activations { values, batch });
+        // SAFETY: as in `multiplied_by`.
+        unsafe { plan.multiply(stream, &mut workspace, x, &output) }
+    };
     assert!(matches!(
         multiply(Pipeline::Direct, 2),
-        Err(GpuError::WrongLength { .. })
+        Err(MatmulError::Gpu(GpuError::WrongLength { .. }))
     ));
     assert!(matches!(
         multiply(Pipeline::WholeDecode, 1),
-        Err(GpuError::WorkspaceTooSmall)
+        Err(MatmulError::WorkspaceTooSmall)
     ));
     assert!(matches!(
         multiply(Pipeline::ExponentDecode, 1),
-        Err(GpuError::NotTaken("exponent_decode"))
+        Err(MatmulError::NoSuchPlan(name)) if name == Pipeline::ExponentDecode.into()
     ));
     multiply(Pipeline::Direct, 1).unwrap();
+}
+
+pub(crate) fn a_workspace_is_not_made_during_a_capture(gpu: &OnAGpu) {
+    let stream = &gpu.device.stream().unwrap();
+    let workspace = || Workspace::new(&gpu.device, stream, &[]).map(drop);
+    // Its kernels are loaded now, which cannot be done while a stream is capturing.
+    workspace().unwrap();
+    stream.synchronize().unwrap();
+    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    stream.begin_capture(mode).unwrap();
+    let result = workspace();
+    let is_refused = matches!(result, Err(MatmulError::Gpu(GpuError::Capturing)));
+    assert!(is_refused, "{result:?}");
+    let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+    // Nothing was captured, and the capture is whole.
+    drop(stream.end_capture(flags).unwrap());
+    workspace().unwrap();
 }

@@ -4,16 +4,16 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
-use super::Fragments;
 use super::fragments::{Patches, PlanesKernel};
 use super::job::{FragmentsJob, PlanesJob};
 use super::layout::Shape;
+use super::{Fragments, MatmulError};
 use crate::device::OneOrFewBlocks;
 use crate::job::{Addresses, TensorJob};
-use crate::launch::Launch;
+use crate::launch::{DeviceBuffer, Launch};
 use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
 use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
 
@@ -22,7 +22,7 @@ use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
 ///
 /// Its records were checked when it was created, so launches that decode it need no status.
 #[derive(Debug)]
-pub struct Coded {
+pub struct CompressedMatrix {
     tensor: Arc<DeviceTensor>,
     at: Addresses,
     shape: Shape,
@@ -31,11 +31,10 @@ pub struct Coded {
     /// The patches; None if the palette lacks too many exponents for fragment form.
     patches: Option<Patches>,
     /// The status word of launches. It stays unused, because the records were checked before.
-    _status: CudaSlice<u64>,
-    status_at: u64,
+    status: DeviceBuffer<u64>,
 }
 
-impl Coded {
+impl CompressedMatrix {
     /// Takes a tensor of this shape, decodes it once to check every record, and finds its patches.
     /// Waits for that, so it is meant for load time. It takes 3.5 bytes of device memory for each
     /// weight meanwhile.
@@ -48,13 +47,13 @@ impl Coded {
         device: &Device,
         tensor: Arc<DeviceTensor>,
         shape: Shape,
-    ) -> Result<Coded, GpuError> {
+    ) -> Result<CompressedMatrix, MatmulError> {
         let planes = *tensor.planes();
         if planes.weights() != shape.weights() {
-            return Err(GpuError::WrongLength {
+            return Err(MatmulError::Gpu(GpuError::WrongLength {
                 needed_bytes: 2 * shape.weights(),
                 given_bytes: 2 * planes.weights(),
-            });
+            }));
         }
         let own = device.own_stream();
         // SAFETY: the decoder writes every weight before anything reads it.
@@ -67,14 +66,14 @@ impl Coded {
         let matrix = View::slice(&decoded, own);
         let patches = match Fragments::arrange(device, &matrix, shape, *planes.palette()) {
             Ok(fragments) => Some(fragments.into_patches()),
-            Err(GpuError::TooManyPatches { .. }) => None,
+            Err(MatmulError::TooManyPatches { .. }) => None,
             Err(error) => return Err(error),
         };
         let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
         let no_status = own.clone_htod(&[status::GOOD])?;
-        let status_at = no_status.device_ptr(own).0;
+        let status = DeviceBuffer::new(no_status, own);
         own.synchronize()?;
-        Ok(Coded {
+        Ok(CompressedMatrix {
             at: tensor.addresses(),
             stage_bytes: stage_bytes(tensor.longest_record_bytes(), chunk_weights),
             // A tensor has at most 2^23 chunks.
@@ -82,12 +81,11 @@ impl Coded {
             tensor,
             shape,
             patches,
-            status_at,
-            _status: no_status,
+            status,
         })
     }
 
-    pub(super) fn context(&self) -> &Arc<CudaContext> {
+    pub(crate) fn context(&self) -> &Arc<CudaContext> {
         self.tensor.context()
     }
 
@@ -112,11 +110,11 @@ impl Coded {
         self.tensor.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
     }
 
-    pub(super) const fn sign_mantissa(&self) -> u64 {
+    pub(crate) const fn sign_mantissa(&self) -> u64 {
         self.at.sign_mantissa
     }
 
-    pub(super) const fn patches(&self) -> Option<&Patches> {
+    pub(crate) const fn patches(&self) -> Option<&Patches> {
         self.patches.as_ref()
     }
 
@@ -125,13 +123,13 @@ impl Coded {
     /// # Safety
     /// The matrix must exist until the launch is done. The 2 bytes for each weight at `to` must be
     /// 16-byte aligned, and nobody else may use them until then.
-    pub(super) unsafe fn decode(
+    pub(crate) unsafe fn decode(
         &self,
         device: &Device,
         stream: &Arc<CudaStream>,
         to: u64,
         multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         // SAFETY: the caller keeps the preconditions.
         unsafe { self.launch(&device.state.decode_weights_of, stream, to, multiprocessors) }
     }
@@ -139,14 +137,14 @@ impl Coded {
     /// Launches the decoder with a plane of exponents as output.
     ///
     /// # Safety
-    /// The preconditions of [`Coded::decode`], with one byte for each weight.
-    pub(super) unsafe fn decode_exponents(
+    /// The preconditions of [`CompressedMatrix::decode`], with one byte for each weight.
+    pub(crate) unsafe fn decode_exponents(
         &self,
         device: &Device,
         stream: &Arc<CudaStream>,
         to: u64,
         multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         // SAFETY: the caller keeps the preconditions.
         unsafe {
             self.launch(
@@ -164,7 +162,7 @@ impl Coded {
         stream: &Arc<CudaStream>,
         to: u64,
         multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
+    ) -> Result<(), MatmulError> {
         let job = TensorJob::new(self.tensor.planes(), self.at, to, 0, 0);
         let Some(blocks) = multiprocessors else {
             let config = LaunchConfig {
@@ -175,7 +173,7 @@ impl Coded {
             let launch = Launch::of(&kernels.block_for_each_chunk)
                 .arg(&job)
                 .arg(&self.stage_bytes)
-                .arg(&self.status_at);
+                .arg(&self.status.address);
             // SAFETY: the same as in `Batch`; the job is given by value, and the status word is the
             // matrix's own.
             unsafe { launch.launch(stream, config)? };
@@ -195,7 +193,7 @@ impl Coded {
             .arg(&blocks)
             .arg(&warps)
             .arg(&self.stage_bytes)
-            .arg(&self.status_at);
+            .arg(&self.status.address);
         // SAFETY: the same as above; every warp has a table and a stage.
         unsafe { launch.launch(stream, config)? };
         Ok(())
@@ -205,19 +203,19 @@ impl Coded {
     ///
     /// # Safety
     /// The matrix and a plane of its exponents must exist until the launch is done. Nobody else may
-    /// use the room for its K tiles at `units` until then.
-    pub(super) unsafe fn arrange(
+    /// use the memory of its K tiles at `k_tiles` until then.
+    pub(crate) unsafe fn arrange(
         &self,
         kernel: &PlanesKernel,
         stream: &Arc<CudaStream>,
         exponents: u64,
-        units: u64,
-    ) -> Result<(), GpuError> {
+        k_tiles: u64,
+    ) -> Result<(), MatmulError> {
         let job = PlanesJob {
             exponents,
             sign_mantissa: self.at.sign_mantissa,
             fragments: FragmentsJob {
-                weights: units,
+                weights: k_tiles,
                 ..FragmentsJob::new(self.shape, self.palette())
             },
         };

@@ -1,0 +1,126 @@
+//! Matmul of a coded matrix by way of fragment form.
+
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+
+use super::from_k_tiles::{FromKTiles, KTiles};
+use crate::matmul::fragments::Patches;
+use crate::matmul::kernels::DeviceKernels;
+use crate::matmul::layout::Shape;
+use crate::matmul::plan::{Activations, Phases};
+use crate::matmul::workspace::WorkspaceNeed;
+use crate::matmul::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, Workspace};
+use crate::{Device, ViewMut};
+
+/// Converts a coded matrix to fragment form in the workspace, and continues like
+/// [`Direct`](super::Direct).
+#[derive(Clone, Copy, Debug)]
+pub struct PaletteTranscode<'a> {
+    matmul: FromKTiles<'a>,
+    matrix: &'a CompressedMatrix,
+    patches: &'a Patches,
+}
+
+impl<'a> PaletteTranscode<'a> {
+    /// The plan for this matrix.
+    ///
+    /// # Errors
+    /// [`MatmulError::NoSuchPlan`] if the matrix cannot be converted to fragment form
+    /// ([`CompressedMatrix::has_fragment_form`]); the errors of [`Direct::new`](super::Direct::new).
+    pub fn new(
+        device: &'a Device,
+        matrix: &'a CompressedMatrix,
+    ) -> Result<PaletteTranscode<'a>, MatmulError> {
+        let kernels = DeviceKernels::new(device, matrix.context())?;
+        let name = Pipeline::PaletteTranscode.into();
+        PaletteTranscode::of(kernels, matrix).ok_or(MatmulError::NoSuchPlan(name))
+    }
+
+    /// None if the matrix cannot be converted to fragment form.
+    pub(crate) fn of(
+        kernels: DeviceKernels<'a>,
+        matrix: &'a CompressedMatrix,
+    ) -> Option<PaletteTranscode<'a>> {
+        matrix.patches().map(|patches| PaletteTranscode {
+            matmul: FromKTiles::new(kernels, matrix.shape()),
+            matrix,
+            patches,
+        })
+    }
+
+    /// The same plan with this kernel.
+    #[must_use]
+    pub const fn with_kernel(self, kernel: Kernel) -> PaletteTranscode<'a> {
+        let matmul = self.matmul.with_kernel(kernel);
+        PaletteTranscode { matmul, ..self }
+    }
+
+    pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
+        WorkspaceNeed {
+            prepared_bytes: shape.k_tile_bytes(),
+            exponent_bytes: shape.weights(),
+            ..WorkspaceNeed::of_sums(shape)
+        }
+    }
+}
+
+impl Phases for PaletteTranscode<'_> {
+    fn name(&self) -> PlanName {
+        PlanName {
+            pipeline: Pipeline::PaletteTranscode,
+            kernel: self.matmul.kernel(),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        self.matrix.shape()
+    }
+
+    fn need(&self) -> WorkspaceNeed {
+        PaletteTranscode::need(self.shape())
+    }
+
+    fn kernels(&self, batch: u32) -> Vec<Kernel> {
+        self.matmul.kernels(batch)
+    }
+
+    unsafe fn prepare(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        to: u64,
+    ) -> Result<(), MatmulError> {
+        let DeviceKernels {
+            device, fragments, ..
+        } = self.matmul.device_kernels();
+        let multiprocessors = workspace.decoding_multiprocessors();
+        let exponents = workspace.exponents(self.shape().weights())?;
+        // SAFETY: for both calls: the caller keeps the preconditions; the workspace has a byte for
+        // each weight at `exponents`, and preparations come one after the other.
+        unsafe {
+            (self.matrix).decode_exponents(device, stream, exponents, multiprocessors)?;
+            (self.matrix).arrange(&fragments.planes, stream, exponents, to)
+        }
+    }
+
+    unsafe fn multiply(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        prepared: u64,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        let k_tiles = KTiles {
+            address: prepared,
+            patches: self.patches.addresses(),
+            palette: self.matrix.palette(),
+            is_resident: false,
+        };
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { self.matmul.multiply(stream, workspace, &k_tiles, x, y) }
+    }
+}
