@@ -45,10 +45,10 @@ struct Matrix {
 
 impl Matrix {
     /// The layer of the form that this pipeline needs.
-    fn linear<'a>(&'a self, device: &'a Device, pipeline: Pipeline) -> Linear<'a> {
+    fn linear(&self, pipeline: Pipeline) -> Linear<'_> {
         match pipeline {
-            Pipeline::Direct => Linear::new(device, &self.fragments).unwrap(),
-            _ => Linear::new(device, &self.coded).unwrap(),
+            Pipeline::Direct => Linear::new(&self.fragments),
+            _ => Linear::new(&self.coded),
         }
     }
 }
@@ -223,10 +223,10 @@ impl Bench {
             );
         }
         let coded: Vec<[Linear<'_>; 3]> = (matrices.iter())
-            .map(|layer| (layer.each_ref()).map(|m| Linear::new(device, &m.coded).unwrap()))
+            .map(|layer| (layer.each_ref()).map(|m| Linear::new(&m.coded)))
             .collect();
         let fragments: Vec<[Linear<'_>; 3]> = (matrices.iter())
-            .map(|layer| (layer.each_ref()).map(|m| Linear::new(device, &m.fragments).unwrap()))
+            .map(|layer| (layer.each_ref()).map(|m| Linear::new(&m.fragments)))
             .collect();
         // Every other projection stays coded.
         let hard = spread(3 * LAYERS, 3 * LAYERS / 2);
@@ -356,10 +356,7 @@ impl Bench {
                         // SAFETY: for both views: as in `matmuls`.
                         let values = unsafe { View::raw(x, u64::from(batch) * x_values) };
                         Matmul {
-                            plan: matrix
-                                .linear(&self.device, pipeline)
-                                .plan(pipeline)
-                                .unwrap(),
+                            plan: matrix.linear(pipeline).plan(pipeline).unwrap(),
                             x: Activations { values, batch },
                             // SAFETY: as above.
                             y: unsafe { ViewMut::raw(y, u64::from(batch) * y_bytes) },

@@ -153,7 +153,7 @@ impl Bench {
         let mut workspace = Workspace::new(&self.device, stream, &[need]).unwrap();
         let linears: Vec<_> = fragments
             .iter()
-            .map(|fragments| Linear::new(&self.device, fragments).unwrap())
+            .map(|fragments| Linear::new(fragments))
             .collect();
         for batch in BATCHES {
             let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
@@ -231,11 +231,7 @@ impl Bench {
         );
         let linears: Vec<[Linear<'_>; 3]> = fragments
             .iter()
-            .map(|layer| {
-                layer
-                    .each_ref()
-                    .map(|f| Linear::new(&self.device, f).unwrap())
-            })
+            .map(|layer| layer.each_ref().map(|f| Linear::new(f)))
             .collect();
         let largest = BATCHES[BATCHES.len() - 1];
         let all = linears.iter().flatten().copied();

@@ -46,10 +46,10 @@ enum Layer {
 }
 
 impl Layer {
-    fn linear<'a>(&'a self, gpu: &'a Gpu) -> Result<Linear<'a>, MatmulError> {
+    fn linear(&self) -> Linear<'_> {
         match self {
-            Layer::Fragments(fragments) => Linear::new(gpu.device(), fragments),
-            Layer::Coded(coded) => Linear::new(gpu.device(), coded),
+            Layer::Fragments(fragments) => Linear::new(fragments),
+            Layer::Coded(coded) => Linear::new(coded),
         }
     }
 }
@@ -143,8 +143,7 @@ fn tune(
     context: &Context,
 ) -> Result<Tuning, MatmulError> {
     let largest = batches.iter().copied().max().unwrap_or(1);
-    let linears = layers.iter().map(|layer| layer.linear(gpu));
-    let linears = linears.collect::<Result<_, _>>()?;
+    let linears = layers.iter().map(Layer::linear).collect();
     let mut stack = Stack::new(gpu.device(), linears, largest)?;
     // The number of steps is known only when they are done.
     let bar = steps(context.silent(), "tune");

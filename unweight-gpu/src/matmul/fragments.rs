@@ -11,12 +11,11 @@ use unweight_format::Palette;
 
 use super::MatmulError;
 use super::job::{FragmentsJob, PlanesJob};
+use super::kernels::MatmulKernels;
 use super::layout::{Arranged, Shape};
-use crate::image::Images;
-use crate::in_flight::{Handover, WaitAtEnd, require_context};
-use crate::launch::DeviceBuffer;
+use crate::kernels::{DeviceBuffer, Handover, WaitAtEnd, own, require_context};
 use crate::plan::WARP;
-use crate::{Device, GpuError, View, ViewMut, image};
+use crate::{Device, GpuError, View, ViewMut};
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
 /// so a matrix with more patches is not worth converting to fragment form.
@@ -36,11 +35,8 @@ pub(crate) struct FragmentsKernels {
 }
 
 impl FragmentsKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        images: &Images,
-    ) -> Result<FragmentsKernels, GpuError> {
-        let module = images.load(context, &image::FRAGMENTS)?;
+    pub(crate) fn load(device: &Device) -> Result<FragmentsKernels, GpuError> {
+        let module = device.load_module(&own::FRAGMENTS)?;
         Ok(FragmentsKernels {
             count_patches: module.load_function("count_patches")?,
             arrange: module.load_function("arrange")?,
@@ -92,13 +88,13 @@ pub(crate) struct PatchAddresses {
 
 impl Patches {
     pub(crate) fn bytes(&self) -> u64 {
-        (self.words.memory.num_bytes() + self.ends.memory.num_bytes()) as u64
+        (self.words.memory().num_bytes() + self.ends.memory().num_bytes()) as u64
     }
 
     pub(crate) const fn addresses(&self) -> PatchAddresses {
         PatchAddresses {
-            words: self.words.address,
-            ends: self.ends.address,
+            words: self.words.address(),
+            ends: self.ends.address(),
         }
     }
 }
@@ -106,6 +102,7 @@ impl Patches {
 /// A matrix in [fragment form](super::layout), in device memory.
 #[derive(Debug)]
 pub struct Fragments {
+    kernels: Arc<MatmulKernels>,
     shape: Shape,
     palette: Palette,
     k_tiles: DeviceBuffer<u8>,
@@ -138,7 +135,7 @@ impl Fragments {
         }
         // The matrix is borrowed, and two launches assume that it does not change between them.
         let _waiting = WaitAtEnd(stream);
-        let kernels = device.fragments_kernels()?;
+        let kernels = device.kernels::<MatmulKernels>()?;
         let panels = shape.panels() as usize;
         // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
         // before anything reads them.
@@ -162,7 +159,7 @@ impl Fragments {
         // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned
         // and has the length of the shape, and `Shape` bounds everything else.
         unsafe {
-            let mut launch = stream.launch_builder(&kernels.count_patches);
+            let mut launch = stream.launch_builder(&kernels.fragments.count_patches);
             launch.arg(&job).launch(config)?;
         }
         let mut ends = stream.clone_dtoh(&patch_ends)?;
@@ -185,13 +182,14 @@ impl Fragments {
         job.patches = patches.device_ptr(stream).0;
         // SAFETY: as above.
         unsafe {
-            let mut launch = stream.launch_builder(&kernels.arrange);
+            let mut launch = stream.launch_builder(&kernels.fragments.arrange);
             launch.arg(&job).launch(config)?;
         }
         // A matmul may read weights before the previous launch has ended, so they must be complete
         // here.
         stream.synchronize()?;
         Ok(Fragments {
+            kernels,
             shape,
             palette,
             k_tiles: DeviceBuffer::new(k_tiles, stream),
@@ -209,12 +207,11 @@ impl Fragments {
     /// [`GpuError::WrongLength`] for an output that is too short; the errors of the driver.
     ///
     /// # Safety
-    /// The device, the matrix and the output must exist, and nobody else may use the output, until
+    /// The matrix and the output must exist, and nobody else may use the output, until
     /// the launch is done. If the stream is capturing, that holds until the last launch of the
     /// graph is done.
     pub unsafe fn restore(
         &self,
-        device: &Device,
         stream: &Arc<CudaStream>,
         to: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
@@ -222,7 +219,7 @@ impl Fragments {
         let PatchAddresses { words, ends } = self.patches.addresses();
         let job = FragmentsJob {
             matrix: to.address(),
-            weights: self.k_tiles.address,
+            weights: self.k_tiles.address(),
             patches: words,
             patch_ends: ends,
             ..FragmentsJob::new(self.shape, &self.palette)
@@ -232,7 +229,7 @@ impl Fragments {
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: 0,
         };
-        let mut launch = stream.launch_builder(&device.fragments_kernels()?.restore);
+        let mut launch = stream.launch_builder(&self.kernels.fragments.restore);
         // SAFETY: the same as in `arrange`; the output is aligned and long enough.
         unsafe { launch.arg(&job).launch(config)? };
         Ok(())
@@ -250,7 +247,7 @@ impl Fragments {
 
     /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.k_tiles.memory.num_bytes() as u64 + self.patches.bytes()
+        self.k_tiles.memory().num_bytes() as u64 + self.patches.bytes()
     }
 
     /// The number of weights whose exponents the palette lacks.
@@ -258,8 +255,13 @@ impl Fragments {
         self.patches.count
     }
 
+    /// The kernels that multiply by this matrix.
+    pub(crate) fn kernels(&self) -> &MatmulKernels {
+        &self.kernels
+    }
+
     pub(crate) fn context(&self) -> &Arc<CudaContext> {
-        self.k_tiles.memory.context()
+        self.k_tiles.memory().context()
     }
 
     /// A copy in host memory. Waits for the copy.
@@ -268,11 +270,11 @@ impl Fragments {
     /// The errors of the driver.
     pub fn download(&self) -> Result<Arranged, MatmulError> {
         // The stream is the device's own.
-        let stream = self.k_tiles.memory.stream();
-        let mut patches = stream.clone_dtoh(&self.patches.words.memory)?;
+        let stream = self.k_tiles.memory().stream();
+        let mut patches = stream.clone_dtoh(self.patches.words.memory())?;
         let arranged = Arranged {
-            k_tiles: stream.clone_dtoh(&self.k_tiles.memory)?,
-            patch_ends: stream.clone_dtoh(&self.patches.ends.memory)?,
+            k_tiles: stream.clone_dtoh(self.k_tiles.memory())?,
+            patch_ends: stream.clone_dtoh(self.patches.ends.memory())?,
             patches: {
                 stream.synchronize()?;
                 patches.truncate(self.patches.count as usize);
@@ -284,7 +286,7 @@ impl Fragments {
     }
 
     pub(crate) const fn k_tiles_at(&self) -> u64 {
-        self.k_tiles.address
+        self.k_tiles.address()
     }
 
     pub(crate) const fn patches(&self) -> &Patches {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
+use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
 
 use super::fragments::FragmentsKernels;
 use super::layout::Shape;
@@ -12,11 +12,8 @@ use super::schedule::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
 use super::{Kernel, MatmulError};
-use crate::device::{load_with_shared, most_shared_bytes};
-use crate::image::Images;
-use crate::in_flight::require_context;
-use crate::launch::{Launch, may_overlap};
-use crate::{Device, GpuError, image};
+use crate::kernels::{KernelSet, Launch, load_with_shared, own};
+use crate::{ComputeCapability, Device, GpuError};
 
 /// A kernel in two versions: for palettes of consecutive exponents, and for any palette.
 #[derive(Debug)]
@@ -47,8 +44,8 @@ pub(crate) struct LargeKernels {
 }
 
 impl LargeKernels {
-    fn load(context: &Arc<CudaContext>, images: &Images) -> Result<LargeKernels, GpuError> {
-        let module = images.load(context, &image::LARGE_BATCH_MATMUL)?;
+    fn load(device: &Device) -> Result<LargeKernels, GpuError> {
+        let module = device.load_module(&own::LARGE_BATCH_MATMUL)?;
         let kernels = LARGE_KERNELS.map(|kernel| {
             let name = format!("matmul_{}_rows", kernel.tile);
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
@@ -129,9 +126,10 @@ impl<F> SmallKernels<F> {
     }
 }
 
-/// The matmul kernels that fit the device.
+/// The kernels of matmuls that fit the device. Matrices keep them.
 #[derive(Debug)]
 pub(crate) struct MatmulKernels {
+    pub(crate) fragments: FragmentsKernels,
     pub(crate) small: SmallKernels<ForPalettes>,
     /// The kernels that read planes. None if a block has too little shared memory.
     pub(crate) planes: Option<SmallKernels<CudaFunction>>,
@@ -139,33 +137,34 @@ pub(crate) struct MatmulKernels {
     overlap: bool,
 }
 
-impl MatmulKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        images: &Images,
-    ) -> Result<MatmulKernels, GpuError> {
-        let shared_bytes = most_shared_bytes(context)?;
-        let module = images.load(context, &image::SMALL_BATCH_MATMUL)?;
+impl KernelSet for MatmulKernels {
+    fn load(device: &Device) -> Result<MatmulKernels, GpuError> {
+        let shared_bytes = device.most_shared_bytes()?;
+        let module = device.load_module(&own::SMALL_BATCH_MATMUL)?;
         let small = SmallKernels::load(SMALL_KERNELS, shared_bytes, |kernel| {
             let name = format!("matmul_{}", kernel.batch);
             ForPalettes::load(&module, &name, kernel.shared_bytes())
         })?;
-        let module = images.load(context, &image::PLANES_MATMUL)?;
+        let module = device.load_module(&own::PLANES_MATMUL)?;
         let planes = SmallKernels::load(PLANES_KERNELS, shared_bytes, |kernel| {
             let name = format!("matmul_planes_{}", kernel.batch);
             load_with_shared(&module, &name, kernel.shared_bytes())
         })?;
+        let capability = device.compute_capability();
         Ok(MatmulKernels {
+            fragments: FragmentsKernels::load(device)?,
             small: small.expect("the first kernel fits every supported device"),
             planes,
-            large: match images.capability {
-                image::HOPPER => Some(LargeKernels::load(context, images)?),
+            large: match capability {
+                ComputeCapability::HOPPER => Some(LargeKernels::load(device)?),
                 _ => None,
             },
-            overlap: may_overlap(images.capability),
+            overlap: capability.overlaps_launches(),
         })
     }
+}
 
+impl MatmulKernels {
     /// The large-batch kernels, if the device has them and they support this shape.
     pub(crate) fn large(&self, shape: Shape) -> Option<&LargeKernels> {
         let large = self.large.as_ref();
@@ -195,32 +194,5 @@ impl MatmulKernels {
         // SAFETY: the kernel takes one job by value; the caller keeps the other preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
-    }
-}
-
-/// A device and its kernels for matmuls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DeviceKernels<'a> {
-    pub(crate) device: &'a Device,
-    pub(crate) matmul: &'a MatmulKernels,
-    pub(crate) fragments: &'a FragmentsKernels,
-}
-
-impl<'a> DeviceKernels<'a> {
-    /// The kernels for a matrix of this context. Loads them now instead of in the first launch.
-    ///
-    /// # Errors
-    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the errors of
-    /// the driver.
-    pub(crate) fn new(
-        device: &'a Device,
-        context: &Arc<CudaContext>,
-    ) -> Result<DeviceKernels<'a>, MatmulError> {
-        require_context(context, device.context())?;
-        Ok(DeviceKernels {
-            device,
-            matmul: device.matmul_kernels()?,
-            fragments: device.fragments_kernels()?,
-        })
     }
 }

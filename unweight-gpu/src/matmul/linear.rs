@@ -4,39 +4,27 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaContext;
 
-use super::kernels::DeviceKernels;
 use super::layout::Shape;
 use super::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
 use super::schedule::{MOST_PLANES_BATCH, MOST_SMALL_BATCH};
 use super::{MatmulError, Plan, PlanName, WeightForm, Weights};
-use crate::Device;
 
 /// y = x W^T, with W in any form. It chooses a [`Plan`], which multiplies.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<'a> {
-    kernels: DeviceKernels<'a>,
     weights: Weights<'a>,
 }
 
 impl<'a> Linear<'a> {
     /// The layer for this matrix: [`Fragments`](super::Fragments) or a
-    /// [`CompressedMatrix`](super::CompressedMatrix). Loads the kernels.
-    ///
-    /// # Errors
-    /// The errors of [`Direct::new`].
-    pub fn new(
-        device: &'a Device,
-        weights: impl Into<Weights<'a>>,
-    ) -> Result<Linear<'a>, MatmulError> {
+    /// [`CompressedMatrix`](super::CompressedMatrix).
+    pub fn new(weights: impl Into<Weights<'a>>) -> Linear<'a> {
         let weights = weights.into();
-        Ok(Linear {
-            kernels: DeviceKernels::new(device, weights.context())?,
-            weights,
-        })
+        Linear { weights }
     }
 
-    pub(crate) fn context(&self) -> &Arc<CudaContext> {
-        self.kernels.device.context()
+    pub(crate) fn context(&self) -> &'a Arc<CudaContext> {
+        self.weights.context()
     }
 
     /// The shape of the matrix.
@@ -72,17 +60,17 @@ impl<'a> Linear<'a> {
     /// The fastest plan for this many rows of x, as measured on an H100
     /// (docs/performance/matmul.md).
     pub fn advised(&self, batch: u32) -> Plan<'a> {
-        let whole_decode = WholeDecode::of(self.kernels, self.weights).into();
+        let whole_decode = WholeDecode::new(self.weights).into();
         match self.weights {
             Weights::Fragments(matrix) => {
-                let has_large = self.kernels.matmul.large(matrix.shape()).is_some();
+                let has_large = matrix.kernels().large(matrix.shape()).is_some();
                 match batch <= MOST_SMALL_BATCH || has_large {
-                    true => Direct::of(self.kernels, matrix).into(),
+                    true => Direct::new(matrix).into(),
                     false => whole_decode,
                 }
             }
             Weights::Coded(matrix) => {
-                let exponents = ExponentDecode::of(self.kernels, matrix);
+                let exponents = ExponentDecode::new(matrix);
                 let exponents = exponents.filter(|_| batch <= MOST_PLANES_BATCH);
                 exponents.map_or(whole_decode, Plan::from)
             }
@@ -91,14 +79,12 @@ impl<'a> Linear<'a> {
 
     /// A plan for each pipeline that the matrix and the device support.
     fn pipelines(&self) -> Vec<Plan<'a>> {
-        let whole_decode = WholeDecode::of(self.kernels, self.weights).into();
+        let whole_decode = WholeDecode::new(self.weights).into();
         match self.weights {
-            Weights::Fragments(matrix) => {
-                vec![Direct::of(self.kernels, matrix).into(), whole_decode]
-            }
+            Weights::Fragments(matrix) => vec![Direct::new(matrix).into(), whole_decode],
             Weights::Coded(matrix) => {
-                let exponents = ExponentDecode::of(self.kernels, matrix).map(Plan::from);
-                let palette = PaletteTranscode::of(self.kernels, matrix).map(Plan::from);
+                let exponents = ExponentDecode::new(matrix).map(Plan::from);
+                let palette = PaletteTranscode::new(matrix).map(Plan::from);
                 let plans = [Some(whole_decode), exponents, palette];
                 plans.into_iter().flatten().collect()
             }

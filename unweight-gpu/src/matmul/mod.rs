@@ -33,7 +33,7 @@
 //! let decoded = stream.alloc_zeros::<u8>(2 * 14_336 * 4096)?;
 //! let fragments = Fragments::arrange(&device, &View::slice(&decoded, &stream), shape, palette)?;
 //!
-//! let plan = Linear::new(&device, &fragments)?.advised(16);
+//! let plan = Linear::new(&fragments).advised(16);
 //! // One for all layers, which take turns on the stream.
 //! let mut workspace = Workspace::new(&device, &stream, &[plan.workspace_need()])?;
 //! let x = stream.alloc_zeros::<u8>(2 * 16 * 4096)?;
@@ -79,9 +79,6 @@ pub use stack::{Stack, TuningStep};
 pub use tuning::{Choice, Tuning};
 pub use weights::{WeightForm, Weights};
 pub use workspace::{Workspace, WorkspaceLayout, WorkspaceNeed};
-
-pub(crate) use fragments::FragmentsKernels;
-pub(crate) use kernels::MatmulKernels;
 
 /// StreamK that launches on the CPU need, for tests that run the kernels without a GPU.
 #[doc(hidden)]

@@ -12,7 +12,7 @@ use super::{
     Activations, Linear, Matmul, MatmulError, PlanName, Sequence, WeightForm, Workspace,
     WorkspaceLayout,
 };
-use crate::in_flight::{WaitAtEnd, require_context};
+use crate::kernels::{WaitAtEnd, require_context};
 use crate::{Device, View, ViewMut};
 
 /// Number of runs of a stack. The result is their median.

@@ -30,7 +30,7 @@ impl<'a> From<&'a CompressedMatrix> for Weights<'a> {
     }
 }
 
-impl Weights<'_> {
+impl<'a> Weights<'a> {
     /// The shape.
     pub const fn shape(&self) -> Shape {
         match self {
@@ -47,7 +47,7 @@ impl Weights<'_> {
         }
     }
 
-    pub(crate) fn context(&self) -> &Arc<CudaContext> {
+    pub(crate) fn context(&self) -> &'a Arc<CudaContext> {
         match self {
             Weights::Fragments(fragments) => fragments.context(),
             Weights::Coded(matrix) => matrix.context(),

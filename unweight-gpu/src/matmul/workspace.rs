@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use super::kernels::MatmulKernels;
 use super::layout::Shape;
 use super::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
 use super::{MatmulError, PlainMatmul};
 use crate::Device;
-use crate::in_flight::{InFlight, require_no_capture};
+use crate::kernels::{InFlight, require_no_capture};
 
 /// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
 pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
@@ -71,7 +72,7 @@ impl WorkspaceLayout {
         needs: &[WorkspaceNeed],
         slots: u32,
     ) -> Result<WorkspaceLayout, MatmulError> {
-        let has_large = device.matmul_kernels()?.large.is_some();
+        let has_large = device.kernels::<MatmulKernels>()?.large.is_some();
         let multiprocessors = device.multiprocessors()?;
         Ok(WorkspaceLayout::of(
             multiprocessors,

@@ -89,7 +89,7 @@ fn multiplied(
     batch: u32,
     pipeline: Pipeline,
 ) -> Vec<bf16> {
-    let linear = Linear::new(&gpu.device, fragments).unwrap();
+    let linear = Linear::new(fragments);
     multiplied_by(gpu, linear.plan(pipeline).unwrap(), x, batch)
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
                 .unwrap();
             let output = ViewMut::slice(&mut memory, &gpu.stream);
             // SAFETY: as in `multiplied_by`.
-            unsafe { fragments.restore(&gpu.device, &gpu.stream, &output) }.unwrap();
+            unsafe { fragments.restore(&gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
             assert!(values(&restored[..2 * bits.len()]) == weights);
             assert!(
@@ -257,7 +257,7 @@ pub(crate) fn every_kernel_gives_the_same_where_sums_are_exact(gpu: &OnAGpu) {
             .collect();
         for palette in [palette(|i| 120 + i), palette(|i| 119 + i + i / 12)] {
             let fragments = arranged(gpu, &weights, shape, palette);
-            let linear = Linear::new(&gpu.device, &fragments).unwrap();
+            let linear = Linear::new(&fragments);
             let direct = linear.plan(Pipeline::Direct).unwrap();
             let small_batch = direct.with_kernel(Kernel::SmallBatch);
             let expected = multiplied_by(gpu, small_batch, &x, batch);
@@ -395,7 +395,7 @@ pub(crate) fn many_matmuls_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
             let bytes = 2 * u64::from(batch) * fragments.shape().rows();
             let mut y = stream.alloc_zeros::<u8>(bytes as usize).unwrap();
             let (values, output) = (View::slice(&memory, stream), ViewMut::slice(&mut y, stream));
-            let plan = Direct::new(&gpu.device, fragments).map(Plan::from).unwrap();
+            let plan = Plan::from(Direct::new(fragments));
             let x = Activations { values, batch };
             // SAFETY: as in `multiplied_by`; what is dropped is freed in the stream's order.
             unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
@@ -419,7 +419,7 @@ pub(crate) fn matmuls_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 20);
         let matrix = compressed(gpu, &weights, shape);
-        let linear = Linear::new(&gpu.device, &matrix).unwrap();
+        let linear = Linear::new(&matrix);
         for batch in [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65, 130] {
             let x = activations(batch, shape);
             let plan = linear.plan(Pipeline::ExponentDecode).unwrap();
@@ -439,7 +439,7 @@ pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
         let matrix = compressed(gpu, &weights, shape);
         assert!(matrix.has_fragment_form());
         let fragments = arranged(gpu, &weights, shape, *matrix.palette());
-        let linear = Linear::new(&gpu.device, &matrix).unwrap();
+        let linear = Linear::new(&matrix);
         for batch in [1, 5, 64, 200] {
             let x = activations(batch, shape);
             let plan = linear.plan(Pipeline::PaletteTranscode).unwrap();
@@ -475,10 +475,10 @@ pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
         .collect();
     let plan = |layer: usize, pipeline: Pipeline| {
         let linear = match pipeline {
-            Direct => Linear::new(&gpu.device, &fragments[layer]),
-            _ => Linear::new(&gpu.device, &coded[layer]),
+            Direct => Linear::new(&fragments[layer]),
+            _ => Linear::new(&coded[layer]),
         };
-        linear.unwrap().plan(pipeline).unwrap()
+        linear.plan(pipeline).unwrap()
     };
     let mixes = [
         [
@@ -597,7 +597,7 @@ pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
     let small = Shape::new(1, 64).unwrap();
     let need = Pipeline::Direct.workspace_need(small);
     let mut workspace = Workspace::new(&gpu.device, stream, &[need]).unwrap();
-    let linear = Linear::new(&gpu.device, &fragments).unwrap();
+    let linear = Linear::new(&fragments);
     let x = stream.alloc_zeros::<u8>(2 * 128).unwrap();
     let mut y = stream.alloc_zeros::<u8>(2 * 64).unwrap();
     let values = View::slice(&x, stream);

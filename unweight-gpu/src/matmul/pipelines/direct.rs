@@ -7,12 +7,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 
 use super::from_k_tiles::{FromKTiles, KTiles};
-use crate::matmul::kernels::DeviceKernels;
+use crate::ViewMut;
 use crate::matmul::layout::Shape;
 use crate::matmul::plan::{Activations, Phases};
 use crate::matmul::workspace::WorkspaceNeed;
 use crate::matmul::{Fragments, Kernel, MatmulError, Pipeline, PlanName, Workspace};
-use crate::{Device, ViewMut};
 
 /// Rebuilds weights in fragment form on the way to the tensor cores. Nothing is prepared.
 #[derive(Clone, Copy, Debug)]
@@ -23,19 +22,9 @@ pub struct Direct<'a> {
 
 impl<'a> Direct<'a> {
     /// The plan for this matrix.
-    ///
-    /// # Errors
-    /// [`GpuError::OtherContext`](crate::GpuError::OtherContext),
-    /// [`GpuError::NoKernels`](crate::GpuError::NoKernels) and
-    /// [`GpuError::Compile`](crate::GpuError::Compile); the errors of the driver.
-    pub fn new(device: &'a Device, matrix: &'a Fragments) -> Result<Direct<'a>, MatmulError> {
-        let kernels = DeviceKernels::new(device, matrix.context())?;
-        Ok(Direct::of(kernels, matrix))
-    }
-
-    pub(crate) const fn of(kernels: DeviceKernels<'a>, matrix: &'a Fragments) -> Direct<'a> {
+    pub fn new(matrix: &'a Fragments) -> Direct<'a> {
         Direct {
-            matmul: FromKTiles::new(kernels, matrix.shape()),
+            matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
             matrix,
         }
     }

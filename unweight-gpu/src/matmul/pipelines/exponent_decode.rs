@@ -7,49 +7,28 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaStream};
 
 use super::from_k_tiles::small_batch_config;
+use crate::ViewMut;
 use crate::matmul::job::{MatmulJob, PlanesMatmulJob};
-use crate::matmul::kernels::{DeviceKernels, SmallKernels};
+use crate::matmul::kernels::SmallKernels;
 use crate::matmul::layout::Shape;
 use crate::matmul::plan::{Activations, Phases};
 use crate::matmul::schedule::StreamK;
 use crate::matmul::workspace::WorkspaceNeed;
 use crate::matmul::{CompressedMatrix, MatmulError, Pipeline, PlanName, Workspace};
-use crate::{Device, ViewMut};
 
 /// Decodes the exponents of a coded matrix to the workspace, and rebuilds weights from both planes
 /// on the way to the tensor cores.
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentDecode<'a> {
-    device: DeviceKernels<'a>,
     kernels: &'a SmallKernels<CudaFunction>,
     matrix: &'a CompressedMatrix,
 }
 
 impl<'a> ExponentDecode<'a> {
-    /// The plan for this matrix.
-    ///
-    /// # Errors
-    /// [`MatmulError::NoSuchPlan`] if a block of the device has too little shared memory; the
-    /// errors of [`Direct::new`](super::Direct::new).
-    pub fn new(
-        device: &'a Device,
-        matrix: &'a CompressedMatrix,
-    ) -> Result<ExponentDecode<'a>, MatmulError> {
-        let kernels = DeviceKernels::new(device, matrix.context())?;
-        let name = Pipeline::ExponentDecode.into();
-        ExponentDecode::of(kernels, matrix).ok_or(MatmulError::NoSuchPlan(name))
-    }
-
-    /// None if a block of the device has too little shared memory.
-    pub(crate) fn of(
-        device: DeviceKernels<'a>,
-        matrix: &'a CompressedMatrix,
-    ) -> Option<ExponentDecode<'a>> {
-        device.matmul.planes.as_ref().map(|kernels| ExponentDecode {
-            device,
-            kernels,
-            matrix,
-        })
+    /// The plan for this matrix. None if a block of the device has too little shared memory.
+    pub fn new(matrix: &'a CompressedMatrix) -> Option<ExponentDecode<'a>> {
+        let kernels = matrix.kernels().planes.as_ref();
+        kernels.map(|kernels| ExponentDecode { kernels, matrix })
     }
 
     pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
@@ -81,7 +60,8 @@ impl Phases for ExponentDecode<'_> {
     ) -> Result<(), MatmulError> {
         let multiprocessors = workspace.decoding_multiprocessors();
         // SAFETY: the caller keeps the preconditions; the slot has a byte for each weight.
-        unsafe { (self.matrix).decode_exponents(self.device.device, stream, to, multiprocessors) }
+        unsafe { (self.matrix.tensor()).decode_exponents(stream, to, multiprocessors)? };
+        Ok(())
     }
 
     unsafe fn multiply(
@@ -102,13 +82,13 @@ impl Phases for ExponentDecode<'_> {
             let config = small_batch_config(*kernel, schedule);
             let planes = PlanesMatmulJob {
                 exponents: prepared,
-                sign_mantissa: self.matrix.sign_mantissa(),
+                sign_mantissa: self.matrix.tensor().sign_mantissa(),
                 matmul: job,
             };
             // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses
             // are aligned, lengths were checked, `StreamK` has no empty range, the workspace has
             // the slots and counters, and both planes are as long as the matrix.
-            unsafe { (self.device.matmul).launch(stream, function, config, &planes, false)? };
+            unsafe { (self.matrix.kernels()).launch(stream, function, config, &planes, false)? };
             left -= job.batch;
             job.skip_batch();
         }

@@ -10,7 +10,7 @@ use unweight_format::Palette;
 use crate::ViewMut;
 use crate::matmul::fragments::PatchAddresses;
 use crate::matmul::job::{LargeMatmulJob, MatmulJob, words_of};
-use crate::matmul::kernels::{DeviceKernels, DividedKernel, ForPalettes};
+use crate::matmul::kernels::{DividedKernel, ForPalettes, MatmulKernels};
 use crate::matmul::layout::Shape;
 use crate::matmul::plan::Activations;
 use crate::matmul::schedule::{
@@ -48,15 +48,15 @@ impl KTiles<'_> {
 /// A matmul with a matrix of this shape, by a kernel that is named or estimated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FromKTiles<'a> {
-    device: DeviceKernels<'a>,
+    kernels: &'a MatmulKernels,
     shape: Shape,
     kernel: Kernel,
 }
 
 impl<'a> FromKTiles<'a> {
-    pub(super) const fn new(device: DeviceKernels<'a>, shape: Shape) -> FromKTiles<'a> {
+    pub(super) const fn new(kernels: &'a MatmulKernels, shape: Shape) -> FromKTiles<'a> {
         FromKTiles {
-            device,
+            kernels,
             shape,
             kernel: Kernel::Estimated,
         }
@@ -70,13 +70,9 @@ impl<'a> FromKTiles<'a> {
         self.kernel
     }
 
-    pub(super) const fn device_kernels(&self) -> DeviceKernels<'a> {
-        self.device
-    }
-
     /// The kernels to choose from, without those that cannot be fast for this many rows of x.
     pub(super) fn kernels(&self, batch: u32) -> Vec<Kernel> {
-        let large = self.device.matmul.large(self.shape);
+        let large = self.kernels.large(self.shape);
         let large = large.into_iter().flat_map(|large| large.suiting(batch));
         let small = Some(Kernel::SmallBatch).filter(|_| batch <= MOST_SMALL_BATCH);
         large.chain(small).collect()
@@ -121,7 +117,7 @@ impl<'a> FromKTiles<'a> {
 
     /// The chosen large-batch kernel, if this many rows of x are not for the small-batch kernel.
     fn large_kernel(&self, left: u32, schedule: StreamK) -> Option<DividedKernel<'a>> {
-        let large = self.device.matmul.large(self.shape)?;
+        let large = self.kernels.large(self.shape)?;
         let is_small = match self.kernel {
             Kernel::SmallBatch => true,
             Kernel::Estimated => {
@@ -149,7 +145,7 @@ impl<'a> FromKTiles<'a> {
         left: u32,
         schedule: StreamK,
     ) -> Result<u32, MatmulError> {
-        let kernels = self.device.matmul;
+        let kernels = self.kernels;
         let (kernel, functions) = kernels.small.for_batch(left);
         job.batch = left.min(kernel.batch);
         let config = small_batch_config(*kernel, schedule);
@@ -187,7 +183,7 @@ impl<'a> FromKTiles<'a> {
             stream_k_tiles: division.stream_k_tiles,
             ranges: division.ranges,
         };
-        let (kernels, function) = (self.device.matmul, k_tiles.function(divided.functions));
+        let (kernels, function) = (self.kernels, k_tiles.function(divided.functions));
         // SAFETY: the preconditions at the head of kernels/matmul/large_batch_matmul.cu: the same
         // as in `small_batch`; the kernel supports the shape, and its division covers all tiles.
         unsafe { kernels.launch(stream, function, config, &large, k_tiles.is_resident)? };

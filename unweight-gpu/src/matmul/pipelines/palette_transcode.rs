@@ -7,13 +7,12 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 
 use super::from_k_tiles::{FromKTiles, KTiles};
+use crate::ViewMut;
 use crate::matmul::fragments::Patches;
-use crate::matmul::kernels::DeviceKernels;
 use crate::matmul::layout::Shape;
 use crate::matmul::plan::{Activations, Phases};
 use crate::matmul::workspace::WorkspaceNeed;
 use crate::matmul::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, Workspace};
-use crate::{Device, ViewMut};
 
 /// Converts a coded matrix to fragment form in the workspace, and continues like
 /// [`Direct`](super::Direct).
@@ -25,27 +24,11 @@ pub struct PaletteTranscode<'a> {
 }
 
 impl<'a> PaletteTranscode<'a> {
-    /// The plan for this matrix.
-    ///
-    /// # Errors
-    /// [`MatmulError::NoSuchPlan`] if the matrix cannot be converted to fragment form
-    /// ([`CompressedMatrix::has_fragment_form`]); the errors of [`Direct::new`](super::Direct::new).
-    pub fn new(
-        device: &'a Device,
-        matrix: &'a CompressedMatrix,
-    ) -> Result<PaletteTranscode<'a>, MatmulError> {
-        let kernels = DeviceKernels::new(device, matrix.context())?;
-        let name = Pipeline::PaletteTranscode.into();
-        PaletteTranscode::of(kernels, matrix).ok_or(MatmulError::NoSuchPlan(name))
-    }
-
-    /// None if the matrix cannot be converted to fragment form.
-    pub(crate) fn of(
-        kernels: DeviceKernels<'a>,
-        matrix: &'a CompressedMatrix,
-    ) -> Option<PaletteTranscode<'a>> {
+    /// The plan for this matrix. None if it cannot be converted to fragment form
+    /// ([`CompressedMatrix::has_fragment_form`]).
+    pub fn new(matrix: &'a CompressedMatrix) -> Option<PaletteTranscode<'a>> {
         matrix.patches().map(|patches| PaletteTranscode {
-            matmul: FromKTiles::new(kernels, matrix.shape()),
+            matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
             matrix,
             patches,
         })
@@ -93,16 +76,14 @@ impl Phases for PaletteTranscode<'_> {
         workspace: &Workspace,
         to: u64,
     ) -> Result<(), MatmulError> {
-        let DeviceKernels {
-            device, fragments, ..
-        } = self.matmul.device_kernels();
         let multiprocessors = workspace.decoding_multiprocessors();
         let exponents = workspace.exponents(self.shape().weights())?;
         // SAFETY: for both calls: the caller keeps the preconditions; the workspace has a byte for
         // each weight at `exponents`, and preparations come one after the other.
         unsafe {
-            (self.matrix).decode_exponents(device, stream, exponents, multiprocessors)?;
-            (self.matrix).arrange(&fragments.planes, stream, exponents, to)
+            let tensor = self.matrix.tensor();
+            tensor.decode_exponents(stream, exponents, multiprocessors)?;
+            self.matrix.arrange(stream, exponents, to)
         }
     }
 

@@ -6,38 +6,23 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
-use crate::matmul::kernels::DeviceKernels;
 use crate::matmul::layout::Shape;
 use crate::matmul::plan::{Activations, Phases};
 use crate::matmul::workspace::{CUBLAS_BYTES, WorkspaceNeed};
 use crate::matmul::{MatmulError, Pipeline, PlanName, Weights, Workspace};
-use crate::{Device, View, ViewMut};
+use crate::{View, ViewMut};
 
 /// Decodes a matrix in any form to the workspace, and cuBLASLt multiplies.
 #[derive(Clone, Copy, Debug)]
 pub struct WholeDecode<'a> {
-    device: &'a Device,
     matrix: Weights<'a>,
 }
 
 impl<'a> WholeDecode<'a> {
-    /// The plan for this matrix.
-    ///
-    /// # Errors
-    /// The errors of [`Direct::new`](super::Direct::new). Whether there is cuBLASLt shows when it
-    /// multiplies.
-    pub fn new(
-        device: &'a Device,
-        matrix: impl Into<Weights<'a>>,
-    ) -> Result<WholeDecode<'a>, MatmulError> {
+    /// The plan for this matrix. Whether there is cuBLASLt shows when it multiplies.
+    pub fn new(matrix: impl Into<Weights<'a>>) -> WholeDecode<'a> {
         let matrix = matrix.into();
-        let kernels = DeviceKernels::new(device, matrix.context())?;
-        Ok(WholeDecode::of(kernels, matrix))
-    }
-
-    pub(crate) const fn of(kernels: DeviceKernels<'a>, matrix: Weights<'a>) -> WholeDecode<'a> {
-        let device = kernels.device;
-        WholeDecode { device, matrix }
+        WholeDecode { matrix }
     }
 
     pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
@@ -72,12 +57,13 @@ impl Phases for WholeDecode<'_> {
             Weights::Fragments(fragments) => {
                 let decoded = ViewMut::at(to, 2 * self.shape().weights());
                 // SAFETY: the caller keeps the preconditions.
-                unsafe { fragments.restore(self.device, stream, &decoded) }
+                unsafe { fragments.restore(stream, &decoded) }
             }
             Weights::Coded(matrix) => {
                 let multiprocessors = workspace.decoding_multiprocessors();
                 // SAFETY: the caller keeps the preconditions; the slot has 2 bytes for each weight.
-                unsafe { matrix.decode(self.device, stream, to, multiprocessors) }
+                unsafe { (matrix.tensor()).decode_weights(stream, to, multiprocessors)? };
+                Ok(())
             }
         }
     }
