@@ -11,7 +11,8 @@
 //! - [`EncodeBatch`] encodes weights in device memory to planes with the same bytes as the
 //!   reference.
 //! - [`TranscodeBatch`] converts coded tensors to the other encoding without storing their weights.
-//! - [`matmul`] multiplies by matrices that stay compressed.
+//!
+//! The crate `unweight-matmul` multiplies by matrices that stay compressed.
 //!
 //! The host checks everything that locates data (header, directory, record ends). The device checks
 //! every record, and bounds each read and write by the checked values. It reports the first bad
@@ -28,8 +29,7 @@
 //! events, which is unsafe, must wait itself.
 //!
 //! Foreign memory, for example a PyTorch tensor, is given as an address, which is unsafe
-//! ([`Output::raw`], [`Source::raw`]). Matmuls are unsafe too ([`matmul::Linear::multiply`],
-//! [`matmul::Sequence`]): they neither own activations nor wait, and may be captured.
+//! ([`Output::raw`], [`Source::raw`]).
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -73,14 +73,12 @@ mod input;
 mod job;
 pub mod kernels;
 mod libraries;
-pub mod matmul;
 mod output;
 mod plan;
 mod record_ends;
 mod source;
 mod status;
 mod transcode;
-mod view;
 mod weight_checksums;
 
 /// The version of cudarc whose streams and device memory this crate uses.
@@ -101,7 +99,6 @@ pub use output::Output;
 pub use source::Source;
 pub use status::BadChunk;
 pub use transcode::TranscodeBatch;
-pub use view::{View, ViewMut};
 
 /// The most chunks of one launch. Each has a block, and its index fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use unweight::{ReadError, container::OpenFile};
 use unweight_format::{CodedPlanes, Payload, Tensor};
-use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{CompressedMatrix, Fragments, Linear, MatmulError, Stack, Tuning};
-use unweight_gpu::{DeviceTensor, GpuError, View, decode_verified};
+use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
+use unweight_matmul::{
+    CompressedMatrix, Fragments, Linear, MatmulError, Shape, Stack, Tuning, View,
+};
 
 use super::Context;
 use crate::arguments::{Residence, Tune};

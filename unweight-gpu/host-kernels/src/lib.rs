@@ -1,7 +1,8 @@
-//! The CUDA kernels of `unweight-gpu` on fibers of the CPU, for tests without a GPU.
+//! The CUDA kernels of `unweight-gpu` and `unweight-matmul` on fibers of the CPU, for tests without a
+//! GPU.
 //!
-//! The functions mirror those of `launch/`. Jobs are passed as addresses: `unweight-gpu` has their
-//! Rust side.
+//! The functions mirror those of `launch/`. Jobs are passed as addresses: the crates of the kernels
+//! have their Rust side.
 
 #![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
 #![cfg(not(no_host_kernels))]

@@ -3,7 +3,6 @@
 mod cache;
 mod decode;
 mod encode;
-mod matmul;
 mod ownership;
 mod tensors;
 mod transcode;
@@ -150,62 +149,6 @@ fn main() {
         (
             "compiled_kernels_are_kept",
             cache::compiled_kernels_are_kept,
-        ),
-        (
-            "fragment_form_is_the_pure_functions",
-            matmul::fragment_form_is_the_pure_functions,
-        ),
-        (
-            "matmuls_are_as_near_as_fp32_sums_allow",
-            matmul::matmuls_are_as_near_as_fp32_sums_allow,
-        ),
-        (
-            "matmuls_that_take_many_launches_are_as_near",
-            matmul::matmuls_that_take_many_launches_are_as_near,
-        ),
-        (
-            "every_kernel_gives_the_same_where_sums_are_exact",
-            matmul::every_kernel_gives_the_same_where_sums_are_exact,
-        ),
-        (
-            "weights_that_are_no_numbers_reach_their_rows_alone",
-            matmul::weights_that_are_no_numbers_reach_their_rows_alone,
-        ),
-        (
-            "sums_are_made_in_one_order",
-            matmul::sums_are_made_in_one_order,
-        ),
-        (
-            "errors_are_no_larger_than_cublas_s",
-            matmul::errors_are_no_larger_than_cublas_s,
-        ),
-        (
-            "a_whole_decode_is_cublas_to_the_bit",
-            matmul::a_whole_decode_is_cublas_to_the_bit,
-        ),
-        (
-            "many_matmuls_in_a_row_are_those_of_each_alone",
-            matmul::many_matmuls_in_a_row_are_those_of_each_alone,
-        ),
-        (
-            "matmuls_of_planes_are_as_near_as_fp32_sums_allow",
-            matmul::matmuls_of_planes_are_as_near_as_fp32_sums_allow,
-        ),
-        (
-            "coded_matrices_multiply_as_others_do",
-            matmul::coded_matrices_multiply_as_others_do,
-        ),
-        (
-            "a_sequence_is_its_matmuls",
-            matmul::a_sequence_is_its_matmuls,
-        ),
-        (
-            "what_does_not_fit_is_an_error",
-            matmul::what_does_not_fit_is_an_error,
-        ),
-        (
-            "a_workspace_is_not_made_during_a_capture",
-            matmul::a_workspace_is_not_made_during_a_capture,
         ),
     ];
     let large: Test = (

@@ -1,9 +1,0 @@
-use unweight_gpu::matmul::{CompressedMatrix, Direct, ExponentDecode, Fragments, PaletteTranscode};
-
-fn misuse(fragments: &Fragments, coded: &CompressedMatrix) {
-    let _ = Direct::new(coded);
-    let _ = ExponentDecode::new(fragments);
-    let _ = PaletteTranscode::new(fragments);
-}
-
-fn main() {}
