@@ -1,10 +1,10 @@
-//! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device memory,
-//! beside cuBLASLt with BF16 weights, in one run.
+//! The MLP blocks of 32 layers of Llama-3.1-8B with weights that stay Huffman-coded in device
+//! memory, beside cuBLASLt with BF16 weights, in one run.
 //!
-//! `cargo bench -p unweight-matmul --bench huffman_stack`. Times are of the whole stack, and medians.
-//! Each layer has weights of its own, so caches are cold. `-- --chunk K` sets the binary logarithm of
-//! a chunk's weights. Then come stacks of small layers in fragment form, launched one by one and
-//! captured.
+//! `cargo bench -p unweight-matmul --bench huffman_stack`. Times are of the whole stack, and
+//! medians. Each layer has weights of its own, so caches are cold. `-- --chunk K` sets the binary
+//! logarithm of a chunk's weights. Then come stacks of small layers in fragment form, launched one
+//! by one and captured.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -66,8 +66,8 @@ fn main() {
     let Some((device, _, _)) = measuring::open() else {
         return;
     };
-    // SAFETY: memory is written on one stream before it is used on another, and that stream is waited
-    // for. Without events for each slice there are fewer calls of the driver.
+    // SAFETY: memory is written on one stream before it is used on another, and that stream is
+    // waited for. Without events for each slice there are fewer calls of the driver.
     unsafe { device.context().disable_event_tracking() };
     // Matmuls have priority over preparations.
     let (_, greatest) = result::stream::get_priority_range().unwrap();

@@ -1,11 +1,11 @@
 //! Matmuls with compressed weights beside cuBLASLt's with BF16 weights, in one run.
 //!
-//! `cargo bench -p unweight-matmul --bench matmul`. Times are of matmuls launched one after the other on
-//! a stream, 24 of them captured as one, over rotating weights, so that caches are cold. They are
-//! medians, and both sides take turns. cuBLASLt's time is that of the fastest algorithm that it
-//! offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then come the MLP blocks
-//! of 32 layers of Llama-3.1-8B, where each layer has weights of its own. Their tuned plans are those
-//! of `Stack::tune`.
+//! `cargo bench -p unweight-matmul --bench matmul`. Times are of matmuls launched one after the
+//! other on a stream, 24 of them captured as one, over rotating weights, so that caches are cold.
+//! They are medians, and both sides take turns. cuBLASLt's time is that of the fastest algorithm
+//! that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then come the
+//! MLP blocks of 32 layers of Llama-3.1-8B, where each layer has weights of its own. Their tuned
+//! plans are those of `Stack::tune`.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -33,7 +33,7 @@ use unweight_matmul::{
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
 const BATCHES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 const LAYERS: usize = 32;
-/// Products of one timing.
+/// Matmuls of one timing.
 const LAUNCHES: usize = 24;
 
 struct Bench {
@@ -102,7 +102,7 @@ impl Bench {
         Fragments::arrange(&self.device, &source, shape, palette).unwrap()
     }
 
-    /// Products by cuBLASLt's fastest algorithm.
+    /// Matmuls by cuBLASLt's fastest algorithm.
     fn plain(
         &self,
         matrices: &[CudaSlice<u8>],
@@ -118,13 +118,13 @@ impl Bench {
         let sources: Vec<_> = matrices.iter().map(|m| View::slice(m, stream)).collect();
         let by_algorithm = (0..plain.algorithms()).map(|algorithm| {
             plain.choose(algorithm);
-            let products = captured(stream, LAUNCHES, |launch| {
+            let matmuls = captured(stream, LAUNCHES, |launch| {
                 let matrix = &sources[launch % sources.len()];
-                // SAFETY: one product after the other, on the stream that the workspace belongs to.
+                // SAFETY: one matmul after the other, on the stream that the workspace belongs to.
                 unsafe { plain.multiply(stream, matrix, &x, &y, workspace).unwrap() }
             });
-            let [seconds] = side_by_side(stream, [&mut || products.launch().unwrap()]);
-            (seconds, products)
+            let [seconds] = side_by_side(stream, [&mut || matmuls.launch().unwrap()]);
+            (seconds, matmuls)
         });
         let (_, fastest) = by_algorithm.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
         fastest
@@ -166,7 +166,8 @@ impl Bench {
                 captured(stream, LAUNCHES, |launch| {
                     let plan = linears[launch % sets].plan(pipeline).unwrap();
                     let x = Activations { values, batch };
-                    // SAFETY: all of it is there until the stream was waited for, as times are read.
+                    // SAFETY: all of it is there until the stream was waited for, as times are
+                    // read.
                     unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
                 })
             };
@@ -247,7 +248,8 @@ impl Bench {
                 .alloc_zeros::<u8>(2 * batch as usize * 14_336)
                 .unwrap();
             let mut down = stream.alloc_zeros::<u8>(2 * batch as usize * 4096).unwrap();
-            // SAFETY: memory that outlives every launch; products on one stream, so that one is done with it before the next.
+            // SAFETY: memory that outlives every launch; matmuls on one stream, so that one is
+            // done with it before the next.
             let middle = unsafe { View::raw(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
             let x = View::slice(&x, stream);
             let outputs = [

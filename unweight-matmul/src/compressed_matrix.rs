@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaStream};
 use unweight_format::Palette;
+use unweight_gpu::{CheckedTensor, Device, DeviceTensor, GpuError};
 
-use crate::View;
 use crate::fragments::Patches;
 use crate::job::{FragmentsJob, PlanesJob};
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
-use crate::{Fragments, MatmulError};
-use unweight_gpu::{CheckedTensor, Device, DeviceTensor, GpuError};
+use crate::{Fragments, MatmulError, View};
 
 /// A coded tensor of two dimensions in device memory. It takes some 10.7 bits for each weight if
 /// its records are Huffman-coded, and 4 bytes for each patch.

@@ -12,8 +12,7 @@ use cudarc::driver::CudaStream;
 use crate::layout::Shape;
 use crate::plan::require_lengths;
 use crate::workspace::CUBLAS_BYTES;
-use crate::{Activations, MatmulError};
-use crate::{View, ViewMut};
+use crate::{Activations, MatmulError, View, ViewMut};
 
 /// `CUBLAS_OP_T`, which cudarc's bindings lack.
 const OP_T: i32 = 1;

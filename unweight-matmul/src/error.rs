@@ -4,9 +4,9 @@ use std::fmt;
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
+use unweight_gpu::GpuError;
 
 use crate::PlanName;
-use unweight_gpu::GpuError;
 
 /// The error of a matmul or of its preparation.
 #[derive(Debug)]

@@ -8,15 +8,13 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
 use unweight_format::Palette;
+use unweight_gpu::kernels::{DeviceBuffer, Handover, WaitAtEnd, require_context};
+use unweight_gpu::{Device, GpuError};
 
-use crate::MatmulError;
 use crate::job::{FragmentsJob, PlanesJob};
 use crate::kernels::MatmulKernels;
 use crate::layout::{Arranged, Shape};
-use crate::modules;
-use crate::{View, ViewMut};
-use unweight_gpu::kernels::{DeviceBuffer, Handover, WaitAtEnd, require_context};
-use unweight_gpu::{Device, GpuError};
+use crate::{MatmulError, View, ViewMut, modules};
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
 /// so a matrix with more patches is not worth converting to fragment form.
@@ -118,8 +116,8 @@ impl Fragments {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
-    /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight in
-    /// 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
+    /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight
+    /// in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
     /// errors of the driver.
     pub fn arrange(
         device: &Device,

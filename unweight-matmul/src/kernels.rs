@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
+use unweight_gpu::kernels::{KernelSet, Launch, load_with_shared};
+use unweight_gpu::{ComputeCapability, Device, GpuError};
 
 use crate::fragments::FragmentsKernels;
 use crate::layout::Shape;
-use crate::modules;
 use crate::schedule::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
-use crate::{Kernel, MatmulError};
-use unweight_gpu::kernels::{KernelSet, Launch, load_with_shared};
-use unweight_gpu::{ComputeCapability, Device, GpuError};
+use crate::{Kernel, MatmulError, modules};
 
 /// A kernel in two versions: for palettes of consecutive exponents, and for any palette.
 #[derive(Debug)]

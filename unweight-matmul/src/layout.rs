@@ -3,10 +3,10 @@
 //!
 //! A matrix of `rows` x `columns` weights is divided into **row panels** of 16 rows (rows after the
 //! last are zeros). A row panel is divided into **K tiles** of 64 columns, and a K tile into four
-//! **MMA steps** of 16 columns. Lane 4g + t of a warp has the eight weights of each MMA step that it
-//! passes to an `mma.sync.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"). These are four
-//! pairs, in this order: columns 2t and 2t + 1 of row g, the same of row g + 8, columns 2t + 8 and
-//! 2t + 9 of row g, the same of row g + 8.
+//! **MMA steps** of 16 columns. Lane 4g + t of a warp has the eight weights of each MMA step that
+//! it passes to an `mma.sync.m16n8k16` (PTX ISA, "Matrix Fragments for mma.m16n8k16"). These are
+//! four pairs, in this order: columns 2t and 2t + 1 of row g, the same of row g + 8, columns 2t + 8
+//! and 2t + 9 of row g, the same of row g + 8.
 //!
 //! A weight takes 12 bits: its sign, the palette index of its exponent, and its mantissa. Four
 //! pairs take three words. The first three pairs are in the tensor cores' layout, with indices in
@@ -17,8 +17,10 @@
 //!         15  14 13 12 11  10 9 8 7  6 ... 0
 //! word 0 | S |  index     |  index  | mantissa |   free bits: the fourth weight's index
 //! word 1 | S |  m6 ... m3 |  index  | mantissa |              its upper mantissa
-//! word 2 | S | m2 m1 m0 S'|  index  | mantissa |              its lower mantissa; S' is the sign of the other half's
+//! word 2 | S | m2 m1 m0 S'|  index  | mantissa |              its lower mantissa
 //! ```
+//!
+//! S' is the sign of the fourth pair's weight in the other half.
 //!
 //! A shift, or a rotation by 12 for word 2, moves each third of the fourth pair into position. A K
 //! tile takes 1,536 bytes, which is three times 16 bytes for each lane:
@@ -29,8 +31,8 @@
 //! ```
 //!
 //! A weight whose exponent is not in the palette has index 0 and a **patch**. A patch is a word:
-//! `k_tile << 18 | lane << 13 | number << 8 | exponent`. The number of a lane's weight in a K tile is
-//! 8 * step + 2 * pair + (1 if an odd column). Patches are in order of the row panel, then the K
+//! `k_tile << 18 | lane << 13 | number << 8 | exponent`. The number of a lane's weight in a K tile
+//! is 8 * step + 2 * pair + (1 if an odd column). Patches are in order of the row panel, then the K
 //! tile, the number and the lane.
 
 use unweight_format::Palette;

@@ -14,8 +14,8 @@
 //! are FP32 and rounded once to BF16. The order of the sums:
 //!
 //! - [`Direct`]: the order stated at the heads of `kernels/matmul/small_batch_matmul.cu` and
-//!   `kernels/matmul/large_batch_matmul.cu`. It depends only on the shape, the batch, the device and
-//!   the kernel, so results are the same from run to run.
+//!   `kernels/matmul/large_batch_matmul.cu`. It depends only on the shape, the batch, the device
+//!   and the kernel, so results are the same from run to run.
 //! - [`PaletteTranscode`]: the same order. [`ExponentDecode`]: the order of the small-batch kernel,
 //!   except for the columns within an MMA step of 16.
 //! - [`WholeDecode`]: the order of cuBLASLt on the decoded weights, with identical bits.
@@ -72,6 +72,9 @@ mod tuning;
 mod view;
 mod weights;
 mod workspace;
+
+/// The version of `unweight-gpu` whose devices and tensors this crate uses.
+pub use unweight_gpu;
 
 pub use compressed_matrix::CompressedMatrix;
 pub use cublas::PlainMatmul;

@@ -9,8 +9,7 @@ use cudarc::driver::CudaStream;
 use crate::layout::Shape;
 use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
 use crate::workspace::WorkspaceNeed;
-use crate::{Kernel, MatmulError, PlanName, Workspace};
-use crate::{View, ViewMut};
+use crate::{Kernel, MatmulError, PlanName, View, ViewMut, Workspace};
 
 /// The activations of a matmul: x.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +20,8 @@ pub struct Activations<'a> {
     pub batch: u32,
 }
 
-/// y = x W^T by one pipeline. A plan borrows its matrix, which has the form that the pipeline needs.
+/// y = x W^T by one pipeline. A plan borrows its matrix, which has the form that the pipeline
+/// needs.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Plan<'a> {
@@ -95,19 +95,19 @@ impl<'a> Plan<'a> {
     }
 
     /// Launches the matmul of x to as many rows of y with a value for each row of the matrix, BF16
-    /// and row-major. Returns at once, except that the workspace's first whole decode of a shape and
-    /// batch asks cuBLASLt for an algorithm.
+    /// and row-major. Returns at once, except that the workspace's first whole decode of a shape
+    /// and batch asks cuBLASLt for an algorithm.
     ///
     /// The stream ensures that x is read after the previous launches on it are done. On a Hopper
     /// GPU, weights may be read before.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x of the wrong length or a y
-    /// that is too short; [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the errors
-    /// of the driver and of cuBLASLt.
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x of the wrong length
+    /// or a y that is too short; [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the
+    /// errors of the driver and of cuBLASLt.
     ///
     /// # Safety
-    /// - The device, the matrix, the workspace, x and y must exist, and nobody else may write them
+    /// - The matrix, the workspace, x and y must exist, and nobody else may write them
     ///   or read y, until the matmul is done.
     /// - The workspace must have been created on this stream, or on one that it waits for. The same
     ///   holds for all other memory written on another stream.

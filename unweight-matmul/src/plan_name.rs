@@ -6,7 +6,8 @@ use crate::layout::Shape;
 use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
 use crate::workspace::WorkspaceNeed;
 
-/// A pipeline: what is prepared before a matmul, and what is rebuilt on the way to the tensor cores.
+/// A pipeline: what is prepared before a matmul, and what is rebuilt on the way to the tensor
+/// cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

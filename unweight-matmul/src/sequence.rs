@@ -5,11 +5,10 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
-
-use crate::ViewMut;
-use crate::{Activations, MatmulError, Plan, Workspace};
 use unweight_gpu::Device;
 use unweight_gpu::kernels::InFlight;
+
+use crate::{Activations, MatmulError, Plan, ViewMut, Workspace};
 
 /// Number of matrices that are prepared ahead of their matmuls or in use.
 const SLOTS: usize = 2;
@@ -45,7 +44,8 @@ impl Sequence {
     /// priority decides which stream goes first if both have work.
     ///
     /// # Errors
-    /// [`MatmulError::WorkspaceTooSmall`] for a workspace with fewer slots; the errors of the driver.
+    /// [`MatmulError::WorkspaceTooSmall`] for a workspace with fewer slots; the errors of the
+    /// driver.
     pub fn new(
         device: &Device,
         stream: Arc<CudaStream>,
@@ -238,8 +238,9 @@ fn steps(needs_preparation: &[bool]) -> impl Iterator<Item = Step> {
     (0..needs_preparation.len()).flat_map(steps_of)
 }
 
-/// Selects `prepared` of `count` layers to keep in a form that needs preparation. They are spread as
-/// far apart as possible, with others first, so that each is prepared during the matmuls of others.
+/// Selects `prepared` of `count` layers to keep in a form that needs preparation. They are spread
+/// as far apart as possible, with others first, so that each is prepared during the matmuls of
+/// others.
 ///
 /// # Panics
 /// If `prepared` is more than `count`.

@@ -5,16 +5,15 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, sys};
+use unweight_gpu::Device;
+use unweight_gpu::kernels::{WaitAtEnd, require_context};
 
 use crate::layout::Shape;
 use crate::tuning::{Choice, Tuning, descend};
 use crate::{
-    Activations, Linear, Matmul, MatmulError, PlanName, Sequence, WeightForm, Workspace,
-    WorkspaceLayout,
+    Activations, Linear, Matmul, MatmulError, PlanName, Sequence, View, ViewMut, WeightForm,
+    Workspace, WorkspaceLayout,
 };
-use crate::{View, ViewMut};
-use unweight_gpu::Device;
-use unweight_gpu::kernels::{WaitAtEnd, require_context};
 
 /// Number of runs of a stack. The result is their median.
 const RUNS: usize = 5;
@@ -65,8 +64,8 @@ impl<'a> Stack<'a> {
     /// A stack of these layers for at most `batch` rows of x.
     ///
     /// # Errors
-    /// [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext) for layers of another device; the
-    /// errors of [`WorkspaceLayout::new`] and [`Workspace::with_layout`].
+    /// [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext) for layers of another
+    /// device; the errors of [`WorkspaceLayout::new`] and [`Workspace::with_layout`].
     pub fn new(
         device: &Device,
         linears: Vec<Linear<'a>>,

@@ -68,8 +68,8 @@ impl Tuning {
 }
 
 /// Coordinate descent. It starts at `start`, which has a plan for each kind of layer. It changes
-/// one kind at a time to another of its `candidates` as long as the whole stack becomes faster. `seconds`
-/// measures a whole stack. Returns the fastest choice and its time in seconds.
+/// one kind at a time to another of its `candidates` as long as the whole stack becomes faster.
+/// `seconds` measures a whole stack. Returns the fastest choice and its time in seconds.
 ///
 /// # Errors
 /// The errors of `seconds`.

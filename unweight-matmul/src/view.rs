@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "raw device addresses")]
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DevicePtrMut};
-
 use unweight_gpu::GpuError;
 
 /// BF16 values in device memory that launches read.

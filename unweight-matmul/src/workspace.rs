@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use unweight_gpu::Device;
+use unweight_gpu::kernels::{InFlight, require_no_capture};
 
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
 use crate::{MatmulError, PlainMatmul};
-use unweight_gpu::Device;
-use unweight_gpu::kernels::{InFlight, require_no_capture};
 
 /// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
 pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
@@ -192,8 +192,8 @@ impl Workspace {
     /// A workspace with this layout.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`](unweight_gpu::GpuError::Capturing); the errors of the driver, including out
-    /// of memory.
+    /// [`GpuError::Capturing`](unweight_gpu::GpuError::Capturing); the errors of the driver,
+    /// including out of memory.
     pub fn with_layout(
         stream: &Arc<CudaStream>,
         layout: WorkspaceLayout,
@@ -241,8 +241,8 @@ impl Workspace {
     /// Divides the device while matrices are decoded. This many multiprocessors decode, and matmuls
     /// that need preparation have the others. With all multiprocessors both have all of them. None,
     /// the initial value, gives all to both on a first-come basis. Another division changes the
-    /// order of the sums in [`ExponentDecode`](crate::ExponentDecode), and cuBLASLt may choose another
-    /// algorithm.
+    /// order of the sums in [`ExponentDecode`](crate::ExponentDecode), and cuBLASLt may choose
+    /// another algorithm.
     ///
     /// # Panics
     /// If the number is 0, or more than the device has.

@@ -44,7 +44,8 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
         panels: shape.panels() as u32,
         seed,
     };
-    // SAFETY: memory of exactly the lengths that the shape and the counts say, and the twin's fields in order.
+    // SAFETY: memory of exactly the lengths that the shape and the counts say, and the twin's
+    // fields in order.
     unsafe { launch(&job).count_patches() };
     let patch_ends: Vec<u32> = words(&counts)
         .into_iter()

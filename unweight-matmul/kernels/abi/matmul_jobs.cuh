@@ -1,4 +1,4 @@
-// Matrices and matmuls for the kernels of matmul/. Twins of the structures in `src/job.rs`; both sides assert the layout.
+// Matrices and matmuls for the kernels of matmul/. Twins of the structures in `src/job.rs`; both assert the layout.
 #pragma once
 #include "abi/bitstream.cuh"
 

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 
 use super::from_k_tiles::{FromKTiles, KTiles};
-use crate::ViewMut;
 use crate::layout::Shape;
 use crate::plan::{Activations, Phases};
 use crate::workspace::WorkspaceNeed;
-use crate::{Fragments, Kernel, MatmulError, Pipeline, PlanName, Workspace};
+use crate::{Fragments, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
 /// Rebuilds weights in fragment form on the way to the tensor cores. Nothing is prepared.
 #[derive(Clone, Copy, Debug)]

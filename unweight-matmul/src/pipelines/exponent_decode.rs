@@ -7,14 +7,13 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaStream};
 
 use super::from_k_tiles::small_batch_config;
-use crate::ViewMut;
 use crate::job::{MatmulJob, PlanesMatmulJob};
 use crate::kernels::SmallKernels;
 use crate::layout::Shape;
 use crate::plan::{Activations, Phases};
 use crate::schedule::StreamK;
 use crate::workspace::WorkspaceNeed;
-use crate::{CompressedMatrix, MatmulError, Pipeline, PlanName, Workspace};
+use crate::{CompressedMatrix, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
 /// Decodes the exponents of a coded matrix to the workspace, and rebuilds weights from both planes
 /// on the way to the tensor cores.

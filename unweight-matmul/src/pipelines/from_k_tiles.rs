@@ -7,7 +7,6 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
-use crate::ViewMut;
 use crate::fragments::PatchAddresses;
 use crate::job::{LargeMatmulJob, MatmulJob, words_of};
 use crate::kernels::{DividedKernel, ForPalettes, MatmulKernels};
@@ -17,7 +16,7 @@ use crate::schedule::{
     LARGE_THREADS, MOST_LARGE_BATCH, MOST_SMALL_BATCH, SMALL_THREADS, SmallKernel, StreamK,
 };
 use crate::tensor_map::TensorMap;
-use crate::{Kernel, MatmulError, Workspace};
+use crate::{Kernel, MatmulError, ViewMut, Workspace};
 
 /// With more rows of x than this, the large-batch kernels are faster for the shapes that they
 /// support.

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 
 use super::from_k_tiles::{FromKTiles, KTiles};
-use crate::ViewMut;
 use crate::fragments::Patches;
 use crate::layout::Shape;
 use crate::plan::{Activations, Phases};
 use crate::workspace::WorkspaceNeed;
-use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, Workspace};
+use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
 /// Converts a coded matrix to fragment form in the workspace, and continues like
 /// [`Direct`](super::Direct).

@@ -9,8 +9,7 @@ use cudarc::driver::CudaStream;
 use crate::layout::Shape;
 use crate::plan::{Activations, Phases};
 use crate::workspace::{CUBLAS_BYTES, WorkspaceNeed};
-use crate::{MatmulError, Pipeline, PlanName, Weights, Workspace};
-use crate::{View, ViewMut};
+use crate::{MatmulError, Pipeline, PlanName, View, ViewMut, Weights, Workspace};
 
 /// Decodes a matrix in any form to the workspace, and cuBLASLt multiplies.
 #[derive(Clone, Copy, Debug)]

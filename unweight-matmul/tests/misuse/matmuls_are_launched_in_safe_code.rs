@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use unweight_gpu::cudarc::driver::CudaStream;
-use unweight_matmul::{Activations, Captured, Matmul, MatmulError, Plan, Sequence, ViewMut, Workspace};
+use unweight_matmul::{
+    Activations, Captured, Matmul, MatmulError, Plan, Sequence, ViewMut, Workspace,
+};
 
 fn launch(
     stream: &Arc<CudaStream>,
