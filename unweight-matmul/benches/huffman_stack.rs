@@ -230,10 +230,10 @@ impl Bench {
             .map(|layer| (layer.each_ref()).map(|m| Linear::new(&m.fragments)))
             .collect();
         // Every other projection stays coded.
-        let hard = spread(3 * LAYERS, 3 * LAYERS / 2);
+        let is_coded = spread(3 * LAYERS, 3 * LAYERS / 2);
         let mixed: Vec<[Linear<'_>; 3]> = (0..LAYERS)
             .map(|layer| {
-                [0, 1, 2].map(|i| match hard[3 * layer + i] {
+                [0, 1, 2].map(|i| match is_coded[3 * layer + i] {
                     true => coded[layer][i],
                     false => fragments[layer][i],
                 })
