@@ -12,8 +12,7 @@ use unweight_format::Palette;
 use super::job::{FragmentsJob, PlanesJob};
 use super::kernels::MatmulKernels;
 use super::layout::{Arranged, Shape};
-use crate::kernels::{Handover, KernelSet, WaitAtEnd, own, require_context};
-use crate::plan::WARP;
+use crate::kernels::{Handover, KernelSet, WARP, WaitAtEnd, own, require_context};
 use crate::{Device, GpuError, View, ViewMut};
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
