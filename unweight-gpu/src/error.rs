@@ -5,11 +5,11 @@ use std::fmt;
 use cudarc::driver::DriverError;
 use unweight_format::{Error, limits};
 
-use crate::ComputeCapability;
-use crate::status::BadChunk;
+use crate::{BadChunk, ComputeCapability};
 
 /// The error of a device operation.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum GpuError {
     /// Windows did not restrict the search path of libraries.
     Libraries(std::io::Error),
@@ -58,12 +58,7 @@ pub enum GpuError {
     /// A broken rule, found by the host.
     Rule(Error),
     /// A broken rule in a chunk, found by the device.
-    BadChunk {
-        /// The index of the tensor in its batch.
-        tensor: usize,
-        /// The chunk, numbered within its tensor, and the rule.
-        bad: BadChunk,
-    },
+    BadChunk(BadChunk),
 }
 
 impl From<DriverError> for GpuError {
@@ -122,12 +117,11 @@ impl fmt::Display for GpuError {
                 given_bytes,
             } => write!(f, "{given_bytes} bytes were given, expected {needed_bytes}"),
             GpuError::Rule(error) => error.fmt(f),
-            GpuError::BadChunk { tensor, bad } => write!(
-                f,
-                "{} in chunk {} of tensor {tensor} of the batch",
-                bad.rule.id(),
-                bad.chunk
-            ),
+            GpuError::BadChunk(BadChunk {
+                tensor,
+                chunk,
+                rule,
+            }) => write!(f, "{} in chunk {chunk} of tensor {tensor} of the batch", rule.id()),
         }
     }
 }

@@ -151,12 +151,12 @@ impl Bench {
                 let (plan, (x, y)) = (plan(layer[i]), ends[i]);
                 let (columns, rows) = (plan.shape().columns(), plan.shape().rows());
                 // SAFETY: for both views: memory for the largest batch, that outlives all launches.
-                let values = unsafe { View::raw(x, u64::from(batch) * columns) };
+                let values = unsafe { View::at_address(x, u64::from(batch) * columns) };
                 Matmul {
                     plan,
                     x: Activations { values, batch },
                     // SAFETY: as above.
-                    y: unsafe { ViewMut::raw(y, 2 * u64::from(batch) * rows) },
+                    y: unsafe { ViewMut::at_address(y, 2 * u64::from(batch) * rows) },
                 }
             })
         };
@@ -355,12 +355,12 @@ impl Bench {
                     .map(|matrix| {
                         let (x, y) = (x.device_ptr(stream).0, y.device_ptr(stream).0);
                         // SAFETY: for both views: as in `matmuls`.
-                        let values = unsafe { View::raw(x, u64::from(batch) * x_values) };
+                        let values = unsafe { View::at_address(x, u64::from(batch) * x_values) };
                         Matmul {
                             plan: matrix.linear(pipeline).plan(pipeline).unwrap(),
                             x: Activations { values, batch },
                             // SAFETY: as above.
-                            y: unsafe { ViewMut::raw(y, u64::from(batch) * y_bytes) },
+                            y: unsafe { ViewMut::at_address(y, u64::from(batch) * y_bytes) },
                         }
                     })
                     .collect();

@@ -153,10 +153,7 @@ impl Bench {
         );
         let need = Pipeline::WholeDecode.workspace_need(shape);
         let mut workspace = Workspace::new(&self.device, stream, &[need]).unwrap();
-        let linears: Vec<_> = fragments
-            .iter()
-            .map(|fragments| Linear::new(fragments))
-            .collect();
+        let linears: Vec<_> = fragments.iter().map(Linear::new).collect();
         for batch in BATCHES {
             let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
             let mut y = stream.alloc_zeros(2 * batch as usize * rows).unwrap();
@@ -234,7 +231,7 @@ impl Bench {
         );
         let linears: Vec<[Linear<'_>; 3]> = fragments
             .iter()
-            .map(|layer| layer.each_ref().map(|f| Linear::new(f)))
+            .map(|layer| layer.each_ref().map(Linear::new))
             .collect();
         let largest = BATCHES[BATCHES.len() - 1];
         let all = linears.iter().flatten().copied();
@@ -250,7 +247,8 @@ impl Bench {
             let mut down = stream.alloc_zeros::<u8>(2 * batch as usize * 4096).unwrap();
             // SAFETY: memory that outlives every launch; matmuls on one stream, so that one is
             // done with it before the next.
-            let middle = unsafe { View::raw(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
+            let middle =
+                unsafe { View::at_address(gate.device_ptr(stream).0, u64::from(batch) * 14_336) };
             let x = View::slice(&x, stream);
             let outputs = [
                 ViewMut::slice(&mut gate, stream),

@@ -8,7 +8,7 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
 };
 use unweight_format::Palette;
-use unweight_gpu::kernels::{DeviceBuffer, Handover, WaitAtEnd, require_context};
+use unweight_gpu::kernels::{DeviceBuffer, Handover, WARP, WaitAtEnd, require_context};
 use unweight_gpu::{Device, GpuError};
 
 use crate::job::{FragmentsJob, PlanesJob};
@@ -21,8 +21,6 @@ use crate::{MatmulError, View, ViewMut, modules};
 const WEIGHTS_PER_PATCH: u64 = 16;
 /// Size of the kernels' index table in bytes.
 const INDEX_TABLE_BYTES: u32 = 256;
-/// Threads of a warp.
-const WARP: u32 = 32;
 /// Number of warps that share a row panel when a matrix is restored.
 const RESTORING_WARPS: u32 = 16;
 

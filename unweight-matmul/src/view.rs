@@ -42,7 +42,7 @@ impl<'a> View<'a> {
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, values: u64) -> View<'a> {
+    pub unsafe fn at_address(address: u64, values: u64) -> View<'a> {
         assert!(address.is_multiple_of(16), "16-byte loads");
         View::at(address, values)
     }
@@ -112,7 +112,7 @@ impl<'a> ViewMut<'a> {
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, bytes: u64) -> ViewMut<'a> {
+    pub unsafe fn at_address(address: u64, bytes: u64) -> ViewMut<'a> {
         assert!(address.is_multiple_of(16), "16-byte stores");
         ViewMut::at(address, bytes)
     }

@@ -87,7 +87,7 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
         match layer {
             Ok(layer) => layers.push(layer),
             Err(MatmulError::TooManyPatches { .. }) => {}
-            Err(MatmulError::Gpu(error @ (GpuError::BadChunk { .. } | GpuError::Rule(_)))) => {
+            Err(MatmulError::Gpu(error @ (GpuError::BadChunk(_) | GpuError::Rule(_)))) => {
                 let message = format!("tensor {:?}: {error}", tensor.name());
                 return Err(Failure::bad(path, message));
             }

@@ -1,6 +1,6 @@
 use unweight_gpu::{Output, Source};
 
 fn main() {
-    let _ = Output::raw(256, 256);
-    let _ = Source::raw(256, 128);
+    let _ = Output::at_address(256, 256);
+    let _ = Source::at_address(256, 128);
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use cudarc::driver::CudaStream;
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, Rule, Tensor};
-use unweight_gpu::{Batch, Device, DeviceTensor, GpuError};
+use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
@@ -25,7 +25,7 @@ pub(crate) struct OnAGpu {
 pub(crate) fn rule(error: GpuError) -> Rule {
     match error {
         GpuError::Rule(error) => error.rule,
-        GpuError::BadChunk { bad, .. } => bad.rule,
+        GpuError::BadChunk(bad) => bad.rule,
         other => panic!("{other}"),
     }
 }
@@ -40,10 +40,9 @@ impl OnAGpu {
         let tensor = Arc::new(DeviceTensor::upload(&self.device, planes, payload)?);
         let bytes = 2 * planes.weights() as usize;
         let memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
-        let mut batch = Batch::to_weights(&self.device, vec![(tensor, memory)])?;
-        batch.check_chunks(stream)?;
-        batch.decode(stream)?;
-        let status = batch.status();
+        let mut batch = Batch::to_weights(&self.device, vec![DecodeTask::new(tensor, memory)])?;
+        batch.check_chunks(stream)?.defer_status();
+        let status = batch.decode(stream)?.finish();
         let checksum = batch.checksums()?[0];
         let mut decoded = stream.clone_dtoh(&batch.into_outputs()?[0])?;
         assert!(decoded[bytes..].iter().all(|&byte| byte == POISON));
@@ -82,10 +81,9 @@ fn main() {
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
     let mut tests: Vec<Test> = vec![
-        (
-            "a_gpu_gives_the_corpus_and_the_reference_s_verdicts",
-            |gpu| hold_to_the_corpus(gpu),
-        ),
+        ("a_gpu_gives_the_corpus_and_the_reference_s_errors", |gpu| {
+            hold_to_the_corpus(gpu)
+        }),
         (
             "every_size_around_a_step_and_a_chunk",
             decode::every_size_around_a_step_and_a_chunk,
@@ -111,7 +109,7 @@ fn main() {
             transcode::transcoded_files_are_the_reference_s,
         ),
         (
-            "transcoding_the_corpus_gives_the_reference_s_verdicts",
+            "transcoding_the_corpus_gives_the_reference_s_errors",
             |gpu| hold_to_the_corpus(&transcode::Transcoding(gpu)),
         ),
         (

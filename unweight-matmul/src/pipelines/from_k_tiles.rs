@@ -103,9 +103,10 @@ impl<'a> FromKTiles<'a> {
         };
         let mut left = x.batch;
         while left > 0 {
-            // SAFETY: for both calls: the caller keeps the preconditions.
             job.batch = match self.large_kernel(left, schedule) {
+                // SAFETY: the caller keeps the preconditions.
                 Some(kernel) => unsafe { self.large_batch(stream, job, k_tiles, left, &kernel)? },
+                // SAFETY: as above.
                 None => unsafe { self.small_batch(stream, job, k_tiles, left, schedule)? },
             };
             left -= job.batch;

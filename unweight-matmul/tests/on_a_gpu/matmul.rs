@@ -524,12 +524,12 @@ pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
                     at(&ys[layer - 1])
                 };
                 // SAFETY: for both views: so long, and there until the stream was waited for.
-                let values = unsafe { View::raw(from, u64::from(batch) * 1024) };
+                let values = unsafe { View::at_address(from, u64::from(batch) * 1024) };
                 Matmul {
                     plan: plans[layer],
                     x: Activations { values, batch },
                     // SAFETY: as above.
-                    y: unsafe { ViewMut::raw(at(&ys[layer]), bytes) },
+                    y: unsafe { ViewMut::at_address(at(&ys[layer]), bytes) },
                 }
             })
             .collect();

@@ -8,12 +8,15 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
 use unweight_format::Encoding;
 use unweight_format::layout::PLANE_ALIGNMENT;
 
-use crate::encode::{Kept, Sources, Task};
-use crate::encode_job::EncodeJob;
-use crate::input::Kind;
-use crate::job::TensorJob;
-use crate::kernels::DeviceBuffer;
-use crate::{Batch, Device, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, Input, Output};
+use super::kernels::TranscodeKernels;
+use super::launch::RecordLaunch;
+use crate::decode::job::TensorJob;
+use crate::encode::job::EncodeJob;
+use crate::encode::{Encoder, Kept, PreparedTask, Sources};
+use crate::memory::{DeviceBuffer, Output};
+use crate::{
+    Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, Launched,
+};
 
 /// Tensors to transcode together (section 11.8), each with the output for its planes. A batch is
 /// created once, including its scratch; its launches neither allocate nor wait.
@@ -37,10 +40,30 @@ pub struct TranscodeBatch {
     decode: Batch,
     encode: EncodeBatch,
     device: Device,
+    kernels: Arc<TranscodeKernels>,
     /// Whether every tensor has the other encoding.
     is_direct: bool,
     /// 1 if the outputs are invalid and the fallback must be taken.
-    detour: Arc<DeviceBuffer<u32>>,
+    needs_fallback: Arc<DeviceBuffer<u32>>,
+}
+
+/// A tensor to transcode, and where to.
+#[derive(Debug)]
+pub struct TranscodeTask {
+    /// The tensor.
+    pub tensor: Arc<DeviceTensor>,
+    /// The memory for its planes in the other encoding.
+    pub output: Output,
+}
+
+impl TranscodeTask {
+    /// Transcodes this tensor to this output.
+    pub fn new(tensor: Arc<DeviceTensor>, output: impl Into<Output>) -> TranscodeTask {
+        TranscodeTask {
+            tensor,
+            output: output.into(),
+        }
+    }
 }
 
 impl TranscodeBatch {
@@ -53,63 +76,67 @@ impl TranscodeBatch {
     ///
     /// # Panics
     /// If the encoding is raw, or an output's address is not a multiple of 256.
-    pub fn new<O: Into<Output>>(
+    pub fn new(
         device: &Device,
-        tensors: Vec<(Arc<DeviceTensor>, O)>,
+        tasks: Vec<TranscodeTask>,
         encoding: Encoding,
     ) -> Result<TranscodeBatch, GpuError> {
         let own = device.own_stream();
-        let room = |tensor: &DeviceTensor| {
+        let padded = |tensor: &DeviceTensor| {
             let weights = tensor.planes().weights();
             weights.next_multiple_of(PLANE_ALIGNMENT)
         };
-        let room_of = |input: &Input| match &input.0 {
-            Kind::Coded { tensor, .. } => room(tensor),
-            Kind::Raw(_) => 0,
-        };
-        let bytes: u64 = tensors.iter().map(|(tensor, _)| room(tensor)).sum();
+        let bytes: u64 = tasks.iter().map(|task| padded(&task.tensor)).sum();
         // Zeros give a defined checksum for a tensor whose exponents could not be decoded.
         let exponents: Arc<CudaSlice<u8>> = Arc::new(own.alloc_zeros(bytes.max(1) as usize)?);
-        let inputs: Vec<Input> = tensors.iter().map(|(tensor, _)| tensor.into()).collect();
-        let decode = Batch::to_exponents_in(device, &inputs, &exponents, room_of)?;
-        let detour = Arc::new(DeviceBuffer::new(own.alloc_zeros(1)?, own));
-
         let mut at = exponents.device_ptr(own).0;
+        let mut decode_tasks = vec![];
+        let mut exponents_at = vec![];
+        for task in &tasks {
+            let bytes = padded(&task.tensor);
+            let output = Output::at_kept_address(at, bytes);
+            decode_tasks.push(DecodeTask::new(&task.tensor, output));
+            exponents_at.push(at);
+            at += bytes;
+        }
+        let decode = Batch::to_exponents_in(device, decode_tasks, &exponents)?;
+        let needs_fallback = Arc::new(DeviceBuffer::new(own.alloc_zeros(1)?, own));
+
         let jobs = &decode.owned().jobs;
-        let mut source = jobs.address();
+        let mut input = jobs.address();
         let mut is_direct = true;
-        let mut tasks = vec![];
+        let mut prepared = vec![];
         let mut kept: Vec<Kept> = vec![
             exponents.clone(),
             jobs.clone(),
             decode.owned().status.clone(),
-            detour.clone(),
+            needs_fallback.clone(),
         ];
-        for (tensor, output) in tensors {
+        for (TranscodeTask { tensor, output }, exponents) in tasks.into_iter().zip(exponents_at) {
             let planes = tensor.planes();
             is_direct &= planes.encoding() != encoding;
             let chunk_size_log2 = planes.chunk_size_log2();
-            tasks.push(Task {
+            prepared.push(PreparedTask {
                 job: EncodeJob {
-                    exponents: at,
-                    source_sign_mantissa: tensor.addresses().sign_mantissa,
-                    source,
+                    exponents,
+                    input_sign_mantissa: tensor.addresses().sign_mantissa,
+                    input,
                     ..EncodeJob::new(encoding, planes.weights(), chunk_size_log2, 0)
                 },
-                source: at,
+                source: exponents,
                 chunk_size_log2,
-                output: output.into(),
+                output,
             });
-            at += room(&tensor);
-            source += TensorJob::BYTES as u64;
+            input += size_of::<TensorJob>() as u64;
             kept.push(tensor);
         }
         Ok(TranscodeBatch {
-            encode: EncodeBatch::of(device, tasks, Sources::Planes, kept, encoding)?,
+            encode: EncodeBatch::of(device, prepared, Sources::Planes, kept, encoding)?,
             decode,
             device: device.clone(),
+            kernels: device.kernels()?,
             is_direct,
-            detour,
+            needs_fallback,
         })
     }
 
@@ -117,32 +144,46 @@ impl TranscodeBatch {
     ///
     /// # Errors
     /// The errors of [`Batch::decode`].
-    pub fn check_chunks(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        self.decode.check_chunks(stream)
+    pub fn check_chunks(
+        &mut self,
+        stream: &Arc<CudaStream>,
+    ) -> Result<Launched<'_, TranscodeBatch>, GpuError> {
+        self.decode.check_chunks(stream)?.defer_status();
+        Ok(Launched { batch: self })
     }
 
-    /// Launches the transcoding. Returns at once. The outputs must not be trusted before
-    /// [`TranscodeBatch::status`] has succeeded.
+    /// Launches the transcoding. Returns at once.
     ///
     /// # Errors
     /// The errors of [`Batch::decode`].
-    pub fn transcode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        if !self.is_direct {
-            return self.transcode_by_planes(stream);
+    pub fn transcode(
+        &mut self,
+        stream: &Arc<CudaStream>,
+    ) -> Result<Launched<'_, TranscodeBatch>, GpuError> {
+        match self.is_direct {
+            true => self.transcode_records(stream)?,
+            false => self.transcode_by_planes(stream)?,
         }
+        Ok(Launched { batch: self })
+    }
+
+    fn transcode_records(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         let decode = self.decode.used_on(stream)?;
-        let (stage_bytes, status) = (decode.stage_bytes, decode.status.address());
+        let launch = RecordLaunch {
+            kernels: &self.kernels,
+            stage_bytes: decode.stage_bytes,
+            status: &decode.status,
+            needs_fallback: &self.needs_fallback,
+        };
         // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is large
         // enough for their longest record; `new` gave the batch the memory that it keeps.
-        unsafe {
-            self.encode
-                .encode_records(stream, stage_bytes, status, self.detour.address())
-        }
+        let launch = |encoder: &Encoder| unsafe { launch.launch(encoder, stream) };
+        self.encode.launch(stream, launch)
     }
 
     /// The fallback: runs the decoder and the encoder.
     fn transcode_by_planes(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        self.decode.decode(stream)?;
+        self.decode.decode(stream)?.defer_status();
         self.encode.encode(stream)
     }
 
@@ -156,10 +197,12 @@ impl TranscodeBatch {
     pub fn status(&mut self) -> Result<(), GpuError> {
         self.decode.status()?;
         let own = self.device.own_stream().clone();
-        if self.is_direct && own.clone_dtoh(self.detour.memory())? != [0] {
+        if self.is_direct && own.clone_dtoh(self.needs_fallback.memory())? != [0] {
             // SAFETY: this memory has a single word, and nobody uses it, because all launches were
             // waited for.
-            unsafe { result::memset_d8_async(self.detour.address(), 0, 4, own.cu_stream())? };
+            unsafe {
+                result::memset_d8_async(self.needs_fallback.address(), 0, 4, own.cu_stream())?
+            };
             self.transcode_by_planes(&own)?;
             self.decode.status()?;
         }
@@ -183,5 +226,15 @@ impl TranscodeBatch {
     /// The errors of [`EncodeBatch::into_outputs`].
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
         self.encode.into_outputs()
+    }
+}
+
+impl Launched<'_, TranscodeBatch> {
+    /// Same as [`TranscodeBatch::status`].
+    ///
+    /// # Errors
+    /// The errors of [`TranscodeBatch::status`].
+    pub fn finish(self) -> Result<(), GpuError> {
+        self.batch.status()
     }
 }

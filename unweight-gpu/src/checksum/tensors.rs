@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
 
+use super::ChecksumKernels;
 use crate::GpuError;
-use crate::checksum::ChecksumKernels;
-use crate::plan::{CHECKSUM_WARPS, WARP};
+use crate::decode::job::TensorJob;
+use crate::kernels::WARP;
 
 /// A tensor's chunks in a launch.
 #[derive(Clone, Copy, Debug)]
@@ -46,11 +47,14 @@ impl TensorChunks {
     }
 }
 
+/// Warps of a block of `kernels/checksum/checksum.cu`.
+const WARPS: u32 = 8;
+
 /// The launch configuration for kernels of `kernels/checksum/checksum.cu`.
 pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     LaunchConfig {
-        grid_dim: (chunk_count.div_ceil(CHECKSUM_WARPS), 1, 1),
-        block_dim: (CHECKSUM_WARPS * WARP, 1, 1),
+        grid_dim: (chunk_count.div_ceil(WARPS), 1, 1),
+        block_dim: (WARPS * WARP, 1, 1),
         shared_mem_bytes: 0,
     }
 }
@@ -73,7 +77,7 @@ pub(crate) unsafe fn weight_checksums(
     stream: &Arc<CudaStream>,
     kernels: &ChecksumKernels,
     outputs: Outputs,
-    jobs: &CudaSlice<u8>,
+    jobs: &CudaSlice<TensorJob>,
     tensors: &[TensorChunks],
 ) -> Result<Vec<u32>, GpuError> {
     let kernel = match outputs {

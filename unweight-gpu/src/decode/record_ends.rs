@@ -2,8 +2,8 @@
 
 use unweight_format::{CodedPlanes, RecordEnds};
 
+use super::job::longest_record_bytes;
 use crate::GpuError;
-use crate::job::longest_record_bytes;
 
 /// The record ends of a tensor, checked for the rules `record-ends` and `record-too-long`. They are
 /// the only part of a payload that kernels follow without a check.

@@ -24,23 +24,35 @@ const RULES: [Rule; 15] = [
     Rule::LanePadding,
 ];
 
-/// The first bad chunk of a launch.
+/// The first bad chunk of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadChunk {
-    /// The index of the chunk in the launch.
-    pub chunk: u32,
+    /// The index of its tensor in the batch.
+    pub tensor: usize,
+    /// The index of the chunk in its tensor, also if the batch has only some of the tensor's
+    /// chunks.
+    pub chunk: u64,
+    /// The rule that the reference reports.
+    pub rule: Rule,
+}
+
+/// A status word: the first bad chunk of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The index of the chunk in the launch, which may have chunks of many tensors.
+    pub chunk_in_launch: u32,
     /// The rule that the reference reports.
     pub rule: Rule,
 }
 
 /// Parses a status word: `chunk << 8 | rule`, or [`GOOD`].
-pub fn read(status: u64) -> Option<BadChunk> {
+pub fn read(status: u64) -> Option<Report> {
     if status == GOOD {
         return None;
     }
     let number = (status & 0xff) as usize;
-    Some(BadChunk {
-        chunk: (status >> 8) as u32,
+    Some(Report {
+        chunk_in_launch: (status >> 8) as u32,
         rule: RULES[number - 1],
     })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtrMut};
 
+use super::require_context;
 use crate::GpuError;
-use crate::in_flight::require_context;
 
 /// Device memory for results: 2 bytes for each weight, or 1 for each exponent of an exponent plane.
 /// A batch owns its outputs until it returns them.
@@ -17,7 +17,7 @@ pub struct Output(Memory);
 #[derive(Debug)]
 enum Memory {
     Owned(CudaSlice<u8>),
-    Raw { address: u64, bytes: u64 },
+    Address { address: u64, bytes: u64 },
 }
 
 impl Output {
@@ -31,28 +31,28 @@ impl Output {
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, bytes: u64) -> Output {
-        Output::at(address, bytes)
+    pub unsafe fn at_address(address: u64, bytes: u64) -> Output {
+        Output::at_kept_address(address, bytes)
     }
 
-    /// Same as [`Output::raw`], but the creator of the batch keeps the memory alive.
-    pub(crate) fn at(address: u64, bytes: u64) -> Output {
+    /// Same as [`Output::at_address`], but the creator of the batch keeps the memory alive.
+    pub(crate) fn at_kept_address(address: u64, bytes: u64) -> Output {
         assert!(address.is_multiple_of(16), "16-byte stores");
-        Output(Memory::Raw { address, bytes })
+        Output(Memory::Address { address, bytes })
     }
 
     /// The memory, if the output was given as a slice.
     pub(crate) fn into_slice(self) -> Option<CudaSlice<u8>> {
         match self.0 {
             Memory::Owned(slice) => Some(slice),
-            Memory::Raw { .. } => None,
+            Memory::Address { .. } => None,
         }
     }
 
     fn bytes(&self) -> u64 {
         match &self.0 {
             Memory::Owned(slice) => slice.num_bytes() as u64,
-            Memory::Raw { bytes, .. } => *bytes,
+            Memory::Address { bytes, .. } => *bytes,
         }
     }
 
@@ -77,7 +77,7 @@ impl Output {
                 require_context(slice.context(), context)?;
                 Ok(slice.device_ptr_mut(stream).0)
             }
-            Memory::Raw { address, .. } => Ok(*address),
+            Memory::Address { address, .. } => Ok(*address),
         }
     }
 }

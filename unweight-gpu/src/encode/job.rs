@@ -1,9 +1,14 @@
 //! The kernels' view of a tensor to encode. It mirrors `EncodeJob` in `kernels/abi/encode_job.cuh`.
 
+#![expect(unsafe_code, reason = "a layout that is shared with kernels")]
+
+use std::mem::offset_of;
+
+use cudarc::driver::DeviceRepr;
 use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
 
-use crate::job::{kind_of, put_fields};
+use crate::decode::job::{TensorJob, kind_of};
 
 /// Size of a job's totals: four copies of its 256 counts, which different blocks add to, and 8
 /// bytes for the number of finished chunks.
@@ -19,9 +24,9 @@ pub struct EncodeJob {
     /// Address of the exponent plane, if the source is planes.
     pub exponents: u64,
     /// Address of the source's sign-mantissa plane, if the source is planes.
-    pub source_sign_mantissa: u64,
-    /// Address of the source's [`TensorJob`](crate::job::TensorJob), if the source is records.
-    pub source: u64,
+    pub input_sign_mantissa: u64,
+    /// Address of the source's [`TensorJob`], if the source is records.
+    pub input: u64,
     /// The number of weights.
     pub weight_count: u64,
     /// Address of 256 counts of 4 bytes for each chunk.
@@ -35,7 +40,7 @@ pub struct EncodeJob {
     /// Address of the sign-mantissa plane.
     pub sign_mantissa: u64,
     /// Address of 8 bytes for each chunk.
-    pub places: u64,
+    pub look_back: u64,
     /// Address of 4 bytes for each chunk, if the source is records.
     pub record_lengths: u64,
     /// Address of 4 bytes for each chunk.
@@ -54,12 +59,34 @@ pub struct EncodeJob {
     pub palette: [u8; PALETTE_ENTRIES],
 }
 
-impl EncodeJob {
-    /// Size of a job in bytes.
-    pub const BYTES: usize = size_of::<EncodeJob>();
-    /// Offset of the palette in a job.
-    pub const PALETTE_OFFSET: usize = std::mem::offset_of!(EncodeJob, palette);
+// SAFETY: the fields are plain numbers without padding, at the offsets of the kernels' structure
+// (asserted below and in its file).
+unsafe impl DeviceRepr for EncodeJob {}
 
+const _: () = {
+    assert!(offset_of!(EncodeJob, weights) == 0);
+    assert!(offset_of!(EncodeJob, exponents) == 8);
+    assert!(offset_of!(EncodeJob, input_sign_mantissa) == 16);
+    assert!(offset_of!(EncodeJob, input) == 24);
+    assert!(offset_of!(EncodeJob, weight_count) == 32);
+    assert!(offset_of!(EncodeJob, counts) == 40);
+    assert!(offset_of!(EncodeJob, totals) == 48);
+    assert!(offset_of!(EncodeJob, palette_counts) == 56);
+    assert!(offset_of!(EncodeJob, code_lengths) == 64);
+    assert!(offset_of!(EncodeJob, sign_mantissa) == 72);
+    assert!(offset_of!(EncodeJob, look_back) == 80);
+    assert!(offset_of!(EncodeJob, record_lengths) == 88);
+    assert!(offset_of!(EncodeJob, record_ends) == 96);
+    assert!(offset_of!(EncodeJob, records) == 104);
+    assert!(offset_of!(EncodeJob, first_chunk) == 112);
+    assert!(offset_of!(EncodeJob, chunk_count) == 116);
+    assert!(offset_of!(EncodeJob, chunk_size_log2) == 120);
+    assert!(offset_of!(EncodeJob, kind) == 124);
+    assert!(offset_of!(EncodeJob, palette) == 128);
+    assert!(size_of::<EncodeJob>() == 144);
+};
+
+impl EncodeJob {
     /// A job without addresses, which must be filled in. `encoding` must be huffman or palette.
     pub const fn new(
         encoding: Encoding,
@@ -70,15 +97,15 @@ impl EncodeJob {
         EncodeJob {
             weights: 0,
             exponents: 0,
-            source_sign_mantissa: 0,
-            source: 0,
+            input_sign_mantissa: 0,
+            input: 0,
             weight_count,
             counts: 0,
             totals: 0,
             palette_counts: 0,
             code_lengths: 0,
             sign_mantissa: 0,
-            places: 0,
+            look_back: 0,
             record_lengths: 0,
             record_ends: 0,
             records: 0,
@@ -91,34 +118,21 @@ impl EncodeJob {
         }
     }
 
-    /// The bytes of these jobs, for the device.
-    pub fn bytes_of(jobs: &[EncodeJob]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(size_of_val(jobs));
-        for job in jobs {
-            let words = [
-                job.weights,
-                job.exponents,
-                job.source_sign_mantissa,
-                job.source,
-                job.weight_count,
-                job.counts,
-                job.totals,
-                job.palette_counts,
-                job.code_lengths,
-                job.sign_mantissa,
-                job.places,
-                job.record_lengths,
-                job.record_ends,
-                job.records,
-            ];
-            let numbers = [
-                job.first_chunk,
-                job.chunk_count,
-                job.chunk_size_log2,
-                job.kind,
-            ];
-            put_fields(&mut bytes, &words, &numbers, &job.palette);
+    /// A job for the checksum of this job's source, weights or exponents, at this address. Its
+    /// planes are those that the encoder writes, so that it also decodes the records over the
+    /// source, once the palette is known.
+    pub(super) const fn checksum_job(&self, source: u64) -> TensorJob {
+        TensorJob {
+            sign_mantissa: self.sign_mantissa,
+            record_ends: self.record_ends,
+            records: self.records,
+            output: source,
+            weights: self.weight_count,
+            first_chunk: self.first_chunk,
+            skipped_chunks: 0,
+            chunk_size_log2: self.chunk_size_log2,
+            kind: self.kind,
+            palette: self.palette,
         }
-        bytes
     }
 }

@@ -37,7 +37,7 @@ impl Input {
 
     /// A raw tensor of any type. Its block checksums are not checked. The caller compares the
     /// checksum from `Batch::checksums` with the directory's.
-    pub const fn raw(memory: Arc<CudaSlice<u8>>) -> Input {
+    pub const fn raw_tensor(memory: Arc<CudaSlice<u8>>) -> Input {
         Input(Kind::Raw(memory))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 use unweight_format::{Payload, Tensor};
 
-use crate::{Batch, Device, DeviceTensor, GpuError};
+use super::{Batch, DecodeTask, DeviceTensor};
+use crate::{Device, GpuError};
 
 /// Decodes a coded tensor, and returns its weights in device memory: 2 little-endian bytes each, in
 /// row-major order.
@@ -36,10 +37,9 @@ pub fn decode_verified(
     };
     let coded = Arc::new(DeviceTensor::upload(device, planes, payload)?);
     let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-    let mut batch = Batch::to_weights(device, vec![(coded, weights)])?;
-    batch.check_chunks(stream)?;
-    batch.decode(stream)?;
-    batch.status()?;
+    let mut batch = Batch::to_weights(device, vec![DecodeTask::new(coded, weights)])?;
+    batch.check_chunks(stream)?.defer_status();
+    batch.decode(stream)?.finish()?;
     tensor.require_checksum(batch.checksums()?[0])?;
     Ok(batch.into_outputs()?.remove(0))
 }

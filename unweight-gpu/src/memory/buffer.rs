@@ -27,7 +27,7 @@ impl<T> DeviceBuffer<T> {
     }
 
     /// The address as an argument of a launch.
-    pub(super) const fn argument(&self) -> &u64 {
+    pub(crate) const fn argument(&self) -> &u64 {
         &self.address
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 
+use super::require_context;
 use crate::GpuError;
-use crate::in_flight::require_context;
 
 /// Device memory with a BF16 tensor. A batch keeps it, and nobody can write to it during that time.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Source {
 #[derive(Clone, Debug)]
 enum Memory {
     Shared(Arc<CudaSlice<u8>>),
-    Raw(u64),
+    Address(u64),
 }
 
 impl Source {
@@ -45,10 +45,10 @@ impl Source {
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn raw(address: u64, weights: u64) -> Source {
+    pub unsafe fn at_address(address: u64, weights: u64) -> Source {
         assert!(address.is_multiple_of(16), "16-byte loads");
         Source {
-            memory: Memory::Raw(address),
+            memory: Memory::Address(address),
             weights,
         }
     }
@@ -72,7 +72,7 @@ impl Source {
                 require_context(slice.context(), context)?;
                 Ok(slice.device_ptr(stream).0)
             }
-            Memory::Raw(address) => Ok(*address),
+            Memory::Address(address) => Ok(*address),
         }
     }
 }

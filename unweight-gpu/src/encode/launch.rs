@@ -1,4 +1,4 @@
-//! Batches of tensors that are encoded with one launch of each kernel.
+//! Memory and launches of an encoding batch.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -11,44 +11,21 @@ use cudarc::driver::{
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
-use crate::checksum::ChecksumKernels;
-use crate::decode::DecodeKernels;
-use crate::encode_job::{EncodeJob, TOTAL_BYTES};
-use crate::encode_plan::{
-    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, MOST_TRANSCODE_SHARED_BYTES, Planes,
-    count_threads, encode_shared_bytes, encode_threads, place_scratch,
+use super::EncodedTensor;
+use super::job::{EncodeJob, TOTAL_BYTES};
+use super::kernels::{EncodeKernels, SourceKernels};
+use super::plan::{
+    CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, Planes, count_threads, encode_shared_bytes,
+    encode_threads, place_scratch,
 };
-use crate::in_flight::{Handover, InFlight};
-use crate::job::TensorJob;
-use crate::kernels::{DeviceBuffer, KernelSet, Launch, load_with_shared, own};
-use crate::plan::{TABLE_BYTES, WARP};
-use crate::weight_checksums::{Outputs, TensorChunks, weight_checksums};
-use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, status};
-
-/// The encoder's kernels, in the order in which a batch launches them.
-#[derive(Debug)]
-pub(crate) struct EncodeKernels {
-    of_weights: SourceKernels,
-    of_planes: SourceKernels,
-    choose_codes: CudaFunction,
-    pub(crate) of_records: RecordKernels,
-}
-
-/// The kernels that convert records to records.
-#[derive(Debug)]
-pub(crate) struct RecordKernels {
-    pub(crate) palette_record_ends: CudaFunction,
-    pub(crate) huffman_to_palette: CudaFunction,
-    pub(crate) count_indices: CudaFunction,
-    pub(crate) encode_chunks: CudaFunction,
-}
-
-/// The kernels that read the source.
-#[derive(Debug)]
-struct SourceKernels {
-    count_exponents: CudaFunction,
-    encode_chunks: CudaFunction,
-}
+use crate::checksum::{ChecksumKernels, Outputs, TensorChunks, weight_checksums};
+use crate::decode::DecodeKernels;
+use crate::decode::job::TensorJob;
+use crate::decode::plan::TABLE_BYTES;
+use crate::decode::status;
+use crate::kernels::{Launch, WARP};
+use crate::memory::{DeviceBuffer, Handover, InFlight, Output};
+use crate::{Device, GpuError, MOST_CHUNKS};
 
 /// The kind of all sources in a batch.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +35,8 @@ pub(crate) enum Sources {
     Planes,
 }
 
-/// A tensor to be encoded.
-pub(crate) struct Task {
+/// A tensor to be encoded, whose source has an address.
+pub(crate) struct PreparedTask {
     /// The job, with the addresses of its source.
     pub(crate) job: EncodeJob,
     /// The address of its weights or of its exponents.
@@ -71,72 +48,22 @@ pub(crate) struct Task {
 /// Memory that a batch keeps alive without using it itself.
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
-impl KernelSet for EncodeKernels {
-    fn load(device: &Device) -> Result<EncodeKernels, GpuError> {
-        let histogram = device.load_module(&own::HISTOGRAM)?;
-        let code_lengths = device.load_module(&own::CODE_LENGTHS)?;
-        let encode = device.load_module(&own::ENCODE)?;
-        let transcode = device.load_module(&own::TRANSCODE)?;
-        // The limit is for the largest chunks.
-        let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
-        let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
-        Ok(EncodeKernels {
-            of_weights: SourceKernels {
-                count_exponents: histogram.load_function("count_exponents")?,
-                encode_chunks: encode_chunks("encode_chunks")?,
-            },
-            of_planes: SourceKernels {
-                count_exponents: histogram.load_function("count_exponents_of_planes")?,
-                encode_chunks: encode_chunks("encode_chunks_of_planes")?,
-            },
-            choose_codes: code_lengths.load_function("choose_codes")?,
-            of_records: RecordKernels {
-                palette_record_ends: transcode.load_function("palette_record_ends")?,
-                huffman_to_palette: load_with_shared(
-                    &transcode,
-                    "huffman_to_palette",
-                    MOST_TRANSCODE_SHARED_BYTES,
-                )?,
-                count_indices: transcode.load_function("count_indices")?,
-                encode_chunks: load_with_shared(&encode, "encode_chunks_of_records", shared_bytes)?,
-            },
-        })
-    }
-}
-
-impl EncodeKernels {
-    const fn reading(&self, sources: Sources) -> &SourceKernels {
-        match sources {
-            Sources::Weights => &self.of_weights,
-            Sources::Planes => &self.of_planes,
-        }
-    }
-}
-
-/// Tensors to encode together (section 11), each with the output for its planes. A batch is created
-/// once, including its scratch; its launches neither allocate nor wait.
-///
-/// Like a [`Batch`](crate::Batch) it owns its outputs and keeps its sources. Dropping it waits, and
-/// forgetting it leaks the memory.
-#[derive(Debug)]
-pub struct EncodeBatch(pub(crate) InFlight<Encoder>);
-
 /// State and memory that the launches of a batch use.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    pub(crate) device: Device,
-    pub(crate) kernels: Arc<EncodeKernels>,
+    pub(super) device: Device,
+    kernels: Arc<EncodeKernels>,
     pub(crate) checksum: Arc<ChecksumKernels>,
     decode: Arc<DecodeKernels>,
     sources: Sources,
     pub(crate) encoding: Encoding,
     /// Binary logarithm of the largest chunk size.
     pub(crate) largest_log2: u32,
-    pub(crate) tensors: Vec<TensorChunks>,
+    tensors: Vec<TensorChunks>,
     planes: Vec<Planes>,
     pub(crate) chunk_count: u32,
     count_threads: u32,
-    pub(crate) jobs: DeviceBuffer<u8>,
+    pub(crate) jobs: DeviceBuffer<EncodeJob>,
     /// Jobs for the checksums of the sources. Their palettes are still missing.
     checksum_jobs: Vec<TensorJob>,
     _counts: CudaSlice<u32>,
@@ -147,63 +74,21 @@ pub(crate) struct Encoder {
     _scratch: CudaSlice<u8>,
     /// The address of each tensor's record ends.
     record_ends: Vec<u64>,
-    outputs: Vec<Output>,
+    pub(super) outputs: Vec<Output>,
     _sources: Vec<Kept>,
     /// Whether all launches of an encoding have been made. The outputs, and in particular the
     /// record ends, are then the encoder's.
-    pub(crate) is_encoded: bool,
+    pub(super) is_encoded: bool,
 }
 
-impl EncodeBatch {
-    /// A batch of these tensors. `encoding` must be huffman or palette. An output must have
-    /// [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for the current users of the
-    /// outputs and the current writers of the sources.
-    ///
-    /// # Errors
-    /// [`GpuError::NotCoded`] for a tensor that is always stored raw; [`GpuError::WrongLength`] for
-    /// an output that is too short; [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`];
-    /// [`GpuError::NoKernels`] and [`GpuError::Compile`], because the first batch of a device loads
-    /// the encoder's kernels; the errors of the driver, including out of memory.
-    ///
-    /// # Panics
-    /// If the encoding is raw, the chunk size is not 12 to 16, or an output's address is not a
-    /// multiple of 256.
-    pub fn new<S: Into<Source>, O: Into<Output>>(
+impl Encoder {
+    pub(super) fn new(
         device: &Device,
-        tensors: Vec<(S, O)>,
-        encoding: Encoding,
-        chunk_size_log2: u8,
-    ) -> Result<EncodeBatch, GpuError> {
-        assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
-        let (mut tasks, mut sources): (Vec<Task>, Vec<Kept>) = (vec![], vec![]);
-        let handover = Handover::new(device.context())?;
-        for (source, output) in tensors {
-            let source: Source = source.into();
-            let address = source.address(handover.stream(), device.context())?;
-            tasks.push(Task {
-                job: EncodeJob {
-                    weights: address,
-                    ..EncodeJob::new(encoding, source.weights(), chunk_size_log2, 0)
-                },
-                source: address,
-                chunk_size_log2,
-                output: output.into(),
-            });
-            sources.push(Arc::new(source));
-        }
-        handover.finish()?;
-        EncodeBatch::of(device, tasks, Sources::Weights, sources, encoding)
-    }
-
-    /// Same as [`EncodeBatch::new`], but for sources of either kind. `kept` has the memory of their
-    /// addresses.
-    pub(crate) fn of(
-        device: &Device,
-        tasks: Vec<Task>,
+        tasks: Vec<PreparedTask>,
         sources: Sources,
         kept: Vec<Kept>,
         encoding: Encoding,
-    ) -> Result<EncodeBatch, GpuError> {
+    ) -> Result<InFlight<Encoder>, GpuError> {
         assert_ne!(encoding, Encoding::Raw, "raw tensors are not coded");
         let (mut jobs, mut of_tensors, mut planes_of) = (vec![], vec![], vec![]);
         let (mut chunk_count, mut scratch_bytes) = (0, 0);
@@ -262,12 +147,12 @@ impl EncodeBatch {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
             job.totals = totals.address() + TOTAL_BYTES * number;
-            job.places = totals.address() + total_bytes + 8 * u64::from(job.first_chunk);
+            job.look_back = totals.address() + total_bytes + 8 * u64::from(job.first_chunk);
         }
         let checksum_jobs: Vec<_> = (jobs.iter().zip(checksum_sources))
-            .map(|(job, source)| TensorJob::of_source(job, source))
+            .map(|(job, source)| job.checksum_job(source))
             .collect();
-        let encoding = Encoder {
+        let encoder = Encoder {
             device: device.clone(),
             kernels: device.kernels()?,
             checksum: device.kernels()?,
@@ -284,7 +169,7 @@ impl EncodeBatch {
                 device.multiprocessors()?,
             ),
             record_ends: jobs.iter().map(|job| job.record_ends).collect(),
-            jobs: DeviceBuffer::new(stream.clone_htod(&EncodeJob::bytes_of(&jobs))?, stream),
+            jobs: DeviceBuffer::new(stream.clone_htod(&jobs)?, stream),
             checksum_jobs,
             _counts: counts,
             totals,
@@ -295,58 +180,19 @@ impl EncodeBatch {
             is_encoded: false,
         };
         stream.synchronize()?;
-        Ok(EncodeBatch(InFlight::new(context, encoding)))
+        Ok(InFlight::new(context, encoder))
     }
 
-    /// Launches the encoder. Returns at once.
-    ///
-    /// # Errors
-    /// The errors of [`Batch::decode`](crate::Batch::decode).
-    pub fn encode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
-        self.0.launch(stream, |batch| {
-            batch.is_encoded = false;
-            batch.encode(stream)?;
-            batch.is_encoded = true;
-            Ok(())
-        })
-    }
-
-    /// The results of the last [`EncodeBatch::encode`] for each tensor. Waits for it.
-    ///
-    /// # Errors
-    /// [`GpuError::NotEncoded`] if nothing was encoded or the encoding failed; the errors of the
-    /// driver.
-    pub fn encoded(&mut self) -> Result<Vec<EncodedTensor>, GpuError> {
-        let own = self.0.owned().device.own_stream().clone();
-        self.0.launch(&own, |batch| batch.encoded(&own))
-    }
-
-    /// Waits for the launches and returns the outputs in their order, without those that were given
-    /// as addresses.
-    ///
-    /// # Errors
-    /// [`GpuError::Capturing`] if launches may have become part of a graph; the errors of the
-    /// driver. The outputs are leaked on an error.
-    pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
-        let outputs = self.0.into_owned()?.outputs.into_iter();
-        Ok(outputs.filter_map(Output::into_slice).collect())
-    }
-}
-
-impl Encoder {
-    fn encode(&self, stream: &CudaStream) -> Result<(), GpuError> {
+    pub(super) fn encode(&self, stream: &CudaStream) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }
-        let (job_count, reading) = (
-            self.tensors.len() as u32,
-            self.kernels.reading(self.sources),
-        );
+        let (job_count, reading) = (self.tensors.len() as u32, self.source_kernels());
         self.zero_totals(stream)?;
         // SAFETY: this holds for these launches and for those in the called functions. The kernels'
         // preconditions (heads of histogram.cu, code_lengths.cu and encode.cu), except for
         // addresses, are those of `EncodeJob::new`. Sources are aligned (`Source`,
-        // `TranscodeBatch`). Outputs are aligned and long enough (`EncodeBatch::of`). Scratch has
+        // `TranscodeBatch`). Outputs are aligned and long enough (`Encoder::new`). Scratch has
         // the length from `place_scratch`. Threads, shared memory and order are those that the
         // heads name.
         unsafe {
@@ -361,6 +207,18 @@ impl Encoder {
             self.pack(stream, &reading.encode_chunks, self.pack_config())?;
         }
         Ok(())
+    }
+
+    fn source_kernels(&self) -> &SourceKernels {
+        match self.sources {
+            Sources::Weights => &self.kernels.of_weights,
+            Sources::Planes => &self.kernels.of_planes,
+        }
+    }
+
+    /// The number of jobs.
+    pub(crate) fn job_count(&self) -> u32 {
+        self.tensors.len() as u32
     }
 
     /// Zeroes the totals and the positions of chunks.
@@ -422,7 +280,7 @@ impl Encoder {
         )
     }
 
-    fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
+    pub(super) fn encoded(&self, stream: &Arc<CudaStream>) -> Result<Vec<EncodedTensor>, GpuError> {
         if !self.is_encoded {
             return Err(GpuError::NotEncoded);
         }
@@ -431,14 +289,13 @@ impl Encoder {
             Sources::Planes => Outputs::Exponents,
         };
         let jobs = stream.clone_dtoh(self.jobs.memory())?;
-        let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
-            let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
-            palette[..layout::PALETTE_ENTRIES].try_into().expect("16")
-        };
-        let checksum_jobs: Vec<_> = (self.checksum_jobs.iter().enumerate())
-            .map(|(number, job)| job.with_palette(palette_of(number)))
+        let checksum_jobs: Vec<_> = (self.checksum_jobs.iter().zip(&jobs))
+            .map(|(&checksum, job)| TensorJob {
+                palette: job.palette,
+                ..checksum
+            })
             .collect();
-        let checksum_jobs = stream.clone_htod(&TensorJob::bytes_of(&checksum_jobs))?;
+        let checksum_jobs = stream.clone_htod(&checksum_jobs)?;
         if let Sources::Planes = self.sources {
             self.read_back(stream, &checksum_jobs)?;
         }
@@ -455,7 +312,8 @@ impl Encoder {
         };
         let mut encoded = Vec::with_capacity(self.tensors.len());
         for (number, planes) in self.planes.iter().enumerate() {
-            let palette = Palette::new(palette_of(number)).expect("the device writes it in order");
+            let palette =
+                Palette::new(jobs[number].palette).expect("the device writes it in order");
             let last = self.record_ends[number] + planes.record_ends.length - 4;
             let mut end = [0u32];
             // SAFETY: the address is that of the last word of the record ends, in the output that
@@ -485,7 +343,11 @@ impl Encoder {
 
     /// Decodes the encoded records over the sources' exponents, so that the checksum covers the
     /// content of the outputs.
-    fn read_back(&self, stream: &Arc<CudaStream>, jobs: &CudaSlice<u8>) -> Result<(), GpuError> {
+    fn read_back(
+        &self,
+        stream: &Arc<CudaStream>,
+        jobs: &CudaSlice<TensorJob>,
+    ) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }

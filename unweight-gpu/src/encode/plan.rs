@@ -5,8 +5,8 @@ use unweight_format::layout::{
 };
 use unweight_format::{Extent, limits};
 
-use crate::encode_job::EncodeJob;
-use crate::plan::{MOST_STAGE_BYTES, WARP};
+use super::job::EncodeJob;
+use crate::kernels::WARP;
 
 /// Shared memory and threads of the kernels, as stated at the heads of their files.
 pub(crate) const COUNT_SHARED_BYTES: u32 = 256 * 8 + 256 * 4 + 16 * 4;
@@ -26,33 +26,6 @@ pub(crate) const fn encode_shared_bytes(chunk_size_log2: u32) -> u32 {
 /// Threads of a block of `encode_chunks` for chunks of at most this size.
 pub(crate) const fn encode_threads(chunk_size_log2: u32) -> u32 {
     WARP << (chunk_size_log2 - WARP_WEIGHTS_LOG2)
-}
-
-/// Warps of a block of `transcode.cu`, as stated at its head.
-pub(crate) const LENGTH_WARPS: u32 = 8;
-/// Shared memory for a record's codes (`kernels/transcode/transcode.cu`).
-const CODES_BYTES: u32 = 4 * 256;
-
-/// Shared memory for the choice of the palette by the last block of a tensor
-/// (`kernels/encode/palette.cuh`).
-pub(crate) const PALETTE_SHARED_BYTES: u32 = 256 * 8 + 16 * 4;
-/// Shared memory of `huffman_to_palette` with the longest stage.
-pub(crate) const MOST_TRANSCODE_SHARED_BYTES: u32 = transcode_shared_bytes(MOST_STAGE_BYTES);
-
-/// Shared memory of a block of `huffman_to_palette`.
-pub(crate) const fn transcode_shared_bytes(stage_bytes: u32) -> u32 {
-    let transcoding = CODES_BYTES + stage_bytes;
-    if transcoding > PALETTE_SHARED_BYTES {
-        transcoding
-    } else {
-        PALETTE_SHARED_BYTES
-    }
-}
-
-/// Same as [`encode_threads`], but for `encode_chunks_of_records`, whose warps have twice as many
-/// weights.
-pub(crate) const fn encode_threads_of_records(chunk_size_log2: u32) -> u32 {
-    encode_threads(chunk_size_log2) / 2
 }
 
 /// The most warps of a block of `count_exponents`, and the most weights of one of its warps (as a

@@ -3,10 +3,6 @@
 /// Shared memory of a chunk's tables in bytes: exponents by codes, then lengths
 /// (`kernels/decode/code_table.cuh`).
 pub(crate) const TABLE_BYTES: u32 = 256 + 128;
-/// Warps of a block of `kernels/checksum/checksum.cu`.
-pub(crate) const CHECKSUM_WARPS: u32 = 8;
-/// Threads of a warp.
-pub(crate) const WARP: u32 = 32;
 
 /// Shared memory that a block may have without asking for more.
 const SHARED_BYTES: u32 = 48 << 10;
@@ -31,9 +27,10 @@ pub fn stage_bytes(longest_record_bytes: u64, chunk_weights: u64) -> u32 {
 /// The most warps of a block that fills a multiprocessor (`kernels/decode/decode.cu`).
 const MOST_WARPS: u32 = 16;
 
-/// The number of warps in a block that has this much shared memory.
-pub(crate) const fn warps_of_block(room: u32, stage_bytes: u32) -> u32 {
-    let fitting = room / (TABLE_BYTES + stage_bytes);
+/// The number of warps in a block that has this much shared memory, with a stage of this length for
+/// each.
+pub(crate) const fn warps_of_block(shared_bytes: u32, stage_bytes: u32) -> u32 {
+    let fitting = shared_bytes / (TABLE_BYTES + stage_bytes);
     if fitting < MOST_WARPS {
         fitting
     } else {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaSlice, DevicePtr};
 use unweight_format::{CodedPlanes, Extent};
 
-use crate::in_flight::WaitAtEnd;
-use crate::job::Addresses;
-use crate::record_ends::CheckedRecordEnds;
+use super::job::Addresses;
+use super::record_ends::CheckedRecordEnds;
+use crate::memory::WaitAtEnd;
 use crate::{Device, GpuError};
 
 /// A coded tensor's planes in device memory: sign-mantissa bytes, record ends, records. All offsets

@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "calls of the driver")]
 
-use std::fmt;
+mod capability;
+mod libraries;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +12,9 @@ use cudarc::driver::{CudaContext, CudaModule, CudaStream, sys};
 
 use crate::kernels::{KernelCache, KernelSet, KernelSets, Module, ModuleLoader};
 use crate::{GpuError, preload};
+
+pub use capability::ComputeCapability;
+pub use libraries::search_system_folders_only;
 
 /// Options for opening a device.
 #[derive(Clone, Debug, Default)]
@@ -164,33 +169,6 @@ impl Device {
     pub fn most_shared_bytes(&self) -> Result<u32, GpuError> {
         let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         Ok(self.state.context.attribute(most)? as u32)
-    }
-}
-
-/// The compute capability of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ComputeCapability {
-    /// The major number.
-    pub major: i32,
-    /// The minor number.
-    pub minor: i32,
-}
-
-impl ComputeCapability {
-    /// The oldest whose instructions the kernels use: 8.0.
-    pub const OLDEST: ComputeCapability = ComputeCapability { major: 8, minor: 0 };
-    /// That of Hopper: 9.0.
-    pub const HOPPER: ComputeCapability = ComputeCapability { major: 9, minor: 0 };
-
-    /// Whether a kernel may begin before the previous launch on its stream has ended.
-    pub fn overlaps_launches(self) -> bool {
-        self >= ComputeCapability::HOPPER
-    }
-}
-
-impl fmt::Display for ComputeCapability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
