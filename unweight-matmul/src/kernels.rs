@@ -64,28 +64,22 @@ impl LargeKernels {
 
     /// The kernel of this name. Otherwise the fastest for this matmul on this many multiprocessors,
     /// by estimate.
-    pub(crate) fn chosen(
-        &self,
+    pub(crate) fn chosen<'k>(
+        &'k self,
         name: Kernel,
         shape: Shape,
         batch: u32,
         multiprocessors: u32,
-    ) -> Option<DividedKernel<'_>> {
-        let divided = |(kernel, functions)| {
-            let kernel: &LargeKernel = kernel;
-            DividedKernel {
-                kernel: *kernel,
-                functions,
-                division: kernel.division(shape, batch, multiprocessors),
-            }
+    ) -> Option<DividedKernel<'k>> {
+        let divided = |(kernel, functions): &'k (LargeKernel, ForPalettes)| DividedKernel {
+            kernel: *kernel,
+            functions,
+            division: kernel.division(shape, batch, multiprocessors),
         };
-        let mut all = self
-            .kernels
-            .iter()
-            .map(|(kernel, functions)| (kernel, functions));
-        let named = all.clone().find(|(kernel, _)| kernel.name() == name);
+        let mut kernels = self.kernels.iter();
+        let named = kernels.find(|(kernel, _)| kernel.name() == name);
         let fastest = || {
-            let all = all.by_ref().map(divided);
+            let all = self.kernels.iter().map(divided);
             all.min_by_key(|divided| divided.division.cycles)
         };
         named.map(divided).or_else(fastest)
