@@ -373,11 +373,11 @@ fn restamp(record: &mut [u8], sign_mantissa: &[u8]) {
 }
 
 #[test]
-fn every_path_of_this_machine_is_tested() {
-    let paths = CODECS.iter().map(|codec| codec.isa().name());
+fn every_isa_of_this_machine_is_tested() {
+    let names = CODECS.iter().map(|codec| codec.isa().name());
     println!(
-        "paths of this machine: {}",
-        paths.collect::<Vec<_>>().join(", ")
+        "instruction sets of this machine: {}",
+        names.collect::<Vec<_>>().join(", ")
     );
     assert!(CODECS.iter().any(|codec| codec.isa() == Isa::Portable));
     assert_eq!(
@@ -387,7 +387,7 @@ fn every_path_of_this_machine_is_tested() {
 }
 
 #[test]
-fn every_kind_of_exponents_at_every_chunk_size() {
+fn agrees_on_every_kind_of_exponents_at_every_chunk_size() {
     for kind in 0..KINDS {
         for chunk_size_log2 in 12..=16 {
             let exponents = exponents(kind, 1 << chunk_size_log2, 7 + kind as u64);
@@ -398,7 +398,7 @@ fn every_kind_of_exponents_at_every_chunk_size() {
 }
 
 #[test]
-fn every_number_of_weights_around_a_step() {
+fn agrees_on_every_number_of_weights_around_a_step() {
     for count in (1..=70)
         .chain(250..=260)
         .chain(500..=520)
@@ -411,7 +411,7 @@ fn every_number_of_weights_around_a_step() {
 }
 
 #[test]
-fn every_weight_a_patch() {
+fn agrees_where_every_weight_is_a_patch() {
     // The tensor's palette knows none of the chunk's exponents.
     let tensor = counts_of(&exponents(2, 10_000, 1));
     for count in [1, 255, 256, 4096] {
@@ -420,7 +420,7 @@ fn every_weight_a_patch() {
 }
 
 #[test]
-fn every_bf16_pattern() {
+fn agrees_on_every_bf16_pattern() {
     let patterns: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
     let chunk = Chunk {
         exponents: patterns.iter().map(|&weight| exponent(weight)).collect(),
@@ -445,12 +445,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_chunk_of_its_own_tensor(chunk in chunk()) {
+    fn agrees_on_any_chunk_of_its_own_tensor(chunk in chunk()) {
         roundtrip(&chunk, &counts_of(&chunk.exponents));
     }
 
     #[test]
-    fn any_chunk_of_another_tensor(chunk in chunk(), kind in 0..KINDS, seed in any::<u64>()) {
+    fn agrees_on_any_chunk_of_another_tensor(chunk in chunk(), kind in 0..KINDS, seed in any::<u64>()) {
         let mut tensor = counts_of(&exponents(kind, 20_000, seed));
         tensor.merge(&counts_of(&chunk.exponents));
         roundtrip(&chunk, &tensor);
@@ -465,7 +465,7 @@ proptest! {
     }
 
     #[test]
-    fn foreign_records(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), 1usize..20_000]) {
+    fn agrees_on_foreign_records(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), 1usize..20_000]) {
         let mut random = Random(seed | 1);
         let (chunk, palette, bytes) = foreign_record(&mut random, count);
         if let Ok(record) = parse(&chunk, Encoding::Huffman, &bytes) {
@@ -475,7 +475,7 @@ proptest! {
     }
 
     #[test]
-    fn broken_records_with_right_checksums(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), Just(65536usize)]) {
+    fn agrees_on_broken_records_with_right_checksums(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), Just(65536usize)]) {
         let mut random = Random(seed | 1);
         let (chunk, palette, sound) = foreign_record(&mut random, count);
         for _ in 0..12 {
@@ -500,7 +500,7 @@ proptest! {
     }
 
     #[test]
-    fn another_code_for_the_same_lanes(seed in any::<u64>(), count in 1usize..3000) {
+    fn agrees_on_lanes_read_with_another_code(seed in any::<u64>(), count in 1usize..3000) {
         // Lanes overrun and underrun, all of them.
         let mut random = Random(seed | 1);
         let (chunk, palette, mut bytes) = foreign_record(&mut random, count);
