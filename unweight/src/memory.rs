@@ -213,7 +213,7 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} needs {} bytes of memory, allowed are {}",
+            "{} needs {} bytes of memory, but {} are allowed",
             self.purpose, self.needed_bytes, self.allowed_bytes
         )
     }

@@ -122,7 +122,7 @@ impl Header {
             match data_bytes(tensor) {
                 Some(bytes) if bytes == stated => {}
                 Some(bytes) => return Err(of(format!("has {stated} bytes, expected {bytes}"))),
-                None => return Err(of("has no whole number of bytes below 2^59".to_owned())),
+                None => return Err(of("is not a whole number of bytes below 2^59".to_owned())),
             }
             end = tensor.end;
         }
