@@ -207,7 +207,8 @@ impl fmt::Display for HeaderError {
 
 impl std::error::Error for HeaderError {}
 
-/// Checks that a source section is a safetensors header that describes exactly the tensors of the directory.
+/// Checks that a source section is a safetensors header that describes exactly the tensors of the
+/// directory.
 ///
 /// # Errors
 /// `source-header`, at `offset` (the start of the source section) plus the position of the error

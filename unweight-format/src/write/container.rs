@@ -18,8 +18,8 @@ use crate::write::{
 /// [`finish`](ContainerWriter::finish).
 ///
 /// The header is written last, so an unfinished output is not a container. A [`CodedWriter`] or
-/// [`RawWriter`] that is dropped before its `finish` leaves its tensor unwritten. The tensor can then
-/// be begun again, also in the other form.
+/// [`RawWriter`] that is dropped before its `finish` leaves its tensor unwritten. The tensor can
+/// then be begun again, also in the other form.
 #[derive(Debug)]
 pub struct ContainerWriter<'a, S> {
     pub(super) sink: S,

@@ -10,8 +10,8 @@ use crate::error::Rule;
 pub enum WriteError<E> {
     /// The sink failed.
     Sink(E),
-    /// The container would break this rule. The number is that of the tensor, if the rule concerns a
-    /// single tensor.
+    /// The container would break this rule. The number is that of the tensor, if the rule concerns
+    /// a single tensor.
     Rule(Rule, Option<u32>),
     /// The calls do not match the declarations or each other.
     Misuse(Misuse),
