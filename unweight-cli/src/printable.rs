@@ -1,7 +1,7 @@
 //! Text for people and for terminals. Characters that are invisible or control a terminal are
 //! escaped, and long text is shortened.
 //!
-//! Names of tensors and files come from untrusted sources. Every line for people is made of strings
+//! Names of tensors and files come from untrusted files. Every line for people is made of strings
 //! that these functions return, and JSON goes through [`EscapingFormatter`].
 
 use std::borrow::Cow;

@@ -117,7 +117,7 @@ fn measure(
     let mut batches: Vec<(Batch, EncodeBatch)> = sets
         .iter()
         .map(|set| {
-            // SAFETY: sources and outputs are the same memory, which outlives the batches. Each
+            // SAFETY: inputs and outputs are the same memory, which outlives the batches. Each
             // launch writes it before the next one on the stream reads it.
             let decoded = set.weights.iter().map(|memory| unsafe {
                 Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)

@@ -23,7 +23,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// Every job meets the conditions in `kernels/abi/encode_job.cuh`, and chunks are numbered across
-/// jobs. The sources are weights, or planes if `of_planes` is set.
+/// jobs. The inputs are weights, or planes if `of_planes` is set.
 pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) {
     let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
     let largest = jobs.iter().map(|job| job.chunk_size_log2).max();
@@ -52,8 +52,9 @@ pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) 
 /// Transcodes records, all of the other encoding, to records. Returns whether they need the
 /// fallback through planes.
 ///
-/// # Safety The conditions of [`encode`]. The sources are records of at most `stage_bytes` bytes;
-/// longer ones are read from device memory.
+/// # Safety
+/// The conditions of [`encode`]. The inputs are records of at most `stage_bytes` bytes; longer ones
+/// are read from device memory.
 #[allow(dead_code)]
 pub(crate) unsafe fn encode_records(
     jobs: &mut [EncodeJob],
