@@ -67,13 +67,12 @@ pub(crate) struct Common {
 /// Memory limit of the commands that read files of any size.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
-    /// Limit the memory that is allocated for the file, such as 64M [default: by the file's length]
+    /// Limit the memory that is allocated for a file, such as 64M [default: enough for any valid file]
     ///
     /// A file that needs more is refused with exit code 4. The units K, M, G and T, or KiB to TiB,
-    /// are powers of 1024; KB to TB are powers of 1000; a number without a unit is in bytes.
-    ///
-    /// [default: 16 MiB, and 24 bytes for each byte of the file up to 2^28; no valid file needs
-    /// more]
+    /// are powers of 1024; KB to TB are powers of 1000; a number without a unit is in bytes. The
+    /// default is 16 MiB, 1.5 MiB per thread, and 24 bytes for each of the first 2^28 bytes of the
+    /// file.
     #[arg(long = "memory", value_name = "BYTES", value_parser = memory_bytes)]
     bytes: Option<u64>,
 }
@@ -218,16 +217,16 @@ pub(crate) struct Compress {
     /// Encoding of the exponents
     #[arg(long, value_enum, default_value_t = Coding::Huffman)]
     pub(crate) encoding: Coding,
-    /// Weights per chunk, as a power of two: 12 to 16
+    /// Weights per chunk: 2^K, with K from 12 to 16
     #[arg(long, value_name = "K", default_value_t = unweight::DEFAULT_CHUNK_SIZE_LOG2, value_parser = clap::value_parser!(u8).range(12..=16))]
     pub(crate) chunk: u8,
     /// Decode the output and compare it with INPUT before it gets its name
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Code only BF16 tensors whose name matches; can be repeated
+    /// Compress only BF16 tensors whose name matches (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
-    /// Store tensors uncoded whose name matches; can be repeated, overrides --include
+    /// Do not compress tensors whose name matches (repeatable, overrides --include)
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
     /// Replace an existing output
@@ -251,13 +250,11 @@ pub(crate) struct Decompress {
     /// A .unw file, or a folder that `unweight compress` wrote
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// Output file or folder, - for standard output [default: INPUT without .unw]
+    /// Output file or folder, - for standard output [default: derived from INPUT]
     ///
-    /// Standard output receives data before the whole file is checked: the data is right only if
-    /// the exit code is 0.
-    ///
-    /// [default: for a file, INPUT with .safetensors in place of .unw, or appended; for a folder,
-    /// INPUT without .unw]
+    /// The default for a file is INPUT with .safetensors in place of .unw, or appended; for a folder
+    /// it is INPUT without .unw. Standard output receives data before the whole file is checked: the
+    /// data is right only if the exit code is 0.
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
@@ -332,8 +329,6 @@ pub(crate) struct Extract {
     ///
     /// Standard output receives data before the whole tensor is checked: the data is right only if
     /// the exit code is 0.
-    ///
-    /// [default: -, unless that is a terminal]
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
