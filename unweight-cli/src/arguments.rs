@@ -67,7 +67,8 @@ pub(crate) struct Common {
 /// Memory limit of the commands that read files of any size.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
-    /// Limit the memory that is allocated for a file, such as 64M [default: enough for any valid file]
+    /// Limit the memory that is allocated for a file, such as 64M [default: enough for any valid
+    /// file]
     ///
     /// A file that needs more is refused with exit code 4. The units K, M, G and T, or KiB to TiB,
     /// are powers of 1024; KB to TB are powers of 1000; a number without a unit is in bytes. The
@@ -252,9 +253,9 @@ pub(crate) struct Decompress {
     pub(crate) input: PathBuf,
     /// Output file or folder, - for standard output [default: derived from INPUT]
     ///
-    /// The default for a file is INPUT with .safetensors in place of .unw, or appended; for a folder
-    /// it is INPUT without .unw. Standard output receives data before the whole file is checked: the
-    /// data is right only if the exit code is 0.
+    /// The default for a file is INPUT with .safetensors in place of .unw, or appended; for a
+    /// folder it is INPUT without .unw. Standard output receives data before the whole file is
+    /// checked: the data is right only if the exit code is 0.
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output

@@ -117,7 +117,7 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut { what, limit } => {
                 write!(
                     f,
-                    "was still busy with {what} after {} s and was killed",
+                    "did not finish {what} within {} s and was killed",
                     limit.as_secs_f64()
                 )
             }
