@@ -215,7 +215,7 @@ def read_source_section(file, header, tensors):
 
 
 def check_safetensors_header(at, source, tensors):
-    """Section 3.3, rules 1 to 4. The JSON and the directory tell the same story."""
+    """Section 3.3, rules 1 to 4. The JSON must describe the tensors of the directory."""
     def need(holds, what, found, expected):
         """Section 3.3. All of its rules for the JSON have one name."""
         require(holds, "source-header", at, what, found, expected)

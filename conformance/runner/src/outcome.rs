@@ -127,7 +127,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Where an output first differs from the expected bytes, as far as the manifest can tell.
+/// Position at which an output first differs from the expected bytes, as far as the manifest tells
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The tensor that first differs. None when the difference lies in the source section, when
