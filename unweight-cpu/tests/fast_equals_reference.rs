@@ -1,6 +1,5 @@
-//! Comparison of every fast backend with the reference: the same bytes and the same errors, and no
-//! writes outside of the buffers. The records are valid, from another encoder, or broken with a
-//! right checksum.
+//! Every fast path gives what the reference gives: the same bytes, the same verdicts, the same errors, and nothing outside of its
+//! buffers. Records are sound, foreign, or broken with a right checksum.
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
 
@@ -17,19 +16,19 @@ use unweight_format::{
     sign_mantissa, weight,
 };
 
-/// The fast codecs of this machine. AVX2 is listed with and without PEXT, if the machine has PEXT.
+/// The fast paths of this machine; AVX2 twice, with PEXT and without where it has that.
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
     let fast = Isa::available().filter(|&path| path != Isa::Reference);
     let codecs = fast.map(|path| Codec::of(path).unwrap());
     codecs.chain(Codec::avx2_without_pext()).collect()
 });
 
-/// File offset that the records are parsed with.
+/// Where records stand in the file that they are said to come from.
 const OFFSET: u64 = 4096;
 const POISON: u8 = 0xa5;
 const GUARD: usize = 64;
 
-/// Exponents and sign-mantissa bytes of a chunk.
+/// A chunk's exponents and sign-mantissa bytes.
 #[derive(Clone, Debug)]
 struct Chunk {
     exponents: Vec<u8>,
@@ -87,8 +86,7 @@ impl Random {
     }
 }
 
-/// Decodes a record with every codec and every function, and checks that all results equal the
-/// reference's, which it returns.
+/// Decodes a record on every path, in every way, and checks that all agree with the reference. Gives the verdict.
 fn decode_everywhere(
     record: &Record<'_>,
     palette: &Palette,
@@ -105,7 +103,7 @@ fn decode_everywhere(
         });
     for codec in CODECS.iter() {
         let path = codec.isa();
-        // Odd offsets, so that no kernel can rely on alignment.
+        // Odd places, so that nothing may count on alignment.
         let mut poisoned = vec![MaybeUninit::new(POISON); 2 * count + 2 * GUARD + 1];
         let target = &mut poisoned[GUARD + 1..][..2 * count];
         let found = codec.decode_record_bytes(
@@ -167,14 +165,13 @@ fn decode_everywhere(
     expected
 }
 
-/// Assumes that the element is initialised. The buffer was filled before decoding.
+/// A byte that has been written: all of these were, before any decoder saw them.
 fn written(byte: &MaybeUninit<u8>) -> u8 {
-    // SAFETY: the buffer was created from initialised bytes.
+    // SAFETY: the buffer was made of initialised bytes.
     unsafe { byte.assume_init_read() }
 }
 
-/// Encodes a chunk with every codec and checks that all give the reference's bytes. Returns the
-/// record.
+/// Encodes a chunk on every path and checks that all give the reference's bytes. Gives the record.
 fn encode_everywhere(plan: &TensorPlan, chunk: &Chunk) -> Vec<u8> {
     let (mut expected_sm, mut expected) = (vec![1, 2, 3], vec![4, 5]);
     reference::encode_weights(plan, &chunk.weights(), &mut expected_sm, &mut expected);
@@ -246,7 +243,7 @@ fn parse<'a>(chunk: &Chunk, encoding: Encoding, bytes: &'a [u8]) -> Result<Recor
     )
 }
 
-/// Exponents of many distributions, from a single exponent to all 256.
+/// Exponents of many kinds, one to all 256.
 fn exponents(kind: usize, count: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed | 1);
     let base = random.next() as u8;
@@ -255,14 +252,14 @@ fn exponents(kind: usize, count: usize, seed: u64) -> Vec<u8> {
         .map(|i| match kind {
             0 => base,
             1 => base.wrapping_add(random.below(spread) as u8),
-            // Geometric, like trained weights.
+            // Geometric: what trained weights look like.
             2 => base.wrapping_sub(random.next().trailing_zeros() as u8),
-            // Geometric, with one exponent in a thousand elsewhere.
+            // The same, and one in a thousand somewhere else.
             3 if random.below(1000) == 0 => random.next() as u8,
             3 => 126 - (random.next() | 1 << 14).trailing_zeros() as u8,
-            // Two exponents at one end of the range and one at the other.
+            // Two of them lie at one end of the exponents, one at the other.
             4 => [0, 1, 255][random.below(3)],
-            // Two halves with different exponents.
+            // Unlike itself: the first half and the second.
             5 if i < count / 2 => 100 + random.below(4) as u8,
             5 => 120 + (random.next() | 1 << 9).trailing_zeros() as u8,
             _ => random.next() as u8,
@@ -311,14 +308,13 @@ fn code(random: &mut Random) -> Code {
     Code::from_lengths(lengths).unwrap()
 }
 
-/// A valid record that this encoder would not write: any code, any symbol under a patch or in the
-/// surplus.
+/// A record as another encoder may write it: any code, any symbol under a patch or in the surplus.
 fn foreign_record(random: &mut Random, count: usize) -> (Chunk, Palette, Vec<u8>) {
     let code = code(random);
     let palette = Palette::new(core::array::from_fn(|i| 90 + 7 * i as u8)).unwrap();
     let symbols: Vec<_> = code.canonical().collect();
     let steps = count.div_ceil(256);
-    // Codes are chosen evenly, or mostly the longest ones, which gives steps of 64 bits a lane.
+    // Evenly, or mostly the longest codes: a step of 64 bits a lane.
     let longest = random.below(2) == 0;
     let coded: Vec<_> = (0..256 * steps)
         .map(|_| match longest {
@@ -377,11 +373,11 @@ fn restamp(record: &mut [u8], sign_mantissa: &[u8]) {
 }
 
 #[test]
-fn every_isa_of_this_machine_is_tested() {
-    let names = CODECS.iter().map(|codec| codec.isa().name());
+fn every_path_of_this_machine_is_tested() {
+    let paths = CODECS.iter().map(|codec| codec.isa().name());
     println!(
-        "instruction sets of this machine: {}",
-        names.collect::<Vec<_>>().join(", ")
+        "paths of this machine: {}",
+        paths.collect::<Vec<_>>().join(", ")
     );
     assert!(CODECS.iter().any(|codec| codec.isa() == Isa::Portable));
     assert_eq!(
@@ -391,7 +387,7 @@ fn every_isa_of_this_machine_is_tested() {
 }
 
 #[test]
-fn agrees_on_every_kind_of_exponents_at_every_chunk_size() {
+fn every_kind_of_exponents_at_every_chunk_size() {
     for kind in 0..KINDS {
         for chunk_size_log2 in 12..=16 {
             let exponents = exponents(kind, 1 << chunk_size_log2, 7 + kind as u64);
@@ -402,7 +398,7 @@ fn agrees_on_every_kind_of_exponents_at_every_chunk_size() {
 }
 
 #[test]
-fn agrees_on_every_number_of_weights_around_a_step() {
+fn every_number_of_weights_around_a_step() {
     for count in (1..=70)
         .chain(250..=260)
         .chain(500..=520)
@@ -415,8 +411,8 @@ fn agrees_on_every_number_of_weights_around_a_step() {
 }
 
 #[test]
-fn agrees_where_every_weight_is_a_patch() {
-    // The tensor's palette has none of the chunk's exponents.
+fn every_weight_a_patch() {
+    // The tensor's palette knows none of the chunk's exponents.
     let tensor = counts_of(&exponents(2, 10_000, 1));
     for count in [1, 255, 256, 4096] {
         roundtrip(&Chunk::of_exponents(vec![17; count], 5), &tensor);
@@ -424,7 +420,7 @@ fn agrees_where_every_weight_is_a_patch() {
 }
 
 #[test]
-fn agrees_on_every_bf16_pattern() {
+fn every_bf16_pattern() {
     let patterns: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
     let chunk = Chunk {
         exponents: patterns.iter().map(|&weight| exponent(weight)).collect(),
@@ -449,12 +445,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn agrees_on_any_chunk_of_its_own_tensor(chunk in chunk()) {
+    fn any_chunk_of_its_own_tensor(chunk in chunk()) {
         roundtrip(&chunk, &counts_of(&chunk.exponents));
     }
 
     #[test]
-    fn agrees_on_any_chunk_of_another_tensor(chunk in chunk(), kind in 0..KINDS, seed in any::<u64>()) {
+    fn any_chunk_of_another_tensor(chunk in chunk(), kind in 0..KINDS, seed in any::<u64>()) {
         let mut tensor = counts_of(&exponents(kind, 20_000, seed));
         tensor.merge(&counts_of(&chunk.exponents));
         roundtrip(&chunk, &tensor);
@@ -462,14 +458,14 @@ proptest! {
 
     #[test]
     fn any_counts_choose_the_same_code(kind in 0..KINDS, count in 1usize..9000, seed in any::<u64>()) {
-        // The record shows the chosen code: the chunk's own or the tensor's.
+        // The chunk's own code and the tensor's, and the choice between them, show in the record.
         let chunk = Chunk::of_exponents(exponents(kind, count, seed), 1);
         let tensor = counts_of(&exponents(2, 1000, seed));
         encode_everywhere(&TensorPlan::new(&tensor, Encoding::Huffman), &chunk);
     }
 
     #[test]
-    fn agrees_on_foreign_records(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), 1usize..20_000]) {
+    fn foreign_records(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), 1usize..20_000]) {
         let mut random = Random(seed | 1);
         let (chunk, palette, bytes) = foreign_record(&mut random, count);
         if let Ok(record) = parse(&chunk, Encoding::Huffman, &bytes) {
@@ -479,13 +475,13 @@ proptest! {
     }
 
     #[test]
-    fn agrees_on_broken_records_with_right_checksums(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), Just(65536usize)]) {
+    fn broken_records_with_right_checksums(seed in any::<u64>(), count in prop_oneof![1usize..2000, Just(4096usize), Just(65536usize)]) {
         let mut random = Random(seed | 1);
         let (chunk, palette, sound) = foreign_record(&mut random, count);
         for _ in 0..12 {
             let mut bytes = sound.clone();
             for _ in 0..=random.below(3) {
-                // The change is in the code lengths, in the lane ends, or anywhere.
+                // Code lengths, lane ends, or anywhere.
                 let place = match random.below(3) {
                     0 => 8 + random.below(8),
                     1 => 16 + random.below(64),
@@ -504,8 +500,8 @@ proptest! {
     }
 
     #[test]
-    fn agrees_on_lanes_read_with_another_code(seed in any::<u64>(), count in 1usize..3000) {
-        // All lanes overrun or underrun.
+    fn another_code_for_the_same_lanes(seed in any::<u64>(), count in 1usize..3000) {
+        // Lanes overrun and underrun, all of them.
         let mut random = Random(seed | 1);
         let (chunk, palette, mut bytes) = foreign_record(&mut random, count);
         bytes[8..16].copy_from_slice(&code(&mut random).to_bytes());

@@ -13,8 +13,7 @@ fn misuse_does_not_compile() {
     programs.compile_fail("tests/misuse/*.rs");
 }
 
-/// Types with handles of cuBLASLt or of a graph stay on their thread. For a type that is `Send`
-/// this does not compile, because both implementations apply.
+/// What holds handles of cuBLASLt or a graph is its thread's. This does not compile for a type that is `Send`, as it could be either implementation.
 trait NotSend<Which> {
     fn holds() {}
 }

@@ -107,7 +107,7 @@ impl Kernels for Transcoding {
             })
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
-        match direct.fallback {
+        match direct.detour {
             true => self.detours.fetch_add(1, Ordering::Relaxed),
             false => {
                 (direct.outputs).hold_to_the_reference(&direct.job, &joined, encoding);
@@ -144,7 +144,7 @@ fn located(
 struct Direct {
     outputs: Outputs,
     job: EncodeJob,
-    fallback: bool,
+    detour: bool,
     status: u64,
 }
 
@@ -164,12 +164,12 @@ impl Direct {
         let jobs = std::slice::from_mut(&mut job);
         // SAFETY: the outputs are aligned and have the greatest possible length, and the planes of
         // the input are valid.
-        let fallback =
+        let detour =
             unsafe { host_encoder::encode_records(jobs, encoding, stage, seed, &mut status) };
         Direct {
             outputs,
             job,
-            fallback,
+            detour,
             status,
         }
     }
@@ -297,7 +297,7 @@ fn a_wrong_checksum_stays_wrong() {
             let (addresses, stage) = located(planes, payload, &uploaded).unwrap();
             let source = TensorJob::new(planes, addresses, 0, 0, 0);
             let direct = Direct::of(planes, &source, stage, 0);
-            assert_eq!((direct.status, direct.fallback), (GOOD, false));
+            assert_eq!((direct.status, direct.detour), (GOOD, false));
             direct.outputs.records.bytes().to_vec()
         };
         let mut damaged = payload.to_vec();

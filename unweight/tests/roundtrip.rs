@@ -36,7 +36,7 @@ fn encoding_of(file: &[u8]) -> Encoding {
 }
 
 #[test]
-fn restores_every_bf16_pattern() {
+fn every_bf16_pattern() {
     let patterns: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
     assert_roundtrip(&patterns);
     let nans: Vec<bf16> = patterns.iter().copied().filter(|w| w.is_nan()).collect();
@@ -44,7 +44,7 @@ fn restores_every_bf16_pattern() {
 }
 
 #[test]
-fn restores_every_number_of_weights_around_steps_and_chunks() {
+fn every_number_of_weights_around_steps_chunks_and_nothing() {
     for count in [
         0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 4095, 4096, 4097, 8191, 8192, 8193,
     ] {
@@ -53,7 +53,7 @@ fn restores_every_number_of_weights_around_steps_and_chunks() {
 }
 
 #[test]
-fn restores_every_number_of_distinct_exponents() {
+fn every_number_of_distinct_exponents() {
     for distinct in 1..=40u32 {
         assert_roundtrip(&from_exponents(
             (0..9000u32).map(|i| (i * i % distinct * 6) as u8),
@@ -149,7 +149,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn restores_any_exponents(exponents in exponents()) {
+    fn any_exponents(exponents in exponents()) {
         assert_roundtrip(&from_exponents(exponents));
     }
 }

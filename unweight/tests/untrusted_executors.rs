@@ -172,7 +172,7 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
 }
 
 #[test]
-fn an_executor_that_runs_every_item_gives_the_right_output() {
+fn one_that_keeps_its_promise_is_right() {
     let in_turn = (0..ITEMS).map(Step::Run).collect();
     let backwards = (0..ITEMS).rev().map(Step::Keep);
     // The oldest kept result is passed on first, so the order is wrong.
@@ -195,7 +195,7 @@ fn an_executor_that_runs_every_item_gives_the_right_output() {
 }
 
 #[test]
-fn an_executor_that_skips_repeats_or_exceeds_items_is_an_error() {
+fn one_that_does_nothing_skips_repeats_or_goes_too_far_is_an_error() {
     use Step::{Drop, Run};
     for steps in [
         vec![],

@@ -157,11 +157,11 @@ fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
     let bad = |what: &str| Failure::bad(path, what);
     let length = bytes
         .first_chunk()
-        .ok_or_else(|| bad("the file is too short for a header"))?;
+        .ok_or_else(|| bad("it is too short for a header"))?;
     let header_bytes =
         Header::bytes_from_length(*length).map_err(|error| Failure::bad(path, error))?;
     let source = bytes.get(..header_bytes as usize);
-    let source = source.ok_or_else(|| bad("the file ends within its header"))?;
+    let source = source.ok_or_else(|| bad("it ends within its header"))?;
     let header = Header::parse(source).map_err(|error| Failure::bad(path, error))?;
     let mut tensors = Vec::new();
     for tensor in header
@@ -171,7 +171,7 @@ fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
     {
         let data = header.data(tensor).of(&bytes);
         let (weights, _) = data
-            .ok_or_else(|| bad("the file ends within a tensor"))?
+            .ok_or_else(|| bad("it ends within a tensor"))?
             .as_chunks();
         if !weights.is_empty() {
             tensors.push(
@@ -183,7 +183,7 @@ fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
         }
     }
     match tensors.is_empty() {
-        true => Err(bad("the file has no BF16 weights")),
+        true => Err(bad("it has no BF16 weights")),
         false => Ok(tensors),
     }
 }
@@ -281,13 +281,13 @@ impl Bencher {
             let codec = Codec::of(isa).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
             if !bits_equal(&self.decoded, &self.tensors) {
-                return Err(Failure::Io(format!("{isa} decoded to different weights")));
+                return Err(Failure::Io(format!("{isa} decoded to other weights")));
             }
             note("decode", Some(isa), decode);
             let encoder = Encoder::new(codec);
             let encode = self.median(threads, |bench| bench.encode(&encoder, executor))?;
             if self.written.file() != &self.huffman[..] {
-                return Err(Failure::Io(format!("{isa} encoded to different bytes")));
+                return Err(Failure::Io(format!("{isa} encoded to other bytes")));
             }
             note("encode", Some(isa), encode);
             let transcode = self.median(threads, |bench| bench.transcode(codec, executor))?;

@@ -6,7 +6,7 @@ use crate::model::{Numbers, bf16, mixed, model};
 use crate::place::Place;
 
 #[test]
-fn reports_missing_inputs() {
+fn inputs_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     let before = place.names();
@@ -31,7 +31,7 @@ fn reports_missing_inputs() {
 }
 
 #[test]
-fn reports_missing_output_folders() {
+fn outputs_in_folders_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     place.write("shards/a.safetensors", &mixed());
@@ -166,7 +166,7 @@ fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
 /// Root may write into any other folder, but not into this one.
 #[cfg(target_os = "linux")]
 #[test]
-fn reports_a_target_that_cannot_be_written() {
+fn a_target_that_cannot_be_written() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("shards/a.safetensors", &mixed());
     for call in [

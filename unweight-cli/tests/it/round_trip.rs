@@ -45,12 +45,12 @@ fn every_pattern() -> Vec<u16> {
 }
 
 #[test]
-fn restores_every_bf16_pattern() {
+fn every_bf16_pattern() {
     round_trips(&model(&[bf16("w", &every_pattern())]));
 }
 
 #[test]
-fn restores_every_bf16_pattern_among_trained_weights() {
+fn every_bf16_pattern_among_trained_weights() {
     // This tensor is coded, unlike the patterns alone. Patterns that are rare enough become
     // patches.
     let mut weights = Numbers(1).trained_weights(1_000_000);
@@ -64,13 +64,13 @@ fn restores_every_bf16_pattern_among_trained_weights() {
 }
 
 #[test]
-fn restores_nans_with_payloads() {
+fn nans_with_payloads() {
     let nans = (0..20_000).map(|i| 0x7F80 | (1 + i % 127) | ((i % 2) << 15));
     round_trips(&model(&[bf16("w", &nans.collect::<Vec<_>>())]));
 }
 
 #[test]
-fn restores_zeros_of_both_signs() {
+fn zeros_of_both_signs() {
     let zeros = |bits| vec![bits; 70_000];
     round_trips(&model(&[
         bf16("plus", &zeros(0)),
@@ -79,7 +79,7 @@ fn restores_zeros_of_both_signs() {
 }
 
 #[test]
-fn restores_one_to_seventeen_exponents() {
+fn one_exponent_to_seventeen() {
     let mut numbers = Numbers(2);
     let tensors: Vec<Tensor> = [1, 2, 3, 15, 16, 17]
         .map(|count| {
@@ -91,7 +91,7 @@ fn restores_one_to_seventeen_exponents() {
 }
 
 #[test]
-fn restores_exponents_that_change_from_chunk_to_chunk() {
+fn exponents_that_change_from_chunk_to_chunk() {
     let mut numbers = Numbers(3);
     let weights: Vec<u16> = (0..20u8)
         .flat_map(|part| numbers.weights_of(&[part, part + 100, 200], 5_000))
@@ -100,7 +100,7 @@ fn restores_exponents_that_change_from_chunk_to_chunk() {
 }
 
 #[test]
-fn restores_tensors_of_every_length_around_steps_and_chunks() {
+fn tensors_of_every_length_around_steps_and_chunks() {
     let mut numbers = Numbers(4);
     let lengths = [
         0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 513, 4_095, 4_096, 4_097, 16_383, 16_384, 16_385,
@@ -140,7 +140,7 @@ fn trained_weights_shrink_by_a_third_as_huffman_and_a_quarter_as_palette() {
 }
 
 #[test]
-fn restores_random_chunks_among_trained_ones() {
+fn random_chunks_among_trained_ones() {
     let mut numbers = Numbers(7);
     let mut weights = numbers.trained_weights(200_000);
     weights[65_536..131_072].copy_from_slice(&numbers.random_weights(65_536));
@@ -152,7 +152,7 @@ fn restores_random_chunks_among_trained_ones() {
 }
 
 #[test]
-fn restores_scalars_and_empty_dimensions() {
+fn scalars_and_empty_dimensions() {
     round_trips(&model(&[
         tensor("scalar", "BF16", &[], vec![1, 2]),
         tensor("float scalar", "F32", &[], vec![1, 2, 3, 4]),
@@ -164,7 +164,7 @@ fn restores_scalars_and_empty_dimensions() {
 }
 
 #[test]
-fn restores_tensors_of_every_type_beside_bf16() {
+fn tensors_of_every_type_beside_bf16() {
     let mut numbers = Numbers(8);
     let mut tensors = vec![bf16("first", &numbers.trained_weights(5_000))];
     for dtype in Dtype::ALL {
@@ -180,7 +180,7 @@ fn restores_tensors_of_every_type_beside_bf16() {
 }
 
 #[test]
-fn restores_a_model_without_bf16() {
+fn a_model_without_bf16() {
     let source = model(&[
         tensor("a", "F32", &[3], vec![1; 12]),
         tensor("b", "I8", &[5], vec![2; 5]),
@@ -191,14 +191,14 @@ fn restores_a_model_without_bf16() {
 }
 
 #[test]
-fn restores_a_model_without_tensors() {
+fn a_model_without_tensors() {
     round_trips(&model(&[]));
     let metadata = r#"{"__metadata__":{"format":"pt","":"\u0000"}}"#;
     round_trips(&with_header(metadata, &[]));
 }
 
 #[test]
-fn restores_a_model_whose_metadata_is_null() {
+fn a_model_whose_metadata_is_null() {
     let tensors = [
         bf16("w", &Numbers(12).trained_weights(5_000)),
         tensor("b", "F32", &[2], vec![7; 8]),
@@ -216,7 +216,7 @@ fn restores_a_model_whose_metadata_is_null() {
 }
 
 #[test]
-fn restores_names_of_any_kind() {
+fn names_of_any_kind() {
     let long = "n".repeat(65_535);
     let names = [
         "",
@@ -247,7 +247,7 @@ fn restores_names_of_any_kind() {
 }
 
 #[test]
-fn restores_data_at_any_offset_after_the_header() {
+fn headers_that_leave_the_data_at_any_offset() {
     let tensors = [
         bf16("w", &Numbers(9).trained_weights(5_000)),
         tensor("b", "F32", &[2], vec![7; 8]),
@@ -265,7 +265,7 @@ fn restores_data_at_any_offset_after_the_header() {
 }
 
 #[test]
-fn restores_headers_in_any_style() {
+fn headers_in_any_style() {
     let header = "{ \"__metadata__\" : {\"format\":\"pt\", \"é\\u00e9\":\"\\ud83e\\udd80\"},\n
         \"late\"\t: {\"data_offsets\":[4, 8 ] , \"dtype\":\"BF16\",\"shape\":[1,\n2]},
         \"e\\u0061rly\":{\"shap\\u0065\":[2],\"dtype\":\"\\u0042F16\",\"data_offsets\":[0,4]},
@@ -281,7 +281,7 @@ fn restores_headers_in_any_style() {
 }
 
 #[test]
-fn restores_what_the_safetensors_crate_writes() {
+fn what_the_safetensors_crate_writes() {
     let weights = Numbers(10).trained_weights(10_000);
     let data: Vec<u8> = weights.iter().flat_map(|bits| bits.to_le_bytes()).collect();
     let view = |dtype, shape, data| safetensors::tensor::TensorView::new(dtype, shape, data);
@@ -301,7 +301,7 @@ fn restores_what_the_safetensors_crate_writes() {
 
 /// No canonical encoder writes this tensor: verbatim records alone are longer than raw data.
 #[test]
-fn restores_a_coded_tensor_of_verbatim_chunks() {
+fn a_coded_tensor_whose_every_chunk_is_verbatim() {
     let weights = Numbers(11).weights_of(&[120, 121, 122], 10_000);
     let source = model(&[bf16("w", &weights)]);
     let place = Place::with("m.safetensors", &source);
@@ -364,7 +364,7 @@ fn round_trips_quickly(source: &[u8]) {
 }
 
 #[test]
-fn restores_a_model_of_many_kinds_of_tensors() {
+fn a_model_of_many_kinds_of_tensors() {
     let source = mixed();
     round_trips(&source);
     let place = Place::with_compressed(&source, &[]);

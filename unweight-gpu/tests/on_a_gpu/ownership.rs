@@ -221,7 +221,7 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
     let tasks = vec![(tensor.coded.clone(), payload())];
     let mut transcode = TranscodeBatch::new(&gpu.device, tasks, Encoding::Palette).unwrap();
     let workspace = || Workspace::new(&gpu.device, stream, &[], false).map(drop);
-    // Loads the kernels, which is not possible while a stream is capturing.
+    // Its kernels are loaded now, which cannot be done while a stream is capturing.
     workspace().unwrap();
 
     stream.synchronize().unwrap();
