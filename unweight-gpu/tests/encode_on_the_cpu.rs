@@ -202,8 +202,7 @@ const DISTRIBUTIONS: [Distribution; 14] = [
         }
         with_exponent(126 - random.trailing_zeros().min(40), random)
     }),
-    // A palette of two runs: 0, and what follows one another. Some weights lie in the gap or
-    // outside.
+    // A palette of two runs: 0, and what follows one another. Some weights lie in the gap or outside.
     ("often zero", |_, random| match (random >> 50) % 100 {
         0..4 => 0,
         4 => with_exponent((random >> 40) as u32 % 130, random),

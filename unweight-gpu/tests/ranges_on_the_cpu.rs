@@ -124,8 +124,7 @@ fn a_range_of_chunks_is_that_part_of_the_tensor() {
 fn a_bad_chunk_is_found_in_the_first_range_that_has_it() {
     let (_, mut file) = file();
     let planes = planes_of(&file);
-    // The changed sign-mantissa byte is in chunk 3. The second nonempty range is the first that has
-    // this chunk, as its third one.
+    // A sign-mantissa byte of chunk 3, which the second of the ranges that are not empty is the first to have: as its third chunk.
     file[planes.chunk(3).sign_mantissa.offset as usize] ^= 1;
     let (_, _, status) = decode(&file, false);
     let bad = read(status).unwrap();

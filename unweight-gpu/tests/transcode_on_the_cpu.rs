@@ -83,7 +83,7 @@ impl Kernels for Transcoding {
         unsafe {
             host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
-        // Only the first launch checks chunk checksums.
+        // What checks chunk checksums has the last word in the first launch alone.
         let direct_verdict = read(direct.status).map(|bad| bad.rule);
         if let Some(bad) = read(status) {
             assert!(direct_verdict == Some(bad.rule) || bad.rule == Rule::RecordCrc);
@@ -162,8 +162,7 @@ impl Direct {
         // There is no stage for other seeds, so that records are read from device memory.
         let stage = if seed == 0 { stage } else { 0 };
         let jobs = std::slice::from_mut(&mut job);
-        // SAFETY: the outputs are aligned and have the greatest possible length, and the planes of
-        // the input are valid.
+        // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
         let detour =
             unsafe { host_encoder::encode_records(jobs, encoding, stage, seed, &mut status) };
         Direct {

@@ -70,7 +70,7 @@ pub(crate) unsafe fn encode_records(
     let codes = DeviceMemory::poisoned(8 * jobs.len());
     let codes = codes.as_mut_ptr();
     let mut detour = 0;
-    // SAFETY: the caller meets the conditions of `# Safety`.
+    // SAFETY: the caller's.
     unsafe {
         if to == Encoding::Palette {
             unweight_host_palette_record_ends(start, job_count, chunk_count, &mut detour, seed);

@@ -271,7 +271,7 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
                 OnDevice::Coded(coded) => Input::from(coded),
                 OnDevice::Raw(memory) => Input::raw(memory.clone()),
             };
-            // SAFETY: the outputs are disjoint parts of `memory`, which outlives the batch.
+            // SAFETY: a part of `memory` of its own, which is there until the batch is gone.
             (input, unsafe {
                 Output::raw(start + offset as u64, bytes.len() as u64)
             })

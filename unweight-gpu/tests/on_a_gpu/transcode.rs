@@ -42,7 +42,7 @@ fn transcoded_by(
     };
     let tasks = sources.into_iter().map(with_output).collect();
     let mut batch = TranscodeBatch::new(&gpu.device, tasks, to).unwrap();
-    // The second run checks that the first one left no state behind.
+    // Twice: the second must begin as the first did.
     batch.transcode(stream).unwrap();
     batch.check_chunks(stream).unwrap();
     batch.transcode(stream).unwrap();
