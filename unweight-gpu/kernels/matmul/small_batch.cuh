@@ -250,8 +250,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   // Panels after the last are the last one again.
   const auto panel_of = [&](uint32_t group) { return min(group * GROUP_PANELS + panel, panel_count - 1); };
 
-  // Load. The phase's state is in variables of the kernel. With structures for the loads, the thread's place and the
-  // block's groups, matmul_64_any of sm_90a spilled a register (CUDA 13.0).
+  // Load. The phase's state is in variables of the kernel. In a structure with methods it cost the planes kernels up to
+  // 6 more instructions in the loop over K tiles (CUDA 13.0).
   constexpr uint32_t PIECES = K_TILE_COLUMNS / 8;             // 16-byte pieces of a row of x
   constexpr uint32_t ROWS_TOGETHER = SPLIT_THREADS / PIECES;  // a multiple of 8
   const uint32_t x_row = threadIdx.x % SPLIT_THREADS / PIECES, x_piece = threadIdx.x % PIECES;
