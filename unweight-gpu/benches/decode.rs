@@ -16,7 +16,7 @@ use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight::container::OpenFile;
 use unweight_format::{CodedPlanes, Encoding};
-use unweight_gpu::{Batch, Device, DeviceTensor};
+use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -76,6 +76,12 @@ fn measure(
             .iter()
             .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())
     };
+    let tasks = |set: &[Arc<DeviceTensor>]| {
+        let tasks = set.iter().zip(outputs());
+        tasks
+            .map(|(input, output)| DecodeTask::new(input, output))
+            .collect::<Vec<_>>()
+    };
 
     let row = |operation: &str, moved: u64, seconds: f64| {
         println!(
@@ -87,12 +93,14 @@ fn measure(
         );
     };
     {
-        let batch = |set: &Vec<_>| Batch::to_weights(device, set.iter().zip(outputs()).collect());
+        let batch = |set: &Vec<_>| Batch::to_weights(device, tasks(set));
         let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
-        let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+        let seconds = median(stream, &mut batches, |batch| {
+            batch.decode(stream).unwrap().defer_status();
+        });
         row("decode", stored + 2 * weights, seconds);
         let seconds = median(stream, &mut batches, |batch| {
-            batch.check_chunks(stream).unwrap()
+            batch.check_chunks(stream).unwrap().defer_status();
         });
         row("check chunks", stored, seconds);
         for (batch, set) in batches.iter_mut().zip(0..) {
@@ -108,9 +116,11 @@ fn measure(
             }
         }
     }
-    let batch = |set: &Vec<_>| Batch::to_exponents(device, set.iter().zip(outputs()).collect());
+    let batch = |set: &Vec<_>| Batch::to_exponents(device, tasks(set));
     let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
-    let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+    let seconds = median(stream, &mut batches, |batch| {
+        batch.decode(stream).unwrap().defer_status();
+    });
     row("decode exponents", records + weights, seconds);
     for batch in &mut batches {
         batch.status().unwrap();

@@ -12,7 +12,7 @@ use cudarc::driver::CudaStream;
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained, with_zeros};
 use unweight_format::Encoding;
-use unweight_gpu::{Device, EncodeBatch, longest_payload_bytes};
+use unweight_gpu::{Device, EncodeBatch, EncodeTask, longest_payload_bytes};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -65,7 +65,7 @@ fn time(
                 let bytes: Vec<u8> = tensor.iter().flat_map(|w| w.to_le_bytes()).collect();
                 let longest = longest_payload_bytes(tensor.len() as u64, log2);
                 let payload = stream.alloc_zeros(longest as usize).unwrap();
-                (Arc::new(stream.clone_htod(&bytes).unwrap()), payload)
+                EncodeTask::new(Arc::new(stream.clone_htod(&bytes).unwrap()), payload)
             });
             EncodeBatch::new(device, set.collect(), encoding, log2).unwrap()
         })

@@ -18,7 +18,8 @@ use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight::container::OpenFile;
 use unweight_format::Encoding;
 use unweight_gpu::{
-    Batch, Device, DeviceTensor, EncodeBatch, Output, TranscodeBatch, longest_payload_bytes,
+    Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodeTask, Output, TranscodeBatch,
+    TranscodeTask, longest_payload_bytes,
 };
 
 fn main() {
@@ -72,13 +73,15 @@ fn measure(
         .sum();
     let weights: u64 = planes.iter().map(|planes| planes.weights()).sum();
     let set_count = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
-    let room = |bytes: u64| stream.alloc_zeros::<u8>(bytes as usize).unwrap();
+    let allocate = |bytes: u64| stream.alloc_zeros::<u8>(bytes as usize).unwrap();
     let counts = || planes.iter().map(|planes| planes.weights());
-    let payloads = || counts().map(|count| room(longest_payload_bytes(count, log2)));
+    let payloads = || counts().map(|count| allocate(longest_payload_bytes(count, log2)));
     let sets: Vec<Set> = (0..set_count)
         .map(|_| Set {
             tensors: files::on_device(device, &planes, &file),
-            weights: counts().map(|count| Arc::new(room(2 * count))).collect(),
+            weights: counts()
+                .map(|count| Arc::new(allocate(2 * count)))
+                .collect(),
         })
         .collect();
 
@@ -86,12 +89,13 @@ fn measure(
         let mut batches: Vec<TranscodeBatch> = sets
             .iter()
             .map(|set| {
-                let tasks = set.tensors.iter().cloned().zip(payloads()).collect();
-                TranscodeBatch::new(device, tasks, to).unwrap()
+                let tasks = (set.tensors.iter().cloned().zip(payloads()))
+                    .map(|(tensor, output)| TranscodeTask::new(tensor, output));
+                TranscodeBatch::new(device, tasks.collect(), to).unwrap()
             })
             .collect();
         let seconds = median(stream, &mut batches, |batch| {
-            batch.transcode(stream).unwrap();
+            batch.transcode(stream).unwrap().defer_status();
         });
         for batch in &mut batches {
             batch.status().unwrap();
@@ -120,10 +124,14 @@ fn measure(
             // SAFETY: inputs and outputs are the same memory, which outlives the batches. Each
             // launch writes it before the next one on the stream reads it.
             let decoded = set.weights.iter().map(|memory| unsafe {
-                Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)
+                Output::at_address(memory.device_ptr(stream).0, memory.num_bytes() as u64)
             });
-            let to_weights = set.tensors.iter().zip(decoded).collect();
-            let tasks = set.weights.iter().cloned().zip(payloads()).collect();
+            let to_weights = (set.tensors.iter().zip(decoded))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
+            let tasks = (set.weights.iter().cloned().zip(payloads()))
+                .map(|(source, output)| EncodeTask::new(source, output))
+                .collect();
             (
                 Batch::to_weights(device, to_weights).unwrap(),
                 EncodeBatch::new(device, tasks, to, log2).unwrap(),
@@ -131,7 +139,7 @@ fn measure(
         })
         .collect();
     let seconds = median(stream, &mut batches, |(decode, encode)| {
-        decode.decode(stream).unwrap();
+        decode.decode(stream).unwrap().defer_status();
         encode.encode(stream).unwrap();
     });
     row("weights", seconds);

@@ -124,28 +124,28 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
         outputs[1] = DeviceMemory::poisoned(TOTAL_BYTES as usize);
         // SAFETY: the memory was allocated with this length.
         unsafe { outputs[1].as_mut_ptr().write_bytes(0, TOTAL_BYTES as usize) };
-        let places = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
-        let [weights, exponents, source_sign_mantissa] = match &sources[..] {
+        let look_back = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
+        let [weights, exponents, input_sign_mantissa] = match &sources[..] {
             [exponents, sign_mantissa] => [0, exponents.address(), sign_mantissa.address()],
             weights => [weights[0].address(), 0, 0],
         };
         jobs.push(EncodeJob {
             weights,
             exponents,
-            source_sign_mantissa,
+            input_sign_mantissa,
             counts: outputs[0].address(),
             totals: outputs[1].address(),
             palette_counts: outputs[2].address(),
             code_lengths: outputs[3].address(),
             sign_mantissa: outputs[4].address(),
-            places: places.address(),
+            look_back: look_back.address(),
             record_ends: outputs[5].address(),
             records: outputs[6].address(),
             first_chunk: chunk_count,
             ..case.job
         });
         chunk_count += case.job.chunk_count;
-        memories.push((sources, places, outputs));
+        memories.push((sources, look_back, outputs));
     }
     // SAFETY: the jobs meet the conditions in `kernels/abi/encode_job.cuh`, and chunks are numbered
     // across jobs.

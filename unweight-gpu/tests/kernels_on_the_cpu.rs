@@ -7,11 +7,13 @@
 mod restore;
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+    Addresses, EncodeJob, GOOD, KIND_BYTES, TOTAL_BYTES, TensorJob, crc_constants,
+    longest_record_bytes, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, Launch};
 
@@ -134,7 +136,13 @@ fn kernels_and_format_have_the_same_numbers() {
         KIND_PALETTE.into(),
         LONGEST_CODE_BITS.into(),
         NO_CODE.into(),
+        KIND_BYTES as usize,
         size_of::<TensorJob>(),
+        TensorJob::PALETTE_OFFSET,
+        size_of::<EncodeJob>(),
+        offset_of!(EncodeJob, palette),
+        TOTAL_BYTES as usize,
+        size_of_val(&crc_constants()[..]),
     ];
     assert_eq!(
         unweight_gpu_host::layout(),
@@ -143,7 +151,7 @@ fn kernels_and_format_have_the_same_numbers() {
 }
 
 #[test]
-fn kernels_give_the_corpus_and_the_reference_s_verdicts() {
+fn kernels_give_the_corpus_and_the_reference_s_errors() {
     hold_to_the_corpus(&OnTheCpu::new(0, true));
 }
 

@@ -128,7 +128,7 @@ fn a_bad_chunk_is_found_in_the_first_range_that_has_it() {
     file[planes.chunk(3).sign_mantissa.offset as usize] ^= 1;
     let (_, _, status) = decode(&file, false);
     let bad = read(status).unwrap();
-    assert_eq!((bad.chunk, bad.rule), (2 + 2, Rule::RecordCrc));
+    assert_eq!((bad.chunk_in_launch, bad.rule), (2 + 2, Rule::RecordCrc));
 }
 
 #[test]

@@ -32,7 +32,7 @@ struct Transcoding {
     seed: u64,
     /// Numbers of tensors that were transcoded directly, and of those that needed the fallback.
     direct: AtomicU32,
-    detours: AtomicU32,
+    needs_fallbacks: AtomicU32,
 }
 
 fn other(encoding: Encoding) -> Encoding {
@@ -73,7 +73,7 @@ impl Kernels for Transcoding {
         let encoding = other(planes.encoding());
         let mut job = EncodeJob {
             exponents: exponents.address(),
-            source_sign_mantissa: addresses.sign_mantissa,
+            input_sign_mantissa: addresses.sign_mantissa,
             ..EncodeJob::new(encoding, weights, planes.chunk_size_log2(), 0)
         };
         outputs.give_to(&mut job);
@@ -84,12 +84,12 @@ impl Kernels for Transcoding {
             host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
         // What checks chunk checksums has the last word in the first launch alone.
-        let direct_verdict = read(direct.status).map(|bad| bad.rule);
+        let direct_rule = read(direct.status).map(|bad| bad.rule);
         if let Some(bad) = read(status) {
-            assert!(direct_verdict == Some(bad.rule) || bad.rule == Rule::RecordCrc);
+            assert!(direct_rule == Some(bad.rule) || bad.rule == Rule::RecordCrc);
             return Err(bad.rule);
         }
-        assert_eq!(direct_verdict, None);
+        assert_eq!(direct_rule, None);
         let mut whole = crc32fast::Hasher::new();
         for (number, &checksum) in of_chunks.iter().enumerate() {
             let bytes = 2 * u64::from(planes.chunk(number as u64).weights);
@@ -107,8 +107,8 @@ impl Kernels for Transcoding {
             })
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
-        match direct.detour {
-            true => self.detours.fetch_add(1, Ordering::Relaxed),
+        match direct.needs_fallback {
+            true => self.needs_fallbacks.fetch_add(1, Ordering::Relaxed),
             false => {
                 (direct.outputs).hold_to_the_reference(&direct.job, &joined, encoding);
                 self.direct.fetch_add(1, Ordering::Relaxed)
@@ -144,7 +144,7 @@ fn located(
 struct Direct {
     outputs: Outputs,
     job: EncodeJob,
-    detour: bool,
+    needs_fallback: bool,
     status: u64,
 }
 
@@ -154,7 +154,7 @@ impl Direct {
         let encoding = other(planes.encoding());
         let outputs = Outputs::new(planes.weights(), planes.chunk_size_log2());
         let mut job = EncodeJob {
-            source: (&raw const *source) as u64,
+            input: (&raw const *source) as u64,
             ..EncodeJob::new(encoding, planes.weights(), planes.chunk_size_log2(), 0)
         };
         outputs.give_to(&mut job);
@@ -163,12 +163,12 @@ impl Direct {
         let stage = if seed == 0 { stage } else { 0 };
         let jobs = std::slice::from_mut(&mut job);
         // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
-        let detour =
+        let needs_fallback =
             unsafe { host_encoder::encode_records(jobs, encoding, stage, seed, &mut status) };
         Direct {
             outputs,
             job,
-            detour,
+            needs_fallback,
             status,
         }
     }
@@ -183,28 +183,28 @@ struct Outputs {
     records: DeviceMemory,
     palette_counts: DeviceMemory,
     code_lengths: DeviceMemory,
-    places: DeviceMemory,
+    look_back: DeviceMemory,
     record_lengths: DeviceMemory,
 }
 
 impl Outputs {
     fn new(weights: u64, chunk_size_log2: u8) -> Outputs {
-        let room = |bytes: u64| DeviceMemory::poisoned(bytes as usize);
+        let allocate = |bytes: u64| DeviceMemory::poisoned(bytes as usize);
         let zeros = |bytes: u64| DeviceMemory::of(&vec![0; bytes as usize]);
         let chunks = weights.div_ceil(1 << chunk_size_log2);
         let sign_mantissa = weights.next_multiple_of(PLANE_ALIGNMENT);
         let record_ends = (4 * chunks).next_multiple_of(RECORD_ALIGNMENT);
         let records = longest_payload_bytes(weights, chunk_size_log2) - sign_mantissa - record_ends;
         Outputs {
-            counts: room(1024 * chunks),
+            counts: allocate(1024 * chunks),
             totals: zeros(TOTAL_BYTES),
-            sign_mantissa: room(sign_mantissa),
-            record_ends: room(record_ends),
-            records: room(records),
-            palette_counts: room(64 * chunks),
-            code_lengths: room(8 * chunks),
-            places: zeros(8 * chunks),
-            record_lengths: room(4 * chunks.next_multiple_of(4)),
+            sign_mantissa: allocate(sign_mantissa),
+            record_ends: allocate(record_ends),
+            records: allocate(records),
+            palette_counts: allocate(64 * chunks),
+            code_lengths: allocate(8 * chunks),
+            look_back: zeros(8 * chunks),
+            record_lengths: allocate(4 * chunks.next_multiple_of(4)),
         }
     }
 
@@ -216,7 +216,7 @@ impl Outputs {
         job.records = self.records.address();
         job.palette_counts = self.palette_counts.address();
         job.code_lengths = self.code_lengths.address();
-        job.places = self.places.address();
+        job.look_back = self.look_back.address();
         job.record_lengths = self.record_lengths.address();
     }
 
@@ -240,12 +240,12 @@ impl Outputs {
 }
 
 #[test]
-fn transcoding_gives_the_reference_s_bytes_and_verdicts() {
+fn transcoding_gives_the_reference_s_bytes_and_errors() {
     let transcoding = Transcoding::default();
     hold_to_the_corpus(&transcoding);
     // Some files of the corpus are not from a canonical encoder.
     assert!(transcoding.direct.into_inner() > 0);
-    assert!(transcoding.detours.into_inner() > 0);
+    assert!(transcoding.needs_fallbacks.into_inner() > 0);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn records_of_a_canonical_encoder_are_made_of_records() {
         let file = file_with(&tensors, encoding, chunk_size);
         assert!(restore(&transcoding, &file).unwrap() == original);
         assert!(transcoding.direct.into_inner() > 0);
-        assert_eq!(transcoding.detours.into_inner(), 0, "{encoding:?}");
+        assert_eq!(transcoding.needs_fallbacks.into_inner(), 0, "{encoding:?}");
     }
 }
 
@@ -296,7 +296,7 @@ fn a_wrong_checksum_stays_wrong() {
             let (addresses, stage) = located(planes, payload, &uploaded).unwrap();
             let source = TensorJob::new(planes, addresses, 0, 0, 0);
             let direct = Direct::of(planes, &source, stage, 0);
-            assert_eq!((direct.status, direct.detour), (GOOD, false));
+            assert_eq!((direct.status, direct.needs_fallback), (GOOD, false));
             direct.outputs.records.bytes().to_vec()
         };
         let mut damaged = payload.to_vec();

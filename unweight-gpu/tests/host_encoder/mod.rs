@@ -14,9 +14,9 @@ unsafe extern "C" {
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     #[allow(dead_code)]
     pub(crate) fn unweight_host_write_record_ends(job: *const EncodeJob, seed: u64);
-    fn unweight_host_palette_record_ends(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
-    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
-    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
+    fn unweight_host_palette_record_ends(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, needs_fallback: *mut u32, seed: u64);
+    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64, needs_fallback: *mut u32);
+    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64, needs_fallback: *mut u32);
 }
 
 /// Encodes all jobs.
@@ -69,11 +69,17 @@ pub(crate) unsafe fn encode_records(
     let constants = constants.as_ptr();
     let codes = DeviceMemory::poisoned(8 * jobs.len());
     let codes = codes.as_mut_ptr();
-    let mut detour = 0;
+    let mut needs_fallback = 0;
     // SAFETY: the caller's.
     unsafe {
         if to == Encoding::Palette {
-            unweight_host_palette_record_ends(start, job_count, chunk_count, &mut detour, seed);
+            unweight_host_palette_record_ends(
+                start,
+                job_count,
+                chunk_count,
+                &mut needs_fallback,
+                seed,
+            );
             unweight_host_huffman_to_palette(
                 start,
                 job_count,
@@ -82,7 +88,7 @@ pub(crate) unsafe fn encode_records(
                 constants,
                 seed,
                 status,
-                &mut detour,
+                &mut needs_fallback,
             );
         } else {
             unweight_host_count_indices(
@@ -92,7 +98,7 @@ pub(crate) unsafe fn encode_records(
                 constants,
                 seed,
                 status,
-                &mut detour,
+                &mut needs_fallback,
             );
         }
         if to == Encoding::Huffman {
@@ -100,5 +106,5 @@ pub(crate) unsafe fn encode_records(
             unweight_host_encode_chunks(start, job_count, chunk_count, codes, constants, 2, seed);
         }
     }
-    detour != 0
+    needs_fallback != 0
 }

@@ -13,7 +13,7 @@ use unweight::{
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
 use unweight_gpu::cudarc::driver::DevicePtr;
-use unweight_gpu::{Batch, DeviceTensor, GpuError, Input, Output};
+use unweight_gpu::{BadChunk, Batch, DecodeTask, DeviceTensor, GpuError, Input, Output};
 
 use crate::tensors::{awkward_weights, bytes_of, file_of, on_device, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
@@ -62,11 +62,12 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
                 let outputs = tensors
                     .iter()
                     .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap());
-                let tasks = coded.into_iter().zip(outputs).collect();
+                let tasks = (coded.into_iter().zip(outputs))
+                    .map(|(input, output)| DecodeTask::new(input, output))
+                    .collect();
                 let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
-                batch.check_chunks(&stream).unwrap();
-                batch.decode(&stream).unwrap();
-                batch.status().unwrap();
+                batch.check_chunks(&stream).unwrap().defer_status();
+                batch.decode(&stream).unwrap().finish().unwrap();
                 let checksums = batch.checksums().unwrap();
                 let memory = batch.into_outputs().unwrap();
                 for ((weights, memory), (tensor, checksum)) in tensors
@@ -102,10 +103,9 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let memory = stream
         .alloc_zeros::<u8>(tensor.data_bytes() as usize)
         .unwrap();
-    let mut batch = Batch::to_weights(&gpu.device, vec![(coded, memory)]).unwrap();
-    batch.check_chunks(stream).unwrap();
-    batch.decode(stream).unwrap();
-    batch.status().unwrap();
+    let mut batch = Batch::to_weights(&gpu.device, vec![DecodeTask::new(coded, memory)]).unwrap();
+    batch.check_chunks(stream).unwrap().defer_status();
+    batch.decode(stream).unwrap().finish().unwrap();
     let checksum = batch.checksums().unwrap()[0];
     tensor.require_checksum(checksum).unwrap();
 }
@@ -146,31 +146,37 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                     inputs.push(Input::chunks(coded.clone(), chunks));
                 }
             }
-            let room = |bytes: usize| {
+            let allocate = |bytes: usize| {
                 stream
                     .clone_htod(&vec![POISON; bytes + GUARD_BYTES])
                     .unwrap()
             };
-            let outputs = parts.iter().map(|part| room(2 * part.len()));
-            let tasks = inputs.iter().cloned().zip(outputs).collect();
+            let outputs = parts.iter().map(|part| allocate(2 * part.len()));
+            let tasks = (inputs.iter().cloned().zip(outputs))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
             let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
-            batch.check_chunks(stream).unwrap();
-            batch.decode(stream).unwrap();
-            let status = batch.status();
+            batch.check_chunks(stream).unwrap().defer_status();
+            let status = batch.decode(stream).unwrap().finish();
             if bad {
                 // The first range with this chunk is number 5 of the batch, and has it as its
                 // second chunk.
                 match status {
-                    Err(GpuError::BadChunk { tensor: 5, bad }) => {
-                        assert_eq!((bad.chunk, bad.rule), (1, Rule::RecordCrc));
+                    Err(GpuError::BadChunk(bad)) => {
+                        let expected = BadChunk {
+                            tensor: 5,
+                            chunk: 1,
+                            rule: Rule::RecordCrc,
+                        };
+                        assert_eq!(bad, expected);
                     }
                     other => panic!("{other:?}"),
                 }
                 let memory = batch.into_outputs().unwrap().into_iter();
-                let others = inputs[7..].iter().cloned().zip(memory.skip(7));
+                let others = (inputs[7..].iter().cloned().zip(memory.skip(7)))
+                    .map(|(input, output)| DecodeTask::new(input, output));
                 let mut batch = Batch::to_weights(&gpu.device, others.collect()).unwrap();
-                batch.check_chunks(stream).unwrap();
-                batch.status().unwrap();
+                batch.check_chunks(stream).unwrap().finish().unwrap();
                 continue;
             }
             status.unwrap();
@@ -182,10 +188,11 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                 assert!(decoded[bytes.len()..].iter().all(|&byte| byte == POISON));
                 assert_eq!(checksum, crc32fast::hash(&bytes));
             }
-            let tasks = inputs.iter().cloned().zip(memory).collect();
+            let tasks = (inputs.iter().cloned().zip(memory))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
             let mut batch = Batch::to_exponents(&gpu.device, tasks).unwrap();
-            batch.decode(stream).unwrap();
-            batch.status().unwrap();
+            batch.decode(stream).unwrap().finish().unwrap();
             let memory = batch.into_outputs().unwrap();
             for (part, memory) in parts.iter().zip(&memory) {
                 let decoded = stream.clone_dtoh(memory).unwrap();
@@ -269,17 +276,15 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
         .map(|((tensor, &offset), bytes)| {
             let input = match tensor {
                 OnDevice::Coded(coded) => Input::from(coded),
-                OnDevice::Raw(memory) => Input::raw(memory.clone()),
+                OnDevice::Raw(memory) => Input::raw_tensor(memory.clone()),
             };
             // SAFETY: a part of `memory` of its own, which is there until the batch is gone.
-            (input, unsafe {
-                Output::raw(start + offset as u64, bytes.len() as u64)
-            })
+            let output = unsafe { Output::at_address(start + offset as u64, bytes.len() as u64) };
+            DecodeTask::new(input, output)
         });
     let mut batch = Batch::to_weights(&gpu.device, tasks.collect()).unwrap();
-    batch.check_chunks(stream).unwrap();
-    batch.decode(stream).unwrap();
-    batch.status().unwrap();
+    batch.check_chunks(stream).unwrap().defer_status();
+    batch.decode(stream).unwrap().finish().unwrap();
     for (tensor, checksum) in tensors().zip(batch.checksums().unwrap()) {
         tensor.require_checksum(checksum).unwrap();
     }

@@ -6,7 +6,7 @@ use cudarc::driver::CudaSlice;
 use half::bf16;
 use unweight_format::write::ContainerWriter;
 use unweight_format::{Encoding, SourceKind};
-use unweight_gpu::{EncodeBatch, GpuError, longest_payload_bytes};
+use unweight_gpu::{EncodeBatch, EncodeTask, GpuError, longest_payload_bytes};
 
 use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
@@ -28,7 +28,9 @@ fn file_by(
         let poison = vec![POISON; length + GUARD_BYTES];
         stream.clone_htod(&poison).unwrap()
     });
-    let tasks = sources.iter().cloned().zip(outputs).collect();
+    let tasks = (sources.iter().cloned().zip(outputs))
+        .map(|(source, output)| EncodeTask::new(source, output))
+        .collect();
     let mut batch = EncodeBatch::new(&gpu.device, tasks, encoding, log2).unwrap();
     assert!(matches!(batch.encoded(), Err(GpuError::NotEncoded)));
     // The second run checks that the first one left no state behind.

@@ -11,10 +11,9 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
 use unweight::container::OpenFile;
 use unweight_format::Encoding;
-use unweight_gpu::matmul::Workspace;
 use unweight_gpu::{
-    Batch, Device, DeviceTensor, EncodeBatch, GpuError, TranscodeBatch, cudarc,
-    longest_payload_bytes,
+    Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodeTask, GpuError, Launched,
+    TranscodeBatch, TranscodeTask, cudarc, longest_payload_bytes,
 };
 
 use crate::OnAGpu;
@@ -46,7 +45,7 @@ impl Tensor {
 
     fn batch(&self, device: &Device, stream: &Arc<CudaStream>) -> Batch {
         let output = stream.alloc_zeros::<u8>(self.bytes()).unwrap();
-        Batch::to_weights(device, vec![(&self.coded, output)]).unwrap()
+        Batch::to_weights(device, vec![DecodeTask::new(&self.coded, output)]).unwrap()
     }
 
     fn require_decoded(&self, batch: Batch, stream: &Arc<CudaStream>) {
@@ -82,7 +81,7 @@ pub(crate) fn a_batch_that_is_lost_frees_nothing_that_runs(gpu: &OnAGpu) {
         let tensor = Tensor::new(&gpu.device);
         let mut batch = tensor.batch(&gpu.device, &gpu.stream);
         for _ in 0..LAUNCHES {
-            batch.decode(&gpu.stream).unwrap();
+            batch.decode(&gpu.stream).unwrap().defer_status();
         }
         lose(batch);
         let bytes = tensor.bytes();
@@ -143,7 +142,7 @@ fn require_that_it_waits<T: Send>(stream: &CudaStream, work: impl FnOnce() -> T 
 pub(crate) fn what_gives_memory_up_waits_for_launches(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let tensor = Tensor::new(&gpu.device);
-    let launched = |batch: &mut Batch| batch.decode(stream).unwrap();
+    let launched = |batch: &mut Batch| batch.decode(stream).unwrap().defer_status();
 
     let mut batch = tensor.batch(&gpu.device, stream);
     require_that_it_waits(stream, move || {
@@ -178,8 +177,8 @@ pub(crate) fn launches_on_two_streams_come_one_after_the_other(gpu: &OnAGpu) {
     let tensor = Tensor::new(&gpu.device);
     let mut batch = tensor.batch(&gpu.device, &first);
     let batch = require_that_it_waits(&first, move || {
-        batch.decode(&on_first).unwrap();
-        batch.decode(&second).unwrap();
+        batch.decode(&on_first).unwrap().defer_status();
+        batch.decode(&second).unwrap().defer_status();
         batch
     });
     tensor.require_decoded(batch, &gpu.stream);
@@ -194,7 +193,8 @@ pub(crate) fn outputs_that_others_write_are_waited_for(gpu: &OnAGpu) {
     stream.memset_zeros(&mut output).unwrap();
     let batch = std::thread::scope(|scope| {
         let (coded, device) = (&tensor.coded, &gpu.device);
-        let thread = scope.spawn(move || Batch::to_weights(device, vec![(coded, output)]));
+        let thread =
+            scope.spawn(move || Batch::to_weights(device, vec![DecodeTask::new(coded, output)]));
         std::thread::sleep(Duration::from_millis(200));
         let is_early = thread.is_finished();
         gate.write(1);
@@ -203,7 +203,7 @@ pub(crate) fn outputs_that_others_write_are_waited_for(gpu: &OnAGpu) {
         batch
     });
     let mut batch = batch.unwrap();
-    batch.decode(&gpu.stream).unwrap();
+    batch.decode(&gpu.stream).unwrap().defer_status();
     tensor.require_decoded(batch, &gpu.stream);
 }
 
@@ -216,24 +216,20 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
     };
     let mut decode = tensor.batch(&gpu.device, stream);
     let source = Arc::new(stream.clone_htod(&bytes_of(&tensor.weights)).unwrap());
-    let tasks = vec![(source, payload())];
+    let tasks = vec![EncodeTask::new(source, payload())];
     let mut encode = EncodeBatch::new(&gpu.device, tasks, Encoding::Huffman, LOG2).unwrap();
-    let tasks = vec![(tensor.coded.clone(), payload())];
+    let tasks = vec![TranscodeTask::new(tensor.coded.clone(), payload())];
     let mut transcode = TranscodeBatch::new(&gpu.device, tasks, Encoding::Palette).unwrap();
-    let workspace = || Workspace::new(&gpu.device, stream, &[], false).map(drop);
-    // Its kernels are loaded now, which cannot be done while a stream is capturing.
-    workspace().unwrap();
 
     stream.synchronize().unwrap();
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     stream.begin_capture(mode).unwrap();
     for result in [
-        decode.decode(stream),
-        decode.check_chunks(stream),
+        decode.decode(stream).map(Launched::defer_status),
+        decode.check_chunks(stream).map(Launched::defer_status),
         encode.encode(stream),
-        transcode.transcode(stream),
-        transcode.check_chunks(stream),
-        workspace(),
+        transcode.transcode(stream).map(Launched::defer_status),
+        transcode.check_chunks(stream).map(Launched::defer_status),
     ] {
         assert!(matches!(result, Err(GpuError::Capturing)), "{result:?}");
     }
@@ -242,13 +238,11 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
     let graph = stream.end_capture(flags).unwrap();
     drop(graph);
 
-    decode.decode(stream).unwrap();
-    decode.status().unwrap();
+    decode.decode(stream).unwrap().finish().unwrap();
     tensor.require_decoded(decode, stream);
     encode.encode(stream).unwrap();
     encode.encoded().unwrap();
-    transcode.transcode(stream).unwrap();
-    transcode.status().unwrap();
+    transcode.transcode(stream).unwrap().finish().unwrap();
 }
 
 pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
@@ -257,7 +251,7 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
         let tensor = Tensor::new(&gpu.device);
         let mut batch = tensor.batch(&gpu.device, stream);
         for _ in 0..LAUNCHES {
-            batch.decode(stream).unwrap();
+            batch.decode(stream).unwrap().defer_status();
         }
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         stream.begin_capture(mode).unwrap();
@@ -286,7 +280,8 @@ pub(crate) fn streams_and_memory_of_others_are_errors(gpu: &OnAGpu) {
     let result = batch.decode(&stream);
     assert!(matches!(result, Err(GpuError::OtherContext)), "{result:?}");
     let output = stream.alloc_zeros::<u8>(tensor.bytes()).unwrap();
-    let result = Batch::to_weights(&gpu.device, vec![(&tensor.coded, output)]).map(drop);
+    let result =
+        Batch::to_weights(&gpu.device, vec![DecodeTask::new(&tensor.coded, output)]).map(drop);
     assert!(matches!(result, Err(GpuError::OtherContext)), "{result:?}");
     let result = batch.decode(&gpu.device.context().per_thread_stream());
     assert!(
@@ -295,7 +290,8 @@ pub(crate) fn streams_and_memory_of_others_are_errors(gpu: &OnAGpu) {
     );
     batch
         .decode(&gpu.device.context().default_stream())
-        .unwrap();
+        .unwrap()
+        .defer_status();
     tensor.require_decoded(batch, &gpu.stream);
 }
 
@@ -305,7 +301,7 @@ pub(crate) fn a_batch_keeps_its_device_and_stream(gpu: &OnAGpu) {
     let tensor = Tensor::new(&device);
     let mut batch = tensor.batch(&device, &stream);
     for _ in 0..LAUNCHES {
-        batch.decode(&stream).unwrap();
+        batch.decode(&stream).unwrap().defer_status();
     }
     drop((device, stream));
     batch.status().unwrap();
