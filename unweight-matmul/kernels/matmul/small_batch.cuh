@@ -15,7 +15,11 @@
 // blocks in order of columns, by the block that comes last. The order depends on the shape and the number of blocks
 // only.
 //
-// Phases: load (ahead of use by STAGES - 1 K tiles, from work unit to work unit), multiply, epilogue of a group.
+// Phases:
+//   load             K tiles of W and x to the rings, ahead of use by STAGES - 1 K tiles, from work unit to work unit
+//                    (`enter` and `load_k_tile` in the kernel)
+//   multiply         multiply_work_unit: wait for a stage, load a free one, rebuild weights, MMA
+//   epilogue         store_split_sums, then Epilogue::finish: add up the splits and the blocks, store y
 //
 // Shared memory: the above, as in `src/schedule.rs`. Registers: at most 128, or 64 for two blocks on a
 // multiprocessor.
@@ -64,14 +68,25 @@ __device__ __forceinline__ void add(float4& sum, const float4& more) {
 }
 
 // Shared memory of a block, in bytes, and the pitch of sums, in floats.
-template <typename Weights, uint32_t TILES, uint32_t STAGES>
+template <typename Weights, uint32_t TILES, uint32_t RING_STAGES>
 struct SmallBatchShape {
+  static constexpr uint32_t STAGES = RING_STAGES;
   static constexpr uint32_t BATCH = TILES * 8;
   static constexpr uint32_t RING_BYTES = STAGES * Weights::BYTES;
   static constexpr uint32_t X_STAGE_BYTES = X_ROW_BYTES * BATCH;
   static constexpr uint32_t X_RINGS_AT = SMALL_WARPS * RING_BYTES;
   static constexpr uint32_t SUMS_AT = X_RINGS_AT + SPLITS * STAGES * X_STAGE_BYTES;
   static constexpr uint32_t PITCH = GROUP_ROWS + 4;
+};
+
+// Stage of the rings that is multiplied next.
+template <uint32_t STAGES>
+struct PipelineState {
+  uint32_t stage = 0;
+
+  // The stage that was multiplied last, which is loaded next.
+  __device__ __forceinline__ uint32_t released() const { return stage == 0 ? STAGES - 1 : stage - 1; }
+  __device__ __forceinline__ void advance() { stage = stage + 1 == STAGES ? 0 : stage + 1; }
 };
 
 // Multiply: adds the MMAs of a K tile to `sums`.
@@ -86,6 +101,34 @@ __device__ __forceinline__ void multiply_k_tile(float (&sums)[TILES][4], const T
       ptx::mma_bf16(sums[tile], weights.pairs + half * 2 * STEP_PAIRS, x.x, x.y);
       ptx::mma_bf16(sums[tile], weights.pairs + (half * 2 + 1) * STEP_PAIRS, x.z, x.w);
     }
+}
+
+// Addresses of a thread in shared memory.
+struct SharedAddresses {
+  uint32_t weights;  // the lane's, in the warp's ring of weights
+  uint32_t x;        // the split's ring of x
+  uint32_t x_lane;   // offset in a stage of x that the lane reads from
+};
+
+// Multiply: the sums of a work unit. For each K tile: wait for its stage, load the stage that is free, rebuild the
+// lane's weights, MMA. `load_stage(stage)` begins the copies of a stage.
+template <typename Shape, typename Weights, uint32_t TILES, typename LoadStage>
+__device__ __forceinline__ void multiply_work_unit(float (&sums)[TILES][4], const WorkUnit& unit, uint32_t split,
+                                                   uint32_t lane, const SharedAddresses& at, Weights& weights,
+                                                   PipelineState<Shape::STAGES>& state, const LoadStage& load_stage) {
+  weights.begin(unit.k_tile);
+  const uint32_t end = ptx::opaque(unit.end);
+#pragma unroll 1
+  for (uint32_t k_tile = unit.k_tile; k_tile < end; k_tile++) {
+    ptx::wait_copy_groups<Shape::STAGES - 2>();
+    ptx::sync_named_barrier<SPLIT_THREADS>(split + 1);
+    // All warps of the split have used the K tile of this stage.
+    load_stage(state.released());
+    ptx::commit_copy_group();
+    const TileWeights tile = weights.rebuild(at.weights + state.stage * Weights::BYTES, k_tile, lane);
+    multiply_k_tile<Weights>(sums, tile, at.x + state.stage * Shape::X_STAGE_BYTES, at.x_lane);
+    state.advance();
+  }
 }
 
 // Epilogue: stores the sums of a warp in shared memory.
@@ -107,9 +150,8 @@ struct Epilogue {
   static constexpr uint32_t FOURS = GROUP_ROWS / 4;  // of one row of x
   const MatmulJob& job;
   const StreamK& schedule;
-  const uint32_t& k_tiles;
-  float* const& split_sums;
-  const uint32_t& group;
+  float* const split_sums;
+  const uint32_t group;
 
   __device__ static __forceinline__ uint32_t at_four(uint32_t i) { return i / FOURS * Shape::PITCH + i % FOURS * 4; }
 
@@ -132,9 +174,23 @@ struct Epilogue {
 
   // Partial sums of a block in this group. A block shares at most two groups: its first and its last.
   __device__ __forceinline__ float4* slot_of(uint32_t block) const {
-    const bool first = group * k_tiles <= schedule.start(block);
+    const bool first = group * schedule.k_tiles <= schedule.start(block);
     return reinterpret_cast<float4*>(job.partials) +
            static_cast<uint64_t>(2 * block + (first ? 0 : 1)) * Shape::BATCH * FOURS;
+  }
+
+  // Stores y, by the block itself or by the last block that shares the group. All threads call it after
+  // store_split_sums and a barrier.
+  __device__ __forceinline__ void finish() const {
+    const uint32_t count = job.batch * FOURS;
+    const uint32_t first_block = schedule.block_at(group * schedule.k_tiles);
+    const uint32_t last_block = schedule.block_at((group + 1) * schedule.k_tiles - 1);
+    if (first_block == last_block) {
+      store_whole(count);
+    } else {
+      const bool last = store_partials(count, last_block - first_block);
+      if (__syncthreads_or(last)) add_partials(count, first_block, last_block);
+    }
   }
 
   // Stores y, if no other block shares the group.
@@ -154,6 +210,17 @@ struct Epilogue {
       if (last) job.arrived[group] = 0;
     }
     return last;
+  }
+
+  // Adds up the partial sums of all blocks in order, and stores y.
+  __device__ __forceinline__ void add_partials(uint32_t count, uint32_t first_block, uint32_t last_block) const {
+    __threadfence();
+    for (uint32_t i = threadIdx.x; i < count; i += SMALL_THREADS) {
+      float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 4
+      for (uint32_t block = first_block; block <= last_block; block++) add(sum, __ldcg(slot_of(block) + i));
+      store(i, sum);
+    }
   }
 };
 
@@ -183,7 +250,8 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   // Panels after the last are the last one again.
   const auto panel_of = [&](uint32_t group) { return min(group * GROUP_PANELS + panel, panel_count - 1); };
 
-  // Load.
+  // Load. The phase's state is in variables of the kernel. In a structure with methods it cost the planes kernels up to
+  // 6 more instructions in the loop over K tiles (CUDA 13.0).
   constexpr uint32_t PIECES = K_TILE_COLUMNS / 8;             // 16-byte pieces of a row of x
   constexpr uint32_t ROWS_TOGETHER = SPLIT_THREADS / PIECES;  // a multiple of 8
   const uint32_t x_row = threadIdx.x % SPLIT_THREADS / PIECES, x_piece = threadIdx.x % PIECES;
@@ -235,25 +303,12 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
     ptx::commit_copy_group();
   }
 
-  uint32_t stage = 0;
+  PipelineState<STAGES> state;
 #pragma unroll 1
   for (;;) {
-    // Multiply.
     float sums[TILES][4] = {};
-    loader.begin(own.k_tile);
-    const uint32_t end = ptx::opaque(own.end);
-#pragma unroll 1
-    for (uint32_t k_tile = own.k_tile; k_tile < end; k_tile++) {
-      ptx::wait_copy_groups<STAGES - 2>();
-      ptx::sync_named_barrier<SPLIT_THREADS>(split + 1);
-      // All warps of the split have used the K tile of this stage.
-      load_k_tile(stage == 0 ? STAGES - 1 : stage - 1, true, true);
-      ptx::commit_copy_group();
-      const TileWeights weights = loader.rebuild(ring + stage * Weights::BYTES, k_tile, lane);
-      const uint32_t x_stage = x_ring + stage * Shape::X_STAGE_BYTES;
-      multiply_k_tile<Weights>(sums, weights, x_stage, x_lane);
-      stage = stage + 1 == STAGES ? 0 : stage + 1;
-    }
+    multiply_work_unit<Shape>(sums, own, split, lane, SharedAddresses{ring, x_ring, x_lane}, loader, state,
+                              [&](uint32_t stage) { load_k_tile(stage, true, true); });
 
     const uint32_t group = current_group;
     // The next unit's patches are in flight during the epilogue.
@@ -265,27 +320,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
     // Epilogue.
     store_split_sums<Shape>(sums, split_sums, split, panel, g, t);
     __syncthreads();
-    const Epilogue<Shape> epilogue{job, schedule, k_tiles, split_sums, group};
-    const uint32_t count = job.batch * (GROUP_ROWS / 4);
-    const uint32_t first_block = schedule.block_at(group * k_tiles);
-    const uint32_t last_block = schedule.block_at((group + 1) * k_tiles - 1);
-    if (first_block == last_block) {
-      epilogue.store_whole(count);
-    } else {
-      const bool last = epilogue.store_partials(count, last_block - first_block);
-      // The block that comes last adds up the partial sums of all blocks in order. (Here, and not in a method of its
-      // own, which made the compiler number registers differently.)
-      if (__syncthreads_or(last)) {
-        __threadfence();
-        for (uint32_t i = threadIdx.x; i < count; i += SMALL_THREADS) {
-          float4 sum = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-          for (uint32_t block = first_block; block <= last_block; block++)
-            add(sum, __ldcg(epilogue.slot_of(block) + i));
-          epilogue.store(i, sum);
-        }
-      }
-    }
+    Epilogue<Shape>{job, schedule, split_sums, group}.finish();
     if (group == last_group) return;
     if (threadIdx.x == 0) current_group = group + 1;
     __syncthreads();
