@@ -2,58 +2,158 @@
 //! at the end.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
+use unweight::file::{Action, Event, FileOptions, FileReport, Step, Warning};
+use unweight::folder::{FolderReport, LeftOut};
 
 use super::Context;
 use crate::arguments::OfFolder;
 use crate::failure::Failure;
-use crate::model_folder::{LeftOut, Outcome, Position, Stopped};
 use crate::printable::{escaped, shown};
+use crate::progress::bar;
 use crate::report::{bytes, percent, text};
-use crate::temporary;
-use crate::tree::Amount;
-use crate::warning::warn;
+use crate::signals::set_last_words;
+use crate::warning;
 
-/// Warnings, which are printed when they arise and kept for the result.
+/// What the user sees of an operation on a file or folder while it runs: a bar, or a line for each
+/// finished file of a folder, and warnings.
+pub(crate) struct Screen {
+    silent: bool,
+    is_folder: bool,
+    state: Mutex<State>,
+}
+
 #[derive(Default)]
-pub(crate) struct Warnings(pub(crate) Vec<String>);
+struct State {
+    bar: Option<ProgressBar>,
+    /// Number of the file that is worked on, and the time since when.
+    file: Option<(usize, Instant)>,
+    warnings: Vec<String>,
+    /// Number of files that are kept for the next run, if this run was stopped.
+    kept_files: Option<usize>,
+}
 
-impl Warnings {
-    pub(crate) fn say(&mut self, message: String) {
-        warn(&message);
-        self.0.push(message);
+impl Screen {
+    pub(crate) fn new(context: &Context, is_folder: bool) -> Arc<Screen> {
+        Arc::new(Screen {
+            silent: context.silent(),
+            is_folder,
+            state: Mutex::default(),
+        })
+    }
+
+    /// The options with this screen of their events.
+    pub(crate) fn of(self: &Arc<Screen>, options: FileOptions) -> FileOptions {
+        let screen = self.clone();
+        options.events(move |event| {
+            screen.show(event);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The warnings of the operation.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().warnings)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, event: Event<'_>) {
+        match event {
+            Event::Begin { step, .. } | Event::Progress { step, .. }
+                if step.action == Action::Copy => {}
+            Event::Begin { step, total_bytes } => self.begin(step, total_bytes),
+            Event::Progress { progress, .. } => {
+                let state = self.lock();
+                if let Some(bar) = &state.bar {
+                    // Threads report their progress in any order.
+                    bar.set_position(bar.position().max(progress.done_bytes));
+                }
+            }
+            Event::Converted { step, report } => {
+                let size = match step.action {
+                    Action::Compress => percent(report.output_bytes, report.input_bytes),
+                    _ => format!("{} bytes", bytes(report.output_bytes)),
+                };
+                let kept = if report.kept { "kept, " } else { "" };
+                self.end(step, &format!("{kept}{size}"));
+            }
+            Event::Verified { step } => self.end(step, "valid"),
+            Event::Warning(warning) => self.warn(warning),
+            Event::Stopped { kept_files } => self.lock().kept_files = Some(kept_files),
+            _ => {}
+        }
+    }
+
+    fn begin(&self, step: Step<'_>, total_bytes: u64) {
+        let mut state = self.lock();
+        if state.file.is_none_or(|(number, _)| number != step.number) {
+            state.file = Some((step.number, Instant::now()));
+        }
+        clear(&mut state);
+        state.bar = Some(bar(self.silent, &self.title(step), total_bytes));
+    }
+
+    fn title(&self, step: Step<'_>) -> String {
+        let verb = match step.action {
+            Action::Compress => "compress",
+            Action::Decompress => "decompress",
+            Action::Compare => "compare",
+            _ => "verify",
+        };
+        match self.is_folder {
+            true => format!(
+                "{verb} {} of {}: {}",
+                step.number,
+                step.count,
+                shown(step.name)
+            ),
+            false => verb.to_owned(),
+        }
+    }
+
+    /// Prints that a file of a folder is done, if no bar showed it.
+    fn end(&self, step: Step<'_>, what: &str) {
+        let mut state = self.lock();
+        clear(&mut state);
+        if self.silent || !self.is_folder || io::stderr().is_terminal() {
+            return;
+        }
+        let seconds = state
+            .file
+            .map_or(0.0, |(_, since)| since.elapsed().as_secs_f64());
+        let _ = writeln!(
+            io::stderr(),
+            "{} of {}: {}, {what}, {seconds:.1} s",
+            step.number,
+            step.count,
+            shown(step.name)
+        );
+    }
+
+    fn warn(&self, warning: &Warning) {
+        let mut state = self.lock();
+        let say = || warning::tell(warning);
+        match &state.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+        state.warnings.push(warning::text(warning));
     }
 }
 
-/// Title of the progress bar for this file.
-pub(crate) fn title(verb: &str, position: &Position<'_>) -> String {
-    let Position {
-        number,
-        count,
-        name,
-    } = position;
-    format!("{verb} {number} of {count}: {}", shown(name))
-}
-
-/// Prints that a file is done, if no bar showed it.
-pub(crate) fn say_done(context: &Context, position: &Position<'_>, what: &str, since: Instant) {
-    if context.silent() || io::stderr().is_terminal() {
-        return;
+fn clear(state: &mut State) {
+    if let Some(bar) = state.bar.take() {
+        bar.finish_and_clear();
     }
-    let Position {
-        number,
-        count,
-        name,
-    } = position;
-    let name = shown(name);
-    let seconds = since.elapsed().as_secs_f64();
-    let _ = writeln!(
-        io::stderr(),
-        "{number} of {count}: {name}, {what}, {seconds:.1} s"
-    );
 }
 
 /// Refuses an option that has no meaning for a file.
@@ -78,21 +178,24 @@ const NOT_KEPT: &str = "with --resume, finished files are kept for the next run"
 
 /// Does the work on a folder. A message after a failure or a signal says how the next run can
 /// continue.
-pub(crate) fn resumably<T>(
+pub(crate) fn resumably(
     context: &Context,
     resumes: bool,
-    work: impl FnOnce() -> Result<Outcome<T>, Stopped>,
-) -> Result<Outcome<T>, Failure> {
+    screen: &Screen,
+    work: impl FnOnce() -> Result<FolderReport, unweight::Error>,
+) -> Result<FolderReport, Failure> {
     let advice = if resumes { KEPT } else { NOT_KEPT };
     let words = (!context.quiet).then(|| format!("unweight: interrupted; {advice}"));
-    temporary::set_last_words(words);
+    set_last_words(words);
     let done = work();
-    temporary::set_last_words(None);
-    done.map_err(|stopped| {
+    set_last_words(None);
+    let kept_files = screen.lock().kept_files;
+    done.map_err(|error| {
+        let failure = Failure::from(error);
         // A run that kept nothing leaves nothing to continue from.
-        match stopped.had_begun && (stopped.finished_files > 0 || !resumes) {
-            true => stopped.failure.and(&format!("; {advice}")),
-            false => stopped.failure,
+        match kept_files.is_some_and(|kept| kept > 0 || !resumes) {
+            true => failure.and(&format!("; {advice}")),
+            false => failure,
         }
     })
 }
@@ -100,11 +203,18 @@ pub(crate) fn resumably<T>(
 /// Result for a whole folder.
 #[derive(Serialize)]
 pub(crate) struct FolderResult {
-    copied: Amount,
+    copied: CopiedResult,
     left_out: LeftOutResult,
     /// Total length of the converted and copied files.
     input_bytes: u64,
     output_bytes: u64,
+}
+
+/// Files that were copied.
+#[derive(Serialize)]
+struct CopiedResult {
+    files: u64,
+    bytes: u64,
 }
 
 /// Files that were neither converted nor copied.
@@ -139,18 +249,15 @@ impl LeftOutResult {
 }
 
 impl FolderResult {
-    /// Result for converted files of these lengths.
-    pub(crate) fn new(
-        input_bytes: u64,
-        output_bytes: u64,
-        copied: Amount,
-        left_out: &LeftOut,
-    ) -> FolderResult {
+    pub(crate) fn new(report: &FolderReport) -> FolderResult {
         FolderResult {
-            copied,
-            left_out: LeftOutResult::new(left_out),
-            input_bytes: input_bytes + copied.bytes,
-            output_bytes: output_bytes + copied.bytes,
+            copied: CopiedResult {
+                files: report.copied.files,
+                bytes: report.copied.bytes,
+            },
+            left_out: LeftOutResult::new(&report.left_out),
+            input_bytes: report.input_bytes(),
+            output_bytes: report.output_bytes(),
         }
     }
 
@@ -168,6 +275,14 @@ impl FolderResult {
             words += &format!("\nleft out {left_out}");
         }
         words
+    }
+}
+
+/// Says how many files were kept from an earlier run, if any were.
+pub(crate) fn kept_in_words<'a>(reports: impl Iterator<Item = &'a FileReport>) -> String {
+    match reports.filter(|report| report.kept).count() as u64 {
+        0 => String::new(),
+        kept => format!("; {} kept from an earlier run", files(kept)),
     }
 }
 

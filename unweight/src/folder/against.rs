@@ -4,7 +4,7 @@
 use std::iter::Peekable;
 use std::path::PathBuf;
 
-use crate::tree::Tree;
+use super::tree::Tree;
 
 /// Paths that only one of two folders has, sorted.
 #[derive(Debug, Default, PartialEq, Eq)]

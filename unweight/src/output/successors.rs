@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::failure::Failure;
-use crate::input::kind;
-use crate::tree::Tree;
-use crate::warning::warn;
+use crate::Error;
+use crate::file::{EntryKind, FileError, Warning, writing};
+use crate::folder::Tree;
 
 /// Maximum number of names that a message lists.
 const NAMED: usize = 3;
@@ -37,15 +36,11 @@ impl Kind {
 /// Refuses, before work starts, to replace a folder with files that the new folder will not have,
 /// and to replace a file. `extension` is the extension of converted files in the new folder. A link
 /// is itself replaced, and nothing behind it is lost.
-pub(crate) fn require_replaceable(
-    path: &Path,
-    tree: &Tree,
-    extension: &str,
-) -> Result<(), Failure> {
+pub(crate) fn require_replaceable(path: &Path, tree: &Tree, extension: &str) -> Result<(), Error> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Failure::io(path, error)),
+        Err(error) => return Err(writing(path)(error)),
     };
     if !found.is_dir() {
         return require_folder_or_link(path, found.file_type());
@@ -77,8 +72,8 @@ pub(super) struct Replaced {
 impl Replaced {
     /// Examines the entry that had the name `name`. The entry is at `old` for the moment, and the
     /// new folder is at `new`.
-    pub(super) fn look_at(old: &Path, name: &Path, new: &Path) -> Result<Replaced, Failure> {
-        let found = fs::symlink_metadata(old).map_err(|error| Failure::io(name, error))?;
+    pub(super) fn look_at(old: &Path, name: &Path, new: &Path) -> Result<Replaced, Error> {
+        let found = fs::symlink_metadata(old).map_err(writing(name))?;
         if !found.is_dir() {
             require_folder_or_link(name, found.file_type())?;
             return Ok(Replaced {
@@ -97,14 +92,14 @@ impl Replaced {
         old: &Path,
         name: &Path,
         successor: impl Fn(&Path) -> Option<Kind>,
-    ) -> Result<Replaced, Failure> {
+    ) -> Result<Replaced, Error> {
         let mut entries = Vec::new();
         let mut strays = Vec::new();
         let mut walk = WalkDir::new(old).min_depth(1).into_iter();
         while let Some(entry) = walk.next() {
             let entry = entry.map_err(|error| {
                 let error = error.into_io_error().unwrap_or(io::ErrorKind::Other.into());
-                Failure::io(name, error)
+                writing(name)(error)
             })?;
             let relative = entry.path().strip_prefix(old).unwrap_or(entry.path());
             let kind = Kind::of(entry.file_type());
@@ -125,7 +120,7 @@ impl Replaced {
             }
         }
         if !strays.is_empty() {
-            return Err(would_be_lost(name, &strays));
+            return Err(would_be_lost(name, strays).into());
         }
         entries.reverse();
         Ok(Replaced {
@@ -136,7 +131,7 @@ impl Replaced {
 
     /// Deletes only the entries that were examined. An entry that somebody has added meanwhile
     /// stays, and so does its folder.
-    pub(super) fn delete(&self, name: &Path) {
+    pub(super) fn delete(&self, name: &Path, warn: &dyn Fn(Warning)) {
         let old = &self.place;
         let is_folder = fs::symlink_metadata(old).is_ok_and(|found| found.is_dir());
         if is_folder {
@@ -160,41 +155,31 @@ impl Replaced {
             false => fs::remove_file(old),
         };
         if let Err(error) = gone {
-            warn(format_args!(
-                "{}: what it replaced could not be deleted and is now {}: {error}",
-                name.display(),
-                old.display()
-            ));
+            warn(Warning::NotDeleted {
+                path: name.to_owned(),
+                place: old.to_owned(),
+                error,
+            });
         }
     }
 }
 
-fn require_folder_or_link(path: &Path, found: FileType) -> Result<(), Failure> {
+fn require_folder_or_link(path: &Path, found: FileType) -> Result<(), Error> {
     if found.is_symlink() {
         return Ok(());
     }
-    let what = match found.is_file() {
-        true => "file",
-        false => kind(found),
-    };
-    Err(Failure::Usage(format!(
-        "{} is a {what}, which --force does not replace by a folder; choose another name with -o, or delete it yourself",
-        path.display()
-    )))
+    let (path, kind) = (path.to_owned(), EntryKind::of(found));
+    Err(FileError::NotReplacedByFolder { path, kind }.into())
 }
 
-fn would_be_lost(name: &Path, strays: &[PathBuf]) -> Failure {
-    let named = strays.iter().take(NAMED);
-    let named: Vec<_> = named.map(|stray| stray.display().to_string()).collect();
-    let more = match strays.len() > NAMED {
-        true => " and more",
-        false => "",
-    };
-    Failure::Usage(format!(
-        "{} holds {}{more}, which the new folder does not hold and --force does not delete; choose another name with -o, or move it elsewhere",
-        name.display(),
-        named.join(", ")
-    ))
+fn would_be_lost(name: &Path, mut strays: Vec<PathBuf>) -> FileError {
+    let has_more = strays.len() > NAMED;
+    strays.truncate(NAMED);
+    FileError::WouldLose {
+        path: name.to_owned(),
+        entries: strays,
+        has_more,
+    }
 }
 
 /// Makes a folder writable, so that entries in it can be removed.

@@ -6,16 +6,11 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::copy::copy;
-use crate::failure::Failure;
-use crate::input::kind;
-use crate::model_folder::{LeftOut, Others};
+use super::copy::copy;
+use super::skipped::{LeftOut, Others};
+use crate::Error;
+use crate::file::{Action, EntryKind, FileError, Reporter, Step, reading, writing};
 use crate::output::OutputFolder;
-
-/// The extension of safetensors files.
-pub(crate) const SAFETENSORS: &str = "safetensors";
-/// The extension of Unweight files.
-pub(crate) const UNW: &str = "unw";
 
 /// The files of a folder, by paths relative to it, in a fixed order.
 #[derive(Debug)]
@@ -31,16 +26,24 @@ pub(crate) struct Tree {
 }
 
 /// Number of files and their total length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Amount {
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Amount {
+    /// The number of files.
+    pub files: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
 }
 
 impl Tree {
     /// Lists the tree at `root`, with links followed. Files with the extension `from` are to become
     /// files with the extension `to`.
-    pub(crate) fn of(root: &Path, from: &str, to: &str, others: Others) -> Result<Tree, Failure> {
+    pub(crate) fn of(
+        root: &Path,
+        from: &'static str,
+        to: &str,
+        others: Others,
+    ) -> Result<Tree, Error> {
         let mut tree = Tree {
             converted: Vec::new(),
             copied: Vec::new(),
@@ -64,11 +67,8 @@ impl Tree {
                         continue;
                     }
                     return Err(match error.into_io_error() {
-                        Some(error) => Failure::io(&path, error),
-                        None => Failure::bad(
-                            &path,
-                            "a link that leads back to a folder that contains it",
-                        ),
+                        Some(error) => reading(&path)(error),
+                        None => FileError::LinkLoop { path }.into(),
                     });
                 }
             };
@@ -85,29 +85,26 @@ impl Tree {
                 continue;
             }
             if !entry.file_type().is_file() {
-                return Err(Failure::Usage(format!(
-                    "{} is a {}, which has no place in a model folder",
-                    entry.path().display(),
-                    kind(entry.file_type())
-                )));
+                let kind = EntryKind::of(entry.file_type());
+                let path = entry.into_path();
+                return Err(FileError::NotOfModel { path, kind }.into());
             }
             match relative.extension() {
                 Some(extension) if extension == from => tree.converted.push(relative),
                 Some(extension) if extension == to => {
-                    return Err(Failure::Usage(format!(
-                        "{} holds {}, which could not be told from a converted file; move it elsewhere",
-                        root.display(),
-                        relative.display()
-                    )));
+                    let folder = root.to_owned();
+                    let file = relative;
+                    return Err(FileError::LooksConverted { folder, file }.into());
                 }
                 _ => tree.copied.push(relative),
             }
         }
         if tree.converted.is_empty() {
-            return Err(Failure::Usage(format!(
-                "{} holds no .{from} file",
-                root.display()
-            )));
+            return Err(FileError::NothingToConvert {
+                folder: root.to_owned(),
+                extension: from,
+            }
+            .into());
         }
         Ok(tree)
     }
@@ -117,15 +114,22 @@ impl Tree {
         &self,
         from: &Path,
         to: &mut OutputFolder,
-    ) -> Result<Amount, Failure> {
+        reporter: &Reporter,
+    ) -> Result<Amount, Error> {
         for relative in &self.folders {
             to.add_folder(relative, &from.join(relative))?;
         }
         let mut copied = Amount::default();
-        for relative in &self.copied {
+        for (number, relative) in self.copied.iter().enumerate() {
             let (place, name) = (to.path().join(relative), to.name_of(relative));
-            copy(&from.join(relative), &place, &name)?;
-            let made = fs::metadata(&place).map_err(|error| Failure::io(&name, error))?;
+            let step = Step {
+                action: Action::Copy,
+                number: number + 1,
+                count: self.copied.len(),
+                name: relative,
+            };
+            copy(&from.join(relative), &place, &name, step, reporter)?;
+            let made = fs::metadata(&place).map_err(writing(&name))?;
             copied.files += 1;
             copied.bytes += made.len();
         }

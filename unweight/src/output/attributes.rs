@@ -4,12 +4,13 @@ use std::fs::{File, FileTimes, Metadata};
 use std::io;
 use std::path::Path;
 
-use super::refusal::{Call, tolerate};
-use crate::failure::Failure;
+use super::refusal::tolerate;
+use crate::Error;
+use crate::file::{RefusedCall, Warning, reading};
 
-/// Permissions of a source, and its times where they are kept.
+/// Permissions and times of a source, which an output gets when it is complete.
 #[derive(Clone, Debug)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     /// Mode without setuid, setgid and sticky bits.
     #[cfg(unix)]
     mode: u32,
@@ -18,15 +19,17 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     /// Attributes of an open file. They must be read before the file's content, because reading the
-    /// content changes the access time.
-    pub(crate) fn of(path: &Path, file: &File) -> Result<Attributes, Failure> {
-        let metadata = file.metadata();
-        let metadata = metadata.map_err(|error| Failure::io(path, error))?;
+    /// content changes the access time. The path is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Read`] at the path.
+    pub fn of(path: impl AsRef<Path>, file: &File) -> Result<Attributes, Error> {
+        let metadata = file.metadata().map_err(reading(path.as_ref()))?;
         Ok(Attributes::from(&metadata))
     }
 
     /// Attributes of a new file that has no source.
-    pub(crate) fn of_new_file() -> Attributes {
+    pub fn of_new_file() -> Attributes {
         Attributes {
             #[cfg(unix)]
             mode: 0o666,
@@ -35,25 +38,30 @@ impl Attributes {
     }
 
     /// Attributes of a folder.
-    pub(crate) fn of_folder(path: &Path) -> Result<Attributes, Failure> {
-        let metadata = path.metadata();
-        let metadata = metadata.map_err(|error| Failure::io(path, error))?;
+    pub(crate) fn of_folder(path: &Path) -> Result<Attributes, Error> {
+        let metadata = path.metadata().map_err(reading(path))?;
         Ok(Attributes::from(&metadata))
     }
 
     /// Permissions without the times. An output that is not another form of its source gets the
     /// present time.
-    pub(crate) fn without_times(mut self) -> Attributes {
+    pub fn without_times(mut self) -> Attributes {
         self.times = None;
         self
     }
 
     /// Gives the attributes to a complete file or folder that will have this name. If it replaces
     /// another one, nobody gets a permission that the other one denies.
-    pub(crate) fn give_to(&self, file: &File, name: &Path) -> io::Result<()> {
-        tolerate(self.set_mode(file, name), Call::SetMode, name)?;
-        let set_times = self.times.map_or(Ok(()), |times| file.set_times(times));
-        tolerate(set_times, Call::SetTimes, name)
+    pub(crate) fn give_to(
+        &self,
+        file: &File,
+        name: &Path,
+        warn: &dyn Fn(Warning),
+    ) -> io::Result<()> {
+        let mode = self.set_mode(file, name);
+        tolerate(mode, RefusedCall::SetMode, name, warn)?;
+        let times = self.times.map_or(Ok(()), |times| file.set_times(times));
+        tolerate(times, RefusedCall::SetTimes, name, warn)
     }
 
     #[cfg(unix)]
@@ -103,22 +111,29 @@ impl From<&Metadata> for Attributes {
     }
 }
 
-/// Reads the process's file mode creation mask. It must be called before there are threads, because
-/// reading the mask changes it.
-pub(crate) fn read_mask() {
-    #[cfg(unix)]
-    mask();
-}
-
+/// The process's file mode creation mask.
 #[cfg(unix)]
 fn mask() -> u32 {
     use rustix::fs::Mode;
     use std::sync::OnceLock;
     static MASK: OnceLock<u32> = OnceLock::new();
-    *MASK.get_or_init(|| {
-        // The mask is private for this moment, in case a thread makes a file.
-        let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        rustix::process::umask(mask);
-        mask.bits() as u32
+    // Linux tells the mask. Elsewhere it can be read only by changing it, which is done once.
+    reported_mask().unwrap_or_else(|| {
+        *MASK.get_or_init(|| {
+            // The mask is private for this moment, in case a thread makes a file.
+            let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+            rustix::process::umask(mask);
+            mask.bits() as u32
+        })
     })
+}
+
+#[cfg(unix)]
+fn reported_mask() -> Option<u32> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let digits = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    u32::from_str_radix(digits?.trim(), 8).ok()
 }

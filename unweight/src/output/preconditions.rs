@@ -5,35 +5,36 @@ use std::io;
 use std::path::Path;
 
 use super::folder_of;
-use crate::failure::Failure;
-use crate::input::kind;
+use crate::Error;
+use crate::file::{EntryKind, FileError, writing};
 
 /// Refuses to replace an existing entry unless `force` is set. Always refuses an entry that is
 /// neither a file nor a folder, and a name that a file cannot have. The name of a folder is given
 /// without the slash at its end.
-pub(crate) fn require_absent(path: &Path, force: bool) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`FileError::NamesFolder`], [`FileError::IsDevice`], [`FileError::Exists`]; [`Error::Write`] at
+/// the path if no entry can have that name.
+pub fn require_absent(path: impl AsRef<Path>, force: bool) -> Result<(), Error> {
+    let path = path.as_ref();
     if ends_as_folder(path) {
-        return Err(Failure::Usage(format!(
-            "{} is the name of a folder, expected the name of a file",
-            path.display()
-        )));
+        let path = path.to_owned();
+        return Err(FileError::NamesFolder { path }.into());
     }
     // Output is renamed into place, which would put a file where `/dev/null` was.
     if let Ok(found) = fs::metadata(path)
         && !found.is_file()
         && !found.is_dir()
     {
-        return Err(Failure::Usage(format!(
-            "{} is a {}, expected the name of a file to make",
-            path.display(),
-            kind(found.file_type())
-        )));
+        let kind = EntryKind::of(found.file_type());
+        let path = path.to_owned();
+        return Err(FileError::IsDevice { path, kind }.into());
     }
     // A dangling link counts as an existing entry.
     match fs::symlink_metadata(path) {
-        Ok(_) if !force => Err(exists_already(path)),
+        Ok(_) if !force => Err(exists_already(path).into()),
         // The name may be too long, for instance. The output could not get it in the end.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::io(path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(writing(path)(error)),
         _ => Ok(()),
     }
 }
@@ -48,41 +49,39 @@ fn ends_as_folder(path: &Path) -> bool {
     ends_in_separator(bytes) || bytes.strip_suffix(b".").is_some_and(ends_in_separator)
 }
 
-pub(super) fn exists_already(path: &Path) -> Failure {
-    Failure::Usage(format!(
-        "{} exists already; choose another name with -o, or replace it with --force",
-        path.display()
-    ))
+pub(super) fn exists_already(path: &Path) -> FileError {
+    FileError::Exists {
+        path: path.to_owned(),
+    }
 }
 
 /// Refuses an output that is the input under any name, that lies in the input, or that holds the
 /// input.
-pub(crate) fn require_apart(input: &Path, output: &Path) -> Result<(), Failure> {
-    let refused = |what: &str| {
-        Err(Failure::Usage(format!(
-            "{} {what}; choose another name with -o",
-            output.display()
-        )))
-    };
+///
+/// # Errors
+/// [`FileError::IsInput`], [`FileError::LiesInInput`], [`FileError::HoldsInput`].
+pub fn require_apart(input: impl AsRef<Path>, output: impl AsRef<Path>) -> Result<(), Error> {
+    let (input, output) = (input.as_ref(), output.as_ref());
+    let path = output.to_owned();
     let Some(source) = Identity::of(input) else {
         // The error is reported when the input is opened.
         return Ok(());
     };
     let target = Identity::of(output);
     if target.as_ref() == Some(&source) {
-        return refused("is the input itself");
+        return Err(FileError::IsInput { path }.into());
     }
     if !input.is_dir() {
         return Ok(());
     }
     let holds_input = |target| folders_around(input).contains(&target);
     if target.is_some_and(holds_input) {
-        return refused("holds the input");
+        return Err(FileError::HoldsInput { path }.into());
     }
     // The output need not exist. A link that has its name is itself replaced.
     let folder = folder_of(output);
     if Identity::of(folder).as_ref() == Some(&source) || folders_around(folder).contains(&source) {
-        return refused("lies in the input");
+        return Err(FileError::LiesInInput { path }.into());
     }
     Ok(())
 }

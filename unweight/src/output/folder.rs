@@ -12,13 +12,15 @@ use super::flush::flush_open_folder;
 use super::flush::{flush_folder, not_sure_to_stay};
 use super::preconditions::exists_already;
 #[cfg(unix)]
-use super::refusal::{Call, tolerate};
+use super::refusal::tolerate;
 use super::rename::{exchange, file_to_free_name, folder_to_free_name};
 use super::successors::Replaced;
 use super::{LASTING, PARTIAL, folder_of};
-use crate::failure::Failure;
-use crate::temporary::{self, Temporaries, Temporary, uninterrupted};
-use crate::warning::warn;
+use crate::Error;
+#[cfg(unix)]
+use crate::file::RefusedCall;
+use crate::file::{FileError, Warning, writing};
+use crate::temporary::{self, Temporaries, Temporary, uninterrupted_with_warnings};
 
 /// A folder under construction, beside its final name.
 #[derive(Debug)]
@@ -41,10 +43,10 @@ impl OutputFolder {
         path: &Path,
         replaces: bool,
         source: &Path,
-    ) -> Result<OutputFolder, Failure> {
+    ) -> Result<OutputFolder, Error> {
         let attributes = Attributes::of_folder(source)?;
-        let ((), temporary) = temporary::make(folder_of(path), PARTIAL, make_private)
-            .map_err(|error| Failure::io(path, error))?;
+        let ((), temporary) =
+            temporary::make(folder_of(path), PARTIAL, make_private).map_err(writing(path))?;
         Ok(OutputFolder {
             temporary,
             path: path.to_owned(),
@@ -62,10 +64,10 @@ impl OutputFolder {
         path: &Path,
         replaces: bool,
         source: &Path,
-    ) -> Result<OutputFolder, Failure> {
+    ) -> Result<OutputFolder, Error> {
         let attributes = Attributes::of_folder(source)?;
-        let ((), temporary) = temporary::make_lasting(work, LASTING, make_private)
-            .map_err(|error| Failure::io(path, error))?;
+        let ((), temporary) =
+            temporary::make_lasting(work, LASTING, make_private).map_err(writing(path))?;
         Ok(OutputFolder {
             temporary,
             path: path.to_owned(),
@@ -93,10 +95,9 @@ impl OutputFolder {
 
     /// Makes a folder with this relative path, with permissions and times of the folder `source`.
     /// The folder around it must exist.
-    pub(crate) fn add_folder(&mut self, relative: &Path, source: &Path) -> Result<(), Failure> {
+    pub(crate) fn add_folder(&mut self, relative: &Path, source: &Path) -> Result<(), Error> {
         let attributes = Attributes::of_folder(source)?;
-        make_private(&self.path().join(relative))
-            .map_err(|error| Failure::io(&self.name_of(relative), error))?;
+        make_private(&self.path().join(relative)).map_err(writing(&self.name_of(relative)))?;
         self.folders.push((relative.to_owned(), attributes));
         Ok(())
     }
@@ -104,42 +105,48 @@ impl OutputFolder {
     /// Flushes the folders and gives this folder its name. If it replaces an old folder, the old
     /// one is deleted unless it holds something that this folder does not hold. After a failure,
     /// [`OutputFolder::has_name`] tells whether the folder got its name.
-    pub(crate) fn commit(&mut self) -> Result<(), Failure> {
+    pub(crate) fn commit(&mut self, warn: &dyn Fn(Warning)) -> Result<(), Error> {
         // The content of a folder is completed before the folder.
         for (relative, attributes) in self.folders.iter().rev() {
             complete(
                 &self.path().join(relative),
                 attributes,
                 &self.name_of(relative),
+                warn,
             )
-            .map_err(|error| Failure::io(&self.name_of(relative), error))?;
+            .map_err(writing(&self.name_of(relative)))?;
         }
         // Moving a folder to another parent takes permission to write to the moved folder.
         let closed = match self.moves {
             true => Closed::open(self.path()),
             false => None,
         };
-        uninterrupted(|list| {
-            let replaced = self.take_name(list)?;
+        uninterrupted_with_warnings(warn, |list, warn| {
+            let replaced = self.take_name(list, warn)?;
             self.has_name = true;
-            let closed = closed.map_or(Ok(()), |closed| closed.close(&self.path));
-            let flushed = closed.and_then(|()| flush_folder(folder_of(&self.path), &self.path));
+            let closed = closed.map_or(Ok(()), |closed| closed.close(&self.path, warn));
+            let folder = folder_of(&self.path);
+            let flushed = closed.and_then(|()| flush_folder(folder, &self.path, warn));
             // The old folder is deleted only when the new one is sure to keep its name.
             match replaced {
-                Some(replaced) if flushed.is_ok() => replaced.delete(&self.path),
-                Some(replaced) => say_where(&replaced.place, &self.path),
+                Some(replaced) if flushed.is_ok() => replaced.delete(&self.path, warn),
+                Some(replaced) => say_where(&replaced.place, &self.path, warn),
                 None => {}
             }
-            flushed.map_err(|error| not_sure_to_stay(&self.path, error))
+            flushed.map_err(|error| not_sure_to_stay(&self.path, error).into())
         })
     }
 
     /// Gives the folder its name. Afterwards no temporary entry is left to be removed, except the
     /// replaced folder that this returns.
-    fn take_name(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
+    fn take_name(
+        &self,
+        list: &mut Temporaries,
+        warn: &dyn Fn(Warning),
+    ) -> Result<Option<Replaced>, Error> {
         // With --force, other programs may take the name and leave it meanwhile.
         const ROUNDS: usize = 100;
-        let failed = |error| Failure::io(&self.path, error);
+        let failed = writing(&self.path);
         for _ in 0..ROUNDS {
             match folder_to_free_name(self.path(), &self.path) {
                 Ok(()) => {
@@ -153,24 +160,24 @@ impl OutputFolder {
                 Err(_) => {}
             }
             let own = identity(self.path());
-            let (exchanged, closed) = self.exchange();
+            let (exchanged, closed) = self.exchange(warn);
             match exchanged {
-                Ok(()) => return self.look_at_exchanged(own, closed, list).map(Some),
+                Ok(()) => return self.look_at_exchanged(own, closed, list, warn).map(Some),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
+                Err(error) if is_held(&error) => return Err(held(&self.path, error)),
                 Err(error) => return Err(failed(error)),
             }
-            if let Some(replaced) = self.replace_in_two_steps(list)? {
+            if let Some(replaced) = self.replace_in_two_steps(list, warn)? {
                 return Ok(Some(replaced));
             }
         }
-        Err(exists_already(&self.path))
+        Err(exists_already(&self.path).into())
     }
 
     /// Exchanges the folder for the entry that has its name. That entry is made writable for the
     /// exchange if this is needed and possible.
-    fn exchange(&self) -> (io::Result<()>, Option<Closed>) {
+    fn exchange(&self, warn: &dyn Fn(Warning)) -> (io::Result<()>, Option<Closed>) {
         match exchange(self.path(), &self.path) {
             Err(error) if self.moves && error.kind() == io::ErrorKind::PermissionDenied => {
                 let Some(closed) = Closed::open(&self.path) else {
@@ -179,7 +186,7 @@ impl OutputFolder {
                 let exchanged = exchange(self.path(), &self.path);
                 match exchanged {
                     Ok(()) => (Ok(()), Some(closed)),
-                    Err(_) => (closed.close(&self.path).and(exchanged), None),
+                    Err(_) => (closed.close(&self.path, warn).and(exchanged), None),
                 }
             }
             exchanged => (exchanged, None),
@@ -193,7 +200,8 @@ impl OutputFolder {
         own: Option<(u64, u64)>,
         closed: Option<Closed>,
         list: &mut Temporaries,
-    ) -> Result<Replaced, Failure> {
+        warn: &dyn Fn(Warning),
+    ) -> Result<Replaced, Error> {
         // The temporary name now belongs to the old folder, which no signal may delete.
         let was_listed = list.forget(self.path());
         let refused = match Replaced::look_at(self.path(), &self.path, &self.path) {
@@ -207,19 +215,23 @@ impl OutputFolder {
                     list.list_again(&self.temporary);
                 }
             }
-            _ => say_where(self.path(), &self.path),
+            _ => say_where(self.path(), &self.path, warn),
         }
         if let Some(closed) = closed {
             // If this fails, only the owner has more permissions on the folder than before.
-            let _ = closed.close(&self.path);
+            let _ = closed.close(&self.path, warn);
         }
         Err(refused)
     }
 
     /// Replaces in two steps where the system cannot exchange in one: the old folder leaves the
     /// name, then this folder takes it. Returns None if another program was quicker.
-    fn replace_in_two_steps(&self, list: &mut Temporaries) -> Result<Option<Replaced>, Failure> {
-        let failed = |error| Failure::io(&self.path, error);
+    fn replace_in_two_steps(
+        &self,
+        list: &mut Temporaries,
+        warn: &dyn Fn(Warning),
+    ) -> Result<Option<Replaced>, Error> {
+        let failed = writing(&self.path);
         // The old folder keeps its parent, because moving it to another one takes permission to
         // write to it.
         let left = temporary::name(folder_of(&self.path), ".old", |old| {
@@ -228,12 +240,12 @@ impl OutputFolder {
         let old = match left {
             Ok(((), old)) => old,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if is_held(&error) => return Err(held(&self.path, &error)),
+            Err(error) if is_held(&error) => return Err(held(&self.path, error)),
             Err(error) => return Err(failed(error)),
         };
         let put_back = || {
             if to_free_name(&old, &self.path).is_err() {
-                say_where(&old, &self.path);
+                say_where(&old, &self.path, warn);
             }
         };
         let replaced =
@@ -246,7 +258,7 @@ impl OutputFolder {
             Err(error) => {
                 put_back();
                 Err(match error.kind() {
-                    io::ErrorKind::AlreadyExists => exists_already(&self.path),
+                    io::ErrorKind::AlreadyExists => exists_already(&self.path).into(),
                     _ => failed(error),
                 })
             }
@@ -261,11 +273,9 @@ fn is_held(error: &io::Error) -> bool {
     matches!(error.kind(), CrossesDevices | ResourceBusy)
 }
 
-fn held(name: &Path, error: &io::Error) -> Failure {
-    Failure::Io(format!(
-        "{}: what has this name cannot be renamed here: {error}; choose another name with -o, or delete it yourself",
-        name.display()
-    ))
+fn held(name: &Path, error: io::Error) -> Error {
+    let path = name.to_owned();
+    FileError::Held { path, error }.into()
 }
 
 /// Renames a file or folder to a name that is free.
@@ -295,15 +305,20 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 
 /// Gives a filled folder its permissions and times, and flushes it.
 #[cfg(unix)]
-fn complete(folder: &Path, attributes: &Attributes, name: &Path) -> io::Result<()> {
+fn complete(
+    folder: &Path,
+    attributes: &Attributes,
+    name: &Path,
+    warn: &dyn Fn(Warning),
+) -> io::Result<()> {
     // The folder is opened before its permissions may forbid it.
     let folder = File::open(folder)?;
-    attributes.give_to(&folder, name)?;
-    flush_open_folder(&folder, name)
+    attributes.give_to(&folder, name, warn)?;
+    flush_open_folder(&folder, name, warn)
 }
 
 #[cfg(not(unix))]
-fn complete(_: &Path, _: &Attributes, _: &Path) -> io::Result<()> {
+fn complete(_: &Path, _: &Attributes, _: &Path, _: &dyn Fn(Warning)) -> io::Result<()> {
     Ok(())
 }
 
@@ -342,13 +357,10 @@ impl Closed {
     }
 
     /// Takes the permission to write back.
-    fn close(self, name: &Path) -> io::Result<()> {
-        tolerate(
-            self.folder.set_permissions(self.permissions),
-            Call::SetMode,
-            name,
-        )?;
-        flush_open_folder(&self.folder, name)
+    fn close(self, name: &Path, warn: &dyn Fn(Warning)) -> io::Result<()> {
+        let closed = self.folder.set_permissions(self.permissions);
+        tolerate(closed, RefusedCall::SetMode, name, warn)?;
+        flush_open_folder(&self.folder, name, warn)
     }
 }
 
@@ -359,7 +371,7 @@ impl Closed {
         None
     }
 
-    fn close(self, _: &Path) -> io::Result<()> {
+    fn close(self, _: &Path, _: &dyn Fn(Warning)) -> io::Result<()> {
         Ok(())
     }
 }
@@ -378,11 +390,10 @@ fn identity(_: &Path) -> Option<(u64, u64)> {
     None
 }
 
-/// Warns the user that an entry could not keep its name, and says where it is now.
-fn say_where(old: &Path, name: &Path) {
-    warn(format_args!(
-        "{}: what had this name is now {}",
-        name.display(),
-        old.display()
-    ));
+/// Warns that an entry could not keep its name, and says where it is now.
+fn say_where(old: &Path, name: &Path, warn: &dyn Fn(Warning)) {
+    warn(Warning::Renamed {
+        path: name.to_owned(),
+        place: old.to_owned(),
+    });
 }

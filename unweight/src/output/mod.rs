@@ -1,5 +1,8 @@
-//! Files and folders that commands make. An output gets its name only when it is complete and on
-//! the disk, and replaces only what was to be replaced.
+//! Files and folders that are made with care. An output gets its name only when it is complete and
+//! on the disk, and replaces only what was to be replaced.
+//!
+//! Everything that this crate makes on a disk is made this way. [`OutputFile`] is for the files of a
+//! program's own.
 
 mod attributes;
 mod file;
@@ -9,15 +12,18 @@ mod preconditions;
 mod refusal;
 mod rename;
 mod successors;
+mod write_back;
 
 use std::path::Path;
 
-pub(crate) use attributes::{Attributes, read_mask};
-pub(crate) use file::{OutputFile, Target, create_private};
-pub(crate) use flush::{flush_file, tolerate_flush};
+pub use attributes::Attributes;
+pub use file::OutputFile;
+pub(crate) use file::{Target, create_private};
+pub(crate) use flush::flush_file;
 pub(crate) use folder::{OutputFolder, make_private};
-pub(crate) use preconditions::{require_absent, require_apart};
+pub use preconditions::{require_absent, require_apart};
 pub(crate) use successors::require_replaceable;
+pub(crate) use write_back::WriteBack;
 
 /// End of temporary names.
 const PARTIAL: &str = ".partial";

@@ -1,27 +1,20 @@
 //! Conversion of a model folder to another one: some files change their form, others are copied,
 //! and some are left out.
 
-pub(crate) mod against;
-pub(crate) mod index;
-mod names;
-pub(crate) mod resume;
-mod skipped;
-pub(crate) mod space;
-
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
-use crate::input::open;
+use super::index::{self, Findings};
+use super::names;
+use super::resume::{self, WorkFolder};
+use super::skipped::{LeftOut, Others};
+use super::space::{self, Need};
+use super::tree::{Amount, Tree};
+use crate::Error;
+use crate::file::{Event, FileError, FileReport, Position, Reporter, Warning, open, writing};
 use crate::output::{Attributes, OutputFolder, Target, flush_file, require_replaceable};
-use crate::tree::{Amount, Tree};
-
-use index::Findings;
-use resume::WorkFolder;
-pub(crate) use skipped::{LeftOut, Others};
-use space::Need;
 
 /// Plan for the conversion of a folder.
 #[derive(Clone, Copy, Debug)]
@@ -37,25 +30,13 @@ pub(crate) struct Plan<'a> {
     pub(crate) others: Others,
     /// Whether every shard that an index names has to exist.
     pub(crate) requires_all_shards: bool,
-    /// Settings on which the bytes of converted files depend, if the run can be resumed and can
-    /// continue an earlier run. None otherwise.
-    pub(crate) resume: Option<&'a str>,
-}
-
-/// Position of a file among the files of a folder.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Position<'a> {
-    /// Number of the file, counted from 1.
-    pub(crate) number: usize,
-    /// Number of files.
-    pub(crate) count: usize,
-    /// Path of the file, relative to the folder.
-    pub(crate) name: &'a Path,
+    /// Whether the run can be resumed and continues an earlier run.
+    pub(crate) resumes: bool,
 }
 
 /// One file of a folder that changes its form.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step<'a> {
+pub(crate) struct Entry<'a> {
     pub(crate) position: Position<'a>,
     pub(crate) input: &'a Path,
     /// Path of the output file in the folder under construction.
@@ -64,7 +45,7 @@ pub(crate) struct Step<'a> {
     pub(crate) output: &'a Path,
 }
 
-impl<'a> Step<'a> {
+impl<'a> Entry<'a> {
     pub(crate) fn target(&self) -> Target<'a> {
         Target::in_folder(self.place, self.output)
     }
@@ -72,96 +53,83 @@ impl<'a> Step<'a> {
 
 /// A way to change the form of files.
 pub(crate) trait Conversion {
-    /// Result for a file that was converted.
-    type Done;
-
     /// Checks what can be checked quickly. All files are checked before any file is converted.
-    fn check(&mut self, input: &Path) -> Result<Need, Failure>;
+    fn check(&mut self, input: &Path) -> Result<Need, Error>;
 
-    /// Makes the file at `step.place`.
-    fn convert(&mut self, step: &Step<'_>) -> Result<Self::Done, Failure>;
+    /// Settings on which the bytes of converted files depend. They are asked for after all checks.
+    fn settings(&self) -> String;
 
-    /// Compares the file at `step.place`, which an earlier run with the same settings made, with
+    /// Makes the file at `entry.place`.
+    fn convert(&self, entry: &Entry<'_>) -> Result<FileReport, Error>;
+
+    /// Compares the file at `entry.place`, which an earlier run with the same settings made, with
     /// the file that `convert` would make. Returns None if they differ.
-    fn keep(&mut self, step: &Step<'_>) -> Result<Option<Self::Done>, Failure>;
-
-    /// Warns the user about something that is not a failure.
-    fn warn(&mut self, message: String);
+    fn keep(&self, entry: &Entry<'_>) -> Result<Option<FileReport>, Error>;
 }
 
 /// Result for a converted folder.
 #[derive(Debug)]
-pub(crate) struct Outcome<T> {
-    pub(crate) converted: Vec<T>,
+pub(crate) struct Outcome {
+    pub(crate) converted: Vec<FileReport>,
     pub(crate) copied: Amount,
     pub(crate) left_out: LeftOut,
 }
 
-/// Failure of a run, and how far the run had come.
-#[derive(Debug)]
-pub(crate) struct Stopped {
-    pub(crate) failure: Failure,
-    /// Whether all checks had passed and the output did not have its name yet. Only in this case
-    /// may a resumed run have files to keep.
-    pub(crate) had_begun: bool,
-    /// Number of files that were converted. Zero if the next run cannot keep them.
-    pub(crate) finished_files: usize,
-}
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Stopped {
-        Stopped {
-            failure,
-            had_begun: false,
-            finished_files: 0,
-        }
-    }
-}
-
 /// Converts the folder `plan.input` to the folder `plan.output`.
-pub(crate) fn convert<C: Conversion>(
+pub(crate) fn convert(
     plan: &Plan<'_>,
-    conversion: &mut C,
-) -> Result<Outcome<C::Done>, Stopped> {
+    reporter: &Reporter,
+    conversion: &mut impl Conversion,
+) -> Result<Outcome, Error> {
     let tree = Tree::of(plan.input, plan.from, plan.to, plan.others)?;
     require_replaceable(plan.output, &tree, plan.to)?;
     let nearly_alike = names::require_distinct(plan.input, &tree, plan.to)?;
     let findings = index::check(plan.input, &tree)?;
-    judge(plan, &findings, conversion)?;
+    judge(plan, findings, reporter)?;
     let mut needs = Vec::with_capacity(tree.converted.len());
     for relative in &tree.converted {
+        reporter.require_not_cancelled()?;
         needs.push(conversion.check(&plan.input.join(relative))?);
     }
 
-    let mut place = Place::create(plan, conversion)?;
-    let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, conversion);
-    if let Err(failure) = prepared {
+    let settings = plan.resumes.then(|| conversion.settings());
+    let mut place = Place::create(plan, settings.as_deref(), reporter)?;
+    let prepared = prepare(plan, &tree, &needs, nearly_alike, &place, reporter);
+    if let Err(error) = prepared {
         drop(place.folder);
         if let Some(work) = place.work {
             work.remove_if_useless(plan.to);
         }
-        return Err(failure.into());
+        return Err(error);
     }
     let mut converted = Vec::with_capacity(tree.converted.len());
-    let filled = fill(plan, &tree, &mut place, conversion, &mut converted);
+    let filled = fill(
+        plan,
+        &tree,
+        &mut place,
+        reporter,
+        conversion,
+        &mut converted,
+    );
     let finished_files = converted.len();
     let copied = match filled {
         Ok(copied) => copied,
-        Err(failure) => {
+        Err(error) => {
             drop(place.folder);
-            return Err(stopped(failure, place.work, plan.to, finished_files));
+            let kept_files = kept(place.work, plan.to, finished_files);
+            return Err(stopped(error, kept_files, reporter));
         }
     };
     let Place { mut folder, work } = place;
-    if let Err(failure) = folder.commit() {
-        let had_begun = !folder.has_name();
-        return Err(Stopped {
-            had_begun,
-            ..stopped(failure, work, plan.to, finished_files)
+    if let Err(error) = folder.commit(&|warning| reporter.warn(warning)) {
+        let kept_files = kept(work, plan.to, finished_files);
+        return Err(match folder.has_name() {
+            true => error,
+            false => stopped(error, kept_files, reporter),
         });
     }
     if let Some(work) = work {
-        remove(work, conversion);
+        remove(work, reporter);
     }
     Ok(Outcome {
         converted,
@@ -170,42 +138,42 @@ pub(crate) fn convert<C: Conversion>(
     })
 }
 
-/// Removes the work folder unless the next run can use files in it. Returns the failure with the
-/// number of files that are kept.
-fn stopped(failure: Failure, work: Option<WorkFolder>, to: &str, finished_files: usize) -> Stopped {
-    let keeps = work.is_none_or(|work| work.remove_if_useless(to));
-    Stopped {
-        failure,
-        had_begun: true,
-        finished_files: if keeps { finished_files } else { 0 },
+/// Removes the work folder unless the next run can use files in it. Returns the number of finished
+/// files that the next run can use.
+fn kept(work: Option<WorkFolder>, to: &str, finished_files: usize) -> usize {
+    match work.is_some_and(|work| work.remove_if_useless(to)) {
+        true => finished_files,
+        false => 0,
     }
+}
+
+/// Reports that work has stopped before the output had its name.
+fn stopped(error: Error, kept_files: usize, reporter: &Reporter) -> Error {
+    // The operation fails already, whatever the answer to the event is.
+    let _ = reporter.tell(Event::Stopped { kept_files });
+    error
 }
 
 /// Removes a work folder that is no longer needed.
-fn remove(work: WorkFolder, conversion: &mut impl Conversion) {
+fn remove(work: WorkFolder, reporter: &Reporter) {
     let path = work.path().to_owned();
     if let Err(error) = work.remove() {
-        conversion.warn(format!(
-            "{}: {error}; the output is complete, so look at what is left there and remove it",
-            path.display()
-        ));
+        reporter.warn(Warning::WorkFolderLeft { path, error });
     }
 }
 
-/// Reports wrong claims of indexes, as failures or as warnings.
-fn judge(
-    plan: &Plan<'_>,
-    findings: &Findings,
-    conversion: &mut impl Conversion,
-) -> Result<(), Failure> {
-    if let Some(missing) = findings.missing_in_words() {
+/// Reports wrong claims of indexes, as errors or as warnings.
+fn judge(plan: &Plan<'_>, findings: Findings, reporter: &Reporter) -> Result<(), Error> {
+    if !findings.missing.is_empty() {
+        let (folder, indexes) = (plan.input.to_owned(), findings.missing);
         if plan.requires_all_shards {
-            return Err(Failure::bad(plan.input, missing));
+            return Err(FileError::MissingShards { folder, indexes }.into());
         }
-        conversion.warn(format!("{}: {missing}", plan.input.display()));
+        reporter.warn(Warning::MissingShards { folder, indexes });
     }
-    for (index, what) in &findings.unusable {
-        conversion.warn(format!("{}: {what}", plan.input.join(index).display()));
+    for (index, problem) in findings.unusable {
+        let path = plan.input.join(index);
+        reporter.warn(Warning::UnusableIndex { path, problem });
     }
     Ok(())
 }
@@ -217,8 +185,8 @@ fn prepare(
     needs: &[Need],
     nearly_alike: Option<(PathBuf, PathBuf)>,
     place: &Place,
-    conversion: &mut impl Conversion,
-) -> Result<(), Failure> {
+    reporter: &Reporter,
+) -> Result<(), Error> {
     if let Some(pair) = nearly_alike {
         names::require_distinct_in(place.path(), plan.output, &pair)?;
     }
@@ -226,7 +194,7 @@ fn prepare(
     if let Some(free) = space::free(place.path()) {
         let need = needed(plan, tree, needs, place);
         if let Some(warning) = space::require(plan.output, need, free)? {
-            conversion.warn(warning);
+            reporter.warn(warning);
         }
     }
     Ok(())
@@ -234,7 +202,7 @@ fn prepare(
 
 /// Refuses names that the file system of the output does not take. The name of a converted file may
 /// be longer than the name of its source.
-fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Failure> {
+fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Error> {
     let converted = tree.converted.iter();
     let converted = converted.map(|relative| relative.with_extension(plan.to));
     for relative in converted.chain(tree.copied.iter().cloned()) {
@@ -242,7 +210,7 @@ fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result
         let name = relative.file_name().unwrap_or_default();
         match fs::symlink_metadata(place.path().join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Failure::io(&plan.output.join(&relative), error));
+                return Err(writing(&plan.output.join(&relative))(error));
             }
             _ => {}
         }
@@ -273,14 +241,15 @@ fn needed(plan: &Plan<'_>, tree: &Tree, needs: &[Need], place: &Place) -> Need {
 }
 
 /// Copies and converts the files of the folder.
-fn fill<C: Conversion>(
+fn fill(
     plan: &Plan<'_>,
     tree: &Tree,
     place: &mut Place,
-    conversion: &mut C,
-    converted: &mut Vec<C::Done>,
-) -> Result<Amount, Failure> {
-    let copied = tree.copy_others(plan.input, &mut place.folder)?;
+    reporter: &Reporter,
+    conversion: &impl Conversion,
+    converted: &mut Vec<FileReport>,
+) -> Result<Amount, Error> {
+    let copied = tree.copy_others(plan.input, &mut place.folder, reporter)?;
     let outputs: Vec<PathBuf> = tree
         .converted
         .iter()
@@ -289,12 +258,13 @@ fn fill<C: Conversion>(
     let are_there = match &place.work {
         Some(work) => work
             .move_earlier(&outputs, place.path())
-            .map_err(|error| Failure::io(plan.output, error))?,
+            .map_err(writing(plan.output))?,
         None => vec![false; outputs.len()],
     };
     for (number, (relative, is_there)) in tree.converted.iter().zip(are_there).enumerate() {
+        reporter.require_not_cancelled()?;
         let name = &outputs[number];
-        let step = Step {
+        let entry = Entry {
             position: Position {
                 number: number + 1,
                 count: outputs.len(),
@@ -306,34 +276,35 @@ fn fill<C: Conversion>(
         };
         let mut done = None;
         if is_there {
-            let attributes = Attributes::of(step.input, &open(step.input)?)?;
-            done = conversion.keep(&step)?;
+            let attributes = Attributes::of(entry.input, &open(entry.input)?)?;
+            done = conversion.keep(&entry)?;
             if done.is_some() {
-                renew(&attributes, &step)?;
+                renew(&attributes, &entry, reporter)?;
             } else {
-                conversion.warn(format!(
-                    "{}: what an earlier run made does not hold; it is made again",
-                    step.output.display()
-                ));
-                fs::remove_file(step.place).map_err(|error| Failure::io(step.output, error))?;
+                let path = entry.output.to_owned();
+                reporter.warn(Warning::MadeAgain { path });
+                fs::remove_file(entry.place).map_err(writing(entry.output))?;
             }
         }
         converted.push(match done {
             Some(done) => done,
-            None => conversion.convert(&step)?,
+            None => conversion.convert(&entry)?,
         });
     }
+    // The answer to the last event counts, too.
+    reporter.require_not_cancelled()?;
     Ok(copied)
 }
 
 /// Gives a kept file the permissions and times of its source, which may have changed since.
-fn renew(attributes: &Attributes, step: &Step<'_>) -> Result<(), Failure> {
-    let failed = |error| Failure::io(step.output, error);
-    let file = File::open(step.place).map_err(failed)?;
+fn renew(attributes: &Attributes, entry: &Entry<'_>, reporter: &Reporter) -> Result<(), Error> {
+    let failed = writing(entry.output);
+    let warn = &|warning| reporter.warn(warning);
+    let file = File::open(entry.place).map_err(&failed)?;
     attributes
-        .give_to(&file, step.output)
-        .and_then(|()| flush_file(&file, step.output))
-        .map_err(failed)
+        .give_to(&file, entry.output, warn)
+        .and_then(|()| flush_file(&file, entry.output, warn))
+        .map_err(&failed)
 }
 
 /// Folder in which the output is made.
@@ -343,13 +314,15 @@ struct Place {
 }
 
 impl Place {
-    fn create(plan: &Plan<'_>, conversion: &mut impl Conversion) -> Result<Place, Failure> {
-        let Some(settings) = plan.resume else {
-            if let Some(earlier) = resume::is_left(plan.output, plan.to)? {
-                conversion.warn(format!(
-                    "{} holds finished files of an earlier run; --resume goes on with them",
-                    earlier.display()
-                ));
+    /// `settings` are those of a run that can be resumed.
+    fn create(
+        plan: &Plan<'_>,
+        settings: Option<&str>,
+        reporter: &Reporter,
+    ) -> Result<Place, Error> {
+        let Some(settings) = settings else {
+            if let Some(work_folder) = resume::is_left(plan.output, plan.to)? {
+                reporter.warn(Warning::EarlierRun { work_folder });
             }
             return Ok(Place {
                 folder: OutputFolder::create(plan.output, plan.replaces, plan.input)?,
@@ -360,20 +333,20 @@ impl Place {
         opened
             .warnings
             .into_iter()
-            .for_each(|warning| conversion.warn(warning));
+            .for_each(|warning| reporter.warn(warning));
         let work = opened.folder;
         let made =
             OutputFolder::create_lasting(work.path(), plan.output, plan.replaces, plan.input)
                 .and_then(|folder| {
                     let noted = work.note_result(folder.path());
-                    noted.map_err(|error| Failure::io(plan.output, error))?;
+                    noted.map_err(writing(plan.output))?;
                     Ok(folder)
                 });
         let folder = match made {
             Ok(folder) => folder,
-            Err(failure) => {
+            Err(error) => {
                 work.remove_if_useless(plan.to);
-                return Err(failure);
+                return Err(error);
             }
         };
         Ok(Place {

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::failure::Failure;
+use crate::Error;
+use crate::file::{FileError, Warning, writing};
 use crate::output::{LASTING, create_private, make_private};
 
 const LOCK: &str = "lock";
@@ -44,17 +45,14 @@ pub(crate) struct WorkFolder {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) folder: WorkFolder,
-    /// Warnings for the user.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// Path of the work folder of an output.
-fn path_for(output: &Path) -> Result<PathBuf, Failure> {
+fn path_for(output: &Path) -> Result<PathBuf, Error> {
     let Some(name) = output.file_name() else {
-        return Err(Failure::Usage(format!(
-            "{} has no name of its own; choose another name with -o",
-            output.display()
-        )));
+        let path = output.to_owned();
+        return Err(FileError::NoName { path }.into());
     };
     let mut work = OsString::from(".unweight-");
     work.push(name);
@@ -64,7 +62,7 @@ fn path_for(output: &Path) -> Result<PathBuf, Failure> {
 
 /// Path of the work folder of `output`, if an earlier run left finished files with the extension
 /// `to` in it.
-pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Error> {
     let path = path_for(output)?;
     let folder = WorkFolder { path, lock: None };
     Ok(folder.has_files(to).then_some(folder.path))
@@ -73,12 +71,11 @@ pub(crate) fn is_left(output: &Path, to: &str) -> Result<Option<PathBuf>, Failur
 impl WorkFolder {
     /// Makes or opens the work folder of `output`. Converted files of an earlier run, which have
     /// the extension `to`, stay in it if that run had the same settings. No other files stay.
-    pub(crate) fn open(output: &Path, settings: &str, to: &str) -> Result<Opened, Failure> {
+    pub(crate) fn open(output: &Path, settings: &str, to: &str) -> Result<Opened, Error> {
         let path = path_for(output)?;
-        let failed = |error| Failure::io(output, error);
         match make_private(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => require_ours(&path)?,
-            made => made.map_err(failed)?,
+            made => made.map_err(writing(output))?,
         }
         let lock = lock(&path.join(LOCK), output).inspect_err(|_| {
             // The removal fails if the folder is not empty: another run is at work.
@@ -94,29 +91,24 @@ impl WorkFolder {
         }
     }
 
-    /// Removes the files of an earlier run that cannot be kept. Returns warnings for the user.
-    fn prepare(&self, output: &Path, settings: &str, to: &str) -> Result<Vec<String>, Failure> {
+    /// Removes the files of an earlier run that cannot be kept. Returns warnings.
+    fn prepare(&self, output: &Path, settings: &str, to: &str) -> Result<Vec<Warning>, Error> {
         let mut warnings = Vec::new();
         if self.lock.is_none() {
-            warnings.push(format!(
-                "{}: the file system has no locks; see to it that no other run makes the same output",
-                output.display()
-            ));
+            let path = output.to_owned();
+            warnings.push(Warning::NoLocks { path });
         }
         self.clear(|file| file.extension().is_some_and(|found| found == to))?;
         let earlier = fs::read(self.path.join(SETTINGS)).ok();
         if earlier.as_deref() != Some(settings.as_bytes()) {
             if self.has_files(to) {
-                warnings.push(format!(
-                    "{}: the earlier run had other settings; its finished files are made again",
-                    output.display()
-                ));
+                let path = output.to_owned();
+                warnings.push(Warning::OtherSettings { path });
             }
             // The files are removed before the settings are written, so that files are never
             // attributed to settings that did not make them.
             self.clear(|_| false)?;
-            self.write_settings(settings)
-                .map_err(|error| Failure::io(output, error))?;
+            self.write_settings(settings).map_err(writing(output))?;
         }
         Ok(warnings)
     }
@@ -230,10 +222,10 @@ impl WorkFolder {
     }
 
     /// Removes the files of earlier runs, except those that `is_kept` accepts.
-    fn clear(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), Failure> {
+    fn clear(&self, is_kept: impl Fn(&Path) -> bool) -> Result<(), Error> {
         for result in self.results() {
             for entry in WalkDir::new(&result) {
-                let entry = entry.map_err(|error| Failure::io(&self.path, error))?;
+                let entry = entry.map_err(|error| writing(&self.path)(error.into()))?;
                 if entry.file_type().is_dir() {
                     // An earlier run may have made the folder read-only when it gave the folder the
                     // permissions of its source.
@@ -243,7 +235,7 @@ impl WorkFolder {
                 if entry.file_type().is_file() && is_kept(entry.path()) {
                     continue;
                 }
-                fs::remove_file(entry.path()).map_err(|error| Failure::io(&self.path, error))?;
+                fs::remove_file(entry.path()).map_err(writing(&self.path))?;
             }
         }
         Ok(())
@@ -308,13 +300,11 @@ fn make_writable(folder: &Path) {
 
 /// Refuses a work folder that somebody else may have made. The folder around it may be writable for
 /// many users.
-fn require_ours(path: &Path) -> Result<(), Failure> {
-    let found = fs::symlink_metadata(path).map_err(|error| Failure::io(path, error))?;
-    let refused = |what: &str| {
-        Err(Failure::Usage(format!(
-            "{} is {what}, expected the private folder of an earlier run with --resume; remove it, or choose another name with -o",
-            path.display()
-        )))
+fn require_ours(path: &Path) -> Result<(), Error> {
+    let found = fs::symlink_metadata(path).map_err(writing(path))?;
+    let refused = |found| {
+        let path = path.to_owned();
+        Err(FileError::NotOurs { path, found }.into())
     };
     if found.is_symlink() {
         return refused("a link");
@@ -336,13 +326,11 @@ fn require_ours(path: &Path) -> Result<(), Failure> {
 }
 
 /// Locks the work folder. Returns None if the file system has no locks.
-fn lock(path: &Path, output: &Path) -> Result<Option<File>, Failure> {
-    let failed = |error| Failure::io(output, error);
+fn lock(path: &Path, output: &Path) -> Result<Option<File>, Error> {
+    let failed = writing(output);
     let busy = || {
-        Failure::Usage(format!(
-            "{} is being made by another run with --resume; wait for its end, or choose another name with -o",
-            output.display()
-        ))
+        let path = output.to_owned();
+        Error::from(FileError::Busy { path })
     };
     let file = File::options()
         .read(true)
@@ -350,7 +338,7 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Failure> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(failed)?;
+        .map_err(&failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy()),
@@ -361,7 +349,7 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Failure> {
     {
         use std::os::unix::fs::MetadataExt;
         let identity = |found: fs::Metadata| (found.dev(), found.ino());
-        let locked = identity(file.metadata().map_err(failed)?);
+        let locked = identity(file.metadata().map_err(&failed)?);
         if fs::symlink_metadata(path).map(identity).ok() != Some(locked) {
             return Err(busy());
         }

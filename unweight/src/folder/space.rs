@@ -3,8 +3,7 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use crate::failure::Failure;
-use crate::report::bytes;
+use crate::file::{FileError, Warning};
 
 /// Bounds on the number of bytes that are going to be written. The exact number is known only after
 /// the work.
@@ -88,27 +87,24 @@ pub(crate) fn free(_: &Path) -> Option<Free> {
 }
 
 /// Returns an error if the space cannot suffice, and a warning if it may not suffice.
-pub(crate) fn require(output: &Path, need: Need, free: Free) -> Result<Option<String>, Failure> {
+pub(crate) fn require(output: &Path, need: Need, free: Free) -> Result<Option<Warning>, FileError> {
+    let path = output.to_owned();
     if need.at_least > free.all {
-        let needed = match need.at_least == need.at_most {
-            true => bytes(need.at_least),
-            false => format!("at least {}", bytes(need.at_least)),
-        };
-        return Err(Failure::Io(format!(
-            "{}: {needed} bytes are needed, but {} are free; make room, or choose a place elsewhere with -o",
-            output.display(),
-            bytes(free.all)
-        )));
+        return Err(FileError::NoSpace {
+            path,
+            needed_bytes: need.at_least,
+            is_exact: need.at_least == need.at_most,
+            free_bytes: free.all,
+        });
     }
-    Ok((need.at_most > free.common).then(|| {
-        format!(
-            "{}: {} bytes are free, which may not suffice: between {} and {} are needed",
-            output.display(),
-            bytes(free.common),
-            bytes(need.at_least),
-            bytes(need.at_most)
-        )
-    }))
+    Ok(
+        (need.at_most > free.common).then_some(Warning::LittleSpace {
+            path,
+            free_bytes: free.common,
+            least_bytes: need.at_least,
+            most_bytes: need.at_most,
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -122,8 +118,8 @@ mod tests {
             at_most: 2_000,
         };
         let with = |common, all| require(Path::new("out"), need, Free { common, all });
-        assert_eq!(with(2_000, 2_100).unwrap(), None);
-        let warning = with(1_999, 2_100).unwrap().unwrap();
+        assert!(with(2_000, 2_100).unwrap().is_none());
+        let warning = with(1_999, 2_100).unwrap().unwrap().to_string();
         assert!(warning.contains("between 1,000 and 2,000"), "{warning}");
         // The space reserved for the superuser suffices.
         assert!(with(900, 1_000).unwrap().is_some());

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::file::FileOptions;
+
 /// Selection of the files in a folder that belong to it, besides those that change their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
@@ -23,6 +25,13 @@ const UNFINISHED_DOWNLOAD: &str = ".incomplete";
 const TEMPORARY: (&str, [&str; 2]) = (".unweight-", [".partial", ".old"]);
 
 impl Others {
+    pub(crate) fn of(options: &FileOptions) -> Others {
+        match options.all_files {
+            true => Others::All,
+            false => Others::Model,
+        }
+    }
+
     /// Whether a file or folder of this name is left out, with everything in it.
     pub(crate) fn leave_out(self, name: &OsStr) -> bool {
         if self == Others::All {
@@ -37,14 +46,16 @@ impl Others {
     }
 }
 
-/// Files and folders that were left out.
-#[derive(Debug, Default)]
-pub(crate) struct LeftOut {
+/// Files and folders that are not part of a model, and were left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
     /// Paths of files and folders, relative to the model folder.
-    pub(crate) names: Vec<PathBuf>,
-    /// Number of files, including the files in folders that were left out.
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
+    pub names: Vec<PathBuf>,
+    /// The number of files, including the files in folders that were left out.
+    pub files: u64,
+    /// The length of these files in bytes.
+    pub bytes: u64,
 }
 
 impl LeftOut {

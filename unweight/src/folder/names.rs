@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
-use crate::tree::Tree;
+use super::tree::Tree;
+use crate::Error;
+use crate::file::{FileError, writing};
 
 /// Refuses a tree in which two entries would get the same output name. Returns two paths that
 /// differ only in the case of their letters, if there are any.
@@ -12,16 +13,15 @@ pub(crate) fn require_distinct(
     root: &Path,
     tree: &Tree,
     to: &str,
-) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+) -> Result<Option<(PathBuf, PathBuf)>, FileError> {
     let converted = tree.converted.iter().map(|path| path.with_extension(to));
     let others = tree.copied.iter().chain(&tree.folders).cloned();
     let names: Vec<PathBuf> = converted.chain(others).collect();
     match alike(&names, |path| path.as_os_str().to_owned()) {
-        Some((name, _)) => Err(Failure::Usage(format!(
-            "{} holds two entries that would both be called {}; rename one of them",
-            root.display(),
-            name.display()
-        ))),
+        Some((name, _)) => Err(FileError::SameName {
+            folder: root.to_owned(),
+            name,
+        }),
         None => Ok(alike(&names, |path| path.to_string_lossy().to_lowercase())),
     }
 }
@@ -42,27 +42,27 @@ pub(crate) fn require_distinct_in(
     folder: &Path,
     output: &Path,
     (one, other): &(PathBuf, PathBuf),
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     const PROBE: [&str; 2] = [".unweight-probe", ".UNWEIGHT-PROBE"];
     let probe = folder.join(PROBE[0]);
-    File::create_new(&probe).map_err(|error| Failure::io(output, error))?;
+    File::create_new(&probe).map_err(writing(output))?;
     let is_one = fs::symlink_metadata(folder.join(PROBE[1])).is_ok();
-    fs::remove_file(&probe).map_err(|error| Failure::io(output, error))?;
+    fs::remove_file(&probe).map_err(writing(output))?;
     match is_one {
         false => Ok(()),
-        true => Err(Failure::Usage(format!(
-            "{} and {} would be one name on the file system of {}; rename one of them, or choose a place elsewhere with -o",
-            one.display(),
-            other.display(),
-            output.display()
-        ))),
+        true => Err(FileError::SameNameIgnoringCase {
+            output: output.to_owned(),
+            one: one.clone(),
+            other: other.clone(),
+        }
+        .into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model_folder::LeftOut;
+    use crate::folder::LeftOut;
 
     fn tree(converted: &[&str], copied: &[&str], folders: &[&str]) -> Tree {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect();

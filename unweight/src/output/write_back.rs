@@ -7,7 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crate::output::tolerate_flush;
+use super::flush::tolerate_flush;
+use crate::file::Warning;
 
 /// Time between two flushes. Small files are complete before the first one.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -42,11 +43,11 @@ impl WriteBack {
 
     /// Stops the thread. An error is the failure of a write that had been reported as done. The
     /// system reports such an error only once.
-    pub(crate) fn finish(self, name: &Path) -> io::Result<()> {
+    pub(crate) fn finish(self, name: &Path, warn: &dyn Fn(Warning)) -> io::Result<()> {
         drop(self.running);
         match self.thread.map(JoinHandle::join) {
             None => Ok(()),
-            Some(Ok(done)) => tolerate_flush(done, name),
+            Some(Ok(done)) => tolerate_flush(done, name, warn),
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }
     }

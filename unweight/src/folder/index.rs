@@ -12,9 +12,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use crate::failure::Failure;
-use crate::input::open;
-use crate::tree::{SAFETENSORS, Tree, UNW};
+use super::tree::Tree;
+use crate::Error;
+use crate::file::{SAFETENSORS_EXTENSION, UNW_EXTENSION, open, reading};
 
 /// End of an index file's name.
 const NAME_END: &str = ".safetensors.index.json";
@@ -29,21 +29,30 @@ const NAME_OVERHEAD: usize = 64;
 /// Claims of a folder's indexes that do not hold.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Indexes that name missing shards, and the missing shards of each.
-    pub(crate) missing: Vec<(PathBuf, Vec<PathBuf>)>,
+    pub(crate) missing: Vec<MissingShards>,
     /// Indexes that cannot be used, and the reason for each.
     pub(crate) unusable: Vec<(PathBuf, String)>,
 }
 
-impl Findings {
+/// An index, and the shards that it names and that are not in the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingShards {
+    /// The path of the index, relative to the model folder.
+    pub index: PathBuf,
+    /// The paths of the shards, relative to the folder of the index.
+    pub shards: Vec<PathBuf>,
+}
+
+impl MissingShards {
     /// Lists the missing shards of all indexes in a few words.
-    pub(crate) fn missing_in_words(&self) -> Option<String> {
+    pub(crate) fn all(indexes: &[MissingShards]) -> String {
         const SHOWN: usize = 10;
-        let count: usize = self.missing.iter().map(|(_, shards)| shards.len()).sum();
-        let all = self
-            .missing
-            .iter()
-            .flat_map(|(index, shards)| shards.iter().map(move |shard| (index, shard)));
+        let count: usize = indexes.iter().map(|missing| missing.shards.len()).sum();
+        let all = indexes.iter().flat_map(|missing| {
+            let shards = missing.shards.iter();
+            shards.map(|shard| (&missing.index, shard))
+        });
         let mut words = String::new();
         let mut last = None;
         for (index, shard) in all.take(SHOWN) {
@@ -59,18 +68,14 @@ impl Findings {
         if count > SHOWN {
             words += &format!(" and {} more", count - SHOWN);
         }
-        let verb = match count {
-            0 => return None,
-            1 => "is",
-            _ => "are",
-        };
-        Some(format!("{words}, which {verb} missing"))
+        let verb = if count == 1 { "is" } else { "are" };
+        format!("{words}, which {verb} missing")
     }
 }
 
 /// Compares the indexes of a folder with the files in it. The file `x.unw` counts as the shard
 /// `x.safetensors`.
-pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Failure> {
+pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Error> {
     let mut findings = Findings::default();
     let is_index = |path: &&PathBuf| {
         let name = path.file_name().map(OsStr::as_encoded_bytes);
@@ -90,8 +95,8 @@ pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Failure> {
         files.contains(shard)
             || shard
                 .extension()
-                .is_some_and(|extension| extension == SAFETENSORS)
-                && files.contains(&*shard.with_extension(UNW))
+                .is_some_and(|extension| extension == SAFETENSORS_EXTENSION)
+                && files.contains(&*shard.with_extension(UNW_EXTENSION))
     };
     for index in indexes {
         let path = root.join(index);
@@ -124,7 +129,10 @@ pub(crate) fn check(root: &Path, tree: &Tree) -> Result<Findings, Failure> {
             findings.unusable.push((index.clone(), what));
         }
         if !missing.is_empty() {
-            findings.missing.push((index.clone(), missing));
+            findings.missing.push(MissingShards {
+                index: index.clone(),
+                shards: missing,
+            });
         }
     }
     Ok(findings)
@@ -153,9 +161,9 @@ fn cut(name: &str) -> String {
 }
 
 /// Reads the names of shards in an index. The inner error says what is wrong with the index.
-fn read(path: &Path, file: &File) -> Result<Result<BTreeSet<String>, String>, Failure> {
-    let failed = |error| Failure::io(path, error);
-    let length = file.metadata().map_err(failed)?.len();
+fn read(path: &Path, file: &File) -> Result<Result<BTreeSet<String>, String>, Error> {
+    let failed = reading(path);
+    let length = file.metadata().map_err(&failed)?.len();
     if length > LONGEST_BYTES {
         return Ok(Err(format!(
             "has {length} bytes, expected at most {LONGEST_BYTES}; it is not read"
@@ -352,20 +360,19 @@ mod tests {
 
     #[test]
     fn missing_shards_are_listed_up_to_a_bound() {
-        let shards = |count: usize| (1..=count).map(|n| PathBuf::from(format!("{n}"))).collect();
-        let words = |missing: Vec<(PathBuf, Vec<PathBuf>)>| {
-            let findings = Findings {
-                missing,
-                ..Findings::default()
-            };
-            findings.missing_in_words()
+        let missing = |index: &str, count: usize| MissingShards {
+            index: index.into(),
+            shards: (1..=count).map(|n| PathBuf::from(format!("{n}"))).collect(),
         };
-        assert_eq!(words(vec![]), None);
         assert_eq!(
-            words(vec![("i".into(), shards(1)), ("j".into(), shards(2))]).unwrap(),
+            MissingShards::all(&[missing("i", 1)]),
+            "i names 1, which is missing"
+        );
+        assert_eq!(
+            MissingShards::all(&[missing("i", 1), missing("j", 2)]),
             "i names 1; j names 1, 2, which are missing"
         );
-        let long = words(vec![("i".into(), shards(1_000))]).unwrap();
+        let long = MissingShards::all(&[missing("i", 1_000)]);
         assert!(
             long.ends_with(", 10 and 990 more, which are missing"),
             "{long}"
