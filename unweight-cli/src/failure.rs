@@ -208,9 +208,10 @@ fn advice(error: &FileError) -> Option<&'static str> {
         | FileError::HoldsInput { .. }
         | FileError::LiesInInput { .. }
         | FileError::NoName { .. } => "choose another name with -o",
-        FileError::NotReplacedByFolder { .. } | FileError::Held { .. } => {
-            "choose another name with -o, or delete it yourself"
+        FileError::NotReplacedByFolder { .. } => {
+            "--force does not delete it; choose another name with -o, or delete it yourself"
         }
+        FileError::Held { .. } => "choose another name with -o, or delete it yourself",
         FileError::WouldLose { .. } => {
             "--force does not delete that; choose another name with -o, or move it elsewhere"
         }

@@ -10,7 +10,7 @@ use unweight_format::{Dtype, Extent, Rule};
 use crate::container::TransferError;
 #[cfg(feature = "cuda")]
 use crate::cuda::Disagreement;
-use crate::file::{FileError, FileErrorKind};
+use crate::diagnostics::{FileError, FileErrorKind};
 use crate::safetensors::HeaderError;
 use crate::{ExecutorError, OverBudget, ReadError, StorageError};
 
@@ -224,6 +224,16 @@ impl fmt::Display for Error {
             Error::At { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
+}
+
+/// Failure of the system to read `path`.
+pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |error| Error::Read(error).at(path)
+}
+
+/// Failure of the system to make or write `path`.
+pub(crate) fn writing(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |error| Error::Write(error).at(path)
 }
 
 fn name(f: &mut fmt::Formatter<'_>, tensor: &Option<String>) -> fmt::Result {

@@ -28,8 +28,8 @@
 //! # }
 //! ```
 //!
-//! - [`folder`] and [`file`] convert and verify on a disk. Their outputs get their names when they
-//!   are complete. [`output`] makes other files the same way, and [`temporary`] removes what a
+//! - [`folder`] and [`mod@file`] convert and verify on a disk. Their outputs get their names when
+//!   they are complete. [`output`] makes other files the same way, and [`temporary`] removes what a
 //!   program that ends early would leave behind.
 //! - [`compress`] and [`decompress`] convert files in memory. [`compress_to`] converts any
 //!   [`Storage`] into any [`Sink`](format::write::Sink).
@@ -58,6 +58,7 @@ mod compress;
 pub mod container;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod diagnostics;
 mod error;
 pub mod file;
 pub mod folder;

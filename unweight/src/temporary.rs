@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::file::Warning;
+use crate::diagnostics::Warning;
 
 static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
 
@@ -88,8 +88,8 @@ pub(crate) fn uninterrupted<T>(work: impl FnOnce(&mut Temporaries) -> T) -> T {
     work(&mut list())
 }
 
-/// Does the same as [`uninterrupted`] for work that has warnings. The removal waits for the work, so
-/// the work must not wait for a reader of warnings: `warn` gets them afterwards.
+/// Does the same as [`uninterrupted`] for work that has warnings. The removal waits for the work,
+/// so the work must not wait for a reader of warnings: `warn` gets them afterwards.
 pub(crate) fn uninterrupted_with_warnings<T>(
     warn: &dyn Fn(Warning),
     work: impl FnOnce(&mut Temporaries, &dyn Fn(Warning)) -> T,

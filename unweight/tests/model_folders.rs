@@ -287,8 +287,8 @@ fn a_file_that_differs_from_its_source_is_told() {
     let [source, compressed] = ["m/1.safetensors", "1.unw"].map(|name| place.path().join(name));
     file::compress(&source, &compressed, &options()).unwrap();
     let mut bytes = fs::read(&source).unwrap();
-    let report = file::verify_against(&compressed, &source, &options()).unwrap();
-    assert_eq!(report.restored_bytes, bytes.len() as u64);
+    let restored_bytes = file::verify_against(&compressed, &source, &options()).unwrap();
+    assert_eq!(restored_bytes, bytes.len() as u64);
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&source, &bytes).unwrap();

@@ -10,9 +10,9 @@ use unweight::folder;
 
 use super::Context;
 use super::folder::{
-    FolderResult, Screen, files as counted_files, kept_in_words, listed, require_folder_for,
-    resumably,
+    FolderResult, files as counted_files, kept_in_words, listed, require_folder_for, resumably,
 };
+use super::screen::Screen;
 use crate::arguments::{Compress, Copied};
 use crate::failure::Failure;
 use crate::output_name;

@@ -9,7 +9,8 @@ use unweight::output::{require_absent, require_apart};
 use unweight::{Storage, folder};
 
 use super::Context;
-use super::folder::{FolderResult, Screen, kept_in_words, require_folder_for, resumably};
+use super::folder::{FolderResult, kept_in_words, require_folder_for, resumably};
+use super::screen::Screen;
 use crate::arguments::{Copied, Decompress};
 use crate::failure::Failure;
 use crate::output_name;

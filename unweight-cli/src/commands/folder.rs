@@ -1,160 +1,19 @@
-//! Messages of commands about folders: warnings, a line for each file if no bar is shown, and sums
-//! at the end.
+//! Messages of commands about folders: options that are for folders alone, how the next run can
+//! continue, and sums at the end.
 
-use std::io::{self, IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use indicatif::ProgressBar;
 use serde::Serialize;
-use unweight::file::{Action, Event, FileOptions, FileReport, Step, Warning};
+use unweight::file::FileReport;
 use unweight::folder::{FolderReport, LeftOut};
 
 use super::Context;
+use super::screen::Screen;
 use crate::arguments::OfFolder;
 use crate::failure::Failure;
-use crate::printable::{escaped, shown};
-use crate::progress::bar;
+use crate::printable::escaped;
 use crate::report::{bytes, percent, text};
 use crate::signals::set_last_words;
-use crate::warning;
-
-/// What the user sees of an operation on a file or folder while it runs: a bar, or a line for each
-/// finished file of a folder, and warnings.
-pub(crate) struct Screen {
-    silent: bool,
-    is_folder: bool,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    bar: Option<ProgressBar>,
-    /// Number of the file that is worked on, and the time since when.
-    file: Option<(usize, Instant)>,
-    warnings: Vec<String>,
-    /// Number of files that are kept for the next run, if this run was stopped.
-    kept_files: Option<usize>,
-}
-
-impl Screen {
-    pub(crate) fn new(context: &Context, is_folder: bool) -> Arc<Screen> {
-        Arc::new(Screen {
-            silent: context.silent(),
-            is_folder,
-            state: Mutex::default(),
-        })
-    }
-
-    /// The options with this screen of their events.
-    pub(crate) fn of(self: &Arc<Screen>, options: FileOptions) -> FileOptions {
-        let screen = self.clone();
-        options.events(move |event| {
-            screen.show(event);
-            ControlFlow::Continue(())
-        })
-    }
-
-    /// The warnings of the operation.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.lock().warnings)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show(&self, event: Event<'_>) {
-        match event {
-            Event::Begin { step, .. } | Event::Progress { step, .. }
-                if step.action == Action::Copy => {}
-            Event::Begin { step, total_bytes } => self.begin(step, total_bytes),
-            Event::Progress { progress, .. } => {
-                let state = self.lock();
-                if let Some(bar) = &state.bar {
-                    // Threads report their progress in any order.
-                    bar.set_position(bar.position().max(progress.done_bytes));
-                }
-            }
-            Event::Converted { step, report } => {
-                let size = match step.action {
-                    Action::Compress => percent(report.output_bytes, report.input_bytes),
-                    _ => format!("{} bytes", bytes(report.output_bytes)),
-                };
-                let kept = if report.kept { "kept, " } else { "" };
-                self.end(step, &format!("{kept}{size}"));
-            }
-            Event::Verified { step } => self.end(step, "valid"),
-            Event::Warning(warning) => self.warn(warning),
-            Event::Stopped { kept_files } => self.lock().kept_files = Some(kept_files),
-            _ => {}
-        }
-    }
-
-    fn begin(&self, step: Step<'_>, total_bytes: u64) {
-        let mut state = self.lock();
-        if state.file.is_none_or(|(number, _)| number != step.number) {
-            state.file = Some((step.number, Instant::now()));
-        }
-        clear(&mut state);
-        state.bar = Some(bar(self.silent, &self.title(step), total_bytes));
-    }
-
-    fn title(&self, step: Step<'_>) -> String {
-        let verb = match step.action {
-            Action::Compress => "compress",
-            Action::Decompress => "decompress",
-            Action::Compare => "compare",
-            _ => "verify",
-        };
-        match self.is_folder {
-            true => format!(
-                "{verb} {} of {}: {}",
-                step.number,
-                step.count,
-                shown(step.name)
-            ),
-            false => verb.to_owned(),
-        }
-    }
-
-    /// Prints that a file of a folder is done, if no bar showed it.
-    fn end(&self, step: Step<'_>, what: &str) {
-        let mut state = self.lock();
-        clear(&mut state);
-        if self.silent || !self.is_folder || io::stderr().is_terminal() {
-            return;
-        }
-        let seconds = state
-            .file
-            .map_or(0.0, |(_, since)| since.elapsed().as_secs_f64());
-        let _ = writeln!(
-            io::stderr(),
-            "{} of {}: {}, {what}, {seconds:.1} s",
-            step.number,
-            step.count,
-            shown(step.name)
-        );
-    }
-
-    fn warn(&self, warning: &Warning) {
-        let mut state = self.lock();
-        let say = || warning::tell(warning);
-        match &state.bar {
-            Some(bar) => bar.suspend(say),
-            None => say(),
-        }
-        state.warnings.push(warning::text(warning));
-    }
-}
-
-fn clear(state: &mut State) {
-    if let Some(bar) = state.bar.take() {
-        bar.finish_and_clear();
-    }
-}
 
 /// Refuses an option that has no meaning for a file.
 pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Result<(), Failure> {
@@ -189,7 +48,7 @@ pub(crate) fn resumably(
     set_last_words(words);
     let done = work();
     set_last_words(None);
-    let kept_files = screen.lock().kept_files;
+    let kept_files = screen.kept_files();
     done.map_err(|error| {
         let failure = Failure::from(error);
         // A run that kept nothing leaves nothing to continue from.

@@ -9,6 +9,7 @@ mod folder;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 mod inspect_words;
+mod screen;
 pub(crate) mod transcode;
 pub(crate) mod tune;
 pub(crate) mod verify;

@@ -7,7 +7,8 @@ use unweight::file::{self, FileOptions};
 use unweight::folder;
 
 use super::Context;
-use super::folder::{LeftOutResult, Screen, require_folder};
+use super::folder::{LeftOutResult, require_folder};
+use super::screen::Screen;
 use crate::arguments::{Copied, Verify};
 use crate::failure::Failure;
 use crate::printable::{escaped, shown};
@@ -38,19 +39,31 @@ pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
         .all_files(options.copy == Some(Copied::All));
     let verification = &screen.of(verification);
     let path = &options.file;
-    let report = match (is_folder, &options.against) {
-        (true, Some(source)) => folder::verify_against(path, source, verification),
-        (true, None) => folder::verify(path, verification),
-        (false, Some(source)) => file::verify_against(path, source, verification),
-        (false, None) => file::verify(path, verification),
-    }?;
-    let is_compared = is_folder && options.against.is_some();
+    let (files, restored_bytes, left_out) = match is_folder {
+        true => {
+            let report = match &options.against {
+                Some(source) => folder::verify_against(path, source, verification)?,
+                None => folder::verify(path, verification)?,
+            };
+            let left_out = LeftOutResult::new(&report.left_out);
+            let files = report.files.iter().map(|path| text(path)).collect();
+            let left_out = options.against.is_some().then_some(left_out);
+            (files, report.restored_bytes, left_out)
+        }
+        false => {
+            let restored_bytes = match &options.against {
+                Some(source) => file::verify_against(path, source, verification)?,
+                None => file::verify(path, verification)?,
+            };
+            (vec![text(path)], restored_bytes, None)
+        }
+    };
     let result = VerifyResult {
         ok: true,
-        files: report.files.iter().map(|path| text(path)).collect(),
-        restored_bytes: report.restored_bytes,
+        files,
+        restored_bytes,
         against: options.against.as_deref().map(text),
-        left_out: is_compared.then(|| LeftOutResult::new(&report.left_out)),
+        left_out,
         seconds: start.elapsed().as_secs_f64(),
     };
     context.print_result(&result, || {

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use unweight_format::Extent;
 
-use super::error::{FileError, reading};
 use super::input::open;
+use crate::diagnostics::FileError;
+use crate::error::reading;
 use crate::{Error, Storage, read_extent};
 
 /// Comparison of restored bytes with a source, piece by piece.

@@ -3,18 +3,16 @@
 use std::fs::File;
 use std::path::Path;
 
-use serde_json::json;
 use unweight_format::write::SeekSink;
 
 use super::comparison::Comparison;
-use super::error::{reading, writing};
 use super::event::{Action, Event, Position, Reporter};
 use super::gain::NoGain;
 use super::input::open;
 use super::options::FileOptions;
 use super::report::FileReport;
 use crate::container::OpenFile;
-use crate::folder::{Conversion, Entry, Need};
+use crate::error::{reading, writing};
 use crate::output::{Attributes, OutputFile, Target};
 use crate::{CompressPlan, Error, Model, OpenOptions, Storage};
 
@@ -24,7 +22,6 @@ pub(crate) struct Compression<'a> {
     reporter: &'a Reporter,
     /// How results are read again.
     reading: OpenOptions,
-    selection: SelectionHash,
 }
 
 impl<'a> Compression<'a> {
@@ -35,7 +32,6 @@ impl<'a> Compression<'a> {
             options,
             reporter,
             reading,
-            selection: SelectionHash::default(),
         }
     }
 
@@ -62,6 +58,36 @@ impl<'a> Compression<'a> {
         output_file.commit(|warning| self.reporter.warn(warning))?;
         self.tell_converted(position, &report);
         Ok(report)
+    }
+
+    /// Compares the file at `place`, which will be called `output`, with the file that
+    /// [`compress`](Compression::compress) would make with the same options. Returns None if they
+    /// differ.
+    pub(crate) fn keep(
+        &self,
+        input: &Path,
+        place: &Path,
+        output: &Path,
+        position: Position<'_>,
+    ) -> Result<Option<FileReport>, Error> {
+        let (file, written) = (open(input)?, open(place)?);
+        match self.compare(input, &file, output, open(place)?, position) {
+            Ok(()) => {}
+            Err(error) if error.is_about_content() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let report = FileReport {
+            verified: true,
+            kept: true,
+            ..self.report(input, &file, output, &written)?
+        };
+        self.tell_converted(position, &report);
+        Ok(Some(report))
+    }
+
+    /// The plan for a file, whose header is read and checked.
+    pub(crate) fn plan(&self, input: &Path) -> Result<CompressPlan, Error> {
+        Ok(self.open(input)?.plan)
     }
 
     fn write(
@@ -139,57 +165,6 @@ impl<'a> Compression<'a> {
     }
 }
 
-impl Conversion for Compression<'_> {
-    fn check(&mut self, input: &Path) -> Result<Need, Error> {
-        let source = self.open(input)?;
-        if !self.options.compression.selection.is_default() {
-            self.selection.add(&source.plan);
-        }
-        let bytes = source.plan.container_bytes();
-        Ok(Need {
-            at_least: *bytes.start(),
-            at_most: *bytes.end(),
-        })
-    }
-
-    fn settings(&self) -> String {
-        json!({
-            "command": "compress",
-            "version": env!("CARGO_PKG_VERSION"),
-            "encoding": self.options.compression.encoding.to_string(),
-            "chunk": self.options.compression.chunk_size_log2,
-            "selection": self.selection.to_string(),
-        })
-        .to_string()
-    }
-
-    fn convert(&self, entry: &Entry<'_>) -> Result<FileReport, Error> {
-        self.compress(entry.input, entry.target(), entry.position)
-    }
-
-    fn keep(&self, entry: &Entry<'_>) -> Result<Option<FileReport>, Error> {
-        let Entry {
-            position,
-            input,
-            place,
-            output,
-        } = *entry;
-        let (file, written) = (open(input)?, open(place)?);
-        match self.compare(input, &file, output, open(place)?, position) {
-            Ok(()) => {}
-            Err(error) if error.is_about_content() => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let report = FileReport {
-            verified: true,
-            kept: true,
-            ..self.report(input, &file, output, &written)?
-        };
-        self.tell_converted(position, &report);
-        Ok(Some(report))
-    }
-}
-
 /// Safetensors file, and the plan for its compression.
 struct Source {
     file: File,
@@ -202,31 +177,5 @@ impl Source {
     /// tensors. Both together take too much memory.
     fn into_file(self) -> File {
         self.file
-    }
-}
-
-/// Identity of a selection of tensors: two selections that differ on the tensors of a folder have
-/// different hashes, but for a collision.
-#[derive(Default)]
-struct SelectionHash {
-    coded: u64,
-    hash: crc32fast::Hasher,
-}
-
-impl SelectionHash {
-    fn add(&mut self, plan: &CompressPlan) {
-        for tensor in &plan.header().tensors {
-            let is_coded = plan.is_coded(&tensor.name, tensor.dtype);
-            self.coded += u64::from(is_coded);
-            self.hash.update(tensor.name.as_bytes());
-            // No name contains this byte, because names are UTF-8.
-            self.hash.update(&[0xff, is_coded.into()]);
-        }
-    }
-}
-
-impl std::fmt::Display for SelectionHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:08x}", self.coded, self.hash.clone().finalize())
     }
 }

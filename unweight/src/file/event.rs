@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::report::FileReport;
-use super::warning::{RefusedCall, Warning};
+use crate::diagnostics::{RefusedCall, Warning};
 use crate::progress::{Metered, ProgressCallback};
 use crate::{Error, Progress};
 
@@ -34,7 +34,7 @@ pub enum Event<'a> {
     },
     /// A file is converted, or was kept from an earlier run.
     Converted {
-        /// The last work on the file.
+        /// The conversion, or the comparison of a kept file.
         step: Step<'a>,
         /// The result.
         report: &'a FileReport,
@@ -44,7 +44,7 @@ pub enum Event<'a> {
         /// The work.
         step: Step<'a>,
     },
-    /// Something does not make the operation fail, and should be known.
+    /// Something that does not make the operation fail.
     Warning(&'a Warning),
     /// The operation on a folder fails or is cancelled, after its checks had passed and before the
     /// output had its name. The error follows as the operation's result.
@@ -115,7 +115,7 @@ pub enum Action {
     Decompress,
     /// It is verified.
     Verify,
-    /// It is decompressed and compared with the file that an earlier run made.
+    /// It is decompressed, and compared with the file that an earlier run made.
     Compare,
 }
 
@@ -216,27 +216,31 @@ impl Reporter {
         total_bytes: u64,
     ) -> Result<Metered<S>, Error> {
         self.tell(Event::Begin { step, total_bytes })?;
+        let callback = self.callback.is_some().then(|| self.of_step(step));
+        Ok(Metered::new(storage, callback, total_bytes))
+    }
+
+    /// Callback for the progress of a step.
+    fn of_step(&self, step: Step<'_>) -> ProgressCallback {
         let reporter = self.clone();
-        let name: PathBuf = step.name.to_owned();
         let Step {
             action,
             number,
             count,
-            ..
+            name,
         } = step;
-        let callback = ProgressCallback::new(move |progress| {
-            let name = &name;
+        let name = name.to_owned();
+        ProgressCallback::new(move |progress| {
             let step = Step {
                 action,
                 number,
                 count,
-                name,
+                name: &name,
             };
             match reporter.tell(Event::Progress { step, progress }) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
-        });
-        Ok(Metered::new(storage, Some(callback), total_bytes))
+        })
     }
 }

@@ -3,8 +3,9 @@
 use std::fs::{File, FileType};
 use std::path::Path;
 
-use super::error::{EntryKind, FileError, reading};
 use crate::Error;
+use crate::diagnostics::{EntryKind, FileError};
+use crate::error::reading;
 
 /// Opens a file for reading. Refuses anything that is not an ordinary file.
 ///

@@ -19,33 +19,29 @@
 
 mod comparison;
 mod compress;
-mod error;
 mod event;
 mod gain;
 mod input;
 mod options;
 mod report;
 mod restore;
-mod warning;
-mod words;
 
 use std::path::Path;
 
 pub(crate) use comparison::require_equal;
 pub(crate) use compress::Compression;
-pub use error::{EntryKind, FileError, FileErrorKind};
-pub(crate) use error::{reading, writing};
 pub use event::{Action, Event, Step};
 pub(crate) use event::{Position, Reporter};
 pub use gain::NoGain;
 pub use input::open;
 pub use options::FileOptions;
-pub use report::{FileReport, VerifyReport};
+pub use report::FileReport;
 pub(crate) use restore::Restoration;
-pub use warning::{RefusedCall, Warning};
+
+pub use crate::diagnostics::{EntryKind, FileError, FileErrorKind, MissingShards};
+pub use crate::diagnostics::{RefusedCall, Warning};
 
 use crate::Error;
-use crate::folder::LeftOut;
 use crate::output::{Target, require_absent, require_apart};
 
 /// The extension of safetensors files.
@@ -90,11 +86,12 @@ pub fn decompress(
     Restoration { options, reporter }.decompress(container, target, Position::alone(container))
 }
 
-/// Checks every rule of the specification and every checksum of a container.
+/// Checks every rule of the specification and every checksum of a container. Returns the number of
+/// bytes that it restores.
 ///
 /// # Errors
 /// The errors of [`Model::verify`](crate::Model::verify), with the path.
-pub fn verify(container: impl AsRef<Path>, options: &FileOptions) -> Result<VerifyReport, Error> {
+pub fn verify(container: impl AsRef<Path>, options: &FileOptions) -> Result<u64, Error> {
     verified(container.as_ref(), None, options)
 }
 
@@ -107,21 +104,12 @@ pub fn verify_against(
     container: impl AsRef<Path>,
     source: impl AsRef<Path>,
     options: &FileOptions,
-) -> Result<VerifyReport, Error> {
+) -> Result<u64, Error> {
     verified(container.as_ref(), Some(source.as_ref()), options)
 }
 
-fn verified(
-    container: &Path,
-    source: Option<&Path>,
-    options: &FileOptions,
-) -> Result<VerifyReport, Error> {
+fn verified(container: &Path, source: Option<&Path>, options: &FileOptions) -> Result<u64, Error> {
     let reporter = &options.reporter();
     let restoration = Restoration { options, reporter };
-    let restored_bytes = restoration.verify(container, source, Position::alone(container))?;
-    Ok(VerifyReport {
-        files: vec![container.to_owned()],
-        restored_bytes,
-        left_out: LeftOut::default(),
-    })
+    restoration.verify(container, source, Position::alone(container))
 }

@@ -35,14 +35,16 @@ impl FileOptions {
         FileOptions::default()
     }
 
-    /// Sets how files are compressed, including threads and memory for that.
+    /// Sets how files are compressed, including threads and memory for that. This replaces what
+    /// [`threads`](FileOptions::threads) and [`memory`](FileOptions::memory) set before.
     pub fn compression(mut self, options: CompressOptions) -> FileOptions {
         self.compression = options;
         self
     }
 
     /// Sets how containers are read for decompressing and verifying: memory, threads, retries and
-    /// backend.
+    /// backend. This replaces what [`threads`](FileOptions::threads) and
+    /// [`memory`](FileOptions::memory) set before.
     pub fn reading(mut self, options: OpenOptions) -> FileOptions {
         self.reading = options;
         self
@@ -80,8 +82,8 @@ impl FileOptions {
 
     /// Keeps the finished files of a folder if the operation fails or the process ends, in a folder
     /// `.unweight-NAME.partial` beside the output. Goes on with the files of an earlier operation
-    /// of the same settings, after comparing them with their sources. It has no effect on operations on a
-    /// file.
+    /// that had the same settings, after comparing them with their sources. It has no effect on
+    /// operations on a file.
     pub fn resume(mut self, resume: bool) -> FileOptions {
         self.resume = resume;
         self

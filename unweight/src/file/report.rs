@@ -7,7 +7,6 @@ use unweight_format::{Dtype, Encoding, Tensor};
 use super::gain::NoGain;
 use crate::Storage;
 use crate::container::Container;
-use crate::folder::LeftOut;
 
 /// The result of compressing or decompressing a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,16 +62,4 @@ impl FileReport {
             kept: false,
         }
     }
-}
-
-/// The result of verifying a file or a folder: everything is right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// The paths of the containers.
-    pub files: Vec<PathBuf>,
-    /// The number of bytes that they restore.
-    pub restored_bytes: u64,
-    /// The files of the source folder that were not compared.
-    pub left_out: LeftOut,
 }

@@ -4,15 +4,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use serde_json::json;
-
 use super::comparison::Comparison;
-use super::error::{reading, writing};
 use super::event::{Action, Event, Position, Reporter, Step};
 use super::input::open;
 use super::options::FileOptions;
 use super::report::FileReport;
-use crate::folder::{Conversion, Entry, Need};
+use crate::error::{reading, writing};
 use crate::output::{Attributes, OutputFile, Target};
 use crate::storage::retry::Retrying;
 use crate::{Error, Model, Storage};
@@ -72,6 +69,50 @@ impl Restoration<'_> {
         Ok(report.output_bytes)
     }
 
+    /// Compares the file at `place`, which will be called `output`, with the file that
+    /// [`decompress`](Restoration::decompress) would make. Returns None if they differ.
+    pub(crate) fn keep(
+        &self,
+        input: &Path,
+        place: &Path,
+        output: &Path,
+        position: Position<'_>,
+    ) -> Result<Option<FileReport>, Error> {
+        let (file, earlier) = (open(input)?, open(place)?);
+        let mut comparison = Comparison::with(output, &earlier)?;
+        let mut differs = false;
+        let step = position.step(Action::Compare);
+        let restored = self.restore(input, file, output, step, |bytes| {
+            let compared = comparison.piece(input, bytes);
+            compared.inspect_err(|error| differs = error.is_about_content())
+        });
+        if differs {
+            return Ok(None);
+        }
+        let report = FileReport {
+            verified: true,
+            kept: true,
+            ..restored?
+        };
+        if comparison.finish(input).is_err() {
+            return Ok(None);
+        }
+        self.tell_converted(step, &report);
+        Ok(Some(report))
+    }
+
+    /// The length of the source of a container, whose header and directory are read and checked.
+    pub(crate) fn source_bytes(&self, input: &Path) -> Result<u64, Error> {
+        let file = open(input)?;
+        let model = Model::read(Box::new(file), &self.options.reading);
+        let model = model.map_err(|error| error.at(input))?;
+        let container = model.container();
+        let tensors = container.directory().tensors();
+        let data = tensors.map(|tensor| tensor.data_bytes());
+        let source = container.header().source().length;
+        Ok(data.fold(source, u64::saturating_add))
+    }
+
     /// Passes the restored bytes of a file to `write`, in order and in pieces.
     fn restore(
         &self,
@@ -106,57 +147,5 @@ impl Restoration<'_> {
     fn tell_converted(&self, step: Step<'_>, report: &FileReport) {
         // The file is complete. A cancellation takes effect before the next one.
         let _ = self.reporter.tell(Event::Converted { step, report });
-    }
-}
-
-impl Conversion for Restoration<'_> {
-    fn check(&mut self, input: &Path) -> Result<Need, Error> {
-        let file = open(input)?;
-        let model = Model::read(Box::new(file), &self.options.reading);
-        let model = model.map_err(|error| error.at(input))?;
-        let container = model.container();
-        let tensors = container.directory().tensors();
-        let data = tensors.map(|tensor| tensor.data_bytes());
-        let source = container.header().source().length;
-        Ok(Need::exactly(data.fold(source, u64::saturating_add)))
-    }
-
-    /// The bytes that a container restores depend on nothing else.
-    fn settings(&self) -> String {
-        json!({"command": "decompress"}).to_string()
-    }
-
-    fn convert(&self, entry: &Entry<'_>) -> Result<FileReport, Error> {
-        self.decompress(entry.input, entry.target(), entry.position)
-    }
-
-    fn keep(&self, entry: &Entry<'_>) -> Result<Option<FileReport>, Error> {
-        let Entry {
-            position,
-            input,
-            place,
-            output,
-        } = *entry;
-        let (file, earlier) = (open(input)?, open(place)?);
-        let mut comparison = Comparison::with(output, &earlier)?;
-        let mut differs = false;
-        let step = position.step(Action::Compare);
-        let restored = self.restore(input, file, output, step, |bytes| {
-            let compared = comparison.piece(input, bytes);
-            compared.inspect_err(|error| differs = error.is_about_content())
-        });
-        if differs {
-            return Ok(None);
-        }
-        let report = FileReport {
-            verified: true,
-            kept: true,
-            ..restored?
-        };
-        if comparison.finish(input).is_err() {
-            return Ok(None);
-        }
-        self.tell_converted(step, &report);
-        Ok(Some(report))
     }
 }

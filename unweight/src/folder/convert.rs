@@ -13,7 +13,9 @@ use super::skipped::{LeftOut, Others};
 use super::space::{self, Need};
 use super::tree::{Amount, Tree};
 use crate::Error;
-use crate::file::{Event, FileError, FileReport, Position, Reporter, Warning, open, writing};
+use crate::diagnostics::{FileError, Warning};
+use crate::error::writing;
+use crate::file::{Event, FileReport, Position, Reporter, open};
 use crate::output::{Attributes, OutputFolder, Target, flush_file, require_replaceable};
 
 /// Plan for the conversion of a folder.
@@ -82,7 +84,8 @@ pub(crate) fn convert(
     conversion: &mut impl Conversion,
 ) -> Result<Outcome, Error> {
     let tree = Tree::of(plan.input, plan.from, plan.to, plan.others)?;
-    require_replaceable(plan.output, &tree, plan.to)?;
+    let files = tree.file_names(plan.to);
+    require_replaceable(plan.output, files, tree.folders.iter().cloned())?;
     let nearly_alike = names::require_distinct(plan.input, &tree, plan.to)?;
     let findings = index::check(plan.input, &tree)?;
     judge(plan, findings, reporter)?;
@@ -203,9 +206,7 @@ fn prepare(
 /// Refuses names that the file system of the output does not take. The name of a converted file may
 /// be longer than the name of its source.
 fn require_possible_names(plan: &Plan<'_>, tree: &Tree, place: &Place) -> Result<(), Error> {
-    let converted = tree.converted.iter();
-    let converted = converted.map(|relative| relative.with_extension(plan.to));
-    for relative in converted.chain(tree.copied.iter().cloned()) {
+    for relative in tree.file_names(plan.to) {
         // Only the name is looked up, because the folders around the file do not exist yet.
         let name = relative.file_name().unwrap_or_default();
         match fs::symlink_metadata(place.path().join(name)) {

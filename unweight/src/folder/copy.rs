@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::file::{Event, Reporter, Step, open, reading, writing};
+use crate::error::{reading, writing};
+use crate::file::{Event, Reporter, Step, open};
 use crate::output::{Attributes, WriteBack, create_private, flush_file};
 use crate::{Error, Progress};
 

@@ -14,7 +14,9 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visi
 
 use super::tree::Tree;
 use crate::Error;
-use crate::file::{SAFETENSORS_EXTENSION, UNW_EXTENSION, open, reading};
+use crate::diagnostics::{MissingShards, cut};
+use crate::error::reading;
+use crate::file::{SAFETENSORS_EXTENSION, UNW_EXTENSION, open};
 
 /// End of an index file's name.
 const NAME_END: &str = ".safetensors.index.json";
@@ -32,45 +34,6 @@ pub(crate) struct Findings {
     pub(crate) missing: Vec<MissingShards>,
     /// Indexes that cannot be used, and the reason for each.
     pub(crate) unusable: Vec<(PathBuf, String)>,
-}
-
-/// An index, and the shards that it names and that are not in the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MissingShards {
-    /// The path of the index, relative to the model folder.
-    pub index: PathBuf,
-    /// The paths of the shards, relative to the folder of the index.
-    pub shards: Vec<PathBuf>,
-}
-
-impl MissingShards {
-    /// Lists the missing shards of all indexes in a few words.
-    pub(crate) fn all(indexes: &[MissingShards]) -> String {
-        const SHOWN: usize = 10;
-        let count: usize = indexes.iter().map(|missing| missing.shards.len()).sum();
-        let all = indexes.iter().flat_map(|missing| {
-            let shards = missing.shards.iter();
-            shards.map(|shard| (&missing.index, shard))
-        });
-        let mut words = String::new();
-        let mut last = None;
-        for (index, shard) in all.take(SHOWN) {
-            if last != Some(index) {
-                let separator = if last.is_some() { "; " } else { "" };
-                words += &format!("{separator}{} names ", index.display());
-                last = Some(index);
-            } else {
-                words += ", ";
-            }
-            words += &cut(&shard.display().to_string());
-        }
-        if count > SHOWN {
-            words += &format!(" and {} more", count - SHOWN);
-        }
-        let verb = if count == 1 { "is" } else { "are" };
-        format!("{words}, which {verb} missing")
-    }
 }
 
 /// Compares the indexes of a folder with the files in it. The file `x.unw` counts as the shard
@@ -149,15 +112,6 @@ fn inside(name: &str) -> Option<PathBuf> {
         }
     }
     (path != Path::new("") && !name.contains('\0')).then_some(path)
-}
-
-/// A name, shortened for messages.
-fn cut(name: &str) -> String {
-    const SHOWN_CHARACTERS: usize = 100;
-    match name.char_indices().nth(SHOWN_CHARACTERS) {
-        None => name.to_owned(),
-        Some((end, _)) => format!("{}…", &name[..end]),
-    }
 }
 
 /// Reads the names of shards in an index. The inner error says what is wrong with the index.
@@ -356,26 +310,5 @@ mod tests {
         for name in ["", ".", "..", "../a", "sub/../../a", "/etc/passwd", "a\0b"] {
             assert_eq!(inside(name), None, "{name:?}");
         }
-    }
-
-    #[test]
-    fn missing_shards_are_listed_up_to_a_bound() {
-        let missing = |index: &str, count: usize| MissingShards {
-            index: index.into(),
-            shards: (1..=count).map(|n| PathBuf::from(format!("{n}"))).collect(),
-        };
-        assert_eq!(
-            MissingShards::all(&[missing("i", 1)]),
-            "i names 1, which is missing"
-        );
-        assert_eq!(
-            MissingShards::all(&[missing("i", 1), missing("j", 2)]),
-            "i names 1; j names 1, 2, which are missing"
-        );
-        let long = MissingShards::all(&[missing("i", 1_000)]);
-        assert!(
-            long.ends_with(", 10 and 990 more, which are missing"),
-            "{long}"
-        );
     }
 }

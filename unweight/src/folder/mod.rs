@@ -25,10 +25,12 @@
 //! fails or is cancelled leaves nothing behind, or with [`FileOptions::resume`] the finished files.
 
 mod against;
+mod compression;
 mod convert;
 mod copy;
 mod index;
 mod names;
+mod restoration;
 mod resume;
 mod skipped;
 mod space;
@@ -37,20 +39,16 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use convert::{Conversion, Entry};
-pub use index::MissingShards;
 pub use skipped::LeftOut;
-pub(crate) use space::Need;
 pub use tree::Amount;
-pub(crate) use tree::Tree;
-pub use verify::{verify, verify_against};
+pub use verify::{VerifyReport, verify, verify_against};
 
 use crate::Error;
-use crate::file::{
-    Compression, EntryKind, FileError, FileOptions, FileReport, Restoration, SAFETENSORS_EXTENSION,
-    UNW_EXTENSION, Warning, reading,
-};
+use crate::diagnostics::{EntryKind, FileError, Warning};
+use crate::error::reading;
+use crate::file::{FileOptions, FileReport, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION};
 use crate::output::{require_absent, require_apart};
+use compression::FolderCompression;
 use convert::{Outcome, Plan};
 use skipped::Others;
 
@@ -99,12 +97,12 @@ pub fn compress(
         replaces: options.force,
         from: SAFETENSORS_EXTENSION,
         to: UNW_EXTENSION,
-        others: Others::of(options),
+        others: others(options),
         requires_all_shards: false,
         resumes: options.resume,
     };
     let reporter = &options.reporter();
-    let mut compression = Compression::new(options, reporter);
+    let mut compression = FolderCompression::new(options, reporter);
     let outcome = convert::convert(&plan, reporter, &mut compression)?;
     Ok(report(outcome, reporter.take_warnings()))
 }
@@ -127,7 +125,7 @@ pub fn decompress(
         replaces: options.force,
         from: UNW_EXTENSION,
         to: SAFETENSORS_EXTENSION,
-        others: Others::of(options),
+        others: others(options),
         requires_all_shards: true,
         resumes: options.resume,
     };
@@ -155,6 +153,13 @@ fn require_folder(path: &Path) -> Result<(), Error> {
             kind,
         }
         .into()),
+    }
+}
+
+fn others(options: &FileOptions) -> Others {
+    match options.all_files {
+        true => Others::All,
+        false => Others::Model,
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::tree::Tree;
 use crate::Error;
-use crate::file::{FileError, writing};
+use crate::diagnostics::FileError;
+use crate::error::writing;
 
 /// Refuses a tree in which two entries would get the same output name. Returns two paths that
 /// differ only in the case of their letters, if there are any.
@@ -14,9 +15,8 @@ pub(crate) fn require_distinct(
     tree: &Tree,
     to: &str,
 ) -> Result<Option<(PathBuf, PathBuf)>, FileError> {
-    let converted = tree.converted.iter().map(|path| path.with_extension(to));
-    let others = tree.copied.iter().chain(&tree.folders).cloned();
-    let names: Vec<PathBuf> = converted.chain(others).collect();
+    let folders = tree.folders.iter().cloned();
+    let names: Vec<PathBuf> = tree.file_names(to).chain(folders).collect();
     match alike(&names, |path| path.as_os_str().to_owned()) {
         Some((name, _)) => Err(FileError::SameName {
             folder: root.to_owned(),

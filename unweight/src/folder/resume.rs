@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::Error;
-use crate::file::{FileError, Warning, writing};
+use crate::diagnostics::{FileError, Warning};
+use crate::error::writing;
 use crate::output::{LASTING, create_private, make_private};
 
 const LOCK: &str = "lock";

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::file::FileOptions;
-
 /// Selection of the files in a folder that belong to it, besides those that change their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
@@ -25,13 +23,6 @@ const UNFINISHED_DOWNLOAD: &str = ".incomplete";
 const TEMPORARY: (&str, [&str; 2]) = (".unweight-", [".partial", ".old"]);
 
 impl Others {
-    pub(crate) fn of(options: &FileOptions) -> Others {
-        match options.all_files {
-            true => Others::All,
-            false => Others::Model,
-        }
-    }
-
     /// Whether a file or folder of this name is left out, with everything in it.
     pub(crate) fn leave_out(self, name: &OsStr) -> bool {
         if self == Others::All {

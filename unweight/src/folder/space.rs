@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::path::Path;
 
-use crate::file::{FileError, Warning};
+use crate::diagnostics::{FileError, Warning};
 
 /// Bounds on the number of bytes that are going to be written. The exact number is known only after
 /// the work.

@@ -9,7 +9,9 @@ use walkdir::WalkDir;
 use super::copy::copy;
 use super::skipped::{LeftOut, Others};
 use crate::Error;
-use crate::file::{Action, EntryKind, FileError, Reporter, Step, reading, writing};
+use crate::diagnostics::{EntryKind, FileError};
+use crate::error::{reading, writing};
+use crate::file::{Action, Reporter, Step};
 use crate::output::OutputFolder;
 
 /// The files of a folder, by paths relative to it, in a fixed order.
@@ -107,6 +109,15 @@ impl Tree {
             .into());
         }
         Ok(tree)
+    }
+
+    /// The files of the output, in which converted files have the extension `to`.
+    pub(crate) fn file_names(&self, to: &str) -> impl Iterator<Item = PathBuf> {
+        let converted = self
+            .converted
+            .iter()
+            .map(move |file| file.with_extension(to));
+        converted.chain(self.copied.iter().cloned())
     }
 
     /// Makes the folders in `to`, and copies the files of `from` that are not converted.

@@ -1,17 +1,29 @@
 //! Verification of a folder, and its comparison with the folder that it was made from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::against::Lone;
 use super::index::{self, Findings};
-use super::require_folder;
 use super::skipped::{LeftOut, Others};
 use super::tree::Tree;
+use super::{others, require_folder};
 use crate::Error;
+use crate::diagnostics::FileError;
 use crate::file::{
-    FileError, FileOptions, Position, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION,
-    VerifyReport, require_equal,
+    FileOptions, Position, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION, require_equal,
 };
+
+/// The result of verifying a folder: everything is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The paths of the containers.
+    pub files: Vec<PathBuf>,
+    /// The number of bytes that they restore.
+    pub restored_bytes: u64,
+    /// The files of the source folder that were not compared.
+    pub left_out: LeftOut,
+}
 
 /// Checks every file of the compressed folder `folder`, and that it has every shard that an index
 /// names.
@@ -43,7 +55,7 @@ fn verified(
     options: &FileOptions,
 ) -> Result<VerifyReport, Error> {
     require_folder(folder)?;
-    let others = Others::of(options);
+    let others = others(options);
     let tree = Tree::of(folder, UNW_EXTENSION, SAFETENSORS_EXTENSION, others)?;
     // Quick checks come first.
     require_all_shards(folder, index::check(folder, &tree)?)?;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::refusal::tolerate;
 use crate::Error;
-use crate::file::{RefusedCall, Warning, reading};
+use crate::diagnostics::{RefusedCall, Warning};
+use crate::error::reading;
 
 /// Permissions and times of a source, which an output gets when it is complete.
 #[derive(Clone, Debug)]

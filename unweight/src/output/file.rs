@@ -11,7 +11,8 @@ use super::rename::file_to_free_name;
 use super::write_back::WriteBack;
 use super::{PARTIAL, folder_of};
 use crate::Error;
-use crate::file::{FileError, Warning, writing};
+use crate::diagnostics::{FileError, Warning};
+use crate::error::writing;
 use crate::temporary::{self, Temporary, uninterrupted};
 
 /// Path where an output file is made, and its final name.
@@ -53,7 +54,8 @@ impl<'a> Target<'a> {
 
 /// A file under construction: a temporary one in the folder of its final name.
 ///
-/// It gets its name when it is complete and on the disk. It is removed if it is dropped before that.
+/// It gets its name when it is complete and on the disk. It is removed if it is dropped before
+/// that.
 ///
 /// ```
 /// # fn main() -> Result<(), unweight::Error> {
@@ -87,7 +89,8 @@ pub struct OutputFile {
 
 impl OutputFile {
     /// Makes a file that nobody else can read until it is complete. The file then gets these
-    /// attributes and the name `path`. It takes the place of what has the name if `replaces` is set.
+    /// attributes and the name `path`. It takes the place of what has the name if `replaces` is
+    /// set.
     ///
     /// [`require_absent`] checks the name before there is work to lose.
     ///

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::refusal::tolerate;
-use crate::file::{FileError, RefusedCall, Warning};
+use crate::diagnostics::{FileError, RefusedCall, Warning};
 
 /// Flushes a file with its metadata.
 pub(crate) fn flush_file(file: &File, name: &Path, warn: &dyn Fn(Warning)) -> io::Result<()> {

@@ -18,8 +18,9 @@ use super::successors::Replaced;
 use super::{LASTING, PARTIAL, folder_of};
 use crate::Error;
 #[cfg(unix)]
-use crate::file::RefusedCall;
-use crate::file::{FileError, Warning, writing};
+use crate::diagnostics::RefusedCall;
+use crate::diagnostics::{FileError, Warning};
+use crate::error::writing;
 use crate::temporary::{self, Temporaries, Temporary, uninterrupted_with_warnings};
 
 /// A folder under construction, beside its final name.

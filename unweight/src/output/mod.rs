@@ -1,8 +1,8 @@
 //! Files and folders that are made with care. An output gets its name only when it is complete and
 //! on the disk, and replaces only what was to be replaced.
 //!
-//! Everything that this crate makes on a disk is made this way. [`OutputFile`] is for the files of a
-//! program's own.
+//! [`file`](crate::file) and [`folder`](crate::folder) make everything this way. [`OutputFile`] is
+//! for other files of a program.
 
 mod attributes;
 mod file;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::folder_of;
 use crate::Error;
-use crate::file::{EntryKind, FileError, writing};
+use crate::diagnostics::{EntryKind, FileError};
+use crate::error::writing;
 
 /// Refuses to replace an existing entry unless `force` is set. Always refuses an entry that is
 /// neither a file nor a folder, and a name that a file cannot have. The name of a folder is given

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::file::{RefusedCall, Warning};
+use crate::diagnostics::{RefusedCall, Warning};
 
 /// Turns a refusal into a warning. Errors that mean lost data remain errors.
 pub(crate) fn tolerate(

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::Error;
-use crate::file::{EntryKind, FileError, Warning, writing};
-use crate::folder::Tree;
+use crate::diagnostics::{EntryKind, FileError, Warning};
+use crate::error::writing;
 
 /// Maximum number of names that a message lists.
 const NAMED: usize = 3;
@@ -34,9 +34,13 @@ impl Kind {
 }
 
 /// Refuses, before work starts, to replace a folder with files that the new folder will not have,
-/// and to replace a file. `extension` is the extension of converted files in the new folder. A link
-/// is itself replaced, and nothing behind it is lost.
-pub(crate) fn require_replaceable(path: &Path, tree: &Tree, extension: &str) -> Result<(), Error> {
+/// and to replace a file. `files` and `folders` are those of the new folder, by relative paths. A
+/// link is itself replaced, and nothing behind it is lost.
+pub(crate) fn require_replaceable(
+    path: &Path,
+    files: impl Iterator<Item = PathBuf>,
+    folders: impl Iterator<Item = PathBuf>,
+) -> Result<(), Error> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -45,17 +49,9 @@ pub(crate) fn require_replaceable(path: &Path, tree: &Tree, extension: &str) -> 
     if !found.is_dir() {
         return require_folder_or_link(path, found.file_type());
     }
-    let converted = tree
-        .converted
-        .iter()
-        .map(|file| file.with_extension(extension));
-    let files = converted
-        .chain(tree.copied.iter().cloned())
-        .map(|file| (file, Kind::File));
-    let folders = tree.folders.iter().cloned();
-    let successors: HashMap<PathBuf, Kind> = files
-        .chain(folders.map(|folder| (folder, Kind::Folder)))
-        .collect();
+    let files = files.map(|file| (file, Kind::File));
+    let folders = folders.map(|folder| (folder, Kind::Folder));
+    let successors: HashMap<PathBuf, Kind> = files.chain(folders).collect();
     Replaced::look(path, path, |relative| successors.get(relative).copied()).map(|_| ())
 }
 

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::flush::tolerate_flush;
-use crate::file::Warning;
+use crate::diagnostics::Warning;
 
 /// Time between two flushes. Small files are complete before the first one.
 const INTERVAL: Duration = Duration::from_millis(50);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::{fmt, io};
 
+use super::missing_shards::MissingShards;
 use super::words::bytes;
-use crate::folder::MissingShards;
 
 /// Something that does not make an operation fail, and that its caller should know.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub enum Warning {
         /// The greatest number of bytes that the output needs.
         most_bytes: u64,
     },
-    /// An earlier run with [`resume`](super::FileOptions::resume) left finished files. This run does
-    /// not use them.
+    /// An earlier run with [`resume`](crate::file::FileOptions::resume) left finished files. This
+    /// run does not use them.
     EarlierRun {
         /// The folder that holds the files.
         work_folder: PathBuf,

@@ -1,4 +1,4 @@
-//! Numbers and lists in messages.
+//! Numbers, lists and names in messages.
 
 /// Formats a number of bytes with marked thousands.
 pub(crate) fn bytes(count: u64) -> String {
@@ -22,4 +22,13 @@ pub(crate) fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
         words += &format!(" and {more} more");
     }
     words
+}
+
+/// A name, shortened for messages.
+pub(crate) fn cut(name: &str) -> String {
+    const SHOWN_CHARACTERS: usize = 100;
+    match name.char_indices().nth(SHOWN_CHARACTERS) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}…", &name[..end]),
+    }
 }

@@ -1,12 +1,12 @@
 //! Errors about files and folders on a disk.
 
 use std::error::Error as StdError;
-use std::fs::FileType;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{fmt, io};
 
+use super::entry_kind::EntryKind;
+use super::missing_shards::MissingShards;
 use super::words::{bytes, listed};
-use crate::folder::MissingShards;
 
 /// An error about a file or folder that is read, made, replaced or compared.
 ///
@@ -459,62 +459,4 @@ impl StdError for FileError {
             _ => None,
         }
     }
-}
-
-/// Kind of an entry in a folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EntryKind {
-    /// An ordinary file.
-    File,
-    /// A folder.
-    Folder,
-    /// A named pipe.
-    Pipe,
-    /// A socket.
-    Socket,
-    /// A device, or anything else.
-    Device,
-}
-
-impl EntryKind {
-    pub(crate) fn of(found: FileType) -> EntryKind {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::FileTypeExt;
-            if found.is_fifo() {
-                return EntryKind::Pipe;
-            }
-            if found.is_socket() {
-                return EntryKind::Socket;
-            }
-        }
-        match (found.is_file(), found.is_dir()) {
-            (true, _) => EntryKind::File,
-            (_, true) => EntryKind::Folder,
-            _ => EntryKind::Device,
-        }
-    }
-}
-
-impl fmt::Display for EntryKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            EntryKind::File => "file",
-            EntryKind::Folder => "folder",
-            EntryKind::Pipe => "pipe",
-            EntryKind::Socket => "socket",
-            EntryKind::Device => "device",
-        })
-    }
-}
-
-/// Failure of the system to read `path`.
-pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> crate::Error + '_ {
-    |error| crate::Error::Read(error).at(path)
-}
-
-/// Failure of the system to make or write `path`.
-pub(crate) fn writing(path: &Path) -> impl Fn(io::Error) -> crate::Error + '_ {
-    |error| crate::Error::Write(error).at(path)
 }
