@@ -34,7 +34,7 @@ pub enum Event<'a> {
     },
     /// A file is converted, or was kept from an earlier run.
     Converted {
-        /// The conversion, or the comparison of a kept file.
+        /// The conversion.
         step: Step<'a>,
         /// The result.
         report: &'a FileReport,

@@ -38,7 +38,7 @@ impl Restoration<'_> {
         })?;
         self.reporter.require_not_cancelled()?;
         output_file.commit(|warning| self.reporter.warn(warning))?;
-        self.tell_converted(step, &report);
+        self.tell_converted(position, &report);
         Ok(report)
     }
 
@@ -97,7 +97,7 @@ impl Restoration<'_> {
         if comparison.finish(input).is_err() {
             return Ok(None);
         }
-        self.tell_converted(step, &report);
+        self.tell_converted(position, &report);
         Ok(Some(report))
     }
 
@@ -144,7 +144,8 @@ impl Restoration<'_> {
         Ok(FileReport::new(input, output, &model.container()))
     }
 
-    fn tell_converted(&self, step: Step<'_>, report: &FileReport) {
+    fn tell_converted(&self, position: Position<'_>, report: &FileReport) {
+        let step = position.step(Action::Decompress);
         // The file is complete. A cancellation takes effect before the next one.
         let _ = self.reporter.tell(Event::Converted { step, report });
     }
