@@ -15,7 +15,7 @@ static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
 
 /// Removes the temporary files and folders of every operation of this process that is at work. As
 /// long as the result lives, no operation makes an output or gives one its name: it waits. An
-/// operation that goes on afterwards fails.
+/// operation whose output was removed fails when it goes on.
 ///
 /// A program calls this when it ends before its operations do, such as on a signal. It must not be
 /// called in a signal handler, but on a thread that waits for signals.

@@ -71,7 +71,8 @@ impl<'a> Compression<'a> {
         position: Position<'_>,
     ) -> Result<Option<FileReport>, Error> {
         let (file, written) = (open(input)?, open(place)?);
-        match self.compare(input, &file, output, open(place)?, position) {
+        let same = written.try_clone().map_err(reading(output))?;
+        match self.compare(input, &file, output, same, position) {
             Ok(()) => {}
             Err(error) if error.is_about_content() => return Ok(None),
             Err(error) => return Err(error),
