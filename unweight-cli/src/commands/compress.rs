@@ -146,7 +146,7 @@ fn nothing_gained(why: &NoGain, growth: u64) -> String {
     };
     match growth {
         0 => why,
-        more => format!("{why}; it grew by {} bytes", bytes(more)),
+        more => format!("{why}; the file grew by {} bytes", bytes(more)),
     }
 }
 
@@ -157,7 +157,7 @@ fn in_words(result: &CompressResult, kept: &str, output: &Path) -> String {
         format!(", {bits:.3} bits per BF16 weight")
     });
     let verified = match result.files.iter().all(|file| file.verified) {
-        true => "; decoded again and compared: equal",
+        true => "; verified",
         false => "",
     };
     let converted = format!(
@@ -173,7 +173,7 @@ fn in_words(result: &CompressResult, kept: &str, output: &Path) -> String {
             .files
             .iter()
             .find_map(|file| file.nothing_gained.as_ref());
-        let why = why.map_or(String::new(), |why| format!("; nothing gained: {why}"));
+        let why = why.map_or(String::new(), |why| format!("; no gain: {why}"));
         return converted + &why;
     };
     let in_vain: Vec<String> = result
@@ -187,7 +187,7 @@ fn in_words(result: &CompressResult, kept: &str, output: &Path) -> String {
     let in_vain = match in_vain.len() {
         0 => String::new(),
         count => format!(
-            "\nnothing gained in {count} of {}: {}",
+            "\nno gain in {count} of {}: {}",
             counted_files(result.files.len() as u64),
             listed(in_vain.into_iter())
         ),

@@ -70,7 +70,7 @@ impl fmt::Display for NoGain {
             }
             NoGain::NoneSelected => f.write_str("none of its BF16 tensors is selected"),
             NoGain::TooSmall => {
-                f.write_str("its tensors are too small for what is stored besides them")
+                f.write_str("its tensors are too small to make up for headers and checksums")
             }
             NoGain::NotCompressible => {
                 f.write_str("its BF16 tensors are too small, or their exponents too random")

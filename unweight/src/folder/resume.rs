@@ -311,7 +311,7 @@ fn require_ours(path: &Path) -> Result<(), Error> {
         return refused("a link");
     }
     if !found.is_dir() {
-        return refused("no folder");
+        return refused("not a folder");
     }
     #[cfg(unix)]
     {
