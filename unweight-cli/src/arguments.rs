@@ -9,7 +9,6 @@ use unweight_format::Encoding;
 
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
-use crate::model_folder::Others;
 use crate::standard_output;
 use crate::version;
 
@@ -122,15 +121,6 @@ pub(crate) enum Copied {
     Model,
     /// All files
     All,
-}
-
-impl From<Copied> for Others {
-    fn from(copied: Copied) -> Others {
-        match copied {
-            Copied::Model => Others::Model,
-            Copied::All => Others::All,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,26 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use unweight::file::{SAFETENSORS_EXTENSION, UNW_EXTENSION};
+
 use crate::failure::Failure;
-use crate::tree::{SAFETENSORS, UNW};
 
 /// Default output name of `compress` for this input.
 pub(crate) fn of_compressed(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     match is_folder {
-        true => appended(input, UNW),
-        false => replaced(input, SAFETENSORS, UNW),
+        true => appended(input, UNW_EXTENSION),
+        false => replaced(input, SAFETENSORS_EXTENSION, UNW_EXTENSION),
     }
 }
 
 /// Default output name of `decompress` for this input.
 pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     if !is_folder {
-        return replaced(input, UNW, SAFETENSORS);
+        return replaced(input, UNW_EXTENSION, SAFETENSORS_EXTENSION);
     }
     match input.extension() {
-        Some(extension) if extension == UNW => Ok(input.with_extension("")),
+        Some(extension) if extension == UNW_EXTENSION => Ok(input.with_extension("")),
         _ => Err(Failure::Usage(format!(
-            "{}: expected a name that ends in .{UNW}; name the output with -o",
+            "{}: expected a name that ends in .{UNW_EXTENSION}; name the output with -o",
             input.display()
         ))),
     }

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
+use unweight::file::open;
 use unweight::{Storage, read_extent};
 use unweight_format::{Extent, layout};
 
-use crate::input::open;
 use crate::printable::quoted;
 
 /// Kind of file that a command reads.

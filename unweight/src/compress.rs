@@ -121,7 +121,7 @@ impl CompressPlan {
             header, options, ..
         } = self;
         let executor = &options.threads.at_most(self.chunks_in_work);
-        let source = &Metered::new(source, options.progress.as_ref(), self.bytes_to_read());
+        let source = &Metered::new(source, options.progress.clone(), self.bytes_to_read());
         let mut declarations = Vec::with_capacity(header.tensors.len());
         declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let kind = SourceKind::Safetensors;

@@ -18,6 +18,20 @@
 //! # }
 //! ```
 //!
+//! Files and whole model folders on a disk, with progress, cancellation and resuming:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), unweight::Error> {
+//! use unweight::{file::FileOptions, folder};
+//!
+//! folder::compress("Llama-3.1-8B", "Llama-3.1-8B.unw", &FileOptions::new().verify(true))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`folder`] and [`mod@file`] convert and verify on a disk. Their outputs get their names when
+//!   they are complete. [`output`] makes other files the same way, and [`temporary`] removes what a
+//!   program that ends early would leave behind.
 //! - [`compress`] and [`decompress`] convert files in memory. [`compress_to`] converts any
 //!   [`Storage`] into any [`Sink`](format::write::Sink).
 //! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify),
@@ -45,14 +59,19 @@ mod compress;
 pub mod container;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod diagnostics;
 mod error;
+pub mod file;
+pub mod folder;
 mod memory;
 mod model;
 mod options;
+pub mod output;
 mod progress;
 mod read_error;
 pub mod safetensors;
 mod storage;
+pub mod temporary;
 mod tensor;
 mod threads;
 mod writer;

@@ -12,7 +12,7 @@ use crate::container::{self, Container, Opened};
 use crate::cuda::CudaReader;
 use crate::options::OpenOptions;
 use crate::threads::Threads;
-use crate::{Error, MemoryBudget, Storage, Tensor};
+use crate::{Error, Storage, Tensor};
 
 /// An open container. It gives access to its tensors, whole or in part.
 ///
@@ -56,9 +56,7 @@ impl Model {
         options: &OpenOptions,
     ) -> Result<Model, Error> {
         let length = storage.byte_length().map_err(Error::Read)?;
-        let default = || MemoryBudget::for_file(length, &options.threads);
-        let budget = options.memory.unwrap_or_else(default);
-        let opened = Opened::read(&*storage, length, budget)?;
+        let opened = Opened::read(&*storage, length, options.budget(length))?;
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),

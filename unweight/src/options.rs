@@ -71,6 +71,12 @@ impl OpenOptions {
         self
     }
 
+    /// The memory budget for a file of this length.
+    pub(crate) fn budget(&self, length: u64) -> MemoryBudget {
+        let default = || MemoryBudget::for_file(length, &self.threads);
+        self.memory.unwrap_or_else(default)
+    }
+
     #[cfg(feature = "cuda")]
     pub(crate) fn cuda_reader(&self) -> Option<crate::cuda::CudaReader> {
         match &self.backend {
@@ -211,6 +217,11 @@ pub(crate) struct Selection(Option<Arc<NameFilter>>);
 type NameFilter = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Selection {
+    /// Whether all tensors are selected because the caller said nothing else.
+    pub(crate) fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|selected| selected(name))
     }

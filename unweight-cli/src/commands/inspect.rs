@@ -8,10 +8,9 @@ use std::path::Path;
 
 use half::bf16;
 use serde::{Serialize, Serializer};
-use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Storage,
-    container::{Container, OpenFile, decode_tensor},
-};
+use unweight::container::{Container, OpenFile, decode_tensor};
+use unweight::file::open;
+use unweight::{MemoryBudget, OverBudget, Purpose, ReadError, Storage};
 use unweight_cpu::reference::ExponentCounts;
 use unweight_format::{Directory, Dtype, Encoding, Payload, SourceKind, Tensor, layout};
 
@@ -20,7 +19,6 @@ use super::inspect_words::in_words;
 use crate::arguments::Inspect;
 use crate::breakdown::Breakdown;
 use crate::failure::Failure;
-use crate::input::open;
 use crate::progress::{Metered, bar};
 use crate::report::text;
 use crate::unw_file::read;

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use unweight::file::open;
+use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
 use unweight::{ReadError, container::OpenFile};
 use unweight_format::{CodedPlanes, Payload, Tensor};
 use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
@@ -17,10 +19,9 @@ use super::Context;
 use crate::arguments::{Residence, Tune};
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
-use crate::input::open;
-use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{bar, steps};
 use crate::report::table;
+use crate::warning;
 
 pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     require_absent(&options.output, options.force)?;
@@ -32,11 +33,10 @@ pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(&tuning)
         .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
     let attributes = Attributes::of(&options.file, &file)?.without_times();
-    let target = Target::alone(&options.output, options.force);
-    let output = OutputFile::create(target, &attributes)?;
+    let output = OutputFile::create(&options.output, options.force, &attributes)?;
     (output.file()?.write_all(json.as_bytes()))
         .map_err(|error| Failure::io(&options.output, error))?;
-    output.commit()?;
+    output.commit(|warning| warning::tell(&warning))?;
     context.print_result(&tuning, || words(&tuning))
 }
 

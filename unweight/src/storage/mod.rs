@@ -184,6 +184,16 @@ impl std::error::Error for StorageError {
     }
 }
 
+impl<S: Storage + ?Sized> Storage for &S {
+    fn byte_length(&self) -> io::Result<u64> {
+        (**self).byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        Ok(read_extent(&**self, extent, buffer)?)
+    }
+}
+
 impl Storage for [u8] {
     fn byte_length(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
