@@ -79,7 +79,7 @@ pub use progress::Progress;
 pub use read_error::ReadError;
 pub use storage::{Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent};
 pub use tensor::Tensor;
-pub use threads::{Executor, ExecutorError, Refused, Serial, Threads};
+pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).

@@ -13,8 +13,7 @@ use unweight::safetensors::Header;
 use unweight::{
     MemoryBudget, OverBudget, Purpose, ReadError, Serial,
     container::{
-        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
-        transcode,
+        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, transcode,
     },
     read_extent,
 };
@@ -395,7 +394,9 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
         if tensor.dtype == Dtype::Bf16 {
             let weights = unweight::StoredWeights::new(file, data);
             let encoding = Encoding::Huffman;
-            encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial).unwrap();
+            Encoder::default()
+                .encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial)
+                .unwrap();
         } else {
             copy_raw_tensor(&mut writer, file, data).unwrap();
         }

@@ -9,9 +9,11 @@ use std::time::Instant;
 
 use half::bf16;
 use serde::Serialize;
-use unweight::container::{Container, Encoder, decode_tensor_into, transcode_tensor};
+use unweight::container::{
+    Container, Encoder, Items, decode_tensor_into, in_order, transcode_tensor,
+};
 use unweight::safetensors::Header;
-use unweight::{Executor, Model, OpenOptions, ReadError, Storage, Threads, read_extent};
+use unweight::{Model, OpenOptions, ReadError, Storage, Threads, read_extent};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
@@ -326,9 +328,9 @@ impl Bencher {
                     .expect("copying does not panic");
                 let (to, from) = &mut *piece;
                 to.copy_from_slice(from);
-                Ok::<_, Failure>(())
+                Ok::<_, ReadError>(())
             };
-            executor.in_order(pieces.len() as u64, copy, Ok)?;
+            in_order(executor, Items::new(pieces.len() as u64), copy, Ok).map_err(failed)?;
         }
         Ok(())
     }
@@ -341,8 +343,9 @@ impl Bencher {
             };
             let ends = container.record_ends(planes)?;
             let ends = RecordEnds::parse(planes, &ends)?;
-            executor.in_order(
-                planes.chunk_count(),
+            in_order(
+                executor,
+                Items::new(planes.chunk_count()),
                 |number| {
                     let (shape, record) = (planes.chunk(number), ends.record(number));
                     container.with_record(planes, &shape, record, |_, _, _| Ok::<_, ReadError>(()))

@@ -22,9 +22,10 @@ use unweight_cpu::fast::{Codec, Output, Scratch};
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
 use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
+pub use crate::threads::{Items, in_order};
 use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
 pub use decode::{decode_tensor, decode_tensor_into};
-pub use encode::{Encoder, TransferError, copy_raw_tensor, encode_tensor};
+pub use encode::{Encoder, TransferError, copy_raw_tensor};
 pub use restore::restore;
 pub use transcode::{transcode, transcode_tensor};
 

@@ -53,7 +53,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
 /// `output`.
 pub fn restore<S, E>(
     container: &Container<'_, S>,
-    executor: &impl Executor,
+    executor: &dyn Executor,
     mut output: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E>
 where

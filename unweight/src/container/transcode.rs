@@ -6,10 +6,12 @@ use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
 use unweight_cpu::fast::Scratch;
 use unweight_cpu::reference::{ExponentCounts, TensorPlan};
 
+use super::Container;
+use super::decode::decode_within;
 use super::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
-use super::{Container, decode_tensor};
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
 use crate::storage::pool::Pool;
+use crate::threads::Items;
 use crate::{Executor, Purpose, ReadError, Storage};
 
 /// Writes a container with the source section and the tensors of `container` into `sink`, with its
@@ -22,7 +24,7 @@ pub fn transcode<R, S>(
     container: &Container<'_, R>,
     encoding: Encoding,
     sink: S,
-    executor: &impl Executor,
+    executor: &dyn Executor,
 ) -> Result<S, TransferError<S::Error>>
 where
     R: Storage + ?Sized,
@@ -78,7 +80,7 @@ pub fn transcode_tensor<R, S>(
     tensor: &Tensor<'_>,
     encoding: Encoding,
     writer: &mut ContainerWriter<'_, S>,
-    executor: &impl Executor,
+    executor: &dyn Executor,
 ) -> Result<(), TransferError<S::Error>>
 where
     R: Storage + ?Sized,
@@ -89,7 +91,6 @@ where
         held_bytes(container) + tensor_bytes(tensor),
         largest_chunk(tensor),
     )?;
-    let executor = &executor.at_most(in_work);
     if let Payload::Coded(planes) = tensor.payload() {
         let named = |error: ReadError| error.of_tensor(tensor.name());
         let ends = container.record_ends(planes).map_err(named)?;
@@ -99,17 +100,18 @@ where
             buffers: Pool::default(),
             ends: RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?,
         };
-        let counts = chunks.count_exponents(executor).map_err(named)?;
+        let items = Items::new(planes.chunk_count()).at_most(in_work);
+        let counts = chunks.count_exponents(executor, items).map_err(named)?;
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(planes.chunk_size_log2()))?;
         let encode =
             |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk).map_err(named)?);
-        if write_chunks(coded, planes.chunk_count(), encode, Some(tensor), executor)? {
+        if write_chunks(coded, items, encode, Some(tensor), executor)? {
             return Ok(());
         }
     }
     let mut raw = writer.raw()?;
-    decode_tensor(container, tensor, executor, |bytes| {
+    decode_within(container, tensor, executor, in_work, |bytes| {
         raw.write(bytes).map_err(TransferError::Write)
     })?;
     Ok(raw.finish()?)
@@ -151,13 +153,17 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
         )
     }
 
-    fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
+    fn count_exponents(
+        &self,
+        executor: &dyn Executor,
+        items: Items,
+    ) -> Result<ExponentCounts, ReadError> {
         let count = |number, counts: &mut _| {
             self.with(number, |exponents, _, _, _| {
                 self.container.codec().count_exponents(exponents, counts);
             })
         };
-        count_chunks(self.planes.chunk_count(), executor, count, |_| {})
+        count_chunks(items, executor, count, |_| {})
     }
 
     fn encode(

@@ -27,7 +27,7 @@ impl CudaDevice {
         &self,
         container: &Container<'_, S>,
         host_budget: Option<MemoryBudget>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         mut output: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E>
     where
@@ -67,7 +67,7 @@ impl CudaDevice {
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
         planes: &CodedPlanes,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
     ) -> Result<T, E>
     where
@@ -116,7 +116,7 @@ impl CudaReader {
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         bytes: &mut [u8],
     ) -> Result<(), Error> {
         let Payload::Coded(planes) = tensor.payload() else {
@@ -135,7 +135,7 @@ impl CudaReader {
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         mut output: Output<'_>,
     ) -> Result<(), Error> {
         let Payload::Coded(planes) = tensor.payload() else {
@@ -176,7 +176,7 @@ fn confirm<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
     planes: &CodedPlanes,
-    executor: &impl Executor,
+    executor: &dyn Executor,
     report: GpuError,
 ) -> E
 where
