@@ -77,7 +77,9 @@ pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
-pub use storage::{Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent};
+pub use storage::{
+    Coalesce, Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent,
+};
 pub use tensor::Tensor;
 pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;

@@ -57,7 +57,7 @@ impl Model {
         let length = storage.byte_length().map_err(Error::Read)?;
         let default = || MemoryBudget::for_file(length, &options.threads);
         let budget = options.memory.unwrap_or_else(default);
-        let opened = Opened::read(&*storage, length, budget)?;
+        let opened = Opened::read(&*storage, length, budget, options.coalesce)?;
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),

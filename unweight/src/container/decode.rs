@@ -8,10 +8,12 @@ use unweight_format::{Payload, RecordEnds, Tensor, layout};
 use unweight_cpu::fast::Output;
 
 use super::Container;
+use super::coalesce::{Groups, Plane};
 use super::encode::checksum_of;
-use crate::memory::{index_bytes, largest_chunk, pieces_bytes};
+use crate::memory::{chunk_bytes, index_bytes, largest_chunk, pieces_bytes};
+use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
-use crate::threads::{Items, in_order};
+use crate::threads::in_order;
 use crate::{Executor, Purpose, ReadError, Storage};
 
 /// Decodes a whole tensor, and passes its original bytes to `output`, in order and in pieces.
@@ -30,6 +32,9 @@ where
     S: Storage + ?Sized,
     E: From<ReadError> + Send,
 {
+    let needed = container.held_bytes() + index_bytes(tensor) + chunk_bytes(largest_chunk(tensor));
+    let mut window = Window::default();
+    let container = &container.with_payload(tensor, container.longest_window(needed), &mut window);
     let in_work = container.chunks_in_work(tensor).map_err(ReadError::from)?;
     decode_within(container, tensor, executor, in_work, output)
 }
@@ -56,40 +61,37 @@ where
         done
     };
     match tensor.payload() {
-        Payload::Raw(plane) => in_order(
-            executor,
-            Items::new(plane.block_count()).at_most(in_work),
-            |number| {
+        Payload::Raw(plane) => {
+            let groups = Groups::new(container, Plane::Raw(plane), in_work, executor);
+            let read = |number| {
                 let (mut bytes, mut buffer) = (buffers.take(), Vec::new());
-                let block = container
-                    .read_block(plane, number, &mut buffer)
-                    .map_err(named)?;
-                bytes.clear();
-                bytes.extend_from_slice(block);
-                let checksum = checksum_of(&bytes);
-                Ok::<_, E>((bytes, checksum))
-            },
-            &mut hand_over,
-        )?,
+                groups.with(number, |container| {
+                    let block = container.read_block(plane, number, &mut buffer);
+                    bytes.clear();
+                    bytes.extend_from_slice(block.map_err(named)?);
+                    let checksum = checksum_of(&bytes);
+                    Ok::<_, E>((bytes, checksum))
+                })
+            };
+            in_order(executor, groups.items(), read, &mut hand_over)?;
+        }
         Payload::Coded(planes) => {
             let ends = container.record_ends(planes).map_err(named)?;
             let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
-            in_order(
-                executor,
-                Items::new(planes.chunk_count()).at_most(in_work),
-                |number| {
-                    let shape = planes.chunk(number);
-                    let mut bytes = buffers.take();
-                    bytes.resize(2 * shape.weights as usize, 0);
-                    let mut output = Output::from(&mut bytes[..]);
-                    let checksum = container
-                        .decode_chunk_into(planes, &shape, ends.record(number), &mut output)
-                        .map_err(named)?;
-                    let checksum = Hasher::new_with_initial_len(checksum, bytes.len() as u64);
-                    Ok::<_, E>((bytes, checksum))
-                },
-                &mut hand_over,
-            )?;
+            let groups = Groups::new(container, Plane::Coded(planes, ends), in_work, executor);
+            let decode = |number| {
+                let (shape, record) = (planes.chunk(number), ends.record(number));
+                let mut bytes = buffers.take();
+                bytes.resize(2 * shape.weights as usize, 0);
+                let mut output = Output::from(&mut bytes[..]);
+                let checksum = groups.with(number, |container| {
+                    container.decode_chunk_into(planes, &shape, record, &mut output)
+                });
+                let length = bytes.len() as u64;
+                let checksum = Hasher::new_with_initial_len(checksum.map_err(named)?, length);
+                Ok::<_, E>((bytes, checksum))
+            };
+            in_order(executor, groups.items(), decode, &mut hand_over)?;
         }
     }
     tensor
@@ -117,9 +119,12 @@ where
 {
     let output = output.into();
     assert_eq!(output.len() as u64, tensor.data_bytes());
-    let held = container.held_bytes() + index_bytes(tensor) + pieces_bytes(tensor);
+    let index = index_bytes(tensor) + pieces_bytes(tensor);
+    let needed = container.held_bytes() + index + chunk_bytes(largest_chunk(tensor));
+    let mut window = Window::default();
+    let container = &container.with_payload(tensor, container.longest_window(needed), &mut window);
+    let held = container.held_bytes() + index;
     let in_work = container.workers_beside(Purpose::Tensor, held, largest_chunk(tensor))?;
-    let items = |count| Items::new(count).at_most(in_work);
     let named = |error: ReadError| error.of_tensor(tensor.name());
     let mut tensor_checksum = Hasher::new();
     let piece_bytes = match tensor.payload() {
@@ -142,27 +147,33 @@ where
     };
     match tensor.payload() {
         Payload::Raw(plane) => {
+            let groups = Groups::new(container, Plane::Raw(plane), in_work, executor);
             let write = |number| {
                 let mut buffer = Vec::new();
-                let block = container.read_block(plane, number, &mut buffer);
-                Ok(checksum_of(piece(number).fill(block.map_err(named)?)))
+                groups.with(number, |container| {
+                    let block = container.read_block(plane, number, &mut buffer);
+                    Ok(checksum_of(piece(number).fill(block.map_err(named)?)))
+                })
             };
-            in_order(executor, items(plane.block_count()), write, combine)?;
+            in_order(executor, groups.items(), write, combine)?;
         }
         Payload::Coded(planes) => {
             let ends = container.record_ends(planes).map_err(named)?;
             let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
+            let groups = Groups::new(container, Plane::Coded(planes, ends), in_work, executor);
             let write = |number| {
                 let (shape, record) = (planes.chunk(number), ends.record(number));
                 let mut piece = piece(number);
-                let checksum = container.decode_chunk_into(planes, &shape, record, &mut piece);
+                let checksum = groups.with(number, |container| {
+                    container.decode_chunk_into(planes, &shape, record, &mut piece)
+                });
                 let length = 2 * u64::from(shape.weights);
                 Ok(Hasher::new_with_initial_len(
                     checksum.map_err(named)?,
                     length,
                 ))
             };
-            in_order(executor, items(planes.chunk_count()), write, combine)?;
+            in_order(executor, groups.items(), write, combine)?;
         }
     }
     tensor

@@ -2,6 +2,7 @@
 //!
 //! This is the API below [`Model`](crate::Model), for programs with their own threads or devices.
 
+mod coalesce;
 mod decode;
 mod encode;
 mod ranges;
@@ -10,6 +11,7 @@ mod transcode;
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::slice;
 
 use half::bf16;
 use unweight_format::{
@@ -20,10 +22,12 @@ use unweight_format::{
 use unweight_cpu::fast::{Codec, Output, Scratch};
 
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
+use crate::storage::coalesce::Window;
 use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
-use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
+use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
+use coalesce::each_merged;
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{Encoder, TransferError, copy_raw_tensor};
 pub use restore::restore;
@@ -42,6 +46,7 @@ pub(crate) struct Opened {
     header: FileHeader,
     directory: DirectoryBuf,
     budget: MemoryBudget,
+    coalesce: Option<Coalesce>,
     workers: Pool<Worker>,
     codec: Codec,
 }
@@ -63,6 +68,9 @@ pub struct Container<'a, S: ?Sized> {
     header: FileHeader,
     directory: Directory<'a>,
     budget: MemoryBudget,
+    coalesce: Option<Coalesce>,
+    /// Bytes that were read ahead.
+    windows: &'a [Window],
     workers: &'a Pool<Worker>,
     codec: Codec,
 }
@@ -113,7 +121,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         true_length: u64,
         budget: MemoryBudget,
     ) -> Result<Self, ReadError> {
-        let opened = Opened::read(storage, true_length, budget)?;
+        let opened = Opened::read(storage, true_length, budget, None)?;
         Ok(OpenFile { storage, opened })
     }
 
@@ -129,13 +137,28 @@ impl Opened {
         storage: &S,
         true_length: u64,
         budget: MemoryBudget,
+        coalesce: Option<Coalesce>,
     ) -> Result<Opened, ReadError> {
         budget.require(Purpose::Open, layout::FILE_HEADER_BYTES)?;
+        let mut window = Window::default();
+        if let Some(coalesce) = coalesce {
+            let longest = coalesce.gap().min(coalesce.longest());
+            let begin = Extent {
+                offset: 0,
+                length: true_length.min(longest).min(budget.bytes() / 8),
+            };
+            window.load(storage, begin);
+        }
         let begin = Extent {
             offset: 0,
             length: true_length.min(layout::FILE_HEADER_BYTES),
         };
-        let header = FileHeader::parse(read(storage, begin, &mut Vec::new())?)?;
+        let header = FileHeader::parse(read(
+            storage,
+            slice::from_ref(&window),
+            begin,
+            &mut Vec::new(),
+        )?)?;
         if true_length > header.file_length() {
             // Either the file has trailing bytes or the storage reported a wrong length. Reading
             // one byte decides which.
@@ -149,12 +172,16 @@ impl Opened {
         // The directory is held twice: in the read buffer and in the kept copy.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
         budget.require(Purpose::Open, needed)?;
-        let mut buffer = Vec::new();
-        let directory = read(storage, header.directory(), &mut buffer)?;
+        if window.get(header.directory()).is_none() {
+            window = Window::default();
+        }
+        let (windows, mut buffer) = (slice::from_ref(&window), Vec::new());
+        let directory = read(storage, windows, header.directory(), &mut buffer)?;
         Ok(Opened {
             header,
             directory: DirectoryBuf::parse(&header, directory.into())?,
             budget,
+            coalesce,
             workers: Pool::default(),
             codec: Codec::current(),
         })
@@ -167,6 +194,8 @@ impl Opened {
             header: self.header,
             directory: self.directory.as_directory(),
             budget: self.budget,
+            coalesce: self.coalesce,
+            windows: &[],
             workers: &self.workers,
             codec: self.codec,
         }
@@ -202,9 +231,10 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.budget
     }
 
-    /// The memory that is held as long as the container is open.
-    pub(crate) const fn held_bytes(&self) -> u64 {
-        self.header.directory().length
+    /// The memory that is held as long as the container is open, and that of bytes read ahead.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let windows = self.windows.iter().map(Window::held_bytes);
+        self.header.directory().length + windows.sum::<u64>()
     }
 
     /// The number of chunks, or blocks, of this tensor that may be in work at a time beside its
@@ -256,7 +286,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let needed = self.held_bytes() + 2 * self.header.source().length;
         self.budget.require(Purpose::Source, needed)?;
         let mut buffer = Vec::new();
-        let source = read(self.storage, self.header.source(), &mut buffer)?.to_vec();
+        let source = self.read(self.header.source(), &mut buffer)?.to_vec();
         self.header.require_source_checksum(&source)?;
         Ok(source)
     }
@@ -266,22 +296,57 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// # Errors
     /// `padding`.
     pub fn require_zero_padding(&self) -> Result<(), ReadError> {
-        let mut end = self.header.source().end();
+        self.require_zero_padding_with(0, &mut Window::default())
+    }
+
+    /// Same as [`Container::require_zero_padding`], with merged reads of at most `longest` bytes.
+    /// The last one remains in `window`.
+    fn require_zero_padding_with(
+        &self,
+        longest: u64,
+        window: &mut Window,
+    ) -> Result<(), ReadError> {
+        each_merged(
+            self,
+            self.padding(),
+            longest,
+            window,
+            |container, extent| {
+                let mut buffer = Vec::new();
+                let bytes = container.read(extent, &mut buffer)?;
+                Ok(require_zero(Rule::Padding, bytes, extent.offset)?)
+            },
+        )
+    }
+
+    /// The padding outside of planes, and the guard, without empty extents. An extent before or
+    /// within a payload has its tensor.
+    fn padding(&self) -> impl Iterator<Item = (Extent, Option<Tensor<'a>>)> + Clone + use<'a, S> {
+        let (directory, source) = (self.directory, self.header.source());
+        let between = |start: u64, end: u64| Extent {
+            offset: start,
+            length: end - start,
+        };
+        let payload_start = directory.payload_start();
         // The payload begins on a multiple of 256 even if all tensors are empty.
-        self.require_zero(end, self.directory.payload_start())?;
-        end = self.directory.payload_start();
-        for tensor in self.directory.tensors() {
+        let first = (between(source.end(), payload_start), None);
+        let mut end = payload_start;
+        let of_tensors = (0..directory.tensor_count()).filter_map(move |number| {
+            let tensor = directory.tensor(number)?;
             let payload = tensor.payload();
-            let within = || match payload {
-                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()]),
-                Payload::Coded(planes) => self.require_zero_in(&planes.padding()),
-            };
-            self.require_zero(end, payload.start())
-                .and_then(|()| within())
-                .map_err(|error| error.of_tensor(tensor.name()))?;
+            let before = between(end, payload.start());
             end = payload.end();
-        }
-        self.require_zero(end, end + layout::GUARD_BYTES)
+            let [one, other] = match payload {
+                Payload::Raw(plane) => [plane.padding(), between(end, end)],
+                Payload::Coded(planes) => planes.padding(),
+            };
+            Some([before, one, other].map(|extent| (extent, Some(tensor))))
+        });
+        let payload_end = directory.payload_end();
+        let guard = between(payload_end, payload_end + layout::GUARD_BYTES);
+        let all = std::iter::once(first).chain(of_tensors.flatten());
+        all.chain([(guard, None)])
+            .filter(|(extent, _)| extent.length > 0)
     }
 
     /// All record ends of a coded tensor: 4 bytes for each chunk.
@@ -292,7 +357,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let needed = self.held_bytes() + record_ends_bytes(planes.chunk_count());
         self.budget.require(Purpose::Tensor, needed)?;
         let mut buffer = Vec::new();
-        Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
+        Ok(self.read(planes.record_ends(), &mut buffer)?.to_vec())
     }
 
     /// Reads the bytes of an extent that the header or the directory states. They are borrowed or
@@ -306,7 +371,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         extent: Extent,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], ReadError> {
-        read(self.storage, extent, buffer)
+        self.read(extent, buffer)
     }
 
     /// Decodes chunk `shape` of these planes, with its record in extent `record`, into `weights`,
@@ -410,8 +475,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.require_chunk(shape.weights.into())?;
         let mut worker = self.workers.take();
         let done = (|| {
-            let bytes = read(self.storage, record, &mut worker.record)?;
-            let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut worker.sign_mantissa)?;
+            let bytes = self.read(record, &mut worker.record)?;
+            let sign_mantissa = self.read(shape.sign_mantissa, &mut worker.sign_mantissa)?;
             then(bytes, sign_mantissa, &mut worker.scratch)
         })();
         limit_capacity(&mut worker.record);
@@ -438,8 +503,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         };
         let mut checksum_buffer = Vec::new();
         let mut stated = [0; layout::BLOCK_CHECKSUM_BYTES as usize];
-        stated.copy_from_slice(read(self.storage, checksum, &mut checksum_buffer)?);
-        let block = read(self.storage, plane.block(number), buffer)?;
+        stated.copy_from_slice(self.read(checksum, &mut checksum_buffer)?);
+        let block = self.read(plane.block(number), buffer)?;
         plane.require_block_checksum(number, block, stated)?;
         Ok(block)
     }
@@ -456,7 +521,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             length: (1 + has_before) * layout::RECORD_END_BYTES,
         };
         let mut buffer = Vec::new();
-        let ends = read(self.storage, extent, &mut buffer)?.as_chunks().0;
+        let ends = self.read(extent, &mut buffer)?.as_chunks().0;
         let (before, end) = match *ends {
             [end] => (0, u32::from_le_bytes(end)),
             [before, end] => (u32::from_le_bytes(before), u32::from_le_bytes(end)),
@@ -465,29 +530,25 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(planes.record_between(number, before, end)?)
     }
 
-    fn require_zero_in(&self, extents: &[Extent]) -> Result<(), ReadError> {
-        extents
-            .iter()
-            .try_for_each(|extent| self.require_zero(extent.offset, extent.end()))
-    }
-
-    fn require_zero(&self, start: u64, end: u64) -> Result<(), ReadError> {
-        let extent = Extent {
-            offset: start,
-            length: end - start,
-        };
-        let mut buffer = Vec::new();
-        let bytes = read(self.storage, extent, &mut buffer)?;
-        Ok(require_zero(Rule::Padding, bytes, start)?)
+    /// Reads an extent within the file length that the header states and that has been checked.
+    fn read<'b>(&'b self, extent: Extent, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+        read(self.storage, self.windows, extent, buffer)
     }
 }
 
 /// Reads an extent within the file length that the header states and that has been checked.
 fn read<'a, S: Storage + ?Sized>(
     storage: &'a S,
+    windows: &'a [Window],
     extent: Extent,
     buffer: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ReadError> {
-    read_extent(storage, extent, buffer)
-        .map_err(|error| ReadError::from_storage(error, || storage.byte_length()))
+    if extent.length == 0 {
+        return Ok(&[]);
+    }
+    match windows.iter().find_map(|window| window.get(extent)) {
+        Some(bytes) => Ok(bytes),
+        None => read_extent(storage, extent, buffer)
+            .map_err(|error| ReadError::from_storage(error, || storage.byte_length())),
+    }
 }

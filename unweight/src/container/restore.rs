@@ -1,11 +1,14 @@
 //! Restoring the source of a container (sections 3.3 and 7): the output of a decoder that reads a
 //! whole file.
 
+use std::slice;
+
 use unweight_format::SourceKind;
 
 use super::{Container, decode_tensor};
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
 use crate::safetensors::check_source_matches_directory;
+use crate::storage::coalesce::Window;
 use crate::{Executor, OverBudget, Purpose, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
@@ -63,9 +66,13 @@ where
     container
         .require_room_to_restore()
         .map_err(ReadError::from)?;
-    container.require_zero_padding()?;
+    let mut window = Window::default();
+    let longest = container.longest_window(container.bytes_to_restore());
+    container.require_zero_padding_with(longest, &mut window)?;
     output(&container.checked_source()?)?;
-    for tensor in container.directory().tensors() {
+    for (number, tensor) in (0..).zip(container.directory().tensors()) {
+        container.load_payloads(number, longest, &mut window);
+        let container = &container.with_windows(slice::from_ref(&window));
         decode_tensor(container, &tensor, executor, &mut output)?;
     }
     Ok(())

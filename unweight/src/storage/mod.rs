@@ -1,5 +1,6 @@
 //! Storages of container bytes, and sources of weights to encode.
 
+pub(crate) mod coalesce;
 pub(crate) mod pool;
 pub(crate) mod retry;
 mod weights;
@@ -9,6 +10,7 @@ use std::{fmt, io};
 
 use unweight_format::Extent;
 
+pub use coalesce::Coalesce;
 pub use weights::{StoredWeights, Weights};
 
 /// Random-access bytes that several threads can read at once.

@@ -208,7 +208,7 @@ impl Executor for Parallel {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use super::super::tasks::{ITEMS_PER_TASK, Items, TASKS_PER_THREAD, run};
+    use super::super::tasks::{Items, TASKS_PER_THREAD, run};
     use super::*;
 
     /// Runs this many items on these threads.
@@ -282,7 +282,7 @@ mod tests {
         holds(
             &Parallel::new(2, None),
             Items::new(1000),
-            2 * TASKS_PER_THREAD * ITEMS_PER_TASK,
+            2 * TASKS_PER_THREAD * Items::PER_TASK,
         );
     }
 
@@ -322,7 +322,7 @@ mod tests {
                 .unwrap();
             parallel.lock().running()
         };
-        let tasks = |tasks| Items::new(tasks * ITEMS_PER_TASK);
+        let tasks = |tasks| Items::new(tasks * Items::PER_TASK);
         assert_eq!(running_after(tasks(1)), 0);
         assert_eq!(running_after(tasks(3)), 2);
         // Running threads are used again, and new threads are started several at a time.

@@ -16,13 +16,21 @@ use crate::ReadError;
 pub struct Items {
     count: u64,
     at_most: u64,
+    per_task: u64,
 }
 
 impl Items {
+    /// Items that a thread takes at a time. A chunk takes 4 to 40 us, and fetching a task's data
+    /// from another processor some tenths of a microsecond.
+    pub(crate) const PER_TASK: u64 = 8;
+
     /// This many items, any number of which may be in memory.
     pub const fn new(count: u64) -> Items {
-        let at_most = u64::MAX;
-        Items { count, at_most }
+        Items {
+            count,
+            at_most: u64::MAX,
+            per_task: Items::PER_TASK,
+        }
     }
 
     /// Limits the items that are begun and not yet used at a time to this many, and at least one.
@@ -34,6 +42,12 @@ impl Items {
         };
         let at_most = if least == 0 { 1 } else { least };
         Items { at_most, ..self }
+    }
+
+    /// Sets the number of items that a thread takes at a time. They are fewer if that would leave
+    /// threads without work.
+    pub(crate) const fn per_task(self, per_task: u64) -> Items {
+        Items { per_task, ..self }
     }
 }
 
@@ -55,9 +69,6 @@ pub fn in_order<T: Send, E: Send + From<ReadError>>(
     }
 }
 
-/// Items in a task. A chunk takes 4 to 40 us, and fetching a task's data from another processor
-/// some tenths of a microsecond.
-pub(super) const ITEMS_PER_TASK: u64 = 8;
 /// Tasks in flight per thread. With this many, threads seldom wait for the task that is taken next.
 pub(super) const TASKS_PER_THREAD: u64 = 3;
 /// How long a helper waits for the call of `lead`. Only an executor that calls `help` first, and
@@ -71,10 +82,14 @@ pub(super) fn run<T: Send, E: Send>(
     work: impl Fn(u64) -> Result<T, E> + Sync,
     mut then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<Result<(), E>, ExecutorError> {
-    let Items { count, at_most } = items;
+    let Items {
+        count,
+        at_most,
+        per_task,
+    } = items;
     let threads = at_most.min(executor.threads() as u64).max(1);
     // If few items are allowed, tasks become shorter first, so that every thread gets one.
-    let items_per_task = (at_most / threads).clamp(1, ITEMS_PER_TASK);
+    let items_per_task = (at_most / threads).clamp(1, per_task);
     let tasks = count.div_ceil(items_per_task);
     // The caller runs at least one task itself.
     let wanted = tasks.min(threads).saturating_sub(1) as usize;
