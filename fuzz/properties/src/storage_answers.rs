@@ -137,7 +137,7 @@ fn encoded(storage: &Scripted<'_>, data: Extent) -> Result<Vec<u8>, ReadError> {
 fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     match error {
         TransferError::Read(error) => error,
-        TransferError::Write(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod counting;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
 use half::bf16;
 use unweight::safetensors::Header;
 use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Serial,
+    Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Serial,
     container::{
         Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, transcode,
     },
@@ -54,7 +55,10 @@ fn with(
 ) -> Option<OverBudget> {
     let done = || {
         let open = OpenFile::read_within(file, budget)?;
-        let container = open.container();
+        let mut container = open.container();
+        if MERGES_READS.get() {
+            container = container.with_coalesce(Coalesce::new());
+        }
         assert_eq!(container.budget(), budget);
         work(&container)
     };
@@ -68,6 +72,8 @@ fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
 }
 
 thread_local! {
+    /// Whether reads are merged.
+    static MERGES_READS: Cell<bool> = const { Cell::new(false) };
     /// The caller owns the buffer, so it is allocated before counting begins.
     static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
 }
@@ -141,7 +147,7 @@ fn transcode_to(file: &Counted, budget: MemoryBudget, encoding: Encoding) -> Opt
         match transcode(container, encoding, Nowhere, &Serial) {
             Ok(Nowhere) => Ok(()),
             Err(TransferError::Read(error)) => Err(error),
-            Err(TransferError::Write(error)) => panic!("{error}"),
+            Err(other) => panic!("{other}"),
         }
     })
 }
@@ -253,6 +259,25 @@ fn allocations_stay_within_the_least_budget_that_is_not_refused() {
             found.peak <= least.bytes(),
             "{name}: {found:?} within {least:?}"
         );
+    }
+}
+
+#[test]
+fn merged_reads_stay_within_the_budget_and_refuse_nothing() {
+    for (name, file, operation, least) in needs() {
+        for quarters in [4, 6, 16] {
+            let budget = MemoryBudget::of_bytes(least.bytes() * quarters / 4);
+            let merging = || {
+                MERGES_READS.set(true);
+                operation(file, budget)
+            };
+            let (refused, found) = counted(merging);
+            assert_eq!(refused, None, "{name}");
+            assert!(
+                found.peak <= budget.bytes(),
+                "{name}: {found:?} within {budget:?}"
+            );
+        }
     }
 }
 

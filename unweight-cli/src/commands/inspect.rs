@@ -9,7 +9,7 @@ use std::path::Path;
 use half::bf16;
 use serde::{Serialize, Serializer};
 use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Storage,
+    MemoryBudget, Purpose, ReadError, Storage,
     container::{Container, OpenFile, decode_tensor},
 };
 use unweight_cpu::reference::ExponentCounts;
@@ -145,11 +145,11 @@ fn report_bytes(directory: &Directory<'_>, reads_payload: bool) -> u64 {
 /// Restates an error of a budget for the whole budget, of which `reserved` bytes were taken before.
 fn beside(reserved: u64, error: ReadError) -> ReadError {
     match error {
-        ReadError::OverBudget(over) => ReadError::OverBudget(OverBudget {
-            needed_bytes: over.needed_bytes + reserved,
-            allowed_bytes: over.allowed_bytes + reserved,
-            ..over
-        }),
+        ReadError::OverBudget(mut over) => {
+            over.needed_bytes += reserved;
+            over.allowed_bytes += reserved;
+            ReadError::OverBudget(over)
+        }
         other => other,
     }
 }

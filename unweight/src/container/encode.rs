@@ -17,6 +17,7 @@ use crate::{Executor, OverBudget, ReadError, Storage, Weights, read_extent};
 
 /// The error of copying a tensor into a container.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum TransferError<E> {
     /// Reading the tensor failed.
     Read(ReadError),

@@ -221,6 +221,14 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Container { codec, ..self }
     }
 
+    /// The same container, with [merged reads](crate::OpenOptions::coalesce).
+    pub fn with_coalesce(self, coalesce: Coalesce) -> Self {
+        Container {
+            coalesce: Some(coalesce),
+            ..self
+        }
+    }
+
     /// The codec that decodes the container.
     pub const fn codec(&self) -> Codec {
         self.codec
