@@ -342,7 +342,7 @@ pub(crate) struct Transcode {
 /// Measure how fast this machine copies, decodes, encodes, verifies and transcodes
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything happens in memory, with all checksums. The environment variable UNWEIGHT_CPU_PATH names the path that all commands
+Everything happens in memory, with all checksums. The environment variable UNWEIGHT_CPU_ISA names the path that all commands
 take, and the only one that is measured: reference, portable, neon, avx2 or avx512.
 
 Examples:

@@ -61,6 +61,7 @@ mod writer;
 pub use unweight_gpu::cudarc;
 
 pub use half;
+pub use unweight_cpu as cpu;
 pub use unweight_cpu::fast::Isa;
 pub use unweight_format as format;
 pub use unweight_format::{Dtype, Encoding};

@@ -102,7 +102,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// [`OverBudget`] if not even one fits.
-    pub fn chunks_beside(
+    pub(crate) fn chunks_beside(
         self,
         purpose: Purpose,
         held_bytes: u64,

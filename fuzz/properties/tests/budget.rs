@@ -54,7 +54,7 @@ fn with(
     work: impl FnOnce(&Container<'_, Counted>) -> Result<(), ReadError>,
 ) -> Option<OverBudget> {
     let done = || {
-        let open = OpenFile::read_within(file, budget)?;
+        let open = OpenFile::read_with(file, |_| budget)?;
         let mut container = open.container();
         if MERGES_READS.get() {
             container = container.with_coalesce(Coalesce::new());
@@ -377,7 +377,7 @@ fn it_grows_with_the_file_and_no_further_than_the_format_does() {
 fn more_memory_is_more_chunks_in_work() {
     let file = Counted::new(container_of(1 << 19, Encoding::Huffman, 15));
     let chunks = |budget| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         container.chunks_in_work(&tensor)
@@ -506,7 +506,7 @@ fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
     let file = Counted::new(container_of(1 << 16, Encoding::Huffman, 16));
     let budget = MemoryBudget::for_length(file.bytes.len() as u64);
     let ((), found) = counted(|| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let verify = || {
             let container = open.container();
             unweight::container::restore(&container, &Serial, |_| Ok::<_, ReadError>(())).unwrap();

@@ -113,7 +113,7 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
             .require(Purpose::Report, reserved)
             .map_err(|error| Failure::over_budget(path, error))?;
         let rest = MemoryBudget::of_bytes(budget.bytes() - reserved);
-        open = OpenFile::read_within(&metered, rest)
+        open = OpenFile::read_with(&metered, |_| rest)
             .map_err(|error| failed(beside(reserved, error)))?;
     }
     let failed = |error| failed(beside(reserved, error));

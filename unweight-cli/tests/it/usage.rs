@@ -251,7 +251,7 @@ fn the_version_names_the_path_that_is_asked_for() {
     ] {
         let output = std::process::Command::new(crate::place::UNWEIGHT)
             .arg("--version")
-            .env("UNWEIGHT_CPU_PATH", path)
+            .env("UNWEIGHT_CPU_ISA", path)
             .current_dir(place.path(""))
             .output()
             .unwrap();

@@ -1,6 +1,15 @@
 //! Read access to an open container: tensors, chunks and ranges of weights of a [`Storage`].
 //!
-//! This is the API below [`Model`](crate::Model), for programs with their own threads or devices.
+//! This is the API below [`Model`](crate::Model), for programs that keep the storage themselves, place
+//! chunks on their own device, measure single steps or test them. It borrows the storage, and its
+//! functions are generic over it. Everything else is easier with `Model` and
+//! [`Writer`](crate::Writer).
+//!
+//! - [`OpenFile`] reads header and directory, and [`Container`] is the view that all functions take.
+//! - [`decode_tensor`], [`decode_tensor_into`], [`restore`] and [`transcode`] read whole tensors and
+//!   files; the methods of `Container` read ranges, chunks and records.
+//! - [`Encoder`] and [`copy_raw_tensor`] write tensors.
+//! - [`in_order`] runs the caller's own work on chunks.
 
 mod coalesce;
 mod decode;
@@ -10,7 +19,6 @@ mod restore;
 mod transcode;
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::slice;
 
 use half::bf16;
@@ -93,21 +101,12 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
     }
 
-    /// Reads header and directory within this budget. The budget also applies to every later
-    /// operation on the container.
+    /// Reads header and directory within the budget that `budget` returns for the storage's true
+    /// length. The length is read only once, so a file that grows meanwhile does not get the
+    /// budget of a shorter file. The budget also applies to every later operation on the container.
     ///
     /// # Errors
     /// The errors of [`OpenFile::read`]; [`ReadError::OverBudget`].
-    pub fn read_within(storage: &'s S, budget: MemoryBudget) -> Result<Self, ReadError> {
-        Self::read_file(storage, storage.byte_length()?, budget)
-    }
-
-    /// Reads header and directory within the budget that `budget` returns for the storage's true
-    /// length. The length is read only once, so a file that grows meanwhile does not get the
-    /// budget of a shorter file.
-    ///
-    /// # Errors
-    /// The rules of section 3.1; [`ReadError::OverBudget`].
     pub fn read_with(
         storage: &'s S,
         budget: impl FnOnce(u64) -> MemoryBudget,
@@ -230,7 +229,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     }
 
     /// The codec that decodes the container.
-    pub const fn codec(&self) -> Codec {
+    pub(crate) const fn codec(&self) -> Codec {
         self.codec
     }
 
@@ -269,7 +268,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(in_work)
     }
 
-    /// Checks that the budget has room for one chunk of this many weights.
+    /// Checks that the budget suffices for one chunk of this many weights.
     fn require_chunk(&self, weights: u64) -> Result<(), OverBudget> {
         let needed = self.held_bytes() + chunk_bytes(weights);
         self.budget.require(Purpose::Chunk, needed)
@@ -400,24 +399,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Decodes chunk `shape` of these planes, with its record in extent `record`, into the
-    /// little-endian bytes of its weights. All of `bytes` is initialised on success. Its content is
-    /// unspecified after an error.
-    ///
-    /// # Errors
-    /// The rules of sections 5 and 6.
-    pub fn decode_chunk_bytes(
-        &self,
-        planes: &CodedPlanes,
-        shape: &ChunkShape,
-        record: Extent,
-        bytes: &mut [MaybeUninit<u8>],
-    ) -> Result<(), ReadError> {
-        self.decode_chunk_into(planes, shape, record, &mut Output::from(bytes))?;
-        Ok(())
-    }
-
-    /// Same as [`Container::decode_chunk_bytes`], but also returns the CRC-32 of the written bytes.
+    /// Same as [`Container::decode_chunk`], but into the little-endian bytes of the weights, which
+    /// may be uninitialised. All of them are initialised on success. Returns their CRC-32.
     ///
     /// A record is decoded before its checksum is known, because the checksum is computed at the
     /// same time. The errors are the same nevertheless: kernels are safe for any record, and after
@@ -497,7 +480,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     ///
     /// # Errors
     /// `raw-crc`; [`ReadError::OverBudget`].
-    pub fn read_block<'b>(
+    pub(crate) fn read_block<'b>(
         &'b self,
         plane: &RawPlane,
         number: u64,

@@ -27,11 +27,11 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         Ok(source)
     }
 
-    /// Checks that the budget has room for [`restore`].
+    /// Checks that the budget suffices for [`restore`].
     ///
     /// # Errors
     /// [`OverBudget`].
-    pub fn require_room_to_restore(&self) -> Result<(), OverBudget> {
+    pub(crate) fn require_memory_to_restore(&self) -> Result<(), OverBudget> {
         self.budget()
             .require(Purpose::Restore, self.bytes_to_restore())
     }
@@ -64,7 +64,7 @@ where
     E: From<ReadError> + Send,
 {
     container
-        .require_room_to_restore()
+        .require_memory_to_restore()
         .map_err(ReadError::from)?;
     let mut window = Window::default();
     let longest = container.longest_window(container.bytes_to_restore());

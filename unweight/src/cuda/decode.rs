@@ -35,7 +35,7 @@ impl CudaDevice {
         E: From<ReadError> + From<GpuError> + From<Disagreement> + Send,
     {
         container
-            .require_room_to_restore()
+            .require_memory_to_restore()
             .map_err(ReadError::from)?;
         if let Some(budget) = host_budget {
             let tensors = container.directory().tensors();
@@ -123,7 +123,7 @@ impl CudaReader {
             let output = Output::from(bytes);
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
         };
-        self.require_room(container, tensor, payload_bytes(tensor))?;
+        self.require_memory(container, tensor, payload_bytes(tensor))?;
         let device = &self.device;
         let download = |weights: &_| device.download_into(weights, bytes);
         device.decode(container, tensor, planes, executor, download)
@@ -142,7 +142,7 @@ impl CudaReader {
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
         };
         let needed = payload_bytes(tensor) + decoded_bytes(tensor);
-        self.require_room(container, tensor, needed)?;
+        self.require_memory(container, tensor, needed)?;
         let device = &self.device;
         let download = |weights: &_| {
             output.fill(&device.download(weights)?);
@@ -151,9 +151,9 @@ impl CudaReader {
         device.decode(container, tensor, planes, executor, download)
     }
 
-    /// Checks that the host budget has room for the CPU's part and for this many bytes of the
+    /// Checks that the host budget suffices for the CPU's part and for this many bytes of the
     /// tensor.
-    fn require_room<S: Storage + ?Sized>(
+    fn require_memory<S: Storage + ?Sized>(
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,

@@ -103,7 +103,9 @@ impl Window {
         self.start = extent.offset;
         self.bytes.clear();
         let mut buffer = Vec::new();
-        if let Ok(bytes) = read_extent(storage, extent, &mut buffer) {
+        if let Ok(bytes) = read_extent(storage, extent, &mut buffer)
+            && self.bytes.try_reserve_exact(bytes.len()).is_ok()
+        {
             self.bytes.extend_from_slice(bytes);
         }
     }

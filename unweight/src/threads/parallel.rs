@@ -123,14 +123,14 @@ impl Helpers {
 
 impl Pool {
     /// Starts this many threads. On an error all started threads have ended, and the error has
-    /// their number. With `checks_room` a thread for whose work no memory is left is not started.
-    fn start(threads: usize, checks_room: bool) -> Result<Pool, (ThreadPoolBuildError, usize)> {
+    /// their number. With `checks_memory` a thread for whose work no memory is left is not started.
+    fn start(threads: usize, checks_memory: bool) -> Result<Pool, (ThreadPoolBuildError, usize)> {
         let mut handles = Vec::with_capacity(threads);
         let built = ThreadPoolBuilder::new()
             .num_threads(threads)
             .spawn_handler(|thread| {
-                if checks_room {
-                    require_room()?;
+                if checks_memory {
+                    require_memory()?;
                 }
                 handles.push(Builder::new().spawn(|| thread.run())?);
                 Ok(())
@@ -163,14 +163,14 @@ impl Drop for Pool {
 
 /// Checks that memory is left for the work of another thread. A later allocation failure in that
 /// thread would abort the program.
-fn require_room() -> io::Result<()> {
+fn require_memory() -> io::Result<()> {
     /// An upper bound for a stack, the buffers of a chunk and the reserve of an allocator for a
     /// thread.
     const BYTES: usize = 80 << 20;
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(BYTES);
+    let mut reserve = Vec::<u8>::new();
+    let reserved = reserve.try_reserve_exact(BYTES);
     // Optimization barrier: the compiler might otherwise remove the allocation.
-    std::hint::black_box(&mut room);
+    std::hint::black_box(&mut reserve);
     reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 

@@ -162,7 +162,7 @@ struct Progress<T, E> {
 }
 
 /// The next action of the caller.
-enum Turn<T, E> {
+enum Next<T, E> {
     Take(Done<T, E>),
     Work(u64),
     Leave,
@@ -206,15 +206,15 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
         let _end = End(self);
         self.progress().is_led = true;
         loop {
-            match self.turn_of_caller() {
-                Turn::Take(done) => {
+            match self.next_of_caller() {
+                Next::Take(done) => {
                     for result in done.unwrap_or_else(|panic| resume_unwind(panic)) {
                         then(result?)?;
                     }
                     self.note_taken();
                 }
-                Turn::Work(task) => self.run(task),
-                Turn::Leave => return Ok(()),
+                Next::Work(task) => self.run(task),
+                Next::Leave => return Ok(()),
             }
         }
     }
@@ -242,18 +242,18 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
         }
     }
 
-    fn turn_of_caller(&self) -> Turn<T, E> {
+    fn next_of_caller(&self) -> Next<T, E> {
         let mut progress = self.progress();
         loop {
             let next = progress.taken;
             if next == progress.tasks {
-                return Turn::Leave;
+                return Next::Leave;
             }
             if let Some(done) = progress.done.remove(&next) {
-                return Turn::Take(done);
+                return Next::Take(done);
             }
             if let Some(task) = progress.begin(self.share) {
-                return Turn::Work(task);
+                return Next::Work(task);
             }
             progress.caller_waits = true;
             progress = wait(&self.done, progress);
