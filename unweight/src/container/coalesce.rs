@@ -149,10 +149,11 @@ fn block_extents(plane: &RawPlane, blocks: Range<u64>) -> [Extent; 2] {
 pub(super) struct Groups<'g, S: ?Sized> {
     container: &'g Container<'g, S>,
     plane: Plane<'g>,
-    /// Number of items in a group; 1 if each is read on its own.
+    /// Number of items in a group.
     per_group: u64,
     items: Items,
-    windows: Pool<[Window; 2]>,
+    /// The groups that threads have read; None if each item is read on its own.
+    windows: Option<Pool<[Window; 2]>>,
 }
 
 impl<'g, S: Storage + ?Sized> Groups<'g, S> {
@@ -169,7 +170,7 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
             plane,
             per_group: 1,
             items: Items::new(count).at_most(in_work),
-            windows: Pool::default(),
+            windows: None,
         };
         if let Some(coalesce) = container.coalesce
             && count > 1
@@ -184,6 +185,7 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
             let per_group = longest.min(in_work / threads).min(for_each_thread);
             if per_group > 1 {
                 groups.per_group = per_group;
+                groups.windows = Some(Pool::default());
                 groups.items = Items::new(count).at_most(in_work).per_task(per_group);
             }
         }
@@ -196,10 +198,10 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
 
     /// Calls `then` with the container for item `number`, whose group has been read.
     pub(super) fn with<T>(&self, number: u64, then: impl FnOnce(&Container<'_, S>) -> T) -> T {
-        if self.per_group == 1 {
+        let Some(pool) = &self.windows else {
             return then(self.container);
-        }
-        let mut windows = self.windows.take();
+        };
+        let mut windows = pool.take();
         let first = number - number % self.per_group;
         let items = first..self.plane.count().min(first + self.per_group);
         for (window, extent) in windows.iter_mut().zip(self.plane.extents(items)) {
@@ -208,7 +210,7 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
             }
         }
         let done = then(&self.container.with_windows(&windows));
-        self.windows.put(windows);
+        pool.put(windows);
         done
     }
 
@@ -228,6 +230,8 @@ pub(super) struct RangeReads<'r, S: ?Sized> {
     per_group: u64,
     /// End of the group that was read last.
     group_end: u64,
+    /// The longest window.
+    longest: u64,
     /// Record ends of all items, then the two extents of a group.
     windows: [Window; 3],
 }
@@ -251,8 +255,7 @@ impl<'r, S: Storage + ?Sized> RangeReads<'r, S> {
                 offset: planes.record_ends().offset + first * layout::RECORD_END_BYTES,
                 length: (chunks.end - first) * layout::RECORD_END_BYTES,
             };
-            // A file has at most 4 bytes of them for each 4096 weights.
-            if ends.length <= reads.longest_window() {
+            if ends.length <= reads.longest {
                 reads.windows[0].load(container.storage, ends);
             }
         }
@@ -285,14 +288,11 @@ impl<'r, S: Storage + ?Sized> RangeReads<'r, S> {
         RangeReads {
             container,
             group_end: items.start,
+            longest,
             per_group: (longest / longest_extent).clamp(1, (items.end - items.start).max(1)),
             items,
             windows: Default::default(),
         }
-    }
-
-    fn longest_window(&self) -> u64 {
-        self.container.longest_window(self.container.held_bytes()) / 3
     }
 
     /// The container for chunk `number`, whose group has been read.

@@ -7,9 +7,9 @@ use crate::{Storage, read_extent};
 /// When neighbouring reads are merged into a single longer one. This saves round trips to storages
 /// with a high latency, for example object stores.
 ///
-/// Merged reads take memory, which counts towards the budget: at most half of what an operation
-/// needs no memory for. With a small budget they become shorter. If a merged read fails, its parts
-/// are read one by one, so results and errors are the same as without merging.
+/// Merged reads take memory, which counts towards the budget. With a small budget they become
+/// shorter, so that no operation is refused because of them. If a merged read fails, its parts are
+/// read one by one, so results and errors are the same as without merging.
 ///
 /// ```
 /// use unweight::{Coalesce, OpenOptions};
