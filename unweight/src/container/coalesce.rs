@@ -10,7 +10,7 @@ use crate::memory::chunk_bytes;
 use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
 use crate::threads::Items;
-use crate::{Executor, ReadError, Storage};
+use crate::{Executor, Storage};
 
 impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The same container, whose reads within these windows do not ask the storage.
@@ -331,32 +331,4 @@ impl<'r, S: Storage + ?Sized> RangeReads<'r, S> {
         }
         self.container.with_windows(&self.windows)
     }
-}
-
-/// Checks extents of padding, each of which is read on its own or merged with those that follow.
-pub(super) fn each_merged<'t, S: Storage + ?Sized>(
-    container: &Container<'_, S>,
-    extents: impl Iterator<Item = (Extent, Option<Tensor<'t>>)> + Clone,
-    longest: u64,
-    window: &mut Window,
-    check: impl Fn(&Container<'_, S>, Extent) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
-    let mut following = extents;
-    while let Some((extent, tensor)) = following.next() {
-        if let Some(coalesce) = container.coalesce
-            && window.get(extent).is_none()
-        {
-            let next = following.clone().map(|(extent, _)| extent);
-            let merged = coalesce.merged(extent, next, longest);
-            if merged != extent {
-                window.load(container.storage, merged);
-            }
-        }
-        let done = check(&container.with_windows(slice::from_ref(window)), extent);
-        done.map_err(|error| match tensor {
-            Some(tensor) => error.of_tensor(tensor.name()),
-            None => error,
-        })?;
-    }
-    Ok(())
 }

@@ -14,6 +14,7 @@
 mod coalesce;
 mod decode;
 mod encode;
+mod padding;
 mod ranges;
 mod restore;
 mod transcode;
@@ -23,8 +24,8 @@ use std::slice;
 
 use half::bf16;
 use unweight_format::{
-    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, Payload, RawPlane,
-    Record, Rule, Tensor, UncheckedRecord, layout, require_zero,
+    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, RawPlane, Record, Tensor,
+    UncheckedRecord, layout,
 };
 
 use unweight_cpu::fast::{Codec, Output, Scratch};
@@ -35,7 +36,6 @@ use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
 use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
-use coalesce::each_merged;
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{Encoder, TransferError, copy_raw_tensor};
 pub use restore::restore;
@@ -296,64 +296,6 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let source = self.read(self.header.source(), &mut buffer)?.to_vec();
         self.header.require_source_checksum(&source)?;
         Ok(source)
-    }
-
-    /// Checks that all padding outside of planes, and the guard, are zero (section 3.4).
-    ///
-    /// # Errors
-    /// `padding`.
-    pub fn require_zero_padding(&self) -> Result<(), ReadError> {
-        self.require_zero_padding_with(0, &mut Window::default())
-    }
-
-    /// Same as [`Container::require_zero_padding`], with merged reads of at most `longest` bytes.
-    /// The last one remains in `window`.
-    fn require_zero_padding_with(
-        &self,
-        longest: u64,
-        window: &mut Window,
-    ) -> Result<(), ReadError> {
-        each_merged(
-            self,
-            self.padding(),
-            longest,
-            window,
-            |container, extent| {
-                let mut buffer = Vec::new();
-                let bytes = container.read(extent, &mut buffer)?;
-                Ok(require_zero(Rule::Padding, bytes, extent.offset)?)
-            },
-        )
-    }
-
-    /// The padding outside of planes, and the guard, without empty extents. An extent before or
-    /// within a payload has its tensor.
-    fn padding(&self) -> impl Iterator<Item = (Extent, Option<Tensor<'a>>)> + Clone + use<'a, S> {
-        let (directory, source) = (self.directory, self.header.source());
-        let between = |start: u64, end: u64| Extent {
-            offset: start,
-            length: end - start,
-        };
-        let payload_start = directory.payload_start();
-        // The payload begins on a multiple of 256 even if all tensors are empty.
-        let first = (between(source.end(), payload_start), None);
-        let mut end = payload_start;
-        let of_tensors = (0..directory.tensor_count()).filter_map(move |number| {
-            let tensor = directory.tensor(number)?;
-            let payload = tensor.payload();
-            let before = between(end, payload.start());
-            end = payload.end();
-            let [one, other] = match payload {
-                Payload::Raw(plane) => [plane.padding(), between(end, end)],
-                Payload::Coded(planes) => planes.padding(),
-            };
-            Some([before, one, other].map(|extent| (extent, Some(tensor))))
-        });
-        let payload_end = directory.payload_end();
-        let guard = between(payload_end, payload_end + layout::GUARD_BYTES);
-        let all = std::iter::once(first).chain(of_tensors.flatten());
-        all.chain([(guard, None)])
-            .filter(|(extent, _)| extent.length > 0)
     }
 
     /// All record ends of a coded tensor: 4 bytes for each chunk.
