@@ -37,7 +37,7 @@ fn bytes_of(weights: &[bf16]) -> Vec<u8> {
 }
 
 #[test]
-fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
+fn every_isa_encodes_tensors_of_every_length_to_the_same_file() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for count in [63, 64, 65, 300].into_iter().chain(COUNTS) {
         let weights = trained_like(count);
@@ -52,7 +52,7 @@ fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
 }
 
 #[test]
-fn every_path_restores_tensors_of_every_length() {
+fn every_isa_restores_tensors_of_every_length() {
     for count in COUNTS {
         let weights = trained_like(count);
         for encoding in ENCODINGS {
@@ -70,7 +70,7 @@ fn every_path_restores_tensors_of_every_length() {
 }
 
 #[test]
-fn every_path_names_the_same_rule_for_a_damaged_payload() {
+fn every_isa_names_the_same_rule_for_a_damaged_payload() {
     let weights = trained_like(5000);
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {

@@ -160,11 +160,7 @@ impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = Isa::available().map(Isa::name).collect();
         let names = names.join(", ");
-        write!(
-            f,
-            "{ISA_VARIABLE} is {:?}; this machine has {names}",
-            self.0
-        )
+        write!(f, "{ISA_VARIABLE} is {:?}, expected one of {names}", self.0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Encoding.
+//! Encoding on a GPU.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use cudarc::driver::CudaSlice;
 use half::bf16;
 use unweight_format::write::ContainerWriter;
 use unweight_format::{Encoding, SourceKind};
-use unweight_gpu::{EncodeBatch, GpuError, longest_payload_bytes};
+use unweight_gpu::{EncodeBatch, EncodeTask, GpuError, longest_payload_bytes};
 
 use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
-/// The container that the device's planes make; raw where coding would not pay.
+/// The container of the device's planes. A tensor that coding does not shrink is raw.
 fn file_by(
     gpu: &OnAGpu,
     tensors: &[Vec<bf16>],
@@ -28,10 +28,12 @@ fn file_by(
         let poison = vec![POISON; length + GUARD_BYTES];
         stream.clone_htod(&poison).unwrap()
     });
-    let tasks = sources.iter().cloned().zip(outputs).collect();
+    let tasks = (sources.iter().cloned().zip(outputs))
+        .map(|(source, output)| EncodeTask::new(source, output))
+        .collect();
     let mut batch = EncodeBatch::new(&gpu.device, tasks, encoding, log2).unwrap();
     assert!(matches!(batch.encoded(), Err(GpuError::NotEncoded)));
-    // Twice: the second must begin as the first did.
+    // The second run checks that the first one left no state behind.
     batch.encode(stream).unwrap();
     batch.encode(stream).unwrap();
     let encoded = batch.encoded().unwrap();

@@ -184,10 +184,10 @@ where
     E: From<ReadError> + From<GpuError> + From<Disagreement>,
 {
     let confirmed = match &report {
-        GpuError::BadChunk { bad, .. } if u64::from(bad.chunk) < planes.chunk_count() => {
-            decode_chunk(container, planes, bad.chunk.into())
+        GpuError::BadChunk(bad) if bad.chunk < planes.chunk_count() => {
+            decode_chunk(container, planes, bad.chunk)
         }
-        GpuError::BadChunk { .. } | GpuError::Rule(_) => {
+        GpuError::BadChunk(_) | GpuError::Rule(_) => {
             decode_tensor(container, tensor, executor, |_| Ok(()))
         }
         _ => return report.into(),
@@ -276,10 +276,12 @@ mod tests {
         })
     }
 
-    fn bad_chunk(chunk: u32) -> GpuError {
-        let rule = Rule::RecordCrc;
-        let bad = BadChunk { chunk, rule };
-        GpuError::BadChunk { tensor: 0, bad }
+    fn bad_chunk(chunk: u64) -> GpuError {
+        GpuError::BadChunk(BadChunk {
+            tensor: 0,
+            chunk,
+            rule: Rule::RecordCrc,
+        })
     }
 
     /// The device's report of a wrong tensor checksum.
