@@ -356,7 +356,7 @@ pub(crate) struct Transcode {
 #[command(after_help = "\
 Input and output are in memory, and all checksums are computed. Speeds are compared with memcpy.
 
-The environment variable UNWEIGHT_CPU_PATH selects the instruction set of every command: reference, \
+The environment variable UNWEIGHT_CPU_ISA selects the instruction set of every command: reference, \
 portable, neon, avx2 or avx512. By default `bench` measures each that the processor has, and other \
 commands use the fastest.
 

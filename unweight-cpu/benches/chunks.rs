@@ -132,7 +132,7 @@ fn encode_palette(bencher: Bencher<'_, '_>, isa: Isa) {
     bench_encode(bencher, codec_of(isa), Encoding::Palette);
 }
 
-/// As AVX2 encodes on processors with a slow PEXT.
+/// AVX2's encoding on processors with a slow PEXT.
 #[divan::bench]
 fn encode_huffman_without_pext(bencher: Bencher<'_, '_>) {
     if let Some(codec) = Codec::avx2_without_pext() {

@@ -101,6 +101,7 @@ rules! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Category {
     /// More bytes would help.
     Truncated,
@@ -126,6 +127,7 @@ impl Category {
 
 /// The value that would have been valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expected {
     /// This value.
     Exactly(u64),
@@ -153,6 +155,7 @@ impl fmt::Display for Expected {
 
 /// A broken rule, with its offset, the value found and the value expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Error {
     /// The rule.
     pub rule: Rule,

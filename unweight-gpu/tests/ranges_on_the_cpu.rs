@@ -6,7 +6,7 @@
 use half::bf16;
 use unweight::{
     Serial,
-    container::{OpenFile, encode_tensor},
+    container::{Encoder, OpenFile},
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, RecordEnds, Rule, SourceKind};
@@ -30,7 +30,9 @@ fn file() -> (Vec<bf16>, Vec<u8>) {
     let shape = [WEIGHTS as u64];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, &weights[..], Encoding::Huffman, LOG2, &Serial).unwrap();
+    Encoder::default()
+        .encode_tensor(&mut writer, &weights[..], Encoding::Huffman, LOG2, &Serial)
+        .unwrap();
     (weights, writer.finish().unwrap())
 }
 

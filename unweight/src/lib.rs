@@ -81,6 +81,7 @@ mod writer;
 pub use unweight_gpu::cudarc;
 
 pub use half;
+pub use unweight_cpu as cpu;
 pub use unweight_cpu::fast::Isa;
 pub use unweight_format as format;
 pub use unweight_format::{Dtype, Encoding};
@@ -97,9 +98,11 @@ pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
-pub use storage::{Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent};
+pub use storage::{
+    Coalesce, Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent,
+};
 pub use tensor::Tensor;
-pub use threads::{Executor, ExecutorError, Refused, Serial, Threads};
+pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).

@@ -103,7 +103,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// [`OverBudget`] if not even one fits.
-    pub fn chunks_beside(
+    pub(crate) fn chunks_beside(
         self,
         purpose: Purpose,
         held_bytes: u64,
@@ -164,6 +164,7 @@ pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
 
 /// The step that needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Purpose {
     /// Reading header and directory.
     Open,
@@ -201,6 +202,7 @@ impl fmt::Display for Purpose {
 /// A file needs more memory than its budget allows. It may be valid: no rule of the specification
 /// is broken (section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OverBudget {
     /// The step that needs the memory.
     pub purpose: Purpose,

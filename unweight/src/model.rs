@@ -56,7 +56,8 @@ impl Model {
         options: &OpenOptions,
     ) -> Result<Model, Error> {
         let length = storage.byte_length().map_err(Error::Read)?;
-        let opened = Opened::read(&*storage, length, options.budget(length))?;
+        let budget = options.budget(length);
+        let opened = Opened::read(&*storage, length, budget, options.coalesce)?;
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),

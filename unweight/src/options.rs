@@ -10,7 +10,9 @@ use unweight_format::{Encoding, limits};
 use crate::progress::ProgressCallback;
 use crate::storage::retry::{RetryPolicy, Retrying};
 use crate::threads::Threads;
-use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage};
+use crate::{
+    Backend, Coalesce, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage,
+};
 
 /// Options for opening a container, and the resources for reading it.
 ///
@@ -27,6 +29,7 @@ pub struct OpenOptions {
     pub(crate) memory: Option<MemoryBudget>,
     pub(crate) threads: Threads,
     pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) coalesce: Option<Coalesce>,
     pub(crate) backend: Backend,
 }
 
@@ -60,6 +63,13 @@ impl OpenOptions {
         policy: impl Fn(&io::Error, u32) -> bool + Send + Sync + 'static,
     ) -> OpenOptions {
         self.retry = Some(RetryPolicy::new(policy));
+        self
+    }
+
+    /// Merges neighbouring reads, for storages with a high latency. By default nothing is merged:
+    /// local files and memory are read as needed, without copies.
+    pub fn coalesce(mut self, coalesce: Coalesce) -> OpenOptions {
+        self.coalesce = Some(coalesce);
         self
     }
 

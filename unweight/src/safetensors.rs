@@ -19,6 +19,7 @@ use json::{Members, Quoted};
 
 /// A safetensors header: the tensors of a file, in the order of their data.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// Bytes of the length field and the JSON together: where the data begins.
     pub header_bytes: u64,
@@ -28,6 +29,7 @@ pub struct Header {
 
 /// A tensor of a safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceTensor {
     /// The name.
     pub name: String,
@@ -192,6 +194,7 @@ impl Header {
 
 /// An error in a safetensors header.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeaderError {
     /// Offset from the start of the file.
     pub at: u64,

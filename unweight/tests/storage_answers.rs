@@ -11,8 +11,8 @@ use half::bf16;
 use unweight::{
     ReadError, Serial, Storage, StorageError, StorageFault, StoredWeights, Weights,
     container::{
-        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
-        restore, transcode,
+        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, restore,
+        transcode,
     },
     read_extent,
 };
@@ -109,7 +109,7 @@ fn with_container<T>(
 fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     match error {
         TransferError::Read(error) => error,
-        TransferError::Write(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -288,7 +288,13 @@ fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
                     true => copy_raw_tensor(&mut writer, storage, data),
                     false => {
                         let weights = StoredWeights::new(storage, data);
-                        encode_tensor(&mut writer, &weights, encoding, 12, &Serial)
+                        Encoder::default().encode_tensor(
+                            &mut writer,
+                            &weights,
+                            encoding,
+                            12,
+                            &Serial,
+                        )
                     }
                 }
                 .map(|()| writer.finish().unwrap())
@@ -367,7 +373,9 @@ fn weights_of_another_length_are_an_io_error() {
                 ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
             let count = AtomicU64::new(9000);
             let weights = WrongWeights { count, too_many };
-            let error = encode_tensor(&mut writer, &weights, encoding, 12, &Serial).unwrap_err();
+            let error = Encoder::default()
+                .encode_tensor(&mut writer, &weights, encoding, 12, &Serial)
+                .unwrap_err();
             let found = if too_many { 8194 } else { 8191 };
             let expected = format!(
                 "tensor \"w\": reading 8192 bytes at byte 0: the storage returned {found} bytes"
@@ -386,7 +394,13 @@ fn weights_of_another_number_than_declared_are_a_misuse() {
             let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
             let mut writer =
                 ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-            let error = encode_tensor(&mut writer, &weights[..count], encoding, 12, &Serial);
+            let error = Encoder::default().encode_tensor(
+                &mut writer,
+                &weights[..count],
+                encoding,
+                12,
+                &Serial,
+            );
             assert!(
                 matches!(error, Err(TransferError::Write(WriteError::Misuse(_)))),
                 "{count} {encoding}: {error:?}"

@@ -3,7 +3,7 @@
 
 use arbitrary::{Result, Unstructured};
 use half::bf16;
-use unweight::{Serial, container::encode_tensor};
+use unweight::{Serial, container::Encoder};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_exponents};
 use unweight_format::layout::{self, LANE_STEP_WEIGHTS, LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 use unweight_format::write::{
@@ -141,7 +141,7 @@ pub(crate) fn container_of(tensors: &[Drafted], with_source: bool) -> Vec<u8> {
                 raw.write(&tensor.bytes).and_then(|()| raw.finish())
             }
             (encoding, Records::Canonical) => {
-                let done = encode_tensor(
+                let done = Encoder::default().encode_tensor(
                     &mut writer,
                     &weights[..],
                     encoding,

@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Result as Drawn, Unstructured};
 use unweight::{
     ReadError, Serial, Storage, StorageError, StoredWeights,
     container::{
-        Container, OpenFile, TransferError, decode_tensor_into, encode_tensor, restore, transcode,
+        Container, Encoder, OpenFile, TransferError, decode_tensor_into, restore, transcode,
     },
     read_extent,
 };
@@ -128,14 +128,16 @@ fn encoded(storage: &Scripted<'_>, data: Extent) -> Result<Vec<u8>, ReadError> {
     let writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared);
     let mut writer = writer.expect("one tensor, in memory");
     let weights = StoredWeights::new(storage, data);
-    encode_tensor(&mut writer, &weights, Encoding::Huffman, 12, &Serial).map_err(of_transfer)?;
+    Encoder::default()
+        .encode_tensor(&mut writer, &weights, Encoding::Huffman, 12, &Serial)
+        .map_err(of_transfer)?;
     Ok(writer.finish().expect("all was written"))
 }
 
 fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     match error {
         TransferError::Read(error) => error,
-        TransferError::Write(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 

@@ -9,7 +9,7 @@ use counting::{Counted, ENCODINGS, allocated, container_of, verify};
 use half::bf16;
 use unweight::{
     ReadError, Serial, Storage, StoredWeights,
-    container::{OpenFile, encode_tensor, restore},
+    container::{Encoder, OpenFile, restore},
     read_extent, safetensors,
 };
 use unweight_format::layout::{self, entry, file_header};
@@ -283,7 +283,9 @@ fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     let shape = [weights.len() as u64];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 16, &Serial).unwrap();
+    Encoder::default()
+        .encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 16, &Serial)
+        .unwrap();
     let file = Counted::new(writer.finish().unwrap());
     let length = file.bytes.len() as u64;
     let (verdict, found) = allocated(|| verify(&file));
@@ -322,7 +324,9 @@ fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
         let kind = SourceKind::None;
         let mut writer = ContainerWriter::new(Vec::new(), kind, &[], declared).unwrap();
         let weights = StoredWeights::new(&file, data);
-        encode_tensor(&mut writer, &weights, Encoding::Huffman, 15, &Serial).unwrap();
+        Encoder::default()
+            .encode_tensor(&mut writer, &weights, Encoding::Huffman, 15, &Serial)
+            .unwrap();
         Ok::<_, ReadError>(())
     });
     result.unwrap();

@@ -3,6 +3,7 @@
 
 mod counting;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -11,10 +12,9 @@ use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
 use half::bf16;
 use unweight::safetensors::Header;
 use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Serial,
+    Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Serial,
     container::{
-        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
-        transcode,
+        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, transcode,
     },
     read_extent,
 };
@@ -54,8 +54,11 @@ fn with(
     work: impl FnOnce(&Container<'_, Counted>) -> Result<(), ReadError>,
 ) -> Option<OverBudget> {
     let done = || {
-        let open = OpenFile::read_within(file, budget)?;
-        let container = open.container();
+        let open = OpenFile::read_with(file, |_| budget)?;
+        let mut container = open.container();
+        if MERGES_READS.get() {
+            container = container.with_coalesce(Coalesce::new());
+        }
         assert_eq!(container.budget(), budget);
         work(&container)
     };
@@ -69,6 +72,8 @@ fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
 }
 
 thread_local! {
+    /// Whether reads are merged.
+    static MERGES_READS: Cell<bool> = const { Cell::new(false) };
     /// The caller owns the buffer, so it is allocated before counting begins.
     static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
 }
@@ -142,7 +147,7 @@ fn transcode_to(file: &Counted, budget: MemoryBudget, encoding: Encoding) -> Opt
         match transcode(container, encoding, Nowhere, &Serial) {
             Ok(Nowhere) => Ok(()),
             Err(TransferError::Read(error)) => Err(error),
-            Err(TransferError::Write(error)) => panic!("{error}"),
+            Err(other) => panic!("{other}"),
         }
     })
 }
@@ -258,6 +263,25 @@ fn allocations_stay_within_the_least_budget_that_is_not_refused() {
 }
 
 #[test]
+fn merged_reads_stay_within_the_budget_and_refuse_nothing() {
+    for (name, file, operation, least) in needs() {
+        for quarters in [4, 6, 16] {
+            let budget = MemoryBudget::of_bytes(least.bytes() * quarters / 4);
+            let merging = || {
+                MERGES_READS.set(true);
+                operation(file, budget)
+            };
+            let (refused, found) = counted(merging);
+            assert_eq!(refused, None, "{name}");
+            assert!(
+                found.peak <= budget.bytes(),
+                "{name}: {found:?} within {budget:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn what_needs_a_byte_more_than_is_allowed_is_refused_before_it_is_allocated() {
     for (name, file, operation, least) in needs() {
         let budget = MemoryBudget::of_bytes(least.bytes() - 1);
@@ -353,7 +377,7 @@ fn the_default_grows_with_the_file_up_to_the_limits_of_the_format() {
 fn more_memory_is_more_chunks_in_work() {
     let file = Counted::new(container_of(1 << 19, Encoding::Huffman, 15));
     let chunks = |budget| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         container.chunks_in_work(&tensor)
@@ -395,7 +419,9 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
         if tensor.dtype == Dtype::Bf16 {
             let weights = unweight::StoredWeights::new(file, data);
             let encoding = Encoding::Huffman;
-            encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial).unwrap();
+            Encoder::default()
+                .encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial)
+                .unwrap();
         } else {
             copy_raw_tensor(&mut writer, file, data).unwrap();
         }
@@ -480,7 +506,7 @@ fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
     let file = Counted::new(container_of(1 << 16, Encoding::Huffman, 16));
     let budget = MemoryBudget::for_length(file.bytes.len() as u64);
     let ((), found) = counted(|| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let verify = || {
             let container = open.container();
             unweight::container::restore(&container, &Serial, |_| Ok::<_, ReadError>(())).unwrap();

@@ -2,17 +2,21 @@
 //! transcodes, ISA by ISA.
 
 use std::convert::Infallible;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
 use half::bf16;
 use serde::Serialize;
-use unweight::container::{Container, Encoder, decode_tensor_into, transcode_tensor};
+use unweight::container::{
+    Container, Encoder, Items, decode_tensor_into, in_order, transcode_tensor,
+};
 use unweight::file::open;
-use unweight::safetensors::Header;
-use unweight::{Executor, Model, OpenOptions, ReadError, Storage, Threads, read_extent};
+use unweight::{
+    CompressOptions, CompressPlan, Model, OpenOptions, ReadError, Storage, StoredWeights, Threads,
+    Weights, read_extent,
+};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
@@ -148,42 +152,25 @@ fn in_words(result: &BenchResult) -> String {
     )
 }
 
-/// The BF16 tensors of a safetensors file.
+/// The weights of the BF16 tensors of a safetensors file.
 fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
-    let mut bytes = Vec::new();
-    open(path)?
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::io(path, error))?;
-    let bad = |what: &str| Failure::bad(path, what);
-    let length = bytes
-        .first_chunk()
-        .ok_or_else(|| bad("it is too short for a header"))?;
-    let header_bytes =
-        Header::bytes_from_length(*length).map_err(|error| Failure::bad(path, error))?;
-    let source = bytes.get(..header_bytes as usize);
-    let source = source.ok_or_else(|| bad("it ends within its header"))?;
-    let header = Header::parse(source).map_err(|error| Failure::bad(path, error))?;
+    let file = open(path)?;
+    let plan = CompressPlan::read(&file, &CompressOptions::new())
+        .map_err(|error| Failure::converting(path, path, error))?;
+    let header = plan.header();
     let mut tensors = Vec::new();
-    for tensor in header
-        .tensors
-        .iter()
-        .filter(|tensor| tensor.dtype == Dtype::Bf16)
-    {
-        let data = header.data(tensor).of(&bytes);
-        let (weights, _) = data
-            .ok_or_else(|| bad("it ends within a tensor"))?
-            .as_chunks();
-        if !weights.is_empty() {
-            tensors.push(
-                weights
-                    .iter()
-                    .map(|&bytes| bf16::from_le_bytes(bytes))
-                    .collect(),
-            );
+    for tensor in &header.tensors {
+        let stored = StoredWeights::new(&file, header.data(tensor));
+        if tensor.dtype == Dtype::Bf16 && stored.count() > 0 {
+            let mut weights = vec![bf16::ZERO; stored.count() as usize];
+            stored
+                .read(0, &mut weights)
+                .map_err(|error| Failure::io(path, error))?;
+            tensors.push(weights);
         }
     }
     match tensors.is_empty() {
-        true => Err(bad("it has no BF16 weights")),
+        true => Err(Failure::bad(path, "it has no BF16 weights")),
         false => Ok(tensors),
     }
 }
@@ -326,9 +313,9 @@ impl Bencher {
                     .expect("copying does not panic");
                 let (to, from) = &mut *piece;
                 to.copy_from_slice(from);
-                Ok::<_, Failure>(())
+                Ok::<_, ReadError>(())
             };
-            executor.in_order(pieces.len() as u64, copy, Ok)?;
+            in_order(executor, Items::new(pieces.len() as u64), copy, Ok).map_err(failed)?;
         }
         Ok(())
     }
@@ -341,8 +328,9 @@ impl Bencher {
             };
             let ends = container.record_ends(planes)?;
             let ends = RecordEnds::parse(planes, &ends)?;
-            executor.in_order(
-                planes.chunk_count(),
+            in_order(
+                executor,
+                Items::new(planes.chunk_count()),
                 |number| {
                     let (shape, record) = (planes.chunk(number), ends.record(number));
                     container.with_record(planes, &shape, record, |_, _, _| Ok::<_, ReadError>(()))

@@ -249,7 +249,7 @@ fn the_version_names_the_requested_instruction_set() {
     ] {
         let output = std::process::Command::new(crate::place::UNWEIGHT)
             .arg("--version")
-            .env("UNWEIGHT_CPU_PATH", path)
+            .env("UNWEIGHT_CPU_ISA", path)
             .current_dir(place.path(""))
             .output()
             .unwrap();

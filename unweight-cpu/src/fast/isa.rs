@@ -11,7 +11,7 @@ use super::portable;
 use super::{avx2, avx512};
 
 /// The environment variable with the name of the ISA, for tests and measurements.
-pub const ISA_VARIABLE: &str = "UNWEIGHT_CPU_PATH";
+pub const ISA_VARIABLE: &str = "UNWEIGHT_CPU_ISA";
 
 /// An instruction set (ISA) that the codec has kernels for. All give the same bytes and the same
 /// errors.

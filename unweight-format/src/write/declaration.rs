@@ -8,6 +8,7 @@ use crate::validate::Tensor;
 
 /// Declaration of one tensor.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Declaration<'a> {
     /// The name, unique in the container.
     pub name: &'a str,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use half::bf16;
 use unweight::{
     Serial,
-    container::{Container, encode_tensor},
+    container::{Container, Encoder},
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
@@ -28,7 +28,9 @@ pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Ve
         .collect();
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     for weights in tensors {
-        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
+        Encoder::default()
+            .encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial)
+            .unwrap();
     }
     writer.finish().unwrap()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use half::bf16;
 use unweight::{
     Serial,
-    container::{OpenFile, encode_tensor},
+    container::{Encoder, OpenFile},
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
@@ -234,7 +234,9 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
             raw.finish().unwrap();
             expected.push(bytes[..length as usize].to_vec());
         } else {
-            encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 14, &Serial).unwrap();
+            Encoder::default()
+                .encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 14, &Serial)
+                .unwrap();
             expected.push(bytes);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use half::bf16;
 use unweight::{
     Serial,
-    container::{Container, encode_tensor},
+    container::{Container, Encoder},
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Payload, SourceKind, Tensor};
@@ -46,7 +46,9 @@ pub(crate) fn file_with(
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     for (number, weights) in tensors.iter().enumerate() {
         let log2 = chunk_size_log2(number);
-        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
+        Encoder::default()
+            .encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial)
+            .unwrap();
     }
     writer.finish().unwrap()
 }

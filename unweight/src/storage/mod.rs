@@ -1,5 +1,6 @@
 //! Storages of container bytes, and sources of weights to encode.
 
+pub(crate) mod coalesce;
 pub(crate) mod pool;
 pub(crate) mod retry;
 mod weights;
@@ -9,6 +10,7 @@ use std::{fmt, io};
 
 use unweight_format::Extent;
 
+pub use coalesce::Coalesce;
 pub use weights::{StoredWeights, Weights};
 
 /// Random-access bytes that several threads can read at once.
@@ -222,6 +224,7 @@ impl Storage for File {
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let length = usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        buffer.try_reserve(length.saturating_sub(buffer.len()))?;
         buffer.resize(length, 0);
         let mut done = 0;
         while done < length {
@@ -250,4 +253,20 @@ fn read_some_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
 #[cfg(windows)]
 fn read_some_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_read_that_memory_cannot_hold_is_an_error() {
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        let extent = Extent {
+            offset: 0,
+            length: 1 << 62,
+        };
+        let error = read_extent(&file, extent, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use half::bf16;
 use unweight::{
     ReadError, Serial, Storage,
-    container::{OpenFile, encode_tensor},
+    container::{Encoder, OpenFile},
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
@@ -148,14 +148,15 @@ pub(crate) fn container_of(weights: u64, encoding: Encoding, chunk_size_log2: u8
     let shape = [weights.len() as u64];
     let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(
-        &mut writer,
-        &weights[..],
-        encoding,
-        chunk_size_log2,
-        &Serial,
-    )
-    .unwrap();
+    Encoder::default()
+        .encode_tensor(
+            &mut writer,
+            &weights[..],
+            encoding,
+            chunk_size_log2,
+            &Serial,
+        )
+        .unwrap();
     writer.finish().unwrap()
 }
 

@@ -19,14 +19,14 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 
+use super::stream::{APPENDABLE_BITS, Stream, words};
 use super::together::Together;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 
 /// Weights of four lanes in a step.
 const BLOCK: usize = 32;
-/// Greatest number of bits in one append. Fewer than 8 bits are pending.
-pub(super) const APPENDABLE_BITS: u32 = 56;
 
 /// Codes, their lengths and marks by palette index, in both halves of a register.
 struct Registers {
@@ -68,15 +68,6 @@ impl Registers {
 fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
     // SAFETY: 16 bytes are there.
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn words(vector: __m256i) -> [u64; 4] {
-    let mut words = [0u64; 4];
-    // SAFETY: 32 bytes are there.
-    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
-    words
 }
 
 /// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
@@ -143,7 +134,7 @@ fn pack_lanes<const PEXT: bool>(
             false => Together::of(codes, lengths).append(&mut streams, rows),
         }
     }
-    streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
+    streams.map(|stream| stream.bits())
 }
 
 /// Appends eight codes to each stream. Each mask in `masks` has as many ones as the codes have
@@ -168,26 +159,5 @@ fn append_by_pext(
             stream.append(_pext_u64(code, low), low.count_ones(), row);
             stream.append(_pext_u64(code, mask - low), (mask - low).count_ones(), row);
         }
-    }
-}
-
-/// A lane stream under construction.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Stream {
-    at: usize,
-    pending: u64,
-    pending_bits: u32,
-}
-
-impl Stream {
-    #[inline]
-    #[target_feature(enable = "bmi2")]
-    pub(super) fn append(&mut self, bits: u64, length: u32, row: &mut [u8; ROW_BYTES]) {
-        let bits = self.pending | bits << self.pending_bits;
-        let bit_count = self.pending_bits + length;
-        row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());
-        self.at += bit_count as usize / 8;
-        self.pending = bits >> (bit_count & !7);
-        self.pending_bits = bit_count % 8;
     }
 }

@@ -23,7 +23,7 @@ use std::arch::x86_64::*;
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Emit, Exponents, Weights};
+use super::emit::{Emit, Exponents, VECTORS, Vectors, Weights};
 use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
@@ -35,9 +35,6 @@ const WINDOW_BITS: i64 = 57;
 /// Cache lines of the next record that are prefetched in a step. A chunk of 128 steps fetches 16
 /// KB.
 const RECORD_LINES: usize = 2;
-pub(super) const VECTORS: usize = LANES / 8;
-/// Vectors with one element for each lane.
-pub(super) type Vectors = [__m512i; VECTORS];
 
 /// Code lengths by 7 bits, held in registers.
 #[derive(Clone, Copy)]

@@ -17,7 +17,8 @@ use unweight_format::layout::{LANES, STEP_WEIGHTS};
 use super::checksum::Folded;
 use super::{Elements, Table, load, prefetch};
 use crate::fast::encode_table::{EncodeTable, PATCHED};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 
 const BLOCK: usize = 64;
 const VECTORS: usize = LANES / 8;

@@ -18,8 +18,9 @@ use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, PALETTE_ENTRIES, STEP_WE
 
 use super::{BLOCK, is_any_marked, load};
 use crate::fast::encode_table::{EncodeTable, PATCHED};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 use crate::fast::portable::encode::{APPENDABLE_BITS, Codes, Stream, note_patches};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Lanes in flight, two to a vector. A code waits for the length of the previous code in its lane.
 const IN_FLIGHT: usize = 4;
