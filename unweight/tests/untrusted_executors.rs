@@ -3,11 +3,8 @@
 
 #![expect(unsafe_code, reason = "output that is read after success")]
 
-mod containers;
-
 use std::mem::MaybeUninit;
 
-use containers::{ENCODINGS, container_of, restored, trained_like};
 use half::bf16;
 use proptest::prelude::*;
 use unweight::{
@@ -17,8 +14,10 @@ use unweight::{
         transcode,
     },
 };
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, SourceKind};
+use unweight_format::Encoding;
+use unweight_testkit::{
+    ENCODINGS, bytes_of, container_of, restored, trained_like, transcoded, writer_of,
+};
 
 /// An action of an executor on an item.
 #[derive(Clone, Copy, Debug)]
@@ -78,13 +77,6 @@ fn weights(encoding: Encoding) -> Vec<bf16> {
         Encoding::Raw => 3 * (1 << 15) + 100,
         _ => 3 * (1 << CHUNK_SIZE_LOG2) + 100,
     })
-}
-
-fn bytes_of(weights: &[bf16]) -> Vec<u8> {
-    weights
-        .iter()
-        .flat_map(|weight| weight.to_le_bytes())
-        .collect()
 }
 
 /// Checks that an operation gave the right output or an executor error. Returns whether it
@@ -149,15 +141,13 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
             Encoding::Palette => Encoding::Huffman,
             _ => Encoding::Palette,
         };
-        let expected = containers::transcoded(&file, to);
+        let expected = transcoded(&file, to);
         let done = transcode(&container, to, Vec::new(), executor).map_err(of_transfer);
         verdicts.push(judge(done, &expected, "transcode")?);
 
         if encoding != Encoding::Raw {
             let shape = [weights.len() as u64];
-            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-            let mut writer =
-                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let mut writer = writer_of(Vec::new(), &shape);
             let chunk = CHUNK_SIZE_LOG2;
             let done = encode_tensor(&mut writer, &weights[..], encoding, chunk, executor);
             let output = done.map_err(of_transfer).map(|()| writer.finish().unwrap());
@@ -241,7 +231,7 @@ fn the_second_run_of_an_item_cannot_spoil_what_the_first_one_wrote() {
     );
     assert_eq!(error.rule(), None);
     assert_eq!(error.to_string(), "the executor worked on item 1 twice");
-    assert!(restored(&file).is_ok());
+    assert!(restored(&file[..]).is_ok());
 }
 
 fn step() -> impl Strategy<Value = Step> {
