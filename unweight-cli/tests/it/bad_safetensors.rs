@@ -1,6 +1,8 @@
 //! Sources that are not safetensors files: one line says why, and nothing is left behind.
 
-use crate::model::{header, mixed, tensor, with_header};
+use unweight_testkit::{safetensors_json, tensor, with_header};
+
+use crate::model::mixed;
 use crate::place::Place;
 
 /// Requires that `compress` refuses this source, and says why in words that contain `why`.
@@ -120,7 +122,7 @@ fn tensors_of_one_name() {
         tensor("a", "U8", &[4], vec![0; 4]),
         tensor("a", "U8", &[4], vec![0; 4]),
     ];
-    refuses_header(&header(&twice), "duplicate name \"a\"");
+    refuses_header(&safetensors_json(&twice), "duplicate name \"a\"");
     let escaped = two([0, 4], [4, 8]).replace("\"b\"", "\"\\u0061\"");
     refuses_header(&escaped, "duplicate name \"a\"");
 }
@@ -269,9 +271,9 @@ fn json_that_is_none() {
 #[test]
 fn what_the_container_cannot_hold() {
     let deep = tensor("a", "U8", &[1; 65], vec![0]);
-    refuses(&with_header(&header(&[deep]), &[0]), "limit-rank");
+    refuses(&with_header(&safetensors_json(&[deep]), &[0]), "limit-rank");
     let long = tensor(&"n".repeat(65_536), "U8", &[1], vec![0]);
-    refuses(&with_header(&header(&[long]), &[0]), "limit-name");
+    refuses(&with_header(&safetensors_json(&[long]), &[0]), "limit-name");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Failures of input and output. The exit code is 3, and no partial output is left.
 
 use std::fs;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, mixed, model};
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
@@ -137,7 +138,7 @@ fn a_full_device_behind_standard_output_is_noticed() {
 
 #[test]
 fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
-    let source = model(&[bf16("w", &Numbers(70).trained_weights(2_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(70).trained_weights(2_000))]);
     let place = Place::with_compressed(&source, &[]);
     let new = place.read("m.unw");
     for call in [
