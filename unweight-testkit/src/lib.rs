@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 pub use container::{container, container_by, container_of, writer_of};
 pub use random::Random;
-pub use read::{coded_planes, decoded, payloads, records, restored, restored_by, transcoded};
+pub use read::{coded_planes, decoded, payloads, records, restored, transcoded};
 pub use repair::{repair_checksums, repair_front, state_tensor_checksum};
 pub use safetensors::{safetensors_file, safetensors_json, with_header};
 pub use storage::{Answer, Length, Script, TestStorage};

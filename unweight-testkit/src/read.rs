@@ -3,7 +3,6 @@
 use half::bf16;
 use unweight::container::{OpenFile, restore, transcode};
 use unweight::{ReadError, Serial, Storage};
-use unweight_cpu::fast::Codec;
 use unweight_format::{CodedPlanes, Directory, Encoding, Extent, FileHeader, Payload};
 
 use crate::weights_in;
@@ -14,18 +13,9 @@ use crate::weights_in;
 /// # Errors
 /// The error of the broken rule, or of the storage.
 pub fn restored<S: Storage + ?Sized>(file: &S) -> Result<Vec<u8>, ReadError> {
-    restored_by(Codec::current(), file)
-}
-
-/// As [`restored`], decoded by this codec.
-///
-/// # Errors
-/// As [`restored`].
-pub fn restored_by<S: Storage + ?Sized>(codec: Codec, file: &S) -> Result<Vec<u8>, ReadError> {
     let open = OpenFile::read(file)?;
-    let container = open.container().with_codec(codec);
     let mut bytes = Vec::new();
-    restore(&container, &Serial, |piece| {
+    restore(&open.container(), &Serial, |piece| {
         bytes.extend_from_slice(piece);
         Ok::<_, ReadError>(())
     })?;

@@ -47,6 +47,10 @@ pub struct Distribution {
 }
 
 impl Distribution {
+    const fn new(name: &'static str, weight: fn(usize, u64) -> u16) -> Distribution {
+        Distribution { name, weight }
+    }
+
     /// The first `count` weights of the sequence with this seed.
     pub fn weights(&self, count: usize, seed: u64) -> Vec<bf16> {
         let mut random = Random::new(seed);
@@ -58,94 +62,63 @@ impl Distribution {
 /// Distributions that lead to codes of all lengths, patches, verbatim records, palettes with gaps
 /// and tensors of one exponent.
 pub const DISTRIBUTIONS: [Distribution; 14] = [
-    Distribution {
-        name: "halving",
-        weight: |_, random| with_exponent(126 - random.trailing_zeros().min(40), random),
-    },
-    Distribution {
-        name: "drifting",
-        weight: |place, random| {
-            let drift = place as u32 / 3_000 % 80;
-            with_exponent(126 - random.trailing_zeros().min(9) - drift, random)
-        },
-    },
-    Distribution {
-        name: "any bits",
-        weight: |_, random| random as u16,
-    },
-    Distribution {
-        name: "constant",
-        weight: |_, _| 0x3f80,
-    },
-    Distribution {
-        name: "zero",
-        weight: |_, _| 0,
-    },
-    Distribution {
-        name: "two",
-        weight: |_, random| if random % 3 == 0 { 0x3f80 } else { 0xc100 },
-    },
-    Distribution {
-        name: "two, one rare",
-        weight: |_, random| match random % 3_000 {
-            0 => 0x3f80,
-            _ => 0xc100,
-        },
-    },
-    Distribution {
-        name: "sixteen",
-        weight: |_, random| with_exponent((random >> 40) as u32 % 16 * 17, random),
-    },
-    Distribution {
-        name: "seventeen",
-        weight: |_, random| with_exponent((random >> 40) as u32 % 17 + 100, random),
-    },
-    Distribution {
-        // The first weights do not represent the others.
-        name: "zeros, then halving",
-        weight: |place, random| match place % 4_096 {
-            0..400 => 0,
-            _ => with_exponent(126 - random.trailing_zeros().min(40), random),
-        },
-    },
-    Distribution {
-        // The palette has two runs, 0 and consecutive exponents. Some weights are between or
-        // outside of them.
-        name: "often zero",
-        weight: |_, random| match (random >> 50) % 100 {
-            0..4 => 0,
-            4 => with_exponent((random >> 40) as u32 % 130, random),
-            _ => with_exponent(126 - random.trailing_zeros().min(14), random),
-        },
-    },
-    Distribution {
-        // The greatest distance of two runs at which four exponents are looked up at once.
-        name: "two runs",
-        weight: |_, random| two_runs(146, random),
-    },
-    Distribution {
-        name: "two runs, too far apart",
-        weight: |_, random| two_runs(147, random),
-    },
-    Distribution {
-        // More and more patches, until a record is verbatim.
-        name: "fraying",
-        weight: |place, random| {
-            let frayed = place as u64 / 4_096 % 20 * 8;
-            match (random >> 50) % 100 < frayed {
-                true => with_exponent((random >> 40) as u32 % 90, random),
-                false => with_exponent((random >> 40) as u32 % 16 + 100, random),
-            }
-        },
-    },
+    Distribution::new("halving", |_, random| halving(126, 40, random)),
+    Distribution::new("drifting", |place, random| {
+        halving(126 - place as u32 / 3_000 % 80, 9, random)
+    }),
+    Distribution::new("any bits", |_, random| random as u16),
+    Distribution::new("constant", |_, _| 0x3f80),
+    Distribution::new("zero", |_, _| 0),
+    Distribution::new("two", |_, random| {
+        [0x3f80, 0xc100, 0xc100][random as usize % 3]
+    }),
+    Distribution::new("two, one rare", |_, random| match random % 3_000 {
+        0 => 0x3f80,
+        _ => 0xc100,
+    }),
+    Distribution::new("sixteen", |_, random| {
+        with_exponent((random >> 40) as u32 % 16 * 17, random)
+    }),
+    Distribution::new("seventeen", |_, random| one_of(17, 100, random)),
+    // The first weights do not represent the others.
+    Distribution::new("zeros, then halving", |place, random| match place % 4_096 {
+        0..400 => 0,
+        _ => halving(126, 40, random),
+    }),
+    // The palette has two runs, 0 and consecutive exponents. Some weights are outside of both.
+    Distribution::new("often zero", |_, random| match (random >> 50) % 100 {
+        0..4 => 0,
+        4 => one_of(130, 0, random),
+        _ => halving(126, 14, random),
+    }),
+    // The greatest distance of two runs at which four exponents are looked up at once.
+    Distribution::new("two runs", |_, random| two_runs(146, random)),
+    Distribution::new("two runs, too far apart", |_, random| two_runs(147, random)),
+    // More and more patches, until a record is verbatim.
+    Distribution::new("fraying", |place, random| {
+        match (random >> 50) % 100 < place as u64 / 4_096 % 20 * 8 {
+            true => one_of(90, 0, random),
+            false => one_of(16, 100, random),
+        }
+    }),
 ];
+
+/// Each exponent below `greatest` half as often as the one above it, down to `range` below.
+fn halving(greatest: u32, range: u32, random: u64) -> u16 {
+    with_exponent(greatest - random.trailing_zeros().min(range), random)
+}
+
+/// One of `count` exponents from `first` on.
+fn one_of(count: u32, first: u32, random: u64) -> u16 {
+    with_exponent((random >> 40) as u32 % count + first, random)
+}
 
 /// Exponents from 20 on and from `second` on, and a few others.
 fn two_runs(second: u32, random: u64) -> u16 {
     match (random >> 50) % 500 {
-        0 => with_exponent((random >> 40) as u32 % 256, random),
-        1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
-        _ => with_exponent(second + (random >> 40) as u32 % 9, random),
+        0 => one_of(256, 0, random),
+        1..200 => one_of(7, 20, random),
+        _ => one_of(9, second, random),
     }
 }
 

@@ -125,7 +125,7 @@ fn every_command_says_what_is_missing() {
 }
 
 #[test]
-fn files_of_another_kind() {
+fn rejects_files_of_another_kind() {
     rejects(
         b"Dear reader,\nthis is a letter, and a longer one than any header could be, by far.\n",
         "file-magic",
@@ -135,7 +135,7 @@ fn files_of_another_kind() {
 }
 
 #[test]
-fn a_future_major_version() {
+fn rejects_a_future_major_version() {
     let mut file = compressed("huffman");
     file.set(file_header::MAJOR_VERSION, &2u16.to_le_bytes());
     rejects(&file.0, "file-version");
@@ -156,7 +156,7 @@ fn a_future_minor_version_is_read() {
 }
 
 #[test]
-fn trailing_bytes() {
+fn rejects_trailing_bytes() {
     let mut file = compressed("palette").0;
     file.push(0);
     rejects(&file, "file-trailing");

@@ -206,7 +206,7 @@ fn what_is_left_out_is_no_obstacle() {
 }
 
 #[test]
-fn a_line_for_each_file_that_is_done() {
+fn prints_a_line_for_each_file_that_is_done() {
     let place = cloned();
     place.write("m/z.safetensors", &shard());
     let run = place.run(&["compress", "m"]);

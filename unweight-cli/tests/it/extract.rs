@@ -67,7 +67,7 @@ fn ranges_are_slices_of_the_whole() {
 }
 
 #[test]
-fn ranges_longer_than_what_is_read_at_a_time() {
+fn extracts_ranges_longer_than_what_is_read_at_a_time() {
     let weights = Random::new(40).trained_weights((1 << 20) + 5_000);
     let bytes = bf16("", &weights).data;
     let source = safetensors_file(&[

@@ -7,7 +7,7 @@ use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
-fn inputs_that_are_not_there() {
+fn reports_inputs_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     let before = place.names();
@@ -32,7 +32,7 @@ fn inputs_that_are_not_there() {
 }
 
 #[test]
-fn outputs_in_folders_that_are_not_there() {
+fn reports_outputs_in_folders_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     place.write("shards/a.safetensors", &mixed());
@@ -167,7 +167,7 @@ fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
 /// Root may write into any other folder, but not into this one.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_target_that_cannot_be_written() {
+fn reports_a_target_that_cannot_be_written() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("shards/a.safetensors", &mixed());
     for call in [
