@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
+use unweight_gpu_build::{HostTests, Module};
+
 const KERNELS: &str = "../kernels";
 
 fn main() {
@@ -39,10 +41,9 @@ fn main() {
 /// Stems of the modules that `modules.txt` marks `emulated`.
 fn emulated_modules() -> impl Iterator<Item = String> {
     let list = fs::read_to_string(format!("{KERNELS}/modules.txt")).expect("the module list");
-    let emulated = list.lines().filter_map(|line| {
-        let path = line.split_whitespace().next()?;
-        let stem = path.rsplit('/').next()?.to_owned();
-        line.ends_with(" emulated").then_some(stem)
-    });
-    emulated.collect::<Vec<_>>().into_iter()
+    let modules = Module::parse_list(&list).expect("the module list is right");
+    let emulated = modules
+        .into_iter()
+        .filter(|module| module.host_tests == HostTests::Emulated);
+    emulated.map(|module| module.stem().to_owned())
 }

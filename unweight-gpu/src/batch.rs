@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
 
+use crate::checksum::ChecksumKernels;
+use crate::decode::DecodeKernels;
 use crate::in_flight::{Handover, InFlight, require_context};
 use crate::input::Kind;
 use crate::job::{BYTES_CHUNK_LOG2, TensorJob};
-use crate::launch::{DeviceBuffer, Launch};
+use crate::kernels::{DeviceBuffer, Launch};
 use crate::plan::{self, TABLE_BYTES, WARP};
 use crate::status::{self, BadChunk};
-use crate::weight_checksums::{TensorChunks, checksum_config, weight_checksums};
+use crate::weight_checksums::{Outputs, TensorChunks, checksum_config, weight_checksums};
 use crate::{Device, GpuError, Input, MOST_CHUNKS, Output};
 
 /// Tensors, or chunks of tensors, to decode together, each with its output. Raw tensors in a batch
@@ -56,6 +58,8 @@ pub struct Batch(InFlight<Decoding>);
 #[derive(Debug)]
 pub(crate) struct Decoding {
     device: Device,
+    kernels: Arc<DecodeKernels>,
+    checksum: Arc<ChecksumKernels>,
     /// The tensors in the caller's order.
     tensors: Vec<TensorChunks>,
     /// The coded tensors. Their jobs come first.
@@ -289,6 +293,8 @@ impl Decoding {
         let status = own.clone_htod(&[status::GOOD])?;
         let decoding = Decoding {
             device: device.clone(),
+            kernels: device.kernels()?,
+            checksum: device.kernels()?,
             tensors: of_tensors,
             coded,
             copies,
@@ -307,8 +313,8 @@ impl Decoding {
 
     fn decode(&self, stream: &CudaStream) -> Result<(), GpuError> {
         let kernel = match self.output_bytes_per_weight {
-            2 => &self.device.state.decode_weights,
-            _ => &self.device.state.decode_exponents,
+            2 => &self.kernels.weights,
+            _ => &self.kernels.exponents,
         };
         let config = LaunchConfig {
             grid_dim: (self.coded_chunk_count, 1, 1),
@@ -318,10 +324,10 @@ impl Decoding {
         let job_count = self.coded.len() as u32;
         if self.coded_chunk_count > 0 {
             let launch = Launch::of(kernel)
-                .arg(&self.jobs.address)
+                .buffer(&self.jobs)
                 .arg(&job_count)
                 .arg(&self.stage_bytes)
-                .arg(&self.status.address);
+                .buffer(&self.status);
             // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `DeviceTensor` has
             // checked the record ends and holds planes aligned as in the file; every output is
             // aligned and long enough (`Output`, `Decoding::new`), and every chunk is in its tensor
@@ -345,35 +351,36 @@ impl Decoding {
         if self.coded_chunk_count == 0 {
             return Ok(());
         }
-        let device = &self.device.state;
         let job_count = self.coded.len() as u32;
-        let launch = Launch::of(&device.check_chunks)
-            .arg(&self.jobs.address)
+        let launch = Launch::of(&self.checksum.check_chunks)
+            .buffer(&self.jobs)
             .arg(&job_count)
             .arg(&self.coded_chunk_count)
-            .arg(&device.crc_constants.address)
-            .arg(&self.status.address);
+            .buffer(&self.checksum.constants)
+            .buffer(&self.status);
         // SAFETY: the same as in `decode`; the constants are those that the kernel's head names.
         unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
         Ok(())
     }
 
     fn checksums(&self) -> Result<Vec<u32>, GpuError> {
-        let kernel = &self.device.state.checksum_weights;
         // SAFETY: the same as in `decode`; outputs have 2 bytes for each weight.
-        unsafe { weight_checksums(&self.device, kernel, &self.jobs.memory, &self.tensors) }
+        unsafe {
+            let (own, of) = (self.device.own_stream(), Outputs::Weights);
+            weight_checksums(own, &self.checksum, of, self.jobs.memory(), &self.tensors)
+        }
     }
 
     fn status(&self) -> Result<(), GpuError> {
         let own = self.device.own_stream();
-        let word = own.clone_dtoh(&self.status.memory)?;
+        let word = own.clone_dtoh(self.status.memory())?;
         own.synchronize()?;
         let Some(bad) = status::read(word[0]) else {
             return Ok(());
         };
         const { assert!(status::GOOD == u64::MAX) };
         // SAFETY: this memory has a single word, and nobody else uses it now.
-        unsafe { result::memset_d8_async(self.status.address, 0xff, 8, own.cu_stream())? };
+        unsafe { result::memset_d8_async(self.status.address(), 0xff, 8, own.cu_stream())? };
         let number = (self.coded).partition_point(|coded| coded.first_chunk <= bad.chunk) - 1;
         let coded = &self.coded[number];
         Err(GpuError::BadChunk {

@@ -1,62 +1,15 @@
-//! A GPU with loaded kernels.
+//! A GPU, and the kernels that were loaded for it.
 
-#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+#![expect(unsafe_code, reason = "calls of the driver")]
 
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, sys};
+use cudarc::driver::{CudaContext, CudaModule, CudaStream, sys};
 
-use crate::encode::EncodeKernels;
-use crate::image::Images;
-use crate::kernel_cache::KernelCache;
-use crate::launch::DeviceBuffer;
-use crate::matmul::{FragmentsKernels, MatmulKernels};
-use crate::{GpuError, crc_constants, image};
-
-/// The oldest compute capability whose instructions the kernels use.
-const OLDEST: (i32, i32) = (8, 0);
-
-/// A decoder of one tensor. It has either a block for each chunk, or few blocks that each fill a
-/// multiprocessor.
-#[derive(Debug)]
-pub(crate) struct OneOrFewBlocks {
-    pub(crate) block_for_each_chunk: CudaFunction,
-    pub(crate) few_blocks: CudaFunction,
-    /// Greatest shared memory of a block of the second kind.
-    pub(crate) room: u32,
-}
-
-impl OneOrFewBlocks {
-    fn load(module: &Arc<CudaModule>, name: &str, room: u32) -> Result<OneOrFewBlocks, GpuError> {
-        Ok(OneOrFewBlocks {
-            block_for_each_chunk: module.load_function(&format!("{name}_of"))?,
-            few_blocks: load_with_shared(module, &format!("{name}_in_few_blocks"), room)?,
-            room,
-        })
-    }
-}
-
-/// Loads a kernel whose blocks may have this much shared memory, which is more than the default
-/// limit.
-pub(crate) fn load_with_shared(
-    module: &Arc<CudaModule>,
-    name: &str,
-    shared_bytes: u32,
-) -> Result<CudaFunction, GpuError> {
-    let function = module.load_function(name)?;
-    function.set_attribute(
-        sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-        shared_bytes as i32,
-    )?;
-    Ok(function)
-}
-
-/// The most shared memory that a block may ask for, in bytes.
-pub(crate) fn most_shared_bytes(context: &CudaContext) -> Result<u32, GpuError> {
-    let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
-    Ok(context.attribute(most)? as u32)
-}
+use crate::kernels::{KernelCache, KernelSet, KernelSets, Module, ModuleLoader};
+use crate::{GpuError, preload};
 
 /// Options for opening a device.
 #[derive(Clone, Debug, Default)]
@@ -75,27 +28,18 @@ pub struct DeviceOptions {
 /// device, and batches keep it.
 #[derive(Clone, Debug)]
 pub struct Device {
-    pub(crate) state: Arc<DeviceState>,
+    state: Arc<DeviceState>,
 }
 
 #[derive(Debug)]
-pub(crate) struct DeviceState {
+struct DeviceState {
     context: Arc<CudaContext>,
     /// The stream is private, so nobody captures it. As long as it exists, cudarc orders all
     /// streams of the context by events.
     own_stream: Arc<CudaStream>,
-    images: Images,
-    pub(crate) decode_weights: CudaFunction,
-    pub(crate) decode_exponents: CudaFunction,
-    pub(crate) decode_weights_of: OneOrFewBlocks,
-    pub(crate) decode_exponents_of: OneOrFewBlocks,
-    pub(crate) check_chunks: CudaFunction,
-    pub(crate) checksum_weights: CudaFunction,
-    pub(crate) checksum_planes: CudaFunction,
-    encode: OnceLock<EncodeKernels>,
-    fragments: OnceLock<FragmentsKernels>,
-    matmul: OnceLock<MatmulKernels>,
-    pub(crate) crc_constants: DeviceBuffer<u32>,
+    capability: ComputeCapability,
+    modules: ModuleLoader,
+    kernels: KernelSets,
 }
 
 impl Device {
@@ -122,83 +66,24 @@ impl Device {
             return Err(GpuError::NoDevice { ordinal, count });
         }
         let context = CudaContext::new(ordinal)?;
-        let capability = context.compute_capability()?;
-        if capability < OLDEST {
+        let (major, minor) = context.compute_capability()?;
+        let capability = ComputeCapability { major, minor };
+        if capability < ComputeCapability::OLDEST {
             let name = context.name()?;
             return Err(GpuError::TooOld { name, capability });
         }
-        let images = Images {
-            capability,
-            driver_version: driver_version()?,
-            cache: options.kernel_cache.clone().map(KernelCache::new),
+        let cache = options.kernel_cache.clone().map(KernelCache::new);
+        let device = Device {
+            state: Arc::new(DeviceState {
+                own_stream: context.new_stream()?,
+                modules: ModuleLoader::new(capability, driver_version()?, cache),
+                kernels: KernelSets::default(),
+                capability,
+                context,
+            }),
         };
-        let own_stream = context.new_stream()?;
-        let decode = images.load(&context, &image::DECODE)?;
-        let checksum = images.load(&context, &image::CHECKSUM)?;
-        let crc_constants = own_stream.clone_htod(&crc_constants::words())?;
-        let crc_constants = DeviceBuffer::new(crc_constants, &own_stream);
-        own_stream.synchronize()?;
-        let room = most_shared_bytes(&context)?;
-        let state = DeviceState {
-            decode_weights: decode.load_function("decode_weights")?,
-            decode_exponents: decode.load_function("decode_exponents")?,
-            decode_weights_of: OneOrFewBlocks::load(&decode, "decode_weights", room)?,
-            decode_exponents_of: OneOrFewBlocks::load(&decode, "decode_exponents", room)?,
-            check_chunks: checksum.load_function("check_chunks")?,
-            checksum_weights: checksum.load_function("checksum_weights")?,
-            checksum_planes: checksum.load_function("checksum_planes")?,
-            encode: OnceLock::new(),
-            fragments: OnceLock::new(),
-            matmul: OnceLock::new(),
-            crc_constants,
-            images,
-            own_stream,
-            context,
-        };
-        Ok(Device {
-            state: Arc::new(state),
-        })
-    }
-
-    /// A private stream for work that is waited for. All users of its memory are on it, and nobody
-    /// captures it.
-    pub(crate) fn own_stream(&self) -> &Arc<CudaStream> {
-        &self.state.own_stream
-    }
-
-    /// The encoder's kernels.
-    pub(crate) fn encode_kernels(&self) -> Result<&EncodeKernels, GpuError> {
-        self.loaded(&self.state.encode, EncodeKernels::load)
-    }
-
-    /// The kernels of fragment form.
-    pub(crate) fn fragments_kernels(&self) -> Result<&FragmentsKernels, GpuError> {
-        self.loaded(&self.state.fragments, FragmentsKernels::load)
-    }
-
-    /// The matmul kernels.
-    pub(crate) fn matmul_kernels(&self) -> Result<&MatmulKernels, GpuError> {
-        self.loaded(&self.state.matmul, MatmulKernels::load)
-    }
-
-    /// Kernels that are loaded at first use, so that programs that only decode do not wait for
-    /// them.
-    fn loaded<'a, K>(
-        &'a self,
-        kernels: &'a OnceLock<K>,
-        load: impl FnOnce(&Arc<CudaContext>, &Images) -> Result<K, GpuError>,
-    ) -> Result<&'a K, GpuError> {
-        if let Some(kernels) = kernels.get() {
-            return Ok(kernels);
-        }
-        let loaded = load(&self.state.context, &self.state.images)?;
-        Ok(kernels.get_or_init(|| loaded))
-    }
-
-    /// The number of multiprocessors.
-    pub(crate) fn multiprocessors(&self) -> Result<u32, GpuError> {
-        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        Ok(self.state.context.attribute(count)? as u32)
+        preload(&device)?;
+        Ok(device)
     }
 
     /// The driver's name of the device.
@@ -207,6 +92,11 @@ impl Device {
     /// The errors of the driver.
     pub fn name(&self) -> Result<String, GpuError> {
         Ok(self.state.context.name()?)
+    }
+
+    /// The compute capability.
+    pub fn compute_capability(&self) -> ComputeCapability {
+        self.state.capability
     }
 
     /// The CUDA context, for the caller's allocations and streams. Those of another context, even
@@ -221,6 +111,86 @@ impl Device {
     /// The errors of the driver.
     pub fn stream(&self) -> Result<Arc<CudaStream>, GpuError> {
         Ok(self.state.context.new_stream()?)
+    }
+
+    /// A private stream for work that is waited for. All users of its memory are on it, and nobody
+    /// captures it.
+    pub(crate) fn own_stream(&self) -> &Arc<CudaStream> {
+        &self.state.own_stream
+    }
+}
+
+/// For crates that add [`kernels`](crate::kernels).
+impl Device {
+    /// The kernels of this type, loaded at first use. Take them when an object is created, not for
+    /// each launch, because the lookup takes a lock.
+    ///
+    /// # Errors
+    /// The errors of [`KernelSet::load`].
+    pub fn kernels<K: KernelSet>(&self) -> Result<Arc<K>, GpuError> {
+        self.state.kernels.get(self)
+    }
+
+    /// The module, loaded at first use from its image, or from what NVRTC makes of its source.
+    ///
+    /// # Errors
+    /// [`GpuError::NoKernels`]; [`GpuError::Compile`]; the errors of the driver.
+    pub fn load_module(&self, module: &Module) -> Result<Arc<CudaModule>, GpuError> {
+        self.state.modules.load(&self.state.context, module)
+    }
+
+    /// The device's own stream, for work that is waited for before a function returns.
+    ///
+    /// # Safety
+    /// Nobody may capture the stream, and neither it nor memory that was allocated on it (which
+    /// refers to it) may be given to safe code of others.
+    pub unsafe fn private_stream(&self) -> &Arc<CudaStream> {
+        self.own_stream()
+    }
+
+    /// The number of multiprocessors.
+    ///
+    /// # Errors
+    /// The errors of the driver.
+    pub fn multiprocessors(&self) -> Result<u32, GpuError> {
+        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        Ok(self.state.context.attribute(count)? as u32)
+    }
+
+    /// The most shared memory that a block may ask for, in bytes.
+    ///
+    /// # Errors
+    /// The errors of the driver.
+    pub fn most_shared_bytes(&self) -> Result<u32, GpuError> {
+        let most = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        Ok(self.state.context.attribute(most)? as u32)
+    }
+}
+
+/// The compute capability of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ComputeCapability {
+    /// The major number.
+    pub major: i32,
+    /// The minor number.
+    pub minor: i32,
+}
+
+impl ComputeCapability {
+    /// The oldest whose instructions the kernels use: 8.0.
+    pub const OLDEST: ComputeCapability = ComputeCapability { major: 8, minor: 0 };
+    /// That of Hopper: 9.0.
+    pub const HOPPER: ComputeCapability = ComputeCapability { major: 9, minor: 0 };
+
+    /// Whether a kernel may begin before the previous launch on its stream has ended.
+    pub fn overlaps_launches(self) -> bool {
+        self >= ComputeCapability::HOPPER
+    }
+}
+
+impl fmt::Display for ComputeCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 

@@ -6,25 +6,24 @@ use std::any::Any;
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
-    result,
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result,
 };
 use unweight_format::write::CodedParameters;
 use unweight_format::{Encoding, Extent, Palette, layout, limits};
 
-use crate::device::load_with_shared;
+use crate::checksum::ChecksumKernels;
+use crate::decode::DecodeKernels;
 use crate::encode_job::{EncodeJob, TOTAL_BYTES};
 use crate::encode_plan::{
     CODE_SHARED_BYTES, CODE_WARPS, COUNT_SHARED_BYTES, MOST_TRANSCODE_SHARED_BYTES, Planes,
     count_threads, encode_shared_bytes, encode_threads, place_scratch,
 };
-use crate::image::Images;
 use crate::in_flight::{Handover, InFlight};
 use crate::job::TensorJob;
-use crate::launch::{DeviceBuffer, Launch};
+use crate::kernels::{DeviceBuffer, KernelSet, Launch, load_with_shared, own};
 use crate::plan::{TABLE_BYTES, WARP};
-use crate::weight_checksums::{TensorChunks, weight_checksums};
-use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, image, status};
+use crate::weight_checksums::{Outputs, TensorChunks, weight_checksums};
+use crate::{Device, EncodedTensor, GpuError, MOST_CHUNKS, Output, Source, status};
 
 /// The encoder's kernels, in the order in which a batch launches them.
 #[derive(Debug)]
@@ -72,15 +71,12 @@ pub(crate) struct Task {
 /// Memory that a batch keeps alive without using it itself.
 pub(crate) type Kept = Arc<dyn Any + Send + Sync>;
 
-impl EncodeKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        images: &Images,
-    ) -> Result<EncodeKernels, GpuError> {
-        let histogram = images.load(context, &image::HISTOGRAM)?;
-        let code_lengths = images.load(context, &image::CODE_LENGTHS)?;
-        let encode = images.load(context, &image::ENCODE)?;
-        let transcode = images.load(context, &image::TRANSCODE)?;
+impl KernelSet for EncodeKernels {
+    fn load(device: &Device) -> Result<EncodeKernels, GpuError> {
+        let histogram = device.load_module(&own::HISTOGRAM)?;
+        let code_lengths = device.load_module(&own::CODE_LENGTHS)?;
+        let encode = device.load_module(&own::ENCODE)?;
+        let transcode = device.load_module(&own::TRANSCODE)?;
         // The limit is for the largest chunks.
         let shared_bytes = encode_shared_bytes((*limits::CHUNK_SIZE_LOG2.end()).into());
         let encode_chunks = |name: &str| load_with_shared(&encode, name, shared_bytes);
@@ -106,7 +102,9 @@ impl EncodeKernels {
             },
         })
     }
+}
 
+impl EncodeKernels {
     const fn reading(&self, sources: Sources) -> &SourceKernels {
         match sources {
             Sources::Weights => &self.of_weights,
@@ -127,6 +125,9 @@ pub struct EncodeBatch(pub(crate) InFlight<Encoder>);
 #[derive(Debug)]
 pub(crate) struct Encoder {
     pub(crate) device: Device,
+    pub(crate) kernels: Arc<EncodeKernels>,
+    pub(crate) checksum: Arc<ChecksumKernels>,
+    decode: Arc<DecodeKernels>,
     sources: Sources,
     pub(crate) encoding: Encoding,
     /// Binary logarithm of the largest chunk size.
@@ -260,15 +261,17 @@ impl EncodeBatch {
         for (number, job) in (0..).zip(&mut jobs) {
             place_scratch(job, scratch_address, &mut used);
             job.counts = counts_address + 256 * 4 * u64::from(job.first_chunk);
-            job.totals = totals.address + TOTAL_BYTES * number;
-            job.places = totals.address + total_bytes + 8 * u64::from(job.first_chunk);
+            job.totals = totals.address() + TOTAL_BYTES * number;
+            job.places = totals.address() + total_bytes + 8 * u64::from(job.first_chunk);
         }
         let checksum_jobs: Vec<_> = (jobs.iter().zip(checksum_sources))
             .map(|(job, source)| TensorJob::of_source(job, source))
             .collect();
-        device.encode_kernels()?;
         let encoding = Encoder {
             device: device.clone(),
+            kernels: device.kernels()?,
+            checksum: device.kernels()?,
+            decode: device.kernels()?,
             sources,
             encoding,
             largest_log2,
@@ -331,18 +334,13 @@ impl EncodeBatch {
 }
 
 impl Encoder {
-    /// The kernels, which were loaded when the batch was created.
-    pub(crate) fn kernels(&self) -> Result<&EncodeKernels, GpuError> {
-        self.device.encode_kernels()
-    }
-
     fn encode(&self, stream: &CudaStream) -> Result<(), GpuError> {
         if self.chunk_count == 0 {
             return Ok(());
         }
         let (job_count, reading) = (
             self.tensors.len() as u32,
-            self.kernels()?.reading(self.sources),
+            self.kernels.reading(self.sources),
         );
         self.zero_totals(stream)?;
         // SAFETY: this holds for these launches and for those in the called functions. The kernels'
@@ -354,7 +352,7 @@ impl Encoder {
         unsafe {
             let count = config(self.chunk_count, self.count_threads, COUNT_SHARED_BYTES);
             Launch::of(&reading.count_exponents)
-                .arg(&self.jobs.address)
+                .buffer(&self.jobs)
                 .arg(&job_count)
                 .launch(stream, count)?;
             if self.encoding == Encoding::Huffman {
@@ -368,7 +366,7 @@ impl Encoder {
     /// Zeroes the totals and the positions of chunks.
     pub(crate) fn zero_totals(&self, stream: &CudaStream) -> Result<(), GpuError> {
         stream.context().bind_to_thread()?;
-        let (at, bytes) = (self.totals.address, self.totals.memory.num_bytes());
+        let (at, bytes) = (self.totals.address(), self.totals.memory().num_bytes());
         // SAFETY: the range is exactly this batch's memory for the totals.
         unsafe { result::memset_d8_async(at, 0, bytes, stream.cu_stream())? };
         Ok(())
@@ -385,11 +383,11 @@ impl Encoder {
         gathers: bool,
     ) -> Result<(), GpuError> {
         let (job_count, gathers) = (self.tensors.len() as u32, u32::from(gathers));
-        let launch = Launch::of(&self.kernels()?.choose_codes)
-            .arg(&self.jobs.address)
+        let launch = Launch::of(&self.kernels.choose_codes)
+            .buffer(&self.jobs)
             .arg(&job_count)
             .arg(&self.chunk_count)
-            .arg(&self.tensor_codes.address)
+            .buffer(&self.tensor_codes)
             .arg(&gathers);
         let blocks = (job_count + self.chunk_count).div_ceil(CODE_WARPS);
         let config = config(blocks, CODE_WARPS * WARP, CODE_SHARED_BYTES);
@@ -406,10 +404,10 @@ impl Encoder {
     ) -> Result<(), GpuError> {
         let job_count = self.tensors.len() as u32;
         let launch = Launch::of(kernel)
-            .arg(&self.jobs.address)
+            .buffer(&self.jobs)
             .arg(&job_count)
-            .arg(&self.tensor_codes.address)
-            .arg(&self.device.state.crc_constants.address);
+            .buffer(&self.tensor_codes)
+            .buffer(&self.checksum.constants);
         // SAFETY: the caller keeps the preconditions.
         unsafe { launch.launch(stream, config)? };
         Ok(())
@@ -428,11 +426,11 @@ impl Encoder {
         if !self.is_encoded {
             return Err(GpuError::NotEncoded);
         }
-        let kernel = match self.sources {
-            Sources::Weights => &self.device.state.checksum_weights,
-            Sources::Planes => &self.device.state.checksum_planes,
+        let outputs = match self.sources {
+            Sources::Weights => Outputs::Weights,
+            Sources::Planes => Outputs::Exponents,
         };
-        let jobs = stream.clone_dtoh(&self.jobs.memory)?;
+        let jobs = stream.clone_dtoh(self.jobs.memory())?;
         let palette_of = |number: usize| -> [u8; layout::PALETTE_ENTRIES] {
             let palette = &jobs[number * EncodeJob::BYTES + EncodeJob::PALETTE_OFFSET..];
             palette[..layout::PALETTE_ENTRIES].try_into().expect("16")
@@ -446,8 +444,15 @@ impl Encoder {
         }
         // SAFETY: the jobs are numbered consecutively, and their outputs are the sources;
         // sign-mantissa bytes, record ends and records have been written.
-        let checksums =
-            unsafe { weight_checksums(&self.device, kernel, &checksum_jobs, &self.tensors)? };
+        let checksums = unsafe {
+            weight_checksums(
+                stream,
+                &self.checksum,
+                outputs,
+                &checksum_jobs,
+                &self.tensors,
+            )?
+        };
         let mut encoded = Vec::with_capacity(self.tensors.len());
         for (number, planes) in self.planes.iter().enumerate() {
             let palette = Palette::new(palette_of(number)).expect("the device writes it in order");
@@ -487,7 +492,7 @@ impl Encoder {
         let (job_count, stage_bytes) = (self.tensors.len() as u32, 0u32);
         // An error in the records changes the checksum, so this status is not read.
         let mut status = stream.clone_htod(&[status::GOOD])?;
-        let mut launch = stream.launch_builder(&self.device.state.decode_exponents);
+        let mut launch = stream.launch_builder(&self.decode.exponents);
         launch
             .arg(jobs)
             .arg(&job_count)

@@ -11,7 +11,7 @@ use crate::encode::{Encoder, config};
 use crate::encode_plan::{
     LENGTH_WARPS, PALETTE_SHARED_BYTES, encode_threads_of_records, transcode_shared_bytes,
 };
-use crate::launch::Launch;
+use crate::kernels::Launch;
 use crate::plan::WARP;
 use crate::{EncodeBatch, GpuError};
 
@@ -57,8 +57,8 @@ impl Encoder {
             return Ok(());
         }
         let (job_count, chunk_count) = (self.tensors.len() as u32, self.chunk_count);
-        let (jobs, kernels) = (self.jobs.address, &self.kernels()?.of_records);
-        let constants = &self.device.state.crc_constants.address;
+        let (jobs, kernels) = (&self.jobs, &self.kernels.of_records);
+        let constants = &self.checksum.constants;
         self.zero_totals(stream)?;
         // SAFETY: the preconditions at the heads of transcode.cu, histogram.cu, code_lengths.cu and
         // encode.cu are those of the caller and of `EncodeBatch::encode`.
@@ -66,26 +66,26 @@ impl Encoder {
             if self.encoding == Encoding::Palette {
                 let blocks = chunk_count.div_ceil(LENGTH_WARPS);
                 Launch::of(&kernels.palette_record_ends)
-                    .arg(&jobs)
+                    .buffer(jobs)
                     .arg(&job_count)
                     .arg(&chunk_count)
                     .arg(&detour)
                     .launch(stream, config(blocks, LENGTH_WARPS * WARP, 0))?;
                 let shared_bytes = transcode_shared_bytes(stage_bytes);
                 Launch::of(&kernels.huffman_to_palette)
-                    .arg(&jobs)
+                    .buffer(jobs)
                     .arg(&job_count)
                     .arg(&stage_bytes)
-                    .arg(constants)
+                    .buffer(constants)
                     .arg(&status)
                     .arg(&detour)
                     .launch(stream, config(chunk_count, WARP, shared_bytes))?;
             } else {
                 let count = config(chunk_count, WARP, PALETTE_SHARED_BYTES);
                 Launch::of(&kernels.count_indices)
-                    .arg(&jobs)
+                    .buffer(jobs)
                     .arg(&job_count)
-                    .arg(constants)
+                    .buffer(constants)
                     .arg(&status)
                     .arg(&detour)
                     .launch(stream, count)?;

@@ -6,6 +6,7 @@ use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
 use unweight_format::{Error, limits};
 
+use crate::ComputeCapability;
 use crate::status::BadChunk;
 
 /// The error of a device operation.
@@ -27,7 +28,7 @@ pub enum GpuError {
         /// The name of the device.
         name: String,
         /// The compute capability of the device.
-        capability: (i32, i32),
+        capability: ComputeCapability,
     },
     /// The crate was built without `nvcc`, and NVRTC is not installed to compile the kernels.
     NoKernels,
@@ -116,13 +117,10 @@ impl fmt::Display for GpuError {
             GpuError::NoDevice { ordinal, count } => {
                 write!(f, "there is no CUDA device {ordinal}, the driver knows {count}")
             }
-            GpuError::TooOld {
-                name,
-                capability: (major, minor),
-            } => write!(
-                f,
-                "{name} has compute capability {major}.{minor}, expected at least 8.0"
-            ),
+            GpuError::TooOld { name, capability } => {
+                let oldest = ComputeCapability::OLDEST;
+                write!(f, "{name} has compute capability {capability}, expected at least {oldest}")
+            }
             GpuError::NoKernels => f.write_str(
                 "this program was built without nvcc, and NVRTC (libnvrtc), which would compile its kernels now, is not on this machine",
             ),

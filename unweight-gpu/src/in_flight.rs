@@ -18,7 +18,7 @@ const PER_THREAD: usize = 2;
 /// have become part of a graph, the memory is leaked instead of freed, so that nobody else gets it.
 /// Forgetting this value leaks the memory too.
 #[derive(Debug)]
-pub(crate) struct InFlight<T> {
+pub struct InFlight<T> {
     owned: ManuallyDrop<T>,
     context: Arc<CudaContext>,
     stream: Option<Arc<CudaStream>>,
@@ -28,7 +28,7 @@ pub(crate) struct InFlight<T> {
 
 impl<T> InFlight<T> {
     /// Takes memory that nothing uses yet, for launches on streams of this context.
-    pub(crate) fn new(context: &Arc<CudaContext>, owned: T) -> InFlight<T> {
+    pub fn new(context: &Arc<CudaContext>, owned: T) -> InFlight<T> {
         InFlight {
             owned: ManuallyDrop::new(owned),
             context: context.clone(),
@@ -38,7 +38,7 @@ impl<T> InFlight<T> {
     }
 
     /// Shared access to the memory that launches use.
-    pub(crate) fn owned(&self) -> &T {
+    pub fn owned(&self) -> &T {
         &self.owned
     }
 
@@ -46,9 +46,10 @@ impl<T> InFlight<T> {
     /// previous one first, so that launches run one after the other.
     ///
     /// # Errors
-    /// The errors of [`require_stream`], including [`GpuError::Capturing`] if a capture begins
-    /// meanwhile, which leaks the memory; the errors of `launch`; the errors of the driver.
-    pub(crate) fn launch<R>(
+    /// [`GpuError::OtherContext`]; [`GpuError::PerThreadStream`]; [`GpuError::Capturing`], also if a
+    /// capture begins meanwhile, which leaks the memory; the errors of `launch`; the errors of the
+    /// driver.
+    pub fn launch<R>(
         &mut self,
         stream: &Arc<CudaStream>,
         launch: impl FnOnce(&mut T) -> Result<R, GpuError>,
@@ -76,7 +77,7 @@ impl<T> InFlight<T> {
     ///
     /// # Safety
     /// If the stream is capturing, this value must outlive every launch of the graph.
-    pub(crate) unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+    pub unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         Ok(self.move_to(stream)?)
     }
 
@@ -95,7 +96,7 @@ impl<T> InFlight<T> {
     /// # Errors
     /// [`GpuError::Capturing`]; the errors of the driver, including those of the launches. Nothing
     /// is freed on an error.
-    pub(crate) fn into_owned(mut self) -> Result<T, GpuError> {
+    pub fn into_owned(mut self) -> Result<T, GpuError> {
         if self.is_lost {
             return Err(GpuError::Capturing);
         }
@@ -140,15 +141,19 @@ fn wait(stream: &CudaStream) -> Result<(), DriverError> {
 /// The stream is a separate one, because an event of a capturing stream would draw it into the
 /// capture.
 #[derive(Debug)]
-pub(crate) struct Handover(Arc<CudaStream>);
+pub struct Handover(Arc<CudaStream>);
 
 impl Handover {
-    pub(crate) fn new(context: &Arc<CudaContext>) -> Result<Handover, GpuError> {
+    /// Begins a handover of memory of this context.
+    ///
+    /// # Errors
+    /// The errors of the driver.
+    pub fn new(context: &Arc<CudaContext>) -> Result<Handover, GpuError> {
         Ok(Handover(context.new_stream()?))
     }
 
     /// The stream for requesting addresses from cudarc.
-    pub(crate) fn stream(&self) -> &CudaStream {
+    pub fn stream(&self) -> &CudaStream {
         &self.0
     }
 
@@ -156,7 +161,7 @@ impl Handover {
     ///
     /// # Errors
     /// [`GpuError::Capturing`] if a graph would use the memory; the errors of the driver.
-    pub(crate) fn finish(self) -> Result<(), GpuError> {
+    pub fn finish(self) -> Result<(), GpuError> {
         require_no_capture(&self.0)?;
         Ok(self.0.synchronize()?)
     }
@@ -165,7 +170,7 @@ impl Handover {
 /// Drop guard that waits for a stream, which nobody captures. A function that lends memory to
 /// launches uses it to wait also when it returns an error.
 #[must_use]
-pub(crate) struct WaitAtEnd<'a>(pub(crate) &'a CudaStream);
+pub struct WaitAtEnd<'a>(pub &'a CudaStream);
 
 impl Drop for WaitAtEnd<'_> {
     fn drop(&mut self) {
@@ -193,7 +198,10 @@ pub(crate) fn require_stream(
 
 /// Returns an error if memory or a stream is of another context, because cudarc's events order only
 /// streams of a single context.
-pub(crate) fn require_context(
+///
+/// # Errors
+/// [`GpuError::OtherContext`].
+pub fn require_context(
     found: &Arc<CudaContext>,
     expected: &Arc<CudaContext>,
 ) -> Result<(), GpuError> {
@@ -203,7 +211,11 @@ pub(crate) fn require_context(
     }
 }
 
-pub(crate) fn require_no_capture(stream: &CudaStream) -> Result<(), GpuError> {
+/// Returns an error if the stream is capturing a graph.
+///
+/// # Errors
+/// [`GpuError::Capturing`]; the errors of the driver.
+pub fn require_no_capture(stream: &CudaStream) -> Result<(), GpuError> {
     match stream.capture_status()? {
         sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => Ok(()),
         _ => Err(GpuError::Capturing),

@@ -56,7 +56,9 @@
 struct Readme;
 
 mod batch;
+mod checksum;
 mod crc_constants;
+mod decode;
 mod decode_verified;
 mod device;
 mod device_tensor;
@@ -66,15 +68,12 @@ mod encode_plan;
 mod encode_records;
 mod encoded;
 mod error;
-mod image;
 mod in_flight;
 mod input;
 mod job;
-mod kernel_cache;
-mod launch;
+pub mod kernels;
 mod libraries;
 pub mod matmul;
-mod nvrtc;
 mod output;
 mod plan;
 mod record_ends;
@@ -88,14 +87,14 @@ mod weight_checksums;
 pub use cudarc;
 
 pub use batch::Batch;
+pub use decode::{CheckedTensor, DecodedTensor};
 pub use decode_verified::decode_verified;
-pub use device::{Device, DeviceOptions};
+pub use device::{ComputeCapability, Device, DeviceOptions};
 pub use device_tensor::DeviceTensor;
 pub use encode::EncodeBatch;
 pub use encode_plan::longest_payload_bytes;
 pub use encoded::EncodedTensor;
 pub use error::GpuError;
-pub use image::kernels_are_built_in;
 pub use input::Input;
 pub use libraries::search_system_folders_only;
 pub use output::Output;
@@ -106,6 +105,19 @@ pub use view::{View, ViewMut};
 
 /// The most chunks of one launch. Each has a block, and its index fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;
+
+/// Whether the decoding kernels were compiled when the crate was built. If not, NVRTC compiles them
+/// at first use.
+pub const fn kernels_are_built_in() -> bool {
+    kernels::own::DECODE.is_built_in() && kernels::own::CHECKSUM.is_built_in()
+}
+
+/// Loads the kernels that every program needs, so that their errors come when a device is opened.
+fn preload(device: &Device) -> Result<(), GpuError> {
+    device.kernels::<decode::DecodeKernels>()?;
+    device.kernels::<checksum::ChecksumKernels>()?;
+    Ok(())
+}
 
 /// Parts that launches on the CPU need, for tests that run the kernels without a GPU
 /// (`host-kernels/`). This module is not part of the interface.

@@ -12,7 +12,7 @@ use crate::encode::{Kept, Sources, Task};
 use crate::encode_job::EncodeJob;
 use crate::input::Kind;
 use crate::job::TensorJob;
-use crate::launch::DeviceBuffer;
+use crate::kernels::DeviceBuffer;
 use crate::{Batch, Device, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, Input, Output};
 
 /// Tensors to transcode together (section 11.8), each with the output for its planes. A batch is
@@ -76,7 +76,7 @@ impl TranscodeBatch {
 
         let mut at = exponents.device_ptr(own).0;
         let jobs = &decode.owned().jobs;
-        let mut source = jobs.address;
+        let mut source = jobs.address();
         let mut is_direct = true;
         let mut tasks = vec![];
         let mut kept: Vec<Kept> = vec![
@@ -131,12 +131,12 @@ impl TranscodeBatch {
             return self.transcode_by_planes(stream);
         }
         let decode = self.decode.used_on(stream)?;
-        let (stage_bytes, status) = (decode.stage_bytes, decode.status.address);
+        let (stage_bytes, status) = (decode.stage_bytes, decode.status.address());
         // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is large
         // enough for their longest record; `new` gave the batch the memory that it keeps.
         unsafe {
             self.encode
-                .encode_records(stream, stage_bytes, status, self.detour.address)
+                .encode_records(stream, stage_bytes, status, self.detour.address())
         }
     }
 
@@ -156,10 +156,10 @@ impl TranscodeBatch {
     pub fn status(&mut self) -> Result<(), GpuError> {
         self.decode.status()?;
         let own = self.device.own_stream().clone();
-        if self.is_direct && own.clone_dtoh(&self.detour.memory)? != [0] {
+        if self.is_direct && own.clone_dtoh(self.detour.memory())? != [0] {
             // SAFETY: this memory has a single word, and nobody uses it, because all launches were
             // waited for.
-            unsafe { result::memset_d8_async(self.detour.address, 0, 4, own.cu_stream())? };
+            unsafe { result::memset_d8_async(self.detour.address(), 0, 4, own.cu_stream())? };
             self.transcode_by_planes(&own)?;
             self.decode.status()?;
         }

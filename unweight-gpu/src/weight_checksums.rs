@@ -2,10 +2,13 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-use cudarc::driver::{CudaFunction, CudaSlice, LaunchConfig, PushKernelArg};
+use std::sync::Arc;
 
+use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
+
+use crate::GpuError;
+use crate::checksum::ChecksumKernels;
 use crate::plan::{CHECKSUM_WARPS, WARP};
-use crate::{Device, GpuError};
 
 /// A tensor's chunks in a launch.
 #[derive(Clone, Copy, Debug)]
@@ -52,21 +55,32 @@ pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     }
 }
 
-/// The CRC-32 of every tensor's weights. `kernel` must be `checksum_weights` if the jobs' outputs
-/// are weights, and `checksum_planes` if they are exponents. Waits for its own launch. Other
-/// launches on this memory must be done.
+/// The outputs of jobs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outputs {
+    Weights,
+    Exponents,
+}
+
+/// The CRC-32 of every tensor's weights. Waits for its own launch. Other launches on this memory
+/// must be done.
 ///
 /// # Safety
-/// `jobs` must be the `TensorJob`s of these tensors, numbered consecutively. The outputs must have
-/// 2 bytes for each weight, or 1 byte for each exponent, and be readable up to a multiple of 8.
+/// `jobs` must be the `TensorJob`s of these tensors, numbered consecutively. The outputs must be of
+/// this kind, have 2 bytes for each weight, or 1 byte for each exponent, and be readable up to a
+/// multiple of 8.
 pub(crate) unsafe fn weight_checksums(
-    device: &Device,
-    kernel: &CudaFunction,
+    stream: &Arc<CudaStream>,
+    kernels: &ChecksumKernels,
+    outputs: Outputs,
     jobs: &CudaSlice<u8>,
     tensors: &[TensorChunks],
 ) -> Result<Vec<u32>, GpuError> {
-    let stream = device.own_stream();
-    let job_count = tensors.len() as u32;
+    let kernel = match outputs {
+        Outputs::Weights => &kernels.weights,
+        Outputs::Exponents => &kernels.planes,
+    };
+    let (job_count, constants) = (tensors.len() as u32, kernels.constants.address());
     let chunk_count = tensors.iter().map(TensorChunks::count).sum::<u64>() as u32;
     let mut of_chunks = stream.alloc_zeros::<u32>(chunk_count.max(1) as usize)?;
     if chunk_count > 0 {
@@ -75,7 +89,7 @@ pub(crate) unsafe fn weight_checksums(
             .arg(jobs)
             .arg(&job_count)
             .arg(&chunk_count)
-            .arg(&device.state.crc_constants.address)
+            .arg(&constants)
             .arg(&mut of_chunks);
         // SAFETY: the caller keeps the preconditions, and there is a word for each chunk; the
         // constants are those that the kernel's head names.

@@ -18,7 +18,7 @@ pub fn container(tensors: &[Tensor], with_source: bool) -> Vec<u8> {
     let (kind, source) = match with_source {
         true => (
             SourceKind::Safetensors,
-            with_header(safetensors_json(tensors), &[]),
+            with_header(&safetensors_json(tensors), &[]),
         ),
         false => (SourceKind::None, Vec::new()),
     };

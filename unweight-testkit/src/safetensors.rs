@@ -32,7 +32,6 @@ pub fn safetensors_json(tensors: &[Tensor]) -> String {
 }
 
 /// A safetensors file with this header and this data, whether they fit together or not.
-pub fn with_header(json: impl AsRef<[u8]>, data: &[u8]) -> Vec<u8> {
-    let json = json.as_ref();
-    [&(json.len() as u64).to_le_bytes(), json, data].concat()
+pub fn with_header(json: &str, data: &[u8]) -> Vec<u8> {
+    [&(json.len() as u64).to_le_bytes(), json.as_bytes(), data].concat()
 }

@@ -156,6 +156,10 @@ fn repair_leaves_other_bytes_alone() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "wrong answers are what is tested"
+)]
 fn a_storage_follows_its_script_and_counts() {
     let bytes: Vec<u8> = (0..100).collect();
     let extent = unweight_format::Extent {

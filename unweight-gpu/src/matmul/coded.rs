@@ -4,18 +4,15 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaStream};
 use unweight_format::Palette;
 
 use super::Fragments;
-use super::fragments::{Patches, PlanesKernel};
+use super::fragments::{FragmentsKernels, Patches};
 use super::job::{FragmentsJob, PlanesJob};
+use super::kernels::MatmulKernels;
 use super::layout::Shape;
-use crate::device::OneOrFewBlocks;
-use crate::job::{Addresses, TensorJob};
-use crate::launch::Launch;
-use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
-use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
+use crate::{CheckedTensor, Device, DeviceTensor, GpuError, View};
 
 /// A coded tensor of two dimensions in device memory. It takes some 10.7 bits for each weight if
 /// its records are Huffman-coded, and 4 bytes for each patch.
@@ -23,16 +20,12 @@ use crate::{Batch, Device, DeviceTensor, GpuError, View, status};
 /// Its records were checked when it was created, so launches that decode it need no status.
 #[derive(Debug)]
 pub struct Coded {
-    tensor: Arc<DeviceTensor>,
-    at: Addresses,
+    tensor: CheckedTensor,
+    kernels: Arc<FragmentsKernels>,
+    matmul: Arc<MatmulKernels>,
     shape: Shape,
-    chunks: u32,
-    stage_bytes: u32,
     /// The patches; None if the palette lacks too many exponents for fragment form.
     patches: Option<Patches>,
-    /// The status word of launches. It stays unused, because the records were checked before.
-    _status: CudaSlice<u64>,
-    status_at: u64,
 }
 
 impl Coded {
@@ -56,39 +49,29 @@ impl Coded {
                 given_bytes: 2 * planes.weights(),
             });
         }
-        let own = device.own_stream();
-        // SAFETY: the decoder writes every weight before anything reads it.
-        let decoded = unsafe { own.alloc::<u8>(2 * shape.weights() as usize)? };
-        let mut batch = Batch::to_weights(device, vec![(&tensor, decoded)])?;
-        batch.check_chunks(own)?;
-        batch.decode(own)?;
-        batch.status()?;
-        let decoded = batch.into_outputs()?.remove(0);
-        let matrix = View::slice(&decoded, own);
+        let decoded = CheckedTensor::decode(device, tensor)?;
+        let matrix = View::slice(&decoded.weights, device.own_stream());
         let patches = match Fragments::arrange(device, &matrix, shape, *planes.palette()) {
             Ok(fragments) => Some(fragments.into_patches()),
             Err(GpuError::TooManyPatches { .. }) => None,
             Err(error) => return Err(error),
         };
-        let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
-        let no_status = own.clone_htod(&[status::GOOD])?;
-        let status_at = no_status.device_ptr(own).0;
-        own.synchronize()?;
         Ok(Coded {
-            at: tensor.addresses(),
-            stage_bytes: stage_bytes(tensor.longest_record_bytes(), chunk_weights),
-            // A tensor has at most 2^23 chunks.
-            chunks: planes.chunk_count() as u32,
-            tensor,
+            tensor: decoded.tensor,
+            kernels: device.kernels()?,
+            matmul: device.kernels()?,
             shape,
             patches,
-            status_at,
-            _status: no_status,
         })
     }
 
+    /// The kernels that multiply by this matrix.
+    pub(super) fn matmul_kernels(&self) -> &MatmulKernels {
+        &self.matmul
+    }
+
     pub(super) fn context(&self) -> &Arc<CudaContext> {
-        self.tensor.context()
+        self.tensor.tensor().context()
     }
 
     /// The shape.
@@ -98,7 +81,7 @@ impl Coded {
 
     /// The tensor's palette.
     pub fn palette(&self) -> &Palette {
-        self.tensor.planes().palette()
+        self.tensor.tensor().planes().palette()
     }
 
     /// Whether it can be converted to fragment form. It cannot if its palette lacks the exponents
@@ -109,96 +92,20 @@ impl Coded {
 
     /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.tensor.bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
+        self.tensor.tensor().bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
     }
 
-    pub(super) const fn sign_mantissa(&self) -> u64 {
-        self.at.sign_mantissa
+    pub(super) fn sign_mantissa(&self) -> u64 {
+        self.tensor.sign_mantissa()
     }
 
     pub(super) const fn patches(&self) -> Option<&Patches> {
         self.patches.as_ref()
     }
 
-    /// Launches the decoder with row-major BF16 weights as output.
-    ///
-    /// # Safety
-    /// The matrix must exist until the launch is done. The 2 bytes for each weight at `to` must be
-    /// 16-byte aligned, and nobody else may use them until then.
-    pub(super) unsafe fn decode(
-        &self,
-        device: &Device,
-        stream: &Arc<CudaStream>,
-        to: u64,
-        multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
-        // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(&device.state.decode_weights_of, stream, to, multiprocessors) }
-    }
-
-    /// Launches the decoder with a plane of exponents as output.
-    ///
-    /// # Safety
-    /// The preconditions of [`Coded::decode`], with one byte for each weight.
-    pub(super) unsafe fn decode_exponents(
-        &self,
-        device: &Device,
-        stream: &Arc<CudaStream>,
-        to: u64,
-        multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
-        // SAFETY: the caller keeps the preconditions.
-        unsafe {
-            self.launch(
-                &device.state.decode_exponents_of,
-                stream,
-                to,
-                multiprocessors,
-            )
-        }
-    }
-
-    unsafe fn launch(
-        &self,
-        kernels: &OneOrFewBlocks,
-        stream: &Arc<CudaStream>,
-        to: u64,
-        multiprocessors: Option<u32>,
-    ) -> Result<(), GpuError> {
-        let job = TensorJob::new(self.tensor.planes(), self.at, to, 0, 0);
-        let Some(blocks) = multiprocessors else {
-            let config = LaunchConfig {
-                grid_dim: (self.chunks, 1, 1),
-                block_dim: (WARP, 1, 1),
-                shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
-            };
-            let launch = Launch::of(&kernels.block_for_each_chunk)
-                .arg(&job)
-                .arg(&self.stage_bytes)
-                .arg(&self.status_at);
-            // SAFETY: the same as in `Batch`; the job is given by value, and the status word is the
-            // matrix's own.
-            unsafe { launch.launch(stream, config)? };
-            return Ok(());
-        };
-        let warps = warps_of_block(kernels.room, self.stage_bytes);
-        let blocks = blocks.min(self.chunks.div_ceil(warps));
-        let config = LaunchConfig {
-            grid_dim: (blocks, 1, 1),
-            block_dim: (WARP * warps, 1, 1),
-            // The block takes all shared memory, so that it is alone on its multiprocessor.
-            shared_mem_bytes: kernels.room,
-        };
-        let launch = Launch::of(&kernels.few_blocks)
-            .arg(&job)
-            .arg(&self.chunks)
-            .arg(&blocks)
-            .arg(&warps)
-            .arg(&self.stage_bytes)
-            .arg(&self.status_at);
-        // SAFETY: the same as above; every warp has a table and a stage.
-        unsafe { launch.launch(stream, config)? };
-        Ok(())
+    /// The tensor, for launches of the decoder.
+    pub(super) const fn tensor(&self) -> &CheckedTensor {
+        &self.tensor
     }
 
     /// Launches the conversion of both planes to K tiles.
@@ -208,14 +115,13 @@ impl Coded {
     /// use the room for its K tiles at `units` until then.
     pub(super) unsafe fn arrange(
         &self,
-        kernel: &PlanesKernel,
         stream: &Arc<CudaStream>,
         exponents: u64,
         units: u64,
     ) -> Result<(), GpuError> {
         let job = PlanesJob {
             exponents,
-            sign_mantissa: self.at.sign_mantissa,
+            sign_mantissa: self.sign_mantissa(),
             fragments: FragmentsJob {
                 weights: units,
                 ..FragmentsJob::new(self.shape, self.palette())
@@ -223,6 +129,6 @@ impl Coded {
         };
         // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: both planes are
         // aligned and have the length of the shape.
-        unsafe { kernel.launch(stream, self.shape, &job) }
+        unsafe { self.kernels.planes.launch(stream, self.shape, &job) }
     }
 }

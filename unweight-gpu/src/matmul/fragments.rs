@@ -10,11 +10,11 @@ use cudarc::driver::{
 use unweight_format::Palette;
 
 use super::job::{FragmentsJob, PlanesJob};
+use super::kernels::MatmulKernels;
 use super::layout::{Arranged, Shape};
-use crate::image::Images;
-use crate::in_flight::{Handover, WaitAtEnd, require_context};
+use crate::kernels::{Handover, KernelSet, WaitAtEnd, own, require_context};
 use crate::plan::WARP;
-use crate::{Device, GpuError, View, ViewMut, image};
+use crate::{Device, GpuError, View, ViewMut};
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
 /// so a matrix with more patches is not worth converting to fragment form.
@@ -33,12 +33,9 @@ pub(crate) struct FragmentsKernels {
     pub(super) planes: PlanesKernel,
 }
 
-impl FragmentsKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        images: &Images,
-    ) -> Result<FragmentsKernels, GpuError> {
-        let module = images.load(context, &image::FRAGMENTS)?;
+impl KernelSet for FragmentsKernels {
+    fn load(device: &Device) -> Result<FragmentsKernels, GpuError> {
+        let module = device.load_module(&own::FRAGMENTS)?;
         Ok(FragmentsKernels {
             count_patches: module.load_function("count_patches")?,
             arrange: module.load_function("arrange")?,
@@ -115,6 +112,8 @@ impl Patches {
 /// A matrix in [fragment form](super::layout), in device memory.
 #[derive(Debug)]
 pub struct Fragments {
+    kernels: Arc<FragmentsKernels>,
+    matmul: Arc<MatmulKernels>,
     shape: Shape,
     palette: Palette,
     units: CudaSlice<u8>,
@@ -148,7 +147,7 @@ impl Fragments {
         }
         // The matrix is borrowed, and two launches assume that it does not change between them.
         let _waiting = WaitAtEnd(stream);
-        let kernels = device.fragments_kernels()?;
+        let kernels = device.kernels::<FragmentsKernels>()?;
         let strips = shape.strips() as usize;
         // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
         // before anything reads them.
@@ -202,6 +201,8 @@ impl Fragments {
         // here.
         stream.synchronize()?;
         Ok(Fragments {
+            kernels,
+            matmul: device.kernels()?,
             shape,
             palette,
             units_at: job.weights,
@@ -221,7 +222,6 @@ impl Fragments {
     /// graph is done.
     pub unsafe fn restore(
         &self,
-        device: &Device,
         stream: &Arc<CudaStream>,
         to: &ViewMut<'_>,
     ) -> Result<(), GpuError> {
@@ -239,7 +239,7 @@ impl Fragments {
             block_dim: (WARP, 1, 1),
             shared_mem_bytes: 0,
         };
-        let mut launch = stream.launch_builder(&device.fragments_kernels()?.restore);
+        let mut launch = stream.launch_builder(&self.kernels.restore);
         // SAFETY: the same as in `arrange`; the output is aligned and long enough.
         unsafe { launch.arg(&job).launch(config)? };
         Ok(())
@@ -263,6 +263,11 @@ impl Fragments {
     /// The number of weights whose exponents the palette lacks.
     pub const fn patch_count(&self) -> u64 {
         self.patches.count
+    }
+
+    /// The kernels that multiply by this matrix.
+    pub(super) fn matmul_kernels(&self) -> &MatmulKernels {
+        &self.matmul
     }
 
     pub(super) fn context(&self) -> &Arc<CudaContext> {

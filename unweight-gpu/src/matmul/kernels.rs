@@ -4,17 +4,15 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
+use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
 
 use super::Kernel;
 use super::layout::Shape;
 use super::plan::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,
 };
-use crate::device::{load_with_shared, most_shared_bytes};
-use crate::image::Images;
-use crate::launch::{Launch, may_overlap};
-use crate::{GpuError, image};
+use crate::kernels::{KernelSet, Launch, load_with_shared, own};
+use crate::{ComputeCapability, Device, GpuError};
 
 /// A kernel in two versions: for palettes of consecutive exponents, and for any palette.
 #[derive(Debug)]
@@ -45,8 +43,8 @@ pub(super) struct LargeKernels {
 }
 
 impl LargeKernels {
-    fn load(context: &Arc<CudaContext>, images: &Images) -> Result<LargeKernels, GpuError> {
-        let module = images.load(context, &image::LARGE_BATCH_MATMUL)?;
+    fn load(device: &Device) -> Result<LargeKernels, GpuError> {
+        let module = device.load_module(&own::LARGE_BATCH_MATMUL)?;
         let kernels = LARGE_KERNELS.map(|kernel| {
             let name = format!("matmul_{}_rows", kernel.tile);
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes)?;
@@ -107,13 +105,10 @@ pub(crate) struct MatmulKernels {
     overlap: bool,
 }
 
-impl MatmulKernels {
-    pub(crate) fn load(
-        context: &Arc<CudaContext>,
-        images: &Images,
-    ) -> Result<MatmulKernels, GpuError> {
-        let module = images.load(context, &image::SMALL_BATCH_MATMUL)?;
-        let room = most_shared_bytes(context)?;
+impl KernelSet for MatmulKernels {
+    fn load(device: &Device) -> Result<MatmulKernels, GpuError> {
+        let module = device.load_module(&own::SMALL_BATCH_MATMUL)?;
+        let room = device.most_shared_bytes()?;
         let fitting = SMALL_KERNELS
             .into_iter()
             .filter(|kernel| kernel.shared_bytes() <= room);
@@ -122,7 +117,7 @@ impl MatmulKernels {
             let functions = ForPalettes::load(&module, &name, kernel.shared_bytes())?;
             Ok::<_, GpuError>((kernel, functions))
         });
-        let module = images.load(context, &image::PLANES_MATMUL)?;
+        let module = device.load_module(&own::PLANES_MATMUL)?;
         let fitting = PLANES_KERNELS
             .into_iter()
             .filter(|kernel| kernel.shared_bytes() <= room);
@@ -134,14 +129,16 @@ impl MatmulKernels {
         Ok(MatmulKernels {
             planes: planes.collect::<Result<_, _>>()?,
             small: small.collect::<Result<_, _>>()?,
-            large: match images.capability {
-                image::HOPPER => Some(LargeKernels::load(context, images)?),
+            large: match device.compute_capability() {
+                ComputeCapability::HOPPER => Some(LargeKernels::load(device)?),
                 _ => None,
             },
-            overlap: may_overlap(images.capability),
+            overlap: device.compute_capability().overlaps_launches(),
         })
     }
+}
 
+impl MatmulKernels {
     /// The smallest kernel that takes this many rows of x, or else the largest.
     pub(super) fn small(&self, batch: u32) -> &(SmallKernel, ForPalettes) {
         let enough = self.small.iter().find(|(kernel, _)| kernel.rows >= batch);
@@ -173,7 +170,6 @@ impl MatmulKernels {
             .overlapping(self.overlap && early)
             .arg(job);
         // SAFETY: the kernel takes one job by value; the caller keeps the other preconditions.
-        unsafe { launch.launch(stream, config)? };
-        Ok(())
+        unsafe { launch.launch(stream, config) }
     }
 }

@@ -16,7 +16,7 @@ use super::plan::{
 };
 use super::tensor_map::TensorMap;
 use super::{Coded, Form, Fragments, Kernel, Pipeline, Way, Workspace, fragments};
-use crate::in_flight::require_context;
+use crate::kernels::require_context;
 use crate::{Device, GpuError, View, ViewMut};
 
 /// With more rows of x than this, the large-batch kernels are faster for the shapes that they
@@ -51,7 +51,7 @@ impl<'a> Linear<'a> {
         require_context(fragments.context(), device.context())?;
         Ok(Linear {
             device,
-            kernels: device.matmul_kernels()?,
+            kernels: fragments.matmul_kernels(),
             matrix: Matrix::Fragments(fragments),
             kernel: Kernel::Estimated,
         })
@@ -63,11 +63,9 @@ impl<'a> Linear<'a> {
     /// The errors of [`Linear::new`].
     pub fn of_coded(device: &'a Device, coded: &'a Coded) -> Result<Linear<'a>, GpuError> {
         require_context(coded.context(), device.context())?;
-        // Loads the kernel now instead of in the first launch.
-        device.fragments_kernels()?;
         Ok(Linear {
             device,
-            kernels: device.matmul_kernels()?,
+            kernels: coded.matmul_kernels(),
             matrix: Matrix::Coded(coded),
             kernel: Kernel::Estimated,
         })
@@ -209,7 +207,7 @@ impl<'a> Linear<'a> {
         if !pipeline.prepares() {
             return Ok(());
         }
-        let (device, shape) = (self.device, self.shape());
+        let shape = self.shape();
         let share = workspace.decoding_multiprocessors();
         let to = workspace.slot(slot, pipeline.prepared_bytes(shape))?;
         // SAFETY: for all calls: the caller keeps the preconditions; the slot is as long as the
@@ -218,19 +216,18 @@ impl<'a> Linear<'a> {
             match (self.matrix, pipeline) {
                 (Matrix::Fragments(fragments), _) => {
                     let decoded = ViewMut::at(to, 2 * shape.weights());
-                    fragments.restore(device, stream, &decoded)
+                    fragments.restore(stream, &decoded)
                 }
                 (Matrix::Coded(coded), Pipeline::WholeDecode) => {
-                    coded.decode(device, stream, to, share)
+                    coded.tensor().decode_weights(stream, to, share)
                 }
                 (Matrix::Coded(coded), Pipeline::ExponentDecode) => {
-                    coded.decode_exponents(device, stream, to, share)
+                    coded.tensor().decode_exponents(stream, to, share)
                 }
                 (Matrix::Coded(coded), _) => {
                     let exponents = workspace.exponents(shape.weights())?;
-                    coded.decode_exponents(device, stream, exponents, share)?;
-                    let kernel = &device.fragments_kernels()?.planes;
-                    coded.arrange(kernel, stream, exponents, to)
+                    coded.tensor().decode_exponents(stream, exponents, share)?;
+                    coded.arrange(stream, exponents, to)
                 }
             }
         }

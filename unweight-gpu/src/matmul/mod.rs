@@ -71,9 +71,6 @@ pub use tuning::{Choice, Tuning, descend};
 pub use way::{Kernel, Way};
 pub use workspace::{Workspace, WorkspacePlan};
 
-pub(crate) use fragments::FragmentsKernels;
-pub(crate) use kernels::MatmulKernels;
-
 /// Parts that launches on the CPU need, for tests that run the kernels without a GPU.
 #[doc(hidden)]
 pub mod host {

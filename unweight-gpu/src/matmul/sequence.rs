@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
 
 use super::{Linear, Pipeline, Workspace};
-use crate::in_flight::InFlight;
+use crate::kernels::InFlight;
 use crate::{Device, GpuError, View, ViewMut};
 
 /// Number of matrices that are prepared ahead of their matmuls or in use.

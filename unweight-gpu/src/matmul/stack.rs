@@ -11,7 +11,7 @@ use super::tuning::{Choice, Tuning, descend};
 use super::{
     Coded, Form, Fragments, Linear, Pipeline, Product, Sequence, Way, Workspace, WorkspacePlan,
 };
-use crate::in_flight::{WaitAtEnd, require_context};
+use crate::kernels::{WaitAtEnd, require_context};
 use crate::{Device, GpuError, View, ViewMut};
 
 /// Number of runs of a stack. The result is their median.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use super::kernels::MatmulKernels;
 use super::layout::Shape;
 use super::plan::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, Parts, SMALL_KERNELS};
 use super::{Pipeline, PlainMatmul};
-use crate::in_flight::{InFlight, require_no_capture};
+use crate::kernels::{InFlight, require_no_capture};
 use crate::{Device, GpuError};
 
 /// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
@@ -45,7 +46,7 @@ impl WorkspacePlan {
         products: &[(Shape, Pipeline)],
         slots: u32,
     ) -> Result<WorkspacePlan, GpuError> {
-        let many_rows = device.matmul_kernels()?.large.is_some();
+        let many_rows = device.kernels::<MatmulKernels>()?.large.is_some();
         let multiprocessors = device.multiprocessors()?;
         Ok(WorkspacePlan::of(
             multiprocessors,

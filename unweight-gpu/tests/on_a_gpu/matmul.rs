@@ -177,7 +177,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
                 .unwrap();
             let output = ViewMut::slice(&mut memory, &gpu.stream);
             // SAFETY: as in `product`.
-            unsafe { fragments.restore(&gpu.device, &gpu.stream, &output) }.unwrap();
+            unsafe { fragments.restore(&gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
             assert!(values(&restored[..2 * bits.len()]) == weights);
             assert!(

@@ -8,13 +8,8 @@ use std::ptr;
 
 use cudarc::nvrtc::{result, sys};
 
+use super::Header;
 use crate::GpuError;
-
-/// A header and its name in `#include "name"`.
-pub(crate) struct Header {
-    pub(crate) name: &'static str,
-    pub(crate) text: &'static str,
-}
 
 /// Whether the library is on this machine.
 pub(crate) fn is_present() -> bool {
@@ -39,7 +34,7 @@ pub(crate) fn version() -> Result<(i32, i32), GpuError> {
 pub(crate) fn compile(
     source: &str,
     name: &str,
-    headers: &[Header],
+    headers: &[&[Header]],
     options: &[String],
 ) -> Result<Vec<u8>, GpuError> {
     let program = Program::new(source, name, headers)?;
@@ -58,17 +53,19 @@ struct Program {
 }
 
 impl Program {
-    fn new(source: &str, name: &str, headers: &[Header]) -> Result<Program, GpuError> {
+    fn new(source: &str, name: &str, headers: &[&[Header]]) -> Result<Program, GpuError> {
         let terminated = |text: &str| {
             CString::new(text).map_err(|_| GpuError::Compile("a NUL in a source text".to_owned()))
         };
+        let headers = || headers.iter().copied().flatten();
+        let header_count = headers().count();
         // The order is: source, name, all header texts, all header names.
         let texts = [source, name].into_iter();
-        let texts = texts.chain(headers.iter().map(|header| header.text));
-        let texts = texts.chain(headers.iter().map(|header| header.name));
+        let texts = texts.chain(headers().map(|header| header.text));
+        let texts = texts.chain(headers().map(|header| header.name));
         let texts = texts.map(terminated).collect::<Result<Vec<_>, _>>()?;
         let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
-        let (header_texts, header_names) = pointers[2..].split_at(headers.len());
+        let (header_texts, header_names) = pointers[2..].split_at(header_count);
         let mut handle = ptr::null_mut();
         // SAFETY: all pointers are to NUL-terminated texts that outlive the program, both tables
         // have as many entries as the count says, and `handle` is writable.
@@ -77,7 +74,7 @@ impl Program {
                 &mut handle,
                 pointers[0],
                 pointers[1],
-                headers.len() as c_int,
+                header_count as c_int,
                 header_texts.as_ptr(),
                 header_names.as_ptr(),
             )

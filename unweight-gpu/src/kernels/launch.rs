@@ -5,35 +5,19 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, LaunchConfig, sys,
-};
+use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchConfig, sys};
 
-/// Device memory and its address, which launches get.
-#[derive(Debug)]
-pub(crate) struct DeviceBuffer<T> {
-    pub(crate) memory: CudaSlice<T>,
-    pub(crate) address: u64,
-}
-
-impl<T> DeviceBuffer<T> {
-    pub(crate) fn new(memory: CudaSlice<T>, stream: &CudaStream) -> DeviceBuffer<T> {
-        let address = memory.device_ptr(stream).0;
-        DeviceBuffer { memory, address }
-    }
-}
-
-/// Whether a device of this compute capability lets launches overlap.
-pub(crate) fn may_overlap(capability: (i32, i32)) -> bool {
-    capability >= (9, 0)
-}
+use super::DeviceBuffer;
+use crate::GpuError;
 
 /// A kernel and its arguments in order. Memory is given as an address.
 ///
 /// cudarc's own builder takes slices, and adds events around a launch for each of them, in case
 /// another stream uses one. Only a batch's own launches use its memory, on one stream after the
-/// other ([`InFlight`](crate::in_flight::InFlight)), so these launches need no events.
-pub(crate) struct Launch<'a> {
+/// other ([`InFlight`](super::InFlight)), so these launches need no events.
+#[must_use = "nothing is launched before `launch` is called"]
+#[derive(Debug)]
+pub struct Launch<'a> {
     function: &'a CudaFunction,
     arguments: Vec<*mut c_void>,
     overlaps: bool,
@@ -41,7 +25,8 @@ pub(crate) struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    pub(crate) const fn of(function: &'a CudaFunction) -> Launch<'a> {
+    /// A launch of this kernel, without arguments.
+    pub const fn of(function: &'a CudaFunction) -> Launch<'a> {
         Launch {
             function,
             arguments: vec![],
@@ -50,15 +35,22 @@ impl<'a> Launch<'a> {
         }
     }
 
-    pub(crate) fn arg<T: DeviceRepr>(mut self, value: &'a T) -> Launch<'a> {
+    /// Adds the next argument, which the launch copies.
+    pub fn arg<T: DeviceRepr>(mut self, value: &'a T) -> Launch<'a> {
         self.arguments.push((&raw const *value).cast_mut().cast());
         self
     }
 
+    /// Adds the address of memory as the next argument.
+    pub fn buffer<T>(self, memory: &'a DeviceBuffer<T>) -> Launch<'a> {
+        self.arg(memory.argument())
+    }
+
     /// Allows the kernel to begin while the previous launch ends, if `may` is true. The device must
-    /// support that ([`may_overlap`]), and the kernel must wait for that end
-    /// (`wait_for_previous_launch` in kernels/ptx/mma.cuh).
-    pub(crate) const fn overlapping(mut self, may: bool) -> Launch<'a> {
+    /// support that
+    /// ([`ComputeCapability::overlaps_launches`](crate::ComputeCapability::overlaps_launches)), and
+    /// the kernel must wait for that end (`wait_for_previous_launch` in kernels/ptx/mma.cuh).
+    pub const fn overlapping(mut self, may: bool) -> Launch<'a> {
         self.overlaps = may;
         self
     }
@@ -70,11 +62,11 @@ impl<'a> Launch<'a> {
     ///
     /// # Safety
     /// The arguments must be those of the kernel, and keep its preconditions until it has run.
-    pub(crate) unsafe fn launch(
+    pub unsafe fn launch(
         mut self,
         stream: &CudaStream,
         config: LaunchConfig,
-    ) -> Result<(), DriverError> {
+    ) -> Result<(), GpuError> {
         stream.context().bind_to_thread()?;
         let (grid, block) = (config.grid_dim, config.block_dim);
         let mut overlap = sys::CUlaunchAttribute {
@@ -99,9 +91,9 @@ impl<'a> Launch<'a> {
         let (function, arguments) = (self.function.cu_function(), self.arguments.as_mut_ptr());
         // SAFETY: the caller keeps the preconditions; the arguments live until the call returns,
         // and the call copies them.
-        unsafe {
+        let launched = unsafe {
             sys::cuLaunchKernelEx(&raw const config, function, arguments, std::ptr::null_mut())
-        }
-        .result()
+        };
+        Ok(launched.result()?)
     }
 }

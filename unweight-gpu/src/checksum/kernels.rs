@@ -1,0 +1,31 @@
+//! The kernels of checksums, and their constants.
+
+use cudarc::driver::CudaFunction;
+
+use crate::kernels::{DeviceBuffer, KernelSet, own};
+use crate::{Device, GpuError, crc_constants};
+
+/// The kernels of `kernels/checksum/checksum.cu`.
+#[derive(Debug)]
+pub(crate) struct ChecksumKernels {
+    pub(crate) check_chunks: CudaFunction,
+    pub(crate) weights: CudaFunction,
+    pub(crate) planes: CudaFunction,
+    /// `CrcConstants` in `kernels/abi/crc_constants.cuh`, which other kernels take too.
+    pub(crate) constants: DeviceBuffer<u32>,
+}
+
+impl KernelSet for ChecksumKernels {
+    fn load(device: &Device) -> Result<ChecksumKernels, GpuError> {
+        let own = device.own_stream();
+        let module = device.load_module(&own::CHECKSUM)?;
+        let constants = own.clone_htod(&crc_constants::words())?;
+        own.synchronize()?;
+        Ok(ChecksumKernels {
+            check_chunks: module.load_function("check_chunks")?,
+            weights: module.load_function("checksum_weights")?,
+            planes: module.load_function("checksum_planes")?,
+            constants: DeviceBuffer::new(constants, own),
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Checksums of chunks and of whole tensors.
+
+mod kernels;
+
+pub(crate) use kernels::ChecksumKernels;
