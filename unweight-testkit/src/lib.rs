@@ -4,8 +4,8 @@
 //! - [`Tensor`] is a tensor with its bytes. [`safetensors_file`] and [`container`] write files of
 //!   them; [`container_of`] writes a container of one tensor.
 //! - [`Random`], [`trained_like`] and [`DISTRIBUTIONS`] generate weights.
-//! - [`restored`], [`decoded`] and [`transcoded`] read a container, [`coded_planes`] and [`records`]
-//!   find its parts, and [`repair_checksums`] makes a damaged one reach the code behind the
+//! - [`restored`], [`decoded`] and [`transcoded`] read a container, [`coded_planes`] and
+//!   [`records`] find its parts, and [`repair_checksums`] makes a damaged one reach the code behind the
 //!   checksums.
 //! - [`TestStorage`] counts what is read, and gives the wrong answers of a [`Script`].
 //!
