@@ -67,7 +67,7 @@ pub const DISTRIBUTIONS: [Distribution; 14] = [
         halving(126 - place as u32 / 3_000 % 80, 9, random)
     }),
     Distribution::new("any bits", |_, random| random as u16),
-    Distribution::new("constant", |_, _| 0x3f80),
+    Distribution::new("one exponent", |_, random| with_exponent(127, random)),
     Distribution::new("zero", |_, _| 0),
     Distribution::new("two", |_, random| {
         [0x3f80, 0xc100, 0xc100][random as usize % 3]
