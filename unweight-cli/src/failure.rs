@@ -168,9 +168,7 @@ fn say(text: &str) {
 fn cut_short(error: &io::Error) -> String {
     match error.get_ref() {
         Some(said) => said.to_string(),
-        None => {
-            "the file ends before it did when it was opened: it was cut short meanwhile".to_owned()
-        }
+        None => "the file became shorter while it was open".to_owned(),
     }
 }
 
@@ -183,7 +181,7 @@ impl fmt::Display for Failure {
             | Failure::Memory { message, .. } => f.write_str(message),
             Failure::Internal(panic) => write!(
                 f,
-                "internal error: {panic}; this is a mistake in unweight, please report it"
+                "internal error: {panic}; this is a bug in unweight; please report it"
             ),
         }
     }

@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = commands::Context::new(&arguments.common)?;
     temporary::remove_on_signals().map_err(|error| {
         Failure::Io(format!(
-            "no thread could be started that waits for signals: {error}"
+            "the thread that waits for signals could not be started: {error}"
         ))
     })?;
     let done = match &arguments.command {

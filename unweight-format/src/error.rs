@@ -25,12 +25,12 @@ macro_rules! rules {
                 match self { $(Rule::$variant => Category::$category,)* }
             }
 
-            /// The section of the specification that states it.
+            /// The section of the specification that states the rule.
             pub const fn section(self) -> &'static str {
                 match self { $(Rule::$variant => $section,)* }
             }
 
-            /// The condition under which it is broken, in words.
+            /// The condition under which the rule is broken, in words.
             pub const fn broken_when(self) -> &'static str {
                 match self { $(Rule::$variant => $broken_when,)* }
             }
@@ -156,7 +156,7 @@ impl fmt::Display for Expected {
 pub struct Error {
     /// The rule.
     pub rule: Rule,
-    /// Offset in the file, in bytes, of the field or the data that breaks it.
+    /// Offset in the file, in bytes, of the field or the data that breaks the rule.
     pub offset: u64,
     /// The value found.
     pub found: u64,
@@ -165,7 +165,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// `rule` is broken at `offset`.
+    /// The error that `rule` is broken at `offset`.
     pub const fn new(rule: Rule, offset: u64, found: u64, expected: Expected) -> Error {
         Error {
             rule,
@@ -175,7 +175,7 @@ impl Error {
         }
     }
 
-    /// An error if the checksum `found` in the data is not the one that the file states.
+    /// Returns an error if the computed checksum `found` differs from the stated one.
     pub(crate) fn unless_checksum(
         rule: Rule,
         offset: u64,

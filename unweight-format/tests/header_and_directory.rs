@@ -1,4 +1,4 @@
-//! What parses, and what is rejected, of the worked example's header and directory.
+//! Parsing and rejection of variants of the worked example's header and directory.
 
 use unweight_format::{Category, Directory, Dtype, Encoding, Error, FileHeader, Payload, Rule};
 

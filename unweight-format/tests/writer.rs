@@ -1,4 +1,4 @@
-//! What the writer writes, the parser reads; what no file may hold, the writer refuses.
+//! The writer: the parser reads its output, and it refuses invalid input.
 
 use std::cell::Cell;
 
@@ -90,7 +90,7 @@ fn refuses_tensors_that_were_not_declared_and_to_leave_one_out() {
     let declared = vec![bf16("a", &[0]), bf16("b", &[5]), bf16("c", &[0])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     writer.raw().unwrap().finish().unwrap();
-    // Begun, dropped and leaked: neither is written.
+    // A tensor that was begun is not written if its writer is dropped or leaked.
     drop(writer.coded(parameters()).unwrap());
     std::mem::forget(writer.raw().unwrap());
     let (tensor, declared) = (1, 3);
@@ -191,7 +191,7 @@ fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
 
 #[test]
 fn refuses_a_chunk_twice_in_place_of_another() {
-    // As many bytes as the tensor has, and as many records as chunks.
+    // The numbers of bytes and of records are right.
     let declared = vec![bf16("a", &[3 * 4096])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     let mut coded = writer.coded(parameters()).unwrap();
@@ -214,7 +214,7 @@ fn refuses_a_chunk_twice_in_place_of_another() {
     );
 }
 
-/// Fails once: at the write at which the countdown is 0.
+/// A sink that fails once, at the write at which the countdown is 0.
 struct FailsOnce<'c> {
     bytes: Vec<u8>,
     countdown: &'c Cell<u32>,
@@ -263,7 +263,7 @@ fn a_chunk_that_the_sink_refused_can_be_written_again() {
         coded.finish(0).unwrap();
         writer.finish().unwrap().bytes
     };
-    // Each chunk is two writes.
+    // A chunk takes two writes.
     for fails_at in 0..4 {
         assert!(container(Some(fails_at)) == container(None), "{fails_at}");
     }
@@ -350,7 +350,7 @@ proptest! {
         tensors in 0u32..6,
         directory_length in 0u64..330,
     ) {
-        // A header that lets the directory's fields be reached, whatever they are.
+        // The header is valid, so that the parser reads the fields of the directory.
         file[..12].copy_from_slice(b"\x89UNW\r\n\x1a\n\x01\0\0\0");
         file[12..16].copy_from_slice(&tensors.to_le_bytes());
         file[16..24].copy_from_slice(&u64::MAX.to_le_bytes());

@@ -1,8 +1,10 @@
-//! Decoding and checksums on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//! Decoding and checksums of the tensors of a Llama-3.1-8B layer, and a copy in device memory in
+//! the same run: `cargo bench -p unweight-gpu`.
 //!
-//! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
-//! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed. Trained weights are those of the repository's
-//! sample, or of the safetensors file behind `-- --file`.
+//! Times are medians, by events on the stream. Inputs and outputs rotate through more memory than
+//! the L2 cache has, so that every launch begins with cold caches. The roofline is the time to move
+//! a kernel's bytes at the speed of the copy. Trained weights are those of the repository's sample,
+//! or of the safetensors file after `-- --file`.
 
 mod files;
 mod measuring;

@@ -1,7 +1,8 @@
-//! Encoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//! Encoding of the tensors of a Llama-3.1-8B layer, and a copy in device memory in the same run:
+//! `cargo bench -p unweight-gpu --bench encode`.
 //!
-//! `cargo bench -p unweight-gpu --bench encode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
-//! the bytes that encoding must move, weights read and planes written, at the copy's speed.
+//! Times are medians with cold caches, by events on the stream around all kernels. The roofline is
+//! the time to read the weights once and write the planes once at the speed of the copy.
 
 mod measuring;
 
@@ -48,7 +49,7 @@ fn main() {
     measure(&name, &of_file, Encoding::Palette, 15);
 }
 
-/// Seconds, bytes that must move, and weights.
+/// Measures encoding. Returns seconds, bytes to move, and number of weights.
 fn time(
     device: &Device,
     stream: &Arc<CudaStream>,

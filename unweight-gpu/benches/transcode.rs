@@ -1,7 +1,9 @@
-//! Transcoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, and beside decoding them to weights and encoding these, in one run.
+//! Transcoding of the tensors of a Llama-3.1-8B layer:
+//! `cargo bench -p unweight-gpu --bench transcode`. The same run measures a copy in device memory,
+//! and decoding to weights followed by encoding.
 //!
-//! `cargo bench -p unweight-gpu --bench transcode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
-//! the bytes that transcoding must move, planes read and planes written, at the copy's speed.
+//! Times are medians with cold caches, by events on the stream around all kernels. The roofline is
+//! the time to read and write the planes once at the speed of the copy.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -115,7 +117,8 @@ fn measure(
     let mut batches: Vec<(Batch, EncodeBatch)> = sets
         .iter()
         .map(|set| {
-            // SAFETY: sources and outputs are the same memory, which outlives the batches: each launch writes it before the next one on the stream reads it.
+            // SAFETY: inputs and outputs are the same memory, which outlives the batches. Each
+            // launch writes it before the next one on the stream reads it.
             let decoded = set.weights.iter().map(|memory| unsafe {
                 Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)
             });

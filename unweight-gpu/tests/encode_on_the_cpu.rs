@@ -1,5 +1,5 @@
-//! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, both kinds of sources,
-//! orders of threads.
+//! The encoder's kernels on fibers of the CPU, compared with the reference byte for byte, for many
+//! sizes, distributions and orders of threads, both encodings and both kinds of inputs.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -20,14 +20,14 @@ fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-/// A tensor, and what the reference makes of it.
+/// A tensor, and the reference's encoding of it.
 struct Case {
     name: String,
     job: EncodeJob,
     weights: Vec<u8>,
     exponents: Vec<u8>,
     palette: [u8; PALETTE_ENTRIES],
-    /// What each of `OUTPUTS` must hold.
+    /// Expected content of each of `OUTPUTS`.
     expected: [Vec<u8>; 7],
 }
 
@@ -59,7 +59,7 @@ impl Case {
             counts.extend(chunk_counts.as_array().map(|count| count as u32));
             palette_counts.extend(palette.map(|exponent| match encoding {
                 Encoding::Huffman => chunk_counts.of(exponent) as u32,
-                // Left alone, as are its codes.
+                // A palette tensor has no codes, so these outputs stay unwritten.
                 _ => u32::from_le_bytes([POISON; 4]),
             }));
             code_lengths.extend(match encoding {
@@ -101,14 +101,14 @@ impl Case {
     }
 }
 
-/// Memory that holds these bytes, and is readable up to a multiple of 256 with other ones.
+/// Memory with these bytes, followed by other bytes up to a multiple of 256.
 fn plane(bytes: &[u8]) -> DeviceMemory {
     let mut padded = bytes.to_vec();
     padded.resize(bytes.len().next_multiple_of(256), POISON);
     DeviceMemory::of(&padded)
 }
 
-/// All cases in one launch of each kernel.
+/// Runs all cases in one launch of each kernel.
 fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
     let (mut jobs, mut memories, mut chunk_count) = (vec![], vec![], 0);
     for case in cases {
@@ -122,7 +122,7 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             .each_ref()
             .map(|bytes| DeviceMemory::poisoned(bytes.len()));
         outputs[1] = DeviceMemory::poisoned(TOTAL_BYTES as usize);
-        // SAFETY: it was allocated with this length.
+        // SAFETY: the memory was allocated with this length.
         unsafe { outputs[1].as_mut_ptr().write_bytes(0, TOTAL_BYTES as usize) };
         let places = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
         let [weights, exponents, source_sign_mantissa] = match &sources[..] {
@@ -147,7 +147,8 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
         chunk_count += case.job.chunk_count;
         memories.push((sources, places, outputs));
     }
-    // SAFETY: what `kernels/abi/encode_job.cuh` says of a job was done above; chunks are numbered through.
+    // SAFETY: the jobs meet the conditions in `kernels/abi/encode_job.cuh`, and chunks are numbered
+    // across jobs.
     unsafe { encode(&mut jobs, of_planes, seed) };
     for ((case, job), (.., outputs)) in cases.iter().zip(&jobs).zip(&memories) {
         assert_eq!(job.palette, case.palette, "palette, {}", case.name);
@@ -188,7 +189,7 @@ fn planes_are_those_of_the_reference() {
 #[test]
 fn codes_are_those_of_the_reference() {
     codes_are_as_of_tensors_with_each_chunk_so_often(1);
-    // More than 2^27 weights.
+    // The total exceeds 2^27 weights.
     codes_are_as_of_tensors_with_each_chunk_so_often(10);
 }
 
@@ -206,11 +207,11 @@ fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
         for place in 0..=next(16) {
             let wanted = match shape {
                 0 => next(8_192),
-                // Its code would be longer than 8 bits.
+                // A Huffman code of these counts would be longer than 8 bits.
                 1 => 16 * fibonacci.0,
                 2 => 1 << next(15),
                 3 => 512,
-                // About as rare as what has no code.
+                // These counts are about the limit below which an exponent has no code.
                 4 => next(40),
                 _ => 50 << next(4),
             };
@@ -255,7 +256,7 @@ fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
             0,
         )
     };
-    // SAFETY: one job, whose totals, palette counts and code lengths are there.
+    // SAFETY: the job has totals, palette counts and code lengths.
     unsafe {
         unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 0, 5);
     }
@@ -281,7 +282,7 @@ fn record_ends_are_sums_of_lengths_over_many_rounds() {
         record_ends: output.address(),
         ..EncodeJob::new(Encoding::Huffman, (lengths.len() as u64) << 12, 12, 0)
     };
-    // SAFETY: one job, whose lengths and ends have a word for each chunk.
+    // SAFETY: the job's lengths and ends have a word for each chunk.
     unsafe { unweight_host_write_record_ends(&job, 3) };
     assert_eq!(output.bytes(), little_endian(sums));
 }

@@ -1,6 +1,8 @@
-//! Misuse of device memory that must not compile: `misuse/` has a program for each, and what the compiler says of it.
+//! Misuse of device memory that must not compile. `misuse/` has a program for each kind, and the
+//! compiler's message.
 //!
-//! Another compiler may say it in other words: `TRYBUILD=overwrite cargo test -p unweight-gpu --test misuse` writes them, to be looked at.
+//! Another compiler version may have other messages.
+//! `TRYBUILD=overwrite cargo test -p unweight-gpu --test misuse` writes them; review the changes.
 
 use unweight_gpu::matmul::{Captured, PlainMatmul, Sequence, Stack, Workspace};
 use unweight_gpu::{Batch, Device, DeviceTensor, EncodeBatch, TranscodeBatch};

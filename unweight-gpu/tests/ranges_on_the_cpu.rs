@@ -1,4 +1,4 @@
-//! Ranges of chunks, and raw bytes, by the kernels on fibers of the CPU.
+//! Ranges of chunks, and checksums of raw bytes, by the kernels on fibers of the CPU.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -12,7 +12,7 @@ use unweight_gpu_host::{DeviceMemory, Launch};
 use unweight_testkit::{Random, bytes_of, coded_planes, container_of};
 
 const LOG2: u8 = 12;
-/// Five whole chunks and a short one.
+/// Number of weights of five whole chunks and a short one.
 const WEIGHTS: usize = (5 << LOG2) + 777;
 const RANGES: [(usize, usize); 6] = [(0, 2), (2, 2), (1, 6), (5, 6), (3, 4), (6, 6)];
 
@@ -22,7 +22,8 @@ fn file() -> (Vec<bf16>, Vec<u8>) {
     (weights, file)
 }
 
-/// Decodes all ranges in one launch, to exactly as much memory as they need; gives it, their checksums and the status.
+/// Decodes all ranges in one launch, to memory of exactly the needed size. Returns the memory, the
+/// checksums and the status.
 fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
     let planes = coded_planes(file)[0];
     let start = planes.sign_mantissa().offset;
@@ -30,11 +31,11 @@ fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
     let skip = (planes.record_ends().offset - start) as usize;
     let ends = RecordEnds::parse(&planes, &payload[skip..]).unwrap();
     let stage = stage_bytes(longest_record_bytes(&planes, &ends), 1 << LOG2);
-    let resident = DeviceMemory::of(payload);
+    let uploaded = DeviceMemory::of(payload);
     let addresses = Addresses {
-        sign_mantissa: resident.address(),
-        record_ends: resident.address() + skip as u64,
-        records: resident.address() + (planes.records().offset - start),
+        sign_mantissa: uploaded.address(),
+        record_ends: uploaded.address() + skip as u64,
+        records: uploaded.address() + (planes.records().offset - start),
     };
     let bytes_per_weight = if exponents { 1 } else { 2 };
     let (mut outputs, mut jobs, mut chunk_count) = (vec![], vec![], 0);
@@ -60,7 +61,8 @@ fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
     };
     let constants = crc_constants();
     let (mut status, mut checksums) = (GOOD, vec![0; chunk_count as usize]);
-    // SAFETY: the record ends are valid, planes and outputs aligned and long enough, chunks numbered through.
+    // SAFETY: the record ends are valid, planes and outputs are aligned and long enough, and chunks
+    // are numbered across jobs.
     unsafe {
         launch.check_chunks(constants.as_ptr().cast(), &mut status);
         launch.decode(stage, exponents, &mut status);
@@ -146,7 +148,8 @@ fn checksums_are_of_bytes_too() {
     };
     let constants = crc_constants();
     let mut checksums = vec![0; chunk_count as usize];
-    // SAFETY: outputs are aligned and as long as the jobs say, pieces numbered through.
+    // SAFETY: outputs are aligned and as long as the jobs state, and pieces are numbered across
+    // jobs.
     unsafe { launch.checksum_weights(constants.as_ptr().cast(), false, &mut checksums) };
     let expected = sizes.iter().flat_map(|&size| {
         let bytes = bytes(size);

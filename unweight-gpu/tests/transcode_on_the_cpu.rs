@@ -1,4 +1,5 @@
-//! Records of one encoding to records of the other, by the kernels on fibers of the CPU: the corpus, its verdicts, and the reference's bytes.
+//! Transcoding of records by the kernels on fibers of the CPU. The results for the corpus are
+//! compared with the cases, and others with the reference's bytes.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -25,11 +26,11 @@ use unweight_gpu::longest_payload_bytes;
 use unweight_gpu_host::{DeviceMemory, Launch};
 use unweight_testkit::{bytes_of, coded_planes};
 
-/// Transcodes each tensor, and gives the weights that went through.
+/// A decoder that transcodes each tensor and returns the weights of the result.
 #[derive(Debug, Default)]
 struct Transcoding {
     seed: u64,
-    /// Tensors whose records were made of records, and those where that was not possible.
+    /// Numbers of tensors that were transcoded directly, and of those that needed the fallback.
     direct: AtomicU32,
     detours: AtomicU32,
 }
@@ -48,8 +49,8 @@ impl Kernels for Transcoding {
         planes: &CodedPlanes,
         payload: &[u8],
     ) -> Result<Vec<u8>, Rule> {
-        let resident = DeviceMemory::of(payload);
-        let (addresses, stage) = located(planes, payload, &resident)?;
+        let uploaded = DeviceMemory::of(payload);
+        let (addresses, stage) = located(planes, payload, &uploaded)?;
         let weights = planes.weights();
         let exponents = DeviceMemory::poisoned(weights.next_multiple_of(PLANE_ALIGNMENT) as usize);
         let source = TensorJob::new(planes, addresses, exponents.address(), 0, 0);
@@ -62,7 +63,7 @@ impl Kernels for Transcoding {
         let constants = crc_constants();
         let mut status = GOOD;
         let mut of_chunks = vec![0; planes.chunk_count() as usize];
-        // SAFETY: the record ends are valid, planes and output aligned and long enough.
+        // SAFETY: the record ends are valid; planes and output are aligned and long enough.
         unsafe {
             launch.check_chunks(constants.as_ptr().cast(), &mut status);
             launch.decode(stage, true, &mut status);
@@ -77,7 +78,8 @@ impl Kernels for Transcoding {
         };
         outputs.give_to(&mut job);
         let direct = Direct::of(planes, &source, stage, self.seed);
-        // SAFETY: the outputs are aligned and long enough for anything. Whatever is wrong with the source, exponents are just bytes.
+        // SAFETY: the outputs are aligned and have the greatest possible length. Exponents of a bad
+        // input are any bytes.
         unsafe {
             host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
@@ -113,16 +115,16 @@ impl Kernels for Transcoding {
     }
 }
 
-/// Where a tensor's planes stand, and the stage that its records need.
+/// Addresses of a tensor's planes, and the stage that its records need.
 fn located(
     planes: &CodedPlanes,
     payload: &[u8],
-    resident: &DeviceMemory,
+    uploaded: &DeviceMemory,
 ) -> Result<(Addresses, u32), Rule> {
     let start = planes.sign_mantissa().offset;
     let skip = (planes.record_ends().offset - start) as usize;
     let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
-    let address = |offset: u64| resident.address() + (offset - start);
+    let address = |offset: u64| uploaded.address() + (offset - start);
     let addresses = Addresses {
         sign_mantissa: address(start),
         record_ends: address(planes.record_ends().offset),
@@ -132,7 +134,7 @@ fn located(
     Ok((addresses, stage))
 }
 
-/// Records that were made of records.
+/// Output of direct transcoding.
 struct Direct {
     outputs: Outputs,
     job: EncodeJob,
@@ -141,7 +143,7 @@ struct Direct {
 }
 
 impl Direct {
-    /// `source` is the job of these planes, whose record ends are valid.
+    /// Transcodes the planes of the job `source`, whose record ends are valid.
     fn of(planes: &CodedPlanes, source: &TensorJob, stage: u32, seed: u64) -> Direct {
         let encoding = other(planes.encoding());
         let outputs = Outputs::new(planes.weights(), planes.chunk_size_log2());
@@ -151,7 +153,7 @@ impl Direct {
         };
         outputs.give_to(&mut job);
         let mut status = GOOD;
-        // Records that are read where they stand, too.
+        // There is no stage for other seeds, so that records are read from device memory.
         let stage = if seed == 0 { stage } else { 0 };
         let jobs = std::slice::from_mut(&mut job);
         // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
@@ -166,7 +168,7 @@ impl Direct {
     }
 }
 
-/// Where the encoder writes, scratch included.
+/// Outputs and scratch memory of the encoder.
 struct Outputs {
     counts: DeviceMemory,
     totals: DeviceMemory,
@@ -212,7 +214,7 @@ impl Outputs {
         job.record_lengths = self.record_lengths.address();
     }
 
-    /// Palette and planes must be those of the canonical encoding of these weights.
+    /// Checks that palette and planes are those of the canonical encoding of these weights.
     fn hold_to_the_reference(&self, job: &EncodeJob, weights: &[bf16], encoding: Encoding) {
         let mut counts = ExponentCounts::default();
         counts.add_weights(weights);
@@ -235,7 +237,7 @@ impl Outputs {
 fn transcoding_gives_the_reference_s_bytes_and_verdicts() {
     let transcoding = Transcoding::default();
     hold_to_the_corpus(&transcoding);
-    // The corpus has files that no canonical encoder writes.
+    // Some files of the corpus are not from a canonical encoder.
     assert!(transcoding.direct.into_inner() > 0);
     assert!(transcoding.detours.into_inner() > 0);
 }
@@ -252,7 +254,7 @@ fn the_order_of_threads_changes_nothing() {
 fn records_of_a_canonical_encoder_are_made_of_records() {
     let chunk_size = |number: usize| 12 + (number % 5) as u8;
     let mut tensors = many_tensors(chunk_size);
-    // Fibers are slow.
+    // Few weights, because fibers are slow.
     tensors
         .iter_mut()
         .for_each(|tensor| tensor.truncate(70_000));
@@ -279,8 +281,8 @@ fn a_wrong_checksum_stays_wrong() {
         let payload = &file[start..planes.records().end() as usize];
         let first_record = planes.records().offset as usize - start;
         let transcoded = |payload: &[u8]| {
-            let resident = DeviceMemory::of(payload);
-            let (addresses, stage) = located(planes, payload, &resident).unwrap();
+            let uploaded = DeviceMemory::of(payload);
+            let (addresses, stage) = located(planes, payload, &uploaded).unwrap();
             let source = TensorJob::new(planes, addresses, 0, 0, 0);
             let direct = Direct::of(planes, &source, stage, 0);
             assert_eq!((direct.status, direct.detour), (GOOD, false));

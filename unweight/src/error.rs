@@ -142,7 +142,7 @@ impl fmt::Display for Error {
             }
             Error::OverBudget(error) => error.fmt(f),
             Error::Read(error) => error.fmt(f),
-            Error::Write(error) => write!(f, "writing: {error}"),
+            Error::Write(error) => write!(f, "cannot write: {error}"),
             Error::Source(error) => error.fmt(f),
             Error::SourceLength {
                 found,
@@ -150,7 +150,7 @@ impl fmt::Display for Error {
                 data_bytes: None,
             } => write!(
                 f,
-                "the file ends at byte {found}, its safetensors header at byte {header_bytes}"
+                "the file ends at byte {found}, expected its safetensors header to end at byte {header_bytes}"
             ),
             Error::SourceLength {
                 found,
@@ -175,7 +175,10 @@ impl fmt::Display for Error {
                 tensor,
                 expected,
                 found,
-            } => write!(f, "tensor {tensor:?}: length {found}, expected {expected}"),
+            } => write!(
+                f,
+                "tensor {tensor:?}: found length {found}, expected {expected}"
+            ),
             #[cfg(feature = "cuda")]
             Error::Device(error) => error.fmt(f),
             #[cfg(feature = "cuda")]

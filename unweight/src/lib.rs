@@ -1,4 +1,5 @@
-//! Lossless compression of model weights, in files that any decoder of the Unweight specification can read.
+//! Lossless compression of model weights, in files that any decoder of the Unweight specification
+//! can read.
 //!
 //! ```
 //! # fn main() -> Result<(), unweight::Error> {

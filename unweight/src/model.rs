@@ -21,7 +21,8 @@ use crate::{Error, MemoryBudget, Storage, Tensor};
 ///
 /// ```
 /// # fn main() -> Result<(), unweight::Error> {
-/// # let bytes = unweight::Writer::new().tensor("w", &[2, 2], &[half::bf16::ONE; 4]).finish(Vec::new())?;
+/// # let writer = unweight::Writer::new().tensor("w", &[2, 2], &[half::bf16::ONE; 4]);
+/// # let bytes = writer.finish(Vec::new())?;
 /// use unweight::OpenOptions;
 ///
 /// let model = OpenOptions::new().open_bytes(bytes)?;

@@ -17,7 +17,8 @@ use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progre
 /// ```no_run
 /// # fn main() -> Result<(), unweight::Error> {
 /// use unweight::{MemoryBudget, OpenOptions};
-/// let model = OpenOptions::new().memory(MemoryBudget::of_bytes(64 << 20)).threads(4).open("model.unw")?;
+/// let budget = MemoryBudget::of_bytes(64 << 20);
+/// let model = OpenOptions::new().memory(budget).threads(4).open("model.unw")?;
 /// # Ok(())
 /// # }
 /// ```
@@ -101,7 +102,8 @@ impl OpenOptions {
     /// Opens a container in any storage.
     ///
     /// # Errors
-    /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries, [`Error::OverBudget`], [`Error::Read`].
+    /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries;
+    /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn open_storage(&self, storage: impl Storage + Send + 'static) -> Result<Model, Error> {
         let storage: Box<dyn Storage + Send> = match &self.retry {
             Some(policy) => Box::new(Retrying::new(storage, policy.clone())),
@@ -115,7 +117,9 @@ impl OpenOptions {
 ///
 /// ```
 /// use unweight::{CompressOptions, Encoding};
-/// let options = CompressOptions::new().encoding(Encoding::Palette).select(|name| !name.contains("embed"));
+/// let options = CompressOptions::new()
+///     .encoding(Encoding::Palette)
+///     .select(|name| !name.contains("embed"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct CompressOptions {

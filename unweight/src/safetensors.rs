@@ -122,7 +122,7 @@ impl Header {
             match data_bytes(tensor) {
                 Some(bytes) if bytes == stated => {}
                 Some(bytes) => return Err(of(format!("has {stated} bytes, expected {bytes}"))),
-                None => return Err(of("has no whole number of bytes below 2^59".to_owned())),
+                None => return Err(of("is not a whole number of bytes below 2^59".to_owned())),
             }
             end = tensor.end;
         }
@@ -207,7 +207,8 @@ impl fmt::Display for HeaderError {
 
 impl std::error::Error for HeaderError {}
 
-/// Checks that a source section is a safetensors header that describes exactly the tensors of the directory.
+/// Checks that a source section is a safetensors header that describes exactly the tensors of the
+/// directory.
 ///
 /// # Errors
 /// `source-header`, at `offset` (the start of the source section) plus the position of the error

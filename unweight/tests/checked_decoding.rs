@@ -31,7 +31,7 @@ fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError
 }
 
 #[test]
-fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
+fn every_isa_encodes_tensors_of_every_length_to_the_same_file() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for count in [63, 64, 65, 300].into_iter().chain(COUNTS) {
         let weights = trained_like(count);
@@ -46,7 +46,7 @@ fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
 }
 
 #[test]
-fn every_path_restores_tensors_of_every_length() {
+fn every_isa_restores_tensors_of_every_length() {
     for count in COUNTS {
         let weights = trained_like(count);
         for encoding in ENCODINGS {
@@ -64,7 +64,7 @@ fn every_path_restores_tensors_of_every_length() {
 }
 
 #[test]
-fn every_path_names_the_same_rule_for_a_damaged_payload() {
+fn every_isa_names_the_same_rule_for_a_damaged_payload() {
     let weights = trained_like(5000);
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {

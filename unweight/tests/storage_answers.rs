@@ -285,7 +285,7 @@ fn weights_of_another_length_are_an_io_error() {
             let error = encode_tensor(&mut writer, &weights, encoding, 12, &Serial).unwrap_err();
             let found = if too_many { 8194 } else { 8191 };
             let expected = format!(
-                "tensor \"w\": reading 8192 bytes at byte 0: the storage gave {found} bytes"
+                "tensor \"w\": reading 8192 bytes at byte 0: the storage returned {found} bytes"
             );
             assert_eq!(error.to_string(), expected);
         }

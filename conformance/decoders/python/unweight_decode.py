@@ -215,7 +215,7 @@ def read_source_section(file, header, tensors):
 
 
 def check_safetensors_header(at, source, tensors):
-    """Section 3.3, rules 1 to 4. The JSON and the directory tell the same story."""
+    """Section 3.3, rules 1 to 4. The JSON must describe the tensors of the directory."""
     def need(holds, what, found, expected):
         """Section 3.3. All of its rules for the JSON have one name."""
         require(holds, "source-header", at, what, found, expected)
@@ -229,7 +229,7 @@ def check_safetensors_header(at, source, tensors):
         text = source[8:].decode("utf-8")
         members, end = parser.raw_decode(text)
     except (ValueError, RecursionError) as error:
-        # What nests deeper than Python's parser can follow nests deeper than three, and is broken anyway.
+        # JSON that nests too deeply for Python's parser nests deeper than three, and is invalid anyway.
         raise Rejected(f"source-header: JSON at offset {at + 8}: found {type(error).__name__}: {error}, "
                        "expected one JSON object in UTF-8") from None
     need(not text[end:].strip(" \t\n\r"), "text after the JSON object", ascii(text[end:end + 16]), "white space")

@@ -352,7 +352,7 @@ fn the_default_is_enough_at_every_limit() {
 }
 
 #[test]
-fn it_grows_with_the_file_and_no_further_than_the_format_does() {
+fn the_default_grows_with_the_file_up_to_the_limits_of_the_format() {
     let budget = |length| MemoryBudget::for_length(length).bytes();
     assert_eq!(budget(0), 16 << 20);
     assert_eq!(budget(1000), (16 << 20) + 24_000);

@@ -44,7 +44,7 @@ struct BenchResult {
 struct Measurement {
     operation: &'static str,
     /// Name of the codec's ISA, or of the GPU. None if the operation involves neither.
-    path: Option<String>,
+    backend: Option<String>,
     /// Number of threads. None on a GPU.
     threads: Option<usize>,
     /// Speed in BF16 bytes, 10^9 a second. It is the median of all runs.
@@ -107,7 +107,7 @@ fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 5], Failure> {
     ];
     Ok(rows.map(|(operation, gb_per_s)| Measurement {
         operation,
-        path: Some(speeds.device.clone()),
+        backend: Some(speeds.device.clone()),
         threads: None,
         gb_per_s,
         clock: "device",
@@ -118,7 +118,7 @@ fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 5], Failure> {
 fn in_words(result: &BenchResult) -> String {
     let heads = [
         "operation",
-        "path",
+        "backend",
         "threads",
         "clock",
         "GB/s of BF16",
@@ -127,7 +127,7 @@ fn in_words(result: &BenchResult) -> String {
     let rows = result.measurements.iter().map(|measured| {
         vec![
             measured.operation.to_owned(),
-            measured.path.clone().unwrap_or_default(),
+            measured.backend.clone().unwrap_or_default(),
             measured
                 .threads
                 .map_or(String::new(), |threads| threads.to_string()),
@@ -256,10 +256,10 @@ impl Bencher {
         measurements: &mut Vec<Measurement>,
     ) -> Result<(), Failure> {
         let memcpy = self.median(threads, |bench| bench.copy(executor))?;
-        let mut note = |operation, path: Option<Isa>, gb_per_s: f64| {
+        let mut note = |operation, isa: Option<Isa>, gb_per_s: f64| {
             measurements.push(Measurement {
                 operation,
-                path: path.map(|path| path.name().to_owned()),
+                backend: isa.map(|isa| isa.name().to_owned()),
                 threads: Some(threads),
                 gb_per_s,
                 clock: Clock::of(threads).name(),
@@ -277,21 +277,21 @@ impl Bencher {
             .map_err(|error| Failure::Usage(error.to_string()))?
             .map(|codec| codec.isa());
         let asked_for = |isa: &Isa| named.is_none_or(|named| named == *isa);
-        for path in Isa::available().filter(asked_for) {
-            let codec = Codec::of(path).expect("it is available");
+        for isa in Isa::available().filter(asked_for) {
+            let codec = Codec::of(isa).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
             if !bits_equal(&self.decoded, &self.tensors) {
-                return Err(Failure::Io(format!("{path} decoded to other weights")));
+                return Err(Failure::Io(format!("{isa} decoded to other weights")));
             }
-            note("decode", Some(path), decode);
+            note("decode", Some(isa), decode);
             let encoder = Encoder::new(codec);
             let encode = self.median(threads, |bench| bench.encode(&encoder, executor))?;
             if self.written.file() != &self.huffman[..] {
-                return Err(Failure::Io(format!("{path} encoded to other bytes")));
+                return Err(Failure::Io(format!("{isa} encoded to other bytes")));
             }
-            note("encode", Some(path), encode);
+            note("encode", Some(isa), encode);
             let transcode = self.median(threads, |bench| bench.transcode(codec, executor))?;
-            note("transcode", Some(path), transcode);
+            note("transcode", Some(isa), transcode);
         }
         Ok(())
     }

@@ -137,7 +137,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
         format!(", {bits:.3} bits per BF16 weight")
     });
     let verified = match result.files.iter().all(|file| file.verified) {
-        true => "; decoded again and compared: equal",
+        true => "; verified",
         false => "",
     };
     let converted = format!(
@@ -153,7 +153,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
             .files
             .iter()
             .find_map(|file| file.nothing_gained.as_ref());
-        let why = why.map_or(String::new(), |why| format!("; nothing gained: {why}"));
+        let why = why.map_or(String::new(), |why| format!("; no gain: {why}"));
         return converted + &why;
     };
     let kept = result.files.iter().filter(|file| file.kept).count() as u64;
@@ -172,7 +172,7 @@ fn in_words(result: &CompressResult, output: &Path) -> String {
     let in_vain = match in_vain.len() {
         0 => String::new(),
         count => format!(
-            "\nnothing gained in {count} of {}: {}",
+            "\nno gain in {count} of {}: {}",
             counted_files(result.files.len() as u64),
             listed(in_vain.into_iter())
         ),

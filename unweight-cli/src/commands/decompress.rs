@@ -274,7 +274,7 @@ fn to_standard_output(
     let input = &options.input;
     if is_folder {
         return Err(Failure::Usage(format!(
-            "{} is a folder, and standard output has room for one file; say where to with -o",
+            "{} is a folder, expected a file for standard output; name a folder with -o",
             input.display()
         )));
     }

@@ -72,7 +72,7 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     let count = tensor.element_count();
     if range.end > count {
         return Err(Failure::Usage(format!(
-            "tensor {} has {count} elements; the range {}..{} leaves it",
+            "tensor {} has {count} elements, but the range is {}..{}",
             quoted(tensor.name()),
             range.start,
             range.end
@@ -81,7 +81,7 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     let bits = |elements: u64| elements * tensor.dtype().bits();
     if bits(range.start) % 8 != 0 || bits(range.end) % 8 != 0 {
         return Err(Failure::Usage(format!(
-            "elements of {} do not fill whole bytes at both ends of {}..{}",
+            "elements of {}: expected a range that begins and ends with a whole byte, found {}..{}",
             tensor.dtype(),
             range.start,
             range.end

@@ -61,7 +61,7 @@ pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Resu
     match is_given {
         false => Ok(()),
         true => Err(Failure::Usage(format!(
-            "{} is no folder, and {option} is for folders; leave it out",
+            "{} is not a folder, and {option} is only for folders; leave it out",
             input.display()
         ))),
     }
@@ -73,7 +73,7 @@ pub(crate) fn require_folder_for(input: &Path, options: &OfFolder) -> Result<(),
     require_folder(input, "--resume", options.resume)
 }
 
-const KEPT: &str = "finished files are kept: run the same command again to go on";
+const KEPT: &str = "finished files are kept; run the same command again to continue";
 const NOT_KEPT: &str = "with --resume, finished files are kept for the next run";
 
 /// Does the work on a folder. A message after a failure or a signal says how the next run can
@@ -129,7 +129,7 @@ impl LeftOutResult {
     pub(crate) fn in_words(&self) -> Option<String> {
         (!self.names.is_empty()).then(|| {
             format!(
-                "{} of {} bytes: {}; --copy all takes all",
+                "{} of {} bytes: {}; --copy all includes them",
                 files(self.files),
                 bytes(self.bytes),
                 listed(self.names.iter().map(|name| escaped(name).into_owned())),

@@ -30,7 +30,7 @@ pub(crate) fn why_nothing_gained<S: Storage>(
     } else if !bf16().any(|tensor| selection.has(tensor.name())) {
         "--include and --exclude select none of its BF16 tensors".to_owned()
     } else if is_coded {
-        "its tensors are too small for what is stored besides them".to_owned()
+        "its tensors are too small to make up for headers and checksums".to_owned()
     } else {
         "its BF16 tensors are too small, or their exponents too random".to_owned()
     };
@@ -40,6 +40,6 @@ pub(crate) fn why_nothing_gained<S: Storage>(
 fn growth(input_bytes: u64, output_bytes: u64) -> String {
     match output_bytes - input_bytes {
         0 => String::new(),
-        more => format!("; it grew by {} bytes", bytes(more)),
+        more => format!("; the file grew by {} bytes", bytes(more)),
     }
 }

@@ -50,7 +50,7 @@ impl Context {
         Ok(Context {
             executor: Threads::with_refusals(threads, |refused| {
                 warning::warn(format!(
-                    "{} threads could not be started ({}); going on with {}",
+                    "{} threads could not be started ({}); continuing with {}",
                     refused.wanted, refused.error, refused.left
                 ));
             }),

@@ -320,7 +320,7 @@ fn require_ours(path: &Path) -> Result<(), Failure> {
         return refused("a link");
     }
     if !found.is_dir() {
-        return refused("no folder");
+        return refused("not a folder");
     }
     #[cfg(unix)]
     {

@@ -92,13 +92,13 @@ fn refuses_trailing_bytes() {
 fn refuses_files_that_end_in_the_header() {
     refuses(
         &[],
-        "the file ends at byte 0, its safetensors header at byte 8",
+        "the file ends at byte 0, expected its safetensors header to end at byte 8",
     );
     refuses(&[1, 0, 0, 0, 0, 0, 0], "the file ends at byte 7");
     let whole = mixed();
     refuses(
         &whole[..100],
-        "the file ends at byte 100, its safetensors header at byte",
+        "the file ends at byte 100, expected its safetensors header to end at byte",
     );
 }
 
@@ -191,10 +191,10 @@ fn refuses_ranges_that_do_not_fit_the_shape() {
         &of("U8", "[8]", "[8,0]"),
         "ends at 0, before it begins at 8",
     );
-    refuses_header(&of("F4", "[3]", "[0,2]"), "no whole number of bytes");
+    refuses_header(&of("F4", "[3]", "[0,2]"), "not a whole number of bytes");
     refuses_header(
         &of("U8", "[4294967296,4294967296]", "[0,8]"),
-        "no whole number of bytes",
+        "not a whole number of bytes",
     );
 }
 

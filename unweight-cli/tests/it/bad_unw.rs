@@ -1,4 +1,4 @@
-//! Unweight files that break a rule. One line names the rule, the place, what was found and what
+//! Unweight files that break a rule. One line names the rule, the offset, what was found and what
 //! was expected.
 
 use unweight_format::layout::{entry, file_header, record};

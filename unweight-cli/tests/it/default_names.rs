@@ -68,7 +68,7 @@ fn a_descriptor_has_no_name_to_derive_one_from() {
             let refused = run(&[]);
             let line = String::from_utf8(refused.stderr).unwrap();
             assert_eq!(refused.status.code(), Some(2), "{line}");
-            assert!(line.contains("say where to with -o"), "{line}");
+            assert!(line.contains("name the output with -o"), "{line}");
             assert_eq!(place.names(), before);
             assert!(run(&["-o", "out"]).status.success());
             fs::remove_file(place.path("out")).unwrap();

@@ -32,7 +32,7 @@ fn write_index(place: &Place, path: &str, names: &[&str]) {
 }
 
 #[test]
-fn shards_that_are_there_are_no_news() {
+fn present_shards_cause_no_warning() {
     let place = indexed(&["1.safetensors", "2.safetensors", "./1.safetensors"]);
     place.run(&["compress", "m"]).succeeds();
     place.run(&["verify", "m.unw"]).succeeds();

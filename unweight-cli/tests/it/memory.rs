@@ -51,7 +51,7 @@ fn least_budget(place: &Place, call: &[&str]) -> u64 {
         assert!(needed > budget, "{line}");
         assert!(
             line.contains(&format!(
-                "needs {needed} bytes of memory, allowed are {budget}"
+                "needs {needed} bytes of memory, but {budget} are allowed"
             )) && line.contains("--memory"),
             "{line}"
         );
@@ -149,7 +149,7 @@ fn a_long_directory_is_refused_where_there_is_little_memory() {
         let line = place
             .run(&[call, &["--memory", "100KiB"]].concat())
             .fails(4);
-        assert!(line.contains("allowed are 102400"), "{line}");
+        assert!(line.contains("but 102400 are allowed"), "{line}");
         place
             .run(&[call, &["--memory", "64MiB", "--json"]].concat())
             .json();

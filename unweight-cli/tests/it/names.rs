@@ -196,7 +196,7 @@ fn lines_that_report_failures_have_an_upper_length() {
             &["extract", "m.unw", &long, "--range", "0..9001"],
             2,
             "unweight: tensor ",
-            "leaves it",
+            "but the range is 0..9001",
         ),
         (
             &["extract", "m.unw", &long[3..]],

@@ -33,7 +33,7 @@ fn folder() -> Place {
 fn stop_at_the_last(place: &Place, call: &[&str]) {
     let line = place.run_on_full_disk(BLOCKS, call).fails(3);
     assert!(
-        line.contains("finished files are kept: run the same command again"),
+        line.contains("finished files are kept; run the same command again"),
         "{line}"
     );
     assert!(place.path(WORK).is_dir());
@@ -113,7 +113,7 @@ fn tells_as_json_what_was_kept() {
 }
 
 #[test]
-fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
+fn without_resume_nothing_is_left_and_a_failure_mentions_it() {
     for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
         let place = folder();
         let before = place.names();
@@ -129,7 +129,7 @@ fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
 }
 
 #[test]
-fn a_run_without_it_tells_of_what_is_kept_and_leaves_it() {
+fn a_run_without_resume_reports_kept_files_and_leaves_them() {
     let place = folder();
     stop_at_the_last(&place, &COMPRESS);
     let path = find_kept(&place, "a.unw");
@@ -280,7 +280,7 @@ fn what_somebody_else_may_have_put_there_is_not_used() {
     refused("is a link");
     fs::remove_file(&work).unwrap();
     fs::write(&work, b"").unwrap();
-    refused("is no folder");
+    refused("is not a folder");
     fs::remove_file(&work).unwrap();
     fs::create_dir(&work).unwrap();
     fs::set_permissions(&work, fs::Permissions::from_mode(0o770)).unwrap();
@@ -439,7 +439,7 @@ fn goes_on_after_a_kill() {
 }
 
 #[test]
-fn an_interrupted_run_without_it_tells_of_it() {
+fn an_interrupted_run_without_resume_mentions_it() {
     let (place, child) = working(&[]);
     let stderr = interrupt(child);
     assert!(
@@ -479,7 +479,7 @@ fn keeps_files_that_are_not_of_earlier_runs() {
 }
 
 #[test]
-fn a_run_without_it_does_not_tell_of_a_work_folder_without_finished_files() {
+fn a_run_without_resume_ignores_a_work_folder_without_finished_files() {
     let place = folder();
     place.write(&format!("{WORK}/lock"), b"");
     fs::set_permissions(place.path(WORK), fs::Permissions::from_mode(0o700)).unwrap();

@@ -185,7 +185,7 @@ fn bytes_do_not_go_to_a_terminal() {
         let (code, shown) = on_terminal(&place, 80, call);
         assert_eq!(code, Some(2), "{shown}");
         assert!(
-            shown.contains("raw bytes do not belong on a terminal"),
+            shown.contains("expected a file or a pipe for raw data"),
             "{shown}"
         );
     }

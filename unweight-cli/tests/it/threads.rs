@@ -55,7 +55,7 @@ fn where_threads_are_refused_the_others_do_the_work() {
     ];
     let (_, line) = place.run_within(KIB, &compress).succeeds_with_warning();
     assert!(
-        line.contains("threads could not be started") && line.contains("going on with"),
+        line.contains("threads could not be started") && line.contains("continuing with"),
         "{line}"
     );
     assert!(place.read("again.unw") == expected);

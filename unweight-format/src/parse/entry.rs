@@ -5,7 +5,7 @@ use nom::number::complete::{le_u8, le_u32, le_u64};
 use super::{Parsed, array, front};
 use crate::layout::PALETTE_ENTRIES;
 
-/// A directory entry as it stands in the file.
+/// Raw fields of a directory entry.
 #[derive(Clone, Copy)]
 pub(crate) struct RawEntry {
     pub(crate) dtype: u8,

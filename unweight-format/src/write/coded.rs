@@ -1,4 +1,4 @@
-//! One coded tensor into a container, chunk by chunk (sections 3.4 and 4.3).
+//! Writes one coded tensor into a container, chunk by chunk (sections 3.4 and 4.3).
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::write::container::write_zeros;
 use crate::write::directory::Outcome;
 use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 
-/// How a tensor is coded.
+/// Parameters of a coded tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodedParameters {
     /// Huffman or palette.
@@ -39,7 +39,7 @@ pub struct CodedWriter<'w, 'a, S> {
     record_ends_offset: u64,
     /// File offset of the records.
     records: u64,
-    /// In units of 16 bytes. A chunk's limits keep them in 32 bits.
+    /// Record ends in units of 16 bytes. The limits of a chunk keep them below 2^32.
     record_ends: Vec<u32>,
 }
 
@@ -88,8 +88,10 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// Appends the next chunk: its sign-mantissa bytes and its record.
     ///
     /// # Errors
-    /// [`Misuse::ChunkLength`] and [`Misuse::ChunkTwice`] as [`sign_mantissa`](CodedWriter::sign_mantissa); [`Misuse::NoRecordLeft`],
-    /// `record-length` and `record-too-long` as [`record`](CodedWriter::record). Nothing is written then.
+    /// [`Misuse::ChunkLength`] and [`Misuse::ChunkTwice`] under the conditions of
+    /// [`sign_mantissa`](CodedWriter::sign_mantissa); [`Misuse::NoRecordLeft`], `record-length` and
+    /// `record-too-long` under those of [`record`](CodedWriter::record). In both cases, nothing is
+    /// written.
     pub fn chunk(
         &mut self,
         sign_mantissa: &[u8],
@@ -98,18 +100,20 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         let number = self.record_ends.len() as u64;
         self.require_record(record)?;
         self.require_chunk(number, sign_mantissa)?;
-        // Noted last: where the sink fails at the record, the whole chunk can be written again.
+        // The chunk is noted last. If the sink fails at the record, the whole chunk can be written
+        // again.
         self.put_sign_mantissa(number, sign_mantissa)?;
         self.record(record)?;
         self.written.add(number);
         Ok(())
     }
 
-    /// Writes the sign-mantissa bytes of chunk `number`. Chunks may come in any order, and before or after their records; each once.
+    /// Writes the sign-mantissa bytes of chunk `number`. Each chunk is written once, in any order,
+    /// before or after its record.
     ///
     /// # Errors
-    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many weights; [`Misuse::ChunkTwice`] if they have been
-    /// written.
+    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has another number of weights;
+    /// [`Misuse::ChunkTwice`] if the bytes have been written before.
     pub fn sign_mantissa(
         &mut self,
         number: u64,
@@ -124,7 +128,8 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// Appends the record of the next chunk: chunk 0 first.
     ///
     /// # Errors
-    /// [`Misuse::NoRecordLeft`] if all chunks have one; `record-length` if it is not a multiple of 16 bytes; `record-too-long`.
+    /// [`Misuse::NoRecordLeft`] if all chunks have one; `record-length` if its length is not a
+    /// multiple of 16 bytes; `record-too-long`.
     pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
         self.require_record(record)?;
         let before = self.record_ends.last().copied().unwrap_or(0);
@@ -138,7 +143,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// The weights that chunk `number` should have. None: there is no such chunk.
+    /// Number of weights of chunk `number`, or `None` if there is no such chunk.
     fn chunk_weights(&self, number: u64) -> Option<u64> {
         if number >= self.chunks {
             return None;
@@ -196,8 +201,8 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// Whether the chunks written so far leave the tensor smaller than it would be raw (section 11.7).
-    /// Once false, it stays so.
+    /// Whether the chunks written so far leave the tensor smaller than a raw one (section 11.7).
+    /// After the first `false`, the result stays `false`.
     pub fn saves_space(&self) -> bool {
         let records = self.record_ends.last().copied().unwrap_or(0);
         let records = u64::from(records) * layout::RECORD_ALIGNMENT;
@@ -212,7 +217,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         coded < raw
     }
 
-    /// Ends the tensor, whose original bytes have this CRC-32.
+    /// Ends the tensor. `tensor_checksum` is the CRC-32 of its original bytes.
     ///
     /// # Errors
     /// [`Misuse::ChunkMissing`], [`Misuse::RecordMissing`].
@@ -224,7 +229,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         if chunk != self.chunks {
             return Err(WriteError::Misuse(Misuse::RecordMissing { chunk }));
         }
-        // The record ends are about to be held twice.
+        // Frees memory first, because the record ends are held twice below.
         drop(self.written);
         let container = self.container;
         let sink = &mut container.sink;

@@ -1,4 +1,4 @@
-//! A container, tensor by tensor (sections 3 and 4).
+//! Writes a container, tensor by tensor (sections 3 and 4).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,10 +14,12 @@ use crate::write::{
 };
 
 /// Writes a container: [`new`](ContainerWriter::new), then [`coded`](ContainerWriter::coded) or
-/// [`raw`](ContainerWriter::raw) for each tensor in the order of the declarations, then [`finish`](ContainerWriter::finish).
+/// [`raw`](ContainerWriter::raw) for each tensor in the order of the declarations, then
+/// [`finish`](ContainerWriter::finish).
 ///
-/// The header is written last, so what is left behind before that is not a container.
-/// A [`CodedWriter`] or [`RawWriter`] that is dropped before its `finish` leaves its tensor unwritten: it can be begun again, in another way.
+/// The header is written last, so an unfinished output is not a container. A [`CodedWriter`] or
+/// [`RawWriter`] that is dropped before its `finish` leaves its tensor unwritten. The tensor can
+/// then be begun again, also in the other form.
 #[derive(Debug)]
 pub struct ContainerWriter<'a, S> {
     pub(super) sink: S,
@@ -32,10 +34,10 @@ pub struct ContainerWriter<'a, S> {
 }
 
 impl<'a, S: Sink> ContainerWriter<'a, S> {
-    /// Begins a container of these tensors, with these bytes as its source section.
+    /// Begins a container of the declared tensors with the given source section.
     ///
     /// # Errors
-    /// The rules on names, shapes, types and limits that the declarations break; `source-length`.
+    /// The rules on names, shapes, types and limits, if a declaration breaks one; `source-length`.
     pub fn new(
         mut sink: S,
         source_kind: SourceKind,
@@ -97,10 +99,11 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         self.declarations.get(self.outcomes.len())
     }
 
-    /// Begins the next tensor, coded.
+    /// Begins the next tensor as a coded one.
     ///
     /// # Errors
-    /// `encoding-dtype`, `encoding-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`]; [`Misuse::RawIsNotCoded`] for the encoding raw.
+    /// `encoding-dtype`, `encoding-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`];
+    /// [`Misuse::RawIsNotCoded`] for the encoding raw.
     pub fn coded(
         &mut self,
         parameters: CodedParameters,
@@ -108,7 +111,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         CodedWriter::begin(self, parameters)
     }
 
-    /// Begins the next tensor, raw.
+    /// Begins the next tensor as a raw one.
     ///
     /// # Errors
     /// [`Misuse::NoTensorLeft`].
@@ -116,20 +119,20 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         RawWriter::begin(self)
     }
 
-    /// The number of the next tensor, its declaration, and where its payload begins.
+    /// The number of the next tensor, its declaration, and the offset of its payload.
     pub(super) fn begin_tensor(&self) -> Result<(u32, Declaration<'a>, u64), WriteError<S::Error>> {
         let number = self.outcomes.len();
         let declared = self.declarations.len() as u32;
         let none_left = Misuse::NoTensorLeft { declared };
         let declaration = self.declarations.get(number).ok_or(none_left)?;
-        // No tensor has more than 2^59 bytes, so half of 64 bits leaves room for any.
+        // No tensor has more than 2^59 bytes, so an offset of at most 2^63 leaves room for any.
         let start = layout::align(self.payload_end, layout::PLANE_ALIGNMENT)
             .filter(|&start| start < u64::MAX / 2)
             .ok_or(Misuse::ContainerTooLong)?;
         Ok((number as u32, *declaration, start))
     }
 
-    /// Writes guard, directory and header, and gives back the sink.
+    /// Writes guard, directory and header, and returns the sink.
     ///
     /// # Errors
     /// [`Misuse::TensorMissing`].
@@ -142,7 +145,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         }
         let file_length = self.payload_end + layout::GUARD_BYTES;
         write_zeros(&mut self.sink, self.payload_end, file_length)?;
-        // A tensor that was begun and given up may have left bytes behind.
+        // A tensor that was begun and dropped may have left bytes here.
         self.sink.truncate(file_length).map_err(WriteError::Sink)?;
         let directory = write_directory(
             &self.declarations,
@@ -183,7 +186,7 @@ fn broken_rule(declaration: &Declaration<'_>) -> Option<Rule> {
     (!(elements * declaration.dtype.bits()).is_multiple_of(8)).then_some(Rule::TensorBits)
 }
 
-/// Writes zeros from `start` to `end`: what a tensor that was given up left there must not show.
+/// Writes zeros from `start` to `end`, over bytes that a dropped tensor may have left.
 pub(super) fn write_zeros<S: Sink>(
     sink: &mut S,
     start: u64,

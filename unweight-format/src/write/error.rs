@@ -1,38 +1,40 @@
-//! Why a container could not be written.
+//! Errors of writing a container.
 
 use core::fmt;
 
 use crate::error::Rule;
 
-/// Why a container could not be written.
+/// The error of a container that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteError<E> {
     /// The sink failed.
     Sink(E),
-    /// What was to be written would break this rule; the tensor's number, where it is one tensor's.
+    /// The container would break this rule. The number is that of the tensor, if the rule concerns
+    /// a single tensor.
     Rule(Rule, Option<u32>),
-    /// The calls do not fit together.
+    /// The calls do not match the declarations or each other.
     Misuse(Misuse),
 }
 
-/// Calls of a writer that do not fit together. Chunks and tensors are numbered from 0.
+/// Calls of a writer that do not match the declarations or each other. Chunks and tensors are
+/// numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// A tensor was begun, but all that are declared have been written.
+    /// A tensor was begun after all declared tensors were written.
     NoTensorLeft {
         /// The number of declared tensors.
         declared: u32,
     },
-    /// The container was finished before this tensor was.
+    /// The container was finished before this tensor.
     TensorMissing {
         /// The first tensor that was not finished.
         tensor: u32,
         /// The number of declared tensors.
         declared: u32,
     },
-    /// The container would be longer than 64 bits can say.
+    /// The container would have 2^64 bytes or more.
     ContainerTooLong,
     /// [`coded`](super::ContainerWriter::coded) was called with the encoding raw.
     RawIsNotCoded,
@@ -43,7 +45,7 @@ pub enum Misuse {
         /// The number of chunks of the tensor.
         chunks: u64,
     },
-    /// A chunk has another number of sign-mantissa bytes than it has weights.
+    /// The number of sign-mantissa bytes of a chunk differs from its number of weights.
     ChunkLength {
         /// The chunk.
         chunk: u64,
@@ -62,7 +64,7 @@ pub enum Misuse {
         /// The first such chunk.
         chunk: u64,
     },
-    /// A record was given, but all chunks have theirs.
+    /// A record was given, but all chunks have one.
     NoRecordLeft {
         /// The number of chunks of the tensor.
         chunks: u64,
@@ -118,8 +120,8 @@ impl fmt::Display for Misuse {
                     "tensor {tensor} of {declared} declared tensors was not written"
                 )
             }
-            Misuse::ContainerTooLong => f.write_str("the container would leave 64 bits"),
-            Misuse::RawIsNotCoded => f.write_str("raw tensors are written with `raw`"),
+            Misuse::ContainerTooLong => f.write_str("the container would have 2^64 bytes or more"),
+            Misuse::RawIsNotCoded => f.write_str("the tensor is raw: write it with `raw`"),
             Misuse::NoSuchChunk { chunk, chunks } => {
                 write!(f, "the tensor has {chunks} chunks, and no chunk {chunk}")
             }

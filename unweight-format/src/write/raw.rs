@@ -1,4 +1,4 @@
-//! One raw tensor into a container (sections 3.4 and 4.2).
+//! Writes one raw tensor into a container (sections 3.4 and 4.2).
 
 use alloc::vec::Vec;
 
@@ -39,10 +39,10 @@ impl<'w, 'a, S: Sink> RawWriter<'w, 'a, S> {
 }
 
 impl<S: Sink> RawWriter<'_, '_, S> {
-    /// Appends original bytes; any number at a time.
+    /// Appends any number of the original bytes.
     ///
     /// # Errors
-    /// [`Misuse::RawTooLong`] if they are more than the tensor has.
+    /// [`Misuse::RawTooLong`] if the tensor has fewer bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError<S::Error>> {
         if bytes.len() as u64 > self.data_bytes - self.written {
             return Err(WriteError::Misuse(Misuse::RawTooLong {

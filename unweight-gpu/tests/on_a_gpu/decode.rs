@@ -1,4 +1,4 @@
-//! Decoding: batches, streams, ranges of chunks, raw tensors beside coded ones.
+//! Decoding on a GPU: batches, streams, ranges of chunks, and raw tensors beside coded ones.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -79,7 +79,8 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
     });
 }
 
-/// 2^31 weights and a few: past what 32-bit numbers of bytes or of weights can say. It takes 8 GB of memory and 7 of the device's.
+/// Slightly more than 2^31 weights, which overflow 32-bit counts of bytes and signed ones of
+/// weights. The test takes 8 GB of host memory and 7 GB of device memory.
 pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let piece = weights(1 << 20, 31);
     let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
@@ -106,7 +107,8 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     tensor.require_checksum(checksum).unwrap();
 }
 
-/// Of a tensor of four chunks at least: from its beginning, from the middle, to its end, none.
+/// Ranges of a tensor of at least four chunks: from its start, from its middle, to its end, and an
+/// empty one.
 fn ranges(chunks: u64) -> [Range<u64>; 5] {
     [0..2, 1..chunks, 2..2, chunks - 1..chunks, 2..3]
 }
@@ -122,7 +124,8 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
         let mut tensors: Vec<_> = sizes.iter().map(|&size| weights(size, 3)).collect();
         tensors.extend([0, 1, 4].map(|kind| awkward_weights(300_000, kind)));
         let mut file = file_of(&tensors, encoding, log2);
-        // A sign-mantissa byte of a chunk of the second tensor, 1, that some ranges have and some have not.
+        // The changed sign-mantissa byte is in chunk 1 of the second tensor, which some of the
+        // ranges have.
         let mut flip = 0;
         for bad in [false, true] {
             if bad {
@@ -152,7 +155,8 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
             batch.decode(stream).unwrap();
             let status = batch.status();
             if bad {
-                // The first range has it as its second chunk, and is number 5 of the batch.
+                // The first range with this chunk is number 5 of the batch, and has it as its
+                // second chunk.
                 match status {
                     Err(GpuError::BadChunk { tensor: 5, bad }) => {
                         assert_eq!((bad.chunk, bad.rule), (1, Rule::RecordCrc));
@@ -189,7 +193,7 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
     }
 }
 
-/// Coded tensors and raw ones of all lengths, in one batch and into one piece of the caller's memory.
+/// Coded and raw tensors of all lengths, in one batch and into one allocation of the caller.
 pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let lengths = [
@@ -261,7 +265,7 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     for (tensor, checksum) in tensors().zip(batch.checksums().unwrap()) {
         tensor.require_checksum(checksum).unwrap();
     }
-    // All of them were given as addresses.
+    // All outputs were given as addresses.
     assert!(batch.into_outputs().unwrap().is_empty());
     let decoded = stream.clone_dtoh(&memory).unwrap();
     let mut untouched = vec![true; decoded.len()];

@@ -1,4 +1,4 @@
-//! Encoding.
+//! Encoding on a GPU.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use unweight_testkit::{Form, Tensor, bf16_tensors, bytes_of};
 use crate::tensors::{awkward_weights, file_of, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
-/// The container that the device's planes make; raw where coding would not pay.
+/// The container of the device's planes. A tensor that coding does not shrink is raw.
 fn file_by(
     gpu: &OnAGpu,
     tensors: &[Vec<bf16>],
@@ -32,7 +32,7 @@ fn file_by(
     let tasks = sources.iter().cloned().zip(outputs).collect();
     let mut batch = EncodeBatch::new(&gpu.device, tasks, encoding, log2).unwrap();
     assert!(matches!(batch.encoded(), Err(GpuError::NotEncoded)));
-    // Twice: the second must begin as the first did.
+    // The second run checks that the first one left no state behind.
     batch.encode(stream).unwrap();
     batch.encode(stream).unwrap();
     let encoded = batch.encoded().unwrap();

@@ -1,4 +1,4 @@
-//! The same on a GPU. Without one, this says that it was skipped: see `main`.
+//! Tests on a GPU. Without one, `main` reports that they are skipped.
 
 mod cache;
 mod decode;
@@ -31,7 +31,7 @@ pub(crate) fn rule(error: GpuError) -> Rule {
     }
 }
 
-/// Bytes of the output's poison, and of the guard behind it.
+/// Byte that fills outputs before a launch, and length of the guard after them.
 pub(crate) const POISON: u8 = 0xee;
 pub(crate) const GUARD_BYTES: usize = 256;
 
@@ -71,7 +71,8 @@ impl Kernels for OnAGpu {
 
 type Test = (&'static str, fn(&OnAGpu));
 
-/// Tests as a list, not by the harness: a harness counts a test that returns early as passed. Arguments choose those whose names hold one of them.
+/// Runs a list of tests without the test harness, which counts a test that returns early as passed.
+/// Arguments select the tests whose names contain one of them.
 fn main() {
     let device = match Device::open(0) {
         Ok(device) => device,

@@ -1,4 +1,5 @@
-//! Memory that launches use is nobody else's until they are done, whatever becomes of the batch.
+//! Memory of launches is not used otherwise before they end, even if the batch is dropped or
+//! leaked.
 
 #![expect(unsafe_code, reason = "a word that a kernel waits for")]
 
@@ -22,7 +23,7 @@ use crate::OnAGpu;
 use crate::tensors::{on_device, weights};
 
 const LOG2: u8 = 12;
-/// Launches that take long enough for others to come between.
+/// Number of launches that take long enough for other work to come between.
 const LAUNCHES: usize = 200;
 const PATTERN: u8 = 0xa5;
 
@@ -56,7 +57,7 @@ impl Tensor {
     }
 }
 
-/// Takes much memory after launches were made, and finds it as it was written.
+/// Allocates and writes much memory after the launches, and checks that it keeps its content.
 fn require_memory_of_its_own(gpu: &OnAGpu, bytes: usize) {
     let other = gpu.device.stream().unwrap();
     let pattern = vec![PATTERN; bytes];
@@ -70,7 +71,7 @@ fn require_memory_of_its_own(gpu: &OnAGpu, bytes: usize) {
     }
 }
 
-/// What a batch is in, that is in itself.
+/// A batch in a cycle of references, which leaks it.
 struct Cycle(Mutex<Option<(Batch, Arc<Cycle>)>>);
 
 fn lose_in_a_cycle(batch: Batch) {
@@ -92,23 +93,24 @@ pub(crate) fn a_batch_that_is_lost_frees_nothing_that_runs(gpu: &OnAGpu) {
     }
 }
 
-/// Holds a stream until it is opened.
+/// A gate that holds a stream until it is opened.
 struct Gate {
     word: PinnedHostSlice<u32>,
 }
 
 impl Gate {
-    /// Closed, for what is launched from now on.
+    /// A closed gate for all later launches on the stream.
     fn close(stream: &CudaStream) -> Gate {
         let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: written before anybody reads it.
+        // SAFETY: the memory is written before it is read.
         let word = unsafe { stream.context().alloc_pinned_with_flags(1, flags) };
         let mut gate = Gate {
             word: word.unwrap(),
         };
         let at = gate.write(0);
         let until = sys::CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_EQ as u32;
-        // SAFETY: host memory that is mapped has the same address on the device; every test opens the gate and waits before it is dropped.
+        // SAFETY: mapped host memory has the same address on the device. Every test opens the gate
+        // and waits for the stream before the gate is dropped.
         unsafe { sys::cuStreamWaitValue32_v2(stream.cu_stream(), at, 1, until) }
             .result()
             .unwrap();
@@ -117,13 +119,14 @@ impl Gate {
 
     fn write(&mut self, value: u32) -> u64 {
         let word = self.word.as_mut_ptr().unwrap();
-        // SAFETY: its only word, which the device but reads.
+        // SAFETY: the pointer is valid for this one word, and the device only reads it.
         unsafe { word.write_volatile(value) };
         word as u64
     }
 }
 
-/// Runs `work` on another thread while the stream is held, and finds that it does not end before the stream goes on.
+/// Runs `work` on another thread while the stream is held, and checks that it does not end before
+/// the stream continues.
 fn require_that_it_waits<T: Send>(stream: &CudaStream, work: impl FnOnce() -> T + Send) -> T {
     let mut gate = Gate::close(stream);
     let result = std::thread::scope(|scope| {
@@ -237,7 +240,7 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
         assert!(matches!(result, Err(GpuError::Capturing)), "{result:?}");
     }
     let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-    // Nothing was captured, and the capture is whole.
+    // Nothing was captured, and the capture is valid.
     let graph = stream.end_capture(flags).unwrap();
     drop(graph);
 
@@ -267,7 +270,7 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
             drop(batch);
         }
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-        // It has nothing, and nobody has made it invalid.
+        // The capture is empty and was not invalidated.
         drop(stream.end_capture(flags).unwrap());
         let bytes = tensor.bytes();
         drop(tensor);
@@ -279,7 +282,7 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
 pub(crate) fn streams_and_memory_of_others_are_errors(gpu: &OnAGpu) {
     let tensor = Tensor::new(&gpu.device);
     let mut batch = tensor.batch(&gpu.device, &gpu.stream);
-    // The same device, but no events order its streams and ours.
+    // Another context of the same device: no events order its streams with ours.
     let context = CudaContext::new(0).unwrap();
     let stream = context.new_stream().unwrap();
     let result = batch.decode(&stream);

@@ -1,4 +1,4 @@
-//! Transcoding.
+//! Transcoding on a GPU.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::restore::Kernels;
 use crate::tensors::{file_with, many_tensors};
 use crate::{GUARD_BYTES, OnAGpu, POISON, rule};
 
-/// The container with this one's coded tensors transcoded by the device, all in one launch of each kernel.
+/// A container of the given one's coded tensors, transcoded by the device in one launch of each
+/// kernel.
 fn transcoded_by(
     gpu: &OnAGpu,
     container: &Container<'_, [u8]>,
@@ -96,7 +97,8 @@ pub(crate) fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
     }
 }
 
-/// Gives a tensor's weights if it can be transcoded to the other encoding, or else the rule that transcoding found broken.
+/// A decoder that also transcodes the tensor to the other encoding, and returns the rule that
+/// transcoding reports as broken.
 pub(crate) struct Transcoding<'a>(pub(crate) &'a OnAGpu);
 
 impl Transcoding<'_> {

@@ -88,7 +88,8 @@ where
 /// an error.
 ///
 /// # Errors
-/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`], [`ReadError::Executor`].
+/// The rules of sections 4.2, 4.3, 5, 6 and 8; [`ReadError::OverBudget`], [`ReadError::Io`],
+/// [`ReadError::Executor`].
 ///
 /// # Panics
 /// If the length of `output` differs from the tensor's.

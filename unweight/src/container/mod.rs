@@ -75,7 +75,8 @@ impl<S: ?Sized> Clone for Container<'_, S> {
 impl<S: ?Sized> Copy for Container<'_, S> {}
 
 impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
-    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the storage's true length.
+    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the
+    /// storage's true length.
     ///
     /// # Errors
     /// The rules of section 3.1 and those of [`Directory::parse`].
@@ -249,7 +250,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The source section.
     ///
     /// # Errors
-    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too. [`ReadError::OverBudget`].
+    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too.
+    /// [`ReadError::OverBudget`].
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
         // The section is held twice: in the read buffer and in the returned copy.
         let needed = self.held_bytes() + 2 * self.header.source().length;

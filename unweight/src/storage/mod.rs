@@ -163,10 +163,10 @@ impl fmt::Display for StorageError {
         let Extent { offset, length } = self.extent;
         write!(f, "reading {length} bytes at byte {offset}: ")?;
         match &self.fault {
-            StorageFault::WrongLength(found) => write!(f, "the storage gave {found} bytes"),
+            StorageFault::WrongLength(found) => write!(f, "the storage returned {found} bytes"),
             StorageFault::EndsAt(end) => write!(
                 f,
-                "the file ends at byte {end}, it was cut short while it was open"
+                "the file now ends at byte {end}; it became shorter while it was open"
             ),
             StorageFault::Failed(error) => error.fmt(f),
         }

@@ -1,13 +1,16 @@
 //! Packing codes with AVX2 and BMI2.
 //!
 //! ```text
-//! 32 exponents = 4 lanes' 8 codes of one step: looked up 32 at a time by their place in the palette (vpshufb), a byte each,
-//! beside masks of as many ones as each code has bits. Then, for each lane:
+//! 32 exponents = the 8 codes of 4 lanes in one step
 //!
-//!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )   = the eight codes put together
-//!
-//! Where pext is slow, lengths are looked up in the place of masks, and the codes of four lanes are shifted into place: see `together`.
+//!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )  = 8 joined codes
 //! ```
+//!
+//! `vpshufb` looks up 32 codes at a time by palette index, one byte each, and for each code a mask
+//! with as many ones as it has bits. `pext` then joins the codes of one lane.
+//!
+//! On processors with a slow `pext`, lengths are looked up instead of masks, and shifts join the
+//! codes of four lanes: see `together`.
 //!
 //! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
 //! such a palette.

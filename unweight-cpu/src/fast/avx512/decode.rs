@@ -4,7 +4,7 @@
 //! 32 lanes = 4 vectors of 8 windows, one 64-bit element each.
 //!
 //!   window   bit 63                                     bit 0
-//!            | 1 | ... the lane's next 57 bits or more ... |      the 1 is a marker: lzcnt(window) = bits consumed
+//!            | 1 | ... the lane's next 57 bits or more ... | 1 is a marker: lzcnt(window) = used bits
 //!
 //! eight times, for each vector:   symbols = window.byte0 : symbols >> 8        (vpshrdq)
 //!                                 window >>= length_of[window & 127]           (vpermi2b, vpsrlvq)

@@ -1,12 +1,13 @@
 //! Packing codes with NEON.
 //!
 //! ```text
-//! 16 exponents = 2 lanes' 8 codes of one step, a byte each: looked up all at once, then put together in pairs,
+//! 16 exponents = the 8 codes of 2 lanes in one step
 //!
-//!   code 7 .. code 0 (8 bits at most each) -> 4 of 16 bits at most -> 2 of 32 -> 1 of 64, and its length
-//!
-//! and appended to 2 streams.
+//!   code 7 .. code 0 (8 bits each) -> 4 x 16 bits -> 2 x 32 bits -> 1 x 64 bits, and its length
 //! ```
+//!
+//! One look-up gives all 16 codes, one byte each. Codes are joined in pairs, and the result is
+//! appended to 2 streams.
 //!
 //! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
 //! such a palette.
