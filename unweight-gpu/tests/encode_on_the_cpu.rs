@@ -12,6 +12,7 @@ use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_gpu::host::{EncodeJob, TOTAL_BYTES};
 use unweight_gpu_host::{DeviceMemory, POISON};
+use unweight_testkit::{DISTRIBUTIONS, Random, bytes_of};
 
 use host_encoder::{encode, unweight_host_choose_codes, unweight_host_write_record_ends};
 
@@ -41,7 +42,7 @@ const OUTPUTS: [&str; 7] = [
 ];
 
 impl Case {
-    fn new(name: String, weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Case {
+    fn new(name: &str, weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Case {
         let counts_of = |weights: &[bf16]| {
             let mut counts = ExponentCounts::default();
             counts.add_weights(weights);
@@ -71,13 +72,12 @@ impl Case {
         let padded_ends = ends.iter().copied().chain([0; 3]);
         let padded_ends = padded_ends.take(ends.len().next_multiple_of(4));
         sign_mantissa.resize(weights.len().next_multiple_of(256), 0);
-        let bits = weights.iter().flat_map(|weight| weight.to_le_bytes());
         Case {
             name: format!(
                 "{name}, {} weights, {encoding:?}, chunks of 2^{chunk_size_log2}",
                 weights.len()
             ),
-            weights: bits.collect(),
+            weights: bytes_of(weights),
             exponents: weights
                 .iter()
                 .map(|weight| (weight.to_bits() >> 7) as u8)
@@ -166,89 +166,6 @@ const SIZES: [usize; 14] = [
     1, 2, 7, 15, 17, 255, 256, 257, 1_023, 4_095, 4_096, 4_097, 65_535, 65_537,
 ];
 
-/// A distribution by its name: gives weight `place`, from random bits.
-type Distribution = (&'static str, fn(usize, u64) -> u16);
-
-const DISTRIBUTIONS: [Distribution; 14] = [
-    ("halving", |_, random| {
-        with_exponent(126 - random.trailing_zeros().min(40), random)
-    }),
-    ("drifting", |place, random| {
-        with_exponent(
-            126 - random.trailing_zeros().min(9) - place as u32 / 3_000,
-            random,
-        )
-    }),
-    ("any bits", |_, random| random as u16),
-    ("constant", |_, _| 0x3f80),
-    ("zero", |_, _| 0),
-    (
-        "two",
-        |_, random| if random % 3 == 0 { 0x3f80 } else { 0xc100 },
-    ),
-    ("two, one rare", |_, random| {
-        if random % 3_000 == 0 { 0x3f80 } else { 0xc100 }
-    }),
-    ("sixteen", |_, random| {
-        with_exponent((random >> 40) as u32 % 16 * 17, random)
-    }),
-    ("seventeen", |_, random| {
-        with_exponent((random >> 40) as u32 % 17 + 100, random)
-    }),
-    // What comes first says nothing of the rest.
-    ("zeros, then halving", |place, random| {
-        if place % 4_096 < 400 {
-            return 0;
-        }
-        with_exponent(126 - random.trailing_zeros().min(40), random)
-    }),
-    // A palette of two runs: 0, and what follows one another. Some weights lie in the gap or outside.
-    ("often zero", |_, random| match (random >> 50) % 100 {
-        0..4 => 0,
-        4 => with_exponent((random >> 40) as u32 % 130, random),
-        _ => with_exponent(126 - random.trailing_zeros().min(14), random),
-    }),
-    // As far apart as these may be to be told apart four at once, and one further.
-    ("two runs", |_, random| match (random >> 50) % 500 {
-        0 => with_exponent((random >> 40) as u32 % 256, random),
-        1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
-        _ => with_exponent(146 + (random >> 40) as u32 % 9, random),
-    }),
-    ("two runs, too far apart", |_, random| {
-        match (random >> 50) % 500 {
-            0 => with_exponent((random >> 40) as u32 % 256, random),
-            1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
-            _ => with_exponent(147 + (random >> 40) as u32 % 9, random),
-        }
-    }),
-    // Ever more patches, up to where a record turns verbatim.
-    ("fraying", |place, random| {
-        match (random >> 50) % 100 < place as u64 / 4_096 * 8 {
-            true => with_exponent((random >> 40) as u32 % 90, random),
-            false => with_exponent((random >> 40) as u32 % 16 + 100, random),
-        }
-    }),
-];
-
-fn with_exponent(exponent: u32, random: u64) -> u16 {
-    (exponent << 7) as u16 | (random >> 32) as u16 & 0x807f
-}
-
-fn weights(size: usize, distribution: Distribution) -> Vec<bf16> {
-    let weight = |(place, random)| bf16::from_bits(distribution.1(place, random));
-    (0..size).zip(random(size as u64)).map(weight).collect()
-}
-
-fn random(seed: u64) -> impl Iterator<Item = u64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    })
-}
-
 #[test]
 fn planes_are_those_of_the_reference() {
     for (seed, distribution) in (0..).zip(DISTRIBUTIONS) {
@@ -260,13 +177,8 @@ fn planes_are_those_of_the_reference() {
             }
         }
         let case = |(size, encoding, chunk_size_log2)| {
-            let weights = weights(size, distribution);
-            Case::new(
-                distribution.0.to_owned(),
-                &weights,
-                encoding,
-                chunk_size_log2,
-            )
+            let weights = distribution.weights(size, size as u64);
+            Case::new(distribution.name, &weights, encoding, chunk_size_log2)
         };
         let cases: Vec<_> = cases.into_iter().map(case).collect();
         hold_to_the_reference(&cases, false, seed);
@@ -284,8 +196,8 @@ fn codes_are_those_of_the_reference() {
 fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
     const CHUNKS: u32 = 300;
     const CHUNK_WEIGHTS: u64 = 1 << 16;
-    let mut random = random(11);
-    let mut next = |below: u64| (random.next().unwrap() >> 32) % below;
+    let mut random = Random::new(11);
+    let mut next = |bound| random.below(bound);
     let palette: [u8; PALETTE_ENTRIES] = std::array::from_fn(|entry| 100 + entry as u8);
     let mut total = ExponentCounts::default();
     let mut chunks = vec![];

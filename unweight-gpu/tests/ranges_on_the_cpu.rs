@@ -4,16 +4,12 @@
 #![cfg(target_arch = "x86_64")]
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{Encoder, OpenFile},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, RecordEnds, Rule, SourceKind};
+use unweight_format::{Encoding, RecordEnds, Rule};
 use unweight_gpu::host::{
     Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, Launch};
+use unweight_testkit::{Random, bytes_of, coded_planes, container_of};
 
 const LOG2: u8 = 12;
 /// Number of weights of five whole chunks and a short one.
@@ -21,34 +17,15 @@ const WEIGHTS: usize = (5 << LOG2) + 777;
 const RANGES: [(usize, usize); 6] = [(0, 2), (2, 2), (1, 6), (5, 6), (3, 4), (6, 6)];
 
 fn file() -> (Vec<bf16>, Vec<u8>) {
-    let weight = |place: usize| {
-        let random = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let exponent = 120 - random.trailing_zeros().min(12) as u16;
-        bf16::from_bits(exponent << 7 | random as u16 & 0x807f)
-    };
-    let weights: Vec<_> = (0..WEIGHTS).map(weight).collect();
-    let shape = [WEIGHTS as u64];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    Encoder::default()
-        .encode_tensor(&mut writer, &weights[..], Encoding::Huffman, LOG2, &Serial)
-        .unwrap();
-    (weights, writer.finish().unwrap())
-}
-
-fn planes_of(file: &[u8]) -> CodedPlanes {
-    let open = OpenFile::read(file).unwrap();
-    let container = open.container();
-    match container.directory().tensor(0).unwrap().payload() {
-        Payload::Coded(planes) => *planes,
-        Payload::Raw(_) => panic!("weights like these are coded"),
-    }
+    let weights = Random::new(1).trained_weights(WEIGHTS);
+    let file = container_of(&weights, Encoding::Huffman, LOG2);
+    (weights, file)
 }
 
 /// Decodes all ranges in one launch, to memory of exactly the needed size. Returns the memory, the
 /// checksums and the status.
 fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
-    let planes = planes_of(file);
+    let planes = coded_planes(file)[0];
     let start = planes.sign_mantissa().offset;
     let payload = &file[start as usize..planes.records().end() as usize];
     let skip = (planes.record_ends().offset - start) as usize;
@@ -106,10 +83,7 @@ fn a_range_of_chunks_is_that_part_of_the_tensor() {
     let mut checksums = checksums.into_iter();
     for ((output, exponents), (from, to)) in outputs.iter().zip(&planes).zip(RANGES) {
         let part = &weights[(from << LOG2).min(WEIGHTS)..(to << LOG2).min(WEIGHTS)];
-        let bytes: Vec<u8> = part
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect();
+        let bytes = bytes_of(part);
         for chunk in bytes.chunks(2 << LOG2) {
             assert_eq!(checksums.next(), Some(crc32fast::hash(chunk)));
         }
@@ -125,7 +99,7 @@ fn a_range_of_chunks_is_that_part_of_the_tensor() {
 #[test]
 fn a_bad_chunk_is_found_in_the_first_range_that_has_it() {
     let (_, mut file) = file();
-    let planes = planes_of(&file);
+    let planes = coded_planes(&file)[0];
     // A sign-mantissa byte of chunk 3, which the second of the ranges that are not empty is the first to have: as its third chunk.
     file[planes.chunk(3).sign_mantissa.offset as usize] ^= 1;
     let (_, _, status) = decode(&file, false);

@@ -14,17 +14,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use half::bf16;
 use restore::{Kernels, hold_to_the_corpus, restore};
-use tensors::{bytes_of, file_with, many_tensors};
-use unweight::container::OpenFile;
+use tensors::{file_with, many_tensors};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
-use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Rule, Tensor};
+use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor, weight};
 use unweight_gpu::host::{
     Addresses, EncodeJob, GOOD, TOTAL_BYTES, TensorJob, crc_constants, longest_record_bytes, read,
     stage_bytes,
 };
 use unweight_gpu::longest_payload_bytes;
 use unweight_gpu_host::{DeviceMemory, Launch};
+use unweight_testkit::{bytes_of, coded_planes};
 
 /// A decoder that transcodes each tensor and returns the weights of the result.
 #[derive(Debug, Default)]
@@ -101,10 +101,7 @@ impl Kernels for Transcoding {
         let exponents = &exponents.bytes()[..weights as usize];
         let pairs = exponents.iter().zip(payload);
         let joined: Vec<bf16> = pairs
-            .map(|(&exponent, &rest)| {
-                let rest = u16::from(rest);
-                bf16::from_bits((rest & 0x80) << 8 | u16::from(exponent) << 7 | rest & 0x7f)
-            })
+            .map(|(&exponent, &sign_mantissa)| weight(sign_mantissa, exponent))
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
         match direct.needs_fallback {
@@ -114,10 +111,7 @@ impl Kernels for Transcoding {
                 self.direct.fetch_add(1, Ordering::Relaxed)
             }
         };
-        Ok(joined
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect())
+        Ok(bytes_of(&joined))
     }
 }
 
@@ -282,12 +276,7 @@ fn a_wrong_checksum_stays_wrong() {
     let tensors = [tensors::weights(100_000, 5)];
     for encoding in [Encoding::Huffman, Encoding::Palette] {
         let file = file_with(&tensors, encoding, |_| 15);
-        let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = open.container();
-        let tensor = container.directory().tensor(0).unwrap();
-        let Payload::Coded(planes) = tensor.payload() else {
-            panic!("weights like these are coded")
-        };
+        let planes = &coded_planes(&file)[0];
         let start = planes.sign_mantissa().offset as usize;
         let payload = &file[start..planes.records().end() as usize];
         let first_record = planes.records().offset as usize - start;

@@ -3,12 +3,12 @@
 use std::fs;
 
 use serde_json::json;
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, model, tensor};
 use crate::place::Place;
 
 fn shard() -> Vec<u8> {
-    model(&[bf16("w", &Numbers(1).trained_weights(4_000))])
+    safetensors_file(&[bf16("w", &Random::new(1).trained_weights(4_000))])
 }
 
 /// Files that tools keep beside a model: 5 files of 50 bytes.
@@ -112,10 +112,10 @@ fn says_which_files_gained_nothing_and_why() {
     let floats: Vec<_> = (0..50)
         .map(|n| tensor(&format!("scale.{n}"), "F32", &[1], vec![0; 4]))
         .collect();
-    place.write("m/floats.safetensors", &model(&floats));
-    let noise = model(&[bf16("w", &Numbers(5).random_weights(3_000))]);
+    place.write("m/floats.safetensors", &safetensors_file(&floats));
+    let noise = safetensors_file(&[bf16("w", &Random::new(5).random_weights(3_000))]);
     place.write("m/noise.safetensors", &noise);
-    place.write("m/empty.safetensors", &model(&[]));
+    place.write("m/empty.safetensors", &safetensors_file(&[]));
     for (file, expected) in [
         (
             "floats",
@@ -206,7 +206,7 @@ fn what_is_left_out_is_no_obstacle() {
 }
 
 #[test]
-fn a_line_for_each_file_that_is_done() {
+fn prints_a_line_for_each_file_that_is_done() {
     let place = cloned();
     place.write("m/z.safetensors", &shard());
     let run = place.run(&["compress", "m"]);

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, model, small};
+use crate::model::small;
 use crate::place::{Place, Run, UNWEIGHT};
 
 const WORK: &str = ".unweight-out.partial";
@@ -17,10 +18,10 @@ const BLOCKS: u32 = 40;
 fn folder() -> Place {
     let place = Place::new();
     for (name, seed) in [("a", 1), ("b", 2), ("sub/c", 3)] {
-        let shard = model(&[bf16("w", &Numbers(seed).trained_weights(5_000))]);
+        let shard = safetensors_file(&[bf16("w", &Random::new(seed).trained_weights(5_000))]);
         place.write(&format!("m/{name}.safetensors"), &shard);
     }
-    let last = model(&[bf16("w", &Numbers(4).trained_weights(200_000))]);
+    let last = safetensors_file(&[bf16("w", &Random::new(4).trained_weights(200_000))]);
     place.write("m/z.safetensors", &last);
     place.write("m/config.json", b"{}");
     place.write("m/sub/notes", b"notes");
@@ -358,7 +359,10 @@ fn working(options: &[&str]) -> (Place, Endless) {
         r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
         bytes / 2
     );
-    place.write("m/z.safetensors", &crate::model::with_header(&json, b""));
+    place.write(
+        "m/z.safetensors",
+        &unweight_testkit::with_header(&json, b""),
+    );
     let file = File::options()
         .write(true)
         .open(place.path("m/z.safetensors"))

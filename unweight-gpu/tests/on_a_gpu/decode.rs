@@ -6,16 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{Encoder, OpenFile},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
+use unweight::container::OpenFile;
+use unweight_format::{Encoding, Payload, Rule};
 use unweight_gpu::cudarc::driver::DevicePtr;
 use unweight_gpu::{BadChunk, Batch, DecodeTask, DeviceTensor, GpuError, Input, Output};
+use unweight_testkit::{Form, bf16, bytes_of, container, container_of, tensor};
 
-use crate::tensors::{awkward_weights, bytes_of, file_of, on_device, weights};
+use crate::tensors::{awkward_weights, file_of, on_device, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
 
 pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
@@ -89,7 +86,7 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let piece = weights(1 << 20, 31);
     let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
     tensor.extend(&piece[..12_345]);
-    let file = file_of(std::slice::from_ref(&tensor), Encoding::Huffman, 15);
+    let file = container_of(&tensor, Encoding::Huffman, 15);
     drop(tensor);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
@@ -209,38 +206,21 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     let lengths = [
         70_000u64, 1, 300_000, 3, 65_536, 40_000, 0, 1_000_001, 5_000,
     ];
-    let names: Vec<String> = (0..lengths.len())
-        .map(|number| format!("t{number}"))
+    let tensors: Vec<_> = (0..)
+        .zip(lengths)
+        .map(|(number, length)| {
+            let name = format!("t{number}");
+            let weights = weights(length as usize, length + 1);
+            if number % 2 == 1 || length == 0 {
+                let bytes = bytes_of(&weights)[..length as usize].to_vec();
+                tensor(&name, "U8", &[length], bytes)
+            } else {
+                bf16(&name, &weights).stored(Form::canonical(Encoding::Huffman, 14))
+            }
+        })
         .collect();
-    let shapes = lengths.map(|length| [length]);
-    let is_raw = |number: usize| number % 2 == 1 || lengths[number] == 0;
-    let declared = (0..lengths.len()).map(|number| {
-        let dtype = if is_raw(number) {
-            Dtype::U8
-        } else {
-            Dtype::Bf16
-        };
-        Declaration::new(&names[number], dtype, &shapes[number])
-    });
-    let mut writer =
-        ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared.collect()).unwrap();
-    let mut expected = vec![];
-    for (number, length) in lengths.into_iter().enumerate() {
-        let weights = weights(length as usize, length + 1);
-        let bytes = bytes_of(&weights);
-        if is_raw(number) {
-            let mut raw = writer.raw().unwrap();
-            raw.write(&bytes[..length as usize]).unwrap();
-            raw.finish().unwrap();
-            expected.push(bytes[..length as usize].to_vec());
-        } else {
-            Encoder::default()
-                .encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 14, &Serial)
-                .unwrap();
-            expected.push(bytes);
-        }
-    }
-    let file = writer.finish().unwrap();
+    let file = container(&tensors, false);
+    let expected: Vec<Vec<u8>> = tensors.into_iter().map(|tensor| tensor.data).collect();
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
     enum OnDevice {

@@ -7,8 +7,9 @@ use half::bf16;
 use unweight_format::write::ContainerWriter;
 use unweight_format::{Encoding, SourceKind};
 use unweight_gpu::{EncodeBatch, EncodeTask, GpuError, longest_payload_bytes};
+use unweight_testkit::{Form, Tensor, bf16_tensors, bytes_of};
 
-use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
+use crate::tensors::{awkward_weights, file_of, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
 /// The container of the device's planes. A tensor that coding does not shrink is raw.
@@ -38,18 +39,18 @@ fn file_by(
     batch.encode(stream).unwrap();
     let encoded = batch.encoded().unwrap();
     let memory = batch.into_outputs().unwrap();
-    let (names, shapes) = names_and_shapes(tensors);
-    let declared = declarations(&names, &shapes);
+    let tensors = bf16_tensors(tensors, |_| Form::RAW);
+    let declared = tensors.iter().map(Tensor::declaration).collect();
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for (((encoded, memory), length), weights) in
-        encoded.iter().zip(&memory).zip(lengths).zip(tensors)
+    for (((encoded, memory), length), tensor) in
+        encoded.iter().zip(&memory).zip(lengths).zip(&tensors)
     {
         let payload = stream.clone_dtoh(memory).unwrap();
         assert!(payload[length..].iter().all(|&byte| byte == POISON));
         let coded = encoded.write(&payload, &mut writer).unwrap();
         if !coded {
             let mut raw = writer.raw().unwrap();
-            raw.write(&bytes_of(weights)).unwrap();
+            raw.write(&tensor.data).unwrap();
             raw.finish().unwrap();
         }
     }

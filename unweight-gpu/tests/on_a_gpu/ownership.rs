@@ -16,8 +16,10 @@ use unweight_gpu::{
     TranscodeBatch, TranscodeTask, cudarc, longest_payload_bytes,
 };
 
+use unweight_testkit::{bytes_of, container_of};
+
 use crate::OnAGpu;
-use crate::tensors::{bytes_of, file_of, on_device, weights};
+use crate::tensors::{on_device, weights};
 
 const LOG2: u8 = 12;
 /// Number of launches that take long enough for other work to come between.
@@ -32,7 +34,7 @@ struct Tensor {
 impl Tensor {
     fn new(device: &Device) -> Tensor {
         let weights = weights(5_000_000, 11);
-        let file = file_of(std::slice::from_ref(&weights), Encoding::Huffman, LOG2);
+        let file = container_of(&weights, Encoding::Huffman, LOG2);
         let open = OpenFile::read(file.as_slice()).unwrap();
         let container = open.container();
         let coded = on_device(&container, &file, device).remove(0);

@@ -7,14 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use unweight_properties::{Random, repair_checksums};
+use unweight_testkit::{Random, repair_checksums, repository};
 
-const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/corpus/valid");
+use crate::place::UNWEIGHT;
 
 /// Valid containers of the conformance corpus that are short enough for a mutation to hit
 /// something.
 fn containers() -> Vec<Vec<u8>> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(CORPUS)
+    let mut paths: Vec<PathBuf> = fs::read_dir(repository("conformance/corpus/valid"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
@@ -38,7 +38,7 @@ fn mutant(file: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 fn exit_code(command: &str, file: &Path, output: Option<&Path>) -> Option<i32> {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_unweight"));
+    let mut program = Command::new(UNWEIGHT);
     program.args([command, "--quiet"]).arg(file);
     if let Some(output) = output {
         program.arg("-o").arg(output);
@@ -47,7 +47,7 @@ fn exit_code(command: &str, file: &Path, output: Option<&Path>) -> Option<i32> {
 }
 
 #[test]
-fn only_exit_codes_0_and_1_and_no_output_of_what_is_rejected() {
+fn damage_ends_with_exit_code_0_or_1_and_leaves_no_output_of_what_is_rejected() {
     let count = std::env::var("UNWEIGHT_MUTANTS").map_or(300, |count| count.parse().unwrap());
     let containers = containers();
     assert!(containers.len() > 50, "the corpus was found");

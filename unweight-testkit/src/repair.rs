@@ -1,12 +1,14 @@
 //! Repair of the checksums of a damaged container.
 
 use unweight_format::layout::{self, file_header, record};
-use unweight_format::{CodedPlanes, Directory, Extent, FileHeader, Payload, RawPlane, crc32};
+use unweight_format::{CodedPlanes, Extent, FileHeader, Payload, RawPlane, crc32};
+
+use crate::{payloads, records};
 
 /// Corrects every checksum whose position and extent can still be found, except those of tensors.
 /// Bytes that are not a container stay unchanged.
 pub fn repair_checksums(file: &mut [u8]) {
-    repair_directory(file);
+    repair_front(file);
     let header = FileHeader::parse(file);
     let Some(header) = header
         .ok()
@@ -23,18 +25,18 @@ pub fn repair_checksums(file: &mut [u8]) {
 }
 
 /// Writes `checksum` as that of tensor `number`.
-pub(crate) fn state_tensor_checksum(file: &mut [u8], number: u32, checksum: u32) {
+pub fn state_tensor_checksum(file: &mut [u8], number: u32, checksum: u32) {
     let entry = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(number);
     put(
         file,
         entry + layout::entry::TENSOR_CHECKSUM,
         &checksum.to_le_bytes(),
     );
-    repair_directory(file);
+    repair_front(file);
 }
 
 /// Corrects the checksums of directory, source section and header.
-fn repair_directory(file: &mut [u8]) {
+pub fn repair_front(file: &mut [u8]) {
     let field = |offset: u64| {
         let bytes = file.get(offset as usize..)?.first_chunk()?;
         Some(u64::from_le_bytes(*bytes))
@@ -72,18 +74,6 @@ fn repair_directory(file: &mut [u8]) {
     }
 }
 
-/// The payloads of a file whose header and directory are valid. None otherwise.
-pub(crate) fn payloads(file: &[u8], header: &FileHeader) -> Vec<Payload> {
-    let directory = header.directory().of(file);
-    let directory = directory.and_then(|bytes| Directory::parse(header, bytes).ok());
-    directory.map_or_else(Vec::new, |directory| {
-        directory
-            .tensors()
-            .map(|tensor| *tensor.payload())
-            .collect()
-    })
-}
-
 fn repair_blocks(file: &mut [u8], plane: &RawPlane) {
     for number in 0..plane.block_count() {
         if let Some(checksum) = plane.block(number).of(file).map(crc32) {
@@ -108,24 +98,6 @@ fn repair_records(file: &mut [u8], planes: &CodedPlanes) {
             );
         }
     }
-}
-
-/// The records of these planes with valid ends, each with its number.
-pub(crate) fn records(file: &[u8], planes: &CodedPlanes) -> Vec<(u64, Extent)> {
-    let ends = planes.record_ends().of(file).unwrap_or(&[]).as_chunks().0;
-    let mut before = 0;
-    let mut found = Vec::new();
-    for (number, &end) in (0..).zip(ends) {
-        let end = u32::from_le_bytes(end);
-        found.extend(
-            planes
-                .record_between(number, before, end)
-                .ok()
-                .map(|extent| (number, extent)),
-        );
-        before = end;
-    }
-    found
 }
 
 fn put(file: &mut [u8], offset: u64, bytes: &[u8]) {
