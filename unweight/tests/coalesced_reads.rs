@@ -1,18 +1,15 @@
 //! `OpenOptions::coalesce`: fewer reads, with the same results and errors.
 
-mod containers;
-
 use std::io;
-
 use std::sync::{Arc, Mutex};
 
-use containers::{ENCODINGS, container_of, trained_like};
 use half::bf16;
 use unweight::{
     Coalesce, CompressOptions, Dtype, Encoding, Error, MemoryBudget, Model, OpenOptions, Storage,
     Writer, read_extent,
 };
 use unweight_format::Extent;
+use unweight_testkit::{ENCODINGS, container_of, trained_like};
 
 /// A file whose bytes are copied out, with all reads that were made.
 struct Counted {

@@ -67,7 +67,7 @@ impl Executor for Scripted {
 }
 
 /// Weights for this many chunks or blocks: two tasks.
-const ITEMS: u32 = 9;
+const ITEMS: usize = 9;
 const CHUNK_SIZE_LOG2: u8 = 12;
 
 fn weights(encoding: Encoding) -> Vec<bf16> {
@@ -76,6 +76,35 @@ fn weights(encoding: Encoding) -> Vec<bf16> {
         _ => (ITEMS - 1) * (1 << CHUNK_SIZE_LOG2) + 100,
     })
 }
+
+/// A container and the expected results of its operations.
+struct Case {
+    encoding: Encoding,
+    weights: Vec<bf16>,
+    file: Vec<u8>,
+    bytes: Vec<u8>,
+    to: Encoding,
+    transcoded: Vec<u8>,
+}
+
+static CASES: LazyLock<[Case; 3]> = LazyLock::new(|| {
+    [ENCODINGS[0], ENCODINGS[1], Encoding::Raw].map(|encoding| {
+        let weights = weights(encoding);
+        let file = container_of(&weights, encoding, CHUNK_SIZE_LOG2);
+        let to = match encoding {
+            Encoding::Palette => Encoding::Huffman,
+            _ => Encoding::Palette,
+        };
+        Case {
+            encoding,
+            bytes: bytes_of(&weights),
+            to,
+            transcoded: transcoded(&file, to),
+            weights,
+            file,
+        }
+    })
+});
 
 /// Checks that an operation gave the right output or an executor error. Returns whether it
 /// succeeded.
@@ -140,13 +169,8 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
         let output = done.map(|()| output.iter().map(read).collect());
         verdicts.push(judge(output, bytes, "decode_tensor_into")?);
 
-        let to = match encoding {
-            Encoding::Palette => Encoding::Huffman,
-            _ => Encoding::Palette,
-        };
-        let expected = transcoded(&file, to);
-        let done = transcode(&container, to, Vec::new(), executor).map_err(of_transfer);
-        verdicts.push(judge(done, &expected, "transcode")?);
+        let done = transcode(&container, *to, Vec::new(), executor).map_err(of_transfer);
+        verdicts.push(judge(done, transcoded, "transcode")?);
 
         if *encoding != Encoding::Raw {
             let shape = [weights.len() as u64];
