@@ -279,7 +279,10 @@ fn one_that_catches_a_panic_is_an_error() {
         "{error}"
     );
     assert_eq!(error.rule(), None);
-    assert_eq!(error.to_string(), "the executor worked on item 1 twice");
+    assert_eq!(
+        error.to_string(),
+        "the executor returned after 2 of 9 items; it must call lead once"
+    );
     assert!(restored(&file[..]).is_ok());
 }
 
