@@ -313,12 +313,12 @@ def find_peers(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=pathlib.Path, help="a safetensors file, instead of the synthetic tensor")
-    parser.add_argument("--peers", type=pathlib.Path, help="a folder with the unpacked packages")
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--sweep", action="store_true", help="more chunk sizes and options of ANS")
-    parser.add_argument("--kernels", action="store_true", help="the profiler's times of kernels, too")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("file", nargs="?", type=pathlib.Path, help="safetensors file to measure (default: a synthetic tensor)")
+    parser.add_argument("--peers", type=pathlib.Path, help="folder with the unpacked packages of the peers")
+    parser.add_argument("--runs", type=int, default=15, help="runs of each operation (default: 15); the median is reported")
+    parser.add_argument("--sweep", action="store_true", help="measure more chunk sizes and options of ANS")
+    parser.add_argument("--kernels", action="store_true", help="also print the times of kernels from the profiler")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args()
     if options.peers is not None:
         find_peers(options.peers.resolve())

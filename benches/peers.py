@@ -140,10 +140,10 @@ def measure(peer, data, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=pathlib.Path)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--unweight", type=pathlib.Path, help="the program [default: built here]")
+    parser.add_argument("file", nargs="?", type=pathlib.Path, help="safetensors file to measure (default: a synthetic tensor)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each operation (default: 5); the median is reported")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--unweight", type=pathlib.Path, help="the program unweight (default: built from this repository)")
     options = parser.parse_args()
     enter_venv()
 
@@ -160,7 +160,7 @@ def main():
     ours = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     speeds = {}
     for measured in ours["measurements"]:
-        speeds.setdefault(measured["path"], {})[measured["operation"]] = measured["gb_per_s"]
+        speeds.setdefault(measured["backend"], {})[measured["operation"]] = measured["gb_per_s"]
     memcpy = speeds[None]["memcpy"]
     size = ours["huffman_bytes"] / ours["bf16_bytes"]
     rows = [("memcpy", None, memcpy, 1.0)]

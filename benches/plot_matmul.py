@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plots the CSV of `cargo bench -p unweight-gpu --bench matmul -- --csv FILE`: speed relative to cuBLASLt by batch.
+"""Plots the CSV of `cargo bench -p unweight-matmul --bench matmul -- --csv FILE`: speed relative to cuBLASLt by batch.
 
     benches/plot_matmul.py matmul.csv docs/performance/matmul-h200.svg
 

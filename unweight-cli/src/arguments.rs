@@ -9,13 +9,12 @@ use unweight_format::Encoding;
 
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
-use crate::model_folder::Others;
 use crate::standard_output;
 use crate::version;
 
 /// Lossless compression of BF16 model weights.
 ///
-/// The format is a draft: files of this version may have to be made again. Keep the originals.
+/// The format is a draft: later versions may not read files of this one. Keep the originals.
 #[derive(Debug, Parser)]
 #[command(
     name = "unweight",
@@ -23,18 +22,22 @@ use crate::version;
     long_version = version::long(),
     long_about = None,
     about = "Lossless compression of BF16 model weights.\n\n\
-        The format is a draft: files of this version may have to be made again. Keep the originals.",
+        The format is a draft: later versions may not read files of this one. Keep the originals.",
     after_help = "\
-Exit codes: 0 done; 1 the file is bad; 2 wrong use; 3 input or output failed, or an internal error; \
-4 more memory needed than --memory allows. A signal ends the program as it ends any other.
+Exit codes:
+  0  success
+  1  the input is invalid
+  2  wrong usage
+  3  an input or output error, or an internal error
+  4  the input needs more memory than --memory allows
 
 Examples:
-  unweight compress model.safetensors            writes model.unw
-  unweight compress Llama-3.1-8B/ -o llama.unw   a model folder, shard by shard
-  unweight decompress model.unw                  gives model.safetensors back, byte for byte
-  unweight inspect model.unw                     where the bits go
+  unweight compress model.safetensors            write model.unw
+  unweight compress Llama-3.1-8B/ -o llama.unw   compress a model folder, shard by shard
+  unweight decompress model.unw                  restore model.safetensors, byte for byte
+  unweight inspect model.unw                     show where the bits go
   unweight verify model.unw --against model.safetensors
-  unweight verify stranger.unw --memory 64MiB    on a machine with little of it"
+  unweight verify untrusted.unw --memory 64MiB   allocate at most 64 MiB for the file"
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -43,16 +46,16 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// Where the help lists what every command takes.
+/// Help heading of the options that every command takes.
 const COMMON: &str = "Common options";
 
-/// What every command takes.
+/// Options that every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Threads to work on [default: one for each processor]
+    /// Number of worker threads [default: one per processor]
     #[arg(long, global = true, help_heading = COMMON, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Print nothing but errors
+    /// Print only errors
     #[arg(long, short, global = true, help_heading = COMMON)]
     pub(crate) quiet: bool,
     /// Print the result as JSON on standard output
@@ -60,64 +63,64 @@ pub(crate) struct Common {
     pub(crate) json: bool,
 }
 
-/// What every command takes that reads files of any size.
+/// Memory limit of the commands that read files of any size.
 #[derive(Debug, Args)]
 pub(crate) struct Memory {
-    /// Allocate no more than this for the file, such as 64M; refuse it if that is not enough. K, M, G and T, or KiB to TiB, are powers of 1024, KB to TB of 1000 [default: by the length of the file]
+    /// Limit the memory that is allocated for a file, such as 64M [default: enough for any valid
+    /// file]
+    ///
+    /// A file that needs more is refused with exit code 4. The units K, M, G and T, or KiB to TiB,
+    /// are powers of 1024; KB to TB are powers of 1000; a number without a unit is in bytes. The
+    /// default is 16 MiB, 1.5 MiB per thread, and 24 bytes for each of the first 2^28 bytes of the
+    /// file.
     #[arg(long = "memory", value_name = "BYTES", value_parser = memory_bytes)]
     bytes: Option<u64>,
 }
 
 impl Memory {
-    /// What was asked for.
+    /// The limit, if `--memory` is given.
     pub(crate) fn budget(&self) -> Option<MemoryBudget> {
         self.bytes.map(MemoryBudget::of_bytes)
     }
 }
 
-/// What every command takes that can decode on a GPU.
+/// GPU option of the commands that can decode on a GPU.
 #[derive(Debug, Args)]
 pub(crate) struct OnGpu {
-    /// Decode on this CUDA device, counted from 0. Of one tensor at a time, what is stored and what it is decoded to, about 3.4 bytes a weight, are then held in host and in device memory; --memory counts what the host holds
+    /// Decode on a CUDA device, numbered from 0 [default ORDINAL: 0]
+    ///
+    /// One tensor at a time is held in host memory and in device memory, both coded and decoded:
+    /// about 3.4 bytes per weight in each. --memory limits the host memory.
     #[arg(long = "gpu", value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     ordinal: Option<u16>,
 }
 
 impl OnGpu {
-    /// The device, if one was asked for.
+    /// Opens the device, if `--gpu` is given.
     pub(crate) fn open(&self) -> Result<Option<Gpu>, Failure> {
         let open = |ordinal| gpu::open(ordinal).map_err(gpu::unusable);
         self.ordinal.map(open).transpose()
     }
 }
 
-/// What commands take that make a folder of a folder.
+/// Options of the commands that convert a folder.
 #[derive(Debug, Args)]
 pub(crate) struct OfFolder {
-    /// Which other files of a folder are copied [default: model]
+    /// Other files of the folder to copy [default: model]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(crate) copy: Option<Copied>,
-    /// Keep finished files of a folder if the run ends early, and go on from those of an earlier run
+    /// Keep finished files of the folder if the run fails, and reuse those of an earlier run
     #[arg(long)]
     pub(crate) resume: bool,
 }
 
-/// Files of a folder that keep their form.
+/// Files of a folder that are not converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Copied {
-    /// All but .git, .cache, *.incomplete, .unweight-*.partial and .unweight-*.old
+    /// All files but .git, .cache, *.incomplete, .unweight-*.partial and .unweight-*.old
     Model,
-    /// All
+    /// All files
     All,
-}
-
-impl From<Copied> for Others {
-    fn from(copied: Copied) -> Others {
-        match copied {
-            Copied::Model => Others::Model,
-            Copied::All => Others::All,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,7 +138,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// The files and folders that are read.
+    /// The input files and folders.
     fn inputs(&self) -> Vec<&Path> {
         match self {
             Command::Compress(options) => vec![&options.input],
@@ -153,12 +156,14 @@ impl Command {
         }
     }
 
-    /// The output, and why it cannot be standard output. None where it can.
+    /// The output, and why it cannot be standard output. None if it can.
     fn output_that_is_a_file(&self) -> Option<(&Path, &'static str)> {
-        const SEEKS: &str = "an Unweight file gets its header last, which standard output cannot take; give the name of a file";
+        const SEEKS: &str =
+            "found standard output, expected the name of a file: the header is written last";
         const NAMED: &str =
-            "the choices are saved under a name; --json prints them on standard output too";
-        const PAGES: &str = "pages are made in a folder; without one, the first is printed";
+            "found standard output, expected the name of a file; --json prints the choices as well";
+        const PAGES: &str =
+            "found standard output, expected a folder; leave it out to print unweight.1";
         match self {
             Command::Compress(options) => Some((options.output.as_deref()?, SEEKS)),
             Command::Transcode(options) => Some((&options.output, SEEKS)),
@@ -172,7 +177,7 @@ impl Command {
     pub(crate) fn require_named_files(&self) -> Result<(), Failure> {
         if self.inputs().contains(&Path::new(standard_output::NAME)) {
             return Err(Failure::Usage(
-                "-: standard input cannot be read at any offset; save it to a file first (a file of this name is ./-)"
+                "-: standard input cannot be read at any offset; save it to a file first (./- is a file named -)"
                     .to_owned(),
             ));
         }
@@ -185,34 +190,34 @@ impl Command {
     }
 }
 
-/// Compress a .safetensors file, or a model folder with its shards, index and configuration
+/// Compress a .safetensors file, or a model folder shard by shard
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   unweight compress model.safetensors
   unweight compress model.safetensors -o out.unw --encoding palette --verify
   unweight compress Llama-3.1-8B/ --exclude 'model.embed_tokens.*'
-  unweight compress Llama-3.1-405B/ --resume     again after an interruption: finished shards are kept")]
+  unweight compress Llama-3.1-405B/ --resume     continue an interrupted run")]
 pub(crate) struct Compress {
-    /// A .safetensors file, or a folder of them; other files of a folder are copied
+    /// A .safetensors file, or a folder with such files; its other files are copied
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// Where to [default: INPUT with .unw in place of .safetensors, or behind any other name]
+    /// Output file or folder [default: INPUT with .unw in place of .safetensors, or appended]
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
-    /// How to code exponents
+    /// Encoding of the exponents
     #[arg(long, value_enum, default_value_t = Coding::Huffman)]
     pub(crate) encoding: Coding,
-    /// Binary logarithm of the weights of a chunk: 12 to 16
+    /// Weights per chunk: 2^K, with K from 12 to 16
     #[arg(long, value_name = "K", default_value_t = unweight::DEFAULT_CHUNK_SIZE_LOG2, value_parser = clap::value_parser!(u8).range(12..=16))]
     pub(crate) chunk: u8,
-    /// Decode the result and compare it with the source before it gets its name
+    /// Decode the output and compare it with INPUT before it gets its name
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Code only BF16 tensors whose name matches; may be repeated
+    /// Compress only BF16 tensors whose name matches (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
-    /// Leave raw the tensors whose name matches; may be repeated, wins over --include
+    /// Do not compress tensors whose name matches (repeatable, overrides --include)
     #[arg(long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
     /// Replace an existing output
@@ -224,19 +229,23 @@ pub(crate) struct Compress {
     pub(crate) memory: Memory,
 }
 
-/// Give back the source, byte for byte
+/// Restore the original .safetensors file or model folder, byte for byte
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   unweight decompress model.unw
   unweight decompress llama.unw/ -o Llama-3.1-8B/
   unweight decompress model.unw -o - | sha256sum
-  unweight decompress model.unw --gpu            on the first CUDA device; --gpu=1 for the second")]
+  unweight decompress model.unw --gpu            use the first CUDA device; --gpu=1 is the second")]
 pub(crate) struct Decompress {
-    /// A .unw file, or a folder that `compress` made
+    /// A .unw file, or a folder that `unweight compress` wrote
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) input: PathBuf,
-    /// Where to; - is standard output, which gets pieces before the whole file has been checked: only exit code 0 says that all is right [default: a file INPUT with .safetensors in place of .unw, or behind any other name; a folder INPUT without .unw]
+    /// Output file or folder, - for standard output [default: derived from INPUT]
+    ///
+    /// The default for a file is INPUT with .safetensors in place of .unw, or appended; for a
+    /// folder it is INPUT without .unw. Standard output receives data before the whole file is
+    /// checked: the data is right only if the exit code is 0.
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
@@ -250,7 +259,7 @@ pub(crate) struct Decompress {
     pub(crate) gpu: OnGpu,
 }
 
-/// Show the tensors, and where the bits go beside the entropy of the exponents
+/// Show the tensors of a file, where its bits go, and the entropy of its exponents
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -260,7 +269,7 @@ pub(crate) struct Inspect {
     /// A .unw file
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
-    /// Read the directory alone: quick, but without entropy and without the places the bits go to
+    /// Read only the directory: fast, but shows neither entropy nor where the bits go
     #[arg(long)]
     pub(crate) directory: bool,
     #[command(flatten)]
@@ -270,20 +279,20 @@ pub(crate) struct Inspect {
 /// Check every checksum and every rule of the specification
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 0 only if all hold.
+The exit code is 0 only if the file is valid.
 
 Examples:
   unweight verify model.unw
   unweight verify model.unw --against model.safetensors
-  unweight verify model.unw --gpu                on the first CUDA device; --gpu=1 for the second")]
+  unweight verify model.unw --gpu                use the first CUDA device; --gpu=1 is the second")]
 pub(crate) struct Verify {
-    /// A .unw file, or a folder that `compress` made
+    /// A .unw file, or a folder that `unweight compress` wrote
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
-    /// Compare what is restored with this source, byte by byte
+    /// Compare the restored bytes with this original file or folder
     #[arg(long, value_name = "SOURCE", value_hint = ValueHint::AnyPath)]
     pub(crate) against: Option<PathBuf>,
-    /// Which other files of a folder count [default: model]
+    /// Other files of the folder to compare [default: model]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(crate) copy: Option<Copied>,
     #[command(flatten)]
@@ -292,7 +301,7 @@ pub(crate) struct Verify {
     pub(crate) gpu: OnGpu,
 }
 
-/// Write the original bytes of one tensor, or of a part of it
+/// Write the original bytes of one tensor, or of a range of its elements
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -302,12 +311,15 @@ pub(crate) struct Extract {
     /// A .unw file
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
-    /// The tensor's name
+    /// Name of the tensor
     pub(crate) tensor: String,
-    /// Elements A up to B, without B, in row-major order; only their chunks are read
+    /// Elements A to B - 1 in row-major order; only their chunks are read [default: all]
     #[arg(long, value_name = "A..B", value_parser = element_range)]
     pub(crate) range: Option<Range<u64>>,
-    /// Where to; - is standard output, which gets pieces before the whole tensor has been checked: only exit code 0 says that all is right [default: -, if that is not a terminal]
+    /// Output file, - for standard output [default: -, unless that is a terminal]
+    ///
+    /// Standard output receives data before the whole tensor is checked: the data is right only if
+    /// the exit code is 0.
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
     /// Replace an existing output
@@ -317,7 +329,7 @@ pub(crate) struct Extract {
     pub(crate) memory: Memory,
 }
 
-/// Give the coded tensors of a file the other encoding
+/// Convert the coded tensors of a file to another encoding
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -326,10 +338,10 @@ pub(crate) struct Transcode {
     /// A .unw file
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
-    /// The encoding
+    /// Encoding of the output
     #[arg(long, value_enum)]
     pub(crate) to: Coding,
-    /// Where to
+    /// Output file
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
     /// Replace an existing output
@@ -339,36 +351,43 @@ pub(crate) struct Transcode {
     pub(crate) memory: Memory,
 }
 
-/// Measure how fast this machine copies, decodes, encodes, verifies and transcodes
+/// Measure the speed of decoding, encoding, verifying and transcoding on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Everything happens in memory, with all checksums. The environment variable UNWEIGHT_CPU_PATH names the path that all commands
-take, and the only one that is measured: reference, portable, neon, avx2 or avx512.
+Input and output are in memory, and all checksums are computed. Speeds are compared with memcpy.
+
+The environment variable UNWEIGHT_CPU_ISA selects the instruction set of every command: reference, \
+portable, neon, avx2 or avx512. By default `bench` measures each that the processor has, and other \
+commands use the fastest.
 
 Examples:
   unweight bench
   unweight bench model.safetensors --json
-  unweight bench --gpu                           the first CUDA device too; --gpu=1 for the second")]
+  unweight bench --gpu                           also measure the first CUDA device")]
 pub(crate) struct Bench {
-    /// A .safetensors file, whose BF16 tensors are used [default: a synthetic tensor]
+    /// A .safetensors file whose BF16 tensors are measured [default: a synthetic tensor]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
-    /// Runs of each; the median counts
+    /// Runs of each operation; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,
-    /// Rows of the synthetic tensor, of 4096 weights each
+    /// Rows of the synthetic tensor, 4096 weights each
     #[arg(long, value_name = "N", default_value_t = crate::synthetic::ROWS as u16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rows: u16,
-    /// Measure this CUDA device too, counted from 0: a copy in its memory, decoding, the check of chunk checksums, encoding, and transcoding
+    /// Measure a CUDA device as well, numbered from 0 [default ORDINAL: 0]
+    ///
+    /// The operations are a copy in device memory, decoding, the check of chunk checksums, encoding
+    /// and transcoding.
     #[arg(long, value_name = "ORDINAL", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     pub(crate) gpu: Option<u16>,
 }
 
-/// Find the fastest way to multiply by a file's matrices on a CUDA device, compressed as they stay there
+/// Find the fastest matmul pipeline for each matrix shape of a file, on a CUDA device
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every coded matrix whose columns are a multiple of 64 is put into device memory, at 1.5 bytes a weight. Then all are run one after the
-other, for each batch, with one pipeline after the other for each shape, for as long as the whole becomes faster. The choices are saved as JSON.
+All coded matrices whose number of columns is a multiple of 64 are loaded into device memory: 1.5 bytes \
+per weight in the form `fragments`. For each batch size, they are multiplied in sequence, and the \
+pipelines of the shapes are varied one at a time until the sequence gets no faster. The output is JSON.
 
 Examples:
   unweight tune model.unw -o tuning.json
@@ -378,16 +397,16 @@ pub(crate) struct Tune {
     /// A .unw file
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) file: PathBuf,
-    /// Where to
+    /// Output file
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: PathBuf,
-    /// Rows of activations, with commas between them
+    /// Batch sizes (rows of activations), separated by commas
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8, 16, 32, 64, 128, 256, 512, 1024], value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batches: Vec<u32>,
-    /// In which form matrices stay in device memory
+    /// Form of the matrices in device memory
     #[arg(long, value_enum, default_value_t = Residence::Fragments)]
     pub(crate) form: Residence,
-    /// The CUDA device, counted from 0
+    /// CUDA device, numbered from 0
     #[arg(long, value_name = "ORDINAL", default_value_t = 0)]
     pub(crate) gpu: u16,
     /// Replace an existing output
@@ -395,26 +414,26 @@ pub(crate) struct Tune {
     pub(crate) force: bool,
 }
 
-/// Print a script that completes commands and options in a shell
+/// Print a shell completion script
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   unweight completions bash > ~/.local/share/bash-completion/completions/unweight
   unweight completions fish > ~/.config/fish/completions/unweight.fish")]
 pub(crate) struct Completions {
-    /// The shell
+    /// Shell that the script is for
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// Print the manual page, or make a folder with one page for each command
+/// Print the manual page, or write one page per command into a folder
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   unweight man | man -l -
   unweight man ~/.local/share/man/man1")]
 pub(crate) struct ManPages {
-    /// Where to put unweight.1 and a page for each command [default: standard output gets unweight.1 alone]
+    /// Folder for unweight.1 and one page per command [default: print unweight.1]
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
     /// Replace existing pages
@@ -425,18 +444,18 @@ pub(crate) struct ManPages {
 /// Forms of matrices in device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Residence {
-    /// Ready for the tensor cores, 12 bits a weight: fastest
+    /// Arranged for tensor cores, 12 bits per weight: fastest
     Fragments,
-    /// As the file has them: smallest
+    /// Coded as in the file: smallest
     Coded,
 }
 
 /// The encodings of coded tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Coding {
-    /// A prefix code: smallest, for distribution
+    /// Prefix code: smallest files
     Huffman,
-    /// 4-bit indices: for loading straight into inference
+    /// 4-bit indices: larger files, no prefix code to decode when a model is loaded
     Palette,
 }
 
@@ -449,8 +468,8 @@ impl From<Coding> for Encoding {
     }
 }
 
-/// A number of bytes, as it is or with a unit: K, M, G, T and KiB to TiB are powers of 1024, KB to TB of 1000, as `dd` has them. Small
-/// letters are taken too.
+/// Parses a number of bytes with an optional unit. K, M, G, T and KiB to TiB are powers of 1024, KB
+/// to TB are powers of 1000, as in `dd`. Upper and lower case are equal.
 fn memory_bytes(text: &str) -> Result<u64, String> {
     const EXPECTED: &str = "expected a whole number of bytes, such as 1000000, 512K or 64MiB";
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
@@ -469,20 +488,20 @@ fn memory_bytes(text: &str) -> Result<u64, String> {
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(EXPECTED.to_owned());
     }
-    // Nothing but its length can be wrong with it now.
+    // The text is digits only, so that parsing can fail only by overflow.
     let number = digits.parse().ok();
     number
         .and_then(|number: u64| number.checked_mul(unit))
-        .ok_or_else(|| "it does not fit 64 bits".to_owned())
+        .ok_or_else(|| "expected less than 2^64 bytes".to_owned())
 }
 
 fn element_range(text: &str) -> Result<Range<u64>, String> {
-    const EXPECTED: &str = "expected two numbers with '..' between them, such as 0..4096";
+    const EXPECTED: &str = "expected A..B with A at most B, such as 0..4096";
     let (start, end) = text.split_once("..").ok_or(EXPECTED)?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| EXPECTED);
     let range = number(start)?..number(end)?;
     if range.start > range.end {
-        return Err(format!("{} lies behind {}", range.start, range.end));
+        return Err(EXPECTED.to_owned());
     }
     Ok(range)
 }
@@ -533,7 +552,8 @@ mod tests {
             "99999999999999999999",
         ] {
             let error = memory_bytes(bad).unwrap_err();
-            let says_what = error == "it does not fit 64 bits" || error.starts_with("expected ");
+            let says_what = error == "expected less than 2^64 bytes"
+                || error.starts_with("expected a whole number of bytes");
             assert!(says_what, "{bad}: {error}");
         }
     }

@@ -3,7 +3,8 @@
 use std::ops::AddAssign;
 
 use serde::Serialize;
-use unweight::{Executor, ReadError, Storage, container::Container};
+use unweight::container::{Container, Items, in_order};
+use unweight::{Executor, ReadError, Storage};
 use unweight_cpu::reference::{ExponentCounts, decode_exponents};
 use unweight_format::layout::{
     LANE_ENDS_BYTES, PATCH_BYTES, RECORD_CHECKED_FROM, RECORD_HEADER_BYTES,
@@ -64,7 +65,7 @@ impl Breakdown {
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
         planes: &CodedPlanes,
-        executor: &impl Executor,
+        executor: &dyn Executor,
     ) -> Result<(Breakdown, ExponentCounts), ReadError> {
         let mut total = Breakdown {
             sign_mantissa_bits: 8 * planes.sign_mantissa().length,
@@ -74,9 +75,10 @@ impl Breakdown {
         let mut counts = ExponentCounts::default();
         let ends = container.record_ends(planes)?;
         let ends = RecordEnds::parse(planes, &ends)?;
-        let executor = executor.at_most(container.chunks_in_work(tensor)?);
-        executor.in_order(
-            planes.chunk_count(),
+        let in_work = container.chunks_in_work(tensor)?;
+        in_order(
+            executor,
+            Items::new(planes.chunk_count()).at_most(in_work),
             |number| {
                 let shape = planes.chunk(number);
                 container.with_record(planes, &shape, ends.record(number), |record, _, _| {

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use unweight::file::{FileError, FileErrorKind};
 use unweight::{OverBudget, ReadError};
 use unweight_format::{Error, Rule};
 
+use crate::gpu;
 use crate::printable::line;
 use crate::recognize::{self, Expected};
 use crate::standard_output;
@@ -98,18 +100,28 @@ impl Failure {
     /// Failure from an error while `output` was made from `input`.
     pub(crate) fn converting(input: &Path, output: &Path, error: unweight::Error) -> Failure {
         match error {
-            unweight::Error::Rule { error, tensor } => {
-                Failure::reading(input, ReadError::Rule { error, tensor })
+            unweight::Error::Write(_) => Failure::at(output, error),
+            error => Failure::at(input, error),
+        }
+    }
+
+    /// Failure from an error that concerns the file or folder at `path`.
+    fn at(path: &Path, error: unweight::Error) -> Failure {
+        use unweight::Error;
+        match error {
+            Error::Rule { error, tensor } => {
+                Failure::reading(path, ReadError::Rule { error, tensor })
             }
-            unweight::Error::OverBudget(error) => Failure::over_budget(input, error),
-            unweight::Error::Read(error) => Failure::io(input, error),
-            unweight::Error::Write(error) => Failure::io(output, error),
+            Error::OverBudget(error) => Failure::over_budget(path, error),
+            Error::Read(error) | Error::Write(error) => Failure::io(path, error),
+            Error::Source(_) | Error::SourceLength { .. } => {
+                Failure::bad(path, error).explained(path, Expected::Safetensors)
+            }
             // The input asks for something that the container cannot hold.
-            unweight::Error::Source(_)
-            | unweight::Error::SourceLength { .. }
-            | unweight::Error::Unwritable { .. }
-            | unweight::Error::Misuse(_) => Failure::bad(input, error),
-            other => Failure::Io(format!("{}: {other}", input.display())),
+            Error::Unwritable { .. } | Error::Misuse(_) => Failure::bad(path, error),
+            Error::Device(error) => gpu::failed(error),
+            Error::Disagreement(found) => gpu::disagreement(&found),
+            other => Failure::Io(format!("{}: {other}", path.display())),
         }
     }
 
@@ -159,6 +171,60 @@ impl Failure {
     }
 }
 
+impl From<unweight::Error> for Failure {
+    fn from(error: unweight::Error) -> Failure {
+        match error {
+            unweight::Error::At { path, error } => Failure::at(&path, *error),
+            unweight::Error::File(error) => Failure::from(error),
+            // Everything that commands do with files has a path.
+            other => Failure::Io(other.to_string()),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Failure {
+        let message = match advice(&error) {
+            Some(advice) => format!("{}; {advice}", error.problem()),
+            None => error.to_string(),
+        };
+        match error.kind() {
+            FileErrorKind::Content => Failure::Bad {
+                message,
+                error: None,
+            },
+            FileErrorKind::Request => Failure::Usage(message),
+            // A kind that is added later says nothing about the file.
+            _ => Failure::Io(message),
+        }
+    }
+}
+
+/// Advice that names options of the command line. None where the library's own advice serves.
+fn advice(error: &FileError) -> Option<&'static str> {
+    Some(match error {
+        FileError::Exists { .. } => "choose another name with -o, or replace it with --force",
+        FileError::IsInput { .. }
+        | FileError::HoldsInput { .. }
+        | FileError::LiesInInput { .. }
+        | FileError::NoName { .. } => "choose another name with -o",
+        FileError::NotReplacedByFolder { .. } => {
+            "--force does not delete it; choose another name with -o, or delete it yourself"
+        }
+        FileError::Held { .. } => "choose another name with -o, or delete it yourself",
+        FileError::WouldLose { .. } => {
+            "--force does not delete that; choose another name with -o, or move it elsewhere"
+        }
+        FileError::SameNameIgnoringCase { .. } => {
+            "rename one of them, or choose a place elsewhere with -o"
+        }
+        FileError::Busy { .. } => "wait for its end, or choose another name with -o",
+        FileError::NotOurs { .. } => "remove it, or choose another name with -o",
+        FileError::NoSpace { .. } => "make room, or choose a place elsewhere with -o",
+        _ => return None,
+    })
+}
+
 fn say(text: &str) {
     // If standard error cannot be written, only the exit code reports the failure.
     let _ = writeln!(io::stderr(), "{}", line(&format!("unweight: {text}")));
@@ -168,9 +234,7 @@ fn say(text: &str) {
 fn cut_short(error: &io::Error) -> String {
     match error.get_ref() {
         Some(said) => said.to_string(),
-        None => {
-            "the file ends before it did when it was opened: it was cut short meanwhile".to_owned()
-        }
+        None => "the file became shorter while it was open".to_owned(),
     }
 }
 
@@ -183,7 +247,7 @@ impl fmt::Display for Failure {
             | Failure::Memory { message, .. } => f.write_str(message),
             Failure::Internal(panic) => write!(
                 f,
-                "internal error: {panic}; this is a mistake in unweight, please report it"
+                "internal error: {panic}; this is a bug in unweight; please report it"
             ),
         }
     }

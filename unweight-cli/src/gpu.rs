@@ -56,7 +56,7 @@ pub(crate) fn unusable(error: unweight::Error) -> Failure {
 /// Failure of a command where the CPU does not confirm what the device reports about a file.
 pub(crate) fn disagreement(Disagreement { tensor, report, .. }: &Disagreement) -> Failure {
     Failure::Io(format!(
-        "internal error: of tensor {tensor:?} the GPU says \"{report}\", but the CPU finds nothing wrong with it; run without --gpu"
+        "internal error: the GPU reports \"{report}\" in tensor {tensor:?}, but the CPU finds no error; run without --gpu"
     ))
 }
 

@@ -4,12 +4,8 @@ mod aligned;
 mod arguments;
 mod breakdown;
 mod commands;
-mod copy;
 mod failure;
 mod gpu;
-mod input;
-mod model_folder;
-mod output;
 mod output_name;
 mod panics;
 mod printable;
@@ -17,15 +13,13 @@ mod progress;
 mod recognize;
 mod report;
 mod selection;
+mod signals;
 mod standard_output;
 mod synthetic;
 mod table;
-mod temporary;
-mod tree;
 mod unw_file;
 mod version;
 mod warning;
-mod write_back;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
@@ -33,6 +27,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use unweight::temporary;
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -50,11 +45,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     arguments.command.require_named_files()?;
-    output::read_mask();
     let context = commands::Context::new(&arguments.common)?;
-    temporary::remove_on_signals().map_err(|error| {
+    signals::remove_on_signals().map_err(|error| {
         Failure::Io(format!(
-            "no thread could be started that waits for signals: {error}"
+            "the thread that waits for signals could not be started: {error}"
         ))
     })?;
     let done = match &arguments.command {
@@ -71,7 +65,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     // If a signal is removing the output of this run, the program waits here and ends by the
     // signal.
-    temporary::uninterrupted(|_| ());
+    temporary::wait_for_removal();
     done
 }
 

@@ -2,26 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+use unweight::file::{SAFETENSORS_EXTENSION, UNW_EXTENSION};
+
 use crate::failure::Failure;
-use crate::tree::{SAFETENSORS, UNW};
 
 /// Default output name of `compress` for this input.
 pub(crate) fn of_compressed(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     match is_folder {
-        true => appended(input, UNW),
-        false => replaced(input, SAFETENSORS, UNW),
+        true => appended(input, UNW_EXTENSION),
+        false => replaced(input, SAFETENSORS_EXTENSION, UNW_EXTENSION),
     }
 }
 
 /// Default output name of `decompress` for this input.
 pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Failure> {
     if !is_folder {
-        return replaced(input, UNW, SAFETENSORS);
+        return replaced(input, UNW_EXTENSION, SAFETENSORS_EXTENSION);
     }
     match input.extension() {
-        Some(extension) if extension == UNW => Ok(input.with_extension("")),
+        Some(extension) if extension == UNW_EXTENSION => Ok(input.with_extension("")),
         _ => Err(Failure::Usage(format!(
-            "{}: its name does not end in .{UNW}; say where to with -o",
+            "{}: expected a name that ends in .{UNW_EXTENSION}; name the output with -o",
             input.display()
         ))),
     }
@@ -33,7 +34,7 @@ pub(crate) fn of_restored(input: &Path, is_folder: bool) -> Result<PathBuf, Fail
 fn replaced(input: &Path, from: &str, to: &str) -> Result<PathBuf, Failure> {
     if stands_for_a_descriptor(input) {
         return Err(Failure::Usage(format!(
-            "{} is what the program was started with, and has no name; say where to with -o",
+            "{} is a stream that the program was started with; name the output with -o",
             input.display()
         )));
     }
@@ -47,7 +48,7 @@ fn appended(input: &Path, extension: &str) -> Result<PathBuf, Failure> {
     // `.` and `..` have no name that an extension could be appended to.
     let Some(name) = input.file_name() else {
         return Err(Failure::Usage(format!(
-            "{}: say where to with -o",
+            "{} has no name to derive the output from; name the output with -o",
             input.display()
         )));
     };

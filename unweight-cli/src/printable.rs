@@ -1,7 +1,7 @@
 //! Text for people and for terminals. Characters that are invisible or control a terminal are
 //! escaped, and long text is shortened.
 //!
-//! Names of tensors and files come from untrusted sources. Every line for people is made of strings
+//! Names of tensors and files come from untrusted files. Every line for people is made of strings
 //! that these functions return, and JSON goes through [`EscapingFormatter`].
 
 use std::borrow::Cow;
@@ -95,7 +95,7 @@ fn shortened_to_characters(text: &str, most: usize) -> Cow<'_, str> {
     }
     let head = most / 2;
     let tail = most - head - ELLIPSIS.len();
-    let byte = |(place, _): (usize, char)| place;
+    let byte = |(offset, _): (usize, char)| offset;
     let head_end = text.char_indices().nth(head).map_or(text.len(), byte);
     let tail_start = text.char_indices().rev().nth(tail.saturating_sub(1));
     let tail_start = tail_start.map_or(text.len(), byte);
@@ -128,10 +128,10 @@ pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
 /// Longest prefix of a text that takes no more than so many columns.
 fn prefix(text: &str, columns: usize) -> &str {
     let mut taken = 0;
-    for (place, character) in text.char_indices() {
+    for (offset, character) in text.char_indices() {
         taken += character.width().unwrap_or(0);
         if taken > columns {
-            return &text[..place];
+            return &text[..offset];
         }
     }
     text
@@ -141,12 +141,12 @@ fn prefix(text: &str, columns: usize) -> &str {
 fn suffix(text: &str, columns: usize) -> &str {
     let mut taken = 0;
     let mut start = text.len();
-    for (place, character) in text.char_indices().rev() {
+    for (offset, character) in text.char_indices().rev() {
         taken += character.width().unwrap_or(0);
         if taken > columns {
             break;
         }
-        start = place;
+        start = offset;
     }
     &text[start..]
 }
@@ -202,9 +202,9 @@ impl<F: Formatter> Formatter for EscapingFormatter<F> {
         fragment: &str,
     ) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some(place) = rest.find(needs_escape) {
-            self.0.write_string_fragment(writer, &rest[..place])?;
-            let mut characters = rest[place..].chars();
+        while let Some(offset) = rest.find(needs_escape) {
+            self.0.write_string_fragment(writer, &rest[..offset])?;
+            let mut characters = rest[offset..].chars();
             let character = characters.next().unwrap_or_default();
             let mut escape = String::new();
             for unit in character.encode_utf16(&mut [0; 2]) {

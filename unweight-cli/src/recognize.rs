@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
+use unweight::file::open;
 use unweight::{Storage, read_extent};
 use unweight_format::{Extent, layout};
 
-use crate::input::open;
 use crate::printable::quoted;
 
 /// Kind of file that a command reads.
@@ -75,14 +75,14 @@ fn what_is(expected: Expected, begin: &[u8]) -> Option<Found> {
             Expected::Unweight => None,
             Expected::Safetensors => found(
                 "an Unweight file already",
-                "give it to decompress, verify or transcode",
+                "use it with decompress, verify or transcode",
             ),
         };
     }
     if is_safetensors(begin) {
         return match expected {
             Expected::Safetensors => None,
-            Expected::Unweight => found("a safetensors file", "give it to compress first"),
+            Expected::Unweight => found("a safetensors file", "compress it first"),
         };
     }
     binary(begin).or_else(|| text(begin)).or_else(|| {
@@ -136,8 +136,8 @@ fn binary(begin: &[u8]) -> Option<Found> {
             "a GGML file",
             "Unweight compresses safetensors checkpoints",
         ),
-        (b"\x7fELF", "a program", "give a model file"),
-        (b"%PDF-", "a PDF document", "give a model file"),
+        (b"\x7fELF", "a program", "name a model file"),
+        (b"%PDF-", "a PDF document", "name a model file"),
     ];
     let found = |what: &str, advice| {
         Some(Found {
@@ -228,10 +228,10 @@ fn text(begin: &[u8]) -> Option<Found> {
     }
     if text.starts_with('{') && text.contains("\"weight_map\"") | text.contains("\"total_size\"") {
         let what = "the index of a sharded model".to_owned();
-        return found(what, "give its folder, or one of its shards");
+        return found(what, "name its folder, or one of its shards");
     }
     if text.starts_with(['{', '[']) {
-        return found("a JSON file".to_owned(), "give the weights");
+        return found("a JSON file".to_owned(), "name a file with weights");
     }
     let begin: String = text
         .lines()
@@ -241,8 +241,8 @@ fn text(begin: &[u8]) -> Option<Found> {
         .take(QUOTED_CHARACTERS)
         .collect();
     found(
-        format!("a text that begins with {}", quoted(&begin)),
-        "give the weights, or download them again",
+        format!("a text file that begins with {}", quoted(&begin)),
+        "name a file with weights, or download it again",
     )
 }
 
@@ -296,7 +296,7 @@ mod tests {
             (b"{\"a\": 1, \"b\": 2}", "a JSON file"),
             (
                 b"Entry not found\n",
-                "a text that begins with \"Entry not found\"",
+                "a text file that begins with \"Entry not found\"",
             ),
             (&[0; 64], "a file that begins with zeros"),
         ] {

@@ -10,8 +10,8 @@ use crate::table::{Column, Kind, Measure};
 pub(crate) fn bytes(count: u64) -> String {
     let digits = count.to_string();
     let mut marked = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             marked.push(',');
         }
         marked.push(digit);

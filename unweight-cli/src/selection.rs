@@ -29,6 +29,11 @@ impl Selection {
         })
     }
 
+    /// Whether all tensors are selected because no pattern was given.
+    pub(crate) fn is_all(&self) -> bool {
+        self.include.is_none() && self.exclude.is_empty()
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         let included = self
             .include

@@ -113,14 +113,13 @@ impl Bytes {
     pub(crate) fn open(context: &Context) -> Result<Bytes, Failure> {
         if context.json {
             return Err(Failure::Usage(
-                "standard output has room for the bytes or for --json; say where to with -o"
-                    .to_owned(),
+                "standard output takes either the data or --json; name a file with -o".to_owned(),
             ));
         }
         let stdout = io::stdout().lock();
         if stdout.is_terminal() {
             return Err(Failure::Usage(
-                "raw bytes do not belong on a terminal; say where to with -o, or redirect"
+                "standard output is a terminal, expected a file or a pipe for raw data; redirect it or name a file with -o"
                     .to_owned(),
             ));
         }

@@ -100,17 +100,17 @@ impl Table<'_> {
     /// lines if it is stacked.
     pub(crate) fn row(&self, cells: &[String]) -> String {
         let mut line = String::new();
-        for (place, &(number, column_width)) in self.shown.iter().enumerate() {
+        for (index, &(number, column_width)) in self.shown.iter().enumerate() {
             let cell = match self.terminal {
                 Some(_) => shortened(&cells[number], column_width),
                 None => cells[number].as_str().into(),
             };
-            if self.is_stacked && place == 0 {
+            if self.is_stacked && index == 0 {
                 line.push_str(&cell);
                 line.push('\n');
                 continue;
             }
-            let gap = match (self.is_stacked, place) {
+            let gap = match (self.is_stacked, index) {
                 (true, 1) => INDENT,
                 (false, 0) => 0,
                 _ => GAP,
@@ -153,8 +153,8 @@ impl Table<'_> {
         while self.natural_width() > room {
             let rank = |&(_, &(number, _)): &(usize, &(usize, usize))| self.columns[number].rank;
             let last = self.shown.iter().enumerate().skip(1).max_by_key(rank);
-            match last.map(|(place, &(number, _))| (place, self.columns[number].rank)) {
-                Some((place, rank)) if rank > 0 => drop(self.shown.remove(place)),
+            match last.map(|(index, &(number, _))| (index, self.columns[number].rank)) {
+                Some((index, rank)) if rank > 0 => drop(self.shown.remove(index)),
                 _ => break,
             }
         }

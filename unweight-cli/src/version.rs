@@ -24,7 +24,7 @@ fn text() -> String {
         false => "not built in, compiled by NVRTC at first use",
     };
     format!(
-        "{}\nformat {}.{} ({FORMAT_STATUS}: files of this version may have to be made again)\nCPU path: {codec}\nGPU kernels: {kernels}",
+        "{}\nformat {}.{} ({FORMAT_STATUS}: later versions may not read its files)\nCPU instruction set: {codec}\nGPU kernels: {kernels}",
         env!("CARGO_PKG_VERSION"),
         layout::MAJOR_VERSION,
         layout::MINOR_VERSION,

@@ -1,9 +1,10 @@
 //! Warnings: lines on standard error about problems that do not make a run fail.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use unweight::file::{RefusedCall, Warning};
 
 use crate::printable::line;
 
@@ -14,57 +15,42 @@ pub(crate) fn silence() {
     IS_QUIET.store(true, Ordering::Relaxed);
 }
 
-thread_local! {
-    /// Warnings that wait until this thread's work is done. None if there is no such work.
-    static DEFERRED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
-}
-
-/// Does the work, and prints its warnings afterwards. Printing a warning waits for the reader of
-/// standard error.
-pub(crate) fn deferred<T>(work: impl FnOnce() -> T) -> T {
-    DEFERRED.set(Some(Vec::new()));
-    let done = work();
-    let lines = DEFERRED.take();
-    lines.into_iter().flatten().for_each(|line| print(&line));
-    done
-}
-
 /// Prints a warning in one line on standard error.
 pub(crate) fn warn(what: impl fmt::Display) {
-    if IS_QUIET.load(Ordering::Relaxed) {
-        return;
-    }
-    let line = line(&format!("unweight: warning: {what}"));
-    let now = DEFERRED.with_borrow_mut(|deferred| match deferred {
-        Some(lines) => {
-            lines.push(line);
-            None
-        }
-        None => Some(line),
-    });
-    if let Some(line) = now {
-        print(&line);
+    if !IS_QUIET.load(Ordering::Relaxed) {
+        // A warning that cannot be printed is no reason to fail.
+        let _ = writeln!(
+            io::stderr(),
+            "{}",
+            line(&format!("unweight: warning: {what}"))
+        );
     }
 }
 
-fn print(line: &str) {
-    // A warning that cannot be printed is no reason to fail.
-    let _ = writeln!(io::stderr(), "{line}");
+/// Prints a warning of the library. Each kind of refused call is reported once.
+pub(crate) fn tell(warning: &Warning) {
+    static SAID: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+    let kind = match warning {
+        Warning::Refused { call, .. } => match call {
+            RefusedCall::SetMode => Some(0),
+            RefusedCall::SetTimes => Some(1),
+            RefusedCall::Flush => Some(2),
+            _ => None,
+        },
+        _ => None,
+    };
+    if kind.is_none_or(|kind: usize| !SAID[kind].swap(true, Ordering::Relaxed)) {
+        warn(text(warning));
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_warning_waits_for_the_work_that_must_not_wait_for_it() {
-        let waiting = || DEFERRED.with_borrow(|deferred| deferred.as_ref().map(Vec::len));
-        assert_eq!(waiting(), None);
-        let during = deferred(|| {
-            warn("one");
-            warn("two");
-            waiting()
-        });
-        assert_eq!((during, waiting()), (Some(2), None));
+/// A warning of the library, with the names that options have on the command line.
+pub(crate) fn text(warning: &Warning) -> String {
+    match warning {
+        Warning::EarlierRun { work_folder } => format!(
+            "{} holds finished files of an earlier run; --resume goes on with them",
+            work_folder.display()
+        ),
+        warning => warning.to_string(),
     }
 }

@@ -1,5 +1,6 @@
-//! One chunk of 32,768 weights that lies in the cache, with every instruction set: what the kernels do when memory is not the bound.
-//! `cargo bench -p unweight-cpu`; `unweight bench` measures whole tensors.
+//! Speed of the kernels on one chunk of 32,768 weights in the cache, where memory is not the bound,
+//! for every instruction set: `cargo bench -p unweight-cpu`. `unweight bench` measures whole
+//! tensors.
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -21,7 +22,7 @@ fn codec_of(isa: Isa) -> Codec {
     Codec::of(isa).expect("it is available")
 }
 
-/// A chunk as trained ones are: normal, 2.6 bits for an exponent, and a few of them patches.
+/// A chunk like trained ones: normally distributed, 2.6 bits an exponent, and a few patches.
 fn weights() -> Vec<bf16> {
     const SIGMA: f64 = 0.02;
     let mut state = 1u64;
@@ -31,12 +32,12 @@ fn weights() -> Vec<bf16> {
     };
     (0..WEIGHTS)
         .map(|i| match i % 4000 {
-            // Each outside of the palette, which is 16 consecutive exponents.
+            // Every patched exponent is outside of the palette of 16 consecutive exponents.
             3999 => weight(i as u8, 200 + (i / 4000) as u8),
             _ => {
                 let (radius, angle) = (-2.0 * uniform().ln(), std::f64::consts::TAU * uniform());
                 let normal = SIGMA * radius.sqrt() * angle.cos();
-                // None below: exponents that occur once or never would leave gaps in the palette.
+                // No exponent is below the palette: rare exponents there would leave gaps in it.
                 bf16::from_f64(normal + f64::copysign(1.0 / (1 << 19) as f64, normal))
             }
         })
@@ -131,7 +132,7 @@ fn encode_palette(bencher: Bencher<'_, '_>, isa: Isa) {
     bench_encode(bencher, codec_of(isa), Encoding::Palette);
 }
 
-/// As AVX2 encodes on processors with a slow PEXT.
+/// AVX2's encoding on processors with a slow PEXT.
 #[divan::bench]
 fn encode_huffman_without_pext(bencher: Bencher<'_, '_>) {
     if let Some(codec) = Codec::avx2_without_pext() {
@@ -152,7 +153,8 @@ fn count(bencher: Bencher<'_, '_>, isa: Isa) {
         });
 }
 
-/// Both checksums that decoding a chunk takes: of record and sign-mantissa bytes, and of weights.
+/// Both checksums of decoding a chunk: of the record with the sign-mantissa bytes, and of the
+/// weights.
 #[divan::bench]
 fn checksums(bencher: Bencher<'_, '_>) {
     let (stored, weights) = (vec![1; WEIGHTS + WEIGHTS / 3], bytes(&weights()));

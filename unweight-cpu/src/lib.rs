@@ -2,7 +2,8 @@
 //!
 //! - [`mod@reference`] codes and decodes one chunk, in the order of the specification: no SIMD, no
 //!   threads, nothing clever. Every faster backend must equal it.
-//! - [`fast`] does the same at the speed of the machine. A [`Codec`](fast::Codec) is what everything else uses.
+//! - [`fast`] does the same at the speed of the machine. All other crates use its
+//!   [`Codec`](fast::Codec).
 //! - [`TensorCounts`] keeps what the first pass over a tensor has counted for the second.
 //!
 //! The crate `unweight` handles whole tensors and files. Section numbers refer to

@@ -1,4 +1,4 @@
-//! Every fast path gives what the reference gives: the same bytes, the same verdicts, the same errors, and nothing outside of its
+//! Every fast ISA gives what the reference gives: the same bytes, the same results, the same errors, and nothing outside of its
 //! buffers. Records are sound, foreign, or broken with a right checksum.
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
@@ -16,9 +16,9 @@ use unweight_format::{
     sign_mantissa, weight,
 };
 
-/// The fast paths of this machine; AVX2 twice, with PEXT and without where it has that.
+/// The ISAs of this machine; AVX2 twice, with and without PEXT, if the processor has it.
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
-    let fast = Isa::available().filter(|&path| path != Isa::Reference);
+    let fast = Isa::available().filter(|&isa| isa != Isa::Reference);
     let codecs = fast.map(|path| Codec::of(path).unwrap());
     codecs.chain(Codec::avx2_without_pext()).collect()
 });
@@ -86,7 +86,8 @@ impl Random {
     }
 }
 
-/// Decodes a record on every path, in every way, and checks that all agree with the reference. Gives the verdict.
+/// Decodes a record on every ISA, in every way, and checks that all agree with the reference.
+/// Returns the result.
 fn decode_everywhere(
     record: &Record<'_>,
     palette: &Palette,
@@ -102,7 +103,7 @@ fn decode_everywhere(
                 .collect::<Vec<u8>>()
         });
     for codec in CODECS.iter() {
-        let path = codec.isa();
+        let isa = codec.isa();
         // Odd places, so that nothing may count on alignment.
         let mut poisoned = vec![MaybeUninit::new(POISON); 2 * count + 2 * GUARD + 1];
         let target = &mut poisoned[GUARD + 1..][..2 * count];
@@ -114,15 +115,15 @@ fn decode_everywhere(
             target,
         );
         let bytes: Vec<u8> = poisoned.iter().map(written).collect();
-        assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
+        assert_eq!(found.err(), expected.as_ref().err().copied(), "{isa}");
         let (before, rest) = bytes.split_at(GUARD + 1);
         let (inside, behind) = rest.split_at(2 * count);
         assert!(
             before.iter().chain(behind).all(|&byte| byte == POISON),
-            "{path} wrote outside"
+            "{isa} wrote outside"
         );
         if let Ok(expected) = &expected {
-            assert!(inside == expected, "{path}: other bytes, {count} weights");
+            assert!(inside == expected, "{isa}: other bytes, {count} weights");
         }
 
         let mut poisoned = vec![bf16::from_bits(0xa5a5); count + 2 * GUARD];
@@ -134,32 +135,32 @@ fn decode_everywhere(
             sign_mantissa,
             target,
         );
-        assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
+        assert_eq!(found.err(), expected.as_ref().err().copied(), "{isa}");
         if expected.is_ok() {
             let equal = target
                 .iter()
                 .zip(&weights)
                 .all(|(a, b)| a.to_bits() == b.to_bits());
-            assert!(equal, "{path}: other weights, {count} weights");
+            assert!(equal, "{isa}: other weights, {count} weights");
         }
         let guard = poisoned[..GUARD].iter().chain(&poisoned[GUARD + count..]);
         assert!(
             guard.copied().all(|weight| weight.to_bits() == 0xa5a5),
-            "{path} wrote outside"
+            "{isa} wrote outside"
         );
 
         let mut poisoned = vec![POISON; count + 2 * GUARD];
         let target = &mut poisoned[GUARD..][..count];
         let found = codec.decode_exponents(&mut Scratch::default(), record, palette, target);
-        assert_eq!(found.err(), expected.as_ref().err().copied(), "{path}");
+        assert_eq!(found.err(), expected.as_ref().err().copied(), "{isa}");
         if expected.is_ok() {
             let equal = target.iter().zip(&weights).all(|(&a, &b)| a == exponent(b));
-            assert!(equal, "{path}: other exponents, {count} weights");
+            assert!(equal, "{isa}: other exponents, {count} weights");
         }
         let guard = poisoned[..GUARD].iter().chain(&poisoned[GUARD + count..]);
         assert!(
             guard.copied().all(|byte| byte == POISON),
-            "{path} wrote outside"
+            "{isa} wrote outside"
         );
     }
     expected
@@ -171,7 +172,8 @@ fn written(byte: &MaybeUninit<u8>) -> u8 {
     unsafe { byte.assume_init_read() }
 }
 
-/// Encodes a chunk on every path and checks that all give the reference's bytes. Gives the record.
+/// Encodes a chunk on every ISA, and checks that all give the reference's bytes. Returns the
+/// record.
 fn encode_everywhere(plan: &TensorPlan, chunk: &Chunk) -> Vec<u8> {
     let (mut expected_sm, mut expected) = (vec![1, 2, 3], vec![4, 5]);
     reference::encode_weights(plan, &chunk.weights(), &mut expected_sm, &mut expected);
@@ -373,11 +375,11 @@ fn restamp(record: &mut [u8], sign_mantissa: &[u8]) {
 }
 
 #[test]
-fn every_path_of_this_machine_is_tested() {
-    let paths = CODECS.iter().map(|codec| codec.isa().name());
+fn tests_every_isa_of_this_machine() {
+    let isas = CODECS.iter().map(|codec| codec.isa().name());
     println!(
-        "paths of this machine: {}",
-        paths.collect::<Vec<_>>().join(", ")
+        "ISAs of this machine: {}",
+        isas.collect::<Vec<_>>().join(", ")
     );
     assert!(CODECS.iter().any(|codec| codec.isa() == Isa::Portable));
     assert_eq!(

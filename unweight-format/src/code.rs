@@ -11,6 +11,7 @@ pub struct Code {
 
 /// The code of one palette entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CanonicalCode {
     /// The palette index.
     pub entry: u8,

@@ -25,12 +25,12 @@ macro_rules! rules {
                 match self { $(Rule::$variant => Category::$category,)* }
             }
 
-            /// The section of the specification that states it.
+            /// The section of the specification that states the rule.
             pub const fn section(self) -> &'static str {
                 match self { $(Rule::$variant => $section,)* }
             }
 
-            /// The condition under which it is broken, in words.
+            /// The condition under which the rule is broken, in words.
             pub const fn broken_when(self) -> &'static str {
                 match self { $(Rule::$variant => $broken_when,)* }
             }
@@ -107,6 +107,7 @@ rules! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Category {
     /// More bytes would help.
     Truncated,
@@ -132,6 +133,7 @@ impl Category {
 
 /// The value that would have been valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expected {
     /// This value.
     Exactly(u64),
@@ -159,10 +161,11 @@ impl fmt::Display for Expected {
 
 /// A broken rule, with its offset, the value found and the value expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Error {
     /// The rule.
     pub rule: Rule,
-    /// Offset in the file, in bytes, of the field or the data that breaks it.
+    /// Offset in the file, in bytes, of the field or the data that breaks the rule.
     pub offset: u64,
     /// The value found.
     pub found: u64,
@@ -171,7 +174,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// `rule` is broken at `offset`.
+    /// The error that `rule` is broken at `offset`.
     pub const fn new(rule: Rule, offset: u64, found: u64, expected: Expected) -> Error {
         Error {
             rule,
@@ -181,7 +184,7 @@ impl Error {
         }
     }
 
-    /// An error if the checksum `found` in the data is not the one that the file states.
+    /// Returns an error if the computed checksum `found` differs from the stated one.
     pub(crate) fn unless_checksum(
         rule: Rule,
         offset: u64,

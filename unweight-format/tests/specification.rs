@@ -1,4 +1,4 @@
-//! The rules, types and limits of this crate are those of the specification's tables.
+//! Comparison of the rules, types and limits of this crate with the specification's tables.
 
 use std::collections::BTreeMap;
 

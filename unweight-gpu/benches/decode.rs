@@ -1,8 +1,10 @@
-//! Decoding and checksums on the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//! Decoding and checksums of the tensors of a Llama-3.1-8B layer, and a copy in device memory in
+//! the same run: `cargo bench -p unweight-gpu`.
 //!
-//! `cargo bench -p unweight-gpu`. Times are of events on the stream, medians; inputs and outputs rotate through more memory than the L2 has, so that
-//! every launch begins with cold caches. The roofline is the bytes that a kernel must move at the copy's speed. Trained weights are those of the repository's
-//! sample, or of the safetensors file behind `-- --file`.
+//! Times are medians, by events on the stream. Inputs and outputs rotate through more memory than
+//! the L2 cache has, so that every launch begins with cold caches. The roofline is the time to move
+//! a kernel's bytes at the speed of the copy. Trained weights are those of the repository's sample,
+//! or of the safetensors file after `-- --file`.
 
 mod files;
 mod measuring;
@@ -14,7 +16,7 @@ use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight::container::OpenFile;
 use unweight_format::{CodedPlanes, Encoding};
-use unweight_gpu::{Batch, Device, DeviceTensor};
+use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -74,6 +76,12 @@ fn measure(
             .iter()
             .map(|planes| stream.alloc_zeros(2 * planes.weights() as usize).unwrap())
     };
+    let tasks = |set: &[Arc<DeviceTensor>]| {
+        let tasks = set.iter().zip(outputs());
+        tasks
+            .map(|(input, output)| DecodeTask::new(input, output))
+            .collect::<Vec<_>>()
+    };
 
     let row = |operation: &str, moved: u64, seconds: f64| {
         println!(
@@ -85,12 +93,14 @@ fn measure(
         );
     };
     {
-        let batch = |set: &Vec<_>| Batch::to_weights(device, set.iter().zip(outputs()).collect());
+        let batch = |set: &Vec<_>| Batch::to_weights(device, tasks(set));
         let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
-        let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+        let seconds = median(stream, &mut batches, |batch| {
+            batch.decode(stream).unwrap().defer_status();
+        });
         row("decode", stored + 2 * weights, seconds);
         let seconds = median(stream, &mut batches, |batch| {
-            batch.check_chunks(stream).unwrap()
+            batch.check_chunks(stream).unwrap().defer_status();
         });
         row("check chunks", stored, seconds);
         for (batch, set) in batches.iter_mut().zip(0..) {
@@ -106,9 +116,11 @@ fn measure(
             }
         }
     }
-    let batch = |set: &Vec<_>| Batch::to_exponents(device, set.iter().zip(outputs()).collect());
+    let batch = |set: &Vec<_>| Batch::to_exponents(device, tasks(set));
     let mut batches: Vec<Batch> = sets.iter().map(|set| batch(set).unwrap()).collect();
-    let seconds = median(stream, &mut batches, |batch| batch.decode(stream).unwrap());
+    let seconds = median(stream, &mut batches, |batch| {
+        batch.decode(stream).unwrap().defer_status();
+    });
     row("decode exponents", records + weights, seconds);
     for batch in &mut batches {
         batch.status().unwrap();

@@ -1,7 +1,8 @@
-//! Encoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, in one run.
+//! Encoding of the tensors of a Llama-3.1-8B layer, and a copy in device memory in the same run:
+//! `cargo bench -p unweight-gpu --bench encode`.
 //!
-//! `cargo bench -p unweight-gpu --bench encode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
-//! the bytes that encoding must move, weights read and planes written, at the copy's speed.
+//! Times are medians with cold caches, by events on the stream around all kernels. The roofline is
+//! the time to read the weights once and write the planes once at the speed of the copy.
 
 mod measuring;
 
@@ -11,7 +12,7 @@ use cudarc::driver::CudaStream;
 use half::bf16;
 use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained, with_zeros};
 use unweight_format::Encoding;
-use unweight_gpu::{Device, EncodeBatch, longest_payload_bytes};
+use unweight_gpu::{Device, EncodeBatch, EncodeTask, longest_payload_bytes};
 
 fn main() {
     let Some((device, stream, copied)) = measuring::open() else {
@@ -48,7 +49,7 @@ fn main() {
     measure(&name, &of_file, Encoding::Palette, 15);
 }
 
-/// Seconds, bytes that must move, and weights.
+/// Measures encoding. Returns seconds, bytes to move, and number of weights.
 fn time(
     device: &Device,
     stream: &Arc<CudaStream>,
@@ -64,7 +65,7 @@ fn time(
                 let bytes: Vec<u8> = tensor.iter().flat_map(|w| w.to_le_bytes()).collect();
                 let longest = longest_payload_bytes(tensor.len() as u64, log2);
                 let payload = stream.alloc_zeros(longest as usize).unwrap();
-                (Arc::new(stream.clone_htod(&bytes).unwrap()), payload)
+                EncodeTask::new(Arc::new(stream.clone_htod(&bytes).unwrap()), payload)
             });
             EncodeBatch::new(device, set.collect(), encoding, log2).unwrap()
         })

@@ -1,7 +1,9 @@
-//! Transcoding the tensors of a Llama-3.1-8B layer, beside a copy in device memory, and beside decoding them to weights and encoding these, in one run.
+//! Transcoding of the tensors of a Llama-3.1-8B layer:
+//! `cargo bench -p unweight-gpu --bench transcode`. The same run measures a copy in device memory,
+//! and decoding to weights followed by encoding.
 //!
-//! `cargo bench -p unweight-gpu --bench transcode`. Times are of events on the stream, medians over cold caches, and of all kernels together. The roofline is
-//! the bytes that transcoding must move, planes read and planes written, at the copy's speed.
+//! Times are medians with cold caches, by events on the stream around all kernels. The roofline is
+//! the time to read and write the planes once at the speed of the copy.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -16,7 +18,8 @@ use measuring::{ROTATED_BYTES, layer, llama_shaped, median, trained};
 use unweight::container::OpenFile;
 use unweight_format::Encoding;
 use unweight_gpu::{
-    Batch, Device, DeviceTensor, EncodeBatch, Output, TranscodeBatch, longest_payload_bytes,
+    Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodeTask, Output, TranscodeBatch,
+    TranscodeTask, longest_payload_bytes,
 };
 
 fn main() {
@@ -70,13 +73,15 @@ fn measure(
         .sum();
     let weights: u64 = planes.iter().map(|planes| planes.weights()).sum();
     let set_count = (ROTATED_BYTES / (stored + 2 * weights) as usize).max(2);
-    let room = |bytes: u64| stream.alloc_zeros::<u8>(bytes as usize).unwrap();
+    let allocate = |bytes: u64| stream.alloc_zeros::<u8>(bytes as usize).unwrap();
     let counts = || planes.iter().map(|planes| planes.weights());
-    let payloads = || counts().map(|count| room(longest_payload_bytes(count, log2)));
+    let payloads = || counts().map(|count| allocate(longest_payload_bytes(count, log2)));
     let sets: Vec<Set> = (0..set_count)
         .map(|_| Set {
             tensors: files::on_device(device, &planes, &file),
-            weights: counts().map(|count| Arc::new(room(2 * count))).collect(),
+            weights: counts()
+                .map(|count| Arc::new(allocate(2 * count)))
+                .collect(),
         })
         .collect();
 
@@ -84,12 +89,13 @@ fn measure(
         let mut batches: Vec<TranscodeBatch> = sets
             .iter()
             .map(|set| {
-                let tasks = set.tensors.iter().cloned().zip(payloads()).collect();
-                TranscodeBatch::new(device, tasks, to).unwrap()
+                let tasks = (set.tensors.iter().cloned().zip(payloads()))
+                    .map(|(tensor, output)| TranscodeTask::new(tensor, output));
+                TranscodeBatch::new(device, tasks.collect(), to).unwrap()
             })
             .collect();
         let seconds = median(stream, &mut batches, |batch| {
-            batch.transcode(stream).unwrap();
+            batch.transcode(stream).unwrap().defer_status();
         });
         for batch in &mut batches {
             batch.status().unwrap();
@@ -115,12 +121,17 @@ fn measure(
     let mut batches: Vec<(Batch, EncodeBatch)> = sets
         .iter()
         .map(|set| {
-            // SAFETY: sources and outputs are the same memory, which outlives the batches: each launch writes it before the next one on the stream reads it.
+            // SAFETY: inputs and outputs are the same memory, which outlives the batches. Each
+            // launch writes it before the next one on the stream reads it.
             let decoded = set.weights.iter().map(|memory| unsafe {
-                Output::raw(memory.device_ptr(stream).0, memory.num_bytes() as u64)
+                Output::at_address(memory.device_ptr(stream).0, memory.num_bytes() as u64)
             });
-            let to_weights = set.tensors.iter().zip(decoded).collect();
-            let tasks = set.weights.iter().cloned().zip(payloads()).collect();
+            let to_weights = (set.tensors.iter().zip(decoded))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
+            let tasks = (set.weights.iter().cloned().zip(payloads()))
+                .map(|(source, output)| EncodeTask::new(source, output))
+                .collect();
             (
                 Batch::to_weights(device, to_weights).unwrap(),
                 EncodeBatch::new(device, tasks, to, log2).unwrap(),
@@ -128,7 +139,7 @@ fn measure(
         })
         .collect();
     let seconds = median(stream, &mut batches, |(decode, encode)| {
-        decode.decode(stream).unwrap();
+        decode.decode(stream).unwrap().defer_status();
         encode.encode(stream).unwrap();
     });
     row("weights", seconds);

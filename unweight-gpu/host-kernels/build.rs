@@ -5,10 +5,11 @@ use std::{env, fs};
 
 use unweight_gpu_build::{HostTests, Module};
 
-const KERNELS: &str = "../kernels";
+/// Folders of kernels. `unweight-matmul` includes headers of `unweight-gpu`.
+const KERNELS: [&str; 2] = ["../kernels", "../../unweight-matmul/kernels"];
 
 fn main() {
-    for path in [KERNELS, "emulator", "launch"] {
+    for path in KERNELS.into_iter().chain(["emulator", "launch"]) {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=UNWEIGHT_SANITIZE_KERNELS");
@@ -23,7 +24,7 @@ fn main() {
         .cpp(true)
         .std("c++17")
         .define("UNWEIGHT_HOST", None)
-        .include(KERNELS)
+        .includes(KERNELS)
         .include(".")
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-Wno-extra")
@@ -38,12 +39,14 @@ fn main() {
     build.compile("unweight_host_kernels");
 }
 
-/// Stems of the modules that `modules.txt` marks `emulated`.
+/// Stems of the modules that the lists mark `emulated`.
 fn emulated_modules() -> impl Iterator<Item = String> {
-    let list = fs::read_to_string(format!("{KERNELS}/modules.txt")).expect("the module list");
-    let modules = Module::parse_list(&list).expect("the module list is right");
-    let emulated = modules
-        .into_iter()
-        .filter(|module| module.host_tests == HostTests::Emulated);
-    emulated.map(|module| module.stem().to_owned())
+    KERNELS.into_iter().flat_map(|folder| {
+        let list = fs::read_to_string(format!("{folder}/modules.txt")).expect("the module list");
+        let modules = Module::parse_list(&list).expect("the module list is right");
+        let emulated = modules
+            .into_iter()
+            .filter(|module| module.host_tests == HostTests::Emulated);
+        emulated.map(|module| module.stem().to_owned())
+    })
 }

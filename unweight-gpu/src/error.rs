@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
 use unweight_format::{Error, limits};
 
-use crate::ComputeCapability;
-use crate::status::BadChunk;
+use crate::{BadChunk, ComputeCapability};
 
 /// The error of a device operation.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum GpuError {
     /// Windows did not restrict the search path of libraries.
     Libraries(std::io::Error),
@@ -56,48 +55,15 @@ pub enum GpuError {
         /// The given number of bytes.
         given_bytes: u64,
     },
-    /// The shape has no fragment form.
-    NoFragmentForm {
-        /// The rows of the matrix.
-        rows: u64,
-        /// The columns of the matrix.
-        columns: u64,
-    },
-    /// The palette lacks the exponents of too many weights for fragment form.
-    TooManyPatches {
-        /// The number of weights whose exponents the palette lacks.
-        patches: u64,
-        /// The number of all weights.
-        weights: u64,
-    },
-    /// A workspace was created for smaller matrices, or without whole decodes.
-    WorkspaceTooSmall,
-    /// The matrix's form or the device does not support this pipeline. The value is its name.
-    NotTaken(&'static str),
-    /// cuBLASLt is not installed, or it has no algorithm for a matmul.
-    NoCublas,
-    /// cuBLASLt failed.
-    Cublas(CublasError),
     /// A broken rule, found by the host.
     Rule(Error),
     /// A broken rule in a chunk, found by the device.
-    BadChunk {
-        /// The index of the tensor in its batch.
-        tensor: usize,
-        /// The chunk, numbered within its tensor, and the rule.
-        bad: BadChunk,
-    },
+    BadChunk(BadChunk),
 }
 
 impl From<DriverError> for GpuError {
     fn from(error: DriverError) -> GpuError {
         GpuError::Driver(error)
-    }
-}
-
-impl From<CublasError> for GpuError {
-    fn from(error: CublasError) -> GpuError {
-        GpuError::Cublas(error)
     }
 }
 
@@ -150,32 +116,12 @@ impl fmt::Display for GpuError {
                 needed_bytes,
                 given_bytes,
             } => write!(f, "{given_bytes} bytes were given, expected {needed_bytes}"),
-            GpuError::NoFragmentForm { rows, columns } => write!(
-                f,
-                "a matrix of {rows} x {columns} has no fragment form, expected at least a row, and columns in multiples of 64 up to 1,048,512"
-            ),
-            GpuError::TooManyPatches { patches, weights } => write!(
-                f,
-                "the palette lacks the exponents of {patches} of {weights} weights, expected at most one in 16: decode the matrix whole"
-            ),
-            GpuError::WorkspaceTooSmall => f.write_str(
-                "the workspace was made for smaller matrices, or for no whole decode: give Workspace::new every shape that it is for",
-            ),
-            GpuError::NotTaken(pipeline) => write!(
-                f,
-                "a matrix in this form has no pipeline {pipeline}, or this device has not"
-            ),
-            GpuError::NoCublas => f.write_str(
-                "there is no cuBLASLt (libcublasLt) on this machine, or it has no algorithm for this product",
-            ),
-            GpuError::Cublas(error) => write!(f, "cuBLASLt failed: {error:?}"),
             GpuError::Rule(error) => error.fmt(f),
-            GpuError::BadChunk { tensor, bad } => write!(
-                f,
-                "{} in chunk {} of tensor {tensor} of the batch",
-                bad.rule.id(),
-                bad.chunk
-            ),
+            GpuError::BadChunk(BadChunk {
+                tensor,
+                chunk,
+                rule,
+            }) => write!(f, "{} in chunk {chunk} of tensor {tensor} of the batch", rule.id()),
         }
     }
 }

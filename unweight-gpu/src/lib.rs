@@ -11,15 +11,20 @@
 //! - [`EncodeBatch`] encodes weights in device memory to planes with the same bytes as the
 //!   reference.
 //! - [`TranscodeBatch`] converts coded tensors to the other encoding without storing their weights.
-//! - [`matmul`] multiplies by matrices that stay compressed.
+//! - [`kernels`] is for crates that add kernels of their own.
+//!
+//! The crate `unweight-matmul` multiplies by matrices that stay compressed.
 //!
 //! The host checks everything that locates data (header, directory, record ends). The device checks
 //! every record, and bounds each read and write by the checked values. It reports the first bad
 //! chunk with the rule that the reference reports. Section numbers refer to `spec/unweight.md`.
 //!
+//! Launches are asynchronous, and return a guard ([`Launched`]). What was launched must not be
+//! trusted before the guard's `finish` has succeeded.
+//!
 //! # Memory
 //!
-//! Launches are asynchronous. A batch owns the memory that its launches write and shares the memory
+//! A batch owns the memory that its launches write and shares the memory
 //! that they read. It returns its outputs when the launches are done. Dropping a batch waits.
 //! Forgetting one, or losing it in a cycle of references, leaks its memory and frees nothing that a
 //! launch uses. A stream that is capturing a graph is an error. (A capture that another thread both
@@ -28,8 +33,7 @@
 //! events, which is unsafe, must wait itself.
 //!
 //! Foreign memory, for example a PyTorch tensor, is given as an address, which is unsafe
-//! ([`Output::raw`], [`Source::raw`]). Matmuls are unsafe too ([`matmul::Linear::multiply`],
-//! [`matmul::Sequence`]): they neither own activations nor wait, and may be captured.
+//! ([`Output::at_address`], [`Source::at_address`]).
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,53 +59,28 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod batch;
 mod checksum;
-mod crc_constants;
 mod decode;
-mod decode_verified;
 mod device;
-mod device_tensor;
 mod encode;
-mod encode_job;
-mod encode_plan;
-mod encode_records;
-mod encoded;
 mod error;
-mod in_flight;
-mod input;
-mod job;
 pub mod kernels;
-mod libraries;
-pub mod matmul;
-mod output;
-mod plan;
-mod record_ends;
-mod source;
-mod status;
+mod launched;
+mod memory;
 mod transcode;
-mod view;
-mod weight_checksums;
 
 /// The version of cudarc whose streams and device memory this crate uses.
 pub use cudarc;
 
-pub use batch::Batch;
-pub use decode::{CheckedTensor, DecodedTensor};
-pub use decode_verified::decode_verified;
-pub use device::{ComputeCapability, Device, DeviceOptions};
-pub use device_tensor::DeviceTensor;
-pub use encode::EncodeBatch;
-pub use encode_plan::longest_payload_bytes;
-pub use encoded::EncodedTensor;
+pub use decode::{
+    BadChunk, Batch, CheckedTensor, DecodeTask, DecodedTensor, DeviceTensor, Input, decode_verified,
+};
+pub use device::{ComputeCapability, Device, DeviceOptions, search_system_folders_only};
+pub use encode::{EncodeBatch, EncodeTask, EncodedTensor, longest_payload_bytes};
 pub use error::GpuError;
-pub use input::Input;
-pub use libraries::search_system_folders_only;
-pub use output::Output;
-pub use source::Source;
-pub use status::BadChunk;
-pub use transcode::TranscodeBatch;
-pub use view::{View, ViewMut};
+pub use launched::Launched;
+pub use memory::{Output, Source};
+pub use transcode::{TranscodeBatch, TranscodeTask};
 
 /// The most chunks of one launch. Each has a block, and its index fits the status word.
 pub const MOST_CHUNKS: u32 = i32::MAX as u32;
@@ -123,10 +102,10 @@ fn preload(device: &Device) -> Result<(), GpuError> {
 /// (`host-kernels/`). This module is not part of the interface.
 #[doc(hidden)]
 pub mod host {
-    pub use crate::crc_constants::words as crc_constants;
-    pub use crate::encode_job::{EncodeJob, TOTAL_BYTES};
-    pub use crate::encode_plan::count_threads;
-    pub use crate::job::{Addresses, TensorJob, longest_record_bytes};
-    pub use crate::plan::stage_bytes;
-    pub use crate::status::{GOOD, read};
+    pub use crate::checksum::constants::words as crc_constants;
+    pub use crate::decode::job::{Addresses, KIND_BYTES, TensorJob, longest_record_bytes};
+    pub use crate::decode::plan::stage_bytes;
+    pub use crate::decode::status::{GOOD, read};
+    pub use crate::encode::job::{EncodeJob, TOTAL_BYTES};
+    pub use crate::encode::plan::count_threads;
 }

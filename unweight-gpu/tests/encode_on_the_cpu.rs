@@ -1,5 +1,5 @@
-//! The encoder's kernels on fibers of the CPU, held to the reference byte for byte: sizes, distributions, both encodings, both kinds of sources,
-//! orders of threads.
+//! The encoder's kernels on fibers of the CPU, compared with the reference byte for byte, for many
+//! sizes, distributions and orders of threads, both encodings and both kinds of inputs.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -12,6 +12,7 @@ use unweight_format::Encoding;
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_gpu::host::{EncodeJob, TOTAL_BYTES};
 use unweight_gpu_host::{DeviceMemory, POISON};
+use unweight_testkit::{DISTRIBUTIONS, Random, bytes_of};
 
 use host_encoder::{encode, unweight_host_choose_codes, unweight_host_write_record_ends};
 
@@ -19,14 +20,14 @@ fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-/// A tensor, and what the reference makes of it.
+/// A tensor, and the reference's encoding of it.
 struct Case {
     name: String,
     job: EncodeJob,
     weights: Vec<u8>,
     exponents: Vec<u8>,
     palette: [u8; PALETTE_ENTRIES],
-    /// What each of `OUTPUTS` must hold.
+    /// Expected content of each of `OUTPUTS`.
     expected: [Vec<u8>; 7],
 }
 
@@ -41,7 +42,7 @@ const OUTPUTS: [&str; 7] = [
 ];
 
 impl Case {
-    fn new(name: String, weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Case {
+    fn new(name: &str, weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -> Case {
         let counts_of = |weights: &[bf16]| {
             let mut counts = ExponentCounts::default();
             counts.add_weights(weights);
@@ -58,7 +59,7 @@ impl Case {
             counts.extend(chunk_counts.as_array().map(|count| count as u32));
             palette_counts.extend(palette.map(|exponent| match encoding {
                 Encoding::Huffman => chunk_counts.of(exponent) as u32,
-                // Left alone, as are its codes.
+                // A palette tensor has no codes, so these outputs stay unwritten.
                 _ => u32::from_le_bytes([POISON; 4]),
             }));
             code_lengths.extend(match encoding {
@@ -71,13 +72,12 @@ impl Case {
         let padded_ends = ends.iter().copied().chain([0; 3]);
         let padded_ends = padded_ends.take(ends.len().next_multiple_of(4));
         sign_mantissa.resize(weights.len().next_multiple_of(256), 0);
-        let bits = weights.iter().flat_map(|weight| weight.to_le_bytes());
         Case {
             name: format!(
                 "{name}, {} weights, {encoding:?}, chunks of 2^{chunk_size_log2}",
                 weights.len()
             ),
-            weights: bits.collect(),
+            weights: bytes_of(weights),
             exponents: weights
                 .iter()
                 .map(|weight| (weight.to_bits() >> 7) as u8)
@@ -101,14 +101,14 @@ impl Case {
     }
 }
 
-/// Memory that holds these bytes, and is readable up to a multiple of 256 with other ones.
+/// Memory with these bytes, followed by other bytes up to a multiple of 256.
 fn plane(bytes: &[u8]) -> DeviceMemory {
     let mut padded = bytes.to_vec();
     padded.resize(bytes.len().next_multiple_of(256), POISON);
     DeviceMemory::of(&padded)
 }
 
-/// All cases in one launch of each kernel.
+/// Runs all cases in one launch of each kernel.
 fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
     let (mut jobs, mut memories, mut chunk_count) = (vec![], vec![], 0);
     for case in cases {
@@ -122,32 +122,33 @@ fn hold_to_the_reference(cases: &[Case], of_planes: bool, seed: u64) {
             .each_ref()
             .map(|bytes| DeviceMemory::poisoned(bytes.len()));
         outputs[1] = DeviceMemory::poisoned(TOTAL_BYTES as usize);
-        // SAFETY: it was allocated with this length.
+        // SAFETY: the memory was allocated with this length.
         unsafe { outputs[1].as_mut_ptr().write_bytes(0, TOTAL_BYTES as usize) };
-        let places = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
-        let [weights, exponents, source_sign_mantissa] = match &sources[..] {
+        let look_back = DeviceMemory::of(&vec![0; 8 * case.job.chunk_count as usize]);
+        let [weights, exponents, input_sign_mantissa] = match &sources[..] {
             [exponents, sign_mantissa] => [0, exponents.address(), sign_mantissa.address()],
             weights => [weights[0].address(), 0, 0],
         };
         jobs.push(EncodeJob {
             weights,
             exponents,
-            source_sign_mantissa,
+            input_sign_mantissa,
             counts: outputs[0].address(),
             totals: outputs[1].address(),
             palette_counts: outputs[2].address(),
             code_lengths: outputs[3].address(),
             sign_mantissa: outputs[4].address(),
-            places: places.address(),
+            look_back: look_back.address(),
             record_ends: outputs[5].address(),
             records: outputs[6].address(),
             first_chunk: chunk_count,
             ..case.job
         });
         chunk_count += case.job.chunk_count;
-        memories.push((sources, places, outputs));
+        memories.push((sources, look_back, outputs));
     }
-    // SAFETY: what `kernels/abi/encode_job.cuh` says of a job was done above; chunks are numbered through.
+    // SAFETY: the jobs meet the conditions in `kernels/abi/encode_job.cuh`, and chunks are numbered
+    // across jobs.
     unsafe { encode(&mut jobs, of_planes, seed) };
     for ((case, job), (.., outputs)) in cases.iter().zip(&jobs).zip(&memories) {
         assert_eq!(job.palette, case.palette, "palette, {}", case.name);
@@ -165,89 +166,6 @@ const SIZES: [usize; 14] = [
     1, 2, 7, 15, 17, 255, 256, 257, 1_023, 4_095, 4_096, 4_097, 65_535, 65_537,
 ];
 
-/// A distribution by its name: gives weight `place`, from random bits.
-type Distribution = (&'static str, fn(usize, u64) -> u16);
-
-const DISTRIBUTIONS: [Distribution; 14] = [
-    ("halving", |_, random| {
-        with_exponent(126 - random.trailing_zeros().min(40), random)
-    }),
-    ("drifting", |place, random| {
-        with_exponent(
-            126 - random.trailing_zeros().min(9) - place as u32 / 3_000,
-            random,
-        )
-    }),
-    ("any bits", |_, random| random as u16),
-    ("constant", |_, _| 0x3f80),
-    ("zero", |_, _| 0),
-    (
-        "two",
-        |_, random| if random % 3 == 0 { 0x3f80 } else { 0xc100 },
-    ),
-    ("two, one rare", |_, random| {
-        if random % 3_000 == 0 { 0x3f80 } else { 0xc100 }
-    }),
-    ("sixteen", |_, random| {
-        with_exponent((random >> 40) as u32 % 16 * 17, random)
-    }),
-    ("seventeen", |_, random| {
-        with_exponent((random >> 40) as u32 % 17 + 100, random)
-    }),
-    // What comes first says nothing of the rest.
-    ("zeros, then halving", |place, random| {
-        if place % 4_096 < 400 {
-            return 0;
-        }
-        with_exponent(126 - random.trailing_zeros().min(40), random)
-    }),
-    // A palette of two runs: 0, and what follows one another. Some weights lie in the gap or outside.
-    ("often zero", |_, random| match (random >> 50) % 100 {
-        0..4 => 0,
-        4 => with_exponent((random >> 40) as u32 % 130, random),
-        _ => with_exponent(126 - random.trailing_zeros().min(14), random),
-    }),
-    // As far apart as these may be to be told apart four at once, and one further.
-    ("two runs", |_, random| match (random >> 50) % 500 {
-        0 => with_exponent((random >> 40) as u32 % 256, random),
-        1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
-        _ => with_exponent(146 + (random >> 40) as u32 % 9, random),
-    }),
-    ("two runs, too far apart", |_, random| {
-        match (random >> 50) % 500 {
-            0 => with_exponent((random >> 40) as u32 % 256, random),
-            1..200 => with_exponent(20 + (random >> 40) as u32 % 7, random),
-            _ => with_exponent(147 + (random >> 40) as u32 % 9, random),
-        }
-    }),
-    // Ever more patches, up to where a record turns verbatim.
-    ("fraying", |place, random| {
-        match (random >> 50) % 100 < place as u64 / 4_096 * 8 {
-            true => with_exponent((random >> 40) as u32 % 90, random),
-            false => with_exponent((random >> 40) as u32 % 16 + 100, random),
-        }
-    }),
-];
-
-fn with_exponent(exponent: u32, random: u64) -> u16 {
-    (exponent << 7) as u16 | (random >> 32) as u16 & 0x807f
-}
-
-fn weights(size: usize, distribution: Distribution) -> Vec<bf16> {
-    let weight = |(place, random)| bf16::from_bits(distribution.1(place, random));
-    (0..size).zip(random(size as u64)).map(weight).collect()
-}
-
-fn random(seed: u64) -> impl Iterator<Item = u64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed;
-    std::iter::repeat_with(move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    })
-}
-
 #[test]
 fn planes_are_those_of_the_reference() {
     for (seed, distribution) in (0..).zip(DISTRIBUTIONS) {
@@ -259,13 +177,8 @@ fn planes_are_those_of_the_reference() {
             }
         }
         let case = |(size, encoding, chunk_size_log2)| {
-            let weights = weights(size, distribution);
-            Case::new(
-                distribution.0.to_owned(),
-                &weights,
-                encoding,
-                chunk_size_log2,
-            )
+            let weights = distribution.weights(size, size as u64);
+            Case::new(distribution.name, &weights, encoding, chunk_size_log2)
         };
         let cases: Vec<_> = cases.into_iter().map(case).collect();
         hold_to_the_reference(&cases, false, seed);
@@ -276,15 +189,15 @@ fn planes_are_those_of_the_reference() {
 #[test]
 fn codes_are_those_of_the_reference() {
     codes_are_as_of_tensors_with_each_chunk_so_often(1);
-    // More than 2^27 weights.
+    // The total exceeds 2^27 weights.
     codes_are_as_of_tensors_with_each_chunk_so_often(10);
 }
 
 fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
     const CHUNKS: u32 = 300;
     const CHUNK_WEIGHTS: u64 = 1 << 16;
-    let mut random = random(11);
-    let mut next = |below: u64| (random.next().unwrap() >> 32) % below;
+    let mut random = Random::new(11);
+    let mut next = |bound| random.below(bound);
     let palette: [u8; PALETTE_ENTRIES] = std::array::from_fn(|entry| 100 + entry as u8);
     let mut total = ExponentCounts::default();
     let mut chunks = vec![];
@@ -294,11 +207,11 @@ fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
         for place in 0..=next(16) {
             let wanted = match shape {
                 0 => next(8_192),
-                // Its code would be longer than 8 bits.
+                // A Huffman code of these counts would be longer than 8 bits.
                 1 => 16 * fibonacci.0,
                 2 => 1 << next(15),
                 3 => 512,
-                // About as rare as what has no code.
+                // These counts are about the limit below which an exponent has no code.
                 4 => next(40),
                 _ => 50 << next(4),
             };
@@ -343,7 +256,7 @@ fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
             0,
         )
     };
-    // SAFETY: one job, whose totals, palette counts and code lengths are there.
+    // SAFETY: the job has totals, palette counts and code lengths.
     unsafe {
         unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 0, 5);
     }
@@ -369,7 +282,7 @@ fn record_ends_are_sums_of_lengths_over_many_rounds() {
         record_ends: output.address(),
         ..EncodeJob::new(Encoding::Huffman, (lengths.len() as u64) << 12, 12, 0)
     };
-    // SAFETY: one job, whose lengths and ends have a word for each chunk.
+    // SAFETY: the job's lengths and ends have a word for each chunk.
     unsafe { unweight_host_write_record_ends(&job, 3) };
     assert_eq!(output.bytes(), little_endian(sums));
 }

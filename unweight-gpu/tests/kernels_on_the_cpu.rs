@@ -1,4 +1,5 @@
-//! The kernels' own source on fibers of the CPU: no GPU is needed, and AddressSanitizer can watch.
+//! Decoding by the kernels' own source on fibers of the CPU. It needs no GPU, and AddressSanitizer
+//! can check it.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -6,19 +7,22 @@
 mod restore;
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+    Addresses, EncodeJob, GOOD, KIND_BYTES, TOTAL_BYTES, TensorJob, crc_constants,
+    longest_record_bytes, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, Launch};
 
-/// Kernels whose threads run in the order that `seed` gives. With `stages` false no record fits shared memory.
+/// Kernels whose threads run in the order of `seed`. If `stages` is false, no record fits shared
+/// memory.
 struct OnTheCpu {
     seed: u64,
     stages: bool,
-    /// And warps of each, that share all chunks; or a block for each chunk.
+    /// Number of blocks that share all chunks, and of warps in each. None means one block a chunk.
     few_blocks: Option<(u32, u32)>,
     constants: Vec<u32>,
 }
@@ -34,7 +38,8 @@ impl OnTheCpu {
         }
     }
 
-    /// Decodes to weights, or to exponents; gives the output, the checksum of weights, and the first bad chunk's rule.
+    /// Decodes to weights or to exponents. Returns the output and the checksum of the weights, or
+    /// the rule that the first bad chunk breaks.
     fn run(
         &self,
         planes: &CodedPlanes,
@@ -48,10 +53,10 @@ impl OnTheCpu {
             true => stage_bytes(longest_record_bytes(planes, &ends), planes.weights()),
             false => 0,
         };
-        let resident = DeviceMemory::of(payload);
+        let uploaded = DeviceMemory::of(payload);
         let bytes_per_weight = if exponents { 1 } else { 2 };
         let output = DeviceMemory::poisoned(planes.weights() as usize * bytes_per_weight);
-        let address = |offset: u64| resident.address() + (offset - start);
+        let address = |offset: u64| uploaded.address() + (offset - start);
         let addresses = Addresses {
             sign_mantissa: address(start),
             record_ends: address(planes.record_ends().offset),
@@ -67,7 +72,7 @@ impl OnTheCpu {
         let constants: *const c_void = self.constants.as_ptr().cast();
         let mut status = GOOD;
         let mut of_chunks = vec![0; planes.chunk_count() as usize];
-        // SAFETY: the record ends are valid, planes and output aligned and long enough.
+        // SAFETY: the record ends are valid; planes and output are aligned and long enough.
         unsafe {
             launch.check_chunks(constants, &mut status);
             match self.few_blocks {
@@ -131,7 +136,13 @@ fn kernels_and_format_have_the_same_numbers() {
         KIND_PALETTE.into(),
         LONGEST_CODE_BITS.into(),
         NO_CODE.into(),
+        KIND_BYTES as usize,
         size_of::<TensorJob>(),
+        TensorJob::PALETTE_OFFSET,
+        size_of::<EncodeJob>(),
+        offset_of!(EncodeJob, palette),
+        TOTAL_BYTES as usize,
+        size_of_val(&crc_constants()[..]),
     ];
     assert_eq!(
         unweight_gpu_host::layout(),
@@ -140,7 +151,7 @@ fn kernels_and_format_have_the_same_numbers() {
 }
 
 #[test]
-fn kernels_give_the_corpus_and_the_reference_s_verdicts() {
+fn kernels_give_the_corpus_and_the_reference_s_errors() {
     hold_to_the_corpus(&OnTheCpu::new(0, true));
 }
 

@@ -1,61 +1,41 @@
-//! Ranges of chunks, and raw bytes, by the kernels on fibers of the CPU.
+//! Ranges of chunks, and checksums of raw bytes, by the kernels on fibers of the CPU.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{OpenFile, encode_tensor},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, RecordEnds, Rule, SourceKind};
+use unweight_format::{Encoding, RecordEnds, Rule};
 use unweight_gpu::host::{
     Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, Launch};
+use unweight_testkit::{Random, bytes_of, coded_planes, container_of};
 
 const LOG2: u8 = 12;
-/// Five whole chunks and a short one.
+/// Number of weights of five whole chunks and a short one.
 const WEIGHTS: usize = (5 << LOG2) + 777;
 const RANGES: [(usize, usize); 6] = [(0, 2), (2, 2), (1, 6), (5, 6), (3, 4), (6, 6)];
 
 fn file() -> (Vec<bf16>, Vec<u8>) {
-    let weight = |place: usize| {
-        let random = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        let exponent = 120 - random.trailing_zeros().min(12) as u16;
-        bf16::from_bits(exponent << 7 | random as u16 & 0x807f)
-    };
-    let weights: Vec<_> = (0..WEIGHTS).map(weight).collect();
-    let shape = [WEIGHTS as u64];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, &weights[..], Encoding::Huffman, LOG2, &Serial).unwrap();
-    (weights, writer.finish().unwrap())
+    let weights = Random::new(1).trained_weights(WEIGHTS);
+    let file = container_of(&weights, Encoding::Huffman, LOG2);
+    (weights, file)
 }
 
-fn planes_of(file: &[u8]) -> CodedPlanes {
-    let open = OpenFile::read(file).unwrap();
-    let container = open.container();
-    match container.directory().tensor(0).unwrap().payload() {
-        Payload::Coded(planes) => *planes,
-        Payload::Raw(_) => panic!("weights like these are coded"),
-    }
-}
-
-/// Decodes all ranges in one launch, to exactly as much memory as they need; gives it, their checksums and the status.
+/// Decodes all ranges in one launch, to memory of exactly the needed size. Returns the memory, the
+/// checksums and the status.
 fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
-    let planes = planes_of(file);
+    let planes = coded_planes(file)[0];
     let start = planes.sign_mantissa().offset;
     let payload = &file[start as usize..planes.records().end() as usize];
     let skip = (planes.record_ends().offset - start) as usize;
     let ends = RecordEnds::parse(&planes, &payload[skip..]).unwrap();
     let stage = stage_bytes(longest_record_bytes(&planes, &ends), 1 << LOG2);
-    let resident = DeviceMemory::of(payload);
+    let uploaded = DeviceMemory::of(payload);
     let addresses = Addresses {
-        sign_mantissa: resident.address(),
-        record_ends: resident.address() + skip as u64,
-        records: resident.address() + (planes.records().offset - start),
+        sign_mantissa: uploaded.address(),
+        record_ends: uploaded.address() + skip as u64,
+        records: uploaded.address() + (planes.records().offset - start),
     };
     let bytes_per_weight = if exponents { 1 } else { 2 };
     let (mut outputs, mut jobs, mut chunk_count) = (vec![], vec![], 0);
@@ -81,7 +61,8 @@ fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
     };
     let constants = crc_constants();
     let (mut status, mut checksums) = (GOOD, vec![0; chunk_count as usize]);
-    // SAFETY: the record ends are valid, planes and outputs aligned and long enough, chunks numbered through.
+    // SAFETY: the record ends are valid, planes and outputs are aligned and long enough, and chunks
+    // are numbered across jobs.
     unsafe {
         launch.check_chunks(constants.as_ptr().cast(), &mut status);
         launch.decode(stage, exponents, &mut status);
@@ -102,10 +83,7 @@ fn a_range_of_chunks_is_that_part_of_the_tensor() {
     let mut checksums = checksums.into_iter();
     for ((output, exponents), (from, to)) in outputs.iter().zip(&planes).zip(RANGES) {
         let part = &weights[(from << LOG2).min(WEIGHTS)..(to << LOG2).min(WEIGHTS)];
-        let bytes: Vec<u8> = part
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect();
+        let bytes = bytes_of(part);
         for chunk in bytes.chunks(2 << LOG2) {
             assert_eq!(checksums.next(), Some(crc32fast::hash(chunk)));
         }
@@ -121,12 +99,12 @@ fn a_range_of_chunks_is_that_part_of_the_tensor() {
 #[test]
 fn a_bad_chunk_is_found_in_the_first_range_that_has_it() {
     let (_, mut file) = file();
-    let planes = planes_of(&file);
+    let planes = coded_planes(&file)[0];
     // A sign-mantissa byte of chunk 3, which the second of the ranges that are not empty is the first to have: as its third chunk.
     file[planes.chunk(3).sign_mantissa.offset as usize] ^= 1;
     let (_, _, status) = decode(&file, false);
     let bad = read(status).unwrap();
-    assert_eq!((bad.chunk, bad.rule), (2 + 2, Rule::RecordCrc));
+    assert_eq!((bad.chunk_in_launch, bad.rule), (2 + 2, Rule::RecordCrc));
 }
 
 #[test]
@@ -170,7 +148,8 @@ fn checksums_are_of_bytes_too() {
     };
     let constants = crc_constants();
     let mut checksums = vec![0; chunk_count as usize];
-    // SAFETY: outputs are aligned and as long as the jobs say, pieces numbered through.
+    // SAFETY: outputs are aligned and as long as the jobs state, and pieces are numbered across
+    // jobs.
     unsafe { launch.checksum_weights(constants.as_ptr().cast(), false, &mut checksums) };
     let expected = sizes.iter().flat_map(|&size| {
         let bytes = bytes(size);

@@ -1,4 +1,5 @@
-//! Records of one encoding to records of the other, by the kernels on fibers of the CPU: the corpus, its verdicts, and the reference's bytes.
+//! Transcoding of records by the kernels on fibers of the CPU. The results for the corpus are
+//! compared with the cases, and others with the reference's bytes.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
@@ -13,25 +14,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use half::bf16;
 use restore::{Kernels, hold_to_the_corpus, restore};
-use tensors::{bytes_of, file_with, many_tensors};
-use unweight::container::OpenFile;
+use tensors::{file_with, many_tensors};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
 use unweight_format::layout::{PLANE_ALIGNMENT, RECORD_ALIGNMENT};
-use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Rule, Tensor};
+use unweight_format::{CodedPlanes, Encoding, RecordEnds, Rule, Tensor, weight};
 use unweight_gpu::host::{
     Addresses, EncodeJob, GOOD, TOTAL_BYTES, TensorJob, crc_constants, longest_record_bytes, read,
     stage_bytes,
 };
 use unweight_gpu::longest_payload_bytes;
 use unweight_gpu_host::{DeviceMemory, Launch};
+use unweight_testkit::{bytes_of, coded_planes};
 
-/// Transcodes each tensor, and gives the weights that went through.
+/// A decoder that transcodes each tensor and returns the weights of the result.
 #[derive(Debug, Default)]
 struct Transcoding {
     seed: u64,
-    /// Tensors whose records were made of records, and those where that was not possible.
+    /// Numbers of tensors that were transcoded directly, and of those that needed the fallback.
     direct: AtomicU32,
-    detours: AtomicU32,
+    needs_fallbacks: AtomicU32,
 }
 
 fn other(encoding: Encoding) -> Encoding {
@@ -48,8 +49,8 @@ impl Kernels for Transcoding {
         planes: &CodedPlanes,
         payload: &[u8],
     ) -> Result<Vec<u8>, Rule> {
-        let resident = DeviceMemory::of(payload);
-        let (addresses, stage) = located(planes, payload, &resident)?;
+        let uploaded = DeviceMemory::of(payload);
+        let (addresses, stage) = located(planes, payload, &uploaded)?;
         let weights = planes.weights();
         let exponents = DeviceMemory::poisoned(weights.next_multiple_of(PLANE_ALIGNMENT) as usize);
         let source = TensorJob::new(planes, addresses, exponents.address(), 0, 0);
@@ -62,7 +63,7 @@ impl Kernels for Transcoding {
         let constants = crc_constants();
         let mut status = GOOD;
         let mut of_chunks = vec![0; planes.chunk_count() as usize];
-        // SAFETY: the record ends are valid, planes and output aligned and long enough.
+        // SAFETY: the record ends are valid; planes and output are aligned and long enough.
         unsafe {
             launch.check_chunks(constants.as_ptr().cast(), &mut status);
             launch.decode(stage, true, &mut status);
@@ -72,22 +73,23 @@ impl Kernels for Transcoding {
         let encoding = other(planes.encoding());
         let mut job = EncodeJob {
             exponents: exponents.address(),
-            source_sign_mantissa: addresses.sign_mantissa,
+            input_sign_mantissa: addresses.sign_mantissa,
             ..EncodeJob::new(encoding, weights, planes.chunk_size_log2(), 0)
         };
         outputs.give_to(&mut job);
         let direct = Direct::of(planes, &source, stage, self.seed);
-        // SAFETY: the outputs are aligned and long enough for anything. Whatever is wrong with the source, exponents are just bytes.
+        // SAFETY: the outputs are aligned and have the greatest possible length. Exponents of a bad
+        // input are any bytes.
         unsafe {
             host_encoder::encode(std::slice::from_mut(&mut job), true, self.seed);
         }
         // What checks chunk checksums has the last word in the first launch alone.
-        let direct_verdict = read(direct.status).map(|bad| bad.rule);
+        let direct_rule = read(direct.status).map(|bad| bad.rule);
         if let Some(bad) = read(status) {
-            assert!(direct_verdict == Some(bad.rule) || bad.rule == Rule::RecordCrc);
+            assert!(direct_rule == Some(bad.rule) || bad.rule == Rule::RecordCrc);
             return Err(bad.rule);
         }
-        assert_eq!(direct_verdict, None);
+        assert_eq!(direct_rule, None);
         let mut whole = crc32fast::Hasher::new();
         for (number, &checksum) in of_chunks.iter().enumerate() {
             let bytes = 2 * u64::from(planes.chunk(number as u64).weights);
@@ -99,36 +101,30 @@ impl Kernels for Transcoding {
         let exponents = &exponents.bytes()[..weights as usize];
         let pairs = exponents.iter().zip(payload);
         let joined: Vec<bf16> = pairs
-            .map(|(&exponent, &rest)| {
-                let rest = u16::from(rest);
-                bf16::from_bits((rest & 0x80) << 8 | u16::from(exponent) << 7 | rest & 0x7f)
-            })
+            .map(|(&exponent, &sign_mantissa)| weight(sign_mantissa, exponent))
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
-        match direct.detour {
-            true => self.detours.fetch_add(1, Ordering::Relaxed),
+        match direct.needs_fallback {
+            true => self.needs_fallbacks.fetch_add(1, Ordering::Relaxed),
             false => {
                 (direct.outputs).hold_to_the_reference(&direct.job, &joined, encoding);
                 self.direct.fetch_add(1, Ordering::Relaxed)
             }
         };
-        Ok(joined
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect())
+        Ok(bytes_of(&joined))
     }
 }
 
-/// Where a tensor's planes stand, and the stage that its records need.
+/// Addresses of a tensor's planes, and the stage that its records need.
 fn located(
     planes: &CodedPlanes,
     payload: &[u8],
-    resident: &DeviceMemory,
+    uploaded: &DeviceMemory,
 ) -> Result<(Addresses, u32), Rule> {
     let start = planes.sign_mantissa().offset;
     let skip = (planes.record_ends().offset - start) as usize;
     let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
-    let address = |offset: u64| resident.address() + (offset - start);
+    let address = |offset: u64| uploaded.address() + (offset - start);
     let addresses = Addresses {
         sign_mantissa: address(start),
         record_ends: address(planes.record_ends().offset),
@@ -138,41 +134,41 @@ fn located(
     Ok((addresses, stage))
 }
 
-/// Records that were made of records.
+/// Output of direct transcoding.
 struct Direct {
     outputs: Outputs,
     job: EncodeJob,
-    detour: bool,
+    needs_fallback: bool,
     status: u64,
 }
 
 impl Direct {
-    /// `source` is the job of these planes, whose record ends are valid.
+    /// Transcodes the planes of the job `source`, whose record ends are valid.
     fn of(planes: &CodedPlanes, source: &TensorJob, stage: u32, seed: u64) -> Direct {
         let encoding = other(planes.encoding());
         let outputs = Outputs::new(planes.weights(), planes.chunk_size_log2());
         let mut job = EncodeJob {
-            source: (&raw const *source) as u64,
+            input: (&raw const *source) as u64,
             ..EncodeJob::new(encoding, planes.weights(), planes.chunk_size_log2(), 0)
         };
         outputs.give_to(&mut job);
         let mut status = GOOD;
-        // Records that are read where they stand, too.
+        // There is no stage for other seeds, so that records are read from device memory.
         let stage = if seed == 0 { stage } else { 0 };
         let jobs = std::slice::from_mut(&mut job);
         // SAFETY: the outputs are aligned and long enough for anything, and so is what the source names.
-        let detour =
+        let needs_fallback =
             unsafe { host_encoder::encode_records(jobs, encoding, stage, seed, &mut status) };
         Direct {
             outputs,
             job,
-            detour,
+            needs_fallback,
             status,
         }
     }
 }
 
-/// Where the encoder writes, scratch included.
+/// Outputs and scratch memory of the encoder.
 struct Outputs {
     counts: DeviceMemory,
     totals: DeviceMemory,
@@ -181,28 +177,28 @@ struct Outputs {
     records: DeviceMemory,
     palette_counts: DeviceMemory,
     code_lengths: DeviceMemory,
-    places: DeviceMemory,
+    look_back: DeviceMemory,
     record_lengths: DeviceMemory,
 }
 
 impl Outputs {
     fn new(weights: u64, chunk_size_log2: u8) -> Outputs {
-        let room = |bytes: u64| DeviceMemory::poisoned(bytes as usize);
+        let allocate = |bytes: u64| DeviceMemory::poisoned(bytes as usize);
         let zeros = |bytes: u64| DeviceMemory::of(&vec![0; bytes as usize]);
         let chunks = weights.div_ceil(1 << chunk_size_log2);
         let sign_mantissa = weights.next_multiple_of(PLANE_ALIGNMENT);
         let record_ends = (4 * chunks).next_multiple_of(RECORD_ALIGNMENT);
         let records = longest_payload_bytes(weights, chunk_size_log2) - sign_mantissa - record_ends;
         Outputs {
-            counts: room(1024 * chunks),
+            counts: allocate(1024 * chunks),
             totals: zeros(TOTAL_BYTES),
-            sign_mantissa: room(sign_mantissa),
-            record_ends: room(record_ends),
-            records: room(records),
-            palette_counts: room(64 * chunks),
-            code_lengths: room(8 * chunks),
-            places: zeros(8 * chunks),
-            record_lengths: room(4 * chunks.next_multiple_of(4)),
+            sign_mantissa: allocate(sign_mantissa),
+            record_ends: allocate(record_ends),
+            records: allocate(records),
+            palette_counts: allocate(64 * chunks),
+            code_lengths: allocate(8 * chunks),
+            look_back: zeros(8 * chunks),
+            record_lengths: allocate(4 * chunks.next_multiple_of(4)),
         }
     }
 
@@ -214,11 +210,11 @@ impl Outputs {
         job.records = self.records.address();
         job.palette_counts = self.palette_counts.address();
         job.code_lengths = self.code_lengths.address();
-        job.places = self.places.address();
+        job.look_back = self.look_back.address();
         job.record_lengths = self.record_lengths.address();
     }
 
-    /// Palette and planes must be those of the canonical encoding of these weights.
+    /// Checks that palette and planes are those of the canonical encoding of these weights.
     fn hold_to_the_reference(&self, job: &EncodeJob, weights: &[bf16], encoding: Encoding) {
         let mut counts = ExponentCounts::default();
         counts.add_weights(weights);
@@ -238,12 +234,12 @@ impl Outputs {
 }
 
 #[test]
-fn transcoding_gives_the_reference_s_bytes_and_verdicts() {
+fn transcoding_gives_the_reference_s_bytes_and_errors() {
     let transcoding = Transcoding::default();
     hold_to_the_corpus(&transcoding);
-    // The corpus has files that no canonical encoder writes.
+    // Some files of the corpus are not from a canonical encoder.
     assert!(transcoding.direct.into_inner() > 0);
-    assert!(transcoding.detours.into_inner() > 0);
+    assert!(transcoding.needs_fallbacks.into_inner() > 0);
 }
 
 #[test]
@@ -258,7 +254,7 @@ fn the_order_of_threads_changes_nothing() {
 fn records_of_a_canonical_encoder_are_made_of_records() {
     let chunk_size = |number: usize| 12 + (number % 5) as u8;
     let mut tensors = many_tensors(chunk_size);
-    // Fibers are slow.
+    // Few weights, because fibers are slow.
     tensors
         .iter_mut()
         .for_each(|tensor| tensor.truncate(70_000));
@@ -271,7 +267,7 @@ fn records_of_a_canonical_encoder_are_made_of_records() {
         let file = file_with(&tensors, encoding, chunk_size);
         assert!(restore(&transcoding, &file).unwrap() == original);
         assert!(transcoding.direct.into_inner() > 0);
-        assert_eq!(transcoding.detours.into_inner(), 0, "{encoding:?}");
+        assert_eq!(transcoding.needs_fallbacks.into_inner(), 0, "{encoding:?}");
     }
 }
 
@@ -280,21 +276,16 @@ fn a_wrong_checksum_stays_wrong() {
     let tensors = [tensors::weights(100_000, 5)];
     for encoding in [Encoding::Huffman, Encoding::Palette] {
         let file = file_with(&tensors, encoding, |_| 15);
-        let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = open.container();
-        let tensor = container.directory().tensor(0).unwrap();
-        let Payload::Coded(planes) = tensor.payload() else {
-            panic!("weights like these are coded")
-        };
+        let planes = &coded_planes(&file)[0];
         let start = planes.sign_mantissa().offset as usize;
         let payload = &file[start..planes.records().end() as usize];
         let first_record = planes.records().offset as usize - start;
         let transcoded = |payload: &[u8]| {
-            let resident = DeviceMemory::of(payload);
-            let (addresses, stage) = located(planes, payload, &resident).unwrap();
+            let uploaded = DeviceMemory::of(payload);
+            let (addresses, stage) = located(planes, payload, &uploaded).unwrap();
             let source = TensorJob::new(planes, addresses, 0, 0, 0);
             let direct = Direct::of(planes, &source, stage, 0);
-            assert_eq!((direct.status, direct.detour), (GOOD, false));
+            assert_eq!((direct.status, direct.needs_fallback), (GOOD, false));
             direct.outputs.records.bytes().to_vec()
         };
         let mut damaged = payload.to_vec();

@@ -1,4 +1,5 @@
-//! Compresses a safetensors file: `cargo run --release -p unweight --example compress -- model.safetensors model.unw`.
+//! Compresses a safetensors file:
+//! `cargo run --release -p unweight --example compress -- model.safetensors model.unw`.
 
 use std::error::Error;
 use std::fs::File;

@@ -9,7 +9,7 @@ use crate::CudaDevice;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// The fastest instruction set of this processor, unless `UNWEIGHT_CPU_PATH` names another.
+    /// The fastest instruction set of this processor, unless `UNWEIGHT_CPU_ISA` names another.
     #[default]
     Auto,
     /// This instruction set, or the fastest available one if the processor does not support it.

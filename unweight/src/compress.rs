@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::ops::RangeInclusive;
-use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Extent, SourceKind, layout};
 
@@ -11,7 +10,7 @@ use crate::options::CompressOptions;
 use crate::progress::Metered;
 use crate::safetensors::Header;
 use crate::threads::Threads;
-use crate::{Error, Executor, MemoryBudget, Storage, StoredWeights, read_extent};
+use crate::{Error, MemoryBudget, Storage, StoredWeights, read_extent};
 
 /// Compresses a safetensors file in memory.
 ///
@@ -120,19 +119,18 @@ impl CompressPlan {
         let CompressPlan {
             header, options, ..
         } = self;
-        let executor = &options.threads.at_most(self.chunks_in_work);
-        let source = &Metered::new(source, options.progress.as_ref(), self.bytes_to_read());
+        let source = &Metered::new(source, options.progress.clone(), self.bytes_to_read());
         let mut declarations = Vec::with_capacity(header.tensors.len());
         declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let kind = SourceKind::Safetensors;
         let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)?;
-        let encoder = Encoder::new(Codec::current());
+        let encoder = Encoder::default().chunks_in_work(self.chunks_in_work);
         for tensor in &header.tensors {
             let data = header.data(tensor);
             if self.is_coded(&tensor.name, tensor.dtype) {
                 let weights = StoredWeights::new(source, data);
                 let (encoding, chunk) = (options.encoding, options.chunk_size_log2);
-                encoder.encode_tensor(&mut writer, &weights, encoding, chunk, executor)?;
+                encoder.encode_tensor(&mut writer, &weights, encoding, chunk, &options.threads)?;
             } else {
                 copy_raw_tensor(&mut writer, source, data)?;
             }

@@ -1,6 +1,7 @@
 //! The error type of all operations on files.
 
 use std::error::Error as StdError;
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use unweight_format::write::{Misuse, WriteError};
@@ -9,6 +10,7 @@ use unweight_format::{Dtype, Extent, Rule};
 use crate::container::TransferError;
 #[cfg(feature = "cuda")]
 use crate::cuda::Disagreement;
+use crate::diagnostics::{FileError, FileErrorKind};
 use crate::safetensors::HeaderError;
 use crate::{ExecutorError, OverBudget, ReadError, StorageError};
 
@@ -89,6 +91,15 @@ pub enum Error {
     Callback(Box<dyn StdError + Send + Sync>),
     /// The progress callback asked to stop.
     Cancelled,
+    /// A file or folder on a disk is not as it should be, or cannot be made as asked.
+    File(FileError),
+    /// The error concerns the file or folder at this path.
+    At {
+        /// The path.
+        path: PathBuf,
+        /// The error, without the path.
+        error: Box<Error>,
+    },
 }
 
 impl Error {
@@ -97,6 +108,7 @@ impl Error {
         match self {
             Error::Rule { error, .. } => Some(error.rule),
             Error::Unwritable { rule, .. } => Some(*rule),
+            Error::At { error, .. } => error.rule(),
             _ => None,
         }
     }
@@ -111,6 +123,7 @@ impl Error {
             | Error::WrongLength { tensor, .. } => Some(tensor),
             #[cfg(feature = "cuda")]
             Error::Disagreement(disagreement) => Some(&disagreement.tensor),
+            Error::At { error, .. } => error.tensor(),
             _ => None,
         }
     }
@@ -123,7 +136,32 @@ impl Error {
     fn storage(&self) -> Option<&StorageError> {
         match self {
             Error::Read(error) => error.get_ref()?.downcast_ref(),
+            Error::At { error, .. } => error.storage(),
             _ => None,
+        }
+    }
+
+    /// Adds a path to an error. An error that has a path keeps it, and an error of the caller's own
+    /// gets none.
+    pub(crate) fn at(self, path: &Path) -> Error {
+        match self {
+            Error::At { .. } | Error::File(_) | Error::Callback(_) | Error::Cancelled => self,
+            error => Error::At {
+                path: path.to_owned(),
+                error: Box::new(error),
+            },
+        }
+    }
+
+    /// Whether a file that was read is bad: it breaks a rule, differs from another one, or was cut
+    /// short meanwhile.
+    pub(crate) fn is_about_content(&self) -> bool {
+        match self {
+            Error::Rule { .. } | Error::Unwritable { .. } => true,
+            Error::Read(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+            Error::File(error) => error.kind() == FileErrorKind::Content,
+            Error::At { error, .. } => error.is_about_content(),
+            _ => false,
         }
     }
 
@@ -142,7 +180,7 @@ impl fmt::Display for Error {
             }
             Error::OverBudget(error) => error.fmt(f),
             Error::Read(error) => error.fmt(f),
-            Error::Write(error) => write!(f, "writing: {error}"),
+            Error::Write(error) => write!(f, "cannot write: {error}"),
             Error::Source(error) => error.fmt(f),
             Error::SourceLength {
                 found,
@@ -150,7 +188,7 @@ impl fmt::Display for Error {
                 data_bytes: None,
             } => write!(
                 f,
-                "the file ends at byte {found}, its safetensors header at byte {header_bytes}"
+                "the file ends at byte {found}, expected its safetensors header to end at byte {header_bytes}"
             ),
             Error::SourceLength {
                 found,
@@ -175,15 +213,30 @@ impl fmt::Display for Error {
                 tensor,
                 expected,
                 found,
-            } => write!(f, "tensor {tensor:?}: length {found}, expected {expected}"),
+            } => write!(
+                f,
+                "tensor {tensor:?}: found length {found}, expected {expected}"
+            ),
             #[cfg(feature = "cuda")]
             Error::Device(error) => error.fmt(f),
             #[cfg(feature = "cuda")]
             Error::Disagreement(disagreement) => disagreement.fmt(f),
             Error::Callback(error) => error.fmt(f),
             Error::Cancelled => f.write_str("cancelled"),
+            Error::File(error) => error.fmt(f),
+            Error::At { path, error } => write!(f, "{}: {error}", path.display()),
         }
     }
+}
+
+/// Failure of the system to read `path`.
+pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |error| Error::Read(error).at(path)
+}
+
+/// Failure of the system to make or write `path`.
+pub(crate) fn writing(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    |error| Error::Write(error).at(path)
 }
 
 fn name(f: &mut fmt::Formatter<'_>, tensor: &Option<String>) -> fmt::Result {
@@ -203,6 +256,8 @@ impl StdError for Error {
             #[cfg(feature = "cuda")]
             Error::Disagreement(disagreement) => disagreement.source(),
             Error::Callback(error) => error.source(),
+            Error::File(error) => error.source(),
+            Error::At { error, .. } => error.source(),
             _ => None,
         }
     }
@@ -237,6 +292,12 @@ impl From<unweight_gpu::GpuError> for Error {
 impl From<Disagreement> for Error {
     fn from(disagreement: Disagreement) -> Error {
         Error::Disagreement(disagreement)
+    }
+}
+
+impl From<FileError> for Error {
+    fn from(error: FileError) -> Error {
+        Error::File(error)
     }
 }
 

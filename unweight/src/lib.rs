@@ -1,4 +1,5 @@
-//! Lossless compression of model weights, in files that any decoder of the Unweight specification can read.
+//! Lossless compression of model weights, in files that any decoder of the Unweight specification
+//! can read.
 //!
 //! ```
 //! # fn main() -> Result<(), unweight::Error> {
@@ -17,6 +18,20 @@
 //! # }
 //! ```
 //!
+//! Files and whole model folders on a disk, with progress, cancellation and resuming:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), unweight::Error> {
+//! use unweight::{file::FileOptions, folder};
+//!
+//! folder::compress("Llama-3.1-8B", "Llama-3.1-8B.unw", &FileOptions::new().verify(true))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`folder`] and [`mod@file`] convert and verify on a disk. Their outputs get their names when
+//!   they are complete. [`output`] makes other files the same way, and [`temporary`] removes what a
+//!   program that ends early would leave behind.
 //! - [`compress`] and [`decompress`] convert files in memory. [`compress_to`] converts any
 //!   [`Storage`] into any [`Sink`](format::write::Sink).
 //! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify),
@@ -44,14 +59,19 @@ mod compress;
 pub mod container;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod diagnostics;
 mod error;
+pub mod file;
+pub mod folder;
 mod memory;
 mod model;
 mod options;
+pub mod output;
 mod progress;
 mod read_error;
 pub mod safetensors;
 mod storage;
+pub mod temporary;
 mod tensor;
 mod threads;
 mod writer;
@@ -61,6 +81,7 @@ mod writer;
 pub use unweight_gpu::cudarc;
 
 pub use half;
+pub use unweight_cpu as cpu;
 pub use unweight_cpu::fast::Isa;
 pub use unweight_format as format;
 pub use unweight_format::{Dtype, Encoding};
@@ -77,9 +98,11 @@ pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
-pub use storage::{Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent};
+pub use storage::{
+    Coalesce, Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent,
+};
 pub use tensor::Tensor;
-pub use threads::{Executor, ExecutorError, Refused, Serial, Threads};
+pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;
 
 /// The default chunk: 2^15 = 32,768 weights (section 11; the rationale has the measurements).

@@ -28,8 +28,9 @@ const PER_BYTE: u64 = 24;
 /// The budget does not grow past this file length: it is the limit on directory and source section.
 const COUNTED_BYTES: u64 = limits::DIRECTORY_BYTES;
 
-/// A source section is compared with the directory as lists of names and dimensions: a dimension takes two bytes of JSON and eight
-/// of memory, and vectors grow by doubling.
+/// Need for each byte of a source section, which is compared with the directory as lists of names
+/// and dimensions. A dimension takes two bytes of JSON and eight of memory, and vectors grow by
+/// doubling.
 const SOURCE_BYTES_PER_BYTE: u64 = 16;
 /// Need of the shortest source section.
 const SOURCE_FLOOR_BYTES: u64 = 4 << 10;
@@ -71,7 +72,7 @@ impl MemoryBudget {
         }
     }
 
-    /// The default for a file of this true length that these threads work on: none of them waits for
+    /// The default for a file of this true length that these threads work on. No thread waits for
     /// memory.
     pub fn for_file(true_length: u64, threads: &Threads) -> MemoryBudget {
         MemoryBudget::for_length(true_length).with_threads(threads.count() as u64)
@@ -102,7 +103,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     /// [`OverBudget`] if not even one fits.
-    pub fn chunks_beside(
+    pub(crate) fn chunks_beside(
         self,
         purpose: Purpose,
         held_bytes: u64,
@@ -163,6 +164,7 @@ pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
 
 /// The step that needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Purpose {
     /// Reading header and directory.
     Open,
@@ -200,6 +202,7 @@ impl fmt::Display for Purpose {
 /// A file needs more memory than its budget allows. It may be valid: no rule of the specification
 /// is broken (section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OverBudget {
     /// The step that needs the memory.
     pub purpose: Purpose,
@@ -213,7 +216,7 @@ impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} needs {} bytes of memory, allowed are {}",
+            "{} needs {} bytes of memory, but {} are allowed",
             self.purpose, self.needed_bytes, self.allowed_bytes
         )
     }

@@ -12,7 +12,7 @@ use crate::container::{self, Container, Opened};
 use crate::cuda::CudaReader;
 use crate::options::OpenOptions;
 use crate::threads::Threads;
-use crate::{Error, MemoryBudget, Storage, Tensor};
+use crate::{Error, Storage, Tensor};
 
 /// An open container. It gives access to its tensors, whole or in part.
 ///
@@ -21,7 +21,8 @@ use crate::{Error, MemoryBudget, Storage, Tensor};
 ///
 /// ```
 /// # fn main() -> Result<(), unweight::Error> {
-/// # let bytes = unweight::Writer::new().tensor("w", &[2, 2], &[half::bf16::ONE; 4]).finish(Vec::new())?;
+/// # let writer = unweight::Writer::new().tensor("w", &[2, 2], &[half::bf16::ONE; 4]);
+/// # let bytes = writer.finish(Vec::new())?;
 /// use unweight::OpenOptions;
 ///
 /// let model = OpenOptions::new().open_bytes(bytes)?;
@@ -55,9 +56,8 @@ impl Model {
         options: &OpenOptions,
     ) -> Result<Model, Error> {
         let length = storage.byte_length().map_err(Error::Read)?;
-        let default = || MemoryBudget::for_file(length, &options.threads);
-        let budget = options.memory.unwrap_or_else(default);
-        let opened = Opened::read(&*storage, length, budget)?;
+        let budget = options.budget(length);
+        let opened = Opened::read(&*storage, length, budget, options.coalesce)?;
         Ok(Model {
             storage,
             opened: opened.with_codec(options.backend.codec()),

@@ -10,14 +10,17 @@ use unweight_format::{Encoding, limits};
 use crate::progress::ProgressCallback;
 use crate::storage::retry::{RetryPolicy, Retrying};
 use crate::threads::Threads;
-use crate::{Backend, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage};
+use crate::{
+    Backend, Coalesce, DEFAULT_CHUNK_SIZE_LOG2, Error, MemoryBudget, Model, Progress, Storage,
+};
 
 /// Options for opening a container, and the resources for reading it.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), unweight::Error> {
 /// use unweight::{MemoryBudget, OpenOptions};
-/// let model = OpenOptions::new().memory(MemoryBudget::of_bytes(64 << 20)).threads(4).open("model.unw")?;
+/// let budget = MemoryBudget::of_bytes(64 << 20);
+/// let model = OpenOptions::new().memory(budget).threads(4).open("model.unw")?;
 /// # Ok(())
 /// # }
 /// ```
@@ -26,6 +29,7 @@ pub struct OpenOptions {
     pub(crate) memory: Option<MemoryBudget>,
     pub(crate) threads: Threads,
     pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) coalesce: Option<Coalesce>,
     pub(crate) backend: Backend,
 }
 
@@ -62,12 +66,25 @@ impl OpenOptions {
         self
     }
 
+    /// Merges neighbouring reads, for storages with a high latency. By default nothing is merged:
+    /// local files and memory are read as needed, without copies.
+    pub fn coalesce(mut self, coalesce: Coalesce) -> OpenOptions {
+        self.coalesce = Some(coalesce);
+        self
+    }
+
     /// Selects the decoder. With [`Backend::Cuda`](Backend) the device's work on a tensor also
     /// takes host memory, for its payload and its decoded bytes. An explicit budget bounds that
     /// memory; the default budget does not.
     pub fn backend(mut self, backend: Backend) -> OpenOptions {
         self.backend = backend;
         self
+    }
+
+    /// The memory budget for a file of this length.
+    pub(crate) fn budget(&self, length: u64) -> MemoryBudget {
+        let default = || MemoryBudget::for_file(length, &self.threads);
+        self.memory.unwrap_or_else(default)
     }
 
     #[cfg(feature = "cuda")]
@@ -101,7 +118,8 @@ impl OpenOptions {
     /// Opens a container in any storage.
     ///
     /// # Errors
-    /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries, [`Error::OverBudget`], [`Error::Read`].
+    /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries;
+    /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn open_storage(&self, storage: impl Storage + Send + 'static) -> Result<Model, Error> {
         let storage: Box<dyn Storage + Send> = match &self.retry {
             Some(policy) => Box::new(Retrying::new(storage, policy.clone())),
@@ -115,7 +133,9 @@ impl OpenOptions {
 ///
 /// ```
 /// use unweight::{CompressOptions, Encoding};
-/// let options = CompressOptions::new().encoding(Encoding::Palette).select(|name| !name.contains("embed"));
+/// let options = CompressOptions::new()
+///     .encoding(Encoding::Palette)
+///     .select(|name| !name.contains("embed"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct CompressOptions {
@@ -207,6 +227,11 @@ pub(crate) struct Selection(Option<Arc<NameFilter>>);
 type NameFilter = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Selection {
+    /// Whether all tensors are selected because the caller said nothing else.
+    pub(crate) fn is_default(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|selected| selected(name))
     }

@@ -39,19 +39,19 @@ impl fmt::Debug for ProgressCallback {
 }
 
 /// A storage that reports its reads to a progress callback.
-pub(crate) struct Metered<'a, S: ?Sized> {
-    storage: &'a S,
-    callback: Option<&'a ProgressCallback>,
+pub(crate) struct Metered<S> {
+    storage: S,
+    callback: Option<ProgressCallback>,
     total_bytes: u64,
     done_bytes: AtomicU64,
 }
 
-impl<'a, S: ?Sized> Metered<'a, S> {
+impl<S> Metered<S> {
     pub(crate) fn new(
-        storage: &'a S,
-        callback: Option<&'a ProgressCallback>,
+        storage: S,
+        callback: Option<ProgressCallback>,
         total_bytes: u64,
-    ) -> Metered<'a, S> {
+    ) -> Metered<S> {
         Metered {
             storage,
             callback,
@@ -61,14 +61,14 @@ impl<'a, S: ?Sized> Metered<'a, S> {
     }
 }
 
-impl<S: Storage + ?Sized> Storage for Metered<'_, S> {
+impl<S: Storage> Storage for Metered<S> {
     fn byte_length(&self) -> io::Result<u64> {
         self.storage.byte_length()
     }
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let bytes = read_extent(self.storage, extent, buffer)?;
-        if let Some(ProgressCallback(callback)) = self.callback {
+        let bytes = read_extent(&self.storage, extent, buffer)?;
+        if let Some(ProgressCallback(callback)) = &self.callback {
             let before = self.done_bytes.fetch_add(extent.length, Ordering::Relaxed);
             let progress = Progress {
                 done_bytes: before + extent.length,

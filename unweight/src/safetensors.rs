@@ -19,6 +19,7 @@ use json::{Members, Quoted};
 
 /// A safetensors header: the tensors of a file, in the order of their data.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// Bytes of the length field and the JSON together: where the data begins.
     pub header_bytes: u64,
@@ -28,6 +29,7 @@ pub struct Header {
 
 /// A tensor of a safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceTensor {
     /// The name.
     pub name: String,
@@ -122,7 +124,7 @@ impl Header {
             match data_bytes(tensor) {
                 Some(bytes) if bytes == stated => {}
                 Some(bytes) => return Err(of(format!("has {stated} bytes, expected {bytes}"))),
-                None => return Err(of("has no whole number of bytes below 2^59".to_owned())),
+                None => return Err(of("is not a whole number of bytes below 2^59".to_owned())),
             }
             end = tensor.end;
         }
@@ -192,6 +194,7 @@ impl Header {
 
 /// An error in a safetensors header.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeaderError {
     /// Offset from the start of the file.
     pub at: u64,
@@ -207,7 +210,8 @@ impl fmt::Display for HeaderError {
 
 impl std::error::Error for HeaderError {}
 
-/// Checks that a source section is a safetensors header that describes exactly the tensors of the directory.
+/// Checks that a source section is a safetensors header that describes exactly the tensors of the
+/// directory.
 ///
 /// # Errors
 /// `source-header`, at `offset` (the start of the source section) plus the position of the error

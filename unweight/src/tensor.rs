@@ -72,7 +72,8 @@ impl<'m> Tensor<'m> {
     /// long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 8;
+    /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn read_into(&self, weights: &mut [bf16]) -> Result<(), Error> {
         self.require_bf16()?;
         self.require_length(self.element_count(), weights.len() as u64)?;
@@ -100,7 +101,8 @@ impl<'m> Tensor<'m> {
     /// checksum. `bytes` must be as long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`]; [`Error::Read`].
+    /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`];
+    /// [`Error::Read`].
     pub fn read_bytes_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
         self.require_length(self.data_bytes(), bytes.len() as u64)?;
         self.decode_bytes(bytes)
@@ -132,7 +134,8 @@ impl<'m> Tensor<'m> {
     /// content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 6;
+    /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn read_range_into(&self, range: Range<u64>, weights: &mut [bf16]) -> Result<(), Error> {
         self.require_bf16()?;
         self.require_range(&range, self.element_count())?;
@@ -146,7 +149,8 @@ impl<'m> Tensor<'m> {
     /// them. The content of `bytes` is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`]; [`Error::Read`].
+    /// [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`];
+    /// [`Error::Read`].
     pub fn read_byte_range_into(&self, range: Range<u64>, bytes: &mut [u8]) -> Result<(), Error> {
         self.require_range(&range, self.data_bytes())?;
         self.require_length(range.end - range.start, bytes.len() as u64)?;

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use half::bf16;
-use unweight_cpu::fast::Codec;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Encoding, Extent, SourceKind};
 
@@ -111,7 +110,7 @@ impl<'t> Writer<'t> {
         }
         let declarations = self.tensors.iter().map(Declared::declaration).collect();
         let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declarations)?;
-        let encoder = Encoder::new(Codec::current());
+        let encoder = Encoder::default();
         for tensor in &self.tensors {
             let encoding = match self.options.selection.has(&tensor.name) {
                 true => self.options.encoding,

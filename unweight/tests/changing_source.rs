@@ -1,17 +1,14 @@
 //! A source may change between the pass that counts its exponents and the pass that encodes it. The
 //! encoded weights are restored exactly.
 
-mod containers;
-
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containers::{ENCODINGS, decoded, trained_like};
 use half::bf16;
 use unweight::{Serial, Weights, container::Encoder};
 use unweight_cpu::fast::{Codec, Isa};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, SourceKind, weight};
+use unweight_format::weight;
+use unweight_testkit::{ENCODINGS, decoded, trained_like, writer_of};
 
 /// A source that returns `before` until it has returned as many weights as it has, and `after` from
 /// then on.
@@ -43,7 +40,7 @@ fn what_is_read_last_comes_back() {
         (0..COUNT).map(|i| weight(i as u8, exponent(i))).collect()
     };
     let states = [
-        trained_like(COUNT),
+        trained_like(COUNT as usize),
         of(|_| 120),
         of(|i| 254 - (i | 1 << 7).trailing_zeros() as u8),
         of(|i| (i.trailing_zeros() % 4) as u8),
@@ -61,9 +58,7 @@ fn what_is_read_last_comes_back() {
                         read: AtomicU64::new(0),
                     };
                     let shape = [COUNT.into()];
-                    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-                    let kind = SourceKind::None;
-                    let mut writer = ContainerWriter::new(Vec::new(), kind, &[], declared).unwrap();
+                    let mut writer = writer_of(Vec::new(), &shape);
                     Encoder::new(codec)
                         .encode_tensor(&mut writer, &changing, encoding, 12, &Serial)
                         .unwrap();

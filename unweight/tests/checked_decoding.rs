@@ -2,19 +2,18 @@
 //! patches and ends of chunks. It reports the same broken rule as the reference, even if it
 //! computes checksums only during encoding or decoding.
 
-mod containers;
-
-use containers::{ENCODINGS, container_by, container_of, trained_like};
-use half::bf16;
 use unweight::{
     ReadError, Serial,
     container::{OpenFile, decode_tensor, decode_tensor_into},
 };
 use unweight_cpu::fast::{Codec, Isa};
-use unweight_format::{Payload, Rule};
+use unweight_format::Rule;
+use unweight_testkit::{
+    ENCODINGS, bytes_of, coded_planes, container_by, container_of, trained_like,
+};
 
 /// Lengths on both sides of every boundary: a step, a chunk, and only a short step.
-const COUNTS: [u32; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
+const COUNTS: [usize; 9] = [1, 255, 256, 257, 1499, 1500, 4096, 4097, 20_000];
 
 fn codecs() -> impl Iterator<Item = Codec> {
     Isa::available().filter_map(Codec::of)
@@ -31,13 +30,8 @@ fn decoded(codec: Codec, file: &[u8], count: usize) -> Result<Vec<u8>, ReadError
     Ok(bytes[1..].to_vec())
 }
 
-fn bytes_of(weights: &[bf16]) -> Vec<u8> {
-    let bytes = weights.iter().flat_map(|weight| weight.to_le_bytes());
-    bytes.collect()
-}
-
 #[test]
-fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
+fn every_isa_encodes_tensors_of_every_length_to_the_same_file() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for count in [63, 64, 65, 300].into_iter().chain(COUNTS) {
         let weights = trained_like(count);
@@ -52,7 +46,7 @@ fn every_path_encodes_tensors_of_every_length_to_the_same_file() {
 }
 
 #[test]
-fn every_path_restores_tensors_of_every_length() {
+fn every_isa_restores_tensors_of_every_length() {
     for count in COUNTS {
         let weights = trained_like(count);
         for encoding in ENCODINGS {
@@ -70,7 +64,7 @@ fn every_path_restores_tensors_of_every_length() {
 }
 
 #[test]
-fn every_path_names_the_same_rule_for_a_damaged_payload() {
+fn every_isa_names_the_same_rule_for_a_damaged_payload() {
     let weights = trained_like(5000);
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {
@@ -92,16 +86,6 @@ fn every_path_names_the_same_rule_for_a_damaged_payload() {
     }
 }
 
-/// The offset of the sign-mantissa bytes of chunk `number` of the only tensor.
-fn sign_mantissa_of(file: &[u8], number: u64) -> usize {
-    let open = OpenFile::read(file).unwrap();
-    let container = open.container();
-    match container.directory().tensor(0).unwrap().payload() {
-        Payload::Coded(planes) => planes.chunk(number).sign_mantissa.offset as usize,
-        Payload::Raw(_) => panic!("it is coded"),
-    }
-}
-
 /// Returns the output before the error, too.
 fn handed_out(codec: Codec, file: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
     let open = OpenFile::read(file).unwrap();
@@ -117,20 +101,21 @@ fn handed_out(codec: Codec, file: &[u8]) -> (Vec<u8>, Result<(), ReadError>) {
 
 #[test]
 fn nothing_of_a_damaged_chunk_is_handed_out() {
-    const CHUNKS: u32 = 4;
+    const CHUNKS: usize = 4;
     let weights = trained_like(4096 * CHUNKS);
     let original = bytes_of(&weights);
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
+        let planes = coded_planes(&file)[0];
         for chunk in 0..CHUNKS {
             // Every record decodes, so only the checksum detects the damage.
             let mut damaged = file.clone();
-            damaged[sign_mantissa_of(&file, chunk.into())] ^= 1;
+            damaged[planes.chunk(chunk as u64).sign_mantissa.offset as usize] ^= 1;
             for codec in codecs() {
                 let (bytes, done) = handed_out(codec, &damaged);
                 let rule = done.unwrap_err().rule();
                 assert_eq!(rule, Some(Rule::RecordCrc), "{codec:?}, {encoding:?}");
-                assert!(bytes == original[..(chunk as usize) << 13], "{codec:?}");
+                assert!(bytes == original[..chunk << 13], "{codec:?}");
             }
         }
     }

@@ -5,12 +5,12 @@ use std::error::Error as _;
 use std::mem::MaybeUninit;
 
 use half::bf16;
-use unweight::format::Payload;
 use unweight::gpu::GpuError;
 use unweight::{
     Backend, CompressOptions, CudaDevice, CudaOptions, Encoding, Error, MemoryBudget, Model,
     OpenOptions, Writer, compress,
 };
+use unweight_testkit::{Random, bf16, coded_planes, safetensors_file, tensor};
 
 /// A device number that no machine has.
 const NO_SUCH_DEVICE: usize = 60_000;
@@ -38,24 +38,16 @@ fn a_device_can_be_sent_and_shared() {
 }
 
 fn weights(count: usize) -> Vec<bf16> {
-    let weight = |i| bf16::from_f32((i as f32 * 0.37).sin() * 0.02);
-    (0..count).map(weight).collect()
+    Random::new(0).trained_weights(count)
 }
 
 /// A safetensors file with BF16 tensors "a" and "w", and an I64 tensor "step".
 fn source() -> Vec<u8> {
-    let header = [
-        r#"{"a":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]},"#,
-        r#""w":{"dtype":"BF16","shape":[100001],"data_offsets":[6,200008]},"#,
-        r#""step":{"dtype":"I64","shape":[],"data_offsets":[200008,200016]}}"#,
-    ]
-    .concat();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend_from_slice(header.as_bytes());
-    let weights = [weights(3), weights(100_001)].concat();
-    file.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
-    file.extend_from_slice(&77u64.to_le_bytes());
-    file
+    safetensors_file(&[
+        bf16("a", &weights(3)),
+        bf16("w", &weights(100_001)),
+        tensor("step", "I64", &[], 77u64.to_le_bytes().to_vec()),
+    ])
 }
 
 fn device() -> CudaDevice {
@@ -124,18 +116,13 @@ fn with_a_device_bad_files_break_the_rules_that_the_cpu_names() {
     let device = device();
     let options = CompressOptions::new().chunk_size_log2(12);
     let whole = compress(&source(), &options).unwrap();
-    let planes = {
-        let model = OpenOptions::new().open_bytes(&whole[..]).unwrap();
-        let tensor = model.tensor("w").unwrap();
-        let Payload::Coded(planes) = tensor.entry().payload() else {
-            panic!("w is raw")
-        };
-        [
-            planes.sign_mantissa(),
-            planes.record_ends(),
-            planes.records(),
-        ]
-    };
+    let coded = coded_planes(&whole);
+    let planes = coded.last().expect("w is coded");
+    let planes = [
+        planes.sign_mantissa(),
+        planes.record_ends(),
+        planes.records(),
+    ];
     let offsets = planes.map(|plane| (plane.offset..plane.end()).step_by(997));
     for offset in offsets.into_iter().flatten() {
         let mut file = whole.clone();

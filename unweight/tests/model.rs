@@ -13,29 +13,16 @@ use unweight::{
     CompressOptions, Dtype, Encoding, Error, Isa, MemoryBudget, Model, OpenOptions, Storage,
     Writer, compress, decompress, read_extent,
 };
+use unweight_testkit::{Answer, Random, Script, TestStorage, bf16, safetensors_file, tensor};
 
 fn weights(count: usize) -> Vec<bf16> {
-    (0..count)
-        .map(|i| bf16::from_f32((i as f32 * 0.37).sin() * 0.02))
-        .collect()
+    Random::new(0).trained_weights(count)
 }
 
 /// A safetensors file with a BF16 tensor "w" of this many weights and an I64 tensor "step".
 fn safetensors(count: usize) -> Vec<u8> {
-    let end = 2 * count;
-    let header = format!(
-        r#"{{"w":{{"dtype":"BF16","shape":[{count}],"data_offsets":[0,{end}]}},"step":{{"dtype":"I64","shape":[],"data_offsets":[{end},{}]}}}}"#,
-        end + 8
-    );
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend_from_slice(header.as_bytes());
-    file.extend(
-        weights(count)
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes()),
-    );
-    file.extend_from_slice(&77u64.to_le_bytes());
-    file
+    let step = tensor("step", "I64", &[], 77u64.to_le_bytes().to_vec());
+    safetensors_file(&[bf16("w", &weights(count)), step])
 }
 
 fn opened(file: &[u8]) -> Model {
@@ -346,35 +333,21 @@ fn opens_files_on_disk() {
     assert!(matches!(missing, Error::Read(error) if error.kind() == io::ErrorKind::NotFound));
 }
 
-/// A storage whose first attempts at each read fail or return too few bytes.
-struct Flaky {
-    bytes: Vec<u8>,
-    calls: AtomicU64,
-}
-
-impl Storage for Flaky {
-    fn byte_length(&self) -> io::Result<u64> {
-        self.bytes.byte_length()
-    }
-
-    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let bytes = read_extent(&self.bytes, extent, buffer)?;
-        match self.calls.fetch_add(1, Ordering::Relaxed) % 3 {
-            0 => Err(io::ErrorKind::TimedOut.into()),
-            1 => Ok(&bytes[..bytes.len() / 2]),
-            _ => Ok(bytes),
-        }
-    }
-}
-
 #[test]
 fn a_storage_is_read_again_as_the_policy_says() {
     let source = safetensors(100_000);
     let file = compress(&source, &CompressOptions::new()).unwrap();
-    let flaky = || Flaky {
-        bytes: file.clone(),
-        calls: AtomicU64::new(0),
+    // The first attempts at each read fail or return too few bytes.
+    let attempts = [
+        Some(Answer::Error(io::ErrorKind::TimedOut)),
+        Some(Answer::Short(1)),
+        None,
+    ];
+    let script = Script {
+        answers: attempts.repeat(100),
+        ..Script::default()
     };
+    let flaky = || TestStorage::scripted(file.clone(), script.clone());
     let options = OpenOptions::new().threads(1);
     let patient = options.clone().retry(|_, failed| failed < 3);
     let mut restored = Vec::new();

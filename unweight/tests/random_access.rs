@@ -1,20 +1,18 @@
 //! A range of weights equals the same range of the whole tensor, and reads only the chunks that
 //! contain it.
 
-mod containers;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Mutex;
 
-use containers::{ENCODINGS, container_of, trained_like};
 use half::bf16;
 use proptest::prelude::*;
 use unweight::container::OpenFile;
 use unweight::{Storage, read_extent};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan, encode_weights};
-use unweight_format::write::{ContainerWriter, Declaration, Sink};
-use unweight_format::{Dtype, Encoding, Extent, Payload, Rule, SourceKind};
+use unweight_format::write::Sink;
+use unweight_format::{Encoding, Extent, Rule};
+use unweight_testkit::{ENCODINGS, bytes_of, coded_planes, container_of, trained_like, writer_of};
 
 /// Bytes in memory that record which of them were read.
 struct Noted<'a> {
@@ -45,9 +43,7 @@ fn a_range_reads_its_chunk_and_nothing_else_of_the_payload() {
         let open = OpenFile::read(&noted).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
-        let Payload::Coded(planes) = tensor.payload() else {
-            panic!("coded")
-        };
+        let planes = coded_planes(&file)[0];
         noted.reads.lock().unwrap().clear();
 
         let mut out = [bf16::ZERO; 100];
@@ -78,14 +74,8 @@ fn a_range_reads_its_chunk_and_nothing_else_of_the_payload() {
 fn damage_elsewhere_does_not_matter_to_a_range_and_damage_within_does() {
     let weights = trained_like(40_000);
     let mut file = container_of(&weights, Encoding::Huffman, 12);
-    let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = open.container();
-    let tensor = container.directory().tensor(0).unwrap();
-    let Payload::Coded(planes) = tensor.payload() else {
-        panic!("coded")
-    };
-    let damaged = planes.chunk(3).sign_mantissa.offset as usize;
-    file[damaged] ^= 1;
+    let damaged = coded_planes(&file)[0].chunk(3).sign_mantissa;
+    file[damaged.offset as usize] ^= 1;
 
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
@@ -119,7 +109,7 @@ proptest! {
         prop_assert!(out == weights[start as usize..end as usize]);
         let mut bytes = vec![0xa5; out.len() * 2];
         container.read_bytes(&tensor, 2 * start..2 * end, &mut bytes).unwrap();
-        prop_assert!(bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b)).eq(out));
+        prop_assert!(bytes == bytes_of(&out));
     }
 }
 
@@ -180,9 +170,7 @@ fn a_tensor_of_more_than_2_to_the_31_weights_is_found_to_its_last() {
     let zeros = vec![bf16::ZERO; 1 << 16];
     let last: Vec<bf16> = (0..77u16).map(bf16::from_bits).collect();
     let shape = [CHUNKS << 16 | 77];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer =
-        ContainerWriter::new(Sparse::default(), SourceKind::None, &[], declared).unwrap();
+    let mut writer = writer_of(Sparse::default(), &shape);
 
     let mut counts = ExponentCounts::default();
     counts.add_weights(&zeros);

@@ -1,12 +1,10 @@
 //! Any weights are restored exactly, in both encodings and at every chunk size.
 
-mod containers;
-
-use containers::{ENCODINGS, container_of, decoded, transcoded};
 use half::bf16;
 use proptest::prelude::*;
 use unweight::container::OpenFile;
 use unweight_format::{Encoding, weight};
+use unweight_testkit::{ENCODINGS, Random, bytes_of, container_of, decoded, transcoded};
 
 fn from_exponents(exponents: impl IntoIterator<Item = u8>) -> Vec<bf16> {
     let sign_mantissa = |i: usize| (i * 37) as u8;
@@ -21,9 +19,8 @@ fn assert_roundtrip(weights: &[bf16]) {
     for encoding in ENCODINGS {
         let file = container_of(weights, encoding, 12);
         // The bits are compared, because NaN payloads count and a NaN is not equal to itself.
-        let bits = |weights: &[bf16]| weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
         assert!(
-            bits(&decoded(&file)) == bits(weights),
+            bytes_of(&decoded(&file)) == bytes_of(weights),
             "{encoding}, {} weights",
             weights.len()
         );
@@ -36,7 +33,7 @@ fn encoding_of(file: &[u8]) -> Encoding {
 }
 
 #[test]
-fn every_bf16_pattern() {
+fn restores_every_bf16_pattern() {
     let patterns: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
     assert_roundtrip(&patterns);
     let nans: Vec<bf16> = patterns.iter().copied().filter(|w| w.is_nan()).collect();
@@ -44,7 +41,7 @@ fn every_bf16_pattern() {
 }
 
 #[test]
-fn every_number_of_weights_around_steps_chunks_and_nothing() {
+fn restores_every_number_of_weights_around_steps_chunks_and_nothing() {
     for count in [
         0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 4095, 4096, 4097, 8191, 8192, 8193,
     ] {
@@ -53,7 +50,7 @@ fn every_number_of_weights_around_steps_chunks_and_nothing() {
 }
 
 #[test]
-fn every_number_of_distinct_exponents() {
+fn restores_every_number_of_distinct_exponents() {
     for distinct in 1..=40u32 {
         assert_roundtrip(&from_exponents(
             (0..9000u32).map(|i| (i * i % distinct * 6) as u8),
@@ -81,15 +78,7 @@ fn one_exponent_takes_hardly_more_than_its_sign_mantissa_bytes() {
 
 #[test]
 fn random_bits_end_up_raw_and_hardly_grow() {
-    let mut state = 1u64;
-    let weights: Vec<bf16> = (0..300_000)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            bf16::from_bits((state >> 40) as u16)
-        })
-        .collect();
+    let weights = Random::new(1).random_weights(300_000);
     assert_roundtrip(&weights);
     let file = container_of(&weights, Encoding::Huffman, 15);
     assert_eq!(encoding_of(&file), Encoding::Raw);
@@ -131,14 +120,9 @@ fn exponents() -> impl Strategy<Value = Vec<u8>> {
         }),
         (any::<u8>(), any::<u64>(), length.clone()).prop_map(|(base, seed, n)| {
             // A geometric distribution, as in trained weights.
-            let mut state = seed | 1;
+            let mut random = Random::new(seed);
             (0..n)
-                .map(|_| {
-                    state ^= state << 13;
-                    state ^= state >> 7;
-                    state ^= state << 17;
-                    base.wrapping_sub(state.trailing_zeros() as u8)
-                })
+                .map(|_| base.wrapping_sub(random.bits().trailing_zeros() as u8))
                 .collect()
         }),
         proptest::collection::vec(any::<u8>(), 0..3000),
@@ -149,7 +133,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_exponents(exponents in exponents()) {
+    fn restores_any_exponents(exponents in exponents()) {
         assert_roundtrip(&from_exponents(exponents));
     }
 }

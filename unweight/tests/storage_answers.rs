@@ -1,38 +1,23 @@
 //! A storage that fails or gives a wrong answer causes an I/O error that names the tensor and the
 //! extent. The error does not say that the file is invalid.
 
-mod containers;
-
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use containers::{container_of, trained_like};
 use half::bf16;
 use unweight::{
     ReadError, Serial, Storage, StorageError, StorageFault, StoredWeights, Weights,
     container::{
-        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
-        restore, transcode,
+        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, restore,
+        transcode,
     },
     read_extent,
 };
-use unweight_format::write::{ContainerWriter, Declaration, WriteError};
-use unweight_format::{Dtype, Encoding, Extent, Rule, SourceKind};
-
-/// The answer of a storage to one read.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Answer {
-    Nothing,
-    /// This many bytes too few.
-    Short(u64),
-    /// This many bytes too many.
-    Long(u64),
-    /// The buffer with its old content.
-    OldBuffer,
-    Error(io::ErrorKind),
-    /// An error that the storage ends within the extent.
-    EndsWithin,
-}
+use unweight_format::write::WriteError;
+use unweight_format::{Encoding, Extent, Rule};
+use unweight_testkit::{
+    Answer, Script, TestStorage, bytes_of, container_of, decoded, restored, trained_like, writer_of,
+};
 
 const ERRORS: [io::ErrorKind; 6] = [
     io::ErrorKind::UnexpectedEof,
@@ -53,54 +38,17 @@ fn answers() -> impl Iterator<Item = Answer> {
         Answer::Long(4),
         Answer::Long(1 << 20),
         Answer::OldBuffer,
-        Answer::EndsWithin,
+        Answer::EndsWithin(1),
     ];
     lengths.into_iter().chain(ERRORS.map(Answer::Error))
 }
 
-/// Bytes in memory that are copied out like a file's. One read has another answer.
-struct Wrong<'a> {
-    bytes: &'a [u8],
-    at_read: u64,
-    answer: Answer,
-    reads: AtomicU64,
-}
-
-impl Storage for Wrong<'_> {
-    fn byte_length(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64)
-    }
-
-    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let is_wrong = self.reads.fetch_add(1, Ordering::Relaxed) == self.at_read;
-        let mut length = extent.length;
-        if is_wrong {
-            match self.answer {
-                Answer::Nothing => length = 0,
-                Answer::Short(by) => length = length.saturating_sub(by),
-                Answer::Long(by) => length += by,
-                Answer::OldBuffer => return Ok(buffer),
-                Answer::Error(kind) => return Err(kind.into()),
-                Answer::EndsWithin => {
-                    let end = extent.end().saturating_sub(1);
-                    return Err(StorageError::ends_at(extent, end).into());
-                }
-            }
-        }
-        buffer.clear();
-        let after = &self.bytes[(extent.offset as usize).min(self.bytes.len())..];
-        buffer.extend_from_slice(&after[..after.len().min(length as usize)]);
-        buffer.resize(length as usize, 0xa5);
-        Ok(buffer)
-    }
-}
-
 /// An operation on a storage. Its result is returned as bytes.
-type Operation = fn(&Wrong<'_>) -> Result<Vec<u8>, ReadError>;
+type Operation = fn(&TestStorage<'_>) -> Result<Vec<u8>, ReadError>;
 
 fn with_container<T>(
-    storage: &Wrong<'_>,
-    then: impl FnOnce(&Container<'_, Wrong<'_>>) -> Result<T, ReadError>,
+    storage: &TestStorage<'_>,
+    then: impl FnOnce(&Container<'_, TestStorage<'_>>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {
     let open = OpenFile::read(storage)?;
     then(&open.container())
@@ -109,21 +57,12 @@ fn with_container<T>(
 fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     match error {
         TransferError::Read(error) => error,
-        TransferError::Write(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 
 const OPERATIONS: [(&str, Operation); 5] = [
-    ("restore", |storage| {
-        with_container(storage, |container| {
-            let mut bytes = Vec::new();
-            restore(container, &Serial, |piece| {
-                bytes.extend_from_slice(piece);
-                Ok::<_, ReadError>(())
-            })?;
-            Ok(bytes)
-        })
-    }),
+    ("restore", |storage| restored(storage)),
     ("decode_tensor_into", |storage| {
         with_container(storage, |container| {
             let tensor = container.directory().tensor(0).unwrap();
@@ -145,10 +84,7 @@ const OPERATIONS: [(&str, Operation); 5] = [
             let tensor = container.directory().tensor(0).unwrap();
             let mut weights = vec![bf16::ZERO; tensor.element_count() as usize - 6];
             container.decode_range(&tensor, 3..3 + weights.len() as u64, &mut weights)?;
-            Ok(weights
-                .iter()
-                .flat_map(|weight| weight.to_le_bytes())
-                .collect())
+            Ok(bytes_of(&weights))
         })
     }),
     ("transcode", |storage| {
@@ -170,23 +106,13 @@ fn files() -> Vec<Vec<u8>> {
 fn with_each_answer(
     file: &[u8],
     operation: Operation,
-    mut judge: impl FnMut(Answer, u64, Result<Vec<u8>, ReadError>, &[u8]),
+    mut judge: impl FnMut(Answer, usize, Result<Vec<u8>, ReadError>, &[u8]),
 ) {
-    let true_answers = Wrong {
-        bytes: file,
-        at_read: u64::MAX,
-        answer: Answer::Nothing,
-        reads: AtomicU64::new(0),
-    };
+    let true_answers = TestStorage::new(file);
     let expected = operation(&true_answers).unwrap();
-    for at_read in 0..true_answers.reads.into_inner() {
+    for at_read in 0..true_answers.reads() {
         for answer in answers() {
-            let storage = Wrong {
-                bytes: file,
-                at_read,
-                answer,
-                reads: AtomicU64::new(0),
-            };
+            let storage = TestStorage::scripted(file, Script::at_read(at_read, answer));
             judge(answer, at_read, operation(&storage), &expected);
         }
     }
@@ -222,7 +148,7 @@ fn a_wrong_answer_is_an_io_error_and_never_a_rule() {
                     }
                     Err(error) => {
                         // The storage itself reported that it ends early.
-                        let rule = (answer == Answer::EndsWithin).then_some(Rule::FileTruncated);
+                        let rule = (answer == Answer::EndsWithin(1)).then_some(Rule::FileTruncated);
                         if answer != Answer::OldBuffer {
                             assert_eq!(error.rule(), rule, "{}: {error}", what());
                         }
@@ -269,10 +195,7 @@ fn an_io_error_names_the_tensor_and_the_extent() {
 #[test]
 fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
     let weights = trained_like(9000);
-    let bytes: Vec<u8> = weights
-        .iter()
-        .flat_map(|weight| weight.to_le_bytes())
-        .collect();
+    let bytes = bytes_of(&weights);
     let data = Extent {
         offset: 0,
         length: bytes.len() as u64,
@@ -280,33 +203,33 @@ fn a_source_that_answers_wrongly_is_an_io_error_that_names_the_tensor() {
     let shape = [9000];
     for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
         for copies in [false, true] {
-            let encode = |storage: &Wrong<'_>| {
-                let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-                let mut writer =
-                    ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let encode = |storage: &TestStorage<'_>| {
+                let mut writer = writer_of(Vec::new(), &shape);
                 match copies {
                     true => copy_raw_tensor(&mut writer, storage, data),
                     false => {
                         let weights = StoredWeights::new(storage, data);
-                        encode_tensor(&mut writer, &weights, encoding, 12, &Serial)
+                        Encoder::default().encode_tensor(
+                            &mut writer,
+                            &weights,
+                            encoding,
+                            12,
+                            &Serial,
+                        )
                     }
                 }
                 .map(|()| writer.finish().unwrap())
             };
             for at_read in 0..6 {
                 for answer in answers() {
-                    let storage = Wrong {
-                        bytes: &bytes,
-                        at_read,
-                        answer,
-                        reads: AtomicU64::new(0),
-                    };
+                    let script = Script::at_read(at_read, answer);
+                    let storage = TestStorage::scripted(&bytes, script);
                     match encode(&storage) {
                         Ok(file) => {
-                            let is_reached = storage.reads.into_inner() > at_read;
+                            let is_reached = storage.reads() > at_read;
                             // Old bytes of the right length are the same as a source that changes.
                             if !is_reached {
-                                assert!(containers::decoded(&file) == weights);
+                                assert!(decoded(&file) == weights);
                             } else {
                                 assert_eq!(answer, Answer::OldBuffer);
                             }
@@ -362,15 +285,15 @@ fn weights_of_another_length_are_an_io_error() {
     let shape = [9000];
     for too_many in [false, true] {
         for encoding in [Encoding::Huffman, Encoding::Raw] {
-            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-            let mut writer =
-                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let mut writer = writer_of(Vec::new(), &shape);
             let count = AtomicU64::new(9000);
             let weights = WrongWeights { count, too_many };
-            let error = encode_tensor(&mut writer, &weights, encoding, 12, &Serial).unwrap_err();
+            let error = Encoder::default()
+                .encode_tensor(&mut writer, &weights, encoding, 12, &Serial)
+                .unwrap_err();
             let found = if too_many { 8194 } else { 8191 };
             let expected = format!(
-                "tensor \"w\": reading 8192 bytes at byte 0: the storage gave {found} bytes"
+                "tensor \"w\": reading 8192 bytes at byte 0: the storage returned {found} bytes"
             );
             assert_eq!(error.to_string(), expected);
         }
@@ -383,10 +306,14 @@ fn weights_of_another_number_than_declared_are_a_misuse() {
     let shape = [9000];
     for count in [0, 1, 4096, 8999, 9001, 12_289, 20_000] {
         for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
-            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-            let mut writer =
-                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-            let error = encode_tensor(&mut writer, &weights[..count], encoding, 12, &Serial);
+            let mut writer = writer_of(Vec::new(), &shape);
+            let error = Encoder::default().encode_tensor(
+                &mut writer,
+                &weights[..count],
+                encoding,
+                12,
+                &Serial,
+            );
             assert!(
                 matches!(error, Err(TransferError::Write(WriteError::Misuse(_)))),
                 "{count} {encoding}: {error:?}"
@@ -452,7 +379,7 @@ fn a_file_is_truncated_only_if_the_storage_says_so() {
     assert_eq!(rule(&[length + 1], None), None);
     assert_eq!(rule(&[u64::MAX], None), None);
     let trailing = [file, &[0; 3][..]].concat();
-    let error = containers::restored(&trailing).unwrap_err();
+    let error = restored(&trailing[..]).unwrap_err();
     assert_eq!(error.rule(), Some(Rule::FileTrailing));
 }
 

@@ -1,91 +1,110 @@
-//! An executor that skips, repeats or reorders items, or ignores errors, causes either an executor
-//! error or the right output.
+//! An executor that calls what it is given too often, too seldom, in another order or on other
+//! threads, or that ignores panics, causes either an executor error or the right output.
 
 #![expect(unsafe_code, reason = "output that is read after success")]
 
-mod containers;
-
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+use std::thread;
 
-use containers::{ENCODINGS, container_of, restored, trained_like};
 use half::bf16;
 use proptest::prelude::*;
 use unweight::{
-    Executor, ExecutorError, ReadError,
+    Executor, ExecutorError, Job, ReadError,
     container::{
-        OpenFile, TransferError, decode_tensor, decode_tensor_into, encode_tensor, restore,
-        transcode,
+        Encoder, OpenFile, TransferError, decode_tensor, decode_tensor_into, restore, transcode,
     },
 };
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, SourceKind};
+use unweight_format::Encoding;
+use unweight_testkit::{
+    ENCODINGS, bytes_of, container_of, restored, trained_like, transcoded, writer_of,
+};
 
-/// An action of an executor on an item.
+/// An action of an executor.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Works on the item and passes on the result.
-    Run(u64),
-    /// Works on the item and drops the result.
-    Drop(u64),
-    /// Works on the item and keeps the result.
-    Keep(u64),
-    /// Passes on the oldest kept result.
-    HandOver,
+    /// Calls `lead`.
+    Lead,
+    /// Calls `help` on the caller's thread.
+    HelpHere,
+    /// Calls `help` on another thread, and waits until it returns.
+    HelpFirst,
+    /// Calls `help` on another thread during the next steps.
+    HelpAlongside,
 }
 
 /// An executor that performs these steps regardless of the request.
 #[derive(Clone, Debug)]
 struct Scripted {
     steps: Vec<Step>,
-    /// Whether it continues after an error and reports success.
-    ignores_errors: bool,
+    /// The number of threads that it states.
+    threads: usize,
+    /// Whether it catches panics and reports success.
+    ignores_panics: bool,
 }
 
 impl Executor for Scripted {
-    fn in_order<T: Send, E: Send>(
-        &self,
-        _: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        mut then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut kept = Vec::new();
-        for &step in &self.steps {
-            let done = match step {
-                Step::Run(item) => work(item).and_then(&mut then),
-                Step::Drop(item) => work(item).map(drop),
-                Step::Keep(item) => work(item).map(|result| kept.push(result)),
-                Step::HandOver if kept.is_empty() => Ok(()),
-                Step::HandOver => then(kept.remove(0)),
-            };
-            if !self.ignores_errors {
-                done?;
-            }
-        }
-        Ok(())
+    fn threads(&self) -> usize {
+        self.threads
     }
 
-    fn at_most(&self, _: u64) -> impl Executor {
-        self.clone()
+    fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut()) {
+        thread::scope(|scope| {
+            for step in &self.steps {
+                match step {
+                    Step::Lead if self.ignores_panics => {
+                        let _ = catch_unwind(AssertUnwindSafe(&mut *lead));
+                    }
+                    Step::Lead => lead(),
+                    Step::HelpHere => job.help(),
+                    Step::HelpFirst => scope.spawn(|| job.help()).join().unwrap(),
+                    Step::HelpAlongside => drop(scope.spawn(|| job.help())),
+                }
+            }
+        });
     }
 }
 
-/// Weights for this many chunks or blocks.
-const ITEMS: u64 = 4;
+/// Weights for this many chunks or blocks: two tasks.
+const ITEMS: usize = 9;
 const CHUNK_SIZE_LOG2: u8 = 12;
 
 fn weights(encoding: Encoding) -> Vec<bf16> {
     trained_like(match encoding {
-        Encoding::Raw => 3 * (1 << 15) + 100,
-        _ => 3 * (1 << CHUNK_SIZE_LOG2) + 100,
+        Encoding::Raw => (ITEMS - 1) * (1 << 15) + 100,
+        _ => (ITEMS - 1) * (1 << CHUNK_SIZE_LOG2) + 100,
     })
 }
 
-fn bytes_of(weights: &[bf16]) -> Vec<u8> {
-    weights
-        .iter()
-        .flat_map(|weight| weight.to_le_bytes())
-        .collect()
+/// A container and the expected results of its operations.
+struct Case {
+    encoding: Encoding,
+    weights: Vec<bf16>,
+    file: Vec<u8>,
+    bytes: Vec<u8>,
+    to: Encoding,
+    transcoded: Vec<u8>,
 }
+
+static CASES: LazyLock<[Case; 3]> = LazyLock::new(|| {
+    [ENCODINGS[0], ENCODINGS[1], Encoding::Raw].map(|encoding| {
+        let weights = weights(encoding);
+        let file = container_of(&weights, encoding, CHUNK_SIZE_LOG2);
+        let to = match encoding {
+            Encoding::Palette => Encoding::Huffman,
+            _ => Encoding::Palette,
+        };
+        Case {
+            encoding,
+            bytes: bytes_of(&weights),
+            to,
+            transcoded: transcoded(&file, to),
+            weights,
+            file,
+        }
+    })
+});
 
 /// Checks that an operation gave the right output or an executor error. Returns whether it
 /// succeeded.
@@ -107,7 +126,7 @@ fn judge<T: PartialEq>(
 fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
     match error {
         TransferError::Read(error) => error,
-        TransferError::Write(error) => panic!("{error}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -115,10 +134,15 @@ fn of_transfer(error: TransferError<std::convert::Infallible>) -> ReadError {
 /// some did not.
 fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
     let mut verdicts = Vec::new();
-    for encoding in [ENCODINGS[0], ENCODINGS[1], Encoding::Raw] {
-        let weights = weights(encoding);
-        let file = container_of(&weights, encoding, CHUNK_SIZE_LOG2);
-        let bytes = bytes_of(&weights);
+    for case in &*CASES {
+        let Case {
+            encoding,
+            weights,
+            file,
+            bytes,
+            to,
+            transcoded,
+        } = case;
         let open = OpenFile::read(&file[..]).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
@@ -128,14 +152,14 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
             output.extend_from_slice(piece);
             Ok::<_, ReadError>(())
         });
-        verdicts.push(judge(done.map(|()| output), &bytes, "decode_tensor")?);
+        verdicts.push(judge(done.map(|()| output), bytes, "decode_tensor")?);
 
         let mut output = Vec::new();
         let done = restore(&container, executor, |piece| {
             output.extend_from_slice(piece);
             Ok::<_, ReadError>(())
         });
-        verdicts.push(judge(done.map(|()| output), &bytes, "restore")?);
+        verdicts.push(judge(done.map(|()| output), bytes, "restore")?);
 
         let mut output = vec![MaybeUninit::<u8>::uninit(); bytes.len()];
         let done = decode_tensor_into(&container, &tensor, executor, &mut output[..]);
@@ -143,25 +167,24 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
         // this.
         let read = |byte: &MaybeUninit<u8>| unsafe { byte.assume_init_read() };
         let output = done.map(|()| output.iter().map(read).collect());
-        verdicts.push(judge(output, &bytes, "decode_tensor_into")?);
+        verdicts.push(judge(output, bytes, "decode_tensor_into")?);
 
-        let to = match encoding {
-            Encoding::Palette => Encoding::Huffman,
-            _ => Encoding::Palette,
-        };
-        let expected = containers::transcoded(&file, to);
-        let done = transcode(&container, to, Vec::new(), executor).map_err(of_transfer);
-        verdicts.push(judge(done, &expected, "transcode")?);
+        let done = transcode(&container, *to, Vec::new(), executor).map_err(of_transfer);
+        verdicts.push(judge(done, transcoded, "transcode")?);
 
-        if encoding != Encoding::Raw {
+        if *encoding != Encoding::Raw {
             let shape = [weights.len() as u64];
-            let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-            let mut writer =
-                ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
+            let mut writer = writer_of(Vec::new(), &shape);
             let chunk = CHUNK_SIZE_LOG2;
-            let done = encode_tensor(&mut writer, &weights[..], encoding, chunk, executor);
+            let done = Encoder::default().encode_tensor(
+                &mut writer,
+                &weights[..],
+                *encoding,
+                chunk,
+                executor,
+            );
             let output = done.map_err(of_transfer).map(|()| writer.finish().unwrap());
-            verdicts.push(judge(output, &file, "encode_tensor")?);
+            verdicts.push(judge(output, file, "encode_tensor")?);
         }
     }
     let first = verdicts[0];
@@ -171,23 +194,14 @@ fn run_all(executor: &Scripted) -> Result<Option<bool>, TestCaseError> {
         .then_some(first))
 }
 
-#[test]
-fn one_that_keeps_its_promise_is_right() {
-    let in_turn = (0..ITEMS).map(Step::Run).collect();
-    let backwards = (0..ITEMS).rev().map(Step::Keep);
-    // The oldest kept result is passed on first, so the order is wrong.
-    let reversed = backwards
-        .chain((0..ITEMS).map(|_| Step::HandOver))
-        .collect();
-    let ahead = (0..ITEMS)
-        .map(Step::Keep)
-        .chain((0..ITEMS).map(|_| Step::HandOver))
-        .collect();
-    for (steps, succeeds) in [(in_turn, true), (ahead, true), (reversed, false)] {
-        for ignores_errors in [false, true] {
+/// Runs every operation on executors with these steps. All must succeed, or none.
+fn each_succeeds(steps: &[Step], succeeds: bool) {
+    for threads in [0, 1, 2, 4, usize::MAX] {
+        for ignores_panics in [false, true] {
             let executor = Scripted {
-                steps: Vec::clone(&steps),
-                ignores_errors,
+                steps: steps.to_vec(),
+                threads,
+                ignores_panics,
             };
             assert_eq!(run_all(&executor).unwrap(), Some(succeeds), "{executor:?}");
         }
@@ -195,89 +209,103 @@ fn one_that_keeps_its_promise_is_right() {
 }
 
 #[test]
-fn one_that_does_nothing_skips_repeats_or_goes_too_far_is_an_error() {
-    use Step::{Drop, Run};
-    for steps in [
-        vec![],
-        vec![Run(0), Run(1), Run(2)],
-        vec![Run(0), Run(1), Run(3)],
-        vec![Run(1), Run(2), Run(3)],
-        vec![Run(0), Run(0), Run(2), Run(3)],
-        vec![Run(0), Run(1), Run(1), Run(2), Run(3)],
-        vec![Run(0), Run(2), Run(1), Run(3)],
-        vec![Run(0), Run(1), Run(2), Run(3), Run(0)],
-        vec![Drop(0), Drop(1), Drop(2), Drop(3)],
-        vec![Run(0), Run(1), Run(2), Run(3), Run(ITEMS)],
-        vec![Run(u64::MAX), Run(0), Run(1), Run(2)],
-    ] {
-        for ignores_errors in [false, true] {
-            let executor = Scripted {
-                steps: steps.clone(),
-                ignores_errors,
-            };
-            let verdict = run_all(&executor).unwrap();
-            assert_eq!(verdict, Some(false), "{executor:?}");
-        }
-    }
+fn one_that_keeps_its_promise_is_right() {
+    use Step::{HelpAlongside, Lead};
+    each_succeeds(&[Lead], true);
+    each_succeeds(&[HelpAlongside, Lead], true);
+    each_succeeds(&[HelpAlongside, HelpAlongside, HelpAlongside, Lead], true);
 }
 
 #[test]
-fn the_second_run_of_an_item_cannot_spoil_what_the_first_one_wrote() {
-    use Step::{Drop, Run};
-    let steps = vec![Run(0), Run(1), Run(2), Run(3), Drop(1)];
+fn one_that_never_leads_is_an_error() {
+    use Step::{HelpAlongside, HelpFirst, HelpHere};
+    each_succeeds(&[], false);
+    each_succeeds(&[HelpHere], false);
+    each_succeeds(&[HelpFirst], false);
+    each_succeeds(&[HelpAlongside, HelpHere, HelpFirst, HelpFirst], false);
+}
+
+#[test]
+fn one_that_repeats_reorders_or_goes_too_far_is_right() {
+    use Step::{HelpAlongside, HelpFirst, HelpHere, Lead};
+    each_succeeds(&[Lead, Lead], true);
+    each_succeeds(&[HelpHere, Lead], true);
+    each_succeeds(&[HelpFirst, Lead], true);
+    each_succeeds(&[Lead, HelpHere, HelpFirst, HelpAlongside, Lead], true);
+    let mut crowd = vec![HelpAlongside; 16];
+    crowd.extend([HelpFirst, HelpHere, Lead, HelpHere, HelpFirst]);
+    each_succeeds(&crowd, true);
+}
+
+#[test]
+fn one_that_helps_before_it_leads_does_not_hang() {
+    let weights = trained_like(100 << CHUNK_SIZE_LOG2);
+    let file = container_of(&weights, ENCODINGS[0], CHUNK_SIZE_LOG2);
     let executor = Scripted {
-        steps,
-        ignores_errors: false,
+        steps: vec![Step::HelpFirst, Step::Lead],
+        threads: 2,
+        ignores_panics: false,
     };
+    let open = OpenFile::read(&file[..]).unwrap();
+    let mut output = Vec::new();
+    let done = restore(&open.container(), &executor, |piece| {
+        output.extend_from_slice(piece);
+        Ok::<_, ReadError>(())
+    });
+    assert!(done.is_ok() && output == bytes_of(&weights));
+}
+
+#[test]
+fn one_that_catches_a_panic_is_an_error() {
     let file = container_of(&weights(ENCODINGS[0]), ENCODINGS[0], CHUNK_SIZE_LOG2);
     let open = OpenFile::read(&file[..]).unwrap();
     let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
-    let mut output = vec![0u8; tensor.data_bytes() as usize];
-    let error = decode_tensor_into(&container, &tensor, &executor, &mut output[..]).unwrap_err();
+    let executor = Scripted {
+        steps: vec![Step::HelpAlongside, Step::Lead],
+        threads: 2,
+        ignores_panics: true,
+    };
+    let mut pieces = 0;
+    let done = decode_tensor(&container, &tensor, &executor, |_| {
+        pieces += 1;
+        assert!(pieces < 3, "the third piece");
+        Ok::<_, ReadError>(())
+    });
+    let error = done.unwrap_err();
+    let expected = ExecutorError::Incomplete { done: 2, items: 9 };
     assert!(
-        matches!(error, ReadError::Executor(ExecutorError::Twice { item: 1 })),
+        matches!(error, ReadError::Executor(found) if found == expected),
         "{error}"
     );
     assert_eq!(error.rule(), None);
-    assert_eq!(error.to_string(), "the executor worked on item 1 twice");
-    assert!(restored(&file).is_ok());
+    assert_eq!(
+        error.to_string(),
+        "the executor returned after 2 of 9 items; it must call lead once"
+    );
+    assert!(restored(&file[..]).is_ok());
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..=ITEMS).prop_map(Step::Run),
-        2 => (0..=ITEMS).prop_map(Step::Drop),
-        4 => (0..ITEMS).prop_map(Step::Keep),
-        4 => Just(Step::HandOver),
+        Just(Step::Lead),
+        Just(Step::HelpHere),
+        Just(Step::HelpFirst),
+        Just(Step::HelpAlongside),
     ]
-}
-
-/// The right steps with a few insertions, deletions or exchanges, or arbitrary steps.
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let any = proptest::collection::vec(step(), 0..12);
-    let edits = proptest::collection::vec((0usize..8, step(), 0..3), 0..4);
-    let edited = edits.prop_map(|edits| {
-        let mut steps: Vec<Step> = (0..ITEMS).map(Step::Run).collect();
-        for (at, step, kind) in edits {
-            let at = at % (steps.len() + 1);
-            match kind {
-                0 => steps.insert(at, step),
-                1 if at < steps.len() => drop(steps.remove(at)),
-                2 if at + 1 < steps.len() => steps.swap(at, at + 1),
-                _ => {}
-            }
-        }
-        steps
-    });
-    prop_oneof![1 => any, 3 => edited]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn success_means_the_right_output(steps in steps(), ignores_errors in any::<bool>()) {
-        run_all(&Scripted { steps, ignores_errors })?;
+    fn success_means_the_right_output(
+        steps in proptest::collection::vec(step(), 0..8),
+        threads in prop_oneof![0usize..6, Just(usize::MAX)],
+        ignores_panics in any::<bool>(),
+    ) {
+        let succeeds = steps.iter().any(|step| matches!(step, Step::Lead));
+        let verdict = run_all(&Scripted { steps, threads, ignores_panics })?;
+        prop_assert_eq!(verdict, Some(succeeds));
     }
 }

@@ -41,7 +41,7 @@ fn check(folder: &Path) -> std::io::Result<bool> {
     }
     if !differences.is_empty() {
         eprintln!(
-            "{} differences; cargo run -p unweight-conformance-generator -- write {}",
+            "found {} differences; to write the corpus: cargo run -p unweight-conformance-generator -- write {}",
             differences.len(),
             folder.display()
         );

@@ -13,10 +13,10 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use unweight_conformance_runner::{Case, Corpus};
 
-/// Holds any Unweight decoder to the conformance corpus
+/// Test any Unweight decoder or encoder against the conformance corpus
 ///
-/// Exit codes: 0 all is well; 1 a case failed, or the coverage has a gap; 2 wrong use; 3 the probe
-/// says that nothing can be run here.
+/// Exit codes: 0 success; 1 a case failed, or the coverage has a gap; 2 wrong usage; 3 the probe
+/// failed and no case was run.
 #[derive(Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
@@ -31,7 +31,7 @@ enum Command {
     Coverage(coverage::Arguments),
 }
 
-/// True if nothing was found, false if something was, an error if the command could not run.
+/// True if no problem was found, false if one was, an error if the command could not run.
 type Found = Result<bool, Box<dyn Error>>;
 
 impl Arguments {
@@ -46,14 +46,14 @@ impl Arguments {
 
 #[derive(Args)]
 struct CorpusArguments {
-    /// The folder with the corpus's manifest.json
+    /// Folder with the manifest.json of the corpus
     #[arg(long, value_name = "DIR", default_value = "conformance/corpus")]
     corpus: PathBuf,
 }
 
 #[derive(Args)]
 struct FilterArguments {
-    /// Takes only cases whose id contains this; may be given several times
+    /// Run only cases whose id contains this text; repeatable
     #[arg(long = "filter", value_name = "SUBSTRING")]
     filters: Vec<String>,
 }

@@ -62,7 +62,7 @@ fn differs_at(expected: &Accept, known: &[u8], restored: &[u8], offset: usize) -
         None if position < expected.length_bytes => {
             format!("the source section first differs at its byte {offset}: {bytes}")
         }
-        None => "the restored source goes on after its last tensor".into(),
+        None => "the restored source continues after its last tensor".into(),
     };
     Difference {
         tensor: tensor.map(|tensor| tensor.name.clone()),
@@ -89,7 +89,7 @@ fn differs_by_digest(expected: &Accept, restored: &[u8]) -> Difference {
             tensor.offset + tensor.length_bytes
         ),
         None if restored.len() as u64 > expected.length_bytes => {
-            "every tensor is right, but the restored source goes on after the last".into()
+            "every tensor is right, but the restored source continues after the last".into()
         }
         None => format!(
             "every tensor is right, but the source section, bytes 0..{section_end}, differs"

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) if error.is::<Unavailable>() => {
-            println!("skipped, all of it: {error}");
+            println!("skipped every case: {error}");
             ExitCode::from(3)
         }
         Err(error) => {

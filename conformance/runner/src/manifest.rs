@@ -214,10 +214,10 @@ impl Parameters {
 /// An invalid manifest: the position and the problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
-    /// `line 12, column 8`, or ``case 3 (`valid-one-weight`)``; empty when the manifest as a whole
-    /// is meant.
-    pub place: String,
-    /// What is wrong and what is expected instead.
+    /// The position: `line 12, column 8`, or ``case 3 (`valid-one-weight`)``. It is empty if the
+    /// problem concerns the whole manifest.
+    pub location: String,
+    /// The problem, with the expected value.
     pub problem: String,
 }
 
@@ -230,7 +230,7 @@ impl ManifestError {
             .map_or(text.as_str(), |(problem, _)| problem)
             .to_owned();
         Self {
-            place: format!("line {}, column {}", error.line(), error.column()),
+            location: format!("line {}, column {}", error.line(), error.column()),
             problem,
         }
     }
@@ -238,8 +238,8 @@ impl ManifestError {
 
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.place.is_empty() {
-            write!(f, "{}: ", self.place)?;
+        if !self.location.is_empty() {
+            write!(f, "{}: ", self.location)?;
         }
         f.write_str(&self.problem)
     }

@@ -14,9 +14,9 @@ pub enum Outcome {
     WrongBytes(Difference),
     /// A file that breaks a rule was accepted.
     AcceptedInvalid {
-        /// What was accepted: `the file`, or `its prefix of 17 of 4096 bytes`.
+        /// The accepted input: `the file`, or `its prefix of 17 of 4096 bytes`.
         what: String,
-        /// The rule that forbids it, where the case names one.
+        /// The broken rule, if the case names one.
         rule: Option<String>,
     },
     /// A valid file was rejected, or an encoder rejected its input.
@@ -26,21 +26,21 @@ pub enum Outcome {
     },
     /// A file was rejected as it must be, but an output was left behind.
     LeftOutput {
-        /// What was rejected: `the file`, or `its prefix of 17 of 4096 bytes`.
+        /// The rejected input: `the file`, or `its prefix of 17 of 4096 bytes`.
         what: String,
     },
     /// The decoder neither accepted nor rejected: another exit code, a signal, or a panic.
     Crashed {
-        /// What it crashed on.
+        /// The input of the crash.
         what: String,
         /// How it ended.
         how: String,
     },
     /// The decoder had not ended in time and was killed.
     TimedOut {
-        /// What it hung on.
+        /// The input of the run.
         what: String,
-        /// The time it was given.
+        /// The time limit.
         limit: Duration,
     },
     /// The case belongs to profile full and the run to core.
@@ -117,7 +117,7 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut { what, limit } => {
                 write!(
                     f,
-                    "was still busy with {what} after {} s and was killed",
+                    "did not finish {what} within {} s and was killed",
                     limit.as_secs_f64()
                 )
             }
@@ -127,7 +127,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Where an output first differs from the expected bytes, as far as the manifest can tell.
+/// Position at which an output first differs from the expected bytes, as far as the manifest tells
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The tensor that first differs. None when the difference lies in the source section, when

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use unweight::container::OpenFile;
-use unweight_properties::{PROPERTIES, restored};
+use unweight_properties::PROPERTIES;
+use unweight_testkit::{repository, restored};
 
 /// Length limit of seeds. Fuzzing becomes slower with longer inputs.
 const LONGEST_BYTES: usize = 1 << 13;
 
 fn main() -> io::Result<()> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let repository = repository("");
     let corpora = env::args_os()
         .nth(1)
         .map_or_else(|| repository.join("fuzz/corpus"), PathBuf::from);

@@ -2,10 +2,9 @@
 
 use arbitrary::{Result, Unstructured};
 use unweight::{CompressOptions, Encoding, Error, compress};
+use unweight_testkit::{Random, restored, safetensors_file, safetensors_json};
 
-use crate::Random;
-use crate::container::restored;
-use crate::draft::{Drafted, safetensors_header};
+use crate::draft::some_tensors;
 
 /// Compression either rejects the bytes as a safetensors file, or gives a file that decompresses to
 /// the same bytes. Compressing again gives the same file. These are the operations of `unweight
@@ -39,10 +38,9 @@ pub fn cli_compress_decompress(bytes: &[u8]) {
 
 /// A valid safetensors file, sometimes with a few changed bytes, mostly in its header.
 fn described_file(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let tensors = Drafted::some(u)?;
-    let mut file = safetensors_header(&tensors);
-    let header_bytes = file.len();
-    file.extend(tensors.iter().flat_map(|tensor| &tensor.bytes));
+    let tensors = some_tensors(u)?;
+    let mut file = safetensors_file(&tensors);
+    let header_bytes = 8 + safetensors_json(&tensors).len();
     for _ in 0..*u.choose(&[0, 0, 1, 2])? {
         let end = match u.ratio(7, 8)? {
             true => header_bytes,

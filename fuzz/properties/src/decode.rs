@@ -2,10 +2,10 @@
 
 use unweight::container::OpenFile;
 use unweight_format::{Expected, Rule, crc32, layout};
+use unweight_testkit::{restored, state_tensor_checksum};
 
-use crate::container::{restored, tensor_bytes_so_far};
+use crate::container::tensor_bytes_so_far;
 use crate::edit::any_container;
-use crate::repair::state_tensor_checksum;
 
 /// A damaged container with correct checksums either is restored or breaks a rule, with the same
 /// result twice. The restored source is at most twice as long as the file (section 13). If only the

@@ -3,9 +3,9 @@
 use arbitrary::{Result, Unstructured};
 use unweight_format::layout::{self, entry, file_header, record};
 use unweight_format::{Extent, FileHeader, Payload};
+use unweight_testkit::{container, payloads, records, repair_checksums};
 
-use crate::draft::{Drafted, container_of};
-use crate::repair::{payloads, records, repair_checksums};
+use crate::draft::some_tensors;
 
 /// The container that these bytes are or describe, with repaired checksums. It is valid, or damaged
 /// in a place that byte-level fuzzing seldom reaches.
@@ -23,7 +23,7 @@ pub fn any_container(bytes: &[u8]) -> Vec<u8> {
 
 fn described(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let edits = *u.choose(&[1u8, 1, 1, 2, 3, 0])?;
-    let mut file = container_of(&Drafted::some(u)?, u.arbitrary()?);
+    let mut file = container(&some_tensors(u)?, u.arbitrary()?);
     for _ in 0..edits {
         edit(&mut file, u)?;
     }

@@ -6,10 +6,9 @@ use unweight_format::write::{
     CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
 };
 use unweight_format::{Body, CodedPlanes, Payload, Record, RecordEnds};
+use unweight_testkit::{repair_checksums, restored};
 
-use crate::container::restored;
 use crate::edit::any_container;
-use crate::repair::repair_checksums;
 
 /// A valid container that is written again from its parsed parts has the same bytes. The parser
 /// therefore drops nothing, and nothing has two representations in a file. (The minor version is an

@@ -7,9 +7,9 @@ use unweight::{
 };
 use unweight_cpu::reference;
 use unweight_format::{CodedPlanes, Payload};
+use unweight_testkit::records;
 
 use crate::edit::any_container;
-use crate::repair::records;
 
 /// The old content of a buffer affects neither the decoded output nor the error, and memory around
 /// the buffer is not changed.

@@ -6,9 +6,7 @@ use unweight_format::{
     Body, ChunkShape, Code, Directory, Encoding, Error, Extent, FileHeader, Palette, Payload,
     Record, RecordEnds, Rule, layout,
 };
-
-use crate::Random;
-use crate::repair::repair_checksums;
+use unweight_testkit::{Random, repair_checksums};
 
 /// Every parser of the format crate gives a value or an error for any bytes. An error refers to
 /// these bytes: its position is in the file, the bytes that it reports as missing are missing, and

@@ -5,8 +5,8 @@ use std::ops::Range;
 use half::bf16;
 use unweight::container::{Container, OpenFile};
 use unweight_format::{Dtype, Tensor};
+use unweight_testkit::{Random, bytes_of};
 
-use crate::Random;
 use crate::container::tensor_bytes_so_far;
 use crate::edit::any_container;
 
@@ -60,10 +60,7 @@ fn compare(container: &Container<'_, [u8]>, tensor: &Tensor<'_>, range: Range<u6
         container
             .decode_range(tensor, weights_range.clone(), &mut weights)
             .expect("the whole was decoded up to here");
-        let bytes: Vec<u8> = weights
-            .iter()
-            .flat_map(|weight| weight.to_le_bytes())
-            .collect();
+        let bytes = bytes_of(&weights);
         let range = 2 * weights_range.start..2 * weights_range.end;
         assert!(
             bytes == part(&range),

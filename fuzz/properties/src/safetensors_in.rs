@@ -33,7 +33,7 @@ const STRICTER: [&str; 8] = [
     "invalid type: sequence, expected an object of dtype",
     "invalid type: map, expected a string",
     // Section 9 limits a tensor to 2^56 elements.
-    "no whole number of bytes below 2^59",
+    "not a whole number of bytes below 2^59",
     // No file can have this data, because its last byte would have no offset.
     "the data ends past 2^64 bytes",
 ];

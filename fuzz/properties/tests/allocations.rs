@@ -5,17 +5,19 @@ mod counting;
 
 use std::io;
 
-use counting::{Counted, ENCODINGS, allocated, container_of, verify};
+use counting::{ENCODINGS, allocated, verify};
 use half::bf16;
 use unweight::{
     ReadError, Serial, Storage, StoredWeights,
-    container::{OpenFile, encode_tensor, restore},
+    container::{Encoder, OpenFile, restore},
     read_extent, safetensors,
 };
 use unweight_format::layout::{self, entry, file_header};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind};
-use unweight_properties::repair_checksums;
+use unweight_format::{Encoding, Extent};
+use unweight_testkit::{
+    TestStorage, container, container_of, repair_checksums, tensor, trained_like, with_header,
+    writer_of,
+};
 
 fn set(file: &mut [u8], offset: u64, bytes: &[u8]) {
     file[offset as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -67,7 +69,7 @@ fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_r
     ];
     for encoding in ENCODINGS {
         for (what, fields) in promises {
-            let mut file = container_of(300, encoding, 12);
+            let mut file = container_of(&trained_like(300), encoding, 12);
             for &(offset, value) in *fields {
                 match offset {
                     file_header::SOURCE_KIND => set(&mut file, offset, &[value as u8]),
@@ -77,7 +79,7 @@ fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_r
             repair_checksums(&mut file);
             refuse(file, &format!("{encoding}, {what}"));
         }
-        let mut file = container_of(300, encoding, 12);
+        let mut file = container_of(&trained_like(300), encoding, 12);
         // Only the count of tensors is changed. A directory of 2^20 entries would be 48 MiB.
         set(
             &mut file,
@@ -92,19 +94,18 @@ fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_r
 fn refuse(file: Vec<u8>, what: &str) {
     let length = file.len() as u64;
     assert!(length < 2048, "{length}");
-    let file = Counted::new(file);
+    let file = TestStorage::new(file);
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.is_err(), "{what}");
     // The measured value is 192 bytes.
     assert!(found.total < 64 << 10, "{what}: {found:?}");
-    assert!(file.read.into_inner() <= length, "{what}");
+    assert!(file.take_read_bytes() <= length, "{what}");
 }
 
 #[test]
 fn a_safetensors_header_that_promises_exabytes_allocates_next_to_nothing() {
     let tensor = r#"{"a":{"dtype":"F64","shape":[72057594037927936],"data_offsets":[0,576460752303423488]}}"#;
-    let mut header = (tensor.len() as u64).to_le_bytes().to_vec();
-    header.extend(tensor.as_bytes());
+    let mut header = with_header(tensor, &[]);
     let (parsed, found) = allocated(|| safetensors::Header::parse(&header));
     assert_eq!(parsed.unwrap().data_bytes(), 1 << 59);
     assert!(found.total < 64 << 10, "{found:?}");
@@ -183,8 +184,7 @@ fn a_header_costs_in_proportion_to_its_bytes() {
             "\u{7f}".repeat(1_000_000)
         ),
     ] {
-        let mut header = (json.len() as u64).to_le_bytes().to_vec();
-        header.extend(json.as_bytes());
+        let header = with_header(&json, &[]);
         let (_, found) =
             allocated(|| safetensors::Header::parse(&header).map_err(|error| error.to_string()));
         assert!(
@@ -199,7 +199,11 @@ fn a_header_costs_in_proportion_to_its_bytes() {
 fn decoding_holds_the_directory_and_one_chunk() {
     for encoding in ENCODINGS {
         for chunk_size_log2 in [12, 16] {
-            let file = Counted::new(container_of(1 << 19, encoding, chunk_size_log2));
+            let file = TestStorage::new(container_of(
+                &trained_like(1 << 19),
+                encoding,
+                chunk_size_log2,
+            ));
             let (verdict, found) = allocated(|| verify(&file));
             assert_eq!(verdict.unwrap(), 2 << 19);
             let record_ends = 4 * (1 << 19 >> chunk_size_log2);
@@ -228,11 +232,11 @@ fn decoding_holds_the_directory_and_one_chunk() {
 fn work_is_linear() {
     for encoding in ENCODINGS {
         let [once, twice] = [1 << 18, 1 << 19].map(|weights| {
-            let file = Counted::new(container_of(weights, encoding, 12));
+            let file = TestStorage::new(container_of(&trained_like(weights), encoding, 12));
             let length = file.bytes.len() as u64;
             let (verdict, found) = allocated(|| verify(&file));
-            assert_eq!(verdict.unwrap(), 2 * weights);
-            let read = file.read.into_inner();
+            assert_eq!(verdict.unwrap(), 2 * weights as u64);
+            let read = file.take_read_bytes();
             // Every byte is read at most once.
             assert!(read <= length, "{encoding}: read {read} of {length}");
             found
@@ -250,21 +254,10 @@ fn work_is_linear() {
 
 #[test]
 fn a_directory_of_many_tensors_is_read_once() {
-    let names: Vec<String> = (0..5000).map(|i| format!("{}", 9999 - i)).collect();
-    let declare = |names: &[String]| {
-        let declared = names
-            .iter()
-            .map(|name| Declaration::new(name, Dtype::U8, &[1]))
-            .collect();
-        let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-        for _ in names {
-            let mut raw = writer.raw().unwrap();
-            raw.write(&[7]).unwrap();
-            raw.finish().unwrap();
-        }
-        writer.finish().unwrap()
-    };
-    let file = Counted::new(declare(&names));
+    let tensors: Vec<_> = (0..5000)
+        .map(|i| tensor(&format!("{}", 9999 - i), "U8", &[1], vec![7]))
+        .collect();
+    let file = TestStorage::new(container(&tensors, false));
     let directory_bytes = u64::from_le_bytes(file.bytes[24..32].try_into().unwrap());
     let (verdict, found) = allocated(|| verify(&file));
     assert_eq!(verdict.unwrap(), 5000);
@@ -274,17 +267,13 @@ fn a_directory_of_many_tensors_is_read_once() {
         "{found:?} for {directory_bytes}"
     );
     // The padding after each tensor's data is read twice.
-    assert!(file.read.into_inner() <= file.bytes.len() as u64 + 3 * 5000);
+    assert!(file.take_read_bytes() <= file.bytes.len() as u64 + 3 * 5000);
 }
 
 #[test]
 fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     let weights = vec![bf16::ONE; 1 << 18];
-    let shape = [weights.len() as u64];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 16, &Serial).unwrap();
-    let file = Counted::new(writer.finish().unwrap());
+    let file = TestStorage::new(container_of(&weights, Encoding::Huffman, 16));
     let length = file.bytes.len() as u64;
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.unwrap() <= 2 * length);
@@ -309,7 +298,7 @@ impl Storage for Wasteful {
 
 #[test]
 fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
-    let file = Wasteful(container_of(70_000, Encoding::Huffman, 15));
+    let file = Wasteful(container_of(&trained_like(70_000), Encoding::Huffman, 15));
     let data = Extent {
         offset: 0,
         length: 80_000,
@@ -318,11 +307,11 @@ fn threads_keep_no_buffer_that_a_storage_made_longer_than_a_chunk_needs() {
         let open = OpenFile::read(&file)?;
         restore(&open.container(), &Serial, |_| Ok::<_, ReadError>(()))?;
         let shape = [data.length / 2];
-        let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-        let kind = SourceKind::None;
-        let mut writer = ContainerWriter::new(Vec::new(), kind, &[], declared).unwrap();
+        let mut writer = writer_of(Vec::new(), &shape);
         let weights = StoredWeights::new(&file, data);
-        encode_tensor(&mut writer, &weights, Encoding::Huffman, 15, &Serial).unwrap();
+        Encoder::default()
+            .encode_tensor(&mut writer, &weights, Encoding::Huffman, 15, &Serial)
+            .unwrap();
         Ok::<_, ReadError>(())
     });
     result.unwrap();

@@ -3,26 +3,29 @@
 
 mod counting;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
 
-use counting::{Allocated, Counted, ENCODINGS, allocated, container_of};
+use counting::{Allocated, ENCODINGS, allocated};
 use half::bf16;
 use unweight::safetensors::Header;
 use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Serial,
+    Coalesce, CompressOptions, MemoryBudget, OverBudget, Purpose, ReadError, Serial,
     container::{
-        Container, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, encode_tensor,
-        transcode,
+        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, transcode,
     },
     read_extent,
 };
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};
+use unweight_testkit::{
+    Random, TestStorage, bytes_of, container_of, safetensors_file, tensor, trained_like,
+    with_header,
+};
 
 /// An operation on a file. Returns the error if memory was the reason for a refusal.
-type Operation = fn(&Counted, MemoryBudget) -> Option<OverBudget>;
+type Operation = fn(&TestStorage<'_>, MemoryBudget) -> Option<OverBudget>;
 
 const OPERATIONS: [(&str, Operation); 6] = [
     ("restore", restore),
@@ -49,26 +52,31 @@ fn over(error: ReadError) -> OverBudget {
 
 /// Calls `work` with the container.
 fn with(
-    file: &Counted,
+    file: &TestStorage<'_>,
     budget: MemoryBudget,
-    work: impl FnOnce(&Container<'_, Counted>) -> Result<(), ReadError>,
+    work: impl FnOnce(&Container<'_, TestStorage<'_>>) -> Result<(), ReadError>,
 ) -> Option<OverBudget> {
     let done = || {
-        let open = OpenFile::read_within(file, budget)?;
-        let container = open.container();
+        let open = OpenFile::read_with(file, |_| budget)?;
+        let mut container = open.container();
+        if MERGES_READS.get() {
+            container = container.with_coalesce(Coalesce::new());
+        }
         assert_eq!(container.budget(), budget);
         work(&container)
     };
     done().err().map(over)
 }
 
-fn restore(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+fn restore(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         unweight::container::restore(container, &Serial, |_| Ok::<_, ReadError>(()))
     })
 }
 
 thread_local! {
+    /// Whether reads are merged.
+    static MERGES_READS: Cell<bool> = const { Cell::new(false) };
     /// The caller owns the buffer, so it is allocated before counting begins.
     static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
 }
@@ -77,7 +85,7 @@ fn lent<T>(then: impl FnOnce(&mut [bf16]) -> T) -> T {
     LENT.with_borrow_mut(|weights| then(weights))
 }
 
-fn decode_in_place(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+fn decode_in_place(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
             if tensor.dtype() == Dtype::Bf16 {
@@ -91,7 +99,7 @@ fn decode_in_place(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
     })
 }
 
-fn read_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+fn read_ranges(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
             // The ranges are short and long, and begin at odd bytes.
@@ -107,7 +115,7 @@ fn read_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
     })
 }
 
-fn decode_ranges(file: &Counted, budget: MemoryBudget) -> Option<OverBudget> {
+fn decode_ranges(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
             if tensor.dtype() == Dtype::Bf16 {
@@ -137,12 +145,16 @@ impl Sink for Nowhere {
     }
 }
 
-fn transcode_to(file: &Counted, budget: MemoryBudget, encoding: Encoding) -> Option<OverBudget> {
+fn transcode_to(
+    file: &TestStorage<'_>,
+    budget: MemoryBudget,
+    encoding: Encoding,
+) -> Option<OverBudget> {
     with(file, budget, |container| {
         match transcode(container, encoding, Nowhere, &Serial) {
             Ok(Nowhere) => Ok(()),
             Err(TransferError::Read(error)) => Err(error),
-            Err(TransferError::Write(error)) => panic!("{error}"),
+            Err(other) => panic!("{other}"),
         }
     })
 }
@@ -158,19 +170,10 @@ fn counted<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Allocated) {
     })
 }
 
-/// A safetensors file with this JSON, and a container of it with raw tensors. The tensors have no
-/// bytes.
+/// A container of a safetensors file with this JSON, whose tensors have no bytes.
 fn container_of_json(json: &str) -> Vec<u8> {
-    let source = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
-    let header = Header::parse(&source).unwrap();
-    assert_eq!(header.data_bytes(), 0);
-    let declared = header.tensors.iter().map(|tensor| tensor.declaration());
-    let kind = SourceKind::Safetensors;
-    let mut writer = ContainerWriter::new(Vec::new(), kind, &source, declared.collect()).unwrap();
-    for _ in &header.tensors {
-        writer.raw().unwrap().finish().unwrap();
-    }
-    writer.finish().unwrap()
+    let options = CompressOptions::new().threads(1);
+    unweight::compress(&with_header(json, &[]), &options).unwrap()
 }
 
 /// JSON texts that need much memory for their length.
@@ -203,7 +206,10 @@ fn files() -> Vec<(String, Vec<u8>)> {
             (200_000, 16),
         ] {
             let name = format!("{weights} weights, {encoding}, 2^{chunk_size_log2}");
-            files.push((name, container_of(weights, encoding, chunk_size_log2)));
+            files.push((
+                name,
+                container_of(&trained_like(weights), encoding, chunk_size_log2),
+            ));
         }
     }
     let headers = greedy_headers().into_iter();
@@ -212,7 +218,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The smallest budget with which an operation is not refused, according to its errors.
-fn least_budget(file: &Counted, operation: Operation) -> MemoryBudget {
+fn least_budget(file: &TestStorage<'_>, operation: Operation) -> MemoryBudget {
     let mut budget = MemoryBudget::of_bytes(0);
     // Each refused step reports its own need.
     while let Some(over) = operation(file, budget) {
@@ -224,19 +230,30 @@ fn least_budget(file: &Counted, operation: Operation) -> MemoryBudget {
 }
 
 /// Every file, with the smallest budget of each operation on it.
-static NEEDS: LazyLock<Vec<(String, Counted, [MemoryBudget; OPERATIONS.len()])>> =
-    LazyLock::new(|| {
-        let of_file = |(name, bytes)| {
-            let file = Counted::new(bytes);
-            let least =
-                OPERATIONS.map(|(_, operation)| counted(|| least_budget(&file, operation)).0);
-            (name, file, least)
-        };
-        files().into_iter().map(of_file).collect()
-    });
+static NEEDS: LazyLock<
+    Vec<(
+        String,
+        TestStorage<'static>,
+        [MemoryBudget; OPERATIONS.len()],
+    )>,
+> = LazyLock::new(|| {
+    let of_file = |(name, bytes)| {
+        let file = TestStorage::new(bytes);
+        let least = OPERATIONS.map(|(_, operation)| counted(|| least_budget(&file, operation)).0);
+        (name, file, least)
+    };
+    files().into_iter().map(of_file).collect()
+});
 
 /// Every operation on every file, with the names of both and the smallest budget.
-fn needs() -> impl Iterator<Item = (String, &'static Counted, Operation, MemoryBudget)> {
+fn needs() -> impl Iterator<
+    Item = (
+        String,
+        &'static TestStorage<'static>,
+        Operation,
+        MemoryBudget,
+    ),
+> {
     NEEDS.iter().flat_map(|(name, file, budgets)| {
         let operations = OPERATIONS.iter().zip(budgets);
         operations.map(move |((what, operation), &least)| {
@@ -254,6 +271,25 @@ fn allocations_stay_within_the_least_budget_that_is_not_refused() {
             found.peak <= least.bytes(),
             "{name}: {found:?} within {least:?}"
         );
+    }
+}
+
+#[test]
+fn merged_reads_stay_within_the_budget_and_refuse_nothing() {
+    for (name, file, operation, least) in needs() {
+        for quarters in [4, 6, 16] {
+            let budget = MemoryBudget::of_bytes(least.bytes() * quarters / 4);
+            let merging = || {
+                MERGES_READS.set(true);
+                operation(file, budget)
+            };
+            let (refused, found) = counted(merging);
+            assert_eq!(refused, None, "{name}");
+            assert!(
+                found.peak <= budget.bytes(),
+                "{name}: {found:?} within {budget:?}"
+            );
+        }
     }
 }
 
@@ -291,7 +327,7 @@ fn a_file_that_is_restored_is_refused_before_anything_is_handed_out() {
 fn a_directory_that_is_too_long_costs_no_more_than_the_header() {
     for (name, bytes) in files() {
         let directory_bytes = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
-        let file = Counted::new(bytes);
+        let file = TestStorage::new(bytes);
         // A case is a budget, and the number of bytes that are read and allocated before the
         // refusal.
         let mut cases = vec![(0, 0), (63, 0)];
@@ -303,8 +339,7 @@ fn a_directory_that_is_too_long_costs_no_more_than_the_header() {
             let (refused, found) = counted(|| restore(&file, budget));
             assert_eq!(refused.unwrap().purpose, Purpose::Open, "{name}");
             assert!(found.total <= header_bytes, "{name}: {found:?}");
-            let read = file.read.swap(0, Ordering::Relaxed);
-            assert_eq!(read, header_bytes, "{name}");
+            assert_eq!(file.take_read_bytes(), header_bytes, "{name}");
         }
     }
 }
@@ -341,7 +376,7 @@ fn the_default_is_enough_at_every_limit() {
 }
 
 #[test]
-fn it_grows_with_the_file_and_no_further_than_the_format_does() {
+fn the_default_grows_with_the_file_up_to_the_limits_of_the_format() {
     let budget = |length| MemoryBudget::for_length(length).bytes();
     assert_eq!(budget(0), 16 << 20);
     assert_eq!(budget(1000), (16 << 20) + 24_000);
@@ -351,9 +386,9 @@ fn it_grows_with_the_file_and_no_further_than_the_format_does() {
 
 #[test]
 fn more_memory_is_more_chunks_in_work() {
-    let file = Counted::new(container_of(1 << 19, Encoding::Huffman, 15));
+    let file = TestStorage::new(container_of(&trained_like(1 << 19), Encoding::Huffman, 15));
     let chunks = |budget| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let container = open.container();
         let tensor = container.directory().tensor(0).unwrap();
         container.chunks_in_work(&tensor)
@@ -371,7 +406,11 @@ fn more_memory_is_more_chunks_in_work() {
 }
 
 /// Same as `unweight compress`. Returns the error if memory was the reason for a refusal.
-fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option<OverBudget> {
+fn compress(
+    file: &TestStorage<'_>,
+    budget: MemoryBudget,
+    chunk_size_log2: u8,
+) -> Option<OverBudget> {
     let length = u64::from_le_bytes(file.bytes[..8].try_into().unwrap());
     if let Err(over) = Header::require_within(budget, 8 + length) {
         return Some(over);
@@ -395,7 +434,9 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
         if tensor.dtype == Dtype::Bf16 {
             let weights = unweight::StoredWeights::new(file, data);
             let encoding = Encoding::Huffman;
-            encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial).unwrap();
+            Encoder::default()
+                .encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial)
+                .unwrap();
         } else {
             copy_raw_tensor(&mut writer, file, data).unwrap();
         }
@@ -406,34 +447,25 @@ fn compress(file: &Counted, budget: MemoryBudget, chunk_size_log2: u8) -> Option
 
 #[test]
 fn compressing_stays_within_the_least_budget_that_is_not_refused() {
-    let of_json = |json: &str| [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
-    let of_tensor = |dtype: &str, elements: u64, bytes: u64| {
-        let json = format!(
-            r#"{{"w":{{"dtype":"{dtype}","shape":[{elements}],"data_offsets":[0,{bytes}]}}}}"#
-        );
-        let mut random = unweight_properties::Random::new(elements);
-        let data = (0..bytes / 2).flat_map(|i| {
-            let bits = random.bits();
-            // Half of the tensor's exponents are equal, so it begins coded. Noise at its end makes
-            // it raw.
-            let weight = match i < elements / 2 {
-                true => 0x3f80 | bits as u16 & 0x807f,
-                false => bits as u16,
-            };
-            weight.to_le_bytes()
-        });
-        let mut file = of_json(&json);
-        file.extend(data);
-        file
+    let of_tensor = |dtype: &str, elements: usize| {
+        let mut random = Random::new(elements as u64);
+        // Half of the tensor's exponents are equal, so it begins coded. Noise at its end makes it
+        // raw.
+        let mut weights = random.weights_of(&[127], elements / 2);
+        weights.extend(random.random_weights(elements.div_ceil(2)));
+        safetensors_file(&[tensor("w", dtype, &[elements as u64], bytes_of(&weights))])
     };
-    let mut files: Vec<Vec<u8>> = greedy_headers().iter().map(|json| of_json(json)).collect();
+    let mut files: Vec<Vec<u8>> = greedy_headers()
+        .iter()
+        .map(|json| with_header(json, &[]))
+        .collect();
     for weights in [1, 5_000, 1 << 17] {
-        files.push(of_tensor("BF16", weights, 2 * weights));
-        files.push(of_tensor("F16", weights, 2 * weights));
+        files.push(of_tensor("BF16", weights));
+        files.push(of_tensor("F16", weights));
     }
     for bytes in files {
         let default = MemoryBudget::for_length(bytes.len() as u64);
-        let file = Counted::new(bytes);
+        let file = TestStorage::new(bytes);
         for chunk_size_log2 in [12, 15, 16] {
             let mut budget = MemoryBudget::of_bytes(0);
             while let (Some(over), found) = counted(|| compress(&file, budget, chunk_size_log2)) {
@@ -455,14 +487,14 @@ fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
     // All chunks are alike, so only their number differs.
     let [few, many] = [16u64, 512].map(|chunks| {
         let bytes = chunks << 13;
+        // The header has the same length for any number of chunks.
         let json = format!(
             r#"{{"w":{{"dtype":"BF16","shape":[{:8}],"data_offsets":[0,{bytes:8}]}}}}"#,
             bytes / 2
         );
-        let mut file = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
         let weight = |i: u64| (0x3f80 | (i << 7 & 0x380) as u16).to_le_bytes();
-        file.extend((0..bytes / 2).flat_map(weight));
-        let file = Counted::new(file);
+        let data: Vec<u8> = (0..bytes / 2).flat_map(weight).collect();
+        let file = TestStorage::new(with_header(&json, &data));
         let refused = counted(|| compress(&file, MemoryBudget::of_bytes(1 << 18), 12)).0;
         let needed = refused.unwrap().needed_bytes;
         let budget = MemoryBudget::of_bytes(needed);
@@ -477,10 +509,10 @@ fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
 
 #[test]
 fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
-    let file = Counted::new(container_of(1 << 16, Encoding::Huffman, 16));
+    let file = TestStorage::new(container_of(&trained_like(1 << 16), Encoding::Huffman, 16));
     let budget = MemoryBudget::for_length(file.bytes.len() as u64);
     let ((), found) = counted(|| {
-        let open = OpenFile::read_within(&file, budget).unwrap();
+        let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let verify = || {
             let container = open.container();
             unweight::container::restore(&container, &Serial, |_| Ok::<_, ReadError>(())).unwrap();

@@ -3,11 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use unweight_properties::{PROPERTIES, Property, Random};
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use unweight_properties::{PROPERTIES, Property};
+use unweight_testkit::{Random, repository};
 
 /// All files below `folder` with one of these extensions, in order. None if there is no such
 /// folder.
@@ -47,14 +44,14 @@ fn check_all(name: &str) {
         .iter()
         .find(|property| property.name == name)
         .unwrap();
-    for path in files_below(&repository().join("fuzz/findings").join(name), &["bin"]) {
+    for path in files_below(&repository("fuzz/findings").join(name), &["bin"]) {
         check(property, &fs::read(&path).unwrap(), path.display());
     }
     // Longer files are left to the fuzzer, because they are slow without optimisation.
     const LONGEST_BYTES: usize = 1 << 15;
-    let mut seeds = vec![repository().join("spec/example.unw")];
+    let mut seeds = vec![repository("spec/example.unw")];
     seeds.extend(files_below(
-        &repository().join("conformance/corpus"),
+        &repository("conformance/corpus"),
         &["unw", "safetensors"],
     ));
     let mut short = Vec::new();
@@ -68,9 +65,8 @@ fn check_all(name: &str) {
     }
     let mut random = Random::new(1);
     for number in 0..600 {
-        let bytes: Vec<u8> = (0..random.below(300))
-            .map(|_| random.bits() as u8)
-            .collect();
+        let length = random.below(300) as usize;
+        let bytes = random.bytes(length);
         check(
             property,
             &bytes,
@@ -94,13 +90,13 @@ macro_rules! tests {
             let tested = [$(stringify!($name)),*];
             let named: Vec<&str> = PROPERTIES.iter().map(|property| property.name).collect();
             assert_eq!(tested[..], named);
-            let mut targets = files_below(&repository().join("fuzz/fuzz_targets"), &["rs"]);
+            let mut targets = files_below(&repository("fuzz/fuzz_targets"), &["rs"]);
             targets.retain(|path| !named.contains(&path.file_stem().unwrap().to_str().unwrap()));
             assert!(targets.is_empty(), "{targets:?}");
-            let manifest = fs::read_to_string(repository().join("fuzz/Cargo.toml")).unwrap();
+            let manifest = fs::read_to_string(repository("fuzz/Cargo.toml")).unwrap();
             for name in named {
                 assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
-                assert!(repository().join(format!("fuzz/fuzz_targets/{name}.rs")).is_file(), "{name}");
+                assert!(repository(&format!("fuzz/fuzz_targets/{name}.rs")).is_file(), "{name}");
             }
         }
     };

@@ -1,7 +1,8 @@
 //! Safetensors headers composed of right and wrong parts: compares the strict reader with the
 //! `safetensors` crate.
 
-use unweight_properties::{Random, safetensors_in};
+use unweight_properties::safetensors_in;
+use unweight_testkit::Random;
 
 const SPACES: &[&str] = &[
     "", "", "", "", "", "", "", " ", "\n", "\t\r\n ", "\u{c}", "\0",

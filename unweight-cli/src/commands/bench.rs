@@ -2,16 +2,21 @@
 //! transcodes, ISA by ISA.
 
 use std::convert::Infallible;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
 use half::bf16;
 use serde::Serialize;
-use unweight::container::{Container, Encoder, decode_tensor_into, transcode_tensor};
-use unweight::safetensors::Header;
-use unweight::{Executor, Model, OpenOptions, ReadError, Storage, Threads, read_extent};
+use unweight::container::{
+    Container, Encoder, Items, decode_tensor_into, in_order, transcode_tensor,
+};
+use unweight::file::open;
+use unweight::{
+    CompressOptions, CompressPlan, Model, OpenOptions, ReadError, Storage, StoredWeights, Threads,
+    Weights, read_extent,
+};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
@@ -21,7 +26,6 @@ use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
-use crate::input::open;
 use crate::printable::escaped;
 use crate::recognize::Expected;
 use crate::report::{self, bytes};
@@ -44,7 +48,7 @@ struct BenchResult {
 struct Measurement {
     operation: &'static str,
     /// Name of the codec's ISA, or of the GPU. None if the operation involves neither.
-    path: Option<String>,
+    backend: Option<String>,
     /// Number of threads. None on a GPU.
     threads: Option<usize>,
     /// Speed in BF16 bytes, 10^9 a second. It is the median of all runs.
@@ -107,7 +111,7 @@ fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 5], Failure> {
     ];
     Ok(rows.map(|(operation, gb_per_s)| Measurement {
         operation,
-        path: Some(speeds.device.clone()),
+        backend: Some(speeds.device.clone()),
         threads: None,
         gb_per_s,
         clock: "device",
@@ -118,7 +122,7 @@ fn on_gpu(gpu: &Gpu, bench: &Bencher) -> Result<[Measurement; 5], Failure> {
 fn in_words(result: &BenchResult) -> String {
     let heads = [
         "operation",
-        "path",
+        "backend",
         "threads",
         "clock",
         "GB/s of BF16",
@@ -127,7 +131,7 @@ fn in_words(result: &BenchResult) -> String {
     let rows = result.measurements.iter().map(|measured| {
         vec![
             measured.operation.to_owned(),
-            measured.path.clone().unwrap_or_default(),
+            measured.backend.clone().unwrap_or_default(),
             measured
                 .threads
                 .map_or(String::new(), |threads| threads.to_string()),
@@ -148,42 +152,25 @@ fn in_words(result: &BenchResult) -> String {
     )
 }
 
-/// The BF16 tensors of a safetensors file.
+/// The weights of the BF16 tensors of a safetensors file.
 fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
-    let mut bytes = Vec::new();
-    open(path)?
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::io(path, error))?;
-    let bad = |what: &str| Failure::bad(path, what);
-    let length = bytes
-        .first_chunk()
-        .ok_or_else(|| bad("it is too short for a header"))?;
-    let header_bytes =
-        Header::bytes_from_length(*length).map_err(|error| Failure::bad(path, error))?;
-    let source = bytes.get(..header_bytes as usize);
-    let source = source.ok_or_else(|| bad("it ends within its header"))?;
-    let header = Header::parse(source).map_err(|error| Failure::bad(path, error))?;
+    let file = open(path)?;
+    let plan = CompressPlan::read(&file, &CompressOptions::new())
+        .map_err(|error| Failure::converting(path, path, error))?;
+    let header = plan.header();
     let mut tensors = Vec::new();
-    for tensor in header
-        .tensors
-        .iter()
-        .filter(|tensor| tensor.dtype == Dtype::Bf16)
-    {
-        let data = header.data(tensor).of(&bytes);
-        let (weights, _) = data
-            .ok_or_else(|| bad("it ends within a tensor"))?
-            .as_chunks();
-        if !weights.is_empty() {
-            tensors.push(
-                weights
-                    .iter()
-                    .map(|&bytes| bf16::from_le_bytes(bytes))
-                    .collect(),
-            );
+    for tensor in &header.tensors {
+        let stored = StoredWeights::new(&file, header.data(tensor));
+        if tensor.dtype == Dtype::Bf16 && stored.count() > 0 {
+            let mut weights = vec![bf16::ZERO; stored.count() as usize];
+            stored
+                .read(0, &mut weights)
+                .map_err(|error| Failure::io(path, error))?;
+            tensors.push(weights);
         }
     }
     match tensors.is_empty() {
-        true => Err(bad("it has no BF16 weights")),
+        true => Err(Failure::bad(path, "it has no BF16 weights")),
         false => Ok(tensors),
     }
 }
@@ -256,10 +243,10 @@ impl Bencher {
         measurements: &mut Vec<Measurement>,
     ) -> Result<(), Failure> {
         let memcpy = self.median(threads, |bench| bench.copy(executor))?;
-        let mut note = |operation, path: Option<Isa>, gb_per_s: f64| {
+        let mut note = |operation, isa: Option<Isa>, gb_per_s: f64| {
             measurements.push(Measurement {
                 operation,
-                path: path.map(|path| path.name().to_owned()),
+                backend: isa.map(|isa| isa.name().to_owned()),
                 threads: Some(threads),
                 gb_per_s,
                 clock: Clock::of(threads).name(),
@@ -277,21 +264,21 @@ impl Bencher {
             .map_err(|error| Failure::Usage(error.to_string()))?
             .map(|codec| codec.isa());
         let asked_for = |isa: &Isa| named.is_none_or(|named| named == *isa);
-        for path in Isa::available().filter(asked_for) {
-            let codec = Codec::of(path).expect("it is available");
+        for isa in Isa::available().filter(asked_for) {
+            let codec = Codec::of(isa).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
             if !bits_equal(&self.decoded, &self.tensors) {
-                return Err(Failure::Io(format!("{path} decoded to other weights")));
+                return Err(Failure::Io(format!("{isa} decoded to other weights")));
             }
-            note("decode", Some(path), decode);
+            note("decode", Some(isa), decode);
             let encoder = Encoder::new(codec);
             let encode = self.median(threads, |bench| bench.encode(&encoder, executor))?;
             if self.written.file() != &self.huffman[..] {
-                return Err(Failure::Io(format!("{path} encoded to other bytes")));
+                return Err(Failure::Io(format!("{isa} encoded to other bytes")));
             }
-            note("encode", Some(path), encode);
+            note("encode", Some(isa), encode);
             let transcode = self.median(threads, |bench| bench.transcode(codec, executor))?;
-            note("transcode", Some(path), transcode);
+            note("transcode", Some(isa), transcode);
         }
         Ok(())
     }
@@ -326,9 +313,9 @@ impl Bencher {
                     .expect("copying does not panic");
                 let (to, from) = &mut *piece;
                 to.copy_from_slice(from);
-                Ok::<_, Failure>(())
+                Ok::<_, ReadError>(())
             };
-            executor.in_order(pieces.len() as u64, copy, Ok)?;
+            in_order(executor, Items::new(pieces.len() as u64), copy, Ok).map_err(failed)?;
         }
         Ok(())
     }
@@ -341,8 +328,9 @@ impl Bencher {
             };
             let ends = container.record_ends(planes)?;
             let ends = RecordEnds::parse(planes, &ends)?;
-            executor.in_order(
-                planes.chunk_count(),
+            in_order(
+                executor,
+                Items::new(planes.chunk_count()),
                 |number| {
                     let (shape, record) = (planes.chunk(number), ends.record(number));
                     container.with_record(planes, &shape, record, |_, _, _| Ok::<_, ReadError>(()))

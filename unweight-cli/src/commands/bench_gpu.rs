@@ -6,8 +6,8 @@ use unweight::{DEFAULT_CHUNK_SIZE_LOG2, container::OpenFile};
 use unweight_format::{CodedPlanes, Encoding, Payload, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, sys::CUevent_flags};
 use unweight_gpu::{
-    Batch, DeviceTensor, EncodeBatch, EncodedTensor, GpuError, TranscodeBatch,
-    longest_payload_bytes,
+    Batch, DecodeTask, DeviceTensor, EncodeBatch, EncodeTask, EncodedTensor, GpuError, Launched,
+    TranscodeBatch, TranscodeTask, longest_payload_bytes,
 };
 
 use super::bench::failed as failed_here;
@@ -122,13 +122,15 @@ fn measure_decoding(
 ) -> Result<Decoded, Failure> {
     let mut batches: Vec<Batch> = batches(sets, |set| {
         let outputs = room(gpu, coded, |weights| 2 * weights)?;
-        Batch::to_weights(gpu.device(), set.iter().zip(outputs).collect())
+        let tasks = set.iter().zip(outputs);
+        let tasks = tasks.map(|(input, output)| DecodeTask::new(input, output));
+        Batch::to_weights(gpu.device(), tasks.collect())
     })?;
     let decode = median(gpu.stream(), &mut batches, runs, |batch, stream| {
-        batch.decode(stream)
+        batch.decode(stream).map(Launched::defer_status)
     });
     let check = median(gpu.stream(), &mut batches, runs, |batch, stream| {
-        batch.check_chunks(stream)
+        batch.check_chunks(stream).map(Launched::defer_status)
     });
     // Results that are measured have to be right.
     for batch in &mut batches {
@@ -152,7 +154,10 @@ fn measure_encoding(
 ) -> Result<f64, Failure> {
     let mut batches: Vec<EncodeBatch> = batches(sets, |set| {
         let sources = set.into_iter().map(Arc::new);
-        let tasks = sources.zip(room(gpu, coded, longest)?).collect();
+        let tasks = sources.zip(room(gpu, coded, longest)?);
+        let tasks = tasks
+            .map(|(source, output)| EncodeTask::new(source, output))
+            .collect();
         EncodeBatch::new(
             gpu.device(),
             tasks,
@@ -196,10 +201,11 @@ fn measure_transcoding(
 ) -> Result<f64, Failure> {
     let mut batches: Vec<TranscodeBatch> = batches(sets, |set| {
         let tasks = set.iter().cloned().zip(room(gpu, coded, longest)?);
+        let tasks = tasks.map(|(tensor, output)| TranscodeTask::new(tensor, output));
         TranscodeBatch::new(gpu.device(), tasks.collect(), Encoding::Palette)
     })?;
     let seconds = median(gpu.stream(), &mut batches, runs, |batch, stream| {
-        batch.transcode(stream)
+        batch.transcode(stream).map(Launched::defer_status)
     });
     for batch in &mut batches {
         batch.status().map_err(failed)?;

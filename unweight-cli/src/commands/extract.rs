@@ -5,21 +5,20 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
-use unweight::{
-    ReadError, Storage,
-    container::{Container, decode_tensor},
-};
+use unweight::container::{Container, decode_tensor};
+use unweight::file::open;
+use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
+use unweight::{ReadError, Storage};
 use unweight_format::Tensor;
 
 use super::Context;
 use crate::arguments::Extract;
 use crate::failure::Failure;
-use crate::input::open;
-use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::printable::{quoted, shown};
 use crate::report::text;
 use crate::standard_output::{Bytes, is_meant};
 use crate::unw_file::{RestoreError, read};
+use crate::warning;
 
 /// Number of bytes of a range that are read at a time: a whole number of chunks and of blocks.
 const PIECE_BYTES: u64 = 1 << 17;
@@ -53,7 +52,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     require_absent(output, options.force)?;
     require_apart(path, output)?;
     let attributes = Attributes::of(path, &file)?.without_times();
-    let output_file = OutputFile::create(Target::alone(output, options.force), &attributes)?;
+    let output_file = OutputFile::create(output, options.force, &attributes)?;
     let mut target = output_file.file()?;
     let mut written = 0;
     copy(&container, &tensor, byte_range, context, path, |bytes| {
@@ -62,7 +61,7 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
             .write_all(bytes)
             .map_err(|error| Failure::io(output, error))
     })?;
-    output_file.commit()?;
+    output_file.commit(|warning| warning::tell(&warning))?;
     let result = json!({"output": text(output), "tensor": tensor.name(), "bytes": written});
     context.print_result(&result, || format!("{}: {written} bytes", shown(output)))
 }
@@ -72,7 +71,7 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     let count = tensor.element_count();
     if range.end > count {
         return Err(Failure::Usage(format!(
-            "tensor {} has {count} elements; the range {}..{} leaves it",
+            "tensor {} has {count} elements, but the range is {}..{}",
             quoted(tensor.name()),
             range.start,
             range.end
@@ -81,7 +80,7 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
     let bits = |elements: u64| elements * tensor.dtype().bits();
     if bits(range.start) % 8 != 0 || bits(range.end) % 8 != 0 {
         return Err(Failure::Usage(format!(
-            "elements of {} do not fill whole bytes at both ends of {}..{}",
+            "elements of {}: expected a range that begins and ends with a whole byte, found {}..{}",
             tensor.dtype(),
             range.start,
             range.end

@@ -1,67 +1,26 @@
-//! Messages of commands about folders: warnings, a line for each file if no bar is shown, and sums
-//! at the end.
+//! Messages of commands about folders: options that are for folders alone, how the next run can
+//! continue, and sums at the end.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::time::Instant;
 
 use serde::Serialize;
+use unweight::file::FileReport;
+use unweight::folder::{FolderReport, LeftOut};
 
 use super::Context;
+use super::screen::Screen;
 use crate::arguments::OfFolder;
 use crate::failure::Failure;
-use crate::model_folder::{LeftOut, Outcome, Position, Stopped};
-use crate::printable::{escaped, shown};
+use crate::printable::escaped;
 use crate::report::{bytes, percent, text};
-use crate::temporary;
-use crate::tree::Amount;
-use crate::warning::warn;
-
-/// Warnings, which are printed when they arise and kept for the result.
-#[derive(Default)]
-pub(crate) struct Warnings(pub(crate) Vec<String>);
-
-impl Warnings {
-    pub(crate) fn say(&mut self, message: String) {
-        warn(&message);
-        self.0.push(message);
-    }
-}
-
-/// Title of the progress bar for this file.
-pub(crate) fn title(verb: &str, position: &Position<'_>) -> String {
-    let Position {
-        number,
-        count,
-        name,
-    } = position;
-    format!("{verb} {number} of {count}: {}", shown(name))
-}
-
-/// Prints that a file is done, if no bar showed it.
-pub(crate) fn say_done(context: &Context, position: &Position<'_>, what: &str, since: Instant) {
-    if context.silent() || io::stderr().is_terminal() {
-        return;
-    }
-    let Position {
-        number,
-        count,
-        name,
-    } = position;
-    let name = shown(name);
-    let seconds = since.elapsed().as_secs_f64();
-    let _ = writeln!(
-        io::stderr(),
-        "{number} of {count}: {name}, {what}, {seconds:.1} s"
-    );
-}
+use crate::signals::set_last_words;
 
 /// Refuses an option that has no meaning for a file.
 pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Result<(), Failure> {
     match is_given {
         false => Ok(()),
         true => Err(Failure::Usage(format!(
-            "{} is no folder, and {option} is for folders; leave it out",
+            "{} is not a folder, and {option} is only for folders; leave it out",
             input.display()
         ))),
     }
@@ -73,26 +32,29 @@ pub(crate) fn require_folder_for(input: &Path, options: &OfFolder) -> Result<(),
     require_folder(input, "--resume", options.resume)
 }
 
-const KEPT: &str = "finished files are kept: run the same command again to go on";
+const KEPT: &str = "finished files are kept; run the same command again to continue";
 const NOT_KEPT: &str = "with --resume, finished files are kept for the next run";
 
 /// Does the work on a folder. A message after a failure or a signal says how the next run can
 /// continue.
-pub(crate) fn resumably<T>(
+pub(crate) fn resumably(
     context: &Context,
     resumes: bool,
-    work: impl FnOnce() -> Result<Outcome<T>, Stopped>,
-) -> Result<Outcome<T>, Failure> {
+    screen: &Screen,
+    work: impl FnOnce() -> Result<FolderReport, unweight::Error>,
+) -> Result<FolderReport, Failure> {
     let advice = if resumes { KEPT } else { NOT_KEPT };
     let words = (!context.quiet).then(|| format!("unweight: interrupted; {advice}"));
-    temporary::set_last_words(words);
+    set_last_words(words);
     let done = work();
-    temporary::set_last_words(None);
-    done.map_err(|stopped| {
+    set_last_words(None);
+    let kept_files = screen.kept_files();
+    done.map_err(|error| {
+        let failure = Failure::from(error);
         // A run that kept nothing leaves nothing to continue from.
-        match stopped.had_begun && (stopped.finished_files > 0 || !resumes) {
-            true => stopped.failure.and(&format!("; {advice}")),
-            false => stopped.failure,
+        match kept_files.is_some_and(|kept| kept > 0 || !resumes) {
+            true => failure.and(&format!("; {advice}")),
+            false => failure,
         }
     })
 }
@@ -100,11 +62,18 @@ pub(crate) fn resumably<T>(
 /// Result for a whole folder.
 #[derive(Serialize)]
 pub(crate) struct FolderResult {
-    copied: Amount,
+    copied: CopiedResult,
     left_out: LeftOutResult,
     /// Total length of the converted and copied files.
     input_bytes: u64,
     output_bytes: u64,
+}
+
+/// Files that were copied.
+#[derive(Serialize)]
+struct CopiedResult {
+    files: u64,
+    bytes: u64,
 }
 
 /// Files that were neither converted nor copied.
@@ -129,7 +98,7 @@ impl LeftOutResult {
     pub(crate) fn in_words(&self) -> Option<String> {
         (!self.names.is_empty()).then(|| {
             format!(
-                "{} of {} bytes: {}; --copy all takes all",
+                "{} of {} bytes: {}; --copy all includes them",
                 files(self.files),
                 bytes(self.bytes),
                 listed(self.names.iter().map(|name| escaped(name).into_owned())),
@@ -139,18 +108,15 @@ impl LeftOutResult {
 }
 
 impl FolderResult {
-    /// Result for converted files of these lengths.
-    pub(crate) fn new(
-        input_bytes: u64,
-        output_bytes: u64,
-        copied: Amount,
-        left_out: &LeftOut,
-    ) -> FolderResult {
+    pub(crate) fn new(report: &FolderReport) -> FolderResult {
         FolderResult {
-            copied,
-            left_out: LeftOutResult::new(left_out),
-            input_bytes: input_bytes + copied.bytes,
-            output_bytes: output_bytes + copied.bytes,
+            copied: CopiedResult {
+                files: report.copied.files,
+                bytes: report.copied.bytes,
+            },
+            left_out: LeftOutResult::new(&report.left_out),
+            input_bytes: report.input_bytes(),
+            output_bytes: report.output_bytes(),
         }
     }
 
@@ -168,6 +134,14 @@ impl FolderResult {
             words += &format!("\nleft out {left_out}");
         }
         words
+    }
+}
+
+/// Says how many files were kept from an earlier run, if any were.
+pub(crate) fn kept_in_words<'a>(reports: impl Iterator<Item = &'a FileReport>) -> String {
+    match reports.filter(|report| report.kept).count() as u64 {
+        0 => String::new(),
+        kept => format!("; {} kept from an earlier run", files(kept)),
     }
 }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use clap::CommandFactory;
 use clap::builder::Resettable;
 use clap_mangen::Man;
+use unweight::output::{Attributes, OutputFile, require_absent};
 
 use crate::arguments::{Arguments, Completions, ManPages};
 use crate::failure::Failure;
-use crate::output::{Attributes, OutputFile, Target, require_absent};
 use crate::standard_output;
+use crate::warning;
 
 /// Prints a script for a shell.
 pub(crate) fn completions(options: &Completions) -> Result<(), Failure> {
@@ -45,9 +46,9 @@ fn write_page(path: &Path, command: clap::Command, force: bool) -> Result<(), Fa
     let failed = |error| Failure::io(path, error);
     require_absent(path, force)?;
     let page = page(command).map_err(failed)?;
-    let output = OutputFile::create(Target::alone(path, force), &Attributes::of_new_file())?;
+    let output = OutputFile::create(path, force, &Attributes::of_new_file())?;
     output.file()?.write_all(&page).map_err(failed)?;
-    output.commit()
+    Ok(output.commit(|warning| warning::tell(&warning))?)
 }
 
 fn page(command: clap::Command) -> io::Result<Vec<u8>> {

@@ -8,10 +8,9 @@ use std::path::Path;
 
 use half::bf16;
 use serde::{Serialize, Serializer};
-use unweight::{
-    MemoryBudget, OverBudget, Purpose, ReadError, Storage,
-    container::{Container, OpenFile, decode_tensor},
-};
+use unweight::container::{Container, OpenFile, decode_tensor};
+use unweight::file::open;
+use unweight::{MemoryBudget, Purpose, ReadError, Storage};
 use unweight_cpu::reference::ExponentCounts;
 use unweight_format::{Directory, Dtype, Encoding, Payload, SourceKind, Tensor, layout};
 
@@ -20,7 +19,6 @@ use super::inspect_words::in_words;
 use crate::arguments::Inspect;
 use crate::breakdown::Breakdown;
 use crate::failure::Failure;
-use crate::input::open;
 use crate::progress::{Metered, bar};
 use crate::report::text;
 use crate::unw_file::read;
@@ -113,7 +111,7 @@ pub(crate) fn run(options: &Inspect, context: &Context) -> Result<(), Failure> {
             .require(Purpose::Report, reserved)
             .map_err(|error| Failure::over_budget(path, error))?;
         let rest = MemoryBudget::of_bytes(budget.bytes() - reserved);
-        open = OpenFile::read_within(&metered, rest)
+        open = OpenFile::read_with(&metered, |_| rest)
             .map_err(|error| failed(beside(reserved, error)))?;
     }
     let failed = |error| failed(beside(reserved, error));
@@ -145,11 +143,11 @@ fn report_bytes(directory: &Directory<'_>, reads_payload: bool) -> u64 {
 /// Restates an error of a budget for the whole budget, of which `reserved` bytes were taken before.
 fn beside(reserved: u64, error: ReadError) -> ReadError {
     match error {
-        ReadError::OverBudget(over) => ReadError::OverBudget(OverBudget {
-            needed_bytes: over.needed_bytes + reserved,
-            allowed_bytes: over.allowed_bytes + reserved,
-            ..over
-        }),
+        ReadError::OverBudget(mut over) => {
+            over.needed_bytes += reserved;
+            over.allowed_bytes += reserved;
+            ReadError::OverBudget(over)
+        }
         other => other,
     }
 }

@@ -92,7 +92,7 @@ fn write_totals(totals: &Totals, output: &mut dyn Write, columns: Option<usize>)
         return write_line(output, &text, columns);
     };
     text.push_str(&format!(
-        ": 8 + {entropy:.4} of exponent entropy + {:.4} over it",
+        ": 8 + {entropy:.4} (exponent entropy) + {:.4} (over)",
         bits_per_weight - 8.0 - entropy
     ));
     write_line(output, &text, columns)?;

@@ -6,25 +6,23 @@ pub(crate) mod compress;
 pub(crate) mod decompress;
 pub(crate) mod extract;
 mod folder;
-mod gain;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 mod inspect_words;
+mod screen;
 pub(crate) mod transcode;
 pub(crate) mod tune;
 pub(crate) mod verify;
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 
 use serde::Serialize;
-use unweight::{MemoryBudget, Storage, Threads, read_extent};
+use unweight::{Backend, MemoryBudget, OpenOptions, Threads};
 use unweight_cpu::fast::Codec;
-use unweight_format::Extent;
 
 use crate::arguments::{Common, Memory};
 use crate::failure::Failure;
+use crate::gpu::Gpu;
 use crate::standard_output;
 use crate::warning;
 
@@ -50,7 +48,7 @@ impl Context {
         Ok(Context {
             executor: Threads::with_refusals(threads, |refused| {
                 warning::warn(format!(
-                    "{} threads could not be started ({}); going on with {}",
+                    "{} threads could not be started ({}); continuing with {}",
                     refused.wanted, refused.error, refused.left
                 ));
             }),
@@ -65,6 +63,18 @@ impl Context {
     pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
         let default = || MemoryBudget::for_file(length, &self.executor);
         memory.budget().unwrap_or_else(default)
+    }
+
+    /// How containers are read, on this device if one is given.
+    pub(crate) fn reading(&self, memory: &Memory, gpu: Option<Gpu>) -> OpenOptions {
+        let mut options = OpenOptions::new().threads(self.executor.clone());
+        if let Some(budget) = memory.budget() {
+            options = options.memory(budget);
+        }
+        match gpu {
+            Some(device) => options.backend(Backend::Cuda(device)),
+            None => options,
+        }
     }
 
     /// Whether progress bars are to stay hidden.
@@ -101,69 +111,5 @@ impl Context {
         } else {
             standard_output::write(|output| words(output, standard_output::columns()))
         }
-    }
-}
-
-/// Comparison of restored bytes with a source, piece by piece.
-pub(crate) struct Comparison<'a> {
-    path: &'a Path,
-    file: &'a File,
-    length: u64,
-    position: u64,
-    buffer: Vec<u8>,
-}
-
-impl<'a> Comparison<'a> {
-    pub(crate) fn with(path: &'a Path, file: &'a File) -> Result<Comparison<'a>, Failure> {
-        let length = file
-            .byte_length()
-            .map_err(|error| Failure::io(path, error))?;
-        Ok(Comparison {
-            path,
-            file,
-            length,
-            position: 0,
-            buffer: Vec::new(),
-        })
-    }
-
-    /// Compares the next piece. `of` is the file that the piece was restored from.
-    pub(crate) fn piece(&mut self, of: &Path, restored: &[u8]) -> Result<(), Failure> {
-        let extent = Extent {
-            offset: self.position,
-            length: (restored.len() as u64).min(self.length - self.position),
-        };
-        let source = read_extent(self.file, extent, &mut self.buffer)
-            .map_err(|error| Failure::io(self.path, error))?;
-        if source != restored {
-            let equal = source
-                .iter()
-                .zip(restored)
-                .take_while(|(a, b)| a == b)
-                .count();
-            let at = self.position + equal as u64;
-            return Err(Failure::bad(
-                of,
-                format!("differs from {} at byte {at}", self.path.display()),
-            ));
-        }
-        self.position += extent.length;
-        Ok(())
-    }
-
-    /// Checks that the source has no more bytes.
-    pub(crate) fn finish(self, of: &Path) -> Result<(), Failure> {
-        if self.position == self.length {
-            return Ok(());
-        }
-        Err(Failure::bad(
-            of,
-            format!(
-                "restores {} bytes, but {} has {}",
-                self.position,
-                self.path.display(),
-                self.length
-            ),
-        ))
     }
 }

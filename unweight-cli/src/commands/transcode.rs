@@ -4,18 +4,19 @@ use std::time::Instant;
 
 use serde::Serialize;
 use unweight::Storage;
+use unweight::file::open;
+use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
 use unweight_format::write::SeekSink;
 use unweight_format::{Encoding, Payload};
 
 use super::Context;
 use crate::arguments::Transcode;
 use crate::failure::Failure;
-use crate::input::open;
-use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
 use crate::unw_file::read;
+use crate::warning;
 
 /// Result of the command.
 #[derive(Serialize)]
@@ -53,17 +54,17 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
             Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
         });
     bar.set_length(total.sum());
-    let output_file = OutputFile::create(Target::alone(output, options.force), &attributes)?;
+    let output_file = OutputFile::create(output, options.force, &attributes)?;
     let sink = SeekSink::new(output_file.file()?);
     let encoding = Encoding::from(options.to);
     unweight::container::transcode(&container, encoding, sink, &context.executor)
         .map_err(|error| Failure::converting(input, output, error.into()))?;
     bar.finish_and_clear();
-    let written = output_file.reopen()?;
+    let written = output_file.file()?;
     let output_bytes = written
         .byte_length()
         .map_err(|error| Failure::io(output, error))?;
-    output_file.commit()?;
+    output_file.commit(|warning| warning::tell(&warning))?;
     let result = TranscodeResult {
         input: text(input),
         output: text(output),

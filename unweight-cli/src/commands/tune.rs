@@ -6,20 +6,22 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use unweight::file::open;
+use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
 use unweight::{ReadError, container::OpenFile};
 use unweight_format::{CodedPlanes, Payload, Tensor};
-use unweight_gpu::matmul::layout::Shape;
-use unweight_gpu::matmul::{Coded, Form, Fragments, Linear, Stack, Tuning};
-use unweight_gpu::{DeviceTensor, GpuError, View, decode_verified};
+use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
+use unweight_matmul::{
+    CompressedMatrix, Fragments, Linear, MatmulError, Shape, Stack, Tuning, View,
+};
 
 use super::Context;
 use crate::arguments::{Residence, Tune};
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
-use crate::input::open;
-use crate::output::{Attributes, OutputFile, Target, require_absent, require_apart};
 use crate::progress::{bar, steps};
 use crate::report::table;
+use crate::warning;
 
 pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     require_absent(&options.output, options.force)?;
@@ -31,25 +33,24 @@ pub(crate) fn run(options: &Tune, context: &Context) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(&tuning)
         .map_err(|error| Failure::Io(format!("JSON: {error}")))?;
     let attributes = Attributes::of(&options.file, &file)?.without_times();
-    let target = Target::alone(&options.output, options.force);
-    let output = OutputFile::create(target, &attributes)?;
+    let output = OutputFile::create(&options.output, options.force, &attributes)?;
     (output.file()?.write_all(json.as_bytes()))
         .map_err(|error| Failure::io(&options.output, error))?;
-    output.commit()?;
+    output.commit(|warning| warning::tell(&warning))?;
     context.print_result(&tuning, || words(&tuning))
 }
 
 /// A matrix in device memory.
 enum Layer {
     Fragments(Fragments),
-    Coded(Coded),
+    Coded(CompressedMatrix),
 }
 
 impl Layer {
-    fn linear<'a>(&'a self, gpu: &'a Gpu) -> Result<Linear<'a>, GpuError> {
+    fn linear(&self) -> Linear<'_> {
         match self {
-            Layer::Fragments(fragments) => Linear::new(gpu.device(), fragments),
-            Layer::Coded(coded) => Linear::of_coded(gpu.device(), coded),
+            Layer::Fragments(fragments) => Linear::new(fragments),
+            Layer::Coded(coded) => Linear::new(coded),
         }
     }
 }
@@ -85,8 +86,8 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
         };
         match layer {
             Ok(layer) => layers.push(layer),
-            Err(GpuError::TooManyPatches { .. }) => {}
-            Err(error @ (GpuError::BadChunk { .. } | GpuError::Rule(_))) => {
+            Err(MatmulError::TooManyPatches { .. }) => {}
+            Err(MatmulError::Gpu(error @ (GpuError::BadChunk(_) | GpuError::Rule(_)))) => {
                 let message = format!("tensor {:?}: {error}", tensor.name());
                 return Err(Failure::bad(path, message));
             }
@@ -119,7 +120,7 @@ fn fragments_of(
     planes: &CodedPlanes,
     payload: &[u8],
     shape: Shape,
-) -> Result<Fragments, GpuError> {
+) -> Result<Fragments, MatmulError> {
     let weights = decode_verified(gpu.device(), gpu.stream(), tensor, payload)?;
     let matrix = View::slice(&weights, gpu.stream());
     Fragments::arrange(gpu.device(), &matrix, shape, *planes.palette())
@@ -130,9 +131,9 @@ fn coded_of(
     planes: &CodedPlanes,
     payload: &[u8],
     shape: Shape,
-) -> Result<Layer, GpuError> {
+) -> Result<Layer, MatmulError> {
     let tensor = DeviceTensor::upload(gpu.device(), planes, payload)?;
-    let coded = Coded::new(gpu.device(), Arc::new(tensor), shape)?;
+    let coded = CompressedMatrix::new(gpu.device(), Arc::new(tensor), shape)?;
     Ok(Layer::Coded(coded))
 }
 
@@ -141,15 +142,15 @@ fn tune(
     batches: &[u32],
     gpu: &Gpu,
     context: &Context,
-) -> Result<Tuning, GpuError> {
+) -> Result<Tuning, MatmulError> {
     let largest = batches.iter().copied().max().unwrap_or(1);
-    let linears = layers.iter().map(|layer| layer.linear(gpu));
-    let linears = linears.collect::<Result<_, _>>()?;
-    let mut stack = Stack::of(gpu.device(), linears, largest)?;
+    let linears = layers.iter().map(Layer::linear).collect();
+    let mut stack = Stack::new(gpu.device(), linears, largest)?;
     // The number of steps is known only when they are done.
     let bar = steps(context.silent(), "tune");
-    let tuning = stack.tune(gpu.device(), batches, |batch, _, seconds| {
-        bar.set_message(format!("tune: batch {batch}, {:.2} ms", seconds * 1e3));
+    let tuning = stack.tune(gpu.device(), batches, |step| {
+        let (batch, milliseconds) = (step.batch, step.seconds * 1e3);
+        bar.set_message(format!("tune: batch {batch}, {milliseconds:.2} ms"));
         bar.inc(1);
     });
     bar.finish_and_clear();
@@ -160,12 +161,12 @@ fn words(tuning: &Tuning) -> String {
     let rows = tuning.choices.iter().map(|choice| {
         vec![
             format!("{} x {}", choice.rows, choice.columns),
-            Form::name(choice.form).to_owned(),
-            choice.way().to_string(),
+            choice.form.name().to_owned(),
+            choice.plan().to_string(),
             choice.batch.to_string(),
         ]
     });
-    let table = table(&["matrix", "form", "way", "batch"], 3, rows.collect());
+    let table = table(&["matrix", "form", "plan", "batch"], 3, rows.collect());
     format!("{}\n{table}", tuning.device)
 }
 

@@ -1,6 +1,8 @@
 //! Sources that are not safetensors files: one line says why, and nothing is left behind.
 
-use crate::model::{header, mixed, tensor, with_header};
+use unweight_testkit::{safetensors_json, tensor, with_header};
+
+use crate::model::mixed;
 use crate::place::Place;
 
 /// Requires that `compress` refuses this source, and says why in words that contain `why`.
@@ -48,7 +50,7 @@ fn the_headers_made_here_are_good_but_for_what_is_wrong_with_them() {
 }
 
 #[test]
-fn overlapping_ranges() {
+fn refuses_overlapping_ranges() {
     refuses_header(
         &two([0, 4], [3, 7]),
         "overlaps the one before it: it begins at 3, expected 4",
@@ -57,7 +59,7 @@ fn overlapping_ranges() {
 }
 
 #[test]
-fn holes() {
+fn refuses_holes() {
     refuses_header(
         &two([0, 4], [5, 9]),
         "leaves a hole: it begins at 5, expected 4",
@@ -66,7 +68,7 @@ fn holes() {
 }
 
 #[test]
-fn missing_bytes() {
+fn refuses_missing_bytes() {
     let whole = mixed();
     for missing in [1, 1_000, whole.len() - 2_000] {
         refuses(&whole[..whole.len() - missing], "but its header describes");
@@ -74,7 +76,7 @@ fn missing_bytes() {
 }
 
 #[test]
-fn trailing_bytes() {
+fn refuses_trailing_bytes() {
     let mut longer = mixed();
     longer.push(0);
     refuses(
@@ -87,21 +89,21 @@ fn trailing_bytes() {
 }
 
 #[test]
-fn files_that_end_in_the_header() {
+fn refuses_files_that_end_in_the_header() {
     refuses(
         &[],
-        "the file ends at byte 0, its safetensors header at byte 8",
+        "the file ends at byte 0, expected its safetensors header to end at byte 8",
     );
     refuses(&[1, 0, 0, 0, 0, 0, 0], "the file ends at byte 7");
     let whole = mixed();
     refuses(
         &whole[..100],
-        "the file ends at byte 100, its safetensors header at byte",
+        "the file ends at byte 100, expected its safetensors header to end at byte",
     );
 }
 
 #[test]
-fn lengths_of_the_header_beyond_any_file() {
+fn refuses_lengths_of_the_header_beyond_any_file() {
     for length in [1 << 28, 1 << 63, u64::MAX] {
         refuses(
             &[&length.to_le_bytes()[..], b"{}"].concat(),
@@ -115,18 +117,18 @@ fn lengths_of_the_header_beyond_any_file() {
 }
 
 #[test]
-fn tensors_of_one_name() {
+fn refuses_tensors_of_one_name() {
     let twice = [
         tensor("a", "U8", &[4], vec![0; 4]),
         tensor("a", "U8", &[4], vec![0; 4]),
     ];
-    refuses_header(&header(&twice), "duplicate name \"a\"");
+    refuses_header(&safetensors_json(&twice), "duplicate name \"a\"");
     let escaped = two([0, 4], [4, 8]).replace("\"b\"", "\"\\u0061\"");
     refuses_header(&escaped, "duplicate name \"a\"");
 }
 
 #[test]
-fn members_that_occur_twice() {
+fn refuses_members_that_occur_twice() {
     for again in [
         r#""dtype":"U8""#,
         r#""shape":[8]"#,
@@ -156,7 +158,7 @@ fn members_that_occur_twice() {
 }
 
 #[test]
-fn members_that_are_missing_or_unknown() {
+fn refuses_members_that_are_missing_or_unknown() {
     refuses_header(&one(r#"{"dtype":"U8","shape":[8]}"#), "data_offsets");
     refuses_header(&one(r#"{"dtype":"U8","data_offsets":[0,8]}"#), "shape");
     refuses_header(&one(r#"{"shape":[8],"data_offsets":[0,8]}"#), "dtype");
@@ -169,7 +171,7 @@ fn members_that_are_missing_or_unknown() {
 }
 
 #[test]
-fn unknown_types() {
+fn refuses_unknown_types() {
     for dtype in ["BF17", "bf16", "", "U8 "] {
         let json = format!(r#"{{"dtype":"{dtype}","shape":[8],"data_offsets":[0,8]}}"#);
         refuses_header(&one(&json), &format!("unknown dtype \"{dtype}\""));
@@ -177,7 +179,7 @@ fn unknown_types() {
 }
 
 #[test]
-fn ranges_that_do_not_fit_the_shape() {
+fn refuses_ranges_that_do_not_fit_the_shape() {
     let of = |dtype: &str, shape: &str, offsets: &str| {
         one(&format!(
             r#"{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}"#
@@ -189,15 +191,15 @@ fn ranges_that_do_not_fit_the_shape() {
         &of("U8", "[8]", "[8,0]"),
         "ends at 0, before it begins at 8",
     );
-    refuses_header(&of("F4", "[3]", "[0,2]"), "no whole number of bytes");
+    refuses_header(&of("F4", "[3]", "[0,2]"), "not a whole number of bytes");
     refuses_header(
         &of("U8", "[4294967296,4294967296]", "[0,8]"),
-        "no whole number of bytes",
+        "not a whole number of bytes",
     );
 }
 
 #[test]
-fn numbers_that_are_not_plain() {
+fn refuses_numbers_that_are_not_plain() {
     for number in [
         "8.0",
         "8e0",
@@ -230,7 +232,7 @@ fn numbers_that_are_not_plain() {
 }
 
 #[test]
-fn json_that_is_none() {
+fn refuses_json_that_is_none() {
     for json in [
         "",
         "{",
@@ -267,11 +269,11 @@ fn json_that_is_none() {
 }
 
 #[test]
-fn what_the_container_cannot_hold() {
+fn refuses_what_the_container_cannot_hold() {
     let deep = tensor("a", "U8", &[1; 65], vec![0]);
-    refuses(&with_header(&header(&[deep]), &[0]), "limit-rank");
+    refuses(&with_header(&safetensors_json(&[deep]), &[0]), "limit-rank");
     let long = tensor(&"n".repeat(65_536), "U8", &[1], vec![0]);
-    refuses(&with_header(&header(&[long]), &[0]), "limit-name");
+    refuses(&with_header(&safetensors_json(&[long]), &[0]), "limit-name");
 }
 
 #[test]

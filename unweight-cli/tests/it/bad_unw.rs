@@ -1,9 +1,9 @@
-//! Unweight files that break a rule. One line names the rule, the place, what was found and what
+//! Unweight files that break a rule. One line names the rule, the offset, what was found and what
 //! was expected.
 
-use unweight::{ReadError, Serial, container::OpenFile};
 use unweight_format::layout::{entry, file_header, record};
 use unweight_format::{Category, Rule};
+use unweight_testkit::restored;
 
 use crate::model::small;
 use crate::place::Place;
@@ -12,18 +12,6 @@ use crate::restamp::Small;
 /// [`small`], compressed by the program.
 fn compressed(encoding: &str) -> Small {
     Small(Place::with_compressed(&small(), &["--encoding", encoding]).read("m.unw"))
-}
-
-/// Restores a file as `decompress` does, without a process.
-fn restore(file: &[u8]) -> Result<Vec<u8>, ReadError> {
-    let open = OpenFile::read(file)?;
-    let container = open.container();
-    let mut restored = Vec::new();
-    unweight::container::restore(&container, &Serial, |bytes| {
-        restored.extend(bytes);
-        Ok::<_, ReadError>(())
-    })?;
-    Ok(restored)
 }
 
 /// Requires that every command that reads all of a file rejects this one, in one line that contains
@@ -58,10 +46,10 @@ fn names(line: &str, rule: &str) {
 fn every_flipped_bit_is_found() {
     for encoding in ["huffman", "palette"] {
         let mut file = compressed(encoding).0;
-        assert_eq!(restore(&file).unwrap(), small());
+        assert_eq!(restored(&file[..]).unwrap(), small());
         for bit in 0..8 * file.len() {
             file[bit / 8] ^= 1 << (bit % 8);
-            let rule = restore(&file).err().and_then(|error| error.rule());
+            let rule = restored(&file[..]).err().and_then(|error| error.rule());
             assert!(
                 rule.is_some(),
                 "{encoding}: bit {} of byte {}",
@@ -78,7 +66,7 @@ fn every_shortened_file_is_truncated() {
     for encoding in ["huffman", "palette"] {
         let file = compressed(encoding).0;
         for length in 0..file.len() {
-            let rule = restore(&file[..length])
+            let rule = restored(&file[..length])
                 .err()
                 .and_then(|error| error.rule());
             assert_eq!(rule, Some(Rule::FileTruncated), "{length}");
@@ -97,8 +85,8 @@ fn the_program_finds_flipped_bits_too() {
             (file_header::FILE_LENGTH, "file-header-crc"),
             (file.entry(0, entry::PALETTE), "dir-crc"),
             (file.source().offset + 9, "source-crc"),
-            (coded.sign_mantissa.offset + 77, "record-crc"),
-            (coded.record.end() - 1, "record-crc"),
+            (coded.sign_mantissa().offset + 77, "record-crc"),
+            (coded.records().end() - 1, "record-crc"),
             (last, "padding"),
         ] {
             let mut spoilt = Small(file.0.clone());
@@ -137,7 +125,7 @@ fn every_command_says_what_is_missing() {
 }
 
 #[test]
-fn files_of_another_kind() {
+fn rejects_files_of_another_kind() {
     rejects(
         b"Dear reader,\nthis is a letter, and a longer one than any header could be, by far.\n",
         "file-magic",
@@ -147,11 +135,11 @@ fn files_of_another_kind() {
 }
 
 #[test]
-fn a_future_major_version() {
+fn rejects_a_future_major_version() {
     let mut file = compressed("huffman");
     file.set(file_header::MAJOR_VERSION, &2u16.to_le_bytes());
     rejects(&file.0, "file-version");
-    file.stamp_header();
+    file.stamp();
     rejects(&file.0, "file-version");
     assert_eq!(Rule::FileVersion.category(), Category::Unsupported);
 }
@@ -160,15 +148,15 @@ fn a_future_major_version() {
 fn a_future_minor_version_is_read() {
     let mut file = compressed("huffman");
     file.set(file_header::MAJOR_VERSION + 2, &7u16.to_le_bytes());
-    file.stamp_header();
-    assert_eq!(restore(&file.0).unwrap(), small());
+    file.stamp();
+    assert_eq!(restored(&file.0).unwrap(), small());
     let place = Place::with("m.unw", &file.0);
     let shown = place.run(&["inspect", "m.unw", "--json"]).json();
     assert_eq!(shown["format_version"], "1.7");
 }
 
 #[test]
-fn trailing_bytes() {
+fn rejects_trailing_bytes() {
     let mut file = compressed("palette").0;
     file.push(0);
     rejects(&file, "file-trailing");
@@ -273,8 +261,8 @@ fn restamped_records_break_the_rule_behind_the_checksum() {
     for (encoding, rule, change) in changes {
         let mut file = compressed(encoding);
         let coded = file.coded();
-        change(&mut file, coded.record.offset);
-        file.stamp_record(&coded);
+        change(&mut file, coded.records().offset);
+        file.stamp();
         rejects(&file.0, rule);
     }
 }
@@ -283,15 +271,15 @@ fn restamped_records_break_the_rule_behind_the_checksum() {
 fn weights_that_a_record_covers_and_the_tensor_does_not_break_its_checksum() {
     let mut file = compressed("huffman");
     let coded = file.coded();
-    file.flip(coded.sign_mantissa.offset, 1);
-    file.stamp_record(&coded);
+    file.flip(coded.sign_mantissa().offset, 1);
+    file.stamp();
     rejects(&file.0, "tensor-crc");
 }
 
 #[test]
 fn the_tensor_is_named_where_it_is_one_tensors_fault() {
     let mut file = compressed("huffman");
-    file.flip(file.coded().sign_mantissa.offset, 1);
+    file.flip(file.coded().sign_mantissa().offset, 1);
     let place = Place::with("bad.unw", &file.0);
     for call in [
         &["verify", "bad.unw"][..],

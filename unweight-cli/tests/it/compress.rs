@@ -1,8 +1,9 @@
 //! `compress`: its options, and the file that it makes.
 
 use serde_json::json;
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, mixed, model, tensor};
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
@@ -50,7 +51,7 @@ fn the_defaults_are_huffman_and_chunks_of_32768_weights() {
 
 #[test]
 fn codes_what_is_included_and_not_excluded() {
-    let mut numbers = Numbers(20);
+    let mut numbers = Random::new(20);
     let names = [
         "embed",
         "layers.0.mlp",
@@ -59,7 +60,7 @@ fn codes_what_is_included_and_not_excluded() {
         "layers.1.norm",
     ];
     let tensors = names.map(|name| bf16(name, &numbers.trained_weights(2_000)));
-    let place = Place::with("m.safetensors", &model(&tensors));
+    let place = Place::with("m.safetensors", &safetensors_file(&tensors));
     let coded_with = |options: &[&str]| {
         let compress = [
             "compress",
@@ -98,8 +99,8 @@ fn codes_what_is_included_and_not_excluded() {
 
 #[test]
 fn tells_as_json_what_it_did() {
-    let source = model(&[
-        bf16("w", &Numbers(21).trained_weights(10_000)),
+    let source = safetensors_file(&[
+        bf16("w", &Random::new(21).trained_weights(10_000)),
         tensor("b", "F32", &[2], vec![0; 8]),
     ]);
     let place = Place::with("m.safetensors", &source);
@@ -129,7 +130,7 @@ fn tells_as_json_what_it_did() {
 
 #[test]
 fn a_model_without_bf16_has_no_bits_per_weight() {
-    let place = Place::with("m.safetensors", &model(&[]));
+    let place = Place::with("m.safetensors", &safetensors_file(&[]));
     let result = place.run(&["compress", "m.safetensors", "--json"]).json();
     assert_eq!(result["bits_per_weight"], json!(null));
 }

@@ -3,12 +3,12 @@
 use std::fs;
 
 use serde_json::json;
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, model, tensor};
 use crate::place::Place;
 
 fn shard() -> Vec<u8> {
-    model(&[bf16("w", &Numbers(1).trained_weights(4_000))])
+    safetensors_file(&[bf16("w", &Random::new(1).trained_weights(4_000))])
 }
 
 /// Files that tools keep beside a model: 5 files of 50 bytes.
@@ -112,26 +112,26 @@ fn says_which_files_gained_nothing_and_why() {
     let floats: Vec<_> = (0..50)
         .map(|n| tensor(&format!("scale.{n}"), "F32", &[1], vec![0; 4]))
         .collect();
-    place.write("m/floats.safetensors", &model(&floats));
-    let noise = model(&[bf16("w", &Numbers(5).random_weights(3_000))]);
+    place.write("m/floats.safetensors", &safetensors_file(&floats));
+    let noise = safetensors_file(&[bf16("w", &Random::new(5).random_weights(3_000))]);
     place.write("m/noise.safetensors", &noise);
-    place.write("m/empty.safetensors", &model(&[]));
+    place.write("m/empty.safetensors", &safetensors_file(&[]));
     for (file, expected) in [
-        ("floats", "it has no BF16 tensors, but F32; it grew by "),
+        (
+            "floats",
+            "it has no BF16 tensors, but F32; the file grew by ",
+        ),
         (
             "noise",
-            "its BF16 tensors are too small, or their exponents too random; it grew by ",
+            "its BF16 tensors are too small, or their exponents too random; the file grew by ",
         ),
-        ("empty", "it has no tensors; it grew by "),
+        ("empty", "it has no tensors; the file grew by "),
     ] {
         let input = format!("m/{file}.safetensors");
         let output = format!("{file}.unw");
         let compress = ["compress", &input, "-o", &output];
         let words = String::from_utf8(place.run(&compress).succeeds()).unwrap();
-        assert!(
-            words.contains(&format!("nothing gained: {expected}")),
-            "{words}"
-        );
+        assert!(words.contains(&format!("no gain: {expected}")), "{words}");
         assert_eq!(words.lines().count(), 1);
         let json = place
             .run(&[&compress[..], &["--json", "--force"]].concat())
@@ -155,7 +155,7 @@ fn says_which_files_gained_nothing_and_why() {
 
     let words = String::from_utf8(place.run(&["compress", "m"]).succeeds()).unwrap();
     assert!(
-        words.contains("nothing gained in 3 of 4 files: m/empty.safetensors ("),
+        words.contains("no gain in 3 of 4 files: m/empty.safetensors ("),
         "{words}"
     );
     let gained = ["compress", "m/good.safetensors", "-o", "y.unw", "--json"];
@@ -177,7 +177,7 @@ fn options_for_folders_are_wrong_use_with_a_file() {
         &["verify", "m.unw", "--copy", "all"],
     ] {
         let line = place.run(call).fails(2);
-        assert!(line.contains("is no folder"), "{line}");
+        assert!(line.contains("is not a folder"), "{line}");
     }
     place
         .run(&["compress", "m.safetensors", "--copy", "some"])
@@ -206,7 +206,7 @@ fn what_is_left_out_is_no_obstacle() {
 }
 
 #[test]
-fn a_line_for_each_file_that_is_done() {
+fn prints_a_line_for_each_file_that_is_done() {
     let place = cloned();
     place.write("m/z.safetensors", &shard());
     let run = place.run(&["compress", "m"]);

@@ -1,14 +1,15 @@
 //! Default names of outputs.
 
 use std::fs;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, model, small};
+use crate::model::small;
 use crate::place::Place;
 
 #[test]
 fn a_number_behind_a_dot_is_no_extension() {
     let place = Place::with("llama-3.1", &small());
-    let other = model(&[bf16("w", &Numbers(2).trained_weights(1_000))]);
+    let other = safetensors_file(&[bf16("w", &Random::new(2).trained_weights(1_000))]);
     place.write("llama-3.2", &other);
     for name in ["llama-3.1", "llama-3.2"] {
         place.run(&["compress", name]).succeeds();
@@ -67,7 +68,7 @@ fn a_descriptor_has_no_name_to_derive_one_from() {
             let refused = run(&[]);
             let line = String::from_utf8(refused.stderr).unwrap();
             assert_eq!(refused.status.code(), Some(2), "{line}");
-            assert!(line.contains("say where to with -o"), "{line}");
+            assert!(line.contains("name the output with -o"), "{line}");
             assert_eq!(place.names(), before);
             assert!(run(&["-o", "out"]).status.success());
             fs::remove_file(place.path("out")).unwrap();

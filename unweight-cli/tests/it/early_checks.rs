@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 
 use unweight_format::layout::{self, entry, file_header};
+use unweight_testkit::{safetensors_file, tensor};
 
-use crate::model::{mixed, model, small, tensor};
+use crate::model::{mixed, small};
 use crate::place::Place;
 use crate::restamp::Small;
 
@@ -65,7 +66,7 @@ fn a_file_that_needs_more_memory_than_allowed_is_found_first() {
     let tensors: Vec<_> = (0..20_000)
         .map(|n| tensor(&format!("scale.{n}"), "U8", &[0], vec![]))
         .collect();
-    let place = folder("3.safetensors", &model(&tensors));
+    let place = folder("3.safetensors", &safetensors_file(&tensors));
     let call = ["compress", "m", "--memory", "4MiB"];
     let line = fails_before_work(&place, &call, 4);
     assert!(line.contains("m/3.safetensors: "), "{line}");
@@ -81,7 +82,7 @@ fn a_disk_without_room_is_found_first() {
     let json = format!(
         r#"{{"w":{{"dtype":"U8","shape":[{HOLE_BYTES}],"data_offsets":[0,{HOLE_BYTES}]}}}}"#
     );
-    let place = folder("3.safetensors", &crate::model::with_header(&json, b""));
+    let place = folder("3.safetensors", &unweight_testkit::with_header(&json, b""));
     let path = place.path("m/3.safetensors");
     let length = fs::metadata(&path).unwrap().len();
     File::options()
@@ -103,7 +104,7 @@ fn a_disk_without_room_is_found_first() {
 /// Makes a container with a valid directory of one raw tensor of so many bytes. All of the bytes
 /// are missing.
 fn container_of_a_hole(place: &Place, name: &str) {
-    let source = model(&[tensor("w", "U8", &[8], vec![0; 8])]);
+    let source = safetensors_file(&[tensor("w", "U8", &[8], vec![0; 8])]);
     let mut file = Small(Place::with_compressed(&source, &[]).read("m.unw"));
     let start = file.source().offset + file.source().length;
     let data = start.next_multiple_of(layout::PLANE_ALIGNMENT);
@@ -130,7 +131,7 @@ fn a_disk_without_room_for_what_is_restored_is_found_first() {
     let line = fails_before_work(&place, &["decompress", "m", "-o", "back"], 3);
     // The exact length is known.
     let restored: u64 = HOLE_BYTES
-        + model(&[tensor("w", "U8", &[8], vec![])]).len() as u64
+        + safetensors_file(&[tensor("w", "U8", &[8], vec![])]).len() as u64
         + (mixed().len() + small().len()) as u64;
     let digits: String = line
         .split("back: ")

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use safetensors::SafeTensors;
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, mixed, model, tensor};
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
@@ -66,10 +67,10 @@ fn ranges_are_slices_of_the_whole() {
 }
 
 #[test]
-fn ranges_longer_than_what_is_read_at_a_time() {
-    let weights = Numbers(40).trained_weights((1 << 20) + 5_000);
+fn extracts_ranges_longer_than_what_is_read_at_a_time() {
+    let weights = Random::new(40).trained_weights((1 << 20) + 5_000);
     let bytes = bf16("", &weights).data;
-    let source = model(&[
+    let source = safetensors_file(&[
         bf16("coded", &weights),
         tensor("raw", "U8", &[bytes.len() as u64], bytes.clone()),
     ]);
@@ -86,7 +87,7 @@ fn ranges_longer_than_what_is_read_at_a_time() {
 
 #[test]
 fn ranges_of_small_elements_fill_whole_bytes_or_are_refused() {
-    let source = model(&[
+    let source = safetensors_file(&[
         tensor("f4", "F4", &[8], vec![0x10, 0x32, 0x54, 0x76]),
         tensor("f6", "F6_E2M3", &[8], vec![1, 2, 3, 4, 5, 6]),
     ]);
@@ -95,7 +96,11 @@ fn ranges_of_small_elements_fill_whole_bytes_or_are_refused() {
     assert_eq!(part("f4", "2..6").succeeds(), [0x32, 0x54]);
     assert_eq!(part("f6", "4..8").succeeds(), [4, 5, 6]);
     for (name, range) in [("f4", "1..6"), ("f4", "2..5"), ("f6", "2..4")] {
-        assert!(part(name, range).fails(2).contains("whole bytes"));
+        assert!(
+            part(name, range)
+                .fails(2)
+                .contains("begins and ends with a whole byte")
+        );
     }
 }
 
@@ -104,7 +109,7 @@ fn finds_names_of_any_kind() {
     let names = ["", "a b", "\"", "\n", "\u{1b}[31m", "🦀", "-x", "--json"];
     let tensors =
         names.map(|name| tensor(name, "U8", &[name.len() as u64], name.as_bytes().to_vec()));
-    let place = Place::with_compressed(&model(&tensors), &[]);
+    let place = Place::with_compressed(&safetensors_file(&tensors), &[]);
     for name in names {
         let bytes = place.run(&["extract", "m.unw", "--", name]).succeeds();
         assert_eq!(bytes, name.as_bytes());
@@ -113,7 +118,7 @@ fn finds_names_of_any_kind() {
 
 #[test]
 fn a_range_reads_only_its_own_chunks() {
-    let source = model(&[bf16("w", &Numbers(41).trained_weights(20_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(41).trained_weights(20_000))]);
     let place = Place::with_compressed(&source, &["--chunk", "12"]);
     let mut spoilt = place.read("m.unw");
     // The last record ends where the guard begins.

@@ -1,15 +1,16 @@
 //! Model folders: shards change their form, everything else is copied.
 
 use std::fs;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, mixed, model};
+use crate::model::mixed;
 use crate::place::Place;
 
 /// Makes the folder `tiny`: two shards, one of them a link, an index, other files, and a folder in
 /// it.
 fn tiny() -> Place {
     let place = Place::with("tiny/model-00001-of-00002.safetensors", &mixed());
-    let second = model(&[bf16("last", &Numbers(60).trained_weights(3_000))]);
+    let second = safetensors_file(&[bf16("last", &Random::new(60).trained_weights(3_000))]);
     place.write("blobs/0a1b", &second);
     place.write("blobs/2c3d", b"a tokenizer");
     place.write("tiny/model.safetensors.index.json", b"{\"weight_map\":{}}");
@@ -420,7 +421,7 @@ fn links_that_lead_nowhere_or_in_circles_are_reported() {
 /// minute for this many files.
 #[test]
 fn comparing_names_takes_time_in_proportion_to_their_number() {
-    let place = Place::with_compressed(&model(&[]), &[]);
+    let place = Place::with_compressed(&safetensors_file(&[]), &[]);
     for (folder, shard) in [("a", "m.safetensors"), ("a.unw", "m.unw")] {
         place.write(&format!("{folder}/{shard}"), &place.read(shard));
         for number in 0..25_000 {

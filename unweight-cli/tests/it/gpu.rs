@@ -2,6 +2,8 @@
 //! and leave no output. Where it has one, restored bytes have to be right, and messages about bad
 //! files have to equal those of the CPU.
 
+use unweight_testkit::repository;
+
 use crate::model::{mixed, small};
 use crate::place::Place;
 use crate::restamp::Small;
@@ -80,10 +82,10 @@ fn with_a_device_bad_files_are_told_as_by_the_cpu() {
     let whole = place.read("m.unw");
     let coded = Small(whole.clone()).coded();
     let mut told = std::collections::BTreeSet::new();
-    let bytes = (0..coded.record.length.min(600)).map(|byte| coded.record.offset + byte);
+    let bytes = (0..coded.records().length.min(600)).map(|byte| coded.records().offset + byte);
     // The damage hits the kind, the code lengths and the lane ends, which checksums cover. Only a
     // few bytes are damaged, because a process takes half a second to find a device.
-    for offset in bytes.step_by(31).chain([coded.sign_mantissa.offset]) {
+    for offset in bytes.step_by(31).chain([coded.sign_mantissa().offset]) {
         let mut spoilt = Small(whole.clone());
         spoilt.flip(offset, 0x15);
         place.write("bad.unw", &spoilt.0);
@@ -140,10 +142,8 @@ fn without_a_device_nothing_is_tuned() {
 #[ignore = "needs a GPU: run with --include-ignored where there is one"]
 fn with_a_device_every_shape_and_batch_gets_a_pipeline() {
     let place = Place::new();
-    let sample = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../samples/minilm-layer0.safetensors"
-    );
+    let sample = repository("samples/minilm-layer0.safetensors");
+    let sample = sample.to_str().unwrap();
     place.run(&["compress", sample, "-o", "m.unw"]).succeeds();
     for form in ["fragments", "coded"] {
         let call = [

@@ -3,14 +3,14 @@
 use std::fs::{self, File};
 
 use serde_json::json;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, model};
 use crate::place::Place;
 
 const INDEX: &str = "m/model.safetensors.index.json";
 
 fn shard(seed: u64) -> Vec<u8> {
-    model(&[bf16("w", &Numbers(seed).trained_weights(2_000))])
+    safetensors_file(&[bf16("w", &Random::new(seed).trained_weights(2_000))])
 }
 
 /// Makes the folder `m` of two shards, with an index of these names beside them.
@@ -32,7 +32,7 @@ fn write_index(place: &Place, path: &str, names: &[&str]) {
 }
 
 #[test]
-fn shards_that_are_there_are_no_news() {
+fn present_shards_cause_no_warning() {
     let place = indexed(&["1.safetensors", "2.safetensors", "./1.safetensors"]);
     place.run(&["compress", "m"]).succeeds();
     place.run(&["verify", "m.unw"]).succeeds();

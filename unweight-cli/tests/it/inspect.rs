@@ -1,8 +1,10 @@
 //! `inspect`: the report accounts for every bit of a file.
 
+use half::bf16;
 use serde_json::{Value, json};
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, mixed, model, tensor};
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
@@ -36,13 +38,21 @@ fn parts_add_up_to_tensors_and_tensors_to_the_file() {
 
 #[test]
 fn entropy_is_that_of_the_exponents() {
-    let mut numbers = Numbers(50);
-    let source = model(&[
+    let mut numbers = Random::new(50);
+    let source = safetensors_file(&[
         bf16("one", &numbers.weights_of(&[127], 2_000)),
-        bf16("two", &[0x3F80, 0x4000].repeat(2_000)),
-        bf16("four", &[0x0000, 0x0080, 0x0100, 0x0180].repeat(2_000)),
+        bf16("two", &[0x3F80, 0x4000].map(bf16::from_bits).repeat(2_000)),
+        bf16(
+            "four",
+            &[0x0000, 0x0080, 0x0100, 0x0180]
+                .map(bf16::from_bits)
+                .repeat(2_000),
+        ),
         // This tensor stays raw, and its exponents are uniform.
-        bf16("all", &(0..=u16::MAX).collect::<Vec<_>>()),
+        bf16(
+            "all",
+            &(0..=u16::MAX).map(bf16::from_bits).collect::<Vec<_>>(),
+        ),
         tensor("none", "BF16", &[0], vec![]),
         tensor("other", "F16", &[2], vec![0; 4]),
     ]);
@@ -74,7 +84,7 @@ fn entropy_is_that_of_the_exponents() {
 
 #[test]
 fn codes_come_close_to_the_entropy_and_indices_take_four_bits() {
-    let source = model(&[bf16("w", &Numbers(51).trained_weights(200_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(51).trained_weights(200_000))]);
     let place = Place::with_compressed(&source, &[]);
     let shown = place.run(&["inspect", "m.unw", "--json"]).json();
     let tensor = &shown["tensors"][0];
@@ -98,11 +108,11 @@ fn codes_come_close_to_the_entropy_and_indices_take_four_bits() {
 
 #[test]
 fn parts_are_as_large_as_the_format_makes_them() {
-    let mut numbers = Numbers(52);
+    let mut numbers = Random::new(52);
     let mut weights = numbers.trained_weights(20_000);
     // The second of five chunks is verbatim.
     weights[4_096..8_192].copy_from_slice(&numbers.random_weights(4_096));
-    let source = model(&[bf16("w", &weights)]);
+    let source = safetensors_file(&[bf16("w", &weights)]);
     for (encoding, lane_ends_bytes) in [("huffman", 64), ("palette", 0)] {
         let place = Place::with_compressed(&source, &["--encoding", encoding, "--chunk", "12"]);
         let shown = place.run(&["inspect", "m.unw", "--json"]).json();
@@ -157,7 +167,7 @@ fn the_directory_alone_is_all_that_is_read() {
 fn the_table_has_a_row_for_each_tensor_and_no_control_characters() {
     let names = ["plain", "\u{1b}[31mred", "two\nlines", "重み", ""];
     let tensors = names.map(|name| tensor(name, "I32", &[1, 2], vec![0; 8]));
-    let place = Place::with_compressed(&model(&tensors), &[]);
+    let place = Place::with_compressed(&safetensors_file(&tensors), &[]);
     for options in [&[][..], &["--directory"]] {
         let mut arguments = vec!["inspect", "m.unw"];
         arguments.extend(options);
@@ -176,7 +186,7 @@ fn the_table_has_a_row_for_each_tensor_and_no_control_characters() {
 
 #[test]
 fn a_file_without_tensors_has_nothing_but_its_frame() {
-    let place = Place::with_compressed(&model(&[]), &[]);
+    let place = Place::with_compressed(&safetensors_file(&[]), &[]);
     let shown = place.run(&["inspect", "m.unw", "--json"]).json();
     assert_eq!(shown["frame_bytes"], shown["file_bytes"]);
     assert_eq!(shown["tensors"], json!([]));

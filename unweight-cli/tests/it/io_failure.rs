@@ -1,12 +1,13 @@
 //! Failures of input and output. The exit code is 3, and no partial output is left.
 
 use std::fs;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, mixed, model};
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
-fn inputs_that_are_not_there() {
+fn reports_inputs_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     let before = place.names();
@@ -31,7 +32,7 @@ fn inputs_that_are_not_there() {
 }
 
 #[test]
-fn outputs_in_folders_that_are_not_there() {
+fn reports_outputs_in_folders_that_are_not_there() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("file.txt", b"text");
     place.write("shards/a.safetensors", &mixed());
@@ -137,7 +138,7 @@ fn a_full_device_behind_standard_output_is_noticed() {
 
 #[test]
 fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
-    let source = model(&[bf16("w", &Numbers(70).trained_weights(2_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(70).trained_weights(2_000))]);
     let place = Place::with_compressed(&source, &[]);
     let new = place.read("m.unw");
     for call in [
@@ -166,7 +167,7 @@ fn force_replaces_the_name_and_leaves_the_old_file_to_its_readers() {
 /// Root may write into any other folder, but not into this one.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_target_that_cannot_be_written() {
+fn reports_a_target_that_cannot_be_written() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("shards/a.safetensors", &mixed());
     for call in [

@@ -7,6 +7,7 @@ mod bad_unw;
 mod changing_file;
 mod compress;
 mod copied;
+mod damaged_containers;
 mod default_names;
 #[cfg(target_os = "linux")]
 mod durability;
@@ -36,6 +37,7 @@ mod restamp;
 mod resume;
 mod round_trip;
 mod same_file;
+mod sample_weights;
 #[cfg(unix)]
 mod signals;
 mod standard_streams;

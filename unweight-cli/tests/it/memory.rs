@@ -1,6 +1,8 @@
 //! Memory budget: exit code 4 if a file needs more, and the same result if it does not.
 
-use crate::model::{bf16, mixed, model, tensor};
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
+
+use crate::model::mixed;
 use crate::place::Place;
 
 /// A call of each command that takes a budget. Those that write a file write `out`.
@@ -49,7 +51,7 @@ fn least_budget(place: &Place, call: &[&str]) -> u64 {
         assert!(needed > budget, "{line}");
         assert!(
             line.contains(&format!(
-                "needs {needed} bytes of memory, allowed are {budget}"
+                "needs {needed} bytes of memory, but {budget} are allowed"
             )) && line.contains("--memory"),
             "{line}"
         );
@@ -88,8 +90,8 @@ fn what_the_message_says_is_enough_and_a_byte_less_is_not() {
 
 #[test]
 fn threads_share_what_there_is() {
-    let mut numbers = crate::model::Numbers(90);
-    let source = model(&[bf16("w", &numbers.trained_weights(300_000))]);
+    let mut numbers = Random::new(90);
+    let source = safetensors_file(&[bf16("w", &numbers.trained_weights(300_000))]);
     let place = Place::with_compressed(&source, &["--chunk", "12"]);
     for memory in ["600KiB", "2MiB", "5MiB", "1GiB"] {
         for threads in ["1", "2", "3", "8"] {
@@ -135,7 +137,7 @@ fn a_long_directory_is_refused_where_there_is_little_memory() {
     let tensors: Vec<_> = (0..3_000)
         .map(|i| tensor(&format!("tensor {i}"), "U8", &[0], vec![]))
         .collect();
-    let place = Place::with_compressed(&model(&tensors), &[]);
+    let place = Place::with_compressed(&safetensors_file(&tensors), &[]);
     for call in [
         &["compress", "m.safetensors", "-o", "out"][..],
         &["verify", "m.unw"],
@@ -147,7 +149,7 @@ fn a_long_directory_is_refused_where_there_is_little_memory() {
         let line = place
             .run(&[call, &["--memory", "100KiB"]].concat())
             .fails(4);
-        assert!(line.contains("allowed are 102400"), "{line}");
+        assert!(line.contains("but 102400 are allowed"), "{line}");
         place
             .run(&[call, &["--memory", "64MiB", "--json"]].concat())
             .json();
@@ -190,10 +192,10 @@ fn budgets_that_are_no_number_of_bytes_are_wrong_use() {
 #[test]
 fn a_long_name_among_thousands_is_reported_within_little_memory() {
     const KIB: u32 = 150_000;
-    let mut tensors = vec![bf16("w", &crate::model::Numbers(96).trained_weights(9_000))];
+    let mut tensors = vec![bf16("w", &Random::new(96).trained_weights(9_000))];
     tensors.push(tensor(&"n".repeat(60_000), "U8", &[1], vec![1]));
     tensors.extend((0..2_500).map(|number| tensor(&format!("{number}"), "U8", &[1], vec![1])));
-    let place = Place::with_compressed(&model(&tensors), &[]);
+    let place = Place::with_compressed(&safetensors_file(&tensors), &[]);
     for options in [&[][..], &["--directory"], &["--json"]] {
         let call = ["inspect", "m.unw", "--memory", "40MiB", "--threads", "1"];
         let shown = place.run_within(KIB, &[&call, options].concat()).succeeds();

@@ -2,8 +2,8 @@
 //! text. No such character is ever printed.
 
 use serde_json::Value;
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, model};
 use crate::place::Place;
 
 /// Controls (C0, DEL, C1), bidirectional, zero-width and separating characters.
@@ -47,7 +47,7 @@ fn json(place: &Place, call: &[&str], code: i32) -> Value {
 #[test]
 fn every_command_escapes_names_of_tensors_and_files() {
     let tensor = evil("t");
-    let source = model(&[bf16(&tensor, &Numbers(60).trained_weights(4_000))]);
+    let source = safetensors_file(&[bf16(&tensor, &Random::new(60).trained_weights(4_000))]);
     let (input, output, other, back) = (evil("in"), evil("out"), evil("other"), evil("back"));
     let [input, unw, other] = [input + ".safetensors", output + ".unw", other + ".unw"];
     let place = Place::with(&input, &source);
@@ -91,7 +91,7 @@ fn every_command_escapes_names_of_tensors_and_files() {
 #[test]
 fn every_failure_escapes_names_of_tensors_and_files() {
     let tensor = evil("t");
-    let source = model(&[bf16(&tensor, &Numbers(61).trained_weights(9_000))]);
+    let source = safetensors_file(&[bf16(&tensor, &Random::new(61).trained_weights(9_000))]);
     let (input, missing) = (evil("in") + ".safetensors", evil("missing"));
     let unw = evil("in") + ".unw";
     let place = Place::with(&input, &source);
@@ -179,7 +179,7 @@ fn names_that_are_no_text_are_escaped() {
 #[test]
 fn lines_that_report_failures_have_an_upper_length() {
     let long = "重".repeat(20_000);
-    let source = model(&[bf16(&long, &Numbers(62).trained_weights(9_000))]);
+    let source = safetensors_file(&[bf16(&long, &Random::new(62).trained_weights(9_000))]);
     let place = Place::with_compressed(&source, &[]);
     let mut bad = place.read("m.unw");
     let last = bad.len() - 100;
@@ -196,7 +196,7 @@ fn lines_that_report_failures_have_an_upper_length() {
             &["extract", "m.unw", &long, "--range", "0..9001"],
             2,
             "unweight: tensor ",
-            "leaves it",
+            "but the range is 0..9001",
         ),
         (
             &["extract", "m.unw", &long[3..]],

@@ -5,8 +5,9 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, mixed, model};
+use crate::model::mixed;
 use crate::place::{Place, UNWEIGHT};
 
 /// Makes `src`, which takes long enough to compress to be stopped meanwhile.
@@ -17,7 +18,7 @@ fn long() -> Place {
     };
     let place = Place::with(
         "src/m.safetensors",
-        &model(&[bf16("w", &Numbers(80).trained_weights(weights))]),
+        &safetensors_file(&[bf16("w", &Random::new(80).trained_weights(weights))]),
     );
     place.write("src/config.json", b"{}");
     place

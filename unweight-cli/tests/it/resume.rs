@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use unweight_testkit::{Random, bf16, safetensors_file};
 
-use crate::model::{Numbers, bf16, model, small};
+use crate::model::small;
 use crate::place::{Place, Run, UNWEIGHT};
 
 const WORK: &str = ".unweight-out.partial";
@@ -17,10 +18,10 @@ const BLOCKS: u32 = 40;
 fn folder() -> Place {
     let place = Place::new();
     for (name, seed) in [("a", 1), ("b", 2), ("sub/c", 3)] {
-        let shard = model(&[bf16("w", &Numbers(seed).trained_weights(5_000))]);
+        let shard = safetensors_file(&[bf16("w", &Random::new(seed).trained_weights(5_000))]);
         place.write(&format!("m/{name}.safetensors"), &shard);
     }
-    let last = model(&[bf16("w", &Numbers(4).trained_weights(200_000))]);
+    let last = safetensors_file(&[bf16("w", &Random::new(4).trained_weights(200_000))]);
     place.write("m/z.safetensors", &last);
     place.write("m/config.json", b"{}");
     place.write("m/sub/notes", b"notes");
@@ -32,7 +33,7 @@ fn folder() -> Place {
 fn stop_at_the_last(place: &Place, call: &[&str]) {
     let line = place.run_on_full_disk(BLOCKS, call).fails(3);
     assert!(
-        line.contains("finished files are kept: run the same command again"),
+        line.contains("finished files are kept; run the same command again"),
         "{line}"
     );
     assert!(place.path(WORK).is_dir());
@@ -112,7 +113,7 @@ fn tells_as_json_what_was_kept() {
 }
 
 #[test]
-fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
+fn without_resume_nothing_is_left_and_a_failure_mentions_it() {
     for (call, of) in [(COMPRESS, "m.unw"), (DECOMPRESS, "m")] {
         let place = folder();
         let before = place.names();
@@ -128,7 +129,7 @@ fn without_it_nothing_is_left_and_a_failure_tells_of_it() {
 }
 
 #[test]
-fn a_run_without_it_tells_of_what_is_kept_and_leaves_it() {
+fn a_run_without_resume_reports_kept_files_and_leaves_them() {
     let place = folder();
     stop_at_the_last(&place, &COMPRESS);
     let path = find_kept(&place, "a.unw");
@@ -279,7 +280,7 @@ fn what_somebody_else_may_have_put_there_is_not_used() {
     refused("is a link");
     fs::remove_file(&work).unwrap();
     fs::write(&work, b"").unwrap();
-    refused("is no folder");
+    refused("is not a folder");
     fs::remove_file(&work).unwrap();
     fs::create_dir(&work).unwrap();
     fs::set_permissions(&work, fs::Permissions::from_mode(0o770)).unwrap();
@@ -358,7 +359,10 @@ fn working(options: &[&str]) -> (Place, Endless) {
         r#"{{"w":{{"dtype":"BF16","shape":[{}],"data_offsets":[0,{bytes}]}}}}"#,
         bytes / 2
     );
-    place.write("m/z.safetensors", &crate::model::with_header(&json, b""));
+    place.write(
+        "m/z.safetensors",
+        &unweight_testkit::with_header(&json, b""),
+    );
     let file = File::options()
         .write(true)
         .open(place.path("m/z.safetensors"))
@@ -435,7 +439,7 @@ fn goes_on_after_a_kill() {
 }
 
 #[test]
-fn an_interrupted_run_without_it_tells_of_it() {
+fn an_interrupted_run_without_resume_mentions_it() {
     let (place, child) = working(&[]);
     let stderr = interrupt(child);
     assert!(
@@ -475,7 +479,7 @@ fn keeps_files_that_are_not_of_earlier_runs() {
 }
 
 #[test]
-fn a_run_without_it_does_not_tell_of_a_work_folder_without_finished_files() {
+fn a_run_without_resume_ignores_a_work_folder_without_finished_files() {
     let place = folder();
     place.write(&format!("{WORK}/lock"), b"");
     fs::set_permissions(place.path(WORK), fs::Permissions::from_mode(0o700)).unwrap();

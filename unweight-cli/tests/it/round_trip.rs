@@ -1,13 +1,14 @@
 //! Round trips through `compress`, `verify --against` and `decompress`, over every kind of tensor.
 
+use half::bf16;
 use sha2::{Digest, Sha256};
-use unweight::safetensors::Header;
-use unweight_format::write::{
-    CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
+use unweight_format::{Dtype, Encoding};
+use unweight_testkit::{
+    Form, Random, Records, Tensor, bf16, bytes_of, container, safetensors_file, safetensors_json,
+    tensor, with_header,
 };
-use unweight_format::{Dtype, Encoding, Palette, SourceKind, crc32};
 
-use crate::model::{Numbers, Tensor, bf16, header, mixed, model, tensor, with_header};
+use crate::model::mixed;
 use crate::place::Place;
 
 /// Requires round trips with both encodings, and with the least, the default and the greatest
@@ -40,68 +41,68 @@ fn restores(place: &Place, source: &[u8]) {
 }
 
 /// Every bit pattern, once each.
-fn every_pattern() -> Vec<u16> {
-    (0..=u16::MAX).collect()
+fn every_pattern() -> Vec<bf16> {
+    (0..=u16::MAX).map(bf16::from_bits).collect()
 }
 
 #[test]
-fn every_bf16_pattern() {
-    round_trips(&model(&[bf16("w", &every_pattern())]));
+fn restores_every_bf16_pattern() {
+    round_trips(&safetensors_file(&[bf16("w", &every_pattern())]));
 }
 
 #[test]
-fn every_bf16_pattern_among_trained_weights() {
+fn restores_every_bf16_pattern_among_trained_weights() {
     // This tensor is coded, unlike the patterns alone. Patterns that are rare enough become
     // patches.
-    let mut weights = Numbers(1).trained_weights(1_000_000);
+    let mut weights = Random::new(1).trained_weights(1_000_000);
     for (place, pattern) in every_pattern().into_iter().enumerate() {
         weights[15 * place] = pattern;
     }
-    let source = model(&[bf16("w", &weights)]);
+    let source = safetensors_file(&[bf16("w", &weights)]);
     let place = Place::with_compressed(&source, &[]);
     assert_eq!(encodings(&place), ["huffman"]);
     restores(&place, &source);
 }
 
 #[test]
-fn nans_with_payloads() {
-    let nans = (0..20_000).map(|i| 0x7F80 | (1 + i % 127) | ((i % 2) << 15));
-    round_trips(&model(&[bf16("w", &nans.collect::<Vec<_>>())]));
+fn restores_nans_with_payloads() {
+    let nans = (0..20_000).map(|i| bf16::from_bits(0x7F80 | (1 + i % 127) | ((i % 2) << 15)));
+    round_trips(&safetensors_file(&[bf16("w", &nans.collect::<Vec<_>>())]));
 }
 
 #[test]
-fn zeros_of_both_signs() {
-    let zeros = |bits| vec![bits; 70_000];
-    round_trips(&model(&[
+fn restores_zeros_of_both_signs() {
+    let zeros = |bits| vec![bf16::from_bits(bits); 70_000];
+    round_trips(&safetensors_file(&[
         bf16("plus", &zeros(0)),
         bf16("minus", &zeros(0x8000)),
     ]));
 }
 
 #[test]
-fn one_exponent_to_seventeen() {
-    let mut numbers = Numbers(2);
+fn restores_one_exponent_to_seventeen() {
+    let mut numbers = Random::new(2);
     let tensors: Vec<Tensor> = [1, 2, 3, 15, 16, 17]
         .map(|count| {
             let exponents: Vec<u8> = (0..count).map(|i| 255 - 15 * i).collect();
             bf16(&count.to_string(), &numbers.weights_of(&exponents, 9_000))
         })
         .into();
-    round_trips(&model(&tensors));
+    round_trips(&safetensors_file(&tensors));
 }
 
 #[test]
-fn exponents_that_change_from_chunk_to_chunk() {
-    let mut numbers = Numbers(3);
-    let weights: Vec<u16> = (0..20u8)
+fn restores_exponents_that_change_from_chunk_to_chunk() {
+    let mut numbers = Random::new(3);
+    let weights: Vec<bf16> = (0..20u8)
         .flat_map(|part| numbers.weights_of(&[part, part + 100, 200], 5_000))
         .collect();
-    round_trips(&model(&[bf16("w", &weights)]));
+    round_trips(&safetensors_file(&[bf16("w", &weights)]));
 }
 
 #[test]
-fn tensors_of_every_length_around_steps_and_chunks() {
-    let mut numbers = Numbers(4);
+fn restores_tensors_of_every_length_around_steps_and_chunks() {
+    let mut numbers = Random::new(4);
     let lengths = [
         0, 1, 2, 63, 64, 65, 255, 256, 257, 511, 513, 4_095, 4_096, 4_097, 16_383, 16_384, 16_385,
         32_767, 32_768, 32_769, 65_535, 65_536, 65_537,
@@ -109,12 +110,12 @@ fn tensors_of_every_length_around_steps_and_chunks() {
     let tensors: Vec<Tensor> = lengths
         .map(|length| bf16(&length.to_string(), &numbers.trained_weights(length)))
         .into();
-    round_trips(&model(&tensors));
+    round_trips(&safetensors_file(&tensors));
 }
 
 #[test]
 fn random_bits_grow_by_less_than_a_thousandth() {
-    let source = model(&[bf16("w", &Numbers(5).random_weights(520_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(5).random_weights(520_000))]);
     assert!(source.len() > 1_000_000);
     round_trips(&source);
     for encoding in ["huffman", "palette"] {
@@ -127,7 +128,7 @@ fn random_bits_grow_by_less_than_a_thousandth() {
 
 #[test]
 fn trained_weights_shrink_by_a_third_as_huffman_and_a_quarter_as_palette() {
-    let source = model(&[bf16("w", &Numbers(6).trained_weights(300_000))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(6).trained_weights(300_000))]);
     for (encoding, percent) in [("huffman", 67), ("palette", 76)] {
         let place = Place::with_compressed(&source, &["--encoding", encoding]);
         assert_eq!(encodings(&place), [encoding]);
@@ -140,11 +141,11 @@ fn trained_weights_shrink_by_a_third_as_huffman_and_a_quarter_as_palette() {
 }
 
 #[test]
-fn random_chunks_among_trained_ones() {
-    let mut numbers = Numbers(7);
+fn restores_random_chunks_among_trained_ones() {
+    let mut numbers = Random::new(7);
     let mut weights = numbers.trained_weights(200_000);
     weights[65_536..131_072].copy_from_slice(&numbers.random_weights(65_536));
-    let source = model(&[bf16("w", &weights)]);
+    let source = safetensors_file(&[bf16("w", &weights)]);
     round_trips(&source);
     let place = Place::with_compressed(&source, &["--encoding", "palette"]);
     let shown = place.run(&["inspect", "m.unw", "--json"]).json();
@@ -152,8 +153,8 @@ fn random_chunks_among_trained_ones() {
 }
 
 #[test]
-fn scalars_and_empty_dimensions() {
-    round_trips(&model(&[
+fn restores_scalars_and_empty_dimensions() {
+    round_trips(&safetensors_file(&[
         tensor("scalar", "BF16", &[], vec![1, 2]),
         tensor("float scalar", "F32", &[], vec![1, 2, 3, 4]),
         tensor("empty", "BF16", &[0], vec![]),
@@ -164,8 +165,8 @@ fn scalars_and_empty_dimensions() {
 }
 
 #[test]
-fn tensors_of_every_type_beside_bf16() {
-    let mut numbers = Numbers(8);
+fn restores_tensors_of_every_type_beside_bf16() {
+    let mut numbers = Random::new(8);
     let mut tensors = vec![bf16("first", &numbers.trained_weights(5_000))];
     for dtype in Dtype::ALL {
         // 100 elements of any type fill whole bytes; 70,000 are more than a block.
@@ -176,12 +177,12 @@ fn tensors_of_every_type_beside_bf16() {
         }
     }
     tensors.push(bf16("last", &numbers.trained_weights(5_000)));
-    round_trips(&model(&tensors));
+    round_trips(&safetensors_file(&tensors));
 }
 
 #[test]
-fn a_model_without_bf16() {
-    let source = model(&[
+fn restores_a_model_without_bf16() {
+    let source = safetensors_file(&[
         tensor("a", "F32", &[3], vec![1; 12]),
         tensor("b", "I8", &[5], vec![2; 5]),
     ]);
@@ -191,23 +192,23 @@ fn a_model_without_bf16() {
 }
 
 #[test]
-fn a_model_without_tensors() {
-    round_trips(&model(&[]));
+fn restores_a_model_without_tensors() {
+    round_trips(&safetensors_file(&[]));
     let metadata = r#"{"__metadata__":{"format":"pt","":"\u0000"}}"#;
     round_trips(&with_header(metadata, &[]));
 }
 
 #[test]
-fn a_model_whose_metadata_is_null() {
+fn restores_a_model_whose_metadata_is_null() {
     let tensors = [
-        bf16("w", &Numbers(12).trained_weights(5_000)),
+        bf16("w", &Random::new(12).trained_weights(5_000)),
         tensor("b", "F32", &[2], vec![7; 8]),
     ];
     let data = tensors
         .each_ref()
         .map(|tensor| tensor.data.clone())
         .concat();
-    let members = &header(&tensors)[1..];
+    let members = &safetensors_json(&tensors)[1..];
     round_trips(&with_header(
         &format!("{{\"__metadata__\": null, {members}"),
         &data,
@@ -216,7 +217,7 @@ fn a_model_whose_metadata_is_null() {
 }
 
 #[test]
-fn names_of_any_kind() {
+fn restores_names_of_any_kind() {
     let long = "n".repeat(65_535);
     let names = [
         "",
@@ -243,20 +244,20 @@ fn names_of_any_kind() {
     let tensors: Vec<Tensor> = names
         .map(|name| tensor(name, "U8", &[3], vec![name.len() as u8; 3]))
         .into();
-    round_trips(&model(&tensors));
+    round_trips(&safetensors_file(&tensors));
 }
 
 #[test]
-fn headers_that_leave_the_data_at_any_offset() {
+fn restores_headers_that_leave_the_data_at_any_offset() {
     let tensors = [
-        bf16("w", &Numbers(9).trained_weights(5_000)),
+        bf16("w", &Random::new(9).trained_weights(5_000)),
         tensor("b", "F32", &[2], vec![7; 8]),
     ];
     let data = tensors
         .each_ref()
         .map(|tensor| tensor.data.clone())
         .concat();
-    let plain = header(&tensors);
+    let plain = safetensors_json(&tensors);
     for padding in 0..9 {
         let padded = format!("{plain}{}", " ".repeat(padding));
         round_trips_quickly(&with_header(&padded, &data));
@@ -265,7 +266,7 @@ fn headers_that_leave_the_data_at_any_offset() {
 }
 
 #[test]
-fn headers_in_any_style() {
+fn restores_headers_in_any_style() {
     let header = "{ \"__metadata__\" : {\"format\":\"pt\", \"é\\u00e9\":\"\\ud83e\\udd80\"},\n
         \"late\"\t: {\"data_offsets\":[4, 8 ] , \"dtype\":\"BF16\",\"shape\":[1,\n2]},
         \"e\\u0061rly\":{\"shap\\u0065\":[2],\"dtype\":\"\\u0042F16\",\"data_offsets\":[0,4]},
@@ -281,9 +282,9 @@ fn headers_in_any_style() {
 }
 
 #[test]
-fn what_the_safetensors_crate_writes() {
-    let weights = Numbers(10).trained_weights(10_000);
-    let data: Vec<u8> = weights.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+fn restores_what_the_safetensors_crate_writes() {
+    let weights = Random::new(10).trained_weights(10_000);
+    let data = bytes_of(&weights);
     let view = |dtype, shape, data| safetensors::tensor::TensorView::new(dtype, shape, data);
     let views = [
         (
@@ -301,15 +302,20 @@ fn what_the_safetensors_crate_writes() {
 
 /// No canonical encoder writes this tensor: verbatim records alone are longer than raw data.
 #[test]
-fn a_coded_tensor_whose_every_chunk_is_verbatim() {
-    let weights = Numbers(11).weights_of(&[120, 121, 122], 10_000);
-    let source = model(&[bf16("w", &weights)]);
+fn restores_a_coded_tensor_whose_every_chunk_is_verbatim() {
+    let w = bf16("w", &Random::new(11).weights_of(&[120, 121, 122], 10_000));
+    let source = safetensors_file(std::slice::from_ref(&w));
     let place = Place::with("m.safetensors", &source);
     for (name, encoding) in [
         ("huffman", Encoding::Huffman),
         ("palette", Encoding::Palette),
     ] {
-        place.write("m.unw", &verbatim_file(&source, &weights, encoding));
+        let form = Form {
+            encoding,
+            chunk_size_log2: 12,
+            records: Records::Verbatim,
+        };
+        place.write("m.unw", &container(&[w.clone().stored(form)], true));
         assert_eq!(encodings(&place), [name]);
         restores(&place, &source);
 
@@ -346,13 +352,8 @@ fn a_coded_tensor_whose_every_chunk_is_verbatim() {
 
 #[test]
 fn a_container_of_no_source_restores_its_tensors_alone() {
-    let declared = Declaration::new("b", Dtype::U8, &[5]);
-    let mut writer =
-        ContainerWriter::new(Vec::new(), SourceKind::None, &[], vec![declared]).unwrap();
-    let mut raw = writer.raw().unwrap();
-    raw.write(b"hello").unwrap();
-    raw.finish().unwrap();
-    let place = Place::with("m.unw", &writer.finish().unwrap());
+    let file = container(&[tensor("b", "U8", &[5], b"hello".to_vec())], false);
+    let place = Place::with("m.unw", &file);
     place.run(&["decompress", "m.unw", "-o", "data"]).succeeds();
     assert_eq!(place.read("data"), b"hello");
 }
@@ -364,7 +365,7 @@ fn round_trips_quickly(source: &[u8]) {
 }
 
 #[test]
-fn a_model_of_many_kinds_of_tensors() {
+fn restores_a_model_of_many_kinds_of_tensors() {
     let source = mixed();
     round_trips(&source);
     let place = Place::with_compressed(&source, &[]);
@@ -380,39 +381,4 @@ fn encodings(place: &Place) -> Vec<String> {
     tensors
         .map(|tensor| tensor["encoding"].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// A container of the one tensor of `source`, in chunks of 2^12 weights with verbatim records.
-fn verbatim_file(source: &[u8], weights: &[u16], encoding: Encoding) -> Vec<u8> {
-    let data = 2 * weights.len();
-    let source = &source[..source.len() - data];
-    let header = Header::parse(source).unwrap();
-    let declared = header.tensors.iter().map(|tensor| tensor.declaration());
-    let kind = SourceKind::Safetensors;
-    let mut writer = ContainerWriter::new(Vec::new(), kind, source, declared.collect()).unwrap();
-    let mut coded = writer
-        .coded(CodedParameters {
-            encoding,
-            chunk_size_log2: 12,
-            palette: Palette::new(std::array::from_fn(|entry| entry as u8)).unwrap(),
-        })
-        .unwrap();
-    for chunk in weights.chunks(1 << 12) {
-        let exponents: Vec<u8> = chunk.iter().map(|bits| (bits >> 7) as u8).collect();
-        let sign_mantissa: Vec<u8> = chunk
-            .iter()
-            .map(|bits| ((bits >> 8) & 0x80 | bits & 0x7F) as u8)
-            .collect();
-        let mut record = Vec::new();
-        write_record(
-            &RecordBody::Verbatim(&exponents),
-            &[],
-            &sign_mantissa,
-            &mut record,
-        );
-        coded.chunk(&sign_mantissa, &record).unwrap();
-    }
-    let bytes: Vec<u8> = weights.iter().flat_map(|bits| bits.to_le_bytes()).collect();
-    coded.finish(crc32(&bytes)).unwrap();
-    writer.finish().unwrap()
 }

@@ -45,11 +45,11 @@ fn json_and_folders_have_no_place_beside_the_bytes() {
         &["extract", "m.unw", "steps", "-o", "-", "--json"],
     ] {
         let (line, failure) = place.run(call).fails_with_json(2);
-        assert!(line.contains("say where to with -o"), "{line}");
+        assert!(line.contains("name a file with -o"), "{line}");
         assert_eq!(failure["error"]["kind"], "usage");
     }
     let line = place.run(&["decompress", "folder.unw", "-o", "-"]).fails(2);
-    assert!(line.contains("one file"), "{line}");
+    assert!(line.contains("name a folder with -o"), "{line}");
     assert_eq!(place.names(), before);
 }
 

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use unicode_width::UnicodeWidthStr;
+use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::{Numbers, bf16, mixed, model, small, tensor};
+use crate::model::{mixed, small};
 use crate::place::{Place, UNWEIGHT};
 
 /// Runs the program with all its streams on a terminal of so many columns. Returns the exit code,
@@ -83,9 +84,9 @@ fn fits(place: &Place, columns: u16, call: &[&str]) -> String {
 }
 
 fn large() -> Vec<u8> {
-    let mut numbers = Numbers(80);
+    let mut numbers = Random::new(80);
     let long = "model.".repeat(50) + "weight";
-    model(&[
+    safetensors_file(&[
         bf16(
             "model.layers.10.self_attn.q_proj.weight",
             &numbers.trained_weights(400_000),
@@ -184,7 +185,7 @@ fn bytes_do_not_go_to_a_terminal() {
         let (code, shown) = on_terminal(&place, 80, call);
         assert_eq!(code, Some(2), "{shown}");
         assert!(
-            shown.contains("raw bytes do not belong on a terminal"),
+            shown.contains("expected a file or a pipe for raw data"),
             "{shown}"
         );
     }

@@ -1,6 +1,8 @@
 //! `transcode`: the output equals that of `compress` with the other encoding.
 
-use crate::model::{Numbers, bf16, mixed, model};
+use unweight_testkit::{Random, bf16, safetensors_file};
+
+use crate::model::mixed;
 use crate::place::Place;
 
 #[test]
@@ -38,7 +40,7 @@ fn gives_what_compress_gives_in_both_directions() {
 #[test]
 fn a_tensor_that_no_longer_saves_space_is_raw_from_then_on() {
     // The only exponent takes no bits as huffman, and four bits for each weight as palette.
-    let source = model(&[bf16("w", &Numbers(30).weights_of(&[127], 384))]);
+    let source = safetensors_file(&[bf16("w", &Random::new(30).weights_of(&[127], 384))]);
     let place = Place::with_compressed(&source, &[]);
     let encoding = |file| {
         let shown = place

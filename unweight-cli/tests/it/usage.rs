@@ -4,7 +4,7 @@ use crate::model::{mixed, small};
 use crate::place::Place;
 
 #[test]
-fn flags_that_make_no_sense() {
+fn refuses_flags_that_make_no_sense() {
     let place = Place::with_compressed(&small(), &[]);
     let before = place.names();
     for call in [
@@ -38,7 +38,7 @@ fn flags_that_make_no_sense() {
 }
 
 #[test]
-fn globs_that_are_none() {
+fn refuses_invalid_globs() {
     let place = Place::with("m.safetensors", &small());
     let line = place
         .run(&["compress", "m.safetensors", "--include", "a[b"])
@@ -48,7 +48,7 @@ fn globs_that_are_none() {
 }
 
 #[test]
-fn tensors_and_ranges_that_are_not_there() {
+fn refuses_missing_tensors_and_ranges() {
     let place = Place::with_compressed(&mixed(), &[]);
     let before = place.names();
     let line = place
@@ -70,7 +70,7 @@ fn tensors_and_ranges_that_are_not_there() {
 }
 
 #[test]
-fn outputs_that_exist_without_force() {
+fn refuses_existing_outputs_without_force() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("old", b"old");
     let before = place.names();
@@ -93,7 +93,7 @@ fn outputs_that_exist_without_force() {
 }
 
 #[test]
-fn folders_where_a_file_is_expected() {
+fn refuses_folders_where_a_file_is_expected() {
     let place = Place::with_compressed(&mixed(), &[]);
     place.write("folder/a", b"");
     let before = place.names();
@@ -179,7 +179,7 @@ fn neither_devices_nor_pipes_are_inputs_or_outputs() {
 }
 
 #[test]
-fn json_tells_of_it_too() {
+fn reports_wrong_use_as_json() {
     let place = Place::new();
     for call in [
         &["compress", "--json"][..],
@@ -197,7 +197,7 @@ fn json_tells_of_it_too() {
 }
 
 #[test]
-fn help_and_version_are_no_failures() {
+fn help_and_version_succeed() {
     let place = Place::new();
     let says = |call: &[&str]| String::from_utf8(place.run(call).succeeds()).unwrap();
     assert!(says(&["--version"]).starts_with("unweight "));
@@ -225,10 +225,8 @@ fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
         panic!("{long}")
     };
     assert!(program.starts_with("unweight 0."), "{program}");
-    assert!(
-        format.starts_with("format 1.0 (draft: files of this version may have to be made again)")
-    );
-    assert!(path.starts_with("CPU path: "), "{path}");
+    assert!(format.starts_with("format 1.0 (draft: later versions may not read its files)"));
+    assert!(path.starts_with("CPU instruction set: "), "{path}");
     assert!(kernels.starts_with("GPU kernels: "), "{kernels}");
     assert_eq!(says(&["-V"]).trim_end(), program);
     // The help says it because users decide there to delete their originals.
@@ -243,15 +241,15 @@ fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
 }
 
 #[test]
-fn the_version_names_the_path_that_is_asked_for() {
+fn the_version_names_the_requested_instruction_set() {
     let place = Place::new();
     for (path, shown) in [
-        ("portable", "CPU path: portable"),
-        ("none such", "CPU path: none ("),
+        ("portable", "CPU instruction set: portable"),
+        ("none such", "CPU instruction set: none ("),
     ] {
         let output = std::process::Command::new(crate::place::UNWEIGHT)
             .arg("--version")
-            .env("UNWEIGHT_CPU_PATH", path)
+            .env("UNWEIGHT_CPU_ISA", path)
             .current_dir(place.path(""))
             .output()
             .unwrap();
@@ -294,7 +292,7 @@ fn manual_pages_have_every_command_and_nothing_of_this_machine() {
         "{page}"
     );
     assert!(
-        page.contains("Exit codes") && !page.contains("CPU path"),
+        page.contains("Exit codes") && !page.contains("CPU instruction set"),
         "{page}"
     );
     place.run(&["man", "pages/man1"]).succeeds();

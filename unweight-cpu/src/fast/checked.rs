@@ -3,6 +3,7 @@
 
 /// The computed checksums of a chunk, not yet compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checksums {
     /// CRC-32 of the record from offset 4 and of the sign-mantissa bytes.
     pub chunk: u32,

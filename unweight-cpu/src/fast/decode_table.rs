@@ -33,10 +33,12 @@ struct Runs {
 /// Consecutive symbols.
 ///
 /// ```text
-///   byte 7    the first one's exponent; the second one's in byte 6, and so on
-///   byte 1    how many there are
-///   byte 0    how many bits their codes have: shifts by 64 bits take the lowest six bits of their operand, and those are it
+///   byte 7    exponent of the first symbol; byte 6 has that of the second, and so on
+///   byte 1    number of symbols
+///   byte 0    number of bits of their codes
 /// ```
+///
+/// A shift of 64 bits uses the lowest six bits of its operand, so a run can be the operand.
 ///
 /// Runs are stored from the end of a row towards its start, so that the next run overwrites the
 /// bytes that are not exponents.

@@ -11,7 +11,7 @@ use super::portable;
 use super::{avx2, avx512};
 
 /// The environment variable with the name of the ISA, for tests and measurements.
-pub const ISA_VARIABLE: &str = "UNWEIGHT_CPU_PATH";
+pub const ISA_VARIABLE: &str = "UNWEIGHT_CPU_ISA";
 
 /// An instruction set (ISA) that the codec has kernels for. All give the same bytes and the same
 /// errors.
@@ -116,7 +116,7 @@ impl Codec {
     /// [`Codec::named_by_environment`]).
     pub fn current() -> Codec {
         static CURRENT: OnceLock<Codec> = OnceLock::new();
-        let best = || Codec::of(Isa::best()).expect("the best path is available");
+        let best = || Codec::of(Isa::best()).expect("the best ISA is available");
         *CURRENT.get_or_init(|| {
             Codec::named_by_environment()
                 .ok()
@@ -160,11 +160,7 @@ impl fmt::Display for UnknownIsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = Isa::available().map(Isa::name).collect();
         let names = names.join(", ");
-        write!(
-            f,
-            "{ISA_VARIABLE} is {:?}; this machine has {names}",
-            self.0
-        )
+        write!(f, "{ISA_VARIABLE} is {:?}, expected one of {names}", self.0)
     }
 }
 

@@ -6,8 +6,8 @@ use unweight_format::{Palette, Patches};
 
 use super::checked::Checksums;
 use super::encode_table::EncodeTable;
+use super::lanes::Rows;
 use super::output::Output;
-use super::portable::Rows;
 use super::scratch::Scratch;
 
 /// The kernels of one ISA. They are pure loops over slices, and their callers ensure that the

@@ -15,6 +15,14 @@ pub(super) const WINDOW_BYTES: usize = 8;
 /// Size of [`LaneBuffer`] in bytes: any lane of any record, with a window behind it.
 pub(super) const BUFFER_BYTES: usize = STREAMS_BYTES + 1 + LONGEST_LANE_BYTES + WINDOW_BYTES;
 
+/// Bytes of a row: the longest lane, and the last run's eight bytes, which may begin before it. The
+/// remaining bytes stagger the rows within pages. Without them the rows would evict each other and
+/// the table of runs from the L1 cache.
+pub(super) const ROW_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS + 8 + 1152;
+/// A row for each lane. Encoding stores a lane stream in each row. Decoding uses only the rows of
+/// one group.
+pub(super) type Rows = [[u8; ROW_BYTES]; LANES];
+
 /// A copy of a record's lane streams with padding behind them.
 ///
 /// A record has no guard of its own: its last lane ends up to 15 bytes before the record does, and

@@ -5,8 +5,7 @@ use unweight_format::layout::LANES;
 
 use super::decode_table::DecodeTable;
 use super::encode_table::EncodeTable;
-use super::lanes::LaneBuffer;
-use super::portable::{ROW_BYTES, Rows};
+use super::lanes::{LaneBuffer, ROW_BYTES, Rows};
 
 /// Weights of the largest chunk.
 pub(super) const LARGEST_CHUNK: usize = 1 << 16;

@@ -9,7 +9,8 @@ use super::table::DecodeTable;
 
 /// Decodes a record into the weights of its chunk.
 ///
-/// `sign_mantissa` and `weights` have one element for each weight of the chunk that the record was parsed for.
+/// `sign_mantissa` and `weights` have one element for each weight of the chunk that the record was
+/// parsed for.
 ///
 /// # Errors
 /// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `weights` is then unspecified.

@@ -9,8 +9,8 @@ use super::code_lengths::{choose_code, cost_bits};
 use super::lane::LaneWriter;
 use super::{ExponentCounts, TensorPlan};
 
-/// Encodes one chunk of 1 to 65,536 weights: appends its sign-mantissa bytes to `sign_mantissa_bytes` and its
-/// record to `record`.
+/// Encodes one chunk of 1 to 65,536 weights. Appends its sign-mantissa bytes to
+/// `sign_mantissa_bytes` and its record to `record`.
 pub fn encode_weights(
     plan: &TensorPlan,
     weights: &[bf16],

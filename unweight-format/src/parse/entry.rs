@@ -4,7 +4,7 @@ use nom::number::complete::{le_u8, le_u16, le_u32, le_u64};
 
 use super::{Parsed, front};
 
-/// A directory entry as it stands in the file.
+/// Raw fields of a directory entry.
 #[derive(Clone, Copy)]
 pub(crate) struct RawEntry {
     pub(crate) dtype: u8,

@@ -5,7 +5,7 @@ use nom::number::complete::{le_u8, le_u16, le_u32, le_u64};
 use super::{Parsed, array, front};
 use crate::layout::MAGIC;
 
-/// The file header as it stands in the file; the magic is the caller's to compare.
+/// Raw fields of the file header. The caller compares the magic.
 pub(crate) struct RawFileHeader {
     pub(crate) major_version: u16,
     pub(crate) minor_version: u16,

@@ -1,5 +1,5 @@
-//! Bytes to raw records, field by field (nom). Nothing is judged here: a raw record says what the
-//! bytes say. A parser gives `None` when there are too few bytes, and nothing else can go wrong.
+//! Parsers from bytes to raw fields (nom), without checks. A parser returns `None` if there are too
+//! few bytes; it has no other error.
 
 mod entry;
 mod extension;
@@ -13,7 +13,7 @@ pub(crate) use record_header::RawRecordHeader;
 
 use nom::{IResult, Parser, error::ErrorKind};
 
-/// What a nom parser returns here: its errors say no more than that bytes are missing.
+/// Result of a nom parser. Its only error is that bytes are missing.
 type Parsed<'a, T> = IResult<&'a [u8], T, (&'a [u8], ErrorKind)>;
 
 /// The next `N` bytes as an array.
@@ -27,7 +27,7 @@ fn array<const N: usize>(input: &[u8]) -> Parsed<'_, [u8; N]> {
         .parse(input)
 }
 
-/// The record at the front of `input`, without what follows it.
+/// The raw fields at the start of `input`. The bytes after them are ignored.
 fn front<'a, T>(input: &'a [u8], parser: impl FnOnce(&'a [u8]) -> Parsed<'a, T>) -> Option<T> {
     parser(input).ok().map(|(_, record)| record)
 }

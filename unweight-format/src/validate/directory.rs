@@ -18,7 +18,7 @@ pub struct Directory<'a> {
     payload_start: u64,
 }
 
-/// A directory that owns its bytes, for what stays open.
+/// A directory that owns its bytes.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Debug)]
 pub struct DirectoryBuf {
@@ -29,10 +29,10 @@ pub struct DirectoryBuf {
 
 #[cfg(feature = "alloc")]
 impl DirectoryBuf {
-    /// As [`Directory::parse`].
+    /// Parses like [`Directory::parse`] and takes ownership of the bytes.
     ///
     /// # Errors
-    /// As [`Directory::parse`].
+    /// The errors of [`Directory::parse`].
     pub fn parse(
         header: &FileHeader,
         bytes: alloc::boxed::Box<[u8]>,
@@ -261,10 +261,10 @@ impl<'a> Directory<'a> {
 
     fn require_name_order(&self) -> Result<(), Error> {
         let mut before: Option<&[u8]> = None;
-        for place in 0..self.tensor_count {
-            let number = self.by_name(place);
+        for rank in 0..self.tensor_count {
+            let number = self.by_name(rank);
             let at =
-                layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(place) + field::BY_NAME;
+                layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(rank) + field::BY_NAME;
             let broken = |rule, expected| Err(Error::new(rule, at, number.into(), expected));
             if number >= self.tensor_count {
                 let last = u64::from(self.tensor_count) - 1;
@@ -327,8 +327,8 @@ impl<'a> Directory<'a> {
             .map_or(self.payload_start, |number| self.entry(number).payload_end)
     }
 
-    fn by_name(&self, place: u32) -> u32 {
-        self.entry(place).by_name
+    fn by_name(&self, rank: u32) -> u32 {
+        self.entry(rank).by_name
     }
 
     /// Offset of the names in the directory.

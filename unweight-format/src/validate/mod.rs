@@ -1,7 +1,7 @@
-//! Raw records to types that are valid by construction: every rule of section 10 that concerns the
-//! container and the shape of a record is checked here, and nowhere else. A decoder checks the
-//! others: `lane-overrun`, `lane-underrun`, `lane-padding` (it follows the codes), `tensor-crc` and
-//! `source-header`.
+//! Checks of raw fields, which become types that are valid by construction. Every rule of section
+//! 10 on the container and on the shape of a record is checked here, and nowhere else. A decoder
+//! checks the others: `lane-overrun`, `lane-underrun` and `lane-padding` while it follows the
+//! codes, and `tensor-crc` and `source-header`.
 
 mod directory;
 mod extensions;

@@ -197,8 +197,8 @@ pub struct UncheckedRecord<'a> {
 }
 
 impl<'a> UncheckedRecord<'a> {
-    /// As [`Record::parse`], without `record-crc`. If another rule is broken too, `Record::parse`
-    /// names `record-crc`.
+    /// Parses like [`Record::parse`], without checking `record-crc`. If a record breaks that rule
+    /// and another one, `Record::parse` reports `record-crc`.
     ///
     /// # Errors
     /// The rules of sections 5.1, 5.5 and 6 except `record-crc`, and `lane-ends`.

@@ -28,7 +28,7 @@ pub struct Tensor<'a> {
 pub(crate) struct Located<'a> {
     pub(crate) number: u32,
     pub(crate) name: &'a str,
-    /// Little-endian u64 each.
+    /// The dimensions as little-endian u64.
     pub(crate) dims: &'a [[u8; 8]],
     pub(crate) entry_offset: u64,
     /// Offset where the payload of the tensor before ends.

@@ -1,18 +1,18 @@
-//! Which chunks of a tensor have been written.
+//! The set of chunks of a tensor that have been written.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// A set of chunks of one tensor: a bit for each.
+/// A set of chunks of one tensor, one bit a chunk.
 #[derive(Debug)]
 pub(super) struct ChunkSet {
     words: Vec<u64>,
-    /// Chunks that are not in the set.
+    /// Number of chunks that are not in the set.
     missing: u64,
 }
 
 impl ChunkSet {
-    /// The empty set of a tensor of so many chunks.
+    /// The empty set for a tensor of `chunks` chunks.
     pub(super) fn of_none(chunks: u64) -> ChunkSet {
         ChunkSet {
             words: vec![0; chunks.div_ceil(u64::BITS.into()) as usize],
@@ -20,20 +20,20 @@ impl ChunkSet {
         }
     }
 
-    /// Whether `chunk`, which the tensor has, is in the set.
+    /// Whether `chunk` is in the set. The tensor must have this chunk.
     pub(super) fn has(&self, chunk: u64) -> bool {
         let (word, bit) = place(chunk);
         self.words[word] & bit != 0
     }
 
-    /// Adds `chunk`, which the tensor has.
+    /// Adds `chunk`. The tensor must have this chunk.
     pub(super) fn add(&mut self, chunk: u64) {
         let (word, bit) = place(chunk);
         self.missing -= u64::from(self.words[word] & bit == 0);
         self.words[word] |= bit;
     }
 
-    /// The first chunk that is not in the set, if one is not.
+    /// The first chunk that is not in the set, or `None` if all are.
     pub(super) fn first_missing(&self) -> Option<u64> {
         if self.missing == 0 {
             return None;
@@ -59,7 +59,7 @@ mod tests {
             for missing in 0..chunks {
                 let mut set = ChunkSet::of_none(chunks);
                 let others = (0..chunks).filter(|&chunk| chunk != missing);
-                // Once more changes nothing.
+                // Adding a chunk twice changes nothing.
                 others
                     .clone()
                     .chain(others)

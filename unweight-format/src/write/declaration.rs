@@ -8,6 +8,7 @@ use crate::validate::Tensor;
 
 /// Declaration of one tensor.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Declaration<'a> {
     /// The name, unique in the container.
     pub name: &'a str,
@@ -18,7 +19,8 @@ pub struct Declaration<'a> {
 }
 
 impl<'a> Declaration<'a> {
-    /// A tensor of this name, type and shape: `&[100, 1000]`, a slice, or a vector's.
+    /// A tensor of this name, type and shape. The shape is an array such as `&[100, 1000]`, a slice
+    /// or a vector.
     pub fn new(name: &'a str, dtype: Dtype, shape: impl Into<Shape<'a>>) -> Declaration<'a> {
         Declaration {
             name,
@@ -46,7 +48,7 @@ impl<'a> Declaration<'a> {
     }
 }
 
-/// Declares a tensor of another container again.
+/// The declaration of a tensor of an existing container.
 impl<'a> From<&Tensor<'a>> for Declaration<'a> {
     fn from(tensor: &Tensor<'a>) -> Declaration<'a> {
         Declaration {
@@ -64,12 +66,12 @@ pub struct Shape<'a>(Dimensions<'a>);
 #[derive(Clone, Copy, Debug)]
 enum Dimensions<'a> {
     Numbers(&'a [u64]),
-    /// Little-endian u64 each.
+    /// The dimensions as little-endian u64.
     Stored(&'a [[u8; 8]]),
 }
 
 impl<'a> Shape<'a> {
-    /// How many dimensions there are.
+    /// Number of dimensions.
     pub const fn rank(&self) -> usize {
         match self.0 {
             Dimensions::Numbers(numbers) => numbers.len(),

@@ -1,4 +1,4 @@
-//! Sinks: targets of a container that is written.
+//! Sinks: targets to which a container is written.
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -62,7 +62,7 @@ pub struct SeekSink {
 
 #[cfg(feature = "std")]
 impl SeekSink {
-    /// A sink that writes to `file`, which is empty.
+    /// A sink that writes to the empty file `file`.
     pub fn new(file: std::fs::File) -> SeekSink {
         // No file reaches this offset, so the first write seeks.
         SeekSink {
@@ -94,7 +94,7 @@ impl Sink for SeekSink {
     }
 
     fn truncate(&mut self, length: u64) -> std::io::Result<()> {
-        // Mostly nothing is to be cut, and some file systems refuse the call.
+        // The file usually has this length already, and some file systems refuse the call.
         if self.file.metadata()?.len() == length {
             return Ok(());
         }

@@ -5,32 +5,14 @@
 use std::sync::Arc;
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{Container, encode_tensor},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{CodedPlanes, Dtype, Encoding, Payload, SourceKind};
+use unweight::container::Container;
+use unweight_format::{CodedPlanes, Encoding, Payload};
 use unweight_gpu::{Device, DeviceTensor};
+use unweight_testkit::{Form, bf16_tensors, container};
 
 pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Vec<u8> {
-    let names: Vec<String> = (0..tensors.len())
-        .map(|number| number.to_string())
-        .collect();
-    let shapes: Vec<[u64; 1]> = tensors
-        .iter()
-        .map(|weights| [weights.len() as u64])
-        .collect();
-    let declared = names
-        .iter()
-        .zip(&shapes)
-        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
-        .collect();
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for weights in tensors {
-        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
-    }
-    writer.finish().unwrap()
+    let form = Form::canonical(encoding, log2);
+    container(&bf16_tensors(tensors, |_| form), false)
 }
 
 /// Of tensors that are all coded.

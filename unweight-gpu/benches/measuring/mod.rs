@@ -1,4 +1,5 @@
-//! What benches share: tensors of trained models and such as are like them, and times of launches over cold caches.
+//! Shared code of the benches: trained and synthetic tensors, and times of launches with cold
+//! caches.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![allow(dead_code, reason = "no bench uses all of it")]
@@ -12,13 +13,14 @@ use unweight::safetensors::Header;
 use unweight_format::Dtype;
 use unweight_gpu::Device;
 
-/// More than the L2 of any device so far.
+/// Bytes that inputs and outputs rotate through: more than the L2 cache of any present device.
 pub(crate) const ROTATED_BYTES: usize = 512 << 20;
 const RUNS: usize = 15;
 
-/// A GPU, a stream of its own, and the bytes a second that a copy moves there, which it prints. Nothing where there is no GPU, or as a test.
+/// Opens a GPU. Returns it, a new stream, and the bytes a second that a copy moves, which it also
+/// prints. None without a GPU, and in tests.
 pub(crate) fn open() -> Option<(Device, Arc<CudaStream>, f64)> {
-    // `cargo test --benches` passes `--test`: this is no test.
+    // `cargo test --benches` passes `--test`; nothing is measured then.
     if std::env::args().any(|argument| argument == "--test") {
         return None;
     }
@@ -39,7 +41,7 @@ pub(crate) fn open() -> Option<(Device, Arc<CudaStream>, f64)> {
     Some((device, stream, copied))
 }
 
-/// What stands behind this name on the command line.
+/// The command-line argument after `name`.
 pub(crate) fn argument(name: &str) -> Option<String> {
     std::env::args()
         .skip_while(|argument| argument != name)
@@ -65,7 +67,7 @@ pub(crate) fn layer() -> Vec<Vec<bf16>> {
         .collect()
 }
 
-/// Normal, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
+/// Normally distributed weights, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
 pub(crate) fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut weights = vec![bf16::ZERO; rows * columns];
@@ -86,7 +88,8 @@ pub(crate) fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> 
     weights
 }
 
-/// With a zero for every thousandth weight: then the palette's exponents do not follow one another.
+/// The weights with a zero for every thousandth one, so that the palette is not 16 consecutive
+/// exponents.
 pub(crate) fn with_zeros(mut weights: Vec<bf16>) -> Vec<bf16> {
     weights
         .iter_mut()
@@ -95,7 +98,8 @@ pub(crate) fn with_zeros(mut weights: Vec<bf16>) -> Vec<bf16> {
     weights
 }
 
-/// The BF16 tensors of the safetensors file that `--file` names, or of the repository's sample, that have weights enough to be coded; and what they are called.
+/// The BF16 tensors with enough weights to be coded, and the name of their source: the safetensors
+/// file after `--file`, or the repository's sample.
 pub(crate) fn trained() -> (String, Vec<Vec<bf16>>) {
     const SAMPLE: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -138,8 +142,9 @@ impl Normal {
     }
 }
 
-/// The median of the seconds that `launch` takes on the device, over rotating sets. The stream stands still until all of a launch is in its queue: so the host's
-/// time is not among them, as it is not where a stream has other work. A launch has not more in it than a queue takes (some 1,000 kernels), and waits for nothing.
+/// Median time of `launch` on the device in seconds, over rotating sets. The stream waits until the
+/// whole launch is queued, so the time of the host is not included, as on a stream with other work.
+/// A launch must fit the queue (some 1,000 kernels) and must not wait for the device.
 pub(crate) fn median<T>(
     stream: &Arc<CudaStream>,
     sets: &mut [T],
@@ -158,7 +163,7 @@ pub(crate) fn median<T>(
     }))
 }
 
-/// A word that the stream waits for.
+/// A word in host memory that the stream waits for.
 struct Gate<'a> {
     stream: &'a Arc<CudaStream>,
     word: PinnedHostSlice<u32>,
@@ -167,7 +172,7 @@ struct Gate<'a> {
 impl Gate<'_> {
     fn new(stream: &Arc<CudaStream>) -> Gate<'_> {
         let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: written before anybody reads it.
+        // SAFETY: the memory is written before it is read.
         let word = unsafe { stream.context().alloc_pinned_with_flags(1, flags) };
         Gate {
             stream,
@@ -177,7 +182,7 @@ impl Gate<'_> {
 
     fn write(&mut self, value: u32) -> u64 {
         let word = self.word.as_mut_ptr().unwrap();
-        // SAFETY: its only word, which the device but reads.
+        // SAFETY: the pointer is valid for this one word, and the device only reads it.
         unsafe { word.write_volatile(value) };
         word as u64
     }
@@ -185,7 +190,8 @@ impl Gate<'_> {
     fn close(&mut self) {
         let word = self.write(0);
         let until = sys::CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_EQ as u32;
-        // SAFETY: host memory that is mapped has the same address on the device; it outlives what the stream has before the gate is opened.
+        // SAFETY: mapped host memory has the same address on the device. It outlives all work that
+        // is queued before the gate opens.
         unsafe { sys::cuStreamWaitValue32_v2(self.stream.cu_stream(), word, 1, until) }
             .result()
             .unwrap();
@@ -196,7 +202,7 @@ impl Gate<'_> {
     }
 }
 
-/// By events on the stream. Waits for it.
+/// Time of `launch` in seconds, by events on the stream. Waits for the stream.
 fn seconds_of(stream: &Arc<CudaStream>, launch: impl FnOnce()) -> f64 {
     let [start, end] = events_around(stream, launch);
     seconds_between(&start, &end)
@@ -218,7 +224,8 @@ fn median_of(mut seconds: [f64; RUNS]) -> f64 {
     seconds[RUNS / 2]
 }
 
-/// The median of the seconds that each of `count` launches takes, one after the other, the host's time for the first included.
+/// Median time in seconds of one of `count` launches in sequence. The host's time for the first
+/// launch is included.
 pub(crate) fn per_launch(
     stream: &Arc<CudaStream>,
     count: usize,
@@ -228,7 +235,8 @@ pub(crate) fn per_launch(
     seconds / count as f64
 }
 
-/// The medians of the seconds that each of these takes, in turns: so the clock of a device that is hot is the same for all.
+/// Median times in seconds of these launches, which run alternately, so that a device whose clock
+/// falls with its temperature affects all alike.
 pub(crate) fn side_by_side<const COUNT: usize>(
     stream: &Arc<CudaStream>,
     mut launches: [&mut dyn FnMut(); COUNT],
@@ -245,13 +253,13 @@ pub(crate) fn side_by_side<const COUNT: usize>(
     seconds.map(median_of)
 }
 
-/// So many launches as one, so that the host's time does not bound small ones.
+/// A graph of `count` launches, so that the host's time does not bound small ones.
 pub(crate) fn captured(
     stream: &Arc<CudaStream>,
     count: usize,
     mut launch: impl FnMut(usize),
 ) -> CudaGraph {
-    // Whatever is made at first use is made now.
+    // The first launch creates everything that is created at first use.
     launch(0);
     stream.synchronize().unwrap();
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;

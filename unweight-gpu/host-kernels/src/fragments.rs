@@ -7,10 +7,10 @@ use std::ffi::c_void;
 unsafe extern "C" {
     safe fn unweight_host_fragments_job_bytes() -> u32;
     safe fn unweight_host_planes_job_bytes() -> u32;
-    fn unweight_host_arrange_planes(job: *const c_void, strips: u32, seed: u64);
-    fn unweight_host_count_patches(job: *const c_void, strips: u32, seed: u64);
-    fn unweight_host_arrange(job: *const c_void, strips: u32, seed: u64);
-    fn unweight_host_restore(job: *const c_void, strips: u32, seed: u64);
+    fn unweight_host_arrange_planes(job: *const c_void, panels: u32, seed: u64);
+    fn unweight_host_count_patches(job: *const c_void, panels: u32, seed: u64);
+    fn unweight_host_arrange(job: *const c_void, panels: u32, seed: u64);
+    fn unweight_host_restore(job: *const c_void, panels: u32, seed: u64);
 }
 
 /// Bytes of a `FragmentsJob` as the kernels have it.
@@ -30,7 +30,7 @@ pub struct FragmentsLaunch {
     /// process.
     pub job: *const c_void,
     /// Row panels of its matrix.
-    pub strips: u32,
+    pub panels: u32,
     /// Seed of the order of threads; 0 leaves them in order.
     pub seed: u64,
 }
@@ -42,7 +42,7 @@ impl FragmentsLaunch {
     /// The preconditions at the head of `kernels/matmul/fragments.cu`.
     pub unsafe fn count_patches(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
-        unsafe { unweight_host_count_patches(self.job, self.strips, self.seed) }
+        unsafe { unweight_host_count_patches(self.job, self.panels, self.seed) }
     }
 
     /// `arrange`.
@@ -51,7 +51,7 @@ impl FragmentsLaunch {
     /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
-        unsafe { unweight_host_arrange(self.job, self.strips, self.seed) }
+        unsafe { unweight_host_arrange(self.job, self.panels, self.seed) }
     }
 
     /// `arrange_planes`.
@@ -60,7 +60,7 @@ impl FragmentsLaunch {
     /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange_planes(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
-        unsafe { unweight_host_arrange_planes(self.job, self.strips, self.seed) }
+        unsafe { unweight_host_arrange_planes(self.job, self.panels, self.seed) }
     }
 
     /// `restore`.
@@ -69,6 +69,6 @@ impl FragmentsLaunch {
     /// As [`FragmentsLaunch::count_patches`].
     pub unsafe fn restore(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
-        unsafe { unweight_host_restore(self.job, self.strips, self.seed) }
+        unsafe { unweight_host_restore(self.job, self.panels, self.seed) }
     }
 }

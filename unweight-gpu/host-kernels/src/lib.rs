@@ -1,7 +1,8 @@
-//! The CUDA kernels of `unweight-gpu` on fibers of the CPU, for tests without a GPU.
+//! The CUDA kernels of `unweight-gpu` and `unweight-matmul` on fibers of the CPU, for tests without a
+//! GPU.
 //!
-//! The functions mirror those of `launch/`. Jobs are passed as addresses: `unweight-gpu` has their
-//! Rust side.
+//! The functions mirror those of `launch/`. Jobs are passed as addresses: the crates of the kernels
+//! have their Rust side.
 
 #![expect(unsafe_code, reason = "calls into the kernels, compiled as C++")]
 #![cfg(not(no_host_kernels))]
@@ -15,7 +16,7 @@ pub use device_memory::{DeviceMemory, POISON};
 pub use fragments::{FragmentsLaunch, fragments_job_bytes, planes_job_bytes};
 
 unsafe extern "C" {
-    safe fn unweight_host_layout(number: u32) -> u32;
+    fn unweight_host_layout(count: *mut u32) -> *const u32;
     fn unweight_host_decode(
         jobs: *const c_void,
         job_count: u32,
@@ -54,13 +55,14 @@ unsafe extern "C" {
     );
 }
 
-/// Numbers of the bitstream in `kernels/abi/bitstream.cuh`, in its order; last the bytes of a
-/// `TensorJob`.
-pub fn layout() -> Vec<u32> {
-    (0..)
-        .map(|number| unweight_host_layout(number))
-        .take_while(|&number| number != u32::MAX)
-        .collect()
+/// Numbers of the bitstream in `kernels/abi/bitstream.cuh`, in its order, then the layout of the
+/// structures of `kernels/abi`: see `launch/decode.cpp`.
+pub fn layout() -> &'static [u32] {
+    let mut count = 0;
+    // SAFETY: the call writes a number.
+    let numbers = unsafe { unweight_host_layout(&raw mut count) };
+    // SAFETY: there are that many constants at this address.
+    unsafe { std::slice::from_raw_parts(numbers, count as usize) }
 }
 
 /// Arguments that all kernels here take.

@@ -1,4 +1,4 @@
-// Constants of checksum/crc32.cuh. Twin of the words that `src/crc_constants.rs` makes.
+// Constants of checksum/crc32.cuh. Twin of the words that `src/checksum/constants.rs` makes.
 #pragma once
 #include "abi/bitstream.cuh"
 

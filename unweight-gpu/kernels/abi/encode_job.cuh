@@ -8,7 +8,7 @@ namespace unweight::abi {
 constexpr uint32_t TOTAL_COPIES = 4;
 
 // A BF16 tensor in device memory, as weights, as two planes, or in another encoding, and its output planes. Twin of
-// `EncodeJob` in `src/encode_job.rs`: 144 bytes.
+// `EncodeJob` in `src/encode/job.rs`, which asserts the same offsets.
 //
 // A kernel reads only the fields that the head of its file names. The others may still be null.
 struct EncodeJob {
@@ -47,5 +47,26 @@ struct EncodeJob {
     return reinterpret_cast<DoneChunks*>(totals + TOTAL_COPIES * EXPONENTS);
   }
 };
+
+static_assert(offsetof(EncodeJob, weights) == 0);
+static_assert(offsetof(EncodeJob, exponents) == 8);
+static_assert(offsetof(EncodeJob, input_sign_mantissa) == 16);
+static_assert(offsetof(EncodeJob, input) == 24);
+static_assert(offsetof(EncodeJob, weight_count) == 32);
+static_assert(offsetof(EncodeJob, counts) == 40);
+static_assert(offsetof(EncodeJob, totals) == 48);
+static_assert(offsetof(EncodeJob, palette_counts) == 56);
+static_assert(offsetof(EncodeJob, code_lengths) == 64);
+static_assert(offsetof(EncodeJob, sign_mantissa) == 72);
+static_assert(offsetof(EncodeJob, look_back) == 80);
+static_assert(offsetof(EncodeJob, record_lengths) == 88);
+static_assert(offsetof(EncodeJob, record_ends) == 96);
+static_assert(offsetof(EncodeJob, records) == 104);
+static_assert(offsetof(EncodeJob, first_chunk) == 112);
+static_assert(offsetof(EncodeJob, chunk_count) == 116);
+static_assert(offsetof(EncodeJob, chunk_size_log2) == 120);
+static_assert(offsetof(EncodeJob, kind) == 124);
+static_assert(offsetof(EncodeJob, palette) == 128);
+static_assert(sizeof(EncodeJob) == 144);
 
 }  // namespace unweight::abi

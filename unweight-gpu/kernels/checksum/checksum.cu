@@ -4,8 +4,8 @@
 // Data layout: rows of 512 bytes (checksum/crc32.cuh).
 // Threads: one warp = one chunk; blocks of 8 warps.
 // Shared memory: none.
-// Preconditions: those of decode.cu; `constants` is what `src/crc_constants.rs` makes; outputs hold 2 bytes for each
-// weight, for checksum_planes 1 byte.
+// Preconditions: those of decode.cu; `constants` is what `src/checksum/constants.rs` makes; outputs hold 2 bytes for
+// each weight, for checksum_planes 1 byte.
 // Tail: that of crc32.cuh. Warps after the last chunk do nothing.
 #include "abi/status.cuh"
 #include "checksum/crc32.cuh"

@@ -23,7 +23,8 @@
 // has the term x^l.
 //
 // Shared memory: none. Registers: 8 for columns, 2 for the state, 4 for each row in flight.
-// Preconditions: `constants` is what `src/crc_constants.rs` makes; the data is 16-byte aligned; the warp is complete.
+// Preconditions: `constants` is what `src/checksum/constants.rs` makes; the data is 16-byte aligned; the warp is
+// complete.
 //
 // Tail: rows are counted from the end. A short first row is completed with zeros in front, which change nothing while
 // the state is zero. The last 16 bytes may be incomplete: they are completed with zeros, which inverse powers of x

@@ -9,7 +9,7 @@
 // Threads: one warp = one chunk; thread l = lane l of the specification. A block is one warp, or in the kernels
 // `..._in_few_blocks` up to 16 warps.
 // Shared memory: TABLES_BYTES and `stage_bytes` for each warp. A longer record is read from device memory.
-// Preconditions, which the host checks (src/plan.rs, src/resident.rs): those of TensorJob; `stage_bytes` is a multiple
+// Preconditions, which the host checks (src/decode): those of TensorJob; `stage_bytes` is a multiple
 // of 16; a block for each chunk, of 32 threads, or a few blocks of up to 16 warps, with shared memory for each warp.
 // No record is trusted: a kernel accesses nothing outside the record, the chunk's sign-mantissa bytes and the chunk's
 // output. parse_header and parse_body check every offset, and reads of a lane's stream are clamped to the record.

@@ -110,8 +110,35 @@ __device__ __forceinline__ uint32_t remainder_of_rest(const InputChunk& chunk, c
   return sum;
 }
 
-// Encodes a chunk. The phases load, plan, place and copy are in this function: as functions of their own they change
-// the order in which the compiler allocates registers.
+// Layout of a chunk's record. It is the same for all threads, but for the two fields of a lane.
+struct RecordLayout {
+  uint32_t lane_bytes;  // of the lane's stream
+  uint32_t lane_end;    // end of the lane's stream, from LANE_STREAMS_OFFSET on
+  uint32_t patch_count;
+  uint32_t body_end;      // start of the patches
+  uint32_t contents_end;  // end of the patches
+  uint32_t length;        // a multiple of RECORD_ALIGNMENT
+  bool verbatim;
+};
+
+// Plans the record. `sum` holds the bits of the lane in all warps, and the number of its patches << 16.
+__device__ __forceinline__ RecordLayout plan_record(const InputChunk& chunk, bool huffman, uint32_t sum,
+                                                    uint32_t lane) {
+  const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
+  const uint32_t lane_end = inclusive_sum(lane_bytes, lane);
+  const uint32_t patch_count = __reduce_add_sync(ALL_LANES, sum >> 16);
+  const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
+  const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
+  const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
+  const uint32_t verbatim_end = RECORD_HEADER_BYTES + chunk.weight_count;
+  const bool verbatim = round_up_record(contents_end) > round_up_record(verbatim_end);
+  const uint32_t length = round_up_record(verbatim ? verbatim_end : contents_end);
+  return {lane_bytes, lane_end, patch_count, body_end, contents_end, length, verbatim};
+}
+
+// Encodes a chunk. The phases load, place and copy, and the sum over the warps, are in this function. In all forms that
+// were tried with load or that sum as a function, or with publishing, place and copy as functions, encode_chunks and
+// encode_chunks_of_planes spilled registers (CUDA 13.0, sm_90a).
 template <class Input>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes,
                                              uint4* shared, const CrcConstants* constants) {
@@ -156,15 +183,10 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (other == warp) before = sum;
     sum += tables->sums[other][lane];
   }
-  const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
-  const uint32_t lane_end = inclusive_sum(lane_bytes, lane);
-  const uint32_t patch_count = __reduce_add_sync(ALL_LANES, sum >> 16);
-  const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
-  const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
-  const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
-  const uint32_t verbatim_end = RECORD_HEADER_BYTES + chunk.weight_count;
-  const bool verbatim = round_up_record(contents_end) > round_up_record(verbatim_end);
-  const uint32_t length = round_up_record(verbatim ? verbatim_end : contents_end);
+  const RecordLayout layout = plan_record(chunk, huffman, sum, lane);
+  const uint32_t lane_bytes = layout.lane_bytes, lane_end = layout.lane_end, patch_count = layout.patch_count;
+  const uint32_t body_end = layout.body_end, contents_end = layout.contents_end, length = layout.length;
+  const bool verbatim = layout.verbatim;
   if (threadIdx.x == 0) {
     publish_length(chunk, length / RECORD_ALIGNMENT);
     // The header's checksum is zero until the end.

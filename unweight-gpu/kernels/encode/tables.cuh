@@ -43,7 +43,7 @@ struct EncodeTables {
   uint32_t listed;       // patches found, including those that `patches` has no space for
   uint32_t start;        // start of the record in its plane, in units of 16 bytes
 };
-static_assert(sizeof(EncodeTables) == 6688, "src/encode_plan.rs has the size, and the record follows");
+static_assert(sizeof(EncodeTables) == 6688, "src/encode/plan.rs has the size, and the record follows");
 
 // Section 11.3: bits of a chunk of `total` weights with this code. Lane l holds the count of palette entry l; lanes
 // from 16 on hold 0.

@@ -12,6 +12,10 @@ typedef unsigned char uint8_t;
 typedef unsigned short uint16_t;
 typedef unsigned int uint32_t;
 typedef unsigned long long uint64_t;
+#ifdef __CUDACC_RTC__
+// NVRTC has no <cstddef>.
+#define offsetof(type, field) __INTADDR__(&((type*)0)->field)
+#endif
 // Dynamic shared memory of a block.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(256) uint4 name[]
 #endif

@@ -33,8 +33,8 @@
 // reads r.
 // Preconditions: those of EncodeJob's totals, palette, record_lengths, records, sign_mantissa and input; for
 // palette_record_ends, of record_ends; for count_indices, of counts and palette_counts; those of the input TensorJobs,
-// which have the other encoding; `constants` is what `src/crc_constants.rs` makes. palette_record_ends has a warp for
-// each chunk, in blocks of 8, and comes before huffman_to_palette. No record is trusted: a kernel accesses nothing
+// which have the other encoding; `constants` is what `src/checksum/constants.rs` makes. palette_record_ends has a warp
+// for each chunk, in blocks of 8, and comes before huffman_to_palette. No record is trusted: a kernel accesses nothing
 // outside the record, its chunk's sign-mantissa bytes and the output of both.
 // Tail: steps after the last group of four are taken one by one. Surplus indices become 0, as do the bytes that
 // complete the sign-mantissa plane to a multiple of 256.

@@ -2,8 +2,10 @@
 
 use cudarc::driver::CudaFunction;
 
-use crate::kernels::{DeviceBuffer, KernelSet, own};
-use crate::{Device, GpuError, crc_constants};
+use super::constants;
+use crate::kernels::{KernelSet, own};
+use crate::memory::DeviceBuffer;
+use crate::{Device, GpuError};
 
 /// The kernels of `kernels/checksum/checksum.cu`.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ impl KernelSet for ChecksumKernels {
     fn load(device: &Device) -> Result<ChecksumKernels, GpuError> {
         let own = device.own_stream();
         let module = device.load_module(&own::CHECKSUM)?;
-        let constants = own.clone_htod(&crc_constants::words())?;
+        let constants = own.clone_htod(&constants::words())?;
         own.synchronize()?;
         Ok(ChecksumKernels {
             check_chunks: module.load_function("check_chunks")?,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig};
 
-use super::DecodeKernels;
+use super::job::TensorJob;
 use super::kernels::TensorKernels;
-use crate::job::TensorJob;
-use crate::kernels::{DeviceBuffer, Launch};
-use crate::plan::{TABLE_BYTES, WARP, stage_bytes, warps_of_block};
-use crate::{Batch, Device, DeviceTensor, GpuError, status};
+use super::plan::{TABLE_BYTES, stage_bytes, warps_of_block};
+use super::{Batch, DecodeKernels, DecodeTask, DeviceTensor, status};
+use crate::kernels::{Launch, WARP};
+use crate::memory::DeviceBuffer;
+use crate::{Device, GpuError};
 
 /// A coded tensor in device memory whose records were all checked. Launches that decode it cannot
 /// fail, so they need no status, and may be part of a graph.
@@ -50,10 +51,9 @@ impl CheckedTensor {
         let stream = device.stream()?;
         // SAFETY: the decoder writes every weight before anything reads it.
         let weights = unsafe { stream.alloc::<u8>(2 * planes.weights() as usize)? };
-        let mut batch = Batch::to_weights(device, vec![(&tensor, weights)])?;
-        batch.check_chunks(own)?;
-        batch.decode(own)?;
-        batch.status()?;
+        let mut batch = Batch::to_weights(device, vec![DecodeTask::new(&tensor, weights)])?;
+        batch.check_chunks(own)?.defer_status();
+        batch.decode(own)?.finish()?;
         let weights = batch.into_outputs()?.remove(0);
         let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
         let status = DeviceBuffer::new(own.clone_htod(&[status::GOOD])?, own);

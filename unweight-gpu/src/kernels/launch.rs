@@ -7,8 +7,11 @@ use std::marker::PhantomData;
 
 use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchConfig, sys};
 
-use super::DeviceBuffer;
 use crate::GpuError;
+use crate::memory::DeviceBuffer;
+
+/// Threads of a warp.
+pub const WARP: u32 = 32;
 
 /// A kernel and its arguments in order. Memory is given as an address.
 ///

@@ -10,7 +10,6 @@
 //! Other kernels may include this crate's headers. `DEP_UNWEIGHT_GPU_KERNELS_INCLUDE` has their
 //! folder in the build script of a crate that depends on this one, and [`HEADERS`] has their texts.
 
-mod buffer;
 mod cache;
 mod launch;
 mod loader;
@@ -19,9 +18,10 @@ mod nvrtc;
 pub(crate) mod own;
 mod set;
 
-pub use crate::in_flight::{Handover, InFlight, WaitAtEnd, require_context, require_no_capture};
-pub use buffer::DeviceBuffer;
-pub use launch::Launch;
+pub use crate::memory::{
+    DeviceBuffer, Handover, InFlight, WaitAtEnd, require_context, require_no_capture,
+};
+pub use launch::{Launch, WARP};
 pub use module::{Header, Module};
 pub use own::HEADERS;
 pub use set::{KernelSet, load_with_shared};

@@ -1,10 +1,10 @@
-//! The encoder's kernels, launched on fibers of the CPU in the order in which a batch launches them.
+//! Launches of the encoder's kernels on fibers of the CPU, in the order of a batch.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
 use unweight_format::Encoding;
 use unweight_gpu::host::{EncodeJob, count_threads, crc_constants};
-// Its library holds the kernels.
+// The library of this crate holds the kernels.
 use unweight_gpu_host::DeviceMemory;
 
 #[rustfmt::skip]
@@ -14,24 +14,25 @@ unsafe extern "C" {
     fn unweight_host_encode_chunks(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, tensor_codes: *const u8, constants: *const u32, source: u32, seed: u64);
     #[allow(dead_code)]
     pub(crate) fn unweight_host_write_record_ends(job: *const EncodeJob, seed: u64);
-    fn unweight_host_palette_record_ends(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, detour: *mut u32, seed: u64);
-    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
-    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64, detour: *mut u32);
+    fn unweight_host_palette_record_ends(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, needs_fallback: *mut u32, seed: u64);
+    fn unweight_host_huffman_to_palette(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, stage_bytes: u32, constants: *const u32, seed: u64, status: *mut u64, needs_fallback: *mut u32);
+    fn unweight_host_count_indices(jobs: *const EncodeJob, job_count: u32, chunk_count: u32, constants: *const u32, seed: u64, status: *mut u64, needs_fallback: *mut u32);
 }
 
-/// Runs them all.
+/// Encodes all jobs.
 ///
 /// # Safety
-/// What `kernels/abi/encode_job.cuh` says of a job, with chunks numbered through; sources are weights, or with `of_planes` planes.
+/// Every job meets the conditions in `kernels/abi/encode_job.cuh`, and chunks are numbered across
+/// jobs. The inputs are weights, or planes if `of_planes` is set.
 pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) {
     let chunk_count = jobs.iter().map(|job| job.chunk_count).sum();
     let largest = jobs.iter().map(|job| job.chunk_size_log2).max();
-    // As on devices of all sizes.
+    // The seed selects the size of the device.
     let threads = count_threads(largest.unwrap(), chunk_count, seed as u32 % 5);
     let (start, job_count) = (jobs.as_mut_ptr(), jobs.len() as u32);
     let constants = crc_constants();
     let codes = DeviceMemory::poisoned(8 * jobs.len());
-    // SAFETY: the caller's.
+    // SAFETY: the caller meets the conditions of `# Safety`.
     unsafe {
         unweight_host_count_exponents(start, job_count, chunk_count, threads, of_planes, seed);
         let codes = codes.as_mut_ptr();
@@ -48,10 +49,12 @@ pub(crate) unsafe fn encode(jobs: &mut [EncodeJob], of_planes: bool, seed: u64) 
     }
 }
 
-/// What makes records of jobs' sources, which are all of the other encoding. Gives whether they have to be made by way of planes instead.
+/// Transcodes records, all of the other encoding, to records. Returns whether they need the
+/// fallback through planes.
 ///
 /// # Safety
-/// As [`encode`]; sources are records, whose longest have `stage_bytes` bytes or are read where they stand.
+/// The conditions of [`encode`]. The inputs are records of at most `stage_bytes` bytes; longer ones
+/// are read from device memory.
 #[allow(dead_code)]
 pub(crate) unsafe fn encode_records(
     jobs: &mut [EncodeJob],
@@ -66,11 +69,17 @@ pub(crate) unsafe fn encode_records(
     let constants = constants.as_ptr();
     let codes = DeviceMemory::poisoned(8 * jobs.len());
     let codes = codes.as_mut_ptr();
-    let mut detour = 0;
+    let mut needs_fallback = 0;
     // SAFETY: the caller's.
     unsafe {
         if to == Encoding::Palette {
-            unweight_host_palette_record_ends(start, job_count, chunk_count, &mut detour, seed);
+            unweight_host_palette_record_ends(
+                start,
+                job_count,
+                chunk_count,
+                &mut needs_fallback,
+                seed,
+            );
             unweight_host_huffman_to_palette(
                 start,
                 job_count,
@@ -79,7 +88,7 @@ pub(crate) unsafe fn encode_records(
                 constants,
                 seed,
                 status,
-                &mut detour,
+                &mut needs_fallback,
             );
         } else {
             unweight_host_count_indices(
@@ -89,7 +98,7 @@ pub(crate) unsafe fn encode_records(
                 constants,
                 seed,
                 status,
-                &mut detour,
+                &mut needs_fallback,
             );
         }
         if to == Encoding::Huffman {
@@ -97,5 +106,5 @@ pub(crate) unsafe fn encode_records(
             unweight_host_encode_chunks(start, job_count, chunk_count, codes, constants, 2, seed);
         }
     }
-    detour != 0
+    needs_fallback != 0
 }

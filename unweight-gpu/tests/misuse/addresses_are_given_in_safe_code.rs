@@ -1,8 +1,6 @@
-use unweight_gpu::{Output, Source, View, ViewMut};
+use unweight_gpu::{Output, Source};
 
 fn main() {
-    let _ = Output::raw(256, 256);
-    let _ = Source::raw(256, 128);
-    let _ = View::raw(256, 128);
-    let _ = ViewMut::raw(256, 256);
+    let _ = Output::at_address(256, 256);
+    let _ = Source::at_address(256, 128);
 }

@@ -2,7 +2,7 @@ use unweight_gpu::{Batch, Device, GpuError};
 
 fn misuse(device: &Device, mut batch: Batch) -> Result<(), GpuError> {
     let outputs = batch.into_outputs()?;
-    batch.decode(&device.stream()?)?;
+    batch.decode(&device.stream()?)?.defer_status();
     drop(outputs);
     Ok(())
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
-use unweight_gpu::{Batch, Device, DeviceTensor, GpuError, cudarc};
+use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError, cudarc};
 
 fn misuse(
     device: &Device,
@@ -9,8 +9,8 @@ fn misuse(
     output: CudaSlice<u8>,
 ) -> Result<Vec<u8>, GpuError> {
     let stream = device.stream()?;
-    let mut batch = Batch::to_weights(device, vec![(tensor, output)])?;
-    batch.decode(&stream)?;
+    let mut batch = Batch::to_weights(device, vec![DecodeTask::new(tensor, output)])?;
+    batch.decode(&stream)?.defer_status();
     Ok(stream.clone_dtoh(&output)?)
 }
 

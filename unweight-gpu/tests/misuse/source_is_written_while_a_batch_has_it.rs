@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
 use unweight_format::Encoding;
-use unweight_gpu::{Device, EncodeBatch, GpuError, cudarc};
+use unweight_gpu::{Device, EncodeBatch, EncodeTask, GpuError, cudarc};
 
 fn misuse(
     device: &Device,
@@ -10,7 +10,7 @@ fn misuse(
     output: CudaSlice<u8>,
 ) -> Result<(), GpuError> {
     let stream = device.stream()?;
-    let tasks = vec![(source.clone(), output)];
+    let tasks = vec![EncodeTask::new(source.clone(), output)];
     let mut batch = EncodeBatch::new(device, tasks, Encoding::Huffman, 15)?;
     batch.encode(&stream)?;
     stream.memset_zeros(&mut *source)?;

@@ -1,4 +1,4 @@
-//! Kernels that NVRTC compiled, kept for later processes.
+//! The cache of kernels that NVRTC compiled.
 
 use std::path::Path;
 use std::time::Instant;
@@ -35,7 +35,7 @@ pub(crate) fn compiled_kernels_are_kept(_: &OnAGpu) {
         kept.len()
     );
     assert_eq!(images(&folder).unwrap().len(), kept.len());
-    // One that is damaged is made again.
+    // A damaged image is compiled again.
     fs::write(kept[0].path(), &whole[0][..whole[0].len() / 2]).unwrap();
     open(&folder);
     assert!(fs::read(kept[0].path()).unwrap() == whole[0]);

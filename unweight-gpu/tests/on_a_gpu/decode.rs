@@ -1,4 +1,4 @@
-//! Decoding: batches, streams, ranges of chunks, raw tensors beside coded ones.
+//! Decoding on a GPU: batches, streams, ranges of chunks, and raw tensors beside coded ones.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -6,16 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{OpenFile, encode_tensor},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Payload, Rule, SourceKind};
+use unweight::container::OpenFile;
+use unweight_format::{Encoding, Payload, Rule};
 use unweight_gpu::cudarc::driver::DevicePtr;
-use unweight_gpu::{Batch, DeviceTensor, GpuError, Input, Output};
+use unweight_gpu::{BadChunk, Batch, DecodeTask, DeviceTensor, GpuError, Input, Output};
+use unweight_testkit::{Form, bf16, bytes_of, container, container_of, tensor};
 
-use crate::tensors::{awkward_weights, bytes_of, file_of, on_device, weights};
+use crate::tensors::{awkward_weights, file_of, on_device, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
 
 pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
@@ -62,11 +59,12 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
                 let outputs = tensors
                     .iter()
                     .map(|weights| stream.clone_htod(&vec![POISON; 2 * weights.len()]).unwrap());
-                let tasks = coded.into_iter().zip(outputs).collect();
+                let tasks = (coded.into_iter().zip(outputs))
+                    .map(|(input, output)| DecodeTask::new(input, output))
+                    .collect();
                 let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
-                batch.check_chunks(&stream).unwrap();
-                batch.decode(&stream).unwrap();
-                batch.status().unwrap();
+                batch.check_chunks(&stream).unwrap().defer_status();
+                batch.decode(&stream).unwrap().finish().unwrap();
                 let checksums = batch.checksums().unwrap();
                 let memory = batch.into_outputs().unwrap();
                 for ((weights, memory), (tensor, checksum)) in tensors
@@ -82,12 +80,13 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
     });
 }
 
-/// 2^31 weights and a few: past what 32-bit numbers of bytes or of weights can say. It takes 8 GB of memory and 7 of the device's.
+/// Slightly more than 2^31 weights, which overflow 32-bit counts of bytes and signed ones of
+/// weights. The test takes 8 GB of host memory and 7 GB of device memory.
 pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let piece = weights(1 << 20, 31);
     let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
     tensor.extend(&piece[..12_345]);
-    let file = file_of(std::slice::from_ref(&tensor), Encoding::Huffman, 15);
+    let file = container_of(&tensor, Encoding::Huffman, 15);
     drop(tensor);
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
@@ -101,15 +100,15 @@ pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let memory = stream
         .alloc_zeros::<u8>(tensor.data_bytes() as usize)
         .unwrap();
-    let mut batch = Batch::to_weights(&gpu.device, vec![(coded, memory)]).unwrap();
-    batch.check_chunks(stream).unwrap();
-    batch.decode(stream).unwrap();
-    batch.status().unwrap();
+    let mut batch = Batch::to_weights(&gpu.device, vec![DecodeTask::new(coded, memory)]).unwrap();
+    batch.check_chunks(stream).unwrap().defer_status();
+    batch.decode(stream).unwrap().finish().unwrap();
     let checksum = batch.checksums().unwrap()[0];
     tensor.require_checksum(checksum).unwrap();
 }
 
-/// Of a tensor of four chunks at least: from its beginning, from the middle, to its end, none.
+/// Ranges of a tensor of at least four chunks: from its start, from its middle, to its end, and an
+/// empty one.
 fn ranges(chunks: u64) -> [Range<u64>; 5] {
     [0..2, 1..chunks, 2..2, chunks - 1..chunks, 2..3]
 }
@@ -125,7 +124,8 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
         let mut tensors: Vec<_> = sizes.iter().map(|&size| weights(size, 3)).collect();
         tensors.extend([0, 1, 4].map(|kind| awkward_weights(300_000, kind)));
         let mut file = file_of(&tensors, encoding, log2);
-        // A sign-mantissa byte of a chunk of the second tensor, 1, that some ranges have and some have not.
+        // The changed sign-mantissa byte is in chunk 1 of the second tensor, which some of the
+        // ranges have.
         let mut flip = 0;
         for bad in [false, true] {
             if bad {
@@ -143,30 +143,37 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                     inputs.push(Input::chunks(coded.clone(), chunks));
                 }
             }
-            let room = |bytes: usize| {
+            let allocate = |bytes: usize| {
                 stream
                     .clone_htod(&vec![POISON; bytes + GUARD_BYTES])
                     .unwrap()
             };
-            let outputs = parts.iter().map(|part| room(2 * part.len()));
-            let tasks = inputs.iter().cloned().zip(outputs).collect();
+            let outputs = parts.iter().map(|part| allocate(2 * part.len()));
+            let tasks = (inputs.iter().cloned().zip(outputs))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
             let mut batch = Batch::to_weights(&gpu.device, tasks).unwrap();
-            batch.check_chunks(stream).unwrap();
-            batch.decode(stream).unwrap();
-            let status = batch.status();
+            batch.check_chunks(stream).unwrap().defer_status();
+            let status = batch.decode(stream).unwrap().finish();
             if bad {
-                // The first range has it as its second chunk, and is number 5 of the batch.
+                // The first range with this chunk is number 5 of the batch, and has it as its
+                // second chunk.
                 match status {
-                    Err(GpuError::BadChunk { tensor: 5, bad }) => {
-                        assert_eq!((bad.chunk, bad.rule), (1, Rule::RecordCrc));
+                    Err(GpuError::BadChunk(bad)) => {
+                        let expected = BadChunk {
+                            tensor: 5,
+                            chunk: 1,
+                            rule: Rule::RecordCrc,
+                        };
+                        assert_eq!(bad, expected);
                     }
                     other => panic!("{other:?}"),
                 }
                 let memory = batch.into_outputs().unwrap().into_iter();
-                let others = inputs[7..].iter().cloned().zip(memory.skip(7));
+                let others = (inputs[7..].iter().cloned().zip(memory.skip(7)))
+                    .map(|(input, output)| DecodeTask::new(input, output));
                 let mut batch = Batch::to_weights(&gpu.device, others.collect()).unwrap();
-                batch.check_chunks(stream).unwrap();
-                batch.status().unwrap();
+                batch.check_chunks(stream).unwrap().finish().unwrap();
                 continue;
             }
             status.unwrap();
@@ -178,10 +185,11 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
                 assert!(decoded[bytes.len()..].iter().all(|&byte| byte == POISON));
                 assert_eq!(checksum, crc32fast::hash(&bytes));
             }
-            let tasks = inputs.iter().cloned().zip(memory).collect();
+            let tasks = (inputs.iter().cloned().zip(memory))
+                .map(|(input, output)| DecodeTask::new(input, output))
+                .collect();
             let mut batch = Batch::to_exponents(&gpu.device, tasks).unwrap();
-            batch.decode(stream).unwrap();
-            batch.status().unwrap();
+            batch.decode(stream).unwrap().finish().unwrap();
             let memory = batch.into_outputs().unwrap();
             for (part, memory) in parts.iter().zip(&memory) {
                 let decoded = stream.clone_dtoh(memory).unwrap();
@@ -192,42 +200,27 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
     }
 }
 
-/// Coded tensors and raw ones of all lengths, in one batch and into one piece of the caller's memory.
+/// Coded and raw tensors of all lengths, in one batch and into one allocation of the caller.
 pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let lengths = [
         70_000u64, 1, 300_000, 3, 65_536, 40_000, 0, 1_000_001, 5_000,
     ];
-    let names: Vec<String> = (0..lengths.len())
-        .map(|number| format!("t{number}"))
+    let tensors: Vec<_> = (0..)
+        .zip(lengths)
+        .map(|(number, length)| {
+            let name = format!("t{number}");
+            let weights = weights(length as usize, length + 1);
+            if number % 2 == 1 || length == 0 {
+                let bytes = bytes_of(&weights)[..length as usize].to_vec();
+                tensor(&name, "U8", &[length], bytes)
+            } else {
+                bf16(&name, &weights).stored(Form::canonical(Encoding::Huffman, 14))
+            }
+        })
         .collect();
-    let shapes = lengths.map(|length| [length]);
-    let is_raw = |number: usize| number % 2 == 1 || lengths[number] == 0;
-    let declared = (0..lengths.len()).map(|number| {
-        let dtype = if is_raw(number) {
-            Dtype::U8
-        } else {
-            Dtype::Bf16
-        };
-        Declaration::new(&names[number], dtype, &shapes[number])
-    });
-    let mut writer =
-        ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared.collect()).unwrap();
-    let mut expected = vec![];
-    for (number, length) in lengths.into_iter().enumerate() {
-        let weights = weights(length as usize, length + 1);
-        let bytes = bytes_of(&weights);
-        if is_raw(number) {
-            let mut raw = writer.raw().unwrap();
-            raw.write(&bytes[..length as usize]).unwrap();
-            raw.finish().unwrap();
-            expected.push(bytes[..length as usize].to_vec());
-        } else {
-            encode_tensor(&mut writer, &weights[..], Encoding::Huffman, 14, &Serial).unwrap();
-            expected.push(bytes);
-        }
-    }
-    let file = writer.finish().unwrap();
+    let file = container(&tensors, false);
+    let expected: Vec<Vec<u8>> = tensors.into_iter().map(|tensor| tensor.data).collect();
     let open = OpenFile::read(file.as_slice()).unwrap();
     let container = open.container();
     enum OnDevice {
@@ -265,21 +258,19 @@ pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
         .map(|((tensor, &offset), bytes)| {
             let input = match tensor {
                 OnDevice::Coded(coded) => Input::from(coded),
-                OnDevice::Raw(memory) => Input::raw(memory.clone()),
+                OnDevice::Raw(memory) => Input::raw_tensor(memory.clone()),
             };
             // SAFETY: a part of `memory` of its own, which is there until the batch is gone.
-            (input, unsafe {
-                Output::raw(start + offset as u64, bytes.len() as u64)
-            })
+            let output = unsafe { Output::at_address(start + offset as u64, bytes.len() as u64) };
+            DecodeTask::new(input, output)
         });
     let mut batch = Batch::to_weights(&gpu.device, tasks.collect()).unwrap();
-    batch.check_chunks(stream).unwrap();
-    batch.decode(stream).unwrap();
-    batch.status().unwrap();
+    batch.check_chunks(stream).unwrap().defer_status();
+    batch.decode(stream).unwrap().finish().unwrap();
     for (tensor, checksum) in tensors().zip(batch.checksums().unwrap()) {
         tensor.require_checksum(checksum).unwrap();
     }
-    // All of them were given as addresses.
+    // All outputs were given as addresses.
     assert!(batch.into_outputs().unwrap().is_empty());
     let decoded = stream.clone_dtoh(&memory).unwrap();
     let mut untouched = vec![true; decoded.len()];

@@ -1,4 +1,4 @@
-//! Encoding.
+//! Encoding on a GPU.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use cudarc::driver::CudaSlice;
 use half::bf16;
 use unweight_format::write::ContainerWriter;
 use unweight_format::{Encoding, SourceKind};
-use unweight_gpu::{EncodeBatch, GpuError, longest_payload_bytes};
+use unweight_gpu::{EncodeBatch, EncodeTask, GpuError, longest_payload_bytes};
+use unweight_testkit::{Form, Tensor, bf16_tensors, bytes_of};
 
-use crate::tensors::{awkward_weights, bytes_of, declarations, file_of, names_and_shapes, weights};
+use crate::tensors::{awkward_weights, file_of, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON};
 
-/// The container that the device's planes make; raw where coding would not pay.
+/// The container of the device's planes. A tensor that coding does not shrink is raw.
 fn file_by(
     gpu: &OnAGpu,
     tensors: &[Vec<bf16>],
@@ -28,26 +29,28 @@ fn file_by(
         let poison = vec![POISON; length + GUARD_BYTES];
         stream.clone_htod(&poison).unwrap()
     });
-    let tasks = sources.iter().cloned().zip(outputs).collect();
+    let tasks = (sources.iter().cloned().zip(outputs))
+        .map(|(source, output)| EncodeTask::new(source, output))
+        .collect();
     let mut batch = EncodeBatch::new(&gpu.device, tasks, encoding, log2).unwrap();
     assert!(matches!(batch.encoded(), Err(GpuError::NotEncoded)));
-    // Twice: the second must begin as the first did.
+    // The second run checks that the first one left no state behind.
     batch.encode(stream).unwrap();
     batch.encode(stream).unwrap();
     let encoded = batch.encoded().unwrap();
     let memory = batch.into_outputs().unwrap();
-    let (names, shapes) = names_and_shapes(tensors);
-    let declared = declarations(&names, &shapes);
+    let tensors = bf16_tensors(tensors, |_| Form::RAW);
+    let declared = tensors.iter().map(Tensor::declaration).collect();
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for (((encoded, memory), length), weights) in
-        encoded.iter().zip(&memory).zip(lengths).zip(tensors)
+    for (((encoded, memory), length), tensor) in
+        encoded.iter().zip(&memory).zip(lengths).zip(&tensors)
     {
         let payload = stream.clone_dtoh(memory).unwrap();
         assert!(payload[length..].iter().all(|&byte| byte == POISON));
         let coded = encoded.write(&payload, &mut writer).unwrap();
         if !coded {
             let mut raw = writer.raw().unwrap();
-            raw.write(&bytes_of(weights)).unwrap();
+            raw.write(&tensor.data).unwrap();
             raw.finish().unwrap();
         }
     }

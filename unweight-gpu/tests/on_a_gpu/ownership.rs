@@ -1,4 +1,5 @@
-//! Memory that launches use is nobody else's until they are done, whatever becomes of the batch.
+//! Memory of launches is not used otherwise before they end, even if the batch is dropped or
+//! leaked.
 
 #![expect(unsafe_code, reason = "a word that a kernel waits for")]
 
@@ -10,17 +11,18 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
 use unweight::container::OpenFile;
 use unweight_format::Encoding;
-use unweight_gpu::matmul::Workspace;
 use unweight_gpu::{
-    Batch, Device, DeviceTensor, EncodeBatch, GpuError, TranscodeBatch, cudarc,
-    longest_payload_bytes,
+    Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodeTask, GpuError, Launched,
+    TranscodeBatch, TranscodeTask, cudarc, longest_payload_bytes,
 };
 
+use unweight_testkit::{bytes_of, container_of};
+
 use crate::OnAGpu;
-use crate::tensors::{bytes_of, file_of, on_device, weights};
+use crate::tensors::{on_device, weights};
 
 const LOG2: u8 = 12;
-/// Launches that take long enough for others to come between.
+/// Number of launches that take long enough for other work to come between.
 const LAUNCHES: usize = 200;
 const PATTERN: u8 = 0xa5;
 
@@ -32,7 +34,7 @@ struct Tensor {
 impl Tensor {
     fn new(device: &Device) -> Tensor {
         let weights = weights(5_000_000, 11);
-        let file = file_of(std::slice::from_ref(&weights), Encoding::Huffman, LOG2);
+        let file = container_of(&weights, Encoding::Huffman, LOG2);
         let open = OpenFile::read(file.as_slice()).unwrap();
         let container = open.container();
         let coded = on_device(&container, &file, device).remove(0);
@@ -45,7 +47,7 @@ impl Tensor {
 
     fn batch(&self, device: &Device, stream: &Arc<CudaStream>) -> Batch {
         let output = stream.alloc_zeros::<u8>(self.bytes()).unwrap();
-        Batch::to_weights(device, vec![(&self.coded, output)]).unwrap()
+        Batch::to_weights(device, vec![DecodeTask::new(&self.coded, output)]).unwrap()
     }
 
     fn require_decoded(&self, batch: Batch, stream: &Arc<CudaStream>) {
@@ -54,7 +56,7 @@ impl Tensor {
     }
 }
 
-/// Takes much memory after launches were made, and finds it as it was written.
+/// Allocates and writes much memory after the launches, and checks that it keeps its content.
 fn require_memory_of_its_own(gpu: &OnAGpu, bytes: usize) {
     let other = gpu.device.stream().unwrap();
     let pattern = vec![PATTERN; bytes];
@@ -68,7 +70,7 @@ fn require_memory_of_its_own(gpu: &OnAGpu, bytes: usize) {
     }
 }
 
-/// What a batch is in, that is in itself.
+/// A batch in a cycle of references, which leaks it.
 struct Cycle(Mutex<Option<(Batch, Arc<Cycle>)>>);
 
 fn lose_in_a_cycle(batch: Batch) {
@@ -81,7 +83,7 @@ pub(crate) fn a_batch_that_is_lost_frees_nothing_that_runs(gpu: &OnAGpu) {
         let tensor = Tensor::new(&gpu.device);
         let mut batch = tensor.batch(&gpu.device, &gpu.stream);
         for _ in 0..LAUNCHES {
-            batch.decode(&gpu.stream).unwrap();
+            batch.decode(&gpu.stream).unwrap().defer_status();
         }
         lose(batch);
         let bytes = tensor.bytes();
@@ -90,23 +92,24 @@ pub(crate) fn a_batch_that_is_lost_frees_nothing_that_runs(gpu: &OnAGpu) {
     }
 }
 
-/// Holds a stream until it is opened.
+/// A gate that holds a stream until it is opened.
 struct Gate {
     word: PinnedHostSlice<u32>,
 }
 
 impl Gate {
-    /// Closed, for what is launched from now on.
+    /// A closed gate for all later launches on the stream.
     fn close(stream: &CudaStream) -> Gate {
         let flags = sys::CU_MEMHOSTALLOC_DEVICEMAP;
-        // SAFETY: written before anybody reads it.
+        // SAFETY: the memory is written before it is read.
         let word = unsafe { stream.context().alloc_pinned_with_flags(1, flags) };
         let mut gate = Gate {
             word: word.unwrap(),
         };
         let at = gate.write(0);
         let until = sys::CUstreamWaitValue_flags::CU_STREAM_WAIT_VALUE_EQ as u32;
-        // SAFETY: host memory that is mapped has the same address on the device; every test opens the gate and waits before it is dropped.
+        // SAFETY: mapped host memory has the same address on the device. Every test opens the gate
+        // and waits for the stream before the gate is dropped.
         unsafe { sys::cuStreamWaitValue32_v2(stream.cu_stream(), at, 1, until) }
             .result()
             .unwrap();
@@ -115,13 +118,14 @@ impl Gate {
 
     fn write(&mut self, value: u32) -> u64 {
         let word = self.word.as_mut_ptr().unwrap();
-        // SAFETY: its only word, which the device but reads.
+        // SAFETY: the pointer is valid for this one word, and the device only reads it.
         unsafe { word.write_volatile(value) };
         word as u64
     }
 }
 
-/// Runs `work` on another thread while the stream is held, and finds that it does not end before the stream goes on.
+/// Runs `work` on another thread while the stream is held, and checks that it does not end before
+/// the stream continues.
 fn require_that_it_waits<T: Send>(stream: &CudaStream, work: impl FnOnce() -> T + Send) -> T {
     let mut gate = Gate::close(stream);
     let result = std::thread::scope(|scope| {
@@ -140,7 +144,7 @@ fn require_that_it_waits<T: Send>(stream: &CudaStream, work: impl FnOnce() -> T 
 pub(crate) fn what_gives_memory_up_waits_for_launches(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let tensor = Tensor::new(&gpu.device);
-    let launched = |batch: &mut Batch| batch.decode(stream).unwrap();
+    let launched = |batch: &mut Batch| batch.decode(stream).unwrap().defer_status();
 
     let mut batch = tensor.batch(&gpu.device, stream);
     require_that_it_waits(stream, move || {
@@ -175,8 +179,8 @@ pub(crate) fn launches_on_two_streams_come_one_after_the_other(gpu: &OnAGpu) {
     let tensor = Tensor::new(&gpu.device);
     let mut batch = tensor.batch(&gpu.device, &first);
     let batch = require_that_it_waits(&first, move || {
-        batch.decode(&on_first).unwrap();
-        batch.decode(&second).unwrap();
+        batch.decode(&on_first).unwrap().defer_status();
+        batch.decode(&second).unwrap().defer_status();
         batch
     });
     tensor.require_decoded(batch, &gpu.stream);
@@ -191,7 +195,8 @@ pub(crate) fn outputs_that_others_write_are_waited_for(gpu: &OnAGpu) {
     stream.memset_zeros(&mut output).unwrap();
     let batch = std::thread::scope(|scope| {
         let (coded, device) = (&tensor.coded, &gpu.device);
-        let thread = scope.spawn(move || Batch::to_weights(device, vec![(coded, output)]));
+        let thread =
+            scope.spawn(move || Batch::to_weights(device, vec![DecodeTask::new(coded, output)]));
         std::thread::sleep(Duration::from_millis(200));
         let is_early = thread.is_finished();
         gate.write(1);
@@ -200,7 +205,7 @@ pub(crate) fn outputs_that_others_write_are_waited_for(gpu: &OnAGpu) {
         batch
     });
     let mut batch = batch.unwrap();
-    batch.decode(&gpu.stream).unwrap();
+    batch.decode(&gpu.stream).unwrap().defer_status();
     tensor.require_decoded(batch, &gpu.stream);
 }
 
@@ -213,39 +218,33 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
     };
     let mut decode = tensor.batch(&gpu.device, stream);
     let source = Arc::new(stream.clone_htod(&bytes_of(&tensor.weights)).unwrap());
-    let tasks = vec![(source, payload())];
+    let tasks = vec![EncodeTask::new(source, payload())];
     let mut encode = EncodeBatch::new(&gpu.device, tasks, Encoding::Huffman, LOG2).unwrap();
-    let tasks = vec![(tensor.coded.clone(), payload())];
+    let tasks = vec![TranscodeTask::new(tensor.coded.clone(), payload())];
     let mut transcode = TranscodeBatch::new(&gpu.device, tasks, Encoding::Palette).unwrap();
-    let workspace = || Workspace::new(&gpu.device, stream, &[], false).map(drop);
-    // Its kernels are loaded now, which cannot be done while a stream is capturing.
-    workspace().unwrap();
 
     stream.synchronize().unwrap();
     let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     stream.begin_capture(mode).unwrap();
     for result in [
-        decode.decode(stream),
-        decode.check_chunks(stream),
+        decode.decode(stream).map(Launched::defer_status),
+        decode.check_chunks(stream).map(Launched::defer_status),
         encode.encode(stream),
-        transcode.transcode(stream),
-        transcode.check_chunks(stream),
-        workspace(),
+        transcode.transcode(stream).map(Launched::defer_status),
+        transcode.check_chunks(stream).map(Launched::defer_status),
     ] {
         assert!(matches!(result, Err(GpuError::Capturing)), "{result:?}");
     }
     let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-    // Nothing was captured, and the capture is whole.
+    // Nothing was captured, and the capture is valid.
     let graph = stream.end_capture(flags).unwrap();
     drop(graph);
 
-    decode.decode(stream).unwrap();
-    decode.status().unwrap();
+    decode.decode(stream).unwrap().finish().unwrap();
     tensor.require_decoded(decode, stream);
     encode.encode(stream).unwrap();
     encode.encoded().unwrap();
-    transcode.transcode(stream).unwrap();
-    transcode.status().unwrap();
+    transcode.transcode(stream).unwrap().finish().unwrap();
 }
 
 pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
@@ -254,7 +253,7 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
         let tensor = Tensor::new(&gpu.device);
         let mut batch = tensor.batch(&gpu.device, stream);
         for _ in 0..LAUNCHES {
-            batch.decode(stream).unwrap();
+            batch.decode(stream).unwrap().defer_status();
         }
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         stream.begin_capture(mode).unwrap();
@@ -265,7 +264,7 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
             drop(batch);
         }
         let flags = sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
-        // It has nothing, and nobody has made it invalid.
+        // The capture is empty and was not invalidated.
         drop(stream.end_capture(flags).unwrap());
         let bytes = tensor.bytes();
         drop(tensor);
@@ -277,13 +276,14 @@ pub(crate) fn a_capture_that_begins_after_a_launch_frees_nothing(gpu: &OnAGpu) {
 pub(crate) fn streams_and_memory_of_others_are_errors(gpu: &OnAGpu) {
     let tensor = Tensor::new(&gpu.device);
     let mut batch = tensor.batch(&gpu.device, &gpu.stream);
-    // The same device, but no events order its streams and ours.
+    // Another context of the same device: no events order its streams with ours.
     let context = CudaContext::new(0).unwrap();
     let stream = context.new_stream().unwrap();
     let result = batch.decode(&stream);
     assert!(matches!(result, Err(GpuError::OtherContext)), "{result:?}");
     let output = stream.alloc_zeros::<u8>(tensor.bytes()).unwrap();
-    let result = Batch::to_weights(&gpu.device, vec![(&tensor.coded, output)]).map(drop);
+    let result =
+        Batch::to_weights(&gpu.device, vec![DecodeTask::new(&tensor.coded, output)]).map(drop);
     assert!(matches!(result, Err(GpuError::OtherContext)), "{result:?}");
     let result = batch.decode(&gpu.device.context().per_thread_stream());
     assert!(
@@ -292,7 +292,8 @@ pub(crate) fn streams_and_memory_of_others_are_errors(gpu: &OnAGpu) {
     );
     batch
         .decode(&gpu.device.context().default_stream())
-        .unwrap();
+        .unwrap()
+        .defer_status();
     tensor.require_decoded(batch, &gpu.stream);
 }
 
@@ -302,7 +303,7 @@ pub(crate) fn a_batch_keeps_its_device_and_stream(gpu: &OnAGpu) {
     let tensor = Tensor::new(&device);
     let mut batch = tensor.batch(&device, &stream);
     for _ in 0..LAUNCHES {
-        batch.decode(&stream).unwrap();
+        batch.decode(&stream).unwrap().defer_status();
     }
     drop((device, stream));
     batch.status().unwrap();

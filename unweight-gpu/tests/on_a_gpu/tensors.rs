@@ -3,33 +3,10 @@
 use std::sync::Arc;
 
 use half::bf16;
-use unweight::{
-    Serial,
-    container::{Container, encode_tensor},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Payload, SourceKind, Tensor};
+use unweight::container::Container;
+use unweight_format::{Encoding, Payload, Tensor};
 use unweight_gpu::{Device, DeviceTensor};
-
-pub(crate) fn names_and_shapes(tensors: &[Vec<bf16>]) -> (Vec<String>, Vec<[u64; 1]>) {
-    let names: Vec<String> = (0..tensors.len())
-        .map(|number| format!("t{number:06}"))
-        .collect();
-    let shapes: Vec<[u64; 1]> = tensors
-        .iter()
-        .map(|weights| [weights.len() as u64])
-        .collect();
-    (names, shapes)
-}
-
-pub(crate) fn declarations<'a>(
-    names: &'a [String],
-    shapes: &'a [[u64; 1]],
-) -> Vec<Declaration<'a>> {
-    (names.iter().zip(shapes))
-        .map(|(name, shape)| Declaration::new(name, Dtype::Bf16, shape))
-        .collect()
-}
+use unweight_testkit::{Form, bf16_tensors, container};
 
 pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
     file_with(tensors, encoding, |_| chunk_size_log2)
@@ -41,14 +18,8 @@ pub(crate) fn file_with(
     encoding: Encoding,
     chunk_size_log2: impl Fn(usize) -> u8,
 ) -> Vec<u8> {
-    let (names, shapes) = names_and_shapes(tensors);
-    let declared = declarations(&names, &shapes);
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    for (number, weights) in tensors.iter().enumerate() {
-        let log2 = chunk_size_log2(number);
-        encode_tensor(&mut writer, &weights[..], encoding, log2, &Serial).unwrap();
-    }
-    writer.finish().unwrap()
+    let form = |number| Form::canonical(encoding, chunk_size_log2(number));
+    container(&bf16_tensors(tensors, form), false)
 }
 
 /// The tensors of a container, all of them coded, on the device.
@@ -81,13 +52,6 @@ pub(crate) fn weights(count: usize, seed: u64) -> Vec<bf16> {
             let sum: f32 = (0..12).map(|_| random()).sum();
             bf16::from_f32((sum - 6.0) * 0.02)
         })
-        .collect()
-}
-
-pub(crate) fn bytes_of(weights: &[bf16]) -> Vec<u8> {
-    weights
-        .iter()
-        .flat_map(|weight| weight.to_le_bytes())
         .collect()
 }
 

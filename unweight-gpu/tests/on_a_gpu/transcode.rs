@@ -1,4 +1,4 @@
-//! Transcoding.
+//! Transcoding on a GPU.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use unweight::{
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{CodedPlanes, Encoding, Payload, Rule, SourceKind, Tensor};
-use unweight_gpu::{DeviceTensor, GpuError, TranscodeBatch, longest_payload_bytes};
+use unweight_gpu::{DeviceTensor, GpuError, TranscodeBatch, TranscodeTask, longest_payload_bytes};
 
 use crate::restore::Kernels;
 use crate::tensors::{file_with, many_tensors};
 use crate::{GUARD_BYTES, OnAGpu, POISON, rule};
 
-/// The container with this one's coded tensors transcoded by the device, all in one launch of each kernel.
+/// A container of the given one's coded tensors, transcoded by the device in one launch of each
+/// kernel.
 fn transcoded_by(
     gpu: &OnAGpu,
     container: &Container<'_, [u8]>,
@@ -30,22 +31,21 @@ fn transcoded_by(
             sources.push(Arc::new(source));
         }
     }
-    let room = |source: &DeviceTensor| {
+    let poisoned = |source: &DeviceTensor| {
         let planes = source.planes();
         let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2());
         vec![POISON; longest as usize + GUARD_BYTES]
     };
     let with_output = |source: Arc<DeviceTensor>| {
-        let output = stream.clone_htod(&room(&source)).unwrap();
-        (source, output)
+        let output = stream.clone_htod(&poisoned(&source)).unwrap();
+        TranscodeTask::new(source, output)
     };
     let tasks = sources.into_iter().map(with_output).collect();
     let mut batch = TranscodeBatch::new(&gpu.device, tasks, to).unwrap();
     // Twice: the second must begin as the first did.
-    batch.transcode(stream).unwrap();
-    batch.check_chunks(stream).unwrap();
-    batch.transcode(stream).unwrap();
-    batch.status().unwrap();
+    batch.transcode(stream).unwrap().defer_status();
+    batch.check_chunks(stream).unwrap().defer_status();
+    batch.transcode(stream).unwrap().finish().unwrap();
     let transcoded = batch.transcoded().unwrap();
     let memory = batch.into_outputs().unwrap();
     let tensors = || container.directory().tensors();
@@ -96,7 +96,8 @@ pub(crate) fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
     }
 }
 
-/// Gives a tensor's weights if it can be transcoded to the other encoding, or else the rule that transcoding found broken.
+/// A decoder that also transcodes the tensor to the other encoding, and returns the rule that
+/// transcoding reports as broken.
 pub(crate) struct Transcoding<'a>(pub(crate) &'a OnAGpu);
 
 impl Transcoding<'_> {
@@ -109,10 +110,9 @@ impl Transcoding<'_> {
         let source = Arc::new(DeviceTensor::upload(device, planes, payload)?);
         let longest = longest_payload_bytes(planes.weights(), planes.chunk_size_log2()) as usize;
         let memory = stream.clone_htod(&vec![POISON; longest + GUARD_BYTES])?;
-        let mut batch = TranscodeBatch::new(device, vec![(source, memory)], to)?;
-        batch.check_chunks(stream)?;
-        batch.transcode(stream)?;
-        let status = batch.status();
+        let mut batch = TranscodeBatch::new(device, vec![TranscodeTask::new(source, memory)], to)?;
+        batch.check_chunks(stream)?.defer_status();
+        let status = batch.transcode(stream)?.finish();
         let transcoded = batch.transcoded()?;
         let guard = &stream.clone_dtoh(&batch.into_outputs()?[0])?[longest..];
         assert!(guard.iter().all(|&byte| byte == POISON));

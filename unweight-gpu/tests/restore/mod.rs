@@ -1,4 +1,4 @@
-//! A whole file, restored with its coded tensors decoded by a kernel: on the CPU or on a GPU.
+//! Restores a whole file. Kernels, on the CPU or on a GPU, decode its coded tensors.
 
 use unweight::{
     ReadError, Serial,
@@ -7,9 +7,9 @@ use unweight::{
 use unweight_conformance_runner::{Corpus, Profile, Rejection, Verdict};
 use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
 
-/// Something that decodes one coded tensor, and checks its chunks and its checksum.
+/// A decoder of one coded tensor that checks its chunks and its checksum.
 pub(crate) trait Kernels: Sync {
-    /// The tensor's original bytes. `payload` stands in the file where `DeviceTensor::extent` says.
+    /// The tensor's original bytes. `payload` is the file's content at `DeviceTensor::extent`.
     fn decode(
         &self,
         tensor: &Tensor<'_>,
@@ -18,7 +18,7 @@ pub(crate) trait Kernels: Sync {
     ) -> Result<Vec<u8>, Rule>;
 }
 
-/// As `unweight::container::restore`, whose order of checks it has.
+/// Restores a file, with the checks of `unweight::container::restore` in the same order.
 pub(crate) fn restore(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rejection> {
     restored(kernels, file).map_err(|rule| Rejection::naming(rule.id()))
 }
@@ -46,7 +46,8 @@ fn restored(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rule> {
     Ok(restored)
 }
 
-/// Every case of the corpus: accepted ones to the byte, and rejected ones by exactly the case's rule.
+/// Checks every case of the corpus: valid files are restored exactly, and each invalid file is
+/// rejected by the case's rule.
 pub(crate) fn hold_to_the_corpus(kernels: &impl Kernels) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/corpus");
     let corpus = Corpus::open(folder).unwrap();

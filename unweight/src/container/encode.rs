@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{LockResult, Mutex, PoisonError};
 
-use unweight_format::write::{CodedWriter, ContainerWriter, Misuse, Sink, WriteError};
+use unweight_format::write::{CodedWriter, ContainerWriter, Sink, WriteError};
 use unweight_format::{Encoding, Extent, Tensor, layout, limits};
 
 use unweight_cpu::fast::{Codec, Scratch};
@@ -12,11 +12,12 @@ use unweight_cpu::{ChunkCounts, TensorCounts};
 
 use crate::storage::pool::Pool;
 use crate::storage::{StorageError, limit_capacity};
-use crate::threads::in_order;
-use crate::{Executor, ExecutorError, OverBudget, ReadError, Storage, Weights, read_extent};
+use crate::threads::{Items, in_order};
+use crate::{Executor, OverBudget, ReadError, Storage, Weights, read_extent};
 
 /// The error of copying a tensor into a container.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum TransferError<E> {
     /// Reading the tensor failed.
     Read(ReadError),
@@ -62,42 +63,20 @@ pub(crate) struct EncodedChunk {
     pub(crate) checksum: crc32fast::Hasher,
 }
 
-/// Writes the next tensor of `writer`, a BF16 tensor, from its weights (section 11). It is coded in
-/// this encoding if that saves space, and stored raw otherwise. The weights are read twice: once
-/// for the palette, once for the encoding. A tensor that is finally stored raw is read a third
-/// time.
-///
-/// # Errors
-/// [`TransferError`]; a [`Misuse`] if the number of `weights` differs from the declaration.
-///
-/// # Panics
-/// If the chunk size is not 12 to 16.
-pub fn encode_tensor<S, W>(
-    writer: &mut ContainerWriter<'_, S>,
-    weights: &W,
-    encoding: Encoding,
-    chunk_size_log2: u8,
-    executor: &impl Executor,
-) -> Result<(), TransferError<S::Error>>
-where
-    S: Sink<Error: Send> + Send,
-    W: Weights + ?Sized,
-{
-    Encoder::new(Codec::current()).encode_tensor(
-        writer,
-        weights,
-        encoding,
-        chunk_size_log2,
-        executor,
-    )
-}
-
-/// A codec with buffers that are reused for one tensor after the other. Each worker needs some 512
-/// KiB of them.
+/// Encodes tensors into containers, with buffers that are reused for one tensor after the other.
+/// Each worker needs some 512 KiB of them.
 #[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
+    chunks_in_work: u64,
     workers: Pool<Worker>,
+}
+
+impl Default for Encoder {
+    /// An encoder with the [current](Codec::current) codec.
+    fn default() -> Encoder {
+        Encoder::new(Codec::current())
+    }
 }
 
 impl Encoder {
@@ -105,24 +84,37 @@ impl Encoder {
     pub fn new(codec: Codec) -> Encoder {
         Encoder {
             codec,
+            chunks_in_work: u64::MAX,
             workers: Pool::default(),
         }
     }
 
-    /// Same as [`encode_tensor`].
+    /// Limits the chunks, and thereby the threads, that are in work at a time.
+    pub fn chunks_in_work(self, at_most: u64) -> Encoder {
+        Encoder {
+            chunks_in_work: at_most,
+            ..self
+        }
+    }
+
+    /// Writes the next tensor of `writer`, a BF16 tensor, from its weights (section 11). It is
+    /// coded in this encoding if that saves space, and stored raw otherwise. The weights are read
+    /// twice: once for the palette, once for the encoding. A tensor that is finally stored raw is
+    /// read a third time.
     ///
     /// # Errors
-    /// The errors of [`encode_tensor`].
+    /// [`TransferError`]; a [`Misuse`](unweight_format::write::Misuse) if the number of `weights`
+    /// differs from the declaration.
     ///
     /// # Panics
-    /// The panics of [`encode_tensor`].
+    /// If the chunk size is not 12 to 16.
     pub fn encode_tensor<S, W>(
         &self,
         writer: &mut ContainerWriter<'_, S>,
         weights: &W,
         encoding: Encoding,
         chunk_size_log2: u8,
-        executor: &impl Executor,
+        executor: &dyn Executor,
     ) -> Result<(), TransferError<S::Error>>
     where
         S: Sink<Error: Send> + Send,
@@ -137,10 +129,11 @@ impl Encoder {
             chunk_size_log2,
             workers: &self.workers,
         };
+        let items = Items::new(chunks.len()).at_most(self.chunks_in_work);
         let name = writer.next_tensor().map_or("", |tensor| tensor.name);
         let named = |error: ReadError| error.of_tensor(name);
         if encoding != Encoding::Raw && (1..=limits::CODED_WEIGHTS).contains(&count) {
-            let (counts, of_chunks) = chunks.count_exponents(executor).map_err(named)?;
+            let (counts, of_chunks) = chunks.count_exponents(executor, items).map_err(named)?;
             let plan = TensorPlan::new(&counts, encoding);
             let coded = writer.coded(plan.parameters(chunk_size_log2))?;
             let encode = |number: u64, chunk: &mut _| {
@@ -148,14 +141,14 @@ impl Encoder {
                 let encoded = chunks.encode(number, &plan, counts, chunk);
                 Ok(encoded.map_err(named)?)
             };
-            if write_chunks(coded, chunks.len(), encode, None, executor)? {
+            if write_chunks(coded, items, encode, None, executor)? {
                 return Ok(());
             }
         }
         let mut raw = writer.raw()?;
         in_order(
             executor,
-            chunks.len(),
+            items,
             |number| {
                 Ok(chunks
                     .with(number, |bytes, _| bytes.to_vec())
@@ -196,15 +189,15 @@ pub fn copy_raw_tensor<S: Sink>(
     Ok(raw.finish()?)
 }
 
-/// Writes `chunk_count` chunks in order. Stops and returns false when they no longer save space
+/// Writes these chunks in order. Stops and returns false when they no longer save space
 /// (section 11.7). If the chunks come from another container's tensor, compares that tensor's
 /// checksum with the decoded bytes.
 pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     coded: CodedWriter<'_, '_, S>,
-    chunk_count: u64,
+    chunks: Items,
     encode: impl Fn(u64, &mut EncodedChunk) -> Result<(), TransferError<S::Error>> + Sync,
     decoded_from: Option<&Tensor<'_>>,
-    executor: &impl Executor,
+    executor: &dyn Executor,
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
@@ -214,7 +207,7 @@ pub(crate) fn write_chunks<S: Sink<Error: Send> + Send>(
     let coded = Mutex::new(coded);
     let outcome = in_order(
         executor,
-        chunk_count,
+        chunks,
         |number| {
             let mut chunk = pool.take();
             chunk.record.clear();
@@ -279,13 +272,7 @@ impl<E> From<ReadError> for Stop<E> {
 
 impl<E> From<WriteError<E>> for Stop<E> {
     fn from(error: WriteError<E>) -> Self {
-        match error {
-            // Each item writes only its own chunk, so the executor ran this item twice.
-            WriteError::Misuse(Misuse::ChunkTwice { chunk }) => {
-                ReadError::from(ExecutorError::Twice { item: chunk }).into()
-            }
-            other => Stop::Failed(other.into()),
-        }
+        Stop::Failed(error.into())
     }
 }
 
@@ -345,14 +332,15 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
     /// Counts the exponents of the tensor, and of each chunk for the choice of its code.
     fn count_exponents(
         &self,
-        executor: &impl Executor,
+        executor: &dyn Executor,
+        items: Items,
     ) -> Result<(ExponentCounts, TensorCounts), ReadError> {
         let mut of_chunks = TensorCounts::of_chunks(self.len());
         let count = |number, counts: &mut _| {
             self.with(number, |bytes, _| self.codec.count_weights(bytes, counts))
         };
         let keep = |counts| of_chunks.push(counts);
-        let total = count_chunks(self.len(), executor, count, keep)?;
+        let total = count_chunks(items, executor, count, keep)?;
         Ok((total, of_chunks))
     }
 
@@ -378,15 +366,15 @@ impl<W: Weights + ?Sized> Chunks<'_, W> {
 /// Counts the exponents of all chunks. `count` adds those of one chunk, and `each` receives the
 /// counts that are kept, in order.
 pub(crate) fn count_chunks(
-    chunk_count: u64,
-    executor: &impl Executor,
+    chunks: Items,
+    executor: &dyn Executor,
     count: impl Fn(u64, &mut ExponentCounts) -> Result<(), ReadError> + Sync,
     mut each: impl FnMut(ChunkCounts),
 ) -> Result<ExponentCounts, ReadError> {
     let mut total = ExponentCounts::default();
     in_order(
         executor,
-        chunk_count,
+        chunks,
         |number| {
             let mut counts = ExponentCounts::default();
             count(number, &mut counts)?;

@@ -1,30 +1,43 @@
 //! Read access to an open container: tensors, chunks and ranges of weights of a [`Storage`].
 //!
-//! This is the API below [`Model`](crate::Model), for programs with their own threads or devices.
+//! This is the API below [`Model`](crate::Model), for programs that keep the storage themselves, place
+//! chunks on their own device, measure single steps or test them. It borrows the storage, and its
+//! functions are generic over it. Everything else is easier with `Model` and
+//! [`Writer`](crate::Writer).
+//!
+//! - [`OpenFile`] reads header and directory, and [`Container`] is the view that all functions take.
+//! - [`decode_tensor`], [`decode_tensor_into`], [`restore`] and [`transcode`] read whole tensors and
+//!   files; the methods of `Container` read ranges, chunks and records.
+//! - [`Encoder`] and [`copy_raw_tensor`] write tensors.
+//! - [`in_order`] runs the caller's own work on chunks.
 
+mod coalesce;
 mod decode;
 mod encode;
+mod padding;
 mod ranges;
 mod restore;
 mod transcode;
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::slice;
 
 use half::bf16;
 use unweight_format::{
-    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, Payload, RawPlane,
-    Record, Rule, Tensor, UncheckedRecord, layout, require_zero,
+    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, RawPlane, Record, Tensor,
+    UncheckedRecord, layout,
 };
 
 use unweight_cpu::fast::{Codec, Output, Scratch};
 
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
+use crate::storage::coalesce::Window;
 use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
-use crate::{MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
+pub use crate::threads::{Items, in_order};
+use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
 pub use decode::{decode_tensor, decode_tensor_into};
-pub use encode::{Encoder, TransferError, copy_raw_tensor, encode_tensor};
+pub use encode::{Encoder, TransferError, copy_raw_tensor};
 pub use restore::restore;
 pub use transcode::{transcode, transcode_tensor};
 
@@ -41,6 +54,7 @@ pub(crate) struct Opened {
     header: FileHeader,
     directory: DirectoryBuf,
     budget: MemoryBudget,
+    coalesce: Option<Coalesce>,
     workers: Pool<Worker>,
     codec: Codec,
 }
@@ -62,6 +76,9 @@ pub struct Container<'a, S: ?Sized> {
     header: FileHeader,
     directory: Directory<'a>,
     budget: MemoryBudget,
+    coalesce: Option<Coalesce>,
+    /// Bytes that were read ahead.
+    windows: &'a [Window],
     workers: &'a Pool<Worker>,
     codec: Codec,
 }
@@ -75,7 +92,8 @@ impl<S: ?Sized> Clone for Container<'_, S> {
 impl<S: ?Sized> Copy for Container<'_, S> {}
 
 impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
-    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the storage's true length.
+    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the
+    /// storage's true length.
     ///
     /// # Errors
     /// The rules of section 3.1 and those of [`Directory::parse`].
@@ -84,21 +102,12 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
     }
 
-    /// Reads header and directory within this budget. The budget also applies to every later
-    /// operation on the container.
+    /// Reads header and directory within the budget that `budget` returns for the storage's true
+    /// length. The length is read only once, so a file that grows meanwhile does not get the
+    /// budget of a shorter file. The budget also applies to every later operation on the container.
     ///
     /// # Errors
     /// The errors of [`OpenFile::read`]; [`ReadError::OverBudget`].
-    pub fn read_within(storage: &'s S, budget: MemoryBudget) -> Result<Self, ReadError> {
-        Self::read_file(storage, storage.byte_length()?, budget)
-    }
-
-    /// Reads header and directory within the budget that `budget` returns for the storage's true
-    /// length. The length is read only once, so a file that grows meanwhile does not get the
-    /// budget of a shorter file.
-    ///
-    /// # Errors
-    /// The rules of section 3.1; [`ReadError::OverBudget`].
     pub fn read_with(
         storage: &'s S,
         budget: impl FnOnce(u64) -> MemoryBudget,
@@ -112,7 +121,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
         true_length: u64,
         budget: MemoryBudget,
     ) -> Result<Self, ReadError> {
-        let opened = Opened::read(storage, true_length, budget)?;
+        let opened = Opened::read(storage, true_length, budget, None)?;
         Ok(OpenFile { storage, opened })
     }
 
@@ -128,13 +137,28 @@ impl Opened {
         storage: &S,
         true_length: u64,
         budget: MemoryBudget,
+        coalesce: Option<Coalesce>,
     ) -> Result<Opened, ReadError> {
         budget.require(Purpose::Open, layout::FILE_HEADER_BYTES)?;
+        let mut window = Window::default();
+        if let Some(coalesce) = coalesce {
+            let longest = coalesce.gap().min(coalesce.longest());
+            let begin = Extent {
+                offset: 0,
+                length: true_length.min(longest).min(budget.bytes() / 8),
+            };
+            window.load(storage, begin);
+        }
         let begin = Extent {
             offset: 0,
             length: true_length.min(layout::FILE_HEADER_BYTES),
         };
-        let header = FileHeader::parse(read(storage, begin, &mut Vec::new())?)?;
+        let header = FileHeader::parse(read(
+            storage,
+            slice::from_ref(&window),
+            begin,
+            &mut Vec::new(),
+        )?)?;
         if true_length > header.file_length() {
             // Either the file has trailing bytes or the storage reported a wrong length. Reading
             // one byte decides which.
@@ -148,12 +172,16 @@ impl Opened {
         // The directory is held twice: in the read buffer and in the kept copy.
         let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
         budget.require(Purpose::Open, needed)?;
-        let mut buffer = Vec::new();
-        let directory = read(storage, header.directory(), &mut buffer)?;
+        if window.get(header.directory()).is_none() {
+            window = Window::default();
+        }
+        let (windows, mut buffer) = (slice::from_ref(&window), Vec::new());
+        let directory = read(storage, windows, header.directory(), &mut buffer)?;
         Ok(Opened {
             header,
             directory: DirectoryBuf::parse(&header, directory.into())?,
             budget,
+            coalesce,
             workers: Pool::default(),
             codec: Codec::current(),
         })
@@ -166,6 +194,8 @@ impl Opened {
             header: self.header,
             directory: self.directory.as_directory(),
             budget: self.budget,
+            coalesce: self.coalesce,
+            windows: &[],
             workers: &self.workers,
             codec: self.codec,
         }
@@ -191,8 +221,16 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Container { codec, ..self }
     }
 
+    /// The same container, with [merged reads](crate::OpenOptions::coalesce).
+    pub fn with_coalesce(self, coalesce: Coalesce) -> Self {
+        Container {
+            coalesce: Some(coalesce),
+            ..self
+        }
+    }
+
     /// The codec that decodes the container.
-    pub const fn codec(&self) -> Codec {
+    pub(crate) const fn codec(&self) -> Codec {
         self.codec
     }
 
@@ -201,9 +239,10 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.budget
     }
 
-    /// The memory that is held as long as the container is open.
-    pub(crate) const fn held_bytes(&self) -> u64 {
-        self.header.directory().length
+    /// The memory that is held as long as the container is open, and that of bytes read ahead.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let windows = self.windows.iter().map(Window::held_bytes);
+        self.header.directory().length + windows.sum::<u64>()
     }
 
     /// The number of chunks, or blocks, of this tensor that may be in work at a time beside its
@@ -230,7 +269,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(in_work)
     }
 
-    /// Checks that the budget has room for one chunk of this many weights.
+    /// Checks that the budget suffices for one chunk of this many weights.
     fn require_chunk(&self, weights: u64) -> Result<(), OverBudget> {
         let needed = self.held_bytes() + chunk_bytes(weights);
         self.budget.require(Purpose::Chunk, needed)
@@ -249,38 +288,16 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The source section.
     ///
     /// # Errors
-    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too. [`ReadError::OverBudget`].
+    /// `source-crc`; [`checked_source`](Container::checked_source) checks `source-header` too.
+    /// [`ReadError::OverBudget`].
     pub fn source(&self) -> Result<Vec<u8>, ReadError> {
         // The section is held twice: in the read buffer and in the returned copy.
         let needed = self.held_bytes() + 2 * self.header.source().length;
         self.budget.require(Purpose::Source, needed)?;
         let mut buffer = Vec::new();
-        let source = read(self.storage, self.header.source(), &mut buffer)?.to_vec();
+        let source = self.read(self.header.source(), &mut buffer)?.to_vec();
         self.header.require_source_checksum(&source)?;
         Ok(source)
-    }
-
-    /// Checks that all padding outside of planes, and the guard, are zero (section 3.4).
-    ///
-    /// # Errors
-    /// `padding`.
-    pub fn require_zero_padding(&self) -> Result<(), ReadError> {
-        let mut end = self.header.source().end();
-        // The payload begins on a multiple of 256 even if all tensors are empty.
-        self.require_zero(end, self.directory.payload_start())?;
-        end = self.directory.payload_start();
-        for tensor in self.directory.tensors() {
-            let payload = tensor.payload();
-            let within = || match payload {
-                Payload::Raw(plane) => self.require_zero_in(&[plane.padding()]),
-                Payload::Coded(planes) => self.require_zero_in(&planes.padding()),
-            };
-            self.require_zero(end, payload.start())
-                .and_then(|()| within())
-                .map_err(|error| error.of_tensor(tensor.name()))?;
-            end = payload.end();
-        }
-        self.require_zero(end, end + layout::GUARD_BYTES)
     }
 
     /// All record ends of a coded tensor: 4 bytes for each chunk.
@@ -291,7 +308,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let needed = self.held_bytes() + record_ends_bytes(planes.chunk_count());
         self.budget.require(Purpose::Tensor, needed)?;
         let mut buffer = Vec::new();
-        Ok(read(self.storage, planes.record_ends(), &mut buffer)?.to_vec())
+        Ok(self.read(planes.record_ends(), &mut buffer)?.to_vec())
     }
 
     /// Reads the bytes of an extent that the header or the directory states. They are borrowed or
@@ -305,7 +322,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         extent: Extent,
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], ReadError> {
-        read(self.storage, extent, buffer)
+        self.read(extent, buffer)
     }
 
     /// Decodes chunk `shape` of these planes, with its record in extent `record`, into `weights`,
@@ -326,24 +343,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         })
     }
 
-    /// Decodes chunk `shape` of these planes, with its record in extent `record`, into the
-    /// little-endian bytes of its weights. All of `bytes` is initialised on success. Its content is
-    /// unspecified after an error.
-    ///
-    /// # Errors
-    /// The rules of sections 5 and 6.
-    pub fn decode_chunk_bytes(
-        &self,
-        planes: &CodedPlanes,
-        shape: &ChunkShape,
-        record: Extent,
-        bytes: &mut [MaybeUninit<u8>],
-    ) -> Result<(), ReadError> {
-        self.decode_chunk_into(planes, shape, record, &mut Output::from(bytes))?;
-        Ok(())
-    }
-
-    /// Same as [`Container::decode_chunk_bytes`], but also returns the CRC-32 of the written bytes.
+    /// Same as [`Container::decode_chunk`], but into the little-endian bytes of the weights, which
+    /// may be uninitialised. All of them are initialised on success. Returns their CRC-32.
     ///
     /// A record is decoded before its checksum is known, because the checksum is computed at the
     /// same time. The errors are the same nevertheless: kernels are safe for any record, and after
@@ -409,8 +410,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.require_chunk(shape.weights.into())?;
         let mut worker = self.workers.take();
         let done = (|| {
-            let bytes = read(self.storage, record, &mut worker.record)?;
-            let sign_mantissa = read(self.storage, shape.sign_mantissa, &mut worker.sign_mantissa)?;
+            let bytes = self.read(record, &mut worker.record)?;
+            let sign_mantissa = self.read(shape.sign_mantissa, &mut worker.sign_mantissa)?;
             then(bytes, sign_mantissa, &mut worker.scratch)
         })();
         limit_capacity(&mut worker.record);
@@ -423,7 +424,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     ///
     /// # Errors
     /// `raw-crc`; [`ReadError::OverBudget`].
-    pub fn read_block<'b>(
+    pub(crate) fn read_block<'b>(
         &'b self,
         plane: &RawPlane,
         number: u64,
@@ -437,8 +438,8 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         };
         let mut checksum_buffer = Vec::new();
         let mut stated = [0; layout::BLOCK_CHECKSUM_BYTES as usize];
-        stated.copy_from_slice(read(self.storage, checksum, &mut checksum_buffer)?);
-        let block = read(self.storage, plane.block(number), buffer)?;
+        stated.copy_from_slice(self.read(checksum, &mut checksum_buffer)?);
+        let block = self.read(plane.block(number), buffer)?;
         plane.require_block_checksum(number, block, stated)?;
         Ok(block)
     }
@@ -455,7 +456,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
             length: (1 + has_before) * layout::RECORD_END_BYTES,
         };
         let mut buffer = Vec::new();
-        let ends = read(self.storage, extent, &mut buffer)?.as_chunks().0;
+        let ends = self.read(extent, &mut buffer)?.as_chunks().0;
         let (before, end) = match *ends {
             [end] => (0, u32::from_le_bytes(end)),
             [before, end] => (u32::from_le_bytes(before), u32::from_le_bytes(end)),
@@ -464,29 +465,25 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(planes.record_between(number, before, end)?)
     }
 
-    fn require_zero_in(&self, extents: &[Extent]) -> Result<(), ReadError> {
-        extents
-            .iter()
-            .try_for_each(|extent| self.require_zero(extent.offset, extent.end()))
-    }
-
-    fn require_zero(&self, start: u64, end: u64) -> Result<(), ReadError> {
-        let extent = Extent {
-            offset: start,
-            length: end - start,
-        };
-        let mut buffer = Vec::new();
-        let bytes = read(self.storage, extent, &mut buffer)?;
-        Ok(require_zero(Rule::Padding, bytes, start)?)
+    /// Reads an extent within the file length that the header states and that has been checked.
+    fn read<'b>(&'b self, extent: Extent, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+        read(self.storage, self.windows, extent, buffer)
     }
 }
 
 /// Reads an extent within the file length that the header states and that has been checked.
 fn read<'a, S: Storage + ?Sized>(
     storage: &'a S,
+    windows: &'a [Window],
     extent: Extent,
     buffer: &'a mut Vec<u8>,
 ) -> Result<&'a [u8], ReadError> {
-    read_extent(storage, extent, buffer)
-        .map_err(|error| ReadError::from_storage(error, || storage.byte_length()))
+    if extent.length == 0 {
+        return Ok(&[]);
+    }
+    match windows.iter().find_map(|window| window.get(extent)) {
+        Some(bytes) => Ok(bytes),
+        None => read_extent(storage, extent, buffer)
+            .map_err(|error| ReadError::from_storage(error, || storage.byte_length())),
+    }
 }

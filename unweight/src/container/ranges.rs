@@ -8,7 +8,10 @@ use unweight_format::{CodedPlanes, Payload, RawPlane, Tensor, layout};
 use unweight_cpu::fast::Output;
 
 use super::Container;
-use crate::{ReadError, Storage};
+use super::coalesce::RangeReads;
+use crate::memory::{chunk_bytes, largest_chunk};
+use crate::storage::coalesce::Window;
+use crate::{Coalesce, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
     /// Decodes the weights with indices in `range` of a BF16 tensor, coded or raw, into `weights`.
@@ -29,9 +32,11 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
         assert!(range.start <= range.end && range.end <= tensor.element_count());
         assert_eq!(weights.len() as u64, range.end - range.start);
+        let mut window = Window::default();
+        let container = self.with_short_payload(tensor, &mut window);
         let decoded = match tensor.payload() {
             Payload::Raw(plane) => {
-                self.with_raw_range(plane, 2 * range.start..2 * range.end, |at, bytes| {
+                container.with_raw_range(plane, 2 * range.start..2 * range.end, |at, bytes| {
                     // Blocks have an even number of bytes, and the range begins and ends on weight
                     // boundaries.
                     let weights = &mut weights[at / 2..];
@@ -40,9 +45,21 @@ impl<S: Storage + ?Sized> Container<'_, S> {
                     }
                 })
             }
-            Payload::Coded(planes) => self.decode_coded_range(planes, range, weights),
+            Payload::Coded(planes) => container.decode_coded_range(planes, range, weights),
         };
         decoded.map_err(|error| error.of_tensor(tensor.name()))
+    }
+
+    /// The same container with the payload of this tensor in `window`, if it is so short that
+    /// reading all of it costs less than a round trip.
+    fn with_short_payload<'b>(
+        &'b self,
+        tensor: &Tensor<'_>,
+        window: &'b mut Window,
+    ) -> Container<'b, S> {
+        let needed = self.held_bytes() + chunk_bytes(largest_chunk(tensor));
+        let gap = self.coalesce.map_or(0, Coalesce::gap);
+        self.with_payload(tensor, self.longest_window(needed).min(gap), window)
     }
 
     fn decode_coded_range(
@@ -53,17 +70,21 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     ) -> Result<(), ReadError> {
         let mut decoded = Vec::new();
         let mut at = range.start;
+        let chunk_of = |weight: u64| weight >> planes.chunk_size_log2();
+        let chunks = chunk_of(at)..chunk_of(range.end.max(1) - 1) + 1;
+        let mut reads = RangeReads::of_chunks(self, planes, chunks);
         while at < range.end {
-            let shape = planes.chunk(at >> planes.chunk_size_log2());
+            let shape = planes.chunk(chunk_of(at));
+            let container = reads.chunk(planes, shape.number);
             let chunk_end = shape.first_weight + u64::from(shape.weights);
             let end = chunk_end.min(range.end);
-            let record = self.record_extent(planes, shape.number)?;
+            let record = container.record_extent(planes, shape.number)?;
             let place = (at - range.start) as usize..(end - range.start) as usize;
             if place.len() == shape.weights as usize {
-                self.decode_chunk(planes, &shape, record, &mut weights[place])?;
+                container.decode_chunk(planes, &shape, record, &mut weights[place])?;
             } else {
                 decoded.resize(shape.weights as usize, bf16::ZERO);
-                self.decode_chunk(planes, &shape, record, &mut decoded)?;
+                container.decode_chunk(planes, &shape, record, &mut decoded)?;
                 let first = (at - shape.first_weight) as usize;
                 weights[place.clone()].copy_from_slice(&decoded[first..first + place.len()]);
             }
@@ -89,11 +110,13 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     ) -> Result<(), ReadError> {
         assert!(range.start <= range.end && range.end <= tensor.data_bytes());
         assert_eq!(output.len() as u64, range.end - range.start);
+        let mut window = Window::default();
+        let container = self.with_short_payload(tensor, &mut window);
         let done = match tensor.payload() {
-            Payload::Raw(plane) => self.with_raw_range(plane, range, |at, bytes| {
+            Payload::Raw(plane) => container.with_raw_range(plane, range, |at, bytes| {
                 output[at..at + bytes.len()].copy_from_slice(bytes);
             }),
-            Payload::Coded(planes) => self.read_coded_bytes(planes, range, output),
+            Payload::Coded(planes) => container.read_coded_bytes(planes, range, output),
         };
         done.map_err(|error| error.of_tensor(tensor.name()))
     }
@@ -108,14 +131,18 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     ) -> Result<(), ReadError> {
         let mut decoded = Vec::new();
         let mut at = range.start;
+        let chunk_of = |byte: u64| (byte / 2) >> planes.chunk_size_log2();
+        let chunks = chunk_of(at)..chunk_of(range.end.max(1) - 1) + 1;
+        let mut reads = RangeReads::of_chunks(self, planes, chunks);
         while at < range.end {
-            let shape = planes.chunk((at / 2) >> planes.chunk_size_log2());
+            let shape = planes.chunk(chunk_of(at));
+            let container = reads.chunk(planes, shape.number);
             let chunk_start = 2 * shape.first_weight;
             let end = range.end.min(chunk_start + 2 * u64::from(shape.weights));
-            let record = self.record_extent(planes, shape.number)?;
+            let record = container.record_extent(planes, shape.number)?;
             decoded.resize(2 * shape.weights as usize, 0);
             let mut bytes = Output::from(&mut decoded[..]);
-            self.decode_chunk_into(planes, &shape, record, &mut bytes)?;
+            container.decode_chunk_into(planes, &shape, record, &mut bytes)?;
             output[(at - range.start) as usize..(end - range.start) as usize].copy_from_slice(
                 &decoded[(at - chunk_start) as usize..(end - chunk_start) as usize],
             );
@@ -134,9 +161,12 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     ) -> Result<(), ReadError> {
         let mut buffer = Vec::new();
         let mut at = range.start;
+        let blocks = at / layout::BLOCK_BYTES..range.end.div_ceil(layout::BLOCK_BYTES);
+        let mut reads = RangeReads::of_blocks(self, blocks);
         while at < range.end {
             let number = at / layout::BLOCK_BYTES;
-            let block = self.read_block(plane, number, &mut buffer)?;
+            let container = reads.block(plane, number);
+            let block = container.read_block(plane, number, &mut buffer)?;
             let start = number * layout::BLOCK_BYTES;
             let end = range.end.min(start + block.len() as u64);
             then(

@@ -1,11 +1,14 @@
 //! Restoring the source of a container (sections 3.3 and 7): the output of a decoder that reads a
 //! whole file.
 
+use std::slice;
+
 use unweight_format::SourceKind;
 
 use super::{Container, decode_tensor};
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
 use crate::safetensors::check_source_matches_directory;
+use crate::storage::coalesce::Window;
 use crate::{Executor, OverBudget, Purpose, ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
@@ -24,11 +27,11 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         Ok(source)
     }
 
-    /// Checks that the budget has room for [`restore`].
+    /// Checks that the budget suffices for [`restore`].
     ///
     /// # Errors
     /// [`OverBudget`].
-    pub fn require_room_to_restore(&self) -> Result<(), OverBudget> {
+    pub(crate) fn require_memory_to_restore(&self) -> Result<(), OverBudget> {
         self.budget()
             .require(Purpose::Restore, self.bytes_to_restore())
     }
@@ -53,7 +56,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
 /// `output`.
 pub fn restore<S, E>(
     container: &Container<'_, S>,
-    executor: &impl Executor,
+    executor: &dyn Executor,
     mut output: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E>
 where
@@ -61,11 +64,15 @@ where
     E: From<ReadError> + Send,
 {
     container
-        .require_room_to_restore()
+        .require_memory_to_restore()
         .map_err(ReadError::from)?;
-    container.require_zero_padding()?;
+    let mut window = Window::default();
+    let longest = container.longest_window(container.bytes_to_restore());
+    container.require_zero_padding_with(longest, &mut window)?;
     output(&container.checked_source()?)?;
-    for tensor in container.directory().tensors() {
+    for (number, tensor) in (0..).zip(container.directory().tensors()) {
+        container.load_payloads(number, longest, &mut window);
+        let container = &container.with_windows(slice::from_ref(&window));
         decode_tensor(container, &tensor, executor, &mut output)?;
     }
     Ok(())

@@ -1,15 +1,21 @@
 //! Transcoding from one encoding to the other, chunk by chunk (section 11.8).
 
-use unweight_format::write::{ContainerWriter, Declaration, Sink};
-use unweight_format::{CodedPlanes, Encoding, Payload, RecordEnds, Tensor};
+use std::slice;
 
-use unweight_cpu::fast::Scratch;
+use unweight_format::write::{ContainerWriter, Declaration, Sink};
+use unweight_format::{CodedPlanes, Encoding, Payload, Record, RecordEnds, Tensor};
+
+use unweight_cpu::fast::{Codec, Scratch};
 use unweight_cpu::reference::{ExponentCounts, TensorPlan};
 
+use super::Container;
+use super::coalesce::{Groups, Plane};
+use super::decode::decode_within;
 use super::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
-use super::{Container, decode_tensor};
 use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
+use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
+use crate::threads::Items;
 use crate::{Executor, Purpose, ReadError, Storage};
 
 /// Writes a container with the source section and the tensors of `container` into `sink`, with its
@@ -22,7 +28,7 @@ pub fn transcode<R, S>(
     container: &Container<'_, R>,
     encoding: Encoding,
     sink: S,
-    executor: &impl Executor,
+    executor: &dyn Executor,
 ) -> Result<S, TransferError<S::Error>>
 where
     R: Storage + ?Sized,
@@ -30,7 +36,9 @@ where
 {
     let budget = container.budget();
     budget.require(Purpose::Transcode, bytes_to_transcode(container))?;
-    container.require_zero_padding()?;
+    let mut window = Window::default();
+    let longest = container.longest_window(bytes_to_transcode(container));
+    container.require_zero_padding_with(longest, &mut window)?;
     let source = container.checked_source()?;
     let tensors = || container.directory().tensors();
     let mut declarations = Vec::with_capacity(container.directory().tensor_count() as usize);
@@ -38,7 +46,9 @@ where
     let kind = container.header().source_kind();
     let mut writer = ContainerWriter::new(sink, kind, &source, declarations)?;
     drop(source);
-    for tensor in tensors() {
+    for (number, tensor) in (0..).zip(tensors()) {
+        container.load_payloads(number, longest, &mut window);
+        let container = &container.with_windows(slice::from_ref(&window));
         transcode_tensor(container, &tensor, encoding, &mut writer, executor)?;
     }
     Ok(writer.finish()?)
@@ -78,7 +88,7 @@ pub fn transcode_tensor<R, S>(
     tensor: &Tensor<'_>,
     encoding: Encoding,
     writer: &mut ContainerWriter<'_, S>,
-    executor: &impl Executor,
+    executor: &dyn Executor,
 ) -> Result<(), TransferError<S::Error>>
 where
     R: Storage + ?Sized,
@@ -89,27 +99,28 @@ where
         held_bytes(container) + tensor_bytes(tensor),
         largest_chunk(tensor),
     )?;
-    let executor = &executor.at_most(in_work);
     if let Payload::Coded(planes) = tensor.payload() {
         let named = |error: ReadError| error.of_tensor(tensor.name());
         let ends = container.record_ends(planes).map_err(named)?;
+        let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
         let chunks = CodedChunks {
-            container,
+            groups: Groups::new(container, Plane::Coded(planes, ends), in_work, executor),
             planes,
             buffers: Pool::default(),
-            ends: RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?,
+            ends,
         };
-        let counts = chunks.count_exponents(executor).map_err(named)?;
+        let items = chunks.groups.items();
+        let counts = chunks.count_exponents(executor, items).map_err(named)?;
         let plan = TensorPlan::new(&counts, encoding);
         let coded = writer.coded(plan.parameters(planes.chunk_size_log2()))?;
         let encode =
             |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk).map_err(named)?);
-        if write_chunks(coded, planes.chunk_count(), encode, Some(tensor), executor)? {
+        if write_chunks(coded, items, encode, Some(tensor), executor)? {
             return Ok(());
         }
     }
     let mut raw = writer.raw()?;
-    decode_tensor(container, tensor, executor, |bytes| {
+    decode_within(container, tensor, executor, in_work, |bytes| {
         raw.write(bytes).map_err(TransferError::Write)
     })?;
     Ok(raw.finish()?)
@@ -117,7 +128,7 @@ where
 
 /// The chunks of a coded tensor.
 struct CodedChunks<'a, R: ?Sized> {
-    container: &'a Container<'a, R>,
+    groups: Groups<'a, R>,
     planes: &'a CodedPlanes,
     ends: RecordEnds<'a>,
     /// Buffers for exponents and for weights.
@@ -125,39 +136,41 @@ struct CodedChunks<'a, R: ?Sized> {
 }
 
 impl<R: Storage + ?Sized> CodedChunks<'_, R> {
-    /// Calls `then` with the exponents and the sign-mantissa bytes of chunk `number`, with a buffer
+    /// Calls `then` with the codec, the exponents and the sign-mantissa bytes of chunk `number`, with a buffer
     /// for weights and with the codec's buffers.
     fn with<T>(
         &self,
         number: u64,
-        then: impl FnOnce(&[u8], &[u8], &mut Vec<u8>, &mut Scratch) -> T,
+        then: impl FnOnce(Codec, &[u8], &[u8], &mut Vec<u8>, &mut Scratch) -> T,
     ) -> Result<T, ReadError> {
         let shape = self.planes.chunk(number);
         let record = self.ends.record(number);
-        self.container.with_record(
-            self.planes,
-            &shape,
-            record,
-            |record, sign_mantissa, scratch| {
+        self.groups.with(number, |container| {
+            let decode = |record: &Record<'_>, sign_mantissa: &[u8], scratch: &mut Scratch| {
                 let mut buffers = self.buffers.take();
                 let [exponents, weights] = &mut buffers;
                 exponents.resize(sign_mantissa.len(), 0);
-                let codec = self.container.codec();
-                codec.decode_exponents(scratch, record, self.planes.palette(), exponents)?;
-                let done = then(exponents, sign_mantissa, weights, scratch);
+                let (codec, palette) = (container.codec(), self.planes.palette());
+                codec.decode_exponents(scratch, record, palette, exponents)?;
+                let done = then(codec, exponents, sign_mantissa, weights, scratch);
                 self.buffers.put(buffers);
                 Ok::<_, unweight_format::Error>(done)
-            },
-        )
+            };
+            container.with_record(self.planes, &shape, record, decode)
+        })
     }
 
-    fn count_exponents(&self, executor: &impl Executor) -> Result<ExponentCounts, ReadError> {
+    fn count_exponents(
+        &self,
+        executor: &dyn Executor,
+        items: Items,
+    ) -> Result<ExponentCounts, ReadError> {
         let count = |number, counts: &mut _| {
-            self.with(number, |exponents, _, _, _| {
-                self.container.codec().count_exponents(exponents, counts);
+            self.with(number, |codec, exponents, _, _, _| {
+                codec.count_exponents(exponents, counts);
             })
         };
-        count_chunks(self.planes.chunk_count(), executor, count, |_| {})
+        count_chunks(items, executor, count, |_| {})
     }
 
     fn encode(
@@ -166,14 +179,16 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
         plan: &TensorPlan,
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
-        self.with(number, |exponents, sign_mantissa, weights, scratch| {
-            let codec = self.container.codec();
-            chunk.sign_mantissa.clear();
-            chunk.sign_mantissa.extend_from_slice(sign_mantissa);
-            codec.encode_exponents(scratch, plan, exponents, sign_mantissa, &mut chunk.record);
-            weights.resize(2 * sign_mantissa.len(), 0);
-            codec.join(exponents, sign_mantissa, weights);
-            chunk.checksum = checksum_of(weights);
-        })
+        self.with(
+            number,
+            |codec, exponents, sign_mantissa, weights, scratch| {
+                chunk.sign_mantissa.clear();
+                chunk.sign_mantissa.extend_from_slice(sign_mantissa);
+                codec.encode_exponents(scratch, plan, exponents, sign_mantissa, &mut chunk.record);
+                weights.resize(2 * sign_mantissa.len(), 0);
+                codec.join(exponents, sign_mantissa, weights);
+                chunk.checksum = checksum_of(weights);
+            },
+        )
     }
 }

@@ -27,7 +27,7 @@ impl CudaDevice {
         &self,
         container: &Container<'_, S>,
         host_budget: Option<MemoryBudget>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         mut output: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E>
     where
@@ -35,7 +35,7 @@ impl CudaDevice {
         E: From<ReadError> + From<GpuError> + From<Disagreement> + Send,
     {
         container
-            .require_room_to_restore()
+            .require_memory_to_restore()
             .map_err(ReadError::from)?;
         if let Some(budget) = host_budget {
             let tensors = container.directory().tensors();
@@ -67,7 +67,7 @@ impl CudaDevice {
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
         planes: &CodedPlanes,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
     ) -> Result<T, E>
     where
@@ -116,14 +116,14 @@ impl CudaReader {
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         bytes: &mut [u8],
     ) -> Result<(), Error> {
         let Payload::Coded(planes) = tensor.payload() else {
             let output = Output::from(bytes);
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
         };
-        self.require_room(container, tensor, payload_bytes(tensor))?;
+        self.require_memory(container, tensor, payload_bytes(tensor))?;
         let device = &self.device;
         let download = |weights: &_| device.download_into(weights, bytes);
         device.decode(container, tensor, planes, executor, download)
@@ -135,14 +135,14 @@ impl CudaReader {
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        executor: &impl Executor,
+        executor: &dyn Executor,
         mut output: Output<'_>,
     ) -> Result<(), Error> {
         let Payload::Coded(planes) = tensor.payload() else {
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
         };
         let needed = payload_bytes(tensor) + decoded_bytes(tensor);
-        self.require_room(container, tensor, needed)?;
+        self.require_memory(container, tensor, needed)?;
         let device = &self.device;
         let download = |weights: &_| {
             output.fill(&device.download(weights)?);
@@ -151,9 +151,9 @@ impl CudaReader {
         device.decode(container, tensor, planes, executor, download)
     }
 
-    /// Checks that the host budget has room for the CPU's part and for this many bytes of the
+    /// Checks that the host budget suffices for the CPU's part and for this many bytes of the
     /// tensor.
-    fn require_room<S: Storage + ?Sized>(
+    fn require_memory<S: Storage + ?Sized>(
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
@@ -176,7 +176,7 @@ fn confirm<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
     planes: &CodedPlanes,
-    executor: &impl Executor,
+    executor: &dyn Executor,
     report: GpuError,
 ) -> E
 where
@@ -184,10 +184,10 @@ where
     E: From<ReadError> + From<GpuError> + From<Disagreement>,
 {
     let confirmed = match &report {
-        GpuError::BadChunk { bad, .. } if u64::from(bad.chunk) < planes.chunk_count() => {
-            decode_chunk(container, planes, bad.chunk.into())
+        GpuError::BadChunk(bad) if bad.chunk < planes.chunk_count() => {
+            decode_chunk(container, planes, bad.chunk)
         }
-        GpuError::BadChunk { .. } | GpuError::Rule(_) => {
+        GpuError::BadChunk(_) | GpuError::Rule(_) => {
             decode_tensor(container, tensor, executor, |_| Ok(()))
         }
         _ => return report.into(),
@@ -276,10 +276,12 @@ mod tests {
         })
     }
 
-    fn bad_chunk(chunk: u32) -> GpuError {
-        let rule = Rule::RecordCrc;
-        let bad = BadChunk { chunk, rule };
-        GpuError::BadChunk { tensor: 0, bad }
+    fn bad_chunk(chunk: u64) -> GpuError {
+        GpuError::BadChunk(BadChunk {
+            tensor: 0,
+            chunk,
+            rule: Rule::RecordCrc,
+        })
     }
 
     /// The device's report of a wrong tensor checksum.

@@ -15,7 +15,7 @@ use unweight_gpu::GpuError;
 pub struct Disagreement {
     /// The name of the tensor.
     pub tensor: String,
-    /// The report of the device. Its chunk number counts from the tensor's first chunk.
+    /// The report of the device.
     pub report: GpuError,
 }
 

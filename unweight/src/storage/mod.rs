@@ -1,5 +1,6 @@
 //! Storages of container bytes, and sources of weights to encode.
 
+pub(crate) mod coalesce;
 pub(crate) mod pool;
 pub(crate) mod retry;
 mod weights;
@@ -9,6 +10,7 @@ use std::{fmt, io};
 
 use unweight_format::Extent;
 
+pub use coalesce::Coalesce;
 pub use weights::{StoredWeights, Weights};
 
 /// Random-access bytes that several threads can read at once.
@@ -163,10 +165,10 @@ impl fmt::Display for StorageError {
         let Extent { offset, length } = self.extent;
         write!(f, "reading {length} bytes at byte {offset}: ")?;
         match &self.fault {
-            StorageFault::WrongLength(found) => write!(f, "the storage gave {found} bytes"),
+            StorageFault::WrongLength(found) => write!(f, "the storage returned {found} bytes"),
             StorageFault::EndsAt(end) => write!(
                 f,
-                "the file ends at byte {end}, it was cut short while it was open"
+                "the file now ends at byte {end}; it became shorter while it was open"
             ),
             StorageFault::Failed(error) => error.fmt(f),
         }
@@ -181,6 +183,16 @@ impl std::error::Error for StorageError {
             StorageFault::Failed(error) => error.source(),
             StorageFault::WrongLength(_) | StorageFault::EndsAt(_) => None,
         }
+    }
+}
+
+impl<S: Storage + ?Sized> Storage for &S {
+    fn byte_length(&self) -> io::Result<u64> {
+        (**self).byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        Ok(read_extent(&**self, extent, buffer)?)
     }
 }
 
@@ -212,6 +224,7 @@ impl Storage for File {
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         let length = usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        buffer.try_reserve(length.saturating_sub(buffer.len()))?;
         buffer.resize(length, 0);
         let mut done = 0;
         while done < length {
@@ -240,4 +253,20 @@ fn read_some_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize
 #[cfg(windows)]
 fn read_some_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_read_that_memory_cannot_hold_is_an_error() {
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        let extent = Extent {
+            offset: 0,
+            length: 1 << 62,
+        };
+        let error = read_extent(&file, extent, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+    }
 }

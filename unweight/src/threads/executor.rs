@@ -1,93 +1,113 @@
-//! Executors for the work on the chunks of a tensor.
+//! Executors: the threads that share the work of an operation.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::ReadError;
+/// Lends threads to an operation, for example those of a server's own pool.
+///
+/// This crate's [`Threads`](crate::Threads) and [`Serial`] are executors, and
+/// [`Threads::on`](crate::Threads::on) accepts any other one. An executor only lends threads: the
+/// operation itself decides which thread works on what, and in which order results are used. No
+/// implementation can therefore change the output. One that does not call `lead` causes
+/// [`ReadError::Executor`](crate::ReadError::Executor).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = unweight::Writer::new().tensor("w", &[4], &[half::bf16::ONE; 4]).finish(Vec::new())?;
+/// use std::sync::Arc;
+/// use unweight::{Executor, Job, OpenOptions, Threads};
+///
+/// /// The rayon pool of a server.
+/// struct Pool(rayon::ThreadPool);
+///
+/// impl Executor for Pool {
+///     fn threads(&self) -> usize {
+///         1 + self.0.current_num_threads()
+///     }
+///
+///     fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut()) {
+///         self.0.in_place_scope(|scope| {
+///             for _ in 0..job.helpers() {
+///                 scope.spawn(|_| job.help());
+///             }
+///             lead();
+///         });
+///     }
+/// }
+///
+/// let pool = Pool(rayon::ThreadPoolBuilder::new().num_threads(2).build()?);
+/// let model = OpenOptions::new().threads(Threads::on(Arc::new(pool))).open_bytes(file)?;
+/// model.verify()?;
+/// # Ok(())
+/// # }
+/// ```
+pub trait Executor: Send + Sync {
+    /// The most threads that work on an operation at a time, including the caller's.
+    fn threads(&self) -> usize;
 
-/// Runs independent work items, and passes on their results in order.
-///
-/// This crate needs no threads of its own. [`Serial`] runs everything on the caller's thread, and a
-/// program with a thread pool implements an executor on top of it. The output does not depend on
-/// the executor.
-///
-/// An executor that skips, repeats or reorders items causes [`ReadError::Executor`], never a
-/// different output.
-pub trait Executor {
-    /// Calls `work` once for each of 0..`items`, in any order and on any threads, and calls `then`
-    /// with each result, in order and on the caller's thread. Stops at the first error. Holds only
-    /// a bounded number of results at a time.
+    /// Calls `lead` once, on the caller's thread. In the meantime, calls [`Job::help`] on up to
+    /// [`Job::helpers`] other threads, once on each. Returns when all these calls have returned.
     ///
-    /// # Errors
-    /// The first error, in the order of the items, of `work` or `then`.
-    fn in_order<T: Send, E: Send>(
-        &self,
-        items: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E>;
-
-    /// The same executor with a memory limit: at most `items` results, at least one, are begun and
-    /// not yet taken at a time, and no more threads than that run.
-    fn at_most(&self, items: u64) -> impl Executor;
+    /// `help` may sleep until `lead` makes room for more results, and returns soon after `lead` has
+    /// returned. A thread that is in `help` must not run other work of the pool meanwhile.
+    fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut());
 }
 
-/// Runs one item after another on the caller's thread.
+/// The part of an operation that an [`Executor`] runs on threads other than the caller's.
+#[derive(Clone, Copy)]
+pub struct Job<'j> {
+    helpers: usize,
+    most_helpers: usize,
+    help: &'j (dyn Fn() + Sync),
+}
+
+impl<'j> Job<'j> {
+    pub(super) fn new(helpers: usize, most_helpers: usize, help: &'j (dyn Fn() + Sync)) -> Job<'j> {
+        Job {
+            helpers,
+            most_helpers,
+            help,
+        }
+    }
+
+    /// The number of threads, without the caller's, for which there is work.
+    pub fn helpers(&self) -> usize {
+        self.helpers
+    }
+
+    /// The number of threads, without the caller's, for which there is memory: at least
+    /// [`helpers`](Job::helpers). An executor that starts threads for the operation should not keep
+    /// more than this many.
+    pub fn most_helpers(&self) -> usize {
+        self.most_helpers
+    }
+
+    /// Works until no work is left. Does nothing on the thread that called the operation. Does not
+    /// panic: a panic of the work is passed on to that thread.
+    pub fn help(&self) {
+        (self.help)();
+    }
+}
+
+impl fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("helpers", &self.helpers)
+            .field("most_helpers", &self.most_helpers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does all work on the caller's thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Serial;
 
 impl Executor for Serial {
-    fn in_order<T: Send, E: Send>(
-        &self,
-        items: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        mut then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        (0..items).try_for_each(|item| then(work(item)?))
+    fn threads(&self) -> usize {
+        1
     }
 
-    fn at_most(&self, _: u64) -> impl Executor {
-        Serial
-    }
-}
-
-/// Runs [`Executor::in_order`] and checks its contract: on success `then` had the result of each
-/// item exactly once, in order, and nothing failed. It does not detect an item that was worked on
-/// twice; `work` must detect that if it matters.
-pub(crate) fn in_order<T: Send, E: Send + From<ReadError>>(
-    executor: &impl Executor,
-    items: u64,
-    work: impl Fn(u64) -> Result<T, E> + Sync,
-    mut then: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E> {
-    let has_failed = AtomicBool::new(false);
-    let failed = |error: E| {
-        has_failed.store(true, Ordering::Relaxed);
-        error
-    };
-    let broken = |error: ExecutorError| failed(E::from(ReadError::Executor(error)));
-    let mut taken = 0;
-    executor.in_order(
-        items,
-        |item| match item < items {
-            true => Ok((item, work(item).map_err(failed)?)),
-            false => Err(broken(ExecutorError::NoSuchItem { item, items })),
-        },
-        |(item, result)| {
-            if item != taken {
-                let expected = taken;
-                return Err(broken(ExecutorError::OutOfOrder { item, expected }));
-            }
-            taken += 1;
-            then(result).map_err(failed)
-        },
-    )?;
-    if has_failed.load(Ordering::Relaxed) {
-        return Err(broken(ExecutorError::ErrorIgnored));
-    }
-    match taken == items {
-        true => Ok(()),
-        false => Err(broken(ExecutorError::Incomplete { taken, items })),
+    fn run(&self, _: &Job<'_>, lead: &mut dyn FnMut()) {
+        lead();
     }
 }
 
@@ -95,55 +115,23 @@ pub(crate) fn in_order<T: Send, E: Send + From<ReadError>>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExecutorError {
-    /// The executor worked on an item that does not exist.
-    NoSuchItem {
-        /// The item, counted from 0.
-        item: u64,
-        /// The number of items.
-        items: u64,
-    },
-    /// The executor passed on the result of a different item than the next one: it skipped,
-    /// repeated or reordered items.
-    OutOfOrder {
-        /// The item that was passed on.
-        item: u64,
-        /// The expected item.
-        expected: u64,
-    },
-    /// The executor worked twice on an item that allows it only once.
-    Twice {
-        /// The item.
-        item: u64,
-    },
-    /// The executor reported success before it had passed on all results.
+    /// The executor returned before all work was done: it did not call `lead`, or it caught a panic
+    /// of `lead`.
     Incomplete {
-        /// The number of results that were passed on.
-        taken: u64,
+        /// The number of items that were done.
+        done: u64,
         /// The number of items.
         items: u64,
     },
-    /// The executor reported success after an error.
-    ErrorIgnored,
 }
 
 impl fmt::Display for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the executor ")?;
-        match *self {
-            ExecutorError::NoSuchItem { item, items } => {
-                write!(f, "worked on item {item} of {items}")
-            }
-            ExecutorError::OutOfOrder { item, expected } => {
-                write!(
-                    f,
-                    "handed over item {item} where item {expected} was expected"
-                )
-            }
-            ExecutorError::Twice { item } => write!(f, "worked on item {item} twice"),
-            ExecutorError::Incomplete { taken, items } => {
-                write!(f, "reported success after {taken} of {items} items")
-            }
-            ExecutorError::ErrorIgnored => f.write_str("reported success after an error"),
+        match self {
+            ExecutorError::Incomplete { done, items } => write!(
+                f,
+                "the executor returned after {done} of {items} items; it must call lead once"
+            ),
         }
     }
 }

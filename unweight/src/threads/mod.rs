@@ -3,26 +3,21 @@
 mod executor;
 #[cfg(feature = "rayon")]
 mod parallel;
-#[cfg(feature = "rayon")]
 mod tasks;
 
-use std::io;
-#[cfg(feature = "rayon")]
 use std::sync::Arc;
+use std::{fmt, io};
 
-pub(crate) use executor::in_order;
-pub use executor::{Executor, ExecutorError, Serial};
+pub use executor::{Executor, ExecutorError, Job, Serial};
+pub use tasks::{Items, in_order};
 
 /// Threads for one or several operations. They start when there is work, are never more than the
 /// tasks, and end with the last clone.
 ///
-/// Without the feature `rayon` the caller's thread is the only one.
-#[derive(Clone, Debug)]
+/// Without the feature `rayon` the caller's thread is the only one, except with [`Threads::on`].
+#[derive(Clone)]
 pub struct Threads {
-    #[cfg(feature = "rayon")]
-    parallel: Arc<parallel::Parallel>,
-    #[cfg(not(feature = "rayon"))]
-    serial: Serial,
+    executor: Arc<dyn Executor>,
 }
 
 impl Default for Threads {
@@ -37,6 +32,11 @@ impl Threads {
     /// system refuses to start that many, the threads that did start do the work.
     pub fn new(threads: usize) -> Threads {
         Threads::with(threads, None::<fn(&Refused)>)
+    }
+
+    /// The threads of this executor.
+    pub fn on(executor: Arc<dyn Executor>) -> Threads {
+        Threads { executor }
     }
 
     /// Same as [`Threads::new`], but calls `on_refused` if fewer threads could be started. A thread
@@ -60,22 +60,17 @@ impl Threads {
             threads => threads,
         };
         let on_refused = on_refused.map(|callback| parallel::OnRefused(Box::new(callback)));
-        Threads {
-            parallel: Arc::new(parallel::Parallel::new(threads, on_refused)),
-        }
+        Threads::on(Arc::new(parallel::Parallel::new(threads, on_refused)))
     }
 
     #[cfg(not(feature = "rayon"))]
     fn with(_: usize, _: Option<impl Fn(&Refused) + Send + Sync + 'static>) -> Threads {
-        Threads { serial: Serial }
+        Threads::on(Arc::new(Serial))
     }
 
     /// The most threads that work at a time, including the caller's.
     pub fn count(&self) -> usize {
-        #[cfg(feature = "rayon")]
-        return self.parallel.threads();
-        #[cfg(not(feature = "rayon"))]
-        1
+        self.executor.threads()
     }
 }
 
@@ -87,23 +82,21 @@ impl From<usize> for Threads {
 }
 
 impl Executor for Threads {
-    fn in_order<T: Send, E: Send>(
-        &self,
-        items: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        #[cfg(feature = "rayon")]
-        return self.parallel.in_order(items, work, then);
-        #[cfg(not(feature = "rayon"))]
-        self.serial.in_order(items, work, then)
+    fn threads(&self) -> usize {
+        self.executor.threads()
     }
 
-    fn at_most(&self, items: u64) -> impl Executor {
-        #[cfg(feature = "rayon")]
-        return self.parallel.at_most(items);
-        #[cfg(not(feature = "rayon"))]
-        self.serial.at_most(items)
+    fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut()) {
+        self.executor.run(job, lead);
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut threads = f.debug_struct("Threads");
+        threads
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

@@ -7,8 +7,7 @@ use std::{fmt, io};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::Refused;
-use super::executor::{Executor, Serial};
-use super::tasks::{Share, in_order_on};
+use super::executor::{Executor, Job};
 
 /// An executor that gives each thread a few chunks at a time. The caller's thread also works, and
 /// takes results between its tasks. A separate thread for taking results would exceed the number of
@@ -50,12 +49,6 @@ pub(super) struct Pool {
     handles: Vec<JoinHandle<()>>,
 }
 
-/// Chunks in a task. A chunk takes 4 to 40 us, and fetching a task's data from another processor
-/// some tenths of a microsecond.
-const ITEMS_PER_TASK: u64 = 8;
-/// Tasks in flight per thread. With this many, threads seldom wait for the task that is taken next.
-const TASKS_PER_THREAD: u64 = 3;
-
 impl Parallel {
     /// An executor with at most this many threads, including the caller's. If the system allows
     /// fewer, those do the work.
@@ -66,11 +59,6 @@ impl Parallel {
             on_refused,
             helpers: Mutex::new(Helpers { pool: None, most }),
         }
-    }
-
-    /// The most threads that work, including the caller's.
-    pub(super) fn threads(&self) -> usize {
-        self.threads
     }
 
     /// Returns a pool of at least `wanted` threads if the system allows that many, and of at most
@@ -135,14 +123,14 @@ impl Helpers {
 
 impl Pool {
     /// Starts this many threads. On an error all started threads have ended, and the error has
-    /// their number. With `checks_room` a thread for whose work no memory is left is not started.
-    fn start(threads: usize, checks_room: bool) -> Result<Pool, (ThreadPoolBuildError, usize)> {
+    /// their number. With `checks_memory` a thread for whose work no memory is left is not started.
+    fn start(threads: usize, checks_memory: bool) -> Result<Pool, (ThreadPoolBuildError, usize)> {
         let mut handles = Vec::with_capacity(threads);
         let built = ThreadPoolBuilder::new()
             .num_threads(threads)
             .spawn_handler(|thread| {
-                if checks_room {
-                    require_room()?;
+                if checks_memory {
+                    require_memory()?;
                 }
                 handles.push(Builder::new().spawn(|| thread.run())?);
                 Ok(())
@@ -175,14 +163,14 @@ impl Drop for Pool {
 
 /// Checks that memory is left for the work of another thread. A later allocation failure in that
 /// thread would abort the program.
-fn require_room() -> io::Result<()> {
+fn require_memory() -> io::Result<()> {
     /// An upper bound for a stack, the buffers of a chunk and the reserve of an allocator for a
     /// thread.
     const BYTES: usize = 80 << 20;
-    let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(BYTES);
+    let mut reserve = Vec::<u8>::new();
+    let reserved = reserve.try_reserve_exact(BYTES);
     // Optimization barrier: the compiler might otherwise remove the allocation.
-    std::hint::black_box(&mut room);
+    std::hint::black_box(&mut reserve);
     reserved.map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
@@ -194,80 +182,44 @@ fn join(handles: Vec<JoinHandle<()>>) {
 }
 
 impl Executor for Parallel {
-    fn in_order<T: Send, E: Send>(
-        &self,
-        items: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        in_order(self, items, u64::MAX, work, then)
+    fn threads(&self) -> usize {
+        self.threads
     }
 
-    fn at_most(&self, items: u64) -> impl Executor {
-        Bounded {
-            of: self,
-            at_most: items.max(1),
-        }
+    fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut()) {
+        let wanted = job.helpers();
+        // This call is needed even if no helper is wanted: it stops the threads that are not
+        // allowed.
+        let helpers = self.helpers(wanted, job.most_helpers());
+        let Some(helpers) = helpers.filter(|_| wanted > 0) else {
+            return lead();
+        };
+        let helpers = helpers.threads();
+        helpers.in_place_scope(|scope| {
+            for _ in 0..wanted.min(helpers.current_num_threads()) {
+                scope.spawn(|_| job.help());
+            }
+            lead();
+        });
     }
-}
-
-/// The same threads with a limit on the number of items in memory.
-#[derive(Debug)]
-struct Bounded<'p> {
-    of: &'p Parallel,
-    at_most: u64,
-}
-
-impl Executor for Bounded<'_> {
-    fn in_order<T: Send, E: Send>(
-        &self,
-        items: u64,
-        work: impl Fn(u64) -> Result<T, E> + Sync,
-        then: impl FnMut(T) -> Result<(), E>,
-    ) -> Result<(), E> {
-        in_order(self.of, items, self.at_most, work, then)
-    }
-
-    fn at_most(&self, items: u64) -> impl Executor {
-        Bounded {
-            of: self.of,
-            at_most: items.clamp(1, self.at_most),
-        }
-    }
-}
-
-/// Runs with at most `at_most` items begun and not yet taken, and with no more threads than that.
-fn in_order<T: Send, E: Send>(
-    parallel: &Parallel,
-    items: u64,
-    at_most: u64,
-    work: impl Fn(u64) -> Result<T, E> + Sync,
-    then: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E> {
-    let threads = at_most.min(parallel.threads as u64);
-    // If few items are allowed, tasks become shorter first, so that every thread gets one.
-    let items_per_task = (at_most / threads).clamp(1, ITEMS_PER_TASK);
-    let tasks = items.div_ceil(items_per_task);
-    let wanted = tasks.min(threads).saturating_sub(1) as usize;
-    let allowed = usize::try_from(at_most - 1).unwrap_or(usize::MAX);
-    // This call is needed even if no helper is wanted: it stops the threads that are not allowed.
-    let Some(helpers) = parallel.helpers(wanted, allowed).filter(|_| wanted > 0) else {
-        return Serial.in_order(items, work, then);
-    };
-    let helpers = helpers.threads();
-    let threads = 1 + helpers.current_num_threads() as u64;
-    let share = Share {
-        items_per_task,
-        tasks_in_flight: (at_most / items_per_task).clamp(1, TASKS_PER_THREAD * threads),
-    };
-    in_order_on(helpers, share, items, work, then)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use super::super::tasks::{Items, TASKS_PER_THREAD, run};
     use super::*;
+
+    /// Runs this many items on these threads.
+    fn in_order<T: Send, E: Send>(
+        executor: &dyn Executor,
+        items: u64,
+        work: impl Fn(u64) -> Result<T, E> + Sync,
+        then: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        run(executor, Items::new(items), work, then).unwrap()
+    }
 
     #[test]
     #[should_panic = "item 9"]
@@ -276,14 +228,14 @@ mod tests {
             9 => panic!("item 9"),
             _ => Ok::<_, ()>(item),
         };
-        let _ = Parallel::new(2, None).in_order(100, work, |_| Ok(()));
+        let _ = in_order(&Parallel::new(2, None), 100, work, |_| Ok(()));
     }
 
     #[test]
     #[should_panic = "item 9"]
     fn a_panic_of_the_consumer_does_not_hang() {
         let parallel = Parallel::new(3, None);
-        let _ = parallel.in_order(1000, Ok::<_, ()>, |item| match item {
+        let _ = in_order(&parallel, 1000, Ok::<_, ()>, |item| match item {
             9 => panic!("item 9"),
             _ => Ok(()),
         });
@@ -294,7 +246,7 @@ mod tests {
         for threads in 1..=4 {
             let parallel = Parallel::new(threads, None);
             let mut seen = Vec::new();
-            let all = parallel.in_order(1000, Ok::<_, u64>, |item| {
+            let all = in_order(&parallel, 1000, Ok::<_, u64>, |item| {
                 seen.push(item);
                 Ok(())
             });
@@ -303,7 +255,7 @@ mod tests {
 
             let work = |item| if item % 40 == 39 { Err(item) } else { Ok(item) };
             let mut last = None;
-            let stopped = parallel.in_order(100, work, |item| {
+            let stopped = in_order(&parallel, 100, work, |item| {
                 last = Some(item);
                 Ok(())
             });
@@ -312,24 +264,25 @@ mod tests {
     }
 
     /// Runs 1000 items, with at most `most` begun and not yet taken at a time.
-    fn holds(executor: &impl Executor, most: u64) {
+    fn holds(parallel: &Parallel, items: Items, most: u64) {
         let begun = std::sync::atomic::AtomicU64::new(0);
         let mut taken = 0;
         let work = |item| Ok::<_, ()>((begun.fetch_add(1, Ordering::SeqCst), item));
-        let all = executor.in_order(1000, work, |(_, item)| {
+        let all = run(parallel, items, work, |(_, item)| {
             assert_eq!(item, taken);
             assert!(begun.load(Ordering::SeqCst) <= taken + most, "{most}");
             taken += 1;
             Ok(())
         });
-        assert_eq!((all, taken), (Ok(()), 1000));
+        assert_eq!((all, taken), (Ok(Ok(())), 1000));
     }
 
     #[test]
     fn never_holds_more_than_a_few_items_a_thread() {
         holds(
             &Parallel::new(2, None),
-            2 * TASKS_PER_THREAD * ITEMS_PER_TASK,
+            Items::new(1000),
+            2 * TASKS_PER_THREAD * Items::PER_TASK,
         );
     }
 
@@ -338,11 +291,11 @@ mod tests {
         for threads in 1..=4 {
             let parallel = Parallel::new(threads, None);
             for most in [1, 2, 3, 4, 5, 7, 8, 9, 20, 100, u64::MAX] {
-                let bounded = parallel.at_most(most);
-                holds(&bounded, most.min(1000));
-                // A bound on a bounded executor does not raise its limit.
-                holds(&bounded.at_most(u64::MAX), most.min(1000));
-                holds(&bounded.at_most(3), most.min(3));
+                let bounded = Items::new(1000).at_most(most);
+                holds(&parallel, bounded, most.min(1000));
+                // A second limit does not raise the first one.
+                holds(&parallel, bounded.at_most(u64::MAX), most.min(1000));
+                holds(&parallel, bounded.at_most(3), most.min(3));
             }
         }
     }
@@ -355,40 +308,27 @@ mod tests {
             threads.lock().unwrap().insert(std::thread::current().id());
             Ok::<_, ()>(())
         };
-        parallel.at_most(2).in_order(1000, work, Ok).unwrap();
+        let items = Items::new(1000).at_most(2);
+        run(&parallel, items, work, Ok).unwrap().unwrap();
         assert!(threads.lock().unwrap().len() <= 2);
     }
 
     #[test]
     fn starts_no_more_threads_than_there_are_tasks() {
         let parallel = Parallel::new(1_024, None);
-        let running = || parallel.lock().running();
-        parallel
-            .in_order(ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 0);
-        parallel
-            .in_order(3 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 2);
+        let running_after = |items: Items| {
+            run(&parallel, items, Ok::<_, ()>, |_| Ok(()))
+                .unwrap()
+                .unwrap();
+            parallel.lock().running()
+        };
+        let tasks = |tasks| Items::new(tasks * Items::PER_TASK);
+        assert_eq!(running_after(tasks(1)), 0);
+        assert_eq!(running_after(tasks(3)), 2);
         // Running threads are used again, and new threads are started several at a time.
-        parallel
-            .in_order(2 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 2);
-        parallel
-            .in_order(4 * ITEMS_PER_TASK, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 4);
-        parallel
-            .at_most(2)
-            .in_order(100, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 1);
-        parallel
-            .at_most(1)
-            .in_order(100, Ok::<_, ()>, |_| Ok(()))
-            .unwrap();
-        assert_eq!(running(), 0);
+        assert_eq!(running_after(tasks(2)), 2);
+        assert_eq!(running_after(tasks(4)), 4);
+        assert_eq!(running_after(Items::new(100).at_most(2)), 1);
+        assert_eq!(running_after(Items::new(100).at_most(1)), 0);
     }
 }

@@ -314,8 +314,8 @@ fn orders(cases: &mut Cases) {
     let by_name = |file: &Forge, numbers: &[u32]| {
         let forge = (0..)
             .zip(numbers)
-            .fold(file.clone(), |forge, (place, &number)| {
-                let at = forge.entry(place, entry::BY_NAME);
+            .fold(file.clone(), |forge, (rank, &number)| {
+                let at = forge.entry(rank, entry::BY_NAME);
                 forge.put_u32(at, number)
             });
         forge.stamp_directory()

@@ -13,7 +13,7 @@ pub(super) const B: &str = r#""b":{"dtype":"I16","shape":[1,2],"data_offsets":[2
 pub(super) fn add(cases: &mut Cases) {
     checksum(cases);
     lengths(cases);
-    stories(cases);
+    descriptions(cases);
     orders(cases);
 }
 
@@ -100,7 +100,7 @@ fn lengths(cases: &mut Cases) {
     );
 }
 
-fn stories(cases: &mut Cases) {
+fn descriptions(cases: &mut Cases) {
     let mut wrong = |id: &str, claim: &str, json: String| {
         cases.reject(id, Rule::SourceHeader, claim, told(json));
     };
@@ -219,7 +219,7 @@ fn stories(cases: &mut Cases) {
     let members: Vec<String> = exabytes.chain([last]).collect();
     wrong(
         "source-that-ends-past-2-to-the-64",
-        "a source whose header and data together leave 64 bits is no story of any directory",
+        "a source whose header and data together leave 64 bits fits no directory",
         format!("{{{}}}", members.join(",")),
     );
     wrong(

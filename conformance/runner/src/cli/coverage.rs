@@ -7,20 +7,20 @@ use unweight_conformance_runner::coverage::{Coverage, Spec};
 
 use super::{CorpusArguments, Found, print};
 
-/// Prints which cases exercise which section and rule of the specification, as Markdown
+/// Print which cases exercise which section and rule of the specification, as Markdown
 ///
-/// Exit code 1 when a rule has no case, when a case names a rule, category or section that the
-/// specification does not have, or when --check finds a difference.
+/// The exit code is 1 if a rule has no case, if a case names a rule, category or section that the
+/// specification does not have, or if --check finds a difference.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     corpus: CorpusArguments,
 
-    /// The specification
+    /// File of the specification
     #[arg(long, value_name = "FILE", default_value = "spec/unweight.md")]
     spec: PathBuf,
 
-    /// Compares with this file instead of printing
+    /// Compare with this file instead of printing
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use unweight_conformance_runner::{Case, Expect, RunOptions};
 
 use super::{CorpusArguments, FilterArguments, Found, print, sections};
 
-/// Lists the cases of the corpus
+/// List the cases of the corpus
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
 
-    /// Prints a JSON array instead of a table
+    /// Print a JSON array instead of a table
     #[arg(long)]
     json: bool,
 }

@@ -10,54 +10,54 @@ use unweight_conformance_runner::{
 
 use super::{CorpusArguments, FilterArguments, Found, print};
 
-/// Runs a decoder, and an encoder if one is given, against the corpus
+/// Run a decoder, and an encoder if one is given, against the corpus
 ///
-/// A command gets the paths {input} and {output}. Exit code 0: accepted, and {output} holds the
-/// result. Exit code 1: rejected, and the first word of stderr may name the broken rule. Anything
+/// A command gets the paths {input} and {output}. Exit code 0 accepts, and {output} then holds the
+/// result. Exit code 1 rejects, and the first word of stderr may name the broken rule. Anything
 /// else is a crash.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The decoder, such as 'my-decoder {input} {output}'; split into words like a shell does, run
-    /// without one
+    /// Command of the decoder, such as 'my-decoder {input} {output}'; split into words like in a
+    /// shell, and run without one
     #[arg(long, value_name = "COMMAND")]
     decoder: String,
 
-    /// The encoder, such as 'my-encoder {input} {output} --encoding {encoding} --chunk {chunk}'
+    /// Command of the encoder, such as 'my-encoder {input} {output} --encoding {encoding} --chunk {chunk}'
     #[arg(long, value_name = "COMMAND")]
     encoder: Option<String>,
 
-    /// A command that is run first: if its exit code is not 0, the decoder cannot run here, for
-    /// want of a device say, and no case is run
+    /// Command that is run first; unless its exit code is 0, the decoder cannot run on this machine
+    /// (it may lack a device) and no case is run
     #[arg(long, value_name = "COMMAND")]
     probe: Option<String>,
 
     #[command(flatten)]
     corpus: CorpusArguments,
 
-    /// The profile that the decoder claims; core skips the cases of full
+    /// Profile that the decoder claims; core skips the cases of full
     #[arg(long, value_enum, default_value_t = ProfileName::Full)]
     profile: ProfileName,
 
     #[command(flatten)]
     filter: FilterArguments,
 
-    /// How many cases run at a time [default: the number of cores]
+    /// Number of cases that run at a time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
 
-    /// Seconds that one call of a command may take
+    /// Time limit for one call of a command, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     timeout: Duration,
 
-    /// Writes the report as JSON
+    /// Write the report as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// Writes the report as JUnit XML
+    /// Write the report as JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Prints a line for every case, and what its command wrote
+    /// Print a line for every case, and the output of its command
     #[arg(long, short)]
     verbose: bool,
 }

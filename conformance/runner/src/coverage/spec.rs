@@ -7,9 +7,9 @@ use crate::Section;
 /// The numbered headings and the rules of the specification.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// In the order of the document.
+    /// The headings, in the order of the document.
     pub headings: Vec<Heading>,
-    /// In the order of the rule table.
+    /// The rules, in the order of the table.
     pub rules: Vec<Rule>,
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// For editors, which find the schema by it; ignored here.
+    /// The schema, by which editors find it. It is ignored here.
     #[serde(rename = "$schema", default)]
     pub(super) _schema: Option<String>,
     pub(super) format_version: String,

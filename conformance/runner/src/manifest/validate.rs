@@ -11,7 +11,7 @@ use crate::digest::{is_sha256_hex, parse_hex, sha256_hex};
 
 pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
     let whole = |problem: String| ManifestError {
-        place: String::new(),
+        location: String::new(),
         problem,
     };
     if raw.format_version.split('.').next() != Some("1") {
@@ -31,15 +31,15 @@ pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
     let mut ids = HashSet::new();
     let mut cases = Vec::with_capacity(raw.cases.len());
     for (position, raw_case) in raw.cases.into_iter().enumerate() {
-        let place = format!("case {} (`{}`)", position + 1, raw_case.id);
+        let location = format!("case {} (`{}`)", position + 1, raw_case.id);
         let id = raw_case.id.clone();
         let case = case(raw_case).map_err(|problem| ManifestError {
-            place: place.clone(),
+            location: location.clone(),
             problem,
         })?;
         if !ids.insert(id) {
             return Err(ManifestError {
-                place,
+                location,
                 problem: "an earlier case has this id; ids are unique".into(),
             });
         }

@@ -19,13 +19,13 @@ fn problem(change: impl FnOnce(&mut Value)) -> String {
 fn says_the_line_where_json_is_wrong() {
     let json = "{\n  \"format_version\": \"1.0\",\n  \"license\": 3,\n  \"cases\": []\n}";
     let error = Manifest::parse(json).unwrap_err();
-    assert_eq!(error.place, "line 3, column 14");
+    assert_eq!(error.location, "line 3, column 14");
     assert_eq!(
         error.problem,
         "invalid type: integer `3`, expected a string"
     );
     let error = Manifest::parse("{\n\"format_version\": \"1.0\",").unwrap_err();
-    assert!(error.place.starts_with("line 2"), "{error}");
+    assert!(error.location.starts_with("line 2"), "{error}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn kills_a_decoder_that_hangs() {
         (outcome.as_str(), reason.as_str()),
         (
             "timeout",
-            "was still busy with the file after 0.5 s and was killed"
+            "did not finish the file within 0.5 s and was killed"
         )
     );
     assert!(started.elapsed().as_secs() < 20);

@@ -66,11 +66,11 @@ fn what_cannot_run_here_is_skipped_and_never_passed() {
         ],
     );
     assert_eq!(run.code, 3, "{run:?}");
-    assert_eq!(run.stdout, "skipped, all of it: no device\n");
+    assert_eq!(run.stdout, "skipped every case: no device\n");
     assert_eq!(run.stderr, "");
     let run = fixture.run("good", &["--probe", "sh -c 'exit 1'"]);
     assert_eq!(run.code, 3, "{run:?}");
-    assert_eq!(run.stdout, "skipped, all of it: exit code 1\n");
+    assert_eq!(run.stdout, "skipped every case: exit code 1\n");
     // The probe decides only whether the decoder is run.
     assert_eq!(fixture.run("good", &["--probe", "true"]).code, 0);
     assert_eq!(fixture.run("reject-all", &["--probe", "true"]).code, 1);

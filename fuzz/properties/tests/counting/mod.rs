@@ -1,4 +1,4 @@
-//! A counting allocator, a counting storage, and containers for both.
+//! A counting allocator, and verification of a storage that counts.
 
 #![expect(unsafe_code, reason = "a global allocator")]
 // Each test binary uses only some of these items.
@@ -6,17 +6,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use half::bf16;
-use unweight::{
-    ReadError, Serial, Storage,
-    container::{OpenFile, encode_tensor},
-};
-use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind, weight};
-use unweight_properties::Random;
+use unweight::{ReadError, Serial, container::OpenFile};
+use unweight_format::Encoding;
+use unweight_testkit::TestStorage;
 
 /// The system's allocator with counters for each thread.
 struct Counting;
@@ -88,41 +81,9 @@ pub(crate) fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
     (result, found)
 }
 
-/// Bytes in memory that are copied out like a file's, and the number of bytes read.
-pub(crate) struct Counted {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) read: AtomicU64,
-}
-
-impl Counted {
-    pub(crate) fn new(bytes: Vec<u8>) -> Counted {
-        Counted {
-            bytes,
-            read: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Storage for Counted {
-    fn byte_length(&self) -> io::Result<u64> {
-        Ok(self.bytes.len() as u64)
-    }
-
-    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        self.read.fetch_add(extent.length, Ordering::Relaxed);
-        // The order is that of a file: the buffer is resized first, then filled.
-        buffer.resize(
-            usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?,
-            0,
-        );
-        buffer.copy_from_slice(extent.of(&self.bytes).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(buffer)
-    }
-}
-
 /// Checks every rule like `unweight verify`, without keeping the restored bytes. Returns their
 /// number.
-pub(crate) fn verify(file: &Counted) -> Result<u64, ReadError> {
+pub(crate) fn verify(file: &TestStorage<'_>) -> Result<u64, ReadError> {
     let open = OpenFile::read(file)?;
     let container = open.container();
     let mut count = 0;
@@ -131,32 +92,6 @@ pub(crate) fn verify(file: &Counted) -> Result<u64, ReadError> {
         Ok::<_, ReadError>(())
     })?;
     Ok(count)
-}
-
-/// A container of one BF16 tensor whose exponents are distributed as in trained weights.
-pub(crate) fn container_of(weights: u64, encoding: Encoding, chunk_size_log2: u8) -> Vec<u8> {
-    let mut random = Random::new(weights);
-    let weights: Vec<bf16> = (0..weights)
-        .map(|_| {
-            let bits = random.bits();
-            weight(
-                bits as u8,
-                126 - (bits >> 8 | 1 << 24).trailing_zeros() as u8,
-            )
-        })
-        .collect();
-    let shape = [weights.len() as u64];
-    let declared = vec![Declaration::new("w", Dtype::Bf16, &shape)];
-    let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
-    encode_tensor(
-        &mut writer,
-        &weights[..],
-        encoding,
-        chunk_size_log2,
-        &Serial,
-    )
-    .unwrap();
-    writer.finish().unwrap()
 }
 
 pub(crate) const ENCODINGS: [Encoding; 3] = [Encoding::Raw, Encoding::Huffman, Encoding::Palette];

@@ -1,13 +1,16 @@
 //! Packing codes with AVX2 and BMI2.
 //!
 //! ```text
-//! 32 exponents = 4 lanes' 8 codes of one step: looked up 32 at a time by their place in the palette (vpshufb), a byte each,
-//! beside masks of as many ones as each code has bits. Then, for each lane:
+//! 32 exponents = the 8 codes of 4 lanes in one step
 //!
-//!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )   = the eight codes put together
-//!
-//! Where pext is slow, lengths are looked up in the place of masks, and the codes of four lanes are shifted into place: see `together`.
+//!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )  = 8 joined codes
 //! ```
+//!
+//! `vpshufb` looks up 32 codes at a time by palette index, one byte each, and for each code a mask
+//! with as many ones as it has bits. `pext` then joins the codes of one lane.
+//!
+//! On processors with a slow `pext`, lengths are looked up instead of masks, and shifts join the
+//! codes of four lanes: see `together`.
 //!
 //! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
 //! such a palette.
@@ -16,14 +19,14 @@ use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 
+use super::stream::{APPENDABLE_BITS, Stream, words};
 use super::together::Together;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 
 /// Weights of four lanes in a step.
 const BLOCK: usize = 32;
-/// Greatest number of bits in one append. Fewer than 8 bits are pending.
-pub(super) const APPENDABLE_BITS: u32 = 56;
 
 /// Codes, their lengths and marks by palette index, in both halves of a register.
 struct Registers {
@@ -65,15 +68,6 @@ impl Registers {
 fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
     // SAFETY: 16 bytes are there.
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-pub(super) fn words(vector: __m256i) -> [u64; 4] {
-    let mut words = [0u64; 4];
-    // SAFETY: 32 bytes are there.
-    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), vector) };
-    words
 }
 
 /// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
@@ -140,7 +134,7 @@ fn pack_lanes<const PEXT: bool>(
             false => Together::of(codes, lengths).append(&mut streams, rows),
         }
     }
-    streams.map(|stream| 8 * stream.at as u32 + stream.pending_bits)
+    streams.map(|stream| stream.bits())
 }
 
 /// Appends eight codes to each stream. Each mask in `masks` has as many ones as the codes have
@@ -165,26 +159,5 @@ fn append_by_pext(
             stream.append(_pext_u64(code, low), low.count_ones(), row);
             stream.append(_pext_u64(code, mask - low), (mask - low).count_ones(), row);
         }
-    }
-}
-
-/// A lane stream under construction.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Stream {
-    at: usize,
-    pending: u64,
-    pending_bits: u32,
-}
-
-impl Stream {
-    #[inline]
-    #[target_feature(enable = "bmi2")]
-    pub(super) fn append(&mut self, bits: u64, length: u32, row: &mut [u8; ROW_BYTES]) {
-        let bits = self.pending | bits << self.pending_bits;
-        let bit_count = self.pending_bits + length;
-        row[self.at..self.at + 8].copy_from_slice(&bits.to_le_bytes());
-        self.at += bit_count as usize / 8;
-        self.pending = bits >> (bit_count & !7);
-        self.pending_bits = bit_count % 8;
     }
 }

@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod merge;
 mod pext;
+mod stream;
 mod together;
 
 use unweight_format::Palette;
@@ -16,8 +17,9 @@ use unweight_format::layout::LANES;
 
 use super::encode_table::EncodeTable;
 use super::kernels::Kernels;
+use super::lanes::Rows;
 use super::output::Output;
-use super::portable::{self, Rows};
+use super::portable;
 use super::scratch::Scratch;
 
 /// The kernels, if this processor can run them. They use PEXT if it is fast.

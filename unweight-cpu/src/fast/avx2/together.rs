@@ -10,8 +10,8 @@
 
 use std::arch::x86_64::*;
 
-use super::encode::{APPENDABLE_BITS, Stream, words};
-use crate::fast::portable::ROW_BYTES;
+use super::stream::{APPENDABLE_BITS, Stream, words};
+use crate::fast::lanes::ROW_BYTES;
 
 /// The concatenated codes of a step for four lanes.
 pub(super) struct Together {

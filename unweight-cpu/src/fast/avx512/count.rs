@@ -5,7 +5,8 @@
 //! window. Carry-save adders then count the bits:
 //!
 //! ```text
-//!   16 vectors of bits --> ones  += 2 at a time, 8 carries --> twos, 4 carries --> fours, 2 --> eights, 1 --> a byte counter for each bit
+//!   16 vectors of bits --> ones (2 at a time), 8 carries --> twos, 4 carries --> fours,
+//!   2 carries --> eights, 1 carry --> a byte counter for each bit
 //! ```
 //!
 //! This takes a fifth of the instructions of 16 comparisons for each vector. Exponents outside the

@@ -4,7 +4,7 @@
 //! 32 lanes = 4 vectors of 8 windows, one 64-bit element each.
 //!
 //!   window   bit 63                                     bit 0
-//!            | 1 | ... the lane's next 57 bits or more ... |      the 1 is a marker: lzcnt(window) = bits consumed
+//!            | 1 | ... the lane's next 57 bits or more ... | 1 is a marker: lzcnt(window) = used bits
 //!
 //! eight times, for each vector:   symbols = window.byte0 : symbols >> 8        (vpshrdq)
 //!                                 window >>= length_of[window & 127]           (vpermi2b, vpsrlvq)
@@ -23,7 +23,7 @@ use std::arch::x86_64::*;
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Emit, Exponents, Weights};
+use super::emit::{Emit, Exponents, VECTORS, Vectors, Weights};
 use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
@@ -35,9 +35,6 @@ const WINDOW_BITS: i64 = 57;
 /// Cache lines of the next record that are prefetched in a step. A chunk of 128 steps fetches 16
 /// KB.
 const RECORD_LINES: usize = 2;
-pub(super) const VECTORS: usize = LANES / 8;
-/// Vectors with one element for each lane.
-pub(super) type Vectors = [__m512i; VECTORS];
 
 /// Code lengths by 7 bits, held in registers.
 #[derive(Clone, Copy)]

@@ -10,17 +10,19 @@
 
 use std::arch::x86_64::*;
 
-use unweight_format::layout::STEP_WEIGHTS;
+use unweight_format::layout::{LANES, STEP_WEIGHTS};
 use unweight_format::{Patches, weight};
 
 use super::checksum::Folded;
-use super::decode::{VECTORS, Vectors};
 use super::merge::interleave;
 use super::{Table, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::output::Output;
 
+pub(super) const VECTORS: usize = LANES / 8;
+/// Vectors with one element for each lane.
+pub(super) type Vectors = [__m512i; VECTORS];
 /// Prefetch distance of the output before its stores.
 const AHEAD: usize = 4096;
 const BLOCK: usize = 64;

@@ -1,12 +1,14 @@
 //! Encoding with AVX-512.
 //!
 //! ```text
-//! 64 exponents = 8 lanes' 8 codes of one step, a byte each: looked up all at once, then put together in pairs,
+//! 64 exponents = the 8 codes of 8 lanes in one step
 //!
-//!   code 7 .. code 0 (8 bits at most each) -> 4 of 16 bits at most -> 2 of 32 -> 1 of 64, and its length
-//!
-//! and appended to 8 streams: each has a pending byte of 0 to 7 bits, and writes 8 bytes at a time behind what it has.
+//!   code 7 .. code 0 (8 bits each) -> 4 x 16 bits -> 2 x 32 bits -> 1 x 64 bits, and its length
 //! ```
+//!
+//! One look-up gives all 64 codes, one byte each. Codes are joined in pairs, and the result is
+//! appended to 8 streams. A stream has a pending byte of 0 to 7 bits, and writes 8 bytes at a time
+//! at its end.
 
 use std::arch::x86_64::*;
 
@@ -15,7 +17,8 @@ use unweight_format::layout::{LANES, STEP_WEIGHTS};
 use super::checksum::Folded;
 use super::{Elements, Table, load, prefetch};
 use crate::fast::encode_table::{EncodeTable, PATCHED};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 
 const BLOCK: usize = 64;
 const VECTORS: usize = LANES / 8;

@@ -1,12 +1,13 @@
 //! Packing codes with NEON.
 //!
 //! ```text
-//! 16 exponents = 2 lanes' 8 codes of one step, a byte each: looked up all at once, then put together in pairs,
+//! 16 exponents = the 8 codes of 2 lanes in one step
 //!
-//!   code 7 .. code 0 (8 bits at most each) -> 4 of 16 bits at most -> 2 of 32 -> 1 of 64, and its length
-//!
-//! and appended to 2 streams.
+//!   code 7 .. code 0 (8 bits each) -> 4 x 16 bits -> 2 x 32 bits -> 1 x 64 bits, and its length
 //! ```
+//!
+//! One look-up gives all 16 codes, one byte each. Codes are joined in pairs, and the result is
+//! appended to 2 streams.
 //!
 //! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
 //! such a palette.
@@ -17,8 +18,9 @@ use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, PALETTE_ENTRIES, STEP_WE
 
 use super::{BLOCK, is_any_marked, load};
 use crate::fast::encode_table::{EncodeTable, PATCHED};
+use crate::fast::lanes::{ROW_BYTES, Rows};
+use crate::fast::portable;
 use crate::fast::portable::encode::{APPENDABLE_BITS, Codes, Stream, note_patches};
-use crate::fast::portable::{self, ROW_BYTES, Rows};
 
 /// Lanes in flight, two to a vector. A code waits for the length of the previous code in its lane.
 const IN_FLIGHT: usize = 4;

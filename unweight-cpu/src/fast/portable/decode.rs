@@ -14,7 +14,7 @@ use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
 
 use super::merge::join;
 use crate::fast::decode_table::{DecodeTable, RUN_BITS, RUN_SYMBOLS, Run};
-use crate::fast::lanes::{BUFFER_BYTES, MOST_STEPS};
+use crate::fast::lanes::{BUFFER_BYTES, ROW_BYTES};
 use crate::fast::output::Output;
 use crate::fast::scratch::Scratch;
 
@@ -29,13 +29,6 @@ pub(in crate::fast) const GROUP_WEIGHTS: usize = GROUP_LANES * LANE_STEP_WEIGHTS
 pub(in crate::fast) const LOOK_UPS: usize = 57 / RUN_BITS;
 /// The most symbols from a lane's look-ups in one window.
 pub(in crate::fast) const ROUND_SYMBOLS: usize = LOOK_UPS * RUN_SYMBOLS;
-/// Bytes of a row: the longest lane, and the last run's eight bytes, which may begin before it. The
-/// remaining bytes stagger the rows within pages. Without them the rows would evict each other and
-/// the table of runs from the L1 cache.
-pub(in crate::fast) const ROW_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS + 8 + 1152;
-/// A row for each lane. Encoding stores a lane stream in each row. Decoding uses only the rows of
-/// one group.
-pub(in crate::fast) type Rows = [[u8; ROW_BYTES]; LANES];
 /// Exponents of a group's step, eight for each lane, with the first one in the highest byte.
 pub(in crate::fast) type Eights = [u64; GROUP_LANES];
 

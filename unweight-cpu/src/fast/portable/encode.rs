@@ -3,8 +3,9 @@
 
 use unweight_format::layout::{LANE_STEP_WEIGHTS, LANES, STEP_WEIGHTS};
 
-use super::{ROW_BYTES, Rows, pairs};
+use super::pairs;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
+use crate::fast::lanes::{ROW_BYTES, Rows};
 
 /// Splits little-endian weights into sign-mantissa bytes and exponents.
 #[inline(always)]

@@ -6,7 +6,6 @@ pub(super) mod encode;
 mod merge;
 mod pairs;
 
-pub(super) use decode::{ROW_BYTES, Rows};
 pub(super) use merge::{join_from, join_indices_from};
 
 use super::kernels::Kernels;

@@ -1,0 +1,8 @@
+//! Conversion of coded tensors to the other encoding.
+
+mod batch;
+mod kernels;
+mod launch;
+mod plan;
+
+pub use batch::{TranscodeBatch, TranscodeTask};

@@ -1,0 +1,83 @@
+// Matrices and matmuls for the kernels of matmul/. Twins of the structures in `src/job.rs`; both assert the layout.
+#pragma once
+#include "abi/bitstream.cuh"
+
+namespace unweight::abi {
+
+constexpr uint32_t PALETTE_WORDS = 4;
+
+// A row-major matrix and its fragment form (matmul/fragments.cuh).
+struct FragmentsJob {
+  uint16_t* matrix;      // rows * columns, 16-byte aligned
+  uint8_t* weights;      // K tiles, by row panel, then by columns
+  uint32_t* patches;     // patches of all row panels
+  uint32_t* patch_ends;  // end of each row panel's patches
+  uint32_t rows;
+  uint32_t k_tiles;  // K tiles of a row panel
+  uint32_t palette[PALETTE_WORDS];
+};
+static_assert(offsetof(FragmentsJob, matrix) == 0);
+static_assert(offsetof(FragmentsJob, weights) == 8);
+static_assert(offsetof(FragmentsJob, patches) == 16);
+static_assert(offsetof(FragmentsJob, patch_ends) == 24);
+static_assert(offsetof(FragmentsJob, rows) == 32);
+static_assert(offsetof(FragmentsJob, k_tiles) == 36);
+static_assert(offsetof(FragmentsJob, palette) == 40);
+static_assert(sizeof(FragmentsJob) == 56);
+
+// Planes to fragment form.
+struct PlanesJob {
+  const uint8_t* exponents;      // rows * columns; 16-byte aligned
+  const uint8_t* sign_mantissa;  // likewise
+  FragmentsJob fragments;        // `matrix` is not used; patches are written already
+};
+static_assert(offsetof(PlanesJob, exponents) == 0);
+static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
+static_assert(offsetof(PlanesJob, fragments) == 16);
+static_assert(sizeof(PlanesJob) == 72);
+
+// y = x * W^T with W in fragment form.
+struct MatmulJob {
+  const uint8_t* weights;      // K tiles, by row panel, then by columns; 16-byte aligned
+  const uint32_t* patches;     // patches of all row panels
+  const uint32_t* patch_ends;  // end of each row panel's patches
+  const uint16_t* x;           // `batch` rows of `columns`; 16-byte aligned
+  uint16_t* y;                 // `batch` rows of `rows`
+  float* partials;             // partial sums: two slots for each block
+  uint32_t* arrived;       // for each panel group, blocks that have stored their partial sums; zero between launches
+  uint32_t rows;           // rows of W
+  uint32_t columns;        // columns of W: `k_tiles` * K_TILE_COLUMNS
+  uint32_t batch;          // rows of x
+  uint32_t k_tiles;        // K tiles of a row panel
+  uint32_t range_tiles;    // K tiles in a block's range of the stream-K schedule
+  uint32_t longer_ranges;  // the first blocks, whose ranges have one K tile more
+  uint32_t palette[PALETTE_WORDS];
+};
+static_assert(offsetof(MatmulJob, weights) == 0);
+static_assert(offsetof(MatmulJob, patches) == 8);
+static_assert(offsetof(MatmulJob, patch_ends) == 16);
+static_assert(offsetof(MatmulJob, x) == 24);
+static_assert(offsetof(MatmulJob, y) == 32);
+static_assert(offsetof(MatmulJob, partials) == 40);
+static_assert(offsetof(MatmulJob, arrived) == 48);
+static_assert(offsetof(MatmulJob, rows) == 56);
+static_assert(offsetof(MatmulJob, columns) == 60);
+static_assert(offsetof(MatmulJob, batch) == 64);
+static_assert(offsetof(MatmulJob, k_tiles) == 68);
+static_assert(offsetof(MatmulJob, range_tiles) == 72);
+static_assert(offsetof(MatmulJob, longer_ranges) == 76);
+static_assert(offsetof(MatmulJob, palette) == 80);
+static_assert(sizeof(MatmulJob) == 96);
+
+// y = x * W^T with W in two row-major planes.
+struct PlanesMatmulJob {
+  const uint8_t* exponents;      // rows * columns; 16-byte aligned
+  const uint8_t* sign_mantissa;  // likewise
+  MatmulJob matmul;              // `weights`, `patches`, `patch_ends` and `palette` are not used
+};
+static_assert(offsetof(PlanesMatmulJob, exponents) == 0);
+static_assert(offsetof(PlanesMatmulJob, sign_mantissa) == 8);
+static_assert(offsetof(PlanesMatmulJob, matmul) == 16);
+static_assert(sizeof(PlanesMatmulJob) == 112);
+
+}  // namespace unweight::abi

@@ -1,0 +1,299 @@
+//! A matrix in fragment form, in device memory.
+
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
+};
+use unweight_format::Palette;
+use unweight_gpu::kernels::{DeviceBuffer, Handover, WARP, WaitAtEnd, require_context};
+use unweight_gpu::{Device, GpuError};
+
+use crate::job::{FragmentsJob, PlanesJob};
+use crate::kernels::MatmulKernels;
+use crate::layout::{Arranged, Shape};
+use crate::{MatmulError, View, ViewMut, modules};
+
+/// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
+/// so a matrix with more patches is not worth converting to fragment form.
+const WEIGHTS_PER_PATCH: u64 = 16;
+/// Size of the kernels' index table in bytes.
+const INDEX_TABLE_BYTES: u32 = 256;
+/// Number of warps that share a row panel when a matrix is restored.
+const RESTORING_WARPS: u32 = 16;
+
+/// The kernels of `kernels/matmul/fragments.cu`.
+#[derive(Debug)]
+pub(crate) struct FragmentsKernels {
+    count_patches: CudaFunction,
+    arrange: CudaFunction,
+    restore: CudaFunction,
+    pub(crate) planes: PlanesKernel,
+}
+
+impl FragmentsKernels {
+    pub(crate) fn load(device: &Device) -> Result<FragmentsKernels, GpuError> {
+        let module = device.load_module(&modules::FRAGMENTS)?;
+        Ok(FragmentsKernels {
+            count_patches: module.load_function("count_patches")?,
+            arrange: module.load_function("arrange")?,
+            restore: module.load_function("restore")?,
+            planes: PlanesKernel(module.load_function("arrange_planes")?),
+        })
+    }
+}
+
+/// The conversion of planes to K tiles.
+#[derive(Debug)]
+pub(crate) struct PlanesKernel(CudaFunction);
+
+impl PlanesKernel {
+    /// # Safety
+    /// The preconditions of the kernel.
+    pub(crate) unsafe fn launch(
+        &self,
+        stream: &Arc<CudaStream>,
+        shape: Shape,
+        job: &PlanesJob,
+    ) -> Result<(), MatmulError> {
+        let config = LaunchConfig {
+            grid_dim: (shape.panels() as u32 * RESTORING_WARPS, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: INDEX_TABLE_BYTES,
+        };
+        let mut launch = stream.launch_builder(&self.0);
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { launch.arg(job).launch(config)? };
+        Ok(())
+    }
+}
+
+/// Patches of a matrix in device memory.
+#[derive(Debug)]
+pub(crate) struct Patches {
+    words: DeviceBuffer<u32>,
+    ends: DeviceBuffer<u32>,
+    count: u64,
+}
+
+/// Addresses of patches, and of the ends of each row panel's patches.
+#[derive(Clone, Copy)]
+pub(crate) struct PatchAddresses {
+    pub(crate) words: u64,
+    pub(crate) ends: u64,
+}
+
+impl Patches {
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.words.memory().num_bytes() + self.ends.memory().num_bytes()) as u64
+    }
+
+    pub(crate) const fn addresses(&self) -> PatchAddresses {
+        PatchAddresses {
+            words: self.words.address(),
+            ends: self.ends.address(),
+        }
+    }
+}
+
+/// A matrix in [fragment form](crate::layout), in device memory.
+#[derive(Debug)]
+pub struct Fragments {
+    kernels: Arc<MatmulKernels>,
+    shape: Shape,
+    palette: Palette,
+    k_tiles: DeviceBuffer<u8>,
+    patches: Patches,
+}
+
+impl Fragments {
+    /// Converts a row-major BF16 matrix to fragment form with the palette of its tensor. Waits for
+    /// that, so it is meant for load time.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
+    /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight
+    /// in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
+    /// errors of the driver.
+    pub fn arrange(
+        device: &Device,
+        matrix: &View<'_>,
+        shape: Shape,
+        palette: Palette,
+    ) -> Result<Fragments, MatmulError> {
+        matrix.require(shape.weights())?;
+        // SAFETY: nobody captures the stream, and its memory stays in this type.
+        let stream = unsafe { device.private_stream() };
+        if let Some(memory) = matrix.memory() {
+            require_context(memory.context(), device.context())?;
+            let handover = Handover::new(device.context())?;
+            // The matrix may still be in the process of being written.
+            let _ = memory.device_ptr(handover.stream());
+            handover.finish()?;
+        }
+        // The matrix is borrowed, and two launches assume that it does not change between them.
+        let _waiting = WaitAtEnd(stream);
+        let kernels = device.kernels::<MatmulKernels>()?;
+        let panels = shape.panels() as usize;
+        // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
+        // before anything reads them.
+        let (k_tiles, mut patch_ends) = unsafe {
+            (
+                stream.alloc::<u8>(shape.k_tile_bytes() as usize)?,
+                stream.alloc::<u32>(panels)?,
+            )
+        };
+        let mut job = FragmentsJob {
+            matrix: matrix.address(),
+            weights: k_tiles.device_ptr(stream).0,
+            patch_ends: patch_ends.device_ptr(stream).0,
+            ..FragmentsJob::new(shape, &palette)
+        };
+        let config = LaunchConfig {
+            grid_dim: (panels as u32, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: INDEX_TABLE_BYTES,
+        };
+        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned
+        // and has the length of the shape, and `Shape` bounds everything else.
+        unsafe {
+            let mut launch = stream.launch_builder(&kernels.fragments.count_patches);
+            launch.arg(&job).launch(config)?;
+        }
+        let mut ends = stream.clone_dtoh(&patch_ends)?;
+        stream.synchronize()?;
+        let patch_count = ends.iter().map(|&count| u64::from(count)).sum();
+        if patch_count > shape.weights() / WEIGHTS_PER_PATCH || patch_count > u32::MAX.into() {
+            return Err(MatmulError::TooManyPatches {
+                patches: patch_count,
+                weights: shape.weights(),
+            });
+        }
+        let mut end = 0;
+        for count in &mut ends {
+            end += *count;
+            *count = end;
+        }
+        stream.memcpy_htod(&ends, &mut patch_ends)?;
+        // SAFETY: `arrange` writes as many patches as were counted.
+        let patches = unsafe { stream.alloc::<u32>(patch_count.max(1) as usize)? };
+        job.patches = patches.device_ptr(stream).0;
+        // SAFETY: as above.
+        unsafe {
+            let mut launch = stream.launch_builder(&kernels.fragments.arrange);
+            launch.arg(&job).launch(config)?;
+        }
+        // A matmul may read weights before the previous launch has ended, so they must be complete
+        // here.
+        stream.synchronize()?;
+        Ok(Fragments {
+            kernels,
+            shape,
+            palette,
+            k_tiles: DeviceBuffer::new(k_tiles, stream),
+            patches: Patches {
+                words: DeviceBuffer::new(patches, stream),
+                ends: DeviceBuffer::new(patch_ends, stream),
+                count: patch_count,
+            },
+        })
+    }
+
+    /// Launches the conversion back to the row-major BF16 matrix. Returns at once.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`] for an output that is too short; the errors of the driver.
+    ///
+    /// # Safety
+    /// The matrix and the output must exist, and nobody else may use the output, until
+    /// the launch is done. If the stream is capturing, that holds until the last launch of the
+    /// graph is done.
+    pub unsafe fn restore(
+        &self,
+        stream: &Arc<CudaStream>,
+        to: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        to.require(2 * self.shape.weights())?;
+        let PatchAddresses { words, ends } = self.patches.addresses();
+        let job = FragmentsJob {
+            matrix: to.address(),
+            weights: self.k_tiles.address(),
+            patches: words,
+            patch_ends: ends,
+            ..FragmentsJob::new(self.shape, &self.palette)
+        };
+        let config = LaunchConfig {
+            grid_dim: (self.shape.panels() as u32 * RESTORING_WARPS, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        let mut launch = stream.launch_builder(&self.kernels.fragments.restore);
+        // SAFETY: the same as in `arrange`; the output is aligned and long enough.
+        unsafe { launch.arg(&job).launch(config)? };
+        Ok(())
+    }
+
+    /// The shape.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The palette of the indices.
+    pub const fn palette(&self) -> &Palette {
+        &self.palette
+    }
+
+    /// Its size in device memory, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.k_tiles.memory().num_bytes() as u64 + self.patches.bytes()
+    }
+
+    /// The number of weights whose exponents the palette lacks.
+    pub const fn patch_count(&self) -> u64 {
+        self.patches.count
+    }
+
+    /// The kernels that multiply by this matrix.
+    pub(crate) fn kernels(&self) -> &MatmulKernels {
+        &self.kernels
+    }
+
+    pub(crate) fn context(&self) -> &Arc<CudaContext> {
+        self.k_tiles.memory().context()
+    }
+
+    /// A copy in host memory. Waits for the copy.
+    ///
+    /// # Errors
+    /// The errors of the driver.
+    pub fn download(&self) -> Result<Arranged, MatmulError> {
+        // The stream is the device's own.
+        let stream = self.k_tiles.memory().stream();
+        let mut patches = stream.clone_dtoh(self.patches.words.memory())?;
+        let arranged = Arranged {
+            k_tiles: stream.clone_dtoh(self.k_tiles.memory())?,
+            patch_ends: stream.clone_dtoh(self.patches.ends.memory())?,
+            patches: {
+                stream.synchronize()?;
+                patches.truncate(self.patches.count as usize);
+                patches
+            },
+        };
+        stream.synchronize()?;
+        Ok(arranged)
+    }
+
+    pub(crate) const fn k_tiles_at(&self) -> u64 {
+        self.k_tiles.address()
+    }
+
+    pub(crate) const fn patches(&self) -> &Patches {
+        &self.patches
+    }
+
+    pub(crate) fn into_patches(self) -> Patches {
+        self.patches
+    }
+}

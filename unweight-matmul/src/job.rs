@@ -1,0 +1,206 @@
+//! Arguments of the matmul kernels. They mirror the structures in `kernels/abi/matmul_jobs.cuh`,
+//! and `LargeMatmulJob` in `kernels/matmul/large_batch_matmul.cu`. Both sides assert the layout.
+
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::mem::offset_of;
+
+use cudarc::driver::DeviceRepr;
+use unweight_format::Palette;
+
+use crate::ViewMut;
+use crate::layout::Shape;
+use crate::plan::Activations;
+use crate::schedule::StreamK;
+use crate::tensor_map::TensorMap;
+use crate::workspace::SumAddresses;
+
+/// A palette in words, in the kernels' layout.
+pub(crate) type PaletteWords = [u32; 4];
+
+pub(crate) fn words_of(palette: &Palette) -> PaletteWords {
+    let (words, _) = palette.exponents().as_chunks();
+    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
+}
+
+/// A conversion between a row-major matrix and fragment form. Pointers are device addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FragmentsJob {
+    /// The row-major matrix.
+    pub matrix: u64,
+    /// The K tiles.
+    pub weights: u64,
+    /// The patches of all row panels.
+    pub patches: u64,
+    /// The end of each row panel's patches.
+    pub patch_ends: u64,
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// The number of K tiles in a row panel.
+    pub k_tiles: u32,
+    /// The palette.
+    pub palette: PaletteWords,
+}
+
+impl FragmentsJob {
+    /// A job for a matrix of this shape and palette. Addresses must be filled in.
+    pub(crate) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
+        FragmentsJob {
+            matrix: 0,
+            weights: 0,
+            patches: 0,
+            patch_ends: 0,
+            rows: shape.rows() as u32,
+            k_tiles: shape.k_tiles() as u32,
+            palette: words_of(palette),
+        }
+    }
+}
+
+/// A conversion between planes and fragment form. Pointers are device addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PlanesJob {
+    /// The plane of exponents.
+    pub exponents: u64,
+    /// The plane of sign-mantissa bytes.
+    pub sign_mantissa: u64,
+    /// The other arguments. This job has no row-major matrix.
+    pub fragments: FragmentsJob,
+}
+
+/// A matmul. Pointers are device addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MatmulJob {
+    pub(crate) weights: u64,
+    pub(crate) patches: u64,
+    pub(crate) patch_ends: u64,
+    pub(crate) x: u64,
+    pub(crate) y: u64,
+    pub(crate) partials: u64,
+    pub(crate) arrived: u64,
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+    pub(crate) batch: u32,
+    pub(crate) k_tiles: u32,
+    pub(crate) range_tiles: u32,
+    pub(crate) longer_ranges: u32,
+    pub(crate) palette: PaletteWords,
+}
+
+impl MatmulJob {
+    /// A matmul of this shape and schedule without weights, and without rows of x yet.
+    pub(crate) fn new(
+        shape: Shape,
+        schedule: StreamK,
+        sums: SumAddresses,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> MatmulJob {
+        MatmulJob {
+            weights: 0,
+            patches: 0,
+            patch_ends: 0,
+            x: x.values.address(),
+            y: y.address(),
+            partials: sums.partials,
+            arrived: sums.arrived,
+            rows: shape.rows() as u32,
+            columns: shape.columns() as u32,
+            batch: 0,
+            k_tiles: shape.k_tiles() as u32,
+            range_tiles: schedule.range_tiles,
+            longer_ranges: schedule.longer_ranges,
+            palette: [0; 4],
+        }
+    }
+
+    /// Advances to the next rows of x.
+    pub(crate) fn skip_batch(&mut self) {
+        self.x += 2 * u64::from(self.batch) * u64::from(self.columns);
+        self.y += 2 * u64::from(self.batch) * u64::from(self.rows);
+    }
+}
+
+/// A matmul by a large-batch kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LargeMatmulJob {
+    /// The copy engine's description of x.
+    pub(crate) x: TensorMap,
+    pub(crate) matmul: MatmulJob,
+    /// Number of output tiles that a single block computes.
+    pub(crate) whole_tiles: u32,
+    /// Number of K tiles in the other output tiles, which the stream-K schedule divides.
+    pub(crate) stream_k_tiles: u32,
+    /// Number of ranges of the stream-K schedule.
+    pub(crate) ranges: u32,
+}
+
+/// A matmul by a kernel that reads planes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanesMatmulJob {
+    pub(crate) exponents: u64,
+    pub(crate) sign_mantissa: u64,
+    /// The matmul, without weights and patches.
+    pub(crate) matmul: MatmulJob,
+}
+
+const _: () = {
+    assert!(offset_of!(FragmentsJob, matrix) == 0);
+    assert!(offset_of!(FragmentsJob, weights) == 8);
+    assert!(offset_of!(FragmentsJob, patches) == 16);
+    assert!(offset_of!(FragmentsJob, patch_ends) == 24);
+    assert!(offset_of!(FragmentsJob, rows) == 32);
+    assert!(offset_of!(FragmentsJob, k_tiles) == 36);
+    assert!(offset_of!(FragmentsJob, palette) == 40);
+    assert!(size_of::<FragmentsJob>() == 56);
+
+    assert!(offset_of!(PlanesJob, exponents) == 0);
+    assert!(offset_of!(PlanesJob, sign_mantissa) == 8);
+    assert!(offset_of!(PlanesJob, fragments) == 16);
+    assert!(size_of::<PlanesJob>() == 72);
+
+    assert!(offset_of!(MatmulJob, weights) == 0);
+    assert!(offset_of!(MatmulJob, patches) == 8);
+    assert!(offset_of!(MatmulJob, patch_ends) == 16);
+    assert!(offset_of!(MatmulJob, x) == 24);
+    assert!(offset_of!(MatmulJob, y) == 32);
+    assert!(offset_of!(MatmulJob, partials) == 40);
+    assert!(offset_of!(MatmulJob, arrived) == 48);
+    assert!(offset_of!(MatmulJob, rows) == 56);
+    assert!(offset_of!(MatmulJob, columns) == 60);
+    assert!(offset_of!(MatmulJob, batch) == 64);
+    assert!(offset_of!(MatmulJob, k_tiles) == 68);
+    assert!(offset_of!(MatmulJob, range_tiles) == 72);
+    assert!(offset_of!(MatmulJob, longer_ranges) == 76);
+    assert!(offset_of!(MatmulJob, palette) == 80);
+    assert!(size_of::<MatmulJob>() == 96);
+
+    assert!(offset_of!(PlanesMatmulJob, exponents) == 0);
+    assert!(offset_of!(PlanesMatmulJob, sign_mantissa) == 8);
+    assert!(offset_of!(PlanesMatmulJob, matmul) == 16);
+    assert!(size_of::<PlanesMatmulJob>() == 112);
+
+    assert!(offset_of!(LargeMatmulJob, x) == 0);
+    assert!(offset_of!(LargeMatmulJob, matmul) == 128);
+    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 224);
+    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 228);
+    assert!(offset_of!(LargeMatmulJob, ranges) == 232);
+    assert!(size_of::<LargeMatmulJob>() == 256);
+};
+
+// SAFETY: for all jobs: the fields are plain numbers, with the order and the alignment of the
+// kernels' structures in C.
+unsafe impl DeviceRepr for FragmentsJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for MatmulJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for LargeMatmulJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for PlanesJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for PlanesMatmulJob {}

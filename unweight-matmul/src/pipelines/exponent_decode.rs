@@ -1,0 +1,96 @@
+//! Matmul of a coded matrix from two planes.
+
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaFunction, CudaStream};
+
+use super::from_k_tiles::small_batch_config;
+use crate::job::{MatmulJob, PlanesMatmulJob};
+use crate::kernels::SmallKernels;
+use crate::layout::Shape;
+use crate::plan::{Activations, Phases};
+use crate::schedule::StreamK;
+use crate::workspace::WorkspaceNeed;
+use crate::{CompressedMatrix, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
+
+/// Decodes the exponents of a coded matrix to the workspace, and rebuilds weights from both planes
+/// on the way to the tensor cores.
+#[derive(Clone, Copy, Debug)]
+pub struct ExponentDecode<'a> {
+    kernels: &'a SmallKernels<CudaFunction>,
+    matrix: &'a CompressedMatrix,
+}
+
+impl<'a> ExponentDecode<'a> {
+    /// The plan for this matrix. None if a block of the device has too little shared memory.
+    pub fn new(matrix: &'a CompressedMatrix) -> Option<ExponentDecode<'a>> {
+        let kernels = matrix.kernels().planes.as_ref();
+        kernels.map(|kernels| ExponentDecode { kernels, matrix })
+    }
+
+    pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
+        WorkspaceNeed {
+            prepared_bytes: shape.weights(),
+            ..WorkspaceNeed::of_sums(shape)
+        }
+    }
+}
+
+impl Phases for ExponentDecode<'_> {
+    fn name(&self) -> PlanName {
+        Pipeline::ExponentDecode.into()
+    }
+
+    fn shape(&self) -> Shape {
+        self.matrix.shape()
+    }
+
+    fn need(&self) -> WorkspaceNeed {
+        ExponentDecode::need(self.shape())
+    }
+
+    unsafe fn prepare(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        to: u64,
+    ) -> Result<(), MatmulError> {
+        let multiprocessors = workspace.decoding_multiprocessors();
+        // SAFETY: the caller keeps the preconditions; the slot has a byte for each weight.
+        unsafe { (self.matrix.tensor()).decode_exponents(stream, to, multiprocessors)? };
+        Ok(())
+    }
+
+    unsafe fn multiply(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        prepared: u64,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        let shape = self.shape();
+        let schedule = StreamK::new(shape, workspace.multiplying_multiprocessors());
+        let mut job = MatmulJob::new(shape, schedule, workspace.sums(schedule)?, x, y);
+        let mut left = x.batch;
+        while left > 0 {
+            let (kernel, function) = self.kernels.for_batch(left);
+            job.batch = left.min(kernel.batch);
+            let config = small_batch_config(*kernel, schedule);
+            let planes = PlanesMatmulJob {
+                exponents: prepared,
+                sign_mantissa: self.matrix.tensor().sign_mantissa(),
+                matmul: job,
+            };
+            // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses
+            // are aligned, lengths were checked, `StreamK` has no empty range, the workspace has
+            // the slots and counters, and both planes are as long as the matrix.
+            unsafe { (self.matrix.kernels()).launch(stream, function, config, &planes, false)? };
+            left -= job.batch;
+            job.skip_batch();
+        }
+        Ok(())
+    }
+}

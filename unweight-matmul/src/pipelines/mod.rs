@@ -1,0 +1,12 @@
+//! Plans of matmuls: one type for each pipeline, with the matrices that it takes.
+
+mod direct;
+mod exponent_decode;
+mod from_k_tiles;
+mod palette_transcode;
+mod whole_decode;
+
+pub use direct::Direct;
+pub use exponent_decode::ExponentDecode;
+pub use palette_transcode::PaletteTranscode;
+pub use whole_decode::WholeDecode;

@@ -1,0 +1,106 @@
+//! Matmul of a coded matrix by way of fragment form.
+
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+
+use super::from_k_tiles::{FromKTiles, KTiles};
+use crate::fragments::Patches;
+use crate::layout::Shape;
+use crate::plan::{Activations, Phases};
+use crate::workspace::WorkspaceNeed;
+use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
+
+/// Converts a coded matrix to fragment form in the workspace, and continues like
+/// [`Direct`](super::Direct).
+#[derive(Clone, Copy, Debug)]
+pub struct PaletteTranscode<'a> {
+    matmul: FromKTiles<'a>,
+    matrix: &'a CompressedMatrix,
+    patches: &'a Patches,
+}
+
+impl<'a> PaletteTranscode<'a> {
+    /// The plan for this matrix. None if it cannot be converted to fragment form
+    /// ([`CompressedMatrix::has_fragment_form`]).
+    pub fn new(matrix: &'a CompressedMatrix) -> Option<PaletteTranscode<'a>> {
+        matrix.patches().map(|patches| PaletteTranscode {
+            matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
+            matrix,
+            patches,
+        })
+    }
+
+    /// The same plan with this kernel.
+    #[must_use]
+    pub const fn with_kernel(self, kernel: Kernel) -> PaletteTranscode<'a> {
+        let matmul = self.matmul.with_kernel(kernel);
+        PaletteTranscode { matmul, ..self }
+    }
+
+    pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
+        WorkspaceNeed {
+            prepared_bytes: shape.k_tile_bytes(),
+            exponent_bytes: shape.weights(),
+            ..WorkspaceNeed::of_sums(shape)
+        }
+    }
+}
+
+impl Phases for PaletteTranscode<'_> {
+    fn name(&self) -> PlanName {
+        PlanName {
+            pipeline: Pipeline::PaletteTranscode,
+            kernel: self.matmul.kernel(),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        self.matrix.shape()
+    }
+
+    fn need(&self) -> WorkspaceNeed {
+        PaletteTranscode::need(self.shape())
+    }
+
+    fn kernels(&self, batch: u32) -> Vec<Kernel> {
+        self.matmul.kernels(batch)
+    }
+
+    unsafe fn prepare(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &Workspace,
+        to: u64,
+    ) -> Result<(), MatmulError> {
+        let multiprocessors = workspace.decoding_multiprocessors();
+        let exponents = workspace.exponents(self.shape().weights())?;
+        // SAFETY: for both calls: the caller keeps the preconditions; the workspace has a byte for
+        // each weight at `exponents`, and preparations come one after the other.
+        unsafe {
+            let tensor = self.matrix.tensor();
+            tensor.decode_exponents(stream, exponents, multiprocessors)?;
+            self.matrix.arrange(stream, exponents, to)
+        }
+    }
+
+    unsafe fn multiply(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        prepared: u64,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        let k_tiles = KTiles {
+            address: prepared,
+            patches: self.patches.addresses(),
+            palette: self.matrix.palette(),
+            is_resident: false,
+        };
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { self.matmul.multiply(stream, workspace, &k_tiles, x, y) }
+    }
+}

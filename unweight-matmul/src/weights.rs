@@ -1,0 +1,78 @@
+//! The matrix of a linear layer, in any of its forms.
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaContext;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Shape;
+use crate::{CompressedMatrix, Fragments};
+
+/// A matrix in device memory. Linear layers borrow it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Weights<'a> {
+    /// A matrix in fragment form.
+    Fragments(&'a Fragments),
+    /// A matrix in the layout of its file.
+    Coded(&'a CompressedMatrix),
+}
+
+impl<'a> From<&'a Fragments> for Weights<'a> {
+    fn from(matrix: &'a Fragments) -> Weights<'a> {
+        Weights::Fragments(matrix)
+    }
+}
+
+impl<'a> From<&'a CompressedMatrix> for Weights<'a> {
+    fn from(matrix: &'a CompressedMatrix) -> Weights<'a> {
+        Weights::Coded(matrix)
+    }
+}
+
+impl<'a> Weights<'a> {
+    /// The shape.
+    pub const fn shape(&self) -> Shape {
+        match self {
+            Weights::Fragments(fragments) => fragments.shape(),
+            Weights::Coded(matrix) => matrix.shape(),
+        }
+    }
+
+    /// The form.
+    pub const fn form(&self) -> WeightForm {
+        match self {
+            Weights::Fragments(_) => WeightForm::Fragments,
+            Weights::Coded(_) => WeightForm::Coded,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &'a Arc<CudaContext> {
+        match self {
+            Weights::Fragments(fragments) => fragments.context(),
+            Weights::Coded(matrix) => matrix.context(),
+        }
+    }
+}
+
+/// The form of a matrix in device memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WeightForm {
+    /// Fragment form: [`Fragments`].
+    #[default]
+    Fragments,
+    /// The layout of the file: [`CompressedMatrix`].
+    Coded,
+}
+
+impl WeightForm {
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WeightForm::Fragments => "fragments",
+            WeightForm::Coded => "coded",
+        }
+    }
+}

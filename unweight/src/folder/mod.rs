@@ -1,0 +1,178 @@
+//! Compressing, decompressing and verifying whole model folders: shards, indexes and all other
+//! files.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), unweight::Error> {
+//! use unweight::file::FileOptions;
+//! use unweight::folder;
+//!
+//! let options = FileOptions::new().verify(true).resume(true);
+//! let report = folder::compress("Llama-3.1-8B", "Llama-3.1-8B.unw", &options)?;
+//! println!("{} to {} bytes", report.input_bytes(), report.output_bytes());
+//! report.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+//! folder::decompress("Llama-3.1-8B.unw", "restored", &FileOptions::new())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each `.safetensors` file becomes a `.unw` file, and each other file is copied, but those that
+//! [are not part of a model](FileOptions::all_files). Links are followed. An index keeps its bytes:
+//! it names the shards by the names that they have in the source.
+//!
+//! What can be checked quickly is checked before any file is converted: names, free space, the
+//! shards that an index names, and the headers of all files. The output gets its name when it is
+//! complete and on the disk, with the permissions and the times of its input. An operation that
+//! fails or is cancelled leaves nothing behind, or with [`FileOptions::resume`] the finished files.
+
+mod against;
+mod compression;
+mod convert;
+mod copy;
+mod index;
+mod names;
+mod restoration;
+mod resume;
+mod skipped;
+mod space;
+mod tree;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+pub use skipped::LeftOut;
+pub use tree::Amount;
+pub use verify::{VerifyReport, verify, verify_against};
+
+use crate::Error;
+use crate::diagnostics::{EntryKind, FileError, Warning};
+use crate::error::reading;
+use crate::file::{FileOptions, FileReport, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION};
+use crate::output::{require_absent, require_apart};
+use compression::FolderCompression;
+use convert::{Outcome, Plan};
+use skipped::Others;
+
+/// The result of compressing or decompressing a folder.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FolderReport {
+    /// The converted files, in a fixed order.
+    pub files: Vec<FileReport>,
+    /// The files that were copied.
+    pub copied: Amount,
+    /// The files that are not part of the model.
+    pub left_out: LeftOut,
+    /// What the caller should know, though nothing failed.
+    pub warnings: Vec<Warning>,
+}
+
+impl FolderReport {
+    /// The length of the converted and copied files in bytes, before the conversion.
+    pub fn input_bytes(&self) -> u64 {
+        let converted = self.files.iter().map(|file| file.input_bytes);
+        converted.sum::<u64>() + self.copied.bytes
+    }
+
+    /// The length of the converted and copied files in bytes, after the conversion.
+    pub fn output_bytes(&self) -> u64 {
+        let converted = self.files.iter().map(|file| file.output_bytes);
+        converted.sum::<u64>() + self.copied.bytes
+    }
+}
+
+/// Compresses the model folder `source` to the folder `output`.
+///
+/// # Errors
+/// [`Error::File`] if the folder cannot be converted or the output cannot be made as asked; the
+/// errors of [`file::compress`](crate::file::compress).
+pub fn compress(
+    source: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: &FileOptions,
+) -> Result<FolderReport, Error> {
+    let output = checked_output(source.as_ref(), output.as_ref(), options)?;
+    let plan = Plan {
+        input: source.as_ref(),
+        output: &output,
+        replaces: options.force,
+        from: SAFETENSORS_EXTENSION,
+        to: UNW_EXTENSION,
+        others: others(options),
+        requires_all_shards: false,
+        resumes: options.resume,
+    };
+    let reporter = &options.reporter();
+    let mut compression = FolderCompression::new(options, reporter);
+    let outcome = convert::convert(&plan, reporter, &mut compression)?;
+    Ok(report(outcome, reporter.take_warnings()))
+}
+
+/// Restores the folder `output` from the folder `compressed`, byte for byte, and checks every rule
+/// of the specification. All shards that an index names have to be there.
+///
+/// # Errors
+/// [`Error::File`] if the folder cannot be converted or the output cannot be made as asked; the
+/// errors of [`file::decompress`](crate::file::decompress).
+pub fn decompress(
+    compressed: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: &FileOptions,
+) -> Result<FolderReport, Error> {
+    let output = checked_output(compressed.as_ref(), output.as_ref(), options)?;
+    let plan = Plan {
+        input: compressed.as_ref(),
+        output: &output,
+        replaces: options.force,
+        from: UNW_EXTENSION,
+        to: SAFETENSORS_EXTENSION,
+        others: others(options),
+        requires_all_shards: true,
+        resumes: options.resume,
+    };
+    let reporter = &options.reporter();
+    let mut restoration = Restoration { options, reporter };
+    let outcome = convert::convert(&plan, reporter, &mut restoration)?;
+    Ok(report(outcome, reporter.take_warnings()))
+}
+
+/// Path of the output. The name of a folder is the same with a slash at its end.
+fn checked_output(input: &Path, output: &Path, options: &FileOptions) -> Result<PathBuf, Error> {
+    let output: PathBuf = output.components().collect();
+    require_absent(&output, options.force)?;
+    require_apart(input, &output)?;
+    require_folder(input)?;
+    Ok(output)
+}
+
+fn require_folder(path: &Path) -> Result<(), Error> {
+    let found = path.metadata().map_err(reading(path))?;
+    match EntryKind::of(found.file_type()) {
+        EntryKind::Folder => Ok(()),
+        kind => Err(FileError::NotAFolder {
+            path: path.to_owned(),
+            kind,
+        }
+        .into()),
+    }
+}
+
+fn others(options: &FileOptions) -> Others {
+    match options.all_files {
+        true => Others::All,
+        false => Others::Model,
+    }
+}
+
+fn report(outcome: Outcome, warnings: Vec<Warning>) -> FolderReport {
+    let Outcome {
+        converted,
+        copied,
+        left_out,
+    } = outcome;
+    FolderReport {
+        files: converted,
+        copied,
+        left_out,
+        warnings,
+    }
+}
