@@ -16,6 +16,7 @@ pub mod case;
 pub mod code;
 pub mod draft;
 pub mod encode;
+pub mod fields;
 pub mod forge;
 pub mod invalid;
 pub mod manifest;

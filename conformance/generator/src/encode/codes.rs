@@ -1,8 +1,8 @@
-//! Sections 11.2 to 11.4: palettes and codes.
+//! Sections 11.3 to 11.5: palettes and codes.
 
 use unweight_format::Encoding;
 
-use super::{BOTH, HUFFMAN, Vector, counts, encode, in_order, shuffled};
+use super::{BOTH, HUFFMAN, Vector, counts, in_order, python, shuffled};
 use crate::case::Cases;
 use crate::draft::Tensor;
 use crate::random::Random;
@@ -18,7 +18,7 @@ pub(super) fn palettes(cases: &mut Cases) {
     };
     Vector::of(
         "palette-of-equal-counts",
-        &["11.2"],
+        &["11.3"],
         "of exponents that occur equally often, the smaller ones are in the palette",
         [
             shuffled("18 alike", every(100..118, 100)),
@@ -39,7 +39,7 @@ pub(super) fn palettes(cases: &mut Cases) {
     .add(cases, &BOTH);
     Vector::of(
         "palette-completion",
-        &["11.2"],
+        &["11.3"],
         "a palette of fewer than 16 is completed downwards from the greatest exponent, and then upwards",
         [
             shuffled("one in the middle", vec![120; 600]),
@@ -66,14 +66,14 @@ pub(super) fn code_lengths(cases: &mut Cases) {
         .collect();
     Vector::of(
         "code-lengths-of-equal-counts",
-        &["11.3"],
+        &["11.4"],
         "ties between items are settled by palette index",
         alike,
     )
     .add(cases, &HUFFMAN);
     Vector::of(
         "code-lengths-where-packages-tie",
-        &["11.3"],
+        &["11.4"],
         "of equal weights an item stands before a package",
         [
             of("1 1 2", &[150, 150, 300]),
@@ -97,7 +97,7 @@ pub(super) fn code_lengths(cases: &mut Cases) {
     backwards.reverse();
     Vector::of(
         "code-lengths-at-the-limit",
-        &["11.3"],
+        &["11.4"],
         "where a Huffman code would be longer than 8 bits, package-merge gives the best code that is not",
         [
             of("doubling", &doubling),
@@ -111,8 +111,8 @@ pub(super) fn code_lengths(cases: &mut Cases) {
     .add(cases, &HUFFMAN);
     Vector::of(
         "one-in-4096",
-        &["11.3", "11.4"],
-        "an exponent has a code if 4096 times its count is at least the number of weights",
+        &["11.4", "11.5"],
+        "a value has a code if 4096 times its count is at least the number of weights",
         [
             of("1 of 4096", &[1, 4095]),
             of("1 of 4097", &[1, 4096]),
@@ -124,7 +124,7 @@ pub(super) fn code_lengths(cases: &mut Cases) {
     .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
 }
 
-/// Section 11.4: chunks whose own code saves just enough or just too little.
+/// Section 11.5: chunks whose own code saves just enough or just too little.
 pub(super) fn own_codes(cases: &mut Cases) {
     // There are four chunks of four exponents. In the last chunk, the rarest exponent replaces
     // `moved` of the commonest.
@@ -152,14 +152,14 @@ pub(super) fn own_codes(cases: &mut Cases) {
         .expect("a chunk that differs enough has its own code");
     Vector::of(
         "own-code-or-the-tensors",
-        &["11.4"],
+        &["11.5"],
         "a record has its chunk's own code only if 256 times its cost is below 255 times that of the tensor's",
         [tensor(first - 1), tensor(first)],
     )
     .add(cases, &HUFFMAN);
     Vector::of(
         "own-code-at-equal-costs",
-        &["11.4"],
+        &["11.5"],
         "where 256 times the one cost equals 255 times the other, the record has the tensor's code",
         [equal_costs()],
     )
@@ -184,18 +184,18 @@ fn equal_costs() -> Tensor {
 }
 
 fn encode_one(tensor: &Tensor) -> Vec<u8> {
-    let json = source::describe(std::slice::from_ref(tensor));
-    let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
-    encode(&header, std::slice::from_ref(tensor), Encoding::Huffman, 12)
+    let source = source::file(std::slice::from_ref(tensor));
+    python::encode(&source, Encoding::Huffman, 12)
 }
 
-/// Record `number` in a file of one coded tensor of `count` weights, located by the layout of
-/// section 3.4.
+/// Record `number` in a file of one BF16 tensor of `count` weights with a coded exponent, located by
+/// the layout of section 3.5.
 fn record_of(file: &[u8], count: usize, number: usize) -> &[u8] {
     let u64_at =
         |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes")) as usize;
+    let alignment = if 2 * count < 65_536 { 16 } else { 256 };
     let begin = (64 + u64_at(24) + u64_at(32)).next_multiple_of(256);
-    let ends = begin + count.next_multiple_of(256);
+    let ends = begin + count.next_multiple_of(alignment) + 16;
     let records = (ends + 4 * count.div_ceil(4096)).next_multiple_of(16);
     let end = |number: usize| {
         let at = ends + 4 * number;

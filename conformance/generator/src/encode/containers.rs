@@ -1,4 +1,4 @@
-//! Sections 11.1 and 11.7: containers, tensors that stay raw, and real weights.
+//! Sections 11.1 and 11.8: containers, tensors that stay raw, and real weights.
 
 use unweight_format::{Dtype, Encoding};
 
@@ -24,7 +24,7 @@ pub(super) fn containers(cases: &mut Cases) {
     };
     Vector::of(
         "mixed-tensors",
-        &["11.1", "11.7"],
+        &["11.1", "11.8"],
         "BF16 tensors with weights are coded where that saves space, all others are raw",
         mixed(),
     )
@@ -94,7 +94,7 @@ pub(super) fn containers(cases: &mut Cases) {
         let parameters: Vec<_> = encodings.iter().map(|&encoding| (encoding, k)).collect();
         Vector::of(
             &format!("two-chunks-of-2-to-the-{k}"),
-            &["11.4", "11.5"],
+            &["11.5", "11.6"],
             "the surplus of a short last step is the placeholder, or index 0",
             [in_order(&name, weights.exponents)],
         )
@@ -109,7 +109,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
     let one = |count: usize| in_order(&format!("{count} weights"), vec![110; count]);
     Vector::of(
         "raw-where-nothing-is-saved",
-        &["11.7"],
+        &["11.8"],
         "a tensor is coded when that saves at least one unit of 256 bytes",
         sizes.map(one),
     )
@@ -128,7 +128,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
     };
     Vector::of(
         "raw-at-one-unit",
-        &["11.7"],
+        &["11.8"],
         "a tensor is coded when that saves at least one unit of 256 bytes: with 672 patches, not with 673",
         [patched(672), patched(673)],
     )
@@ -136,7 +136,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
     let noise = Random::new("noise").bytes(5000);
     Vector::of(
         "raw-noise",
-        &["11.7"],
+        &["11.8"],
         "exponents that cannot be compressed are stored raw",
         [in_order("noise", noise)],
     )
@@ -170,7 +170,7 @@ pub(super) fn real_weights(cases: &mut Cases) {
         json: json.to_vec(),
         ..Vector::of(
             "real-weights",
-            &["11", "11.2", "11.3", "11.4", "11.5"],
+            &["11", "11.3", "11.4", "11.5", "11.6"],
             "weights of a trained model",
             tensors,
         )

@@ -1,4 +1,4 @@
-//! Sections 11.4 to 11.6: patches, placeholders and verbatim records.
+//! Sections 11.5 to 11.7: patches, placeholders and verbatim records.
 
 use unweight_format::Encoding;
 
@@ -18,7 +18,7 @@ pub(super) fn patches(cases: &mut Cases) {
     }
     Vector::of(
         "patches",
-        &["11.4", "11.5"],
+        &["11.5", "11.6"],
         "a weight whose exponent has no code is coded as the placeholder and patched; one outside the palette as index 0",
         [in_order("w", exponents)],
     )
@@ -43,7 +43,7 @@ pub(super) fn patches(cases: &mut Cases) {
     };
     Vector::of(
         "placeholders",
-        &["11.3", "11.4"],
+        &["11.4", "11.5"],
         "the placeholder is the first entry in canonical order",
         [
             placeholder("lowest", 90),
@@ -77,7 +77,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let even = |i: usize| 100 + (i % 16) as u8;
     Vector::of(
         "verbatim-in-palette",
-        &["11.5", "11.6"],
+        &["11.6", "11.7"],
         "a record that would be longer than the verbatim one, padding included, is verbatim: 682 patches are not, 683 are",
         [with(682, &even), with(683, &even), with(4096, &even)],
     )
@@ -86,7 +86,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let one = |_| 107;
     Vector::of(
         "verbatim-in-huffman",
-        &["11.3", "11.4", "11.6"],
+        &["11.4", "11.5", "11.7"],
         "a record that would be longer than the verbatim one, padding included, is verbatim: 1344 patches are not, 1345 are",
         [with(1344, &one), with(1345, &one), with(4095, &one), with(4096, &one)],
     )
@@ -99,7 +99,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
     };
     Vector::of(
         "verbatim-last-chunks",
-        &["11.6"],
+        &["11.7"],
         "short chunks are verbatim where that is not longer; 48 weights take 64 bytes verbatim and 80 coded",
         [1, 48, 49, 112, 113].map(short),
     )

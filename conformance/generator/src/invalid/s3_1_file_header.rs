@@ -28,7 +28,7 @@ pub(super) fn add(cases: &mut Cases) {
 
 /// A file of these bytes without any check.
 fn loose(bytes: &[u8]) -> Forge {
-    Forge::new(bytes.to_vec(), Vec::new(), 0, 0)
+    Forge::new(bytes.to_vec(), Vec::new(), 0, 0, 0)
 }
 
 fn magic(cases: &mut Cases) {
@@ -226,7 +226,7 @@ fn version_and_checksum(cases: &mut Cases) {
         cases.reject(
             &format!("header-reserved-byte-{at}"),
             Rule::FileReserved,
-            "bytes 49 to 59 of the header are zero",
+            "bytes 57 to 59 of the header are zero",
             wrong(at, 0x80 >> (at % 8)).stamp_header(),
         );
         cases.also(&["2"]);
@@ -390,7 +390,7 @@ fn lengths(cases: &mut Cases) {
     wrong(
         "file-that-ends-within-its-payload",
         "a payload does not reach past the file",
-        states(file.clone().cut(260)),
+        states(file.clone().cut(258)),
     );
     let claim = "a file length below P0 + 64 is found before the directory is read";
     wrong(

@@ -1,4 +1,4 @@
-//! Section 3.4: offsets of payloads.
+//! Section 3.5: offsets of payloads.
 
 use unweight_format::Dtype;
 
@@ -9,19 +9,20 @@ use crate::random::Random;
 use crate::weights::{PALETTE, Weights};
 
 pub(super) fn add(cases: &mut Cases) {
-    let lengths = [1, 2, 3, 4, 5, 251, 252, 253, 255, 256, 257, 508, 512];
+    let lengths = [1, 2, 15, 16, 17, 31, 32, 33, 47, 255, 256, 257, 1];
     let tensors: Vec<Tensor> = lengths
         .into_iter()
-        .map(|length| {
-            let name = format!("of {length}");
+        .enumerate()
+        .map(|(number, length)| {
+            let name = format!("{number} of {length}");
             let data = Random::new(&name).bytes(length);
             Tensor::bytes(&name, data)
         })
         .collect();
     cases.accept(
-        "raw-payloads-around-multiples-of-256",
-        &["3.4", "4.2"],
-        "a payload begins on the next multiple of 256, wherever the one before it ends",
+        "raw-payloads-around-multiples-of-16",
+        &["3.5"],
+        "the payload of a tensor of less than 65,536 bytes begins on the next multiple of 16",
         &Draft::of(tensors),
     );
 
@@ -31,8 +32,8 @@ pub(super) fn add(cases: &mut Cases) {
     let palette = |name: &str, count| Tensor::palette(name, 12, PALETTE, &weights(count));
     cases.accept(
         "raw-and-huffman-tensors-in-turn",
-        &["3.4"],
-        "planes stand in directory order, whatever their encoding",
+        &["3.5"],
+        "payloads stand in directory order, whatever the forms",
         &Draft::of([
             huffman("a", 500),
             Tensor::bytes("b", vec![1, 2, 3]),
@@ -44,8 +45,8 @@ pub(super) fn add(cases: &mut Cases) {
     );
     cases.accept(
         "raw-huffman-and-palette-tensors-in-turn",
-        &["3.4"],
-        "a file may hold all three encodings",
+        &["3.5"],
+        "a file may hold huffman, palette and raw tensors",
         &Draft::of([
             palette("a", 500),
             huffman("b", 255),
@@ -55,20 +56,20 @@ pub(super) fn add(cases: &mut Cases) {
             palette("f", 129),
         ]),
     );
-    // Five chunks have 20 bytes of record ends, which are followed by padding. Four chunks have no
-    // padding.
+    // A palette and five record ends have 36 bytes, which are followed by padding. With four record
+    // ends there is none.
     for (chunks, padding) in [(4, "no"), (5, "12-bytes-of")] {
         cases.accept(
             &format!("record-ends-with-{padding}-padding"),
-            &["3.4", "4.3"],
+            &["3.5", "5"],
             "records begin on a multiple of 16 behind the record ends",
             &Draft::of([huffman("w", 4096 * chunks)]),
         );
     }
     cases.accept(
-        "sign-mantissa-plane-without-padding",
-        &["3.4", "4.3"],
-        "a sign-mantissa plane that ends on a multiple of 256 is followed by no padding",
+        "plain-plane-without-padding",
+        &["3.5", "5"],
+        "a plain plane that ends on a multiple of its alignment is followed by no padding",
         &Draft::of([huffman("w", 512)]),
     );
 }

@@ -1,16 +1,18 @@
-//! Section 3.4: offsets of payloads, and the zeros between payloads.
+//! Section 3.5: offsets of payloads, and the zeros in and between payloads.
 
 use unweight_format::layout::entry;
 use unweight_format::{Dtype, Rule};
 
-use super::{huffman_tensor, raw};
+use super::{big, constants, huffman_tensor, raw, two_fields};
 use crate::case::Cases;
 use crate::draft::{Draft, Tensor};
+use crate::fields;
 use crate::forge::Forge;
-use crate::weights::PALETTE;
 
 pub(super) fn add(cases: &mut Cases) {
     raw_ends(cases);
+    aligned_ends(cases);
+    constant_ends(cases);
     coded_ends(cases);
     past_64_bits(cases);
     padding(cases);
@@ -42,26 +44,26 @@ fn raw_ends(cases: &mut Cases) {
     let mut wrong = |id: &str, claim: &str, forge: Forge| {
         cases.reject(id, Rule::PayloadEnd, claim, forge);
     };
-    let claim = "a raw tensor ends behind its block checksums";
+    let claim = "a raw tensor of at most 65,536 bytes ends with its data";
     wrong(
         "raw-payload-end-one-byte-late",
         claim,
         ends(file.clone(), 0, end + 1),
     );
     wrong(
-        "raw-payload-end-four-bytes-late",
+        "raw-payload-end-one-byte-early",
         claim,
-        ends(file.clone(), 0, end + 4),
+        ends(file.clone(), 0, end - 1),
     );
     wrong(
-        "raw-payload-end-a-plane-late",
+        "raw-payload-end-on-a-multiple-of-16",
         claim,
-        ends(file.clone(), 0, end + 256),
+        ends(file.clone(), 0, end + 13),
     );
     wrong(
-        "raw-payload-end-without-checksums",
+        "raw-payload-end-with-a-block-checksum",
         claim,
-        ends(file.clone(), 0, end - 4),
+        ends(file.clone(), 0, end + 5),
     );
     wrong(
         "raw-payload-end-where-it-begins",
@@ -116,9 +118,9 @@ fn raw_ends(cases: &mut Cases) {
     let file = empty(Dtype::U8);
     let end = file.tensor(1).end as u64;
     wrong(
-        "empty-tensor-aligned-to-256",
+        "empty-tensor-aligned-to-16",
         claim,
-        ends(file.clone(), 1, end.next_multiple_of(256)),
+        ends(file.clone(), 1, end.next_multiple_of(16)),
     );
     wrong(
         "empty-tensor-with-a-payload-end-of-0",
@@ -131,6 +133,86 @@ fn raw_ends(cases: &mut Cases) {
         "empty-tensor-with-four-bytes",
         claim,
         ends(file.clone(), 1, end + 4),
+    );
+}
+
+/// The alignment of small and large tensors, and their block checksums.
+fn aligned_ends(cases: &mut Cases) {
+    let mut wrong = |id: &str, claim: &str, forge: Forge| {
+        cases.reject(id, Rule::PayloadEnd, claim, forge);
+    };
+    let file = Draft::of([Tensor::bytes("a", vec![1; 8]), Tensor::bytes("b", vec![2; 8])]).forge();
+    let first = file.tensor(0).end as u64;
+    let claim = "the payload of a tensor of less than 65,536 bytes begins on a multiple of 16";
+    wrong(
+        "small-tensor-aligned-to-256",
+        claim,
+        ends(file.clone(), 1, first.next_multiple_of(256) + 8),
+    );
+    wrong("small-tensor-not-aligned", claim, ends(file, 1, first + 8));
+    let large = |length: usize| {
+        let data = (0..length).map(|i| (i % 251) as u8).collect();
+        Draft::of([Tensor::bytes("a", vec![1; 8]), Tensor::bytes("b", data)]).forge()
+    };
+    let file = large(65_536);
+    let first = file.tensor(0).end as u64;
+    wrong(
+        "tensor-of-65536-bytes-aligned-to-16",
+        "the payload of a tensor of 65,536 bytes begins on a multiple of 256",
+        ends(file, 1, first.next_multiple_of(16) + 65_536),
+    );
+    let file = large(65_535);
+    let first = file.tensor(0).end as u64;
+    wrong(
+        "tensor-of-65535-bytes-aligned-to-256",
+        claim,
+        ends(file, 1, first.next_multiple_of(256) + 65_535),
+    );
+
+    let file = big().forge();
+    let end = file.tensor(0).end as u64;
+    let claim = "a plane of more than 65,536 bytes is followed by its block checksums";
+    wrong(
+        "raw-payload-end-without-block-checksums",
+        claim,
+        ends(file.clone(), 0, file.tensor(0).plain.end as u64),
+    );
+    wrong(
+        "raw-payload-end-with-one-block-checksum-of-two",
+        claim,
+        ends(file.clone(), 0, end - 4),
+    );
+    wrong(
+        "raw-payload-end-with-three-block-checksums-of-two",
+        claim,
+        ends(file, 0, end + 4),
+    );
+}
+
+fn constant_ends(cases: &mut Cases) {
+    let file = Draft::of([constants(Dtype::Bf16, "w", 300)]).forge();
+    let (plain, palettes) = (file.tensor(0).plain.clone(), file.tensor(0).palettes.clone());
+    let mut wrong = |id: &str, claim: &str, end: usize| {
+        let file = ends(file.clone(), 0, end as u64);
+        cases.reject(id, Rule::PayloadEnd, claim, file);
+    };
+    let claim = "a tensor with constants and no records ends with its palettes";
+    wrong("constant-payload-end-without-palettes", claim, plain.end);
+    wrong(
+        "constant-payload-end-with-one-palette-of-two",
+        claim,
+        palettes.end - 16,
+    );
+    wrong(
+        "constant-payload-end-one-byte-behind-each-constant",
+        claim,
+        palettes.start + 2,
+    );
+    wrong("constant-payload-end-16-bytes-late", claim, palettes.end + 16);
+    wrong(
+        "constant-payload-end-with-the-constant-field-in-the-plane",
+        "the plain plane has the plain bits alone",
+        palettes.end - plain.len().next_multiple_of(16) + 608,
     );
 }
 
@@ -156,7 +238,7 @@ fn coded_ends(cases: &mut Cases) {
     wrong("coded-payload-without-records", claim, records);
     wrong("coded-payload-end-before-its-records", claim, records - 16);
     wrong(
-        "coded-payload-end-before-its-exponent-plane",
+        "coded-payload-end-before-its-palettes",
         claim,
         placed.begin as u64 + 16,
     );
@@ -171,6 +253,21 @@ fn coded_ends(cases: &mut Cases) {
         "coded-payload-end-of-2-to-the-64-minus-16",
         claim,
         0u64.wrapping_sub(16),
+    );
+    let fields = Draft::of([two_fields("w", 300)]).forge();
+    let records = fields.tensor(0).records[0].start as u64;
+    cases.reject(
+        "two-coded-fields-with-room-for-one-record",
+        Rule::PayloadEnd,
+        "every chunk has a record of at least 16 bytes for each coded field",
+        ends(fields.clone(), 0, records + 16),
+    );
+    // The longest records have 320 and 16 + 113 bytes, completed to 144.
+    cases.reject(
+        "two-coded-fields-longer-than-their-verbatim-records",
+        Rule::PayloadEnd,
+        "the greatest length of a record is that of its field's width",
+        ends(fields, 0, records + 320 + 144 + 16),
     );
     let two = Draft::of([huffman_tensor("w", 4096 + 300)]).forge();
     let records = two.tensor(0).records[0].start as u64;
@@ -224,68 +321,39 @@ fn past_64_bits(cases: &mut Cases) {
         "raw-payload-that-begins-past-2-to-the-64",
         Rule::PayloadEnd,
         claim,
-        &[near.clone(), vec![Vast::Raw(1)]].concat(),
+        &[near.clone(), vec![Vast::Bytes(65_536)]].concat(),
         Some(4),
     );
     add(
         "coded-payload-that-begins-past-2-to-the-64",
         Rule::PayloadEnd,
         claim,
-        &[near, vec![Vast::Coded(1)]].concat(),
+        &[near, vec![Vast::Coded(32_768)]].concat(),
         Some(16),
     );
-    let near = up_to(u64::MAX - 1000);
-    add(
-        "raw-data-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[near.clone(), vec![Vast::Raw(1 << 20)]].concat(),
-        Some(8_000),
-    );
-    add(
-        "raw-checksums-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[near.clone(), vec![Vast::Bytes(765)]].concat(),
-        Some(4),
-    );
-    add(
-        "raw-padding-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[near.clone(), vec![Vast::Bytes(767)]].concat(),
-        Some(4),
-    );
-    add(
-        "sign-mantissa-plane-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[near.clone(), vec![Vast::Coded(1 << 20)]].concat(),
-        Some(16),
-    );
-    add(
-        "exponent-plane-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[near, vec![Vast::Coded(700)]].concat(),
-        Some(16),
-    );
-    // 62 chunks of 4096 weights have 248 bytes of record ends after the last multiple of 256, and
-    // then padding.
-    let planes = up_to(0u64.wrapping_sub(256 + 62 * 4096));
+    // The last tensor begins on a multiple of 256, and its plane ends `left` bytes before 2^64.
+    let near = up_to(u64::MAX - 200_000);
+    let left = |left: u64| {
+        let begin = end_of(&near).next_multiple_of(256);
+        ((1u128 << 64) - begin) as u64 - left
+    };
+    let mut past = |id: &str, tensor: Vast, last_end: u64| {
+        let tensors = [near.clone(), vec![tensor]].concat();
+        add(id, Rule::PayloadEnd, claim, &tensors, Some(last_end));
+    };
+    past("raw-data-past-2-to-the-64", Vast::Bytes(left(0) + 8), 8_000);
+    past("raw-padding-past-2-to-the-64", Vast::Bytes(left(3)), 4);
+    past("raw-checksums-past-2-to-the-64", Vast::Bytes(left(8)), 4);
+    past("plain-plane-past-2-to-the-64", Vast::Coded(left(0) + 8), 16);
+    past("palettes-past-2-to-the-64", Vast::Coded(left(8)), 16);
+    past("record-ends-past-2-to-the-64", Vast::Coded(left(256)), 16);
+    // 59 chunks of 4096 weights have 236 bytes of record ends after a palette, and then padding.
+    let near = up_to(0u64.wrapping_sub(256 + 59 * 4096));
     add(
         "records-past-2-to-the-64",
         Rule::PayloadEnd,
         claim,
-        &[planes, vec![Vast::Coded(62 * 4096)]].concat(),
-        Some(16),
-    );
-    let planes = up_to(0u64.wrapping_sub(256 + 100 * 4096));
-    add(
-        "record-ends-past-2-to-the-64",
-        Rule::PayloadEnd,
-        claim,
-        &[planes, vec![Vast::Coded(100 * 4096)]].concat(),
+        &[near, vec![Vast::Coded(59 * 4096)]].concat(),
         Some(16),
     );
     add(
@@ -307,9 +375,16 @@ fn cases_of_coded(add: &mut impl FnMut(&str, Rule, &str, &[Vast], Option<u64>)) 
         None,
     );
     add(
+        "constant-payload-of-2-to-the-57-bytes-in-a-tiny-file",
+        Rule::FileLength,
+        claim,
+        &[Vast::Constant(1 << 56)],
+        None,
+    );
+    add(
         "coded-tensor-of-2-to-the-35-weights-that-ends-where-it-begins",
         Rule::PayloadEnd,
-        "a sign-mantissa plane has a byte for each weight",
+        "a plain plane has the plain bits of all weights",
         &[Vast::Coded(1 << 35)],
         Some(256),
     );
@@ -322,22 +397,35 @@ enum Vast {
     Raw(u64),
     /// This many bytes.
     Bytes(u64),
-    /// This many BF16 weights in chunks of 4096, coded in records of 16 bytes.
+    /// This many BF16 weights in chunks of 4096, the exponents coded in records of 16 bytes.
     Coded(u64),
+    /// This many BF16 weights with constant exponents.
+    Constant(u64),
 }
 
 impl Vast {
     /// The end of the tensor, if the previous one ends at `before`.
     fn end(self, before: u128) -> u128 {
-        let begin = before.next_multiple_of(256);
-        let raw = |length: u128| begin + length.next_multiple_of(4) + 4 * length.div_ceil(65_536);
+        let (bytes, plane) = match self {
+            Vast::Raw(elements) => (8 * u128::from(elements), 8 * u128::from(elements)),
+            Vast::Bytes(length) => (length.into(), length.into()),
+            Vast::Coded(weights) | Vast::Constant(weights) => {
+                (2 * u128::from(weights), weights.into())
+            }
+        };
+        let alignment = if bytes < 65_536 { 16 } else { 256 };
+        let plane_end = before.next_multiple_of(alignment) + plane;
+        let checked_end = match plane {
+            0..=65_536 => plane_end,
+            _ => plane_end.next_multiple_of(4) + 4 * plane.div_ceil(65_536),
+        };
         match self {
-            Vast::Raw(elements) => raw(8 * u128::from(elements)),
-            Vast::Bytes(length) => raw(length.into()),
+            Vast::Raw(_) | Vast::Bytes(_) => checked_end,
+            Vast::Constant(_) => checked_end.next_multiple_of(alignment) + 16,
             Vast::Coded(weights) => {
-                let plane = begin + u128::from(weights).next_multiple_of(256);
                 let chunks = u128::from(weights).div_ceil(4096);
-                (plane + 4 * chunks).next_multiple_of(16) + 16 * chunks
+                let record_ends = plane_end.next_multiple_of(alignment) + 16;
+                (record_ends + 4 * chunks).next_multiple_of(16) + 16 * chunks
             }
         }
     }
@@ -347,7 +435,9 @@ impl Vast {
         match self {
             Vast::Raw(elements) => Tensor::raw(&name, Dtype::U64, &[elements], vec![]),
             Vast::Bytes(length) => Tensor::raw(&name, Dtype::U8, &[length], vec![]),
-            Vast::Coded(weights) => Tensor::raw(&name, Dtype::Bf16, &[weights], vec![]),
+            Vast::Coded(weights) | Vast::Constant(weights) => {
+                Tensor::raw(&name, Dtype::Bf16, &[weights], vec![])
+            }
         }
     }
 }
@@ -364,15 +454,17 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
     for (number, vast) in tensors.iter().enumerate() {
         end = vast.end(end);
         let at = |field| forge.entry(number, field);
-        let (payload_end, encoding, palette) = (
+        let (payload_end, chunk_size, forms) = (
             at(entry::PAYLOAD_END),
-            at(entry::ENCODING),
-            at(entry::PALETTE),
+            at(entry::CHUNK_SIZE),
+            at(entry::FORMS),
         );
         forge = forge.put_u64(payload_end, end as u64);
-        if matches!(vast, Vast::Coded(_)) {
-            forge = forge.put(encoding, &[1, 12]).put(palette, &PALETTE);
-        }
+        forge = match vast {
+            Vast::Coded(_) => forge.put(chunk_size, &[12]).put(forms, &[1]),
+            Vast::Constant(_) => forge.put(forms, &[3]),
+            Vast::Raw(_) | Vast::Bytes(_) => forge,
+        };
     }
     let last = forge.entry(tensors.len() - 1, entry::PAYLOAD_END);
     if let Some(end) = last_end {
@@ -391,7 +483,7 @@ fn vast(tensors: &[Vast], last_end: Option<u64>) -> Forge {
 
 /// The end of the last of these tensors, for a directory with one more entry.
 fn end_of(tensors: &[Vast]) -> u128 {
-    let directory = (tensors.len() + 1) * (48 + 8 + 2);
+    let directory = (tensors.len() + 1) * (40 + 8 + 2);
     let begin = (64 + directory.next_multiple_of(8) as u128).next_multiple_of(256);
     tensors.iter().fold(begin, |end, vast| vast.end(end))
 }
@@ -427,8 +519,8 @@ fn around(tensors: &[Vast]) -> Vast {
 }
 
 fn padding(cases: &mut Cases) {
-    // P0 is 256 after header and directory. The payload parts are 3 bytes raw, 44 bytes for 300
-    // weights, and record ends of 4 bytes padded to 16.
+    // P0 is 256 after header and directory. The payload parts are 3 bytes raw, the plane of 300
+    // weights, and a palette with record ends, 20 bytes padded to 32.
     let file = Draft::of([
         Tensor::bytes("r", b"raw".to_vec()),
         huffman_tensor("w", 300),
@@ -439,53 +531,76 @@ fn padding(cases: &mut Cases) {
     let places = [
         ("before-the-payload-first-byte", file.directory().end),
         ("before-the-payload-last-byte", first.begin - 1),
-        ("behind-raw-data", first.data.end),
         ("between-two-payloads-first-byte", first.end),
         ("between-two-payloads-last-byte", coded.begin - 1),
-        ("behind-sign-mantissa-bytes-first-byte", coded.begin + 300),
-        (
-            "behind-sign-mantissa-bytes-last-byte",
-            coded.record_ends - 1,
-        ),
+        ("behind-the-plain-plane-first-byte", coded.plain.end),
+        ("behind-the-plain-plane-last-byte", coded.palettes.start - 1),
         ("behind-record-ends-first-byte", coded.record_ends + 4),
         ("behind-record-ends-last-byte", coded.records[0].start - 1),
-        ("behind-a-coded-payload", last.begin - 1),
         ("guard-first-byte", last.end),
         ("guard-last-byte", last.end + 63),
     ];
     let claim = "padding and guard are zero";
-    for (place, at) in places {
-        let forge = file.clone().flip(at, 0x10);
-        cases.reject(&format!("padding-{place}"), Rule::Padding, claim, forge);
+    let mut wrong = |id: &str, forge: Forge| {
+        cases.reject(&format!("padding-{id}"), Rule::Padding, claim, forge);
         cases.also(&["2"]);
+    };
+    for (place, at) in places {
+        wrong(place, file.clone().flip(at, 0x10));
     }
     let source = raw().with_source().forge();
     let behind_source = source.source().end;
-    cases.reject(
-        "padding-behind-the-source",
-        Rule::Padding,
-        claim,
-        source.flip(behind_source, 1),
-    );
+    wrong("behind-the-source", source.flip(behind_source, 1));
+    let extended = raw().with_items(&[(7, b"seven")]).forge();
+    let behind_extensions = extended.extensions().end;
+    wrong("behind-the-extensions", extended.flip(behind_extensions, 1));
     let empty = Draft::of([]).forge();
-    cases.reject(
-        "padding-of-a-file-without-tensors",
-        Rule::Padding,
-        claim,
-        empty.clone().flip(64, 1),
-    );
-    cases.reject(
-        "guard-of-a-file-without-tensors",
-        Rule::Padding,
-        claim,
-        empty.flip(319, 1),
-    );
-    let longer = Draft::of([Tensor::bytes("r", b"12345".to_vec())]).forge();
-    let end = longer.tensor(0).data.end;
-    cases.reject(
-        "padding-behind-raw-data-third-byte",
-        Rule::Padding,
-        claim,
-        longer.flip(end + 2, 1),
-    );
+    wrong("of-a-file-without-tensors", empty.clone().flip(64, 1));
+    wrong("of-the-guard-of-a-file-without-tensors", empty.flip(319, 1));
+    let file = big().forge();
+    let (plain_end, checksums) = (file.tensor(0).plain.end, file.tensor(0).checksums);
+    assert_eq!(checksums - plain_end, 3);
+    wrong("before-block-checksums-first-byte", file.clone().flip(plain_end, 1));
+    wrong("before-block-checksums-last-byte", file.flip(checksums - 1, 1));
+    let file = Draft::of([constants(Dtype::Bf16, "w", 300)]).forge();
+    let (plain, palettes) = (file.tensor(0).plain.clone(), file.tensor(0).palettes.clone());
+    wrong("before-constants-first-byte", file.clone().flip(plain.end, 1));
+    wrong("before-constants-last-byte", file.flip(palettes.start - 1, 1));
+    // Two tensors of at least 65,536 bytes, the first one with constants and block checksums.
+    let file = Draft::of([
+        constants(Dtype::Bf16, "a", 70_000),
+        constants(Dtype::Bf16, "b", 40_000),
+    ])
+    .forge();
+    let (first, second) = (file.tensor(0), file.tensor(1));
+    let checksums_end = first.checksums + 4 * first.blocks;
+    let places = [
+        ("behind-block-checksums-first-byte", checksums_end),
+        ("behind-block-checksums-last-byte", first.palettes.start - 1),
+        ("before-a-large-tensor-first-byte", first.end),
+        ("before-a-large-tensor-last-byte", second.begin - 1),
+    ];
+    for (place, at) in places {
+        wrong(place, file.clone().flip(at, 0x80));
+    }
+    plain_bits(&mut wrong);
+}
+
+/// The unused bits of the last byte of a plain plane.
+fn plain_bits(wrong: &mut impl FnMut(&str, Forge)) {
+    // 301 weights of 9 plain bits have 2709 bits: 5 bits of the last byte are used.
+    let constant = Draft::of([constants(Dtype::Bf16, "w", 301)]).forge();
+    // 301 weights of 13 plain bits have 3913 bits: one bit of the last byte is used.
+    let data = fields::random_data(Dtype::Bf16, "plain bits", 301, &[]);
+    let coded = Tensor::flat("w", Dtype::Bf16, data).chunks(12).even_field(1);
+    let coded = Draft::of([coded]).forge();
+    for (id, file, first) in [("constants", constant, 5), ("huffman", coded, 1)] {
+        let last = file.tensor(0).plain.end - 1;
+        for (which, bit) in [("first", first), ("last", 7)] {
+            wrong(
+                &format!("{which}-bit-of-a-plane-beside-{id}"),
+                file.clone().flip(last, 1 << bit).stamp(),
+            );
+        }
+    }
 }
