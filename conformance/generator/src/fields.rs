@@ -123,14 +123,19 @@ pub fn weights(dtype: Dtype, data: &[u8]) -> Vec<u64> {
 /// The data of these weights.
 pub fn data(dtype: Dtype, weights: &[u64]) -> Vec<u8> {
     let bytes = weight_bytes(dtype);
-    let data = weights.iter().flat_map(|weight| weight.to_le_bytes()[..bytes].to_vec());
+    let data = weights
+        .iter()
+        .flat_map(|weight| weight.to_le_bytes()[..bytes].to_vec());
     data.collect()
 }
 
 /// The values of field number `field` in all weights.
 pub fn values(dtype: Dtype, data: &[u8], field: usize) -> Vec<u8> {
     let field = fields(dtype)[field];
-    weights(dtype, data).into_iter().map(|weight| field.of(weight)).collect()
+    weights(dtype, data)
+        .into_iter()
+        .map(|weight| field.of(weight))
+        .collect()
 }
 
 /// Pseudo-random data in which some fields have given values: the field's number, and its value in
@@ -179,7 +184,9 @@ pub fn plain_bits(dtype: Dtype, not_plain: &[usize]) -> u32 {
 /// The plain plane: the bits of each weight that belong to none of these fields.
 pub fn plain_plane(dtype: Dtype, data: &[u8], not_plain: &[usize]) -> Vec<u8> {
     let fields = fields(dtype);
-    let taken = not_plain.iter().fold(0, |mask, &number| mask | fields[number].mask());
+    let taken = not_plain
+        .iter()
+        .fold(0, |mask, &number| mask | fields[number].mask());
     let plain: Vec<u32> = (0..8 * weight_bytes(dtype) as u32)
         .filter(|bit| taken >> bit & 1 == 0)
         .collect();
@@ -187,5 +194,8 @@ pub fn plain_plane(dtype: Dtype, data: &[u8], not_plain: &[usize]) -> Vec<u8> {
         let bits = plain.iter().enumerate();
         bits.fold(0, |value, (to, from)| value | (weight >> from & 1) << to)
     };
-    pack(weights(dtype, data).into_iter().map(value), plain.len() as u32)
+    pack(
+        weights(dtype, data).into_iter().map(value),
+        plain.len() as u32,
+    )
 }

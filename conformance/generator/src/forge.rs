@@ -210,10 +210,7 @@ impl Forge {
         let source = crc32(&self.bytes[self.source.clone()]);
         let extensions = crc32(&self.bytes[self.extensions.clone()]);
         self.put_u32(layout::file_header::SOURCE_CHECKSUM as usize, source)
-            .put_u32(
-                layout::file_header::EXTENSION_CHECKSUM as usize,
-                extensions,
-            )
+            .put_u32(layout::file_header::EXTENSION_CHECKSUM as usize, extensions)
             .stamp_directory()
     }
 

@@ -51,9 +51,7 @@ impl Record {
     /// patch. The surplus is the placeholder.
     pub fn huffman(lengths: Lengths, palette: &[u8; 16], values: &[u8]) -> Record {
         let coded = |value: u8| {
-            let entry = palette
-                .iter()
-                .position(|&of_palette| of_palette == value);
+            let entry = palette.iter().position(|&of_palette| of_palette == value);
             entry.filter(|&entry| lengths.0[entry] != crate::code::NONE)
         };
         let (symbols, patches) = symbols(values, lengths.placeholder(), coded);
@@ -95,11 +93,7 @@ impl Record {
     /// A palette record of these values. A value outside the palette gets index 0 and a
     /// patch. The surplus has index 0.
     pub fn palette(palette: &[u8; 16], values: &[u8]) -> Record {
-        let index = |value: u8| {
-            palette
-                .iter()
-                .position(|&of_palette| of_palette == value)
-        };
+        let index = |value: u8| palette.iter().position(|&of_palette| of_palette == value);
         let (symbols, patches) = symbols(values, 0, index);
         Record::palette_of(&symbols, patches)
     }

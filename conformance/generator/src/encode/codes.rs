@@ -42,9 +42,9 @@ pub(super) fn palettes(cases: &mut Cases) {
         &["11.3"],
         "a palette of fewer than 16 is completed downwards from the greatest exponent, and then upwards",
         [
-            shuffled("one in the middle", vec![120; 600]),
-            shuffled("zero", vec![0; 600]),
-            shuffled("255", vec![255; 600]),
+            shuffled("two in the middle", counts(&[(120, 400), (118, 200)])),
+            shuffled("zero and 1", counts(&[(0, 400), (1, 200)])),
+            shuffled("255 and 254", counts(&[(255, 400), (254, 200)])),
             shuffled("low", counts(&[(3, 500), (5, 100)])),
             shuffled("high and zero", counts(&[(0, 300), (254, 300)])),
             shuffled("a gap below", counts(&[(110, 200), (121, 200), (125, 200)])),
@@ -54,6 +54,55 @@ pub(super) fn palettes(cases: &mut Cases) {
         ],
     )
     .add(cases, &BOTH);
+}
+
+/// Section 11.4, step 2: codes of frequent values alone.
+pub(super) fn frequent(cases: &mut Cases) {
+    let of = |name: &str, of_each: &[usize]| {
+        let pairs: Vec<(u8, usize)> = (100..).zip(of_each.iter().copied()).collect();
+        shuffled(name, counts(&pairs))
+    };
+    Vector::of(
+        "patches-for-rare-values",
+        &["11.4", "11.5"],
+        "values that less than one weight in 64 has get patches where that is cheaper, if at most one weight in 64 has such a value",
+        [
+            of("one frequent", &[4050, 20, 16, 10]),
+            of("64 of 4096 rare", &[4032, 32, 32]),
+            of("65 of 4096 rare", &[4031, 33, 32]),
+            of("64 of 4097 rare", &[4033, 32, 32]),
+            of("64 of 4096 frequent", &[4032, 64]),
+            of("63 of 4096 rare", &[4033, 63]),
+            of("64 of 4097 not frequent", &[4033, 64]),
+            of("equal costs", &[2656, 1380, 60]),
+            of("one bit cheaper", &[2655, 1381, 60]),
+            of("24 bits cheaper", &[2657, 1380, 59]),
+            of("none frequent", &[40; 100]),
+        ],
+    )
+    .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
+    // Chunk 1 has rare values; chunk 2 has none of the tensor's frequent ones.
+    let chunk = |pairs: &[(u8, usize)]| {
+        let mut values = counts(pairs);
+        Random::new("frequent").shuffle(&mut values);
+        values
+    };
+    Vector::of(
+        "own-codes-of-frequent-values",
+        &["11.4", "11.5"],
+        "the code of a chunk is chosen as that of the tensor is",
+        [in_order(
+            "w",
+            [
+                chunk(&[(100, 2000), (101, 1096), (102, 1000)]),
+                chunk(&[(100, 4050), (101, 26), (103, 20)]),
+                chunk(&[(103, 3000), (104, 1096)]),
+                chunk(&[(105, 4096)]),
+            ]
+            .concat(),
+        )],
+    )
+    .add(cases, &HUFFMAN);
 }
 
 pub(super) fn code_lengths(cases: &mut Cases) {
@@ -109,16 +158,22 @@ pub(super) fn code_lengths(cases: &mut Cases) {
         ],
     )
     .add(cases, &HUFFMAN);
+    // More than one weight in 64 has a value that less than one in 64 has: so these have codes.
+    let rare = |name: &str, count: usize, all: usize| {
+        let others = [40; 10];
+        let first = [count, all - count - 400];
+        of(name, &[&first[..], &others].concat())
+    };
     Vector::of(
         "one-in-4096",
         &["11.4", "11.5"],
         "a value has a code if 4096 times its count is at least the number of weights",
         [
-            of("1 of 4096", &[1, 4095]),
-            of("1 of 4097", &[1, 4096]),
-            of("2 of 8192", &[2, 8190]),
-            of("1 of 8192", &[1, 8191]),
-            of("2 of 8193", &[8191, 2]),
+            rare("1 of 4096", 1, 4096),
+            rare("1 of 4097", 1, 4097),
+            rare("2 of 8192", 2, 8192),
+            rare("1 of 8192", 1, 8192),
+            rare("2 of 8193", 2, 8193),
         ],
     )
     .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
@@ -147,9 +202,15 @@ pub(super) fn own_codes(cases: &mut Cases) {
         let lengths = |number: usize| record_of(&file, 4 * 4096, number)[8..16].to_vec();
         lengths(3) != lengths(0)
     };
-    let first = (0..2048)
-        .find(|&moved| has_its_own(moved))
-        .expect("a chunk that differs enough has its own code");
+    // A chunk that differs more saves more.
+    let (mut least, mut first) = (0, 2048);
+    while least < first {
+        let middle = (least + first) / 2;
+        match has_its_own(middle) {
+            true => first = middle,
+            false => least = middle + 1,
+        }
+    }
     Vector::of(
         "own-code-or-the-tensors",
         &["11.5"],

@@ -5,7 +5,7 @@
 
 mod codes;
 mod containers;
-
+mod forms;
 mod python;
 mod records;
 
@@ -22,12 +22,14 @@ pub fn add(cases: &mut Cases) {
     containers::containers(cases);
     codes::palettes(cases);
     codes::code_lengths(cases);
+    codes::frequent(cases);
     codes::own_codes(cases);
     records::patches(cases);
     records::verbatim(cases);
-
-
-
+    forms::constants(cases);
+    forms::thresholds(cases);
+    forms::types(cases);
+    forms::samples(cases);
     containers::raw_instead(cases);
     containers::real_weights(cases);
 }

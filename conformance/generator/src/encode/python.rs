@@ -15,7 +15,8 @@ pub(super) fn encode(source: &[u8], encoding: Encoding, chunk: u8) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let [input, output] = ["source", "file"].map(|name| folder.path().join(name));
     fs::write(&input, source).expect("the source can be written");
-    let encoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decoders/python/unweight_encode.py");
+    let encoder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../decoders/python/unweight_encode.py");
     let interpreter = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
     let ended = Command::new(interpreter)
         .arg(encoder)

@@ -59,9 +59,11 @@ pub(super) fn patches(cases: &mut Cases) {
 }
 
 pub(super) fn verbatim(cases: &mut Cases) {
-    // Sixteen exponents are common in chunk 0. Chunk 1 has `outside` weights with other exponents.
+    // Sixteen exponents are common in all chunks but the last, which has `outside` weights with
+    // other exponents.
     let with = |outside: usize, inside: &dyn Fn(usize) -> u8| {
-        let usual: Vec<u8> = (0..4096).map(|i| 100 + (i % 16) as u8).collect();
+        let chunks = if outside < 4000 { 1 } else { 6 };
+        let usual: Vec<u8> = (0..4096 * chunks).map(|i| 100 + (i % 16) as u8).collect();
         let chunk = (0..4096).map(|i| {
             if i < outside {
                 (i % 90) as u8
@@ -94,14 +96,14 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let short = |count: usize| {
         in_order(
             &format!("{count} in the last chunk"),
-            vec![110; 4096 + count],
+            (0..4096 + count).map(|i| 110 + (i % 3 % 2) as u8).collect(),
         )
     };
     Vector::of(
         "verbatim-last-chunks",
         &["11.7"],
-        "short chunks are verbatim where that is not longer; 48 weights take 64 bytes verbatim and 80 coded",
-        [1, 48, 49, 112, 113].map(short),
+        "short chunks are verbatim where that is shorter: 80 weights take 96 bytes verbatim and 112 in huffman",
+        [1, 80, 81, 112, 113].map(short),
     )
     .add(cases, &BOTH);
 }

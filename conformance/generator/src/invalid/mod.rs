@@ -103,7 +103,9 @@ fn constants(dtype: Dtype, name: &str, count: usize) -> Tensor {
     // There are few different bytes, because the repository contains these files.
     let weight = |i: u64| {
         let fields = fields::fields(dtype).into_iter().skip(1);
-        fields.fold(i % 229 * 0x0101_0101_0101_0101, |weight, field| field.set(weight, 1))
+        fields.fold(i % 229 * 0x0101_0101_0101_0101, |weight, field| {
+            field.set(weight, 1)
+        })
     };
     let weights: Vec<u64> = (0..count as u64).map(weight).collect();
     let tensor = Tensor::flat(name, dtype, fields::data(dtype, &weights));

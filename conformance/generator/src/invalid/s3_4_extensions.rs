@@ -96,7 +96,11 @@ fn lengths(cases: &mut Cases) {
     );
     let length = |value: u32| file.clone().put_u32(at.start + 20, value);
     wrong("extension-item-one-byte-too-long", claim, length(9));
-    wrong("extension-item-with-a-length-of-2-to-the-32-minus-1", claim, length(u32::MAX));
+    wrong(
+        "extension-item-with-a-length-of-2-to-the-32-minus-1",
+        claim,
+        length(u32::MAX),
+    );
     wrong(
         "extension-item-whose-padded-length-wraps-2-to-the-32",
         claim,
@@ -143,8 +147,16 @@ fn critical(cases: &mut Cases) {
     };
     let claim = "an item whose kind has bit 31 set is critical: a decoder that does not know it rejects the file";
     wrong("critical-extension-of-kind-0", claim, &[(CRITICAL, b"")]);
-    wrong("critical-extension-of-kind-5", claim, &[(CRITICAL | 5, b"base")]);
-    wrong("critical-extension-of-the-greatest-kind", claim, &[(u32::MAX, b"x")]);
+    wrong(
+        "critical-extension-of-kind-5",
+        claim,
+        &[(CRITICAL | 5, b"base")],
+    );
+    wrong(
+        "critical-extension-of-the-greatest-kind",
+        claim,
+        &[(u32::MAX, b"x")],
+    );
     wrong(
         "critical-extension-for-private-use",
         claim,

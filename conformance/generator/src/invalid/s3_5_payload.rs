@@ -141,7 +141,11 @@ fn aligned_ends(cases: &mut Cases) {
     let mut wrong = |id: &str, claim: &str, forge: Forge| {
         cases.reject(id, Rule::PayloadEnd, claim, forge);
     };
-    let file = Draft::of([Tensor::bytes("a", vec![1; 8]), Tensor::bytes("b", vec![2; 8])]).forge();
+    let file = Draft::of([
+        Tensor::bytes("a", vec![1; 8]),
+        Tensor::bytes("b", vec![2; 8]),
+    ])
+    .forge();
     let first = file.tensor(0).end as u64;
     let claim = "the payload of a tensor of less than 65,536 bytes begins on a multiple of 16";
     wrong(
@@ -191,7 +195,10 @@ fn aligned_ends(cases: &mut Cases) {
 
 fn constant_ends(cases: &mut Cases) {
     let file = Draft::of([constants(Dtype::Bf16, "w", 300)]).forge();
-    let (plain, palettes) = (file.tensor(0).plain.clone(), file.tensor(0).palettes.clone());
+    let (plain, palettes) = (
+        file.tensor(0).plain.clone(),
+        file.tensor(0).palettes.clone(),
+    );
     let mut wrong = |id: &str, claim: &str, end: usize| {
         let file = ends(file.clone(), 0, end as u64);
         cases.reject(id, Rule::PayloadEnd, claim, file);
@@ -208,7 +215,11 @@ fn constant_ends(cases: &mut Cases) {
         claim,
         palettes.start + 2,
     );
-    wrong("constant-payload-end-16-bytes-late", claim, palettes.end + 16);
+    wrong(
+        "constant-payload-end-16-bytes-late",
+        claim,
+        palettes.end + 16,
+    );
     wrong(
         "constant-payload-end-with-the-constant-field-in-the-plane",
         "the plain plane has the plain bits alone",
@@ -560,12 +571,27 @@ fn padding(cases: &mut Cases) {
     let file = big().forge();
     let (plain_end, checksums) = (file.tensor(0).plain.end, file.tensor(0).checksums);
     assert_eq!(checksums - plain_end, 3);
-    wrong("before-block-checksums-first-byte", file.clone().flip(plain_end, 1));
-    wrong("before-block-checksums-last-byte", file.flip(checksums - 1, 1));
+    wrong(
+        "before-block-checksums-first-byte",
+        file.clone().flip(plain_end, 1),
+    );
+    wrong(
+        "before-block-checksums-last-byte",
+        file.flip(checksums - 1, 1),
+    );
     let file = Draft::of([constants(Dtype::Bf16, "w", 300)]).forge();
-    let (plain, palettes) = (file.tensor(0).plain.clone(), file.tensor(0).palettes.clone());
-    wrong("before-constants-first-byte", file.clone().flip(plain.end, 1));
-    wrong("before-constants-last-byte", file.flip(palettes.start - 1, 1));
+    let (plain, palettes) = (
+        file.tensor(0).plain.clone(),
+        file.tensor(0).palettes.clone(),
+    );
+    wrong(
+        "before-constants-first-byte",
+        file.clone().flip(plain.end, 1),
+    );
+    wrong(
+        "before-constants-last-byte",
+        file.flip(palettes.start - 1, 1),
+    );
     // Two tensors of at least 65,536 bytes, the first one with constants and block checksums.
     let file = Draft::of([
         constants(Dtype::Bf16, "a", 70_000),
@@ -592,7 +618,9 @@ fn plain_bits(wrong: &mut impl FnMut(&str, Forge)) {
     let constant = Draft::of([constants(Dtype::Bf16, "w", 301)]).forge();
     // 301 weights of 13 plain bits have 3913 bits: one bit of the last byte is used.
     let data = fields::random_data(Dtype::Bf16, "plain bits", 301, &[]);
-    let coded = Tensor::flat("w", Dtype::Bf16, data).chunks(12).even_field(1);
+    let coded = Tensor::flat("w", Dtype::Bf16, data)
+        .chunks(12)
+        .even_field(1);
     let coded = Draft::of([coded]).forge();
     for (id, file, first) in [("constants", constant, 5), ("huffman", coded, 1)] {
         let last = file.tensor(0).plain.end - 1;

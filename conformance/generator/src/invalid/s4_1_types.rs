@@ -94,4 +94,3 @@ fn types(cases: &mut Cases) {
         Draft::of([Tensor::raw("t", Dtype::F6E3M2, &[], vec![1])]).forge(),
     );
 }
-

@@ -20,7 +20,9 @@ pub(super) fn add(cases: &mut Cases) {
 /// 300 BF16 weights whose exponents have verbatim records, which every coded field may have.
 fn verbatim() -> Draft {
     let weights = Weights::new("verbatim", vec![1; 300]);
-    Draft::of([Tensor::raw_weights("w", &weights).chunks(12).verbatim_field(0, PALETTE)])
+    Draft::of([Tensor::raw_weights("w", &weights)
+        .chunks(12)
+        .verbatim_field(0, PALETTE)])
 }
 
 fn unknown(cases: &mut Cases) {
@@ -124,10 +126,26 @@ fn limits(cases: &mut Cases) {
     };
     let claim = "a tensor with a coded field has at most 2^36 original bytes";
     for (id, dtype, shape) in [
-        ("2-to-the-35-plus-1-weights-of-bf16", Dtype::Bf16, &[(1 << 35) + 1][..]),
-        ("2-to-the-36-plus-1-weights-of-u8", Dtype::U8, &[(1 << 36) + 1]),
-        ("2-to-the-33-plus-1-weights-of-f64", Dtype::F64, &[(1 << 33) + 1]),
-        ("2-to-the-37-plus-2-elements-of-f4", Dtype::F4, &[(1 << 37) + 2]),
+        (
+            "2-to-the-35-plus-1-weights-of-bf16",
+            Dtype::Bf16,
+            &[(1 << 35) + 1][..],
+        ),
+        (
+            "2-to-the-36-plus-1-weights-of-u8",
+            Dtype::U8,
+            &[(1 << 36) + 1],
+        ),
+        (
+            "2-to-the-33-plus-1-weights-of-f64",
+            Dtype::F64,
+            &[(1 << 33) + 1],
+        ),
+        (
+            "2-to-the-37-plus-2-elements-of-f4",
+            Dtype::F4,
+            &[(1 << 37) + 2],
+        ),
         ("2-to-the-56-weights", Dtype::Bf16, &[1 << 28, 1 << 28]),
     ] {
         cases.reject(
@@ -180,7 +198,11 @@ fn palette_checksums(cases: &mut Cases) {
     let empty = Draft::of([Tensor::raw("e", Dtype::Bf16, &[0], vec![])]);
     for (id, draft, offset) in [
         ("raw-tensor-with-a-palette-checksum", raw(), 0),
-        ("raw-tensor-with-a-last-byte-of-a-palette-checksum", raw(), 3),
+        (
+            "raw-tensor-with-a-last-byte-of-a-palette-checksum",
+            raw(),
+            3,
+        ),
         ("empty-tensor-with-a-palette-checksum", empty, 1),
     ] {
         let file = put_entry(draft.forge(), entry::PALETTE_CHECKSUM + offset, &[1]);

@@ -10,7 +10,11 @@ pub(super) fn add(cases: &mut Cases) {
         cases.accept(id, &["3.4", "12"], claim, &draft);
     };
     let claim = "a decoder ignores items that are not critical";
-    add("extension-for-private-use", claim, &[(0x7000_0000, b"mine")]);
+    add(
+        "extension-for-private-use",
+        claim,
+        &[(0x7000_0000, b"mine")],
+    );
     add("extension-of-kind-0", claim, &[(0, b"")]);
     add(
         "extension-of-the-greatest-kind-that-is-not-critical",

@@ -73,6 +73,9 @@ fn coded(name: &str, palette: &[u8; 16], lengths: Lengths) -> Tensor {
         .collect();
     let weights = Weights::new(name, exponents);
     let tensor = Tensor::huffman(name, 12, *palette, &weights, lengths);
-    assert_eq!(tensor.stored[0].records[0].kind, 1, "the record fits its bound");
+    assert_eq!(
+        tensor.stored[0].records[0].kind, 1,
+        "the record fits its bound"
+    );
     tensor
 }
