@@ -11,6 +11,7 @@ use crate::layout::{FIELDS, FORM_BITS, NARROW_BITS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Encoding {
     /// Values in a prefix code, for small files (section 5.2).
     Huffman,
@@ -22,6 +23,7 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Form {
     /// Its bits, in the plain plane.
     Plain,

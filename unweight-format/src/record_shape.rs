@@ -15,8 +15,8 @@ pub struct RecordShape {
 
 impl RecordShape {
     /// A record of a chunk of `weights` weights, 1 to 65,536, and of a field of `width` bits, 1 to
-    /// 8, with this encoding. If `joins_plain`, the record is that of the chunk's first coded field,
-    /// and its checksum covers the chunk's bytes of the plain plane too.
+    /// 8, with this encoding. If `joins_plain`, the record is that of the chunk's first coded
+    /// field, and its checksum covers the chunk's bytes of the plain plane too.
     ///
     /// # Panics
     /// If there are no or more weights or bits.

@@ -1,4 +1,4 @@
-//! One coded tensor into a container, chunk by chunk (section 3.5).
+//! Writes one coded tensor into a container, chunk by chunk (section 3.5).
 
 use alloc::vec::Vec;
 
@@ -16,13 +16,13 @@ use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 pub struct CodedWriter<'w, 'a, S> {
     container: &'w mut ContainerWriter<'a, S>,
     palettes: Palettes,
-    /// With the longest records.
+    /// The payload with records of their greatest length.
     payload: Payload,
     /// Number of the tensor.
     number: u32,
     /// Chunks whose plain bytes are written.
     written: ChunkSet,
-    /// In units of 16 bytes.
+    /// Record ends in units of 16 bytes.
     record_ends: Vec<u32>,
 }
 
@@ -49,7 +49,7 @@ impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
 }
 
 impl<S: Sink> CodedWriter<'_, '_, S> {
-    /// Where the parts of the payload are. Its records have their greatest length, since theirs is
+    /// Extents of the payload. The records have their greatest length there, because their own is
     /// not known yet.
     pub const fn payload(&self) -> &Payload {
         &self.payload
@@ -59,7 +59,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// field.
     ///
     /// # Errors
-    /// Those of [`plain`](CodedWriter::plain) and [`record`](CodedWriter::record);
+    /// The errors of [`plain`](CodedWriter::plain) and [`record`](CodedWriter::record);
     /// [`Misuse::RecordCount`] if the records are not as many as the coded fields, or some of the
     /// chunk's have been written. Nothing is written then.
     pub fn chunk(&mut self, plain: &[u8], records: &[&[u8]]) -> Result<(), WriteError<S::Error>> {
@@ -93,7 +93,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// before or after their records; each once.
     ///
     /// # Errors
-    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many bytes;
+    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has another number of bytes;
     /// [`Misuse::ChunkTwice`] if they have been written; `padding` if a padding bit is not zero.
     pub fn plain(&mut self, number: u64, plain: &[u8]) -> Result<(), WriteError<S::Error>> {
         self.require_chunk(number, plain)?;

@@ -58,11 +58,11 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         ContainerWriter::with_extensions(sink, source_kind, source, &[], declarations)
     }
 
-    /// Same as [`new`](ContainerWriter::new), with these extension items. A canonical encoder writes
-    /// none.
+    /// Same as [`new`](ContainerWriter::new), with these extension items. A canonical encoder
+    /// writes none.
     ///
     /// # Errors
-    /// Those of [`new`](ContainerWriter::new); `limit-extensions`.
+    /// The errors of [`new`](ContainerWriter::new); `limit-extensions`.
     pub fn with_extensions(
         mut sink: S,
         source_kind: SourceKind,

@@ -1,4 +1,4 @@
-//! One tensor without coded fields into a container (section 3.5).
+//! Writes one tensor without coded fields into a container (section 3.5).
 
 use alloc::vec::Vec;
 

@@ -122,7 +122,7 @@ fn rejects_a_bad_header() {
     assert_eq!(
         with(
             header(file_header::EXTENSION_LENGTH),
-            &((1u32 << 24) + 1).to_le_bytes()
+            &((1u32 << 28) + 1).to_le_bytes()
         ),
         Rule::LimitExtensions
     );
@@ -252,7 +252,7 @@ fn rejects_forms_that_a_tensor_cannot_have() {
     }
     let dims = 64 + 5 * 40;
     assert_eq!(
-        with(dims, &((1u64 << 35) + 1).to_le_bytes()),
+        with(dims, &((1u64 << 36) + 1).to_le_bytes()),
         Rule::LimitCoded
     );
     assert_eq!(
