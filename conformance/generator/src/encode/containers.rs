@@ -120,7 +120,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
     let misled = |dtype: Dtype| {
         let weight = |i: u64| match i / 256 % 17 {
             0 => 0,
-            _ => (i * 7 + i / 256 * 3) % 16 << 4,
+            _ => ((i * 7 + i / 256 * 3) % 16) << 4,
         };
         let weights: Vec<u64> = (0..34_816).map(weight).collect();
         Tensor::flat(dtype.name(), dtype, fields::data(dtype, &weights))

@@ -186,12 +186,12 @@ pub(super) fn samples(cases: &mut Cases) {
     // others. The lower field has one value in the whole tensor but for the last weight.
     let tensor = |name: &str, count: u64, inside: fn(u64) -> u64, behind: fn(u64) -> u64| {
         let weight = |i: u64| {
-            let upper = if i / 256 % 17 == 0 {
+            let upper = if (i / 256).is_multiple_of(17) {
                 inside(i)
             } else {
                 behind(i)
             };
-            upper % 16 << 4 | u64::from(i + 1 == count) << 1
+            (upper % 16) << 4 | u64::from(i + 1 == count) << 1
         };
         let weights: Vec<u64> = (0..count).map(weight).collect();
         Tensor::flat(name, Dtype::U8, fields::data(Dtype::U8, &weights))

@@ -15,6 +15,7 @@ mod s4_1_types;
 mod s4_2_forms;
 mod s5_2_lanes;
 mod s5_5_patches;
+mod s5_fields;
 mod s5_records;
 mod s6_code;
 mod s8_checksums;
@@ -23,7 +24,7 @@ use unweight_format::Dtype;
 
 use crate::case::Cases;
 use crate::code::Lengths;
-use crate::draft::{Draft, Tensor};
+use crate::draft::{Draft, Tensor, whole_palette};
 use crate::fields;
 use crate::forge::Forge;
 use crate::weights::{PALETTE, Weights};
@@ -42,6 +43,7 @@ pub fn add(cases: &mut Cases) {
     s5_records::add(cases);
     s5_2_lanes::add(cases);
     s5_5_patches::add(cases);
+    s5_fields::add(cases);
     s6_code::add(cases);
     s8_checksums::add(cases);
 }
@@ -116,6 +118,19 @@ fn constants(dtype: Dtype, name: &str, count: usize) -> Tensor {
 fn two_fields(name: &str, count: usize) -> Tensor {
     let weights = Weights::skewed(name, &PALETTE, count);
     Tensor::huffman(name, 12, PALETTE, &weights, Lengths::skewed()).even_field(1)
+}
+
+/// 301 weights of which field `number` has verbatim records.
+fn verbatim_field(dtype: Dtype, number: usize) -> Draft {
+    let data = fields::random_data(dtype, "verbatim field", 301, &[]);
+    let width = fields::fields(dtype)[number].width();
+    let tensor = Tensor::flat("w", dtype, data).chunks(12);
+    Draft::of([tensor.verbatim_field(number, lowest_palette(width))])
+}
+
+/// The palette of a field with the least values: all of them up to 4 bits, 16 above.
+fn lowest_palette(width: u32) -> [u8; 16] {
+    whole_palette(width.min(4))
 }
 
 /// A type with a field of this many bits, and the number of the field.

@@ -301,6 +301,21 @@ fn limits(cases: &mut Cases) {
         "the source length is a number of 64 bits",
         source(same_in_32_bits),
     );
+    let claim = "the extensions have at most 2^28 bytes";
+    for (id, length) in [
+        ("2-to-the-28-plus-1", (1 << 28) + 1),
+        ("2-to-the-28-plus-8", (1 << 28) + 8),
+        ("2-to-the-32-minus-1", u32::MAX),
+    ] {
+        cases.reject(
+            &format!("extensions-of-{id}-bytes"),
+            Rule::LimitExtensions,
+            claim,
+            file.clone()
+                .put_u32(field::EXTENSION_LENGTH as usize, length)
+                .stamp_header(),
+        );
+    }
 }
 
 fn source_kind(cases: &mut Cases) {
@@ -422,6 +437,13 @@ fn lengths(cases: &mut Cases) {
             .with_source()
             .forge()
             .put_u64(SOURCE_LENGTH, 1 << 28)
+            .stamp_header(),
+    );
+    wrong(
+        "extensions-of-2-to-the-28-bytes-in-a-tiny-file",
+        "nothing is allocated for extensions that the file is too short for",
+        file.clone()
+            .put_u32(field::EXTENSION_LENGTH as usize, 1 << 28)
             .stamp_header(),
     );
     wrong(

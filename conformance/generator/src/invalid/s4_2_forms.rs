@@ -38,6 +38,13 @@ fn unknown(cases: &mut Cases) {
         let file = put_entry(file, entry::FORMS, &[form]);
         wrong(&format!("coded-tensor-with-form-{form}"), file);
     }
+    // The field has a palette and no records, as a constant one has, and the value 0 in all weights.
+    let weights = Weights::new("no records", vec![0; 300]);
+    let mut tensor = Tensor::raw_weights("w", &weights).constant_field(0);
+    tensor.stored[0].palette = crate::weights::consecutive(0);
+    let file = Draft::of([tensor]).forge();
+    let file = put_entry(file, entry::FORMS, &[4]);
+    wrong("form-4-with-a-palette-and-no-records", file);
     let file = put_entry(huffman().forge(), entry::FORMS, &[HUFFMAN | 4 << 4]);
     wrong("second-field-with-form-4", file);
     let file = Draft::of([Tensor::flat("i", Dtype::I64, vec![0; 24])]).forge();

@@ -26,6 +26,20 @@ pub(super) fn add(cases: &mut Cases) {
         &Draft::of(tensors),
     );
 
+    for length in [65_535, 65_536] {
+        let data: Vec<u8> = (0..length).map(|i| (i % 241) as u8).collect();
+        cases.accept(
+            &format!("tensor-of-{length}-bytes-between-small-ones"),
+            &["3.5"],
+            "the payload of a tensor of 65,536 bytes begins on a multiple of 256, that of a shorter one on a multiple of 16",
+            &Draft::of([
+                Tensor::bytes("a", vec![1; 17]),
+                Tensor::bytes("b", data),
+                Tensor::bytes("c", vec![3; 17]),
+            ]),
+        );
+    }
+
     let weights = |count| Weights::skewed(&format!("payload of {count}"), &PALETTE, count);
     let huffman =
         |name: &str, count| Tensor::huffman(name, 12, PALETTE, &weights(count), Lengths::skewed());

@@ -293,8 +293,11 @@ fn several_fields(cases: &mut Cases) {
 
 fn constants(cases: &mut Cases) {
     // There are few different bytes, because the repository contains these files.
-    let weights =
-        |count: u64| -> Vec<u64> { (0..count).map(|i| i % 233 << 7 & 0xff80 | 0x2f).collect() };
+    let weights = |count: u64| -> Vec<u64> {
+        (0..count)
+            .map(|i| ((i % 233) << 7) & 0xff80 | 0x2f)
+            .collect()
+    };
     let tensor = |name: &str, count: u64| {
         let data = fields::data(Dtype::Bf16, &weights(count));
         Tensor::flat(name, Dtype::Bf16, data)

@@ -243,7 +243,7 @@ pub(crate) fn manifest() -> Value {
     let tensors = json!([tensor("a", 4), tensor("b", 6)]);
     let restored = json!({"length": 8, "sha256": sha256(PLAIN)});
     json!({
-        "format_version": "1.0-draft",
+        "format_version": "1.0-rc.1",
         "license": "CC0-1.0",
         "cases": [
             {"id": "valid-digest", "claim": "digests are enough", "kind": "accept", "profile": "core", "sections": ["3.1", "4.3"],
