@@ -1,6 +1,6 @@
 //! Drafts: tensors and their forms. [`Draft::forge`] creates the file with correct checksums. This
-//! is a second implementation of the layout in sections 3 and 4. The expected restored source is the
-//! draft's contents.
+//! is a second implementation of the layout in sections 3 and 4. The expected restored source is
+//! the draft's contents.
 
 use unweight_format::{Dtype, crc32, layout};
 

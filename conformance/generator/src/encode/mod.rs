@@ -1,7 +1,7 @@
 //! Encode cases (section 11): a source, and the single file that a canonical encoder produces from
 //! it. The files come from the encoder in `conformance/decoders/python`, which was written from the
-//! specification alone; the tests compare them with those of `unweight-cpu`. Each is also a case for
-//! decoders, with the source as its expected result.
+//! specification alone; the tests compare them with those of `unweight-cpu`. Each is also a case
+//! for decoders, with the source as its expected result.
 
 mod codes;
 mod containers;

@@ -1,5 +1,5 @@
-//! The canonical encoder in Python: `conformance/decoders/python/unweight_encode.py`. The environment
-//! variable `PYTHON` names the interpreter; the default is `python3`.
+//! The canonical encoder in Python: `conformance/decoders/python/unweight_encode.py`. The
+//! environment variable `PYTHON` names the interpreter; the default is `python3`.
 
 use std::path::Path;
 use std::process::Command;
