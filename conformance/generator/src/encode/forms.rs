@@ -198,6 +198,11 @@ pub(super) fn samples(cases: &mut Cases) {
     };
     let one: fn(u64) -> u64 = |_| 3;
     let all: fn(u64) -> u64 = |i| i * 7 + i / 256 * 3;
+    let mostly: fn(u64) -> u64 = |i| {
+        let rank = i / 256 / 17 * 256 + i % 256;
+        let is_common = rank < 425 || i / 256 == 136;
+        if is_common { 3 } else { i * 7 + i / 256 * 3 }
+    };
     Vector::of(
         "sample-of-more-than-32768-weights",
         &["11.2"],
@@ -207,9 +212,10 @@ pub(super) fn samples(cases: &mut Cases) {
             tensor("all of 32768 but the sample", 32_768, all, one),
             tensor("sample of 32769", 32_769, one, all),
             tensor("sample of 32769 but one value behind", 32_769, all, one),
-            // The last step, of 100 weights, is number 136: a multiple of 17.
-            tensor("with a short last step", 34_916, all, one),
+            // The last step, of 100 weights, is number 136: a multiple of 17. It makes the field's
+            // form huffman. Without it 425 weights in 2048 would have the commonest value.
+            tensor("with a short last step", 34_916, mostly, all),
         ],
     )
-    .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 16)]);
+    .add(cases, &[(Encoding::Huffman, 12)]);
 }
