@@ -13,8 +13,8 @@ use std::{env, fs};
 
 use tempfile::TempDir;
 use unweight_conformance_runner::{
-    Answer, Corpus, Outcome, Parameters, Rejection, Reply, Report, RunError, RunOptions, Subject,
-    run_with,
+    Answer, Corpus, Outcome, Parameters, Profile, Rejection, Reply, Report, RunError, RunOptions,
+    Subject, run_with,
 };
 
 /// A mutant and the cases that must find it.
@@ -504,11 +504,14 @@ impl Mutant {
 
     /// Runs the selected cases, or all cases without filters.
     fn run(&self, filters: Vec<String>) -> Report {
-        let options = RunOptions {
+        self.run_with(RunOptions {
             filters,
-            jobs: 1,
             ..RunOptions::default()
-        };
+        })
+    }
+
+    fn run_with(&self, options: RunOptions) -> Report {
+        let options = RunOptions { jobs: 1, ..options };
         run_with(&corpus(), &options, Some(self), None, &|_| ()).unwrap()
     }
 }
@@ -556,6 +559,15 @@ impl Drop for Mutant {
 #[test]
 fn the_decoder_without_a_bug_passes_everything() {
     Mutant::start("none").run(Vec::new()).assert_passed();
+}
+
+#[test]
+fn a_decoder_of_profile_core_passes_profile_core() {
+    let options = RunOptions {
+        profile: Profile::Core,
+        ..RunOptions::default()
+    };
+    Mutant::start("core").run_with(options).assert_passed();
 }
 
 #[test]
