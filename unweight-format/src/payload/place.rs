@@ -1,4 +1,4 @@
-//! Where the parts of a tensor's payload are, given its forms and its weights (section 3.5).
+//! Layout of a tensor's payload, given its forms and its number of weights (section 3.5).
 
 use super::Payload;
 use crate::error::{Expected, Rule};
@@ -14,7 +14,7 @@ impl Payload {
     ///
     /// # Errors
     /// `form-empty`, `limit-coded`, `chunk-size`; `payload-end` if the payload would end above
-    /// 2^64; `limit-elements` if it has more weights than any tensor.
+    /// 2^64; `limit-elements` if there are more weights than any tensor has.
     pub fn place(
         before: u64,
         forms: Forms,
@@ -116,8 +116,8 @@ impl Payload {
         }
     }
 
-    /// This payload with another length of its records; `None` if no records of this tensor have so
-    /// many together.
+    /// This payload with another length of its records, or `None` if no records of this tensor have
+    /// that length together.
     pub fn with_records_bytes(self, bytes: u64) -> Option<Payload> {
         let end = self.records.offset.checked_add(bytes)?;
         self.with_end(end).ok()

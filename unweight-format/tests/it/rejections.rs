@@ -219,7 +219,7 @@ fn rejects_more_dimensions_or_a_longer_name_than_the_limit() {
     }
     let file = writer.finish().unwrap();
     assert!(decode(&file).is_ok());
-    // What belongs to the second tensor becomes the first one's.
+    // Dimensions or names of the second tensor become those of the first.
     for (field, end, rule) in [
         (entry::DIMS_END, 65u32, Rule::LimitRank),
         (entry::NAME_END, 65_536, Rule::LimitName),

@@ -194,7 +194,7 @@ fn refuses_chunks_that_are_not_there_and_tensors_that_lack_some() {
 
 #[test]
 fn refuses_a_chunk_twice_in_place_of_another() {
-    // As many bytes as the tensor has, and as many records as chunks.
+    // The numbers of bytes and of records are right.
     let declared = vec![bf16("a", &[3 * 4096])];
     let mut writer = ContainerWriter::new(Vec::new(), SourceKind::None, &[], declared).unwrap();
     let mut coded = writer.coded(&exponents(), 12).unwrap();

@@ -127,8 +127,8 @@ fn every_field(cases: &mut Cases, dtype: Dtype) {
 }
 
 fn mixed_forms(cases: &mut Cases) {
-    // Of the fields 0, 1, 2, ... one is plain, one is huffman, one is constant, one is palette
-    // where it may be, and so on from another beginning.
+    // The forms of fields 0, 1, 2, ... are plain, huffman, constant, palette (huffman for a narrow
+    // field), and again from the start; `first` is the rank of field 0 in this cycle.
     for (dtype, first) in [
         (Dtype::F16, 1),
         (Dtype::Bf16, 1),
