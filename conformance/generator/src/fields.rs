@@ -146,7 +146,7 @@ pub fn random_data(
     count: usize,
     chosen: &[(usize, &dyn Fn(usize) -> u8)],
 ) -> Vec<u8> {
-    let bytes = Random::new(seed).bytes(count * weight_bytes(dtype));
+    let bytes = Random::new(seed).repeated_bytes(count * weight_bytes(dtype));
     let mut weights = weights(dtype, &bytes);
     let fields = fields(dtype);
     for (i, weight) in weights.iter_mut().enumerate() {
