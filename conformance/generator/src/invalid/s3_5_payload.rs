@@ -609,6 +609,10 @@ fn padding(cases: &mut Cases) {
     for (place, at) in places {
         wrong(place, file.clone().flip(at, 0x80));
     }
+    let data = (0..65_536).map(|i| (i % 251) as u8).collect();
+    let file = Draft::of([huffman_tensor("w", 300), Tensor::bytes("r", data)]).forge();
+    let end = file.tensor(0).end;
+    wrong("behind-a-coded-payload", file.flip(end, 1));
     plain_bits(&mut wrong);
 }
 

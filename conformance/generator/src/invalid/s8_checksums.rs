@@ -87,6 +87,15 @@ pub(super) fn add(cases: &mut Cases) {
         },
     );
     reject(
+        "raw-data-changed-with-its-block-checksum",
+        "the tensor checksum covers what the block checksums cover",
+        {
+            let file = super::big().forge();
+            let at = file.tensor(0).plain.start;
+            file.flip(at, 1).stamp()
+        },
+    );
+    reject(
         "sign-changed-with-its-record-checksum",
         "the tensor checksum covers what the record checksums cover",
         {
