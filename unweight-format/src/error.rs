@@ -25,7 +25,8 @@ macro_rules! rules {
                 match self { $(Rule::$variant => Category::$category,)* }
             }
 
-            /// The section of the specification that states the rule.
+            /// The section of the specification that states the rule. Two sections are separated by a
+            /// comma: `3.5, 4.2`.
             pub const fn section(self) -> &'static str {
                 match self { $(Rule::$variant => $section,)* }
             }

@@ -7,10 +7,11 @@ use crate::error::Rule;
 use crate::field::Field;
 use crate::layout::{FIELDS, FORM_BITS, NARROW_BITS};
 
-/// How a coded field is stored: the kind of its records that are not verbatim.
+/// The kind of the records of a coded field that are not verbatim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Encoding {
     /// Values in a prefix code, for small files (section 5.2).
     Huffman,
@@ -18,10 +19,11 @@ pub enum Encoding {
     Palette,
 }
 
-/// How a field is stored in a tensor.
+/// The form of a field in a tensor (section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
 pub enum Form {
     /// Its bits, in the plain plane.
     Plain,

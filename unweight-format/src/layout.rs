@@ -31,8 +31,8 @@ pub const CRITICAL: u32 = 1 << 31;
 
 /// The payload begins on a multiple of this (section 3).
 pub const PAYLOAD_ALIGNMENT: u64 = 256;
-/// The plain plane and the palettes of a tensor of [`LARGE_TENSOR_BYTES`] or more begin on multiples
-/// of this (section 3.5).
+/// The plain plane and the palettes of a tensor of [`LARGE_TENSOR_BYTES`] or more begin on
+/// multiples of this (section 3.5).
 pub const LARGE_TENSOR_ALIGNMENT: u64 = 256;
 /// The plain plane and the palettes of other tensors begin on multiples of this.
 pub const SMALL_TENSOR_ALIGNMENT: u64 = 16;
@@ -53,7 +53,7 @@ pub const RECORD_ALIGNMENT: u64 = 16;
 pub const FIELDS: usize = 8;
 /// Bits of the form of one field in a directory entry (section 4.2).
 pub const FORM_BITS: u32 = 4;
-/// A field of at most so many bits has every value in its palette, and never the form palette.
+/// A field of at most this many bits has every value in its palette, and never the form palette.
 pub const NARROW_BITS: u32 = 4;
 
 /// Weights of a step: every lane codes 8 of them.
@@ -101,8 +101,8 @@ pub const fn align(value: u64, alignment: u64) -> Option<u64> {
     }
 }
 
-/// Alignment of the plain plane and the palettes of a tensor of so many original bytes, *A* (section
-/// 3.5).
+/// Alignment *A* of the plain plane and the palettes of a tensor of `data_bytes` original bytes
+/// (section 3.5).
 pub const fn tensor_alignment(data_bytes: u64) -> u64 {
     match data_bytes < LARGE_TENSOR_BYTES {
         true => SMALL_TENSOR_ALIGNMENT,

@@ -39,8 +39,8 @@ impl Palette {
         })
     }
 
-    /// The lowest values of a field of `width` bits, from 0 up. It is the only palette of a field of
-    /// at most 4 bits.
+    /// The lowest values of a field of `width` bits, from 0 up. A field of at most 4 bits has no
+    /// other palette.
     ///
     /// # Panics
     /// If the width is not 1 to 8 bits.
@@ -63,7 +63,8 @@ impl Palette {
         &self.values[..palette_entries(self.width())]
     }
 
-    /// The values, by palette index, with zeros for indices that the palette does not have: the bytes in the payload.
+    /// The bytes in the payload: the values by palette index, then zeros for indices that the
+    /// palette does not have.
     pub const fn padded(&self) -> &[u8; PALETTE_ENTRIES] {
         &self.values
     }

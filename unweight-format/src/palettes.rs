@@ -1,4 +1,4 @@
-//! The palettes of a tensor (section 3.5): what a decoder must know of its fields beside the records.
+//! The palettes of a tensor (section 3.5): what a decoder needs of its fields beside the records.
 
 use crate::dtype::Dtype;
 use crate::error::Rule;
@@ -18,7 +18,7 @@ pub struct Palettes {
 }
 
 impl Palettes {
-    /// Those of a raw tensor: there are none.
+    /// The palettes of a raw tensor, which has none.
     pub const fn raw(dtype: Dtype) -> Palettes {
         Palettes {
             forms: Forms::raw(dtype),

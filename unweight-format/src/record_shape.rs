@@ -1,10 +1,10 @@
-//! What a record must fit (section 5).
+//! Shapes of records (section 5).
 
 use crate::form::Encoding;
 use crate::layout::{self, STEP_WEIGHTS};
 use crate::limits;
 
-/// The chunk and the field of a record: what its bytes alone do not say.
+/// Properties of a record that its chunk and its field determine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordShape {
     weights: u32,
@@ -15,11 +15,11 @@ pub struct RecordShape {
 
 impl RecordShape {
     /// A record of a chunk of `weights` weights, 1 to 65,536, and of a field of `width` bits, 1 to
-    /// 8, with this encoding. If `joins_plain`, the record is that of the chunk's first coded field,
-    /// and its checksum covers the chunk's bytes of the plain plane too.
+    /// 8, with this encoding. If `joins_plain`, the record is that of the chunk's first coded
+    /// field, and its checksum covers the chunk's bytes of the plain plane too.
     ///
     /// # Panics
-    /// If there are no or more weights or bits.
+    /// If `weights` or `width` is outside these ranges.
     pub const fn new(
         weights: u32,
         width: u32,

@@ -103,13 +103,13 @@ impl Cases {
         self.reject_of_profile(id, rule, claim, forge, rule == Rule::SourceHeader);
     }
 
-    /// A file with a palette tensor that breaks `rule`: a case of profile full.
+    /// A file with a palette field that breaks `rule`: a case of profile full.
     pub fn reject_full(&mut self, id: &str, rule: Rule, claim: &str, forge: Forge) {
         self.reject_of_profile(id, rule, claim, forge, true);
     }
 
     fn reject_of_profile(&mut self, id: &str, rule: Rule, claim: &str, forge: Forge, full: bool) {
-        let mut sections = vec![rule.section()];
+        let mut sections: Vec<&str> = rule.section().split(", ").collect();
         if rule.category() == Category::Limit || rule == Rule::RecordTooLong {
             sections.push("9");
         }

@@ -91,7 +91,7 @@ impl Lengths {
         codes
     }
 
-    /// The first entry in canonical order (section 11.3).
+    /// The first entry in canonical order (section 11.4).
     pub fn placeholder(&self) -> usize {
         self.in_order()[0].1
     }

@@ -1,15 +1,22 @@
-//! Drafts: tensors and their form of storage. [`Draft::forge`] creates the file with correct
-//! checksums. This is a second implementation of the layout in sections 3 and 4. The expected
-//! restored source is the draft's contents.
-//! source is the draft's contents.
+//! Drafts: tensors and their forms. [`Draft::forge`] creates the file with correct checksums. This
+//! is a second implementation of the layout in sections 3 and 4. The expected restored source is
+//! the draft's contents.
 
 use unweight_format::{Dtype, crc32, layout};
 
 use crate::code::Lengths;
+use crate::fields::{self, fields};
 use crate::forge::{Forge, Placed};
-use crate::record::Record;
+use crate::record::{Record, longest};
 use crate::source;
 use crate::weights::Weights;
+
+/// The form huffman.
+pub const HUFFMAN: u8 = 1;
+/// The form palette.
+pub const PALETTE: u8 = 2;
+/// The form constant.
+pub const CONSTANT: u8 = 3;
 
 /// A file.
 #[derive(Clone, Default)]
@@ -19,6 +26,8 @@ pub struct Draft {
     /// The source section of kind safetensors, including its length field; `None` for source kind
     /// none.
     pub source: Option<Vec<u8>>,
+    /// The extensions.
+    pub extensions: Vec<u8>,
     /// The tensors in directory order.
     pub tensors: Vec<Tensor>,
 }
@@ -34,31 +43,22 @@ pub struct Tensor {
     pub shape: Vec<u64>,
     /// The original bytes.
     pub data: Vec<u8>,
-    /// The form of storage.
-    pub stored: Stored,
-}
-
-/// The form of storage of a tensor.
-#[derive(Clone)]
-pub enum Stored {
-    /// Raw.
-    Raw,
-    /// Coded, huffman or palette.
-    Coded(Coded),
-}
-
-/// A coded tensor.
-#[derive(Clone)]
-pub struct Coded {
-    /// The encoding: 1 is huffman, 2 is palette.
-    pub encoding: u8,
-    /// Binary logarithm of the weights of a chunk.
+    /// The chunk size of the entry: binary logarithm of the weights of a chunk, or 0.
     pub k: u8,
+    /// The fields that are not plain, in the order of fields.
+    pub stored: Vec<StoredField>,
+}
+
+/// A field that is not plain.
+#[derive(Clone)]
+pub struct StoredField {
+    /// The number of the field, which the type does not have in some invalid files.
+    pub number: usize,
+    /// The form.
+    pub form: u8,
     /// The palette.
     pub palette: [u8; 16],
-    /// The sign-mantissa plane.
-    pub sign_mantissa: Vec<u8>,
-    /// The records, one for each chunk.
+    /// The records of a coded field, one for each chunk.
     pub records: Vec<Record>,
 }
 
@@ -70,22 +70,106 @@ impl Tensor {
             dtype,
             shape: shape.to_vec(),
             data,
-            stored: Stored::Raw,
+            k: 0,
+            stored: Vec::new(),
         }
+    }
+
+    /// A raw tensor with one dimension.
+    pub fn flat(name: &str, dtype: Dtype, data: Vec<u8>) -> Tensor {
+        let elements = 8 * data.len() as u64 / dtype.bits();
+        Tensor::raw(name, dtype, &[elements], data)
     }
 
     /// A raw tensor of type U8 with one dimension.
     pub fn bytes(name: &str, data: Vec<u8>) -> Tensor {
-        Tensor::raw(name, Dtype::U8, &[data.len() as u64], data)
+        Tensor::flat(name, Dtype::U8, data)
     }
 
     /// A raw BF16 tensor with one dimension.
     pub fn raw_weights(name: &str, weights: &Weights) -> Tensor {
-        Tensor::raw(name, Dtype::Bf16, &[weights.len() as u64], weights.bytes())
+        Tensor::flat(name, Dtype::Bf16, weights.bytes())
     }
 
-    /// A tensor of encoding huffman with chunks of 2^`k` weights. `record` returns the record for a
-    /// chunk's number and exponents.
+    /// The same tensor with chunks of 2^`k` weights.
+    pub fn chunks(self, k: u8) -> Tensor {
+        Tensor { k, ..self }
+    }
+
+    /// The same tensor with another form of field `number`. `record` returns the record for a
+    /// chunk's number and values. A record that would be longer than the verbatim one is replaced
+    /// by it.
+    pub fn field(
+        mut self,
+        number: usize,
+        form: u8,
+        palette: [u8; 16],
+        record: impl Fn(usize, &[u8]) -> Record,
+    ) -> Tensor {
+        let width = fields(self.dtype)[number].width();
+        let fitting = |(number, values): (usize, &[u8])| {
+            let record = record(number, values);
+            match record.to_bytes(&[]).len() > longest(values.len(), width) {
+                true => Record::verbatim_of(values, width),
+                false => record,
+            }
+        };
+        let values = fields::values(self.dtype, &self.data, number);
+        let chunks = values.chunks(1 << self.k).enumerate();
+        let records = match form {
+            CONSTANT => Vec::new(),
+            _ => chunks.map(fitting).collect(),
+        };
+        let field = StoredField {
+            number,
+            form,
+            palette,
+            records,
+        };
+        let at = self.stored.partition_point(|stored| stored.number < number);
+        self.stored.insert(at, field);
+        self
+    }
+
+    /// The same tensor with field `number` in the form huffman, and this code in every record.
+    pub fn huffman_field(self, number: usize, palette: [u8; 16], lengths: Lengths) -> Tensor {
+        let record = |_, values: &[u8]| Record::huffman(lengths, &palette, values);
+        self.field(number, HUFFMAN, palette, record)
+    }
+
+    /// The same tensor with field `number`, of at most 4 bits, in the form huffman. All values have
+    /// codes of the same length.
+    pub fn even_field(self, number: usize) -> Tensor {
+        let width = fields(self.dtype)[number].width();
+        let lengths = Lengths::of(&vec![width as u8; 1 << width]);
+        self.huffman_field(number, whole_palette(width), lengths)
+    }
+
+    /// The same tensor with field `number` in the form huffman, and verbatim records.
+    pub fn verbatim_field(self, number: usize, palette: [u8; 16]) -> Tensor {
+        let width = fields(self.dtype)[number].width();
+        self.field(number, HUFFMAN, palette, |_, values| {
+            Record::verbatim_of(values, width)
+        })
+    }
+
+    /// The same tensor with field `number` in the form palette.
+    pub fn palette_field(self, number: usize, palette: [u8; 16]) -> Tensor {
+        let record = |_, values: &[u8]| Record::palette(&palette, values);
+        self.field(number, PALETTE, palette, record)
+    }
+
+    /// The same tensor with field `number` constant: all its weights have the value of the first.
+    pub fn constant_field(self, number: usize) -> Tensor {
+        let values = fields::values(self.dtype, &self.data, number);
+        assert!(values.iter().all(|&value| value == values[0]), "constant");
+        let mut palette = [0; 16];
+        palette[0] = values[0];
+        self.field(number, CONSTANT, palette, |_, _| unreachable!())
+    }
+
+    /// A BF16 tensor of which the exponents are in the form huffman, with chunks of 2^`k` weights.
+    /// `record` returns the record for a chunk's number and exponents.
     pub fn huffman_with(
         name: &str,
         k: u8,
@@ -93,10 +177,12 @@ impl Tensor {
         weights: &Weights,
         record: impl Fn(usize, &[u8]) -> Record,
     ) -> Tensor {
-        Tensor::coded(name, 1, k, palette, weights, record)
+        let tensor = Tensor::raw_weights(name, weights).chunks(k);
+        tensor.field(0, HUFFMAN, palette, record)
     }
 
-    /// A tensor of encoding palette. The parameters are those of [`Tensor::huffman_with`].
+    /// A BF16 tensor of which the exponents are in the form palette. The parameters are those of
+    /// [`Tensor::huffman_with`].
     pub fn palette_with(
         name: &str,
         k: u8,
@@ -104,10 +190,12 @@ impl Tensor {
         weights: &Weights,
         record: impl Fn(usize, &[u8]) -> Record,
     ) -> Tensor {
-        Tensor::coded(name, 2, k, palette, weights, record)
+        let tensor = Tensor::raw_weights(name, weights).chunks(k);
+        tensor.field(0, PALETTE, palette, record)
     }
 
-    /// A huffman tensor with this code in every record.
+    /// A BF16 tensor of which the exponents are in the form huffman, with this code in every
+    /// record.
     pub fn huffman(
         name: &str,
         k: u8,
@@ -115,45 +203,14 @@ impl Tensor {
         weights: &Weights,
         lengths: Lengths,
     ) -> Tensor {
-        let record = |_, exponents: &[u8]| Record::huffman(lengths, &palette, exponents);
-        Tensor::huffman_with(name, k, palette, weights, record)
+        let tensor = Tensor::raw_weights(name, weights).chunks(k);
+        tensor.huffman_field(0, palette, lengths)
     }
 
-    /// A palette tensor.
+    /// A BF16 tensor of which the exponents are in the form palette.
     pub fn palette(name: &str, k: u8, palette: [u8; 16], weights: &Weights) -> Tensor {
-        let record = |_, exponents: &[u8]| Record::palette(&palette, exponents);
-        Tensor::palette_with(name, k, palette, weights, record)
-    }
-
-    fn coded(
-        name: &str,
-        encoding: u8,
-        k: u8,
-        palette: [u8; 16],
-        weights: &Weights,
-        record: impl Fn(usize, &[u8]) -> Record,
-    ) -> Tensor {
-        let longest = |exponents: &[u8]| (16 + exponents.len()).next_multiple_of(16);
-        let fitting = |(number, exponents): (usize, &[u8])| {
-            let record = record(number, exponents);
-            // No record may be longer than the verbatim one (5.1), so few other records fit in
-            // short chunks.
-            match record.to_bytes(&[]).len() > longest(exponents) {
-                true => Record::verbatim(exponents),
-                false => record,
-            }
-        };
-        let chunks = weights.exponents.chunks(1 << k).enumerate();
-        Tensor {
-            stored: Stored::Coded(Coded {
-                encoding,
-                k,
-                palette,
-                sign_mantissa: weights.sign_mantissa.clone(),
-                records: chunks.map(fitting).collect(),
-            }),
-            ..Tensor::raw_weights(name, weights)
-        }
+        let tensor = Tensor::raw_weights(name, weights).chunks(k);
+        tensor.palette_field(0, palette)
     }
 
     /// The same tensor with another name.
@@ -172,13 +229,24 @@ impl Tensor {
         }
     }
 
-    /// The parts of the coded tensor.
-    pub fn coded_mut(&mut self) -> &mut Coded {
-        match &mut self.stored {
-            Stored::Coded(coded) => coded,
-            Stored::Raw => panic!("the tensor is raw"),
+    /// Number of fields with records.
+    fn coded(&self) -> usize {
+        let coded = |field: &&StoredField| matches!(field.form, HUFFMAN | PALETTE);
+        self.stored.iter().filter(coded).count()
+    }
+
+    /// The alignment of the plain plane and the palettes (section 3.5).
+    fn alignment(&self) -> usize {
+        match self.data.len() {
+            0..65_536 => 16,
+            _ => 256,
         }
     }
+}
+
+/// The palette of a field of at most 4 bits (section 3.5).
+pub fn whole_palette(width: u32) -> [u8; 16] {
+    std::array::from_fn(|i| if i < 1 << width { i as u8 } else { 0 })
 }
 
 impl Draft {
@@ -208,15 +276,26 @@ impl Draft {
 
     /// The same draft with record 0 of tensor 0 changed.
     pub fn edit_record(mut self, edit: impl FnOnce(&mut Record)) -> Draft {
-        edit(&mut self.tensors[0].coded_mut().records[0]);
+        edit(&mut self.tensors[0].stored[0].records[0]);
         self
+    }
+
+    /// The same draft with these extension items: kind and contents.
+    pub fn with_items(self, items: &[(u32, &[u8])]) -> Draft {
+        let mut extensions = Vec::new();
+        for (kind, contents) in items {
+            extensions.extend(kind.to_le_bytes());
+            extensions.extend((contents.len() as u32).to_le_bytes());
+            extensions.extend(*contents);
+            align(&mut extensions, 8);
+        }
+        Draft { extensions, ..self }
     }
 
     /// Whether the file is only for decoders of profile full.
     pub fn has_palette(&self) -> bool {
-        let is_palette =
-            |tensor: &Tensor| matches!(&tensor.stored, Stored::Coded(coded) if coded.encoding == 2);
-        self.tensors.iter().any(is_palette)
+        let fields = self.tensors.iter().flat_map(|tensor| &tensor.stored);
+        fields.into_iter().any(|field| field.form == PALETTE)
     }
 
     /// The restored source: the source section, then the original bytes of all tensors.
@@ -233,10 +312,11 @@ impl Draft {
         let source = self.source.clone().unwrap_or_default();
         let dims: usize = self.tensors.iter().map(|tensor| tensor.shape.len()).sum();
         let names: usize = self.tensors.iter().map(|tensor| tensor.name.len()).sum();
-        let directory_length = (48 * self.tensors.len() + 8 * dims + names).next_multiple_of(8);
+        let directory_length = (40 * self.tensors.len() + 8 * dims + names).next_multiple_of(8);
 
         let mut bytes = vec![0; 64 + directory_length];
         bytes.extend(&source);
+        bytes.extend(&self.extensions);
         align(&mut bytes, 256);
         let placed: Vec<Placed> = self
             .tensors
@@ -250,7 +330,14 @@ impl Draft {
         bytes[64..64 + directory.len()].copy_from_slice(&directory);
         let header = self.header(bytes.len(), directory_length, source.len());
         bytes[..60].copy_from_slice(&header);
-        Forge::new(bytes, placed, directory_length, source.len()).stamp()
+        Forge::new(
+            bytes,
+            placed,
+            directory_length,
+            source.len(),
+            self.extensions.len(),
+        )
+        .stamp()
     }
 
     /// Writes the header of section 3.1 without the checksums.
@@ -263,12 +350,14 @@ impl Draft {
             header.extend((length as u64).to_le_bytes());
         }
         header.extend([0; 8]);
+        header.extend((self.extensions.len() as u32).to_le_bytes());
+        header.extend([0; 4]);
         header.push(u8::from(self.source.is_some()));
-        header.extend([0; 11]);
+        header.extend([0; 3]);
         header
     }
 
-    /// Writes the directory of section 3.2.
+    /// Writes the directory of section 3.2 without the checksums of palettes.
     fn directory(&self, placed: &[Placed]) -> Vec<u8> {
         let mut by_name: Vec<u32> = (0..self.tensors.len() as u32).collect();
         by_name.sort_by_key(|&number| &self.tensors[number as usize].name);
@@ -277,16 +366,16 @@ impl Draft {
         for ((tensor, placed), number) in self.tensors.iter().zip(placed).zip(by_name) {
             dims_end += tensor.shape.len() as u32;
             name_end += tensor.name.len() as u32;
-            let (encoding, k, palette) = match &tensor.stored {
-                Stored::Raw => (0, 0, [0; 16]),
-                Stored::Coded(coded) => (coded.encoding, coded.k, coded.palette),
-            };
-            directory.extend([tensor.dtype.code(), encoding, k, 0]);
+            let forms = tensor.stored.iter().fold(0, |forms, field| {
+                forms | u32::from(field.form) << (4 * field.number)
+            });
+            directory.extend([tensor.dtype.code(), tensor.k, 0, 0]);
+            directory.extend(forms.to_le_bytes());
+            directory.extend((placed.end as u64).to_le_bytes());
             directory.extend(crc32(&tensor.data).to_le_bytes());
+            directory.extend([0; 4]);
             directory.extend(dims_end.to_le_bytes());
             directory.extend(name_end.to_le_bytes());
-            directory.extend((placed.end as u64).to_le_bytes());
-            directory.extend(palette);
             directory.extend(number.to_le_bytes());
             directory.extend([0; 4]);
         }
@@ -301,7 +390,7 @@ impl Draft {
 }
 
 impl Tensor {
-    /// Writes the payload of section 3.4 without the checksums of raw blocks.
+    /// Writes the payload of section 3.5 without the checksums of blocks.
     fn put_payload(&self, bytes: &mut Vec<u8>) -> Placed {
         if self.data.is_empty() {
             return Placed {
@@ -310,43 +399,67 @@ impl Tensor {
                 ..Placed::default()
             };
         }
-        align(bytes, 256);
+        align(bytes, self.alignment());
+        let numbers: Vec<usize> = self.stored.iter().map(|field| field.number).collect();
+        let plane = fields::plain_plane(self.dtype, &self.data, &numbers);
         let begin = bytes.len();
+        bytes.extend(&plane);
         let mut placed = Placed {
             begin,
+            plain: begin..bytes.len(),
             ..Placed::default()
         };
-        match &self.stored {
-            Stored::Raw => {
-                bytes.extend(&self.data);
-                placed.data = begin..bytes.len();
-                align(bytes, 4);
-                placed.checksums = bytes.len();
-                bytes.resize(bytes.len() + 4 * self.data.len().div_ceil(65_536), 0);
+        if self.coded() == 0 && plane.len() > 65_536 {
+            align(bytes, 4);
+            placed.checksums = bytes.len();
+            placed.blocks = plane.len().div_ceil(65_536);
+            bytes.resize(bytes.len() + 4 * placed.blocks, 0);
+        }
+        if !self.stored.is_empty() {
+            align(bytes, self.alignment());
+            placed.palettes = bytes.len()..bytes.len() + 16 * self.stored.len();
+            for field in &self.stored {
+                bytes.extend(field.palette);
             }
-            Stored::Coded(coded) => {
-                bytes.extend(&coded.sign_mantissa);
-                align(bytes, 256);
-                placed.record_ends = bytes.len();
-                let index = bytes.len();
-                bytes.resize(index + 4 * coded.records.len(), 0);
-                align(bytes, 16);
-                let records = bytes.len();
-                let chunks = coded.sign_mantissa.chunks(1 << coded.k);
-                let mut first = begin;
-                for (number, (record, chunk)) in coded.records.iter().zip(chunks).enumerate() {
-                    let start = bytes.len();
-                    bytes.extend(record.to_bytes(chunk));
-                    placed.records.push(start..bytes.len());
-                    placed.chunks.push(first..first + chunk.len());
-                    first += chunk.len();
-                    let end = ((bytes.len() - records) / 16) as u32;
-                    bytes[index + 4 * number..][..4].copy_from_slice(&end.to_le_bytes());
-                }
-            }
+        }
+        if self.coded() > 0 {
+            self.put_records(bytes, &mut placed);
         }
         placed.end = bytes.len();
         placed
+    }
+
+    /// Writes record ends and records.
+    fn put_records(&self, bytes: &mut Vec<u8>, placed: &mut Placed) {
+        let numbers: Vec<usize> = self.stored.iter().map(|field| field.number).collect();
+        let plain_bits = fields::plain_bits(self.dtype, &numbers) as usize;
+        let coded: Vec<&StoredField> = self
+            .stored
+            .iter()
+            .filter(|field| matches!(field.form, HUFFMAN | PALETTE))
+            .collect();
+        let chunks = coded[0].records.len();
+        let index = bytes.len();
+        placed.record_ends = index;
+        bytes.resize(index + 4 * chunks * coded.len(), 0);
+        align(bytes, 16);
+        let records = bytes.len();
+        for chunk in 0..chunks {
+            // A chunk of 2^k weights has whole bytes of the plain plane.
+            let plain = placed.plain.start + (chunk << self.k) * plain_bits / 8;
+            let plain_end = plain + (1 << self.k) * plain_bits / 8;
+            let mut covered = plain..plain_end.min(placed.plain.end);
+            for field in &coded {
+                let start = bytes.len();
+                let record = field.records[chunk].to_bytes(&bytes[covered.clone()]);
+                bytes.extend(record);
+                let end = ((bytes.len() - records) / 16) as u32;
+                bytes[index + 4 * placed.records.len()..][..4].copy_from_slice(&end.to_le_bytes());
+                placed.records.push(start..bytes.len());
+                placed.covered.push(covered);
+                covered = 0..0;
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub struct Forge {
     tensors: Vec<Placed>,
     directory: Range<usize>,
     source: Range<usize>,
+    extensions: Range<usize>,
 }
 
 /// Offsets of a tensor's payload.
@@ -25,16 +26,20 @@ pub struct Placed {
     pub begin: usize,
     /// End of the payload.
     pub end: usize,
-    /// Data of a raw tensor.
-    pub data: Range<usize>,
-    /// Start of a raw tensor's block checksums.
+    /// The plain plane.
+    pub plain: Range<usize>,
+    /// Start of the block checksums.
     pub checksums: usize,
-    /// Start of a coded tensor's record ends.
+    /// Number of block checksums.
+    pub blocks: usize,
+    /// The palettes.
+    pub palettes: Range<usize>,
+    /// Start of the record ends.
     pub record_ends: usize,
-    /// Records of a coded tensor.
+    /// The records, chunk by chunk.
     pub records: Vec<Range<usize>>,
-    /// Sign-mantissa bytes of each chunk of a coded tensor.
-    pub chunks: Vec<Range<usize>>,
+    /// For each record the bytes of the plain plane that its checksum covers.
+    pub covered: Vec<Range<usize>>,
 }
 
 impl Forge {
@@ -44,14 +49,17 @@ impl Forge {
         tensors: Vec<Placed>,
         directory_length: usize,
         source_length: usize,
+        extension_length: usize,
     ) -> Forge {
         let directory = 64..64 + directory_length;
         let source = directory.end..directory.end + source_length;
+        let extensions = source.end..source.end + extension_length;
         Forge {
             bytes,
             tensors,
             directory,
             source,
+            extensions,
         }
     }
 
@@ -85,6 +93,11 @@ impl Forge {
         self.source.clone()
     }
 
+    /// Extent of the extensions.
+    pub fn extensions(&self) -> Range<usize> {
+        self.extensions.clone()
+    }
+
     /// Extent of the directory.
     pub fn directory(&self) -> Range<usize> {
         self.directory.clone()
@@ -92,7 +105,7 @@ impl Forge {
 
     /// Offset of a field of directory entry `number`; fields are those of [`layout::entry`].
     pub fn entry(&self, number: usize, field: u64) -> usize {
-        64 + 48 * number + field as usize
+        64 + 40 * number + field as usize
     }
 
     /// Writes `bytes` at `at`.
@@ -165,23 +178,39 @@ impl Forge {
         self.put_u64(layout::file_header::SOURCE_LENGTH as usize, length as u64)
     }
 
-    /// Updates every checksum except those of whole tensors: records, raw blocks, source section,
-    /// directory and header.
+    /// Writes another length of the extensions. Their checksum then covers that many bytes.
+    pub fn state_extension_length(mut self, length: usize) -> Forge {
+        self.extensions.end = self.extensions.start + length;
+        self.put_u32(
+            layout::file_header::EXTENSION_LENGTH as usize,
+            length as u32,
+        )
+    }
+
+    /// Updates every checksum except those of whole tensors: records, blocks, palettes, source
+    /// section, extensions, directory and header.
     pub fn stamp(mut self) -> Forge {
-        for tensor in &self.tensors {
-            for (record, chunk) in tensor.records.iter().zip(&tensor.chunks) {
-                let chunk = self.bytes[chunk.clone()].to_vec();
-                record::stamp(&mut self.bytes[record.clone()], &chunk);
+        for (number, tensor) in self.tensors.clone().into_iter().enumerate() {
+            for (record, covered) in tensor.records.iter().zip(&tensor.covered) {
+                let covered = self.bytes[covered.clone()].to_vec();
+                record::stamp(&mut self.bytes[record.clone()], &covered);
             }
-            for (number, block) in tensor.data.clone().step_by(65_536).enumerate() {
-                let end = tensor.data.end.min(block + 65_536);
-                let checksum = crc32(&self.bytes[block..end]);
-                self.bytes[tensor.checksums + 4 * number..][..4]
-                    .copy_from_slice(&checksum.to_le_bytes());
+            for block in 0..tensor.blocks {
+                let start = tensor.plain.start + 65_536 * block;
+                let end = tensor.plain.end.min(start + 65_536);
+                let checksum = crc32(&self.bytes[start..end]);
+                self = self.put_u32(tensor.checksums + 4 * block, checksum);
+            }
+            if !tensor.palettes.is_empty() {
+                let checksum = crc32(&self.bytes[tensor.palettes]);
+                let at = self.entry(number, layout::entry::PALETTE_CHECKSUM);
+                self = self.put_u32(at, checksum);
             }
         }
         let source = crc32(&self.bytes[self.source.clone()]);
+        let extensions = crc32(&self.bytes[self.extensions.clone()]);
         self.put_u32(layout::file_header::SOURCE_CHECKSUM as usize, source)
+            .put_u32(layout::file_header::EXTENSION_CHECKSUM as usize, extensions)
             .stamp_directory()
     }
 

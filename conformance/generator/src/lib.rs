@@ -5,8 +5,8 @@
 //!   specification, and the expected restored source of a valid file comes from its draft. No case
 //!   depends on the decoder under test.
 //! - A [`forge::Forge`] changes bytes of such a file and updates the checksums.
-//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] have the cases. Only `encode` uses the
-//!   encoder of `unweight-cpu`.
+//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] have the cases. The files of `encode` come
+//!   from the Python encoder in `conformance/decoders/python`.
 //!
 //! Everything is deterministic: the same code gives the same corpus.
 
@@ -16,6 +16,7 @@ pub mod case;
 pub mod code;
 pub mod draft;
 pub mod encode;
+pub mod fields;
 pub mod forge;
 pub mod invalid;
 pub mod manifest;

@@ -19,7 +19,7 @@ pub fn write(cases: &[Case]) -> String {
         concat!(
             "{{\n",
             "  \"$schema\": \"../manifest.schema.json\",\n",
-            "  \"format_version\": \"1.0-draft\",\n",
+            "  \"format_version\": \"1.0-rc.1\",\n",
             "  \"license\": \"CC0-1.0 AND Apache-2.0\",\n",
             "  \"cases\": [\n{}\n  ]\n}}\n"
         ),

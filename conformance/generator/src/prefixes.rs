@@ -1,6 +1,6 @@
 //! Files whose strict prefixes are all rejected.
 
-use unweight_format::Rule;
+use unweight_format::{Dtype, Rule};
 
 use crate::case::{Case, Cases, Expect};
 use crate::code::Lengths;
@@ -11,7 +11,16 @@ use crate::weights::{PALETTE, Weights};
 pub fn add(cases: &mut Cases) {
     let weights = Weights::skewed("prefixes", &PALETTE, 250);
     let huffman = Tensor::huffman("w", 12, PALETTE, &weights, Lengths::skewed());
+    let noted = Draft::of([
+        Tensor::flat("c", Dtype::F16, [0x2a, 0x40].repeat(11)).constant_field(0),
+        Tensor::raw_weights("w", &weights).chunks(12).even_field(1),
+    ]);
     let families = [
+        (
+            "extensions-and-constants",
+            "extensions, constants and a coded mantissa",
+            noted.with_items(&[(7, b"note")]),
+        ),
         (
             "raw",
             "a raw tensor",

@@ -34,6 +34,14 @@ impl Random {
         (0..count).map(|_| self.byte()).collect()
     }
 
+    /// The next `count` bytes, of which those from 1021 on repeat the first ones: the repository
+    /// contains these files, and stores what repeats in little space. 1021 is a prime, so that
+    /// chunks and steps differ.
+    pub fn repeated_bytes(&mut self, count: usize) -> Vec<u8> {
+        let bytes = self.bytes(count.min(1021));
+        bytes.iter().copied().cycle().take(count).collect()
+    }
+
     /// Shuffles `items`.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

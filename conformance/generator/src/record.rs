@@ -4,6 +4,7 @@
 use unweight_format::{crc32, layout};
 
 use crate::code::{Bits, Lengths};
+use crate::fields::pack;
 
 /// The fields of a record to write.
 #[derive(Clone)]
@@ -18,9 +19,9 @@ pub struct Record {
     pub code_lengths: [u8; 8],
     /// The lane ends of a huffman record.
     pub lane_ends: Vec<u16>,
-    /// The lane streams, indices or exponents.
+    /// The lane streams, indices or values.
     pub body: Vec<u8>,
-    /// The patches with their positions and exponents.
+    /// The patches with their positions and values.
     pub patches: Vec<(u16, u8)>,
     /// The bytes after the patches; `None` means zeros up to a multiple of 16.
     pub padding: Option<Vec<u8>>,
@@ -29,28 +30,31 @@ pub struct Record {
 impl Record {
     /// A verbatim record of these exponents.
     pub fn verbatim(exponents: &[u8]) -> Record {
+        Record::verbatim_of(exponents, 8)
+    }
+
+    /// A verbatim record of these values of `width` bits.
+    pub fn verbatim_of(values: &[u8], width: u32) -> Record {
         Record {
             kind: layout::KIND_VERBATIM,
             reserved: 0,
             patch_count: 0,
             code_lengths: [0; 8],
             lane_ends: Vec::new(),
-            body: exponents.to_vec(),
+            body: pack(values.iter().map(|&value| value.into()), width),
             patches: Vec::new(),
             padding: None,
         }
     }
 
-    /// A huffman record of these exponents. An exponent without a code gets the placeholder and a
+    /// A huffman record of these values. A value without a code gets the placeholder and a
     /// patch. The surplus is the placeholder.
-    pub fn huffman(lengths: Lengths, palette: &[u8; 16], exponents: &[u8]) -> Record {
-        let coded = |exponent: u8| {
-            let entry = palette
-                .iter()
-                .position(|&of_palette| of_palette == exponent);
+    pub fn huffman(lengths: Lengths, palette: &[u8; 16], values: &[u8]) -> Record {
+        let coded = |value: u8| {
+            let entry = palette.iter().position(|&of_palette| of_palette == value);
             entry.filter(|&entry| lengths.0[entry] != crate::code::NONE)
         };
-        let (symbols, patches) = symbols(exponents, lengths.placeholder(), coded);
+        let (symbols, patches) = symbols(values, lengths.placeholder(), coded);
         Record::huffman_of(lengths, &symbols, patches)
     }
 
@@ -86,15 +90,11 @@ impl Record {
         }
     }
 
-    /// A palette record of these exponents. An exponent outside the palette gets index 0 and a
+    /// A palette record of these values. A value outside the palette gets index 0 and a
     /// patch. The surplus has index 0.
-    pub fn palette(palette: &[u8; 16], exponents: &[u8]) -> Record {
-        let index = |exponent: u8| {
-            palette
-                .iter()
-                .position(|&of_palette| of_palette == exponent)
-        };
-        let (symbols, patches) = symbols(exponents, 0, index);
+    pub fn palette(palette: &[u8; 16], values: &[u8]) -> Record {
+        let index = |value: u8| palette.iter().position(|&of_palette| of_palette == value);
+        let (symbols, patches) = symbols(values, 0, index);
         Record::palette_of(&symbols, patches)
     }
 
@@ -124,30 +124,36 @@ impl Record {
         }
     }
 
-    /// The record's bytes, for a chunk with these sign-mantissa bytes.
-    pub fn to_bytes(&self, sign_mantissa: &[u8]) -> Vec<u8> {
+    /// The record's bytes. The checksum covers these bytes of the plain plane too.
+    pub fn to_bytes(&self, plain: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 4];
         bytes.extend([self.kind, self.reserved]);
         bytes.extend(self.patch_count.to_le_bytes());
         bytes.extend(self.code_lengths);
         bytes.extend(self.lane_ends.iter().flat_map(|end| end.to_le_bytes()));
         bytes.extend(&self.body);
-        for (position, exponent) in &self.patches {
+        for (position, value) in &self.patches {
             bytes.extend(position.to_le_bytes());
-            bytes.push(*exponent);
+            bytes.push(*value);
         }
         match &self.padding {
             Some(padding) => bytes.extend(padding),
             None => bytes.resize(bytes.len().next_multiple_of(16), 0),
         }
-        stamp(&mut bytes, sign_mantissa);
+        stamp(&mut bytes, plain);
         bytes
     }
 }
 
-/// Writes the chunk checksum into a record (section 8).
-pub fn stamp(record: &mut [u8], sign_mantissa: &[u8]) {
-    let covered = [&record[4..], sign_mantissa].concat();
+/// Bytes of the verbatim record of `count` values of `width` bits, which no record exceeds (section
+/// 5.1).
+pub fn longest(count: usize, width: u32) -> usize {
+    (16 + (count * width as usize).div_ceil(8)).next_multiple_of(16)
+}
+
+/// Writes the record checksum, which covers these bytes of the plain plane too (section 8).
+pub fn stamp(record: &mut [u8], plain: &[u8]) {
+    let covered = [&record[4..], plain].concat();
     record[..4].copy_from_slice(&crc32(&covered).to_le_bytes());
 }
 
@@ -171,15 +177,15 @@ pub fn lane_bits(lengths: Lengths, symbols: &[u8]) -> Vec<Bits> {
 /// The palette entry of each weight, completed to whole steps, and patches for the weights without
 /// an entry.
 pub fn symbols(
-    exponents: &[u8],
+    values: &[u8],
     placeholder: usize,
     entry: impl Fn(u8) -> Option<usize>,
 ) -> (Vec<u8>, Vec<(u16, u8)>) {
     let mut patches = Vec::new();
     let mut symbols = Vec::new();
-    for (position, &exponent) in exponents.iter().enumerate() {
-        let symbol = entry(exponent).unwrap_or_else(|| {
-            patches.push((position as u16, exponent));
+    for (position, &value) in values.iter().enumerate() {
+        let symbol = entry(value).unwrap_or_else(|| {
+            patches.push((position as u16, value));
             placeholder
         });
         symbols.push(symbol as u8);

@@ -29,7 +29,7 @@ impl Weights {
     /// Weights of these exponents, with sign-mantissa bytes generated from `seed`.
     pub fn new(seed: &str, exponents: Vec<u8>) -> Weights {
         Weights {
-            sign_mantissa: Random::new(seed).bytes(exponents.len()),
+            sign_mantissa: Random::new(seed).repeated_bytes(exponents.len()),
             exponents,
         }
     }

@@ -13,8 +13,8 @@ use std::{env, fs};
 
 use tempfile::TempDir;
 use unweight_conformance_runner::{
-    Answer, Corpus, Outcome, Parameters, Rejection, Reply, Report, RunError, RunOptions, Subject,
-    run_with,
+    Answer, Corpus, Outcome, Parameters, Profile, Rejection, Reply, Report, RunError, RunOptions,
+    Subject, run_with,
 };
 
 /// A mutant and the cases that must find it.
@@ -27,7 +27,7 @@ const MUTANTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "drops-sign",
+        "drops-the-highest-plain-bit",
         &[
             "every-bit-pattern-in-huffman",
             "every-bit-pattern-in-palette",
@@ -35,14 +35,33 @@ const MUTANTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "drops-the-last-mantissa-bit",
-        &["every-bit-pattern-in-huffman"],
+        "drops-the-lowest-plain-bit",
+        &[
+            "every-bit-pattern-in-huffman",
+            "three-coded-fields-of-4097-weights",
+        ],
+    ),
+    (
+        "ignores-constants",
+        &["every-field-of-f32-constant", "constants-of-1-weight"],
+    ),
+    (
+        "joins-fields-in-the-opposite-order",
+        &[
+            "every-field-of-f16-in-huffman",
+            "two-coded-fields-of-4097-weights",
+        ],
+    ),
+    (
+        "takes-the-first-16-plain-bits",
+        &["mixed-forms-of-f64-from-0", "mixed-forms-of-c64-from-2"],
     ),
     (
         "treats-verbatim-as-absent",
         &[
             "verbatim-records-among-huffman-records",
             "verbatim-record-in-a-palette-tensor",
+            "every-field-of-i64-verbatim",
         ],
     ),
     (
@@ -86,6 +105,22 @@ const MUTANTS: &[(&str, &[&str])] = &[
         "takes-lanes-for-interleaved",
         &["huffman-tensor-of-4096-weights"],
     ),
+    (
+        "mixes-forms-of-two-fields",
+        &["second-field-coded-alone", "mixed-forms-of-i32-from-2"],
+    ),
+    (
+        "packs-numbers-from-the-highest-bit",
+        &[
+            "verbatim-records-of-5-bits",
+            "two-coded-fields-of-9-weights",
+            "constants-of-7-weights",
+        ],
+    ),
+    (
+        "pads-each-number-to-a-byte",
+        &["verbatim-records-of-2-bits", "verbatim-records-of-7-bits"],
+    ),
     ("signed-patch-positions", &["patch-at-position-65535"]),
     (
         "last-step-dropped",
@@ -123,8 +158,45 @@ const MUTANTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "last-block-of-raw-data-unchecked",
-        &["raw-checksum-wrong-by-a-bit"],
+        "last-block-unchecked",
+        &["last-block-checksum-wrong-by-a-bit"],
+    ),
+    (
+        "small-planes-have-block-checksums",
+        &[
+            "raw-payloads-around-multiples-of-16",
+            "raw-tensor-of-65536-bytes",
+        ],
+    ),
+    (
+        "a-full-block-has-a-checksum",
+        &["raw-tensor-of-65536-bytes", "constants-of-58254-weights"],
+    ),
+    (
+        "small-tensors-are-aligned-to-256",
+        &[
+            "raw-payloads-around-multiples-of-16",
+            "tensor-of-65535-bytes-between-small-ones",
+        ],
+    ),
+    (
+        "no-tensor-is-large",
+        &["tensor-of-65536-bytes-between-small-ones"],
+    ),
+    (
+        "alignment-of-the-plane-not-the-tensor",
+        &["huffman-chunks-of-2-to-the-15"],
+    ),
+    (
+        "plain-bytes-of-a-chunk-without-its-last",
+        &["two-coded-fields-of-4097-weights"],
+    ),
+    (
+        "records-field-by-field",
+        &[
+            "two-coded-fields-of-8449-weights",
+            "three-coded-fields-of-8201-weights",
+        ],
     ),
     (
         "chunk-size-always-12",
@@ -171,8 +243,10 @@ const MUTANTS: &[(&str, &[&str])] = &[
             "header-checksum-wrong-by-a-bit",
             "directory-checksum-wrong-by-a-bit",
             "source-checksum-wrong-by-a-bit",
-            "raw-checksum-wrong-by-a-bit",
-            "chunk-checksum-wrong-by-a-bit",
+            "extension-checksum-wrong-by-a-bit",
+            "block-checksum-wrong-by-a-bit",
+            "palette-checksum-wrong-by-a-bit",
+            "record-checksum-wrong-by-a-bit",
             "tensor-checksum-of-a-huffman-tensor-wrong",
         ],
     ),
@@ -184,11 +258,13 @@ const MUTANTS: &[(&str, &[&str])] = &[
         "ignores-padding",
         &[
             "padding-before-the-payload-first-byte",
-            "padding-behind-raw-data",
+            "padding-before-block-checksums-first-byte",
             "padding-between-two-payloads-last-byte",
-            "padding-behind-sign-mantissa-bytes-first-byte",
+            "padding-behind-the-plain-plane-first-byte",
+            "padding-before-constants-last-byte",
+            "padding-last-bit-of-a-plane-beside-constants",
             "padding-behind-record-ends-last-byte",
-            "guard-of-a-file-without-tensors",
+            "padding-of-the-guard-of-a-file-without-tensors",
         ],
     ),
     (
@@ -198,21 +274,93 @@ const MUTANTS: &[(&str, &[&str])] = &[
     (
         "ignores-all-reserved-bytes",
         &[
-            "header-reserved-byte-49",
+            "header-reserved-byte-57",
             "verbatim-record-padding-last-byte",
             "directory-padding-last-byte",
         ],
     ),
     (
-        "chunk-checksum-without-sign-and-mantissa",
+        "ignores-padding-bits",
         &[
-            "chunk-checksum-of-the-record-alone",
+            "padding-first-bit-of-a-plane-beside-huffman",
+            "verbatim-record-of-7-bits-last-padding-bit",
+        ],
+    ),
+    (
+        "record-checksum-without-the-plain-bytes",
+        &[
+            "record-checksum-of-the-record-alone",
             "huffman-tensor-of-4096-weights",
         ],
     ),
     (
+        "every-record-checksum-covers-the-plain-bytes",
+        &["two-coded-fields-of-4097-weights"],
+    ),
+    (
+        "only-the-first-field-covers-the-plain-bytes",
+        &[
+            "second-field-coded-alone",
+            "constant-exponent-beside-a-coded-mantissa",
+        ],
+    ),
+    (
+        "patches-take-any-value",
+        &[
+            "patch-with-16-in-4-bits",
+            "palette-patch-with-128-in-7-bits",
+        ],
+    ),
+    (
+        "codes-for-missing-entries",
+        &["code-of-entry-4-of-2-bits", "code-of-entry-15-of-3-bits"],
+    ),
+    (
+        "palettes-take-any-value",
+        &[
+            "palette-with-32-in-5-bits",
+            "palette-of-3-bits-with-a-value-too-great",
+        ],
+    ),
+    (
+        "palettes-go-on",
+        &[
+            "constant-with-a-last-byte-behind-its-value",
+            "palette-of-2-bits-that-goes-on",
+        ],
+    ),
+    (
+        "narrow-fields-take-the-form-palette",
+        &[
+            "form-palette-of-3-bits",
+            "form-palette-of-4-bits-of-f8-e4m3",
+        ],
+    ),
+    (
+        "missing-fields-take-forms",
+        &[
+            "fourth-field-of-bf16-constant",
+            "first-field-of-f6-constant",
+        ],
+    ),
+    (
+        "critical-extensions-are-ignored",
+        &[
+            "critical-extension-of-kind-5",
+            "critical-extension-behind-others",
+        ],
+    ),
+    (
+        "every-extension-is-critical",
+        &["extension-for-private-use", "extensions-without-tensors"],
+    ),
+    (
+        "only-the-first-extension-counts",
+        &["critical-extension-behind-others"],
+    ),
+    (
         "empty-tensors-are-aligned",
-        &["empty-tensors", "empty-tensor-aligned-to-256"],
+        &["empty-tensors", "empty-tensor-aligned-to-16"],
     ),
     (
         "dimensions-wrap-at-2-to-the-64",
@@ -294,13 +442,14 @@ const IMPLIED: &[&str] = &[
     "limit-tensors",
     "limit-directory",
     "limit-source",
+    "limit-extensions",
     "limit-elements",
     "limit-coded",
     // Two equal names do not ascend either.
     "name-duplicate",
     // A lane that ends before it begins also has too few bits.
     "lane-ends",
-    // An unknown kind also differs from that of the tensor's encoding.
+    // An unknown kind also differs from that of the field's form.
     "record-kind",
 ];
 
@@ -355,11 +504,14 @@ impl Mutant {
 
     /// Runs the selected cases, or all cases without filters.
     fn run(&self, filters: Vec<String>) -> Report {
-        let options = RunOptions {
+        self.run_with(RunOptions {
             filters,
-            jobs: 1,
             ..RunOptions::default()
-        };
+        })
+    }
+
+    fn run_with(&self, options: RunOptions) -> Report {
+        let options = RunOptions { jobs: 1, ..options };
         run_with(&corpus(), &options, Some(self), None, &|_| ()).unwrap()
     }
 }
@@ -407,6 +559,15 @@ impl Drop for Mutant {
 #[test]
 fn the_decoder_without_a_bug_passes_everything() {
     Mutant::start("none").run(Vec::new()).assert_passed();
+}
+
+#[test]
+fn a_decoder_of_profile_core_passes_profile_core() {
+    let options = RunOptions {
+        profile: Profile::Core,
+        ..RunOptions::default()
+    };
+    Mutant::start("core").run_with(options).assert_passed();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::Section;
 /// A corpus manifest: each file of the corpus and the expected result.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The version of the format that the cases belong to, such as `1.0-draft`.
+    /// The version of the format that the cases belong to, such as `1.0-rc.1`.
     pub format_version: String,
     /// The SPDX license expression of the corpus files.
     pub license: String,

@@ -1,4 +1,4 @@
-//! Section numbers of the specification, such as `4.3`, ordered as the document orders them.
+//! Section numbers of the specification, such as `4.2`, ordered as the document orders them.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,7 @@ impl FromStr for Section {
             .map(number)
             .collect::<Option<Vec<u32>>>()
             .map(Section)
-            .ok_or_else(|| format!("{text:?} is not a section number; write it like \"4.3\""))
+            .ok_or_else(|| format!("{text:?} is not a section number; write it like \"4.2\""))
     }
 }
 

@@ -143,7 +143,7 @@ impl Payload {
         chunk * self.forms.coded_count() as u64 + coded_field as u64
     }
 
-    /// What the record of this chunk and coded field must fit.
+    /// The shape of the record of this chunk and coded field.
     pub const fn record_shape(&self, chunk: &ChunkShape, coded: &CodedField) -> RecordShape {
         let (width, is_first) = (coded.field.width(), coded.number == 0);
         RecordShape::new(chunk.weights, width, coded.encoding, is_first)
@@ -154,7 +154,7 @@ impl Payload {
         self.record_ends
     }
 
-    /// The record ends that locate the records of these chunks: theirs, and the one before. The
+    /// The record ends that locate the records of these chunks: their own, and the one before. The
     /// chunks must not exceed the tensor's.
     pub const fn record_ends_of(&self, chunks: Range<u64>) -> Extent {
         let start = self.record_index(chunks.start, 0).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Where the parts of a tensor's payload are, given its forms and its weights (section 3.5).
+//! Layout of a tensor's payload, given its forms and its number of weights (section 3.5).
 
 use super::Payload;
 use crate::error::{Expected, Rule};
@@ -13,8 +13,8 @@ impl Payload {
     /// greatest length; see [`with_records_bytes`](Payload::with_records_bytes).
     ///
     /// # Errors
-    /// `form-empty`, `limit-coded`, `chunk-size`; `payload-end` if the payload would end above 2^64;
-    /// `limit-elements` if it has more weights than any tensor.
+    /// `form-empty`, `limit-coded`, `chunk-size`; `payload-end` if the payload would end above
+    /// 2^64; `limit-elements` if there are more weights than any tensor has.
     pub fn place(
         before: u64,
         forms: Forms,
@@ -116,8 +116,8 @@ impl Payload {
         }
     }
 
-    /// This payload, but with so many bytes of records; `None` if no records of this tensor have so
-    /// many together.
+    /// This payload with another length of its records, or `None` if no records of this tensor have
+    /// that length together.
     pub fn with_records_bytes(self, bytes: u64) -> Option<Payload> {
         let end = self.records.offset.checked_add(bytes)?;
         self.with_end(end).ok()
@@ -164,7 +164,7 @@ impl Payload {
         self.saves_space_with(self.records.length)
     }
 
-    /// Same as [`saves_space`](Payload::saves_space), given so many bytes of records.
+    /// Same as [`saves_space`](Payload::saves_space), for records of another length.
     pub(crate) fn saves_space_with(&self, records_bytes: u64) -> bool {
         // A payload has at most 2^60 bytes, so no sum leaves 64 bits.
         let data_bytes = self.weights * self.forms.dtype().weight_bytes() as u64;

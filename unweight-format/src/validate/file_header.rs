@@ -28,9 +28,9 @@ impl FileHeader {
     /// Parses the header of a file that begins with `bytes`. The first 64 suffice, more may follow.
     ///
     /// # Errors
-    /// The rules of section 3.1. From the rules on the file's length: `file-truncated` if there are
-    /// fewer than 64 bytes, and `file-length` if the stated length is too small for directory,
-    /// source and extensions.
+    /// The rules of section 3.1. The rules on the file's length are checked as far as possible:
+    /// `file-truncated` if there are fewer than 64 bytes, and `file-length` if the stated length is
+    /// too small for directory, source and extensions.
     pub fn parse(bytes: &[u8]) -> Result<FileHeader, Error> {
         let begins = bytes.iter().zip(layout::MAGIC);
         if let Some(at) = begins.into_iter().position(|(&byte, magic)| byte != magic) {

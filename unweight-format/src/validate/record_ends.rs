@@ -32,7 +32,7 @@ impl<'a> RecordEnds<'a> {
     /// [`Payload::record_ends_of`]. They suffice for random access.
     ///
     /// # Errors
-    /// As [`parse`](RecordEnds::parse).
+    /// The errors of [`parse`](RecordEnds::parse).
     pub fn parse_chunks(
         payload: &Payload,
         chunks: Range<u64>,
@@ -101,8 +101,8 @@ impl<'a> RecordEnds<'a> {
         Ok(())
     }
 
-    /// Extent of the record of a chunk and a coded field, both given by their numbers in the tensor.
-    /// The chunk must be one of those that were parsed.
+    /// Extent of the record of a chunk and a coded field, both given by their numbers in the
+    /// tensor. The chunk must be one of those that were parsed.
     pub fn record(&self, chunk: u64, coded_field: usize) -> Extent {
         let record = self.place(chunk) + coded_field;
         self.between(record, record + 1)
@@ -132,7 +132,7 @@ impl<'a> RecordEnds<'a> {
     }
 }
 
-/// The greatest lengths of the records of a chunk of so many weights, by coded field.
+/// The greatest lengths of the records of a chunk of `weights` weights, by coded field.
 fn longest_records(payload: &Payload, weights: u32) -> [u64; FIELDS] {
     let mut longest = [0; FIELDS];
     for (place, coded) in longest.iter_mut().zip(payload.forms().coded()) {

@@ -1,4 +1,4 @@
-//! One coded tensor into a container, chunk by chunk (section 3.5).
+//! Writes one coded tensor into a container, chunk by chunk (section 3.5).
 
 use alloc::vec::Vec;
 
@@ -16,13 +16,13 @@ use crate::write::{ContainerWriter, Misuse, Sink, WriteError};
 pub struct CodedWriter<'w, 'a, S> {
     container: &'w mut ContainerWriter<'a, S>,
     palettes: Palettes,
-    /// With the longest records.
+    /// The payload with records of their greatest length.
     payload: Payload,
     /// Number of the tensor.
     number: u32,
     /// Chunks whose plain bytes are written.
     written: ChunkSet,
-    /// In units of 16 bytes.
+    /// Record ends in units of 16 bytes.
     record_ends: Vec<u32>,
 }
 
@@ -49,7 +49,7 @@ impl<'w, 'a, S: Sink> CodedWriter<'w, 'a, S> {
 }
 
 impl<S: Sink> CodedWriter<'_, '_, S> {
-    /// Where the parts of the payload are. Its records have their greatest length, since theirs is
+    /// Extents of the payload. The records have their greatest length there, because their own is
     /// not known yet.
     pub const fn payload(&self) -> &Payload {
         &self.payload
@@ -59,9 +59,9 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
     /// field.
     ///
     /// # Errors
-    /// Those of [`plain`](CodedWriter::plain) and [`record`](CodedWriter::record);
-    /// [`Misuse::RecordCount`] if the records are not as many as the coded fields, or some of the
-    /// chunk's have been written. Nothing is written then.
+    /// The errors of [`plain`](CodedWriter::plain) and [`record`](CodedWriter::record);
+    /// [`Misuse::RecordCount`] if the number of records differs from that of the coded fields, or
+    /// if a record of the chunk was written before. In both cases, nothing is written.
     pub fn chunk(&mut self, plain: &[u8], records: &[&[u8]]) -> Result<(), WriteError<S::Error>> {
         let fields = self.payload.forms().coded_count();
         let (chunk, in_chunk) = self.next_record();
@@ -76,7 +76,8 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
             self.require_record(chunk, coded_field, record)?;
         }
         self.require_chunk(chunk, plain)?;
-        // Noted last: where the sink fails at a record, the whole chunk can be written again.
+        // The chunk is noted last. If the sink fails at a record, the whole chunk can be written
+        // again.
         self.put_plain(chunk, plain)?;
         let before = self.record_ends.len();
         for record in records {
@@ -89,12 +90,12 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// Writes the bytes of the plain plane of chunk `number`. Chunks may come in any order, and
-    /// before or after their records; each once.
+    /// Writes the bytes of the plain plane of chunk `number`. Each chunk is written once, in any
+    /// order, before or after its records.
     ///
     /// # Errors
-    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has not so many bytes;
-    /// [`Misuse::ChunkTwice`] if they have been written; `padding` if a padding bit is not zero.
+    /// [`Misuse::NoSuchChunk`]; [`Misuse::ChunkLength`] if the chunk has another number of bytes;
+    /// [`Misuse::ChunkTwice`] if they were written before; `padding` if a padding bit is not zero.
     pub fn plain(&mut self, number: u64, plain: &[u8]) -> Result<(), WriteError<S::Error>> {
         self.require_chunk(number, plain)?;
         self.put_plain(number, plain)?;
@@ -102,13 +103,11 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// Appends the next record: those of chunk 0 in the order of fields, those of chunk 1, and so
-    /// on.
+    /// Appends the next record. The records of chunk 0 are first, in the order of fields.
     ///
     /// # Errors
-    /// [`Misuse::NoRecordLeft`] if all chunks have theirs; `record-length` if it is not a multiple
-    /// of 16 bytes; `record-too-long`; `record-ends` if the records together are longer than record
-    /// ends can say.
+    /// [`Misuse::NoRecordLeft`] if all chunks have their records; `record-length` if its length is
+    /// not a multiple of 16 bytes; `record-too-long`; `record-ends` if the end would not fit a u32.
     pub fn record(&mut self, record: &[u8]) -> Result<(), WriteError<S::Error>> {
         let (chunk, coded_field) = self.next_record();
         let end = self.require_record(chunk, coded_field, record)?;
@@ -119,13 +118,13 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// Whether the records written so far leave the tensor smaller than it would be raw (section
-    /// 11.8). Once false, it stays so.
+    /// Whether the records written so far leave the tensor smaller than a raw one (section 11.8).
+    /// After the first `false`, the result stays `false`.
     pub fn saves_space(&self) -> bool {
         self.payload.saves_space_with(self.records_bytes())
     }
 
-    /// Ends the tensor, whose original bytes have this CRC-32.
+    /// Ends the tensor. `tensor_checksum` is the CRC-32 of its original bytes.
     ///
     /// # Errors
     /// [`Misuse::ChunkMissing`], [`Misuse::RecordMissing`].
@@ -142,7 +141,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
                 coded_field,
             }));
         };
-        // The record ends are about to be held twice.
+        // Frees memory first, because the record ends are held twice below.
         drop(self.written);
         let index: Vec<u8> = self
             .record_ends
@@ -211,7 +210,7 @@ impl<S: Sink> CodedWriter<'_, '_, S> {
         sink.write_at(at, plain).map_err(WriteError::Sink)
     }
 
-    /// Checks a record of this chunk and coded field, and gives its end if it is the next.
+    /// Checks a record of this chunk and coded field. Returns its record end if it is the next one.
     fn require_record(
         &self,
         chunk: u64,

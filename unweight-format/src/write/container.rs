@@ -1,4 +1,4 @@
-//! A container, tensor by tensor (section 3).
+//! Writes a container, tensor by tensor (section 3).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,9 +20,9 @@ use crate::write::{CodedWriter, Declaration, Misuse, PlainWriter, RawWriter, Sin
 /// [`plain`](ContainerWriter::plain) or [`raw`](ContainerWriter::raw) for each tensor in the order
 /// of the declarations, then [`finish`](ContainerWriter::finish).
 ///
-/// The header is written last, so what is left behind before that is not a container. A writer of a
-/// tensor that is dropped before its `finish` leaves its tensor unwritten: it can be begun again,
-/// in another way.
+/// The header is written last, so an unfinished output is not a container. The writer of a tensor
+/// that is dropped before its `finish` leaves the tensor unwritten. The tensor can then be begun
+/// again, also in other forms.
 #[derive(Debug)]
 pub struct ContainerWriter<'a, S> {
     pub(super) sink: S,
@@ -45,10 +45,10 @@ pub(super) struct Begun {
 }
 
 impl<'a, S: Sink> ContainerWriter<'a, S> {
-    /// Begins a container of these tensors, with these bytes as its source section.
+    /// Begins a container of the declared tensors with the given source section.
     ///
     /// # Errors
-    /// The rules on names, shapes, types and limits that the declarations break; `source-length`.
+    /// The rules on names, shapes, types and limits, if a declaration breaks one; `source-length`.
     pub fn new(
         sink: S,
         source_kind: SourceKind,
@@ -58,11 +58,11 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         ContainerWriter::with_extensions(sink, source_kind, source, &[], declarations)
     }
 
-    /// Same as [`new`](ContainerWriter::new), with these extension items. A canonical encoder writes
-    /// none.
+    /// Same as [`new`](ContainerWriter::new), with these extension items. A canonical encoder
+    /// writes none.
     ///
     /// # Errors
-    /// Those of [`new`](ContainerWriter::new); `limit-extensions`.
+    /// The errors of [`new`](ContainerWriter::new); `limit-extensions`.
     pub fn with_extensions(
         mut sink: S,
         source_kind: SourceKind,
@@ -135,7 +135,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         self.declarations.get(self.outcomes.len())
     }
 
-    /// Begins the next tensor, with coded fields, in chunks of 2^`chunk_size_log2` weights.
+    /// Begins the next tensor as one with coded fields, in chunks of 2^`chunk_size_log2` weights.
     ///
     /// # Errors
     /// `form-empty`, `limit-coded`, `chunk-size`; [`Misuse::NoTensorLeft`]; [`Misuse::OtherDtype`]
@@ -148,7 +148,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         CodedWriter::begin(self, palettes, chunk_size_log2)
     }
 
-    /// Begins the next tensor, with plain and constant fields alone.
+    /// Begins the next tensor as one with plain and constant fields alone.
     ///
     /// # Errors
     /// `form-empty`; [`Misuse::NoTensorLeft`]; [`Misuse::OtherDtype`] if the palettes are those of
@@ -160,7 +160,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         PlainWriter::begin(self, palettes)
     }
 
-    /// Begins the next tensor, raw: with plain fields alone.
+    /// Begins the next tensor as a raw one, with plain fields alone.
     ///
     /// # Errors
     /// [`Misuse::NoTensorLeft`].
@@ -190,14 +190,14 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         let weights = declaration.weights().unwrap_or(0);
         let placed = Payload::place(self.payload_end, forms, weights, chunk_size_log2);
         let payload = placed.map_err(|rule| WriteError::Rule(rule, Some(number)))?;
-        // Guard and alignment still fit behind it.
+        // An offset of at most 2^63 leaves room for the guard and the next tensor.
         match payload.end() < u64::MAX / 2 {
             true => Ok(Begun { number, payload }),
             false => Err(WriteError::Misuse(Misuse::ContainerTooLong)),
         }
     }
 
-    /// Writes guard, directory and header, and gives back the sink.
+    /// Writes guard, directory and header, and returns the sink.
     ///
     /// # Errors
     /// [`Misuse::TensorMissing`].
@@ -210,7 +210,7 @@ impl<'a, S: Sink> ContainerWriter<'a, S> {
         }
         let file_length = self.payload_end + layout::GUARD_BYTES;
         write_zeros(&mut self.sink, self.payload_end, file_length)?;
-        // A tensor that was begun and given up may have left bytes behind.
+        // A tensor that was begun and dropped may have left bytes here.
         self.sink.truncate(file_length).map_err(WriteError::Sink)?;
         let directory = write_directory(
             &self.declarations,
@@ -253,7 +253,7 @@ fn broken_rule(declaration: &Declaration<'_>) -> Option<Rule> {
     (!(elements * declaration.dtype.bits()).is_multiple_of(8)).then_some(Rule::TensorBits)
 }
 
-/// Writes zeros from `start` to `end`: what a tensor that was given up left there must not show.
+/// Writes zeros from `start` to `end`, over bytes that a dropped tensor may have left.
 pub(super) fn write_zeros<S: Sink>(
     sink: &mut S,
     start: u64,
@@ -266,7 +266,7 @@ pub(super) fn write_zeros<S: Sink>(
     }
 }
 
-/// Writes the palettes and the padding before them, and gives their checksum.
+/// Writes the palettes and the padding before them, and returns their checksum.
 pub(super) fn write_palettes<S: Sink>(
     sink: &mut S,
     payload: &Payload,

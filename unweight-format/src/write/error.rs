@@ -1,41 +1,43 @@
-//! Why a container could not be written.
+//! Errors of writing a container.
 
 use core::fmt;
 
 use crate::dtype::Dtype;
 use crate::error::Rule;
 
-/// Why a container could not be written.
+/// The error of a container that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteError<E> {
     /// The sink failed.
     Sink(E),
-    /// What was to be written would break this rule; the tensor's number, where it is one tensor's.
+    /// The container would break this rule. The number is that of the tensor, if the rule concerns
+    /// a single tensor.
     Rule(Rule, Option<u32>),
-    /// The calls do not fit together.
+    /// The calls do not match the declarations or each other.
     Misuse(Misuse),
 }
 
-/// Calls of a writer that do not fit together. Chunks and tensors are numbered from 0.
+/// Calls of a writer that do not match the declarations or each other. Chunks and tensors are
+/// numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// A tensor was begun, but all that are declared have been written.
+    /// A tensor was begun after all declared tensors were written.
     NoTensorLeft {
         /// The number of declared tensors.
         declared: u32,
     },
-    /// The container was finished before this tensor was.
+    /// The container was finished before this tensor.
     TensorMissing {
         /// The first tensor that was not finished.
         tensor: u32,
         /// The number of declared tensors.
         declared: u32,
     },
-    /// The container would be longer than 64 bits can say.
+    /// The container would have 2^64 bytes or more.
     ContainerTooLong,
-    /// The palettes are those of another type than the tensor's.
+    /// The palettes belong to another type than that of the tensor.
     OtherDtype {
         /// The type of the palettes.
         found: Dtype,
@@ -53,7 +55,7 @@ pub enum Misuse {
         /// The number of chunks of the tensor.
         chunks: u64,
     },
-    /// A chunk has another number of bytes of the plain plane.
+    /// The number of plain bytes given for a chunk differs from that of the chunk.
     ChunkLength {
         /// The chunk.
         chunk: u64,
@@ -72,7 +74,7 @@ pub enum Misuse {
         /// The first such chunk.
         chunk: u64,
     },
-    /// A chunk was given another number of records than it lacks.
+    /// The number of records given for a chunk differs from that of the coded fields.
     RecordCount {
         /// The chunk.
         chunk: u64,
@@ -81,7 +83,7 @@ pub enum Misuse {
         /// The number of coded fields.
         expected: usize,
     },
-    /// A record was given, but all chunks have theirs.
+    /// A record was given, but all chunks have their records.
     NoRecordLeft {
         /// The number of chunks of the tensor.
         chunks: u64,
@@ -139,7 +141,7 @@ impl fmt::Display for Misuse {
                     "tensor {tensor} of {declared} declared tensors was not written"
                 )
             }
-            Misuse::ContainerTooLong => f.write_str("the container would leave 64 bits"),
+            Misuse::ContainerTooLong => f.write_str("the container would have 2^64 bytes or more"),
             Misuse::OtherDtype { found, declared } => {
                 write!(
                     f,
@@ -147,10 +149,10 @@ impl fmt::Display for Misuse {
                 )
             }
             Misuse::PlainIsNotCoded => {
-                f.write_str("the tensor has no coded field; write it with `plain` or `raw`")
+                f.write_str("the tensor has no coded field: write it with `plain` or `raw`")
             }
             Misuse::CodedIsNotPlain => {
-                f.write_str("the tensor has a coded field; write it with `coded`")
+                f.write_str("the tensor has a coded field: write it with `coded`")
             }
             Misuse::NoSuchChunk { chunk, chunks } => {
                 write!(f, "the tensor has {chunks} chunks, and no chunk {chunk}")

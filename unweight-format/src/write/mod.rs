@@ -1,6 +1,6 @@
-//! The writer: what [`validate`](crate::validate) reads, in the same layout. It streams to a
-//! [`Sink`]; what it keeps in memory is the directory and, of one tensor, the record ends or block
-//! checksums and a bit for each chunk.
+//! The writer of the layout that [`validate`](crate::validate) reads. It streams to a [`Sink`]. In
+//! memory it keeps the directory, and for one tensor the record ends or block checksums, and a bit
+//! for each chunk.
 
 mod chunk_set;
 mod coded;

@@ -1,4 +1,4 @@
-//! One tensor without coded fields into a container (section 3.5).
+//! Writes one tensor without coded fields into a container (section 3.5).
 
 use alloc::vec::Vec;
 
@@ -47,11 +47,11 @@ impl<'w, 'a, S: Sink> PlainWriter<'w, 'a, S> {
 }
 
 impl<S: Sink> PlainWriter<'_, '_, S> {
-    /// Appends bytes of the plain plane; any number at a time.
+    /// Appends any number of bytes of the plain plane.
     ///
     /// # Errors
-    /// [`Misuse::PlaneTooLong`] if they are more than the plane has; `padding` if a padding bit is
-    /// not zero. Nothing is written then.
+    /// [`Misuse::PlaneTooLong`] if the plane has fewer bytes; `padding` if a padding bit is not
+    /// zero. In both cases, nothing is written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError<S::Error>> {
         let expected = self.payload.plain().length;
         let found = self.written + bytes.len() as u64;
@@ -89,7 +89,7 @@ impl<S: Sink> PlainWriter<'_, '_, S> {
         }
     }
 
-    /// Ends the tensor, whose original bytes have this CRC-32.
+    /// Ends the tensor. `tensor_checksum` is the CRC-32 of its original bytes.
     ///
     /// # Errors
     /// [`Misuse::PlaneTooShort`] if bytes are missing.
@@ -123,7 +123,7 @@ impl<S: Sink> PlainWriter<'_, '_, S> {
         Ok(())
     }
 
-    /// CRC-32 of the plain plane, once it is whole.
+    /// CRC-32 of the plain plane. All of it must be written.
     pub(super) fn plane_checksum(&self) -> u32 {
         self.plane.clone().finalize()
     }

@@ -1,4 +1,4 @@
-//! One raw tensor into a container (sections 3.5 and 4.2).
+//! Writes one raw tensor into a container (sections 3.5 and 4.2).
 
 use crate::palettes::Palettes;
 use crate::write::{ContainerWriter, PlainWriter, Sink, WriteError};
@@ -20,8 +20,7 @@ impl<S: Sink> RawWriter<'_, '_, S> {
     /// Appends original bytes; any number at a time.
     ///
     /// # Errors
-    /// [`Misuse::PlaneTooLong`](crate::write::Misuse::PlaneTooLong) if they are more than the tensor
-    /// has.
+    /// [`Misuse::PlaneTooLong`](crate::write::Misuse::PlaneTooLong) if the tensor has fewer bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError<S::Error>> {
         self.0.write(bytes)
     }

@@ -40,7 +40,7 @@ impl RecordBody<'_> {
 /// plane in the record of the chunk's first coded field, no bytes in any other.
 ///
 /// # Panics
-/// If there are more than 65,535 patches, or any in a verbatim record. A record with so many would
+/// If there are more than 65,535 patches, or any in a verbatim record. A record with more would
 /// be longer than its chunk's verbatim record, which the format forbids.
 pub fn write_record(body: &RecordBody<'_>, patches: &[Patch], joined: &[u8], output: &mut Vec<u8>) {
     let start = output.len();

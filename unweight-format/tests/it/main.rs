@@ -1,4 +1,4 @@
-//! The parser and the writer against one another, and against files that break a rule.
+//! Tests of the parser and the writer with each other, and with files that break a rule.
 
 mod records;
 mod rejections;

@@ -8,7 +8,7 @@ use unweight_format::{
 const HUFFMAN: RecordShape = RecordShape::new(1000, 4, Encoding::Huffman, false);
 const PALETTE: RecordShape = RecordShape::new(600, 8, Encoding::Palette, false);
 
-/// Where the record lies in its file.
+/// Offset of the record in its file.
 const OFFSET: u64 = 4096;
 
 /// Values 0 to 3 in turn, and a 4 now and then.

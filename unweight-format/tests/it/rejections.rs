@@ -122,7 +122,7 @@ fn rejects_a_bad_header() {
     assert_eq!(
         with(
             header(file_header::EXTENSION_LENGTH),
-            &((1u32 << 24) + 1).to_le_bytes()
+            &((1u32 << 28) + 1).to_le_bytes()
         ),
         Rule::LimitExtensions
     );
@@ -219,7 +219,7 @@ fn rejects_more_dimensions_or_a_longer_name_than_the_limit() {
     }
     let file = writer.finish().unwrap();
     assert!(decode(&file).is_ok());
-    // What belongs to the second tensor becomes the first one's.
+    // Dimensions or names of the second tensor become those of the first.
     for (field, end, rule) in [
         (entry::DIMS_END, 65u32, Rule::LimitRank),
         (entry::NAME_END, 65_536, Rule::LimitName),
@@ -252,7 +252,7 @@ fn rejects_forms_that_a_tensor_cannot_have() {
     }
     let dims = 64 + 5 * 40;
     assert_eq!(
-        with(dims, &((1u64 << 35) + 1).to_le_bytes()),
+        with(dims, &((1u64 << 36) + 1).to_le_bytes()),
         Rule::LimitCoded
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What the writer writes, the parser reads, and section 7 decodes.
+//! Files of the writer, read by the parser and decoded as section 7 says.
 
 use crate::support::{Body, FOUR_CODES, NO_BITS, decode::decode, example, write_tensor};
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
-//! Sections 11.2 to 11.4: palettes and codes.
+//! Sections 11.3 to 11.5: palettes and codes.
 
 use unweight_format::Encoding;
 
-use super::{BOTH, HUFFMAN, Vector, counts, encode, in_order, shuffled};
+use super::{BOTH, HUFFMAN, Vector, counts, in_order, python, shuffled};
 use crate::case::Cases;
 use crate::draft::Tensor;
 use crate::random::Random;
@@ -18,7 +18,7 @@ pub(super) fn palettes(cases: &mut Cases) {
     };
     Vector::of(
         "palette-of-equal-counts",
-        &["11.2"],
+        &["11.3"],
         "of exponents that occur equally often, the smaller ones are in the palette",
         [
             shuffled("18 alike", every(100..118, 100)),
@@ -39,12 +39,12 @@ pub(super) fn palettes(cases: &mut Cases) {
     .add(cases, &BOTH);
     Vector::of(
         "palette-completion",
-        &["11.2"],
+        &["11.3"],
         "a palette of fewer than 16 is completed downwards from the greatest exponent, and then upwards",
         [
-            shuffled("one in the middle", vec![120; 600]),
-            shuffled("zero", vec![0; 600]),
-            shuffled("255", vec![255; 600]),
+            shuffled("two in the middle", counts(&[(120, 400), (118, 200)])),
+            shuffled("zero and 1", counts(&[(0, 400), (1, 200)])),
+            shuffled("255 and 254", counts(&[(255, 400), (254, 200)])),
             shuffled("low", counts(&[(3, 500), (5, 100)])),
             shuffled("high and zero", counts(&[(0, 300), (254, 300)])),
             shuffled("a gap below", counts(&[(110, 200), (121, 200), (125, 200)])),
@@ -54,6 +54,55 @@ pub(super) fn palettes(cases: &mut Cases) {
         ],
     )
     .add(cases, &BOTH);
+}
+
+/// Section 11.4, step 2: codes of frequent values alone.
+pub(super) fn frequent(cases: &mut Cases) {
+    let of = |name: &str, of_each: &[usize]| {
+        let pairs: Vec<(u8, usize)> = (100..).zip(of_each.iter().copied()).collect();
+        shuffled(name, counts(&pairs))
+    };
+    Vector::of(
+        "patches-for-rare-values",
+        &["11.4", "11.5"],
+        "values that less than one weight in 64 has get patches where that is cheaper, if at most one weight in 64 has such a value",
+        [
+            of("one frequent", &[4050, 20, 16, 10]),
+            of("64 of 4096 rare", &[4032, 32, 32]),
+            of("65 of 4096 rare", &[4031, 33, 32]),
+            of("64 of 4097 rare", &[4033, 32, 32]),
+            of("64 of 4096 frequent", &[4032, 64]),
+            of("63 of 4096 rare", &[4033, 63]),
+            of("64 of 4097 not frequent", &[4033, 64]),
+            of("equal costs", &[2656, 1380, 60]),
+            of("one bit cheaper", &[2655, 1381, 60]),
+            of("24 bits cheaper", &[2657, 1380, 59]),
+            of("none frequent", &[40; 100]),
+        ],
+    )
+    .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
+    // Chunk 1 has rare values; chunk 2 has none of the tensor's frequent ones.
+    let chunk = |pairs: &[(u8, usize)]| {
+        let mut values = counts(pairs);
+        Random::new("frequent").shuffle(&mut values);
+        values
+    };
+    Vector::of(
+        "own-codes-of-frequent-values",
+        &["11.4", "11.5"],
+        "the code of a chunk is chosen as that of the tensor is",
+        [in_order(
+            "w",
+            [
+                chunk(&[(100, 2000), (101, 1096), (102, 1000)]),
+                chunk(&[(100, 4050), (101, 26), (103, 20)]),
+                chunk(&[(103, 3000), (104, 1096)]),
+                chunk(&[(105, 4096)]),
+            ]
+            .concat(),
+        )],
+    )
+    .add(cases, &HUFFMAN);
 }
 
 pub(super) fn code_lengths(cases: &mut Cases) {
@@ -66,14 +115,14 @@ pub(super) fn code_lengths(cases: &mut Cases) {
         .collect();
     Vector::of(
         "code-lengths-of-equal-counts",
-        &["11.3"],
+        &["11.4"],
         "ties between items are settled by palette index",
         alike,
     )
     .add(cases, &HUFFMAN);
     Vector::of(
         "code-lengths-where-packages-tie",
-        &["11.3"],
+        &["11.4"],
         "of equal weights an item stands before a package",
         [
             of("1 1 2", &[150, 150, 300]),
@@ -97,7 +146,7 @@ pub(super) fn code_lengths(cases: &mut Cases) {
     backwards.reverse();
     Vector::of(
         "code-lengths-at-the-limit",
-        &["11.3"],
+        &["11.4"],
         "where a Huffman code would be longer than 8 bits, package-merge gives the best code that is not",
         [
             of("doubling", &doubling),
@@ -109,22 +158,28 @@ pub(super) fn code_lengths(cases: &mut Cases) {
         ],
     )
     .add(cases, &HUFFMAN);
+    // More than one weight in 64 has a value that less than one in 64 has: so these have codes.
+    let rare = |name: &str, count: usize, all: usize| {
+        let others = [40; 10];
+        let first = [count, all - count - 400];
+        of(name, &[&first[..], &others].concat())
+    };
     Vector::of(
         "one-in-4096",
-        &["11.3", "11.4"],
-        "an exponent has a code if 4096 times its count is at least the number of weights",
+        &["11.4", "11.5"],
+        "a value has a code if 4096 times its count is at least the number of weights",
         [
-            of("1 of 4096", &[1, 4095]),
-            of("1 of 4097", &[1, 4096]),
-            of("2 of 8192", &[2, 8190]),
-            of("1 of 8192", &[1, 8191]),
-            of("2 of 8193", &[8191, 2]),
+            rare("1 of 4096", 1, 4096),
+            rare("1 of 4097", 1, 4097),
+            rare("2 of 8192", 2, 8192),
+            rare("1 of 8192", 1, 8192),
+            rare("2 of 8193", 2, 8193),
         ],
     )
     .add(cases, &[(Encoding::Huffman, 12), (Encoding::Huffman, 13)]);
 }
 
-/// Section 11.4: chunks whose own code saves just enough or just too little.
+/// Section 11.5: chunks whose own code saves just enough or just too little.
 pub(super) fn own_codes(cases: &mut Cases) {
     // There are four chunks of four exponents. In the last chunk, the rarest exponent replaces
     // `moved` of the commonest.
@@ -147,19 +202,25 @@ pub(super) fn own_codes(cases: &mut Cases) {
         let lengths = |number: usize| record_of(&file, 4 * 4096, number)[8..16].to_vec();
         lengths(3) != lengths(0)
     };
-    let first = (0..2048)
-        .find(|&moved| has_its_own(moved))
-        .expect("a chunk that differs enough has its own code");
+    // A chunk that differs more saves more.
+    let (mut least, mut first) = (0, 2048);
+    while least < first {
+        let middle = (least + first) / 2;
+        match has_its_own(middle) {
+            true => first = middle,
+            false => least = middle + 1,
+        }
+    }
     Vector::of(
         "own-code-or-the-tensors",
-        &["11.4"],
+        &["11.5"],
         "a record has its chunk's own code only if 256 times its cost is below 255 times that of the tensor's",
         [tensor(first - 1), tensor(first)],
     )
     .add(cases, &HUFFMAN);
     Vector::of(
         "own-code-at-equal-costs",
-        &["11.4"],
+        &["11.5"],
         "where 256 times the one cost equals 255 times the other, the record has the tensor's code",
         [equal_costs()],
     )
@@ -184,18 +245,18 @@ fn equal_costs() -> Tensor {
 }
 
 fn encode_one(tensor: &Tensor) -> Vec<u8> {
-    let json = source::describe(std::slice::from_ref(tensor));
-    let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
-    encode(&header, std::slice::from_ref(tensor), Encoding::Huffman, 12)
+    let source = source::file(std::slice::from_ref(tensor));
+    python::encode(&source, Encoding::Huffman, 12)
 }
 
-/// Record `number` in a file of one coded tensor of `count` weights, located by the layout of
-/// section 3.4.
+/// Record `number` in a file of one BF16 tensor of `count` weights with a coded exponent, located by
+/// the layout of section 3.5.
 fn record_of(file: &[u8], count: usize, number: usize) -> &[u8] {
     let u64_at =
         |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes")) as usize;
+    let alignment = if 2 * count < 65_536 { 16 } else { 256 };
     let begin = (64 + u64_at(24) + u64_at(32)).next_multiple_of(256);
-    let ends = begin + count.next_multiple_of(256);
+    let ends = begin + count.next_multiple_of(alignment) + 16;
     let records = (ends + 4 * count.div_ceil(4096)).next_multiple_of(16);
     let end = |number: usize| {
         let at = ends + 4 * number;

@@ -1,10 +1,11 @@
-//! Sections 11.1 and 11.7: containers, tensors that stay raw, and real weights.
+//! Sections 11.1 and 11.8: containers, tensors that stay raw, and real weights.
 
 use unweight_format::{Dtype, Encoding};
 
-use super::{BOTH, PALETTE, Vector, counts, in_order, shuffled};
+use super::{BOTH, Vector, counts, in_order, shuffled};
 use crate::case::Cases;
 use crate::draft::Tensor;
+use crate::fields;
 use crate::random::Random;
 use crate::source;
 use crate::weights::Weights;
@@ -24,8 +25,8 @@ pub(super) fn containers(cases: &mut Cases) {
     };
     Vector::of(
         "mixed-tensors",
-        &["11.1", "11.7"],
-        "BF16 tensors with weights are coded where that saves space, all others are raw",
+        &["11.1", "11.8"],
+        "fields are coded or constant where that saves space; tensors without weights are raw",
         mixed(),
     )
     .add(cases, &BOTH);
@@ -94,7 +95,7 @@ pub(super) fn containers(cases: &mut Cases) {
         let parameters: Vec<_> = encodings.iter().map(|&encoding| (encoding, k)).collect();
         Vector::of(
             &format!("two-chunks-of-2-to-the-{k}"),
-            &["11.4", "11.5"],
+            &["11.5", "11.6"],
             "the surplus of a short last step is the placeholder, or index 0",
             [in_order(&name, weights.exponents)],
         )
@@ -104,39 +105,37 @@ pub(super) fn containers(cases: &mut Cases) {
 
 pub(super) fn raw_instead(cases: &mut Cases) {
     let sizes = [
-        1, 100, 126, 127, 128, 253, 254, 255, 256, 257, 382, 383, 510, 511, 512,
+        1, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 41, 48, 49, 255, 256, 257,
     ];
     let one = |count: usize| in_order(&format!("{count} weights"), vec![110; count]);
     Vector::of(
         "raw-where-nothing-is-saved",
-        &["11.7"],
-        "a tensor is coded when that saves at least one unit of 256 bytes",
+        &["11.8"],
+        "a tensor is raw where constants do not save a unit of 16 bytes",
         sizes.map(one),
     )
     .add(cases, &BOTH);
-    // 4096 weights with 672 patches take 4080 bytes of records, which is one unit less than raw.
-    // With 673 patches they take 4096 bytes, which saves none.
-    let patched = |count: usize| {
-        let exponents = (0..4096).map(|i| {
-            if i < count {
-                (i % 90) as u8
-            } else {
-                100 + (i % 16) as u8
-            }
-        });
-        in_order(&format!("{count} patches"), exponents.collect())
+    // The sample of the first tensor has one value, and the rest of it every value; the second one
+    // differs from it in the type alone, whose other fields are constant.
+    let misled = |dtype: Dtype| {
+        let weight = |i: u64| match i / 256 % 17 {
+            0 => 0,
+            _ => ((i * 7 + i / 256 * 3) % 16) << 4,
+        };
+        let weights: Vec<u64> = (0..34_816).map(weight).collect();
+        Tensor::flat(dtype.name(), dtype, fields::data(dtype, &weights))
     };
     Vector::of(
-        "raw-at-one-unit",
-        &["11.7"],
-        "a tensor is coded when that saves at least one unit of 256 bytes: with 672 patches, not with 673",
-        [patched(672), patched(673)],
+        "raw-where-the-sample-misleads",
+        &["11.2", "11.7", "11.8"],
+        "a tensor is raw if its forms, which the sample gave, make it no shorter",
+        [misled(Dtype::U8), misled(Dtype::U16)],
     )
-    .add(cases, &PALETTE);
+    .add(cases, &[(Encoding::Huffman, 12)]);
     let noise = Random::new("noise").bytes(5000);
     Vector::of(
         "raw-noise",
-        &["11.7"],
+        &["11.8"],
         "exponents that cannot be compressed are stored raw",
         [in_order("noise", noise)],
     )
@@ -170,7 +169,7 @@ pub(super) fn real_weights(cases: &mut Cases) {
         json: json.to_vec(),
         ..Vector::of(
             "real-weights",
-            &["11", "11.2", "11.3", "11.4", "11.5"],
+            &["11", "11.3", "11.4", "11.5", "11.6"],
             "weights of a trained model",
             tensors,
         )

@@ -1,4 +1,4 @@
-//! Sections 11.4 to 11.6: patches, placeholders and verbatim records.
+//! Sections 11.5 to 11.7: patches, placeholders and verbatim records.
 
 use unweight_format::Encoding;
 
@@ -18,7 +18,7 @@ pub(super) fn patches(cases: &mut Cases) {
     }
     Vector::of(
         "patches",
-        &["11.4", "11.5"],
+        &["11.5", "11.6"],
         "a weight whose exponent has no code is coded as the placeholder and patched; one outside the palette as index 0",
         [in_order("w", exponents)],
     )
@@ -43,7 +43,7 @@ pub(super) fn patches(cases: &mut Cases) {
     };
     Vector::of(
         "placeholders",
-        &["11.3", "11.4"],
+        &["11.4", "11.5"],
         "the placeholder is the first entry in canonical order",
         [
             placeholder("lowest", 90),
@@ -59,9 +59,11 @@ pub(super) fn patches(cases: &mut Cases) {
 }
 
 pub(super) fn verbatim(cases: &mut Cases) {
-    // Sixteen exponents are common in chunk 0. Chunk 1 has `outside` weights with other exponents.
+    // Sixteen exponents are common in all chunks but the last, which has `outside` weights with
+    // other exponents.
     let with = |outside: usize, inside: &dyn Fn(usize) -> u8| {
-        let usual: Vec<u8> = (0..4096).map(|i| 100 + (i % 16) as u8).collect();
+        let chunks = if outside < 4000 { 1 } else { 6 };
+        let usual: Vec<u8> = (0..4096 * chunks).map(|i| 100 + (i % 16) as u8).collect();
         let chunk = (0..4096).map(|i| {
             if i < outside {
                 (i % 90) as u8
@@ -77,7 +79,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let even = |i: usize| 100 + (i % 16) as u8;
     Vector::of(
         "verbatim-in-palette",
-        &["11.5", "11.6"],
+        &["11.6", "11.7"],
         "a record that would be longer than the verbatim one, padding included, is verbatim: 682 patches are not, 683 are",
         [with(682, &even), with(683, &even), with(4096, &even)],
     )
@@ -86,7 +88,7 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let one = |_| 107;
     Vector::of(
         "verbatim-in-huffman",
-        &["11.3", "11.4", "11.6"],
+        &["11.4", "11.5", "11.7"],
         "a record that would be longer than the verbatim one, padding included, is verbatim: 1344 patches are not, 1345 are",
         [with(1344, &one), with(1345, &one), with(4095, &one), with(4096, &one)],
     )
@@ -94,14 +96,14 @@ pub(super) fn verbatim(cases: &mut Cases) {
     let short = |count: usize| {
         in_order(
             &format!("{count} in the last chunk"),
-            vec![110; 4096 + count],
+            (0..4096 + count).map(|i| 110 + (i % 3 % 2) as u8).collect(),
         )
     };
     Vector::of(
         "verbatim-last-chunks",
-        &["11.6"],
-        "short chunks are verbatim where that is not longer; 48 weights take 64 bytes verbatim and 80 coded",
-        [1, 48, 49, 112, 113].map(short),
+        &["11.7"],
+        "short chunks are verbatim where that is shorter: 80 weights take 96 bytes verbatim and 112 in huffman",
+        [1, 80, 81, 112, 113].map(short),
     )
     .add(cases, &BOTH);
 }

@@ -28,7 +28,7 @@ pub(super) fn add(cases: &mut Cases) {
 
 /// A file of these bytes without any check.
 fn loose(bytes: &[u8]) -> Forge {
-    Forge::new(bytes.to_vec(), Vec::new(), 0, 0)
+    Forge::new(bytes.to_vec(), Vec::new(), 0, 0, 0)
 }
 
 fn magic(cases: &mut Cases) {
@@ -226,7 +226,7 @@ fn version_and_checksum(cases: &mut Cases) {
         cases.reject(
             &format!("header-reserved-byte-{at}"),
             Rule::FileReserved,
-            "bytes 49 to 59 of the header are zero",
+            "bytes 57 to 59 of the header are zero",
             wrong(at, 0x80 >> (at % 8)).stamp_header(),
         );
         cases.also(&["2"]);
@@ -301,6 +301,21 @@ fn limits(cases: &mut Cases) {
         "the source length is a number of 64 bits",
         source(same_in_32_bits),
     );
+    let claim = "the extensions have at most 2^28 bytes";
+    for (id, length) in [
+        ("2-to-the-28-plus-1", (1 << 28) + 1),
+        ("2-to-the-28-plus-8", (1 << 28) + 8),
+        ("2-to-the-32-minus-1", u32::MAX),
+    ] {
+        cases.reject(
+            &format!("extensions-of-{id}-bytes"),
+            Rule::LimitExtensions,
+            claim,
+            file.clone()
+                .put_u32(field::EXTENSION_LENGTH as usize, length)
+                .stamp_header(),
+        );
+    }
 }
 
 fn source_kind(cases: &mut Cases) {
@@ -390,7 +405,7 @@ fn lengths(cases: &mut Cases) {
     wrong(
         "file-that-ends-within-its-payload",
         "a payload does not reach past the file",
-        states(file.clone().cut(260)),
+        states(file.clone().cut(258)),
     );
     let claim = "a file length below P0 + 64 is found before the directory is read";
     wrong(
@@ -422,6 +437,13 @@ fn lengths(cases: &mut Cases) {
             .with_source()
             .forge()
             .put_u64(SOURCE_LENGTH, 1 << 28)
+            .stamp_header(),
+    );
+    wrong(
+        "extensions-of-2-to-the-28-bytes-in-a-tiny-file",
+        "nothing is allocated for extensions that the file is too short for",
+        file.clone()
+            .put_u32(field::EXTENSION_LENGTH as usize, 1 << 28)
             .stamp_header(),
     );
     wrong(

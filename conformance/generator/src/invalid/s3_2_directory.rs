@@ -49,12 +49,12 @@ fn lengths(cases: &mut Cases) {
     wrong(
         "directory-without-its-padding",
         claim,
-        file.clone().state_directory_length(48 + 8 + 1),
+        file.clone().state_directory_length(40 + 8 + 1),
     );
     wrong(
         "directory-shorter-than-its-entries",
         "a directory shorter than its entries is found before any is read",
-        file.clone().state_directory_length(40),
+        file.clone().state_directory_length(32),
     );
     wrong(
         "directory-of-no-bytes-with-a-tensor",
@@ -115,7 +115,7 @@ fn checksum_and_zeros(cases: &mut Cases) {
         cases.reject(id, Rule::DirCrc, claim, forge);
         cases.also(&["8"]);
     };
-    let name = file.directory().start + 2 * 48 + 2 * 8;
+    let name = file.directory().start + 2 * 40 + 2 * 8;
     let claim = "every byte of the directory is covered by its checksum";
     checksum(
         "directory-entry-changed-without-its-checksum",
@@ -144,19 +144,20 @@ fn checksum_and_zeros(cases: &mut Cases) {
     );
 
     for (id, number, offset) in [
+        ("entry-reserved-byte-2", 0, 2),
         ("entry-reserved-byte-3", 0, 3),
-        ("entry-reserved-byte-44", 0, 44),
-        ("entry-reserved-byte-45", 0, 45),
-        ("entry-reserved-byte-46", 0, 46),
-        ("entry-reserved-byte-47", 0, 47),
+        ("entry-reserved-byte-36", 0, 36),
+        ("entry-reserved-byte-37", 0, 37),
+        ("entry-reserved-byte-38", 0, 38),
+        ("entry-reserved-byte-39", 0, 39),
         ("last-entry-reserved-byte-3", 1, 3),
-        ("last-entry-reserved-byte-47", 1, 47),
+        ("last-entry-reserved-byte-39", 1, 39),
     ] {
         let at = file.entry(number, offset);
         cases.reject(
             id,
             Rule::DirReserved,
-            "bytes 3 and 44 to 47 of an entry are zero",
+            "bytes 2, 3 and 36 to 39 of an entry are zero",
             file.clone().flip(at, 0x40).stamp_directory(),
         );
         cases.also(&["2"]);
@@ -251,7 +252,7 @@ fn names(cases: &mut Cases) {
         Rule::NameEnd,
         claim,
         ends([1, 3, 2])
-            .flip(64 + 144 + 24 + 2, b'c')
+            .flip(64 + 120 + 24 + 2, b'c')
             .stamp_directory(),
     );
     let claim = "a name end above that of the last tensor is found before it is used";

@@ -34,9 +34,9 @@ fn checksums(cases: &mut Cases) {
         cases.reject(id, Rule::RecordCrc, claim, forge);
         cases.also(&["8"]);
     };
-    let claim = "the chunk checksum covers the record from offset 4 to its end, and the chunk's sign-mantissa bytes";
+    let claim = "the record checksum covers the record from offset 4 to its end, and the chunk's bytes of the plain plane";
     let flip = |at: usize| file.clone().flip(at, 4);
-    wrong("chunk-checksum-wrong-by-a-bit", claim, flip(record.start));
+    wrong("record-checksum-wrong-by-a-bit", claim, flip(record.start));
     wrong(
         "code-lengths-changed-without-the-checksum",
         claim,
@@ -58,23 +58,23 @@ fn checksums(cases: &mut Cases) {
         flip(record.end - 1),
     );
     wrong(
-        "first-sign-mantissa-byte-changed-without-the-checksum",
+        "first-plain-byte-changed-without-the-checksum",
         claim,
         flip(placed.begin),
     );
     wrong(
-        "last-sign-mantissa-byte-changed-without-the-checksum",
+        "last-plain-byte-changed-without-the-checksum",
         claim,
         flip(placed.begin + 299),
     );
     let of_record = unweight_format::crc32(&file.bytes()[record.start + 4..record.end]);
     wrong(
-        "chunk-checksum-of-the-record-alone",
+        "record-checksum-of-the-record-alone",
         claim,
         file.clone().put_u32(record.start, of_record),
     );
     wrong(
-        "chunk-checksum-zero",
+        "record-checksum-zero",
         "a checksum of zero is no way to leave it out",
         file.clone().put_u32(record.start, 0),
     );
@@ -88,7 +88,7 @@ fn checksums(cases: &mut Cases) {
     let file = verbatim().forge();
     let at = file.tensor(0).records[0].start + 16;
     wrong(
-        "verbatim-exponent-changed-without-the-checksum",
+        "verbatim-value-changed-without-the-checksum",
         claim,
         file.flip(at, 1),
     );
@@ -114,19 +114,19 @@ fn kinds(cases: &mut Cases) {
         cases.also(&["12"]);
     }
     let of_palette = palette();
-    let record = of_palette.tensors[0].clone().coded_mut().records[0].clone();
+    let record = of_palette.tensors[0].stored[0].records[0].clone();
     cases.reject(
         "palette-record-in-a-huffman-tensor",
-        Rule::RecordEncoding,
+        Rule::RecordForm,
         "a huffman tensor has huffman and verbatim records",
         huffman()
             .edit_record(|of_huffman| *of_huffman = record)
             .forge(),
     );
-    let record = huffman().tensors[0].coded_mut().records[0].clone();
+    let record = huffman().tensors[0].stored[0].records[0].clone();
     cases.reject_full(
         "huffman-record-in-a-palette-tensor",
-        Rule::RecordEncoding,
+        Rule::RecordForm,
         "a palette tensor has palette and verbatim records",
         palette()
             .edit_record(|of_palette| *of_palette = record)

@@ -78,17 +78,26 @@ pub(super) fn add(cases: &mut Cases) {
         .forge(),
     );
     reject(
-        "raw-data-changed-with-its-block-checksum",
-        "the tensor checksum covers what the block checksums cover",
+        "raw-data-changed-in-a-plane-without-block-checksums",
+        "a plane of at most 65,536 bytes without records has no other checksum",
         {
             let file = raw().forge();
-            let at = file.tensor(0).data.start;
+            let at = file.tensor(0).plain.start;
             file.flip(at, 1).stamp()
         },
     );
     reject(
-        "sign-changed-with-its-chunk-checksum",
-        "the tensor checksum covers what the chunk checksums cover",
+        "raw-data-changed-with-its-block-checksum",
+        "the tensor checksum covers what the block checksums cover",
+        {
+            let file = super::big().forge();
+            let at = file.tensor(0).plain.start;
+            file.flip(at, 1).stamp()
+        },
+    );
+    reject(
+        "sign-changed-with-its-record-checksum",
+        "the tensor checksum covers what the record checksums cover",
         {
             let file = super::huffman().forge();
             let at = file.tensor(0).begin;

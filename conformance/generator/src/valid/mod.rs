@@ -4,7 +4,9 @@
 mod s3_1_file_header;
 mod s3_2_directory;
 mod s3_3_source;
-mod s3_4_payload;
+mod s3_4_extensions;
+mod s3_5_payload;
+mod s4_2_fields;
 mod s4_tensors;
 mod s5_records;
 mod s6_code;
@@ -17,7 +19,9 @@ pub fn add(cases: &mut Cases) {
     s3_1_file_header::add(cases);
     s3_2_directory::add(cases);
     s3_3_source::add(cases);
-    s3_4_payload::add(cases);
+    s3_4_extensions::add(cases);
+    s3_5_payload::add(cases);
+    s4_2_fields::add(cases);
     s4_tensors::add(cases);
     s5_records::add(cases);
     s6_code::add(cases);

@@ -19,7 +19,7 @@ pub(super) fn add(cases: &mut Cases) {
     }
     cases.accept(
         "no-tensors-and-no-source",
-        &["3.1", "3.2", "3.4"],
+        &["3.1", "3.2", "3.5"],
         "a file without tensors and source restores to nothing",
         &Draft::of([]),
     );

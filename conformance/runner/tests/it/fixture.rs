@@ -243,12 +243,12 @@ pub(crate) fn manifest() -> Value {
     let tensors = json!([tensor("a", 4), tensor("b", 6)]);
     let restored = json!({"length": 8, "sha256": sha256(PLAIN)});
     json!({
-        "format_version": "1.0-draft",
+        "format_version": "1.0-rc.1",
         "license": "CC0-1.0",
         "cases": [
-            {"id": "valid-digest", "claim": "digests are enough", "kind": "accept", "profile": "core", "sections": ["3.1", "4.3"],
+            {"id": "valid-digest", "claim": "digests are enough", "kind": "accept", "profile": "core", "sections": ["3.1", "4.2"],
              "file": "valid/plain.toy", "restored": restored, "tensors": tensors},
-            {"id": "valid-hex", "claim": "bytes in the manifest", "kind": "accept", "profile": "core", "sections": ["4.3"],
+            {"id": "valid-hex", "claim": "bytes in the manifest", "kind": "accept", "profile": "core", "sections": ["4.2"],
              "flags": ["edge-case"], "file": "valid/plain.toy", "restored": restored, "tensors": tensors,
              "restored_hex": "4845414461616262"},
             {"id": "valid-source", "claim": "bytes in a file", "kind": "accept", "profile": "full", "sections": ["5.3"],
@@ -284,7 +284,7 @@ pub(crate) const SPEC: &str = "\
 # The toy
 ## 3. Container
 ### 3.1 Header
-### 4.3 Coded
+### 4.2 Coded
 ### 5.1 Record header
 ### 5.3 Palette
 ## 10. Rules

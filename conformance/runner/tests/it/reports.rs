@@ -12,7 +12,7 @@ fn json_has_totals_verdicts_and_every_case() {
     let run = fixture.run("flip-last-byte", &["--json", "report.json"]);
     assert_eq!(run.code, 1, "{run:?}");
     let report: Value = serde_json::from_str(&fixture.read("report.json")).unwrap();
-    assert_eq!(report["format_version"], "1.0-draft");
+    assert_eq!(report["format_version"], "1.0-rc.1");
     assert_eq!(report["profile"], "full");
     assert_eq!(
         report["totals"],

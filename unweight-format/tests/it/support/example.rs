@@ -75,8 +75,9 @@ pub(crate) fn tensors(weights: [usize; 4]) -> Vec<Tensor> {
         .with_coded(0, Encoding::Palette, Palette::new(8, exponents).unwrap())
         .and_then(|palettes| palettes.with_coded(1, Encoding::Huffman, Palette::lowest(3)));
     let f32_palettes = Palettes::raw(Dtype::F32)
-        .with_constant(3, 0x43)
-        .and_then(|palettes| palettes.with_constant(4, 0x21));
+        .with_constant(3, 0x43 >> 5)
+        .and_then(|palettes| palettes.with_constant(4, 0x43 & 0x1f))
+        .and_then(|palettes| palettes.with_constant(5, 0x21));
     let tensor = |name, palettes: Palettes, data: Vec<u8>| Tensor {
         name,
         shape: vec![(data.len() / palettes.forms().dtype().weight_bytes()) as u64],

@@ -7,7 +7,7 @@ use unweight_format::bits::{pack, pext, unpack};
 use unweight_format::write::{ContainerWriter, RecordBody, write_record};
 use unweight_format::{Code, Palette, Palettes, Patch, RecordShape, crc32};
 
-/// How a record holds its values.
+/// Kind and contents of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Body {
     Verbatim,
