@@ -12,7 +12,7 @@
 //!
 //! Seven bits determine a length, because the two codes of a pair of eight bits differ only in
 //! their last bit. The eight bytes of `symbols` are then looked up at once. They become a lane's
-//! eight exponents of this step.
+//! eight values of this step.
 //!
 //! Eight codes of eight bits need 64 bits, but a window is only guaranteed to have 57. If a lane
 //! needs more, the step is decoded again in two halves, with a fresh window for each. This happens
@@ -23,7 +23,7 @@ use std::arch::x86_64::*;
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Emit, Exponents, VECTORS, Vectors, Weights};
+use super::emit::{Emit, Values, VECTORS, Vectors, Weights};
 use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
@@ -253,14 +253,14 @@ pub(super) fn checked(
     (ends, unsafe { emit.checksums() })
 }
 
-/// Decodes lanes into exponents. Returns the bit position in the buffer at the end of each lane's
+/// Decodes lanes into values. Returns the bit position in the buffer at the end of each lane's
 /// codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
-pub(super) fn exponents(
+pub(super) fn values(
     table: &DecodeTable,
     lanes: &LaneBuffer,
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
     let weights = output.len();
-    decode(table, lanes, weights, Exponents::new(table, output)).0
+    decode(table, lanes, weights, Values::new(table, output)).0
 }

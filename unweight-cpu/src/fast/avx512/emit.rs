@@ -1,6 +1,6 @@
-//! Output stages for decoded symbols: exponents, weights, or weights with checksums.
+//! Output stages for decoded symbols: values, weights, or weights with checksums.
 //!
-//! The table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
+//! The table has values rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
 //! weight needs no shift:
 //!
 //! ```text
@@ -11,13 +11,14 @@
 use std::arch::x86_64::*;
 
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
-use unweight_format::{Patches, weight};
+use unweight_format::Patches;
 
 use super::checksum::Folded;
 use super::merge::interleave;
 use super::{Table, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
+use crate::fast::bf16::weight;
 use crate::fast::output::Output;
 
 pub(super) const VECTORS: usize = LANES / 8;
@@ -44,22 +45,22 @@ pub(super) trait Emit: Sized {
     unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
 }
 
-/// Exponents as bytes.
-pub(super) struct Exponents<'a, 'o> {
+/// Values as bytes.
+pub(super) struct Values<'a, 'o> {
     table: Table,
     output: &'a mut Output<'o>,
 }
 
-impl<'a, 'o> Exponents<'a, 'o> {
+impl<'a, 'o> Values<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
-        let table = Table::load(table.exponents());
-        Exponents { table, output }
+        let table = Table::load(table.values());
+        Values { table, output }
     }
 }
 
-impl Emit for Exponents<'_, '_> {
+impl Emit for Values<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
@@ -74,15 +75,15 @@ impl Emit for Exponents<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn short(self, first: usize, symbols: Vectors) -> Self {
-        let mut exponents = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = exponents.as_chunks_mut();
+        let mut values = [0u8; STEP_WEIGHTS];
+        let (blocks, _) = values.as_chunks_mut();
         for (block, symbols) in blocks.iter_mut().zip(symbols) {
             let block: &mut [_; BLOCK] = block;
             // SAFETY: 64 bytes are there.
             unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
         }
         let rest = self.output.len() - first;
-        self.output.put_slice(first, &exponents[..rest]);
+        self.output.put_slice(first, &values[..rest]);
         self
     }
 }
@@ -110,7 +111,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     ) -> Self {
         assert_eq!(output.len(), 2 * sign_mantissa.len());
         Weights {
-            table: Table::load(table.rotated_exponents()),
+            table: Table::load(table.rotated_values()),
             sign_mantissa,
             output,
             patches: Pending::of(patches),
@@ -129,22 +130,22 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         // SAFETY: the caller guarantees that the steps have filled the output.
         let weights = unsafe { self.output.written() };
         Checksums {
-            chunk: self.over_sign_mantissa.finish(),
+            record: self.over_sign_mantissa.finish(),
             weights: self.over_weights.finish(),
         }
         .and(&self.sign_mantissa[whole..], &weights[2 * whole..])
     }
 }
 
-/// The bytes of 64 weights, from a table of rotated exponents.
+/// The bytes of 64 weights, from a table of rotated values.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
-    let exponents = table.look_up(symbols);
+    let values = table.look_up(symbols);
     let sign = _mm512_set1_epi8(i8::MIN);
     // 0xCA: a ? b : c, bit by bit.
-    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, exponents, sign_mantissa);
-    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, exponents);
+    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, values, sign_mantissa);
+    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, values);
     interleave(low, high)
 }
 
@@ -250,7 +251,7 @@ impl<'a> Pending<'a> {
         while self.position < end {
             let patch = self.patches.number(self.next);
             if let Some(patch) = patch {
-                let weight = weight(sign_mantissa[self.position], patch.exponent);
+                let weight = weight(sign_mantissa[self.position], patch.value);
                 output.put(2 * self.position, weight.to_le_bytes());
             }
             self.next += 1;

@@ -6,28 +6,28 @@ use super::{BLOCK, is_any_marked, load, store};
 use crate::fast::encode_table::PATCHED;
 use crate::fast::portable;
 
-/// Splits little-endian weights into sign-mantissa bytes and exponents.
+/// Splits little-endian weights into sign-mantissa bytes and values.
 #[target_feature(enable = "neon")]
-pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
+pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], values: &mut [u8]) {
     assert_eq!(weights.len(), 2 * sign_mantissa.len());
-    assert_eq!(exponents.len(), sign_mantissa.len());
+    assert_eq!(values.len(), sign_mantissa.len());
     let (blocks, rest) = weights.as_chunks::<{ 2 * BLOCK }>();
     let (sm_blocks, sm_rest) = sign_mantissa.as_chunks_mut();
-    let (exponent_blocks, exponent_rest) = exponents.as_chunks_mut();
-    for ((block, sign_mantissa), out) in blocks.iter().zip(sm_blocks).zip(exponent_blocks) {
+    let (value_blocks, value_rest) = values.as_chunks_mut();
+    for ((block, sign_mantissa), out) in blocks.iter().zip(sm_blocks).zip(value_blocks) {
         let (low, high) = bytes_apart(block);
         store(vbslq_u8(vdupq_n_u8(0x80), high, low), sign_mantissa);
-        store(exponents_of(low, high), out);
+        store(values_of(low, high), out);
     }
-    portable::encode::split(rest, sm_rest, exponent_rest);
+    portable::encode::split(rest, sm_rest, value_rest);
 }
 
-/// The exponents of 16 little-endian weights.
+/// The values of 16 little-endian weights.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn exponents(weights: &[u8; 2 * BLOCK]) -> uint8x16_t {
+pub(super) fn values(weights: &[u8; 2 * BLOCK]) -> uint8x16_t {
     let (low, high) = bytes_apart(weights);
-    exponents_of(low, high)
+    values_of(low, high)
 }
 
 /// The low and the high bytes of 16 little-endian weights.
@@ -41,22 +41,22 @@ fn bytes_apart(weights: &[u8; 2 * BLOCK]) -> (uint8x16_t, uint8x16_t) {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn exponents_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
+fn values_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
     vsriq_n_u8::<7>(vaddq_u8(high, high), low)
 }
 
-/// Writes the palette indices of exponents of whole steps, two to a byte. `indices` maps exponents
-/// to indices. Appends the positions of exponents whose index is marked.
+/// Writes the palette indices of values of whole steps, two to a byte. `indices` maps values
+/// to indices. Appends the positions of values whose index is marked.
 #[target_feature(enable = "neon")]
 pub(super) fn index(
     indices: &[u8; 256],
-    exponents: &[u8],
+    values: &[u8],
     body: &mut [u8],
     positions: &mut Vec<u16>,
 ) {
-    assert_eq!(exponents.len(), 2 * body.len());
+    assert_eq!(values.len(), 2 * body.len());
     let table = Table::load(indices);
-    let (blocks, _) = exponents.as_chunks::<{ 2 * BLOCK }>();
+    let (blocks, _) = values.as_chunks::<{ 2 * BLOCK }>();
     for (number, (block, out)) in blocks.iter().zip(body.as_chunks_mut().0).enumerate() {
         let (halves, _) = block.as_chunks();
         let first = table.look_up(load(&halves[0]));
@@ -71,20 +71,20 @@ pub(super) fn index(
     }
 }
 
-/// Appends the positions of exponents whose index is marked. The first exponent has position
+/// Appends the positions of values whose index is marked. The first value has position
 /// `first`.
 #[cold]
 #[inline(never)]
 fn note_marked(
     indices: &[u8; 256],
-    exponents: &[u8; 2 * BLOCK],
+    values: &[u8; 2 * BLOCK],
     first: usize,
     positions: &mut Vec<u16>,
 ) {
-    let is_marked = |exponent: u8| indices[usize::from(exponent)] & PATCHED != 0;
+    let is_marked = |value: u8| indices[usize::from(value)] & PATCHED != 0;
     let places = (first..)
-        .zip(exponents)
-        .filter(|&(_, &exponent)| is_marked(exponent));
+        .zip(values)
+        .filter(|&(_, &value)| is_marked(value));
     positions.extend(places.map(|(position, _)| position as u16));
 }
 
