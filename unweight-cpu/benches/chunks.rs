@@ -8,7 +8,7 @@ use half::bf16;
 use unweight_cpu::ChunkRecords;
 use unweight_cpu::fast::{Codec, Isa, Output, Scratch};
 use unweight_cpu::reference::{TensorPlan, ValueCounts};
-use unweight_format::{Dtype, Form, Forms, Record, RecordShape};
+use unweight_format::{Dtype, Forms, Record, RecordShape};
 
 fn main() {
     divan::main();
@@ -80,15 +80,16 @@ impl Case {
         let place = |number: usize| number % 4000;
         let of = |(number, weight): (usize, f64)| match self {
             // Every patched exponent is outside of the palette of 16 consecutive exponents.
-            Case::Bf16 | Case::Bf16Palette if place(number) == 3999 => {
-                (0x6400u16 + (number / 4000 << 7) as u16).to_le_bytes().to_vec()
-            }
+            Case::Bf16 | Case::Bf16Palette if place(number) == 3999 => (0x6400
+                + 0x80 * (number / 4000) as u16)
+                .to_le_bytes()
+                .to_vec(),
             Case::Bf16 | Case::Bf16Palette | Case::Bf16TwoFields => {
                 bf16::from_f64(weight).to_le_bytes().to_vec()
             }
-            Case::Bf16Upcast => {
-                (bf16::from_f64(weight).to_bits() & 0xfff0).to_le_bytes().to_vec()
-            }
+            Case::Bf16Upcast => (bf16::from_f64(weight).to_bits() & 0xfff0)
+                .to_le_bytes()
+                .to_vec(),
             Case::E4m3 => {
                 // The bits of BF16, with another bias and three bits of the mantissa.
                 let bits = bf16::from_f64(weight).to_bits();
@@ -189,7 +190,14 @@ fn bench_encode(bencher: Bencher<'_, '_>, (case, codec): (Case, Codec)) {
         .bench_local(|| {
             records.clear();
             let weights = black_box(&weights);
-            codec.encode_chunk(&mut scratch, &plan, &[None; 8], weights, &mut plain, &mut records)
+            codec.encode_chunk(
+                &mut scratch,
+                &plan,
+                &[None; 8],
+                weights,
+                &mut plain,
+                &mut records,
+            )
         });
 }
 

@@ -97,7 +97,12 @@ mod tests {
     fn a_narrow_palette_has_no_counts_behind_its_entries() {
         let mut counts = ValueCounts::default();
         counts.add_values(&[0, 0, 0, 3]);
-        let found = ChunkCounts::of(&counts).of_palette(&Palette::lowest(2)).unwrap();
-        assert_eq!((found[..4].to_vec(), found[4..].iter().sum()), (vec![3, 0, 0, 1], 0));
+        let found = ChunkCounts::of(&counts)
+            .of_palette(&Palette::lowest(2))
+            .unwrap();
+        assert_eq!(
+            (found[..4].to_vec(), found[4..].iter().sum()),
+            (vec![3, 0, 0, 1], 0)
+        );
     }
 }

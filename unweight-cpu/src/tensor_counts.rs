@@ -98,7 +98,11 @@ impl TensorCounts {
         let weight = *self.weight.get_or_insert(chunk.weight);
         self.differing |= chunk.differing | (chunk.weight ^ weight);
         let is_kept = self.of_chunks.len() + self.totals.len() <= COUNTS_KEPT as usize;
-        for (total, field) in self.totals.iter_mut().zip(chunk.fields.into_iter().flatten()) {
+        for (total, field) in self
+            .totals
+            .iter_mut()
+            .zip(chunk.fields.into_iter().flatten())
+        {
             match &field.all {
                 Some(counts) => total.merge(counts),
                 None => field.kept.add_to(total),
@@ -158,7 +162,9 @@ mod tests {
     }
 
     fn counted(forms: &SampledForms, weights: &[u8]) -> CountedChunk {
-        let differing = weights.iter().fold(0, |bits, weight| bits | weight ^ weights[0]);
+        let differing = weights
+            .iter()
+            .fold(0, |bits, weight| bits | weight ^ weights[0]);
         CountedChunk::of(forms, weights[0].into(), differing.into(), |field| {
             let mut counts = ValueCounts::default();
             counts.add_weights(field, 1, weights);

@@ -95,8 +95,7 @@ fn decode_everywhere(stored: &Stored, records: &[Record<'_>]) -> Result<Vec<u8>,
 
         let mut poisoned = vec![POISON; bytes + 2 * GUARD];
         let mut output = Output::from(&mut poisoned[GUARD..][..bytes]);
-        let found =
-            codec.decode_checked(&mut scratch, palettes, records, plain, 77, &mut output);
+        let found = codec.decode_checked(&mut scratch, palettes, records, plain, 77, &mut output);
         assert_eq!(found.err(), expected.as_ref().err().copied(), "{isa}");
         if let (Ok(found), Ok(expected)) = (found, &expected) {
             assert_eq!(found, Checksums::of(77, plain, expected), "{isa}");
@@ -154,8 +153,14 @@ fn encode_everywhere(plan: &TensorPlan, weights: &[u8]) -> Stored {
         let mut scratch = Scratch::default();
         let known = [None; 8];
         let (mut found, mut records) = (vec![POISON; plain.len()], ChunkRecords::default());
-        let crc =
-            codec.encode_chunk(&mut scratch, plan, &known, weights, &mut found, &mut records);
+        let crc = codec.encode_chunk(
+            &mut scratch,
+            plan,
+            &known,
+            weights,
+            &mut found,
+            &mut records,
+        );
         assert_eq!(crc, crc32(weights), "{isa}");
         assert!(found == plain, "{isa}: other plain bytes");
         assert!(records.iter().eq(expected.iter()), "{isa}: other records");
@@ -167,17 +172,28 @@ fn encode_everywhere(plan: &TensorPlan, weights: &[u8]) -> Stored {
             let mut counts = [ValueCounts::default(), ValueCounts::default()];
             codec.count_field(forms.dtype(), field.coded().field, weights, &mut counts[0]);
             codec.count_values(values, &mut counts[1]);
-            assert!(counts.iter().all(|counts| *counts == counts_of(values)), "{isa}");
+            assert!(
+                counts.iter().all(|counts| *counts == counts_of(values)),
+                "{isa}"
+            );
         }
 
         let mut plain_found = vec![POISON; plain.len()];
         let mut found = vec![vec![POISON; count]; values.len()];
         let mut places: Vec<&mut [u8]> = found.iter_mut().map(|values| &mut values[..]).collect();
         codec.split(forms, weights, &mut plain_found, &mut places);
-        assert!(plain_found == plain && found == values, "{isa}: split otherwise");
+        assert!(
+            plain_found == plain && found == values,
+            "{isa}: split otherwise"
+        );
         let mut joined = vec![POISON; weights.len()];
         let values: Vec<&[u8]> = values.iter().map(|values| &values[..]).collect();
-        codec.join(plan.palettes(), &plain, &values, &mut Output::from(&mut joined[..]));
+        codec.join(
+            plan.palettes(),
+            &plain,
+            &values,
+            &mut Output::from(&mut joined[..]),
+        );
         let mut expected = Vec::new();
         reference::join(plan.palettes(), count, &plain, &values, &mut expected);
         assert!(joined == expected, "{isa}: joined otherwise");
@@ -242,7 +258,13 @@ const KINDS: usize = 8;
 
 /// Little-endian weights whose fields have values of these kinds, and whose constant fields have
 /// their constants.
-fn weights_of(forms: Forms, constants: u64, kinds: &[usize; 8], count: usize, seed: u64) -> Vec<u8> {
+fn weights_of(
+    forms: Forms,
+    constants: u64,
+    kinds: &[usize; 8],
+    count: usize,
+    seed: u64,
+) -> Vec<u8> {
     let mut random = Random(seed | 1);
     let mut weights = Vec::new();
     for place in 0..count {
@@ -380,7 +402,9 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
         streams.len()
     });
     let plain_bits = count * forms.plain_bits() as usize;
-    let plain: Vec<u8> = (0..plain_bits.div_ceil(8)).map(|_| random.next() as u8).collect();
+    let plain: Vec<u8> = (0..plain_bits.div_ceil(8))
+        .map(|_| random.next() as u8)
+        .collect();
     let mut record = Vec::new();
     let body = RecordBody::Huffman {
         code: &code,
@@ -391,8 +415,12 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
     let mut palettes = Palettes::raw(dtype);
     for (number, (field, form)) in forms.iter().enumerate() {
         palettes = match form {
-            Form::Constant => palettes.with_constant(number, field.get(random.bits())).unwrap(),
-            Form::Huffman => palettes.with_coded(number, Encoding::Huffman, palette).unwrap(),
+            Form::Constant => palettes
+                .with_constant(number, field.get(random.bits()))
+                .unwrap(),
+            Form::Huffman => palettes
+                .with_coded(number, Encoding::Huffman, palette)
+                .unwrap(),
             _ => palettes,
         };
     }
@@ -448,7 +476,10 @@ fn every_number_of_weights_around_a_step() {
         let forms = Forms::from_bits(dtype, bits).unwrap();
         let weights = weights_of(forms, 0x1234, &[3; 8], 4102, 9);
         let plan = plan_of(forms, 0x1234, &weights);
-        let counts = (1..=70).chain(250..=260).chain(510..=514).chain(4090..=4102);
+        let counts = (1..=70)
+            .chain(250..=260)
+            .chain(510..=514)
+            .chain(4090..=4102);
         for count in counts {
             roundtrip(&plan, &weights[..count * dtype.weight_bytes()]);
         }
@@ -581,7 +612,14 @@ fn whole_tensor(dtype: Dtype, encoding: Encoding, weights: &[u8]) {
             let mut records = ChunkRecords::default();
             let of_chunk = counts.of_chunk(number, &plan);
             let mut scratch = Scratch::default();
-            codec.encode_chunk(&mut scratch, &plan, &of_chunk, chunk, &mut plain, &mut records);
+            codec.encode_chunk(
+                &mut scratch,
+                &plan,
+                &of_chunk,
+                chunk,
+                &mut plain,
+                &mut records,
+            );
             assert!(records.iter().eq(expected.iter()), "{}", codec.isa());
         }
     }

@@ -7,7 +7,8 @@ use unweight_cpu::reference::{
 };
 use unweight_cpu::{ChunkRecords, TensorCounts};
 use unweight_format::{
-    Directory, Encoding, Extent, FileHeader, Forms, Palettes, Payload, Record, RecordEnds, Tensor, crc32,
+    Directory, Encoding, Extent, FileHeader, Forms, Palettes, Payload, Record, RecordEnds, Tensor,
+    crc32,
 };
 
 const CHUNK_SIZE_LOG2: u8 = 12;
@@ -34,7 +35,12 @@ fn check(file: &[u8], encoding: Encoding) {
     let mut coded = 0;
     for tensor in directory.tensors() {
         let (palettes, weights) = decode(&tensor, file);
-        assert_eq!(tensor.require_checksum(crc32(&weights)), Ok(()), "{}", tensor.name());
+        assert_eq!(
+            tensor.require_checksum(crc32(&weights)),
+            Ok(()),
+            "{}",
+            tensor.name()
+        );
         encode(&tensor, &palettes, &weights, file, encoding);
         coded += usize::from(tensor.forms().is_coded());
     }
@@ -48,10 +54,19 @@ fn decode(tensor: &Tensor<'_>, file: &[u8]) -> (Palettes, Vec<u8>) {
     let mut weights = Vec::new();
     if !payload.forms().is_coded() {
         let plain = of(payload.plain(), file);
-        join(&palettes, payload.weights() as usize, plain, &[], &mut weights);
+        join(
+            &palettes,
+            payload.weights() as usize,
+            plain,
+            &[],
+            &mut weights,
+        );
     }
     let ends = of(payload.record_ends(), file);
-    let ends = payload.forms().is_coded().then(|| RecordEnds::parse(payload, ends).unwrap());
+    let ends = payload
+        .forms()
+        .is_coded()
+        .then(|| RecordEnds::parse(payload, ends).unwrap());
     for number in 0..payload.chunk_count() {
         let chunk = payload.chunk(number);
         let plain = of(chunk.plain, file);
@@ -64,7 +79,14 @@ fn decode(tensor: &Tensor<'_>, file: &[u8]) -> (Palettes, Vec<u8>) {
                 Record::parse(&shape, extent.offset, of(extent, file), plain).unwrap()
             })
             .collect();
-        decode_chunk(&palettes, chunk.weights as usize, &records, plain, &mut weights).unwrap();
+        decode_chunk(
+            &palettes,
+            chunk.weights as usize,
+            &records,
+            plain,
+            &mut weights,
+        )
+        .unwrap();
     }
     (palettes, weights)
 }
@@ -99,7 +121,10 @@ fn encode(
         assert_eq!(records.len(), plan.forms().coded_count());
         for (field, record) in records.iter().enumerate() {
             let extent = ends.record(number, field);
-            assert!(record == of(extent, file), "{name}: record {field} of chunk {number}");
+            assert!(
+                record == of(extent, file),
+                "{name}: record {field} of chunk {number}"
+            );
         }
     }
 }
@@ -146,5 +171,8 @@ fn saves_space(plan: &TensorPlan, weights: &[u8]) -> bool {
         encode_chunk(plan, weights, &mut plain, &mut records);
         records_bytes += records.bytes().len() as u64;
     }
-    payload.with_records_bytes(records_bytes).unwrap().saves_space()
+    payload
+        .with_records_bytes(records_bytes)
+        .unwrap()
+        .saves_space()
 }

@@ -33,11 +33,23 @@ impl Chunk<'_> {
         assert!(bytes.is_multiple_of(size), "whole weights");
         let count = bytes / size;
         let plain_bits = count * forms.plain_bits() as usize;
-        assert_eq!(self.plain.len(), plain_bits.div_ceil(8), "plain bytes of the weights");
-        assert_eq!(self.records.len(), forms.coded_count(), "a record of each coded field");
+        assert_eq!(
+            self.plain.len(),
+            plain_bits.div_ceil(8),
+            "plain bytes of the weights"
+        );
+        assert_eq!(
+            self.records.len(),
+            forms.coded_count(),
+            "a record of each coded field"
+        );
         for (record, coded) in self.records.iter().zip(forms.coded()) {
             let shape = record.shape();
-            assert_eq!(shape.weights() as usize, count, "records of so many weights");
+            assert_eq!(
+                shape.weights() as usize,
+                count,
+                "records of so many weights"
+            );
             assert_eq!(shape.width(), coded.field.width(), "records of the fields");
         }
         count
@@ -59,11 +71,29 @@ pub(super) fn weights(
     let count = chunk.weights(output.len());
     if is_bf16_exponent(chunk.palettes.forms()) {
         let palette = chunk.palette(0);
-        return bf16_weights(kernels, scratch, &chunk.records[0], palette, chunk.plain, output);
+        return bf16_weights(
+            kernels,
+            scratch,
+            &chunk.records[0],
+            palette,
+            chunk.plain,
+            output,
+        );
+    }
+    if kernels.decode_bytes.is_some()
+        && let Some(done) = weights_checked(kernels, scratch, chunk, 0, output)
+    {
+        return done.map(|_| ());
     }
     scratch.with_values(chunk.records.len(), |scratch, buffers| {
         for (number, (record, buffer)) in chunk.records.iter().zip(&mut *buffers).enumerate() {
-            values(kernels, scratch, record, chunk.palette(number), &mut buffer[..count])?;
+            values(
+                kernels,
+                scratch,
+                record,
+                chunk.palette(number),
+                &mut buffer[..count],
+            )?;
         }
         let mut decoded = [&[][..]; FIELDS];
         for (decoded, buffer) in decoded.iter_mut().zip(&*buffers) {
@@ -87,11 +117,25 @@ pub(super) fn join_weights(
     output: &mut Output<'_>,
 ) {
     let layout = Layout::with_constants(palettes);
-    assert!(output.len().is_multiple_of(layout.weight_bytes), "whole weights");
+    assert!(
+        output.len().is_multiple_of(layout.weight_bytes),
+        "whole weights"
+    );
     let count = output.len() / layout.weight_bytes;
-    assert_eq!(plain.len(), layout.plain_bytes(count), "plain bytes of the weights");
-    assert_eq!(values.len(), layout.places().len(), "values of each coded field");
-    assert!(values.iter().all(|values| values.len() == count), "values of the weights");
+    assert_eq!(
+        plain.len(),
+        layout.plain_bytes(count),
+        "plain bytes of the weights"
+    );
+    assert_eq!(
+        values.len(),
+        layout.places().len(),
+        "values of each coded field"
+    );
+    assert!(
+        values.iter().all(|values| values.len() == count),
+        "values of the weights"
+    );
     match values {
         _ if palettes.forms().is_raw() => output.put_slice(0, plain),
         [exponents] if is_bf16_exponent(palettes.forms()) => {
@@ -131,7 +175,14 @@ pub(super) fn weights_checked(
         (_, Some(kernel)) if forms.dtype().weight_bytes() == 1 => {
             fills(scratch);
             let layout = Layout::with_constants(chunk.palettes);
-            kernel(scratch, &layout, chunk.plain, patches, record_so_far, output)
+            kernel(
+                scratch,
+                &layout,
+                chunk.plain,
+                patches,
+                record_so_far,
+                output,
+            )
         }
         _ => return None,
     };

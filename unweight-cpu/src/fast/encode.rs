@@ -85,11 +85,25 @@ pub(super) fn split_weights(
     plain: &mut [u8],
     values: &mut [&mut [u8]],
 ) {
-    assert!(weights.len().is_multiple_of(layout.weight_bytes), "whole weights");
+    assert!(
+        weights.len().is_multiple_of(layout.weight_bytes),
+        "whole weights"
+    );
     let count = weights.len() / layout.weight_bytes;
-    assert_eq!(plain.len(), layout.plain_bytes(count), "plain bytes of the weights");
-    assert_eq!(values.len(), layout.places().len(), "values of each coded field");
-    assert!(values.iter().all(|values| values.len() == count), "values of the weights");
+    assert_eq!(
+        plain.len(),
+        layout.plain_bytes(count),
+        "plain bytes of the weights"
+    );
+    assert_eq!(
+        values.len(),
+        layout.places().len(),
+        "values of each coded field"
+    );
+    assert!(
+        values.iter().all(|values| values.len() == count),
+        "values of the weights"
+    );
     match layout.plain_bits == 8 * layout.weight_bytes {
         true => plain.copy_from_slice(weights),
         false => (kernels.split)(layout, weights, plain, values),
@@ -180,10 +194,12 @@ fn encode(
         return write_record(&RecordBody::Verbatim(&scratch.body), &[], joined, record);
     }
     scratch.patches.clear();
-    scratch.patches.extend(scratch.positions.iter().map(|&position| Patch {
-        position,
-        value: values[usize::from(position)],
-    }));
+    scratch
+        .patches
+        .extend(scratch.positions.iter().map(|&position| Patch {
+            position,
+            value: values[usize::from(position)],
+        }));
     write_record(&coded, &scratch.patches, joined, record);
 }
 
@@ -246,7 +262,9 @@ fn huffman_body(
     scratch.body.clear();
     let mut lane_ends = [0; LANES];
     for ((row, bits), lane_end) in scratch.rows.iter().zip(ends).zip(&mut lane_ends) {
-        scratch.body.extend_from_slice(&row[..bits.div_ceil(8) as usize]);
+        scratch
+            .body
+            .extend_from_slice(&row[..bits.div_ceil(8) as usize]);
         // A lane end past 65,535 makes the record longer than a verbatim one, so this record is not
         // written.
         *lane_end = scratch.body.len().try_into().unwrap_or(u16::MAX);

@@ -26,7 +26,7 @@ pub(super) struct Kernels {
     /// Joins plain bytes and the values of each coded field into weights.
     pub(super) join: fn(&Layout, &[u8], &[&[u8]], &mut Output<'_>),
     /// Splits little-endian weights into plain bytes and the values of each coded field.
-    pub(super) split: fn(&Layout, &[u8], &mut [u8], &mut [&mut [u8]]),
+    pub(super) split: SplitKernel,
     /// The values of a field of little-endian weights of so many bytes.
     pub(super) field_values: fn(usize, Place, &[u8], &mut [u8]),
     /// Counts these values.
@@ -76,6 +76,9 @@ pub(super) type BytesKernel = fn(
     u32,
     &mut Output<'_>,
 ) -> ([u32; LANES], Checksums);
+
+/// The type of [`Kernels::split`].
+pub(super) type SplitKernel = fn(&Layout, &[u8], &mut [u8], &mut [&mut [u8]]);
 
 /// The type of [`Bf16Kernels::decode_checked`].
 pub(super) type CheckedKernel =

@@ -116,8 +116,12 @@ impl Layout {
 /// are plain. There are faster kernels for these.
 pub(super) fn is_bf16_exponent(forms: Forms) -> bool {
     let mut coded = forms.coded();
-    let is_exponent = coded.next().is_some_and(|coded| coded.field.mask() == bf16::EXPONENT);
-    is_exponent && forms.dtype().weight_bytes() == 2 && forms.plain_mask() == !bf16::EXPONENT & 0xffff
+    let is_exponent = coded
+        .next()
+        .is_some_and(|coded| coded.field.mask() == bf16::EXPONENT);
+    is_exponent
+        && forms.dtype().weight_bytes() == 2
+        && forms.plain_mask() == !bf16::EXPONENT & 0xffff
 }
 
 /// These bits of a weight, in each weight of a word.

@@ -273,13 +273,7 @@ impl Codec {
     ///
     /// # Panics
     /// If the lengths do not match.
-    pub fn split(
-        &self,
-        forms: Forms,
-        weights: &[u8],
-        plain: &mut [u8],
-        values: &mut [&mut [u8]],
-    ) {
+    pub fn split(&self, forms: Forms, weights: &[u8], plain: &mut [u8], values: &mut [&mut [u8]]) {
         let kernels = self.kernels.unwrap_or(&portable::KERNELS);
         match values {
             [exponents] if is_bf16_exponent(forms) => {

@@ -19,7 +19,9 @@ pub fn choose_code(counts: &ValueCounts, total: u64, palette: &Palette) -> Code 
     }
     let code = code_of(&usual, counts, palette);
     // Step 2.
-    let frequent: Vec<usize> = entries().filter(|&entry| 64 * count_of(entry) >= total).collect();
+    let frequent: Vec<usize> = entries()
+        .filter(|&entry| 64 * count_of(entry) >= total)
+        .collect();
     let outside = total - frequent.iter().map(|&entry| count_of(entry)).sum::<u64>();
     if !frequent.is_empty() && frequent != usual && 64 * outside <= total {
         let other = code_of(&frequent, counts, palette);
@@ -218,7 +220,11 @@ mod tests {
         counts.add_values(&[100; 50]);
         counts.add_values(&[7; 250_000]);
         let code = choose_code(&counts, counts.total(), &palette());
-        assert_eq!(code.length_bits(0), Some(0), "the greatest count, though it is too small");
+        assert_eq!(
+            code.length_bits(0),
+            Some(0),
+            "the greatest count, though it is too small"
+        );
         counts.add_values(&[101; 50]);
         let code = choose_code(&counts, counts.total(), &palette());
         assert_eq!(code.placeholder().entry, 0, "the least of equal ones");

@@ -27,7 +27,9 @@ pub fn decode_chunk(
     assert_eq!(records.len(), palettes.forms().coded_count());
     let mut values = vec![Vec::new(); records.len()];
     for (number, (record, values)) in records.iter().zip(&mut values).enumerate() {
-        let palette = palettes.coded(number).expect("a palette of each coded field");
+        let palette = palettes
+            .coded(number)
+            .expect("a palette of each coded field");
         decode_values(record, palette, values)?;
         assert_eq!(values.len(), count);
     }
@@ -53,7 +55,10 @@ pub fn decode_values(
     let code_bits = match record.body() {
         // Step 2.
         Body::Verbatim(bytes) => {
-            for (value, number) in values[..weights].iter_mut().zip(unpack(bytes, shape.width())) {
+            for (value, number) in values[..weights]
+                .iter_mut()
+                .zip(unpack(bytes, shape.width()))
+            {
                 *value = number as u8;
             }
             0

@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn samples_every_seventeenth_step_of_a_large_tensor() {
         assert!(sample_ranges(0).eq([]));
-        assert!(sample_ranges(1).eq([0..1]));
-        assert!(sample_ranges(32_768).eq([0..32_768]));
+        assert!(sample_ranges(1).eq(std::iter::once(0..1)));
+        assert!(sample_ranges(32_768).eq(std::iter::once(0..32_768)));
         let ranges: Vec<_> = sample_ranges(32_769).collect();
         assert_eq!(ranges.len(), 8);
         assert_eq!(ranges[..2], [0..256, 4352..4608]);

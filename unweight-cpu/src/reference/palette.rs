@@ -17,7 +17,9 @@ pub fn choose_palette(counts: &ValueCounts, width: u32) -> Palette {
         return Palette::lowest(width);
     }
     let greatest_value = u8::MAX >> (8 - width);
-    let mut chosen: Vec<u8> = (0..=u8::MAX).filter(|&value| counts.of(value) > 0).collect();
+    let mut chosen: Vec<u8> = (0..=u8::MAX)
+        .filter(|&value| counts.of(value) > 0)
+        .collect();
     let greatest = chosen.last().copied().unwrap_or(0);
     chosen.sort_by_key(|&value| (Reverse(counts.of(value)), value));
     chosen.truncate(PALETTE_ENTRIES);
@@ -31,7 +33,9 @@ pub fn choose_palette(counts: &ValueCounts, width: u32) -> Palette {
         }
     }
     chosen.sort_unstable();
-    let values = chosen.try_into().expect("32 values or more fill 16 entries");
+    let values = chosen
+        .try_into()
+        .expect("32 values or more fill 16 entries");
     Palette::new(width, values).expect("sorted, no value twice, and none above the width")
 }
 
@@ -75,10 +79,13 @@ mod tests {
     #[test]
     fn completes_the_palette_of_a_narrower_field_with_its_own_values() {
         assert_eq!(of_width(5, &[3]), core::array::from_fn(|i| i as u8));
-        assert_eq!(of_width(5, &[31, 2]), core::array::from_fn(|i| match i {
-            0 => 2,
-            _ => 16 + i as u8,
-        }));
+        assert_eq!(
+            of_width(5, &[31, 2]),
+            core::array::from_fn(|i| match i {
+                0 => 2,
+                _ => 16 + i as u8,
+            })
+        );
     }
 
     #[test]

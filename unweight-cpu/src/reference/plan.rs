@@ -29,7 +29,11 @@ impl TensorPlan {
     /// # Panics
     /// If there are not as many counts as coded fields, or a counted value is none of its field.
     pub fn new(forms: Forms, constant_bits: u64, counts: &[ValueCounts]) -> TensorPlan {
-        assert_eq!(counts.len(), forms.coded_count(), "counts of each coded field");
+        assert_eq!(
+            counts.len(),
+            forms.coded_count(),
+            "counts of each coded field"
+        );
         let mut palettes = Palettes::raw(forms.dtype());
         for (number, (field, form)) in forms.iter().enumerate() {
             if form == Form::Constant {

@@ -38,7 +38,9 @@ pub fn join(
         let plain = plain_values.next().expect("a plain value for each weight");
         let start = pdep(plain, forms.plain_mask()) | palettes.constant_bits();
         let coded = forms.coded().zip(values);
-        coded.fold(start, |weight, (coded, values)| coded.field.put(weight, values[i]))
+        coded.fold(start, |weight, (coded, values)| {
+            coded.field.put(weight, values[i])
+        })
     });
     weights.extend(pack(joined, 8 * forms.dtype().weight_bytes() as u32));
 }

@@ -23,11 +23,12 @@ use std::arch::x86_64::*;
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Emit, Values, VECTORS, Vectors, Weights};
+use super::emit::{Bytes, Emit, VECTORS, Values, Vectors, Weights};
 use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
+use crate::fast::layout::Layout;
 use crate::fast::output::Output;
 
 /// Number of valid bits in a window for any bit offset in its first byte.
@@ -250,6 +251,24 @@ pub(super) fn checked(
     let emit = Weights::<true>::new(table, sign_mantissa, output, patches, chunk_so_far);
     let (ends, emit) = decode(table, lanes, sign_mantissa.len(), emit);
     // SAFETY: `decode` passes on all steps of as many weights as there are sign-mantissa bytes.
+    (ends, unsafe { emit.checksums() })
+}
+
+/// Decodes lanes into weights of one byte with one coded field, with patches and checksums.
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
+pub(super) fn bytes(
+    table: &DecodeTable,
+    lanes: &LaneBuffer,
+    layout: &Layout,
+    plain: &[u8],
+    patches: &Patches<'_>,
+    record_so_far: u32,
+    output: &mut Output<'_>,
+) -> ([u32; LANES], Checksums) {
+    let weights = output.len();
+    let emit = Bytes::new(table, layout, plain, output, patches, record_so_far);
+    let (ends, emit) = decode(table, lanes, weights, emit);
+    // SAFETY: `decode` passes on all steps of the weights.
     (ends, unsafe { emit.checksums() })
 }
 

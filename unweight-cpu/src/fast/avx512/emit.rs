@@ -1,6 +1,7 @@
-//! Output stages for decoded symbols: values, weights, or weights with checksums.
+//! Output stages for decoded symbols: values, weights of one byte, BF16 weights, or BF16 weights
+//! with checksums.
 //!
-//! The table has values rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
+//! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
 //! weight needs no shift:
 //!
 //! ```text
@@ -10,15 +11,17 @@
 
 use std::arch::x86_64::*;
 
-use unweight_format::layout::{LANES, STEP_WEIGHTS};
 use unweight_format::Patches;
+use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::checksum::Folded;
 use super::merge::interleave;
+use super::plain::Plain;
 use super::{Table, load, prefetch};
+use crate::fast::bf16::weight;
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
-use crate::fast::bf16::weight;
+use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
 
 pub(super) const VECTORS: usize = LANES / 8;
@@ -219,6 +222,139 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
     }
 }
 
+/// Weights of one byte with one coded field, with patches and checksums.
+pub(super) struct Bytes<'a, 'o> {
+    /// Values at the place of their field.
+    table: Table,
+    place: Place,
+    bits: Plain,
+    plain: &'a [u8],
+    output: &'a mut Output<'o>,
+    patches: Pending<'a>,
+    record_so_far: u32,
+    over_weights: Folded<2>,
+}
+
+impl<'a, 'o> Bytes<'a, 'o> {
+    /// `record_so_far` is the record's checksum up to the plain bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn new(
+        table: &DecodeTable,
+        layout: &Layout,
+        plain: &'a [u8],
+        output: &'a mut Output<'o>,
+        patches: &'a Patches<'a>,
+        record_so_far: u32,
+    ) -> Self {
+        let place = layout.places()[0];
+        assert!(layout.weight_bytes == 1);
+        Bytes {
+            table: Table::load(&table.values().map(|value| value << place.low)),
+            place,
+            bits: Plain::of(layout).expect("eight weights have at most 56 plain bits"),
+            plain,
+            output,
+            patches: Pending::of(patches),
+            record_so_far,
+            over_weights: Folded::behind(0),
+        }
+    }
+
+    /// Returns the checksums.
+    ///
+    /// # Safety
+    /// All steps of the chunk must have been received.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn checksums(self) -> Checksums {
+        let whole = self.output.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+        // SAFETY: the caller guarantees that the steps have filled the output.
+        let weights = unsafe { self.output.written() };
+        Checksums {
+            record: self.record_so_far,
+            weights: self.over_weights.finish(),
+        }
+        .and(self.plain, &weights[whole..])
+    }
+
+    /// Weights from the symbols of vector `number` of the chunk.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn join(&self, number: usize, symbols: __m512i) -> __m512i {
+        let plain = self.bits.vector(self.plain, number);
+        _mm512_or_si512(plain, self.table.look_up(symbols))
+    }
+
+    /// Applies the patches before weight `end`.
+    ///
+    /// # Safety
+    /// All these weights must have been written.
+    #[cold]
+    #[inline(never)]
+    unsafe fn patch(&mut self, end: usize) {
+        let Place { low, greatest } = self.place;
+        while self.patches.is_before(end) {
+            let value = self.patches.value() << low;
+            let field = greatest << low;
+            let at = self.patches.position;
+            // SAFETY: the caller guarantees that the byte has been written.
+            unsafe { self.output.replace(at, |weight| weight & !field | value) };
+            self.patches.advance();
+        }
+    }
+}
+
+impl Emit for Bytes<'_, '_> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+        let part = self.output.part(first, STEP_WEIGHTS);
+        let ahead = part.as_ptr().wrapping_add(AHEAD);
+        for block in 0..STEP_WEIGHTS / BLOCK {
+            _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
+        }
+        let start = part.as_mut_ptr().cast::<u8>();
+        let is_patched = self.patches.is_before(first + STEP_WEIGHTS);
+        for (vector, symbols) in symbols.into_iter().enumerate() {
+            let weights = self.join(first / BLOCK + vector, symbols);
+            // SAFETY: the part has as many vectors as a step has symbols.
+            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), weights) };
+            if !is_patched {
+                self.over_weights.add(vector % 2, weights);
+            }
+        }
+        if is_patched {
+            // SAFETY: this step and all before have been written.
+            unsafe { self.patch(first + STEP_WEIGHTS) };
+            let part = self.output.part(first, STEP_WEIGHTS);
+            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
+                // SAFETY: 64 bytes are readable, because they have just been written.
+                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+                self.over_weights.add(number % 2, block);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
+        let mut weights = [0u8; STEP_WEIGHTS];
+        let (blocks, _) = weights.as_chunks_mut::<BLOCK>();
+        let rest = self.output.len() - first;
+        for (vector, block) in blocks.iter_mut().enumerate() {
+            if BLOCK * vector < rest {
+                let joined = self.join(first / BLOCK + vector, symbols[vector]);
+                // SAFETY: 64 bytes are there.
+                unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), joined) };
+            }
+        }
+        self.output.put_slice(first, &weights[..rest]);
+        // SAFETY: all weights have been written.
+        unsafe { self.patch(first + rest) };
+        self
+    }
+}
+
 /// Patches that have not been applied yet.
 #[derive(Clone, Copy)]
 struct Pending<'a> {
@@ -241,6 +377,19 @@ impl<'a> Pending<'a> {
     /// Whether the next patch is at a weight before `end`.
     fn is_before(&self, end: usize) -> bool {
         self.position < end
+    }
+
+    /// The value of the next patch, which must exist.
+    fn value(&self) -> u8 {
+        self.patches
+            .number(self.next)
+            .map_or(0, |patch| patch.value)
+    }
+
+    /// Moves on to the patch after the next.
+    fn advance(&mut self) {
+        self.next += 1;
+        self.position = position(self.patches, self.next);
     }
 
     /// Applies the patches before weight `end`. All these weights must have been written. Takes

@@ -80,9 +80,7 @@ fn split_into<const CHECKED: bool>(
         let last = _mm512_and_si512(_mm512_srli_epi16::<7>(low), _mm512_set1_epi8(1));
         let others = _mm512_add_epi8(high, high);
         // SAFETY: as above.
-        unsafe {
-            _mm512_storeu_si512(values.as_mut_ptr().cast(), _mm512_or_si512(others, last))
-        };
+        unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), _mm512_or_si512(others, last)) };
     }
     portable::encode::split(rest, sm_rest, value_rest);
     if !CHECKED {
@@ -239,12 +237,7 @@ fn note_patches(mut patched: u64, first: usize, positions: &mut Vec<u16>) {
 /// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends
 /// the positions of values whose index is marked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn index(
-    indices: &[u8; 256],
-    values: &[u8],
-    body: &mut [u8],
-    positions: &mut Vec<u16>,
-) {
+pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
     let table = Table::load(indices);
     let (blocks, _) = values.as_chunks::<BLOCK>();
     let (outputs, _) = body.as_chunks_mut::<{ BLOCK / 2 }>();

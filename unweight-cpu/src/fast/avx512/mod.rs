@@ -9,6 +9,7 @@ mod decode;
 mod emit;
 mod encode;
 mod merge;
+mod plain;
 mod words;
 
 use std::arch::x86_64::*;
@@ -117,7 +118,11 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode::values(table, lanes, output) }
     },
-    decode_bytes: None,
+    decode_bytes: Some(|scratch, layout, plain, patches, so_far, output| {
+        let (table, lanes) = (&scratch.table, &scratch.lanes);
+        // SAFETY: as above.
+        unsafe { decode::bytes(table, lanes, layout, plain, patches, so_far, output) }
+    }),
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { words::join(layout, plain, values, output) }

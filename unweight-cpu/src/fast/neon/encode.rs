@@ -48,12 +48,7 @@ fn values_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
 /// Writes the palette indices of values of whole steps, two to a byte. `indices` maps values
 /// to indices. Appends the positions of values whose index is marked.
 #[target_feature(enable = "neon")]
-pub(super) fn index(
-    indices: &[u8; 256],
-    values: &[u8],
-    body: &mut [u8],
-    positions: &mut Vec<u16>,
-) {
+pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
     assert_eq!(values.len(), 2 * body.len());
     let table = Table::load(indices);
     let (blocks, _) = values.as_chunks::<{ 2 * BLOCK }>();

@@ -13,12 +13,7 @@ pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut
 
 /// Splits little-endian weights into plain bytes and the values of each coded field.
 #[target_feature(enable = "neon")]
-pub(super) fn split(
-    layout: &Layout,
-    weights: &[u8],
-    plain: &mut [u8],
-    values: &mut [&mut [u8]],
-) {
+pub(super) fn split(layout: &Layout, weights: &[u8], plain: &mut [u8], values: &mut [&mut [u8]]) {
     words::split(layout, weights, plain, values, |word| layout.extract(word));
 }
 

@@ -2,7 +2,6 @@
 
 use unweight_format::Palette;
 
-
 use crate::fast::bf16::weight;
 use crate::fast::output::Output;
 

@@ -89,10 +89,23 @@ pub(in crate::fast) fn join(
     output: &mut Output<'_>,
     deposit: impl Fn(u64) -> u64,
 ) {
+    join_from(0, layout, plain, values, output, deposit);
+}
+
+/// Writes the weights from number `start` on, a multiple of 8.
+#[inline(always)]
+pub(in crate::fast) fn join_from(
+    start: usize,
+    layout: &Layout,
+    plain: &[u8],
+    values: &[&[u8]],
+    output: &mut Output<'_>,
+    deposit: impl Fn(u64) -> u64,
+) {
     let size = layout.weight_bytes;
     let count = output.len() / size;
     let mut piece = [0; PIECE_BYTES];
-    for first in (0..count).step_by(PIECE_BYTES / size) {
+    for first in (start..count).step_by(PIECE_BYTES / size) {
         let weights = (PIECE_BYTES / size).min(count - first);
         let bytes = weights * size;
         let piece = &mut piece[..bytes.next_multiple_of(8)];
@@ -120,12 +133,7 @@ fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], deposit: impl Fn(
 }
 
 #[inline(always)]
-fn deposit_all(
-    layout: &Layout,
-    plain: &[u8],
-    words: &mut [[u8; 8]],
-    deposit: impl Fn(u64) -> u64,
-) {
+fn deposit_all(layout: &Layout, plain: &[u8], words: &mut [[u8; 8]], deposit: impl Fn(u64) -> u64) {
     let bits = layout.word_bits();
     if bits <= 56 {
         for (number, word) in words.iter_mut().enumerate() {
@@ -239,7 +247,11 @@ pub(in crate::fast) fn differing_bits(size: usize, weights: &[u8]) -> u64 {
     last[..rest.len()].copy_from_slice(rest);
     let first = u64::from_le_bytes(first);
     let differing = |word: [u8; 8]| u64::from_le_bytes(word) ^ first;
-    let words = words.iter().fold(differing(last), |bits, &word| bits | differing(word));
+    let words = words
+        .iter()
+        .fold(differing(last), |bits, &word| bits | differing(word));
     let of_weight = |at: usize| words >> (8 * at) & (u64::MAX >> (64 - 8 * size));
-    (0..8).step_by(size).fold(0, |bits, at| bits | of_weight(at))
+    (0..8)
+        .step_by(size)
+        .fold(0, |bits, at| bits | of_weight(at))
 }
