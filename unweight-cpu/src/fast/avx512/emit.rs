@@ -248,11 +248,12 @@ impl<'a, 'o> Bytes<'a, 'o> {
         record_so_far: u32,
     ) -> Self {
         let place = layout.places()[0];
-        assert!(layout.weight_bytes == 1);
+        let bits = Plain::of(layout).expect("eight weights have at most 56 plain bits");
+        assert!(layout.weight_bytes == 1 && bits.is_simple());
         Bytes {
             table: Table::load(&table.values().map(|value| value << place.low)),
             place,
-            bits: Plain::of(layout).expect("eight weights have at most 56 plain bits"),
+            bits,
             plain,
             output,
             patches: Pending::of(patches),
@@ -281,7 +282,7 @@ impl<'a, 'o> Bytes<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     fn join(&self, number: usize, symbols: __m512i) -> __m512i {
-        let plain = self.bits.vector(self.plain, number);
+        let plain = self.bits.vector::<true>(self.plain, number);
         _mm512_or_si512(plain, self.table.look_up(symbols))
     }
 

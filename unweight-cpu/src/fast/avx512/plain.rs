@@ -91,22 +91,37 @@ impl Plain {
         Some(plain)
     }
 
+    /// Whether there are at most two runs.
+    pub(super) fn is_simple(&self) -> bool {
+        self.count <= 2
+    }
+
     /// The plain bits and the constants of vector `number` of weights. `plain` has the plain bytes
-    /// of all vectors.
+    /// of all vectors. `SIMPLE` is [`is_simple`](Plain::is_simple), or false.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    pub(super) fn vector(&self, plain: &[u8], number: usize) -> __m512i {
+    pub(super) fn vector<const SIMPLE: bool>(&self, plain: &[u8], number: usize) -> __m512i {
         let part = &plain[self.stride * number..];
-        let there = u64::MAX >> (VECTOR - part.len().clamp(1, VECTOR));
-        let there = if part.is_empty() { 0 } else { there };
-        // SAFETY: only bytes of the slice are loaded.
-        let bytes = unsafe { _mm512_maskz_loadu_epi8(there, part.as_ptr().cast()) };
+        let bytes = match part.first_chunk() {
+            Some(bytes) => load(bytes),
+            None => {
+                // SAFETY: only bytes of the slice are loaded.
+                unsafe { _mm512_maskz_loadu_epi8((1 << part.len()) - 1, part.as_ptr().cast()) }
+            }
+        };
         let elements = _mm512_permutexvar_epi8(self.bytes, bytes);
-        let mut weights = self.constants;
-        for run in &self.runs[..self.count] {
+        let with = |weights, run: &Run| {
             let bits = _mm512_multishift_epi64_epi8(run.bits, elements);
             // 0xF8: a | (b & c), bit by bit.
-            weights = _mm512_ternarylogic_epi64::<0xF8>(weights, bits, run.mask);
+            _mm512_ternarylogic_epi64::<0xF8>(weights, bits, run.mask)
+        };
+        if SIMPLE {
+            // Without a second run its mask is zero.
+            return with(with(self.constants, &self.runs[0]), &self.runs[1]);
+        }
+        let mut weights = self.constants;
+        for run in &self.runs[..self.count] {
+            weights = with(weights, run);
         }
         weights
     }

@@ -13,11 +13,16 @@ use crate::fast::portable::words;
 pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut Output<'_>) {
     let size = layout.weight_bytes;
     let whole = output.len() / VECTOR;
-    match (Plain::of(layout), size) {
-        (Some(bits), 1) => join_vectors::<1>(layout, &bits, plain, values, output),
-        (Some(bits), 2) => join_vectors::<2>(layout, &bits, plain, values, output),
-        (Some(bits), 4) => join_vectors::<4>(layout, &bits, plain, values, output),
-        _ => return join_words(layout, plain, values, output, 0),
+    let Some(bits) = Plain::of(layout) else {
+        return join_words(layout, plain, values, output, 0);
+    };
+    match (size, bits.is_simple()) {
+        (1, true) => join_vectors::<1, true>(layout, &bits, plain, values, output),
+        (1, false) => join_vectors::<1, false>(layout, &bits, plain, values, output),
+        (2, true) => join_vectors::<2, true>(layout, &bits, plain, values, output),
+        (2, false) => join_vectors::<2, false>(layout, &bits, plain, values, output),
+        (_, true) => join_vectors::<4, true>(layout, &bits, plain, values, output),
+        (_, false) => join_vectors::<4, false>(layout, &bits, plain, values, output),
     }
     if whole * VECTOR < output.len() {
         join_words(layout, plain, values, output, whole * VECTOR / size);
@@ -42,7 +47,7 @@ fn join_words(
 /// Joins all whole vectors of weights of `SIZE` bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")]
-fn join_vectors<const SIZE: usize>(
+fn join_vectors<const SIZE: usize, const SIMPLE: bool>(
     layout: &Layout,
     bits: &Plain,
     plain: &[u8],
@@ -54,7 +59,7 @@ fn join_vectors<const SIZE: usize>(
     let output = output.part(0, vectors * VECTOR);
     let places = layout.places();
     for (number, out) in output.as_chunks_mut::<VECTOR>().0.iter_mut().enumerate() {
-        let mut joined = bits.vector(plain, number);
+        let mut joined = bits.vector::<SIMPLE>(plain, number);
         for (&place, values) in places.iter().zip(values) {
             let values = &values[weights * number..][..weights];
             joined = _mm512_or_si512(joined, spread::<SIZE>(place, values));
