@@ -17,9 +17,57 @@ pub(super) struct Layout {
     pub(super) plain_mask: u64,
     /// The constants of a word.
     pub(super) constants: u64,
+    /// How four plain bits of a weight of one byte move, if it has so many.
+    pub(super) nibbles: Option<Nibbles>,
     moves: Moves,
     places: [Place; FIELDS],
     coded: usize,
+}
+
+/// The plain bits of weights of one byte that have four, in at most two runs: those of FP8 E4M3 with
+/// a coded exponent. A byte of the plain plane has those of two weights.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nibbles {
+    /// Bits of a run in a nibble, and how far up they are in the weight.
+    runs: [(u16, u32); 2],
+}
+
+impl Nibbles {
+    /// For weights with these plain bits.
+    fn of(plain_mask: u8) -> Option<Nibbles> {
+        if plain_mask.count_ones() != 4 {
+            return None;
+        }
+        let mut nibbles = Nibbles::default();
+        let mut runs = nibbles.runs.iter_mut();
+        let (mut left, mut number) = (plain_mask, 0);
+        while left != 0 {
+            let place = left.trailing_zeros();
+            let length = (left >> place).trailing_ones();
+            let run = ((1 << length) - 1) << number;
+            // The bits of two nibbles, a byte apart.
+            *runs.next()? = (run | run << 8, place - number);
+            left &= !((((1u16 << length) - 1) << place) as u8);
+            number += length;
+        }
+        Some(nibbles)
+    }
+
+    /// Two weights with the plain bits of a byte, the first in the lower byte.
+    #[inline(always)]
+    pub(super) fn deposit(&self, plain: u8) -> u16 {
+        let nibbles = (u16::from(plain) | u16::from(plain) << 4) & 0x0f0f;
+        let [(one, up), (two, further)] = self.runs;
+        (nibbles & one) << up | (nibbles & two) << further
+    }
+
+    /// The plain bits of two weights.
+    #[inline(always)]
+    pub(super) fn extract(&self, weights: u16) -> u8 {
+        let [(one, up), (two, further)] = self.runs;
+        let nibbles = weights >> up & one | weights >> further & two;
+        (nibbles | nibbles >> 4) as u8
+    }
 }
 
 /// The place of a field in a weight.
@@ -54,6 +102,10 @@ impl Layout {
             plain_bits: forms.plain_bits() as usize,
             plain_mask,
             constants: 0,
+            nibbles: match weight_bytes {
+                1 => Nibbles::of(plain_mask as u8),
+                _ => None,
+            },
             moves: Moves::of(plain_mask),
             places,
             coded: forms.coded_count(),
@@ -78,6 +130,7 @@ impl Layout {
             plain_bits: width as usize,
             plain_mask,
             constants: 0,
+            nibbles: Nibbles::of(plain_mask as u8),
             moves: Moves::of(plain_mask),
             places: [Place::default(); FIELDS],
             coded: 0,
@@ -183,6 +236,23 @@ mod tests {
                 prop_assert_eq!(moves.apart(bits) & mask, pdep(bits, mask));
             }
         }
+    }
+
+    #[test]
+    fn nibbles_move_as_plain_bits_do() {
+        for mask in 0..=u8::MAX {
+            let Some(nibbles) = Nibbles::of(mask) else {
+                continue;
+            };
+            let both = in_each_weight(mask.into(), 1) & 0xffff;
+            for plain in 0..=u8::MAX {
+                let weights = nibbles.deposit(plain);
+                assert_eq!(u64::from(weights), pdep(plain.into(), both));
+                assert_eq!(nibbles.extract(weights | !both as u16), plain);
+            }
+        }
+        assert!(Nibbles::of(0x87).is_some() && Nibbles::of(0x0f).is_some());
+        assert!(Nibbles::of(0x95).is_none() && Nibbles::of(0x83).is_none());
     }
 
     #[test]

@@ -122,6 +122,13 @@ pub(in crate::fast) fn join_from(
 /// Writes the plain bits and the constants of whole words.
 #[inline(always)]
 fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], deposit: impl Fn(u64) -> u64) {
+    if let Some(nibbles) = layout.nibbles {
+        let constants = layout.constants as u16;
+        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
+            *pair = (nibbles.deposit(plain) | constants).to_le_bytes();
+        }
+        return;
+    }
     let (words, _) = piece.as_chunks_mut();
     let needed = (words.len() * layout.word_bits()).div_ceil(8) + WINDOW_BYTES;
     if plain.len() >= needed {
@@ -211,6 +218,16 @@ fn split_plain(
     packed: &mut [u64; PIECE_BYTES / 8 + 1],
     extract: impl Fn(u64) -> u64,
 ) {
+    if let Some(nibbles) = layout.nibbles {
+        let (pairs, last) = piece.as_chunks();
+        for (plain, &pair) in plain.iter_mut().zip(pairs) {
+            *plain = nibbles.extract(u16::from_le_bytes(pair));
+        }
+        if let (Some(plain), &[last]) = (plain.get_mut(pairs.len()), last) {
+            *plain = nibbles.extract(last.into());
+        }
+        return;
+    }
     let bits = layout.word_bits();
     let mut add = |number: usize, word: [u8; 8]| {
         let word = extract(u64::from_le_bytes(word));
