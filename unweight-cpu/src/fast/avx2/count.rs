@@ -1,6 +1,6 @@
 //! Counting values with AVX2.
 //!
-//! Nearly all values of a trained tensor are in a window of 16 consecutive ones. Each of these
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
 //! has a vector of 32 byte counters, to which a comparison with 32 values adds. Values
 //! outside the window are counted one by one.
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 8;
 /// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Counts the values of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     const PIECE: usize = 4096;

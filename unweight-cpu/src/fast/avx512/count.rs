@@ -1,6 +1,6 @@
 //! Counting values with AVX-512.
 //!
-//! Nearly all values of a trained tensor are in a window of 16 consecutive ones. A look-up by
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. A look-up by
 //! window position gives each value a byte with one bit set, in the vector of its half of the
 //! window. Carry-save adders then count the bits:
 //!
@@ -47,26 +47,26 @@ pub(super) fn values(values: &[u8], counts: &mut [u64; 256]) {
     portable::count::values(rest, counts);
 }
 
-/// Counts the values of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let (groups, rest) = weights.as_chunks::<{ 2 * GROUP * BLOCK }>();
     if let Some(first) = groups.first() {
-        let mut values = [0; BLOCK];
-        portable::encode::split(&first[..2 * BLOCK], &mut [0; BLOCK], &mut values);
-        let base = base(&values);
+        let mut exponents = [0; BLOCK];
+        portable::encode::split(&first[..2 * BLOCK], &mut [0; BLOCK], &mut exponents);
+        let base = base(&exponents);
         for groups in groups.chunks(FULL) {
             let mut columns = Columns::new(base);
             for group in groups {
                 let (blocks, _) = group.as_chunks();
-                let values = |number: usize| {
+                let exponents = |number: usize| {
                     let [low, high] = [load(&blocks[2 * number]), load(&blocks[2 * number + 1])];
                     let (low, high) = (_mm512_srli_epi16::<7>(low), _mm512_slli_epi16::<1>(high));
-                    // The values of both vectors. Their order does not matter here.
+                    // The exponents of both vectors. Their order does not matter here.
                     _mm512_mask_blend_epi8(0xaaaa_aaaa_aaaa_aaaa, low, high)
                 };
                 prefetch::<{ 2 * GROUP }>(group.as_ptr().wrapping_add(AHEAD));
-                columns.add(values, counts);
+                columns.add(exponents, counts);
             }
             columns.finish(counts);
         }

@@ -277,7 +277,7 @@ fn decode<E: Emit>(
     (end_bits.map(|bits| bits as u32), emit)
 }
 
-/// Decodes lanes into weights. Returns the bit position in the buffer at the end of each lane's
+/// Decodes lanes into BF16 weights of which the exponent alone is coded. Returns the bit position in the buffer at the end of each lane's
 /// codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn weights(
@@ -298,10 +298,10 @@ pub(super) fn checked(
     lanes: &LaneBuffer,
     sign_mantissa: &[u8],
     patches: &Patches<'_>,
-    chunk_so_far: u32,
+    record_so_far: u32,
     output: &mut Output<'_>,
 ) -> ([u32; LANES], Checksums) {
-    let emit = Weights::<true>::new(table, sign_mantissa, output, patches, chunk_so_far);
+    let emit = Weights::<true>::new(table, sign_mantissa, output, patches, record_so_far);
     let (ends, emit) = decode(table, lanes, sign_mantissa.len(), emit);
     // SAFETY: `decode` passes on all steps of as many weights as there are sign-mantissa bytes.
     (ends, unsafe { emit.checksums() })

@@ -91,7 +91,7 @@ impl Emit for Values<'_, '_> {
     }
 }
 
-/// Weights as bytes. If `CHECKED`, patches are applied and checksums are computed.
+/// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
     table: Table,
     sign_mantissa: &'a [u8],
@@ -102,7 +102,7 @@ pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
 }
 
 impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
-    /// `chunk_so_far` is the chunk checksum up to the sign-mantissa bytes.
+    /// `record_so_far` is the checksum of the record up to the sign-mantissa bytes.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(
@@ -110,7 +110,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         sign_mantissa: &'a [u8],
         output: &'a mut Output<'o>,
         patches: &'a Patches<'a>,
-        chunk_so_far: u32,
+        record_so_far: u32,
     ) -> Self {
         assert_eq!(output.len(), 2 * sign_mantissa.len());
         Weights {
@@ -118,7 +118,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
             sign_mantissa,
             output,
             patches: Pending::of(patches),
-            over_sign_mantissa: Folded::behind(chunk_so_far),
+            over_sign_mantissa: Folded::behind(record_so_far),
             over_weights: Folded::behind(0),
         }
     }
@@ -140,7 +140,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     }
 }
 
-/// The bytes of 64 weights, from a table of rotated values.
+/// The bytes of 64 BF16 weights, from a table of rotated exponents.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {

@@ -25,28 +25,28 @@ const VECTORS: usize = LANES / 8;
 /// Greatest number of bits in one append. Fewer than 8 bits are pending.
 const APPENDABLE_BITS: i64 = 56;
 
-/// Splits little-endian weights into sign-mantissa bytes and values.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], values: &mut [u8]) {
-    split_into::<false>(weights, sign_mantissa, values);
+pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
+    split_into::<false>(weights, sign_mantissa, exponents);
 }
 
-/// Splits little-endian weights and returns their CRC-32.
+/// Splits little-endian BF16 weights and returns their CRC-32.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-pub(super) fn split_checked(weights: &[u8], sign_mantissa: &mut [u8], values: &mut [u8]) -> u32 {
-    split_into::<true>(weights, sign_mantissa, values)
+pub(super) fn split_checked(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) -> u32 {
+    split_into::<true>(weights, sign_mantissa, exponents)
 }
 
-/// Splits little-endian weights, and returns their CRC-32 if `CHECKED`.
+/// Splits little-endian BF16 weights, and returns their CRC-32 if `CHECKED`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 fn split_into<const CHECKED: bool>(
     weights: &[u8],
     sign_mantissa: &mut [u8],
-    values: &mut [u8],
+    exponents: &mut [u8],
 ) -> u32 {
     assert_eq!(weights.len(), 2 * sign_mantissa.len());
-    assert_eq!(values.len(), sign_mantissa.len());
+    assert_eq!(exponents.len(), sign_mantissa.len());
     let even = _mm512_set_epi64(
         0x7e7c_7a78_7674_7270,
         0x6e6c_6a68_6664_6260,
@@ -60,9 +60,9 @@ fn split_into<const CHECKED: bool>(
     let odd = _mm512_or_si512(even, _mm512_set1_epi8(1));
     let (blocks, rest) = weights.as_chunks::<{ 2 * BLOCK }>();
     let (sm_blocks, sm_rest) = sign_mantissa.as_chunks_mut::<BLOCK>();
-    let (value_blocks, value_rest) = values.as_chunks_mut::<BLOCK>();
+    let (exponent_blocks, exponent_rest) = exponents.as_chunks_mut::<BLOCK>();
     let mut checksum = Folded::<2>::behind(0);
-    for ((block, sign_mantissa), values) in blocks.iter().zip(sm_blocks).zip(value_blocks) {
+    for ((block, sign_mantissa), exponents) in blocks.iter().zip(sm_blocks).zip(exponent_blocks) {
         let (halves, _) = block.as_chunks();
         let (first, second) = (load(&halves[0]), load(&halves[1]));
         if CHECKED {
@@ -76,13 +76,15 @@ fn split_into<const CHECKED: bool>(
         let joined = _mm512_ternarylogic_epi64::<0xCA>(sign, high, low);
         // SAFETY: 64 bytes are there.
         unsafe { _mm512_storeu_si512(sign_mantissa.as_mut_ptr().cast(), joined) };
-        // The value's lowest bit is the highest bit of the weight's low byte.
+        // The exponent's lowest bit is the highest bit of the weight's low byte.
         let last = _mm512_and_si512(_mm512_srli_epi16::<7>(low), _mm512_set1_epi8(1));
         let others = _mm512_add_epi8(high, high);
         // SAFETY: as above.
-        unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), _mm512_or_si512(others, last)) };
+        unsafe {
+            _mm512_storeu_si512(exponents.as_mut_ptr().cast(), _mm512_or_si512(others, last))
+        };
     }
-    portable::encode::split(rest, sm_rest, value_rest);
+    portable::encode::split(rest, sm_rest, exponent_rest);
     if !CHECKED {
         return 0;
     }

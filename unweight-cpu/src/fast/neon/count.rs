@@ -1,6 +1,6 @@
 //! Counting values with NEON.
 //!
-//! Nearly all values of a trained tensor are in a window of 16 consecutive ones. Each of these
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
 //! has a vector of 16 byte counters. A comparison with 16 values gives 255 for equal ones, and
 //! is subtracted from the counters. Values outside the window are counted one by one.
 
@@ -16,7 +16,7 @@ const AT_ONCE: usize = 8;
 /// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Counts the values of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "neon")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let mut found = [[0; BLOCK]; FULL];
@@ -24,7 +24,7 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     for blocks in blocks.chunks(FULL) {
         let found = &mut found[..blocks.len()];
         for (weights, found) in blocks.iter().zip(&mut *found) {
-            store(encode::values(weights), found);
+            store(encode::exponents(weights), found);
         }
         count_blocks(found, counts);
     }

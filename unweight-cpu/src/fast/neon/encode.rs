@@ -6,28 +6,28 @@ use super::{BLOCK, is_any_marked, load, store};
 use crate::fast::encode_table::PATCHED;
 use crate::fast::portable;
 
-/// Splits little-endian weights into sign-mantissa bytes and values.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[target_feature(enable = "neon")]
-pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], values: &mut [u8]) {
+pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     assert_eq!(weights.len(), 2 * sign_mantissa.len());
-    assert_eq!(values.len(), sign_mantissa.len());
+    assert_eq!(exponents.len(), sign_mantissa.len());
     let (blocks, rest) = weights.as_chunks::<{ 2 * BLOCK }>();
     let (sm_blocks, sm_rest) = sign_mantissa.as_chunks_mut();
-    let (value_blocks, value_rest) = values.as_chunks_mut();
-    for ((block, sign_mantissa), out) in blocks.iter().zip(sm_blocks).zip(value_blocks) {
+    let (exponent_blocks, exponent_rest) = exponents.as_chunks_mut();
+    for ((block, sign_mantissa), out) in blocks.iter().zip(sm_blocks).zip(exponent_blocks) {
         let (low, high) = bytes_apart(block);
         store(vbslq_u8(vdupq_n_u8(0x80), high, low), sign_mantissa);
-        store(values_of(low, high), out);
+        store(exponents_of(low, high), out);
     }
-    portable::encode::split(rest, sm_rest, value_rest);
+    portable::encode::split(rest, sm_rest, exponent_rest);
 }
 
-/// The values of 16 little-endian weights.
+/// The exponents of 16 little-endian weights.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn values(weights: &[u8; 2 * BLOCK]) -> uint8x16_t {
+pub(super) fn exponents(weights: &[u8; 2 * BLOCK]) -> uint8x16_t {
     let (low, high) = bytes_apart(weights);
-    values_of(low, high)
+    exponents_of(low, high)
 }
 
 /// The low and the high bytes of 16 little-endian weights.
@@ -41,7 +41,7 @@ fn bytes_apart(weights: &[u8; 2 * BLOCK]) -> (uint8x16_t, uint8x16_t) {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn values_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
+fn exponents_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
     vsriq_n_u8::<7>(vaddq_u8(high, high), low)
 }
 

@@ -1,6 +1,6 @@
 //! Counting values in safe Rust, two at a time.
 //!
-//! Nearly all values of a trained tensor are in a window of 16 consecutive ones. Two window
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Two window
 //! positions fit in one byte, and the counters count such pairs. That halves the number of counter
 //! loads and stores. Blocks with a value outside the window are counted one by one.
 //!
@@ -32,11 +32,11 @@ pub(in crate::fast) fn base(greatest: u8, place: u8) -> u8 {
 #[inline(always)]
 pub(in crate::fast) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let (both, last) = weights.as_chunks::<4>();
-    let values = |both: &[u8; 4]| {
-        let values = u32::from_le_bytes(*both) >> 7;
-        [values as u8, (values >> 16) as u8]
+    let exponents = |both: &[u8; 4]| {
+        let exponents = u32::from_le_bytes(*both) >> 7;
+        [exponents as u8, (exponents >> 16) as u8]
     };
-    count(both, pairs::of_weights::<PAIRS>, values, counts);
+    count(both, pairs::of_weights::<PAIRS>, exponents, counts);
     for weight in last.as_chunks().0 {
         counts[usize::from((u16::from_le_bytes(*weight) >> 7) as u8)] += 1;
     }

@@ -32,7 +32,7 @@ pub(in crate::fast) const ROUND_SYMBOLS: usize = LOOK_UPS * RUN_SYMBOLS;
 /// Values of a group's step, eight for each lane, with the first one in the highest byte.
 pub(in crate::fast) type Eights = [u64; GROUP_LANES];
 
-/// Decodes lanes into weights.
+/// Decodes lanes into BF16 weights of which the exponent alone is coded.
 #[inline(always)]
 pub(in crate::fast) fn weights(
     scratch: &mut Scratch,
@@ -54,7 +54,7 @@ pub(in crate::fast) fn weights(
     })
 }
 
-/// Writes the weights of a group's step from these values and sign-mantissa bytes. The number is
+/// Writes the BF16 weights of a group's step from these exponents and sign-mantissa bytes. The number is
 /// the index of the first weight in the output.
 pub(in crate::fast) trait JoinStep:
     FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>)
@@ -63,7 +63,7 @@ pub(in crate::fast) trait JoinStep:
 
 impl<F> JoinStep for F where F: FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>) {}
 
-/// Joins a step's weights in safe Rust.
+/// Joins a step's BF16 weights in safe Rust.
 #[inline(always)]
 pub(in crate::fast) fn join_step(
     first: usize,

@@ -7,14 +7,14 @@ use super::pairs;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::lanes::{ROW_BYTES, Rows};
 
-/// Splits little-endian weights into sign-mantissa bytes and values.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[inline(always)]
-pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], values: &mut [u8]) {
+pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     let (weights, _) = weights.as_chunks();
-    for ((&weight, sign_mantissa), value) in weights.iter().zip(sign_mantissa).zip(values) {
+    for ((&weight, sign_mantissa), exponent) in weights.iter().zip(sign_mantissa).zip(exponents) {
         let weight = u16::from_le_bytes(weight);
         *sign_mantissa = (weight >> 8 & 0x80 | weight & 0x7f) as u8;
-        *value = (weight >> 7) as u8;
+        *exponent = (weight >> 7) as u8;
     }
 }
 

@@ -22,6 +22,9 @@ const WINDOW_BYTES: usize = 9;
 /// The most bytes of the plain plane in a piece, with a window behind.
 const PLAIN_BYTES: usize = PIECE_BYTES + WINDOW_BYTES;
 
+/// The most bytes of the plain plane in a piece, with what a block writes behind its own.
+const PACKED_BYTES: usize = PIECE_BYTES + 16;
+
 /// A weight of 1, 2, 4 or 8 bytes.
 trait Weight: Copy {
     const BYTES: usize;
@@ -185,7 +188,7 @@ pub(in crate::fast) fn split(
     extract: impl Fn(u64) -> u64,
 ) {
     let size = layout.weight_bytes;
-    let mut packed = [0; PIECE_BYTES / 8 + 1];
+    let mut packed = [0; PACKED_BYTES];
     for (number, piece) in weights.chunks(PIECE_BYTES).enumerate() {
         let (first, count) = (number * PIECE_BYTES / size, piece.len() / size);
         for (&place, values) in layout.places().iter().zip(&mut *values) {
@@ -209,13 +212,13 @@ fn split_values<T: Weight>(place: Place, weights: &[u8], values: &mut [u8]) {
     }
 }
 
-/// Writes the plain bits of the weights of a piece. `packed` is zero before and after.
+/// Writes the plain bits of the weights of a piece. `packed` is a buffer.
 #[inline(always)]
 fn split_plain(
     layout: &Layout,
     piece: &[u8],
     plain: &mut [u8],
-    packed: &mut [u64; PIECE_BYTES / 8 + 1],
+    packed: &mut [u8; PACKED_BYTES],
     extract: impl Fn(u64) -> u64,
 ) {
     if let Some(nibbles) = layout.nibbles {
@@ -228,28 +231,68 @@ fn split_plain(
         }
         return;
     }
-    let bits = layout.word_bits();
-    let mut add = |number: usize, word: [u8; 8]| {
-        let word = extract(u64::from_le_bytes(word));
-        let (at, shift) = (number * bits / 64, number * bits % 64);
-        packed[at] |= word << shift;
-        packed[at + 1] |= word >> 1 >> (63 - shift);
+    match layout.weight_bytes {
+        1 => pack_blocks::<1>(layout, piece, packed, extract),
+        2 => pack_blocks::<2>(layout, piece, packed, extract),
+        4 => pack_blocks::<4>(layout, piece, packed, extract),
+        _ => pack_blocks::<8>(layout, piece, packed, extract),
+    }
+    plain.copy_from_slice(&packed[..plain.len()]);
+}
+
+/// Packs the plain bits of weights of `SIZE` bytes, a block of eight weights at a time: `SIZE` words,
+/// whose plain bits fill bytes.
+#[inline(always)]
+fn pack_blocks<const SIZE: usize>(
+    layout: &Layout,
+    piece: &[u8],
+    packed: &mut [u8; PACKED_BYTES],
+    extract: impl Fn(u64) -> u64,
+) {
+    let mut pack = |number: usize, words: &[[u8; 8]; SIZE]| {
+        let out = &mut packed[layout.plain_bits * number..];
+        pack_block(layout.word_bits(), words, out, &extract);
     };
     let (words, rest) = piece.as_chunks::<8>();
-    for (number, &word) in words.iter().enumerate() {
-        add(number, word);
+    let (blocks, few) = words.as_chunks::<SIZE>();
+    for (number, block) in blocks.iter().enumerate() {
+        pack(number, block);
     }
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        add(words.len(), last);
+    if !few.is_empty() || !rest.is_empty() {
+        let mut last = [[0; 8]; SIZE];
+        let bytes = last.as_flattened_mut();
+        let start = few.as_flattened().len();
+        bytes[..start].copy_from_slice(few.as_flattened());
+        bytes[start..start + rest.len()].copy_from_slice(rest);
+        pack(blocks.len(), &last);
     }
-    let (whole, last) = plain.as_chunks_mut();
-    for (bytes, word) in whole.iter_mut().zip(&mut *packed) {
-        *bytes = std::mem::take(word).to_le_bytes();
+}
+
+/// Writes the plain bits of words one after another, and zeros behind them: at most 16 bytes more
+/// than they fill, which the next block overwrites.
+#[inline(always)]
+fn pack_block<const SIZE: usize>(
+    bits: usize,
+    words: &[[u8; 8]; SIZE],
+    out: &mut [u8],
+    extract: impl Fn(u64) -> u64,
+) {
+    let word = |number: usize| extract(u64::from_le_bytes(words[number]));
+    if SIZE == 1 {
+        out[..8].copy_from_slice(&word(0).to_le_bytes());
+        return;
     }
-    let rest = std::mem::take(&mut packed[whole.len()]).to_le_bytes();
-    last.copy_from_slice(&rest[..last.len()]);
+    // Two words have at most 128 bits, and at most 7 bits of the words before are in their first
+    // byte: those of four bytes have at most 116 bits, those of eight at most 122.
+    let mut before = 0u128;
+    for first in (0..SIZE).step_by(2) {
+        let pair = u128::from(word(first)) | u128::from(word(first + 1)) << bits;
+        let (start, shift) = (first * bits / 8, first * bits % 8);
+        let shifted = pair << shift | before;
+        out[start..start + 16].copy_from_slice(&shifted.to_le_bytes());
+        let whole_bytes = (2 * bits + shift) / 8;
+        before = shifted.checked_shr(8 * whole_bytes as u32).unwrap_or(0);
+    }
 }
 
 /// The bits in which these little-endian weights of `size` bytes differ from the first of them, as
