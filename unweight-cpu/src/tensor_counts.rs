@@ -44,8 +44,8 @@ struct CountedField {
 }
 
 impl CountedChunk {
-    /// Counts a chunk whose weights have all the bits of `weight` but `differing`. `count` gives the
-    /// counts of a field.
+    /// Counts a chunk whose weights have all the bits of `weight` but `differing`. `count` gives
+    /// the counts of a field.
     pub(crate) fn of(
         forms: &SampledForms,
         weight: u64,

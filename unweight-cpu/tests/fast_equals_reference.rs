@@ -1,5 +1,6 @@
-//! Every fast ISA gives what the reference gives: the same bytes, the same results, the same errors, and nothing outside of its
-//! buffers. Weights are of every type and in any forms. Records are sound, foreign, or broken with a right checksum.
+//! Every fast ISA gives what the reference gives: the same bytes, the same results, the same
+//! errors, and nothing outside of its buffers. Weights are of every type and in any forms. Records
+//! are sound, foreign, or broken with a right checksum.
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
 
@@ -139,8 +140,8 @@ fn written(byte: &MaybeUninit<u8>) -> u8 {
     unsafe { byte.assume_init_read() }
 }
 
-/// Encodes a chunk on every ISA, and checks that all give the reference's bytes. Returns the
-/// stored chunk.
+/// Encodes a chunk on every ISA, and checks that all give the reference's bytes. Returns the stored
+/// chunk.
 fn encode_everywhere(plan: &TensorPlan, weights: &[u8]) -> Stored {
     let forms = plan.forms();
     let (mut plain, mut expected) = (Vec::new(), ChunkRecords::default());

@@ -1,6 +1,7 @@
-//! Files that an independent encoder wrote from the specification: what the reference makes of their weights is what they
-//! have. They are output of `conformance/decoders/python/unweight_encode.py`, for tensors of every type with chunks of
-//! 2^12 weights.
+//! Files that an independent encoder wrote from the specification: what the reference makes of
+//! their weights is what they have. They are output of
+//! `conformance/decoders/python/unweight_encode.py`, for tensors of every type with chunks of 2^12
+//! weights.
 
 use unweight_cpu::reference::{
     Sample, TensorPlan, count_chunk, decode_chunk, encode_chunk, join, sample_ranges, split,

@@ -20,7 +20,8 @@ impl Checksums {
         }
     }
 
-    /// The checksums of a chunk. `record_so_far` is the checksum of its first record up to the plain bytes.
+    /// The checksums of a chunk. `record_so_far` is the checksum of its first record up to the
+    /// plain bytes.
     pub fn of(record_so_far: u32, plain: &[u8], weights: &[u8]) -> Checksums {
         let nothing = Checksums {
             record: record_so_far,

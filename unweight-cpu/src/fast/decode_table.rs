@@ -16,7 +16,7 @@ pub(super) struct DecodeTable {
     lengths: [u8; 128],
     /// Values by the next 8 bits.
     values: [u8; 256],
-    /// Values rotated right by one bit, which is the layout of the two halves of a weight.
+    /// Values rotated right by one bit, which is the layout of the two halves of a BF16 weight.
     rotated_values: [u8; 256],
     runs: Runs,
 }

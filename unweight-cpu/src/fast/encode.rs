@@ -13,9 +13,9 @@ use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference::{FieldPlan, TensorPlan};
 use crate::{ChunkEntryCounts, ChunkRecords, EntryCounts};
 
-/// Writes the plain bytes of a chunk of little-endian weights to `plain`, and appends its records to
-/// `records`. `counts` has the counts of the palette entries that are known. Returns the weights'
-/// CRC-32.
+/// Writes the plain bytes of a chunk of little-endian weights to `plain`, and appends its records
+/// to `records`. `counts` has the counts of the palette entries that are known. Returns the
+/// weights' CRC-32.
 pub(super) fn weights(
     kernels: &Kernels,
     scratch: &mut Scratch,

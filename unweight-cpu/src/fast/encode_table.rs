@@ -14,8 +14,8 @@ pub(super) struct EncodeTable {
     lengths: [u8; 256],
     /// Palette index of each value; `PATCHED` for a value outside of the palette.
     places: [u8; 256],
-    /// Concatenated codes of two values. The index has the first palette index in bits 0 to 3
-    /// and the second one above.
+    /// Concatenated codes of two values. The index has the first palette index in bits 0 to 3 and
+    /// the second one above.
     pair_bits: [u16; 256],
     /// Lengths of at most 16; `PATCHED` is set if either value has no code.
     pair_lengths: [u8; 256],
@@ -70,8 +70,8 @@ impl EncodeTable {
         self.made_of = Some((*code, *palette));
     }
 
-    /// The first value of the palette, if its values are consecutive. No value of the field is above
-    /// those of a palette of fewer than 16.
+    /// The first value of the palette, if its values are consecutive. No value of the field is
+    /// above those of a palette of fewer than 16.
     pub(super) fn palette_base(&self) -> Option<u8> {
         self.made_of.and_then(|(_, palette)| palette.base())
     }
@@ -81,8 +81,8 @@ impl EncodeTable {
         &self.places
     }
 
-    /// Concatenated codes of two values and their lengths, by their palette indices. Lengths are
-    /// at most 16 without `PATCHED`.
+    /// Concatenated codes of two values and their lengths, by their palette indices. Lengths are at
+    /// most 16 without `PATCHED`.
     pub(super) fn pairs(&self) -> (&[u16; 256], &[u8; 256]) {
         (&self.pair_bits, &self.pair_lengths)
     }

@@ -19,9 +19,10 @@ pub(super) struct Kernels {
     /// Decodes `scratch.lanes` with `scratch.table` into values, as many as the output has bytes.
     /// Returns the bit position in the lane buffer at the end of each lane's codes.
     pub(super) decode_values: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
-    /// Same as `decode_values`, but joins the values with these plain bytes into weights of one byte
-    /// with one coded field, applies patches, and computes checksums. The number is the checksum of
-    /// the record up to the plain bytes. With None values are decoded first and joined then.
+    /// Same as `decode_values`, but joins the values with these plain bytes into weights of one
+    /// byte with one coded field, applies patches, and computes checksums. The number is the
+    /// checksum of the record up to the plain bytes. With None values are decoded first and joined
+    /// then.
     pub(super) decode_bytes: Option<BytesKernel>,
     /// Joins plain bytes and the values of each coded field into weights.
     pub(super) join: fn(&Layout, &[u8], &[&[u8]], &mut Output<'_>),
@@ -31,9 +32,9 @@ pub(super) struct Kernels {
     pub(super) field_values: fn(usize, Place, &[u8], &mut [u8]),
     /// Counts these values.
     pub(super) count_values: fn(&[u8], &mut [u64; 256]),
-    /// Packs the codes of values of whole steps into a row for each lane. Returns the lanes' numbers
-    /// of bits, and appends the positions of values without a code. The pointer is the likely
-    /// address of the next chunk's weights, and may be invalid.
+    /// Packs the codes of values of whole steps into a row for each lane. Returns the lanes'
+    /// numbers of bits, and appends the positions of values without a code. The pointer is the
+    /// likely address of the next chunk's weights, and may be invalid.
     pub(super) pack: PackKernel,
     /// Writes the palette indices of values of whole steps, two to a byte. The first slice maps
     /// values to indices. Appends the positions of values whose index is `PATCHED`.
@@ -47,9 +48,9 @@ pub(super) struct Bf16Kernels {
     /// sign-mantissa bytes into weights. Returns the bit position in the lane buffer at the end of
     /// each lane's codes.
     pub(super) decode: fn(&mut Scratch, &[u8], &mut Output<'_>) -> [u32; LANES],
-    /// Same as `decode`, but also applies patches and computes checksums. The number is the record's
-    /// checksum up to the sign-mantissa bytes. With None the output of `decode` is patched and read
-    /// once more.
+    /// Same as `decode`, but also applies patches and computes checksums. The number is the
+    /// record's checksum up to the sign-mantissa bytes. With None the output of `decode` is patched
+    /// and read once more.
     pub(super) decode_checked: Option<CheckedKernel>,
     /// Joins exponents and sign-mantissa bytes into weights.
     pub(super) join: fn(&[u8], &[u8], &mut Output<'_>),

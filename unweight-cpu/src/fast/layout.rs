@@ -1,5 +1,5 @@
-//! Where the fields and the plain bits of a weight are, for kernels that take eight bytes of weights
-//! at a time.
+//! Where the fields and the plain bits of a weight are, for kernels that take eight bytes of
+//! weights at a time.
 
 use unweight_format::layout::FIELDS;
 use unweight_format::{Field, Forms, Palettes};
@@ -24,8 +24,8 @@ pub(super) struct Layout {
     coded: usize,
 }
 
-/// The plain bits of weights of one byte that have four, in at most two runs: those of FP8 E4M3 with
-/// a coded exponent. A byte of the plain plane has those of two weights.
+/// The plain bits of weights of one byte that have four, in at most two runs: those of FP8 E4M3
+/// with a coded exponent. A byte of the plain plane has those of two weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nibbles {
     /// Bits of a run in a nibble, and how far up they are in the weight.

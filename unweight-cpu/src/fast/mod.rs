@@ -5,8 +5,8 @@
 //! same bytes as the reference, accepts and rejects the same records, and gives the same errors.
 //!
 //! Tensors of any type and any forms are decoded field by field and joined a word at a time, and
-//! split and encoded likewise. There are faster kernels for BF16 weights of which the exponent alone
-//! is coded, and for weights of one byte with one coded field.
+//! split and encoded likewise. There are faster kernels for BF16 weights of which the exponent
+//! alone is coded, and for weights of one byte with one coded field.
 //!
 //! `decode` and `encode` have the algorithm, which is the same for all ISAs. `Kernels` has the hot
 //! loops, with one set for each ISA. Unsafe code is only in the modules of the ISAs and in
@@ -58,7 +58,8 @@ impl Codec {
     /// plain bits begin at bit 0 of a byte.
     ///
     /// # Errors
-    /// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `output` is then unspecified.
+    /// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `output` is then
+    /// unspecified.
     ///
     /// # Panics
     /// If records, plain bytes and output are not those of the same number of weights.
@@ -267,8 +268,8 @@ impl Codec {
         }
     }
 
-    /// Splits little-endian weights into their bytes of the plain plane and the values of each coded
-    /// field. The first weight's plain bits begin at bit 0 of a byte. Same as
+    /// Splits little-endian weights into their bytes of the plain plane and the values of each
+    /// coded field. The first weight's plain bits begin at bit 0 of a byte. Same as
     /// [`reference::split`].
     ///
     /// # Panics

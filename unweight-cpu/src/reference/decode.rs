@@ -8,15 +8,15 @@ use super::lane::LaneReader;
 use super::split::join;
 use super::table::DecodeTable;
 
-/// Decodes a chunk of `count` weights: appends its little-endian weights to `weights`. `records` has
-/// the record of each coded field, and `plain` the chunk's bytes of the plain plane.
+/// Decodes a chunk of `count` weights: appends its little-endian weights to `weights`. `records`
+/// has the record of each coded field, and `plain` the chunk's bytes of the plain plane.
 ///
 /// # Errors
 /// Those of [`decode_values`].
 ///
 /// # Panics
-/// If there are not as many records as coded fields, or a record or the plain bytes are not those of
-/// a chunk of so many weights.
+/// If there are not as many records as coded fields, or a record or the plain bytes are not those
+/// of a chunk of so many weights.
 pub fn decode_chunk(
     palettes: &Palettes,
     count: usize,
@@ -38,8 +38,8 @@ pub fn decode_chunk(
     Ok(())
 }
 
-/// Decodes a record into the values of its chunk, which replace the content of `values`. Returns the
-/// number of bits of the codes or indices, including the surplus of a short last step.
+/// Decodes a record into the values of its chunk, which replace the content of `values`. Returns
+/// the number of bits of the codes or indices, including the surplus of a short last step.
 ///
 /// # Errors
 /// `lane-overrun`, `lane-underrun`, `lane-padding`. The content of `values` is then unspecified.

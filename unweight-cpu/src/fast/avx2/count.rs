@@ -1,8 +1,8 @@
 //! Counting values with AVX2.
 //!
 //! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
-//! has a vector of 32 byte counters, to which a comparison with 32 values adds. Values
-//! outside the window are counted one by one.
+//! has a vector of 32 byte counters, to which a comparison with 32 values adds. Values outside the
+//! window are counted one by one.
 
 use std::arch::x86_64::*;
 

@@ -70,9 +70,9 @@ fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of values without a code. Prefetches two bytes for each value
-/// from `ahead` on. Uses `pext` only if told to.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code. Prefetches two bytes for each value from `ahead`
+/// on. Uses `pext` only if told to.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn pack<const PEXT: bool>(
     table: &EncodeTable,

@@ -277,8 +277,8 @@ fn decode<E: Emit>(
     (end_bits.map(|bits| bits as u32), emit)
 }
 
-/// Decodes lanes into BF16 weights of which the exponent alone is coded. Returns the bit position in the buffer at the end of each lane's
-/// codes.
+/// Decodes lanes into BF16 weights of which the exponent alone is coded. Returns the bit position
+/// in the buffer at the end of each lane's codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn weights(
     table: &DecodeTable,

@@ -1,8 +1,8 @@
 //! Output stages for decoded symbols: values, weights of one byte, BF16 weights, or BF16 weights
 //! with checksums.
 //!
-//! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
-//! weight needs no shift:
+//! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top,
+//! so that a weight needs no shift:
 //!
 //! ```text
 //!   high byte  S EEEEEEE   the sign of the sign-mantissa byte, the rest from the table
@@ -91,7 +91,8 @@ impl Emit for Values<'_, '_> {
     }
 }
 
-/// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and checksums are computed.
+/// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and
+/// checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
     table: Table,
     sign_mantissa: &'a [u8],

@@ -134,9 +134,9 @@ impl Streams {
     }
 }
 
-/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of values without a code. Prefetches two bytes for each value
-/// from `ahead` on, because memory is idle in this loop.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code. Prefetches two bytes for each value from `ahead`
+/// on, because memory is idle in this loop.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn pack(
     table: &EncodeTable,
@@ -236,8 +236,8 @@ fn note_patches(mut patched: u64, first: usize, positions: &mut Vec<u16>) {
     }
 }
 
-/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends
-/// the positions of values whose index is marked.
+/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends the
+/// positions of values whose index is marked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
     let table = Table::load(indices);

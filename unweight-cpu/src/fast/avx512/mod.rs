@@ -1,5 +1,5 @@
-//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, VPCLMULQDQ, and
-//! BMI2 (Ice Lake, Zen 4, and later).
+//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, VPCLMULQDQ, and BMI2 (Ice
+//! Lake, Zen 4, and later).
 
 #![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
 

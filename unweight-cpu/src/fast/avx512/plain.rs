@@ -6,9 +6,9 @@
 //!   vpmultishiftqb    each byte gets eight bits from any bit of its element on
 //! ```
 //!
-//! Plain bits that are neighbours in the weight are a run. One multishift puts a run to its place in
-//! all weights, and a mask removes the bits beside it. E4M3 with a coded exponent has two runs: the
-//! mantissa and the sign.
+//! Plain bits that are neighbours in the weight are a run. One multishift puts a run to its place
+//! in all weights, and a mask removes the bits beside it. E4M3 with a coded exponent has two runs:
+//! the mantissa and the sign.
 
 use std::arch::x86_64::*;
 
@@ -39,13 +39,12 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// For weights of this layout, if their elements of 64 bits have the plain bits of eight bytes
-    /// of weights wherever these begin: not for weights of eight bytes.
+    /// For weights of this layout, of at most four bytes. None if the plain bits of eight bytes of
+    /// weights do not fit an element wherever they begin.
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn of(layout: &Layout) -> Option<Plain> {
         let bits = layout.word_bits();
-        // The plain bits of an element begin at one of its first eight bits, in steps of the
-        // divisors that these have with `bits`.
+        // An element gets whole bytes, so its plain bits begin at up to bit 7 of it.
         let latest = (0..8).map(|element| element * bits % 8).max().unwrap_or(0);
         if layout.weight_bytes == 8 || bits + latest > 64 {
             return None;

@@ -1,8 +1,8 @@
 //! Counting values with NEON.
 //!
 //! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
-//! has a vector of 16 byte counters. A comparison with 16 values gives 255 for equal ones, and
-//! is subtracted from the counters. Values outside the window are counted one by one.
+//! has a vector of 16 byte counters. A comparison with 16 values gives 255 for equal ones, and is
+//! subtracted from the counters. Values outside the window are counted one by one.
 
 use std::arch::aarch64::*;
 
@@ -10,8 +10,8 @@ use super::{BLOCK, encode, load, store};
 use crate::fast::portable;
 
 const WINDOW: usize = 16;
-/// Counters in registers in one pass over a part. Each counter has a register with its value
-/// beside it.
+/// Counters in registers in one pass over a part. Each counter has a register with its value beside
+/// it.
 const AT_ONCE: usize = 8;
 /// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;

@@ -45,8 +45,8 @@ fn exponents_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
     vsriq_n_u8::<7>(vaddq_u8(high, high), low)
 }
 
-/// Writes the palette indices of values of whole steps, two to a byte. `indices` maps values
-/// to indices. Appends the positions of values whose index is marked.
+/// Writes the palette indices of values of whole steps, two to a byte. `indices` maps values to
+/// indices. Appends the positions of values whose index is marked.
 #[target_feature(enable = "neon")]
 pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
     assert_eq!(values.len(), 2 * body.len());
@@ -66,8 +66,7 @@ pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positio
     }
 }
 
-/// Appends the positions of values whose index is marked. The first value has position
-/// `first`.
+/// Appends the positions of values whose index is marked. The first value has position `first`.
 #[cold]
 #[inline(never)]
 fn note_marked(

@@ -55,8 +55,8 @@ impl Registers {
     }
 }
 
-/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of values without a code.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code.
 #[target_feature(enable = "neon")]
 pub(super) fn pack(
     table: &EncodeTable,

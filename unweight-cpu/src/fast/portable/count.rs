@@ -52,8 +52,8 @@ pub(in crate::fast) fn values(values: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Counts the two values that `values` returns for each element. `pairs` returns the pairs of
-/// a block.
+/// Counts the two values that `values` returns for each element. `pairs` returns the pairs of a
+/// block.
 #[inline(always)]
 fn count<T>(
     elements: &[T],

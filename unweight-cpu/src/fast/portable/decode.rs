@@ -54,8 +54,8 @@ pub(in crate::fast) fn weights(
     })
 }
 
-/// Writes the BF16 weights of a group's step from these exponents and sign-mantissa bytes. The number is
-/// the index of the first weight in the output.
+/// Writes the BF16 weights of a group's step from these exponents and sign-mantissa bytes. The
+/// number is the index of the first weight in the output.
 pub(in crate::fast) trait JoinStep:
     FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>)
 {

@@ -24,9 +24,8 @@ const PART_STEPS: usize = 16;
 /// Pairs of weights in a step.
 const STEP_PAIRS: usize = STEP_WEIGHTS / 2;
 
-/// Packs the codes of values of whole steps into the rows, lane by lane, with one look-up for
-/// two values. Returns each lane's number of bits, and appends the positions of values
-/// without a code.
+/// Packs the codes of values of whole steps into the rows, lane by lane, with one look-up for two
+/// values. Returns each lane's number of bits, and appends the positions of values without a code.
 #[inline(always)]
 pub(in crate::fast) fn pack(
     table: &EncodeTable,
@@ -204,8 +203,8 @@ pub(in crate::fast) fn note_patches(
     positions.extend(places.map(|(position, _)| position as u16));
 }
 
-/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends
-/// the positions of values whose index is marked.
+/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends the
+/// positions of values whose index is marked.
 #[inline(always)]
 pub(in crate::fast) fn index(
     indices: &[u8; 256],

@@ -1,6 +1,6 @@
-//! Pairs of positions in a window of 16 consecutive values. Two positions make one byte, the
-//! first one in bits 0 to 3, which halves the number of table look-ups. The loops have no branches,
-//! and the compiler vectorizes them unless it knows that each byte becomes an index. It would then
+//! Pairs of positions in a window of 16 consecutive values. Two positions make one byte, the first
+//! one in bits 0 to 3, which halves the number of table look-ups. The loops have no branches, and
+//! the compiler vectorizes them unless it knows that each byte becomes an index. It would then
 //! extract the bytes from the vectors before they are pairs. The black boxes prevent that.
 
 use std::hint::black_box;

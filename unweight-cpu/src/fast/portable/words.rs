@@ -177,8 +177,8 @@ fn join_values<T: Weight>(place: Place, values: &[u8], piece: &mut [u8]) {
     }
 }
 
-/// Splits little-endian weights into plain bytes and values. `extract` is [`Layout::extract`], or as
-/// good.
+/// Splits little-endian weights into plain bytes and values. `extract` is [`Layout::extract`], or
+/// as good.
 #[inline(always)]
 pub(in crate::fast) fn split(
     layout: &Layout,
@@ -240,8 +240,8 @@ fn split_plain(
     plain.copy_from_slice(&packed[..plain.len()]);
 }
 
-/// Packs the plain bits of weights of `SIZE` bytes, a block of eight weights at a time: `SIZE` words,
-/// whose plain bits fill bytes.
+/// Packs the plain bits of weights of `SIZE` bytes, a block of eight weights at a time: `SIZE`
+/// words, whose plain bits fill bytes.
 #[inline(always)]
 fn pack_blocks<const SIZE: usize>(
     layout: &Layout,
