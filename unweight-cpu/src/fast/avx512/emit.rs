@@ -315,6 +315,7 @@ impl Emit for Bytes<'_, '_> {
         for block in 0..STEP_WEIGHTS / BLOCK {
             _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
         }
+        self.bits.prefetch(self.plain, first / BLOCK);
         let start = part.as_mut_ptr().cast::<u8>();
         let is_patched = self.patches.is_before(first + STEP_WEIGHTS);
         for (vector, symbols) in symbols.into_iter().enumerate() {

@@ -12,10 +12,13 @@
 
 use std::arch::x86_64::*;
 
+use super::prefetch;
 use crate::fast::layout::Layout;
 
 /// Bytes of weights in a vector.
 pub(super) const VECTOR: usize = 64;
+/// Prefetch distance. It reaches across the end of a page, where the hardware prefetcher stops.
+const AHEAD: usize = 4096;
 /// The most runs of a weight of at most four bytes: more than fields of such a type.
 const RUNS: usize = 9;
 
@@ -93,6 +96,16 @@ impl Plain {
     /// Whether there are at most two runs.
     pub(super) fn is_simple(&self) -> bool {
         self.count <= 2
+    }
+
+    /// Prefetches plain bytes of four vectors, far behind those from vector `number` on.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn prefetch(&self, plain: &[u8], number: usize) {
+        let ahead = plain.as_ptr().wrapping_add(self.stride * number + AHEAD);
+        for line in 0..(4 * self.stride).div_ceil(64) {
+            prefetch::<1>(ahead.wrapping_add(64 * line));
+        }
     }
 
     /// The plain bits and the constants of vector `number` of weights. `plain` has the plain bytes

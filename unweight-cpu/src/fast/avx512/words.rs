@@ -8,6 +8,9 @@ use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
 use crate::fast::portable::words;
 
+/// Prefetch distance of the output before its stores.
+const AHEAD: usize = 4096;
+
 /// Joins plain bytes and the values of each coded field into weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi2")]
 pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut Output<'_>) {
@@ -59,6 +62,10 @@ fn join_vectors<const SIZE: usize, const SIMPLE: bool>(
     let output = output.part(0, vectors * VECTOR);
     let places = layout.places();
     for (number, out) in output.as_chunks_mut::<VECTOR>().0.iter_mut().enumerate() {
+        _mm_prefetch::<_MM_HINT_ET0>(out.as_ptr().wrapping_add(AHEAD).cast());
+        if number % 4 == 0 {
+            bits.prefetch(plain, number);
+        }
         let mut joined = bits.vector::<SIMPLE>(plain, number);
         for (&place, values) in places.iter().zip(values) {
             let values = &values[weights * number..][..weights];
