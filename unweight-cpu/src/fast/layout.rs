@@ -17,25 +17,27 @@ pub(super) struct Layout {
     pub(super) plain_mask: u64,
     /// The constants of a word.
     pub(super) constants: u64,
-    /// How four plain bits of a weight of one byte move, if it has so many.
+    /// How four plain bits of a weight of one or two bytes move, if it has so many.
     pub(super) nibbles: Option<Nibbles>,
     moves: Moves,
     places: [Place; FIELDS],
     coded: usize,
 }
 
-/// The plain bits of weights of one byte that have four, in at most two runs: those of FP8 E4M3
-/// with a coded exponent. A byte of the plain plane has those of two weights.
+/// The plain bits of weights of one or two bytes that have four, in at most two runs: those of FP8
+/// E4M3 with a coded exponent, also where it was made BF16. A byte of the plain plane has those of
+/// two weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Nibbles {
-    /// Bits of a run in a nibble, and how far up they are in the weight.
-    runs: [(u16, u32); 2],
+    /// Bits of a run in both nibbles, when these are as far apart as the weights, and how far up
+    /// they are in the weights.
+    runs: [(u32, u32); 2],
 }
 
 impl Nibbles {
-    /// For weights with these plain bits.
-    fn of(plain_mask: u8) -> Option<Nibbles> {
-        if plain_mask.count_ones() != 4 {
+    /// For weights of so many bytes with these plain bits.
+    fn of(plain_mask: u64, weight_bytes: usize) -> Option<Nibbles> {
+        if plain_mask.count_ones() != 4 || weight_bytes > 2 {
             return None;
         }
         let mut nibbles = Nibbles::default();
@@ -45,28 +47,43 @@ impl Nibbles {
             let place = left.trailing_zeros();
             let length = (left >> place).trailing_ones();
             let run = ((1 << length) - 1) << number;
-            // The bits of two nibbles, a byte apart.
-            *runs.next()? = (run | run << 8, place - number);
-            left &= !((((1u16 << length) - 1) << place) as u8);
+            *runs.next()? = (run | run << (8 * weight_bytes), place - number);
+            left &= !(((1 << length) - 1) << place);
             number += length;
         }
         Some(nibbles)
     }
 
-    /// Two weights with the plain bits of a byte, the first in the lower byte.
+    /// Two weights of one byte with the plain bits of a byte, the first in the lower byte.
     #[inline(always)]
-    pub(super) fn deposit(&self, plain: u8) -> u16 {
+    pub(super) fn deposit_bytes(&self, plain: u8) -> u16 {
         let nibbles = (u16::from(plain) | u16::from(plain) << 4) & 0x0f0f;
+        let [(one, up), (two, further)] = self.runs;
+        (nibbles & one as u16) << up | (nibbles & two as u16) << further
+    }
+
+    /// Two weights of two bytes with the plain bits of a byte, the first in the lower half.
+    #[inline(always)]
+    pub(super) fn deposit_halves(&self, plain: u8) -> u32 {
+        let nibbles = (u32::from(plain) | u32::from(plain) << 12) & 0x000f_000f;
         let [(one, up), (two, further)] = self.runs;
         (nibbles & one) << up | (nibbles & two) << further
     }
 
-    /// The plain bits of two weights.
+    /// The plain bits of two weights of one byte.
     #[inline(always)]
-    pub(super) fn extract(&self, weights: u16) -> u8 {
+    pub(super) fn extract_bytes(&self, weights: u16) -> u8 {
+        let [(one, up), (two, further)] = self.runs;
+        let nibbles = weights >> up & one as u16 | weights >> further & two as u16;
+        (nibbles | nibbles >> 4) as u8
+    }
+
+    /// The plain bits of two weights of two bytes.
+    #[inline(always)]
+    pub(super) fn extract_halves(&self, weights: u32) -> u8 {
         let [(one, up), (two, further)] = self.runs;
         let nibbles = weights >> up & one | weights >> further & two;
-        (nibbles | nibbles >> 4) as u8
+        (nibbles | nibbles >> 12) as u8
     }
 }
 
@@ -102,10 +119,7 @@ impl Layout {
             plain_bits: forms.plain_bits() as usize,
             plain_mask,
             constants: 0,
-            nibbles: match weight_bytes {
-                1 => Nibbles::of(plain_mask as u8),
-                _ => None,
-            },
+            nibbles: Nibbles::of(forms.plain_mask(), weight_bytes),
             moves: Moves::of(plain_mask),
             places,
             coded: forms.coded_count(),
@@ -130,7 +144,7 @@ impl Layout {
             plain_bits: width as usize,
             plain_mask,
             constants: 0,
-            nibbles: Nibbles::of(plain_mask as u8),
+            nibbles: Nibbles::of((1 << width) - 1, 1),
             moves: Moves::of(plain_mask),
             places: [Place::default(); FIELDS],
             coded: 0,
@@ -241,18 +255,38 @@ mod tests {
     #[test]
     fn nibbles_move_as_plain_bits_do() {
         for mask in 0..=u8::MAX {
-            let Some(nibbles) = Nibbles::of(mask) else {
+            let Some(nibbles) = Nibbles::of(mask.into(), 1) else {
                 continue;
             };
             let both = in_each_weight(mask.into(), 1) & 0xffff;
             for plain in 0..=u8::MAX {
-                let weights = nibbles.deposit(plain);
+                let weights = nibbles.deposit_bytes(plain);
                 assert_eq!(u64::from(weights), pdep(plain.into(), both));
-                assert_eq!(nibbles.extract(weights | !both as u16), plain);
+                assert_eq!(nibbles.extract_bytes(weights | !both as u16), plain);
             }
         }
-        assert!(Nibbles::of(0x87).is_some() && Nibbles::of(0x0f).is_some());
-        assert!(Nibbles::of(0x95).is_none() && Nibbles::of(0x83).is_none());
+        for mask in 0..=u16::MAX {
+            let Some(nibbles) = Nibbles::of(mask.into(), 2) else {
+                continue;
+            };
+            let both = in_each_weight(mask.into(), 2) & 0xffff_ffff;
+            for plain in [0, 1, 0x5a, 0xc7, 0xff] {
+                let weights = nibbles.deposit_halves(plain);
+                assert_eq!(u64::from(weights), pdep(plain.into(), both));
+                assert_eq!(nibbles.extract_halves(weights | !both as u32), plain);
+            }
+        }
+        for (mask, bytes, is_some) in [
+            (0x87, 1, true),
+            (0x0f, 1, true),
+            (0x95, 1, false),
+            (0x83, 1, false),
+            (0x8070, 2, true),
+            (0x807f, 2, false),
+            (0x87, 4, false),
+        ] {
+            assert_eq!(Nibbles::of(mask, bytes).is_some(), is_some, "{mask:x}");
+        }
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl Default for Scratch {
 }
 
 impl Scratch {
+    /// The most memory that the buffers take after encoding or decoding tensors with so many coded
+    /// fields, in bytes.
+    pub const fn most_bytes(coded_fields: usize) -> u64 {
+        (512 << 10) + (LARGEST_CHUNK * coded_fields.saturating_sub(1)) as u64
+    }
+
     /// Calls `then` with the scratch and with buffers for the values of so many coded fields.
     pub(super) fn with_values<T>(
         &mut self,

@@ -10,7 +10,7 @@
 //! The functions are `inline(always)` because the modules of the ISAs compile them again with their
 //! target features, and with PDEP and PEXT where there are fast ones.
 
-use crate::fast::layout::{Layout, Place};
+use crate::fast::layout::{Layout, Nibbles, Place};
 use crate::fast::output::Output;
 
 /// Bytes of the weights that are joined or split at a time, in the L1 cache. Their plain bits fill
@@ -126,11 +126,7 @@ pub(in crate::fast) fn join_from(
 #[inline(always)]
 fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], deposit: impl Fn(u64) -> u64) {
     if let Some(nibbles) = layout.nibbles {
-        let constants = layout.constants as u16;
-        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
-            *pair = (nibbles.deposit(plain) | constants).to_le_bytes();
-        }
-        return;
+        return deposit_nibbles(layout, nibbles, plain, piece);
     }
     let (words, _) = piece.as_chunks_mut();
     let needed = (words.len() * layout.word_bits()).div_ceil(8) + WINDOW_BYTES;
@@ -140,6 +136,22 @@ fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], deposit: impl Fn(
     let mut copy = [0; PLAIN_BYTES];
     copy[..plain.len()].copy_from_slice(plain);
     deposit_all(layout, &copy, words, deposit);
+}
+
+/// Same as `join_plain`, for weights of one or two bytes with four plain bits.
+#[inline(always)]
+fn deposit_nibbles(layout: &Layout, nibbles: Nibbles, plain: &[u8], piece: &mut [u8]) {
+    if layout.weight_bytes == 1 {
+        let constants = layout.constants as u16;
+        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
+            *pair = (nibbles.deposit_bytes(plain) | constants).to_le_bytes();
+        }
+    } else {
+        let constants = layout.constants as u32;
+        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
+            *pair = (nibbles.deposit_halves(plain) | constants).to_le_bytes();
+        }
+    }
 }
 
 #[inline(always)]
@@ -222,14 +234,7 @@ fn split_plain(
     extract: impl Fn(u64) -> u64,
 ) {
     if let Some(nibbles) = layout.nibbles {
-        let (pairs, last) = piece.as_chunks();
-        for (plain, &pair) in plain.iter_mut().zip(pairs) {
-            *plain = nibbles.extract(u16::from_le_bytes(pair));
-        }
-        if let (Some(plain), &[last]) = (plain.get_mut(pairs.len()), last) {
-            *plain = nibbles.extract(last.into());
-        }
-        return;
+        return extract_nibbles(layout, nibbles, piece, plain);
     }
     match layout.weight_bytes {
         1 => pack_blocks::<1>(layout, piece, packed, extract),
@@ -238,6 +243,29 @@ fn split_plain(
         _ => pack_blocks::<8>(layout, piece, packed, extract),
     }
     plain.copy_from_slice(&packed[..plain.len()]);
+}
+
+/// Same as `split_plain`, for weights of one or two bytes with four plain bits.
+#[inline(always)]
+fn extract_nibbles(layout: &Layout, nibbles: Nibbles, piece: &[u8], plain: &mut [u8]) {
+    // The last byte has the bits of one weight alone if their number is odd.
+    let last = if layout.weight_bytes == 1 {
+        let (pairs, last) = piece.as_chunks();
+        for (plain, &pair) in plain.iter_mut().zip(pairs) {
+            *plain = nibbles.extract_bytes(u16::from_le_bytes(pair));
+        }
+        last.first().map(|&last| nibbles.extract_bytes(last.into()))
+    } else {
+        let (pairs, last) = piece.as_chunks();
+        for (plain, &pair) in plain.iter_mut().zip(pairs) {
+            *plain = nibbles.extract_halves(u32::from_le_bytes(pair));
+        }
+        let last = last.first_chunk().map(|&last| u16::from_le_bytes(last));
+        last.map(|last| nibbles.extract_halves(last.into()))
+    };
+    if let (Some(plain), Some(last)) = (plain.last_mut(), last) {
+        *plain = last;
+    }
 }
 
 /// Packs the plain bits of weights of `SIZE` bytes, a block of eight weights at a time: `SIZE`
