@@ -1,64 +1,28 @@
-//! Compact exponent counts of a chunk. They are kept from the counting pass over a tensor to the
-//! encoding pass.
+//! Compact counts of the values of a field in a chunk. They are kept from the counting pass over a
+//! tensor to the encoding pass.
 
 use unweight_format::Palette;
 use unweight_format::layout::PALETTE_ENTRIES;
 
-use crate::reference::ExponentCounts;
+use crate::reference::ValueCounts;
 
-/// Number of exponents whose counts are kept. The counts of trained weights halve with each lower
+/// Number of values whose counts are kept. The counts of trained weights halve with each lower
 /// exponent, so a chunk of 2^15 weights seldom has more.
 const KEPT: usize = 24;
-/// Number of chunks whose counts are kept, from the first on: 3.1 MiB of counts for 2 GiB of
-/// weights in chunks of the default size. Later chunks are counted again, so the memory is bounded
-/// for a tensor of any size.
-const CHUNKS_KEPT: u64 = 1 << 15;
 
-/// Need of the counts of a tensor with this many chunks, in bytes.
-pub fn counts_bytes(chunks: u64) -> u64 {
-    size_of::<ChunkCounts>() as u64 * chunks.min(CHUNKS_KEPT)
-}
-
-/// The kept counts of a tensor's chunks.
-#[derive(Debug)]
-pub struct TensorCounts {
-    of_chunks: Vec<ChunkCounts>,
-}
-
-impl TensorCounts {
-    /// Empty counts for a tensor with this many chunks.
-    pub fn of_chunks(chunks: u64) -> TensorCounts {
-        TensorCounts {
-            of_chunks: Vec::with_capacity(chunks.min(CHUNKS_KEPT) as usize),
-        }
-    }
-
-    /// Keeps the counts of the next chunk if there is room.
-    pub fn push(&mut self, counts: ChunkCounts) {
-        if (self.of_chunks.len() as u64) < CHUNKS_KEPT {
-            self.of_chunks.push(counts);
-        }
-    }
-
-    /// The number of occurrences of each palette entry in chunk `number`, if it was kept.
-    pub fn of_palette(&self, number: u64, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
-        self.of_chunks.get(number as usize)?.of_palette(palette)
-    }
-}
-
-/// The counts of the greatest exponents of a chunk: 100 bytes for some 64 KB of weights.
+/// The counts of the greatest values of a chunk: 100 bytes for some 64 KB of weights.
 #[derive(Clone, Debug)]
-pub struct ChunkCounts {
-    /// The smallest exponent whose count is kept.
+pub(crate) struct ChunkCounts {
+    /// The smallest value whose count is kept.
     base: u8,
-    /// Whether no smaller exponent occurs.
+    /// Whether no smaller value occurs.
     is_whole: bool,
     counts: [u32; KEPT],
 }
 
 impl ChunkCounts {
     /// The compact counts of a chunk of at most 2^16 weights.
-    pub fn of(counts: &ExponentCounts) -> ChunkCounts {
+    pub(crate) fn of(counts: &ValueCounts) -> ChunkCounts {
         let counts = counts.as_array();
         let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
         let base = (greatest + 1).saturating_sub(KEPT);
@@ -69,13 +33,13 @@ impl ChunkCounts {
         }
     }
 
-    /// Whether the counts of all exponents are kept.
-    pub fn is_whole(&self) -> bool {
+    /// Whether the counts of all values are kept.
+    pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
     /// Adds the kept counts to `total`.
-    pub fn add_to(&self, total: &mut ExponentCounts) {
+    pub(crate) fn add_to(&self, total: &mut ValueCounts) {
         let total = total.as_array_mut()[usize::from(self.base)..].iter_mut();
         for (total, &count) in total.zip(&self.counts) {
             *total += u64::from(count);
@@ -83,16 +47,18 @@ impl ChunkCounts {
     }
 
     /// The number of occurrences of each palette entry, if it was kept.
-    fn of_palette(&self, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
+    pub(crate) fn of_palette(&self, palette: &Palette) -> Option<[u64; PALETTE_ENTRIES]> {
         // Palettes are in ascending order.
-        if !self.is_whole && palette.exponents()[0] < self.base {
+        if !self.is_whole && palette.values()[0] < self.base {
             return None;
         }
-        Some(palette.exponents().map(|exponent| {
-            let place = exponent.checked_sub(self.base).map(usize::from);
+        let mut of_entries = [0; PALETTE_ENTRIES];
+        for (of_entry, &value) in of_entries.iter_mut().zip(palette.values()) {
+            let place = value.checked_sub(self.base).map(usize::from);
             let count = place.and_then(|place| self.counts.get(place));
-            count.copied().unwrap_or(0).into()
-        }))
+            *of_entry = count.copied().unwrap_or(0).into();
+        }
+        Some(of_entries)
     }
 }
 
@@ -101,44 +67,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_no_more_chunks_than_there_is_room_for() {
-        let palette = Palette::new(std::array::from_fn(|i| i as u8)).unwrap();
-        let mut counts = ExponentCounts::default();
-        counts.add_exponents(&[3]);
-        let mut tensor = TensorCounts::of_chunks(CHUNKS_KEPT + 2);
-        for _ in 0..CHUNKS_KEPT + 2 {
-            tensor.push(ChunkCounts::of(&counts));
-        }
-        let room = tensor.of_chunks.capacity() * size_of::<ChunkCounts>();
-        assert_eq!(room as u64, counts_bytes(CHUNKS_KEPT + 2));
-        for (number, is_kept) in [(0, true), (CHUNKS_KEPT - 1, true), (CHUNKS_KEPT, false)] {
-            let found = tensor.of_palette(number, &palette);
-            assert_eq!(found.map(|counts| counts[3]), is_kept.then_some(1));
-        }
-    }
-
-    #[test]
     fn gives_the_counts_of_a_palette_or_nothing() {
-        let palette = |base: u8| Palette::new(std::array::from_fn(|i| base + i as u8)).unwrap();
-        for exponents in [
+        let palette = |base: u8| Palette::new(8, std::array::from_fn(|i| base + i as u8)).unwrap();
+        for values in [
             &[0u8][..],
             &[255, 255, 250],
             &[120, 110, 3],
             &[90, 100],
             &[5, 9],
         ] {
-            let mut counts = ExponentCounts::default();
-            counts.add_exponents(exponents);
+            let mut counts = ValueCounts::default();
+            counts.add_values(values);
             let kept = ChunkCounts::of(&counts);
             for base in 0..=240 {
-                let expected = palette(base)
-                    .exponents()
-                    .map(|exponent| counts.of(exponent));
+                let expected: Vec<u64> = palette(base)
+                    .values()
+                    .iter()
+                    .map(|&value| counts.of(value))
+                    .collect();
                 match kept.of_palette(&palette(base)) {
-                    Some(found) => assert_eq!(found, expected),
-                    None => assert!(exponents.iter().any(|&exponent| exponent < kept.base)),
+                    Some(found) => assert_eq!(found, expected[..]),
+                    None => assert!(values.iter().any(|&value| value < kept.base)),
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_narrow_palette_has_no_counts_behind_its_entries() {
+        let mut counts = ValueCounts::default();
+        counts.add_values(&[0, 0, 0, 3]);
+        let found = ChunkCounts::of(&counts)
+            .of_palette(&Palette::lowest(2))
+            .unwrap();
+        assert_eq!(
+            (found[..4].to_vec(), found[4..].iter().sum()),
+            (vec![3, 0, 0, 1], 0)
+        );
     }
 }

@@ -1,32 +1,33 @@
-//! Checksums computed while a chunk is decoded: the chunk's, and the weights', which combine into
-//! the tensor's.
+//! Checksums computed while a chunk is decoded: that of its first record, and the weights', which
+//! combine into the tensor's.
 
 /// The computed checksums of a chunk, not yet compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Checksums {
-    /// CRC-32 of the record from offset 4 and of the sign-mantissa bytes.
-    pub chunk: u32,
+    /// CRC-32 of the chunk's first record from offset 4 and of its plain bytes.
+    pub record: u32,
     /// CRC-32 of the weights' bytes.
     pub weights: u32,
 }
 
 impl Checksums {
     /// The checksum after these additional bytes.
-    pub(super) fn and(self, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
+    pub(super) fn and(self, plain: &[u8], weights: &[u8]) -> Checksums {
         Checksums {
-            chunk: go_on(self.chunk, sign_mantissa),
+            record: go_on(self.record, plain),
             weights: go_on(self.weights, weights),
         }
     }
 
-    /// The checksums of a chunk. `chunk_so_far` is its checksum up to its sign-mantissa bytes.
-    pub fn of(chunk_so_far: u32, sign_mantissa: &[u8], weights: &[u8]) -> Checksums {
+    /// The checksums of a chunk. `record_so_far` is the checksum of its first record up to the
+    /// plain bytes.
+    pub fn of(record_so_far: u32, plain: &[u8], weights: &[u8]) -> Checksums {
         let nothing = Checksums {
-            chunk: chunk_so_far,
+            record: record_so_far,
             weights: 0,
         };
-        nothing.and(sign_mantissa, weights)
+        nothing.and(plain, weights)
     }
 }
 

@@ -1,11 +1,10 @@
-//! Code lengths and costs without allocation (section 11.3). The result equals that of
+//! Code lengths and costs without allocation (section 11.4). The result equals that of
 //! [`reference::choose_code`](crate::reference::choose_code), and takes about a microsecond.
 
 use unweight_format::Code;
 use unweight_format::layout::{LONGEST_CODE_BITS, PALETTE_ENTRIES, PATCH_BYTES};
 
-/// Number of occurrences of each palette entry in a chunk.
-pub type EntryCounts = [u64; PALETTE_ENTRIES];
+use crate::EntryCounts;
 
 /// Greatest length of a list: the items plus half as many packages as the previous list has
 /// elements.
@@ -20,36 +19,28 @@ struct Package {
     occurrences: u64,
 }
 
-/// `choose_code` of section 11.3, for a chunk or tensor of `total` weights.
-pub(super) fn choose_code(counts: &EntryCounts, total: u64) -> Code {
-    let mut items = Items::default();
-    for (entry, &count) in counts.iter().enumerate() {
-        // A rarer exponent is cheaper as a patch than as a code of 8 bits.
-        if count > 0 && 4096 * count >= total {
-            items.push(entry, count);
-        }
-    }
-    if items.count == 0 {
+/// `choose_code` of section 11.4, for a palette of `entries` entries and the values of `total`
+/// weights.
+pub(super) fn choose_code(counts: &EntryCounts, total: u64, entries: usize) -> Code {
+    let counts = &counts[..entries];
+    // A rarer value is cheaper as a patch than as a code of 8 bits.
+    let mut usual = Items::of(counts, |count| count > 0 && 4096 * count >= total);
+    if usual.count == 0 {
         let greatest = counts.iter().copied().max().unwrap_or(0);
         let first = counts.iter().position(|&count| count == greatest);
-        items.push(first.unwrap_or(0), greatest);
+        usual.push(first.unwrap_or(0), greatest);
     }
-    let items = &items.sorted[..items.count];
-
-    let mut list = [Package::default(); LIST];
-    list[..items.len()].copy_from_slice(items);
-    let mut length = items.len();
-    for _level in 2..=LONGEST_CODE_BITS {
-        (list, length) = next_list(items, &list[..length]);
+    let code = usual.code(entries);
+    let frequent = Items::of(counts, |count| 64 * count >= total);
+    let outside = total - frequent.total();
+    // Every frequent value is a usual one.
+    if frequent.count > 0 && frequent.count != usual.count && 64 * outside <= total {
+        let other = frequent.code(entries);
+        if cost_bits(counts, total, &other) < cost_bits(counts, total, &code) {
+            return other;
+        }
     }
-    let mut lengths = [None; PALETTE_ENTRIES];
-    let taken = &list[..2 * items.len() - 2];
-    let occurrences: u64 = taken.iter().map(|package| package.occurrences).sum();
-    for item in items {
-        let entry = item.occurrences.trailing_zeros() as usize / 4;
-        lengths[entry] = Some((occurrences >> (4 * entry) & 15) as u8);
-    }
-    Code::from_lengths(lengths).expect("package-merge gives a complete code")
+    code
 }
 
 /// Items, sorted by weight and entry.
@@ -60,6 +51,44 @@ struct Items {
 }
 
 impl Items {
+    /// The entries whose counts pass.
+    fn of(counts: &[u64], passes: impl Fn(u64) -> bool) -> Items {
+        let mut items = Items::default();
+        for (entry, &count) in counts.iter().enumerate() {
+            if passes(count) {
+                items.push(entry, count);
+            }
+        }
+        items
+    }
+
+    fn sorted(&self) -> &[Package] {
+        &self.sorted[..self.count]
+    }
+
+    fn total(&self) -> u64 {
+        self.sorted().iter().map(|item| item.weight).sum()
+    }
+
+    /// `code_of` of section 11.4, for a palette of `entries` entries.
+    fn code(&self, entries: usize) -> Code {
+        let items = self.sorted();
+        let mut list = [Package::default(); LIST];
+        list[..items.len()].copy_from_slice(items);
+        let mut length = items.len();
+        for _level in 2..=LONGEST_CODE_BITS {
+            (list, length) = next_list(items, &list[..length]);
+        }
+        let mut lengths = [None; PALETTE_ENTRIES];
+        let taken = &list[..2 * items.len() - 2];
+        let occurrences: u64 = taken.iter().map(|package| package.occurrences).sum();
+        for item in items {
+            let entry = item.occurrences.trailing_zeros() as usize / 4;
+            lengths[entry] = Some((occurrences >> (4 * entry) & 15) as u8);
+        }
+        Code::from_lengths(lengths, entries).expect("package-merge gives a complete code")
+    }
+
     /// Inserts an entry in sorted order. Entries come in ascending order.
     fn push(&mut self, entry: usize, weight: u64) {
         let mut place = self.count;
@@ -101,8 +130,8 @@ fn next_list(items: &[Package], list: &[Package]) -> ([Package; LIST], usize) {
     (merged, length)
 }
 
-/// The cost of a code, in bits (section 11.3).
-pub(super) fn cost_bits(counts: &EntryCounts, total: u64, code: &Code) -> u64 {
+/// The cost of a code, in bits (section 11.4).
+pub(super) fn cost_bits(counts: &[u64], total: u64, code: &Code) -> u64 {
     let mut coded = 0;
     let mut bits = 0;
     for (entry, &count) in counts.iter().enumerate() {

@@ -1,16 +1,199 @@
-//! Decoding of a record into weights or exponents with the kernels of an ISA (section 7).
+//! Decoding of records into values, and of chunks into weights, with the kernels of an ISA (section
+//! 7).
 
-use half::bf16;
-use unweight_format::{Body, Error, Palette, Patch, Record, weight};
+use unweight_format::layout::FIELDS;
+use unweight_format::{Body, Error, Palette, Palettes, Patch, Record};
 
+use super::bf16;
 use super::checked::Checksums;
 use super::kernels::Kernels;
+use super::layout::{Layout, is_bf16_exponent};
 use super::output::Output;
 use super::scratch::{LARGEST_CHUNK, Scratch};
 use crate::reference;
 
-/// Decodes a record into the little-endian bytes of its chunk's weights.
+/// What a chunk's weights are decoded from.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk<'a> {
+    pub(super) palettes: &'a Palettes,
+    /// The record of each coded field.
+    pub(super) records: &'a [Record<'a>],
+    /// The chunk's bytes of the plain plane.
+    pub(super) plain: &'a [u8],
+}
+
+impl Chunk<'_> {
+    /// Number of weights, given their bytes.
+    ///
+    /// # Panics
+    /// If the parts do not fit each other. Kernels rely on this.
+    pub(super) fn weights(&self, bytes: usize) -> usize {
+        let forms = self.palettes.forms();
+        let size = forms.dtype().weight_bytes();
+        assert!(bytes.is_multiple_of(size), "whole weights");
+        let count = bytes / size;
+        let plain_bits = count * forms.plain_bits() as usize;
+        assert_eq!(
+            self.plain.len(),
+            plain_bits.div_ceil(8),
+            "plain bytes of the weights"
+        );
+        assert_eq!(
+            self.records.len(),
+            forms.coded_count(),
+            "a record of each coded field"
+        );
+        for (record, coded) in self.records.iter().zip(forms.coded()) {
+            let shape = record.shape();
+            assert_eq!(
+                shape.weights() as usize,
+                count,
+                "records of so many weights"
+            );
+            assert_eq!(shape.width(), coded.field.width(), "records of the fields");
+        }
+        count
+    }
+
+    fn palette(&self, number: usize) -> &Palette {
+        let palette = self.palettes.coded(number);
+        palette.expect("a palette of each coded field")
+    }
+}
+
+/// Decodes a chunk into its little-endian weights.
 pub(super) fn weights(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    chunk: &Chunk<'_>,
+    output: &mut Output<'_>,
+) -> Result<(), Error> {
+    let count = chunk.weights(output.len());
+    if is_bf16_exponent(chunk.palettes.forms()) {
+        let palette = chunk.palette(0);
+        return bf16_weights(
+            kernels,
+            scratch,
+            &chunk.records[0],
+            palette,
+            chunk.plain,
+            output,
+        );
+    }
+    if kernels.decode_bytes.is_some()
+        && let Some(done) = weights_checked(kernels, scratch, chunk, 0, output)
+    {
+        return done.map(|_| ());
+    }
+    scratch.with_values(chunk.records.len(), |scratch, buffers| {
+        for (number, (record, buffer)) in chunk.records.iter().zip(&mut *buffers).enumerate() {
+            values(
+                kernels,
+                scratch,
+                record,
+                chunk.palette(number),
+                &mut buffer[..count],
+            )?;
+        }
+        let mut decoded = [&[][..]; FIELDS];
+        for (decoded, buffer) in decoded.iter_mut().zip(&*buffers) {
+            *decoded = &buffer[..count];
+        }
+        let decoded = &decoded[..buffers.len()];
+        join_weights(kernels, chunk.palettes, chunk.plain, decoded, output);
+        Ok(())
+    })
+}
+
+/// Joins plain bytes and the values of each coded field into weights.
+///
+/// # Panics
+/// If the lengths do not match.
+pub(super) fn join_weights(
+    kernels: &Kernels,
+    palettes: &Palettes,
+    plain: &[u8],
+    values: &[&[u8]],
+    output: &mut Output<'_>,
+) {
+    let layout = Layout::with_constants(palettes);
+    assert!(
+        output.len().is_multiple_of(layout.weight_bytes),
+        "whole weights"
+    );
+    let count = output.len() / layout.weight_bytes;
+    assert_eq!(
+        plain.len(),
+        layout.plain_bytes(count),
+        "plain bytes of the weights"
+    );
+    assert_eq!(
+        values.len(),
+        layout.places().len(),
+        "values of each coded field"
+    );
+    assert!(
+        values.iter().all(|values| values.len() == count),
+        "values of the weights"
+    );
+    match values {
+        _ if palettes.forms().is_raw() => output.put_slice(0, plain),
+        [exponents] if is_bf16_exponent(palettes.forms()) => {
+            (kernels.bf16.join)(exponents, plain, output)
+        }
+        _ => (kernels.join)(&layout, plain, values, output),
+    }
+}
+
+/// Same as [`weights`], but for chunks with kernels that also compute checksums. Returns None for
+/// others.
+pub(super) fn weights_checked(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    chunk: &Chunk<'_>,
+    record_so_far: u32,
+    output: &mut Output<'_>,
+) -> Option<Result<Checksums, Error>> {
+    let [record] = chunk.records else {
+        return None;
+    };
+    let Body::Huffman { code, lanes } = record.body() else {
+        return None;
+    };
+    let forms = chunk.palettes.forms();
+    let fills = |scratch: &mut Scratch| {
+        chunk.weights(output.len());
+        scratch.table.prepare(code, chunk.palette(0));
+        scratch.lanes.fill(lanes);
+    };
+    let patches = record.patches();
+    let (ends, checksums) = match (kernels.bf16.decode_checked, kernels.decode_bytes) {
+        (Some(kernel), _) if is_bf16_exponent(forms) => {
+            fills(scratch);
+            kernel(scratch, chunk.plain, patches, record_so_far, output)
+        }
+        (_, Some(kernel)) if forms.dtype().weight_bytes() == 1 => {
+            fills(scratch);
+            let layout = Layout::with_constants(chunk.palettes);
+            kernel(
+                scratch,
+                &layout,
+                chunk.plain,
+                patches,
+                record_so_far,
+                output,
+            )
+        }
+        _ => return None,
+    };
+    Some(match scratch.lanes.end_at(&ends) {
+        true => Ok(checksums),
+        false => Err(broken_rule(record, chunk.palette(0))),
+    })
+}
+
+/// Decodes a chunk of BF16 weights of which the exponent alone is coded.
+fn bf16_weights(
     kernels: &Kernels,
     scratch: &mut Scratch,
     record: &Record<'_>,
@@ -18,73 +201,49 @@ pub(super) fn weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
-    // These assertions ensure that kernels write the whole output.
-    assert_eq!(output.len(), 2 * sign_mantissa.len());
     match record.body() {
-        Body::Verbatim(exponents) => assert_eq!(exponents.len(), sign_mantissa.len()),
-        Body::Palette(indices) => assert!(2 * indices.len() >= sign_mantissa.len()),
-        Body::Huffman { .. } => assert!(sign_mantissa.len() <= LARGEST_CHUNK),
-    }
-    match record.body() {
-        Body::Verbatim(exponents) => (kernels.join)(exponents, sign_mantissa, output),
-        Body::Palette(indices) => (kernels.join_indices)(palette, indices, sign_mantissa, output),
+        Body::Verbatim(exponents) => (kernels.bf16.join)(exponents, sign_mantissa, output),
+        Body::Palette(indices) => {
+            (kernels.bf16.join_indices)(palette, indices, sign_mantissa, output)
+        }
         Body::Huffman { code, lanes } => {
             scratch.table.prepare(code, palette);
             scratch.lanes.fill(lanes);
-            let ends = (kernels.decode_weights)(scratch, sign_mantissa, output);
+            let ends = (kernels.bf16.decode)(scratch, sign_mantissa, output);
             if !scratch.lanes.end_at(&ends) {
-                return Err(broken_rule(record, palette, sign_mantissa.len()));
+                return Err(broken_rule(record, palette));
             }
         }
     }
-    for Patch { position, exponent } in record.patches().iter() {
+    for Patch { position, value } in record.patches().iter() {
         let position = usize::from(position);
-        let bytes = weight(sign_mantissa[position], exponent).to_le_bytes();
+        let bytes = bf16::weight(sign_mantissa[position], value).to_le_bytes();
         output.put(2 * position, bytes);
     }
     Ok(())
 }
 
-/// Same as [`weights`], but for a huffman record and a kernel that also computes checksums. Returns
-/// None for other records and kernels.
-pub(super) fn weights_checked(
+/// Decodes a record into the values of its chunk.
+pub(super) fn values(
     kernels: &Kernels,
     scratch: &mut Scratch,
     record: &Record<'_>,
     palette: &Palette,
-    sign_mantissa: &[u8],
-    chunk_so_far: u32,
-    output: &mut Output<'_>,
-) -> Option<Result<Checksums, Error>> {
-    let (Some(kernel), Body::Huffman { code, lanes }) = (kernels.decode_checked, record.body())
-    else {
-        return None;
-    };
-    assert_eq!(output.len(), 2 * sign_mantissa.len());
-    assert!(sign_mantissa.len() <= LARGEST_CHUNK);
-    scratch.table.prepare(code, palette);
-    scratch.lanes.fill(lanes);
-    let patches = record.patches();
-    let (ends, checksums) = kernel(scratch, sign_mantissa, patches, chunk_so_far, output);
-    Some(match scratch.lanes.end_at(&ends) {
-        true => Ok(checksums),
-        false => Err(broken_rule(record, palette, sign_mantissa.len())),
-    })
-}
-
-/// Decodes a record into the exponents of its chunk.
-pub(super) fn exponents(
-    kernels: &Kernels,
-    scratch: &mut Scratch,
-    record: &Record<'_>,
-    palette: &Palette,
-    exponents: &mut [u8],
+    values: &mut [u8],
 ) -> Result<(), Error> {
+    let shape = record.shape();
+    // Kernels write all values, and read no more than a record of them has.
+    assert_eq!(values.len(), shape.weights() as usize);
+    assert!(values.len() <= LARGEST_CHUNK);
     match record.body() {
-        Body::Verbatim(bytes) => exponents.copy_from_slice(bytes),
+        Body::Verbatim(bytes) if shape.width() == 8 => values.copy_from_slice(bytes),
+        Body::Verbatim(bytes) => {
+            let layout = Layout::of_values(shape.width());
+            (kernels.join)(&layout, bytes, &[], &mut Output::from(&mut *values));
+        }
         Body::Palette(indices) => {
-            let of = |index: u8| palette.exponents()[usize::from(index)];
-            let (pairs, last) = exponents.as_chunks_mut::<2>();
+            let of = |index: u8| palette.padded()[usize::from(index)];
+            let (pairs, last) = values.as_chunks_mut::<2>();
             for (pair, byte) in pairs.iter_mut().zip(*indices) {
                 *pair = [of(byte & 15), of(byte >> 4)];
             }
@@ -95,15 +254,15 @@ pub(super) fn exponents(
         Body::Huffman { code, lanes } => {
             scratch.table.prepare(code, palette);
             scratch.lanes.fill(lanes);
-            let mut output = Output::from(&mut exponents[..]);
-            let ends = (kernels.decode_exponents)(scratch, &mut output);
+            let mut output = Output::from(&mut values[..]);
+            let ends = (kernels.decode_values)(scratch, &mut output);
             if !scratch.lanes.end_at(&ends) {
-                return Err(broken_rule(record, palette, output.len()));
+                return Err(broken_rule(record, palette));
             }
         }
     }
-    for Patch { position, exponent } in record.patches().iter() {
-        exponents[usize::from(position)] = exponent;
+    for Patch { position, value } in record.patches().iter() {
+        values[usize::from(position)] = value;
     }
     Ok(())
 }
@@ -112,16 +271,7 @@ pub(super) fn exponents(
 /// error. It reads zeros past the end of a lane, where a kernel reads the following bytes. A number
 /// in a kernel's error could therefore differ, though not whether there is one.
 #[cold]
-fn broken_rule(record: &Record<'_>, palette: &Palette, weights: usize) -> Error {
-    reference::decode_exponents(record, palette, weights, &mut Vec::new())
+fn broken_rule(record: &Record<'_>, palette: &Palette) -> Error {
+    reference::decode_values(record, palette, &mut Vec::new())
         .expect_err("a kernel found a lane that ends at the wrong place")
-}
-
-/// Converts little-endian weights to the machine's byte order.
-pub(super) fn from_little_endian(weights: &mut [bf16]) {
-    if cfg!(target_endian = "big") {
-        for weight in weights {
-            *weight = bf16::from_bits(weight.to_bits().swap_bytes());
-        }
-    }
 }

@@ -8,16 +8,16 @@ pub(super) const RUN_BITS: usize = 11;
 /// The most symbols in a run.
 pub(super) const RUN_SYMBOLS: usize = 6;
 
-/// Lengths and exponents by the next bits of a stream.
+/// Lengths and values by the next bits of a stream.
 #[derive(Debug)]
 pub(super) struct DecodeTable {
     made_of: Option<(Code, Palette)>,
     /// Lengths by the next 7 bits. The two codes of a pair of 8 bits differ only in their last bit.
     lengths: [u8; 128],
-    /// Exponents by the next 8 bits.
-    exponents: [u8; 256],
-    /// Exponents rotated right by one bit, which is the layout of the two halves of a weight.
-    rotated_exponents: [u8; 256],
+    /// Values by the next 8 bits.
+    values: [u8; 256],
+    /// Values rotated right by one bit, which is the layout of the two halves of a BF16 weight.
+    rotated_values: [u8; 256],
     runs: Runs,
 }
 
@@ -33,7 +33,7 @@ struct Runs {
 /// Consecutive symbols.
 ///
 /// ```text
-///   byte 7    exponent of the first symbol; byte 6 has that of the second, and so on
+///   byte 7    value of the first symbol; byte 6 has that of the second, and so on
 ///   byte 1    number of symbols
 ///   byte 0    number of bits of their codes
 /// ```
@@ -41,12 +41,12 @@ struct Runs {
 /// A shift of 64 bits uses the lowest six bits of its operand, so a run can be the operand.
 ///
 /// Runs are stored from the end of a row towards its start, so that the next run overwrites the
-/// bytes that are not exponents.
+/// bytes that are not values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run(u64);
 
 impl Run {
-    /// The exponents in reverse order, and two bytes that are not exponents.
+    /// The values in reverse order, and two bytes that are not values.
     #[inline(always)]
     pub(super) fn bytes(self) -> [u8; 8] {
         self.0.to_le_bytes()
@@ -65,8 +65,8 @@ impl Run {
 
     /// Returns this run preceded by a symbol.
     #[inline(always)]
-    fn behind(self, exponent: u8, length: u8) -> Run {
-        let symbols = self.0 >> 8 & 0x00ff_ffff_ffff_0000 | u64::from(exponent) << 56;
+    fn behind(self, value: u8, length: u8) -> Run {
+        let symbols = self.0 >> 8 & 0x00ff_ffff_ffff_0000 | u64::from(value) << 56;
         let numbers = (self.0 & 0xffff) + (1 << 8) + u64::from(length);
         Run(symbols | numbers)
     }
@@ -78,8 +78,8 @@ impl Default for DecodeTable {
         DecodeTable {
             made_of: None,
             lengths: [0; 128],
-            exponents: [0; 256],
-            rotated_exponents: [0; 256],
+            values: [0; 256],
+            rotated_values: [0; 256],
             runs: Runs {
                 are_made: false,
                 by_width: by_width.try_into().expect("as many as were made"),
@@ -95,11 +95,11 @@ impl DecodeTable {
             return;
         }
         for entry in code.canonical() {
-            let exponent = palette.exponents()[usize::from(entry.entry)];
+            let value = palette.padded()[usize::from(entry.entry)];
             let length = entry.length_bits;
             for slot in (usize::from(entry.stream_bits())..256).step_by(1 << length) {
-                self.exponents[slot] = exponent;
-                self.rotated_exponents[slot] = exponent.rotate_right(1);
+                self.values[slot] = value;
+                self.rotated_values[slot] = value.rotate_right(1);
                 self.lengths[slot % 128] = length;
             }
         }
@@ -121,34 +121,34 @@ impl DecodeTable {
         &self.lengths
     }
 
-    /// Exponents by the next 8 bits.
+    /// Values by the next 8 bits.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(dead_code, reason = "for vector kernels")
     )]
-    pub(super) fn exponents(&self) -> &[u8; 256] {
-        &self.exponents
+    pub(super) fn values(&self) -> &[u8; 256] {
+        &self.values
     }
 
-    /// Exponents by the next 8 bits, rotated right by one.
+    /// Values by the next 8 bits, rotated right by one.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         allow(dead_code, reason = "for vector kernels")
     )]
-    pub(super) fn rotated_exponents(&self) -> &[u8; 256] {
-        &self.rotated_exponents
+    pub(super) fn rotated_values(&self) -> &[u8; 256] {
+        &self.rotated_values
     }
 
-    /// The single exponent of the empty code, if the code is empty.
-    pub(super) fn only_exponent(&self) -> Option<u8> {
-        (self.lengths[0] == 0).then_some(self.exponents[0])
+    /// The single value of the empty code, if the code is empty.
+    pub(super) fn only_value(&self) -> Option<u8> {
+        (self.lengths[0] == 0).then_some(self.values[0])
     }
 
-    /// The exponent and the length of the first code in these 8 bits.
+    /// The value and the length of the first code in these 8 bits.
     #[inline(always)]
     pub(super) fn symbol(&self, next: u8) -> (u8, u32) {
         let length = self.lengths[usize::from(next & 127)];
-        (self.exponents[usize::from(next)], length.into())
+        (self.values[usize::from(next)], length.into())
     }
 
     /// Builds the runs if they are not built yet. The code must not be empty.
@@ -172,7 +172,7 @@ impl DecodeTable {
                     break;
                 };
                 let first = usize::from(entry.stream_bits());
-                let exponent = palette.exponents()[usize::from(entry.entry)];
+                let value = palette.padded()[usize::from(entry.entry)];
                 let places = these[first..].iter_mut().step_by(1 << length);
                 for (bits, (run, behind)) in places.zip(&narrower[1 << rest..]).enumerate() {
                     let mut behind = *behind;
@@ -182,7 +182,7 @@ impl DecodeTable {
                         rest -= 1;
                         behind = narrower[(1 << rest) + bits % (1 << rest)];
                     }
-                    *run = behind.behind(exponent, length);
+                    *run = behind.behind(value, length);
                 }
             }
         }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn runs_are_what_symbols_one_by_one_give() {
-        let palette = Palette::new(core::array::from_fn(|i| 100 + i as u8)).unwrap();
+        let palette = Palette::new(8, core::array::from_fn(|i| 100 + i as u8)).unwrap();
         let skewed = [1, 2, 3, 4, 5, 6, 7, 8, 8];
         let mixed = [8, 1, 8, 3, 7, 6, 3, 5, 3, 4];
         for lengths in [
@@ -218,13 +218,13 @@ mod tests {
         ] {
             let lengths = core::array::from_fn(|entry| lengths.get(entry).copied());
             let mut table = DecodeTable::default();
-            table.prepare(&Code::from_lengths(lengths).unwrap(), &palette);
+            table.prepare(&Code::from_lengths(lengths, 16).unwrap(), &palette);
             table.prepare_runs();
             for (bits, run) in table.runs().iter().enumerate() {
                 let mut taken = 0;
-                for &exponent in run.bytes().iter().rev().take(run.symbols()) {
+                for &value in run.bytes().iter().rev().take(run.symbols()) {
                     let (expected, length) = table.symbol((bits >> taken) as u8);
-                    assert_eq!(exponent, expected);
+                    assert_eq!(value, expected);
                     taken += length;
                 }
                 assert_eq!(u64::from(taken), run.shift() % 64);

@@ -1,148 +1,260 @@
-//! Encoding of weights or exponents into a record with the kernels of an ISA (sections 11.4 to
-//! 11.6).
+//! Encoding of weights into plain bytes and records with the kernels of an ISA (sections 11.5 to
+//! 11.7).
 
-use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
+use unweight_format::layout::{FIELDS, LANES, STEP_WEIGHTS};
 use unweight_format::write::{RecordBody, write_record};
 use unweight_format::{Code, Encoding, Palette, Patch};
 
-use super::code_lengths::{EntryCounts, choose_code, cost_bits};
+use super::code_lengths::{choose_code, cost_bits};
 use super::encode_table::PATCHED;
 use super::kernels::Kernels;
-use super::scratch::{LARGEST_CHUNK, Scratch};
-use crate::reference::TensorPlan;
+use super::layout::{Layout, is_bf16_exponent};
+use super::scratch::{LARGEST_CHUNK, Scratch, Values};
+use crate::reference::{FieldPlan, TensorPlan};
+use crate::{ChunkEntryCounts, ChunkRecords, EntryCounts};
 
-/// Parameters for encoding a chunk: its tensor's plan and, if known, the counts of its palette
-/// entries.
-#[derive(Clone, Copy)]
-pub(super) struct ChunkPlan<'a> {
-    pub(super) tensor: &'a TensorPlan,
-    pub(super) counts: Option<EntryCounts>,
-}
-
-/// Writes the sign-mantissa bytes of a chunk of little-endian weights to `sign_mantissa`, and
-/// appends its record to `record`. Returns the result of `split`, which is the kernel `split` or
-/// `split_checked`.
-pub(super) fn weights<T>(
-    kernels: &Kernels,
-    scratch: &mut Scratch,
-    split: impl FnOnce(&[u8], &mut [u8], &mut [u8]) -> T,
-    plan: ChunkPlan<'_>,
-    weights: &[u8],
-    sign_mantissa: &mut [u8],
-    record: &mut Vec<u8>,
-) -> T {
-    let count = sign_mantissa.len();
-    assert!(weights.len() == 2 * count && (1..=LARGEST_CHUNK).contains(&count));
-    let done = split(weights, sign_mantissa, &mut scratch.exponents[..count]);
-    let ahead = weights.as_ptr_range().end;
-    from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
-    done
-}
-
-/// Appends the record of a chunk with these exponents and sign-mantissa bytes to `record`.
-pub(super) fn exponents(
+/// Writes the plain bytes of a chunk of little-endian weights to `plain`, and appends its records
+/// to `records`. `counts` has the counts of the palette entries that are known. Returns the
+/// weights' CRC-32.
+pub(super) fn weights(
     kernels: &Kernels,
     scratch: &mut Scratch,
     plan: &TensorPlan,
-    exponents: &[u8],
-    sign_mantissa: &[u8],
-    record: &mut Vec<u8>,
-) {
-    let count = exponents.len();
-    assert!(count == sign_mantissa.len() && (1..=LARGEST_CHUNK).contains(&count));
-    scratch.exponents[..count].copy_from_slice(exponents);
-    let ahead = exponents.as_ptr();
-    let plan = ChunkPlan {
-        tensor: plan,
-        counts: None,
-    };
-    from_scratch(kernels, plan, sign_mantissa, ahead, scratch, record);
+    counts: &ChunkEntryCounts,
+    weights: &[u8],
+    plain: &mut [u8],
+    records: &mut ChunkRecords,
+) -> u32 {
+    let forms = plan.forms();
+    let count = weights.len() / forms.dtype().weight_bytes();
+    assert!((1..=LARGEST_CHUNK).contains(&count));
+    let ahead = weights.as_ptr_range().end;
+    scratch.with_values(forms.coded_count(), |scratch, values| {
+        let checksum = split(kernels, plan, count, weights, plain, values);
+        for (field, values) in plan.fields().zip(values) {
+            let chunk = ChunkValues {
+                count,
+                values,
+                plain,
+                ahead,
+            };
+            let counts = counts[field.coded.number];
+            records.push_with(|record| {
+                encode(kernels, scratch, field, counts, chunk, record);
+            });
+        }
+        checksum
+    })
 }
 
-fn from_scratch(
+/// Splits the weights of a chunk into plain bytes and values. Returns the weights' CRC-32.
+fn split(
     kernels: &Kernels,
-    plan: ChunkPlan<'_>,
-    sign_mantissa: &[u8],
-    ahead: *const u8,
+    plan: &TensorPlan,
+    count: usize,
+    weights: &[u8],
+    plain: &mut [u8],
+    values: &mut [Values],
+) -> u32 {
+    let mut places: [&mut [u8]; FIELDS] = Default::default();
+    for (place, values) in places.iter_mut().zip(&mut *values) {
+        *place = &mut values[..count];
+    }
+    if is_bf16_exponent(plan.forms()) {
+        assert!(weights.len() == 2 * count && plain.len() == count);
+        if let Some(split_checked) = kernels.bf16.split_checked {
+            return split_checked(weights, plain, places[0]);
+        }
+        (kernels.bf16.split)(weights, plain, places[0]);
+    } else {
+        let layout = Layout::of(plan.forms());
+        let coded = plan.forms().coded_count();
+        split_weights(kernels, &layout, weights, plain, &mut places[..coded]);
+    }
+    crc32fast::hash(weights)
+}
+
+/// Splits weights of any layout into plain bytes and values.
+///
+/// # Panics
+/// If the lengths do not match.
+pub(super) fn split_weights(
+    kernels: &Kernels,
+    layout: &Layout,
+    weights: &[u8],
+    plain: &mut [u8],
+    values: &mut [&mut [u8]],
+) {
+    assert!(
+        weights.len().is_multiple_of(layout.weight_bytes),
+        "whole weights"
+    );
+    let count = weights.len() / layout.weight_bytes;
+    assert_eq!(
+        plain.len(),
+        layout.plain_bytes(count),
+        "plain bytes of the weights"
+    );
+    assert_eq!(
+        values.len(),
+        layout.places().len(),
+        "values of each coded field"
+    );
+    assert!(
+        values.iter().all(|values| values.len() == count),
+        "values of the weights"
+    );
+    match layout.plain_bits == 8 * layout.weight_bytes {
+        true => plain.copy_from_slice(weights),
+        false => (kernels.split)(layout, weights, plain, values),
+    }
+}
+
+/// Appends the record of a chunk with these values of a field to `record`. `plain` has the chunk's
+/// bytes of the plain plane.
+pub(super) fn values(
+    kernels: &Kernels,
     scratch: &mut Scratch,
+    plan: &FieldPlan,
+    values: &[u8],
+    plain: &[u8],
     record: &mut Vec<u8>,
 ) {
-    let count = sign_mantissa.len();
+    let count = values.len();
+    assert!((1..=LARGEST_CHUNK).contains(&count));
+    scratch.with_values(1, |scratch, buffers| {
+        let buffer = &mut buffers[0];
+        buffer[..count].copy_from_slice(values);
+        let chunk = ChunkValues {
+            count,
+            values: buffer,
+            plain,
+            ahead: values.as_ptr_range().end,
+        };
+        encode(kernels, scratch, plan, None, chunk, record);
+    });
+}
+
+/// The values of a field in a chunk.
+struct ChunkValues<'a> {
+    count: usize,
+    /// The values, with room for the surplus of a short last step.
+    values: &'a mut Values,
+    /// The chunk's bytes of the plain plane.
+    plain: &'a [u8],
+    /// The likely address of what is encoded next. It may be invalid.
+    ahead: *const u8,
+}
+
+fn encode(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    plan: &FieldPlan,
+    counts: Option<EntryCounts>,
+    chunk: ChunkValues<'_>,
+    record: &mut Vec<u8>,
+) {
+    let ChunkValues { count, values, .. } = chunk;
     scratch.positions.clear();
     let (code, lane_ends);
-    let ChunkPlan { tensor, counts } = plan;
-    let coded = if tensor.encoding() == Encoding::Palette {
-        palette_body(kernels, tensor.palette(), count, scratch);
-        RecordBody::Palette(&scratch.body)
-    } else {
-        code = chunk_code(kernels, tensor, counts, &scratch.exponents[..count]);
-        lane_ends = huffman_body(kernels, &code, tensor.palette(), count, ahead, scratch);
-        RecordBody::Huffman {
-            code: &code,
-            lane_ends: &lane_ends,
-            streams: &scratch.body,
+    let coded = match plan.coded.encoding {
+        Encoding::Palette => {
+            palette_body(kernels, &plan.palette, count, values, scratch);
+            RecordBody::Palette(&scratch.body)
+        }
+        Encoding::Huffman => {
+            code = chunk_code(kernels, plan, counts, &values[..count]);
+            let whole = with_surplus(&plan.palette, &code, count, values);
+            scratch.codes.prepare(&code, &plan.palette);
+            lane_ends = huffman_body(kernels, whole, chunk.ahead, scratch);
+            RecordBody::Huffman {
+                code: &code,
+                lane_ends: &lane_ends,
+                streams: &scratch.body,
+            }
         }
     };
     // Patches are found lane by lane, which is not the order of the weights.
     scratch.positions.sort_unstable();
-    let exponents = &scratch.exponents[..count];
-    let verbatim = RecordBody::Verbatim(exponents);
-    // Section 11.6.
-    if coded.record_bytes(scratch.positions.len()) > verbatim.record_bytes(0) {
-        return write_record(&verbatim, &[], sign_mantissa, record);
+    let values = &values[..count];
+    let joined = match plan.coded.number {
+        0 => chunk.plain,
+        _ => &[],
+    };
+    let width = plan.palette.width();
+    let longest = unweight_format::layout::longest_record_bytes(count as u32, width);
+    // Section 11.7.
+    if coded.record_bytes(scratch.positions.len()) as u64 > longest {
+        if width == 8 {
+            return write_record(&RecordBody::Verbatim(values), &[], joined, record);
+        }
+        let layout = Layout::of_values(width);
+        scratch.body.resize(layout.plain_bytes(count), 0);
+        (kernels.split)(&layout, values, &mut scratch.body, &mut []);
+        return write_record(&RecordBody::Verbatim(&scratch.body), &[], joined, record);
     }
     scratch.patches.clear();
     scratch
         .patches
         .extend(scratch.positions.iter().map(|&position| Patch {
             position,
-            exponent: exponents[usize::from(position)],
+            value: values[usize::from(position)],
         }));
-    write_record(&coded, &scratch.patches, sign_mantissa, record);
+    write_record(&coded, &scratch.patches, joined, record);
 }
 
-/// Chooses the chunk's own code if it saves more than one bit in 256, and the tensor's code
-/// otherwise (section 11.4).
+/// Chooses the chunk's own code if it saves more than one bit in 256, and the field's code
+/// otherwise (section 11.5).
 fn chunk_code(
     kernels: &Kernels,
-    plan: &TensorPlan,
+    plan: &FieldPlan,
     counts: Option<EntryCounts>,
-    exponents: &[u8],
+    values: &[u8],
 ) -> Code {
+    let palette = plan.palette.values();
     let counts = counts.unwrap_or_else(|| {
-        let mut by_exponent = [0; 256];
-        (kernels.count_exponents)(exponents, &mut by_exponent);
-        let palette = plan.palette().exponents();
-        palette.map(|exponent| by_exponent[usize::from(exponent)])
+        let mut by_value = [0; 256];
+        (kernels.count_values)(values, &mut by_value);
+        let mut counts = EntryCounts::default();
+        for (count, &value) in counts.iter_mut().zip(palette) {
+            *count = by_value[usize::from(value)];
+        }
+        counts
     });
-    let total = exponents.len() as u64;
-    let own = choose_code(&counts, total);
+    let total = values.len() as u64;
+    let own = choose_code(&counts, total, palette.len());
     let own_bits = cost_bits(&counts, total, &own);
-    let tensor_bits = cost_bits(&counts, total, plan.code());
-    match 256 * own_bits < 255 * tensor_bits {
+    let field_bits = cost_bits(&counts, total, &plan.code);
+    match 256 * own_bits < 255 * field_bits {
         true => own,
-        false => *plan.code(),
+        false => plan.code,
     }
 }
 
-/// Writes lane streams to `scratch.body` and the positions of patches to `scratch.positions`
-/// (sections 5.2, 5.5 and 11.4).
+/// The values of whole steps: the surplus of a short last step is filled with the placeholder.
+fn with_surplus<'v>(
+    palette: &Palette,
+    code: &Code,
+    count: usize,
+    values: &'v mut Values,
+) -> &'v [u8] {
+    let whole = count.next_multiple_of(STEP_WEIGHTS);
+    let placeholder = palette.values()[usize::from(code.placeholder().entry)];
+    values[count..whole].fill(placeholder);
+    &values[..whole]
+}
+
+/// Writes lane streams of values of whole steps to `scratch.body`, in the code of `scratch.codes`,
+/// and the positions of patches to `scratch.positions` (sections 5.2, 5.5 and 11.5).
 fn huffman_body(
     kernels: &Kernels,
-    code: &Code,
-    palette: &Palette,
-    count: usize,
+    values: &[u8],
     ahead: *const u8,
     scratch: &mut Scratch,
 ) -> [u16; LANES] {
-    let whole = count.next_multiple_of(STEP_WEIGHTS);
-    // The surplus of a short last step is filled with the placeholder.
-    let placeholder = palette.exponents()[usize::from(code.placeholder().entry)];
-    scratch.exponents[count..whole].fill(placeholder);
-    scratch.codes.prepare(code, palette);
     let ends = (kernels.pack)(
         &scratch.codes,
-        &scratch.exponents[..whole],
+        values,
         ahead,
         &mut scratch.rows,
         &mut scratch.positions,
@@ -161,20 +273,21 @@ fn huffman_body(
 }
 
 /// Writes indices to `scratch.body` and the positions of patches to `scratch.positions` (sections
-/// 5.3, 5.5 and 11.5).
-fn palette_body(kernels: &Kernels, palette: &Palette, count: usize, scratch: &mut Scratch) {
+/// 5.3, 5.5 and 11.6).
+fn palette_body(
+    kernels: &Kernels,
+    palette: &Palette,
+    count: usize,
+    values: &mut Values,
+    scratch: &mut Scratch,
+) {
     let whole = count.next_multiple_of(STEP_WEIGHTS);
-    scratch.exponents[count..whole].fill(palette.exponents()[0]);
+    values[count..whole].fill(palette.values()[0]);
     let mut indices = [PATCHED; 256];
-    for entry in 0..PALETTE_ENTRIES {
-        indices[usize::from(palette.exponents()[entry])] = entry as u8;
+    for (index, &value) in (0..).zip(palette.values()) {
+        indices[usize::from(value)] = index;
     }
     scratch.body.resize(whole / 2, 0);
-    let exponents = &scratch.exponents[..whole];
-    (kernels.index)(
-        &indices,
-        exponents,
-        &mut scratch.body,
-        &mut scratch.positions,
-    );
+    let values = &values[..whole];
+    (kernels.index)(&indices, values, &mut scratch.body, &mut scratch.positions);
 }

@@ -1,27 +1,27 @@
-//! The code of each exponent in the layout of the kernels. The table is kept from record to record.
+//! The code of each value in the layout of the kernels. The table is kept from record to record.
 
 use unweight_format::layout::PALETTE_ENTRIES;
 use unweight_format::{Code, Palette};
 
-/// Codes by exponent.
+/// Codes by value.
 #[derive(Debug)]
 pub(super) struct EncodeTable {
     made_of: Option<(Code, Palette)>,
-    /// Codes with their first bit in the stream in bit 0. An exponent without a code has the
+    /// Codes with their first bit in the stream in bit 0. An value without a code has the
     /// placeholder's code.
     bits: [u8; 256],
-    /// Lengths of at most 8; `PATCHED` is set for an exponent without a code.
+    /// Lengths of at most 8; `PATCHED` is set for a value without a code.
     lengths: [u8; 256],
-    /// Palette index of each exponent; `PATCHED` for an exponent outside of the palette.
+    /// Palette index of each value; `PATCHED` for a value outside of the palette.
     places: [u8; 256],
-    /// Concatenated codes of two exponents. The index has the first palette index in bits 0 to 3
-    /// and the second one above.
+    /// Concatenated codes of two values. The index has the first palette index in bits 0 to 3 and
+    /// the second one above.
     pair_bits: [u16; 256],
-    /// Lengths of at most 16; `PATCHED` is set if either exponent has no code.
+    /// Lengths of at most 16; `PATCHED` is set if either value has no code.
     pair_lengths: [u8; 256],
 }
 
-/// Mark of an exponent without a code.
+/// Mark of a value without a code.
 pub(super) const PATCHED: u8 = 0x80;
 
 impl Default for EncodeTable {
@@ -47,17 +47,17 @@ impl EncodeTable {
         self.bits = [placeholder.stream_bits(); 256];
         self.lengths = [placeholder.length_bits | PATCHED; 256];
         for entry in code.canonical() {
-            let exponent = usize::from(palette.exponents()[usize::from(entry.entry)]);
-            self.bits[exponent] = entry.stream_bits();
-            self.lengths[exponent] = entry.length_bits;
+            let value = usize::from(palette.values()[usize::from(entry.entry)]);
+            self.bits[value] = entry.stream_bits();
+            self.lengths[value] = entry.length_bits;
         }
         self.places = [PATCHED; 256];
-        for (place, exponent) in (0..).zip(palette.exponents()) {
-            self.places[usize::from(*exponent)] = place;
+        for (place, value) in (0..).zip(palette.values()) {
+            self.places[usize::from(*value)] = place;
         }
-        let of_place = palette.exponents().map(|exponent| {
-            let exponent = usize::from(exponent);
-            (self.bits[exponent], self.lengths[exponent])
+        let of_place = palette.padded().map(|value| {
+            let value = usize::from(value);
+            (self.bits[value], self.lengths[value])
         });
         for pair in 0..256 {
             let (first_bits, first_length) = of_place[pair % PALETTE_ENTRIES];
@@ -70,28 +70,29 @@ impl EncodeTable {
         self.made_of = Some((*code, *palette));
     }
 
-    /// The first exponent of the palette, if the palette is 16 consecutive exponents.
+    /// The first value of the palette, if its values are consecutive. No value of the field is
+    /// above those of a palette of fewer than 16.
     pub(super) fn palette_base(&self) -> Option<u8> {
         self.made_of.and_then(|(_, palette)| palette.base())
     }
 
-    /// The palette index of each exponent; 16 or more for an exponent outside of the palette.
+    /// The palette index of each value; 16 or more for a value outside of the palette.
     pub(super) fn places(&self) -> &[u8; 256] {
         &self.places
     }
 
-    /// Concatenated codes of two exponents and their lengths, by their palette indices. Lengths are
-    /// at most 16 without `PATCHED`.
+    /// Concatenated codes of two values and their lengths, by their palette indices. Lengths are at
+    /// most 16 without `PATCHED`.
     pub(super) fn pairs(&self) -> (&[u16; 256], &[u8; 256]) {
         (&self.pair_bits, &self.pair_lengths)
     }
 
-    /// Codes by exponent.
+    /// Codes by value.
     pub(super) fn bits(&self) -> &[u8; 256] {
         &self.bits
     }
 
-    /// Lengths by exponent, at most 8 without `PATCHED`.
+    /// Lengths by value, at most 8 without `PATCHED`.
     pub(super) fn lengths(&self) -> &[u8; 256] {
         &self.lengths
     }

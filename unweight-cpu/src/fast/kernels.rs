@@ -7,22 +7,51 @@ use unweight_format::{Palette, Patches};
 use super::checked::Checksums;
 use super::encode_table::EncodeTable;
 use super::lanes::Rows;
+use super::layout::{Layout, Place};
 use super::output::Output;
 use super::scratch::Scratch;
 
 /// The kernels of one ISA. They are pure loops over slices, and their callers ensure that the
 /// lengths match.
 pub(super) struct Kernels {
+    /// Kernels for BF16 weights of which the exponent alone is coded.
+    pub(super) bf16: Bf16Kernels,
+    /// Decodes `scratch.lanes` with `scratch.table` into values, as many as the output has bytes.
+    /// Returns the bit position in the lane buffer at the end of each lane's codes.
+    pub(super) decode_values: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
+    /// Same as `decode_values`, but joins the values with these plain bytes into weights of one
+    /// byte with one coded field, applies patches, and computes checksums. The number is the
+    /// checksum of the record up to the plain bytes. With None values are decoded first and joined
+    /// then.
+    pub(super) decode_bytes: Option<BytesKernel>,
+    /// Joins plain bytes and the values of each coded field into weights.
+    pub(super) join: fn(&Layout, &[u8], &[&[u8]], &mut Output<'_>),
+    /// Splits little-endian weights into plain bytes and the values of each coded field.
+    pub(super) split: SplitKernel,
+    /// The values of a field of little-endian weights of so many bytes.
+    pub(super) field_values: fn(usize, Place, &[u8], &mut [u8]),
+    /// Counts these values.
+    pub(super) count_values: fn(&[u8], &mut [u64; 256]),
+    /// Packs the codes of values of whole steps into a row for each lane. Returns the lanes'
+    /// numbers of bits, and appends the positions of values without a code. The pointer is the
+    /// likely address of the next chunk's weights, and may be invalid.
+    pub(super) pack: PackKernel,
+    /// Writes the palette indices of values of whole steps, two to a byte. The first slice maps
+    /// values to indices. Appends the positions of values whose index is `PATCHED`.
+    pub(super) index: IndexKernel,
+}
+
+/// The kernels of one ISA for BF16 weights of which the exponent alone is coded. Their plain bytes
+/// are sign-mantissa bytes.
+pub(super) struct Bf16Kernels {
     /// Decodes `scratch.lanes` with `scratch.table`, and joins the exponents with these
     /// sign-mantissa bytes into weights. Returns the bit position in the lane buffer at the end of
     /// each lane's codes.
-    pub(super) decode_weights: fn(&mut Scratch, &[u8], &mut Output<'_>) -> [u32; LANES],
-    /// Same as `decode_weights`, but also applies patches and computes checksums. The number is the
-    /// chunk checksum up to the sign-mantissa bytes. With None the output of `decode_weights` is
-    /// patched and read once more.
+    pub(super) decode: fn(&mut Scratch, &[u8], &mut Output<'_>) -> [u32; LANES],
+    /// Same as `decode`, but also applies patches and computes checksums. The number is the
+    /// record's checksum up to the sign-mantissa bytes. With None the output of `decode` is patched
+    /// and read once more.
     pub(super) decode_checked: Option<CheckedKernel>,
-    /// Same as `decode_weights`, but writes exponents, as many as the output has bytes.
-    pub(super) decode_exponents: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
     /// Joins exponents and sign-mantissa bytes into weights.
     pub(super) join: fn(&[u8], &[u8], &mut Output<'_>),
     /// Joins palette indices and sign-mantissa bytes into weights.
@@ -33,26 +62,30 @@ pub(super) struct Kernels {
     /// more.
     pub(super) split_checked: Option<CheckedSplitKernel>,
     /// Counts the exponents of little-endian weights.
-    pub(super) count_weights: fn(&[u8], &mut [u64; 256]),
-    /// Counts these exponents.
-    pub(super) count_exponents: fn(&[u8], &mut [u64; 256]),
-    /// Packs the codes of exponents of whole steps into a row for each lane. Returns the lanes'
-    /// numbers of bits, and appends the positions of exponents without a code. The pointer is the
-    /// likely address of the next chunk's weights, and may be invalid.
-    pub(super) pack: PackKernel,
-    /// Writes the palette indices of exponents of whole steps, two to a byte. The first slice maps
-    /// exponents to indices. Appends the positions of exponents whose index is `PATCHED`.
-    pub(super) index: IndexKernel,
+    pub(super) count: fn(&[u8], &mut [u64; 256]),
 }
 
 /// The type of [`Kernels::index`].
 pub(super) type IndexKernel = fn(&[u8; 256], &[u8], &mut [u8], &mut Vec<u16>);
 
-/// The type of [`Kernels::decode_checked`].
+/// The type of [`Kernels::decode_bytes`].
+pub(super) type BytesKernel = fn(
+    &mut Scratch,
+    &Layout,
+    &[u8],
+    &Patches<'_>,
+    u32,
+    &mut Output<'_>,
+) -> ([u32; LANES], Checksums);
+
+/// The type of [`Kernels::split`].
+pub(super) type SplitKernel = fn(&Layout, &[u8], &mut [u8], &mut [&mut [u8]]);
+
+/// The type of [`Bf16Kernels::decode_checked`].
 pub(super) type CheckedKernel =
     fn(&mut Scratch, &[u8], &Patches<'_>, u32, &mut Output<'_>) -> ([u32; LANES], Checksums);
 
-/// The type of [`Kernels::split_checked`].
+/// The type of [`Bf16Kernels::split_checked`].
 pub(super) type CheckedSplitKernel = fn(&[u8], &mut [u8], &mut [u8]) -> u32;
 
 /// The type of [`Kernels::pack`].

@@ -77,6 +77,17 @@ impl LaneBuffer {
         std::ptr::without_provenance(self.behind)
     }
 
+    /// Bits of the longest lane.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn longest_bits(&self) -> usize {
+        let lengths = self.starts.iter().zip(&self.ends);
+        let lengths = lengths.map(|(start, end)| 8 * (end - start));
+        lengths.max().unwrap_or(0) as usize
+    }
+
     /// The first bit of each lane, as a bit position in the buffer.
     pub(super) fn first_bits(&self) -> [u32; LANES] {
         self.starts.map(|start| 8 * start)

@@ -100,6 +100,21 @@ impl<'a> Output<'a> {
         self.bytes[at..at + N].copy_from_slice(&bytes.map(MaybeUninit::new));
     }
 
+    /// Replaces the byte at `at`.
+    ///
+    /// # Safety
+    /// The byte must have been written.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    #[inline(always)]
+    pub(super) unsafe fn replace(&mut self, at: usize, with: impl FnOnce(u8) -> u8) {
+        // SAFETY: the caller has written the byte.
+        let byte = unsafe { self.bytes[at].assume_init() };
+        self.bytes[at].write(with(byte));
+    }
+
     /// Writes `bytes` at `at`.
     pub(crate) fn put_slice(&mut self, at: usize, bytes: &[u8]) {
         for (out, &byte) in self.bytes[at..at + bytes.len()].iter_mut().zip(bytes) {

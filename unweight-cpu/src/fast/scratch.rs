@@ -10,20 +10,25 @@ use super::lanes::{LaneBuffer, ROW_BYTES, Rows};
 /// Weights of the largest chunk.
 pub(super) const LARGEST_CHUNK: usize = 1 << 16;
 
+/// The values of a field in a chunk, and of the surplus of a short last step.
+pub(super) type Values = Box<[u8; LARGEST_CHUNK]>;
+
 /// Buffers and tables for one chunk at a time. Each worker has its own and reuses it. The previous
 /// content does not matter.
 ///
-/// It takes some 210 KiB, and up to 512 KiB after encoding chunks of the largest size.
+/// It takes some 210 KiB, and up to 512 KiB after encoding chunks of the largest size. Each coded
+/// field of a tensor but the first takes another 64 KiB.
 #[derive(Debug)]
 pub struct Scratch {
     /// Buffers for decoding.
     pub(super) table: DecodeTable,
     pub(super) lanes: LaneBuffer,
-    /// Exponents lane by lane for decoding, lane streams for encoding.
+    /// Values lane by lane for decoding, lane streams for encoding.
     pub(super) rows: Box<Rows>,
-    /// Buffers for encoding.
+    /// Buffers for encoding, and the values of both.
     pub(super) codes: EncodeTable,
-    pub(super) exponents: Box<[u8; LARGEST_CHUNK]>,
+    /// The values of each coded field; see [`with_values`](Scratch::with_values).
+    pub(super) values: Vec<Values>,
     pub(super) body: Vec<u8>,
     pub(super) positions: Vec<u16>,
     pub(super) patches: Vec<Patch>,
@@ -32,16 +37,43 @@ pub struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         let rows = vec![[0; ROW_BYTES]; LANES].into_boxed_slice();
-        let exponents = vec![0; LARGEST_CHUNK].into_boxed_slice();
         Scratch {
             table: DecodeTable::default(),
             lanes: LaneBuffer::default(),
             rows: rows.try_into().expect("as many as were made"),
             codes: EncodeTable::default(),
-            exponents: exponents.try_into().expect("as many as were made"),
+            values: vec![no_values()],
             body: Vec::new(),
             positions: Vec::new(),
             patches: Vec::new(),
         }
     }
+}
+
+impl Scratch {
+    /// The most memory that the buffers take after encoding or decoding tensors with so many coded
+    /// fields, in bytes.
+    pub const fn most_bytes(coded_fields: usize) -> u64 {
+        (512 << 10) + (LARGEST_CHUNK * coded_fields.saturating_sub(1)) as u64
+    }
+
+    /// Calls `then` with the scratch and with buffers for the values of so many coded fields.
+    pub(super) fn with_values<T>(
+        &mut self,
+        fields: usize,
+        then: impl FnOnce(&mut Scratch, &mut [Values]) -> T,
+    ) -> T {
+        let mut values = std::mem::take(&mut self.values);
+        if values.len() < fields {
+            values.resize_with(fields, no_values);
+        }
+        let done = then(self, &mut values[..fields]);
+        self.values = values;
+        done
+    }
+}
+
+fn no_values() -> Values {
+    let values = vec![0; LARGEST_CHUNK].into_boxed_slice();
+    values.try_into().expect("as many as were made")
 }

@@ -1,43 +1,48 @@
-//! Counts of exponents.
+//! Counts of the values of a field.
 
-use half::bf16;
-use unweight_format::exponent;
+use unweight_format::{Field, bits};
 
-/// The counts *h* of section 11, by exponent.
+/// The counts *h* of section 11: how often each value of a field occurs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExponentCounts([u64; 256]);
+pub struct ValueCounts([u64; 256]);
 
-impl Default for ExponentCounts {
+impl Default for ValueCounts {
     fn default() -> Self {
-        ExponentCounts([0; 256])
+        ValueCounts([0; 256])
     }
 }
 
-impl ExponentCounts {
-    /// Adds the exponents of these weights to the counts.
-    pub fn add_weights(&mut self, weights: &[bf16]) {
-        for &weight in weights {
-            self.0[usize::from(exponent(weight))] += 1;
+impl ValueCounts {
+    /// Adds the values of `field` of these weights, which are little-endian numbers of
+    /// `weight_bytes` bytes, to the counts.
+    pub fn add_weights(&mut self, field: Field, weight_bytes: usize, weights: &[u8]) {
+        for weight in bits::unpack(weights, 8 * weight_bytes as u32) {
+            self.0[usize::from(field.get(weight))] += 1;
         }
     }
 
-    /// Adds these exponents to the counts.
-    pub fn add_exponents(&mut self, exponents: &[u8]) {
-        for &exponent in exponents {
-            self.0[usize::from(exponent)] += 1;
+    /// Adds these values to the counts.
+    pub fn add_values(&mut self, values: &[u8]) {
+        for &value in values {
+            self.0[usize::from(value)] += 1;
         }
+    }
+
+    /// Adds a value so many times.
+    pub(crate) fn add_times(&mut self, value: u8, times: u64) {
+        self.0[usize::from(value)] += times;
     }
 
     /// Adds the counts of another part of the same tensor.
-    pub fn merge(&mut self, other: &ExponentCounts) {
+    pub fn merge(&mut self, other: &ValueCounts) {
         for (count, more) in self.0.iter_mut().zip(other.0) {
             *count += more;
         }
     }
 
-    /// The number of occurrences of `exponent`.
-    pub fn of(&self, exponent: u8) -> u64 {
-        self.0[usize::from(exponent)]
+    /// The number of occurrences of `value`.
+    pub fn of(&self, value: u8) -> u64 {
+        self.0[usize::from(value)]
     }
 
     /// The number of counted weights.
@@ -45,17 +50,24 @@ impl ExponentCounts {
         self.0.iter().sum()
     }
 
-    /// The counts by exponent.
+    /// The value that all counted weights have, if there is one.
+    pub fn only_value(&self) -> Option<u8> {
+        let mut values = (0..=u8::MAX).filter(|&value| self.of(value) > 0);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// The counts by value.
     pub fn as_array(&self) -> &[u64; 256] {
         &self.0
     }
 
-    /// Mutable counts by exponent, for faster counting loops.
+    /// Mutable counts by value, for faster counting loops.
     pub(crate) fn as_array_mut(&mut self) -> &mut [u64; 256] {
         &mut self.0
     }
 
-    /// Shannon entropy of the exponents in bits per weight, or 0 without weights.
+    /// Shannon entropy of the values in bits per weight, or 0 without weights.
     pub fn entropy_bits(&self) -> f64 {
         let total = self.total() as f64;
         self.0

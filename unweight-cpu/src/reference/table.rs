@@ -30,8 +30,8 @@ mod tests {
     #[test]
     fn decodes_the_specs_example() {
         let lengths = [1, 2, 3, 3];
-        let code =
-            Code::from_lengths(core::array::from_fn(|entry| lengths.get(entry).copied())).unwrap();
+        let code = Code::from_lengths(core::array::from_fn(|entry| lengths.get(entry).copied()), 4)
+            .unwrap();
         let table = DecodeTable::new(&code);
         // The codes 110, 0 and 10, with the first bit of the stream in bit 0.
         let byte = 0b0001_0011;
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn the_empty_code_takes_no_bits() {
-        let code = Code::from_lengths(core::array::from_fn(|entry| (entry == 7).then_some(0)));
+        let code = Code::from_lengths(core::array::from_fn(|entry| (entry == 7).then_some(0)), 8);
         let table = DecodeTable::new(&code.unwrap());
         for byte in 0..=255 {
             assert_eq!(table.look_up(byte), (7, 0));

@@ -1,8 +1,8 @@
-//! Counting exponents with AVX2.
+//! Counting values with AVX2.
 //!
-//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. Each of these
-//! has a vector of 32 byte counters, to which a comparison with 32 exponents adds. Exponents
-//! outside the window are counted one by one.
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
+//! has a vector of 32 byte counters, to which a comparison with 32 values adds. Values outside the
+//! window are counted one by one.
 
 use std::arch::x86_64::*;
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 8;
 /// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Counts the exponents of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     const PIECE: usize = 4096;
@@ -23,24 +23,23 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
         let (mut sign_mantissa, mut found) = ([0; PIECE], [0; PIECE]);
         let count = weights.len() / 2;
         portable::encode::split(weights, &mut sign_mantissa[..count], &mut found[..count]);
-        exponents(&found[..count], counts);
+        values(&found[..count], counts);
     }
 }
 
-/// Counts these exponents.
+/// Counts these values.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (blocks, rest) = exponents.as_chunks::<BLOCK>();
-    // Exponents become rarer downwards, so the best window is near the greatest of a few samples.
-    let greatest = blocks.first().and_then(|block| block.iter().max());
-    let base = greatest.map_or(0, |greatest| greatest.saturating_sub(13).min(255 - 15));
+pub(super) fn values(values: &[u8], counts: &mut [u64; 256]) {
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    let greatest = blocks.first().and_then(|block| block.iter().copied().max());
+    let base = portable::count::base(greatest.unwrap_or(0), 13);
     for part in blocks.chunks(FULL) {
         for first in (0..WINDOW).step_by(AT_ONCE) {
             count_some(part, usize::from(base) + first, counts);
         }
         count_outside(part, base, counts);
     }
-    portable::count::exponents(rest, counts);
+    portable::count::values(rest, counts);
 }
 
 #[inline]
@@ -50,7 +49,7 @@ fn load(block: &[u8; BLOCK]) -> __m256i {
     unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
 }
 
-/// Counts `AT_ONCE` consecutive exponents, beginning with `first`.
+/// Counts `AT_ONCE` consecutive values, beginning with `first`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn count_some(part: &[[u8; BLOCK]], first: usize, counts: &mut [u64; 256]) {

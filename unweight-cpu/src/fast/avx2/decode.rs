@@ -137,7 +137,7 @@ fn one_by_one(mut number: u64) -> u64 {
     number
 }
 
-/// Removes the codes in the next bits from a window, writes their exponents at `row`, and advances
+/// Removes the codes in the next bits from a window, writes their values at `row`, and advances
 /// `row`.
 ///
 /// It takes six instructions, three of them dependent on each other. The compiler's version has

@@ -1,7 +1,7 @@
 //! Packing codes with AVX2 and BMI2.
 //!
 //! ```text
-//! 32 exponents = the 8 codes of 4 lanes in one step
+//! 32 values = the 8 codes of 4 lanes in one step
 //!
 //!   pext( code 7 | .. | code 1 | code 0,  mask 7 | .. | mask 1 | mask 0 )  = 8 joined codes
 //! ```
@@ -12,7 +12,7 @@
 //! On processors with a slow `pext`, lengths are looked up instead of masks, and shifts join the
 //! codes of four lanes: see `together`.
 //!
-//! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
+//! This kernel is only for palettes of 16 consecutive values. Trained tensors nearly always have
 //! such a palette.
 
 use std::arch::x86_64::*;
@@ -34,7 +34,7 @@ struct Registers {
     codes: __m256i,
     /// For `pext` a mask with as many ones as the code has bits, otherwise the length.
     lengths: __m256i,
-    /// Entry for an exponent outside of the palette.
+    /// Entry for a value outside of the palette.
     placeholder_code: __m256i,
     placeholder_length: __m256i,
     /// `PATCHED` for a palette entry without a code.
@@ -70,26 +70,26 @@ fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
     _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of exponents without a code. Prefetches two bytes for each exponent
-/// from `ahead` on. Uses `pext` only if told to.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code. Prefetches two bytes for each value from `ahead`
+/// on. Uses `pext` only if told to.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn pack<const PEXT: bool>(
     table: &EncodeTable,
-    exponents: &[u8],
+    values: &[u8],
     ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
     let Some(base) = table.palette_base() else {
-        return portable::encode::pack(table, exponents, rows, positions);
+        return portable::encode::pack(table, values, rows, positions);
     };
     let table = Registers::load::<PEXT>(table, base);
-    let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
+    let (steps, _) = values.as_chunks::<STEP_WEIGHTS>();
     let mut ends = [0; LANES];
     let groups = rows.as_chunks_mut::<4>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
-        // Each step of each group prefetches one line, which is two bytes for each exponent.
+        // Each step of each group prefetches one line, which is two bytes for each value.
         let ahead = ahead.wrapping_add(64 * steps.len() * group);
         *ends = pack_lanes::<PEXT>(&table, steps, group, ahead, rows, positions);
     }
@@ -109,10 +109,10 @@ fn pack_lanes<const PEXT: bool>(
     let mut streams = [Stream::default(); 4];
     for (number, step) in steps.iter().enumerate() {
         _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64 * number).cast());
-        let exponents: &[u8; BLOCK] = &step.as_chunks().0[group];
+        let values: &[u8; BLOCK] = &step.as_chunks().0[group];
         // SAFETY: 32 bytes are there.
-        let exponents = unsafe { _mm256_loadu_si256(exponents.as_ptr().cast()) };
-        let places = _mm256_sub_epi8(exponents, table.base);
+        let values = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
+        let places = _mm256_sub_epi8(values, table.base);
         let last = _mm256_set1_epi8(PALETTE_ENTRIES as i8 - 1);
         let inside = _mm256_cmpeq_epi8(_mm256_min_epu8(places, last), places);
         let of = |entries, otherwise| {

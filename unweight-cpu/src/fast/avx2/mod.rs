@@ -12,12 +12,15 @@ mod pext;
 mod stream;
 mod together;
 
+use std::arch::x86_64::{_pdep_u64, _pext_u64};
+
 use unweight_format::Palette;
 use unweight_format::layout::LANES;
 
 use super::encode_table::EncodeTable;
-use super::kernels::Kernels;
+use super::kernels::{Bf16Kernels, Kernels};
 use super::lanes::Rows;
+use super::layout::{Layout, Place};
 use super::output::Output;
 use super::portable;
 use super::scratch::Scratch;
@@ -48,51 +51,74 @@ static KERNELS: Kernels = KERNELS_WITH_PEXT;
 
 /// Only [`kernels_without_pext`] may return this constant, for the same reason.
 static KERNELS_WITHOUT_PEXT: Kernels = Kernels {
-    pack: |table, exponents, ahead, rows, positions| {
+    join: |layout, plain, values, output| {
         // SAFETY: as below.
-        unsafe { pack::<false>(table, exponents, ahead, rows, positions) }
+        unsafe { join::<false>(layout, plain, values, output) }
+    },
+    split: |layout, weights, plain, values| {
+        // SAFETY: as below.
+        unsafe { split::<false>(layout, weights, plain, values) }
+    },
+    pack: |table, values, ahead, rows, positions| {
+        // SAFETY: as below.
+        unsafe { pack::<false>(table, values, ahead, rows, positions) }
     },
     ..KERNELS_WITH_PEXT
 };
 
 const KERNELS_WITH_PEXT: Kernels = Kernels {
-    decode_weights: |scratch, sign_mantissa, output| {
-        // SAFETY: `can_run` has checked that the processor has the required features.
-        unsafe { decode_weights(scratch, sign_mantissa, output) }
+    bf16: Bf16Kernels {
+        decode: |scratch, sign_mantissa, output| {
+            // SAFETY: `can_run` has checked that the processor has the required features.
+            unsafe { decode_weights(scratch, sign_mantissa, output) }
+        },
+        decode_checked: None,
+        join: |exponents, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { join_bf16(exponents, sign_mantissa, output) }
+        },
+        join_indices: |palette, indices, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { join_indices(palette, indices, sign_mantissa, output) }
+        },
+        split: |weights, sign_mantissa, exponents| {
+            // SAFETY: as above.
+            unsafe { split_bf16(weights, sign_mantissa, exponents) }
+        },
+        split_checked: None,
+        count: |weights, counts| {
+            // SAFETY: as above.
+            unsafe { count_exponents(weights, counts) }
+        },
     },
-    decode_checked: None,
-    decode_exponents: |scratch, output| {
+    decode_values: |scratch, output| {
         // SAFETY: as above.
-        unsafe { decode_exponents(scratch, output) }
+        unsafe { decode_values(scratch, output) }
     },
-    join: |exponents, sign_mantissa, output| {
+    decode_bytes: None,
+    join: |layout, plain, values, output| {
         // SAFETY: as above.
-        unsafe { join(exponents, sign_mantissa, output) }
+        unsafe { join::<true>(layout, plain, values, output) }
     },
-    join_indices: |palette, indices, sign_mantissa, output| {
+    split: |layout, weights, plain, values| {
         // SAFETY: as above.
-        unsafe { join_indices(palette, indices, sign_mantissa, output) }
+        unsafe { split::<true>(layout, weights, plain, values) }
     },
-    split: |weights, sign_mantissa, exponents| {
+    field_values: |size, place, weights, values| {
         // SAFETY: as above.
-        unsafe { split(weights, sign_mantissa, exponents) }
+        unsafe { field_values(size, place, weights, values) }
     },
-    split_checked: None,
-    count_weights: |weights, counts| {
+    count_values: |values, counts| {
         // SAFETY: as above.
-        unsafe { count_weights(weights, counts) }
+        unsafe { count_values(values, counts) }
     },
-    count_exponents: |exponents, counts| {
+    pack: |table, values, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { count_exponents(exponents, counts) }
+        unsafe { pack::<true>(table, values, ahead, rows, positions) }
     },
-    pack: |table, exponents, ahead, rows, positions| {
+    index: |indices, values, body, positions| {
         // SAFETY: as above.
-        unsafe { pack::<true>(table, exponents, ahead, rows, positions) }
-    },
-    index: |indices, exponents, body, positions| {
-        // SAFETY: as above.
-        unsafe { index(indices, exponents, body, positions) }
+        unsafe { index(indices, values, body, positions) }
     },
 };
 
@@ -118,14 +144,14 @@ fn decode_weights(
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn decode_exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
-    portable::decode::exponents(scratch, output, |count, runs, buffer, group| {
+fn decode_values(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
+    portable::decode::values(scratch, output, |count, runs, buffer, group| {
         decode::rounds(count, runs, buffer, group, &mut None);
     })
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
+fn join_bf16(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
     portable::join_from(0, exponents, sign_mantissa, output);
 }
 
@@ -135,32 +161,67 @@ fn join_indices(palette: &Palette, indices: &[u8], sign_mantissa: &[u8], output:
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
+fn split_bf16(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     portable::encode::split(weights, sign_mantissa, exponents);
 }
 
+/// Joins weights of any layout, with `pdep` only if told to.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn count_weights(weights: &[u8], counts: &mut [u64; 256]) {
+fn join<const PEXT: bool>(
+    layout: &Layout,
+    plain: &[u8],
+    values: &[&[u8]],
+    output: &mut Output<'_>,
+) {
+    let mask = layout.plain_mask;
+    portable::words::join(layout, plain, values, output, |bits| match PEXT {
+        true => _pdep_u64(bits, mask),
+        false => layout.deposit(bits),
+    });
+}
+
+/// Splits weights of any layout, with `pext` only if told to.
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn split<const PEXT: bool>(
+    layout: &Layout,
+    weights: &[u8],
+    plain: &mut [u8],
+    values: &mut [&mut [u8]],
+) {
+    let mask = layout.plain_mask;
+    portable::words::split(layout, weights, plain, values, |word| match PEXT {
+        true => _pext_u64(word, mask),
+        false => layout.extract(word),
+    });
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn field_values(size: usize, place: Place, weights: &[u8], values: &mut [u8]) {
+    portable::words::field_values(size, place, weights, values);
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn count_exponents(weights: &[u8], counts: &mut [u64; 256]) {
     count::weights(weights, counts);
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn count_exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    count::exponents(exponents, counts);
+fn count_values(values: &[u8], counts: &mut [u64; 256]) {
+    count::values(values, counts);
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn pack<const PEXT: bool>(
     table: &EncodeTable,
-    exponents: &[u8],
+    values: &[u8],
     ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
-    encode::pack::<PEXT>(table, exponents, ahead, rows, positions)
+    encode::pack::<PEXT>(table, values, ahead, rows, positions)
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn index(indices: &[u8; 256], exponents: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
-    portable::encode::index(indices, exponents, body, positions);
+fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
+    portable::encode::index(indices, values, body, positions);
 }

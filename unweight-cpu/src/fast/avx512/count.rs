@@ -1,7 +1,7 @@
-//! Counting exponents with AVX-512.
+//! Counting values with AVX-512.
 //!
-//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. A look-up by
-//! window position gives each exponent a byte with one bit set, in the vector of its half of the
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. A look-up by
+//! window position gives each value a byte with one bit set, in the vector of its half of the
 //! window. Carry-save adders then count the bits:
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!   2 carries --> eights, 1 carry --> a byte counter for each bit
 //! ```
 //!
-//! This takes a fifth of the instructions of 16 comparisons for each vector. Exponents outside the
+//! This takes a fifth of the instructions of 16 comparisons for each vector. Values outside the
 //! window are counted one by one.
 
 use std::arch::x86_64::*;
@@ -29,10 +29,10 @@ const AHEAD: usize = 4096;
 /// One vector for each half of the window.
 type Halves = [__m512i; 2];
 
-/// Counts these exponents.
+/// Counts these values.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (groups, rest) = exponents.as_chunks::<{ GROUP * BLOCK }>();
+pub(super) fn values(values: &[u8], counts: &mut [u64; 256]) {
+    let (groups, rest) = values.as_chunks::<{ GROUP * BLOCK }>();
     if let Some(first) = groups.first() {
         let base = base(first.first_chunk().expect("a group is longer"));
         for groups in groups.chunks(FULL) {
@@ -44,10 +44,10 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
             columns.finish(counts);
         }
     }
-    portable::count::exponents(rest, counts);
+    portable::count::values(rest, counts);
 }
 
-/// Counts the exponents of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let (groups, rest) = weights.as_chunks::<{ 2 * GROUP * BLOCK }>();
@@ -74,13 +74,9 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     portable::count::weights(rest, counts);
 }
 
-/// Start of the window. Hardly any exponent is more than one above the greatest of a few samples,
-/// and exponents become rarer downwards.
+/// Start of the window.
 fn base(block: &[u8; BLOCK]) -> u8 {
-    let greatest = block.iter().copied().max().unwrap_or(0);
-    greatest
-        .saturating_sub(WINDOW as u8 - 2)
-        .min(u8::MAX - (WINDOW as u8 - 1))
+    portable::count::base(block.iter().copied().max().unwrap_or(0), WINDOW as u8 - 2)
 }
 
 /// Number of occurrences of each bit of a byte in binary: one vector for each binary digit, and a
@@ -135,16 +131,16 @@ impl Columns {
         }
     }
 
-    /// The bit of each exponent's window position, in the vector of its half of the window.
+    /// The bit of each value's window position, in the vector of its half of the window.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn bits(&self, exponents: __m512i, counts: &mut [u64; 256]) -> Halves {
-        let places = _mm512_sub_epi8(exponents, _mm512_set1_epi8(self.base as i8));
+    fn bits(&self, values: __m512i, counts: &mut [u64; 256]) -> Halves {
+        let places = _mm512_sub_epi8(values, _mm512_set1_epi8(self.base as i8));
         // Positions of 16 and more get their highest bit set, so a look-up gives 0 for them.
         let places = _mm512_adds_epu8(places, _mm512_set1_epi8(0x70));
         let outside = _mm512_movepi8_mask(places);
         if outside != 0 {
-            count_outside(outside, exponents, counts);
+            count_outside(outside, values, counts);
         }
         let bits = _mm512_set1_epi64(i64::from_le_bytes([1, 2, 4, 8, 16, 32, 64, 128]));
         let low = _mm512_maskz_mov_epi64(0b0101_0101, bits);
@@ -193,10 +189,10 @@ fn carry(column: &mut Halves, first: Halves, second: Halves) -> Halves {
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
-fn count_outside(mut outside: u64, exponents: __m512i, counts: &mut [u64; 256]) {
+fn count_outside(mut outside: u64, values: __m512i, counts: &mut [u64; 256]) {
     let mut bytes = [0u8; BLOCK];
     // SAFETY: 64 bytes are there.
-    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), exponents) };
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), values) };
     while outside != 0 {
         counts[usize::from(bytes[outside.trailing_zeros() as usize])] += 1;
         outside &= outside - 1;

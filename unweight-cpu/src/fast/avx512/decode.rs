@@ -12,26 +12,32 @@
 //!
 //! Seven bits determine a length, because the two codes of a pair of eight bits differ only in
 //! their last bit. The eight bytes of `symbols` are then looked up at once. They become a lane's
-//! eight exponents of this step.
+//! eight values of this step.
 //!
 //! Eight codes of eight bits need 64 bits, but a window is only guaranteed to have 57. If a lane
 //! needs more, the step is decoded again in two halves, with a fresh window for each. This happens
 //! once in thousands of steps with trained weights.
+//!
+//! Where codes are short, two steps take their codes from the same windows.
 
 use std::arch::x86_64::*;
 
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Emit, Exponents, VECTORS, Vectors, Weights};
+use super::emit::{Bytes, Emit, VECTORS, Values, Vectors, Weights};
 use super::{Elements, load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
+use crate::fast::layout::Layout;
 use crate::fast::output::Output;
 
 /// Number of valid bits in a window for any bit offset in its first byte.
 const WINDOW_BITS: i64 = 57;
+/// Greatest average number of bits of two steps of the longest lane with which two steps share a
+/// window. A lane then seldom needs more than `WINDOW_BITS`.
+const PAIR_BITS: usize = 44;
 /// Cache lines of the next record that are prefetched in a step. A chunk of 128 steps fetches 16
 /// KB.
 const RECORD_LINES: usize = 2;
@@ -182,6 +188,40 @@ fn step<E: Emit, const SHORT: bool>(
     symbols
 }
 
+/// Returns the symbols of the next two steps, and advances `bits`. Both take their codes from the
+/// same windows. If a lane needs more bits than a window has, both are decoded again in halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2")]
+fn two_steps(
+    lengths: &Lengths,
+    buffer: &[u8; BUFFER_BYTES],
+    bits: &mut Vectors,
+) -> (Vectors, Vectors) {
+    let [a, b, c, d] = *bits;
+    let fresh = [
+        windows(buffer, a),
+        windows(buffer, b),
+        windows(buffer, c),
+        windows(buffer, d),
+    ];
+    let (left, first) = take::<8>(lengths, fresh, [_mm512_setzero_si512(); VECTORS]);
+    let (left, second) = take::<8>(lengths, left, [_mm512_setzero_si512(); VECTORS]);
+    let [e, f, g, h] = left;
+    let (e, f) = (_mm512_lzcnt_epi64(e), _mm512_lzcnt_epi64(f));
+    let (g, h) = (_mm512_lzcnt_epi64(g), _mm512_lzcnt_epi64(h));
+    let most = _mm512_max_epu64(_mm512_max_epu64(e, f), _mm512_max_epu64(g, h));
+    if _mm512_cmpgt_epu64_mask(most, _mm512_set1_epi64(WINDOW_BITS)) != 0 {
+        let (first, after) = step_in_halves(lengths, buffer, *bits);
+        let (second, after) = step_in_halves(lengths, buffer, after);
+        *bits = after;
+        return (first, second);
+    }
+    let (a, b) = (_mm512_add_epi64(a, e), _mm512_add_epi64(b, f));
+    let (c, d) = (_mm512_add_epi64(c, g), _mm512_add_epi64(d, h));
+    *bits = [a, b, c, d];
+    (first, second)
+}
+
 /// Decodes the lanes of a chunk of this many weights. Returns the bit position in the buffer at the
 /// end of each lane's codes.
 #[inline]
@@ -203,7 +243,21 @@ fn decode<E: Emit>(
     let buffer = lanes.bytes();
     let whole = weights / STEP_WEIGHTS * STEP_WEIGHTS;
     let mut next_record = lanes.behind();
-    for first in (0..whole).step_by(STEP_WEIGHTS) {
+    let steps = weights.div_ceil(STEP_WEIGHTS);
+    let in_pairs = match 2 * lanes.longest_bits() <= PAIR_BITS * steps {
+        true => whole / (2 * STEP_WEIGHTS) * 2 * STEP_WEIGHTS,
+        false => 0,
+    };
+    for first in (0..in_pairs).step_by(2 * STEP_WEIGHTS) {
+        prefetch::<{ 2 * RECORD_LINES }>(next_record);
+        next_record = next_record.wrapping_add(2 * 64 * RECORD_LINES);
+        let (one, two) = two_steps(&lengths, buffer, &mut bits);
+        // SAFETY: this function has the target features.
+        unsafe { emit.whole(first, one) };
+        // SAFETY: as above.
+        unsafe { emit.whole(first + STEP_WEIGHTS, two) };
+    }
+    for first in (in_pairs..whole).step_by(STEP_WEIGHTS) {
         prefetch::<RECORD_LINES>(next_record);
         next_record = next_record.wrapping_add(64 * RECORD_LINES);
         let symbols = step::<E, false>(&lengths, buffer, &mut bits);
@@ -223,8 +277,8 @@ fn decode<E: Emit>(
     (end_bits.map(|bits| bits as u32), emit)
 }
 
-/// Decodes lanes into weights. Returns the bit position in the buffer at the end of each lane's
-/// codes.
+/// Decodes lanes into BF16 weights of which the exponent alone is coded. Returns the bit position
+/// in the buffer at the end of each lane's codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
 pub(super) fn weights(
     table: &DecodeTable,
@@ -244,23 +298,41 @@ pub(super) fn checked(
     lanes: &LaneBuffer,
     sign_mantissa: &[u8],
     patches: &Patches<'_>,
-    chunk_so_far: u32,
+    record_so_far: u32,
     output: &mut Output<'_>,
 ) -> ([u32; LANES], Checksums) {
-    let emit = Weights::<true>::new(table, sign_mantissa, output, patches, chunk_so_far);
+    let emit = Weights::<true>::new(table, sign_mantissa, output, patches, record_so_far);
     let (ends, emit) = decode(table, lanes, sign_mantissa.len(), emit);
     // SAFETY: `decode` passes on all steps of as many weights as there are sign-mantissa bytes.
     (ends, unsafe { emit.checksums() })
 }
 
-/// Decodes lanes into exponents. Returns the bit position in the buffer at the end of each lane's
+/// Decodes lanes into weights of one byte with one coded field, with patches and checksums.
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
+pub(super) fn bytes(
+    table: &DecodeTable,
+    lanes: &LaneBuffer,
+    layout: &Layout,
+    plain: &[u8],
+    patches: &Patches<'_>,
+    record_so_far: u32,
+    output: &mut Output<'_>,
+) -> ([u32; LANES], Checksums) {
+    let weights = output.len();
+    let emit = Bytes::new(table, layout, plain, output, patches, record_so_far);
+    let (ends, emit) = decode(table, lanes, weights, emit);
+    // SAFETY: `decode` passes on all steps of the weights.
+    (ends, unsafe { emit.checksums() })
+}
+
+/// Decodes lanes into values. Returns the bit position in the buffer at the end of each lane's
 /// codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
-pub(super) fn exponents(
+pub(super) fn values(
     table: &DecodeTable,
     lanes: &LaneBuffer,
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
     let weights = output.len();
-    decode(table, lanes, weights, Exponents::new(table, output)).0
+    decode(table, lanes, weights, Values::new(table, output)).0
 }

@@ -1,7 +1,8 @@
-//! Output stages for decoded symbols: exponents, weights, or weights with checksums.
+//! Output stages for decoded symbols: values, weights of one byte, BF16 weights, or BF16 weights
+//! with checksums.
 //!
-//! The table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top, so that a
-//! weight needs no shift:
+//! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top,
+//! so that a weight needs no shift:
 //!
 //! ```text
 //!   high byte  S EEEEEEE   the sign of the sign-mantissa byte, the rest from the table
@@ -10,14 +11,17 @@
 
 use std::arch::x86_64::*;
 
+use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
-use unweight_format::{Patches, weight};
 
 use super::checksum::Folded;
 use super::merge::interleave;
+use super::plain::Plain;
 use super::{Table, load, prefetch};
+use crate::fast::bf16::weight;
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
+use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
 
 pub(super) const VECTORS: usize = LANES / 8;
@@ -44,22 +48,22 @@ pub(super) trait Emit: Sized {
     unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
 }
 
-/// Exponents as bytes.
-pub(super) struct Exponents<'a, 'o> {
+/// Values as bytes.
+pub(super) struct Values<'a, 'o> {
     table: Table,
     output: &'a mut Output<'o>,
 }
 
-impl<'a, 'o> Exponents<'a, 'o> {
+impl<'a, 'o> Values<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
-        let table = Table::load(table.exponents());
-        Exponents { table, output }
+        let table = Table::load(table.values());
+        Values { table, output }
     }
 }
 
-impl Emit for Exponents<'_, '_> {
+impl Emit for Values<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
@@ -74,20 +78,21 @@ impl Emit for Exponents<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn short(self, first: usize, symbols: Vectors) -> Self {
-        let mut exponents = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = exponents.as_chunks_mut();
+        let mut values = [0u8; STEP_WEIGHTS];
+        let (blocks, _) = values.as_chunks_mut();
         for (block, symbols) in blocks.iter_mut().zip(symbols) {
             let block: &mut [_; BLOCK] = block;
             // SAFETY: 64 bytes are there.
             unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
         }
         let rest = self.output.len() - first;
-        self.output.put_slice(first, &exponents[..rest]);
+        self.output.put_slice(first, &values[..rest]);
         self
     }
 }
 
-/// Weights as bytes. If `CHECKED`, patches are applied and checksums are computed.
+/// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and
+/// checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
     table: Table,
     sign_mantissa: &'a [u8],
@@ -98,7 +103,7 @@ pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
 }
 
 impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
-    /// `chunk_so_far` is the chunk checksum up to the sign-mantissa bytes.
+    /// `record_so_far` is the checksum of the record up to the sign-mantissa bytes.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(
@@ -106,15 +111,15 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         sign_mantissa: &'a [u8],
         output: &'a mut Output<'o>,
         patches: &'a Patches<'a>,
-        chunk_so_far: u32,
+        record_so_far: u32,
     ) -> Self {
         assert_eq!(output.len(), 2 * sign_mantissa.len());
         Weights {
-            table: Table::load(table.rotated_exponents()),
+            table: Table::load(table.rotated_values()),
             sign_mantissa,
             output,
             patches: Pending::of(patches),
-            over_sign_mantissa: Folded::behind(chunk_so_far),
+            over_sign_mantissa: Folded::behind(record_so_far),
             over_weights: Folded::behind(0),
         }
     }
@@ -129,22 +134,22 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
         // SAFETY: the caller guarantees that the steps have filled the output.
         let weights = unsafe { self.output.written() };
         Checksums {
-            chunk: self.over_sign_mantissa.finish(),
+            record: self.over_sign_mantissa.finish(),
             weights: self.over_weights.finish(),
         }
         .and(&self.sign_mantissa[whole..], &weights[2 * whole..])
     }
 }
 
-/// The bytes of 64 weights, from a table of rotated exponents.
+/// The bytes of 64 BF16 weights, from a table of rotated exponents.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
-    let exponents = table.look_up(symbols);
+    let values = table.look_up(symbols);
     let sign = _mm512_set1_epi8(i8::MIN);
     // 0xCA: a ? b : c, bit by bit.
-    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, exponents, sign_mantissa);
-    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, exponents);
+    let low = _mm512_ternarylogic_epi64::<0xCA>(sign, values, sign_mantissa);
+    let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, values);
     interleave(low, high)
 }
 
@@ -218,6 +223,141 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
     }
 }
 
+/// Weights of one byte with one coded field, with patches and checksums.
+pub(super) struct Bytes<'a, 'o> {
+    /// Values at the place of their field.
+    table: Table,
+    place: Place,
+    bits: Plain,
+    plain: &'a [u8],
+    output: &'a mut Output<'o>,
+    patches: Pending<'a>,
+    record_so_far: u32,
+    over_weights: Folded<2>,
+}
+
+impl<'a, 'o> Bytes<'a, 'o> {
+    /// `record_so_far` is the record's checksum up to the plain bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn new(
+        table: &DecodeTable,
+        layout: &Layout,
+        plain: &'a [u8],
+        output: &'a mut Output<'o>,
+        patches: &'a Patches<'a>,
+        record_so_far: u32,
+    ) -> Self {
+        let place = layout.places()[0];
+        let bits = Plain::of(layout).expect("eight weights have at most 56 plain bits");
+        assert!(layout.weight_bytes == 1 && bits.is_simple());
+        Bytes {
+            table: Table::load(&table.values().map(|value| value << place.low)),
+            place,
+            bits,
+            plain,
+            output,
+            patches: Pending::of(patches),
+            record_so_far,
+            over_weights: Folded::behind(0),
+        }
+    }
+
+    /// Returns the checksums.
+    ///
+    /// # Safety
+    /// All steps of the chunk must have been received.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn checksums(self) -> Checksums {
+        let whole = self.output.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+        // SAFETY: the caller guarantees that the steps have filled the output.
+        let weights = unsafe { self.output.written() };
+        Checksums {
+            record: self.record_so_far,
+            weights: self.over_weights.finish(),
+        }
+        .and(self.plain, &weights[whole..])
+    }
+
+    /// Weights from the symbols of vector `number` of the chunk.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn join(&self, number: usize, symbols: __m512i) -> __m512i {
+        let plain = self.bits.vector::<true>(self.plain, number);
+        _mm512_or_si512(plain, self.table.look_up(symbols))
+    }
+
+    /// Applies the patches before weight `end`.
+    ///
+    /// # Safety
+    /// All these weights must have been written.
+    #[cold]
+    #[inline(never)]
+    unsafe fn patch(&mut self, end: usize) {
+        let Place { low, greatest } = self.place;
+        while self.patches.is_before(end) {
+            let value = self.patches.value() << low;
+            let field = greatest << low;
+            let at = self.patches.position;
+            // SAFETY: the caller guarantees that the byte has been written.
+            unsafe { self.output.replace(at, |weight| weight & !field | value) };
+            self.patches.advance();
+        }
+    }
+}
+
+impl Emit for Bytes<'_, '_> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+        let part = self.output.part(first, STEP_WEIGHTS);
+        let ahead = part.as_ptr().wrapping_add(AHEAD);
+        for block in 0..STEP_WEIGHTS / BLOCK {
+            _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
+        }
+        self.bits.prefetch(self.plain, first / BLOCK);
+        let start = part.as_mut_ptr().cast::<u8>();
+        let is_patched = self.patches.is_before(first + STEP_WEIGHTS);
+        for (vector, symbols) in symbols.into_iter().enumerate() {
+            let weights = self.join(first / BLOCK + vector, symbols);
+            // SAFETY: the part has as many vectors as a step has symbols.
+            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), weights) };
+            if !is_patched {
+                self.over_weights.add(vector % 2, weights);
+            }
+        }
+        if is_patched {
+            // SAFETY: this step and all before have been written.
+            unsafe { self.patch(first + STEP_WEIGHTS) };
+            let part = self.output.part(first, STEP_WEIGHTS);
+            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
+                // SAFETY: 64 bytes are readable, because they have just been written.
+                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+                self.over_weights.add(number % 2, block);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
+        let mut weights = [0u8; STEP_WEIGHTS];
+        let (blocks, _) = weights.as_chunks_mut::<BLOCK>();
+        let rest = self.output.len() - first;
+        for (vector, block) in blocks.iter_mut().enumerate() {
+            if BLOCK * vector < rest {
+                let joined = self.join(first / BLOCK + vector, symbols[vector]);
+                // SAFETY: 64 bytes are there.
+                unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), joined) };
+            }
+        }
+        self.output.put_slice(first, &weights[..rest]);
+        // SAFETY: all weights have been written.
+        unsafe { self.patch(first + rest) };
+        self
+    }
+}
+
 /// Patches that have not been applied yet.
 #[derive(Clone, Copy)]
 struct Pending<'a> {
@@ -242,6 +382,19 @@ impl<'a> Pending<'a> {
         self.position < end
     }
 
+    /// The value of the next patch, which must exist.
+    fn value(&self) -> u8 {
+        self.patches
+            .number(self.next)
+            .map_or(0, |patch| patch.value)
+    }
+
+    /// Moves on to the patch after the next.
+    fn advance(&mut self) {
+        self.next += 1;
+        self.position = position(self.patches, self.next);
+    }
+
     /// Applies the patches before weight `end`. All these weights must have been written. Takes
     /// `self` by value, so that the loop's state can stay in registers.
     #[cold]
@@ -250,7 +403,7 @@ impl<'a> Pending<'a> {
         while self.position < end {
             let patch = self.patches.number(self.next);
             if let Some(patch) = patch {
-                let weight = weight(sign_mantissa[self.position], patch.exponent);
+                let weight = weight(sign_mantissa[self.position], patch.value);
                 output.put(2 * self.position, weight.to_le_bytes());
             }
             self.next += 1;

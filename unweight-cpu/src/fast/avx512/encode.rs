@@ -1,7 +1,7 @@
 //! Encoding with AVX-512.
 //!
 //! ```text
-//! 64 exponents = the 8 codes of 8 lanes in one step
+//! 64 values = the 8 codes of 8 lanes in one step
 //!
 //!   code 7 .. code 0 (8 bits each) -> 4 x 16 bits -> 2 x 32 bits -> 1 x 64 bits, and its length
 //! ```
@@ -25,19 +25,19 @@ const VECTORS: usize = LANES / 8;
 /// Greatest number of bits in one append. Fewer than 8 bits are pending.
 const APPENDABLE_BITS: i64 = 56;
 
-/// Splits little-endian weights into sign-mantissa bytes and exponents.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     split_into::<false>(weights, sign_mantissa, exponents);
 }
 
-/// Splits little-endian weights and returns their CRC-32.
+/// Splits little-endian BF16 weights and returns their CRC-32.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 pub(super) fn split_checked(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) -> u32 {
     split_into::<true>(weights, sign_mantissa, exponents)
 }
 
-/// Splits little-endian weights, and returns their CRC-32 if `CHECKED`.
+/// Splits little-endian BF16 weights, and returns their CRC-32 if `CHECKED`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
 fn split_into<const CHECKED: bool>(
@@ -134,19 +134,19 @@ impl Streams {
     }
 }
 
-/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of exponents without a code. Prefetches two bytes for each exponent
-/// from `ahead` on, because memory is idle in this loop.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code. Prefetches two bytes for each value from `ahead`
+/// on, because memory is idle in this loop.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub(super) fn pack(
     table: &EncodeTable,
-    exponents: &[u8],
+    values: &[u8],
     ahead: *const u8,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
     let (codes, lengths) = (Table::load(table.bits()), Table::load(table.lengths()));
-    let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
+    let (steps, _) = values.as_chunks::<STEP_WEIGHTS>();
     // A step takes at most 8 bytes of a row, and the last step's write stays within the row.
     assert!(8 * steps.len() + 8 <= ROW_BYTES);
     let rows = rows.as_flattened_mut().as_mut_ptr();
@@ -164,14 +164,14 @@ pub(super) fn pack(
         prefetch::<{ 2 * STEP_WEIGHTS / 64 }>(ahead.wrapping_add(2 * STEP_WEIGHTS * number));
         let (blocks, _) = step.as_chunks::<BLOCK>();
         for (vector, streams) in streams.iter_mut().enumerate() {
-            let exponents = load(&blocks[vector]);
-            let lengths = lengths.look_up(exponents);
+            let values = load(&blocks[vector]);
+            let lengths = lengths.look_up(values);
             let patched = _mm512_movepi8_mask(lengths);
             if patched != 0 {
                 note_patches(patched, number * STEP_WEIGHTS + vector * BLOCK, positions);
             }
             let lengths = _mm512_andnot_si512(_mm512_set1_epi8(PATCHED as i8), lengths);
-            let (codes, lengths) = pair_up(codes.look_up(exponents), lengths);
+            let (codes, lengths) = pair_up(codes.look_up(values), lengths);
             let low = _mm512_set1_epi64(0xffff_ffff);
             let halves = [codes, lengths]
                 .map(|pair| [_mm512_and_si512(pair, low), _mm512_srli_epi64::<32>(pair)]);
@@ -236,17 +236,12 @@ fn note_patches(mut patched: u64, first: usize, positions: &mut Vec<u16>) {
     }
 }
 
-/// Writes palette indices of exponents, two to a byte. `indices` maps exponents to indices. Appends
-/// the positions of exponents whose index is marked.
+/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends the
+/// positions of values whose index is marked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn index(
-    indices: &[u8; 256],
-    exponents: &[u8],
-    body: &mut [u8],
-    positions: &mut Vec<u16>,
-) {
+pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
     let table = Table::load(indices);
-    let (blocks, _) = exponents.as_chunks::<BLOCK>();
+    let (blocks, _) = values.as_chunks::<BLOCK>();
     let (outputs, _) = body.as_chunks_mut::<{ BLOCK / 2 }>();
     for (number, (block, output)) in blocks.iter().zip(outputs).enumerate() {
         let found = table.look_up(load(block));

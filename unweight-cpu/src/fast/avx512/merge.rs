@@ -45,7 +45,7 @@ pub(super) fn join_indices(
     assert!(2 * indices.len() >= sign_mantissa.len());
     assert_eq!(output.len(), 2 * sign_mantissa.len());
     // SAFETY: a palette has 16 bytes.
-    let palette_vector = unsafe { _mm_loadu_si128(palette.exponents().as_ptr().cast()) };
+    let palette_vector = unsafe { _mm_loadu_si128(palette.padded().as_ptr().cast()) };
     let table = _mm512_broadcast_i32x4(palette_vector);
     let blocks = indices
         .as_chunks()

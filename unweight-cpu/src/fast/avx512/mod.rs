@@ -1,5 +1,5 @@
-//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, and VPCLMULQDQ (Ice Lake,
-//! Zen 4, and later).
+//! Kernels for x86-64 with AVX-512: F, BW, CD, DQ, VL, VBMI and VBMI2, VPCLMULQDQ, and BMI2 (Ice
+//! Lake, Zen 4, and later).
 
 #![expect(unsafe_code, reason = "SIMD intrinsics and unchecked offsets")]
 
@@ -9,10 +9,12 @@ mod decode;
 mod emit;
 mod encode;
 mod merge;
+mod plain;
+mod words;
 
 use std::arch::x86_64::*;
 
-use super::kernels::Kernels;
+use super::kernels::{Bf16Kernels, Kernels};
 
 /// The kernels, if this processor can run them.
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -23,7 +25,8 @@ pub(super) fn kernels() -> Option<&'static Kernels> {
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vbmi2")
-        && is_x86_feature_detected!("vpclmulqdq");
+        && is_x86_feature_detected!("vpclmulqdq")
+        && is_x86_feature_detected!("bmi2");
     can.then_some(&KERNELS)
 }
 
@@ -78,51 +81,70 @@ impl Table {
 
 /// Only [`kernels`] may return this constant, because the SAFETY comments rely on its check.
 static KERNELS: Kernels = Kernels {
-    decode_weights: |scratch, sign_mantissa, output| {
-        let (table, lanes) = (&scratch.table, &scratch.lanes);
-        // SAFETY: `kernels` has checked that the processor has the required features.
-        unsafe { decode::weights(table, lanes, sign_mantissa, output) }
+    bf16: Bf16Kernels {
+        decode: |scratch, sign_mantissa, output| {
+            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            // SAFETY: `kernels` has checked that the processor has the required features.
+            unsafe { decode::weights(table, lanes, sign_mantissa, output) }
+        },
+        decode_checked: Some(|scratch, sign_mantissa, patches, so_far, output| {
+            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            // SAFETY: as above.
+            unsafe { decode::checked(table, lanes, sign_mantissa, patches, so_far, output) }
+        }),
+        join: |exponents, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { merge::join(exponents, sign_mantissa, output) }
+        },
+        join_indices: |palette, indices, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { merge::join_indices(palette, indices, sign_mantissa, output) }
+        },
+        split: |weights, sign_mantissa, exponents| {
+            // SAFETY: as above.
+            unsafe { encode::split(weights, sign_mantissa, exponents) }
+        },
+        split_checked: Some(|weights, sign_mantissa, exponents| {
+            // SAFETY: as above.
+            unsafe { encode::split_checked(weights, sign_mantissa, exponents) }
+        }),
+        count: |weights, counts| {
+            // SAFETY: as above.
+            unsafe { count::weights(weights, counts) }
+        },
     },
-    decode_checked: Some(|scratch, sign_mantissa, patches, so_far, output| {
+    decode_values: |scratch, output| {
         let (table, lanes) = (&scratch.table, &scratch.lanes);
         // SAFETY: as above.
-        unsafe { decode::checked(table, lanes, sign_mantissa, patches, so_far, output) }
+        unsafe { decode::values(table, lanes, output) }
+    },
+    decode_bytes: Some(|scratch, layout, plain, patches, so_far, output| {
+        let (table, lanes) = (&scratch.table, &scratch.lanes);
+        // SAFETY: as above.
+        unsafe { decode::bytes(table, lanes, layout, plain, patches, so_far, output) }
     }),
-    decode_exponents: |scratch, output| {
-        let (table, lanes) = (&scratch.table, &scratch.lanes);
+    join: |layout, plain, values, output| {
         // SAFETY: as above.
-        unsafe { decode::exponents(table, lanes, output) }
+        unsafe { words::join(layout, plain, values, output) }
     },
-    join: |exponents, sign_mantissa, output| {
+    split: |layout, weights, plain, values| {
         // SAFETY: as above.
-        unsafe { merge::join(exponents, sign_mantissa, output) }
+        unsafe { words::split(layout, weights, plain, values) }
     },
-    join_indices: |palette, indices, sign_mantissa, output| {
+    field_values: |size, place, weights, values| {
         // SAFETY: as above.
-        unsafe { merge::join_indices(palette, indices, sign_mantissa, output) }
+        unsafe { words::field_values(size, place, weights, values) }
     },
-    split: |weights, sign_mantissa, exponents| {
+    count_values: |values, counts| {
         // SAFETY: as above.
-        unsafe { encode::split(weights, sign_mantissa, exponents) }
+        unsafe { count::values(values, counts) }
     },
-    split_checked: Some(|weights, sign_mantissa, exponents| {
+    pack: |table, values, ahead, rows, positions| {
         // SAFETY: as above.
-        unsafe { encode::split_checked(weights, sign_mantissa, exponents) }
-    }),
-    count_weights: |weights, counts| {
-        // SAFETY: as above.
-        unsafe { count::weights(weights, counts) }
+        unsafe { encode::pack(table, values, ahead, rows, positions) }
     },
-    count_exponents: |exponents, counts| {
+    index: |indices, values, body, positions| {
         // SAFETY: as above.
-        unsafe { count::exponents(exponents, counts) }
-    },
-    pack: |table, exponents, ahead, rows, positions| {
-        // SAFETY: as above.
-        unsafe { encode::pack(table, exponents, ahead, rows, positions) }
-    },
-    index: |indices, exponents, body, positions| {
-        // SAFETY: as above.
-        unsafe { encode::index(indices, exponents, body, positions) }
+        unsafe { encode::index(indices, values, body, positions) }
     },
 };

@@ -1,21 +1,22 @@
-//! Counting exponents with NEON.
+//! Counting values with NEON.
 //!
-//! Nearly all exponents of a trained tensor are in a window of 16 consecutive ones. Each of these
-//! has a vector of 16 byte counters. A comparison with 16 exponents gives 255 for equal ones, and
-//! is subtracted from the counters. Exponents outside the window are counted one by one.
+//! Nearly all exponents of trained weights are in a window of 16 consecutive ones. Each of these
+//! has a vector of 16 byte counters. A comparison with 16 values gives 255 for equal ones, and is
+//! subtracted from the counters. Values outside the window are counted one by one.
 
 use std::arch::aarch64::*;
 
 use super::{BLOCK, encode, load, store};
+use crate::fast::portable;
 
 const WINDOW: usize = 16;
-/// Counters in registers in one pass over a part. Each counter has a register with its exponent
-/// beside it.
+/// Counters in registers in one pass over a part. Each counter has a register with its value beside
+/// it.
 const AT_ONCE: usize = 8;
 /// Blocks of a part. A byte counter may be full after that many, and a part stays in the L1 cache.
 const FULL: usize = 255;
 
-/// Counts the exponents of little-endian weights.
+/// Counts the exponents of little-endian BF16 weights.
 #[target_feature(enable = "neon")]
 pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     let mut found = [[0; BLOCK]; FULL];
@@ -32,15 +33,15 @@ pub(super) fn weights(weights: &[u8], counts: &mut [u64; 256]) {
     }
 }
 
-/// Counts these exponents.
+/// Counts these values.
 #[target_feature(enable = "neon")]
-pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
-    let (blocks, rest) = exponents.as_chunks();
+pub(super) fn values(values: &[u8], counts: &mut [u64; 256]) {
+    let (blocks, rest) = values.as_chunks();
     for part in blocks.chunks(FULL) {
         count_blocks(part, counts);
     }
-    for &exponent in rest {
-        counts[usize::from(exponent)] += 1;
+    for &value in rest {
+        counts[usize::from(value)] += 1;
     }
 }
 
@@ -48,16 +49,15 @@ pub(super) fn exponents(exponents: &[u8], counts: &mut [u64; 256]) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn count_blocks(part: &[[u8; BLOCK]], counts: &mut [u64; 256]) {
-    // Exponents become rarer downwards, so the best window is near the greatest of a few samples.
     let greatest = part.first().map_or(0, |block| vmaxvq_u8(load(block)));
-    let base = greatest.saturating_sub(13).min(255 - 15);
+    let base = portable::count::base(greatest, 13);
     for first in (0..WINDOW).step_by(AT_ONCE) {
         count_some(part, usize::from(base) + first, counts);
     }
     count_outside(part, base, counts);
 }
 
-/// Counts `AT_ONCE` consecutive exponents, beginning with `first`.
+/// Counts `AT_ONCE` consecutive values, beginning with `first`.
 #[inline]
 #[target_feature(enable = "neon")]
 fn count_some(part: &[[u8; BLOCK]], first: usize, counts: &mut [u64; 256]) {
@@ -82,9 +82,9 @@ fn count_outside(part: &[[u8; BLOCK]], base: u8, counts: &mut [u64; 256]) {
         if usize::from(vmaxvq_u8(places)) < WINDOW {
             continue;
         }
-        for &exponent in block {
-            if usize::from(exponent.wrapping_sub(base)) >= WINDOW {
-                counts[usize::from(exponent)] += 1;
+        for &value in block {
+            if usize::from(value.wrapping_sub(base)) >= WINDOW {
+                counts[usize::from(value)] += 1;
             }
         }
     }

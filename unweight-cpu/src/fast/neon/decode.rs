@@ -21,14 +21,14 @@ pub(super) fn weights(
         output,
         portable::decode::rounds,
         |first, eights, sign_mantissa, output| {
-            let exponents = portable::decode::in_order(eights);
-            merge::join_at(first, &exponents, sign_mantissa, output);
+            let values = portable::decode::in_order(eights);
+            merge::join_at(first, &values, sign_mantissa, output);
         },
     )
 }
 
-/// Decodes lanes into exponents.
+/// Decodes lanes into values.
 #[target_feature(enable = "neon")]
-pub(super) fn exponents(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
-    portable::decode::exponents(scratch, output, portable::decode::rounds)
+pub(super) fn values(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
+    portable::decode::values(scratch, output, portable::decode::rounds)
 }

@@ -6,7 +6,7 @@ use super::{BLOCK, is_any_marked, load, store};
 use crate::fast::encode_table::PATCHED;
 use crate::fast::portable;
 
-/// Splits little-endian weights into sign-mantissa bytes and exponents.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[target_feature(enable = "neon")]
 pub(super) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     assert_eq!(weights.len(), 2 * sign_mantissa.len());
@@ -45,18 +45,13 @@ fn exponents_of(low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
     vsriq_n_u8::<7>(vaddq_u8(high, high), low)
 }
 
-/// Writes the palette indices of exponents of whole steps, two to a byte. `indices` maps exponents
-/// to indices. Appends the positions of exponents whose index is marked.
+/// Writes the palette indices of values of whole steps, two to a byte. `indices` maps values to
+/// indices. Appends the positions of values whose index is marked.
 #[target_feature(enable = "neon")]
-pub(super) fn index(
-    indices: &[u8; 256],
-    exponents: &[u8],
-    body: &mut [u8],
-    positions: &mut Vec<u16>,
-) {
-    assert_eq!(exponents.len(), 2 * body.len());
+pub(super) fn index(indices: &[u8; 256], values: &[u8], body: &mut [u8], positions: &mut Vec<u16>) {
+    assert_eq!(values.len(), 2 * body.len());
     let table = Table::load(indices);
-    let (blocks, _) = exponents.as_chunks::<{ 2 * BLOCK }>();
+    let (blocks, _) = values.as_chunks::<{ 2 * BLOCK }>();
     for (number, (block, out)) in blocks.iter().zip(body.as_chunks_mut().0).enumerate() {
         let (halves, _) = block.as_chunks();
         let first = table.look_up(load(&halves[0]));
@@ -71,20 +66,19 @@ pub(super) fn index(
     }
 }
 
-/// Appends the positions of exponents whose index is marked. The first exponent has position
-/// `first`.
+/// Appends the positions of values whose index is marked. The first value has position `first`.
 #[cold]
 #[inline(never)]
 fn note_marked(
     indices: &[u8; 256],
-    exponents: &[u8; 2 * BLOCK],
+    values: &[u8; 2 * BLOCK],
     first: usize,
     positions: &mut Vec<u16>,
 ) {
-    let is_marked = |exponent: u8| indices[usize::from(exponent)] & PATCHED != 0;
+    let is_marked = |value: u8| indices[usize::from(value)] & PATCHED != 0;
     let places = (first..)
-        .zip(exponents)
-        .filter(|&(_, &exponent)| is_marked(exponent));
+        .zip(values)
+        .filter(|&(_, &value)| is_marked(value));
     positions.extend(places.map(|(position, _)| position as u16));
 }
 

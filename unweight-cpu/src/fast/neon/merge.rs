@@ -60,7 +60,7 @@ pub(super) fn join_indices(
     const WEIGHTS: usize = 2 * BLOCK;
     assert!(2 * indices.len() >= sign_mantissa.len());
     assert_eq!(output.len(), 2 * sign_mantissa.len());
-    let table = load(palette.exponents());
+    let table = load(palette.padded());
     let part = output.as_mut_ptr();
     let (blocks, _) = sign_mantissa.as_chunks::<WEIGHTS>();
     for (block, (sign_mantissa, indices)) in blocks.iter().zip(indices.as_chunks().0).enumerate() {

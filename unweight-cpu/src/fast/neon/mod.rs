@@ -9,10 +9,11 @@ mod decode;
 mod encode;
 mod merge;
 mod pack;
+mod words;
 
 use std::arch::aarch64::*;
 
-use super::kernels::Kernels;
+use super::kernels::{Bf16Kernels, Kernels};
 
 /// Bytes of a vector.
 const BLOCK: usize = 16;
@@ -45,42 +46,57 @@ fn is_any_marked(bytes: uint8x16_t) -> bool {
 
 /// Only [`kernels`] may return this constant, because the SAFETY comments rely on its check.
 static KERNELS: Kernels = Kernels {
-    decode_weights: |scratch, sign_mantissa, output| {
-        // SAFETY: `kernels` has checked that the processor has the required features.
-        unsafe { decode::weights(scratch, sign_mantissa, output) }
+    bf16: Bf16Kernels {
+        decode: |scratch, sign_mantissa, output| {
+            // SAFETY: `kernels` has checked that the processor has the required features.
+            unsafe { decode::weights(scratch, sign_mantissa, output) }
+        },
+        decode_checked: None,
+        join: |exponents, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { merge::join(exponents, sign_mantissa, output) }
+        },
+        join_indices: |palette, indices, sign_mantissa, output| {
+            // SAFETY: as above.
+            unsafe { merge::join_indices(palette, indices, sign_mantissa, output) }
+        },
+        split: |weights, sign_mantissa, exponents| {
+            // SAFETY: as above.
+            unsafe { encode::split(weights, sign_mantissa, exponents) }
+        },
+        split_checked: None,
+        count: |weights, counts| {
+            // SAFETY: as above.
+            unsafe { count::weights(weights, counts) }
+        },
     },
-    decode_checked: None,
-    decode_exponents: |scratch, output| {
+    decode_values: |scratch, output| {
         // SAFETY: as above.
-        unsafe { decode::exponents(scratch, output) }
+        unsafe { decode::values(scratch, output) }
     },
-    join: |exponents, sign_mantissa, output| {
+    decode_bytes: None,
+    join: |layout, plain, values, output| {
         // SAFETY: as above.
-        unsafe { merge::join(exponents, sign_mantissa, output) }
+        unsafe { words::join(layout, plain, values, output) }
     },
-    join_indices: |palette, indices, sign_mantissa, output| {
+    split: |layout, weights, plain, values| {
         // SAFETY: as above.
-        unsafe { merge::join_indices(palette, indices, sign_mantissa, output) }
+        unsafe { words::split(layout, weights, plain, values) }
     },
-    split: |weights, sign_mantissa, exponents| {
+    field_values: |size, place, weights, values| {
         // SAFETY: as above.
-        unsafe { encode::split(weights, sign_mantissa, exponents) }
+        unsafe { words::field_values(size, place, weights, values) }
     },
-    split_checked: None,
-    count_weights: |weights, counts| {
+    count_values: |values, counts| {
         // SAFETY: as above.
-        unsafe { count::weights(weights, counts) }
+        unsafe { count::values(values, counts) }
     },
-    count_exponents: |exponents, counts| {
+    pack: |table, values, _, rows, positions| {
         // SAFETY: as above.
-        unsafe { count::exponents(exponents, counts) }
+        unsafe { pack::pack(table, values, rows, positions) }
     },
-    pack: |table, exponents, _, rows, positions| {
+    index: |indices, values, body, positions| {
         // SAFETY: as above.
-        unsafe { pack::pack(table, exponents, rows, positions) }
-    },
-    index: |indices, exponents, body, positions| {
-        // SAFETY: as above.
-        unsafe { encode::index(indices, exponents, body, positions) }
+        unsafe { encode::index(indices, values, body, positions) }
     },
 };

@@ -1,7 +1,7 @@
 //! Packing codes with NEON.
 //!
 //! ```text
-//! 16 exponents = the 8 codes of 2 lanes in one step
+//! 16 values = the 8 codes of 2 lanes in one step
 //!
 //!   code 7 .. code 0 (8 bits each) -> 4 x 16 bits -> 2 x 32 bits -> 1 x 64 bits, and its length
 //! ```
@@ -9,7 +9,7 @@
 //! One look-up gives all 16 codes, one byte each. Codes are joined in pairs, and the result is
 //! appended to 2 streams.
 //!
-//! This kernel is only for palettes of 16 consecutive exponents. Trained tensors nearly always have
+//! This kernel is only for palettes of 16 consecutive values. Trained tensors nearly always have
 //! such a palette.
 
 use std::arch::aarch64::*;
@@ -33,7 +33,7 @@ struct Registers {
     codes: uint8x16_t,
     /// Lengths; `PATCHED` is set for an entry without a code.
     lengths: uint8x16_t,
-    /// Length for an exponent outside of the palette.
+    /// Length for a value outside of the palette.
     placeholder_code: uint8x16_t,
     placeholder_length: uint8x16_t,
 }
@@ -55,20 +55,20 @@ impl Registers {
     }
 }
 
-/// Packs the codes of exponents of whole steps into the rows. Returns each lane's number of bits,
-/// and appends the positions of exponents without a code.
+/// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
+/// appends the positions of values without a code.
 #[target_feature(enable = "neon")]
 pub(super) fn pack(
     table: &EncodeTable,
-    exponents: &[u8],
+    values: &[u8],
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
     let Some(base) = table.palette_base() else {
-        return portable::encode::pack(table, exponents, rows, positions);
+        return portable::encode::pack(table, values, rows, positions);
     };
     let registers = Registers::load(table, base);
-    let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
+    let (steps, _) = values.as_chunks::<STEP_WEIGHTS>();
     let mut ends = [0; LANES];
     let groups = rows.as_chunks_mut::<IN_FLIGHT>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {

@@ -29,10 +29,10 @@ pub(in crate::fast) const GROUP_WEIGHTS: usize = GROUP_LANES * LANE_STEP_WEIGHTS
 pub(in crate::fast) const LOOK_UPS: usize = 57 / RUN_BITS;
 /// The most symbols from a lane's look-ups in one window.
 pub(in crate::fast) const ROUND_SYMBOLS: usize = LOOK_UPS * RUN_SYMBOLS;
-/// Exponents of a group's step, eight for each lane, with the first one in the highest byte.
+/// Values of a group's step, eight for each lane, with the first one in the highest byte.
 pub(in crate::fast) type Eights = [u64; GROUP_LANES];
 
-/// Decodes lanes into weights.
+/// Decodes lanes into BF16 weights of which the exponent alone is coded.
 #[inline(always)]
 pub(in crate::fast) fn weights(
     scratch: &mut Scratch,
@@ -54,8 +54,8 @@ pub(in crate::fast) fn weights(
     })
 }
 
-/// Writes the weights of a group's step from these exponents and sign-mantissa bytes. The number is
-/// the index of the first weight in the output.
+/// Writes the BF16 weights of a group's step from these exponents and sign-mantissa bytes. The
+/// number is the index of the first weight in the output.
 pub(in crate::fast) trait JoinStep:
     FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>)
 {
@@ -63,7 +63,7 @@ pub(in crate::fast) trait JoinStep:
 
 impl<F> JoinStep for F where F: FnMut(usize, Eights, &[u8; GROUP_WEIGHTS], &mut Output<'_>) {}
 
-/// Joins a step's weights in safe Rust.
+/// Joins a step's BF16 weights in safe Rust.
 #[inline(always)]
 pub(in crate::fast) fn join_step(
     first: usize,
@@ -74,35 +74,35 @@ pub(in crate::fast) fn join_step(
     output.put_weights(2 * first, &join(&in_order(eights), sign_mantissa));
 }
 
-/// The exponents of a group's step in the order of the weights.
+/// The values of a group's step in the order of the weights.
 #[inline(always)]
 pub(in crate::fast) fn in_order(eights: Eights) -> [u8; GROUP_WEIGHTS] {
-    let mut exponents = [0; GROUP_WEIGHTS];
-    for (out, eight) in exponents.as_chunks_mut().0.iter_mut().zip(eights) {
+    let mut values = [0; GROUP_WEIGHTS];
+    for (out, eight) in values.as_chunks_mut().0.iter_mut().zip(eights) {
         *out = eight.to_be_bytes();
     }
-    exponents
+    values
 }
 
-/// Decodes lanes into exponents.
+/// Decodes lanes into values.
 #[inline(always)]
-pub(in crate::fast) fn exponents(
+pub(in crate::fast) fn values(
     scratch: &mut Scratch,
     output: &mut Output<'_>,
     rounds: impl Rounds,
 ) -> [u32; LANES] {
     let weights = output.len();
     decode(scratch, weights, rounds, |first, eights| {
-        let exponents = in_order(eights);
+        let values = in_order(eights);
         match weights.saturating_sub(first) {
             0 => {}
-            rest @ 1..GROUP_WEIGHTS => output.put_slice(first, &exponents[..rest]),
-            GROUP_WEIGHTS.. => output.put(first, exponents),
+            rest @ 1..GROUP_WEIGHTS => output.put_slice(first, &values[..rest]),
+            GROUP_WEIGHTS.. => output.put(first, values),
         }
     })
 }
 
-/// Decodes all lanes of this many weights. Calls `then` with the exponents of each group's steps,
+/// Decodes all lanes of this many weights. Calls `then` with the values of each group's steps,
 /// group by group, and the index of their first weight. Returns the bit position in the lane buffer
 /// at the end of each lane's codes.
 #[inline(always)]
@@ -114,18 +114,18 @@ fn decode(
 ) -> [u32; LANES] {
     let steps = weights.div_ceil(STEP_WEIGHTS);
     let mut bits = scratch.lanes.first_bits();
-    let only_exponent = scratch.table.only_exponent();
-    if only_exponent.is_none() {
+    let only_value = scratch.table.only_value();
+    if only_value.is_none() {
         scratch.table.prepare_runs();
     }
     let (table, buffer) = (&scratch.table, scratch.lanes.bytes());
     let (groups, _) = scratch.rows.as_chunks_mut();
     let rows: &mut [[u8; ROW_BYTES]; GROUP_LANES] = &mut groups[0];
-    if let Some(exponent) = only_exponent {
-        rows.as_flattened_mut().fill(exponent);
+    if let Some(value) = only_value {
+        rows.as_flattened_mut().fill(value);
     }
     for (number, bits) in bits.as_chunks_mut().0.iter_mut().enumerate() {
-        if only_exponent.is_none() {
+        if only_value.is_none() {
             let mut group = Group {
                 rows,
                 bits: *bits,
@@ -136,7 +136,7 @@ fn decode(
         }
         for step in 0..steps {
             let eights = rows.each_ref().map(|row| {
-                // The first eight bytes of a row are not exponents.
+                // The first eight bytes of a row are not values.
                 let eight = row.as_chunks().0[steps - step];
                 u64::from_le_bytes(eight)
             });
@@ -244,10 +244,10 @@ fn decode_group(
     for _ in 1..RUN_SYMBOLS {
         for (lane, window) in windows.iter_mut().enumerate() {
             let left = group.left[lane];
-            let (exponent, length) = table.symbol(*window as u8);
+            let (value, length) = table.symbol(*window as u8);
             let (taken, length) = select_unpredictable(left > 0, (1, length), (0, 0));
-            // If no symbol is left, this byte of the row is not an exponent.
-            group.rows[lane][left + 7] = exponent;
+            // If no symbol is left, this byte of the row is not a value.
+            group.rows[lane][left + 7] = value;
             group.left[lane] = left - taken;
             group.bits[lane] += length;
             *window >>= length;

@@ -7,7 +7,7 @@ use super::pairs;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
 use crate::fast::lanes::{ROW_BYTES, Rows};
 
-/// Splits little-endian weights into sign-mantissa bytes and exponents.
+/// Splits little-endian BF16 weights into sign-mantissa bytes and exponents.
 #[inline(always)]
 pub(in crate::fast) fn split(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     let (weights, _) = weights.as_chunks();
@@ -24,17 +24,16 @@ const PART_STEPS: usize = 16;
 /// Pairs of weights in a step.
 const STEP_PAIRS: usize = STEP_WEIGHTS / 2;
 
-/// Packs the codes of exponents of whole steps into the rows, lane by lane, with one look-up for
-/// two exponents. Returns each lane's number of bits, and appends the positions of exponents
-/// without a code.
+/// Packs the codes of values of whole steps into the rows, lane by lane, with one look-up for two
+/// values. Returns each lane's number of bits, and appends the positions of values without a code.
 #[inline(always)]
 pub(in crate::fast) fn pack(
     table: &EncodeTable,
-    exponents: &[u8],
+    values: &[u8],
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
-    let (steps, _) = exponents.as_chunks::<STEP_WEIGHTS>();
+    let (steps, _) = values.as_chunks::<STEP_WEIGHTS>();
     let mut streams = [Stream::default(); LANES];
     let mut pairs = [None; PART_STEPS];
     for (number, steps) in steps.chunks(PART_STEPS).enumerate() {
@@ -55,18 +54,18 @@ pub(in crate::fast) fn pack(
     streams.map(Stream::length_bits)
 }
 
-/// The pairs of palette indices of a step's exponents, if all of them are in the palette.
+/// The pairs of palette indices of a step's values, if all of them are in the palette.
 #[inline(always)]
 fn pairs_of(table: &EncodeTable, step: &[u8; STEP_WEIGHTS]) -> Option<[u8; STEP_PAIRS]> {
-    let exponents = step.as_chunks().0;
-    let exponents = exponents.first_chunk().expect("a step is of pairs");
+    let values = step.as_chunks().0;
+    let values = values.first_chunk().expect("a step is of pairs");
     if let Some(base) = table.palette_base() {
-        return pairs::of_exponents(exponents, base);
+        return pairs::of_values(values, base);
     }
     let places = table.places();
     let mut any = 0;
-    let pairs = exponents.map(|both: [u8; 2]| {
-        let [first, second] = both.map(|exponent| places[usize::from(exponent)]);
+    let pairs = values.map(|both: [u8; 2]| {
+        let [first, second] = both.map(|value| places[usize::from(value)]);
         any |= first | second;
         first | second << 4
     });
@@ -112,7 +111,7 @@ impl LanePart<'_> {
         stream
     }
 
-    /// Appends the codes of one step one by one. Only rare steps need this: they have an exponent
+    /// Appends the codes of one step one by one. Only rare steps need this: they have a value
     /// without a code or outside of the palette, or codes too long to be appended together.
     #[cold]
     #[inline(never)]
@@ -123,18 +122,18 @@ impl LanePart<'_> {
         row: &mut [u8; ROW_BYTES],
         positions: &mut Vec<u16>,
     ) -> Stream {
-        let exponents: &[u8; LANE_STEP_WEIGHTS] = &self.steps[step].as_chunks().0[self.lane];
+        let values: &[u8; LANE_STEP_WEIGHTS] = &self.steps[step].as_chunks().0[self.lane];
         let table = self.table;
-        for &exponent in exponents {
-            let exponent = usize::from(exponent);
+        for &value in values {
+            let value = usize::from(value);
             let codes = Codes {
-                bits: table.bits()[exponent].into(),
-                length: (table.lengths()[exponent] & !PATCHED).into(),
+                bits: table.bits()[value].into(),
+                length: (table.lengths()[value] & !PATCHED).into(),
             };
             stream.append(codes, row);
         }
         let first = self.first + step * STEP_WEIGHTS + self.lane * LANE_STEP_WEIGHTS;
-        note_patches(table, exponents, first, positions);
+        note_patches(table, values, first, positions);
         stream
     }
 }
@@ -188,34 +187,34 @@ impl Codes {
     }
 }
 
-/// Appends the positions of exponents without a code. The first exponent has position `first`.
+/// Appends the positions of values without a code. The first value has position `first`.
 #[cold]
 #[inline(never)]
 pub(in crate::fast) fn note_patches(
     table: &EncodeTable,
-    exponents: &[u8; LANE_STEP_WEIGHTS],
+    values: &[u8; LANE_STEP_WEIGHTS],
     first: usize,
     positions: &mut Vec<u16>,
 ) {
-    let is_patched = |exponent: u8| table.lengths()[usize::from(exponent)] & PATCHED != 0;
+    let is_patched = |value: u8| table.lengths()[usize::from(value)] & PATCHED != 0;
     let places = (first..)
-        .zip(exponents)
-        .filter(|&(_, &exponent)| is_patched(exponent));
+        .zip(values)
+        .filter(|&(_, &value)| is_patched(value));
     positions.extend(places.map(|(position, _)| position as u16));
 }
 
-/// Writes palette indices of exponents, two to a byte. `indices` maps exponents to indices. Appends
-/// the positions of exponents whose index is marked.
+/// Writes palette indices of values, two to a byte. `indices` maps values to indices. Appends the
+/// positions of values whose index is marked.
 #[inline(always)]
 pub(in crate::fast) fn index(
     indices: &[u8; 256],
-    exponents: &[u8],
+    values: &[u8],
     body: &mut [u8],
     positions: &mut Vec<u16>,
 ) {
-    let (pairs, _) = exponents.as_chunks();
+    let (pairs, _) = values.as_chunks();
     for (number, (out, &[first, second])) in body.iter_mut().zip(pairs).enumerate() {
-        let [first, second] = [first, second].map(|exponent| indices[usize::from(exponent)]);
+        let [first, second] = [first, second].map(|value| indices[usize::from(value)]);
         *out = first & 15 | (second & 15) << 4;
         if (first | second) & PATCHED != 0 {
             let marked = [first, second].map(|index| index & PATCHED != 0);

@@ -1,7 +1,8 @@
 //! Joining exponents and sign-mantissa bytes, eight weights at a time.
 
-use unweight_format::{Palette, weight};
+use unweight_format::Palette;
 
+use crate::fast::bf16::weight;
 use crate::fast::output::Output;
 
 /// Number of weights by which the loops of a block are unrolled. It is wide enough for the vectors
@@ -40,7 +41,7 @@ pub(in crate::fast) fn join_indices_from(
     output: &mut Output<'_>,
 ) {
     // Both exponents of a byte are processed at once.
-    let of = |index: usize| palette.exponents()[index];
+    let of = |index: usize| palette.padded()[index];
     let pairs: [[u8; 2]; 256] = std::array::from_fn(|byte| [of(byte & 15), of(byte >> 4)]);
     let mut at = first;
     let (blocks, rest) = sign_mantissa[first..].as_chunks::<BLOCK>();
