@@ -159,7 +159,7 @@ fn worst_error_of_some(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape, s
     worst
 }
 
-pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
+pub(crate) fn kernels_write_fragment_form_as_the_pure_functions_do(gpu: &OnAGpu) {
     for (rows, columns) in [(1, 64), (17, 192), (1000, 4096), (64, 14_336)] {
         let shape = Shape::new(rows, columns).unwrap();
         for palette in [consecutive(), gapped()] {
@@ -220,7 +220,7 @@ pub(crate) fn matmuls_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
 
 /// More tiles than fit the device at a time, whose columns blocks share, and more rows of x than a
 /// launch takes.
-pub(crate) fn matmuls_that_take_many_launches_are_as_near(gpu: &OnAGpu) {
+pub(crate) fn matmuls_of_many_launches_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     for (rows, columns, batch) in [(9000, 4096, 100), (4096, 4096, 700), (72, 1024, 4200)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 300);
@@ -297,7 +297,7 @@ pub(crate) fn weights_that_are_no_numbers_reach_their_rows_alone(gpu: &OnAGpu) {
 }
 
 /// 2^25 absorbs ones that are added to it, so a sum of 2^25, ones and -2^25 depends on its order.
-pub(crate) fn sums_are_made_in_one_order(gpu: &OnAGpu) {
+pub(crate) fn sums_are_added_in_the_same_order_in_every_run(gpu: &OnAGpu) {
     let shape = Shape::new(130, 4096).unwrap();
     let weights: Vec<bf16> = (0..shape.weights())
         .map(|place| match place % 4096 {
@@ -362,7 +362,7 @@ pub(crate) fn errors_are_no_larger_than_cublas_s(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
+pub(crate) fn whole_decode_equals_cublas_to_the_bit(gpu: &OnAGpu) {
     let shape = Shape::new(1000, 4096).unwrap();
     let weights = matrix(shape, 1000);
     let fragments = arranged(gpu, &weights, shape, consecutive());
@@ -375,7 +375,7 @@ pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
 }
 
 /// Launches begin while those before them end.
-pub(crate) fn many_matmuls_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
+pub(crate) fn many_matmuls_in_a_row_equal_each_alone(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shapes = [(4096, 1024), (1024, 4096), (192, 1024), (1024, 192)];
     let shapes = shapes.map(|(rows, columns)| Shape::new(rows, columns).unwrap());
@@ -436,7 +436,7 @@ pub(crate) fn matmuls_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
 
 /// A coded matrix that is transcoded gives the bits of its fragments, and one that is decoded whole
 /// the bits of cuBLASLt.
-pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
+pub(crate) fn compressed_matrices_multiply_as_plain_ones_do(gpu: &OnAGpu) {
     for (rows, columns) in [(65, 192), (1000, 4096), (48, 14_336)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 100);
@@ -460,7 +460,7 @@ pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
 
 /// Matmuls whose weights are prepared ahead give what each gives alone: in any mix, launched or
 /// captured, and again over what slots hold from before.
-pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
+pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
     use Pipeline::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
     let stream = &gpu.stream;
     let batch = 9;
@@ -580,7 +580,7 @@ pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
+pub(crate) fn a_wrong_shape_or_context_is_an_error(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shape = Shape::new(64, 128).unwrap();
     let far = palette(|i| 200 + i);
