@@ -114,18 +114,17 @@ pub(crate) fn convert(
         conversion,
         &mut converted,
     );
-    let finished_files = converted.len();
     let copied = match filled {
         Ok(copied) => copied,
         Err(error) => {
             drop(place.folder);
-            let kept_files = kept(place.work, plan.to, finished_files);
+            let kept_files = kept(place.work, plan.to);
             return Err(stopped(error, kept_files, reporter));
         }
     };
     let Place { mut folder, work } = place;
     if let Err(error) = folder.commit(&|warning| reporter.warn(warning)) {
-        let kept_files = kept(work, plan.to, finished_files);
+        let kept_files = kept(work, plan.to);
         return Err(match folder.has_name() {
             true => error,
             false => stopped(error, kept_files, reporter),
@@ -143,11 +142,8 @@ pub(crate) fn convert(
 
 /// Removes the work folder unless the next run can use files in it. Returns the number of finished
 /// files that the next run can use.
-fn kept(work: Option<WorkFolder>, to: &str, finished_files: usize) -> usize {
-    match work.is_some_and(|work| work.remove_if_useless(to)) {
-        true => finished_files,
-        false => 0,
-    }
+fn kept(work: Option<WorkFolder>, to: &str) -> usize {
+    work.map_or(0, |work| work.remove_if_useless(to))
 }
 
 /// Reports that work has stopped before the output had its name.

@@ -128,8 +128,12 @@ impl WorkFolder {
     }
 
     fn has_files(&self, extension: &str) -> bool {
-        self.files()
-            .any(|(file, _)| file.extension().is_some_and(|found| found == extension))
+        self.files_with(extension).next().is_some()
+    }
+
+    fn files_with(&self, extension: &str) -> impl Iterator<Item = PathBuf> {
+        let files = self.files().map(|(file, _)| file);
+        files.filter(move |file| file.extension().is_some_and(|found| found == extension))
     }
 
     /// Moves these files of earlier runs to `result`, where their folders exist already. Removes
@@ -191,15 +195,15 @@ impl WorkFolder {
         fs::remove_dir(&path)
     }
 
-    /// Removes the folder if it holds nothing that a resumed run could keep. Returns whether it
-    /// held something to keep.
-    pub(crate) fn remove_if_useless(self, to: &str) -> bool {
-        let is_useful = self.has_files(to);
-        if !is_useful {
+    /// Removes the folder if it holds nothing that a resumed run could keep. Returns the number of
+    /// files to keep.
+    pub(crate) fn remove_if_useless(self, to: &str) -> usize {
+        let files = self.files_with(to).count();
+        if files == 0 {
             // A failure is ignored: the folder is private and small.
             let _ = self.remove();
         }
-        is_useful
+        files
     }
 
     pub(crate) fn path(&self) -> &Path {
