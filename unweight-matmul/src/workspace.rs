@@ -226,10 +226,11 @@ impl Workspace {
     /// Registers a launch on a stream that may be capturing.
     ///
     /// # Errors
-    /// The errors of the driver.
+    /// [`GpuError::PerThreadStream`](unweight_gpu::GpuError); the errors of the driver.
     ///
     /// # Safety
-    /// If the stream is capturing, the workspace must outlive every launch of the graph.
+    /// The stream must be of the workspace's context. If it is capturing, the workspace must outlive
+    /// every launch of the graph.
     pub(crate) unsafe fn launched_on(
         &mut self,
         stream: &Arc<CudaStream>,
