@@ -176,6 +176,7 @@ impl PlainMatmul {
         };
         require_lengths(self.shape, activations, y)?;
         weights.require(self.shape.weights())?;
+        stream.context().bind_to_thread()?;
         let (one, zero) = (1f32, 0f32);
         // SAFETY: lengths were checked, and all other arguments were created for this shape.
         unsafe {

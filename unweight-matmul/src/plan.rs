@@ -103,10 +103,12 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x of the wrong length
-    /// or a y that is too short; [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the
-    /// errors of the driver and of cuBLASLt.
+    /// or a y that is too short; [`GpuError::PerThreadStream`](unweight_gpu::GpuError);
+    /// [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the errors of the driver and of
+    /// cuBLASLt.
     ///
     /// # Safety
+    /// - The matrix, the workspace and its layout, x, y and the stream must be of one device.
     /// - The matrix, the workspace, x and y must exist, and nobody else may write them
     ///   or read y, until the matmul is done.
     /// - The workspace must have been created on this stream, or on one that it waits for. The same
@@ -185,6 +187,8 @@ impl<'a> Plan<'a> {
         // SAFETY: the caller keeps the preconditions. This call comes before the launches, because
         // some may be made before another fails.
         unsafe { workspace.launched_on(stream)? };
+        // Tensor maps and cuBLASLt need the context on this thread before the first launch.
+        stream.context().bind_to_thread()?;
         let prepared = match self.workspace_need().prepared_bytes {
             0 => 0,
             bytes => workspace.slot(slot, bytes)?,
