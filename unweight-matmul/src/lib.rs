@@ -92,7 +92,8 @@ pub use view::{View, ViewMut};
 pub use weights::{WeightForm, Weights};
 pub use workspace::{Workspace, WorkspaceLayout, WorkspaceNeed};
 
-/// StreamK that launches on the CPU need, for tests that run the kernels without a GPU.
+/// Parts that launches on the CPU need, for tests that run the kernels without a GPU. This module is
+/// not part of the interface.
 #[doc(hidden)]
 pub mod host {
     pub use crate::job::{FragmentsJob, PlanesJob};
