@@ -191,8 +191,13 @@ impl WorkFolder {
             drop(lock);
         }
         // The lock file is removed last, because the run that holds the lock owns the folder.
-        let _ = fs::remove_file(path.join(LOCK));
-        fs::remove_dir(&path)
+        let lock_file = path.join(LOCK);
+        let unlocked = fs::remove_file(&lock_file);
+        match fs::remove_dir(&path) {
+            // Another run has made the folder its own since.
+            Err(_) if unlocked.is_ok() && fs::symlink_metadata(&lock_file).is_ok() => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Removes the folder if it holds nothing that a resumed run could keep. Returns the number of
@@ -343,7 +348,11 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Error> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(&failed)?;
+        .map_err(|error| match error.kind() {
+            // The run that held the lock has removed the folder meanwhile.
+            io::ErrorKind::NotFound => busy(),
+            _ => failed(error),
+        })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy()),
