@@ -42,8 +42,9 @@ impl<T> InFlight<T> {
         &self.owned
     }
 
-    /// Calls `launch`, which must launch on this stream only. If the stream changes, waits for the
-    /// previous one first, so that launches run one after the other.
+    /// Calls `launch`, which must launch on this stream only, and must not free or replace memory
+    /// that earlier launches use. If the stream changes, waits for the previous one first, so that
+    /// launches run one after the other.
     ///
     /// # Errors
     /// [`GpuError::OtherContext`]; [`GpuError::PerThreadStream`]; [`GpuError::Capturing`], also if a
