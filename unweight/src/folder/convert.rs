@@ -297,7 +297,10 @@ fn fill(
 fn renew(attributes: &Attributes, entry: &Entry<'_>, reporter: &Reporter) -> Result<(), Error> {
     let failed = writing(entry.output);
     let warn = &|warning| reporter.warn(warning);
-    let file = File::open(entry.place).map_err(&failed)?;
+    // Windows sets times and flushes only by a handle for writing.
+    let mut options = File::options();
+    let opened = options.read(true).write(cfg!(windows)).open(entry.place);
+    let file = opened.map_err(&failed)?;
     attributes
         .give_to(&file, entry.output, warn)
         .and_then(|()| flush_file(&file, entry.output, warn))
