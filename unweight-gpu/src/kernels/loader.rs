@@ -20,8 +20,8 @@ pub(crate) struct ModuleLoader {
     loaded: Mutex<HashMap<Identity, Arc<CudaModule>>>,
 }
 
-/// Path and source of a module: crates may have modules of the same path.
-type Identity = [&'static str; 2];
+/// Hash of everything that a module is made of: crates may have modules of the same path.
+type Identity = [u8; 32];
 
 impl ModuleLoader {
     pub(crate) fn new(
@@ -48,7 +48,7 @@ impl ModuleLoader {
     ) -> Result<Arc<CudaModule>, GpuError> {
         // A panic leaves the map whole.
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = [module.path, module.source];
+        let identity = self.parts(module).finish();
         if let Some(module) = loaded.get(&identity) {
             return Ok(module.clone());
         }
@@ -76,13 +76,8 @@ impl ModuleLoader {
         cache.load(&self.key(module)?, compile, load)
     }
 
-    /// Everything that the image of a module depends on.
-    fn key(&self, module: &Module) -> Result<[u8; 32], GpuError> {
-        let (major, minor) = nvrtc::version()?;
-        let ComputeCapability {
-            major: device_major,
-            minor: device_minor,
-        } = self.capability;
+    /// Source, headers, options and built-in image of a module.
+    fn parts(&self, module: &Module) -> Key {
         let mut key = Key::new();
         key.add(module.path).add(module.source);
         // Any header may be included by another header, so all are passed.
@@ -92,6 +87,18 @@ impl ModuleLoader {
         for option in &module.options(self.capability) {
             key.add(option);
         }
+        key.add_bytes(module.image);
+        key
+    }
+
+    /// Everything that the image of a module depends on.
+    fn key(&self, module: &Module) -> Result<[u8; 32], GpuError> {
+        let (major, minor) = nvrtc::version()?;
+        let ComputeCapability {
+            major: device_major,
+            minor: device_minor,
+        } = self.capability;
+        let mut key = self.parts(module);
         key.add(&format!("NVRTC {major}.{minor}"))
             .add(&format!("driver {}", self.driver_version))
             .add(&format!("device ({device_major}, {device_minor})"));
