@@ -6,19 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use crate::activations::require_lengths;
 use crate::layout::Shape;
-use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
+use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, Phases, WholeDecode};
 use crate::workspace::WorkspaceNeed;
-use crate::{Kernel, MatmulError, PlanName, View, ViewMut, Workspace};
-
-/// The activations of a matmul: x.
-#[derive(Clone, Copy, Debug)]
-pub struct Activations<'a> {
-    /// `batch` rows of as many values as the matrix has columns, BF16 and row-major.
-    pub values: View<'a>,
-    /// The number of rows.
-    pub batch: u32,
-}
+use crate::{Activations, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
 /// y = x W^T by one pipeline. A plan borrows its matrix, which has the form that the pipeline
 /// needs.
@@ -209,60 +201,15 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a pipeline does: the phases of its matmuls.
-pub(crate) trait Phases {
-    fn name(&self) -> PlanName;
-
-    fn shape(&self) -> Shape;
-
-    fn need(&self) -> WorkspaceNeed;
-
-    /// The kernels to choose from, without those that cannot be fast for this many rows of x. None
-    /// for a pipeline with a single kernel.
-    fn kernels(&self, _batch: u32) -> Vec<Kernel> {
-        vec![]
+impl Pipeline {
+    /// What a matmul with a matrix of this shape needs of a workspace. It is known before there is
+    /// such a matrix.
+    pub const fn workspace_need(self, shape: Shape) -> WorkspaceNeed {
+        match self {
+            Pipeline::Direct => Direct::need(shape),
+            Pipeline::WholeDecode => WholeDecode::need(shape),
+            Pipeline::ExponentDecode => ExponentDecode::need(shape),
+            Pipeline::PaletteTranscode => PaletteTranscode::need(shape),
+        }
     }
-
-    /// Launches the preparation.
-    ///
-    /// # Errors
-    /// [`MatmulError::WorkspaceTooSmall`]; the errors of the driver.
-    ///
-    /// # Safety
-    /// The preconditions of [`Plan::prepare`], with a slot as long as the prepared matrix at `to`.
-    unsafe fn prepare(
-        &self,
-        stream: &Arc<CudaStream>,
-        workspace: &Workspace,
-        to: u64,
-    ) -> Result<(), MatmulError>;
-
-    /// Launches the matmul, with the prepared matrix at `prepared`.
-    ///
-    /// # Errors
-    /// The errors of [`Plan::multiply`].
-    ///
-    /// # Safety
-    /// The preconditions of [`Plan::multiply`]. x and y must have the lengths that the shape says,
-    /// and x at least one row.
-    unsafe fn multiply(
-        &self,
-        stream: &Arc<CudaStream>,
-        workspace: &mut Workspace,
-        prepared: u64,
-        x: Activations<'_>,
-        y: &ViewMut<'_>,
-    ) -> Result<(), MatmulError>;
-}
-
-/// Returns an error unless x and y have the lengths that the shape says.
-pub(crate) fn require_lengths(
-    shape: Shape,
-    x: Activations<'_>,
-    y: &ViewMut<'_>,
-) -> Result<(), MatmulError> {
-    let batch = u64::from(x.batch);
-    x.values.require(batch * shape.columns())?;
-    y.require(2 * batch * shape.rows())?;
-    Ok(())
 }

@@ -9,13 +9,12 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError}
 use unweight_gpu::kernels::{InFlight, require_no_capture};
 use unweight_gpu::{ComputeCapability, Device, GpuError};
 
+use crate::job::SumAddresses;
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
 use crate::{MatmulError, PlainMatmul};
 
-/// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
-pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
 /// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
 
@@ -149,13 +148,6 @@ impl WorkspaceLayout {
     const fn cublas_offset(&self) -> u64 {
         self.exponents_offset() + self.exponent_bytes
     }
-}
-
-/// Addresses of the partial sums, and of the counters of panel groups and tiles.
-#[derive(Clone, Copy)]
-pub(crate) struct SumAddresses {
-    pub(crate) partials: u64,
-    pub(crate) arrived: u64,
 }
 
 /// A matmul of cuBLASLt, and the address of its workspace.
@@ -400,7 +392,7 @@ mod tests {
         assert_eq!(whole.exponent_bytes, small.weights());
         assert_eq!(
             whole.bytes() - none.bytes(),
-            4 * wide.weights() + small.weights() + CUBLAS_BYTES as u64
+            4 * wide.weights() + small.weights() + PlainMatmul::WORKSPACE_BYTES as u64
         );
         let planes = layout(&[(wide, Pipeline::ExponentDecode)], 1);
         assert_eq!(planes.bytes() - none.bytes(), wide.weights());
