@@ -62,9 +62,9 @@ impl Fragments {
     /// that, so it is meant for load time.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) if the length of the matrix does not match the shape;
     /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight
-    /// in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
+    /// in 16; [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext); [`GpuError::NoKernels`](unweight_gpu::GpuError::NoKernels) and [`GpuError::Compile`](unweight_gpu::GpuError::Compile); the
     /// errors of the driver.
     pub fn arrange(
         device: &Device,
@@ -153,7 +153,7 @@ impl Fragments {
     /// Launches the conversion back to the row-major BF16 matrix. Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an output that is too short; the errors of the driver.
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an output that is too short; the errors of the driver.
     ///
     /// # Safety
     /// The matrix and the output must exist, and nobody else may use the output, until
