@@ -32,13 +32,9 @@ impl Key {
     }
 
     pub(crate) fn add(&mut self, text: &str) -> &mut Key {
-        self.add_bytes(text.as_bytes())
-    }
-
-    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) -> &mut Key {
         // The length is hashed too, so that the boundary between two texts is unambiguous.
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text);
         self
     }
 

@@ -1,7 +1,7 @@
 //! Headers of kernels.
 
 /// A header and its name in `#include "name"`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Path below the crate's folder `kernels`.
     pub name: &'static str,

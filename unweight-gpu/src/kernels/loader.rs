@@ -1,6 +1,5 @@
 //! Modules of a device.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaModule};
@@ -17,11 +16,9 @@ pub(crate) struct ModuleLoader {
     driver_version: i32,
     /// The cache for images that NVRTC compiles.
     cache: Option<KernelCache>,
-    loaded: Mutex<HashMap<Identity, Arc<CudaModule>>>,
+    /// Few, and compared by all of their parts: crates may have modules of the same path.
+    loaded: Mutex<Vec<(Module, Arc<CudaModule>)>>,
 }
-
-/// Hash of everything that a module is made of: crates may have modules of the same path.
-type Identity = [u8; 32];
 
 impl ModuleLoader {
     pub(crate) fn new(
@@ -46,15 +43,14 @@ impl ModuleLoader {
         context: &Arc<CudaContext>,
         module: &Module,
     ) -> Result<Arc<CudaModule>, GpuError> {
-        // A panic leaves the map whole.
+        // A panic leaves the list whole.
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = self.parts(module).finish();
-        if let Some(module) = loaded.get(&identity) {
-            return Ok(module.clone());
+        if let Some((_, known)) = loaded.iter().find(|(known, _)| known == module) {
+            return Ok(known.clone());
         }
-        let module = self.load_anew(context, module)?;
-        loaded.insert(identity, module.clone());
-        Ok(module)
+        let loaded_now = self.load_anew(context, module)?;
+        loaded.push((*module, loaded_now.clone()));
+        Ok(loaded_now)
     }
 
     fn load_anew(
@@ -76,8 +72,13 @@ impl ModuleLoader {
         cache.load(&self.key(module)?, compile, load)
     }
 
-    /// Source, headers, options and built-in image of a module.
-    fn parts(&self, module: &Module) -> Key {
+    /// Everything that the image of a module depends on.
+    fn key(&self, module: &Module) -> Result<[u8; 32], GpuError> {
+        let (major, minor) = nvrtc::version()?;
+        let ComputeCapability {
+            major: device_major,
+            minor: device_minor,
+        } = self.capability;
         let mut key = Key::new();
         key.add(module.path).add(module.source);
         // Any header may be included by another header, so all are passed.
@@ -87,18 +88,6 @@ impl ModuleLoader {
         for option in &module.options(self.capability) {
             key.add(option);
         }
-        key.add_bytes(module.image);
-        key
-    }
-
-    /// Everything that the image of a module depends on.
-    fn key(&self, module: &Module) -> Result<[u8; 32], GpuError> {
-        let (major, minor) = nvrtc::version()?;
-        let ComputeCapability {
-            major: device_major,
-            minor: device_minor,
-        } = self.capability;
-        let mut key = self.parts(module);
         key.add(&format!("NVRTC {major}.{minor}"))
             .add(&format!("driver {}", self.driver_version))
             .add(&format!("device ({device_major}, {device_minor})"));

@@ -4,7 +4,7 @@ use super::{Header, nvrtc};
 use crate::{ComputeCapability, GpuError};
 
 /// A kernel module: a `.cu` file. `unweight-gpu-build` writes a constant for each one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Module {
     /// Path below the crate's folder `kernels`.
     pub path: &'static str,
