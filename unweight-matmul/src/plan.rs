@@ -114,17 +114,15 @@ impl<'a> Plan<'a> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        require_lengths(self.shape(), x, y)?;
-        if x.batch == 0 {
-            return Ok(());
-        }
         // SAFETY: for all calls: the caller keeps the preconditions; the matmul comes after the
         // launches that it needs on the same stream.
         unsafe {
-            workspace.launched_on(stream)?;
-            self.prepare(stream, workspace, 0)?;
-            self.multiply_prepared(stream, workspace, 0, x, y)
+            if self.begin(stream, workspace, x, y)? {
+                self.prepare(stream, workspace, 0)?;
+                self.launch(stream, workspace, 0, x, y)?;
+            }
         }
+        Ok(())
     }
 
     /// Whether a preparation is launched before the matmul.
@@ -172,15 +170,56 @@ impl<'a> Plan<'a> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
+        // SAFETY: for both calls: the caller keeps the preconditions.
+        unsafe {
+            if self.begin(stream, workspace, x, y)? {
+                self.launch(stream, workspace, slot, x, y)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what every launch needs. Returns whether there are rows to multiply.
+    ///
+    /// # Errors
+    /// The errors of [`Plan::multiply`] that are known before a launch.
+    ///
+    /// # Safety
+    /// The preconditions of [`Plan::multiply`].
+    unsafe fn begin(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<bool, MatmulError> {
         require_lengths(self.shape(), x, y)?;
         if x.batch == 0 {
-            return Ok(());
+            return Ok(false);
         }
         // SAFETY: the caller keeps the preconditions. This call comes before the launches, because
         // some may be made before another fails.
         unsafe { workspace.launched_on(stream)? };
         // Tensor maps and cuBLASLt need the context on this thread before the first launch.
         stream.context().bind_to_thread()?;
+        Ok(true)
+    }
+
+    /// Launches the matmul with the prepared matrix in a slot, after [`Plan::begin`].
+    ///
+    /// # Errors
+    /// The errors of [`Plan::multiply`].
+    ///
+    /// # Safety
+    /// The preconditions of [`Plan::multiply`].
+    unsafe fn launch(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        slot: u32,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
         let prepared = match self.workspace_need().prepared_bytes {
             0 => 0,
             bytes => workspace.slot(slot, bytes)?,
