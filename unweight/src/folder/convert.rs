@@ -55,6 +55,13 @@ impl<'a> Entry<'a> {
 
 /// A way to change the form of files.
 pub(crate) trait Conversion {
+    /// Extension of files that change their form.
+    const FROM: &'static str;
+    /// Extension of converted files.
+    const TO: &'static str;
+    /// Whether every shard that an index names has to exist.
+    const REQUIRES_ALL_SHARDS: bool;
+
     /// Checks what can be checked quickly. All files are checked before any file is converted.
     fn check(&mut self, input: &Path) -> Result<Need, Error>;
 
