@@ -16,6 +16,7 @@ use cudarc::driver::CudaStream;
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, Rule, Tensor};
 use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
+use unweight_testkit::{Listed, run_chosen};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
@@ -67,7 +68,7 @@ impl Kernels for OnAGpu {
     }
 }
 
-type Test = (&'static str, fn(&OnAGpu));
+type Test = Listed<OnAGpu>;
 
 /// Runs a list of tests without the test harness, which counts a test that returns early as passed.
 /// Arguments select the tests whose names contain one of them.
@@ -159,14 +160,6 @@ fn main() {
         Some(_) => tests.push(large),
         None => println!("{}: skipped, UNWEIGHT_LARGE_TESTS is not set", large.0),
     }
-    let chosen: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
-    for (name, test) in &tests {
-        test(&gpu);
-        println!("{name}: ok");
-    }
-    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+    let passed = run_chosen(&tests, &gpu);
+    println!("{passed} passed on {}", gpu.device.name().unwrap());
 }

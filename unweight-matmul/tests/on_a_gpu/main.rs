@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use unweight_gpu::Device;
 use unweight_gpu::cudarc::driver::CudaStream;
+use unweight_testkit::{Listed, run_chosen};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
     pub(crate) stream: Arc<CudaStream>,
 }
 
-type Test = (&'static str, fn(&OnAGpu));
+type Test = Listed<OnAGpu>;
 
 const TESTS: [Test; 14] = [
     (
@@ -88,15 +89,6 @@ fn main() {
     };
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
-    let mut tests = TESTS.to_vec();
-    let chosen: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
-    for (name, test) in &tests {
-        test(&gpu);
-        println!("{name}: ok");
-    }
-    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+    let passed = run_chosen(&TESTS, &gpu);
+    println!("{passed} passed on {}", gpu.device.name().unwrap());
 }

@@ -14,6 +14,7 @@ use unweight_matmul::{
     Activations, CompressedMatrix, Direct, Fragments, Kernel, Linear, Matmul, MatmulError,
     Pipeline, PlainMatmul, Plan, Sequence, Shape, View, ViewMut, Workspace, WorkspaceLayout,
 };
+use unweight_testkit::{bytes_of, weights_in};
 
 use crate::OnAGpu;
 use crate::files::{file_of, on_device, planes_of};
@@ -64,19 +65,7 @@ fn activations(batch: u32, shape: Shape) -> Vec<bf16> {
 }
 
 fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    stream.clone_htod(&bytes).unwrap()
-}
-
-fn values(bytes: &[u8]) -> Vec<bf16> {
-    let (pairs, _) = bytes.as_chunks();
-    pairs
-        .iter()
-        .map(|&pair| bf16::from_le_bytes(pair))
-        .collect()
+    stream.clone_htod(&bytes_of(values)).unwrap()
 }
 
 fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> Fragments {
@@ -123,7 +112,7 @@ fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf
         results.push(written);
     }
     assert!(results[0] == results[1], "results differ from run to run");
-    values(&results[0])
+    weights_in(&results[0])
 }
 
 fn compressed(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> CompressedMatrix {
@@ -179,7 +168,7 @@ pub(crate) fn kernels_write_fragment_form_as_the_pure_functions_do(gpu: &OnAGpu)
             // SAFETY: as in `multiplied_by`.
             unsafe { fragments.restore(&gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
-            assert!(values(&restored[..2 * bits.len()]) == weights);
+            assert!(weights_in(&restored[..2 * bits.len()]) == weights);
             assert!(
                 restored[2 * bits.len()..]
                     .iter()
@@ -342,7 +331,7 @@ fn plain_matmul(
     unsafe { plain.multiply(stream, &matrix, &x, &output, address) }.unwrap();
     let y = stream.clone_dtoh(&y).unwrap();
     stream.synchronize().unwrap();
-    values(&y)
+    weights_in(&y)
 }
 
 pub(crate) fn errors_are_no_larger_than_cublas_s(gpu: &OnAGpu) {
@@ -407,7 +396,7 @@ pub(crate) fn many_matmuls_in_a_row_equal_each_alone(gpu: &OnAGpu) {
         }
         let found = stream.clone_dtoh(&memory).unwrap();
         stream.synchronize().unwrap();
-        assert!(values(&found) == expected);
+        assert!(weights_in(&found) == expected);
     }
 }
 
@@ -542,7 +531,7 @@ pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
         let last = || {
             let y = stream.clone_dtoh(&ys[5]).unwrap();
             stream.synchronize().unwrap();
-            values(&y)
+            weights_in(&y)
         };
         for _ in 0..5 {
             // SAFETY: as above.
