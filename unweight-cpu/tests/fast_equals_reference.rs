@@ -20,7 +20,7 @@ use unweight_format::{
 /// The ISAs of this machine; AVX2 twice, with and without PEXT, if the processor has it.
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
     let fast = Isa::available().filter(|&isa| isa != Isa::Reference);
-    let codecs = fast.map(|path| Codec::of(path).unwrap());
+    let codecs = fast.map(|isa| Codec::of(isa).unwrap());
     codecs.chain(Codec::avx2_without_pext()).collect()
 });
 

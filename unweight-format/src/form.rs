@@ -8,10 +8,12 @@ use crate::field::Field;
 use crate::layout::{FIELDS, FORM_BITS, NARROW_BITS};
 
 /// The kind of the records of a coded field that are not verbatim.
+///
+/// These are the two encodings of the deterministic encoder, which never changes (section 12), so a
+/// match needs no further arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
-#[non_exhaustive]
 pub enum Encoding {
     /// Values in a prefix code, for small files (section 5.2).
     Huffman,

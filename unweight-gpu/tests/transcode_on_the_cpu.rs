@@ -32,7 +32,7 @@ struct Transcoding {
     seed: u64,
     /// Numbers of tensors that were transcoded directly, and of those that needed the fallback.
     direct: AtomicU32,
-    needs_fallbacks: AtomicU32,
+    fallbacks: AtomicU32,
 }
 
 fn other(encoding: Encoding) -> Encoding {
@@ -105,7 +105,7 @@ impl Kernels for Transcoding {
             .collect();
         outputs.hold_to_the_reference(&job, &joined, encoding);
         match direct.needs_fallback {
-            true => self.needs_fallbacks.fetch_add(1, Ordering::Relaxed),
+            true => self.fallbacks.fetch_add(1, Ordering::Relaxed),
             false => {
                 (direct.outputs).hold_to_the_reference(&direct.job, &joined, encoding);
                 self.direct.fetch_add(1, Ordering::Relaxed)
@@ -239,7 +239,7 @@ fn transcoding_gives_the_reference_s_bytes_and_errors() {
     hold_to_the_corpus(&transcoding);
     // Some files of the corpus are not from a canonical encoder.
     assert!(transcoding.direct.into_inner() > 0);
-    assert!(transcoding.needs_fallbacks.into_inner() > 0);
+    assert!(transcoding.fallbacks.into_inner() > 0);
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn records_of_a_canonical_encoder_are_made_of_records() {
         let file = file_with(&tensors, encoding, chunk_size);
         assert!(restore(&transcoding, &file).unwrap() == original);
         assert!(transcoding.direct.into_inner() > 0);
-        assert_eq!(transcoding.needs_fallbacks.into_inner(), 0, "{encoding:?}");
+        assert_eq!(transcoding.fallbacks.into_inner(), 0, "{encoding:?}");
     }
 }
 

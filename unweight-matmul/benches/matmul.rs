@@ -29,6 +29,7 @@ use unweight_matmul::{
     Activations, Fragments, Linear, Pipeline, PlainMatmul, Plan, Shape, Stack, View, ViewMut,
     Workspace,
 };
+use unweight_testkit::bytes_of;
 
 const SHAPES: [(usize, usize); 4] = [(14_336, 4096), (4096, 14_336), (4096, 4096), (1024, 4096)];
 const BATCHES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
@@ -82,11 +83,7 @@ fn palette_of(weights: &Vec<bf16>) -> Palette {
 }
 
 fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    stream.clone_htod(&bytes).unwrap()
+    stream.clone_htod(&bytes_of(values)).unwrap()
 }
 
 impl Bench {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use cudarc::cublaslt::{result, sys};
 use cudarc::driver::CudaStream;
 
+use crate::activations::require_lengths;
 use crate::layout::Shape;
-use crate::plan::require_lengths;
-use crate::workspace::CUBLAS_BYTES;
 use crate::{Activations, MatmulError, View, ViewMut};
 
+/// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
+pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
 /// `CUBLAS_OP_T`, which cudarc's bindings lack.
 const OP_T: i32 = 1;
 /// Number of algorithms that an exhaustive test tries.
@@ -176,6 +177,7 @@ impl PlainMatmul {
         };
         require_lengths(self.shape, activations, y)?;
         weights.require(self.shape.weights())?;
+        stream.context().bind_to_thread()?;
         let (one, zero) = (1f32, 0f32);
         // SAFETY: lengths were checked, and all other arguments were created for this shape.
         unsafe {

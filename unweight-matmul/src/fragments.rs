@@ -4,71 +4,20 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaStream, DevicePtr, LaunchConfig, PushKernelArg,
-};
+use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
 use unweight_format::Palette;
+use unweight_gpu::Device;
 use unweight_gpu::kernels::{DeviceBuffer, Handover, WARP, WaitAtEnd, require_context};
-use unweight_gpu::{Device, GpuError};
 
-use crate::job::{FragmentsJob, PlanesJob};
+use crate::fragments_kernels::{INDEX_TABLE_BYTES, RESTORING_WARPS};
+use crate::job::FragmentsJob;
 use crate::kernels::MatmulKernels;
 use crate::layout::{Arranged, Shape};
-use crate::{MatmulError, View, ViewMut, modules};
+use crate::{MatmulError, View, ViewMut};
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
 /// so a matrix with more patches is not worth converting to fragment form.
 const WEIGHTS_PER_PATCH: u64 = 16;
-/// Size of the kernels' index table in bytes.
-const INDEX_TABLE_BYTES: u32 = 256;
-/// Number of warps that share a row panel when a matrix is restored.
-const RESTORING_WARPS: u32 = 16;
-
-/// The kernels of `kernels/matmul/fragments.cu`.
-#[derive(Debug)]
-pub(crate) struct FragmentsKernels {
-    count_patches: CudaFunction,
-    arrange: CudaFunction,
-    restore: CudaFunction,
-    pub(crate) planes: PlanesKernel,
-}
-
-impl FragmentsKernels {
-    pub(crate) fn load(device: &Device) -> Result<FragmentsKernels, GpuError> {
-        let module = device.load_module(&modules::FRAGMENTS)?;
-        Ok(FragmentsKernels {
-            count_patches: module.load_function("count_patches")?,
-            arrange: module.load_function("arrange")?,
-            restore: module.load_function("restore")?,
-            planes: PlanesKernel(module.load_function("arrange_planes")?),
-        })
-    }
-}
-
-/// The conversion of planes to K tiles.
-#[derive(Debug)]
-pub(crate) struct PlanesKernel(CudaFunction);
-
-impl PlanesKernel {
-    /// # Safety
-    /// The preconditions of the kernel.
-    pub(crate) unsafe fn launch(
-        &self,
-        stream: &Arc<CudaStream>,
-        shape: Shape,
-        job: &PlanesJob,
-    ) -> Result<(), MatmulError> {
-        let config = LaunchConfig {
-            grid_dim: (shape.panels() as u32 * RESTORING_WARPS, 1, 1),
-            block_dim: (WARP, 1, 1),
-            shared_mem_bytes: INDEX_TABLE_BYTES,
-        };
-        let mut launch = stream.launch_builder(&self.0);
-        // SAFETY: the caller keeps the preconditions.
-        unsafe { launch.arg(job).launch(config)? };
-        Ok(())
-    }
-}
 
 /// Patches of a matrix in device memory.
 #[derive(Debug)]
@@ -113,9 +62,9 @@ impl Fragments {
     /// that, so it is meant for load time.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] if the length of the matrix does not match the shape;
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) if the length of the matrix does not match the shape;
     /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight
-    /// in 16; [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`]; the
+    /// in 16; [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext); [`GpuError::NoKernels`](unweight_gpu::GpuError::NoKernels) and [`GpuError::Compile`](unweight_gpu::GpuError::Compile); the
     /// errors of the driver.
     pub fn arrange(
         device: &Device,
@@ -204,7 +153,7 @@ impl Fragments {
     /// Launches the conversion back to the row-major BF16 matrix. Returns at once.
     ///
     /// # Errors
-    /// [`GpuError::WrongLength`] for an output that is too short; the errors of the driver.
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an output that is too short; the errors of the driver.
     ///
     /// # Safety
     /// The matrix and the output must exist, and nobody else may use the output, until

@@ -8,12 +8,18 @@ use std::mem::offset_of;
 use cudarc::driver::DeviceRepr;
 use unweight_format::Palette;
 
+use crate::Activations;
 use crate::ViewMut;
 use crate::layout::Shape;
-use crate::plan::Activations;
 use crate::schedule::StreamK;
 use crate::tensor_map::TensorMap;
-use crate::workspace::SumAddresses;
+
+/// Addresses of the partial sums, and of the counters of panel groups and tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct SumAddresses {
+    pub(crate) partials: u64,
+    pub(crate) arrived: u64,
+}
 
 /// A palette in words, in the kernels' layout.
 pub(crate) type PaletteWords = [u32; 4];

@@ -8,7 +8,7 @@ use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchCon
 use unweight_gpu::kernels::{KernelSet, Launch, load_with_shared};
 use unweight_gpu::{ComputeCapability, Device, GpuError};
 
-use crate::fragments::FragmentsKernels;
+use crate::fragments_kernels::FragmentsKernels;
 use crate::layout::Shape;
 use crate::schedule::{
     Division, LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, SmallKernel,

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_laid_out_as_documented() {
+    fn a_k_tile_is_laid_out_as_documented() {
         let shape = Shape::new(16, 64).unwrap();
         let palette = palette_from(100);
         let mut weights = vec![100 << 7; 1024];

@@ -52,10 +52,12 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod activations;
 mod compressed_matrix;
 mod cublas;
 mod error;
 mod fragments;
+mod fragments_kernels;
 mod job;
 mod kernels;
 pub mod layout;
@@ -76,6 +78,7 @@ mod workspace;
 /// The version of `unweight-gpu` whose devices and tensors this crate uses.
 pub use unweight_gpu;
 
+pub use activations::Activations;
 pub use compressed_matrix::CompressedMatrix;
 pub use cublas::PlainMatmul;
 pub use error::MatmulError;
@@ -83,7 +86,7 @@ pub use fragments::Fragments;
 pub use layout::Shape;
 pub use linear::Linear;
 pub use pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
-pub use plan::{Activations, Plan};
+pub use plan::Plan;
 pub use plan_name::{Kernel, Pipeline, PlanName};
 pub use sequence::{Captured, Matmul, Sequence, spread};
 pub use stack::{Stack, TuningStep};
@@ -92,7 +95,8 @@ pub use view::{View, ViewMut};
 pub use weights::{WeightForm, Weights};
 pub use workspace::{Workspace, WorkspaceLayout, WorkspaceNeed};
 
-/// StreamK that launches on the CPU need, for tests that run the kernels without a GPU.
+/// Parts that launches on the CPU need, for tests that run the kernels without a GPU. This module is
+/// not part of the interface.
 #[doc(hidden)]
 pub mod host {
     pub use crate::job::{FragmentsJob, PlanesJob};

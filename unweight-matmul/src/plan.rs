@@ -6,19 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use crate::activations::require_lengths;
 use crate::layout::Shape;
-use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
+use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, Phases, WholeDecode};
 use crate::workspace::WorkspaceNeed;
-use crate::{Kernel, MatmulError, PlanName, View, ViewMut, Workspace};
-
-/// The activations of a matmul: x.
-#[derive(Clone, Copy, Debug)]
-pub struct Activations<'a> {
-    /// `batch` rows of as many values as the matrix has columns, BF16 and row-major.
-    pub values: View<'a>,
-    /// The number of rows.
-    pub batch: u32,
-}
+use crate::{Activations, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
 /// y = x W^T by one pipeline. A plan borrows its matrix, which has the form that the pipeline
 /// needs.
@@ -103,10 +95,12 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x of the wrong length
-    /// or a y that is too short; [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the
-    /// errors of the driver and of cuBLASLt.
+    /// or a y that is too short; [`GpuError::PerThreadStream`](unweight_gpu::GpuError);
+    /// [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the errors of the driver and of
+    /// cuBLASLt.
     ///
     /// # Safety
+    /// - The matrix, the workspace and its layout, x, y and the stream must be of one device.
     /// - The matrix, the workspace, x and y must exist, and nobody else may write them
     ///   or read y, until the matmul is done.
     /// - The workspace must have been created on this stream, or on one that it waits for. The same
@@ -120,17 +114,15 @@ impl<'a> Plan<'a> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        require_lengths(self.shape(), x, y)?;
-        if x.batch == 0 {
-            return Ok(());
-        }
         // SAFETY: for all calls: the caller keeps the preconditions; the matmul comes after the
         // launches that it needs on the same stream.
         unsafe {
-            workspace.launched_on(stream)?;
-            self.prepare(stream, workspace, 0)?;
-            self.multiply_prepared(stream, workspace, 0, x, y)
+            if self.begin(stream, workspace, x, y)? {
+                self.prepare(stream, workspace, 0)?;
+                self.launch(stream, workspace, 0, x, y)?;
+            }
         }
+        Ok(())
     }
 
     /// Whether a preparation is launched before the matmul.
@@ -178,13 +170,56 @@ impl<'a> Plan<'a> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
+        // SAFETY: for both calls: the caller keeps the preconditions.
+        unsafe {
+            if self.begin(stream, workspace, x, y)? {
+                self.launch(stream, workspace, slot, x, y)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what every launch needs. Returns whether there are rows to multiply.
+    ///
+    /// # Errors
+    /// The errors of [`Plan::multiply`] that are known before a launch.
+    ///
+    /// # Safety
+    /// The preconditions of [`Plan::multiply`].
+    unsafe fn begin(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<bool, MatmulError> {
         require_lengths(self.shape(), x, y)?;
         if x.batch == 0 {
-            return Ok(());
+            return Ok(false);
         }
         // SAFETY: the caller keeps the preconditions. This call comes before the launches, because
         // some may be made before another fails.
         unsafe { workspace.launched_on(stream)? };
+        // Tensor maps and cuBLASLt need the context on this thread before the first launch.
+        stream.context().bind_to_thread()?;
+        Ok(true)
+    }
+
+    /// Launches the matmul with the prepared matrix in a slot, after [`Plan::begin`].
+    ///
+    /// # Errors
+    /// The errors of [`Plan::multiply`].
+    ///
+    /// # Safety
+    /// The preconditions of [`Plan::multiply`].
+    unsafe fn launch(
+        &self,
+        stream: &Arc<CudaStream>,
+        workspace: &mut Workspace,
+        slot: u32,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
         let prepared = match self.workspace_need().prepared_bytes {
             0 => 0,
             bytes => workspace.slot(slot, bytes)?,
@@ -205,60 +240,15 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a pipeline does: the phases of its matmuls.
-pub(crate) trait Phases {
-    fn name(&self) -> PlanName;
-
-    fn shape(&self) -> Shape;
-
-    fn need(&self) -> WorkspaceNeed;
-
-    /// The kernels to choose from, without those that cannot be fast for this many rows of x. None
-    /// for a pipeline with a single kernel.
-    fn kernels(&self, _batch: u32) -> Vec<Kernel> {
-        vec![]
+impl Pipeline {
+    /// What a matmul with a matrix of this shape needs of a workspace. It is known before there is
+    /// such a matrix.
+    pub const fn workspace_need(self, shape: Shape) -> WorkspaceNeed {
+        match self {
+            Pipeline::Direct => Direct::need(shape),
+            Pipeline::WholeDecode => WholeDecode::need(shape),
+            Pipeline::ExponentDecode => ExponentDecode::need(shape),
+            Pipeline::PaletteTranscode => PaletteTranscode::need(shape),
+        }
     }
-
-    /// Launches the preparation.
-    ///
-    /// # Errors
-    /// [`MatmulError::WorkspaceTooSmall`]; the errors of the driver.
-    ///
-    /// # Safety
-    /// The preconditions of [`Plan::prepare`], with a slot as long as the prepared matrix at `to`.
-    unsafe fn prepare(
-        &self,
-        stream: &Arc<CudaStream>,
-        workspace: &Workspace,
-        to: u64,
-    ) -> Result<(), MatmulError>;
-
-    /// Launches the matmul, with the prepared matrix at `prepared`.
-    ///
-    /// # Errors
-    /// The errors of [`Plan::multiply`].
-    ///
-    /// # Safety
-    /// The preconditions of [`Plan::multiply`]. x and y must have the lengths that the shape says,
-    /// and x at least one row.
-    unsafe fn multiply(
-        &self,
-        stream: &Arc<CudaStream>,
-        workspace: &mut Workspace,
-        prepared: u64,
-        x: Activations<'_>,
-        y: &ViewMut<'_>,
-    ) -> Result<(), MatmulError>;
-}
-
-/// Returns an error unless x and y have the lengths that the shape says.
-pub(crate) fn require_lengths(
-    shape: Shape,
-    x: Activations<'_>,
-    y: &ViewMut<'_>,
-) -> Result<(), MatmulError> {
-    let batch = u64::from(x.batch);
-    x.values.require(batch * shape.columns())?;
-    y.require(2 * batch * shape.rows())?;
-    Ok(())
 }

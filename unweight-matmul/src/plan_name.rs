@@ -2,23 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::layout::Shape;
-use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
-use crate::workspace::WorkspaceNeed;
-
 /// A pipeline: what is prepared before a matmul, and what is rebuilt on the way to the tensor
 /// cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Pipeline {
-    /// [`Direct`], for fragment form.
+    /// [`Direct`](crate::Direct), for fragment form.
     Direct,
-    /// [`WholeDecode`], for any matrix.
+    /// [`WholeDecode`](crate::WholeDecode), for any matrix.
     WholeDecode,
-    /// [`ExponentDecode`], for a coded matrix.
+    /// [`ExponentDecode`](crate::ExponentDecode), for a coded matrix.
     ExponentDecode,
-    /// [`PaletteTranscode`], for a coded matrix.
+    /// [`PaletteTranscode`](crate::PaletteTranscode), for a coded matrix.
     PaletteTranscode,
 }
 
@@ -38,17 +34,6 @@ impl Pipeline {
             Pipeline::WholeDecode => "whole_decode",
             Pipeline::ExponentDecode => "exponent_decode",
             Pipeline::PaletteTranscode => "palette_transcode",
-        }
-    }
-
-    /// What a matmul with a matrix of this shape needs of a workspace. It is known before there is
-    /// such a matrix.
-    pub const fn workspace_need(self, shape: Shape) -> WorkspaceNeed {
-        match self {
-            Pipeline::Direct => Direct::need(shape),
-            Pipeline::WholeDecode => WholeDecode::need(shape),
-            Pipeline::ExponentDecode => ExponentDecode::need(shape),
-            Pipeline::PaletteTranscode => PaletteTranscode::need(shape),
         }
     }
 }

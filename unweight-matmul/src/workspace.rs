@@ -4,17 +4,17 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
-use unweight_gpu::Device;
+use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
 use unweight_gpu::kernels::{InFlight, require_no_capture};
+use unweight_gpu::{ComputeCapability, Device, GpuError};
 
+use crate::job::SumAddresses;
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
 use crate::{MatmulError, PlainMatmul};
 
-/// Size of cuBLASLt's workspace, as cuBLAS advises for Hopper.
-pub(crate) const CUBLAS_BYTES: usize = 32 << 20;
 /// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
 
@@ -48,6 +48,8 @@ impl WorkspaceNeed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkspaceLayout {
     multiprocessors: u32,
+    /// Whether the device has large-batch kernels.
+    has_large: bool,
     /// Size of the partial sums in bytes, and the number of counters.
     partial_bytes: u64,
     counters: u32,
@@ -82,6 +84,16 @@ impl WorkspaceLayout {
         ))
     }
 
+    /// Whether the context's device has the kernels and multiprocessors of this layout. The number
+    /// of counters and of partial sums depends on both.
+    fn fits(&self, context: &CudaContext) -> Result<bool, DriverError> {
+        let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = context.attribute(count)? as u32;
+        let (major, minor) = context.compute_capability()?;
+        let has_large = ComputeCapability { major, minor } == ComputeCapability::HOPPER;
+        Ok((multiprocessors, has_large) == (self.multiprocessors, self.has_large))
+    }
+
     /// The layout for a device. `has_large` tells whether it has large-batch kernels.
     fn of(
         multiprocessors: u32,
@@ -103,6 +115,7 @@ impl WorkspaceLayout {
         let large = LARGE_KERNELS.into_iter().filter(|_| has_large);
         let large_bytes = large.map(|kernel| kernel.partial_bytes(multiprocessors));
         WorkspaceLayout {
+            has_large,
             multiprocessors,
             partial_bytes: small_bytes.chain(large_bytes).max().unwrap_or(0) as u64,
             counters: match has_large {
@@ -135,13 +148,6 @@ impl WorkspaceLayout {
     const fn cublas_offset(&self) -> u64 {
         self.exponents_offset() + self.exponent_bytes
     }
-}
-
-/// Addresses of the partial sums, and of the counters of panel groups and tiles.
-#[derive(Clone, Copy)]
-pub(crate) struct SumAddresses {
-    pub(crate) partials: u64,
-    pub(crate) arrived: u64,
 }
 
 /// A matmul of cuBLASLt, and the address of its workspace.
@@ -192,13 +198,18 @@ impl Workspace {
     /// A workspace with this layout.
     ///
     /// # Errors
-    /// [`GpuError::Capturing`](unweight_gpu::GpuError::Capturing); the errors of the driver,
+    /// [`GpuError::Capturing`](unweight_gpu::GpuError::Capturing);
+    /// [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext) if the layout is that of a
+    /// device with other kernels or another number of multiprocessors; the errors of the driver,
     /// including out of memory.
     pub fn with_layout(
         stream: &Arc<CudaStream>,
         layout: WorkspaceLayout,
     ) -> Result<Workspace, MatmulError> {
         require_no_capture(stream)?;
+        if !layout.fits(stream.context())? {
+            return Err(GpuError::OtherContext.into());
+        }
         // SAFETY: launches write this memory before they read it.
         let uninitialised = |bytes: u64| unsafe { stream.alloc::<u8>(bytes.max(1) as usize) };
         let partials = uninitialised(layout.partial_bytes)?;
@@ -226,10 +237,11 @@ impl Workspace {
     /// Registers a launch on a stream that may be capturing.
     ///
     /// # Errors
-    /// The errors of the driver.
+    /// [`GpuError::PerThreadStream`](unweight_gpu::GpuError); the errors of the driver.
     ///
     /// # Safety
-    /// If the stream is capturing, the workspace must outlive every launch of the graph.
+    /// The stream must be of the workspace's context. If it is capturing, the workspace must outlive
+    /// every launch of the graph.
     pub(crate) unsafe fn launched_on(
         &mut self,
         stream: &Arc<CudaStream>,
@@ -380,7 +392,7 @@ mod tests {
         assert_eq!(whole.exponent_bytes, small.weights());
         assert_eq!(
             whole.bytes() - none.bytes(),
-            4 * wide.weights() + small.weights() + CUBLAS_BYTES as u64
+            4 * wide.weights() + small.weights() + PlainMatmul::WORKSPACE_BYTES as u64
         );
         let planes = layout(&[(wide, Pipeline::ExponentDecode)], 1);
         assert_eq!(planes.bytes() - none.bytes(), wide.weights());

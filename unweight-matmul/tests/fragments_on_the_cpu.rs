@@ -82,8 +82,8 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
     )
 }
 
-/// The k_tiles that the kernels make of planes.
-fn units_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> Vec<u8> {
+/// The K tiles that the kernels make of planes.
+fn k_tiles_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> Vec<u8> {
     let exponents: Vec<u8> = weights.iter().map(|w| (w >> 7) as u8).collect();
     let sign_mantissa: Vec<u8> = (weights.iter())
         .map(|w| (w >> 8) as u8 & 0x80 | *w as u8 & 0x7f)
@@ -128,7 +128,7 @@ fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
         let all: Vec<u16> = (0..shape.weights())
             .map(|i| (i * 40_503 % 65_536) as u16)
             .collect();
-        // A patch now and then: windows of 32 that end within a k_tile, at its end, and behind it.
+        // A patch now and then: windows of 32 that end within a K tile, at its end, and behind it.
         let few: Vec<u16> = (0..shape.weights())
             .map(|i| {
                 if i % 29 == 0 {
@@ -145,7 +145,7 @@ fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
                     arranged == arrange(weights, shape, palette),
                     "{rows} x {columns}"
                 );
-                let of_planes = units_of_planes(weights, shape, palette, seed);
+                let of_planes = k_tiles_of_planes(weights, shape, palette, seed);
                 assert!(of_planes == arranged.k_tiles, "{rows} x {columns}");
                 assert!(again == *weights, "{rows} x {columns}");
                 assert!(restore(&arranged, shape, palette) == *weights);

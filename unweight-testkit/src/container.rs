@@ -36,7 +36,7 @@ pub fn container_of(weights: &[bf16], encoding: Encoding, chunk_size_log2: u8) -
     container_by(Codec::current(), weights, encoding, chunk_size_log2)
 }
 
-/// As [`container_of`], encoded by this codec.
+/// Does the same as [`container_of`], with this codec.
 pub fn container_by(
     codec: Codec,
     weights: &[bf16],

@@ -7,6 +7,7 @@
 //! - [`restored`], [`decoded`] and [`transcoded`] read a container, [`coded_planes`] and
 //!   [`records`] find its parts, and [`repair_checksums`] makes a damaged one reach the code behind the
 //!   checksums.
+//! - [`run_chosen`] runs a list of tests without the test harness.
 //! - [`TestStorage`] counts what is read, and gives the wrong answers of a [`Script`].
 //!
 //! Records of the form [`Records::Canonical`] come from the encoder under test. Those of the forms
@@ -15,6 +16,7 @@
 //!
 //! The crate is not published. A test that uses it is excluded from its crate's package.
 
+mod chosen;
 mod container;
 mod odd;
 mod random;
@@ -27,6 +29,7 @@ mod weights;
 
 use std::path::PathBuf;
 
+pub use chosen::{Listed, run_chosen};
 pub use container::{container, container_by, container_of, writer_of};
 pub use random::Random;
 pub use read::{coded_planes, decoded, payloads, records, restored, transcoded};

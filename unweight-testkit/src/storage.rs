@@ -64,6 +64,7 @@ pub struct TestStorage<'a> {
     /// The true bytes.
     pub bytes: Cow<'a, [u8]>,
     script: Script,
+    resizes_first: bool,
     reads: AtomicUsize,
     read_bytes: AtomicU64,
     length_calls: AtomicUsize,
@@ -83,6 +84,7 @@ impl<'a> TestStorage<'a> {
         TestStorage {
             bytes: bytes.into(),
             script,
+            resizes_first: false,
             reads: AtomicUsize::new(0),
             read_bytes: AtomicU64::new(0),
             length_calls: AtomicUsize::new(0),
@@ -90,6 +92,13 @@ impl<'a> TestStorage<'a> {
             other_length: AtomicBool::new(false),
             said_shorter: AtomicBool::new(false),
         }
+    }
+
+    /// Resizes the buffer to the requested length before it compares the extent with the bytes, as
+    /// a file does. Tests that count allocations see a read that is longer than the storage.
+    pub fn resizing_first(mut self) -> TestStorage<'a> {
+        self.resizes_first = true;
+        self
     }
 
     /// The number of reads so far.
@@ -141,12 +150,19 @@ impl Storage for TestStorage<'_> {
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
         self.read_bytes.fetch_add(extent.length, Ordering::Relaxed);
         let answer = self.script.answers.get(read).copied().flatten();
+        if self.resizes_first {
+            let length = usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            buffer.resize(length, 0);
+        }
         let Some(bytes) = extent.of(&self.bytes) else {
             return Err(StorageError::ends_at(extent, self.bytes.len() as u64).into());
         };
         let length = bytes.len();
-        if answer != Some(Answer::OldBuffer) {
-            // As of a file: the buffer is resized, then filled.
+        let keeps_old_bytes = matches!(
+            answer,
+            Some(Answer::OldBuffer | Answer::Error(_) | Answer::EndsWithin(_))
+        );
+        if !keeps_old_bytes {
             buffer.resize(length, 0);
             buffer.copy_from_slice(bytes);
         }

@@ -57,8 +57,7 @@ pub enum Error {
     },
     /// The calls of a [`Writer`](crate::Writer) do not match the declarations.
     Misuse(Misuse),
-    /// The caller's [`Executor`](crate::Executor) did not run every item exactly once, or not in
-    /// order.
+    /// The caller's [`Executor`](crate::Executor) returned before all work was done.
     Executor(ExecutorError),
     /// There is no tensor of this name.
     NoTensor(String),

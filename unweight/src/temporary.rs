@@ -31,7 +31,8 @@ pub fn wait_for_removal() {
     drop(list());
 }
 
-/// Proof that the temporary files and folders are removed, and that no new ones are made.
+/// Proof that the temporary files and folders are removed, and that no new ones are made. The thread
+/// that has it must not begin or end an operation: it would wait for itself.
 #[derive(Debug)]
 #[must_use = "operations go on when this is dropped"]
 pub struct Removed(

@@ -195,6 +195,24 @@ fn a_resumed_operation_keeps_finished_files() {
     assert_eq!(kept.load(Ordering::Relaxed), 1);
     assert_eq!(names(place.path()), [".unweight-m.unw.partial", "m"]);
 
+    // A run that stops while it compares a kept file keeps it again.
+    let kept = Arc::new(AtomicUsize::new(0));
+    let stop_in_comparison = {
+        let kept = kept.clone();
+        move |event: Event<'_>| match event {
+            Event::Begin { step, .. } if step.action == Action::Verify => ControlFlow::Break(()),
+            Event::Stopped { kept_files } => {
+                kept.store(kept_files, Ordering::Relaxed);
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    };
+    let options = selecting("b").events(stop_in_comparison);
+    let stopped = folder::compress(&source, &compressed, &options);
+    assert!(matches!(stopped, Err(Error::Cancelled)), "{stopped:?}");
+    assert_eq!(kept.load(Ordering::Relaxed), 1);
+
     let resumed = folder::compress(&source, &compressed, &selecting("b")).unwrap();
     let kept: Vec<bool> = resumed.files.iter().map(|file| file.kept).collect();
     assert_eq!(kept, [true, false]);

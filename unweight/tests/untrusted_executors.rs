@@ -261,28 +261,32 @@ fn one_that_catches_a_panic_is_an_error() {
     let open = OpenFile::read(&file[..]).unwrap();
     let container = open.container();
     let tensor = container.directory().tensor(0).unwrap();
-    let executor = Scripted {
-        steps: vec![Step::HelpAlongside, Step::Lead],
-        threads: 2,
-        ignores_panics: true,
-    };
-    let mut pieces = 0;
-    let done = decode_tensor(&container, &tensor, &executor, |_| {
-        pieces += 1;
-        assert!(pieces < 3, "the third piece");
-        Ok::<_, ReadError>(())
-    });
-    let error = done.unwrap_err();
-    let expected = ExecutorError::Incomplete { done: 2, items: 9 };
-    assert!(
-        matches!(error, ReadError::Executor(found) if found == expected),
-        "{error}"
-    );
-    assert_eq!(error.rule(), None);
-    assert_eq!(
-        error.to_string(),
-        "the executor returned after 2 of 9 items; it must call lead once"
-    );
+    let once = vec![Step::HelpAlongside, Step::Lead];
+    let twice = vec![Step::HelpAlongside, Step::Lead, Step::Lead];
+    for (steps, threads) in [(once, 2), (twice.clone(), 2), (twice, 1)] {
+        let executor = Scripted {
+            steps,
+            threads,
+            ignores_panics: true,
+        };
+        let mut pieces = 0;
+        let done = decode_tensor(&container, &tensor, &executor, |_| {
+            pieces += 1;
+            assert_ne!(pieces, 3, "the third piece");
+            Ok::<_, ReadError>(())
+        });
+        let error = done.unwrap_err();
+        let expected = ExecutorError::Incomplete { done: 2, items: 9 };
+        assert!(
+            matches!(error, ReadError::Executor(found) if found == expected),
+            "{error}"
+        );
+        assert_eq!(error.rule(), None);
+        assert_eq!(
+            error.to_string(),
+            "the executor returned after 2 of 9 items; it must call lead once"
+        );
+    }
     assert!(restored(&file[..]).is_ok());
 }
 

@@ -94,7 +94,7 @@ fn a_small_file_that_promises_exabytes_allocates_next_to_nothing_and_is_hardly_r
 fn refuse(file: Vec<u8>, what: &str) {
     let length = file.len() as u64;
     assert!(length < 2048, "{length}");
-    let file = TestStorage::new(file);
+    let file = TestStorage::new(file).resizing_first();
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.is_err(), "{what}");
     // The measured value is 192 bytes.
@@ -203,7 +203,8 @@ fn decoding_holds_the_directory_and_one_chunk() {
                 &trained_like(1 << 19),
                 encoding,
                 chunk_size_log2,
-            ));
+            ))
+            .resizing_first();
             let (verdict, found) = allocated(|| verify(&file));
             assert_eq!(verdict.unwrap(), 2 << 19);
             let record_ends = 4 * (1 << 19 >> chunk_size_log2);
@@ -232,7 +233,8 @@ fn decoding_holds_the_directory_and_one_chunk() {
 fn work_is_linear() {
     for encoding in ENCODINGS {
         let [once, twice] = [1 << 18, 1 << 19].map(|weights| {
-            let file = TestStorage::new(container_of(&trained_like(weights), encoding, 12));
+            let file = TestStorage::new(container_of(&trained_like(weights), encoding, 12))
+                .resizing_first();
             let length = file.bytes.len() as u64;
             let (verdict, found) = allocated(|| verify(&file));
             assert_eq!(verdict.unwrap(), 2 * weights as u64);
@@ -257,7 +259,7 @@ fn a_directory_of_many_tensors_is_read_once() {
     let tensors: Vec<_> = (0..5000)
         .map(|i| tensor(&format!("{}", 9999 - i), "U8", &[1], vec![7]))
         .collect();
-    let file = TestStorage::new(container(&tensors, false));
+    let file = TestStorage::new(container(&tensors, false)).resizing_first();
     let directory_bytes = u64::from_le_bytes(file.bytes[24..32].try_into().unwrap());
     let (verdict, found) = allocated(|| verify(&file));
     assert_eq!(verdict.unwrap(), 5000);
@@ -273,7 +275,7 @@ fn a_directory_of_many_tensors_is_read_once() {
 #[test]
 fn a_record_that_codes_in_no_bits_restores_to_no_more_than_twice_its_file() {
     let weights = vec![bf16::ONE; 1 << 18];
-    let file = TestStorage::new(container_of(&weights, Encoding::Huffman, 16));
+    let file = TestStorage::new(container_of(&weights, Encoding::Huffman, 16)).resizing_first();
     let length = file.bytes.len() as u64;
     let (verdict, found) = allocated(|| verify(&file));
     assert!(verdict.unwrap() <= 2 * length);

@@ -238,7 +238,7 @@ static NEEDS: LazyLock<
     )>,
 > = LazyLock::new(|| {
     let of_file = |(name, bytes)| {
-        let file = TestStorage::new(bytes);
+        let file = TestStorage::new(bytes).resizing_first();
         let least = OPERATIONS.map(|(_, operation)| counted(|| least_budget(&file, operation)).0);
         (name, file, least)
     };
@@ -327,7 +327,7 @@ fn a_file_that_is_restored_is_refused_before_anything_is_handed_out() {
 fn a_directory_that_is_too_long_costs_no_more_than_the_header() {
     for (name, bytes) in files() {
         let directory_bytes = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
-        let file = TestStorage::new(bytes);
+        let file = TestStorage::new(bytes).resizing_first();
         // A case is a budget, and the number of bytes that are read and allocated before the
         // refusal.
         let mut cases = vec![(0, 0), (63, 0)];
@@ -386,7 +386,8 @@ fn the_default_grows_with_the_file_up_to_the_limits_of_the_format() {
 
 #[test]
 fn more_memory_is_more_chunks_in_work() {
-    let file = TestStorage::new(container_of(&trained_like(1 << 19), Encoding::Huffman, 15));
+    let file = TestStorage::new(container_of(&trained_like(1 << 19), Encoding::Huffman, 15))
+        .resizing_first();
     let chunks = |budget| {
         let open = OpenFile::read_with(&file, |_| budget).unwrap();
         let container = open.container();
@@ -465,7 +466,7 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
     }
     for bytes in files {
         let default = MemoryBudget::for_length(bytes.len() as u64);
-        let file = TestStorage::new(bytes);
+        let file = TestStorage::new(bytes).resizing_first();
         for chunk_size_log2 in [12, 15, 16] {
             let mut budget = MemoryBudget::of_bytes(0);
             while let (Some(over), found) = counted(|| compress(&file, budget, chunk_size_log2)) {
@@ -494,7 +495,7 @@ fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
         );
         let weight = |i: u64| (0x3f80 | (i << 7 & 0x380) as u16).to_le_bytes();
         let data: Vec<u8> = (0..bytes / 2).flat_map(weight).collect();
-        let file = TestStorage::new(with_header(&json, &data));
+        let file = TestStorage::new(with_header(&json, &data)).resizing_first();
         let refused = counted(|| compress(&file, MemoryBudget::of_bytes(1 << 18), 12)).0;
         let needed = refused.unwrap().needed_bytes;
         let budget = MemoryBudget::of_bytes(needed);
@@ -509,7 +510,8 @@ fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
 
 #[test]
 fn an_open_file_uses_its_buffers_again_and_gives_them_back() {
-    let file = TestStorage::new(container_of(&trained_like(1 << 16), Encoding::Huffman, 16));
+    let file = TestStorage::new(container_of(&trained_like(1 << 16), Encoding::Huffman, 16))
+        .resizing_first();
     let budget = MemoryBudget::for_length(file.bytes.len() as u64);
     let ((), found) = counted(|| {
         let open = OpenFile::read_with(&file, |_| budget).unwrap();

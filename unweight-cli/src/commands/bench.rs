@@ -21,7 +21,7 @@ use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
 
-use super::{Context, bench_gpu};
+use super::{Context, bench_gpu, failed};
 use crate::aligned::{Aligned, Region};
 use crate::arguments::Bench;
 use crate::failure::Failure;
@@ -472,11 +472,6 @@ fn writer<'a>(
 ) -> Result<ContainerWriter<'a, Memory<'a>>, Failure> {
     ContainerWriter::new(memory, SourceKind::None, &[], declared)
         .map_err(failed::<unweight_format::write::WriteError<Infallible>>)
-}
-
-/// Failure of an operation that should not fail, because its input was made here.
-pub(super) fn failed<E: std::fmt::Display>(error: E) -> Failure {
-    Failure::Io(error.to_string())
 }
 
 fn bits_equal(a: &[Aligned<bf16>], b: &[Aligned<bf16>]) -> bool {

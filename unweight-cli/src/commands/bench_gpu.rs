@@ -10,7 +10,7 @@ use unweight_gpu::{
     TranscodeBatch, TranscodeTask, longest_payload_bytes,
 };
 
-use super::bench::failed as failed_here;
+use super::failed as failed_here;
 use crate::failure::Failure;
 use crate::gpu::{Gpu, failed};
 

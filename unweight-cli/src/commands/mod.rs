@@ -113,3 +113,8 @@ impl Context {
         }
     }
 }
+
+/// Failure of an operation that should not fail, because its input was made here.
+fn failed<E: std::fmt::Display>(error: E) -> Failure {
+    Failure::Io(error.to_string())
+}

@@ -39,7 +39,7 @@ impl FragmentsLaunch {
     /// `count_patches`.
     ///
     /// # Safety
-    /// The preconditions at the head of `kernels/matmul/fragments.cu`.
+    /// The preconditions at the head of `unweight-matmul/kernels/matmul/fragments.cu`.
     pub unsafe fn count_patches(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_count_patches(self.job, self.panels, self.seed) }

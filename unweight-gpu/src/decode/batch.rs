@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 
-use super::Input;
+use super::DecodeTask;
 use super::launch::{Decoding, Elements};
 use crate::memory::{InFlight, Output};
 use crate::{Device, GpuError, Launched};
@@ -45,25 +45,6 @@ use crate::{Device, GpuError, Launched};
 /// ```
 #[derive(Debug)]
 pub struct Batch(InFlight<Decoding>);
-
-/// A tensor to decode, and where to.
-#[derive(Debug)]
-pub struct DecodeTask {
-    /// The tensor, or some of its chunks.
-    pub input: Input,
-    /// The memory for its weights or exponents.
-    pub output: Output,
-}
-
-impl DecodeTask {
-    /// Decodes this input to this output.
-    pub fn new(input: impl Into<Input>, output: impl Into<Output>) -> DecodeTask {
-        DecodeTask {
-            input: input.into(),
-            output: output.into(),
-        }
-    }
-}
 
 impl Batch {
     /// A batch that decodes these tensors to weights. Batching pays most for small tensors. Waits

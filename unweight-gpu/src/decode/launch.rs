@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
 
-use super::batch::DecodeTask;
 use super::input::Kind;
 use super::job::{BYTES_CHUNK_LOG2, TensorJob};
 use super::plan::{TABLE_BYTES, stage_bytes};
 use super::status::{self, BadChunk};
-use super::{DecodeKernels, Input};
+use super::{DecodeKernels, DecodeTask, Input};
 use crate::checksum::{ChecksumKernels, Outputs, TensorChunks, checksum_config, weight_checksums};
 use crate::kernels::{Launch, WARP};
 use crate::memory::{DeviceBuffer, Handover, InFlight, Output, require_context};

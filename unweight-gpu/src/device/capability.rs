@@ -14,7 +14,7 @@ pub struct ComputeCapability {
 impl ComputeCapability {
     /// The oldest whose instructions the kernels use: 8.0.
     pub const OLDEST: ComputeCapability = ComputeCapability { major: 8, minor: 0 };
-    /// That of Hopper: 9.0.
+    /// Hopper, 9.0: the devices of the large-batch kernels.
     pub const HOPPER: ComputeCapability = ComputeCapability { major: 9, minor: 0 };
 
     /// Whether a kernel may begin before the previous launch on its stream has ended.

@@ -1,6 +1,5 @@
 //! Modules of a device.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaContext, CudaModule};
@@ -17,11 +16,9 @@ pub(crate) struct ModuleLoader {
     driver_version: i32,
     /// The cache for images that NVRTC compiles.
     cache: Option<KernelCache>,
-    loaded: Mutex<HashMap<Identity, Arc<CudaModule>>>,
+    /// Few, and compared by all of their parts: crates may have modules of the same path.
+    loaded: Mutex<Vec<(Module, Arc<CudaModule>)>>,
 }
-
-/// Path and source of a module: crates may have modules of the same path.
-type Identity = [&'static str; 2];
 
 impl ModuleLoader {
     pub(crate) fn new(
@@ -46,15 +43,14 @@ impl ModuleLoader {
         context: &Arc<CudaContext>,
         module: &Module,
     ) -> Result<Arc<CudaModule>, GpuError> {
-        // A panic leaves the map whole.
+        // A panic leaves the list whole.
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = [module.path, module.source];
-        if let Some(module) = loaded.get(&identity) {
-            return Ok(module.clone());
+        if let Some((_, known)) = loaded.iter().find(|(known, _)| known == module) {
+            return Ok(known.clone());
         }
-        let module = self.load_anew(context, module)?;
-        loaded.insert(identity, module.clone());
-        Ok(module)
+        let loaded_now = self.load_anew(context, module)?;
+        loaded.push((*module, loaded_now.clone()));
+        Ok(loaded_now)
     }
 
     fn load_anew(

@@ -11,6 +11,7 @@
 //! folder in the build script of a crate that depends on this one, and [`HEADERS`] has their texts.
 
 mod cache;
+mod header;
 mod launch;
 mod loader;
 mod module;
@@ -21,8 +22,9 @@ mod set;
 pub use crate::memory::{
     DeviceBuffer, Handover, InFlight, WaitAtEnd, require_context, require_no_capture,
 };
+pub use header::Header;
 pub use launch::{Launch, WARP};
-pub use module::{Header, Module};
+pub use module::Module;
 pub use own::HEADERS;
 pub use set::{KernelSet, load_with_shared};
 

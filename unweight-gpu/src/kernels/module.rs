@@ -1,10 +1,10 @@
 //! Kernel modules: images compiled when their crate was built, or source for NVRTC.
 
-use super::nvrtc;
+use super::{Header, nvrtc};
 use crate::{ComputeCapability, GpuError};
 
 /// A kernel module: a `.cu` file. `unweight-gpu-build` writes a constant for each one.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Module {
     /// Path below the crate's folder `kernels`.
     pub path: &'static str,
@@ -16,15 +16,6 @@ pub struct Module {
     pub image: &'static [u8],
     /// True if the module uses instructions that only Hopper has.
     pub hopper: bool,
-}
-
-/// A header and its name in `#include "name"`.
-#[derive(Clone, Copy)]
-pub struct Header {
-    /// Path below the crate's folder `kernels`.
-    pub name: &'static str,
-    /// The text of the file.
-    pub text: &'static str,
 }
 
 impl Module {

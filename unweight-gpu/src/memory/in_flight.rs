@@ -42,8 +42,9 @@ impl<T> InFlight<T> {
         &self.owned
     }
 
-    /// Calls `launch`, which must launch on this stream only. If the stream changes, waits for the
-    /// previous one first, so that launches run one after the other.
+    /// Calls `launch`, which must launch on this stream only, and must not free or replace memory
+    /// that earlier launches use. If the stream changes, waits for the previous one first, so that
+    /// launches run one after the other.
     ///
     /// # Errors
     /// [`GpuError::OtherContext`]; [`GpuError::PerThreadStream`]; [`GpuError::Capturing`], also if a
@@ -70,14 +71,17 @@ impl<T> InFlight<T> {
         launched
     }
 
-    /// Registers a launch that the caller has made, on a stream that may be capturing.
+    /// Registers a launch that the caller makes, on a stream that may be capturing. Must be called
+    /// before the launch: after an error nothing may be launched.
     ///
     /// # Errors
-    /// The errors of the driver.
+    /// [`GpuError::PerThreadStream`]; the errors of the driver.
     ///
     /// # Safety
-    /// If the stream is capturing, this value must outlive every launch of the graph.
+    /// The stream must be of this context. If it is capturing, this value must outlive every launch
+    /// of the graph.
     pub unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
+        require_one_stream(stream)?;
         Ok(self.move_to(stream)?)
     }
 
@@ -189,11 +193,20 @@ pub(crate) fn require_stream(
     context: &Arc<CudaContext>,
 ) -> Result<(), GpuError> {
     require_context(stream.context(), context)?;
-    // A later wait would use the stream of the waiting thread instead.
-    if stream.cu_stream() as usize == PER_THREAD {
-        return Err(GpuError::PerThreadStream);
-    }
+    require_one_stream(stream)?;
     require_no_capture(stream)
+}
+
+/// Returns an error for a handle that refers to a different stream on each thread. A later wait
+/// would use the stream of the waiting thread.
+///
+/// # Errors
+/// [`GpuError::PerThreadStream`].
+fn require_one_stream(stream: &CudaStream) -> Result<(), GpuError> {
+    match stream.cu_stream() as usize {
+        PER_THREAD => Err(GpuError::PerThreadStream),
+        _ => Ok(()),
+    }
 }
 
 /// Returns an error if memory or a stream is of another context, because cudarc's events order only

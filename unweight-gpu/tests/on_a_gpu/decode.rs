@@ -15,7 +15,7 @@ use unweight_testkit::{Form, bf16, bytes_of, container, container_of, tensor};
 use crate::tensors::{awkward_weights, file_of, on_device, weights};
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
 
-pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
+pub(crate) fn decodes_every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
     for encoding in [Encoding::Huffman, Encoding::Palette] {
         for log2 in [12, 15, 16] {
             let sizes = [
@@ -44,7 +44,7 @@ pub(crate) fn every_size_around_a_step_and_a_chunk(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
+pub(crate) fn decodes_many_tensors_in_one_launch_and_on_many_streams(gpu: &OnAGpu) {
     let tensors: Vec<_> = (0..40)
         .map(|number| weights(20_000 + 777 * number, number as u64 + 1))
         .collect();
@@ -82,7 +82,7 @@ pub(crate) fn many_tensors_in_one_launch_and_many_streams(gpu: &OnAGpu) {
 
 /// Slightly more than 2^31 weights, which overflow 32-bit counts of bytes and signed ones of
 /// weights. The test takes 8 GB of host memory and 7 GB of device memory.
-pub(crate) fn more_than_2_to_the_31_weights(gpu: &OnAGpu) {
+pub(crate) fn decodes_more_than_2_to_the_31_weights(gpu: &OnAGpu) {
     let piece = weights(1 << 20, 31);
     let mut tensor: Vec<bf16> = (0..1 << 11).flat_map(|_| piece.iter().copied()).collect();
     tensor.extend(&piece[..12_345]);
@@ -113,7 +113,7 @@ fn ranges(chunks: u64) -> [Range<u64>; 5] {
     [0..2, 1..chunks, 2..2, chunks - 1..chunks, 2..3]
 }
 
-pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
+pub(crate) fn a_range_of_chunks_decodes_to_that_part_of_the_tensor(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     for (encoding, log2) in [
         (Encoding::Huffman, 12),
@@ -201,7 +201,7 @@ pub(crate) fn ranges_of_chunks_are_parts_of_their_tensors(gpu: &OnAGpu) {
 }
 
 /// Coded and raw tensors of all lengths, in one batch and into one allocation of the caller.
-pub(crate) fn a_whole_model_is_one_batch(gpu: &OnAGpu) {
+pub(crate) fn one_batch_decodes_a_whole_model(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let lengths = [
         70_000u64, 1, 300_000, 3, 65_536, 40_000, 0, 1_000_001, 5_000,

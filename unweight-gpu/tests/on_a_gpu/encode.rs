@@ -57,7 +57,7 @@ fn file_by(
     writer.finish().unwrap()
 }
 
-pub(crate) fn encoded_files_are_the_reference_s(gpu: &OnAGpu) {
+pub(crate) fn encoding_gives_the_files_of_the_reference(gpu: &OnAGpu) {
     for encoding in [Encoding::Huffman, Encoding::Palette] {
         for log2 in 12..=16 {
             let sizes = [

@@ -16,6 +16,7 @@ use cudarc::driver::CudaStream;
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_format::{CodedPlanes, Rule, Tensor};
 use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
+use unweight_testkit::{Listed, run_chosen};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
@@ -67,7 +68,7 @@ impl Kernels for OnAGpu {
     }
 }
 
-type Test = (&'static str, fn(&OnAGpu));
+type Test = Listed<OnAGpu>;
 
 /// Runs a list of tests without the test harness, which counts a test that returns early as passed.
 /// Arguments select the tests whose names contain one of them.
@@ -75,42 +76,43 @@ fn main() {
     let device = match Device::open(0) {
         Ok(device) => device,
         Err(error) => {
-            println!("skipped, all of it: {error}");
+            println!("skipped every test: {error}");
             return;
         }
     };
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
     let mut tests: Vec<Test> = vec![
-        ("a_gpu_gives_the_corpus_and_the_reference_s_errors", |gpu| {
-            hold_to_the_corpus(gpu)
-        }),
         (
-            "every_size_around_a_step_and_a_chunk",
-            decode::every_size_around_a_step_and_a_chunk,
+            "decoding_gives_the_corpus_and_the_errors_of_the_reference",
+            |gpu| hold_to_the_corpus(gpu),
         ),
         (
-            "many_tensors_in_one_launch_and_many_streams",
-            decode::many_tensors_in_one_launch_and_many_streams,
+            "decodes_every_size_around_a_step_and_a_chunk",
+            decode::decodes_every_size_around_a_step_and_a_chunk,
         ),
         (
-            "ranges_of_chunks_are_parts_of_their_tensors",
-            decode::ranges_of_chunks_are_parts_of_their_tensors,
+            "decodes_many_tensors_in_one_launch_and_on_many_streams",
+            decode::decodes_many_tensors_in_one_launch_and_on_many_streams,
         ),
         (
-            "a_whole_model_is_one_batch",
-            decode::a_whole_model_is_one_batch,
+            "a_range_of_chunks_decodes_to_that_part_of_the_tensor",
+            decode::a_range_of_chunks_decodes_to_that_part_of_the_tensor,
         ),
         (
-            "encoded_files_are_the_reference_s",
-            encode::encoded_files_are_the_reference_s,
+            "one_batch_decodes_a_whole_model",
+            decode::one_batch_decodes_a_whole_model,
         ),
         (
-            "transcoded_files_are_the_reference_s",
-            transcode::transcoded_files_are_the_reference_s,
+            "encoding_gives_the_files_of_the_reference",
+            encode::encoding_gives_the_files_of_the_reference,
         ),
         (
-            "transcoding_the_corpus_gives_the_reference_s_errors",
+            "transcoding_gives_the_files_of_the_reference",
+            transcode::transcoding_gives_the_files_of_the_reference,
+        ),
+        (
+            "transcoding_the_corpus_gives_the_errors_of_the_reference",
             |gpu| hold_to_the_corpus(&transcode::Transcoding(gpu)),
         ),
         (
@@ -118,8 +120,8 @@ fn main() {
             ownership::a_batch_that_is_lost_frees_nothing_that_runs,
         ),
         (
-            "what_gives_memory_up_waits_for_launches",
-            ownership::what_gives_memory_up_waits_for_launches,
+            "giving_memory_back_waits_for_launches",
+            ownership::giving_memory_back_waits_for_launches,
         ),
         (
             "launches_on_two_streams_come_one_after_the_other",
@@ -151,21 +153,13 @@ fn main() {
         ),
     ];
     let large: Test = (
-        "more_than_2_to_the_31_weights",
-        decode::more_than_2_to_the_31_weights,
+        "decodes_more_than_2_to_the_31_weights",
+        decode::decodes_more_than_2_to_the_31_weights,
     );
     match std::env::var_os("UNWEIGHT_LARGE_TESTS") {
         Some(_) => tests.push(large),
         None => println!("{}: skipped, UNWEIGHT_LARGE_TESTS is not set", large.0),
     }
-    let chosen: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
-    for (name, test) in &tests {
-        test(&gpu);
-        println!("{name}: ok");
-    }
-    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+    let passed = run_chosen(&tests, &gpu);
+    println!("{passed} passed on {}", gpu.device.name().unwrap());
 }

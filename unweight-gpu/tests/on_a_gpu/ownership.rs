@@ -141,7 +141,7 @@ fn require_that_it_waits<T: Send>(stream: &CudaStream, work: impl FnOnce() -> T 
     result
 }
 
-pub(crate) fn what_gives_memory_up_waits_for_launches(gpu: &OnAGpu) {
+pub(crate) fn giving_memory_back_waits_for_launches(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let tensor = Tensor::new(&gpu.device);
     let launched = |batch: &mut Batch| batch.decode(stream).unwrap().defer_status();

@@ -74,7 +74,7 @@ fn transcoded_by(
     writer.finish().unwrap()
 }
 
-pub(crate) fn transcoded_files_are_the_reference_s(gpu: &OnAGpu) {
+pub(crate) fn transcoding_gives_the_files_of_the_reference(gpu: &OnAGpu) {
     let chunk_sizes: [fn(usize) -> u8; 3] = [|number| 12 + (number / 2 % 5) as u8, |_| 14, |_| 15];
     for chunk_size in chunk_sizes {
         let tensors = many_tensors(chunk_size);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
+use crate::Activations;
 use crate::layout::Shape;
-use crate::plan::{Activations, Phases};
 use crate::workspace::WorkspaceNeed;
 use crate::{Fragments, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream};
 
+use super::Phases;
 use super::from_k_tiles::small_batch_config;
+use crate::Activations;
 use crate::job::{MatmulJob, PlanesMatmulJob};
 use crate::kernels::SmallKernels;
 use crate::layout::Shape;
-use crate::plan::{Activations, Phases};
 use crate::schedule::StreamK;
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, MatmulError, Pipeline, PlanName, ViewMut, Workspace};

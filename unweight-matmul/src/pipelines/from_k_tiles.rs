@@ -7,11 +7,11 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
 use unweight_format::Palette;
 
+use crate::Activations;
 use crate::fragments::PatchAddresses;
 use crate::job::{LargeMatmulJob, MatmulJob, words_of};
 use crate::kernels::{DividedKernel, ForPalettes, MatmulKernels};
 use crate::layout::Shape;
-use crate::plan::Activations;
 use crate::schedule::{
     LARGE_THREADS, MOST_LARGE_BATCH, MOST_SMALL_BATCH, SMALL_THREADS, SmallKernel, StreamK,
 };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
+use crate::Activations;
 use crate::fragments::Patches;
 use crate::layout::Shape;
-use crate::plan::{Activations, Phases};
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 

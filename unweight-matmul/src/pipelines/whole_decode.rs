@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 
+use super::Phases;
+use crate::Activations;
+use crate::cublas::CUBLAS_BYTES;
 use crate::layout::Shape;
-use crate::plan::{Activations, Phases};
-use crate::workspace::{CUBLAS_BYTES, WorkspaceNeed};
+use crate::workspace::WorkspaceNeed;
 use crate::{MatmulError, Pipeline, PlanName, View, ViewMut, Weights, Workspace};
 
 /// Decodes a matrix in any form to the workspace, and cuBLASLt multiplies.

@@ -9,26 +9,27 @@ use std::sync::Arc;
 
 use unweight_gpu::Device;
 use unweight_gpu::cudarc::driver::CudaStream;
+use unweight_testkit::{Listed, run_chosen};
 
 pub(crate) struct OnAGpu {
     pub(crate) device: Device,
     pub(crate) stream: Arc<CudaStream>,
 }
 
-type Test = (&'static str, fn(&OnAGpu));
+type Test = Listed<OnAGpu>;
 
 const TESTS: [Test; 14] = [
     (
-        "fragment_form_is_the_pure_functions",
-        matmul::fragment_form_is_the_pure_functions,
+        "kernels_write_fragment_form_as_the_pure_functions_do",
+        matmul::kernels_write_fragment_form_as_the_pure_functions_do,
     ),
     (
         "matmuls_are_as_near_as_fp32_sums_allow",
         matmul::matmuls_are_as_near_as_fp32_sums_allow,
     ),
     (
-        "matmuls_that_take_many_launches_are_as_near",
-        matmul::matmuls_that_take_many_launches_are_as_near,
+        "matmuls_of_many_launches_are_as_near_as_fp32_sums_allow",
+        matmul::matmuls_of_many_launches_are_as_near_as_fp32_sums_allow,
     ),
     (
         "every_kernel_gives_the_same_where_sums_are_exact",
@@ -39,36 +40,36 @@ const TESTS: [Test; 14] = [
         matmul::weights_that_are_no_numbers_reach_their_rows_alone,
     ),
     (
-        "sums_are_made_in_one_order",
-        matmul::sums_are_made_in_one_order,
+        "sums_are_added_in_the_same_order_in_every_run",
+        matmul::sums_are_added_in_the_same_order_in_every_run,
     ),
     (
         "errors_are_no_larger_than_cublas_s",
         matmul::errors_are_no_larger_than_cublas_s,
     ),
     (
-        "a_whole_decode_is_cublas_to_the_bit",
-        matmul::a_whole_decode_is_cublas_to_the_bit,
+        "whole_decode_equals_cublas_to_the_bit",
+        matmul::whole_decode_equals_cublas_to_the_bit,
     ),
     (
-        "many_matmuls_in_a_row_are_those_of_each_alone",
-        matmul::many_matmuls_in_a_row_are_those_of_each_alone,
+        "many_matmuls_in_a_row_equal_each_alone",
+        matmul::many_matmuls_in_a_row_equal_each_alone,
     ),
     (
         "matmuls_of_planes_are_as_near_as_fp32_sums_allow",
         matmul::matmuls_of_planes_are_as_near_as_fp32_sums_allow,
     ),
     (
-        "coded_matrices_multiply_as_others_do",
-        matmul::coded_matrices_multiply_as_others_do,
+        "compressed_matrices_multiply_as_plain_ones_do",
+        matmul::compressed_matrices_multiply_as_plain_ones_do,
     ),
     (
-        "a_sequence_is_its_matmuls",
-        matmul::a_sequence_is_its_matmuls,
+        "a_sequence_equals_its_matmuls",
+        matmul::a_sequence_equals_its_matmuls,
     ),
     (
-        "what_does_not_fit_is_an_error",
-        matmul::what_does_not_fit_is_an_error,
+        "a_wrong_shape_or_context_is_an_error",
+        matmul::a_wrong_shape_or_context_is_an_error,
     ),
     (
         "a_workspace_is_not_made_during_a_capture",
@@ -82,21 +83,12 @@ fn main() {
     let device = match Device::open(0) {
         Ok(device) => device,
         Err(error) => {
-            println!("skipped, all of it: {error}");
+            println!("skipped every test: {error}");
             return;
         }
     };
     let stream = device.stream().unwrap();
     let gpu = OnAGpu { device, stream };
-    let mut tests = TESTS.to_vec();
-    let chosen: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
-    tests.retain(|(name, _)| chosen.is_empty() || chosen.iter().any(|part| name.contains(part)));
-    for (name, test) in &tests {
-        test(&gpu);
-        println!("{name}: ok");
-    }
-    println!("{} passed on {}", tests.len(), gpu.device.name().unwrap());
+    let passed = run_chosen(&TESTS, &gpu);
+    println!("{passed} passed on {}", gpu.device.name().unwrap());
 }

@@ -14,6 +14,7 @@ use unweight_matmul::{
     Activations, CompressedMatrix, Direct, Fragments, Kernel, Linear, Matmul, MatmulError,
     Pipeline, PlainMatmul, Plan, Sequence, Shape, View, ViewMut, Workspace, WorkspaceLayout,
 };
+use unweight_testkit::{bytes_of, weights_in};
 
 use crate::OnAGpu;
 use crate::files::{file_of, on_device, planes_of};
@@ -64,19 +65,7 @@ fn activations(batch: u32, shape: Shape) -> Vec<bf16> {
 }
 
 fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    stream.clone_htod(&bytes).unwrap()
-}
-
-fn values(bytes: &[u8]) -> Vec<bf16> {
-    let (pairs, _) = bytes.as_chunks();
-    pairs
-        .iter()
-        .map(|&pair| bf16::from_le_bytes(pair))
-        .collect()
+    stream.clone_htod(&bytes_of(values)).unwrap()
 }
 
 fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> Fragments {
@@ -123,7 +112,7 @@ fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf
         results.push(written);
     }
     assert!(results[0] == results[1], "results differ from run to run");
-    values(&results[0])
+    weights_in(&results[0])
 }
 
 fn compressed(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> CompressedMatrix {
@@ -159,7 +148,7 @@ fn worst_error_of_some(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape, s
     worst
 }
 
-pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
+pub(crate) fn kernels_write_fragment_form_as_the_pure_functions_do(gpu: &OnAGpu) {
     for (rows, columns) in [(1, 64), (17, 192), (1000, 4096), (64, 14_336)] {
         let shape = Shape::new(rows, columns).unwrap();
         for palette in [consecutive(), gapped()] {
@@ -179,7 +168,7 @@ pub(crate) fn fragment_form_is_the_pure_functions(gpu: &OnAGpu) {
             // SAFETY: as in `multiplied_by`.
             unsafe { fragments.restore(&gpu.stream, &output) }.unwrap();
             let restored = gpu.stream.clone_dtoh(&memory).unwrap();
-            assert!(values(&restored[..2 * bits.len()]) == weights);
+            assert!(weights_in(&restored[..2 * bits.len()]) == weights);
             assert!(
                 restored[2 * bits.len()..]
                     .iter()
@@ -220,7 +209,7 @@ pub(crate) fn matmuls_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
 
 /// More tiles than fit the device at a time, whose columns blocks share, and more rows of x than a
 /// launch takes.
-pub(crate) fn matmuls_that_take_many_launches_are_as_near(gpu: &OnAGpu) {
+pub(crate) fn matmuls_of_many_launches_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
     for (rows, columns, batch) in [(9000, 4096, 100), (4096, 4096, 700), (72, 1024, 4200)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 300);
@@ -297,7 +286,7 @@ pub(crate) fn weights_that_are_no_numbers_reach_their_rows_alone(gpu: &OnAGpu) {
 }
 
 /// 2^25 absorbs ones that are added to it, so a sum of 2^25, ones and -2^25 depends on its order.
-pub(crate) fn sums_are_made_in_one_order(gpu: &OnAGpu) {
+pub(crate) fn sums_are_added_in_the_same_order_in_every_run(gpu: &OnAGpu) {
     let shape = Shape::new(130, 4096).unwrap();
     let weights: Vec<bf16> = (0..shape.weights())
         .map(|place| match place % 4096 {
@@ -342,7 +331,7 @@ fn plain_matmul(
     unsafe { plain.multiply(stream, &matrix, &x, &output, address) }.unwrap();
     let y = stream.clone_dtoh(&y).unwrap();
     stream.synchronize().unwrap();
-    values(&y)
+    weights_in(&y)
 }
 
 pub(crate) fn errors_are_no_larger_than_cublas_s(gpu: &OnAGpu) {
@@ -362,7 +351,7 @@ pub(crate) fn errors_are_no_larger_than_cublas_s(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
+pub(crate) fn whole_decode_equals_cublas_to_the_bit(gpu: &OnAGpu) {
     let shape = Shape::new(1000, 4096).unwrap();
     let weights = matrix(shape, 1000);
     let fragments = arranged(gpu, &weights, shape, consecutive());
@@ -375,7 +364,7 @@ pub(crate) fn a_whole_decode_is_cublas_to_the_bit(gpu: &OnAGpu) {
 }
 
 /// Launches begin while those before them end.
-pub(crate) fn many_matmuls_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
+pub(crate) fn many_matmuls_in_a_row_equal_each_alone(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shapes = [(4096, 1024), (1024, 4096), (192, 1024), (1024, 192)];
     let shapes = shapes.map(|(rows, columns)| Shape::new(rows, columns).unwrap());
@@ -407,7 +396,7 @@ pub(crate) fn many_matmuls_in_a_row_are_those_of_each_alone(gpu: &OnAGpu) {
         }
         let found = stream.clone_dtoh(&memory).unwrap();
         stream.synchronize().unwrap();
-        assert!(values(&found) == expected);
+        assert!(weights_in(&found) == expected);
     }
 }
 
@@ -436,7 +425,7 @@ pub(crate) fn matmuls_of_planes_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
 
 /// A coded matrix that is transcoded gives the bits of its fragments, and one that is decoded whole
 /// the bits of cuBLASLt.
-pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
+pub(crate) fn compressed_matrices_multiply_as_plain_ones_do(gpu: &OnAGpu) {
     for (rows, columns) in [(65, 192), (1000, 4096), (48, 14_336)] {
         let shape = Shape::new(rows, columns).unwrap();
         let weights = matrix(shape, 100);
@@ -460,7 +449,7 @@ pub(crate) fn coded_matrices_multiply_as_others_do(gpu: &OnAGpu) {
 
 /// Matmuls whose weights are prepared ahead give what each gives alone: in any mix, launched or
 /// captured, and again over what slots hold from before.
-pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
+pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
     use Pipeline::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
     let stream = &gpu.stream;
     let batch = 9;
@@ -542,7 +531,7 @@ pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
         let last = || {
             let y = stream.clone_dtoh(&ys[5]).unwrap();
             stream.synchronize().unwrap();
-            values(&y)
+            weights_in(&y)
         };
         for _ in 0..5 {
             // SAFETY: as above.
@@ -580,7 +569,7 @@ pub(crate) fn a_sequence_is_its_matmuls(gpu: &OnAGpu) {
     }
 }
 
-pub(crate) fn what_does_not_fit_is_an_error(gpu: &OnAGpu) {
+pub(crate) fn a_wrong_shape_or_context_is_an_error(gpu: &OnAGpu) {
     let stream = &gpu.stream;
     let shape = Shape::new(64, 128).unwrap();
     let far = palette(|i| 200 + i);

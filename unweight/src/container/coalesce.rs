@@ -205,9 +205,8 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
         let first = number - number % self.per_group;
         let items = first..self.plane.count().min(first + self.per_group);
         for (window, extent) in windows.iter_mut().zip(self.plane.extents(items)) {
-            if window.get(extent).is_none() {
-                window.load(self.container.storage, extent);
-            }
+            // A read that failed is not repeated for each item of the group.
+            window.load_once(self.container.storage, extent);
         }
         let done = then(&self.container.with_windows(&windows));
         pool.put(windows);

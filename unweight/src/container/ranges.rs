@@ -32,6 +32,9 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
         assert!(range.start <= range.end && range.end <= tensor.element_count());
         assert_eq!(weights.len() as u64, range.end - range.start);
+        if range.is_empty() {
+            return Ok(());
+        }
         let mut window = Window::default();
         let container = self.with_short_payload(tensor, &mut window);
         let decoded = match tensor.payload() {
@@ -110,6 +113,9 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     ) -> Result<(), ReadError> {
         assert!(range.start <= range.end && range.end <= tensor.data_bytes());
         assert_eq!(output.len() as u64, range.end - range.start);
+        if range.is_empty() {
+            return Ok(());
+        }
         let mut window = Window::default();
         let container = self.with_short_payload(tensor, &mut window);
         let done = match tensor.payload() {

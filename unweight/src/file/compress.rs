@@ -6,7 +6,7 @@ use std::path::Path;
 use unweight_format::write::SeekSink;
 
 use super::comparison::Comparison;
-use super::event::{Action, Event, Position, Reporter};
+use super::event::{Action, Position, Reporter};
 use super::gain::NoGain;
 use super::input::open;
 use super::options::FileOptions;
@@ -54,9 +54,8 @@ impl<'a> Compression<'a> {
             verified: self.options.verify,
             ..self.report(input, &file, output, &output_file.file()?)?
         };
-        self.reporter.require_not_cancelled()?;
-        output_file.commit(|warning| self.reporter.warn(warning))?;
-        self.tell_converted(position, &report);
+        let step = position.step(Action::Compress);
+        self.reporter.commit(output_file, step, &report)?;
         Ok(report)
     }
 
@@ -82,7 +81,8 @@ impl<'a> Compression<'a> {
             kept: true,
             ..self.report(input, &file, output, &written)?
         };
-        self.tell_converted(position, &report);
+        let step = position.step(Action::Compress);
+        self.reporter.tell_converted(step, &report);
         Ok(Some(report))
     }
 
@@ -157,12 +157,6 @@ impl<'a> Compression<'a> {
             file,
             attributes,
         })
-    }
-
-    fn tell_converted(&self, position: Position<'_>, report: &FileReport) {
-        let step = position.step(Action::Compress);
-        // The file is complete. A cancellation takes effect before the next one.
-        let _ = self.reporter.tell(Event::Converted { step, report });
     }
 }
 

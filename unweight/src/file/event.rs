@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::report::FileReport;
 use crate::diagnostics::{RefusedCall, Warning};
+use crate::output::OutputFile;
 use crate::progress::{Metered, ProgressCallback};
 use crate::{Error, Progress};
 
@@ -178,6 +179,24 @@ impl Reporter {
             true => Err(Error::Cancelled),
             false => Ok(()),
         }
+    }
+
+    /// Gives a complete output its name, unless the operation is cancelled, and reports that.
+    pub(crate) fn commit(
+        &self,
+        output: OutputFile,
+        step: Step<'_>,
+        report: &FileReport,
+    ) -> Result<(), Error> {
+        self.require_not_cancelled()?;
+        output.commit(|warning| self.warn(warning))?;
+        self.tell_converted(step, report);
+        Ok(())
+    }
+
+    /// Reports a file that is complete. A cancellation takes effect before the next one.
+    pub(crate) fn tell_converted(&self, step: Step<'_>, report: &FileReport) {
+        let _ = self.tell(Event::Converted { step, report });
     }
 
     /// Passes on a warning, and keeps it. Warnings about the same refused call are passed on once.

@@ -16,6 +16,9 @@
 //! of its input. It replaces nothing unless [`FileOptions::force`] is set. An operation that fails
 //! or is cancelled leaves nothing behind. [`folder`](crate::folder) does the same with whole model
 //! folders.
+//!
+//! A relative path is resolved again at each step. A program that changes its current folder while
+//! an operation runs must give absolute paths.
 
 mod comparison;
 mod compress;

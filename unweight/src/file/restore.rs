@@ -36,9 +36,7 @@ impl Restoration<'_> {
         let report = self.restore(input, file, output, step, |bytes| {
             written.write_all(bytes).map_err(writing(output))
         })?;
-        self.reporter.require_not_cancelled()?;
-        output_file.commit(|warning| self.reporter.warn(warning))?;
-        self.tell_converted(position, &report);
+        self.reporter.commit(output_file, step, &report)?;
         Ok(report)
     }
 
@@ -97,7 +95,8 @@ impl Restoration<'_> {
         if comparison.finish(input).is_err() {
             return Ok(None);
         }
-        self.tell_converted(position, &report);
+        let step = position.step(Action::Decompress);
+        self.reporter.tell_converted(step, &report);
         Ok(Some(report))
     }
 
@@ -142,11 +141,5 @@ impl Restoration<'_> {
             .map_err(|error| error.at(input))?;
         let (input, output) = ((input, input_bytes), (output, output_bytes));
         Ok(FileReport::new(input, output, &model.container()))
-    }
-
-    fn tell_converted(&self, position: Position<'_>, report: &FileReport) {
-        let step = position.step(Action::Decompress);
-        // The file is complete. A cancellation takes effect before the next one.
-        let _ = self.reporter.tell(Event::Converted { step, report });
     }
 }

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::convert::{Conversion, Entry};
 use super::space::Need;
-use crate::file::{Compression, FileOptions, FileReport, Reporter};
+use crate::file::{
+    Compression, FileOptions, FileReport, Reporter, SAFETENSORS_EXTENSION, UNW_EXTENSION,
+};
 use crate::{CompressPlan, Error};
 
 /// Compression of the files of a folder.
@@ -28,6 +30,10 @@ impl<'a> FolderCompression<'a> {
 }
 
 impl Conversion for FolderCompression<'_> {
+    const FROM: &'static str = SAFETENSORS_EXTENSION;
+    const TO: &'static str = UNW_EXTENSION;
+    const REQUIRES_ALL_SHARDS: bool = false;
+
     fn check(&mut self, input: &Path) -> Result<Need, Error> {
         let plan = self.files.plan(input)?;
         if !self.options.compression.selection.is_default() {
@@ -52,20 +58,13 @@ impl Conversion for FolderCompression<'_> {
     }
 
     fn convert(&self, entry: &Entry<'_>) -> Result<FileReport, Error> {
-        let Entry {
-            input, position, ..
-        } = *entry;
-        self.files.compress(input, entry.target(), position)
+        self.files
+            .compress(entry.input, entry.target(), entry.position)
     }
 
     fn keep(&self, entry: &Entry<'_>) -> Result<Option<FileReport>, Error> {
-        let Entry {
-            position,
-            input,
-            place,
-            output,
-        } = *entry;
-        self.files.keep(input, place, output, position)
+        self.files
+            .keep(entry.input, entry.place, entry.output, entry.position)
     }
 }
 

@@ -55,6 +55,13 @@ impl<'a> Entry<'a> {
 
 /// A way to change the form of files.
 pub(crate) trait Conversion {
+    /// Extension of files that change their form.
+    const FROM: &'static str;
+    /// Extension of converted files.
+    const TO: &'static str;
+    /// Whether every shard that an index names has to exist.
+    const REQUIRES_ALL_SHARDS: bool;
+
     /// Checks what can be checked quickly. All files are checked before any file is converted.
     fn check(&mut self, input: &Path) -> Result<Need, Error>;
 
@@ -114,18 +121,17 @@ pub(crate) fn convert(
         conversion,
         &mut converted,
     );
-    let finished_files = converted.len();
     let copied = match filled {
         Ok(copied) => copied,
         Err(error) => {
             drop(place.folder);
-            let kept_files = kept(place.work, plan.to, finished_files);
+            let kept_files = kept(place.work, plan.to);
             return Err(stopped(error, kept_files, reporter));
         }
     };
     let Place { mut folder, work } = place;
     if let Err(error) = folder.commit(&|warning| reporter.warn(warning)) {
-        let kept_files = kept(work, plan.to, finished_files);
+        let kept_files = kept(work, plan.to);
         return Err(match folder.has_name() {
             true => error,
             false => stopped(error, kept_files, reporter),
@@ -143,11 +149,8 @@ pub(crate) fn convert(
 
 /// Removes the work folder unless the next run can use files in it. Returns the number of finished
 /// files that the next run can use.
-fn kept(work: Option<WorkFolder>, to: &str, finished_files: usize) -> usize {
-    match work.is_some_and(|work| work.remove_if_useless(to)) {
-        true => finished_files,
-        false => 0,
-    }
+fn kept(work: Option<WorkFolder>, to: &str) -> usize {
+    work.map_or(0, |work| work.remove_if_useless(to))
 }
 
 /// Reports that work has stopped before the output had its name.
@@ -301,7 +304,10 @@ fn fill(
 fn renew(attributes: &Attributes, entry: &Entry<'_>, reporter: &Reporter) -> Result<(), Error> {
     let failed = writing(entry.output);
     let warn = &|warning| reporter.warn(warning);
-    let file = File::open(entry.place).map_err(&failed)?;
+    // Windows sets times and flushes only by a handle for writing.
+    let mut options = File::options();
+    let opened = options.read(true).write(cfg!(windows)).open(entry.place);
+    let file = opened.map_err(&failed)?;
     attributes
         .give_to(&file, entry.output, warn)
         .and_then(|()| flush_file(&file, entry.output, warn))

@@ -46,10 +46,10 @@ pub use verify::{VerifyReport, verify, verify_against};
 use crate::Error;
 use crate::diagnostics::{EntryKind, FileError, Warning};
 use crate::error::reading;
-use crate::file::{FileOptions, FileReport, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION};
+use crate::file::{FileOptions, FileReport, Reporter, Restoration};
 use crate::output::{require_absent, require_apart};
 use compression::FolderCompression;
-use convert::{Outcome, Plan};
+use convert::{Conversion, Outcome, Plan};
 use skipped::Others;
 
 /// The result of compressing or decompressing a folder.
@@ -90,21 +90,10 @@ pub fn compress(
     output: impl AsRef<Path>,
     options: &FileOptions,
 ) -> Result<FolderReport, Error> {
-    let output = checked_output(source.as_ref(), output.as_ref(), options)?;
-    let plan = Plan {
-        input: source.as_ref(),
-        output: &output,
-        replaces: options.force,
-        from: SAFETENSORS_EXTENSION,
-        to: UNW_EXTENSION,
-        others: others(options),
-        requires_all_shards: false,
-        resumes: options.resume,
-    };
     let reporter = &options.reporter();
     let mut compression = FolderCompression::new(options, reporter);
-    let outcome = convert::convert(&plan, reporter, &mut compression)?;
-    Ok(report(outcome, reporter.take_warnings()))
+    let (source, output) = (source.as_ref(), output.as_ref());
+    convert(source, output, options, reporter, &mut compression)
 }
 
 /// Restores the folder `output` from the folder `compressed`, byte for byte, and checks every rule
@@ -118,21 +107,42 @@ pub fn decompress(
     output: impl AsRef<Path>,
     options: &FileOptions,
 ) -> Result<FolderReport, Error> {
-    let output = checked_output(compressed.as_ref(), output.as_ref(), options)?;
-    let plan = Plan {
-        input: compressed.as_ref(),
-        output: &output,
-        replaces: options.force,
-        from: UNW_EXTENSION,
-        to: SAFETENSORS_EXTENSION,
-        others: others(options),
-        requires_all_shards: true,
-        resumes: options.resume,
-    };
     let reporter = &options.reporter();
     let mut restoration = Restoration { options, reporter };
-    let outcome = convert::convert(&plan, reporter, &mut restoration)?;
-    Ok(report(outcome, reporter.take_warnings()))
+    let (compressed, output) = (compressed.as_ref(), output.as_ref());
+    convert(compressed, output, options, reporter, &mut restoration)
+}
+
+/// Checks what is asked for, and makes the folder `output`.
+fn convert<C: Conversion>(
+    input: &Path,
+    output: &Path,
+    options: &FileOptions,
+    reporter: &Reporter,
+    conversion: &mut C,
+) -> Result<FolderReport, Error> {
+    let output = checked_output(input, output, options)?;
+    let plan = Plan {
+        input,
+        output: &output,
+        replaces: options.force,
+        from: C::FROM,
+        to: C::TO,
+        others: others(options),
+        requires_all_shards: C::REQUIRES_ALL_SHARDS,
+        resumes: options.resume,
+    };
+    let Outcome {
+        converted,
+        copied,
+        left_out,
+    } = convert::convert(&plan, reporter, conversion)?;
+    Ok(FolderReport {
+        files: converted,
+        copied,
+        left_out,
+        warnings: reporter.take_warnings(),
+    })
 }
 
 /// Path of the output. The name of a folder is the same with a slash at its end.
@@ -160,19 +170,5 @@ fn others(options: &FileOptions) -> Others {
     match options.all_files {
         true => Others::All,
         false => Others::Model,
-    }
-}
-
-fn report(outcome: Outcome, warnings: Vec<Warning>) -> FolderReport {
-    let Outcome {
-        converted,
-        copied,
-        left_out,
-    } = outcome;
-    FolderReport {
-        files: converted,
-        copied,
-        left_out,
-        warnings,
     }
 }

@@ -7,9 +7,13 @@ use serde_json::json;
 use super::convert::{Conversion, Entry};
 use super::space::Need;
 use crate::Error;
-use crate::file::{FileReport, Restoration};
+use crate::file::{FileReport, Restoration, SAFETENSORS_EXTENSION, UNW_EXTENSION};
 
 impl Conversion for Restoration<'_> {
+    const FROM: &'static str = UNW_EXTENSION;
+    const TO: &'static str = SAFETENSORS_EXTENSION;
+    const REQUIRES_ALL_SHARDS: bool = true;
+
     fn check(&mut self, input: &Path) -> Result<Need, Error> {
         self.source_bytes(input).map(Need::exactly)
     }
@@ -20,19 +24,10 @@ impl Conversion for Restoration<'_> {
     }
 
     fn convert(&self, entry: &Entry<'_>) -> Result<FileReport, Error> {
-        let Entry {
-            input, position, ..
-        } = *entry;
-        self.decompress(input, entry.target(), position)
+        self.decompress(entry.input, entry.target(), entry.position)
     }
 
     fn keep(&self, entry: &Entry<'_>) -> Result<Option<FileReport>, Error> {
-        let Entry {
-            position,
-            input,
-            place,
-            output,
-        } = *entry;
-        Restoration::keep(self, input, place, output, position)
+        Restoration::keep(self, entry.input, entry.place, entry.output, entry.position)
     }
 }

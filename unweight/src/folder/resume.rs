@@ -128,8 +128,12 @@ impl WorkFolder {
     }
 
     fn has_files(&self, extension: &str) -> bool {
-        self.files()
-            .any(|(file, _)| file.extension().is_some_and(|found| found == extension))
+        self.files_with(extension).next().is_some()
+    }
+
+    fn files_with(&self, extension: &str) -> impl Iterator<Item = PathBuf> {
+        let files = self.files().map(|(file, _)| file);
+        files.filter(move |file| file.extension().is_some_and(|found| found == extension))
     }
 
     /// Moves these files of earlier runs to `result`, where their folders exist already. Removes
@@ -187,19 +191,24 @@ impl WorkFolder {
             drop(lock);
         }
         // The lock file is removed last, because the run that holds the lock owns the folder.
-        let _ = fs::remove_file(path.join(LOCK));
-        fs::remove_dir(&path)
+        let lock_file = path.join(LOCK);
+        let unlocked = fs::remove_file(&lock_file);
+        match fs::remove_dir(&path) {
+            // Another run has made the folder its own since.
+            Err(_) if unlocked.is_ok() && fs::symlink_metadata(&lock_file).is_ok() => Ok(()),
+            removed => removed,
+        }
     }
 
-    /// Removes the folder if it holds nothing that a resumed run could keep. Returns whether it
-    /// held something to keep.
-    pub(crate) fn remove_if_useless(self, to: &str) -> bool {
-        let is_useful = self.has_files(to);
-        if !is_useful {
+    /// Removes the folder if it holds nothing that a resumed run could keep. Returns the number of
+    /// files to keep.
+    pub(crate) fn remove_if_useless(self, to: &str) -> usize {
+        let files = self.files_with(to).count();
+        if files == 0 {
             // A failure is ignored: the folder is private and small.
             let _ = self.remove();
         }
-        is_useful
+        files
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -339,7 +348,11 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Error> {
         .create(true)
         .truncate(false)
         .open(path)
-        .map_err(&failed)?;
+        .map_err(|error| match error.kind() {
+            // The run that held the lock has removed the folder meanwhile.
+            io::ErrorKind::NotFound => busy(),
+            _ => failed(error),
+        })?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(busy()),

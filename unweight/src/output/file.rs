@@ -76,6 +76,7 @@ impl<'a> Target<'a> {
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "the file is removed unless it is committed"]
 pub struct OutputFile {
     file: File,
     temporary: Temporary,

@@ -88,6 +88,8 @@ impl Default for Coalesce {
 pub(crate) struct Window {
     start: u64,
     bytes: Vec<u8>,
+    /// The extent that was asked for last, even if its read failed.
+    asked: Option<Extent>,
 }
 
 impl Window {
@@ -100,6 +102,7 @@ impl Window {
     /// Reads an extent ahead, in place of what the window had. If that fails, the window is empty:
     /// the reads that it was meant for then report the error.
     pub(crate) fn load<S: Storage + ?Sized>(&mut self, storage: &S, extent: Extent) {
+        self.asked = Some(extent);
         self.start = extent.offset;
         self.bytes.clear();
         let mut buffer = Vec::new();
@@ -107,6 +110,13 @@ impl Window {
             && self.bytes.try_reserve_exact(bytes.len()).is_ok()
         {
             self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Does the same as [`Window::load`], unless the window was just asked for this extent.
+    pub(crate) fn load_once<S: Storage + ?Sized>(&mut self, storage: &S, extent: Extent) {
+        if self.asked != Some(extent) {
+            self.load(storage, extent);
         }
     }
 

@@ -16,7 +16,8 @@ use std::fmt;
 /// use std::sync::Arc;
 /// use unweight::{Executor, Job, OpenOptions, Threads};
 ///
-/// /// The rayon pool of a server.
+/// /// The rayon pool of a server. No operation may be called in a callback of another one: the
+/// /// inner one would wait for threads that help the outer one.
 /// struct Pool(rayon::ThreadPool);
 ///
 /// impl Executor for Pool {
@@ -49,6 +50,10 @@ pub trait Executor: Send + Sync {
     ///
     /// `help` may sleep until `lead` makes room for more results, and returns soon after `lead` has
     /// returned. A thread that is in `help` must not run other work of the pool meanwhile.
+    ///
+    /// If an operation is called in a callback of another one on the same executor, threads that
+    /// help the outer one are not free before the inner one has returned. `run` must not wait for
+    /// them. [`Threads`](crate::Threads) does not.
     fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut());
 }
 

@@ -12,7 +12,8 @@ pub use executor::{Executor, ExecutorError, Job, Serial};
 pub use tasks::{Items, in_order};
 
 /// Threads for one or several operations. They start when there is work, are never more than the
-/// tasks, and end with the last clone.
+/// tasks, and end with the last clone. Concurrent operations share them: each has the threads that
+/// are idle when it begins to work on a tensor, and always its caller's.
 ///
 /// Without the feature `rayon` the caller's thread is the only one, except with [`Threads::on`].
 #[derive(Clone)]

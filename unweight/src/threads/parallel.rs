@@ -1,5 +1,6 @@
 //! Thread pool for the chunks of a tensor.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::{fmt, io};
@@ -47,6 +48,18 @@ pub(super) struct Pool {
     /// None only during the drop.
     threads: Option<ThreadPool>,
     handles: Vec<JoinHandle<()>>,
+    /// The number of threads that help an operation.
+    busy: AtomicUsize,
+}
+
+/// A thread of a pool that helps an operation, from before it begins.
+#[derive(Debug)]
+struct Busy<'p>(&'p AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Parallel {
@@ -62,9 +75,14 @@ impl Parallel {
     }
 
     /// Returns a pool of at least `wanted` threads if the system allows that many, and of at most
-    /// `allowed`.
+    /// `allowed`. None if there are no threads, or if the caller's thread is one of them.
     fn helpers(&self, wanted: usize, allowed: usize) -> Option<Arc<Pool>> {
         let mut helpers = self.lock();
+        if helpers.pool.as_ref().is_some_and(|pool| pool.has_caller()) {
+            // The wait for helpers might begin to help the outer operation, which waits for this
+            // one.
+            return None;
+        }
         let wanted = wanted.min(helpers.most).min(allowed);
         let running = helpers.running();
         if (wanted..=allowed).contains(&running) {
@@ -76,8 +94,15 @@ impl Parallel {
         // The number doubles, so that a file with growing tensors does not start new threads for
         // each of them.
         let most = helpers.most.min(allowed);
-        helpers.start(wanted.max(2 * running).min(most), self.on_refused.as_ref());
-        helpers.pool.clone()
+        let threads = wanted.max(2 * running).min(most);
+        let refused = helpers.start(threads, self.on_refused.is_some());
+        let pool = helpers.pool.clone();
+        // The callback may use these threads.
+        drop(helpers);
+        if let (Some(refused), Some(OnRefused(callback))) = (refused, &self.on_refused) {
+            callback(&refused);
+        }
+        pool
     }
 
     fn lock(&self) -> MutexGuard<'_, Helpers> {
@@ -92,12 +117,12 @@ impl Helpers {
     }
 
     /// Starts this many threads. If the system refuses some, starts half of those that it allowed.
-    /// The memory of the other half is left for the work.
-    fn start(&mut self, threads: usize, on_refused: Option<&OnRefused>) {
+    /// The memory of the other half is left for the work. Returns what was refused.
+    fn start(&mut self, threads: usize, checks_memory: bool) -> Option<Refused> {
         let mut attempt = threads;
         let mut refused = None;
         while attempt > 0 {
-            match Pool::start(attempt, on_refused.is_some()) {
+            match Pool::start(attempt, checks_memory) {
                 Ok(pool) => {
                     self.pool = Some(Arc::new(pool));
                     break;
@@ -108,16 +133,13 @@ impl Helpers {
                 }
             }
         }
-        if let Some(error) = refused {
-            self.most = attempt;
-            if let Some(OnRefused(callback)) = on_refused {
-                callback(&Refused {
-                    wanted: threads + 1,
-                    left: attempt + 1,
-                    error: io::Error::other(error),
-                });
-            }
-        }
+        let error = refused?;
+        self.most = attempt;
+        Some(Refused {
+            wanted: threads + 1,
+            left: attempt + 1,
+            error: io::Error::other(error),
+        })
     }
 }
 
@@ -140,6 +162,7 @@ impl Pool {
             Ok(threads) => Ok(Pool {
                 threads: Some(threads),
                 handles,
+                busy: AtomicUsize::new(0),
             }),
             Err(error) => {
                 let started = handles.len();
@@ -149,8 +172,24 @@ impl Pool {
         }
     }
 
-    pub(super) fn threads(&self) -> &ThreadPool {
+    fn threads(&self) -> &ThreadPool {
         self.threads.as_ref().expect("it is dropped with the pool")
+    }
+
+    /// Whether the caller's thread is one of the pool.
+    fn has_caller(&self) -> bool {
+        self.threads().current_thread_index().is_some()
+    }
+
+    /// Takes a thread that helps no operation. None if there is none.
+    fn idle(&self) -> Option<Busy<'_>> {
+        let all = self.handles.len();
+        let taken = self
+            .busy
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| {
+                (busy < all).then_some(busy + 1)
+            });
+        taken.is_ok().then(|| Busy(&self.busy))
     }
 }
 
@@ -194,10 +233,19 @@ impl Executor for Parallel {
         let Some(helpers) = helpers.filter(|_| wanted > 0) else {
             return lead();
         };
-        let helpers = helpers.threads();
-        helpers.in_place_scope(|scope| {
-            for _ in 0..wanted.min(helpers.current_num_threads()) {
-                scope.spawn(|_| job.help());
+        // The end of the scope waits for every helper. One that could not begin before another
+        // operation ends would wait forever if that operation waits for this one: if this one was
+        // called in a callback of the other, for example.
+        let idle: Vec<Busy<'_>> = std::iter::from_fn(|| helpers.idle()).take(wanted).collect();
+        if idle.is_empty() {
+            return lead();
+        }
+        helpers.threads().in_place_scope(|scope| {
+            for busy in idle {
+                scope.spawn(move |_| {
+                    job.help();
+                    drop(busy);
+                });
             }
             lead();
         });
@@ -206,8 +254,6 @@ impl Executor for Parallel {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::super::tasks::{Items, TASKS_PER_THREAD, run};
     use super::*;
 
@@ -239,6 +285,43 @@ mod tests {
             9 => panic!("item 9"),
             _ => Ok(()),
         });
+    }
+
+    #[test]
+    fn an_operation_within_another_one_on_the_same_threads_does_not_hang() {
+        for threads in 1..=4 {
+            let parallel = Parallel::new(threads, None);
+            let inner = |item: u64| match item % 100 {
+                50 => in_order(&parallel, 1000, Ok::<_, ()>, |_| Ok(())),
+                _ => Ok(()),
+            };
+            let mut taken = 0;
+            let outer = in_order(
+                &parallel,
+                1000,
+                |item| inner(item).map(|()| item),
+                |item| {
+                    taken += 1;
+                    inner(item)
+                },
+            );
+            assert_eq!((outer, taken), (Ok(()), 1000));
+        }
+    }
+
+    #[test]
+    fn an_operation_does_not_wait_for_threads_of_another_one() {
+        let parallel = Parallel::new(3, None);
+        let outer = in_order(&parallel, 1000, Ok::<_, ()>, |item| {
+            std::thread::scope(|scope| {
+                let other = || in_order(&parallel, 100, Ok::<_, ()>, |_| Ok(()));
+                match item {
+                    50 => scope.spawn(other).join().unwrap(),
+                    _ => Ok(()),
+                }
+            })
+        });
+        assert_eq!(outer, Ok(()));
     }
 
     #[test]

@@ -103,9 +103,8 @@ pub(super) fn run<T: Send, E: Send>(
     };
     if wanted == 0 {
         // The executor is asked nevertheless, so that it can end threads that are not allowed.
-        executor.run(&Job::new(0, allowed, &|| ()), &mut || {
-            outcome.get_or_insert_with(|| (0..count).try_for_each(|item| then(work(item)?)));
-        });
+        let lead = || (0..count).try_for_each(|item| then(work(item)?));
+        executor.run(&Job::new(0, allowed, &|| ()), &mut once(lead, &mut outcome));
     } else {
         let share = Share {
             items_per_task,
@@ -113,11 +112,22 @@ pub(super) fn run<T: Send, E: Send>(
                 .clamp(1, TASKS_PER_THREAD.saturating_mul(threads)),
         };
         let tasks = Tasks::new(share, count, work);
-        executor.run(&Job::new(wanted, allowed, &|| tasks.help()), &mut || {
-            outcome.get_or_insert_with(|| tasks.lead(&mut then));
-        });
+        let help = || tasks.help();
+        let job = Job::new(wanted, allowed, &help);
+        executor.run(&job, &mut once(|| tasks.lead(&mut then), &mut outcome));
     }
     outcome.ok_or(ExecutorError::Incomplete { done, items: count })
+}
+
+/// Calls `lead` once, however often the executor calls the result. A panic of `lead`, which the
+/// executor may catch, leaves no outcome.
+fn once<T>(lead: impl FnOnce() -> T, outcome: &mut Option<T>) -> impl FnMut() {
+    let mut lead = Some(lead);
+    move || {
+        if let Some(lead) = lead.take() {
+            *outcome = Some(lead());
+        }
+    }
 }
 
 /// How the items are divided into tasks.
