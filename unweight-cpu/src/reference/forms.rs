@@ -20,13 +20,23 @@ const LEAST_CONSTANT_BITS: u64 = 128;
 
 /// The ranges of weights that are the sample of a tensor of this many weights.
 pub fn sample_ranges(weights: u64) -> impl Iterator<Item = Range<u64>> + Clone {
+    sample_ranges_within(weights, 0..weights)
+}
+
+/// The parts of the sample of a tensor of this many weights that lie in one range of its weights.
+pub fn sample_ranges_within(
+    weights: u64,
+    within: Range<u64>,
+) -> impl Iterator<Item = Range<u64>> + Clone {
     let (length, distance) = match weights <= WHOLE_SAMPLE {
         true => (WHOLE_SAMPLE, WHOLE_SAMPLE),
         false => (STEP_WEIGHTS as u64, SAMPLED_EVERY * STEP_WEIGHTS as u64),
     };
-    (0..weights.div_ceil(distance)).map(move |number| {
+    let end = within.end.min(weights);
+    let first = (within.start + distance - length) / distance;
+    (first..end.div_ceil(distance)).map(move |number| {
         let start = number * distance;
-        start..weights.min(start + length)
+        start.max(within.start)..end.min(start + length)
     })
 }
 
@@ -183,6 +193,19 @@ mod tests {
         assert_eq!(ranges[..2], [0..256, 4352..4608]);
         let short = sample_ranges(17 * 256 * 10 + 7).last();
         assert_eq!(short, Some(43_520..43_527));
+    }
+
+    #[test]
+    fn ranges_divide_the_sample_of_a_tensor() {
+        for weights in [0, 1, 32_768, 32_769, 100_000] {
+            for length in [1, 255, 4096, 4352, 60_000] {
+                let within = (0..weights)
+                    .step_by(length as usize)
+                    .flat_map(|start| sample_ranges_within(weights, start..start + length));
+                let sampled = sample_ranges(weights);
+                assert!(within.flatten().eq(sampled.flatten()), "{weights} by {length}");
+            }
+        }
     }
 
     fn forms_of(dtype: Dtype, encoding: Encoding, weights: &[u8]) -> SampledForms {
