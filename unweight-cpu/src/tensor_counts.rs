@@ -232,7 +232,10 @@ mod tests {
     fn plans_for_other_forms_if_their_fields_were_counted() {
         let constant = [0x38; 40_000];
         let mut narrow = constant;
-        narrow.iter_mut().step_by(3).for_each(|weight| *weight = 0x30);
+        narrow
+            .iter_mut()
+            .step_by(3)
+            .for_each(|weight| *weight = 0x30);
         let plan = |weights: &[u8], counted_for: &[u8], planned_for: &[u8]| {
             let counted_for = forms(counted_for);
             let mut counts = TensorCounts::new(counted_for, 10);

@@ -8,8 +8,8 @@ use unweight_format::{Dtype, Encoding, Field, Form, Forms, limits};
 use super::code_lengths::cost_bits;
 use super::{ValueCounts, choose_code, choose_palette};
 
-/// Weights of a tensor of which all are the sample.
-const WHOLE_SAMPLE: u64 = 1 << 15;
+/// All weights of a tensor that has at most this many are its sample.
+pub const WHOLE_SAMPLE_WEIGHTS: u64 = 1 << 15;
 /// Distance of the sample's steps in a larger tensor.
 const SAMPLED_EVERY: u64 = 17;
 /// Bits that a record costs beside its codes, by encoding.
@@ -28,8 +28,8 @@ pub fn sample_ranges_within(
     weights: u64,
     within: Range<u64>,
 ) -> impl Iterator<Item = Range<u64>> + Clone {
-    let (length, distance) = match weights <= WHOLE_SAMPLE {
-        true => (WHOLE_SAMPLE, WHOLE_SAMPLE),
+    let (length, distance) = match weights <= WHOLE_SAMPLE_WEIGHTS {
+        true => (WHOLE_SAMPLE_WEIGHTS, WHOLE_SAMPLE_WEIGHTS),
         false => (STEP_WEIGHTS as u64, SAMPLED_EVERY * STEP_WEIGHTS as u64),
     };
     let end = within.end.min(weights);
@@ -203,7 +203,10 @@ mod tests {
                     .step_by(length as usize)
                     .flat_map(|start| sample_ranges_within(weights, start..start + length));
                 let sampled = sample_ranges(weights);
-                assert!(within.flatten().eq(sampled.flatten()), "{weights} by {length}");
+                assert!(
+                    within.flatten().eq(sampled.flatten()),
+                    "{weights} by {length}"
+                );
             }
         }
     }

@@ -9,9 +9,10 @@
 //!   functions take.
 //! - [`decode_tensor`], [`decode_tensor_into`], [`restore`] and [`transcode`] read whole tensors and
 //!   files; the methods of `Container` read ranges, and, with a [`TensorIndex`], chunks and records.
-//! - [`Encoder`] and [`copy_raw_tensor`] write tensors.
+//! - [`Encoder`] and [`copy_raw_tensor`] write tensors, and a [`Breakdown`] says what they take.
 //! - [`in_order`] runs the caller's own work on chunks.
 
+mod breakdown;
 mod chunk;
 mod coalesce;
 mod decode;
@@ -35,6 +36,7 @@ use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
 use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
+pub use breakdown::{Breakdown, FieldBreakdown, StoredBits};
 use chunk::Worker;
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{Encoder, TransferError, copy_raw_tensor};
