@@ -10,7 +10,8 @@ use unweight::{
     Coalesce, CompressOptions, Dtype, Encoding, Error, MemoryBudget, Model, OpenOptions, Storage,
     Writer, read_extent,
 };
-use unweight_format::{Extent, Forms};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Extension, Extent, Forms, SourceKind};
 use unweight_testkit::{ENCODINGS, bytes_of, container_of, trained_like};
 
 /// A file whose bytes are copied out, with all reads that were made.
@@ -108,6 +109,32 @@ fn a_file_of_small_tensors_takes_few_reads() {
     assert!(before > 3000 && after <= 2, "{before}, {after}");
     // The source section is empty, and the whole payload is one read.
     assert_eq!(after, 1);
+}
+
+#[test]
+fn directory_and_extensions_are_one_read() {
+    let names: Vec<String> = (0..100).map(|number| format!("tensor {number}")).collect();
+    let declared = names
+        .iter()
+        .map(|name| Declaration::new(name, Dtype::U8, &[0]));
+    let kind = SourceKind::None;
+    let item = Extension {
+        kind: 0x7000_0000,
+        contents: &[1; 3000],
+    };
+    let mut writer =
+        ContainerWriter::with_extensions(Vec::new(), kind, &[], &[item], declared.collect())
+            .unwrap();
+    for _ in &names {
+        writer.raw().unwrap().finish().unwrap();
+    }
+    let file = writer.finish().unwrap();
+    let coalesce = Coalesce::new().gap_bytes(100);
+    for (options, count) in [(options(), 3), (options().coalesce(coalesce), 2)] {
+        let (model, reads) = open(&file, &options);
+        assert_eq!(model.tensors().count(), 100);
+        assert_eq!(taken(&reads), count);
+    }
 }
 
 #[test]
