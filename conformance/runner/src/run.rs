@@ -91,7 +91,7 @@ pub fn run_with(
     let reports = run_all(&run, &cases, options.jobs.max(1), watch)?;
     if !reports.iter().any(|report| report.outcome.ran()) {
         return Err(RunError(format!(
-            "none of the {} matching cases could be run; {} {}",
+            "none of the {} matching cases could be run; {}: {}",
             reports.len(),
             reports[0].case.id,
             reports[0].outcome

@@ -220,7 +220,7 @@ fn judge_output(answer: Answer, compare: impl FnOnce(&[u8]) -> Option<Outcome>) 
 
 fn not_given(what: &str) -> Outcome {
     Outcome::NotRun {
-        why: format!("was not run: no {what} was given"),
+        why: format!("not run: no {what} was given"),
     }
 }
 
@@ -229,14 +229,14 @@ fn mismatch(what: &str, subject: &dyn Subject, parameters: &Parameters) -> Optio
     let takes = subject.takes()?;
     if let Some((name, value)) = parameters.iter().find(|(name, _)| !takes.contains(name)) {
         return Some(format!(
-            "was not run: the {what}'s command has no {{{name}}} for the value {value}"
+            "not run: the {what}'s command has no {{{name}}} for the value {value}"
         ));
     }
     let name = takes
         .into_iter()
         .find(|name| parameters.value(name).is_none())?;
     Some(format!(
-        "was not run: the {what}'s command has {{{name}}}, which this case does not set"
+        "not run: the {what}'s command has {{{name}}}, which this case does not set"
     ))
 }
 
