@@ -448,7 +448,6 @@ const ENCODERS: &[(&str, &[&str])] = &[
         &[
             "source-with-a-zero-byte-behind-refused",
             "source-without-tensors-and-a-byte-refused",
-            "source-with-an-empty-tensor-in-another-refused",
         ],
     ),
     (
@@ -580,7 +579,7 @@ const TRANSCODERS: &[(&str, &[&str])] = &[
     (
         "the-first-field-alone",
         &[
-            "coded-fields-of-2-to-8-bits-to-palette",
+            "coded-fields-of-2-to-8-bits-to-huffman",
             "types-of-64-bits-huffman-12-to-palette",
         ],
     ),
@@ -859,7 +858,11 @@ impl Subject for Mutant {
         let [input_path, output_path] = paths.each_ref().map(|path| path.to_str().unwrap());
         let mut request = vec![input_path, output_path];
         // Encoding before chunk, as mutants.py expects them.
-        request.extend(["encoding", "chunk"].map_while(|name| parameters.value(name)));
+        request.extend(
+            ["encoding", "chunk"]
+                .into_iter()
+                .map_while(|name| parameters.value(name)),
+        );
         let request = format!("{}\n", request.join("\t"));
         process
             .input
