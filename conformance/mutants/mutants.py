@@ -141,9 +141,10 @@ MUTANTS = {
 
 DECODE, ENCODE, TRANSCODE = "unweight_decode", "unweight_encode", "unweight_transcode"
 
-# Encoders that do not refuse what they must. Name: the module, what stands in it, and what stands in the mutant.
+# Encoders. Name: the module, what stands in it, and what stands in the mutant.
 ENCODERS = {
     "none": (ENCODE, "", ""),
+    # Refusals.
     "header-length-wraps": (ENCODE, "length = 8 + int.from_bytes(data[:8], \"little\")",
                             "length = (8 + int.from_bytes(data[:8], \"little\")) % 2**64"),
     "takes-bytes-behind-the-data": (ENCODE, "if len(data) != length + expected:", "if len(data) < length + expected:"),
@@ -166,6 +167,53 @@ ENCODERS = {
     "takes-unknown-members": (DECODE, "need(fields.keys() == {\"dtype\", \"shape\", \"data_offsets\"},",
                               "need(fields.keys() >= {\"dtype\", \"shape\", \"data_offsets\"},"),
     "takes-fractions": (DECODE, "parse_float=float", "parse_float=lambda digits: int(float(digits))"),
+    # Forms.
+    "constants-from-128-bits-on": (ENCODE, "n * width > 128", "n * width >= 128"),
+    "constants-of-more-than-16-weights": (ENCODE, "n * width > 128", "n > 16"),
+    "samples-32768-weights": (ENCODE, "sample = values if n <= 32768", "sample = values if n < 32768"),
+    "samples-every-16th-step": (ENCODE, "256 * 17)", "256 * 16)"),
+    "palette-of-all-weights-for-the-sample": (ENCODE, "choose_palette(counts, width)\n    if enc",
+                                              "choose_palette(Counter(values), width)\n    if enc"),
+    "every-chunk-is-full": (ENCODE, "y = Counter(sample), len(sample), min(n, 2**k)",
+                            "y = Counter(sample), len(sample), 2**k"),
+    "a-huffman-record-costs-799-bits": (ENCODE, "+ 800 * size", "+ 799 * size"),
+    "a-palette-record-costs-159-bits": (ENCODE, "+ 160 * size", "+ 159 * size"),
+    "coded-at-the-threshold": (ENCODE, "64 * bits < 63 *", "64 * bits <= 63 *"),
+    "a-patch-costs-20-bits-more-than-an-index": (ENCODE, "(4 * size + 24 * outside)", "(4 * size + 20 * outside)"),
+    # Palettes and codes.
+    "greater-values-first": (ENCODE, "key=lambda x: (-counts[x], x))[:16]", "key=lambda x: (-counts[x], -x))[:16]"),
+    "completes-palettes-upwards": (ENCODE, "[*range(g - 1, -1, -1), *range(g + 1, 2**width)]",
+                                   "[*range(g + 1, 2**width), *range(g - 1, -1, -1)]"),
+    "codes-of-7-bits": (ENCODE, "for _ in range(7):", "for _ in range(6):"),
+    "packages-before-items": (ENCODE, "level = sorted(items + packages", "level = sorted(packages + items"),
+    "later-items-first": (
+        ENCODE, "package_merge(sorted((counts[palette[j]], j) for j in entries))",
+        "package_merge(sorted(((counts[palette[j]], j) for j in entries), key=lambda item: (item[0], -item[1])))"),
+    "placeholder-is-the-last-of-the-shortest": (ENCODE, "return min(lengths, key=lambda j: (lengths[j], j))",
+                                                "return min(lengths, key=lambda j: (lengths[j], -j))"),
+    "placeholder-is-the-first-entry": (ENCODE, "return min(lengths, key=lambda j: (lengths[j], j))", "return min(lengths)"),
+    "a-patch-costs-no-placeholder": (ENCODE, "without = lengths[placeholder(lengths)] + 24", "without = 24"),
+    "a-code-for-more-than-one-in-4096": (ENCODE, "4096 * counts[x] >= total", "4096 * counts[x] > total"),
+    "a-code-for-every-value": (ENCODE, "counts[x] > 0 and 4096 * counts[x] >= total", "counts[x] > 0"),
+    "frequent-is-more-than-one-in-64": (ENCODE, "64 * counts[x] >= total", "64 * counts[x] > total"),
+    "rare-is-less-than-one-in-64": (ENCODE, "64 * outside <= total", "64 * outside < total"),
+    "frequent-values-at-equal-costs": (ENCODE, "< cost(chosen, counts, palette)", "<= cost(chosen, counts, palette)"),
+    "rare-values-always-have-codes": (ENCODE, "if frequent and frequent != usual and 64 * outside <= total:", "if False:"),
+    # Records.
+    "own-code-at-equal-costs": (ENCODE, "if not 256 * cost(lengths, counts, palette) < 255",
+                                "if not 256 * cost(lengths, counts, palette) <= 255"),
+    "field-code-of-the-first-chunk": (ENCODE, "choose_code(Counter(values), n, palette)",
+                                      "choose_code(Counter(values[:2**k]), min(n, 2**k), palette)"),
+    "surplus-is-index-1": (ENCODE, "index_of.get(x, 0) for x in values] + [0]",
+                           "index_of.get(x, 0) for x in values] + [1]"),
+    "verbatim-where-no-shorter": (ENCODE, "if align(16 + len(body), 16) > decoder",
+                                  "if align(16 + len(body), 16) >= decoder"),
+    "every-record-checksum-covers-the-plain-bytes": (ENCODE, "            covered = b\"\"\n", ""),
+    # Raw tensors.
+    "raw-only-where-it-is-shorter": (ENCODE, "align(len(stored.data), unit) >= align",
+                                     "align(len(stored.data), unit) > align"),
+    "small-tensors-save-256-bytes": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
+                                     "align(len(stored.data), 256) >= align(len(raw.data), 256)"),
 }
 
 WRITTEN = """    return encoder.write_file(read.source_kind, read.section, tensors,
@@ -207,6 +255,8 @@ TRANSCODERS = {
     "no-tensor-becomes-raw": (TRANSCODE, CHOSEN, "    return stored\n"),
     "raw-only-where-it-is-shorter": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
                                      "align(len(stored.data), unit) > align(len(raw.data), unit)"),
+    "large-tensors-save-16-bytes": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
+                                    "align(len(stored.data), 16) >= align(len(raw.data), 16)"),
     "constants-alone-become-raw": (TRANSCODE, "    if not any(form not in (PLAIN, CONSTANT) for form in forms):\n", "    if not any(forms):\n"),
     "raw-with-the-chunk-size": (TRANSCODE, CHOSEN, CHOSEN.replace("len(data))\n", "len(data))._replace(chunk_size=tensor.chunk_size)\n")),
     "raw-with-the-palette-checksum": (TRANSCODE, CHOSEN, CHOSEN.replace(

@@ -437,7 +437,7 @@ const DECODERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// An encoder that takes a source that it must refuse, and the cases that must find it.
+/// An encoder and the cases that must find its bug.
 const ENCODERS: &[(&str, &[&str])] = &[
     (
         "header-length-wraps",
@@ -556,6 +556,124 @@ const ENCODERS: &[(&str, &[&str])] = &[
         "takes-fractions",
         &["json-with-an-offset-of-0-with-a-fraction-refused"],
     ),
+    (
+        "constants-from-128-bits-on",
+        &["constants-at-128-bits-huffman-12"],
+    ),
+    (
+        "constants-of-more-than-16-weights",
+        &["constants-at-128-bits-palette-12"],
+    ),
+    (
+        "samples-32768-weights",
+        &["sample-of-more-than-32768-weights-huffman-12"],
+    ),
+    (
+        "samples-every-16th-step",
+        &["sample-of-more-than-32768-weights-huffman-12"],
+    ),
+    (
+        "palette-of-all-weights-for-the-sample",
+        &[
+            "sample-with-a-palette-of-its-own-huffman-12",
+            "sample-with-a-palette-of-its-own-palette-12",
+        ],
+    ),
+    ("every-chunk-is-full", &["constants-at-128-bits-huffman-12"]),
+    (
+        "a-huffman-record-costs-799-bits",
+        &["form-huffman-at-the-threshold-huffman-12"],
+    ),
+    (
+        "a-palette-record-costs-159-bits",
+        &["form-palette-at-the-threshold-palette-12"],
+    ),
+    (
+        "coded-at-the-threshold",
+        &["form-huffman-at-the-threshold-huffman-12"],
+    ),
+    (
+        "a-patch-costs-20-bits-more-than-an-index",
+        &["form-palette-at-the-threshold-palette-12"],
+    ),
+    (
+        "greater-values-first",
+        &["palette-of-equal-counts-huffman-12"],
+    ),
+    (
+        "completes-palettes-upwards",
+        &["palette-completion-huffman-12"],
+    ),
+    ("codes-of-7-bits", &["code-lengths-at-the-limit-huffman-12"]),
+    (
+        "packages-before-items",
+        &["code-lengths-where-packages-tie-huffman-12"],
+    ),
+    (
+        "later-items-first",
+        &["code-lengths-of-equal-counts-huffman-12"],
+    ),
+    (
+        "placeholder-is-the-last-of-the-shortest",
+        &["palette-of-equal-counts-huffman-12"],
+    ),
+    (
+        "placeholder-is-the-first-entry",
+        &["placeholders-huffman-12"],
+    ),
+    ("a-patch-costs-no-placeholder", &["one-in-4096-huffman-12"]),
+    (
+        "a-code-for-more-than-one-in-4096",
+        &["one-in-4096-huffman-12"],
+    ),
+    ("a-code-for-every-value", &["one-in-4096-huffman-12"]),
+    (
+        "frequent-is-more-than-one-in-64",
+        &["patches-for-rare-values-huffman-12"],
+    ),
+    (
+        "rare-is-less-than-one-in-64",
+        &["patches-for-rare-values-huffman-12"],
+    ),
+    (
+        "frequent-values-at-equal-costs",
+        &["patches-for-rare-values-huffman-12"],
+    ),
+    (
+        "rare-values-always-have-codes",
+        &["patches-for-rare-values-huffman-12"],
+    ),
+    (
+        "own-code-at-equal-costs",
+        &["own-code-at-equal-costs-huffman-12"],
+    ),
+    (
+        "field-code-of-the-first-chunk",
+        &["code-lengths-at-the-limit-huffman-12"],
+    ),
+    (
+        "surplus-is-index-1",
+        &["two-chunks-of-2-to-the-12-palette-12"],
+    ),
+    (
+        "verbatim-where-no-shorter",
+        &[
+            "verbatim-in-palette-palette-12",
+            "verbatim-in-huffman-huffman-12",
+        ],
+    ),
+    (
+        "every-record-checksum-covers-the-plain-bytes",
+        &["types-of-16-and-32-bits-huffman-12"],
+    ),
+    (
+        "raw-only-where-it-is-shorter",
+        &["raw-where-nothing-is-saved-huffman-12"],
+    ),
+    (
+        "small-tensors-save-256-bytes",
+        &["palette-of-equal-counts-huffman-12"],
+    ),
 ];
 
 /// A transcoder and the cases that must find its bug.
@@ -625,6 +743,10 @@ const TRANSCODERS: &[(&str, &[&str])] = &[
     (
         "raw-only-where-it-is-shorter",
         &["coded-tensors-around-112-weights-to-huffman"],
+    ),
+    (
+        "large-tensors-save-16-bytes",
+        &["large-coded-tensor-that-saves-less-than-256-bytes-to-huffman"],
     ),
     (
         "constants-alone-become-raw",

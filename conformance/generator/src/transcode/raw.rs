@@ -61,6 +61,27 @@ pub(super) fn add(cases: &mut Cases) {
         transcode(cases, id, encoding, &["11.8"], claim);
     }
 
+    // The last chunk saves less than 256 bytes more than palette and record ends take.
+    let mut exponents = noise(32_768);
+    for (i, exponent) in exponents[7 * 4096..].iter_mut().enumerate() {
+        if i % 10 < 7 {
+            *exponent = 120;
+        }
+    }
+    let gain = Tensor::huffman(
+        "w",
+        12,
+        PALETTE,
+        &Weights::new("a small gain", exponents),
+        Lengths::single(8),
+    );
+    let id = "large-coded-tensor-that-saves-less-than-256-bytes";
+    let claim = "a coded tensor of 65,536 bytes may be shorter than a raw one";
+    cases.accept(id, &["3.5"], claim, &Draft::of([gain]));
+    let claim =
+        "a tensor of at least 65,536 bytes is raw unless its forms save a unit of 256 bytes";
+    transcode(cases, id, Encoding::Huffman, &["11.8"], claim);
+
     let id = "large-coded-tensor-that-saves-nothing";
     let claim = "a coded tensor of more than 65,536 bytes has no block checksums";
     let draft = Draft::of([
