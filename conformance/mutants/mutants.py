@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Decoders with a planted bug: does the corpus find them?
+"""Decoders, encoders and transcoders with a planted bug: does the corpus find them?
 
-    python3 mutants.py list                      the names, one a line
-    python3 mutants.py decode NAME INPUT OUTPUT  decodes as that mutant; a decoder's command for unweight-conformance
-    python3 mutants.py serve NAME                the same for many files: reads lines "INPUT<tab>OUTPUT", answers each with a line
+    python3 mutants.py list                           roles and names, one pair a line
+    python3 mutants.py decode NAME INPUT OUTPUT       decodes as that mutant; a command for unweight-conformance
+    python3 mutants.py encode NAME INPUT OUTPUT ENCODING CHUNK
+    python3 mutants.py transcode NAME INPUT OUTPUT ENCODING
+    python3 mutants.py serve ROLE NAME                the same for many files: reads lines of these arguments, divided by
+                                                      tabs, and answers each with a line
 
-Each mutant is conformance/decoders/python/unweight_decode.py with one piece of its text replaced. The text must occur
-exactly once, so that no mutant silently becomes the original. `none` is the original; `without-RULE` is a decoder that
-never rejects under the name of that rule. `core` is a decoder of profile core, without a bug. The test
+Each mutant is one of the programs of conformance/decoders/python with one piece of the text of one of them replaced. The
+text must occur exactly once, so that no mutant silently becomes the original. `none` is the original; `without-RULE` is a
+decoder that never rejects under the name of that rule. `core` is a decoder of profile core, without a bug. The test
 conformance/generator/tests/mutants.rs says which cases find which.
 
-`serve` answers: accepted; rejected RULE; crashed WHY.
+`serve` answers: accepted; rejected RULE; refused; crashed WHY.
 """
 import os
 import signal
@@ -18,9 +21,9 @@ import sys
 import types
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-DECODER = os.path.join(HERE, os.pardir, "decoders", "python", "unweight_decode.py")
+FOLDER = os.path.join(HERE, os.pardir, "decoders", "python")
 
-# Name: what stands in the decoder, and what stands in the mutant.
+# Decoders. Name: what stands in the decoder, and what stands in the mutant.
 MUTANTS = {
     "none": ("", ""),
     # Values.
@@ -136,47 +139,236 @@ MUTANTS = {
 }
 
 
-def source_of(name):
-    """The text of a mutant."""
-    with open(DECODER, encoding="utf-8") as file:
-        text = file.read()
+DECODE, ENCODE, TRANSCODE = "unweight_decode", "unweight_encode", "unweight_transcode"
+
+# Encoders. Name: the module, what stands in it, and what stands in the mutant.
+ENCODERS = {
+    "none": (ENCODE, "", ""),
+    # Refusals.
+    "header-length-wraps": (ENCODE, "length = 8 + int.from_bytes(data[:8], \"little\")",
+                            "length = (8 + int.from_bytes(data[:8], \"little\")) % 2**64"),
+    "takes-bytes-behind-the-data": (ENCODE, "if len(data) != length + expected:", "if len(data) < length + expected:"),
+    "takes-data-cut-short": (ENCODE, "if len(data) != length + expected:", "if len(data) > length + expected:"),
+    "takes-gaps": (ENCODE, "if begin != expected:", "if begin < expected:"),
+    "takes-overlaps": (ENCODE, "if begin != expected:", "if begin > expected:"),
+    "takes-data-of-any-length": (ENCODE, "if end - begin != size:", "if False:"),
+    "takes-elements-of-half-a-byte": (DECODE, "require(elements * bits % 8 == 0,", "require(True,"),
+    "dimensions-wrap-at-2-to-the-64": (DECODE, "            elements *= dimension\n",
+                                       "            elements = elements * dimension % 2**64\n"),
+    "bits-wrap-at-2-to-the-64": (ENCODE, "_, _, _, size = decoder.check_type(0, code, shape)",
+                                 "size = DTYPES[code][1] * __import__(\"math\").prod(shape) % 2**64 // 8"),
+    "takes-any-rank": (ENCODE, " or len(shape) > 64:", ":"),
+    "takes-names-of-any-length": (ENCODE, "if len(name.encode()) > 65535 or", "if"),
+    "names-counted-in-characters": (ENCODE, "if len(name.encode()) > 65535 or", "if len(name) > 65535 or"),
+    "names-in-any-bytes": (DECODE, "text = source[8:].decode(\"utf-8\")", "text = source[8:].decode(\"utf-8\", \"replace\")"),
+    "keeps-the-last-of-two-names": (DECODE, "need(len(members) == len(value),", "need(True,"),
+    "takes-text-behind-the-object": (DECODE, "need(not text[end:].strip(\" \\t\\n\\r\"),", "need(True,"),
+    "takes-half-a-surrogate-pair": (DECODE, "    return not any(", "    return True or not any("),
+    "takes-unknown-members": (DECODE, "need(fields.keys() == {\"dtype\", \"shape\", \"data_offsets\"},",
+                              "need(fields.keys() >= {\"dtype\", \"shape\", \"data_offsets\"},"),
+    "takes-fractions": (DECODE, "parse_float=float", "parse_float=lambda digits: int(float(digits))"),
+    # Forms.
+    "constants-from-128-bits-on": (ENCODE, "n * width > 128", "n * width >= 128"),
+    "constants-of-more-than-16-weights": (ENCODE, "n * width > 128", "n > 16"),
+    "samples-32768-weights": (ENCODE, "sample = values if n <= 32768", "sample = values if n < 32768"),
+    "samples-every-16th-step": (ENCODE, "256 * 17)", "256 * 16)"),
+    "palette-of-all-weights-for-the-sample": (ENCODE, "choose_palette(counts, width)\n    if enc",
+                                              "choose_palette(Counter(values), width)\n    if enc"),
+    "every-chunk-is-full": (ENCODE, "y = Counter(sample), len(sample), min(n, 2**k)",
+                            "y = Counter(sample), len(sample), 2**k"),
+    "a-huffman-record-costs-799-bits": (ENCODE, "+ 800 * size", "+ 799 * size"),
+    "a-palette-record-costs-159-bits": (ENCODE, "+ 160 * size", "+ 159 * size"),
+    "coded-at-the-threshold": (ENCODE, "64 * bits < 63 *", "64 * bits <= 63 *"),
+    "a-patch-costs-20-bits-more-than-an-index": (ENCODE, "(4 * size + 24 * outside)", "(4 * size + 20 * outside)"),
+    # Palettes and codes.
+    "greater-values-first": (ENCODE, "key=lambda x: (-counts[x], x))[:16]", "key=lambda x: (-counts[x], -x))[:16]"),
+    "completes-palettes-upwards": (ENCODE, "[*range(g - 1, -1, -1), *range(g + 1, 2**width)]",
+                                   "[*range(g + 1, 2**width), *range(g - 1, -1, -1)]"),
+    "codes-of-7-bits": (ENCODE, "for _ in range(7):", "for _ in range(6):"),
+    "packages-before-items": (ENCODE, "level = sorted(items + packages", "level = sorted(packages + items"),
+    "later-items-first": (
+        ENCODE, "package_merge(sorted((counts[palette[j]], j) for j in entries))",
+        "package_merge(sorted(((counts[palette[j]], j) for j in entries), key=lambda item: (item[0], -item[1])))"),
+    "placeholder-is-the-last-of-the-shortest": (ENCODE, "return min(lengths, key=lambda j: (lengths[j], j))",
+                                                "return min(lengths, key=lambda j: (lengths[j], -j))"),
+    "placeholder-is-the-first-entry": (ENCODE, "return min(lengths, key=lambda j: (lengths[j], j))", "return min(lengths)"),
+    "a-patch-costs-no-placeholder": (ENCODE, "without = lengths[placeholder(lengths)] + 24", "without = 24"),
+    "a-code-for-more-than-one-in-4096": (ENCODE, "4096 * counts[x] >= total", "4096 * counts[x] > total"),
+    "a-code-for-every-value": (ENCODE, "counts[x] > 0 and 4096 * counts[x] >= total", "counts[x] > 0"),
+    "frequent-is-more-than-one-in-64": (ENCODE, "64 * counts[x] >= total", "64 * counts[x] > total"),
+    "rare-is-less-than-one-in-64": (ENCODE, "64 * outside <= total", "64 * outside < total"),
+    "frequent-values-at-equal-costs": (ENCODE, "< cost(chosen, counts, palette)", "<= cost(chosen, counts, palette)"),
+    "rare-values-always-have-codes": (ENCODE, "if frequent and frequent != usual and 64 * outside <= total:", "if False:"),
+    # Records.
+    "own-code-at-equal-costs": (ENCODE, "if not 256 * cost(lengths, counts, palette) < 255",
+                                "if not 256 * cost(lengths, counts, palette) <= 255"),
+    "field-code-of-the-first-chunk": (ENCODE, "choose_code(Counter(values), n, palette)",
+                                      "choose_code(Counter(values[:2**k]), min(n, 2**k), palette)"),
+    "surplus-is-index-1": (ENCODE, "index_of.get(x, 0) for x in values] + [0]",
+                           "index_of.get(x, 0) for x in values] + [1]"),
+    "verbatim-where-no-shorter": (ENCODE, "if align(16 + len(body), 16) > decoder",
+                                  "if align(16 + len(body), 16) >= decoder"),
+    "every-record-checksum-covers-the-plain-bytes": (ENCODE, "            covered = b\"\"\n", ""),
+    # Raw tensors.
+    "raw-only-where-it-is-shorter": (ENCODE, "align(len(stored.data), unit) >= align",
+                                     "align(len(stored.data), unit) > align"),
+    "small-tensors-save-256-bytes": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
+                                     "align(len(stored.data), 256) >= align(len(raw.data), 256)"),
+}
+
+WRITTEN = """    return encoder.write_file(read.source_kind, read.section, tensors,
+                              lambda i: transcode_tensor(read.tensors[i], read.data[i], encoding))
+"""
+STORED = "encoder.lay_out(weights, tensor.weight_bytes, tensor.fields, forms, tensor.chunk_size, len(data))\n    if not"
+CHOSEN = "    return encoder.raw_if_no_longer(stored, raw, len(data))\n"
+
+# Transcoders, as above.
+TRANSCODERS = {
+    "none": (TRANSCODE, "", ""),
+    # Forms.
+    "narrow-fields-take-the-form-palette": (TRANSCODE, "if is_coded and high - low + 1 > 4 else form", "if is_coded else form"),
+    "narrow-fields-become-plain": (TRANSCODE, "if is_coded and high - low + 1 > 4 else form",
+                                   "if is_coded and high - low + 1 > 4 else form if form == CONSTANT or encoding == HUFFMAN else PLAIN"),
+    "fields-of-5-bits-are-narrow": (TRANSCODE, "high - low + 1 > 4", "high - low + 1 > 5"),
+    "fields-of-4-bits-are-wide": (TRANSCODE, "high - low + 1 > 4", "high - low + 1 > 3"),
+    "the-first-field-alone": (TRANSCODE, "if is_coded and high - low + 1 > 4 else form",
+                              "if is_coded and high - low + 1 > 4 and not forms else form"),
+    "constants-become-plain": (TRANSCODE, "if is_coded and high - low + 1 > 4 else form",
+                               "if is_coded and high - low + 1 > 4 else form if is_coded else PLAIN"),
+    "chooses-forms-anew": (TRANSCODE, "    forms = transcoded_forms(tensor, encoding)\n",
+                           "    forms = tuple(encoder.choose_form(encoder.values_of(weights, field), field[0] - field[1] + 1,"
+                           " tensor.weight_bytes, encoding, tensor.chunk_size or 15) for field in tensor.fields)\n"),
+    "chunk-size-becomes-15": (TRANSCODE, STORED, STORED.replace("tensor.chunk_size", "15")),
+    "chunk-size-of-the-first-tensor": (TRANSCODE, "transcode_tensor(read.tensors[i],",
+                                       "transcode_tensor(read.tensors[i]._replace(chunk_size=read.tensors[0].chunk_size),"),
+    # Records.
+    "copies-tensors-whose-forms-stay": (TRANSCODE, WRITTEN, """    def payload(i):
+        tensor = read.tensors[i]
+        if transcoded_forms(tensor, encoding) != tensor.forms:
+            return transcode_tensor(tensor, read.data[i], encoding)
+        file.seek(tensor.payload_begin)
+        return encoder.Payload(file.read(tensor.payload_end - tensor.payload_begin), tensor.forms, tensor.chunk_size,
+                               tensor.palette_checksum)
+    return encoder.write_file(read.source_kind, read.section, tensors, payload)
+"""),
+    # Raw tensors.
+    "no-tensor-becomes-raw": (TRANSCODE, CHOSEN, "    return stored\n"),
+    "raw-only-where-it-is-shorter": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
+                                     "align(len(stored.data), unit) > align(len(raw.data), unit)"),
+    "large-tensors-save-16-bytes": (ENCODE, "align(len(stored.data), unit) >= align(len(raw.data), unit)",
+                                    "align(len(stored.data), 16) >= align(len(raw.data), 16)"),
+    "constants-alone-become-raw": (TRANSCODE, "    if not any(form not in (PLAIN, CONSTANT) for form in forms):\n", "    if not any(forms):\n"),
+    "raw-with-the-chunk-size": (TRANSCODE, CHOSEN, CHOSEN.replace("len(data))\n", "len(data))._replace(chunk_size=tensor.chunk_size)\n")),
+    "raw-with-the-palette-checksum": (TRANSCODE, CHOSEN, CHOSEN.replace(
+        "len(data))\n", "len(data))._replace(palette_checksum=stored.palette_checksum)\n")),
+    "raw-without-block-checksums": (ENCODE, "    if not coded and P > 65536:\n", "    if False:\n"),
+    "payloads-stay-where-they-are": (ENCODE, "payload += bytes(-len(payload) % alignment(len(tensor.data))) + stored.data",
+                                     "payload += bytes(-len(payload) % 16) + stored.data"),
+    # The rest of the file.
+    "keeps-the-minor-version": (TRANSCODE, WRITTEN, WRITTEN.replace("return encoder", "made = encoder") + """    file.seek(10)
+    made = made[:10] + file.read(2) + made[12:60]  + b"----" + made[64:]
+    return made[:60] + encoder.zlib.crc32(made[:60]).to_bytes(4, "little") + made[64:]
+"""),
+    "keeps-extensions": (TRANSCODE, WRITTEN, WRITTEN.replace("return encoder", "made = encoder") + """    header = decoder.read_header(file)
+    begin = 64 + header.directory_length + header.source_length
+    file.seek(begin)
+    items = file.read(header.extension_length)
+    assert begin + len(items) <= decoder.align(begin, 256), "the items fit into the padding"
+    made = (made[:48] + len(items).to_bytes(4, "little") + encoder.zlib.crc32(items).to_bytes(4, "little") + made[56:60] + b"----"
+            + made[64:begin] + items + made[begin + len(items):])
+    return made[:60] + encoder.zlib.crc32(made[:60]).to_bytes(4, "little") + made[64:]
+"""),
+    "drops-the-source": (TRANSCODE, "encoder.write_file(read.source_kind, read.section,", "encoder.write_file(0, b\"\","),
+    "always-has-a-source": (TRANSCODE, "encoder.write_file(read.source_kind, read.section,",
+                            "encoder.write_file(1, read.section or bytes(8),"),
+    "writes-the-source-anew": (TRANSCODE, "read.section, tensors,",
+                               "len(read.section[8:].rstrip()).to_bytes(8, \"little\") + read.section[8:].rstrip(), tensors,"),
+    "sorts-tensors-by-name": (TRANSCODE, WRITTEN, """    order = sorted(range(len(tensors)), key=lambda i: tensors[i].name)
+    return encoder.write_file(read.source_kind, read.section, [tensors[i] for i in order],
+                              lambda i: transcode_tensor(read.tensors[order[i]], read.data[order[i]], encoding))
+"""),
+    "drops-empty-tensors": (TRANSCODE, WRITTEN, """    order = [i for i in range(len(tensors)) if tensors[i].data]
+    return encoder.write_file(read.source_kind, read.section, [tensors[i] for i in order],
+                              lambda i: transcode_tensor(read.tensors[order[i]], read.data[order[i]], encoding))
+"""),
+    # Broken input.
+    "critical-extensions-are-dropped-too": (DECODE, "require(kind < 2**31, \"extension-unknown\"", "require(True, \"extension-unknown\""),
+    "critical-extensions-for-private-use-are-dropped": (DECODE, "require(kind < 2**31, \"extension-unknown\"",
+                                                        "require(kind < 2**31 or kind >= 0xF0000000, \"extension-unknown\""),
+    "no-tensor-checksum": (DECODE, "require(checksum == tensor.checksum, \"tensor-crc\"", "require(True, \"tensor-crc\""),
+    "no-tensor-checksum-of-raw-tensors": (DECODE, "require(checksum == tensor.checksum, \"tensor-crc\"",
+                                          "require(checksum == tensor.checksum or not any(tensor.forms), \"tensor-crc\""),
+    "no-tensor-checksum-of-tensors-without-records": (DECODE, "require(checksum == tensor.checksum, \"tensor-crc\"",
+                                                      "require(checksum == tensor.checksum or not tensor.chunk_size, \"tensor-crc\""),
+    "no-block-checksums": (DECODE, "require(stated == found, \"block-crc\"", "require(True, \"block-crc\""),
+    "no-padding": (TRANSCODE, "    decoder.check_all_padding(file, header, tensors)\n", ""),
+    "no-source-header": (DECODE, "        check_safetensors_header(at, source, tensors)\n", "        pass\n"),
+    "no-extension-checks": (TRANSCODE, "    decoder.read_extensions(file, header)\n", ""),
+}
+
+
+def replacements(role, name):
+    """What a mutant replaces: pairs of a module and a function of its text."""
+    def in_decoder(*pairs):
+        return [(DECODE, lambda text: replace_all(text, pairs))]
+
+    if role == "encode" or role == "transcode":
+        module, old, new = (ENCODERS if role == "encode" else TRANSCODERS)[name]
+        return [] if name == "none" else [(module, lambda text: replace_all(text, [(old, new)]))]
     if name == "core":
-        text = replace(text, "require(form <= CONSTANT, \"form-unknown\"", "require(form in (PLAIN, HUFFMAN, CONSTANT), \"form-unknown\"")
-        return replace(text, "        check_safetensors_header(at, source, tensors)\n", "        pass\n")
+        return in_decoder(("require(form <= CONSTANT, \"form-unknown\"", "require(form in (PLAIN, HUFFMAN, CONSTANT), \"form-unknown\""),
+                          ("        check_safetensors_header(at, source, tensors)\n", "        pass\n"))
     if name.startswith("without-"):
         rule = name[len("without-"):]
-        text = replace(text, "    if not holds:\n", f"    if not holds and rule != {rule!r}:\n")
-        text = replace(text, "    if data.count(0) != len(data):\n",
-                       f"    if data.count(0) != len(data) and rule != {rule!r}:\n")
+        pairs = [("    if not holds:\n", f"    if not holds and rule != {rule!r}:\n"),
+                 ("    if data.count(0) != len(data):\n", f"    if data.count(0) != len(data) and rule != {rule!r}:\n")]
         if rule == "name-utf8":
-            text = replace(text, "            name.decode(\"utf-8\")\n", "            pass\n")
-        return text
-    return replace(text, *MUTANTS[name]) if name != "none" else text
+            pairs.append(("            name.decode(\"utf-8\")\n", "            pass\n"))
+        return in_decoder(*pairs)
+    return in_decoder(MUTANTS[name]) if name != "none" else []
 
 
-def replace(text, old, new):
-    """Replace a piece of text that must occur exactly once."""
-    if text.count(old) != 1:
-        raise SystemExit(f"the decoder has this text {text.count(old)} times, expected once:\n{old}")
-    return text.replace(old, new)
+def replace_all(text, pairs):
+    """Replace pieces of text that must occur exactly once."""
+    for old, new in pairs:
+        if text.count(old) != 1:
+            raise SystemExit(f"the program has this text {text.count(old)} times, expected once:\n{old}")
+        text = text.replace(old, new)
+    return text
 
 
-def load(name):
-    """The module of a mutant."""
-    module = types.ModuleType(name)
-    exec(compile(source_of(name), DECODER, "exec"), module.__dict__)
-    return module
+def load(role, name):
+    """The modules of a mutant: decoder, encoder, transcoder. They import each other."""
+    changes = dict(replacements(role, name))
+    for module_name in (DECODE, ENCODE, TRANSCODE):
+        path = os.path.join(FOLDER, module_name + ".py")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        text = changes.get(module_name, str)(text)
+        module = sys.modules[module_name] = types.ModuleType(module_name)
+        exec(compile(text, path, "exec"), module.__dict__)
+    return sys.modules[DECODE], sys.modules[ENCODE], sys.modules[TRANSCODE]
 
 
-def answer(decoder, input_path, output_path):
-    """Decode one file, and say how it ended."""
+def answer(role, modules, input_path, output_path, parameters):
+    """Run a mutant on one file, and say how it ended."""
+    decoder, encoder, transcoder = modules
     try:
         with open(input_path, "rb") as file, open(output_path, "wb") as output:
-            decoder.decode_file(file, output)
+            if role == "decode":
+                decoder.decode_file(file, output)
+            else:
+                encoding = {"huffman": decoder.HUFFMAN, "palette": decoder.PALETTE}[parameters[0]]
+                made = (encoder.encode_file(file.read(), encoding, int(parameters[1])) if role == "encode"
+                        else transcoder.transcode_file(file, encoding))
+                output.write(made)
         return "accepted"
     except decoder.Rejected as rejection:
         os.unlink(output_path)
         return "rejected " + str(rejection).split(":")[0]
+    except encoder.Refused:
+        os.unlink(output_path)
+        return "refused"
     except Exception as error:      # a bug may end in any way
         os.unlink(output_path)
         return f"crashed {type(error).__name__}"
@@ -196,33 +388,37 @@ def bound_memory():
         pass
 
 
-def serve(name):
+def serve(role, name):
     """Answer until the end of stdin."""
     bound_memory()
-    decoder = load(name)
+    modules = load(role, name)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, time_is_up)
     for line in sys.stdin:
         if hasattr(signal, "SIGALRM"):
             signal.alarm(20)
-        print(answer(decoder, *line.rstrip("\n").split("\t")), flush=True)
+        input_path, output_path, *parameters = line.rstrip("\n").split("\t")
+        print(answer(role, modules, input_path, output_path, parameters), flush=True)
 
 
 def main(arguments):
     if arguments == ["list"]:
-        print("\n".join(MUTANTS))
+        for role, mutants in (("decode", MUTANTS), ("encode", ENCODERS), ("transcode", TRANSCODERS)):
+            for name in mutants:
+                print(role, name)
         return 0
-    if len(arguments) == 2 and arguments[0] == "serve":
-        serve(arguments[1])
+    if len(arguments) == 3 and arguments[0] == "serve":
+        serve(arguments[1], arguments[2])
         return 0
-    if len(arguments) == 4 and arguments[0] == "decode":
+    if len(arguments) == {"decode": 4, "encode": 6, "transcode": 5}.get(arguments[0] if arguments else None):
         bound_memory()
+        role, name, input_path, output_path, *parameters = arguments
+        found = answer(role, load(role, name), input_path, output_path, parameters)
+        if found == "accepted":
+            return 0
+        print(found.removeprefix("rejected "), file=sys.stderr)
         # A mutant may leave anything uncaught; that is a crash, not a rejection.
-        try:
-            return load(arguments[1]).main(arguments[2:])
-        except Exception as error:
-            print(f"crashed: {type(error).__name__}", file=sys.stderr)
-            return 70
+        return 70 if found.startswith("crashed") else 1
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -3,8 +3,9 @@
 
     python3 unweight_encode.py INPUT OUTPUT [huffman|palette] [CHUNK]
 
-INPUT is a safetensors file; CHUNK is the chunk size k, 12 to 16 (default 15). Exit status 0: OUTPUT holds the file. 2: INPUT was
-refused (section 11.1); stderr says why. 3: a file could not be read or written, or the call is wrong.
+INPUT is a safetensors file; CHUNK is the chunk size k, 12 to 16 (default 15). Exit status 0: OUTPUT holds the file.
+1: INPUT was refused (section 11.1); stderr says why, and there is no OUTPUT. 3: a file could not be read or written, or
+the call is wrong.
 
 It shares with the decoder beside it what both directions need: types, fields, forms, and the check of a safetensors
 header. Standard library only. The functions stand in the order of the specification.
@@ -90,7 +91,15 @@ def canonical_codes(lengths):
 class Source(NamedTuple):
     """Section 11.1. A safetensors file: its source section, and its tensors in directory order."""
     section: bytes
-    tensors: list       # (name, dtype, shape, data)
+    tensors: list
+
+
+class Tensor(NamedTuple):
+    """Section 11.1. A tensor to be stored."""
+    name: bytes
+    dtype: int          # the code
+    shape: tuple
+    data: bytes
 
 
 def read_source(data):
@@ -120,7 +129,7 @@ def read_source(data):
             raise Refused(f"tensor {name!a} has {end - begin} bytes, expected {size}")
         if len(name.encode()) > 65535 or len(shape) > 64:
             raise Refused(f"limit: the name or the rank of tensor {name[:40]!a}")
-        tensors.append((name.encode(), code, shape, data[length + begin:length + end]))
+        tensors.append(Tensor(name.encode(), code, shape, data[length + begin:length + end]))
         expected = end
     if len(data) != length + expected:
         raise Refused(f"the source has {len(data)} bytes, its header describes {length + expected}")
@@ -270,8 +279,12 @@ def encode_tensor(data, dtype, encoding, k):
     raw = lay_out(weights, weight_bytes, fields, (PLAIN,) * len(fields), k, len(data))
     if not any(forms):
         return raw
-    stored = lay_out(weights, weight_bytes, fields, forms, k, len(data))
-    unit = alignment(len(data))
+    return raw_if_no_longer(lay_out(weights, weight_bytes, fields, forms, k, len(data)), raw, len(data))
+
+
+def raw_if_no_longer(stored, raw, length):
+    """Section 11.8. One of two payloads of a tensor."""
+    unit = alignment(length)
     return raw if align(len(stored.data), unit) >= align(len(raw.data), unit) else stored
 
 
@@ -316,33 +329,55 @@ def lay_out(weights, weight_bytes, fields, forms, k, length):
 def encode_file(data, encoding=HUFFMAN, k=15):
     """Section 11.1. The canonical file of a safetensors source."""
     source = read_source(data)
-    count = len(source.tensors)
-    dims = [dimension for _, _, shape, _ in source.tensors for dimension in shape]
-    names = b"".join(name for name, _, _, _ in source.tensors)
+    return write_file(1, source.section, source.tensors,
+                      lambda i: encode_tensor(source.tensors[i].data, source.tensors[i].dtype, encoding, k))
+
+
+def write_file(source_kind, section, tensors, payload_of):
+    """Section 3. The file of these tensors without extensions; `payload_of` gives the payload of tensor number i, which
+    has weights."""
+    count = len(tensors)
+    dims = [dimension for tensor in tensors for dimension in tensor.shape]
+    names = b"".join(tensor.name for tensor in tensors)
     directory_length = align(40 * count + 8 * len(dims) + len(names), 8)
     if directory_length > 2**28:
         raise Refused("limit-directory: a directory of more than 2^28 bytes")
-    start = 64 + directory_length + len(source.section)
+    start = 64 + directory_length + len(section)
     payload = bytearray()
     at = align(start, 256)
-    sorted_by_name = sorted(range(count), key=lambda i: source.tensors[i][0])
+    sorted_by_name = sorted(range(count), key=lambda i: tensors[i].name)
     entries, dims_end, name_end = b"", 0, 0
-    for i, (name, dtype, shape, tensor) in enumerate(source.tensors):
+    for i, tensor in enumerate(tensors):
         stored = Payload(b"", (), 0, 0)
-        if tensor:
-            stored = encode_tensor(tensor, dtype, encoding, k)
-            payload += bytes(-len(payload) % alignment(len(tensor))) + stored.data
-        dims_end += len(shape)
-        name_end += len(name)
+        if tensor.data:
+            stored = payload_of(i)
+            payload += bytes(-len(payload) % alignment(len(tensor.data))) + stored.data
+        dims_end += len(tensor.shape)
+        name_end += len(tensor.name)
         forms = sum(form << 4 * f for f, form in enumerate(stored.forms))
-        entries += decoder.ENTRY.pack(dtype, stored.chunk_size, 0, forms, at + len(payload), zlib.crc32(tensor),
-                                      stored.palette_checksum, dims_end, name_end, sorted_by_name[i], 0)
+        entries += decoder.ENTRY.pack(tensor.dtype, stored.chunk_size, 0, forms, at + len(payload),
+                                      zlib.crc32(tensor.data), stored.palette_checksum, dims_end, name_end,
+                                      sorted_by_name[i], 0)
     directory = entries + struct.pack(f"<{len(dims)}Q", *dims) + names
     directory = directory.ljust(directory_length, b"\0")
-    header = MAGIC + struct.pack("<HHIQQQIIIIB3x", 1, 0, count, at + len(payload) + 64, directory_length,
-                                 len(source.section), zlib.crc32(directory), zlib.crc32(source.section), 0, 0, 1)
+    header = MAGIC + struct.pack("<HHIQQQIIIIB3x", 1, 0, count, at + len(payload) + 64, directory_length, len(section),
+                                 zlib.crc32(directory), zlib.crc32(section), 0, 0, source_kind)
     header += struct.pack("<I", zlib.crc32(header))
-    return header + directory + source.section + bytes(at - start) + bytes(payload) + bytes(64)
+    return header + directory + section + bytes(at - start) + bytes(payload) + bytes(64)
+
+
+def encode(input_path, encoding, k):
+    """The canonical file of the safetensors file at a path."""
+    with open(input_path, "rb") as file:
+        return encode_file(file.read(), encoding, k)
+
+
+def write_output(path, data):
+    """Write a whole file: under another name first, so that no part of it is ever there under its own."""
+    partial = f"{path}.{os.getpid()}.partial"
+    with open(partial, "xb") as output:
+        output.write(data)
+    os.replace(partial, path)
 
 
 def main(arguments):
@@ -356,17 +391,12 @@ def main(arguments):
         print("expected huffman or palette, and a chunk size from 12 to 16", file=sys.stderr)
         return 3
     try:
-        with open(arguments[0], "rb") as file:
-            encoded = encode_file(file.read(), encoding, int(chunk))
-        partial = f"{arguments[1]}.{os.getpid()}.partial"
-        with open(partial, "xb") as output:
-            output.write(encoded)
-        os.replace(partial, arguments[1])
+        write_output(arguments[1], encode(arguments[0], encoding, int(chunk)))
         return 0
     except Refused as refusal:
         print(f"refused: {refusal}", file=sys.stderr)
-        return 2
-    except OSError as error:
+        return 1
+    except (OSError, ValueError, MemoryError) as error:     # ValueError: a path with a zero byte in it
         print(f"cannot encode {arguments[0]!a}: {error}", file=sys.stderr)
         return 3
 

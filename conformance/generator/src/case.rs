@@ -47,6 +47,22 @@ pub enum Expect {
         /// Binary logarithm of the weights of a chunk.
         chunk: u8,
     },
+    /// An encoder refuses the file.
+    EncodeRefuse,
+    /// A transcoder produces the file from this file of the corpus.
+    Transcode {
+        /// The file's path.
+        source: String,
+        /// huffman or palette.
+        encoding: &'static str,
+    },
+    /// A transcoder rejects the file, which breaks this rule.
+    TranscodeRefuse {
+        /// The rule.
+        rule: Rule,
+        /// huffman or palette.
+        encoding: &'static str,
+    },
 }
 
 /// A file of the corpus.
@@ -109,10 +125,7 @@ impl Cases {
     }
 
     fn reject_of_profile(&mut self, id: &str, rule: Rule, claim: &str, forge: Forge, full: bool) {
-        let mut sections: Vec<&str> = rule.section().split(", ").collect();
-        if rule.category() == Category::Limit || rule == Rule::RecordTooLong {
-            sections.push("9");
-        }
+        let mut sections: Vec<&str> = sections_of(rule);
         sections.push("10");
         let file = self.file(format!("invalid/{id}.unw"), forge.into_bytes());
         self.cases.push(Case {
@@ -136,6 +149,20 @@ impl Cases {
         case.sections.sort_by_key(|section| section_order(section));
     }
 
+    /// The case with this id.
+    pub fn case(&self, id: &str) -> &Case {
+        let found = self.cases.iter().find(|case| case.id == id);
+        found.unwrap_or_else(|| panic!("there is no case {id}"))
+    }
+
+    /// The contents of the file with this path.
+    pub fn bytes(&self, path: &str) -> &[u8] {
+        let found = self.files.iter().find(|file| file.path == path);
+        &found
+            .unwrap_or_else(|| panic!("there is no file {path}"))
+            .bytes
+    }
+
     /// Adds a file and returns its path.
     pub fn file(&mut self, path: String, bytes: Vec<u8>) -> String {
         self.files.push(CorpusFile {
@@ -144,6 +171,15 @@ impl Cases {
         });
         path
     }
+}
+
+/// The section of a rule, and section 9 if the rule is a limit.
+pub fn sections_of(rule: Rule) -> Vec<&'static str> {
+    let mut sections: Vec<&str> = rule.section().split(", ").collect();
+    if rule.category() == Category::Limit || rule == Rule::RecordTooLong {
+        sections.push("9");
+    }
+    sections
 }
 
 fn section_order(section: &str) -> Vec<u32> {

@@ -5,8 +5,9 @@
 //!   specification, and the expected restored source of a valid file comes from its draft. No case
 //!   depends on the decoder under test.
 //! - A [`forge::Forge`] changes bytes of such a file and updates the checksums.
-//! - [`valid`], [`invalid`], [`prefixes`] and [`encode`] have the cases. The files of `encode` come
-//!   from the Python encoder in `conformance/decoders/python`.
+//! - [`valid`], [`invalid`], [`prefixes`], [`encode`], [`refuse`] and [`transcode`] have the cases.
+//!   The files that an encoder or a transcoder must write come from those in Python in
+//!   `conformance/decoders/python`.
 //!
 //! Everything is deterministic: the same code gives the same corpus.
 
@@ -21,10 +22,13 @@ pub mod forge;
 pub mod invalid;
 pub mod manifest;
 pub mod prefixes;
+pub mod python;
 pub mod random;
 pub mod record;
+pub mod refuse;
 pub mod source;
 pub mod store;
+pub mod transcode;
 pub mod valid;
 pub mod weights;
 
@@ -40,5 +44,7 @@ pub fn corpus() -> Cases {
     invalid::add(&mut cases);
     prefixes::add(&mut cases);
     encode::add(&mut cases);
+    refuse::add(&mut cases);
+    transcode::add(&mut cases);
     cases
 }

@@ -37,6 +37,9 @@ fn case(case: &Case) -> String {
         Expect::Reject(_) => "reject",
         Expect::Prefixes(_) => "prefixes",
         Expect::Encode { .. } => "encode",
+        Expect::EncodeRefuse => "encode-refuse",
+        Expect::Transcode { .. } => "transcode",
+        Expect::TranscodeRefuse { .. } => "transcode-refuse",
     };
     field("kind", json!(kind));
     field("profile", json!(if case.full { "full" } else { "core" }));
@@ -77,6 +80,22 @@ fn case(case: &Case) -> String {
             field("source", json!(source));
             lines.push(format!(
                 "      \"parameters\": {{\"encoding\":\"{encoding}\",\"chunk\":{chunk}}}"
+            ));
+        }
+        Expect::EncodeRefuse => {
+            lines.push("      \"parameters\": {\"encoding\":\"huffman\",\"chunk\":12}".to_owned());
+        }
+        Expect::Transcode { source, encoding } => {
+            field("source", json!(source));
+            lines.push(format!(
+                "      \"parameters\": {{\"encoding\":\"{encoding}\"}}"
+            ));
+        }
+        Expect::TranscodeRefuse { rule, encoding } => {
+            field("rule", json!(rule.id()));
+            field("category", json!(rule.category().name()));
+            lines.push(format!(
+                "      \"parameters\": {{\"encoding\":\"{encoding}\"}}"
             ));
         }
     }

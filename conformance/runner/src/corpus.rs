@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Case, CorpusPath, Expect, InProcess, Manifest, Parameters, Rejection, Report, RunError,
-    RunOptions, Subject, run_with,
+    RunOptions, Subjects, run_with,
 };
 
 /// A corpus, opened and checked.
@@ -74,34 +74,61 @@ impl Corpus {
     /// Runs a Rust decoder through every accept, reject and prefixes case, on all cores.
     ///
     /// `decode` is given a whole file and returns the restored source. A panic is caught and
-    /// reported as a crash; there is no time limit. Encode cases are reported as not run.
+    /// reported as a crash; there is no time limit. The other cases are reported as not run.
     pub fn check<D>(&self, decode: D) -> Result<Report, RunError>
     where
         D: Fn(&[u8]) -> Result<Vec<u8>, Rejection> + Sync,
     {
         let decoder = InProcess(|file: &[u8], _: &Parameters| decode(file));
-        run_with(self, &RunOptions::default(), Some(&decoder), None, &|_| ())
+        let subjects = Subjects {
+            decoder: Some(&decoder),
+            ..Subjects::default()
+        };
+        run_with(self, &RunOptions::default(), subjects, &|_| ())
     }
 
-    /// Runs a Rust encoder through every encode case, on all cores.
+    /// Runs a Rust encoder through every encode and encode-refuse case, on all cores.
     ///
-    /// `encode` is given a source and the case's parameters and returns the `.unw` file. The other
-    /// cases are reported as not run.
+    /// `encode` is given a source and the case's parameters and returns the `.unw` file, or refuses.
+    /// The other cases are reported as not run.
     pub fn check_encoder<E>(&self, encode: E) -> Result<Report, RunError>
     where
         E: Fn(&[u8], &Parameters) -> Result<Vec<u8>, Rejection> + Sync,
     {
-        let encoder: &dyn Subject = &InProcess(encode);
-        run_with(self, &RunOptions::default(), None, Some(encoder), &|_| ())
+        let encoder = InProcess(encode);
+        let subjects = Subjects {
+            encoder: Some(&encoder),
+            ..Subjects::default()
+        };
+        run_with(self, &RunOptions::default(), subjects, &|_| ())
+    }
+
+    /// Runs a Rust transcoder through every transcode and transcode-refuse case, on all cores.
+    ///
+    /// `transcode` is given a `.unw` file and the case's parameters and returns another, or rejects.
+    /// The other cases are reported as not run.
+    pub fn check_transcoder<T>(&self, transcode: T) -> Result<Report, RunError>
+    where
+        T: Fn(&[u8], &Parameters) -> Result<Vec<u8>, Rejection> + Sync,
+    {
+        let transcoder = InProcess(transcode);
+        let subjects = Subjects {
+            transcoder: Some(&transcoder),
+            ..Subjects::default()
+        };
+        run_with(self, &RunOptions::default(), subjects, &|_| ())
     }
 }
 
 /// Every file that a case names.
 fn files_of(case: &Case) -> impl Iterator<Item = &CorpusPath> {
     let second = match &case.expect {
-        Expect::Encode { source, .. } => Some(source),
+        Expect::Encode { source, .. } | Expect::Transcode { source, .. } => Some(source),
         Expect::Accept(accept) => accept.source.as_ref(),
-        Expect::Reject { .. } | Expect::Prefixes { .. } => None,
+        Expect::Reject { .. }
+        | Expect::Prefixes { .. }
+        | Expect::EncodeRefuse { .. }
+        | Expect::TranscodeRefuse { .. } => None,
     };
     std::iter::once(&case.file).chain(second)
 }

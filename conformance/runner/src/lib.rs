@@ -1,12 +1,13 @@
-//! Runs any Unweight decoder against the conformance corpus.
+//! Runs any Unweight decoder, encoder or transcoder against the conformance corpus.
 //!
 //! A corpus is a folder with a `manifest.json` ([`Manifest`], described by
-//! `conformance/manifest.schema.json`) and the files that its cases name. A decoder is tested in
-//! one of two ways:
+//! `conformance/manifest.schema.json`) and the files that its cases name. A decoder, an
+//! encoder or a transcoder is tested in one of two ways:
 //!
 //! - as a program in any language, through a command ([`ExternalCommand`]), as the program
 //!   `unweight-conformance` does;
-//! - as a Rust function, inside `cargo test` and without processes: [`Corpus::check`].
+//! - as a Rust function, inside `cargo test` and without processes: [`Corpus::check`],
+//!   [`Corpus::check_encoder`], [`Corpus::check_transcoder`].
 //!
 //! ```no_run
 //! use unweight_conformance_runner::{Corpus, Rejection};
@@ -50,7 +51,7 @@ pub use manifest::{
 pub use outcome::{Difference, Outcome};
 pub use probe::{ProbeError, Unavailable, probe};
 pub use report::{CaseReport, Report, RuleAgreement, Tally, Verdict};
-pub use run::{RunOptions, run_with};
+pub use run::{RunOptions, Subjects, run_with};
 pub use section::Section;
 pub use subject::{Answer, ExternalCommand, InProcess, Rejection, Reply, RunError, Subject};
 pub use template::TemplateError;

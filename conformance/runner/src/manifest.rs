@@ -43,31 +43,40 @@ pub struct Case {
     pub sections: Vec<Section>,
     /// Free labels, such as `edge-case`.
     pub flags: Vec<String>,
-    /// The file under test; for [`Expect::Encode`], the file that the encoder must write.
+    /// The file under test; for [`Expect::Encode`] and [`Expect::Transcode`], the file that must be
+    /// written.
     pub file: CorpusPath,
     /// The expected result.
     pub expect: Expect,
 }
 
 impl Case {
-    /// `accept`, `reject`, `prefixes` or `encode`.
+    /// The kind in the manifest, such as `accept`.
     pub fn kind(&self) -> &'static str {
         match self.expect {
             Expect::Accept(_) => "accept",
             Expect::Reject { .. } => "reject",
             Expect::Prefixes { .. } => "prefixes",
             Expect::Encode { .. } => "encode",
+            Expect::EncodeRefuse { .. } => "encode-refuse",
+            Expect::Transcode { .. } => "transcode",
+            Expect::TranscodeRefuse { .. } => "transcode-refuse",
         }
     }
 
     /// The rule that the file breaks, where the case names one, and its category.
     pub fn rule(&self) -> Option<(&str, Category)> {
         match &self.expect {
-            Expect::Reject { rule, category } => Some((rule, *category)),
+            Expect::Reject { rule, category } | Expect::TranscodeRefuse { rule, category, .. } => {
+                Some((rule, *category))
+            }
             Expect::Prefixes { broken, .. } => broken
                 .as_ref()
                 .map(|(rule, category)| (rule.as_str(), *category)),
-            Expect::Accept(_) | Expect::Encode { .. } => None,
+            Expect::Accept(_)
+            | Expect::Encode { .. }
+            | Expect::EncodeRefuse { .. }
+            | Expect::Transcode { .. } => None,
         }
     }
 }
@@ -97,6 +106,27 @@ pub enum Expect {
         /// The encoder's input.
         source: CorpusPath,
         /// The encoder's parameters. `encoding` and `chunk` are always there.
+        parameters: Parameters,
+    },
+    /// An encoder refuses the case's file, which is no source of a valid file (section 11.1).
+    EncodeRefuse {
+        /// The encoder's parameters, as for [`Expect::Encode`].
+        parameters: Parameters,
+    },
+    /// A transcoder makes exactly the case's file out of the file `source` (section 11.9).
+    Transcode {
+        /// The transcoder's input.
+        source: CorpusPath,
+        /// The transcoder's parameters. `encoding` is always there.
+        parameters: Parameters,
+    },
+    /// A transcoder rejects the case's file.
+    TranscodeRefuse {
+        /// The id of the rule that the file breaks.
+        rule: String,
+        /// The rule's category.
+        category: Category,
+        /// The transcoder's parameters, as for [`Expect::Transcode`].
         parameters: Parameters,
     },
 }
@@ -193,7 +223,7 @@ impl fmt::Display for CorpusPath {
     }
 }
 
-/// An encoder's parameters by name, as they are put into its command.
+/// Parameters of an encoder or a transcoder by name, as they are put into its command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters(BTreeMap<String, String>);
 

@@ -12,21 +12,21 @@ pub enum Outcome {
     WrongOutput(Difference),
     /// An encoder's file differs from the expected one.
     WrongBytes(Difference),
-    /// A file that breaks a rule was accepted.
+    /// A file that breaks a rule, or a source that must be refused, was accepted.
     AcceptedInvalid {
-        /// The accepted input: `the file`, or `its prefix of 17 of 4096 bytes`.
+        /// The accepted input: `the file`, `the source`, or `its prefix of 17 of 4096 bytes`.
         what: String,
         /// The broken rule, if the case names one.
         rule: Option<String>,
     },
-    /// A valid file was rejected, or an encoder rejected its input.
+    /// A valid file was rejected, or a source refused of which a file can be made.
     RejectedValid {
         /// The rule that was named, if any.
         named: Option<String>,
     },
-    /// A file was rejected as it must be, but an output was left behind.
+    /// An input was rejected as it must be, but an output was left behind.
     LeftOutput {
-        /// The rejected input: `the file`, or `its prefix of 17 of 4096 bytes`.
+        /// The rejected input, as in [`Outcome::AcceptedInvalid`].
         what: String,
     },
     /// The decoder neither accepted nor rejected: another exit code, a signal, or a panic.

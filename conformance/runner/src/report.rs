@@ -73,7 +73,7 @@ impl Tally {
     }
 }
 
-/// Verdict of a run on a profile, or on an encoder.
+/// Verdict of a run on a profile, on an encoder, or on a transcoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Every case was run and passed.
@@ -134,7 +134,7 @@ impl Report {
 
     /// The verdict of the accept, reject and prefixes cases on a decoder of `profile`.
     pub fn decoder_verdict(&self, profile: Profile) -> Verdict {
-        let belongs = |report: &&CaseReport| !is_encode(report) && report.case.profile <= profile;
+        let belongs = |report: &&CaseReport| is_decode(report) && report.case.profile <= profile;
         let tally = Tally::of(self.cases.iter().filter(belongs));
         let why_not = if profile > self.profile {
             "cases of profile full were skipped"
@@ -144,13 +144,24 @@ impl Report {
         self.verdict(tally, why_not)
     }
 
-    /// The verdict of the encode cases on an encoder.
+    /// The verdict of the encode and encode-refuse cases on an encoder.
     pub fn encoder_verdict(&self) -> Verdict {
         let tally = Tally::of(self.cases.iter().filter(is_encode));
         let why_not = if tally.passed == 0 {
             "no encode case was run"
         } else {
             "some encode cases were not run"
+        };
+        self.verdict(tally, why_not)
+    }
+
+    /// The verdict of the transcode and transcode-refuse cases on a transcoder.
+    pub fn transcoder_verdict(&self) -> Verdict {
+        let tally = Tally::of(self.cases.iter().filter(is_transcode));
+        let why_not = if tally.passed == 0 {
+            "no transcode case was run"
+        } else {
+            "some transcode cases were not run"
         };
         self.verdict(tally, why_not)
     }
@@ -165,13 +176,11 @@ impl Report {
         }
     }
 
-    /// Number of rejections of reject cases that named the rule of the case.
+    /// Number of rejections of reject and transcode-refuse cases that named the rule of the case.
     pub fn rule_agreement(&self) -> RuleAgreement {
         let mut agreement = RuleAgreement::default();
         for report in &self.cases {
-            let (Expect::Reject { rule, .. }, Outcome::Passed) =
-                (&report.case.expect, &report.outcome)
-            else {
+            let Some(rule) = rule_to_name(report) else {
                 continue;
             };
             match &report.named_rule {
@@ -214,8 +223,32 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// The rule of a case that a subject may have named: of one file, which it rejected.
+fn rule_to_name(report: &CaseReport) -> Option<&str> {
+    match (&report.case.expect, &report.outcome) {
+        (Expect::Reject { rule, .. } | Expect::TranscodeRefuse { rule, .. }, Outcome::Passed) => {
+            Some(rule)
+        }
+        _ => None,
+    }
+}
+
+fn is_decode(report: &&CaseReport) -> bool {
+    !is_encode(report) && !is_transcode(report)
+}
+
 fn is_encode(report: &&CaseReport) -> bool {
-    matches!(report.case.expect, Expect::Encode { .. })
+    matches!(
+        report.case.expect,
+        Expect::Encode { .. } | Expect::EncodeRefuse { .. }
+    )
+}
+
+fn is_transcode(report: &&CaseReport) -> bool {
+    matches!(
+        report.case.expect,
+        Expect::Transcode { .. } | Expect::TranscodeRefuse { .. }
+    )
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::trial::Run;
-use crate::{Case, CaseReport, Corpus, Expect, Profile, Report, RunError, Subject};
+use crate::{Case, CaseReport, Corpus, Expect, Parameters, Profile, Report, RunError, Subject};
 
 /// Selection of cases, and number of threads.
 #[derive(Debug, Clone)]
@@ -44,8 +44,18 @@ impl RunOptions {
     }
 }
 
-/// Runs the selected cases of `corpus`. Without a decoder, or an encoder, its cases are reported as
-/// not run.
+/// The subjects of a run. The cases of a subject that is not there are reported as not run.
+#[derive(Clone, Copy, Default)]
+pub struct Subjects<'a> {
+    /// Runs the accept, reject and prefixes cases.
+    pub decoder: Option<&'a dyn Subject>,
+    /// Runs the encode and encode-refuse cases.
+    pub encoder: Option<&'a dyn Subject>,
+    /// Runs the transcode and transcode-refuse cases.
+    pub transcoder: Option<&'a dyn Subject>,
+}
+
+/// Runs the selected cases of `corpus`.
 ///
 /// `watch` hears of each case as it is done, in no order. The report has the order of the manifest.
 /// It is an error when no case matches the filters or none of those that match can be run, when the
@@ -53,8 +63,7 @@ impl RunOptions {
 pub fn run_with(
     corpus: &Corpus,
     options: &RunOptions,
-    decoder: Option<&dyn Subject>,
-    encoder: Option<&dyn Subject>,
+    subjects: Subjects<'_>,
     watch: &(dyn Fn(&CaseReport) + Sync),
 ) -> Result<Report, RunError> {
     let cases: Vec<&Case> = corpus
@@ -67,20 +76,22 @@ pub fn run_with(
             "no case matches the filters; the command list shows their names".into(),
         ));
     }
-    if let Some(encoder) = encoder {
-        check_placeholders(corpus, encoder)?;
+    if let Some(encoder) = subjects.encoder {
+        check_placeholders(corpus, "encode", encoder)?;
+    }
+    if let Some(transcoder) = subjects.transcoder {
+        check_placeholders(corpus, "transcode", transcoder)?;
     }
     let run = Run {
         corpus,
         profile: options.profile,
-        decoder,
-        encoder,
+        subjects,
         rules: rules_of(corpus),
     };
     let reports = run_all(&run, &cases, options.jobs.max(1), watch)?;
     if !reports.iter().any(|report| report.outcome.ran()) {
         return Err(RunError(format!(
-            "none of the {} matching cases could be run; {} {}",
+            "none of the {} matching cases could be run; {}: {}",
             reports.len(),
             reports[0].case.id,
             reports[0].outcome
@@ -95,16 +106,17 @@ pub fn run_with(
     })
 }
 
-/// Rejects a placeholder for which no encode case has a value: it is a mistake in the command.
-fn check_placeholders(corpus: &Corpus, encoder: &dyn Subject) -> Result<(), RunError> {
-    let parameters = corpus.cases().iter().filter_map(|case| match &case.expect {
-        Expect::Encode { parameters, .. } => Some(parameters),
-        _ => None,
-    });
+/// Rejects a placeholder for which no case of the kind has a value: it is a mistake in the command.
+fn check_placeholders(corpus: &Corpus, kind: &str, subject: &dyn Subject) -> Result<(), RunError> {
+    let parameters = corpus
+        .cases()
+        .iter()
+        .filter(|case| case.kind() == kind)
+        .filter_map(|case| parameters_of(&case.expect));
     let known: BTreeSet<&str> = parameters
         .flat_map(|parameters| parameters.iter().map(|(name, _)| name))
         .collect();
-    match encoder
+    match subject
         .takes()
         .unwrap_or_default()
         .into_iter()
@@ -113,11 +125,22 @@ fn check_placeholders(corpus: &Corpus, encoder: &dyn Subject) -> Result<(), RunE
         Some(name) if !known.is_empty() => {
             let known: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
             Err(RunError(format!(
-                "the encoder's command has {{{name}}}, which no encode case sets; there are {}",
+                "the {kind}r's command has {{{name}}}, which no {kind} case sets; there are {}",
                 known.join(", ")
             )))
         }
         _ => Ok(()),
+    }
+}
+
+/// The parameters of a case, if it has any.
+fn parameters_of(expect: &Expect) -> Option<&Parameters> {
+    match expect {
+        Expect::Encode { parameters, .. }
+        | Expect::EncodeRefuse { parameters }
+        | Expect::Transcode { parameters, .. }
+        | Expect::TranscodeRefuse { parameters, .. } => Some(parameters),
+        Expect::Accept(_) | Expect::Reject { .. } | Expect::Prefixes { .. } => None,
     }
 }
 

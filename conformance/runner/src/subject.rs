@@ -1,4 +1,4 @@
-//! The decoder or encoder under test: a command, or a Rust function in this process.
+//! The decoder, encoder or transcoder under test: a command, or a Rust function in this process.
 
 use std::{
     any::Any,
@@ -16,7 +16,8 @@ use crate::{
     template::Template,
 };
 
-/// A decoder (`.unw` to restored source) or an encoder (source to `.unw`) under test.
+/// A decoder (`.unw` to restored source), an encoder (source to `.unw`) or a transcoder (`.unw` to
+/// `.unw`) under test.
 pub trait Subject: Sync {
     /// Runs the subject on `input` and returns its answer. `parameters` are empty for a decoder.
     ///
@@ -122,8 +123,8 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
 
 /// A command as a subject. It is run without a shell, on files of a new temporary folder.
 ///
-/// Exit code 0: accepted, and the file `{output}` holds the output. Exit code 1: rejected, and the
-/// first word of stderr may be a rule's id. Anything else is a crash.
+/// Exit code 0: accepted, and the file `{output}` holds the output. Exit code 1: rejected or refused,
+/// and the first word of stderr may be a rule's id. Anything else is a crash.
 #[derive(Debug, Clone)]
 pub struct ExternalCommand {
     template: Template,
@@ -164,6 +165,18 @@ impl ExternalCommand {
             template,
             limit,
             input_name: "input.safetensors",
+            output_name: "output.unw",
+        })
+    }
+
+    /// A transcoder's command, such as `my-transcoder {input} {output} --encoding {encoding}`, with
+    /// a time limit for each call.
+    pub fn transcoder(template: &str, limit: Duration) -> Result<Self, TemplateError> {
+        let template = Template::parse(template)?;
+        Ok(Self {
+            template,
+            limit,
+            input_name: "input.unw",
             output_name: "output.unw",
         })
     }

@@ -2,9 +2,10 @@
 
 use unweight_format::Encoding;
 
-use super::{BOTH, HUFFMAN, Vector, counts, in_order, python, shuffled};
+use super::{BOTH, HUFFMAN, Vector, counts, in_order, shuffled};
 use crate::case::Cases;
 use crate::draft::Tensor;
+use crate::python;
 use crate::random::Random;
 use crate::source;
 

@@ -218,4 +218,16 @@ pub(super) fn samples(cases: &mut Cases) {
         ],
     )
     .add(cases, &[(Encoding::Huffman, 12)]);
+
+    // The steps of the sample have 16 values, and the others 16 that are more frequent.
+    let value = |i: u64| if (i / 256).is_multiple_of(17) { 16 } else { 64 } + i * 7 % 16;
+    let weights: Vec<u64> = (0..33_024).map(|i| value(i) << 1).collect();
+    let data = fields::data(Dtype::F8E8M0, &weights);
+    Vector::of(
+        "sample-with-a-palette-of-its-own",
+        &["11.2", "11.3"],
+        "the palette for the choice of a form is that of the sample, not that of the tensor",
+        [Tensor::flat("w", Dtype::F8E8M0, data)],
+    )
+    .add(cases, &BOTH);
 }

@@ -6,13 +6,13 @@
 mod codes;
 mod containers;
 mod forms;
-mod python;
 mod records;
 
 use unweight_format::Encoding;
 
 use crate::case::{Case, Cases, Expect};
 use crate::draft::Tensor;
+use crate::python;
 use crate::random::Random;
 use crate::source;
 use crate::weights::Weights;
@@ -105,7 +105,7 @@ impl Vector<'_> {
 }
 
 /// Whether a file has a field in the form palette, which a decoder of profile core rejects.
-fn has_palette(file: &[u8]) -> bool {
+pub(crate) fn has_palette(file: &[u8]) -> bool {
     let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().expect("4 bytes"));
     let mut forms = (0..number(12) as usize).map(|tensor| number(64 + 40 * tensor + 4));
     forms.any(|forms| (0..8).any(|field| forms >> (4 * field) & 15 == 2))

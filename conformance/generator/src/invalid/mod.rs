@@ -6,7 +6,7 @@
 
 mod s3_1_file_header;
 mod s3_2_directory;
-mod s3_3_json;
+pub(crate) mod s3_3_json;
 mod s3_3_source;
 mod s3_4_extensions;
 mod s3_5_parts;

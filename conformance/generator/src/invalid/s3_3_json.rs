@@ -5,7 +5,7 @@ use unweight_format::Rule;
 use super::s3_3_source::{A, B, right, told};
 use crate::case::Cases;
 
-pub(super) fn add(cases: &mut Cases) {
+pub(crate) fn add(cases: &mut Cases) {
     grammar(cases);
     objects(cases);
     numbers(cases);

@@ -47,11 +47,14 @@ impl Arguments {
 
 fn object(case: &Case) -> Value {
     let (source, parameters) = match &case.expect {
-        Expect::Encode { source, parameters } => (
+        Expect::Encode { source, parameters } | Expect::Transcode { source, parameters } => (
             Some(source.to_string()),
             Some(Value::from_iter(parameters.iter())),
         ),
-        _ => (None, None),
+        Expect::EncodeRefuse { parameters } | Expect::TranscodeRefuse { parameters, .. } => {
+            (None, Some(Value::from_iter(parameters.iter())))
+        }
+        Expect::Accept(_) | Expect::Reject { .. } | Expect::Prefixes { .. } => (None, None),
     };
     json!({
         "id": case.id,

@@ -5,16 +5,16 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use unweight_conformance_runner::{
-    CaseReport, ExternalCommand, Profile, RunOptions, Subject, probe, run_with,
+    CaseReport, ExternalCommand, Profile, RunOptions, Subject, Subjects, probe, run_with,
 };
 
 use super::{CorpusArguments, FilterArguments, Found, print};
 
-/// Run a decoder, and an encoder if one is given, against the corpus
+/// Run a decoder, and an encoder and a transcoder if they are given, against the corpus
 ///
 /// A command gets the paths {input} and {output}. Exit code 0 accepts, and {output} then holds the
-/// result. Exit code 1 rejects, and the first word of stderr may name the broken rule. Anything
-/// else is a crash.
+/// result. Exit code 1 rejects or refuses, and the first word of stderr may name the broken rule.
+/// Anything else is a crash.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Command of the decoder, such as 'my-decoder {input} {output}'; split into words like in a
@@ -25,6 +25,10 @@ pub(super) struct Arguments {
     /// Command of the encoder, such as 'my-encoder {input} {output} --encoding {encoding} --chunk {chunk}'
     #[arg(long, value_name = "COMMAND")]
     encoder: Option<String>,
+
+    /// Command of the transcoder, such as 'my-transcoder {input} {output} --encoding {encoding}'
+    #[arg(long, value_name = "COMMAND")]
+    transcoder: Option<String>,
 
     /// Command that is run first; unless its exit code is 0, the decoder cannot run on this machine
     /// (it may lack a device) and no case is run
@@ -76,6 +80,11 @@ impl Arguments {
             .as_deref()
             .map(|text| ExternalCommand::encoder(text, self.timeout))
             .transpose()?;
+        let transcoder = self
+            .transcoder
+            .as_deref()
+            .map(|text| ExternalCommand::transcoder(text, self.timeout))
+            .transpose()?;
         let corpus = self.corpus.open()?;
         if let Some(command) = &self.probe {
             probe(command, self.timeout)??;
@@ -102,8 +111,15 @@ impl Arguments {
             bar.set_message(report.case.id.clone());
             bar.inc(1);
         };
-        let encoder = encoder.as_ref().map(|encoder| encoder as &dyn Subject);
-        let report = run_with(&corpus, &options, Some(&decoder), encoder, &watch);
+        fn subject(command: &ExternalCommand) -> &dyn Subject {
+            command
+        }
+        let subjects = Subjects {
+            decoder: Some(&decoder),
+            encoder: encoder.as_ref().map(subject),
+            transcoder: transcoder.as_ref().map(subject),
+        };
+        let report = run_with(&corpus, &options, subjects, &watch);
         bar.finish_and_clear();
         let report = report?;
 

@@ -39,12 +39,15 @@ pub(super) struct Case {
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Kind {
     Accept,
     Reject,
     Prefixes,
     Encode,
+    EncodeRefuse,
+    Transcode,
+    TranscodeRefuse,
 }
 
 #[derive(Deserialize)]

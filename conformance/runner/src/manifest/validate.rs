@@ -98,9 +98,7 @@ fn expect(raw: &mut raw::Case) -> Result<Expect, String> {
     match raw.kind {
         raw::Kind::Accept => accept(raw).map(Expect::Accept),
         raw::Kind::Reject => {
-            let rule = raw.rule.take().ok_or("a reject case needs rule")?;
-            let category = raw.category.take().ok_or("a reject case needs category")?;
-            let (rule, category) = broken_rule(rule, category)?;
+            let (rule, category) = needed_rule(raw)?;
             Ok(Expect::Reject { rule, category })
         }
         raw::Kind::Prefixes => {
@@ -114,14 +112,25 @@ fn expect(raw: &mut raw::Case) -> Result<Expect, String> {
             Ok(Expect::Prefixes { step, broken })
         }
         raw::Kind::Encode => {
-            let source = raw.source.take().ok_or("an encode case needs source")?;
-            let parameters = raw
-                .parameters
-                .take()
-                .ok_or("an encode case needs parameters")?;
-            Ok(Expect::Encode {
-                source: corpus_path("source", &source)?,
-                parameters: encoder_parameters(parameters)?,
+            let parameters = needed_parameters(raw, &["encoding", "chunk"])?;
+            let source = needed_source(raw)?;
+            Ok(Expect::Encode { source, parameters })
+        }
+        raw::Kind::EncodeRefuse => Ok(Expect::EncodeRefuse {
+            parameters: needed_parameters(raw, &["encoding", "chunk"])?,
+        }),
+        raw::Kind::Transcode => {
+            let parameters = needed_parameters(raw, &["encoding"])?;
+            let source = needed_source(raw)?;
+            Ok(Expect::Transcode { source, parameters })
+        }
+        raw::Kind::TranscodeRefuse => {
+            let parameters = needed_parameters(raw, &["encoding"])?;
+            let (rule, category) = needed_rule(raw)?;
+            Ok(Expect::TranscodeRefuse {
+                rule,
+                category,
+                parameters,
             })
         }
     }
@@ -192,6 +201,31 @@ fn tensor(raw: raw::Tensor) -> Tensor {
     }
 }
 
+fn needed_rule(raw: &mut raw::Case) -> Result<(String, Category), String> {
+    let rule = raw.rule.take().ok_or("a case of this kind needs rule")?;
+    let category = raw
+        .category
+        .take()
+        .ok_or("a case of this kind needs category")?;
+    broken_rule(rule, category)
+}
+
+fn needed_source(raw: &mut raw::Case) -> Result<CorpusPath, String> {
+    let source = raw
+        .source
+        .take()
+        .ok_or("a case of this kind needs source")?;
+    corpus_path("source", &source)
+}
+
+fn needed_parameters(raw: &mut raw::Case, needed: &[&str]) -> Result<Parameters, String> {
+    let parameters = raw
+        .parameters
+        .take()
+        .ok_or("a case of this kind needs parameters")?;
+    subject_parameters(parameters, needed)
+}
+
 fn broken_rule(rule: String, category: raw::Category) -> Result<(String, Category), String> {
     require(is_kebab_case(&rule), || {
         format!("rule {rule:?} is not in kebab case")
@@ -205,7 +239,10 @@ fn broken_rule(rule: String, category: raw::Category) -> Result<(String, Categor
     Ok((rule, category))
 }
 
-fn encoder_parameters(raw: BTreeMap<String, serde_json::Value>) -> Result<Parameters, String> {
+fn subject_parameters(
+    raw: BTreeMap<String, serde_json::Value>,
+    needed: &[&str],
+) -> Result<Parameters, String> {
     let mut parameters = BTreeMap::new();
     for (name, value) in raw {
         let letters = !name.is_empty()
@@ -226,7 +263,7 @@ fn encoder_parameters(raw: BTreeMap<String, serde_json::Value>) -> Result<Parame
         };
         parameters.insert(name, text);
     }
-    for name in ["encoding", "chunk"] {
+    for &name in needed {
         require(parameters.contains_key(name), || {
             format!("parameters has no {name}")
         })?;

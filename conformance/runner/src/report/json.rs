@@ -22,6 +22,7 @@ pub(super) fn write(report: &Report) -> String {
             "core": verdict(report.decoder_verdict(Profile::Core)),
             "full": verdict(report.decoder_verdict(Profile::Full)),
             "encoder": verdict(report.encoder_verdict()),
+            "transcoder": verdict(report.transcoder_verdict()),
         },
         "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
     });

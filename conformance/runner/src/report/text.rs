@@ -6,8 +6,8 @@ use std::{
     fmt::{self, Formatter, Write},
 };
 
-use super::{CaseReport, Report, RuleAgreement};
-use crate::{Expect, Outcome, Profile};
+use super::{CaseReport, Report, RuleAgreement, rule_to_name};
+use crate::{Outcome, Profile};
 
 /// Lines of stderr that are shown for a failing case.
 const STDERR_LINES: usize = 8;
@@ -31,7 +31,8 @@ pub(super) fn write(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     agreement(report, f)?;
     writeln!(f, "core decoder: {}", report.decoder_verdict(Profile::Core))?;
     writeln!(f, "full decoder: {}", report.decoder_verdict(Profile::Full))?;
-    writeln!(f, "encoder:      {}", report.encoder_verdict())
+    writeln!(f, "encoder:      {}", report.encoder_verdict())?;
+    writeln!(f, "transcoder:   {}", report.transcoder_verdict())
 }
 
 fn sections(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
@@ -106,8 +107,8 @@ fn agreement(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
         "Of {}, {same} named the rule of the case, {other} another rule, {none} none (information: naming is free).",
         count(same + other + none, "rejection")
     )?;
-    for case in report.cases.iter().filter(|case| case.outcome.passed()) {
-        if let (Expect::Reject { rule, .. }, Some(named)) = (&case.case.expect, &case.named_rule)
+    for case in &report.cases {
+        if let (Some(rule), Some(named)) = (rule_to_name(case), &case.named_rule)
             && named != rule
         {
             writeln!(

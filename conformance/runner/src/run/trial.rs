@@ -2,9 +2,10 @@
 
 use std::{collections::HashSet, time::Instant};
 
+use super::parameters_of;
 use crate::{
     Accept, Answer, Case, CaseReport, Corpus, CorpusPath, Difference, Expect, Outcome, Parameters,
-    Profile, Reply, RunError, Subject,
+    Profile, Reply, RunError, Subject, Subjects,
     compare::{compare_bytes, compare_restored},
 };
 
@@ -12,8 +13,7 @@ use crate::{
 pub(super) struct Run<'a> {
     pub(super) corpus: &'a Corpus,
     pub(super) profile: Profile,
-    pub(super) decoder: Option<&'a dyn Subject>,
-    pub(super) encoder: Option<&'a dyn Subject>,
+    pub(super) subjects: Subjects<'a>,
     /// Every rule that a case names. The first word of a decoder's stderr is a rule's name only if
     /// it is one of these.
     pub(super) rules: HashSet<&'a str>,
@@ -39,21 +39,39 @@ impl Run<'_> {
         if case.profile > self.profile {
             return Ok(Outcome::Skipped);
         }
-        match (&case.expect, self.decoder, self.encoder) {
-            (Expect::Encode { source, parameters }, _, Some(encoder)) => {
-                match mismatch(encoder, parameters) {
-                    None => self.encode(encoder, case, source, parameters, log),
-                    Some(why) => Ok(Outcome::NotRun { why }),
-                }
+        let (name, subject) = self.subject_of(case);
+        let Some(subject) = subject else {
+            return Ok(not_given(name));
+        };
+        let given = parameters_of(&case.expect);
+        if let Some(why) = given.and_then(|given| mismatch(name, subject, given)) {
+            return Ok(Outcome::NotRun { why });
+        }
+        match &case.expect {
+            Expect::Accept(accept) => self.accept(subject, case, accept, log),
+            Expect::Reject { .. } | Expect::TranscodeRefuse { .. } => {
+                self.reject(subject, case, &self.read(&case.file)?, "the file", log)
             }
-            (Expect::Encode { .. }, _, None) => Ok(not_given("encoder")),
-            (_, None, _) => Ok(not_given("decoder")),
-            (Expect::Accept(accept), Some(decoder), _) => self.accept(decoder, case, accept, log),
-            (Expect::Reject { .. }, Some(decoder), _) => {
-                self.reject(decoder, case, &self.read(&case.file)?, "the file", log)
+            Expect::EncodeRefuse { .. } => {
+                self.reject(subject, case, &self.read(&case.file)?, "the source", log)
             }
-            (Expect::Prefixes { step, .. }, Some(decoder), _) => {
-                self.reject_prefixes(decoder, case, *step, log)
+            Expect::Prefixes { step, .. } => self.reject_prefixes(subject, case, *step, log),
+            Expect::Encode { source, parameters } | Expect::Transcode { source, parameters } => {
+                self.write(subject, case, source, parameters, log)
+            }
+        }
+    }
+
+    /// The subject that a case concerns, with its name.
+    fn subject_of(&self, case: &Case) -> (&'static str, Option<&dyn Subject>) {
+        let subjects = &self.subjects;
+        match &case.expect {
+            Expect::Accept(_) | Expect::Reject { .. } | Expect::Prefixes { .. } => {
+                ("decoder", subjects.decoder)
+            }
+            Expect::Encode { .. } | Expect::EncodeRefuse { .. } => ("encoder", subjects.encoder),
+            Expect::Transcode { .. } | Expect::TranscodeRefuse { .. } => {
+                ("transcoder", subjects.transcoder)
             }
         }
     }
@@ -82,16 +100,17 @@ impl Run<'_> {
         }))
     }
 
-    fn encode(
+    /// Runs an encoder or a transcoder, which must write exactly the case's file.
+    fn write(
         &self,
-        encoder: &dyn Subject,
+        subject: &dyn Subject,
         case: &Case,
         source: &CorpusPath,
         parameters: &Parameters,
         log: &mut Log,
     ) -> Result<Outcome, RunError> {
         let expected = self.read(&case.file)?;
-        let answer = self.ask(encoder, &self.read(source)?, parameters, log)?;
+        let answer = self.ask(subject, &self.read(source)?, parameters, log)?;
         Ok(judge_output(answer, |found| {
             compare_bytes(&expected, found).map(Outcome::WrongBytes)
         }))
@@ -120,25 +139,25 @@ impl Run<'_> {
 
     fn reject(
         &self,
-        decoder: &dyn Subject,
+        subject: &dyn Subject,
         case: &Case,
         file: &[u8],
         what: &str,
         log: &mut Log,
     ) -> Result<Outcome, RunError> {
         let what = what.to_owned();
-        Ok(
-            match self.ask(decoder, file, &Parameters::default(), log)? {
-                Answer::Rejected(_) => Outcome::Passed,
-                Answer::RejectedWithOutput(_) => Outcome::LeftOutput { what },
-                Answer::Accepted(_) | Answer::AcceptedWithoutOutput => Outcome::AcceptedInvalid {
-                    what,
-                    rule: case.rule().map(|(rule, _)| rule.to_owned()),
-                },
-                Answer::Crashed(how) => Outcome::Crashed { what, how },
-                Answer::TimedOut(limit) => Outcome::TimedOut { what, limit },
+        let none = Parameters::default();
+        let parameters = parameters_of(&case.expect).unwrap_or(&none);
+        Ok(match self.ask(subject, file, parameters, log)? {
+            Answer::Rejected(_) => Outcome::Passed,
+            Answer::RejectedWithOutput(_) => Outcome::LeftOutput { what },
+            Answer::Accepted(_) | Answer::AcceptedWithoutOutput => Outcome::AcceptedInvalid {
+                what,
+                rule: case.rule().map(|(rule, _)| rule.to_owned()),
             },
-        )
+            Answer::Crashed(how) => Outcome::Crashed { what, how },
+            Answer::TimedOut(limit) => Outcome::TimedOut { what, limit },
+        })
     }
 
     fn ask(
@@ -201,23 +220,23 @@ fn judge_output(answer: Answer, compare: impl FnOnce(&[u8]) -> Option<Outcome>) 
 
 fn not_given(what: &str) -> Outcome {
     Outcome::NotRun {
-        why: format!("was not run: no {what} was given"),
+        why: format!("not run: no {what} was given"),
     }
 }
 
-/// The reason why an encoder cannot take these parameters, if there is one.
-fn mismatch(encoder: &dyn Subject, parameters: &Parameters) -> Option<String> {
-    let takes = encoder.takes()?;
+/// The reason why a subject cannot take these parameters, if there is one.
+fn mismatch(what: &str, subject: &dyn Subject, parameters: &Parameters) -> Option<String> {
+    let takes = subject.takes()?;
     if let Some((name, value)) = parameters.iter().find(|(name, _)| !takes.contains(name)) {
         return Some(format!(
-            "was not run: the encoder's command has no {{{name}}} for the value {value}"
+            "not run: the {what}'s command has no {{{name}}} for the value {value}"
         ));
     }
     let name = takes
         .into_iter()
         .find(|name| parameters.value(name).is_none())?;
     Some(format!(
-        "was not run: the encoder's command has {{{name}}}, which this case does not set"
+        "not run: the {what}'s command has {{{name}}}, which this case does not set"
     ))
 }
 

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use unweight_conformance_runner::{
-    Corpus, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Verdict, run_with,
+    Corpus, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Subjects, Verdict,
+    run_with,
 };
 
 use crate::fixture::{Fixture, decode_toy, toy};
@@ -63,7 +64,11 @@ fn prefixes_are_cut_as_the_step_says_and_stop_at_the_first_failure() {
             Ok(Vec::new())
         }
     });
-    let report = run_with(&corpus(&fixture), &options, Some(&decoder), None, &|_| ()).unwrap();
+    let subjects = Subjects {
+        decoder: Some(&decoder),
+        ..Subjects::default()
+    };
+    let report = run_with(&corpus(&fixture), &options, subjects, &|_| ()).unwrap();
     let outcome = report.cases[0].outcome.to_string();
     assert_eq!(
         outcome,
@@ -76,6 +81,9 @@ fn prefixes_are_cut_as_the_step_says_and_stop_at_the_first_failure() {
 fn an_encoder_that_is_canonical_passes() {
     let encode = |source: &[u8], parameters: &Parameters| {
         assert_eq!(parameters.value("encoding"), Some("huffman"));
+        if source.contains(&b'!') {
+            return Err(Rejection::unnamed());
+        }
         Ok(toy(
             parameters.value("chunk").unwrap().parse().unwrap(),
             source,
@@ -83,11 +91,32 @@ fn an_encoder_that_is_canonical_passes() {
     };
     let report = corpus(&Fixture::new()).check_encoder(encode).unwrap();
     report.assert_passed();
-    assert!(matches!(report.encoder_verdict(), Verdict::Passed(tally) if tally.cases() == 1));
+    assert!(matches!(report.encoder_verdict(), Verdict::Passed(tally) if tally.cases() == 2));
     assert!(matches!(
         report.decoder_verdict(Profile::Core),
         Verdict::NotJudged("no decoder was given")
     ));
+}
+
+#[test]
+fn a_transcoder_that_conforms_passes() {
+    let transcode = |file: &[u8], parameters: &Parameters| {
+        assert_eq!(parameters.value("chunk"), None);
+        let restored = decode(file)?;
+        let chunk = match parameters.value("encoding") {
+            Some("huffman") => 1,
+            _ => 2,
+        };
+        Ok(toy(chunk, &restored))
+    };
+    let report = corpus(&Fixture::new()).check_transcoder(transcode).unwrap();
+    report.assert_passed();
+    assert!(matches!(report.transcoder_verdict(), Verdict::Passed(tally) if tally.cases() == 2));
+    assert!(matches!(
+        report.encoder_verdict(),
+        Verdict::NotJudged("no encode case was run")
+    ));
+    assert_eq!(report.rule_agreement().same, 1);
 }
 
 #[test]

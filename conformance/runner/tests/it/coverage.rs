@@ -18,7 +18,7 @@ fn prints_the_cases_of_each_rule_and_section() {
     let run = coverage(&Fixture::new(), SPEC, &[]);
     assert_eq!(run.code, 0, "{run:?}");
     for line in [
-        "8 cases (4 accept, 2 reject, 1 prefixes, 1 encode). They exercise 3 of 3 rules and 5 of 8 sections.",
+        "11 cases (4 accept, 2 reject, 1 prefixes, 1 encode, 1 encode-refuse, 1 transcode, 1 transcode-refuse). They exercise 3 of 3 rules and 5 of 8 sections.",
         "| `file-magic` | malformed | 3.1 | `invalid-magic` |",
         "| `file-truncated` | truncated | 3.1 | `prefixes-plain` |",
         "| 4.2 | Coded | `valid-digest`, `valid-hex` |",

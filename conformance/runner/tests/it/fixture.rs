@@ -1,4 +1,5 @@
-//! A corpus of a toy format, a decoder and an encoder for it in Python, and the binary under test.
+//! A corpus of a toy format, a decoder, an encoder and a transcoder for it in Python, and the binary
+//! under test.
 //!
 //! A toy file is `TOY`, a chunk byte, a length byte, that many bytes of restored source, and a byte
 //! that is the sum of those. The runner knows only the manifest of any format, so the toy can
@@ -65,7 +66,26 @@ if encoding != "huffman":
     print("encoding", file=sys.stderr)
     sys.exit(1)
 source = open(input, "rb").read()
+if b"!" in source:
+    print("refused: an exclamation mark", file=sys.stderr)
+    sys.exit(1)
 open(output, "wb").write(b"TOY" + bytes([int(chunk), len(source)]) + source + bytes([sum(source) % 256]))
+"#;
+
+/// The transcoder makes the chunk byte 1 for huffman and 2 for palette. Its fourth argument is how it
+/// misbehaves.
+const TRANSCODER: &str = r#"
+import sys
+
+input, output, encoding, mode = sys.argv[1:5]
+file = bytearray(open(input, "rb").read())
+if file[-1] != sum(file[5:-1]) % 256 and mode != "skip-checksum":
+    if mode == "leave-output":
+        open(output, "wb").write(b"half")
+    print("record-crc: says the toy", file=sys.stderr)
+    sys.exit(1)
+file[3] = {"huffman": 1, "palette": 2}[encoding]
+open(output, "wb").write(file)
 "#;
 
 pub(crate) const ENCODER_COMMAND: &str = "python3 '{FOLDER}/tools/toy encoder.py' {input} {output} --encoding {encoding} --chunk {chunk}";
@@ -85,6 +105,7 @@ impl Fixture {
         let fixture = Self { folder };
         fixture.write("tools/toy decoder.py", DECODER);
         fixture.write("tools/toy encoder.py", ENCODER);
+        fixture.write("tools/toy transcoder.py", TRANSCODER);
         for (path, bytes) in files() {
             fixture.write(&format!("corpus/{path}"), bytes);
         }
@@ -114,6 +135,13 @@ impl Fixture {
     pub(crate) fn decoder(&self, mode: &str) -> String {
         self.command(&format!(
             "python3 '{{FOLDER}}/tools/toy decoder.py' {{input}} {{output}} {mode}"
+        ))
+    }
+
+    /// The command of the toy transcoder.
+    pub(crate) fn transcoder(&self, mode: &str) -> String {
+        self.command(&format!(
+            "python3 '{{FOLDER}}/tools/toy transcoder.py' {{input}} {{output}} {{encoding}} {mode}"
         ))
     }
 
@@ -223,6 +251,8 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("invalid/sum.toy", wrong_sum),
         ("encode/plain.safetensors", PLAIN.to_vec()),
         ("encode/plain-12.toy", toy(12, PLAIN)),
+        ("refuse/loud.safetensors", b"HEAD!!".to_vec()),
+        ("transcode/plain-2.toy", toy(2, PLAIN)),
     ]
 }
 
@@ -233,7 +263,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Eight cases: of each kind, of both profiles, and an accept case in each of the three ways to
+/// Eleven cases: of each kind, of both profiles, and an accept case in each of the three ways to
 /// know the bytes.
 pub(crate) fn manifest() -> Value {
     let tensor = |name: &str, offset: usize| {
@@ -264,6 +294,13 @@ pub(crate) fn manifest() -> Value {
             {"id": "encode-plain", "claim": "chunks of 4096 weights", "kind": "encode", "profile": "core", "sections": ["11.1"],
              "file": "encode/plain-12.toy", "source": "encode/plain.safetensors",
              "parameters": {"encoding": "huffman", "chunk": 12}},
+            {"id": "refused-source", "claim": "a loud source is refused", "kind": "encode-refuse", "profile": "core",
+             "sections": ["11.1"], "file": "refuse/loud.safetensors", "parameters": {"encoding": "huffman", "chunk": 12}},
+            {"id": "recoded-plain", "claim": "another encoding", "kind": "transcode", "profile": "full", "sections": ["11.1"],
+             "file": "transcode/plain-2.toy", "source": "valid/plain.toy", "parameters": {"encoding": "palette"}},
+            {"id": "recoded-sum", "claim": "a broken file is rejected", "kind": "transcode-refuse", "profile": "core",
+             "sections": ["5.1"], "file": "invalid/sum.toy", "rule": "record-crc", "category": "malformed",
+             "parameters": {"encoding": "huffman"}},
         ],
     })
 }

@@ -125,6 +125,24 @@ fn says_the_case_where_a_value_is_wrong() {
             json!({"encoding": "a", "chunk": 12, "input": 1}),
             "\"input\" is not a name",
         ),
+        (
+            "refused-source",
+            "parameters",
+            json!({"encoding": "huffman"}),
+            "parameters has no chunk",
+        ),
+        (
+            "recoded-sum",
+            "parameters",
+            json!({"chunk": 12}),
+            "parameters has no encoding",
+        ),
+        (
+            "recoded-plain",
+            "rule",
+            json!("record-crc"),
+            "rule does not belong to a case of this kind",
+        ),
     ];
     for (id, field, value, expected) in checks {
         let found = problem(|manifest| case(manifest, id)[field] = value.clone());
@@ -175,6 +193,7 @@ fn refuses_paths_that_leave_the_corpus() {
             ("valid-hex", "file"),
             ("valid-source", "source"),
             ("encode-plain", "source"),
+            ("recoded-plain", "source"),
         ] {
             let found = problem(|manifest| case(manifest, id)[field] = path.into());
             assert!(
@@ -227,6 +246,9 @@ fn complete_cases() -> Vec<Value> {
         "invalid-sum",
         "prefixes-plain",
         "encode-plain",
+        "refused-source",
+        "recoded-plain",
+        "recoded-sum",
     ]
     .map(|id| {
         let case = case(&mut manifest, id);
@@ -255,6 +277,17 @@ fn names(value: &Value) -> BTreeSet<String> {
     }
 }
 
+/// Every kind of the schema.
+const KINDS: [&str; 7] = [
+    "accept",
+    "reject",
+    "prefixes",
+    "encode",
+    "encode-refuse",
+    "transcode",
+    "transcode-refuse",
+];
+
 /// The properties and the required ones, of all kinds and of one kind together.
 fn schema_of(kind: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let schema = schema();
@@ -266,10 +299,7 @@ fn schema_of(kind: &str) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn parser_and_schema_require_and_allow_the_same_properties() {
-    let every: BTreeSet<String> = ["accept", "reject", "prefixes", "encode"]
-        .iter()
-        .flat_map(|kind| schema_of(kind).0)
-        .collect();
+    let every: BTreeSet<String> = KINDS.iter().flat_map(|kind| schema_of(kind).0).collect();
     let complete = complete_cases();
     let values: Map<String, Value> = complete
         .iter()

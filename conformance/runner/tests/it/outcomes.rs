@@ -125,6 +125,35 @@ fn reports_the_first_prefix_that_is_accepted() {
 }
 
 #[test]
+fn reports_a_source_that_is_not_refused() {
+    let fixture = Fixture::new();
+    let encoder = "sh -c 'cp \"$1\" \"$2\"' cp {input} {output} {encoding} {chunk}";
+    let (outcome, reason) = fixture.outcome("good", "refused-source", &["--encoder", encoder]);
+    assert_eq!(outcome, "accepted-invalid");
+    assert_eq!(reason, "accepted the source, which is not valid");
+}
+
+#[test]
+fn reports_what_a_transcoder_does_wrong() {
+    let fixture = Fixture::new();
+    let found = |mode: &str, case: &str| {
+        let transcoder = fixture.transcoder(mode);
+        fixture.outcome("good", case, &["--transcoder", &transcoder])
+    };
+    let (outcome, reason) = found("skip-checksum", "recoded-sum");
+    assert_eq!(outcome, "accepted-invalid");
+    assert_eq!(reason, "accepted the file, which breaks `record-crc`");
+    assert_eq!(found("leave-output", "recoded-sum").0, "left-output");
+    fixture.write("corpus/transcode/plain-2.toy", toy(1, b"HEADaabb"));
+    let (outcome, reason) = found("good", "recoded-plain");
+    assert_eq!(outcome, "wrong-bytes");
+    assert_eq!(
+        reason,
+        "the files first differ at offset 3: found 0x02, expected 0x01"
+    );
+}
+
+#[test]
 fn reports_where_an_encoder_first_differs() {
     let fixture = Fixture::new();
     let mut wrong = toy(12, b"HEADaabb");

@@ -16,11 +16,11 @@ fn json_has_totals_verdicts_and_every_case() {
     assert_eq!(report["profile"], "full");
     assert_eq!(
         report["totals"],
-        json!({"cases": 8, "passed": 4, "failed": 3, "not_run": 1})
+        json!({"cases": 11, "passed": 4, "failed": 3, "not_run": 4})
     );
     assert_eq!(
         report["verdicts"],
-        json!({"core": "failed", "full": "failed", "encoder": "not-judged"})
+        json!({"core": "failed", "full": "failed", "encoder": "not-judged", "transcoder": "not-judged"})
     );
     assert_eq!(
         report["rule_agreement"],
@@ -49,6 +49,9 @@ fn json_has_totals_verdicts_and_every_case() {
             ("invalid-sum", "pass"),
             ("prefixes-plain", "pass"),
             ("encode-plain", "not-run"),
+            ("refused-source", "not-run"),
+            ("recoded-plain", "not-run"),
+            ("recoded-sum", "not-run"),
         ]
     );
     assert_eq!(
@@ -118,7 +121,7 @@ fn junit_is_xml_that_a_parser_reads() {
         lines[2]
     );
     assert!(
-        lines[3].contains("('skipped', None, 'was not run: no encoder was given', None)"),
+        lines[3].contains("('skipped', None, 'not run: no encoder was given', None)"),
         "{}",
         lines[3]
     );
@@ -130,7 +133,7 @@ fn junit_tells_failures_from_errors() {
     fixture.run("skip-checksum", &["--junit", "out.xml"]);
     let xml = fixture.read("out.xml");
     assert!(
-        xml.contains("tests=\"8\" failures=\"1\" errors=\"0\" skipped=\"1\""),
+        xml.contains("tests=\"11\" failures=\"1\" errors=\"0\" skipped=\"4\""),
         "{xml}"
     );
     assert!(xml.contains("<failure type=\"accepted-invalid\""), "{xml}");

@@ -5,13 +5,18 @@ use std::process::Command;
 use crate::fixture::{ENCODER_COMMAND, Fixture, Run, case, manifest};
 
 #[test]
-fn passes_a_decoder_and_an_encoder_that_conform() {
+fn passes_what_conforms() {
     let fixture = Fixture::new();
-    let run = fixture.run("good", &["--encoder", &fixture.command(ENCODER_COMMAND)]);
+    let encoder = fixture.command(ENCODER_COMMAND);
+    let transcoder = fixture.transcoder("good");
+    let run = fixture.run(
+        "good",
+        &["--encoder", &encoder, "--transcoder", &transcoder],
+    );
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
         run.stdout
-            .contains("8 cases, 8 passed, 0 failed, 0 not run"),
+            .contains("11 cases, 11 passed, 0 failed, 0 not run"),
         "{}",
         run.stdout
     );
@@ -23,12 +28,13 @@ fn passes_a_decoder_and_an_encoder_that_conform() {
     );
     assert!(
         run.stdout
-            .contains("Of 2 rejections, 2 named the rule of the case, 0 another rule, 0 none")
+            .contains("Of 3 rejections, 3 named the rule of the case, 0 another rule, 0 none")
     );
     assert!(run.stdout.ends_with(concat!(
         "core decoder: passed, 6 of 6 cases\n",
         "full decoder: passed, 7 of 7 cases\n",
-        "encoder:      passed, 1 of 1 cases\n"
+        "encoder:      passed, 2 of 2 cases\n",
+        "transcoder:   passed, 2 of 2 cases\n"
     )));
     assert_eq!(run.stderr, "");
 }
@@ -39,13 +45,13 @@ fn an_encode_case_without_an_encoder_is_not_run() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
         run.stdout
-            .contains("8 cases, 7 passed, 0 failed, 1 not run"),
+            .contains("11 cases, 7 passed, 0 failed, 4 not run"),
         "{}",
         run.stdout
     );
     assert!(
         run.stdout
-            .contains("1 case was not run: no encoder was given\n    encode-plain\n"),
+            .contains("2 cases not run: no encoder was given\n    encode-plain, refused-source\n"),
         "{}",
         run.stdout
     );
@@ -91,13 +97,14 @@ fn core_skips_the_cases_of_full() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
         run.stdout
-            .contains("profile core: 8 cases, 6 passed, 0 failed, 2 not run"),
+            .contains("profile core: 11 cases, 6 passed, 0 failed, 5 not run"),
         "{}",
         run.stdout
     );
     assert!(
-        run.stdout
-            .contains("1 case skipped: belongs to profile full\n    valid-source\n"),
+        run.stdout.contains(
+            "2 cases skipped: belongs to profile full\n    valid-source, recoded-plain\n"
+        ),
         "{}",
         run.stdout
     );
@@ -342,6 +349,18 @@ fn wrong_use_is_exit_code_2_and_says_what_to_do() {
                 "e {input} {output} {chnk}",
             ],
             "{chnk}, which no encode case sets; there are {chunk}, {encoding}",
+        ),
+        (
+            &[
+                "run",
+                "--decoder",
+                &decoder,
+                "--corpus",
+                "corpus",
+                "--transcoder",
+                "t {input} {output} {chunk}",
+            ],
+            "the transcoder's command has {chunk}, which no transcode case sets; there are {encoding}",
         ),
         (
             &[
