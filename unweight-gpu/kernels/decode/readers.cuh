@@ -1,6 +1,6 @@
 // Readers of a record's body, one for each kind of record (specification, sections 5.2 to 5.4).
 //
-// A reader returns the exponents of a lane's eight weights of a step, as bytes:
+// A reader returns the values of a lane's eight weights of a step, as bytes:
 //   step(in_group)    the next step, in groups of AHEAD steps
 //   tail_step(step)   step `step`, after the last group
 #pragma once
@@ -66,7 +66,7 @@ struct LaneReader {
     behind = __funnelshift_r(second, third, bit);
     uint32_t entries[4];
 #pragma unroll
-    for (uint32_t i = 0; i < 4; i++) entries[i] = table.exponent(windows[i], lengths[i]);
+    for (uint32_t i = 0; i < 4; i++) entries[i] = table.value(windows[i], lengths[i]);
     return concatenate<BITS>(entries[0], entries[1], entries[2], entries[3]);
   }
 
@@ -94,13 +94,13 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
 
 // 4-bit palette indices.
 struct PaletteReader {
-  const uint8_t* exponents;  // the palette
-  const uint32_t* indices;   // this lane's, one word in each step
+  const uint8_t* values;    // the palette
+  const uint32_t* indices;  // this lane's, one word in each step
   uint32_t last_step, next_step;
   uint32_t ahead[AHEAD];
 
   __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
-      : exponents(palette),
+      : values(palette),
         indices(reinterpret_cast<const uint32_t*>(body) + lane),
         last_step(steps - 1),
         next_step(AHEAD) {
@@ -110,21 +110,21 @@ struct PaletteReader {
 
   // After the chunk's end, the word of its last step again.
   __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
-  __device__ __forceinline__ uint2 exponents_of(uint32_t word) const {
-    const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
-    return make_uint2(concatenate(exponent(0), exponent(1), exponent(2), exponent(3)),
-                      concatenate(exponent(4), exponent(5), exponent(6), exponent(7)));
+  __device__ __forceinline__ uint2 values_of(uint32_t word) const {
+    const auto value = [&](uint32_t i) -> uint32_t { return values[word >> 4 * i & 15]; };
+    return make_uint2(concatenate(value(0), value(1), value(2), value(3)),
+                      concatenate(value(4), value(5), value(6), value(7)));
   }
 
   __device__ __forceinline__ uint2 step(uint32_t in_group) {
-    const uint2 eight = exponents_of(ahead[in_group]);
+    const uint2 eight = values_of(ahead[in_group]);
     ahead[in_group] = load(next_step++);
     return eight;
   }
-  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return exponents_of(load(step)); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return values_of(load(step)); }
 };
 
-// Exponents as bytes. The tail does not read after the last one.
+// Values of 8 bits. The tail does not read after the last one.
 struct VerbatimReader {
   const uint8_t* bytes;
   uint32_t at, count;
@@ -149,7 +149,7 @@ struct VerbatimReader {
   }
 };
 
-// Sign-mantissa bytes of a lane's next steps, if the output needs them.
+// Sign-mantissa bytes, the plain bytes of BF16, of a lane's next steps, if the output needs them.
 template <bool NEEDED>
 struct SignMantissa {
   const uint2* eights;
@@ -157,7 +157,7 @@ struct SignMantissa {
   uint2 ahead[AHEAD];
 
   __device__ __forceinline__ SignMantissa(const record::Chunk& chunk, uint32_t lane)
-      : eights(reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane), last_step(chunk.steps - 1) {
+      : eights(reinterpret_cast<const uint2*>(chunk.plain) + lane), last_step(chunk.steps - 1) {
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
   }
