@@ -61,11 +61,13 @@ static_assert(sizeof(SplitJob) == 208);
 
 // A tensor whose forms are to be chosen. Twin of `SampleJob` in `src/encode/sample.rs`, which asserts the same offsets.
 struct SampleJob {
-  const uint8_t* weights;     // 16-byte aligned
-  uint64_t weight_count;      // at least 1
-  uint32_t* counts;           // FIELD_VALUES for each field; zero before the sample is counted
-  uint32_t* choices;          // one for each field: IS_CODED, HAS_ONE_VALUE
-  uint32_t* differing;        // two words, zero before: the bits in which a weight differs from the first one
+  const uint8_t* weights;  // 16-byte aligned
+  uint64_t weight_count;   // at least 1
+  uint32_t* counts;        // FIELD_VALUES for each field; zero before the sample is counted
+  uint32_t* choices;       // one for each field: IS_CODED, HAS_ONE_VALUE
+  // Four words, zero before: the bits in which a weight differs from the first one, then the first one. Narrow weights
+  // are repeated in them.
+  uint32_t* differing;
   uint64_t sampled;           // weights of the sample, below 2^32
   uint32_t first_chunk;       // number in the launch of the tensor's first block
   uint32_t step_count;        // steps of the sample

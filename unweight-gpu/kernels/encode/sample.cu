@@ -145,8 +145,11 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_WARPS* WARP)
   }
   even = __reduce_or_sync(ALL_LANES, even);
   odd = __reduce_or_sync(ALL_LANES, odd);
+  if (start == 0 && threadIdx.x == 0) {
+    job->differing[2] = first.x;
+    job->differing[3] = first.y;
+  }
   if (threadIdx.x % WARP != 0 || (even | odd) == 0) return;
-  // Bits of narrow weights stand in both words, and more than once in each; the host puts them together.
   atomicOr(&job->differing[0], even);
   atomicOr(&job->differing[1], odd);
 }

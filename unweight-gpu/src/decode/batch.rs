@@ -71,13 +71,13 @@ impl Batch {
         Decoding::new(device, tasks, Elements::Exponents, None).map(Batch)
     }
 
-    /// Same as [`Batch::to_exponents`], but for outputs that are addresses in this memory.
-    pub(crate) fn to_exponents_in(
+    /// Same as [`Batch::to_weights`], but for outputs that are addresses in this memory.
+    pub(crate) fn to_weights_in(
         device: &Device,
         tasks: Vec<DecodeTask>,
-        exponents: &Arc<CudaSlice<u8>>,
+        weights: &Arc<CudaSlice<u8>>,
     ) -> Result<Batch, GpuError> {
-        Decoding::new(device, tasks, Elements::Exponents, Some(exponents.clone())).map(Batch)
+        Decoding::new(device, tasks, Elements::Weights, Some(weights.clone())).map(Batch)
     }
 
     /// Launches the decoder and the copies of raw tensors. Returns at once.

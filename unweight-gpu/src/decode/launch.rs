@@ -31,16 +31,16 @@ pub(crate) struct Decoding {
     _inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
     /// The memory of outputs that were given as addresses.
-    _exponents: Option<Arc<CudaSlice<u8>>>,
+    _kept: Option<Arc<CudaSlice<u8>>>,
 }
 
 impl Decoding {
-    /// `exponents` has the memory of outputs that were given as addresses.
+    /// `kept` is the memory of outputs that were given as addresses.
     pub(super) fn new(
         device: &Device,
         tensors: Vec<DecodeTask>,
         elements: Elements,
-        exponents: Option<Arc<CudaSlice<u8>>>,
+        kept: Option<Arc<CudaSlice<u8>>>,
     ) -> Result<InFlight<Decoding>, GpuError> {
         let (own, context) = (device.own_stream(), device.context());
         let handover = Handover::new(context)?;
@@ -71,7 +71,7 @@ impl Decoding {
             status: Arc::new(DeviceBuffer::new(status, own)),
             _inputs: inputs,
             outputs,
-            _exponents: exponents,
+            _kept: kept,
         };
         own.synchronize()?;
         Ok(InFlight::new(context, decoding))
