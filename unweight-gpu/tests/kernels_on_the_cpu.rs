@@ -1,7 +1,6 @@
 //! Decoding by the kernels' own source on fibers of the CPU. It needs no GPU, and AddressSanitizer
 //! can check it.
 
-#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
 #[path = "../../unweight/tests/forms/mod.rs"]
@@ -11,12 +10,22 @@ mod restore;
 
 use forms::{file_of, forms_of, weights};
 use host_decoder::{OnTheCpu, Stages};
-use restore::{hold_to_the_corpus, restore};
-use unweight_format::{Dtype, Forms};
+use restore::{Kernels, hold_to_the_corpus, restore};
+use unweight_format::{Dtype, Forms, Rule};
 use unweight_gpu::host::{PLAIN_SLACK_BYTES, TensorJob, crc_constants};
 use unweight_testkit::{
     ENCODINGS, Form, Random, Records, Tensor, any_weights, container, repair_checksums, restored,
 };
+
+impl Kernels for OnTheCpu {
+    fn decode(
+        &self,
+        tensor: &unweight_format::Tensor<'_>,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, Rule> {
+        OnTheCpu::decode(self, tensor, payload)
+    }
+}
 
 #[test]
 fn kernels_and_format_have_the_same_numbers() {

@@ -6,7 +6,6 @@
 #[path = "../../unweight/tests/forms/mod.rs"]
 mod forms;
 mod host_decoder;
-mod restore;
 
 use unweight::container::OpenFile;
 use unweight_format::{Dtype, Forms, Rule};

@@ -1,5 +1,6 @@
 //! Launches of the decoder's kernels on fibers of the CPU, as a batch makes them.
 
+#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::ffi::c_void;
@@ -10,8 +11,6 @@ use unweight_gpu::host::{
     longest_records_bytes, read, readable_plain_bytes, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, FieldsMemory, Launch};
-
-use crate::restore::Kernels;
 
 /// Number of the first chunk of a launch. Others may be launched before.
 const FIRST_CHUNK: u32 = 3;
@@ -122,7 +121,6 @@ impl OnTheCpu {
             _ => forms.dtype().weight_bytes(),
         };
         let output = DeviceMemory::poisoned(payload.weights() as usize * element_bytes);
-        let to = output.address();
         // Few blocks decode one tensor alone.
         let few_blocks = self
             .few_blocks
@@ -217,8 +215,10 @@ enum Kernel {
     Fields,
 }
 
-impl Kernels for OnTheCpu {
-    fn decode(&self, tensor: &Tensor<'_>, bytes: &[u8]) -> Result<Vec<u8>, Rule> {
+impl OnTheCpu {
+    /// The tensor's original bytes, with a check of every rule. `bytes` are those at
+    /// `Payload::extent`.
+    pub(crate) fn decode(&self, tensor: &Tensor<'_>, bytes: &[u8]) -> Result<Vec<u8>, Rule> {
         let payload = tensor.payload();
         let uploaded = Uploaded::new(tensor, bytes)?;
         self.check_blocks(payload, &uploaded)?;
