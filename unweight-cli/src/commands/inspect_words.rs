@@ -157,7 +157,7 @@ fn write_purposes(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Res
     let Some(stored) = &result.totals.tensors.stored_bits else {
         return Ok(());
     };
-    let frame = ("header, directory, guard", 8 * result.frame_bytes);
+    let frame = ("header, directory, source, guard", 8 * result.frame_bytes);
     let purposes = stored.by_purpose().into_iter().chain([frame]);
     let row = |(name, bits): (&str, u64)| {
         vec![
