@@ -9,7 +9,7 @@ use unweight::{
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::Rule;
 use unweight_testkit::{
-    ENCODINGS, bytes_of, coded_planes, container_by, container_of, trained_like,
+    ENCODINGS, bytes_of, coded_payloads, container_by, container_of, trained_like,
 };
 
 /// Lengths on both sides of every boundary: a step, a chunk, and only a short step.
@@ -69,7 +69,7 @@ fn every_isa_names_the_same_rule_for_a_damaged_payload() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        // Only the planes are damaged, because the codec does not read the bytes before them.
+        // Only the payload is damaged, because the codec does not read the bytes before it.
         for byte in (256..file.len() - 64).step_by(7) {
             let mut damaged = file.clone();
             damaged[byte] ^= 1 << (byte % 8);
@@ -106,11 +106,11 @@ fn nothing_of_a_damaged_chunk_is_handed_out() {
     let original = bytes_of(&weights);
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        let planes = coded_planes(&file)[0];
+        let payload = coded_payloads(&file)[0];
         for chunk in 0..CHUNKS {
             // Every record decodes, so only the checksum detects the damage.
             let mut damaged = file.clone();
-            damaged[planes.chunk(chunk as u64).sign_mantissa.offset as usize] ^= 1;
+            damaged[payload.chunk(chunk as u64).plain.offset as usize] ^= 1;
             for codec in codecs() {
                 let (bytes, done) = handed_out(codec, &damaged);
                 let rule = done.unwrap_err().rule();
