@@ -1,4 +1,4 @@
-// Sizes and offsets of the bitstream (specification, sections 4.3 to 6).
+// Sizes and offsets of the bitstream (specification, sections 3.5 to 6).
 //
 // A test asks the emulated kernels for them (`unweight_host_layout`) and compares them with unweight-format's.
 #pragma once
@@ -10,7 +10,9 @@ constexpr uint32_t STEP_WEIGHTS = 256;
 constexpr uint32_t LANES = 32;
 constexpr uint32_t LANE_STEP_WEIGHTS = 8;
 constexpr uint32_t EXPONENTS = 256;
+constexpr uint32_t FIELDS = 8;
 constexpr uint32_t PALETTE_ENTRIES = 16;
+constexpr uint32_t BLOCK_BYTES = 65536;
 constexpr uint32_t RECORD_ALIGNMENT = 16;
 constexpr uint32_t RECORD_HEADER_BYTES = 16;
 constexpr uint32_t RECORD_CHECKED_FROM = 4;

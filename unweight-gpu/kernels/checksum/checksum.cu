@@ -1,11 +1,11 @@
-// CRC-32 of chunks (specification, section 8): of records with their sign-mantissa bytes, of weights in one matrix or
-// in two planes, and of a raw tensor's bytes.
+// CRC-32 of chunks (specification, section 8): of records with their plain bytes, of weights, and of blocks.
 //
 // Data layout: rows of 512 bytes (checksum/crc32.cuh).
-// Threads: one warp = one chunk; blocks of 8 warps.
+// Threads: one warp = one chunk, or one block of a plain plane; blocks of 8 warps.
 // Shared memory: none.
-// Preconditions: those of decode.cu; `constants` is what `src/checksum/constants.rs` makes; outputs hold 2 bytes for
-// each weight, for checksum_planes 1 byte.
+// Preconditions: those of TensorJob; `constants` is what `src/checksum/constants.rs` makes; outputs hold all weights,
+// for checksum_planes 1 byte for each weight of a BF16 tensor of which the exponent alone is coded. Chunks of a launch
+// are numbered from `first_chunk` on.
 // Tail: that of crc32.cuh. Warps after the last chunk do nothing.
 #include "abi/status.cuh"
 #include "checksum/crc32.cuh"
@@ -18,23 +18,44 @@ using record::find_chunk;
 
 __device__ __forceinline__ uint32_t chunk_of_warp() { return blockIdx.x * CHECKSUM_WARPS + threadIdx.x / WARP; }
 
-// Compares the checksum in each record with that of its chunk.
+// Compares the checksum in each record with that of the record and, in the first of a chunk, the chunk's plain bytes.
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
-    check_chunks(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
-                 unsigned long long* status) {
-  const uint32_t number = chunk_of_warp();
-  if (number >= chunk_count) return;
+    check_chunks(const TensorJob* jobs, uint32_t job_count, uint32_t first_chunk, uint32_t chunk_count,
+                 const CrcConstants* constants, unsigned long long* status) {
+  if (chunk_of_warp() >= chunk_count) return;
+  const uint32_t number = first_chunk + chunk_of_warp();
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
-  // A CRC begins with 32 ones, which equals adding them to the first four bytes.
-  uint32_t sum = remainder_of(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum = advance_bytes(constants->power, sum, chunk.weights, lane);
-  sum ^= remainder_of(constants, lane, PlainBytes{chunk.sign_mantissa}, chunk.weights, 0, 0);
-  const uint32_t stated = *reinterpret_cast<const uint32_t*>(chunk.record);
-  if (~sum != stated && lane == 0) report(status, number, RECORD_CRC);
+#pragma unroll 1
+  for (uint32_t i = 0; i < chunk.job->coded_count; i++) {
+    const record::FieldRecord at = record::find_record(chunk, i);
+    // A CRC begins with 32 ones, which equals adding them to the first four bytes.
+    uint32_t sum = remainder_of(constants, lane, PlainBytes{at.bytes}, at.length, RECORD_CHECKED_FROM, ~0u);
+    if (i == 0) {
+      const uint32_t bytes = record::plain_bytes(chunk);
+      sum = advance_bytes(constants->power, sum, bytes, lane);
+      sum ^= remainder_of(constants, lane, PlainBytes{chunk.plain}, bytes, 0, 0);
+    }
+    const uint32_t stated = *reinterpret_cast<const uint32_t*>(at.bytes);
+    if (~sum != stated) {
+      if (lane == 0) report(status, number, i, RECORD_CRC);
+      return;
+    }
+  }
 }
 
-// Writes the checksum of each chunk's output: weights, or for KIND_BYTES bytes. Reads no record.
+// Bytes of the output of a job's chunk, whose number in the job is `own`.
+__device__ __forceinline__ uint32_t output_bytes(const TensorJob* job, uint64_t own) {
+  const uint64_t left = job->weights - ((own + job->skipped_chunks) << job->chunk_size_log2);
+  const uint32_t whole = 1u << job->chunk_size_log2;
+  return (left < whole ? static_cast<uint32_t>(left) : whole) * job->weight_bytes;
+}
+
+__device__ __forceinline__ PlainBytes output_of(const TensorJob* job, uint64_t own) {
+  return PlainBytes{job->output + (own << job->chunk_size_log2) * job->weight_bytes};
+}
+
+// Writes the checksum of each chunk's output. Reads no record.
 extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
     checksum_weights(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
                      uint32_t* checksums) {
@@ -43,13 +64,22 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint32_t lane = threadIdx.x % WARP;
   const TensorJob* job = record::find_job(jobs, job_count, number);
   const uint64_t own = number - job->first_chunk;
-  const uint32_t weight_bytes = job->kind == KIND_BYTES ? 1 : 2;
-  const uint64_t left = job->weights - ((own + job->skipped_chunks) << job->chunk_size_log2);
-  const uint32_t whole = 1u << job->chunk_size_log2;
-  const uint32_t count = left < whole ? static_cast<uint32_t>(left) : whole;
-  const PlainBytes output{job->output + (own << job->chunk_size_log2) * weight_bytes};
-  const uint32_t sum = checksum_of(constants, lane, output, count * weight_bytes);
+  const uint32_t sum = checksum_of(constants, lane, output_of(job, own), output_bytes(job, own));
   if (lane == 0) checksums[number] = sum;
+}
+
+// Compares the checksum of each block with the stated one. A job's output is a plain plane, its record ends are the
+// block checksums, and its chunks are blocks.
+extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
+    check_blocks(const TensorJob* jobs, uint32_t job_count, uint32_t first_chunk, uint32_t chunk_count,
+                 const CrcConstants* constants, unsigned long long* status) {
+  if (chunk_of_warp() >= chunk_count) return;
+  const uint32_t number = first_chunk + chunk_of_warp();
+  const uint32_t lane = threadIdx.x % WARP;
+  const TensorJob* job = record::find_job(jobs, job_count, number);
+  const uint64_t own = number - job->first_chunk;
+  const uint32_t sum = checksum_of(constants, lane, output_of(job, own), output_bytes(job, own));
+  if (lane == 0 && sum != job->record_ends[own]) report(status, number, 0, BLOCK_CRC);
 }
 
 // Writes the checksum of each chunk's weights. The output holds their exponents; the sign-mantissa plane the rest.
@@ -60,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   if (number >= chunk_count) return;
   const uint32_t lane = threadIdx.x % WARP;
   const Chunk chunk = find_chunk(jobs, job_count, number);
-  const JoinedBytes joined{chunk.job->output + chunk.output_start, chunk.sign_mantissa};
+  const JoinedBytes joined{chunk.job->output + chunk.output_start, chunk.plain};
   const uint32_t sum = checksum_of(constants, lane, joined, 2 * chunk.weights);
   if (lane == 0) checksums[number] = sum;
 }

@@ -1,8 +1,8 @@
 // The code of a chunk as two look-up tables in shared memory (specification, section 6).
 //
 // Codes are looked up as they are in a stream, first bit lowest. The next 7 bits give a code's length, because two
-// codes of 8 bits share their first 7. The code itself gives the exponent. So bank conflicts are rare: lengths are 32
-// words, and of the words of exponents that are used only those of 8-bit codes share banks.
+// codes of 8 bits share their first 7. The code itself gives the value. So bank conflicts are rare: lengths are 32
+// words, and of the words of values that are used only those of 8-bit codes share banks.
 #pragma once
 #include "ptx/bits.cuh"
 #include "ptx/memory.cuh"
@@ -17,28 +17,28 @@ constexpr uint32_t TABLES_BYTES = CODE_TABLE_ENTRIES + LENGTHS;
 
 // Shared memory of a warp: two tables, then the record.
 struct WarpMemory {
-  uint8_t* exponents;  // CODE_TABLE_ENTRIES
-  uint8_t* lengths;    // LENGTHS, aligned to as many bytes, so that an index is added without a carry
+  uint8_t* values;   // CODE_TABLE_ENTRIES
+  uint8_t* lengths;  // LENGTHS, aligned to as many bytes, so that an index is added without a carry
   uint4* stage;
 };
 
 struct CodeTable {
-  uint32_t lengths, exponents;  // addresses in shared memory
+  uint32_t lengths, values;  // addresses in shared memory
 
   __device__ __forceinline__ uint32_t length(uint32_t window) const {
     return ptx::load_shared_byte((window & (LENGTHS - 1)) | lengths);
   }
-  __device__ __forceinline__ uint32_t exponent(uint32_t window, uint32_t length) const {
-    return ptx::load_shared_byte(ptx::lowest_bits(window, length) + exponents);
+  __device__ __forceinline__ uint32_t value(uint32_t window, uint32_t length) const {
+    return ptx::load_shared_byte(ptx::lowest_bits(window, length) + values);
   }
 };
 
-// Fills the tables. Lanes l and l + 16 hold palette entry l, whose value is `exponent`. The table of exponents is by
-// code for a Huffman record, whose code is complete, and by index for other records.
-__device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, uint32_t lane,
+// Fills the tables. Lanes l and l + 16 hold palette entry l, which is `value`. The table of values is by code for a
+// Huffman record, whose code is complete, and by index for other records.
+__device__ inline CodeTable make_tables(uint8_t value, const Record& record, uint32_t lane,
                                         const WarpMemory& memory) {
   if (record.kind != KIND_HUFFMAN) {
-    memory.exponents[lane % PALETTE_ENTRIES] = exponent;
+    memory.values[lane % PALETTE_ENTRIES] = value;
     return CodeTable{};
   }
   const uint32_t length = record::length_of_lane(record.code_lengths, lane);
@@ -51,8 +51,8 @@ __device__ inline CodeTable make_tables(uint8_t exponent, const Record& record, 
     if (bits < LONGEST_CODE_BITS) lengths += (strings - taken / 2 * 0x01010101u) >> 7 & 0x01010101u;
   });
   reinterpret_cast<uint32_t*>(memory.lengths)[lane] = lengths;
-  if (length <= LONGEST_CODE_BITS) memory.exponents[__brev(first) >> (32 - LONGEST_CODE_BITS)] = exponent;
-  return CodeTable{ptx::shared_address(memory.lengths), ptx::shared_address(memory.exponents)};
+  if (length <= LONGEST_CODE_BITS) memory.values[__brev(first) >> (32 - LONGEST_CODE_BITS)] = value;
+  return CodeTable{ptx::shared_address(memory.lengths), ptx::shared_address(memory.values)};
 }
 
 }  // namespace unweight::decode

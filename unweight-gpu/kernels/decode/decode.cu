@@ -1,4 +1,6 @@
-// Chunk records to weights, or to their exponents (specification, section 7).
+// Chunks of BF16 tensors to weights, or to their exponents (specification, section 7). Exponents are those of any tensor
+// whose first coded field is the exponent. Weights are those of tensors of which nothing else is coded or constant, so
+// that their plain bytes are sign-mantissa bytes; fields.cu makes all other weights.
 //
 // Data layout:
 //
@@ -10,7 +12,8 @@
 // `..._in_few_blocks` up to 16 warps.
 // Shared memory: TABLES_BYTES and `stage_bytes` for each warp. A longer record is read from device memory.
 // Preconditions, which the host checks (src/decode): those of TensorJob; `stage_bytes` is a multiple
-// of 16; a block for each chunk, of 32 threads, or a few blocks of up to 16 warps, with shared memory for each warp.
+// of 16; a block for each chunk from `first_chunk` on, of 32 threads, or a few blocks of up to 16 warps, with shared memory for
+// each warp.
 // No record is trusted: a kernel accesses nothing outside the record, the chunk's sign-mantissa bytes and the chunk's
 // output. parse_header and parse_body check every offset, and reads of a lane's stream are clamped to the record.
 // Tail: the last step of a chunk may be short. Its surplus weights are decoded and not stored.
@@ -71,7 +74,7 @@ struct ExponentPlane {
   __device__ static ToExponents at(uint8_t* output, uint64_t start) { return ToExponents{output + start}; }
 };
 
-// Order of a block's shared memory by alignment: all tables of exponents, all tables of lengths, all records.
+// Order of a block's shared memory by alignment: all tables of values, all tables of lengths, all records.
 __device__ __forceinline__ WarpMemory memory_of_warp(uint4* shared, uint32_t warp, uint32_t warps,
                                                      uint32_t stage_bytes) {
   uint8_t* bytes = reinterpret_cast<uint8_t*>(shared);
@@ -80,31 +83,33 @@ __device__ __forceinline__ WarpMemory memory_of_warp(uint4* shared, uint32_t war
 }
 
 template <class Output>
-__device__ __forceinline__ void decode_one_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes,
-                                                 unsigned long long* status) {
+__device__ __forceinline__ void decode_one_chunk(const TensorJob* jobs, uint32_t job_count, uint32_t number,
+                                                 uint32_t stage_bytes, unsigned long long* status) {
   DYNAMIC_SHARED(shared);
-  decode_chunk<Output>(jobs, job_count, blockIdx.x, stage_bytes, memory_of_warp(shared, 0, 1, stage_bytes), status);
+  decode_chunk<Output>(jobs, job_count, number, stage_bytes, memory_of_warp(shared, 0, 1, stage_bytes), status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
-    decode_weights(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_one_chunk<Weights>(jobs, job_count, stage_bytes, status);
+    decode_weights(const TensorJob* jobs, uint32_t job_count, uint32_t first_chunk, uint32_t stage_bytes,
+                   unsigned long long* status) {
+  decode_one_chunk<Weights>(jobs, job_count, first_chunk + blockIdx.x, stage_bytes, status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
-    decode_exponents(const TensorJob* jobs, uint32_t job_count, uint32_t stage_bytes, unsigned long long* status) {
-  decode_one_chunk<ExponentPlane>(jobs, job_count, stage_bytes, status);
+    decode_exponents(const TensorJob* jobs, uint32_t job_count, uint32_t first_chunk, uint32_t stage_bytes,
+                     unsigned long long* status) {
+  decode_one_chunk<ExponentPlane>(jobs, job_count, first_chunk + blockIdx.x, stage_bytes, status);
 }
 
 // One tensor, with its job by value: a caller whose output moves from launch to launch keeps no jobs on the device.
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_weights_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
-  decode_one_chunk<Weights>(&job, 1, stage_bytes, status);
+  decode_one_chunk<Weights>(&job, 1, blockIdx.x, stage_bytes, status);
 }
 
 extern "C" __global__ void __launch_bounds__(WARP)
     decode_exponents_of(const __grid_constant__ TensorJob job, uint32_t stage_bytes, unsigned long long* status) {
-  decode_one_chunk<ExponentPlane>(&job, 1, stage_bytes, status);
+  decode_one_chunk<ExponentPlane>(&job, 1, blockIdx.x, stage_bytes, status);
 }
 
 // Most warps of a block of the kernels below.

@@ -1,6 +1,6 @@
 // Readers of a record's body, one for each kind of record (specification, sections 5.2 to 5.4).
 //
-// A reader returns the exponents of a lane's eight weights of a step, as bytes:
+// A reader returns the values of a lane's eight weights of a step, as bytes:
 //   step(in_group)    the next step, in groups of AHEAD steps
 //   tail_step(step)   step `step`, after the last group
 #pragma once
@@ -16,6 +16,16 @@ constexpr uint32_t AHEAD = 8;
 template <uint32_t BITS = 8>
 __device__ __forceinline__ uint32_t concatenate(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
   return (d * (1u << BITS) + c) * (1u << 2 * BITS) + (b * (1u << BITS) + a);
+}
+
+// Section 5.2. Returns 0, or the rule that the end of a lane's stream breaks whose codes end before bit `bit` of the
+// record.
+__device__ inline uint32_t check_lane_end(uint32_t bit, const uint8_t* record, uint32_t lane_end) {
+  const uint32_t end = 8 * (LANE_STREAMS_OFFSET + lane_end);
+  if (bit > end) return LANE_OVERRUN;
+  const uint32_t unused = end - bit;
+  if (unused >= 8) return LANE_UNDERRUN;
+  return unused != 0 && record[end / 8 - 1] >> (8 - unused) != 0 ? LANE_PADDING : 0;
 }
 
 // Huffman codes of a lane's stream.
@@ -66,7 +76,7 @@ struct LaneReader {
     behind = __funnelshift_r(second, third, bit);
     uint32_t entries[4];
 #pragma unroll
-    for (uint32_t i = 0; i < 4; i++) entries[i] = table.exponent(windows[i], lengths[i]);
+    for (uint32_t i = 0; i < 4; i++) entries[i] = table.value(windows[i], lengths[i]);
     return concatenate<BITS>(entries[0], entries[1], entries[2], entries[3]);
   }
 
@@ -76,13 +86,8 @@ struct LaneReader {
   }
   __device__ __forceinline__ uint2 tail_step(uint32_t in_group) { return step(in_group); }
 
-  // Section 5.2. Returns 0, or the rule that the end of the lane's stream breaks.
-  __device__ inline uint32_t check_end(const uint8_t* record, uint32_t lane_end) const {
-    const uint32_t end = 8 * (LANE_STREAMS_OFFSET + lane_end);
-    if (bit > end) return LANE_OVERRUN;
-    const uint32_t unused = end - bit;
-    if (unused >= 8) return LANE_UNDERRUN;
-    return unused != 0 && record[end / 8 - 1] >> (8 - unused) != 0 ? LANE_PADDING : 0;
+  __device__ __forceinline__ uint32_t check_end(const uint8_t* record, uint32_t lane_end) const {
+    return check_lane_end(bit, record, lane_end);
   }
 };
 
@@ -92,15 +97,22 @@ __device__ inline uint32_t first_broken(uint32_t broken) {
   return lanes == 0 ? 0 : __shfl_sync(ALL_LANES, broken, __ffs(lanes) - 1);
 }
 
+// The values of eight 4-bit palette indices.
+__device__ __forceinline__ uint2 palette_values(const uint8_t* palette, uint32_t indices) {
+  const auto value = [&](uint32_t i) -> uint32_t { return palette[indices >> 4 * i & 15]; };
+  return make_uint2(concatenate(value(0), value(1), value(2), value(3)),
+                    concatenate(value(4), value(5), value(6), value(7)));
+}
+
 // 4-bit palette indices.
 struct PaletteReader {
-  const uint8_t* exponents;  // the palette
-  const uint32_t* indices;   // this lane's, one word in each step
+  const uint8_t* values;    // the palette
+  const uint32_t* indices;  // this lane's, one word in each step
   uint32_t last_step, next_step;
   uint32_t ahead[AHEAD];
 
   __device__ __forceinline__ PaletteReader(const uint8_t* palette, const uint8_t* body, uint32_t lane, uint32_t steps)
-      : exponents(palette),
+      : values(palette),
         indices(reinterpret_cast<const uint32_t*>(body) + lane),
         last_step(steps - 1),
         next_step(AHEAD) {
@@ -110,21 +122,16 @@ struct PaletteReader {
 
   // After the chunk's end, the word of its last step again.
   __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
-  __device__ __forceinline__ uint2 exponents_of(uint32_t word) const {
-    const auto exponent = [&](uint32_t i) -> uint32_t { return exponents[word >> 4 * i & 15]; };
-    return make_uint2(concatenate(exponent(0), exponent(1), exponent(2), exponent(3)),
-                      concatenate(exponent(4), exponent(5), exponent(6), exponent(7)));
-  }
 
   __device__ __forceinline__ uint2 step(uint32_t in_group) {
-    const uint2 eight = exponents_of(ahead[in_group]);
+    const uint2 eight = palette_values(values, ahead[in_group]);
     ahead[in_group] = load(next_step++);
     return eight;
   }
-  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return exponents_of(load(step)); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return palette_values(values, load(step)); }
 };
 
-// Exponents as bytes. The tail does not read after the last one.
+// Values of 8 bits. The tail does not read after the last one.
 struct VerbatimReader {
   const uint8_t* bytes;
   uint32_t at, count;
@@ -149,7 +156,7 @@ struct VerbatimReader {
   }
 };
 
-// Sign-mantissa bytes of a lane's next steps, if the output needs them.
+// Sign-mantissa bytes, the plain bytes of BF16, of a lane's next steps, if the output needs them.
 template <bool NEEDED>
 struct SignMantissa {
   const uint2* eights;
@@ -157,7 +164,7 @@ struct SignMantissa {
   uint2 ahead[AHEAD];
 
   __device__ __forceinline__ SignMantissa(const record::Chunk& chunk, uint32_t lane)
-      : eights(reinterpret_cast<const uint2*>(chunk.sign_mantissa) + lane), last_step(chunk.steps - 1) {
+      : eights(reinterpret_cast<const uint2*>(chunk.plain) + lane), last_step(chunk.steps - 1) {
 #pragma unroll
     for (uint32_t d = 0; d < AHEAD; d++) ahead[d] = load(d);
   }

@@ -34,10 +34,10 @@ __device__ __forceinline__ uint32_t first_string(uint32_t length, uint32_t lane,
   return first;
 }
 
-// Returns 0, or the rule that the code lengths break.
-__device__ inline uint32_t check_code(uint2 code_lengths, uint32_t lane) {
+// Returns 0, or the rule that the code lengths break. The palette has `entries` entries.
+__device__ inline uint32_t check_code(uint2 code_lengths, uint32_t lane, uint32_t entries) {
   const uint32_t length = length_of_lane(code_lengths, lane);
-  const bool unknown = length > LONGEST_CODE_BITS && length != NO_CODE;
+  const bool unknown = (length > LONGEST_CODE_BITS || lane >= entries) && length != NO_CODE;
   const uint32_t strings = length <= LONGEST_CODE_BITS ? CODE_TABLE_ENTRIES >> length : 0;
   const uint32_t sum = __reduce_add_sync(ALL_LANES, strings);
   if (__any_sync(ALL_LANES, unknown)) return CODE_LENGTH;

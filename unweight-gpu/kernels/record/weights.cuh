@@ -1,8 +1,9 @@
-// A lane's eight weights of a step, and the two kinds of bytes that they consist of (specification, section 2).
+// A lane's eight BF16 weights of a step whose exponent alone is coded, and the two kinds of bytes that they consist of
+// (specification, section 4.2).
 //
 //   weight         | S | E E E E E E E E | M M M M M M M |   16 bits, two weights to a word
 //   exponent       | E E E E E E E E |                       8 bits; also in place, at bits 7 and 23 of a word
-//   sign-mantissa  | S | M M M M M M M |                     8 bits
+//   sign-mantissa  | S | M M M M M M M |                     8 bits; the plain bits
 #pragma once
 #include "ptx/platform.cuh"
 
