@@ -10,19 +10,22 @@ use unweight_format::Encoding;
 use crate::failure::Failure;
 use crate::gpu::{self, Gpu};
 use crate::standard_output;
+use crate::synthetic::Kind;
 use crate::version;
 
-/// Lossless compression of BF16 model weights.
+/// Lossless compression of model weights.
 ///
-/// The format is a draft: later versions may not read files of this one. Keep the originals.
+/// The format is release candidate 1 of version 1.0: nothing is expected to change, files may have
+/// to be made again. Keep the originals.
 #[derive(Debug, Parser)]
 #[command(
     name = "unweight",
     version,
     long_version = version::long(),
     long_about = None,
-    about = "Lossless compression of BF16 model weights.\n\n\
-        The format is a draft: later versions may not read files of this one. Keep the originals.",
+    about = "Lossless compression of model weights.\n\n\
+        The format is release candidate 1 of version 1.0: nothing is expected to change, files may \
+        have to be made again. Keep the originals.",
     after_help = "\
 Exit codes:
   0  success
@@ -205,7 +208,7 @@ pub(crate) struct Compress {
     /// Output file or folder [default: INPUT with .unw in place of .safetensors, or appended]
     #[arg(short, long, value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
-    /// Encoding of the exponents
+    /// Encoding of the fields that are coded: exponents, and others where that saves space
     #[arg(long, value_enum, default_value_t = Coding::Huffman)]
     pub(crate) encoding: Coding,
     /// Weights per chunk: 2^K, with K from 12 to 16
@@ -214,7 +217,7 @@ pub(crate) struct Compress {
     /// Decode the output and compare it with INPUT before it gets its name
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Compress only BF16 tensors whose name matches (repeatable)
+    /// Compress only tensors whose name matches (repeatable)
     #[arg(long, value_name = "GLOB")]
     pub(crate) include: Vec<String>,
     /// Do not compress tensors whose name matches (repeatable, overrides --include)
@@ -259,7 +262,7 @@ pub(crate) struct Decompress {
     pub(crate) gpu: OnGpu,
 }
 
-/// Show the tensors of a file, where its bits go, and the entropy of its exponents
+/// Show the tensors of a file, where its bits go field by field, and their entropy
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -329,7 +332,9 @@ pub(crate) struct Extract {
     pub(crate) memory: Memory,
 }
 
-/// Convert the coded tensors of a file to another encoding
+/// Convert the coded fields of a file to another encoding
+///
+/// Fields of at most 4 bits stay as they are, because palette does not code them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -362,15 +367,19 @@ commands use the fastest.
 
 Examples:
   unweight bench
+  unweight bench --kind e4m3                     weights of the type F8_E4M3
   unweight bench model.safetensors --json
   unweight bench --gpu                           also measure the first CUDA device")]
 pub(crate) struct Bench {
-    /// A .safetensors file whose BF16 tensors are measured [default: a synthetic tensor]
+    /// A .safetensors file whose tensors are measured [default: a synthetic tensor]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// Runs of each operation; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: u32,
+    /// Kind of the synthetic tensor
+    #[arg(long, value_enum, default_value_t = Kind::Bf16, conflicts_with = "file")]
+    pub(crate) kind: Kind,
     /// Rows of the synthetic tensor, 4096 weights each
     #[arg(long, value_name = "N", default_value_t = crate::synthetic::ROWS as u16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rows: u16,
@@ -450,10 +459,10 @@ pub(crate) enum Residence {
     Coded,
 }
 
-/// The encodings of coded tensors.
+/// The encodings of coded fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Coding {
-    /// Prefix code: smallest files
+    /// Prefix codes: smallest files
     Huffman,
     /// 4-bit indices: larger files, no prefix code to decode when a model is loaded
     Palette,

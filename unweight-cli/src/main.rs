@@ -1,8 +1,7 @@
-//! `unweight`: lossless compression of BF16 model weights. `unweight --help` says how to use it.
+//! `unweight`: lossless compression of model weights. `unweight --help` says how to use it.
 
 mod aligned;
 mod arguments;
-mod breakdown;
 mod commands;
 mod failure;
 mod gpu;
@@ -17,7 +16,6 @@ mod signals;
 mod standard_output;
 mod synthetic;
 mod table;
-mod unw_file;
 mod version;
 mod warning;
 

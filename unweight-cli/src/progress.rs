@@ -67,18 +67,18 @@ fn columns() -> u16 {
 }
 
 /// File whose reads move a progress bar.
-pub(crate) struct Metered<'a> {
-    pub(crate) file: &'a File,
-    pub(crate) bar: &'a ProgressBar,
+pub(crate) struct Metered {
+    pub(crate) file: File,
+    pub(crate) bar: ProgressBar,
 }
 
-impl Storage for Metered<'_> {
+impl Storage for Metered {
     fn byte_length(&self) -> io::Result<u64> {
         self.file.byte_length()
     }
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
-        let bytes = read_extent(self.file, extent, buffer)?;
+        let bytes = read_extent(&self.file, extent, buffer)?;
         self.bar.inc(extent.length);
         Ok(bytes)
     }

@@ -1,10 +1,10 @@
-//! Selection of the tensors that are to be coded, by patterns of their names.
+//! Selection of the tensors that are to be compressed, by patterns of their names.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::failure::Failure;
 
-/// Selection of the BF16 tensors that are to be coded.
+/// Selection of the tensors that are to be compressed.
 pub(crate) struct Selection {
     include: Option<GlobSet>,
     exclude: GlobSet,

@@ -129,21 +129,31 @@ impl Bytes {
         })
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Writes bytes for an operation of the library.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), unweight::Error> {
         // Without this flush, an error on the last bytes in the buffer would be lost.
         let written = self.stdout.write_all(bytes);
         let written = written.and_then(|()| self.stdout.flush());
         written.map_err(|error| {
             self.reader_has_left = error.kind() == io::ErrorKind::BrokenPipe;
-            failed(error)
+            unweight::Error::Write(error)
         })
     }
 
-    /// Returns `done`, except that a reader that has closed the pipe is no failure.
-    pub(crate) fn finish(self, done: Result<(), Failure>) -> Result<(), Failure> {
-        match self.reader_has_left {
-            true => Ok(()),
-            false => done,
+    /// Returns the result of an operation that read `input`, except that a reader that has closed
+    /// the pipe is no failure.
+    pub(crate) fn finish(
+        self,
+        input: &Path,
+        done: Result<(), unweight::Error>,
+    ) -> Result<(), Failure> {
+        match done {
+            Err(error) if !self.reader_has_left => Err(Failure::converting(
+                input,
+                Path::new("standard output"),
+                error,
+            )),
+            _ => Ok(()),
         }
     }
 }

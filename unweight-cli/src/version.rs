@@ -6,7 +6,10 @@ use unweight_cpu::fast::Codec;
 use unweight_format::layout;
 
 /// Status of this version of the format in the specification.
-pub(crate) const FORMAT_STATUS: &str = "draft";
+pub(crate) const FORMAT_STATUS: &str = "release candidate 1";
+/// What the status means for files.
+pub(crate) const FORMAT_PROMISE: &str =
+    "nothing is expected to change, files may have to be made again";
 
 /// Text that `--version` prints after the program's name.
 pub(crate) fn long() -> &'static str {
@@ -24,7 +27,7 @@ fn text() -> String {
         false => "not built in, compiled by NVRTC at first use",
     };
     format!(
-        "{}\nformat {}.{} ({FORMAT_STATUS}: later versions may not read its files)\nCPU instruction set: {codec}\nGPU kernels: {kernels}",
+        "{}\nformat {}.{}, {FORMAT_STATUS}: {FORMAT_PROMISE}\nCPU instruction set: {codec}\nGPU kernels: {kernels}",
         env!("CARGO_PKG_VERSION"),
         layout::MAJOR_VERSION,
         layout::MINOR_VERSION,

@@ -37,6 +37,7 @@
 //! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify),
 //!   [`restore`](Model::restore), [`transcode`](Model::transcode).
 //! - [`Writer`] writes a container of tensors in memory.
+//! - [`breakdown`] says where the bits of a file go.
 //! - [`Backend`] selects the decoder: an instruction set of the CPU or, with the feature `cuda`, a
 //!   CUDA device.
 //! - [`container`] is the API below these, for programs with their own threads or devices.
@@ -55,6 +56,7 @@
 struct Readme;
 
 mod backend;
+pub mod breakdown;
 mod compress;
 pub mod container;
 #[cfg(feature = "cuda")]

@@ -7,6 +7,7 @@ use std::path::Path;
 use unweight_format::write::Sink;
 use unweight_format::{Encoding, FileHeader};
 
+use crate::breakdown::FileBreakdown;
 use crate::container::{self, Container, Opened};
 #[cfg(feature = "cuda")]
 use crate::cuda::CudaReader;
@@ -142,6 +143,15 @@ impl Model {
             sink,
             &self.threads,
         )?)
+    }
+
+    /// Where the bits of the file go. Reads all tensors, and checks every rule on them except zero
+    /// padding between the parts of the file.
+    ///
+    /// # Errors
+    /// The first broken rule; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn breakdown(&self) -> Result<FileBreakdown<'_>, Error> {
+        Ok(self.container().breakdown(&self.threads)?)
     }
 
     /// The lower-level API with chunks and records, for programs with their own threads or

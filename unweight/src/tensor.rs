@@ -7,6 +7,7 @@ use half::bf16;
 use unweight_cpu::fast::Output;
 use unweight_format::{Dtype, Forms};
 
+use crate::breakdown::TensorBreakdown;
 use crate::container::{decode_tensor_into, from_little_endian};
 use crate::{Error, Model};
 
@@ -56,6 +57,15 @@ impl<'m> Tensor<'m> {
     /// The directory entry, with the extents of the payload's parts.
     pub fn entry(&self) -> &unweight_format::Tensor<'m> {
         &self.tensor
+    }
+
+    /// Where the bits of the tensor go. Reads the whole tensor, and checks its checksum.
+    ///
+    /// # Errors
+    /// The rules of sections 3.5 and 5 to 8; [`Error::OverBudget`]; [`Error::Read`].
+    pub fn breakdown(&self) -> Result<TensorBreakdown, Error> {
+        let (container, threads) = (self.model.container(), self.model.threads());
+        Ok(container.tensor_breakdown(&self.tensor, threads)?)
     }
 
     /// All weights of a BF16 tensor.

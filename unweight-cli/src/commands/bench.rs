@@ -7,19 +7,17 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
-use half::bf16;
 use serde::Serialize;
 use unweight::container::{
     Container, Encoder, Items, decode_tensor_into, in_order, transcode_tensor,
 };
 use unweight::file::open;
 use unweight::{
-    CompressOptions, CompressPlan, Model, OpenOptions, ReadError, Storage, StoredWeights, Threads,
-    Weights, read_extent,
+    CompressOptions, CompressPlan, Model, OpenOptions, ReadError, Storage, Threads, read_extent,
 };
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
-use unweight_format::{Dtype, Encoding, Extent, Payload, RecordEnds, SourceKind};
+use unweight_format::{Dtype, Encoding, Extent, SourceKind};
 
 use super::{Context, bench_gpu, failed};
 use crate::aligned::{Aligned, Region};
@@ -37,7 +35,8 @@ struct BenchResult {
     input: String,
     tensors: usize,
     weights: u64,
-    bf16_bytes: u64,
+    /// Bytes of all weights.
+    data_bytes: u64,
     huffman_bytes: u64,
     runs: u32,
     measurements: Vec<Measurement>,
@@ -51,7 +50,7 @@ struct Measurement {
     backend: Option<String>,
     /// Number of threads. None on a GPU.
     threads: Option<usize>,
-    /// Speed in BF16 bytes, 10^9 a second. It is the median of all runs.
+    /// Speed in bytes of weights, 10^9 a second. It is the median of all runs.
     gb_per_s: f64,
     /// Clock of the seconds: "cpu" for the time that the thread ran, "wall", or "device".
     clock: &'static str,
@@ -71,8 +70,10 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
         }
         None => {
             let (rows, columns) = (usize::from(options.rows), synthetic::COLUMNS);
-            let name = format!("synthetic, {rows} x {columns}");
-            (name, vec![synthetic::weights(rows)])
+            let (kind, words) = (options.kind, options.kind.in_words());
+            let name = format!("synthetic, {rows} x {columns}, {words}");
+            let bytes = synthetic::weights(kind, rows);
+            (name, vec![(kind.dtype(), bytes)])
         }
     };
     let mut bench = Bencher::new(tensors, options.runs)?;
@@ -87,12 +88,11 @@ pub(crate) fn run(options: &Bench, context: &Context) -> Result<(), Failure> {
     if let Some(gpu) = &gpu {
         measurements.extend(on_gpu(gpu, &bench)?);
     }
-    let weights = bench.weights();
     let result = BenchResult {
         input,
         tensors: bench.tensors.len(),
-        weights,
-        bf16_bytes: 2 * weights,
+        weights: bench.weights(),
+        data_bytes: bench.data_bytes(),
         huffman_bytes: bench.huffman.len() as u64,
         runs: options.runs,
         measurements,
@@ -125,7 +125,7 @@ fn in_words(result: &BenchResult) -> String {
         "backend",
         "threads",
         "clock",
-        "GB/s of BF16",
+        "GB/s of weights",
         "of memcpy",
     ];
     let rows = result.measurements.iter().map(|measured| {
@@ -141,84 +141,83 @@ fn in_words(result: &BenchResult) -> String {
         ]
     });
     format!(
-        "{}: {} weights in {} tensors, {} bytes as BF16, {} coded; in memory, median of {} runs\n{}",
+        "{}: {} weights in {} tensors, {} bytes, {} compressed; in memory, median of {} runs\n{}",
         escaped(&result.input),
         bytes(result.weights),
         result.tensors,
-        bytes(result.bf16_bytes),
+        bytes(result.data_bytes),
         bytes(result.huffman_bytes),
         result.runs,
         report::table(&heads, 2, rows.collect()),
     )
 }
 
-/// The weights of the BF16 tensors of a safetensors file.
-fn read(path: &Path) -> Result<Vec<Vec<bf16>>, Failure> {
+/// The tensors of a safetensors file that have weights.
+fn read(path: &Path) -> Result<Vec<(Dtype, Vec<u8>)>, Failure> {
     let file = open(path)?;
     let plan = CompressPlan::read(&file, &CompressOptions::new())
         .map_err(|error| Failure::converting(path, path, error))?;
     let header = plan.header();
     let mut tensors = Vec::new();
     for tensor in &header.tensors {
-        let stored = StoredWeights::new(&file, header.data(tensor));
-        if tensor.dtype == Dtype::Bf16 && stored.count() > 0 {
-            let mut weights = vec![bf16::ZERO; stored.count() as usize];
-            stored
-                .read(0, &mut weights)
-                .map_err(|error| Failure::io(path, error))?;
-            tensors.push(weights);
+        let data = header.data(tensor);
+        if data.length > 0 {
+            let mut bytes = Vec::new();
+            let read = read_extent(&file, data, &mut bytes);
+            read.map_err(|error| Failure::io(path, error))?;
+            tensors.push((tensor.dtype, bytes));
         }
     }
     match tensors.is_empty() {
-        true => Err(Failure::bad(path, "it has no BF16 weights")),
+        true => Err(Failure::bad(path, "it has no weights")),
         false => Ok(tensors),
     }
 }
 
 /// Memory for measurements. All data is in memory, in buffers that are used again.
 struct Bencher {
-    tensors: Vec<Aligned<bf16>>,
-    shapes: Vec<[u64; 1]>,
-    names: Vec<String>,
+    tensors: Vec<Aligned<u8>>,
+    declared: Vec<Declared>,
     huffman: Arc<Aligned<u8>>,
     /// `huffman`, opened. Its buffers are used again as well.
     model: Model,
-    decoded: Vec<Aligned<bf16>>,
+    decoded: Vec<Aligned<u8>>,
     written: Region,
     runs: u32,
 }
 
 impl Bencher {
-    fn new(tensors: Vec<Vec<bf16>>, runs: u32) -> Result<Bencher, Failure> {
-        let shapes: Vec<_> = tensors
+    fn new(tensors: Vec<(Dtype, Vec<u8>)>, runs: u32) -> Result<Bencher, Failure> {
+        let declared: Vec<_> = tensors.iter().enumerate().map(Declared::new).collect();
+        let tensors: Vec<_> = tensors
             .iter()
-            .map(|weights| [weights.len() as u64])
+            .map(|(_, bytes)| Aligned::of(bytes))
             .collect();
-        let names: Vec<_> = (0..tensors.len())
-            .map(|number| number.to_string())
-            .collect();
-        let tensors: Vec<_> = tensors.iter().map(|weights| Aligned::of(weights)).collect();
         // Upper bound on the length of an encoding. The last chunk of a tensor that becomes raw may
         // exceed the raw size for a while.
-        let bytes = tensors
-            .iter()
-            .map(|weights| 2 * weights.len() + (1 << 18))
-            .sum();
-        let mut written = Region::new(bytes);
+        const LARGEST_CHUNK_BYTES: usize = 8 << unweight::DEFAULT_CHUNK_SIZE_LOG2;
+        let most = |bytes: &Aligned<u8>| {
+            bytes.len() + 2 * bytes.len().min(LARGEST_CHUNK_BYTES) + bytes.len() / 1024 + 1024
+        };
+        let mut written = Region::new(tensors.iter().map(most).sum::<usize>() + 1024);
         let encoder = Encoder::new(Codec::current());
-        let declared = declarations(&names, &shapes);
-        encode_all(&encoder, &tensors, declared, &mut written, &Threads::new(1))?;
+        encode_all(
+            &encoder,
+            &tensors,
+            &declared,
+            &mut written,
+            &Threads::new(1),
+        )?;
         let huffman = Arc::new(Aligned::of(written.file()));
         let options = OpenOptions::new().threads(1);
         let model = options
             .open_storage(Held(huffman.clone()))
             .map_err(failed)?;
         Ok(Bencher {
-            shapes,
-            names,
+            declared,
             decoded: tensors
                 .iter()
-                .map(|weights| Aligned::filled(bf16::ONE, weights.len()))
+                .map(|bytes| Aligned::filled(0xff, bytes.len()))
                 .collect(),
             written,
             tensors,
@@ -229,10 +228,11 @@ impl Bencher {
     }
 
     fn weights(&self) -> u64 {
-        self.tensors
-            .iter()
-            .map(|weights| weights.len() as u64)
-            .sum()
+        self.declared.iter().map(Declared::weights).sum()
+    }
+
+    fn data_bytes(&self) -> u64 {
+        self.tensors.iter().map(|bytes| bytes.len() as u64).sum()
     }
 
     /// Measures all operations on all ISAs with this executor.
@@ -267,7 +267,11 @@ impl Bencher {
         for isa in Isa::available().filter(asked_for) {
             let codec = Codec::of(isa).expect("it is available");
             let decode = self.median(threads, |bench| bench.decode(codec, executor))?;
-            if !bits_equal(&self.decoded, &self.tensors) {
+            let pairs = self.decoded.iter().zip(&self.tensors);
+            if pairs
+                .into_iter()
+                .any(|(decoded, bytes)| decoded[..] != bytes[..])
+            {
                 return Err(Failure::Io(format!("{isa} decoded to other weights")));
             }
             note("decode", Some(isa), decode);
@@ -283,7 +287,7 @@ impl Bencher {
         Ok(())
     }
 
-    /// Speed in GB/s of BF16, the median of all runs. One more run comes first and does not count.
+    /// Speed in GB/s of weights, the median of all runs. One more run comes first and does not count.
     fn median(
         &mut self,
         threads: usize,
@@ -298,14 +302,14 @@ impl Bencher {
             seconds.push(clock.seconds() - start);
         }
         seconds.sort_by(f64::total_cmp);
-        Ok(2e-9 * self.weights() as f64 / seconds[seconds.len() / 2])
+        Ok(1e-9 * self.data_bytes() as f64 / seconds[seconds.len() / 2])
     }
 
     fn copy(&mut self, executor: &Threads) -> Result<(), Failure> {
-        // Number of weights that a thread takes at a time when it decodes.
-        const PIECE_WEIGHTS: usize = 1 << 18;
+        // What a thread takes at a time when it decodes chunks of BF16.
+        const PIECE_BYTES: usize = 1 << 19;
         for (to, from) in self.decoded.iter_mut().zip(&self.tensors) {
-            let pieces = to.chunks_mut(PIECE_WEIGHTS).zip(from.chunks(PIECE_WEIGHTS));
+            let pieces = to.chunks_mut(PIECE_BYTES).zip(from.chunks(PIECE_BYTES));
             let pieces: Vec<_> = pieces.map(Mutex::new).collect();
             let copy = |number: u64| {
                 let mut piece = pieces[number as usize]
@@ -323,18 +327,12 @@ impl Bencher {
     /// Verifies chunk checksums and record structure, without decoding.
     fn verify(&mut self, executor: &Threads) -> Result<(), Failure> {
         self.each_tensor(Codec::current(), |container, tensor, _| {
-            let Payload::Coded(planes) = tensor.payload() else {
-                return Ok(());
-            };
-            let ends = container.record_ends(planes)?;
-            let ends = RecordEnds::parse(planes, &ends)?;
+            let mut buffer = Vec::new();
+            let index = container.index(tensor, &mut buffer)?;
             in_order(
                 executor,
-                Items::new(planes.chunk_count()),
-                |number| {
-                    let (shape, record) = (planes.chunk(number), ends.record(number));
-                    container.with_record(planes, &shape, record, |_, _, _| Ok::<_, ReadError>(()))
-                },
+                Items::new(tensor.payload().chunk_count()),
+                |number| container.with_records(&index, number, |_, _, _| Ok::<_, ReadError>(())),
                 |()| Ok(()),
             )
         })
@@ -352,7 +350,7 @@ impl Bencher {
         mut work: impl FnMut(
             &Container<'_, dyn Storage + Send>,
             &unweight_format::Tensor<'_>,
-            &mut [bf16],
+            &mut [u8],
         ) -> Result<(), ReadError>,
     ) -> Result<(), Failure> {
         let container = self.model.container().with_codec(codec);
@@ -363,20 +361,13 @@ impl Bencher {
     }
 
     fn encode(&mut self, encoder: &Encoder, executor: &Threads) -> Result<(), Failure> {
-        let declared = declarations(&self.names, &self.shapes);
-        encode_all(
-            encoder,
-            &self.tensors,
-            declared,
-            &mut self.written,
-            executor,
-        )
+        let (tensors, declared) = (&self.tensors, &self.declared);
+        encode_all(encoder, tensors, declared, &mut self.written, executor)
     }
 
     fn transcode(&mut self, codec: Codec, executor: &Threads) -> Result<(), Failure> {
         let container = self.model.container().with_codec(codec);
-        let declared = declarations(&self.names, &self.shapes);
-        let mut writer = writer(&mut self.written, declared)?;
+        let mut writer = writer(&mut self.written, &self.declared)?;
         for tensor in container.directory().tensors() {
             transcode_tensor(
                 &container,
@@ -394,16 +385,20 @@ impl Bencher {
 
 fn encode_all(
     encoder: &Encoder,
-    tensors: &[Aligned<bf16>],
-    declared: Vec<Declaration<'_>>,
+    tensors: &[Aligned<u8>],
+    declared: &[Declared],
     written: &mut Region,
     executor: &Threads,
 ) -> Result<(), Failure> {
     let mut writer = writer(written, declared)?;
-    for weights in tensors {
-        let (weights, chunk) = (&weights[..], unweight::DEFAULT_CHUNK_SIZE_LOG2);
+    for bytes in tensors {
+        let (encoding, chunk) = (Encoding::Huffman, unweight::DEFAULT_CHUNK_SIZE_LOG2);
+        let all = Extent {
+            offset: 0,
+            length: bytes.len() as u64,
+        };
         encoder
-            .encode_tensor(&mut writer, weights, Encoding::Huffman, chunk, executor)
+            .encode_tensor(&mut writer, &bytes[..], all, encoding, chunk, executor)
             .map_err(failed)?;
     }
     writer.finish().map_err(failed)?;
@@ -458,29 +453,36 @@ impl Clock {
     }
 }
 
-fn declarations<'a>(names: &'a [String], shapes: &'a [[u64; 1]]) -> Vec<Declaration<'a>> {
-    let declare =
-        |(name, shape): (&'a String, &'a [u64; 1])| Declaration::new(name, Dtype::Bf16, shape);
-    names.iter().zip(shapes).map(declare).collect()
+/// Name, type and shape of a tensor that is measured.
+struct Declared {
+    name: String,
+    dtype: Dtype,
+    shape: [u64; 1],
+}
+
+impl Declared {
+    fn new((number, (dtype, bytes)): (usize, &(Dtype, Vec<u8>))) -> Declared {
+        Declared {
+            name: number.to_string(),
+            dtype: *dtype,
+            shape: [8 * bytes.len() as u64 / dtype.bits()],
+        }
+    }
+
+    fn weights(&self) -> u64 {
+        self.shape[0] * self.dtype.bits() / (8 * self.dtype.weight_bytes() as u64)
+    }
 }
 
 type Memory<'a> = &'a mut Region;
 
 fn writer<'a>(
     memory: Memory<'a>,
-    declared: Vec<Declaration<'a>>,
+    declared: &'a [Declared],
 ) -> Result<ContainerWriter<'a, Memory<'a>>, Failure> {
+    let declare =
+        |tensor: &'a Declared| Declaration::new(&tensor.name, tensor.dtype, &tensor.shape);
+    let declared = declared.iter().map(declare).collect();
     ContainerWriter::new(memory, SourceKind::None, &[], declared)
         .map_err(failed::<unweight_format::write::WriteError<Infallible>>)
-}
-
-fn bits_equal(a: &[Aligned<bf16>], b: &[Aligned<bf16>]) -> bool {
-    let bits = |weights: &[Aligned<bf16>]| -> Vec<u16> {
-        weights
-            .iter()
-            .flat_map(|weights| weights.iter())
-            .map(|weight| weight.to_bits())
-            .collect()
-    };
-    bits(a) == bits(b)
 }

@@ -1,12 +1,13 @@
 //! `unweight compress`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
-use unweight::CompressOptions;
-use unweight::file::{self, FileOptions, FileReport, NoGain};
+use unweight::file::{self, DtypeReport, FileOptions, FileReport, NoGain};
 use unweight::folder;
+use unweight::{CompressOptions, Dtype};
 
 use super::Context;
 use super::folder::{
@@ -28,16 +29,26 @@ struct FileResult {
     input_bytes: u64,
     output_bytes: u64,
     tensors: u32,
-    coded_tensors: u32,
-    /// Number of weights of all BF16 tensors.
-    bf16_weights: u64,
-    /// Payload bytes of all BF16 tensors, coded or raw.
-    bf16_payload_bytes: u64,
+    /// Number of tensors that are not raw.
+    compressed_tensors: u32,
+    dtypes: Vec<DtypeResult>,
     /// Reason why the output is not smaller than the input. None if it is smaller.
     nothing_gained: Option<String>,
     verified: bool,
     /// Whether the output is from an earlier run, and was verified.
     kept: bool,
+}
+
+/// Totals of the tensors of one type.
+#[derive(Serialize)]
+struct DtypeResult {
+    dtype: Dtype,
+    tensors: u64,
+    elements: u64,
+    data_bytes: u64,
+    /// Bytes of the payloads in the output.
+    payload_bytes: u64,
+    bits_per_element: Option<f64>,
 }
 
 /// Result of the command.
@@ -46,7 +57,8 @@ struct CompressResult {
     files: Vec<FileResult>,
     input_bytes: u64,
     output_bytes: u64,
-    bits_per_weight: Option<f64>,
+    /// Totals of each type, in all files.
+    dtypes: Vec<DtypeResult>,
     /// Result for the whole folder, if the input is a folder.
     folder: Option<FolderResult>,
     warnings: Vec<String>,
@@ -63,9 +75,8 @@ impl FileResult {
             input_bytes: report.input_bytes,
             output_bytes: report.output_bytes,
             tensors: report.tensors,
-            coded_tensors: report.coded_tensors,
-            bf16_weights: report.bf16_weights,
-            bf16_payload_bytes: report.bf16_payload_bytes,
+            compressed_tensors: report.compressed_tensors,
+            dtypes: of_dtypes(report.dtypes.iter()),
             nothing_gained: no_gain.map(|why| nothing_gained(why, growth)),
             verified: report.verified,
             kept: report.kept,
@@ -106,12 +117,10 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
         false => (vec![file::compress(input, &output, &compression)?], None),
     };
     let sum = |of: fn(&FileReport) -> u64| reports.iter().map(of).sum::<u64>();
-    let weights = sum(|file| file.bf16_weights);
-    let payload_bits = 8.0 * sum(|file| file.bf16_payload_bytes) as f64;
     let result = CompressResult {
         input_bytes: sum(|file| file.input_bytes),
         output_bytes: sum(|file| file.output_bytes),
-        bits_per_weight: (weights > 0).then(|| payload_bits / weights as f64),
+        dtypes: of_dtypes(reports.iter().flat_map(|file| &file.dtypes)),
         folder,
         warnings: screen.warnings(),
         seconds: start.elapsed().as_secs_f64(),
@@ -120,6 +129,42 @@ pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> 
     context.print_result(&result, || {
         in_words(&result, &kept_in_words(reports.iter()), &output)
     })
+}
+
+/// Sums over the reports on each type, in the order of their codes.
+fn of_dtypes<'r>(reports: impl Iterator<Item = &'r DtypeReport>) -> Vec<DtypeResult> {
+    let mut sums: BTreeMap<u8, DtypeResult> = BTreeMap::new();
+    for report in reports {
+        let sum = sums.entry(report.dtype.code()).or_insert(DtypeResult {
+            dtype: report.dtype,
+            tensors: 0,
+            elements: 0,
+            data_bytes: 0,
+            payload_bytes: 0,
+            bits_per_element: None,
+        });
+        sum.tensors += u64::from(report.tensors);
+        sum.elements = sum.elements.saturating_add(report.elements);
+        sum.data_bytes = sum.data_bytes.saturating_add(report.data_bytes);
+        sum.payload_bytes = sum.payload_bytes.saturating_add(report.payload_bytes);
+        let bits = 8.0 * sum.payload_bytes as f64 / sum.elements as f64;
+        sum.bits_per_element = (sum.elements > 0).then_some(bits);
+    }
+    sums.into_values().collect()
+}
+
+/// The stored bits for each element of the types that became smaller. It begins with a comma, and
+/// is empty if there are none.
+fn bits_in_words(dtypes: &[DtypeResult]) -> String {
+    let smaller = dtypes
+        .iter()
+        .filter(|sum| sum.payload_bytes < sum.data_bytes);
+    let bits =
+        smaller.filter_map(|sum| Some(format!("{} {:.3}", sum.dtype, sum.bits_per_element?)));
+    match bits.collect::<Vec<_>>() {
+        bits if bits.is_empty() => String::new(),
+        bits => format!(", bits per element: {}", bits.join(", ")),
+    }
 }
 
 fn compression(options: &Compress, context: &Context, selection: Selection) -> CompressOptions {
@@ -139,9 +184,7 @@ fn compression(options: &Compress, context: &Context, selection: Selection) -> C
 /// Says why a file did not become smaller, with the options that selected tensors.
 fn nothing_gained(why: &NoGain, growth: u64) -> String {
     let why = match why {
-        NoGain::NoneSelected => {
-            "--include and --exclude select none of its BF16 tensors".to_owned()
-        }
+        NoGain::NoneSelected => "--include and --exclude select none of its tensors".to_owned(),
         why => why.to_string(),
     };
     match growth {
@@ -152,16 +195,15 @@ fn nothing_gained(why: &NoGain, growth: u64) -> String {
 
 fn in_words(result: &CompressResult, kept: &str, output: &Path) -> String {
     let tensors: u32 = result.files.iter().map(|file| file.tensors).sum();
-    let coded: u32 = result.files.iter().map(|file| file.coded_tensors).sum();
-    let bits = result.bits_per_weight.map_or(String::new(), |bits| {
-        format!(", {bits:.3} bits per BF16 weight")
-    });
+    let compressed = result.files.iter().map(|file| file.compressed_tensors);
+    let compressed: u32 = compressed.sum();
+    let bits = bits_in_words(&result.dtypes);
     let verified = match result.files.iter().all(|file| file.verified) {
         true => "; verified",
         false => "",
     };
     let converted = format!(
-        "{}: {} to {} bytes ({}){bits}, {coded} of {tensors} tensors coded, {:.1} s{verified}",
+        "{}: {} to {} bytes ({}), {compressed} of {tensors} tensors compressed{bits}, {:.1} s{verified}",
         shown(output),
         bytes(result.input_bytes),
         bytes(result.output_bytes),

@@ -18,7 +18,6 @@ use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, text};
 use crate::standard_output::{Bytes, is_meant};
-use crate::unw_file::restore;
 
 /// Result for a file that was restored.
 #[derive(Serialize)]
@@ -137,13 +136,13 @@ fn to_standard_output(
     let length = length.map_err(|error| Failure::io(input, error))?;
     let bar = bar(context.silent(), "decompress", length);
     let metered = Metered {
-        file: &file,
-        bar: &bar,
+        file,
+        bar: bar.clone(),
     };
-    let memory = &options.memory;
-    let done = restore(&metered, memory, gpu.as_ref(), context, |bytes| {
-        stdout.write(bytes)
-    });
+    let done = context
+        .reading(&options.memory, gpu)
+        .open_storage(metered)
+        .and_then(|model| model.restore_with(|bytes| stdout.write(bytes)));
     bar.finish_and_clear();
-    stdout.finish(done.map_err(|error| error.at(input)))
+    stdout.finish(input, done)
 }

@@ -2,13 +2,12 @@
 
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
 
 use serde_json::json;
-use unweight::container::{Container, decode_tensor};
+use unweight::container::decode_tensor;
 use unweight::file::open;
 use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
-use unweight::{ReadError, Storage};
+use unweight::{Error, Model};
 use unweight_format::Tensor;
 
 use super::Context;
@@ -17,18 +16,19 @@ use crate::failure::Failure;
 use crate::printable::{quoted, shown};
 use crate::report::text;
 use crate::standard_output::{Bytes, is_meant};
-use crate::unw_file::{RestoreError, read};
 use crate::warning;
 
-/// Number of bytes of a range that are read at a time: a whole number of chunks and of blocks.
-const PIECE_BYTES: u64 = 1 << 17;
+/// Number of bytes of a range that are read at a time: a whole number of blocks, and of chunks of
+/// any type.
+const PIECE_BYTES: u64 = 8 << 16;
 
 pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
     let path = &options.file;
     let file = open(path)?;
-    let failed = |error| Failure::reading(path, error);
-    let opened = read(&file, &options.memory, context).map_err(failed)?;
-    let container = opened.container();
+    let attributes = Attributes::of(path, &file)?.without_times();
+    let model = context.reading(&options.memory, None).open_storage(file);
+    let model = model.map_err(|error| Failure::converting(path, path, error))?;
+    let container = model.container();
     let tensor = container.directory().find(&options.tensor).ok_or_else(|| {
         Failure::Usage(format!(
             "{} has no tensor {}; `unweight inspect --directory` lists those that it has",
@@ -44,23 +44,21 @@ pub(crate) fn run(options: &Extract, context: &Context) -> Result<(), Failure> {
 
     let Some(output) = options.output.as_deref().filter(|path| !is_meant(path)) else {
         let mut stdout = Bytes::open(context)?;
-        let done = copy(&container, &tensor, byte_range, context, path, |bytes| {
+        let done = copy(&model, &tensor, byte_range, context, |bytes| {
             stdout.write(bytes)
         });
-        return stdout.finish(done);
+        return stdout.finish(path, done);
     };
     require_absent(output, options.force)?;
     require_apart(path, output)?;
-    let attributes = Attributes::of(path, &file)?.without_times();
     let output_file = OutputFile::create(output, options.force, &attributes)?;
     let mut target = output_file.file()?;
     let mut written = 0;
-    copy(&container, &tensor, byte_range, context, path, |bytes| {
+    copy(&model, &tensor, byte_range, context, |bytes| {
         written += bytes.len();
-        target
-            .write_all(bytes)
-            .map_err(|error| Failure::io(output, error))
-    })?;
+        target.write_all(bytes).map_err(Error::Write)
+    })
+    .map_err(|error| Failure::converting(path, output, error))?;
     output_file.commit(|warning| warning::tell(&warning))?;
     let result = json!({"output": text(output), "tensor": tensor.name(), "bytes": written});
     context.print_result(&result, || format!("{}: {written} bytes", shown(output)))
@@ -90,29 +88,24 @@ fn byte_range(tensor: &Tensor<'_>, range: &Range<u64>) -> Result<Range<u64>, Fai
 }
 
 /// Passes a tensor's bytes to `output`, all of them or those in `range`.
-fn copy<S: Storage>(
-    container: &Container<'_, S>,
+fn copy(
+    model: &Model,
     tensor: &Tensor<'_>,
     range: Option<Range<u64>>,
     context: &Context,
-    path: &Path,
-    mut output: impl FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut output: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let container = model.container();
     let Some(range) = range else {
         // For a whole tensor, the tensor checksum is checked too.
-        return decode_tensor(container, tensor, &context.executor, |bytes| {
-            output(bytes).map_err(RestoreError::Failed)
-        })
-        .map_err(|error| error.at(path));
+        return decode_tensor(&container, tensor, &context.executor, output);
     };
     let mut buffer = Vec::new();
     let mut at = range.start;
     while at < range.end {
         let end = range.end.min((at / PIECE_BYTES + 1) * PIECE_BYTES);
         buffer.resize((end - at) as usize, 0);
-        container
-            .read_bytes(tensor, at..end, &mut buffer)
-            .map_err(|error: ReadError| Failure::reading(path, error))?;
+        container.read_bytes(tensor, at..end, &mut buffer)?;
         output(&buffer)?;
         at = end;
     }

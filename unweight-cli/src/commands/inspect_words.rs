@@ -2,12 +2,14 @@
 
 use std::io::{self, Write};
 
-use super::inspect::{InspectResult, TensorResult, Totals};
+use unweight_format::{Form, Forms};
+
+use super::inspect::{InspectResult, Sum, TensorResult};
 use crate::printable::{escaped, shortened, shown};
 use crate::report::{bytes, percent, table};
 use crate::standard_output::write_line;
 use crate::table::{Column, Kind, Measure};
-use crate::version::FORMAT_STATUS;
+use crate::version::{FORMAT_PROMISE, FORMAT_STATUS};
 
 /// Columns of the table, with ranks. Columns that follow from others are left out first.
 const COLUMNS: [Column; 8] = {
@@ -18,8 +20,8 @@ const COLUMNS: [Column; 8] = {
         column("tensor", Kind::Text { least: 24 }, 0),
         column("dtype", Kind::Word, 3),
         column("shape", Kind::Text { least: 13 }, 1),
-        column("encoding", Kind::Word, 2),
-        column("bits/elem.", Kind::Number, 0),
+        column("fields", Kind::Word, 2),
+        column("bits/weight", Kind::Number, 0),
         column("ratio", Kind::Number, 5),
         column("entropy", Kind::Number, 4),
         column("over", Kind::Number, 6),
@@ -38,7 +40,7 @@ pub(super) fn in_words(
         None => file.into(),
     };
     let head = format!(
-        "{file}: Unweight {} ({FORMAT_STATUS}), {} bytes; restores {} bytes ({}), {} tensors",
+        "{file}: Unweight {} ({FORMAT_STATUS}: {FORMAT_PROMISE}), {} bytes; restores {} bytes ({}), {} tensors",
         result.format_version,
         bytes(result.file_bytes),
         bytes(result.restored_bytes),
@@ -56,58 +58,116 @@ pub(super) fn in_words(
     for tensor in result.tensors.iter() {
         writeln!(output, "{}", table.row(&cells(&tensor)))?;
     }
-    write_totals(&result.totals, output, columns)
+    write_totals(result, output)?;
+    if result.fields.is_some() {
+        write_fields(result, output)?;
+        write_purposes(result, output)?;
+    }
+    Ok(())
+}
+
+/// The forms of a tensor's fields in short: `raw` if all are plain, otherwise how many of them have
+/// each other form, such as `huffman 1 of 3` or `huffman 1, constant 3 of 6`.
+pub(super) fn coding(forms: Forms) -> String {
+    let count = |form| forms.iter().filter(|&(_, other)| other == form).count();
+    let with = |form: Form| match count(form) {
+        0 => None,
+        count => Some(format!("{form} {count}")),
+    };
+    let present = [Form::Huffman, Form::Palette, Form::Constant].map(with);
+    let present: Vec<String> = present.into_iter().flatten().collect();
+    match present.is_empty() {
+        true => "raw".to_owned(),
+        false => format!("{} of {}", present.join(", "), forms.iter().len()),
+    }
 }
 
 fn cells(tensor: &TensorResult<'_>) -> [String; COLUMNS.len()] {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
-    let over = tensor
-        .exponent_entropy_bits
-        .zip(tensor.bits_per_element)
-        .map(|(entropy, bits)| bits - 8.0 - entropy);
     [
         escaped(tensor.name).into_owned(),
         tensor.dtype.to_string(),
         format!("[{}]", shape.join(", ")),
-        tensor.encoding.to_string(),
-        number(tensor.bits_per_element),
+        tensor.coding.clone(),
+        number(tensor.bits_per_weight),
         percent(tensor.stored_bytes, tensor.data_bytes),
-        number(tensor.exponent_entropy_bits),
-        number(over),
+        number(tensor.entropy_bits),
+        number(tensor.over_bits),
     ]
 }
 
-fn write_totals(totals: &Totals, output: &mut dyn Write, columns: Option<usize>) -> io::Result<()> {
-    writeln!(output)?;
-    let Some(bits_per_weight) = totals.bits_per_weight else {
-        return write_line(output, "No tensor is coded.", columns);
+fn number(value: Option<f64>) -> String {
+    // A zero has no sign.
+    value.map_or("-".to_owned(), |value| format!("{:.3}", value + 0.0))
+}
+
+fn write_totals(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Result<()> {
+    let totals = &result.totals;
+    let row = |name: &str, sum: &Sum| {
+        vec![
+            name.to_owned(),
+            bytes(sum.tensors),
+            bytes(sum.weights),
+            number(sum.bits_per_weight),
+            percent(sum.stored_bytes, sum.original_bytes),
+            number(sum.entropy_bits),
+            number(sum.over_bits),
+            bytes(sum.stored_bytes),
+        ]
     };
-    let mut text = format!(
-        "{} coded tensors, {} weights, {bits_per_weight:.4} bits/weight",
-        totals.coded_tensors,
-        bytes(totals.coded_weights),
-    );
-    let (Some(breakdown), Some(entropy)) = (totals.breakdown, totals.exponent_entropy_bits) else {
-        return write_line(output, &text, columns);
-    };
-    text.push_str(&format!(
-        ": 8 + {entropy:.4} (exponent entropy) + {:.4} (over)",
-        bits_per_weight - 8.0 - entropy
-    ));
-    write_line(output, &text, columns)?;
+    let rows = vec![
+        row("not raw", &totals.compressed),
+        row("all", &totals.tensors),
+        row("file", &totals.file),
+    ];
+    let heads = [
+        "totals",
+        "tensors",
+        "weights",
+        "bits/weight",
+        "ratio",
+        "entropy",
+        "over",
+        "bytes",
+    ];
     writeln!(output)?;
-    let total = breakdown.total_bits();
+    writeln!(output, "{}", table(&heads, 1, rows))
+}
+
+fn write_fields(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Result<()> {
+    let Some(fields) = result.fields.as_ref().filter(|fields| !fields.is_empty()) else {
+        return Ok(());
+    };
+    let row = |field: &super::inspect_json::FieldSum| {
+        vec![
+            format!("{} {}", field.dtype, field.name),
+            field.width.to_string(),
+            number(Some(field.entropy_bits)),
+            number(Some(field.bits_per_weight)),
+            bytes(field.bytes),
+        ]
+    };
+    let rows = fields.iter().map(row).collect();
+    let heads = ["field", "bits", "entropy", "stored", "bytes"];
+    writeln!(output)?;
+    writeln!(output, "{}", table(&heads, 1, rows))
+}
+
+fn write_purposes(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Result<()> {
+    let Some(stored) = &result.totals.tensors.stored_bits else {
+        return Ok(());
+    };
+    let frame = ("header, directory, source, guard", 8 * result.frame_bytes);
+    let purposes = stored.by_purpose().into_iter().chain([frame]);
     let row = |(name, bits): (&str, u64)| {
         vec![
             name.to_owned(),
             bytes(bits.div_ceil(8)),
-            format!("{:.4}", bits as f64 / totals.coded_weights as f64),
-            percent(bits, total),
+            percent(bits, 8 * result.file_bytes),
         ]
     };
-    let present = breakdown.parts().into_iter().filter(|&(_, bits)| bits > 0);
-    let rows = present.map(row).collect();
-    let heads = ["where the bits go", "bytes", "bits/weight", "share"];
+    let rows = purposes.filter(|&(_, bits)| bits > 0).map(row).collect();
+    let heads = ["where the bits go", "bytes", "share"];
+    writeln!(output)?;
     writeln!(output, "{}", table(&heads, 1, rows))
 }

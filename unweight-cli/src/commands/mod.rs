@@ -8,6 +8,7 @@ pub(crate) mod extract;
 mod folder;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+mod inspect_json;
 mod inspect_words;
 mod screen;
 pub(crate) mod transcode;
@@ -17,7 +18,7 @@ pub(crate) mod verify;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use unweight::{Backend, MemoryBudget, OpenOptions, Threads};
+use unweight::{Backend, OpenOptions, Threads};
 use unweight_cpu::fast::Codec;
 
 use crate::arguments::{Common, Memory};
@@ -56,13 +57,6 @@ impl Context {
             quiet: common.quiet,
             json: common.json,
         })
-    }
-
-    /// Memory budget for a file of this length: the budget that was asked for, or one that suffices
-    /// for any file and for every thread.
-    pub(crate) fn budget(&self, memory: &Memory, length: u64) -> MemoryBudget {
-        let default = || MemoryBudget::for_file(length, &self.executor);
-        memory.budget().unwrap_or_else(default)
     }
 
     /// How containers are read, on this device if one is given.

@@ -6,8 +6,8 @@ use serde::Serialize;
 use unweight::Storage;
 use unweight::file::open;
 use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
+use unweight_format::Encoding;
 use unweight_format::write::SeekSink;
-use unweight_format::{Encoding, Payload};
 
 use super::Context;
 use crate::arguments::Transcode;
@@ -15,7 +15,6 @@ use crate::failure::Failure;
 use crate::printable::shown;
 use crate::progress::{Metered, bar};
 use crate::report::{bytes, percent, text};
-use crate::unw_file::read;
 use crate::warning;
 
 /// Result of the command.
@@ -36,29 +35,25 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
     require_apart(input, output)?;
     let file = open(input)?;
     let attributes = Attributes::of(input, &file)?;
-    let reading = |error| Failure::reading(input, error);
     // The number of bytes to read is known only when the directory has been read.
     let bar = bar(context.silent(), "transcode", 0);
     let metered = Metered {
-        file: &file,
-        bar: &bar,
+        file,
+        bar: bar.clone(),
     };
-    let open = read(&metered, &options.memory, context).map_err(reading)?;
-    let container = open.container();
-    // Coded tensors are read twice: to count their exponents, and to code them.
-    let total = container
-        .directory()
-        .tensors()
-        .map(|tensor| match tensor.payload() {
-            Payload::Raw(_) => tensor.data_bytes(),
-            Payload::Coded(planes) => 2 * (tensor.payload().end() - planes.sign_mantissa().offset),
-        });
+    let failed = |error| Failure::converting(input, output, error);
+    let model = context.reading(&options.memory, None).open_storage(metered);
+    let model = model.map_err(failed)?;
+    // Coded tensors are read twice: to count their values, and to code them.
+    let total = model.tensors().map(|tensor| {
+        let payload = tensor.entry().payload().extent();
+        (1 + u64::from(tensor.forms().is_coded())) * payload.length
+    });
     bar.set_length(total.sum());
     let output_file = OutputFile::create(output, options.force, &attributes)?;
     let sink = SeekSink::new(output_file.file()?);
     let encoding = Encoding::from(options.to);
-    unweight::container::transcode(&container, encoding, sink, &context.executor)
-        .map_err(|error| Failure::converting(input, output, error.into()))?;
+    model.transcode(encoding, sink).map_err(failed)?;
     bar.finish_and_clear();
     let written = output_file.file()?;
     let output_bytes = written
@@ -69,7 +64,7 @@ pub(crate) fn run(options: &Transcode, context: &Context) -> Result<(), Failure>
         input: text(input),
         output: text(output),
         encoding,
-        input_bytes: container.header().file_length(),
+        input_bytes: model.header().file_length(),
         output_bytes,
         seconds: start.elapsed().as_secs_f64(),
     };

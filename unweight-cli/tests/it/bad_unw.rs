@@ -83,9 +83,11 @@ fn the_program_finds_flipped_bits_too() {
         for (offset, rule) in [
             (0, "file-magic"),
             (file_header::FILE_LENGTH, "file-header-crc"),
-            (file.entry(0, entry::PALETTE), "dir-crc"),
+            (file.entry(0, entry::PALETTE_CHECKSUM), "dir-crc"),
             (file.source().offset + 9, "source-crc"),
-            (coded.sign_mantissa().offset + 77, "record-crc"),
+            (coded.plain().offset + 77, "record-crc"),
+            (coded.palettes().offset, "palette-crc"),
+            (coded.record_ends().offset, "record-ends"),
             (coded.records().end() - 1, "record-crc"),
             (last, "padding"),
         ] {
@@ -165,9 +167,9 @@ fn rejects_trailing_bytes() {
 #[test]
 fn restamped_fields_break_the_rule_behind_the_checksum() {
     type Change = fn(&mut Small);
-    let changes: [(&str, Change); 17] = [
+    let changes: [(&str, Change); 19] = [
         ("file-reserved", |file| {
-            file.set(file_header::RESERVED + 4, &[1])
+            file.set(file_header::RESERVED, &[1])
         }),
         ("limit-tensors", |file| {
             file.set(file_header::TENSOR_COUNT, &[0xFF; 4])
@@ -179,7 +181,7 @@ fn restamped_fields_break_the_rule_behind_the_checksum() {
             file.set(file_header::SOURCE_KIND, &[0])
         }),
         ("dir-reserved", |file| {
-            file.set(file.entry(1, entry::RESERVED_BYTE), &[1])
+            file.set(file.entry(1, entry::RESERVED_HALF), &[1])
         }),
         ("dims-end", |file| {
             file.set(file.entry(0, entry::DIMS_END), &[3])
@@ -193,20 +195,26 @@ fn restamped_fields_break_the_rule_behind_the_checksum() {
         ("dtype-unknown", |file| {
             file.set(file.entry(1, entry::DTYPE), &[23])
         }),
-        ("encoding-unknown", |file| {
-            file.set(file.entry(1, entry::ENCODING), &[3])
+        ("form-unknown", |file| {
+            file.set(file.entry(1, entry::FORMS), &[4])
         }),
-        ("encoding-dtype", |file| {
-            file.set(file.entry(1, entry::ENCODING), &[1])
+        ("form-field", |file| {
+            file.set(file.entry(1, entry::FORMS), &[2])
         }),
-        ("raw-fields", |file| {
+        ("chunk-size", |file| {
             file.set(file.entry(1, entry::CHUNK_SIZE), &[15])
         }),
         ("chunk-size", |file| {
             file.set(file.entry(0, entry::CHUNK_SIZE), &[17])
         }),
-        ("palette-order", |file| {
-            file.set(file.entry(0, entry::PALETTE), &[255])
+        ("palette-crc", |file| {
+            file.set(file.entry(1, entry::PALETTE_CHECKSUM), &[1])
+        }),
+        ("palette-values", |file| {
+            file.set(file.coded().palettes().offset, &[255])
+        }),
+        ("limit-extensions", |file| {
+            file.set(file_header::EXTENSION_LENGTH, &[0xFF; 4])
         }),
         ("payload-end", |file| {
             file.flip(file.entry(0, entry::PAYLOAD_END), 1)
@@ -233,10 +241,10 @@ fn restamped_records_break_the_rule_behind_the_checksum() {
         ("huffman", "record-kind", |file, at| {
             file.set(at + record::KIND, &[3])
         }),
-        ("huffman", "record-encoding", |file, at| {
+        ("huffman", "record-form", |file, at| {
             file.set(at + record::KIND, &[2])
         }),
-        ("palette", "record-encoding", |file, at| {
+        ("palette", "record-form", |file, at| {
             file.set(at + record::KIND, &[1])
         }),
         ("palette", "record-reserved", |file, at| {
@@ -271,7 +279,7 @@ fn restamped_records_break_the_rule_behind_the_checksum() {
 fn weights_that_a_record_covers_and_the_tensor_does_not_break_its_checksum() {
     let mut file = compressed("huffman");
     let coded = file.coded();
-    file.flip(coded.sign_mantissa().offset, 1);
+    file.flip(coded.plain().offset, 1);
     file.stamp();
     rejects(&file.0, "tensor-crc");
 }
@@ -279,7 +287,7 @@ fn weights_that_a_record_covers_and_the_tensor_does_not_break_its_checksum() {
 #[test]
 fn the_tensor_is_named_where_it_is_one_tensors_fault() {
     let mut file = compressed("huffman");
-    file.flip(file.coded().sign_mantissa().offset, 1);
+    file.flip(file.coded().plain().offset, 1);
     let place = Place::with("bad.unw", &file.0);
     for call in [
         &["verify", "bad.unw"][..],

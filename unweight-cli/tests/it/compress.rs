@@ -75,7 +75,7 @@ fn codes_what_is_included_and_not_excluded() {
             .json();
         let coded = names.iter().zip(shown["tensors"].as_array().unwrap());
         coded
-            .filter(|(_, tensor)| tensor["encoding"] == "huffman")
+            .filter(|(_, tensor)| tensor["coding"] != "raw")
             .map(|(name, _)| *name)
             .collect::<Vec<_>>()
     };
@@ -115,8 +115,8 @@ fn tells_as_json_what_it_did() {
     assert_eq!(
         [
             &file["tensors"],
-            &file["coded_tensors"],
-            &file["bf16_weights"]
+            &file["compressed_tensors"],
+            &file["dtypes"][0]["elements"]
         ],
         [2, 1, 10_000]
     );
@@ -124,15 +124,40 @@ fn tells_as_json_what_it_did() {
         [&result["input_bytes"], &result["output_bytes"]],
         [source.len(), length]
     );
-    let bits = result["bits_per_weight"].as_f64().unwrap();
+    let [bf16, f32] = &result["dtypes"].as_array().unwrap()[..] else {
+        panic!("{}", result["dtypes"])
+    };
+    assert_eq!([&bf16["dtype"], &f32["dtype"]], ["BF16", "F32"]);
+    assert_eq!([&bf16["tensors"], &f32["data_bytes"]], [1, 8]);
+    let bits = bf16["bits_per_element"].as_f64().unwrap();
     assert!((10.0..12.0).contains(&bits), "{bits}");
+    assert_eq!(f32["bits_per_element"], 32.0);
 }
 
 #[test]
-fn a_model_without_bf16_has_no_bits_per_weight() {
+fn says_in_words_how_many_bits_the_types_take_that_became_smaller() {
+    let mut random = Random::new(22);
+    let source = safetensors_file(&[
+        bf16("w", &random.trained_weights(100_000)),
+        tensor("zeros", "F32", &[5_000], vec![0; 20_000]),
+        tensor("noise", "U8", &[9], random.bytes(9)),
+    ]);
+    let place = Place::with("m.safetensors", &source);
+    let words = place.run(&["compress", "m.safetensors"]).succeeds();
+    let words = String::from_utf8(words).unwrap();
+    let bits = words.split("2 of 3 tensors compressed, bits per element: BF16 1");
+    assert_eq!(bits.clone().count(), 2, "{words}");
+    assert!(
+        words.contains(", F32 1.") && !words.contains("U8"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_model_without_tensors_has_no_types() {
     let place = Place::with("m.safetensors", &safetensors_file(&[]));
     let result = place.run(&["compress", "m.safetensors", "--json"]).json();
-    assert_eq!(result["bits_per_weight"], json!(null));
+    assert_eq!(result["dtypes"], json!([]));
 }
 
 /// Input may be a link. The name of the output is derived from the link, the bytes from the file

@@ -5,7 +5,7 @@ use std::ops::Range;
 use safetensors::SafeTensors;
 use unweight_testkit::{Random, bf16, safetensors_file, tensor};
 
-use crate::model::mixed;
+use crate::model::{every_dtype, mixed};
 use crate::place::Place;
 
 #[test]
@@ -64,6 +64,35 @@ fn ranges_are_slices_of_the_whole() {
             }
         }
     }
+}
+
+#[test]
+fn ranges_of_elements_of_every_type_are_slices_of_the_whole() {
+    let source = every_dtype(10_000);
+    let data = &source[8 + u64::from_le_bytes(source[..8].try_into().unwrap()) as usize..];
+    let place = Place::with_compressed(&source, &["--chunk", "12"]);
+    let shown = place
+        .run(&["inspect", "m.unw", "--directory", "--json"])
+        .json();
+    let mut start = 0;
+    for tensor in shown["tensors"].as_array().unwrap() {
+        let name = tensor["name"].as_str().unwrap();
+        let number = |key: &str| tensor[key].as_u64().unwrap() as usize;
+        let (elements, bytes) = (number("elements"), number("data_bytes"));
+        let data = &data[start..start + bytes];
+        start += bytes;
+        for range in [0..0, 0..8, 4_096..8_192, 8_184..8_208, 8..elements] {
+            let text = format!("{}..{}", range.start, range.end);
+            let call = ["extract", "m.unw", name, "--range", &text];
+            let part = place.run(&call).succeeds();
+            let at = |element: usize| element * bytes / elements;
+            assert!(
+                part == data[at(range.start)..at(range.end)],
+                "{name} {text}"
+            );
+        }
+    }
+    assert_eq!(start, data.len());
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn with_a_device_bad_files_are_told_as_by_the_cpu() {
     let bytes = (0..coded.records().length.min(600)).map(|byte| coded.records().offset + byte);
     // The damage hits the kind, the code lengths and the lane ends, which checksums cover. Only a
     // few bytes are damaged, because a process takes half a second to find a device.
-    for offset in bytes.step_by(31).chain([coded.sign_mantissa().offset]) {
+    for offset in bytes.step_by(31).chain([coded.plain().offset]) {
         let mut spoilt = Small(whole.clone());
         spoilt.flip(offset, 0x15);
         place.write("bad.unw", &spoilt.0);

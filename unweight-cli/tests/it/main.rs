@@ -3,6 +3,7 @@
 
 mod bad_safetensors;
 mod bad_unw;
+mod bench;
 #[cfg(target_os = "linux")]
 mod changing_file;
 mod compress;

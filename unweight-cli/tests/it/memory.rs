@@ -201,11 +201,11 @@ fn a_long_name_among_thousands_is_reported_within_little_memory() {
         let shown = place.run_within(KIB, &[&call, options].concat()).succeeds();
         let text = String::from_utf8(shown).unwrap();
         assert!(text.contains(&"n".repeat(60_000)));
-        assert!(text.len() < 3_000_000, "{options:?}: {}", text.len());
+        assert!(text.len() < 5_000_000, "{options:?}: {}", text.len());
         if options == ["--json"] {
             let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(shown["tensors"].as_array().unwrap().len(), 2_502);
-            assert_eq!(shown["totals"]["coded_tensors"], 1);
+            assert_eq!(shown["totals"]["compressed"]["tensors"], 1);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Models to compress.
 
 use half::bf16;
-use unweight_testkit::{Random, bf16, bytes_of, safetensors_file, tensor};
+use unweight_format::Dtype;
+use unweight_testkit::{Random, Tensor, any_weights, bf16, bytes_of, safetensors_file, tensor};
 
 /// A typical model: coded tensors of several chunks, small tensors, BF16 tensors that stay raw, and
 /// other types.
@@ -30,4 +31,20 @@ pub(crate) fn small() -> Vec<u8> {
     weights[7] = bf16::INFINITY;
     weights[1_499] = bf16::from_bits(0x0001);
     safetensors_file(&[bf16("w", &weights), tensor("b", "U8", &[9], vec![5; 9])])
+}
+
+/// A tensor of every type with about so many weights, whose fields have values of all
+/// distributions.
+pub(crate) fn every_dtype(weights: usize) -> Vec<u8> {
+    let mut random = Random::new(8);
+    let tensors: Vec<Tensor> = Dtype::ALL
+        .iter()
+        .map(|&dtype| {
+            // The elements of any type fill whole bytes.
+            let data = any_weights(dtype, weights.next_multiple_of(24), &mut random);
+            let elements = 8 * data.len() as u64 / dtype.bits();
+            tensor(dtype.name(), dtype.name(), &[elements], data)
+        })
+        .collect();
+    safetensors_file(&tensors)
 }

@@ -1,8 +1,8 @@
 //! Changes in a valid file whose checksums are made right again, so that the rule behind the
 //! checksum has to find the change.
 
-use unweight_format::{CodedPlanes, Extent, FileHeader, layout};
-use unweight_testkit::{coded_planes, repair_checksums};
+use unweight_format::{Extent, FileHeader, Payload, layout};
+use unweight_testkit::{coded_payloads, repair_checksums};
 
 /// The two tensors of [`crate::model::small`], compressed.
 pub(crate) struct Small(pub(crate) Vec<u8>);
@@ -25,13 +25,13 @@ impl Small {
         FileHeader::parse(&self.0).unwrap().source()
     }
 
-    /// The coded tensor, which has one chunk, so that its plane of records is one record.
-    pub(crate) fn coded(&self) -> CodedPlanes {
-        let [planes] = coded_planes(&self.0)[..] else {
+    /// The payload of the coded tensor, which has one record.
+    pub(crate) fn coded(&self) -> Payload {
+        let [payload] = coded_payloads(&self.0)[..] else {
             panic!("w is raw, or b is coded")
         };
-        assert_eq!(planes.chunk_count(), 1);
-        planes
+        assert_eq!(payload.record_count(), 1);
+        payload
     }
 
     /// Makes all checksums right except those of tensors.

@@ -8,7 +8,7 @@ use unweight_testkit::{
     tensor, with_header,
 };
 
-use crate::model::mixed;
+use crate::model::{every_dtype, mixed};
 use crate::place::Place;
 
 /// Requires round trips with both encodings, and with the least, the default and the greatest
@@ -60,7 +60,7 @@ fn restores_every_bf16_pattern_among_trained_weights() {
     }
     let source = safetensors_file(&[bf16("w", &weights)]);
     let place = Place::with_compressed(&source, &[]);
-    assert_eq!(encodings(&place), ["huffman"]);
+    assert_eq!(codings(&place), ["huffman 1 of 3"]);
     restores(&place, &source);
 }
 
@@ -120,7 +120,7 @@ fn random_bits_grow_by_less_than_a_thousandth() {
     round_trips(&source);
     for encoding in ["huffman", "palette"] {
         let place = Place::with_compressed(&source, &["--encoding", encoding]);
-        assert_eq!(encodings(&place), ["raw"]);
+        assert_eq!(codings(&place), ["raw"]);
         let growth = place.read("m.unw").len() - source.len();
         assert!(1_000 * growth < source.len(), "{growth} bytes");
     }
@@ -131,7 +131,7 @@ fn trained_weights_shrink_by_a_third_as_huffman_and_a_quarter_as_palette() {
     let source = safetensors_file(&[bf16("w", &Random::new(6).trained_weights(300_000))]);
     for (encoding, percent) in [("huffman", 67), ("palette", 76)] {
         let place = Place::with_compressed(&source, &["--encoding", encoding]);
-        assert_eq!(encodings(&place), [encoding]);
+        assert_eq!(codings(&place), [format!("{encoding} 1 of 3")]);
         let length = place.read("m.unw").len();
         assert!(
             100 * length < percent * source.len(),
@@ -143,13 +143,16 @@ fn trained_weights_shrink_by_a_third_as_huffman_and_a_quarter_as_palette() {
 #[test]
 fn restores_random_chunks_among_trained_ones() {
     let mut numbers = Random::new(7);
-    let mut weights = numbers.trained_weights(200_000);
+    let mut weights = numbers.trained_weights(600_000);
     weights[65_536..131_072].copy_from_slice(&numbers.random_weights(65_536));
     let source = safetensors_file(&[bf16("w", &weights)]);
     round_trips(&source);
     let place = Place::with_compressed(&source, &["--encoding", "palette"]);
     let shown = place.run(&["inspect", "m.unw", "--json"]).json();
-    assert_eq!(shown["totals"]["breakdown"]["verbatim_bits"], 8 * 65_536);
+    assert_eq!(
+        shown["totals"]["tensors"]["stored_bits"]["verbatim"],
+        8 * 65_536
+    );
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn restores_a_model_without_bf16() {
     ]);
     round_trips(&source);
     let place = Place::with_compressed(&source, &[]);
-    assert_eq!(encodings(&place), ["raw", "raw"]);
+    assert_eq!(codings(&place), ["raw", "raw"]);
 }
 
 #[test]
@@ -316,7 +319,7 @@ fn restores_a_coded_tensor_whose_every_chunk_is_verbatim() {
             records: Records::Verbatim,
         };
         place.write("m.unw", &container(&[w.clone().stored(form)], true));
-        assert_eq!(encodings(&place), [name]);
+        assert_eq!(codings(&place), [format!("{name} 1 of 3")]);
         restores(&place, &source);
 
         // The weights compress well, so that transcoding gives the same file as compressing with
@@ -369,16 +372,75 @@ fn restores_a_model_of_many_kinds_of_tensors() {
     let source = mixed();
     round_trips(&source);
     let place = Place::with_compressed(&source, &[]);
-    let coded = ["raw", "huffman", "huffman", "raw", "raw", "raw", "huffman"];
-    assert_eq!(encodings(&place), coded);
+    let huffman = "huffman 1 of 3";
+    let coded = [
+        "raw",
+        huffman,
+        "constant 1 of 3",
+        "raw",
+        "raw",
+        "raw",
+        huffman,
+    ];
+    assert_eq!(codings(&place), coded);
 }
 
-/// The encodings of the tensors of `m.unw`.
-fn encodings(place: &Place) -> Vec<String> {
+#[test]
+fn restores_fields_of_every_type_in_every_form() {
+    for weights in [100, 5_000, 70_000] {
+        let source = every_dtype(weights);
+        round_trips(&source);
+        let place = Place::with_compressed(&source, &[]);
+        let codings = codings(&place);
+        if weights > 100 {
+            assert!(
+                codings.iter().any(|coding| coding.starts_with("huffman")),
+                "{codings:?}"
+            );
+            assert!(
+                codings.iter().any(|coding| coding.contains("constant")),
+                "{codings:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn restores_thousands_of_tensors_of_one_weight_that_grow_within_the_bound() {
+    let mut numbers = Random::new(13);
+    let dtypes = [Dtype::Bf16, Dtype::F32, Dtype::F8E4M3, Dtype::I64];
+    let tensors: Vec<Tensor> = (0..20_000)
+        .map(|number| {
+            let dtype = dtypes[number % dtypes.len()];
+            tensor(
+                &format!("t{number}"),
+                dtype.name(),
+                &[1],
+                numbers.bytes(dtype.weight_bytes()),
+            )
+        })
+        .collect();
+    let source = safetensors_file(&tensors);
+    round_trips_quickly(&source);
+    let place = Place::with_compressed(&source, &[]);
+    let length = place.read("m.unw").len();
+    assert!(
+        100 * length <= 250 * source.len(),
+        "{length} bytes of {}",
+        source.len()
+    );
+    // Section 9 of the specification.
+    let names: usize = tensors.iter().map(|tensor| tensor.name.len()).sum();
+    let bound = source.len() + source.len() / 16_384 + 400 + names + tensors.len() * (40 + 8 + 15);
+    assert!(length <= bound, "{length} bytes of at most {bound}");
+}
+
+/// How the tensors of `m.unw` are stored.
+fn codings(place: &Place) -> Vec<String> {
     let shown = place.run(&["inspect", "m.unw", "--directory", "--json"]);
     let tensors = shown.json()["tensors"].take();
     let tensors = tensors.as_array().unwrap().iter();
     tensors
-        .map(|tensor| tensor["encoding"].as_str().unwrap().to_owned())
+        .map(|tensor| tensor["coding"].as_str().unwrap().to_owned())
         .collect()
 }

@@ -104,7 +104,7 @@ fn inspect_fits_its_terminal() {
         for options in [&[][..], &["--directory"]] {
             let shown = fits(&place, columns, &[&["inspect", "m.unw"], options].concat());
             assert!(
-                shown.contains("bits/elem.") && shown.contains("draft"),
+                shown.contains("bits/weight") && shown.contains("candidate"),
                 "{shown}"
             );
         }
@@ -166,6 +166,15 @@ fn bars_and_results_of_every_command_fit_their_terminal() {
                 "--force",
             ],
             &["bench", "small.safetensors", "--runs", "1"],
+            &[
+                "bench",
+                "--kind",
+                "bf16-from-e4m3",
+                "--rows",
+                "1",
+                "--runs",
+                "1",
+            ],
         ] {
             fits(&place, columns, call);
         }

@@ -39,24 +39,24 @@ fn gives_what_compress_gives_in_both_directions() {
 
 #[test]
 fn a_tensor_that_no_longer_saves_space_is_raw_from_then_on() {
-    // The only exponent takes no bits as huffman, and four bits for each weight as palette.
-    let source = safetensors_file(&[bf16("w", &Random::new(30).weights_of(&[127], 384))]);
+    // The exponents take one bit each as huffman. As palette they take four, in two whole steps.
+    let source = safetensors_file(&[bf16("w", &Random::new(30).weights_of(&[126, 127], 260))]);
     let place = Place::with_compressed(&source, &[]);
-    let encoding = |file| {
+    let coding = |file| {
         let shown = place
             .run(&["inspect", file, "--directory", "--json"])
             .json();
-        shown["tensors"][0]["encoding"].as_str().unwrap().to_owned()
+        shown["tensors"][0]["coding"].as_str().unwrap().to_owned()
     };
-    assert_eq!(encoding("m.unw"), "huffman");
+    assert_eq!(coding("m.unw"), "huffman 1 of 3");
     place
         .run(&["transcode", "m.unw", "--to", "palette", "-o", "p.unw"])
         .succeeds();
-    assert_eq!(encoding("p.unw"), "raw");
+    assert_eq!(coding("p.unw"), "raw");
     place
         .run(&["transcode", "p.unw", "--to", "huffman", "-o", "h.unw"])
         .succeeds();
-    assert_eq!(encoding("h.unw"), "raw");
+    assert_eq!(coding("h.unw"), "raw");
     for file in ["p.unw", "h.unw"] {
         place
             .run(&["verify", file, "--against", "m.safetensors"])

@@ -216,7 +216,7 @@ fn help_and_version_succeed() {
 }
 
 #[test]
-fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
+fn the_version_says_what_runs_and_that_the_format_is_a_release_candidate() {
     let place = Place::with_compressed(&small(), &[]);
     let says = |call: &[&str]| String::from_utf8(place.run(call).succeeds()).unwrap();
     let long = says(&["--version"]);
@@ -225,19 +225,28 @@ fn the_version_says_what_runs_and_that_the_format_is_a_draft() {
         panic!("{long}")
     };
     assert!(program.starts_with("unweight 0."), "{program}");
-    assert!(format.starts_with("format 1.0 (draft: later versions may not read its files)"));
+    assert_eq!(
+        format,
+        "format 1.0, release candidate 1: nothing is expected to change, files may have to be made \
+         again"
+    );
     assert!(path.starts_with("CPU instruction set: "), "{path}");
     assert!(kernels.starts_with("GPU kernels: "), "{kernels}");
     assert_eq!(says(&["-V"]).trim_end(), program);
     // The help says it because users decide there to delete their originals.
-    assert!(says(&["--help"]).contains("draft") && says(&["-h"]).contains("draft"));
-    assert!(
-        says(&["inspect", "m.unw"])
-            .lines()
-            .next()
-            .unwrap()
-            .contains("(draft)")
-    );
+    for help in ["--help", "-h"] {
+        let words = says(&[help]);
+        let words: Vec<&str> = words.split_whitespace().collect();
+        assert!(words.join(" ").contains(
+            "The format is release candidate 1 of version 1.0: nothing is expected to change, \
+             files may have to be made again."
+        ));
+    }
+    let inspected = says(&["inspect", "m.unw"]);
+    assert!(inspected.lines().next().unwrap().contains(
+        "Unweight 1.0 (release candidate 1: nothing is expected to change, files may have to be \
+         made again)"
+    ));
 }
 
 #[test]
@@ -276,7 +285,10 @@ fn completions_have_every_command_and_its_options() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = String::from_utf8(place.run(&["completions", shell]).succeeds()).unwrap();
-        for word in COMMANDS.iter().chain(&["encoding", "against", "memory"]) {
+        for word in COMMANDS
+            .iter()
+            .chain(&["encoding", "against", "memory", "kind"])
+        {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
@@ -288,7 +300,7 @@ fn manual_pages_have_every_command_and_nothing_of_this_machine() {
     let place = Place::new();
     let page = String::from_utf8(place.run(&["man"]).succeeds()).unwrap();
     assert!(
-        page.contains(".TH unweight 1") && page.contains("draft"),
+        page.contains(".TH unweight 1") && page.contains("release candidate 1"),
         "{page}"
     );
     assert!(

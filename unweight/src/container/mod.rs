@@ -9,7 +9,8 @@
 //!   functions take.
 //! - [`decode_tensor`], [`decode_tensor_into`], [`restore`] and [`transcode`] read whole tensors and
 //!   files; the methods of `Container` read ranges, and, with a [`TensorIndex`], chunks and records.
-//! - [`Encoder`] and [`copy_raw_tensor`] write tensors, and a [`Breakdown`] says what they take.
+//! - [`Encoder`] and [`copy_raw_tensor`] write tensors, and a [`breakdown`](crate::breakdown) says
+//!   what they take.
 //! - [`in_order`] runs the caller's own work on chunks.
 
 mod breakdown;
@@ -35,7 +36,6 @@ use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
 use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
-pub use breakdown::{Breakdown, FieldBreakdown, StoredBits};
 use chunk::Worker;
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{Encoder, TransferError, copy_raw_tensor};
@@ -72,6 +72,8 @@ pub struct Container<'a, S: ?Sized> {
     coalesce: Option<Coalesce>,
     /// Bytes that were read ahead.
     windows: &'a [Window],
+    /// Memory of the budget that the caller uses.
+    beside_bytes: u64,
     workers: &'a Pool<Worker>,
     codec: Codec,
 }
@@ -208,6 +210,7 @@ impl Opened {
             budget: self.budget,
             coalesce: self.coalesce,
             windows: &[],
+            beside_bytes: 0,
             workers: &self.workers,
             codec: self.codec,
         }
@@ -241,6 +244,16 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         }
     }
 
+    /// The same container, whose operations leave this much of the budget to the caller.
+    pub fn beside(self, bytes: u64) -> Self {
+        // Sums with sizes of files stay below 2^64.
+        const MOST: u64 = u64::MAX / 2;
+        Container {
+            beside_bytes: self.beside_bytes.saturating_add(bytes).min(MOST),
+            ..self
+        }
+    }
+
     /// The codec that decodes the container.
     pub(crate) const fn codec(&self) -> Codec {
         self.codec
@@ -251,10 +264,11 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.budget
     }
 
-    /// The memory that is held as long as the container is open, and that of bytes read ahead.
+    /// The memory that is held as long as the container is open, that of bytes read ahead, and that
+    /// of the caller.
     pub(crate) fn held_bytes(&self) -> u64 {
         let windows = self.windows.iter().map(Window::held_bytes);
-        self.header.directory().length + windows.sum::<u64>()
+        self.header.directory().length + windows.sum::<u64>() + self.beside_bytes
     }
 
     /// The number of chunks, or blocks, of this tensor that may be in work at a time beside its
