@@ -22,7 +22,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), unweight_matmul::MatmulError> {
-//! # let palette = unweight_format::Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
+//! # let palette = unweight_format::Palette::new(8, std::array::from_fn(|i| 110 + i as u8)).unwrap();
 //! use unweight_gpu::Device;
 //! use unweight_matmul::{Activations, Fragments, Linear, Shape, View, ViewMut, Workspace};
 //!
@@ -55,6 +55,7 @@ struct Readme;
 mod activations;
 mod compressed_matrix;
 mod cublas;
+mod decoded;
 mod error;
 mod fragments;
 mod fragments_kernels;
@@ -81,7 +82,7 @@ pub use unweight_gpu;
 pub use activations::Activations;
 pub use compressed_matrix::CompressedMatrix;
 pub use cublas::PlainMatmul;
-pub use error::MatmulError;
+pub use error::{MatmulError, NoPlan};
 pub use fragments::Fragments;
 pub use layout::Shape;
 pub use linear::Linear;
