@@ -115,12 +115,23 @@ impl TensorCounts {
 
     /// The plan of the tensor, all chunks of which have been added.
     pub fn plan(&self) -> TensorPlan {
-        let forms = self.forms.with_differing_bits(self.differing);
-        let counts: Vec<ValueCounts> = forms
+        let plan = self.plan_for(&self.forms);
+        plan.expect("every field of these forms was counted")
+    }
+
+    /// The plan of the tensor if it has other forms than those that its chunks were counted for,
+    /// for instance because these were made of a part of the sample. None if a field that matters
+    /// now was not counted.
+    pub fn plan_for(&self, forms: &SampledForms) -> Option<TensorPlan> {
+        if forms.undecided_bits() & !self.forms.undecided_bits() != 0 {
+            return None;
+        }
+        let forms = forms.with_differing_bits(self.differing);
+        let counts: Option<Vec<ValueCounts>> = forms
             .coded()
-            .map(|coded| self.totals[self.number_of(coded.field_number)].clone())
+            .map(|coded| Some(self.totals[self.number_of(coded.field_number)?].clone()))
             .collect();
-        TensorPlan::new(forms, self.weight.unwrap_or(0), &counts)
+        Some(TensorPlan::new(forms, self.weight.unwrap_or(0), &counts?))
     }
 
     /// The counts of the palette entries of `plan`, which these counts gave, in chunk `number`.
@@ -132,7 +143,8 @@ impl TensorCounts {
         });
         if let Some(kept) = kept {
             for (found, field) in found.iter_mut().zip(plan.fields()) {
-                let counts = kept.get(self.number_of(field.coded.field_number));
+                let number = self.number_of(field.coded.field_number);
+                let counts = number.and_then(|number| kept.get(number));
                 *found = counts.and_then(|counts| counts.of_palette(&field.palette));
             }
         }
@@ -140,10 +152,10 @@ impl TensorCounts {
     }
 
     /// The number of a field among those that were counted.
-    fn number_of(&self, field_number: usize) -> usize {
+    fn number_of(&self, field_number: usize) -> Option<usize> {
         let mut counted = self.forms.forms().coded();
         let found = counted.find(|coded| coded.field_number == field_number);
-        found.expect("a coded field was counted").number
+        found.map(|coded| coded.number)
     }
 }
 
@@ -214,5 +226,33 @@ mod tests {
         assert_eq!(plan(&weights), (0x13, Some(4096)));
         weights[40_000] = 0x40;
         assert_eq!(plan(&weights), (0x11, Some(4096)));
+    }
+
+    #[test]
+    fn plans_for_other_forms_if_their_fields_were_counted() {
+        let constant = [0x38; 40_000];
+        let mut narrow = constant;
+        narrow
+            .iter_mut()
+            .step_by(3)
+            .for_each(|weight| *weight = 0x30);
+        let plan = |weights: &[u8], counted_for: &[u8], planned_for: &[u8]| {
+            let counted_for = forms(counted_for);
+            let mut counts = TensorCounts::new(counted_for, 10);
+            for chunk in weights.chunks(4096) {
+                counts.push(counted(&counted_for, chunk));
+            }
+            let plan = counts.plan_for(&forms(planned_for));
+            plan.map(|plan| plan.forms().bits())
+        };
+        assert_eq!(plan(&narrow, &narrow, &narrow), Some(0x31));
+        // The exponents may be constant according to the sample, but were not compared.
+        assert_eq!(plan(&constant, &narrow, &constant), None);
+        assert_eq!(plan(&narrow, &constant, &narrow), Some(0x31));
+        let noise: Vec<u8> = (0..40_000u32)
+            .map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8)
+            .collect();
+        assert_eq!(plan(&narrow, &constant, &noise), Some(0));
+        assert_eq!(plan(&narrow, &noise, &narrow), None);
     }
 }

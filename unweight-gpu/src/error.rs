@@ -46,7 +46,7 @@ pub enum GpuError {
     NotEncoded,
     /// A batch has more chunks than one launch allows.
     TooManyChunks(u64),
-    /// A tensor of this many weights is always stored raw.
+    /// A tensor of this many bytes cannot be coded.
     NotCoded(u64),
     /// A buffer has a different length than the tensor needs.
     WrongLength {
@@ -107,21 +107,24 @@ impl fmt::Display for GpuError {
             GpuError::TooManyChunks(count) => {
                 write!(f, "a batch of {count} chunks, expected at most {}", crate::MOST_CHUNKS)
             }
-            GpuError::NotCoded(weights) => write!(
+            GpuError::NotCoded(bytes) => write!(
                 f,
-                "a tensor of {weights} weights cannot be coded, expected 1 to {}",
-                limits::CODED_WEIGHTS
+                "a tensor of {bytes} bytes cannot be coded, expected 1 to {}",
+                limits::CODED_BYTES
             ),
             GpuError::WrongLength {
                 needed_bytes,
                 given_bytes,
             } => write!(f, "{given_bytes} bytes were given, expected {needed_bytes}"),
             GpuError::Rule(error) => error.fmt(f),
-            GpuError::BadChunk(BadChunk {
-                tensor,
-                chunk,
-                rule,
-            }) => write!(f, "{} in chunk {chunk} of tensor {tensor} of the batch", rule.id()),
+            GpuError::BadChunk(BadChunk { tensor, chunk, field, rule }) => match field {
+                Some(field) => write!(
+                    f,
+                    "{} in field {field} of chunk {chunk} of tensor {tensor} of the batch",
+                    rule.id()
+                ),
+                None => write!(f, "{} in block {chunk} of tensor {tensor} of the batch", rule.id()),
+            },
         }
     }
 }

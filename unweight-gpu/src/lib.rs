@@ -2,12 +2,12 @@
 //!
 //! - [`Device::open`] finds a GPU and loads the kernels. A missing driver or device is an ordinary
 //!   error.
-//! - [`decode_verified`] decodes a coded tensor with every check, and returns its weights in device
-//!   memory.
-//! - [`DeviceTensor::upload`] copies a coded tensor to device memory, in the layout of the file.
-//! - [`Batch`] decodes tensors, or ranges of their chunks, in one launch. It runs on the caller's
-//!   stream and writes weights or exponent planes to the caller's memory. It copies raw tensors,
-//!   checks chunk checksums on the device, and computes the checksums of decoded weights.
+//! - [`decode_verified`] decodes a tensor with every check, and returns its weights in device memory.
+//! - [`DeviceTensor::upload`] copies a tensor to device memory, in the layout of the file.
+//! - [`Batch`] decodes tensors of any types and forms, or ranges of their chunks, in a few launches.
+//!   It runs on the caller's stream and writes weights, or exponents of BF16, to the caller's
+//!   memory. It checks chunk and block checksums on the device, and computes the checksums of
+//!   decoded weights.
 //! - [`EncodeBatch`] encodes weights in device memory to planes with the same bytes as the
 //!   reference.
 //! - [`TranscodeBatch`] converts coded tensors to the other encoding without storing their weights.
@@ -15,9 +15,10 @@
 //!
 //! The crate `unweight-matmul` multiplies by matrices that stay compressed.
 //!
-//! The host checks everything that locates data (header, directory, record ends). The device checks
-//! every record, and bounds each read and write by the checked values. It reports the first bad
-//! chunk with the rule that the reference reports. Section numbers refer to `spec/unweight.md`.
+//! The host checks everything that locates data (header, directory, record ends) and all palettes.
+//! The device checks every record, and bounds each read and write by the checked values. It reports
+//! the first bad chunk with the rule that the reference reports. Section numbers refer to
+//! `spec/unweight.md`.
 //!
 //! Launches are asynchronous, and return a guard ([`Launched`]). What was launched must not be
 //! trusted before the guard's `finish` has succeeded.
@@ -37,18 +38,17 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use unweight_format::{Directory, FileHeader, Payload};
-//! use unweight_gpu::{Device, DeviceTensor, decode_verified};
+//! use unweight_format::{Directory, FileHeader};
+//! use unweight_gpu::{Device, decode_verified};
 //!
 //! let file = std::fs::read("model.unw")?;
 //! let header = FileHeader::parse(&file)?;
 //! let directory = Directory::parse(&header, header.directory().of(&file).ok_or("short")?)?;
 //! let tensor = directory.find("w").ok_or("no such tensor")?;
-//! let Payload::Coded(planes) = tensor.payload() else { return Err("raw".into()) };
 //!
 //! let device = Device::open(0)?;
 //! let stream = device.stream()?;
-//! let payload = DeviceTensor::extent(planes).of(&file).ok_or("short")?;
+//! let payload = tensor.payload().extent().of(&file).ok_or("short")?;
 //! let weights = decode_verified(&device, &stream, &tensor, payload)?;
 //! # Ok(())
 //! # }
@@ -103,8 +103,10 @@ fn preload(device: &Device) -> Result<(), GpuError> {
 #[doc(hidden)]
 pub mod host {
     pub use crate::checksum::constants::words as crc_constants;
-    pub use crate::decode::job::{Addresses, KIND_BYTES, TensorJob, longest_record_bytes};
-    pub use crate::decode::plan::stage_bytes;
+    pub use crate::decode::job::{
+        Addresses, TensorJob, longest_records_bytes, readable_plain_bytes,
+    };
+    pub use crate::decode::plan::{FIELD_BYTES, TABLE_BYTES, stage_bytes};
     pub use crate::decode::status::{GOOD, read};
     pub use crate::encode::job::{EncodeJob, TOTAL_BYTES};
     pub use crate::encode::plan::count_threads;

@@ -2,15 +2,13 @@
 
 use half::bf16;
 use unweight::Serial;
-use unweight::container::Encoder;
+use unweight::container::{Encoder, copy_raw_tensor};
 use unweight_cpu::fast::Codec;
-use unweight_format::write::{
-    CodedParameters, ContainerWriter, Declaration, RecordBody, Sink, write_record,
-};
-use unweight_format::{Dtype, Encoding, Palette, SourceKind, crc32, exponent, sign_mantissa};
+use unweight_format::write::{ContainerWriter, Declaration, Sink};
+use unweight_format::{Dtype, Encoding, Extent, Forms, SourceKind};
 
-use crate::odd::OddRecords;
-use crate::{Random, Records, Tensor, safetensors_json, with_header};
+use crate::odd::{any_forms, write_odd, write_verbatim};
+use crate::{Random, Records, Tensor, bytes_of, safetensors_json, with_header};
 
 /// A container of these tensors, with the header of their safetensors file as source or without
 /// one.
@@ -45,10 +43,35 @@ pub fn container_by(
 ) -> Vec<u8> {
     let shape = [weights.len() as u64];
     let mut writer = writer_of(Vec::new(), &shape);
-    Encoder::new(codec)
-        .encode_tensor(&mut writer, weights, encoding, chunk_size_log2, &Serial)
-        .expect("memory does not fail");
+    encode(
+        codec,
+        &mut writer,
+        &bytes_of(weights),
+        encoding,
+        chunk_size_log2,
+    );
     writer.finish().expect("the tensor was written")
+}
+
+/// Writes the next tensor of these bytes as `unweight::compress` does.
+fn encode(
+    codec: Codec,
+    writer: &mut ContainerWriter<'_, Vec<u8>>,
+    data: &[u8],
+    encoding: Encoding,
+    chunk_size_log2: u8,
+) {
+    let all = whole(data);
+    Encoder::new(codec)
+        .encode_tensor(writer, data, all, encoding, chunk_size_log2, &Serial)
+        .expect("memory does not fail, and the data has the declared length");
+}
+
+fn whole(data: &[u8]) -> Extent {
+    Extent {
+        offset: 0,
+        length: data.len() as u64,
+    }
 }
 
 /// The writer of a container of one BF16 tensor "w" of this shape, without a source.
@@ -61,57 +84,27 @@ pub fn writer_of<S: Sink>(sink: S, shape: &[u64]) -> ContainerWriter<'_, S> {
 }
 
 fn write(writer: &mut ContainerWriter<'_, Vec<u8>>, tensor: &Tensor) {
-    let form = tensor.form;
-    if form.encoding == Encoding::Raw {
-        let mut raw = writer.raw().expect("a tensor is left");
-        let written = raw.write(&tensor.data).and_then(|()| raw.finish());
-        return written.expect("the data has the declared length");
-    }
-    let weights = tensor.weights();
-    let mut odd = match form.records {
+    let (form, data) = (tensor.form, &tensor.data[..]);
+    let (forms, seed) = match form.records {
+        _ if data.is_empty() => (Forms::raw(tensor.dtype), 0),
+        Records::Raw => (Forms::raw(tensor.dtype), 0),
         Records::Canonical => {
-            return Encoder::new(Codec::current())
-                .encode_tensor(
-                    writer,
-                    &weights[..],
-                    form.encoding,
-                    form.chunk_size_log2,
-                    &Serial,
-                )
-                .expect("memory does not fail");
+            let (codec, chunk) = (Codec::current(), form.chunk_size_log2);
+            return encode(codec, writer, data, form.encoding, chunk);
         }
-        Records::Verbatim => None,
+        Records::Verbatim => return write_verbatim(writer, tensor),
         Records::Odd { seed } => {
             let mut random = Random::new(seed);
-            Some((OddRecords::of(form.encoding, &weights, &mut random), random))
+            (any_forms(tensor, &mut random), random.bits())
+        }
+        Records::Forms { bits, seed } => {
+            let forms = Forms::from_bits(tensor.dtype, bits);
+            (forms.expect("the type can have these forms"), seed)
         }
     };
-    let parameters = CodedParameters {
-        encoding: form.encoding,
-        chunk_size_log2: form.chunk_size_log2,
-        palette: match &odd {
-            Some((odd, _)) => odd.palette,
-            None => Palette::new(std::array::from_fn(|entry| entry as u8)).expect("it ascends"),
-        },
-    };
-    let mut coded = writer.coded(parameters).expect("BF16, and not empty");
-    for chunk in weights.chunks(1 << form.chunk_size_log2) {
-        let sign_mantissa: Vec<u8> = chunk.iter().map(|&weight| sign_mantissa(weight)).collect();
-        let record = match &mut odd {
-            Some((odd, random)) => odd.record(chunk, &sign_mantissa, random),
-            None => {
-                let exponents: Vec<u8> = chunk.iter().map(|&weight| exponent(weight)).collect();
-                let mut record = Vec::new();
-                let body = RecordBody::Verbatim(&exponents);
-                write_record(&body, &[], &sign_mantissa, &mut record);
-                record
-            }
-        };
-        coded
-            .chunk(&sign_mantissa, &record)
-            .expect("the record fits its chunk");
+    match forms.is_raw() {
+        true => copy_raw_tensor(writer, data, whole(data))
+            .expect("memory does not fail, and the data has the declared length"),
+        false => write_odd(writer, tensor, forms, &mut Random::new(seed)),
     }
-    coded
-        .finish(crc32(&tensor.data))
-        .expect("all chunks were written");
 }

@@ -3,7 +3,8 @@
 use half::bf16;
 use unweight::container::{OpenFile, restore, transcode};
 use unweight::{ReadError, Serial, Storage};
-use unweight_format::{CodedPlanes, Directory, Encoding, Extent, FileHeader, Payload};
+use unweight_format::layout::{RECORD_ALIGNMENT, RECORD_END_BYTES};
+use unweight_format::{CodedField, Directory, Encoding, Extent, FileHeader, Payload, RecordShape};
 
 use crate::weights_in;
 
@@ -33,16 +34,38 @@ pub fn transcoded(file: &[u8], encoding: Encoding) -> Vec<u8> {
     transcode(&open.container(), encoding, Vec::new(), &Serial).expect("a valid file")
 }
 
-/// The planes of the coded tensors, in the order of the directory. None if header or directory are
-/// invalid.
-pub fn coded_planes(file: &[u8]) -> Vec<CodedPlanes> {
+/// A record of a file, and where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundRecord {
+    /// The number of its chunk.
+    pub chunk: u64,
+    /// Its field.
+    pub coded: CodedField,
+    /// What a record there must be like.
+    pub shape: RecordShape,
+    /// Its bytes.
+    pub extent: Extent,
+    /// The bytes of the plain plane that its checksum covers too. None if that is nothing.
+    pub joined: Option<Extent>,
+}
+
+impl FoundRecord {
+    /// The bytes of the plain plane that its checksum covers too.
+    pub fn joined<'f>(&self, file: &'f [u8]) -> Option<&'f [u8]> {
+        match self.joined {
+            Some(extent) => extent.of(file),
+            None => Some(&[]),
+        }
+    }
+}
+
+/// The payloads of the coded tensors, in the order of the directory. None if header or directory
+/// are invalid.
+pub fn coded_payloads(file: &[u8]) -> Vec<Payload> {
     let header = FileHeader::parse(file);
-    let payloads = header.map_or_else(|_| Vec::new(), |header| payloads(file, &header));
-    let coded = payloads.into_iter().filter_map(|payload| match payload {
-        Payload::Coded(planes) => Some(planes),
-        Payload::Raw(_) => None,
-    });
-    coded.collect()
+    let mut payloads = header.map_or_else(|_| Vec::new(), |header| payloads(file, &header));
+    payloads.retain(|payload| payload.forms().is_coded());
+    payloads
 }
 
 /// The payloads of a file whose header and directory are valid. None otherwise.
@@ -57,20 +80,39 @@ pub fn payloads(file: &[u8], header: &FileHeader) -> Vec<Payload> {
     })
 }
 
-/// The records of these planes with valid ends, each with its number.
-pub fn records(file: &[u8], planes: &CodedPlanes) -> Vec<(u64, Extent)> {
-    let ends = planes.record_ends().of(file).unwrap_or(&[]).as_chunks().0;
+/// The records of a payload with valid ends.
+pub fn records(file: &[u8], payload: &Payload) -> Vec<FoundRecord> {
+    let ends = payload.record_ends().of(file).unwrap_or(&[]);
+    let mut ends = ends.as_chunks::<{ RECORD_END_BYTES as usize }>().0.iter();
     let mut before = 0;
     let mut found = Vec::new();
-    for (number, &end) in (0..).zip(ends) {
-        let end = u32::from_le_bytes(end);
-        found.extend(
-            planes
-                .record_between(number, before, end)
-                .ok()
-                .map(|extent| (number, extent)),
-        );
-        before = end;
+    for number in 0..payload.chunk_count() {
+        let chunk = payload.chunk(number);
+        for coded in payload.forms().coded() {
+            let Some(&end) = ends.next() else {
+                return found;
+            };
+            let (start, end) = (
+                before,
+                u64::from(u32::from_le_bytes(end)) * RECORD_ALIGNMENT,
+            );
+            before = end;
+            let shape = payload.record_shape(&chunk, &coded);
+            let length = end.saturating_sub(start);
+            let fits = (1..=shape.longest_bytes()).contains(&length);
+            if fits && end <= payload.records().length {
+                found.push(FoundRecord {
+                    chunk: number,
+                    coded,
+                    shape,
+                    extent: Extent {
+                        offset: payload.records().offset + start,
+                        length,
+                    },
+                    joined: shape.joins_plain().then_some(chunk.plain),
+                });
+            }
+        }
     }
     found
 }

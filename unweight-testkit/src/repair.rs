@@ -1,7 +1,7 @@
 //! Repair of the checksums of a damaged container.
 
 use unweight_format::layout::{self, file_header, record};
-use unweight_format::{CodedPlanes, Extent, FileHeader, Payload, RawPlane, crc32};
+use unweight_format::{Extent, FileHeader, Payload, crc32};
 
 use crate::{payloads, records};
 
@@ -16,54 +16,60 @@ pub fn repair_checksums(file: &mut [u8]) {
     else {
         return;
     };
-    for payload in payloads(file, &header) {
-        match payload {
-            Payload::Raw(plane) => repair_blocks(file, &plane),
-            Payload::Coded(planes) => repair_records(file, &planes),
+    let payloads = payloads(file, &header);
+    for (number, payload) in (0..).zip(&payloads) {
+        repair_blocks(file, payload);
+        repair_records(file, payload);
+        if payload.palettes().length > 0
+            && let Some(checksum) = payload.palettes().of(file).map(crc32)
+        {
+            put_in_entry(file, number, layout::entry::PALETTE_CHECKSUM, checksum);
         }
     }
+    repair_front(file);
 }
 
 /// Writes `checksum` as that of tensor `number`.
 pub fn state_tensor_checksum(file: &mut [u8], number: u32, checksum: u32) {
-    let entry = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(number);
-    put(
-        file,
-        entry + layout::entry::TENSOR_CHECKSUM,
-        &checksum.to_le_bytes(),
-    );
+    put_in_entry(file, number, layout::entry::TENSOR_CHECKSUM, checksum);
     repair_front(file);
 }
 
-/// Corrects the checksums of directory, source section and header.
+fn put_in_entry(file: &mut [u8], number: u32, offset: u64, checksum: u32) {
+    let entry = layout::FILE_HEADER_BYTES + layout::ENTRY_BYTES * u64::from(number);
+    put(file, entry + offset, &checksum.to_le_bytes());
+}
+
+/// Corrects the checksums of directory, source section, extensions and header.
 pub fn repair_front(file: &mut [u8]) {
-    let field = |offset: u64| {
+    let field = |file: &[u8], offset: u64| {
         let bytes = file.get(offset as usize..)?.first_chunk()?;
         Some(u64::from_le_bytes(*bytes))
     };
-    let (Some(directory_length), Some(source_length)) = (
-        field(file_header::DIRECTORY_LENGTH),
-        field(file_header::SOURCE_LENGTH),
-    ) else {
-        return;
-    };
-    let directory = Extent {
-        offset: layout::FILE_HEADER_BYTES,
-        length: directory_length,
-    };
-    if let Some(checksum) = directory.of(file).map(crc32) {
-        put(
-            file,
+    let mut offset = layout::FILE_HEADER_BYTES;
+    for (length, checksum) in [
+        (
+            field(file, file_header::DIRECTORY_LENGTH),
             file_header::DIRECTORY_CHECKSUM,
-            &checksum.to_le_bytes(),
-        );
-        let source = Extent {
-            offset: directory.end(),
-            length: source_length,
+        ),
+        (
+            field(file, file_header::SOURCE_LENGTH),
+            file_header::SOURCE_CHECKSUM,
+        ),
+        (
+            field(file, file_header::EXTENSION_LENGTH).map(|bytes| bytes & u64::from(u32::MAX)),
+            file_header::EXTENSION_CHECKSUM,
+        ),
+    ] {
+        let Some(length) = length else {
+            break;
         };
-        if let Some(checksum) = source.of(file).map(crc32) {
-            put(file, file_header::SOURCE_CHECKSUM, &checksum.to_le_bytes());
-        }
+        let part = Extent { offset, length };
+        let Some(found) = part.of(file).map(crc32) else {
+            break;
+        };
+        put(file, checksum, &found.to_le_bytes());
+        offset = part.end();
     }
     let checked = Extent {
         offset: 0,
@@ -74,28 +80,25 @@ pub fn repair_front(file: &mut [u8]) {
     }
 }
 
-fn repair_blocks(file: &mut [u8], plane: &RawPlane) {
-    for number in 0..plane.block_count() {
-        if let Some(checksum) = plane.block(number).of(file).map(crc32) {
-            let at = plane.checksums().offset + number * layout::BLOCK_CHECKSUM_BYTES;
+fn repair_blocks(file: &mut [u8], payload: &Payload) {
+    for number in 0..payload.block_count() {
+        if let Some(checksum) = payload.block(number).of(file).map(crc32) {
+            let at = payload.block_checksums().offset + number * layout::BLOCK_CHECKSUM_BYTES;
             put(file, at, &checksum.to_le_bytes());
         }
     }
 }
 
-fn repair_records(file: &mut [u8], planes: &CodedPlanes) {
-    for (number, record) in records(file, planes) {
+fn repair_records(file: &mut [u8], payload: &Payload) {
+    for record in records(file, payload) {
         let checked = record
+            .extent
             .of(file)
             .and_then(|bytes| bytes.get(layout::RECORD_CHECKED_FROM..));
-        let sign_mantissa = planes.chunk(number).sign_mantissa.of(file);
-        if let (Some(checked), Some(sign_mantissa)) = (checked, sign_mantissa) {
-            let checksum = crc32(&[checked, sign_mantissa].concat());
-            put(
-                file,
-                record.offset + record::CHECKSUM,
-                &checksum.to_le_bytes(),
-            );
+        if let (Some(checked), Some(joined)) = (checked, record.joined(file)) {
+            let checksum = crc32(&[checked, joined].concat());
+            let at = record.extent.offset + record::CHECKSUM;
+            put(file, at, &checksum.to_le_bytes());
         }
     }
 }

@@ -24,34 +24,50 @@ pub struct Tensor {
 /// The form in which a container stores a tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
-    /// `Raw` means raw. A coded tensor with canonical records is stored raw where that is shorter.
+    /// The encoding of coded fields of more than 4 bits.
     pub encoding: Encoding,
     /// The chunk size of a coded tensor.
     pub chunk_size_log2: u8,
-    /// The records of a coded tensor.
+    /// What is stored of the tensor.
     pub records: Records,
 }
 
-/// The kind of records of a coded tensor.
+/// What is stored of a tensor.
 #[derive(Clone, Copy, Debug)]
 pub enum Records {
-    /// The records of section 11, by the encoder under test.
+    /// Its bytes as they are.
+    Raw,
+    /// What section 11 says, by the encoder under test. The tensor is raw where that is shorter.
     Canonical,
-    /// A verbatim record for each chunk, which no canonical encoder writes for a whole tensor.
+    /// The first field coded, with a verbatim record for each chunk, which no canonical encoder
+    /// writes for a whole tensor. All other fields are plain.
     Verbatim,
-    /// Any records that section 5 allows: verbatim, or with a palette, codes and patches unrelated
-    /// to the weights.
+    /// Any forms and records that sections 4 and 5 allow: fields that are plain, coded or, if all
+    /// weights agree, constant; records that are verbatim, or with a palette, codes and patches
+    /// unrelated to the weights.
     Odd {
         /// The seed of all choices.
+        seed: u64,
+    },
+    /// These forms of the fields, in the order of fields as a directory entry has them, with any
+    /// records as in `Odd`. Constant fields must be so in the data.
+    Forms {
+        /// The forms, 4 bits each.
+        bits: u32,
+        /// The seed of all other choices.
         seed: u64,
     },
 }
 
 impl Form {
     /// Stored as it is.
-    pub const RAW: Form = Form::canonical(Encoding::Raw, unweight::DEFAULT_CHUNK_SIZE_LOG2);
+    pub const RAW: Form = Form {
+        encoding: Encoding::Huffman,
+        chunk_size_log2: unweight::DEFAULT_CHUNK_SIZE_LOG2,
+        records: Records::Raw,
+    };
 
-    /// With the records that an encoder writes.
+    /// What an encoder writes.
     pub const fn canonical(encoding: Encoding, chunk_size_log2: u8) -> Form {
         Form {
             encoding,

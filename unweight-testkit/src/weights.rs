@@ -1,7 +1,7 @@
 //! Weights of several distributions, and their bytes.
 
 use half::bf16;
-use unweight_format::weight;
+use unweight_format::{Dtype, Field};
 
 use crate::Random;
 
@@ -19,6 +19,67 @@ pub fn trained_like(count: usize) -> Vec<bf16> {
             weight((i * 31) as u8, exponent)
         })
         .collect()
+}
+
+/// The BF16 weight with this sign and mantissa (`S MMMMMMM`) and this exponent.
+pub fn weight(sign_mantissa: u8, exponent: u8) -> bf16 {
+    let sign_mantissa = u16::from(sign_mantissa);
+    let sign = (sign_mantissa & 0x80) << 8;
+    bf16::from_bits(sign | u16::from(exponent) << 7 | sign_mantissa & 0x7f)
+}
+
+/// Little-endian weights of any type. The values of each field have a distribution of their own:
+/// all equally likely, all equal, lower ones rarer, some rare exceptions, or a few that drift. All
+/// other bits are random.
+pub fn any_weights(dtype: Dtype, count: usize, random: &mut Random) -> Vec<u8> {
+    let size = dtype.weight_bytes();
+    let fields: Vec<FieldValues> = dtype
+        .fields()
+        .iter()
+        .map(|&field| FieldValues::any(field, random))
+        .collect();
+    let mut bytes = Vec::with_capacity(size * count);
+    for place in 0..count {
+        let mut weight = random.bits();
+        for values in &fields {
+            weight = values.field.put(weight, values.at(place, random.bits()));
+        }
+        bytes.extend_from_slice(&weight.to_le_bytes()[..size]);
+    }
+    bytes
+}
+
+/// A distribution of the values of a field.
+struct FieldValues {
+    field: Field,
+    kind: u64,
+    greatest: u8,
+    spread: u64,
+}
+
+impl FieldValues {
+    fn any(field: Field, random: &mut Random) -> FieldValues {
+        FieldValues {
+            field,
+            kind: random.below(8),
+            greatest: random.bits() as u8,
+            spread: 1 + random.below(20),
+        }
+    }
+
+    /// A value; bits above the field's width do not matter.
+    fn at(&self, place: usize, random: u64) -> u8 {
+        let lower = |by: u64| self.greatest.wrapping_sub(by as u8);
+        match self.kind {
+            0 => random as u8,
+            1 | 2 => self.greatest,
+            3 | 4 => lower(random.trailing_zeros().into()),
+            5 if random.is_multiple_of(700) => (random >> 40) as u8,
+            5 => lower(random >> 32 & 1),
+            6 => lower(random % self.spread),
+            _ => lower((place as u64 >> 12) + random % 3),
+        }
+    }
 }
 
 /// The little-endian bytes of weights.

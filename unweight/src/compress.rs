@@ -2,15 +2,16 @@
 
 use std::error::Error as StdError;
 use std::ops::RangeInclusive;
+use unweight_cpu::reference::WHOLE_SAMPLE_WEIGHTS;
 use unweight_format::write::{ContainerWriter, Sink};
-use unweight_format::{Dtype, Extent, SourceKind, layout};
+use unweight_format::{Extent, SourceKind, layout};
 
 use crate::container::{Encoder, OpenFile, copy_raw_tensor, restore};
 use crate::options::CompressOptions;
 use crate::progress::Metered;
-use crate::safetensors::Header;
+use crate::safetensors::{Header, SourceTensor};
 use crate::threads::Threads;
-use crate::{Error, MemoryBudget, Storage, StoredWeights, read_extent};
+use crate::{Error, MemoryBudget, Storage, read_extent};
 
 /// Compresses a safetensors file in memory.
 ///
@@ -28,11 +29,12 @@ pub fn compress(safetensors: &[u8], options: &CompressOptions) -> Result<Vec<u8>
 pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
     let open = OpenFile::read(container)?;
     let container = open.container();
-    // No more than twice the container's length (section 9).
+    // No more than 64 times the container's length (section 13).
     let tensors = container.directory().tensors();
     let data_bytes: u64 = tensors.map(|tensor| tensor.data_bytes()).sum();
     let length = container.header().source().length + data_bytes;
-    let mut source = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    let likely = length.min(4 * container.header().file_length());
+    let mut source = Vec::with_capacity(usize::try_from(likely).unwrap_or(0));
     restore(&container, &Threads::default(), |bytes| {
         source.extend_from_slice(bytes);
         Ok::<_, Error>(())
@@ -40,8 +42,8 @@ pub fn decompress(container: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(source)
 }
 
-/// Compresses the safetensors file in `source` into `sink`, and returns the sink. The source is
-/// read twice: once for the palettes, once for the encoding.
+/// Compresses the safetensors file in `source` into `sink`, and returns the sink. Most tensors are
+/// read twice: once for forms and palettes, once to be written.
 ///
 /// # Errors
 /// The errors of [`compress`]; [`Error::Read`]; the errors of the sink.
@@ -127,43 +129,53 @@ impl CompressPlan {
         let encoder = Encoder::default().chunks_in_work(self.chunks_in_work);
         for tensor in &header.tensors {
             let data = header.data(tensor);
-            if self.is_coded(&tensor.name, tensor.dtype) {
-                let weights = StoredWeights::new(source, data);
-                let (encoding, chunk) = (options.encoding, options.chunk_size_log2);
-                encoder.encode_tensor(&mut writer, &weights, encoding, chunk, &options.threads)?;
-            } else {
-                copy_raw_tensor(&mut writer, source, data)?;
+            match options.selection.has(&tensor.name) {
+                true => encoder.encode_tensor(
+                    &mut writer,
+                    source,
+                    data,
+                    options.encoding,
+                    options.chunk_size_log2,
+                    &options.threads,
+                )?,
+                false => copy_raw_tensor(&mut writer, source, data)?,
             }
         }
         Ok(writer.finish()?)
     }
 
-    /// Estimate of the bytes that [`CompressPlan::write`] reads. A tensor that is finally stored
-    /// raw is read once more than estimated.
+    /// Estimate of the bytes that [`CompressPlan::write`] reads.
     pub fn bytes_to_read(&self) -> u64 {
         let tensors = self.header.tensors.iter();
         let bytes = tensors.map(|tensor| {
-            let passes = 1 + u64::from(self.is_coded(&tensor.name, tensor.dtype));
-            passes * (tensor.end - tensor.begin)
+            let bytes = tensor.end - tensor.begin;
+            let weights = bytes / tensor.dtype.weight_bytes() as u64;
+            let is_read_twice = self.may_be_compressed(tensor) && weights > WHOLE_SAMPLE_WEIGHTS;
+            (1 + u64::from(is_read_twice)) * bytes
         });
         bytes.fold(0, u64::saturating_add)
     }
 
     /// Bounds of the container's length in bytes: the start is the minimum, the end the maximum.
     pub fn container_bytes(&self) -> RangeInclusive<u64> {
-        // A tensor has at most three planes. Each begins on a multiple of this alignment.
-        const PADDING: u64 = 3 * layout::PLANE_ALIGNMENT;
+        // Padding before and after a plain plane.
+        const PADDING: u64 = layout::LARGE_TENSOR_ALIGNMENT + layout::BLOCK_CHECKSUM_BYTES;
         let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
-        let (mut at_least, mut at_most) = (fixed, fixed + PADDING);
+        let (mut at_least, mut at_most) = (fixed, fixed + layout::PAYLOAD_ALIGNMENT);
         for tensor in &self.header.tensors {
             let data = tensor.end - tensor.begin;
             let entry = layout::ENTRY_BYTES
                 + layout::DIMENSION_BYTES * tensor.shape.len() as u64
                 + tensor.name.len() as u64;
             let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
-            // Signs and mantissas are stored uncompressed.
-            let kept = match self.is_coded(&tensor.name, tensor.dtype) {
-                true => data / 2,
+            let kept = match self.may_be_compressed(tensor) {
+                // Bits without a field are always stored.
+                true => {
+                    let fields = tensor.dtype.fields().iter().map(|field| field.width());
+                    let weight_bits = 8 * tensor.dtype.weight_bytes() as u64;
+                    let plain_bits = weight_bits - u64::from(fields.sum::<u32>());
+                    data / weight_bits * plain_bits
+                }
                 false => data,
             };
             at_least = at_least.saturating_add(entry + kept);
@@ -172,9 +184,9 @@ impl CompressPlan {
         at_least..=at_most
     }
 
-    /// Whether the options allow coding this tensor. Coding is used only if it saves space.
-    pub fn is_coded(&self, name: &str, dtype: Dtype) -> bool {
-        dtype == Dtype::Bf16 && self.options.selection.has(name)
+    /// Whether the options and the type allow that this tensor becomes smaller.
+    pub fn may_be_compressed(&self, tensor: &SourceTensor) -> bool {
+        !tensor.dtype.fields().is_empty() && self.options.selection.has(&tensor.name)
     }
 }
 

@@ -84,7 +84,7 @@ pub use half;
 pub use unweight_cpu as cpu;
 pub use unweight_cpu::fast::Isa;
 pub use unweight_format as format;
-pub use unweight_format::{Dtype, Encoding};
+pub use unweight_format::{Dtype, Encoding, Form, Forms};
 #[cfg(feature = "cuda")]
 pub use unweight_gpu as gpu;
 
@@ -98,9 +98,7 @@ pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
-pub use storage::{
-    Coalesce, Storage, StorageError, StorageFault, StoredWeights, Weights, read_extent,
-};
+pub use storage::{Coalesce, Storage, StorageError, StorageFault, read_extent};
 pub use tensor::Tensor;
 pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;

@@ -8,7 +8,9 @@
 
 use std::fmt;
 
-use unweight_format::{Payload, Tensor, layout, limits};
+use unweight_cpu::fast::Scratch;
+use unweight_format::layout::{self, FIELDS};
+use unweight_format::{Tensor, limits};
 
 use crate::Threads;
 
@@ -34,11 +36,11 @@ const COUNTED_BYTES: u64 = limits::DIRECTORY_BYTES;
 const SOURCE_BYTES_PER_BYTE: u64 = 16;
 /// Need of the shortest source section.
 const SOURCE_FLOOR_BYTES: u64 = 4 << 10;
-/// Need for each weight of a chunk in work: its stored bytes, its restored bytes, its exponents,
+/// Need for each original byte of a chunk in work: its stored bytes, its restored bytes, its values,
 /// and the output of transcoding.
-const CHUNK_BYTES_PER_WEIGHT: u64 = 16;
-/// Need of one thread for tables and buffers, independent of the chunk size.
-const THREAD_BYTES: u64 = 512 << 10;
+const CHUNK_BYTES_PER_BYTE: u64 = 8;
+/// Original bytes of the largest chunk.
+const LARGEST_CHUNK_BYTES: u64 = 8 << *limits::CHUNK_SIZE_LOG2.end();
 /// A writer keeps for each tensor its declaration, an index entry by name and its result. It also
 /// builds the directory.
 const WRITER_BYTES_PER_TENSOR: u64 = 128;
@@ -66,9 +68,9 @@ impl MemoryBudget {
     /// Adds memory for one chunk of the greatest size for each of these threads.
     pub const fn with_threads(self, threads: u64) -> MemoryBudget {
         MemoryBudget {
-            bytes: self.bytes.saturating_add(
-                threads.saturating_mul(chunk_bytes(1 << *limits::CHUNK_SIZE_LOG2.end())),
-            ),
+            bytes: self
+                .bytes
+                .saturating_add(threads.saturating_mul(chunk_bytes(LARGEST_CHUNK_BYTES, FIELDS))),
         }
     }
 
@@ -98,8 +100,8 @@ impl MemoryBudget {
         })
     }
 
-    /// The number of chunks of this many weights, at least one, that may be in work at a time
-    /// beside `held_bytes` of existing allocations.
+    /// The number of chunks, at least one, that may be in work at a time beside `held_bytes` of
+    /// existing allocations, if each needs `chunk_bytes`.
     ///
     /// # Errors
     /// [`OverBudget`] if not even one fits.
@@ -107,17 +109,17 @@ impl MemoryBudget {
         self,
         purpose: Purpose,
         held_bytes: u64,
-        chunk_weights: u64,
+        chunk_bytes: u64,
     ) -> Result<u64, OverBudget> {
-        let chunk = chunk_bytes(chunk_weights);
-        self.require(purpose, held_bytes + chunk)?;
-        Ok((self.bytes - held_bytes) / chunk)
+        self.require(purpose, held_bytes + chunk_bytes)?;
+        Ok((self.bytes - held_bytes) / chunk_bytes)
     }
 }
 
-/// Need of one chunk of this many weights in work, including the thread that works on it.
-pub(crate) const fn chunk_bytes(weights: u64) -> u64 {
-    THREAD_BYTES + CHUNK_BYTES_PER_WEIGHT * weights
+/// Need of one chunk of this many original bytes in work, of a tensor with so many coded fields,
+/// including the buffers of the thread that works on it.
+pub(crate) const fn chunk_bytes(data_bytes: u64, coded_fields: usize) -> u64 {
+    Scratch::most_bytes(coded_fields) + CHUNK_BYTES_PER_BYTE * data_bytes
 }
 
 /// Need of reading a source section of this many bytes and comparing it with the directory.
@@ -131,42 +133,36 @@ pub(crate) const fn writer_bytes(tensors: u64, directory_bytes: u64) -> u64 {
     WRITER_BYTES_PER_TENSOR * tensors + directory_bytes
 }
 
-/// Need of the record ends of this many chunks: the stored bytes and the parsed values.
-pub(crate) const fn record_ends_bytes(chunks: u64) -> u64 {
-    2 * layout::RECORD_END_BYTES * chunks
+/// Need of this many record ends. The writer's list of them grows by doubling.
+pub(crate) const fn record_ends_bytes(records: u64) -> u64 {
+    2 * layout::RECORD_END_BYTES * records
 }
 
-/// The number of weights in a tensor's largest chunk. A block of a raw tensor counts as the weights
-/// that would fill it.
-pub(crate) fn largest_chunk(tensor: &Tensor<'_>) -> u64 {
-    match tensor.payload() {
-        Payload::Raw(_) => tensor.data_bytes().min(layout::BLOCK_BYTES).div_ceil(2),
-        Payload::Coded(planes) => planes.weights().min(1 << planes.chunk_size_log2()),
-    }
+/// Need of a tensor's largest chunk in work. Of a tensor without records it is that of 64 KiB.
+pub(crate) fn largest_chunk_bytes(tensor: &Tensor<'_>) -> u64 {
+    let (forms, payload) = (tensor.forms(), tensor.payload());
+    let data_bytes = match forms.is_coded() {
+        true => (forms.dtype().weight_bytes() as u64) << payload.chunk_size_log2(),
+        false => layout::BLOCK_BYTES,
+    };
+    chunk_bytes(tensor.data_bytes().min(data_bytes), forms.coded_count())
 }
 
-/// Need of the record ends of a tensor.
+/// Need of the palettes and record ends of a tensor.
 pub(crate) fn index_bytes(tensor: &Tensor<'_>) -> u64 {
-    match tensor.payload() {
-        Payload::Raw(_) => 0,
-        Payload::Coded(planes) => record_ends_bytes(planes.chunk_count()),
-    }
+    record_ends_bytes(tensor.payload().record_count())
 }
 
-/// Need of the locked output parts of a tensor that is decoded in place.
-pub(crate) fn pieces_bytes(tensor: &Tensor<'_>) -> u64 {
-    PIECE_BYTES
-        * match tensor.payload() {
-            Payload::Raw(plane) => plane.block_count(),
-            Payload::Coded(planes) => planes.chunk_count(),
-        }
+/// Need of the locked output parts of a tensor that is decoded in place as so many pieces.
+pub(crate) const fn pieces_bytes(pieces: u64) -> u64 {
+    PIECE_BYTES * pieces
 }
 
 /// The step that needs memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Reading header and directory.
+    /// Reading header, directory and extensions.
     Open,
     /// Reading the source section, and comparing it with the directory.
     Source,

@@ -17,7 +17,7 @@ use crate::{Error, Storage, Tensor};
 /// An open container. It gives access to its tensors, whole or in part.
 ///
 /// A model owns its storage, and can be sent to and shared between threads. Opening it reads only
-/// the header and the directory.
+/// the header, the directory and the extensions.
 ///
 /// ```
 /// # fn main() -> Result<(), unweight::Error> {
@@ -127,8 +127,8 @@ impl Model {
         container::restore(&self.container(), &self.threads, output)
     }
 
-    /// Writes a container with the same tensors, with the coded ones in this encoding. Checks every
-    /// rule of the specification on the way.
+    /// Writes a container with the same tensors, with their coded fields in this encoding (section
+    /// 11.9). Checks every rule of the specification on the way.
     ///
     /// # Errors
     /// The errors of [`Model::verify`]; [`Error::Write`].
@@ -144,7 +144,7 @@ impl Model {
         )?)
     }
 
-    /// The lower-level API with chunks, records and planes, for programs with their own threads or
+    /// The lower-level API with chunks and records, for programs with their own threads or
     /// devices.
     pub fn container(&self) -> Container<'_, dyn Storage + Send> {
         self.opened.container(&*self.storage)

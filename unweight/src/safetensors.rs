@@ -12,8 +12,9 @@ use unweight_format::write::Declaration;
 use unweight_format::{Directory, Dtype, Error, Expected, Extent, Rule, layout, limits};
 
 use unweight_cpu::counts_bytes;
+use unweight_cpu::reference::WHOLE_SAMPLE_WEIGHTS;
 
-use crate::memory::{record_ends_bytes, source_bytes, writer_bytes};
+use crate::memory::{chunk_bytes, record_ends_bytes, source_bytes, writer_bytes};
 use crate::{MemoryBudget, OverBudget, Purpose};
 use json::{Members, Quoted};
 
@@ -148,26 +149,30 @@ impl Header {
         budget: MemoryBudget,
         chunk_size_log2: u8,
     ) -> Result<u64, OverBudget> {
-        let tensors = || self.tensors.iter();
-        let weights = tensors().map(|tensor| (tensor.end - tensor.begin).div_ceil(2));
-        let longest = weights.max().unwrap_or(0);
-        let directory_bytes: u64 = tensors()
+        let directory_bytes: u64 = self
+            .tensors
+            .iter()
             .map(|tensor| {
                 let dimensions = layout::DIMENSION_BYTES * tensor.shape.len() as u64;
                 layout::ENTRY_BYTES + dimensions + tensor.name.len() as u64
             })
             .sum();
-        let chunks = longest
-            .min(limits::CODED_WEIGHTS)
-            .div_ceil(1 << chunk_size_log2);
+        // Forms are chosen later, and may be other than plain for all fields. A tensor may also
+        // finally be stored raw, and its written bytes are then read again.
+        let tensors = self.tensors.iter();
+        let kept = tensors
+            .clone()
+            .map(|tensor| kept_bytes(tensor, chunk_size_log2));
+        let chunks = tensors.map(|tensor| {
+            let block = layout::BLOCK_BYTES.min(tensor.end - tensor.begin);
+            let data_bytes = read_at_once(tensor, chunk_size_log2).max(block);
+            chunk_bytes(data_bytes, tensor.dtype.fields().len())
+        });
         let held = source_bytes(self.header_bytes)
             + writer_bytes(self.tensors.len() as u64, directory_bytes)
-            + record_ends_bytes(chunks)
-            + counts_bytes(chunks);
-        // A tensor may finally be stored raw, and its written bytes are then read again. A block
-        // counts as the weights that fill it.
-        let chunk_weights = longest.min((1 << chunk_size_log2).max(layout::BLOCK_BYTES / 2));
-        budget.chunks_beside(Purpose::Compress, held, chunk_weights)
+            + kept.max().unwrap_or(0);
+        let largest_chunk = chunks.max().unwrap_or(chunk_bytes(0, 0));
+        budget.chunks_beside(Purpose::Compress, held, largest_chunk)
     }
 
     /// Checks that a header of this many bytes can be read within a budget.
@@ -251,6 +256,22 @@ pub fn check_source_matches_directory(
         }
     }
     Ok(())
+}
+
+/// Need of what is kept for all chunks of a tensor while it is encoded: counts and record ends.
+fn kept_bytes(tensor: &SourceTensor, chunk_size_log2: u8) -> u64 {
+    let bytes = (tensor.end - tensor.begin).min(limits::CODED_BYTES);
+    let weights = bytes / tensor.dtype.weight_bytes() as u64;
+    let chunks = weights.div_ceil(1 << chunk_size_log2);
+    let records = chunks * tensor.dtype.fields().len() as u64;
+    counts_bytes(tensor.dtype, chunks) + record_ends_bytes(records)
+}
+
+/// The original bytes of a tensor that are in memory at once for each chunk in work: the chunk, or
+/// the whole of a tensor that is read once.
+fn read_at_once(tensor: &SourceTensor, chunk_size_log2: u8) -> u64 {
+    let weights = WHOLE_SAMPLE_WEIGHTS.max(1 << chunk_size_log2);
+    (tensor.end - tensor.begin).min(weights * tensor.dtype.weight_bytes() as u64)
 }
 
 /// Size in bytes of a tensor with this shape and type, if it is a whole number of bytes and within

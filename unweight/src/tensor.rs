@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use half::bf16;
 use unweight_cpu::fast::Output;
-use unweight_format::{Dtype, Encoding};
+use unweight_format::{Dtype, Forms};
 
-use crate::container::decode_tensor_into;
+use crate::container::{decode_tensor_into, from_little_endian};
 use crate::{Error, Model};
 
 /// A tensor of an open [`Model`].
@@ -48,12 +48,12 @@ impl<'m> Tensor<'m> {
         self.tensor.data_bytes()
     }
 
-    /// How the tensor is stored.
-    pub fn encoding(&self) -> Encoding {
-        self.tensor.encoding()
+    /// The forms in which the fields of the weights are stored.
+    pub fn forms(&self) -> Forms {
+        self.tensor.forms()
     }
 
-    /// The directory entry, with the extents of the planes.
+    /// The directory entry, with the extents of the payload's parts.
     pub fn entry(&self) -> &unweight_format::Tensor<'m> {
         &self.tensor
     }
@@ -72,18 +72,13 @@ impl<'m> Tensor<'m> {
     /// long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 8;
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 3.5 and 5 to 8;
     /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn read_into(&self, weights: &mut [bf16]) -> Result<(), Error> {
         self.require_bf16()?;
         self.require_length(self.element_count(), weights.len() as u64)?;
         self.decode_bytes(bytemuck::cast_slice_mut(weights))?;
-        // Containers are little-endian.
-        if cfg!(target_endian = "big") {
-            weights
-                .iter_mut()
-                .for_each(|weight| *weight = bf16::from_bits(weight.to_bits().swap_bytes()));
-        }
+        from_little_endian(weights);
         Ok(())
     }
 
@@ -101,7 +96,7 @@ impl<'m> Tensor<'m> {
     /// checksum. `bytes` must be as long as the tensor. Its content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongLength`]; the rules of sections 4 to 8; [`Error::OverBudget`];
+    /// [`Error::WrongLength`]; the rules of sections 3.5 and 5 to 8; [`Error::OverBudget`];
     /// [`Error::Read`].
     pub fn read_bytes_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
         self.require_length(self.data_bytes(), bytes.len() as u64)?;
@@ -134,7 +129,7 @@ impl<'m> Tensor<'m> {
     /// content is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 4 to 6;
+    /// [`Error::WrongDtype`], [`Error::WrongLength`]; the rules of sections 3.5, 5 and 6;
     /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn read_range_into(&self, range: Range<u64>, weights: &mut [bf16]) -> Result<(), Error> {
         self.require_bf16()?;
@@ -149,7 +144,7 @@ impl<'m> Tensor<'m> {
     /// them. The content of `bytes` is unspecified after an error.
     ///
     /// # Errors
-    /// [`Error::WrongLength`]; the rules of sections 4 to 6; [`Error::OverBudget`];
+    /// [`Error::WrongLength`]; the rules of sections 3.5, 5 and 6; [`Error::OverBudget`];
     /// [`Error::Read`].
     pub fn read_byte_range_into(&self, range: Range<u64>, bytes: &mut [u8]) -> Result<(), Error> {
         self.require_range(&range, self.data_bytes())?;

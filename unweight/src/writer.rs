@@ -5,11 +5,11 @@ use std::error::Error as StdError;
 
 use half::bf16;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind};
+use unweight_format::{Dtype, Extent, SourceKind};
 
+use crate::Error;
 use crate::container::{Encoder, copy_raw_tensor};
 use crate::options::CompressOptions;
-use crate::{Error, Storage};
 
 /// Writes tensors in memory into a container, without a safetensors file.
 ///
@@ -21,7 +21,7 @@ use crate::{Error, Storage};
 /// let weights: Vec<bf16> = (0..100_000).map(|i| bf16::from_f32((i as f32).sin())).collect();
 /// let file: Vec<u8> = Writer::new()
 ///     .tensor("w", &[100, 1000], &weights)
-///     .raw_tensor("step", Dtype::U64, &[], &42u64.to_le_bytes())
+///     .tensor_bytes("step", Dtype::U64, &[], &42u64.to_le_bytes())
 ///     .finish(Vec::new())?;
 /// # assert!(file.len() < 150_000);
 /// # Ok(())
@@ -38,13 +38,8 @@ struct Declared<'t> {
     name: Cow<'t, str>,
     dtype: Dtype,
     shape: Vec<u64>,
-    data: Data<'t>,
-}
-
-#[derive(Debug)]
-enum Data<'t> {
-    Weights(&'t [bf16]),
-    Bytes(&'t [u8]),
+    /// Little-endian weights.
+    data: Cow<'t, [u8]>,
 }
 
 impl<'t> Writer<'t> {
@@ -62,40 +57,45 @@ impl<'t> Writer<'t> {
         }
     }
 
-    /// Adds a BF16 tensor, which is coded if that saves space.
+    /// Adds a tensor of BF16 weights.
     pub fn tensor(
-        mut self,
+        self,
         name: impl Into<Cow<'t, str>>,
         shape: &[u64],
         weights: &'t [bf16],
     ) -> Writer<'t> {
-        self.tensors.push(Declared {
-            name: name.into(),
-            dtype: Dtype::Bf16,
-            shape: shape.to_vec(),
-            data: Data::Weights(weights),
-        });
-        self
+        self.declared(name.into(), Dtype::Bf16, shape, little_endian(weights))
     }
 
-    /// Adds a tensor of any type by its little-endian bytes, which are stored as they are.
-    pub fn raw_tensor(
-        mut self,
+    /// Adds a tensor of any type by its little-endian bytes.
+    pub fn tensor_bytes(
+        self,
         name: impl Into<Cow<'t, str>>,
         dtype: Dtype,
         shape: &[u64],
         bytes: &'t [u8],
     ) -> Writer<'t> {
+        self.declared(name.into(), dtype, shape, Cow::Borrowed(bytes))
+    }
+
+    fn declared(
+        mut self,
+        name: Cow<'t, str>,
+        dtype: Dtype,
+        shape: &[u64],
+        data: Cow<'t, [u8]>,
+    ) -> Writer<'t> {
         self.tensors.push(Declared {
-            name: name.into(),
+            name,
             dtype,
             shape: shape.to_vec(),
-            data: Data::Bytes(bytes),
+            data,
         });
         self
     }
 
-    /// Writes the container into `sink`, and returns the sink.
+    /// Writes the container into `sink`, and returns the sink. Tensors that the options select are
+    /// compressed if that saves space.
     ///
     /// # Errors
     /// [`Error::WrongLength`] if a shape does not match its data; [`Error::Unwritable`] if a rule
@@ -104,7 +104,13 @@ impl<'t> Writer<'t> {
     where
         S: Sink<Error: StdError + Send + Sync + 'static> + Send,
     {
-        let executor = &self.options.threads;
+        let CompressOptions {
+            encoding,
+            chunk_size_log2,
+            selection,
+            threads,
+            ..
+        } = &self.options;
         for tensor in &self.tensors {
             tensor.require_length()?;
         }
@@ -112,25 +118,35 @@ impl<'t> Writer<'t> {
         let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declarations)?;
         let encoder = Encoder::default();
         for tensor in &self.tensors {
-            let encoding = match self.options.selection.has(&tensor.name) {
-                true => self.options.encoding,
-                false => Encoding::Raw,
+            let bytes = &*tensor.data;
+            let all = Extent {
+                offset: 0,
+                length: bytes.len() as u64,
             };
-            match tensor.data {
-                Data::Weights(weights) => {
-                    let chunk = self.options.chunk_size_log2;
-                    encoder.encode_tensor(&mut writer, weights, encoding, chunk, executor)?;
-                }
-                Data::Bytes(bytes) => {
-                    let all = Extent {
-                        offset: 0,
-                        length: bytes.len() as u64,
-                    };
-                    copy_raw_tensor(&mut writer, bytes, all)?;
-                }
+            match selection.has(&tensor.name) {
+                true => encoder.encode_tensor(
+                    &mut writer,
+                    bytes,
+                    all,
+                    *encoding,
+                    *chunk_size_log2,
+                    threads,
+                )?,
+                false => copy_raw_tensor(&mut writer, bytes, all)?,
             }
         }
         Ok(writer.finish()?)
+    }
+}
+
+/// The little-endian bytes of weights.
+fn little_endian(weights: &[bf16]) -> Cow<'_, [u8]> {
+    match cfg!(target_endian = "little") {
+        true => Cow::Borrowed(bytemuck::cast_slice(weights)),
+        false => weights
+            .iter()
+            .flat_map(|weight| weight.to_le_bytes())
+            .collect(),
     }
 }
 
@@ -141,10 +157,7 @@ impl Declared<'_> {
 
     /// Checks that the shape matches the data. The container's writer checks the limits.
     fn require_length(&self) -> Result<(), Error> {
-        let found = match self.data {
-            Data::Weights(weights) => 2 * weights.len() as u64,
-            Data::Bytes(bytes) => bytes.byte_length().unwrap_or(0),
-        };
+        let found = self.data.len() as u64;
         let elements = self.declaration().element_count();
         match elements.map(|count| (count * self.dtype.bits()).div_ceil(8)) {
             Some(expected) if expected != found => Err(Error::WrongLength {

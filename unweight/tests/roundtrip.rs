@@ -3,11 +3,15 @@
 use half::bf16;
 use proptest::prelude::*;
 use unweight::container::OpenFile;
-use unweight_format::{Encoding, weight};
-use unweight_testkit::{ENCODINGS, Random, bytes_of, container_of, decoded, transcoded};
+use unweight_format::{Dtype, Encoding, Form as FieldForm, Forms};
+use unweight_testkit::{
+    ENCODINGS, Form, Random, Records, Tensor, any_weights, bytes_of, container, container_of,
+    decoded, restored, tensor, transcoded, weight,
+};
 
+/// Weights whose signs and mantissas are equally likely.
 fn from_exponents(exponents: impl IntoIterator<Item = u8>) -> Vec<bf16> {
-    let sign_mantissa = |i: usize| (i * 37) as u8;
+    let sign_mantissa = |i: usize| (i as u32).wrapping_mul(0x9e37_79b9).to_be_bytes()[0];
     exponents
         .into_iter()
         .enumerate()
@@ -27,9 +31,21 @@ fn assert_roundtrip(weights: &[bf16]) {
     }
 }
 
-fn encoding_of(file: &[u8]) -> Encoding {
+fn forms_of(file: &[u8]) -> Forms {
     let open = OpenFile::read(file).unwrap();
-    open.container().directory().tensor(0).unwrap().encoding()
+    open.container().directory().tensor(0).unwrap().forms()
+}
+
+/// The form of the exponents of BF16 weights.
+fn form_of(file: &[u8]) -> FieldForm {
+    forms_of(file).form(0)
+}
+
+/// A tensor of weights of any type, each of whose fields has a distribution of its own.
+fn any_tensor(dtype: Dtype, count: usize, seed: u64) -> Tensor {
+    let data = any_weights(dtype, count, &mut Random::new(seed));
+    let elements = 8 * data.len() as u64 / dtype.bits();
+    tensor("w", dtype.name(), &[elements], data)
 }
 
 #[test]
@@ -64,7 +80,7 @@ fn chunks_of_every_size_decode_to_the_same() {
     for encoding in ENCODINGS {
         for chunk_size_log2 in 12..=16 {
             let file = container_of(&weights, encoding, chunk_size_log2);
-            assert_eq!(encoding_of(&file), encoding);
+            assert_eq!(form_of(&file), encoding.form());
             assert!(decoded(&file) == weights, "{encoding} {chunk_size_log2}");
         }
     }
@@ -81,7 +97,7 @@ fn random_bits_end_up_raw_and_hardly_grow() {
     let weights = Random::new(1).random_weights(300_000);
     assert_roundtrip(&weights);
     let file = container_of(&weights, Encoding::Huffman, 15);
-    assert_eq!(encoding_of(&file), Encoding::Raw);
+    assert!(forms_of(&file).is_raw());
     assert!(file.len() < 600_000 * 1001 / 1000, "{}", file.len());
 }
 
@@ -93,7 +109,8 @@ fn a_chunk_unlike_its_tensor_is_stored_verbatim_and_the_rest_is_coded() {
     }
     assert_roundtrip(&weights);
     for encoding in ENCODINGS {
-        assert_eq!(encoding_of(&container_of(&weights, encoding, 12)), encoding);
+        let file = container_of(&weights, encoding, 12);
+        assert_eq!(form_of(&file), encoding.form());
     }
 }
 
@@ -106,6 +123,79 @@ fn transcoding_gives_what_encoding_gives() {
     assert!(transcoded(&huffman, Encoding::Palette) == palette);
     assert!(transcoded(&palette, Encoding::Huffman) == huffman);
     assert!(transcoded(&palette, Encoding::Palette) == palette);
+}
+
+#[test]
+fn weights_of_every_type_are_restored_before_and_after_transcoding() {
+    for dtype in Dtype::ALL {
+        for (seed, count) in [3, 12, 900, 4_101, 33_000, 70_002].into_iter().enumerate() {
+            let tensor = any_tensor(*dtype, count, seed as u64);
+            for encoding in ENCODINGS {
+                let tensor = tensor.clone().stored(Form::canonical(encoding, 12));
+                let file = container(std::slice::from_ref(&tensor), false);
+                assert!(restored(&file).unwrap() == tensor.data, "{dtype} {count}");
+                assert!(transcoded(&file, encoding) == file, "{dtype} {count}");
+                for to in ENCODINGS {
+                    let other = transcoded(&file, to);
+                    assert!(restored(&other).unwrap() == tensor.data, "{dtype} {count}");
+                    if forms_of(&other).is_raw() == forms_of(&file).is_raw() {
+                        assert!(transcoded(&other, encoding) == file, "{dtype} {count}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn transcoding_depends_on_weights_and_forms_alone() {
+    for dtype in Dtype::ALL.iter().filter(|dtype| !dtype.fields().is_empty()) {
+        let tensor = any_tensor(*dtype, 9_000, dtype.code().into());
+        let stored = |records| {
+            let form = Form {
+                records,
+                ..Form::canonical(Encoding::Huffman, 13)
+            };
+            container(&[tensor.clone().stored(form)], true)
+        };
+        let first = stored(Records::Odd { seed: 1 });
+        let forms = forms_of(&first);
+        let second = stored(Records::Forms {
+            bits: forms.bits(),
+            seed: 2,
+        });
+        for encoding in ENCODINGS {
+            let file = transcoded(&first, encoding);
+            assert!(file == transcoded(&second, encoding), "{forms:?}");
+            assert!(transcoded(&file, encoding) == file, "{forms:?}");
+            let found = forms_of(&file);
+            for (number, (field, form)) in forms.iter().enumerate() {
+                let expected = match form.encoding() {
+                    _ if found.is_raw() && forms.is_coded() => FieldForm::Plain,
+                    Some(_) if field.width() > 4 => encoding.form(),
+                    _ => form,
+                };
+                assert_eq!(found.form(number), expected, "{forms:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn upcast_weights_take_what_their_narrow_ones_take() {
+    let narrow: Vec<bf16> = Random::new(3).trained_weights(300_000);
+    let upcast: Vec<u8> = narrow
+        .iter()
+        .flat_map(|weight| f32::from(*weight).to_le_bytes())
+        .collect();
+    let form = Form::canonical(Encoding::Huffman, 15);
+    let file = container(
+        &[tensor("w", "F32", &[300_000], upcast).stored(form)],
+        false,
+    );
+    assert_eq!(forms_of(&file).bits(), 0x33_3001);
+    let of_narrow = container_of(&narrow, Encoding::Huffman, 15);
+    assert!(file.len() < of_narrow.len() + 100);
 }
 
 /// Exponents of several distributions, with one to all 256 values.

@@ -8,8 +8,8 @@ use unweight_format::{Dtype, Encoding, Field, Form, Forms, limits};
 use super::code_lengths::cost_bits;
 use super::{ValueCounts, choose_code, choose_palette};
 
-/// Weights of a tensor of which all are the sample.
-const WHOLE_SAMPLE: u64 = 1 << 15;
+/// All weights of a tensor that has at most this many are its sample.
+pub const WHOLE_SAMPLE_WEIGHTS: u64 = 1 << 15;
 /// Distance of the sample's steps in a larger tensor.
 const SAMPLED_EVERY: u64 = 17;
 /// Bits that a record costs beside its codes, by encoding.
@@ -20,13 +20,23 @@ const LEAST_CONSTANT_BITS: u64 = 128;
 
 /// The ranges of weights that are the sample of a tensor of this many weights.
 pub fn sample_ranges(weights: u64) -> impl Iterator<Item = Range<u64>> + Clone {
-    let (length, distance) = match weights <= WHOLE_SAMPLE {
-        true => (WHOLE_SAMPLE, WHOLE_SAMPLE),
+    sample_ranges_within(weights, 0..weights)
+}
+
+/// The parts of the sample of a tensor of this many weights that lie in one range of its weights.
+pub fn sample_ranges_within(
+    weights: u64,
+    within: Range<u64>,
+) -> impl Iterator<Item = Range<u64>> + Clone {
+    let (length, distance) = match weights <= WHOLE_SAMPLE_WEIGHTS {
+        true => (WHOLE_SAMPLE_WEIGHTS, WHOLE_SAMPLE_WEIGHTS),
         false => (STEP_WEIGHTS as u64, SAMPLED_EVERY * STEP_WEIGHTS as u64),
     };
-    (0..weights.div_ceil(distance)).map(move |number| {
+    let end = within.end.min(weights);
+    let first = (within.start + distance - length) / distance;
+    (first..end.div_ceil(distance)).map(move |number| {
         let start = number * distance;
-        start..weights.min(start + length)
+        start.max(within.start)..end.min(start + length)
     })
 }
 
@@ -183,6 +193,22 @@ mod tests {
         assert_eq!(ranges[..2], [0..256, 4352..4608]);
         let short = sample_ranges(17 * 256 * 10 + 7).last();
         assert_eq!(short, Some(43_520..43_527));
+    }
+
+    #[test]
+    fn ranges_divide_the_sample_of_a_tensor() {
+        for weights in [0, 1, 32_768, 32_769, 100_000] {
+            for length in [1, 255, 4096, 4352, 60_000] {
+                let within = (0..weights)
+                    .step_by(length as usize)
+                    .flat_map(|start| sample_ranges_within(weights, start..start + length));
+                let sampled = sample_ranges(weights);
+                assert!(
+                    within.flatten().eq(sampled.flatten()),
+                    "{weights} by {length}"
+                );
+            }
+        }
     }
 
     fn forms_of(dtype: Dtype, encoding: Encoding, weights: &[u8]) -> SampledForms {

@@ -19,7 +19,7 @@ pub use count::count_chunk;
 pub use counts::ValueCounts;
 pub use decode::{decode_chunk, decode_values};
 pub use encode::{encode_chunk, encode_values};
-pub use forms::{Sample, SampledForms, sample_ranges};
+pub use forms::{Sample, SampledForms, WHOLE_SAMPLE_WEIGHTS, sample_ranges, sample_ranges_within};
 pub use palette::choose_palette;
 pub use plan::{FieldPlan, TensorPlan, transcoded_forms};
 pub use split::{join, split};

@@ -11,6 +11,7 @@ namespace unweight::ptx {
 // memory.cuh. Cache policies have no meaning here.
 inline void store_streaming(uint4* to, uint4 value) { *to = value; }
 inline void store_streaming(uint2* to, uint2 value) { *to = value; }
+inline uint32_t load_read_only(const uint32_t* from) { return *from; }
 inline uint2 load_read_only(const uint2* from) { return *from; }
 inline uint4 load_read_only(const uint4* from) { return *from; }
 inline uint2 load_streaming(const uint2* from) { return *from; }

@@ -3,11 +3,12 @@
 
 namespace unweight::encode {
 
-extern "C" void unweight_host_count_exponents(EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count,
-                                              uint32_t threads, bool of_planes, uint64_t seed) {
-  fibers::launch(chunk_count, threads, sizeof(Counting), seed, [&] {
-    if (of_planes)
-      count_exponents_of_planes(jobs, job_count);
+// Exponents of weights, or values of fields.
+extern "C" void unweight_host_count_values(EncodeJob* jobs, uint32_t job_count, uint32_t record_count, uint32_t threads,
+                                           bool of_values, uint64_t seed) {
+  fibers::launch(record_count, threads, sizeof(Counting), seed, [&] {
+    if (of_values)
+      count_values(jobs, job_count);
     else
       count_exponents(jobs, job_count);
   });

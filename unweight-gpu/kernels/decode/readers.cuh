@@ -18,6 +18,16 @@ __device__ __forceinline__ uint32_t concatenate(uint32_t a, uint32_t b, uint32_t
   return (d * (1u << BITS) + c) * (1u << 2 * BITS) + (b * (1u << BITS) + a);
 }
 
+// Section 5.2. Returns 0, or the rule that the end of a lane's stream breaks whose codes end before bit `bit` of the
+// record.
+__device__ inline uint32_t check_lane_end(uint32_t bit, const uint8_t* record, uint32_t lane_end) {
+  const uint32_t end = 8 * (LANE_STREAMS_OFFSET + lane_end);
+  if (bit > end) return LANE_OVERRUN;
+  const uint32_t unused = end - bit;
+  if (unused >= 8) return LANE_UNDERRUN;
+  return unused != 0 && record[end / 8 - 1] >> (8 - unused) != 0 ? LANE_PADDING : 0;
+}
+
 // Huffman codes of a lane's stream.
 //
 // `window` and `behind` are the next 64 bits, of which four codes use at most 32. `behind` is rebuilt meanwhile from
@@ -76,13 +86,8 @@ struct LaneReader {
   }
   __device__ __forceinline__ uint2 tail_step(uint32_t in_group) { return step(in_group); }
 
-  // Section 5.2. Returns 0, or the rule that the end of the lane's stream breaks.
-  __device__ inline uint32_t check_end(const uint8_t* record, uint32_t lane_end) const {
-    const uint32_t end = 8 * (LANE_STREAMS_OFFSET + lane_end);
-    if (bit > end) return LANE_OVERRUN;
-    const uint32_t unused = end - bit;
-    if (unused >= 8) return LANE_UNDERRUN;
-    return unused != 0 && record[end / 8 - 1] >> (8 - unused) != 0 ? LANE_PADDING : 0;
+  __device__ __forceinline__ uint32_t check_end(const uint8_t* record, uint32_t lane_end) const {
+    return check_lane_end(bit, record, lane_end);
   }
 };
 
@@ -90,6 +95,13 @@ struct LaneReader {
 __device__ inline uint32_t first_broken(uint32_t broken) {
   const uint32_t lanes = __ballot_sync(ALL_LANES, broken != 0);
   return lanes == 0 ? 0 : __shfl_sync(ALL_LANES, broken, __ffs(lanes) - 1);
+}
+
+// The values of eight 4-bit palette indices.
+__device__ __forceinline__ uint2 palette_values(const uint8_t* palette, uint32_t indices) {
+  const auto value = [&](uint32_t i) -> uint32_t { return palette[indices >> 4 * i & 15]; };
+  return make_uint2(concatenate(value(0), value(1), value(2), value(3)),
+                    concatenate(value(4), value(5), value(6), value(7)));
 }
 
 // 4-bit palette indices.
@@ -110,18 +122,13 @@ struct PaletteReader {
 
   // After the chunk's end, the word of its last step again.
   __device__ __forceinline__ uint32_t load(uint32_t step) const { return indices[min(step, last_step) * WARP]; }
-  __device__ __forceinline__ uint2 values_of(uint32_t word) const {
-    const auto value = [&](uint32_t i) -> uint32_t { return values[word >> 4 * i & 15]; };
-    return make_uint2(concatenate(value(0), value(1), value(2), value(3)),
-                      concatenate(value(4), value(5), value(6), value(7)));
-  }
 
   __device__ __forceinline__ uint2 step(uint32_t in_group) {
-    const uint2 eight = values_of(ahead[in_group]);
+    const uint2 eight = palette_values(values, ahead[in_group]);
     ahead[in_group] = load(next_step++);
     return eight;
   }
-  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return values_of(load(step)); }
+  __device__ __forceinline__ uint2 tail_step(uint32_t step) const { return palette_values(values, load(step)); }
 };
 
 // Values of 8 bits. The tail does not read after the last one.

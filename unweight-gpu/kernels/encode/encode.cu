@@ -1,5 +1,5 @@
-// Weights, planes or palette records to chunk records and sign-mantissa bytes (specification, sections 5, 11.4 to 11.6
-// and 11.8).
+// Weights, values or palette records to records, and weights to sign-mantissa bytes (specification, sections 5, 11.5 to
+// 11.7 and 11.9).
 //
 // Data layout:
 //
@@ -8,33 +8,38 @@
 //   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |
 //   records         the same bytes, 16 for each thread
 //
-// Threads: one block = one chunk; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of
-// the specification. encode_chunks_of_planes reads 8 bytes of both planes for each lane and step.
-// encode_chunks_of_records reads 4 bytes of indices instead of exponents, and its warps have 16 steps.
+// Threads: one block = one record; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of
+// the specification.
+//
+//   encode_chunks              BF16 weights of which the exponent alone is coded. Makes the plain plane too.
+//   encode_chunks_of_values    any field of any type: reads 8 bytes of values for each lane and step. The plain plane
+//                              and the remainders of its bytes are made before (split.cu).
+//   encode_chunks_of_records   palette records of weights as of encode_chunks: reads 4 bytes of indices and 8
+//                              sign-mantissa bytes for each lane and step. Its warps have 16 steps.
 //
 // Phases:
 //   load            weights to registers; the first warp makes the code's tables (tables.cuh)
-//   index           exponents to palette indices in registers, and the bits that they take (index_weights.cuh)
+//   index           values to palette indices in registers, and the bits that they take (index_weights.cuh)
 //   plan            start of every lane's stream, first bit of every warp's section, and whether the record is verbatim
-//   write           codes (stream_packer.cuh), indices or exponents, then patches (patches.cuh), to shared memory
-//   place           start of the record in its plane (look_back.cuh)
+//   write           codes (stream_packer.cuh), indices or values, then patches (patches.cuh), to shared memory
+//   place           start of the record among those of its tensor (look_back.cuh)
 //   copy            the record to device memory, and its checksum
 //
 // The checksum is a sum of remainders: of the sign-mantissa bytes of each warp, computed while they are in registers,
-// and of shares of the record, computed while it is in shared memory.
+// or of the chunk's plain bytes, computed before; and of shares of the record, computed while it is in shared memory.
 //
 // Shared memory: EncodeTables, 6,688 bytes, and space for the longest record. Words of indices, and half of the
 // sign-mantissa bytes of records, use that space before the record is written.
 // Registers: at most 64 for blocks of 1,024 threads.
-// Memory traffic for a chunk of n weights and a record of r bytes: 2n read, n + r written. Weights are read again for a
-// verbatim record.
+// Memory traffic for a chunk of n weights and a record of r bytes: 2n read, n + r written; from values n read, r
+// written. Weights and values are read again for a verbatim record.
 // Preconditions: those of EncodeJob, except counts and totals; `tensor_codes` is what choose_codes made; a block for
-// each chunk, of a warp for every 2,048 weights of the largest chunk, or 4,096 from records, and shared memory for its
-// verbatim record. encode_chunks_of_records comes after count_indices (transcode.cu), which checks the input records,
-// and sets record_lengths to 0 for a good one.
+// each record, of a warp for every 2,048 weights of the largest chunk, or 4,096 from records, and shared memory for a
+// verbatim record of 8-bit values. encode_chunks_of_records comes after count_indices (transcode.cu), which checks the
+// input records, and sets record_lengths to 0 for a good one.
 // Tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches.
-// Its sign-mantissa bytes are zero, and complete the plane to a multiple of 256. Nothing is written after the last
-// record's end.
+// Its sign-mantissa bytes are zero, and complete the plane to its limit. Nothing is written after the last record's
+// end.
 #include "encode/index_weights.cuh"
 #include "encode/look_back.cuh"
 #include "encode/stream_packer.cuh"
@@ -46,6 +51,13 @@ using checksum::PlainBytes;
 using checksum::remainder_of;
 using checksum::Share;
 using record::round_up_record;
+
+// Chunk of record `number` of the launch, which is one of this job.
+template <class Input>
+__device__ __forceinline__ InputChunk chunk_of(const EncodeJob* job, uint32_t number) {
+  if constexpr (Input::IS_ONLY_FIELD) return only_chunk(job, number);
+  return input_chunk(job, number);
+}
 
 // Stores the remainder of a warp's sign-mantissa bytes, advanced to the chunk's end. Zeros complete the last row.
 __device__ __forceinline__ void store_remainder(EncodeTables* tables, uint32_t lane, uint32_t warp,
@@ -62,11 +74,30 @@ __device__ __forceinline__ void store_remainder(EncodeTables* tables, uint32_t l
 template <class Input>
 __device__ inline void write_verbatim(const InputChunk& part, const Input& input, uint32_t lane, uint8_t* body) {
   const auto write_eight = [&](uint32_t position, const typename Input::Eight& eight) {
-    *reinterpret_cast<uint2*>(body + position) = Input::exponent_bytes(eight);
+    *reinterpret_cast<uint2*>(body + position) = Input::value_bytes(eight);
   };
   const uint32_t last = for_whole_steps<1>(input, part.weight_count, lane, write_eight);
   if (last < round_up_record(part.weight_count))
     write_eight(last, input.part(last, lane_step_count(part.weight_count, last)));
+}
+
+// Same for values of any width: eight of them take as many bytes as one has bits. The record ends `end` bytes after
+// `body`, which is not after the part's last step, because a step takes a multiple of 16 bytes.
+__device__ inline void write_verbatim(const InputChunk& part, const ValueInput& input, uint32_t lane, uint8_t* body,
+                                      uint32_t end) {
+  const uint32_t bits = part.job->value_bits;
+#pragma unroll 1
+  for (uint32_t step = 0; step < part.steps; step++) {
+    const uint32_t position = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
+    const uint2 eight = input.part(position, lane_step_count(part.weight_count, position));
+    uint64_t packed = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
+      packed |= static_cast<uint64_t>(ValueInput::value_of(eight, i)) << bits * i;
+    const uint32_t start = (step * WARP + lane) * bits;
+#pragma unroll 1
+    for (uint32_t at = start; at < min(start + bits, end); at++, packed >>= 8) body[at] = static_cast<uint8_t>(packed);
+  }
 }
 
 // Writes lane ends, lane streams and patches. `before` are the bits of this lane in the warps before this one.
@@ -100,17 +131,26 @@ __device__ __forceinline__ void write_palette(uint32_t* record_words, uint8_t* r
   if (warp == 0 && contents_end + lane < length) record_bytes[contents_end + lane] = 0;
 }
 
-// The remainder of a chunk's sign-mantissa bytes, on the lanes of its first warp. Those of records do not change:
-// count_indices (transcode.cu) has derived it from the input's checksum and record, so a wrong checksum stays wrong.
+// The inverted remainder of a chunk's plain bytes, on the lanes of its first warp; that of none for a field that is not
+// the first. Those of records do not change: count_indices (transcode.cu) has derived it from the input's checksum and
+// record, so a wrong checksum stays wrong.
 template <class Input>
-__device__ __forceinline__ uint32_t remainder_of_rest(const InputChunk& chunk, const EncodeTables* tables) {
-  if constexpr (LaneWeights<Input>::OF_RECORDS) return chunk.job->counts[static_cast<uint64_t>(chunk.own) * EXPONENTS];
+__device__ __forceinline__ uint32_t remainder_of_plain(const InputChunk& chunk, const EncodeTables* tables) {
+  if constexpr (!Input::HAS_PLAIN || LaneWeights<Input>::OF_RECORDS)
+    return chunk.job->plain_remainders == nullptr ? ~0u : chunk.job->plain_remainders[chunk.own];
   uint32_t sum = ~0u;
   for (uint32_t warp = 0; warp < blockDim.x / WARP; warp++) sum ^= tables->remainders[warp];
   return sum;
 }
 
-// Layout of a chunk's record. It is the same for all threads, but for the two fields of a lane.
+// Bytes of the plain plane that the record's checksum covers.
+template <class Input>
+__device__ __forceinline__ uint32_t checked_plain_bytes(const InputChunk& chunk) {
+  if constexpr (Input::IS_ONLY_FIELD) return chunk.weight_count;
+  return chunk.job->field == 0 ? plain_bytes_of(chunk) : 0;
+}
+
+// Layout of a record. It is the same for all threads, but for the two fields of a lane.
 struct RecordLayout {
   uint32_t lane_bytes;  // of the lane's stream
   uint32_t lane_end;    // end of the lane's stream, from LANE_STREAMS_OFFSET on
@@ -122,6 +162,7 @@ struct RecordLayout {
 };
 
 // Plans the record. `sum` holds the bits of the lane in all warps, and the number of its patches << 16.
+template <class Input>
 __device__ __forceinline__ RecordLayout plan_record(const InputChunk& chunk, bool huffman, uint32_t sum,
                                                     uint32_t lane) {
   const uint32_t lane_bytes = ((sum & 0xffff) + 7) / 8;
@@ -130,15 +171,16 @@ __device__ __forceinline__ RecordLayout plan_record(const InputChunk& chunk, boo
   const uint32_t streams_end = LANE_STREAMS_OFFSET + __shfl_sync(ALL_LANES, lane_end, WARP - 1);
   const uint32_t body_end = huffman ? streams_end : RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES;
   const uint32_t contents_end = body_end + PATCH_BYTES * patch_count;
-  const uint32_t verbatim_end = RECORD_HEADER_BYTES + chunk.weight_count;
+  const uint32_t verbatim_end =
+      RECORD_HEADER_BYTES + (Input::IS_ONLY_FIELD ? chunk.weight_count : verbatim_bytes_of(chunk));
   const bool verbatim = round_up_record(contents_end) > round_up_record(verbatim_end);
   const uint32_t length = round_up_record(verbatim ? verbatim_end : contents_end);
   return {lane_bytes, lane_end, patch_count, body_end, contents_end, length, verbatim};
 }
 
-// Encodes a chunk. The phases load, place and copy, and the sum over the warps, are in this function. In all forms that
-// were tried with load or that sum as a function, or with publishing, place and copy as functions, encode_chunks and
-// encode_chunks_of_planes spilled registers (CUDA 13.0, sm_90a).
+// Encodes a record. The phases load, place and copy, and the sum over the warps, are in this function. In all forms
+// that were tried with load or that sum as a function, or with publishing, place and copy as functions, encode_chunks
+// spilled registers (CUDA 13.0, sm_90a).
 template <class Input>
 __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes,
                                              uint4* shared, const CrcConstants* constants) {
@@ -148,7 +190,8 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   uint8_t* record_bytes = reinterpret_cast<uint8_t*>(record);
   uint32_t* record_words = reinterpret_cast<uint32_t*>(record);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  InputChunk chunk = find_input_chunk(jobs, job_count, blockIdx.x);
+  InputChunk chunk = Input::IS_ONLY_FIELD ? find_only_chunk(jobs, job_count, blockIdx.x)
+                                          : find_input_chunk(jobs, job_count, blockIdx.x);
   uint32_t first_step;
   InputChunk part = warp_part(chunk, warp, STEPS, first_step);
   const bool huffman = chunk.job->kind == KIND_HUFFMAN;
@@ -163,10 +206,10 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   const bool fit = loaded && weights.fit(part, lane);
   if (warp == 0) make_entry_tables(chunk, jobs, tensor_codes, lane, tables);
   CrcState<8> crc;
-  if (fit) weights.store_sign_mantissa(part, buffer, constants, lane, crc);
+  if (fit) weights.make_words_and_plain(part, buffer, constants, lane, crc);
   __syncthreads();
   // Computed again, so that they take no registers while registers are scarce.
-  chunk = input_chunk(chunk.job, blockIdx.x);
+  chunk = chunk_of<Input>(chunk.job, blockIdx.x);
   part = warp_part(chunk, warp, STEPS, first_step);
   if (huffman) make_pair_table(tables);
 
@@ -183,7 +226,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (other == warp) before = sum;
     sum += tables->sums[other][lane];
   }
-  const RecordLayout layout = plan_record(chunk, huffman, sum, lane);
+  const RecordLayout layout = plan_record<Input>(chunk, huffman, sum, lane);
   const uint32_t lane_bytes = layout.lane_bytes, lane_end = layout.lane_end, patch_count = layout.patch_count;
   const uint32_t body_end = layout.body_end, contents_end = layout.contents_end, length = layout.length;
   const bool verbatim = layout.verbatim;
@@ -195,7 +238,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
         make_uint4(0, verbatim ? KIND_VERBATIM : chunk.job->kind | patch_count << 16, code_lengths.x, code_lengths.y);
   }
   // After the length is published, because other blocks wait for it.
-  if constexpr (!LaneWeights<Input>::OF_RECORDS)
+  if constexpr (Input::HAS_PLAIN && !LaneWeights<Input>::OF_RECORDS)
     store_remainder(tables, lane, warp, chunk, part, first_step, crc, constants);
 
   // Write.
@@ -206,15 +249,19 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
       write_listed_patches(*tables, patch_count, patches);
     } else {
       uint8_t* own = patches + PATCH_BYTES * __reduce_add_sync(ALL_LANES, before >> 16);
-      write_found_patches(chunk, Input::Exponents::of(chunk), lane, tables->entries, first_step, part.steps, own,
+      write_found_patches(chunk, Input::Values::of(chunk), lane, tables->entries, first_step, part.steps, own,
                           patches + PATCH_BYTES * patch_count);
     }
   };
   if (verbatim) {
-    // Only exponents are read again.
-    if (part.steps != 0)
-      write_verbatim(part, Input::Exponents::of(part), lane,
-                     record_bytes + RECORD_HEADER_BYTES + first_step * STEP_WEIGHTS);
+    // Only values are read again.
+    uint8_t* body = record_bytes + RECORD_HEADER_BYTES;
+    if constexpr (Input::IS_ONLY_FIELD) {
+      if (part.steps != 0) write_verbatim(part, Input::Values::of(part), lane, body + first_step * STEP_WEIGHTS);
+    } else if (part.steps != 0) {
+      const uint32_t before_part = first_step * WARP * chunk.job->value_bits;
+      write_verbatim(part, Input::of(part), lane, body + before_part, length - RECORD_HEADER_BYTES - before_part);
+    }
   } else if (huffman) {
     write_huffman(tables, record, record_words, lane, warp, part, length, lane_end, lane_bytes, before, indices,
                   write_all_patches);
@@ -233,7 +280,7 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
     if (lane == 0) tables->record_remainders[warp] = of_share;
   }
   // Computed again, as above.
-  chunk = input_chunk(chunk.job, blockIdx.x);
+  chunk = chunk_of<Input>(chunk.job, blockIdx.x);
   if (threadIdx.x + WARP >= blockDim.x) look_back(chunk, length / RECORD_ALIGNMENT, lane, &tables->start);
   __syncthreads();
 
@@ -243,8 +290,8 @@ __device__ __forceinline__ void encode_chunk(const EncodeJob* jobs, uint32_t job
   if (warp != 0) return;
   uint32_t of_record = 0;
   for (uint32_t i = 0; i < share.of; i++) of_record ^= tables->record_remainders[i];
-  const uint32_t checksum =
-      remainder_of_rest<Input>(chunk, tables) ^ advance_bytes(constants->power, of_record, chunk.weight_count, lane);
+  const uint32_t checksum = remainder_of_plain<Input>(chunk, tables) ^
+                            advance_bytes(constants->power, of_record, checked_plain_bytes<Input>(chunk), lane);
   const uint4 header = record[0];
   if (lane == 0) to[0] = make_uint4(checksum, header.y, header.z, header.w);
 }
@@ -256,17 +303,17 @@ extern "C" __global__ void __launch_bounds__(MOST_ENCODE_WARPS* WARP)
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_ENCODE_WARPS* WARP)
-    encode_chunks_of_planes(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes,
+    encode_chunks_of_values(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes,
                             const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
-  encode_chunk<PlaneInput>(jobs, job_count, tensor_codes, shared, constants);
+  encode_chunk<ValueInput>(jobs, job_count, tensor_codes, shared, constants);
 }
 
 extern "C" __global__ void __launch_bounds__(MOST_ENCODE_WARPS / 2 * WARP, 2)
     encode_chunks_of_records(const EncodeJob* jobs, uint32_t job_count, const uint2* tensor_codes,
                              const CrcConstants* constants) {
   DYNAMIC_SHARED(shared);
-  const InputChunk chunk = find_input_chunk(jobs, job_count, blockIdx.x);
+  const InputChunk chunk = find_only_chunk(jobs, job_count, blockIdx.x);
   const uint32_t length = chunk.job->record_lengths[chunk.own];
   if (length != 0) {
     // The input record broke a rule, and has a length already: only its place is passed on.

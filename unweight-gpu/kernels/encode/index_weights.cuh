@@ -21,22 +21,22 @@ struct PartIndexer {
   LaneIndices<STEPS>& indices;
   const uint32_t position;  // position of the lane's first weight in the chunk
 
-  // Reads a step again and indexes its weights one by one into `spare`. Lists their patches. Returns their
-  // sign-mantissa bytes.
+  // Reads a step again and indexes its weights one by one into `spare`. Lists their patches. Returns their plain bytes,
+  // if the input has them.
   __device__ __forceinline__ uint2 read_step(uint32_t step) const {
     const Input input = Input::of(part);
     const uint32_t at = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
     const uint32_t count = lane_step_count(part.weight_count, at);
     const typename Input::Eight eight = input.part(at, count);
-    const uint2 exponents = Input::exponent_bytes(eight);
+    const uint2 values = Input::value_bytes(eight);
     uint32_t word = 0;
 #pragma unroll 1
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
-      const uint32_t exponent = (i < 4 ? exponents.x : exponents.y) >> 8 * (i % 4) & 0xff;
-      const uint32_t entry = i < count ? tables.entries[exponent] : tables.placeholder;
+      const uint32_t value = (i < 4 ? values.x : values.y) >> 8 * (i % 4) & 0xff;
+      const uint32_t entry = i < count ? tables.entries[value] : tables.placeholder;
       word |= (entry & 15) << 4 * i;
       if (entry < TAKES_PATCH) continue;
-      list_patch(tables, position + step * STEP_WEIGHTS + i, exponent);
+      list_patch(tables, position + step * STEP_WEIGHTS + i, value);
       indices.sum += 1u << 16;
     }
     spare[step * WARP + lane] = word;
@@ -50,11 +50,11 @@ struct PartIndexer {
       if (weights.others >> step & 1) spare[step * WARP + lane] = indices.words[step];
     __syncwarp();
     input.for_patches(STEPS, lane, [&](uint32_t at, const uint8_t* patch) {
-      const uint32_t exponent = patch[2], entry = tables.entries[exponent], shift = at % LANE_STEP_WEIGHTS * 4;
+      const uint32_t value = patch[2], entry = tables.entries[value], shift = at % LANE_STEP_WEIGHTS * 4;
       // Atomic, because other lanes may change other indices of the word.
       atomicAdd(&spare[at / LANE_STEP_WEIGHTS], ((entry & 15) - (input.indices(at) >> shift & 15)) << shift);
       if (entry < TAKES_PATCH) return;
-      list_patch(tables, first_step * STEP_WEIGHTS + at, exponent);
+      list_patch(tables, first_step * STEP_WEIGHTS + at, value);
       indices.sum += 1u << 16;
     });
     __syncwarp();
@@ -75,22 +75,29 @@ struct PartIndexer {
     return others;
   }
 
-  // Reads and indexes all steps, stores their sign-mantissa bytes, and adds these to `crc`. Returns a bit for each step
-  // whose word is in `spare`; others are placeholders.
+  // Reads and indexes all steps. Stores their plain bytes, if the input has them, with zeros up to the plane's limit,
+  // and adds them to `crc`. Returns a bit for each step whose word is in `spare`; others are placeholders.
   __device__ __forceinline__ uint32_t read_all_steps(uint32_t placeholders, const CrcConstants* constants,
                                                      CrcState<8>& crc) const {
     const uint32_t others = (1u << part.steps) - 1;
-    const CrcColumns<8> columns(constants, lane);
-    const auto stored = [&](uint32_t step) {
-      if (step >= part.steps) return make_uint2(0, 0);
-      const uint2 rest = read_step(step);
-      ptx::store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa()) + step * WARP + lane, rest);
-      return rest;
-    };
+    if constexpr (Input::HAS_PLAIN) {
+      const CrcColumns<8> columns(constants, lane);
+      const auto stored = [&](uint32_t step) {
+        if (step >= part.steps) return make_uint2(0, 0);
+        const uint2 rest = read_step(step);
+        const uint32_t at = (step * WARP + lane) * LANE_STEP_WEIGHTS;
+        if (part.first_weight + at < part.job->plain_limit)
+          ptx::store_streaming(reinterpret_cast<uint2*>(part.sign_mantissa() + at), rest);
+        return rest;
+      };
 #pragma unroll 1
-    for (uint32_t step = 0; step < part.steps; step += 2) {
-      const uint2 even = stored(step), odd = stored(step + 1);
-      crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
+      for (uint32_t step = 0; step < part.steps; step += 2) {
+        const uint2 even = stored(step), odd = stored(step + 1);
+        crc.add(columns, make_uint4(even.x, even.y, odd.x, odd.y));
+      }
+    } else {
+#pragma unroll 1
+      for (uint32_t step = 0; step < part.steps; step++) read_step(step);
     }
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) indices.words[step] = placeholders;
@@ -149,7 +156,7 @@ struct PartIndexer {
 };
 
 // Indexes the weights of a warp's part. `weights` are loaded if they `fit`; otherwise they are read here, and their
-// sign-mantissa bytes are stored and added to `crc`. `spare` is a word for each lane and step.
+// plain bytes, if the input has them, are stored and added to `crc`. `spare` is a word for each lane and step.
 template <class Input>
 __device__ inline void index_weights(const InputChunk& part, bool fit, const LaneWeights<Input>& weights,
                                      uint32_t first_step, uint32_t lane, EncodeTables& tables, uint32_t* spare,

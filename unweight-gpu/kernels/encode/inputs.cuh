@@ -1,14 +1,17 @@
-// Inputs of the encoder: weights, or two planes. record_input.cuh has the third, palette records.
+// Inputs of the encoder: BF16 weights whose exponent alone is coded, or values of a field. record_input.cuh has the
+// third, palette records of such weights.
 //
 // An input has
+//   IS_ONLY_FIELD                      whether its tensors have one coded field, and 8 plain bits a weight
+//   HAS_PLAIN                          whether the plain plane is made from it, and not before (encode/split.cu)
 //   Eight                              what it loads for a lane's eight weights of a step
 //   whole(position)                    loads them; `position` is that of the first one in the chunk
 //   part(position, count)              loads the first `count` of them, and zeros
-//   exponent_of(eight, i)              exponent of one weight
-//   exponent_bytes(eight)              exponents of all
-//   sign_mantissa_bytes(eight)         sign-mantissa bytes of all
-//   from(position)                     an input that begins there; inputs of exponents only
-//   Exponents                          an input of the exponents only
+//   value_of(eight, i)                 the value of one weight
+//   value_bytes(eight)                 the values of all
+//   sign_mantissa_bytes(eight)         the plain bits of all, if it has them
+//   from(position)                     an input that begins there; not for records
+//   Values                             an input of the values only
 #pragma once
 #include "encode/input_chunk.cuh"
 #include "ptx/memory.cuh"
@@ -21,7 +24,9 @@ using record::lane_step_count;
 
 struct WeightInput {
   typedef EightWeights Eight;
-  typedef WeightInput Exponents;
+  typedef WeightInput Values;
+  static constexpr bool IS_ONLY_FIELD = true;
+  static constexpr bool HAS_PLAIN = true;
   const uint16_t* weights;  // 16-byte aligned
 
   __device__ static __forceinline__ WeightInput of(const InputChunk& chunk) {
@@ -41,10 +46,10 @@ struct WeightInput {
       if (i < count) eight.pairs[i / 2] |= static_cast<uint32_t>(weights[position + i]) << 16 * (i % 2);
     return eight;
   }
-  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) {
+  __device__ static __forceinline__ uint32_t value_of(const Eight& eight, uint32_t i) {
     return record::exponent_of_weight(eight, i);
   }
-  __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return record::exponents_of(eight); }
+  __device__ static __forceinline__ uint2 value_bytes(const Eight& eight) { return record::exponents_of(eight); }
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) {
     return record::sign_mantissa_of(eight);
   }
@@ -64,51 +69,29 @@ __device__ __forceinline__ uint2 first_plane_bytes(const uint8_t* bytes, uint32_
   return eight;
 }
 
-// Exponent plane, for kernels that do not read the sign-mantissa plane.
-struct ExponentInput {
+// Value plane.
+struct ValueInput {
   typedef uint2 Eight;
-  const uint8_t* exponents;  // 256-byte aligned, readable up to a multiple of 256
+  typedef ValueInput Values;
+  static constexpr bool IS_ONLY_FIELD = false;
+  static constexpr bool HAS_PLAIN = false;
+  const uint8_t* values;  // 256-byte aligned, readable up to a multiple of 256
 
-  __device__ static __forceinline__ ExponentInput of(const InputChunk& chunk) {
-    return ExponentInput{chunk.job->exponents + chunk.first_weight};
+  __device__ static __forceinline__ ValueInput of(const InputChunk& chunk) {
+    return ValueInput{chunk.job->values + chunk.first_weight};
   }
-  __device__ __forceinline__ ExponentInput from(uint32_t position) const { return ExponentInput{exponents + position}; }
+  __device__ __forceinline__ ValueInput from(uint32_t position) const { return ValueInput{values + position}; }
   __device__ __forceinline__ Eight whole(uint32_t position) const {
-    return ptx::load_read_only(reinterpret_cast<const uint2*>(exponents + position));
+    return ptx::load_read_only(reinterpret_cast<const uint2*>(values + position));
   }
   __device__ __forceinline__ Eight part(uint32_t position, uint32_t count) const {
-    return first_plane_bytes(exponents + position, count);
+    return first_plane_bytes(values + position, count);
   }
-  __device__ static __forceinline__ uint32_t exponent_of(Eight eight, uint32_t i) {
+  __device__ static __forceinline__ uint32_t value_of(Eight eight, uint32_t i) {
     return (i < 4 ? eight.x : eight.y) >> 8 * (i % 4) & 0xff;
   }
-  __device__ static __forceinline__ uint2 exponent_bytes(Eight eight) { return eight; }
-};
-
-// Exponent plane and sign-mantissa plane.
-struct PlaneInput {
-  struct Eight {
-    uint2 exponents, sign_mantissa;
-  };
-  typedef ExponentInput Exponents;
-  ExponentInput exponents;
-  const uint8_t* sign_mantissa;  // 256-byte aligned, readable up to a multiple of 256
-
-  __device__ static __forceinline__ PlaneInput of(const InputChunk& chunk) {
-    return PlaneInput{ExponentInput::of(chunk), chunk.job->input_sign_mantissa + chunk.first_weight};
-  }
-  __device__ __forceinline__ Eight whole(uint32_t position) const {
-    return Eight{exponents.whole(position),
-                 ptx::load_read_only(reinterpret_cast<const uint2*>(sign_mantissa + position))};
-  }
-  __device__ __forceinline__ Eight part(uint32_t position, uint32_t count) const {
-    return Eight{exponents.part(position, count), first_plane_bytes(sign_mantissa + position, count)};
-  }
-  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) {
-    return ExponentInput::exponent_of(eight.exponents, i);
-  }
-  __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return eight.exponents; }
-  __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return eight.sign_mantissa; }
+  __device__ static __forceinline__ uint2 value_bytes(Eight eight) { return eight; }
+  __device__ static __forceinline__ uint2 sign_mantissa_bytes(Eight) { return make_uint2(0, 0); }
 };
 
 // Calls `visit(position, eight)` for every whole step of `weight_count` weights, with loads AHEAD steps ahead;

@@ -1,7 +1,7 @@
 // A warp's weights, and their palette indices: a word of eight for each lane and step, in registers.
 //
-// Where a palette's exponents are consecutive, an index is a difference, of four exponents at once. With one gap
-// between them there are two differences. Other palettes, and steps with exponents outside the palette, are read again
+// Where a palette's values are consecutive, an index is a difference, of four values at once. With one gap
+// between them there are two differences. Other palettes, and steps with values outside the palette, are read again
 // (index_weights.cuh).
 #pragma once
 #include "checksum/crc32.cuh"
@@ -36,27 +36,27 @@ __device__ __forceinline__ uint32_t word_of_indices(uint2 bytes) {
   return __byte_perm(bytes.x * 0x110, bytes.y * 0x110, 0x7531);
 }
 
-// A palette of consecutive exponents with at most one gap. Palettes of trained weights are of this form: where some
-// weights are zero, exponent 0 is often a run of its own below the others.
+// A palette of consecutive values with at most one gap. Those of exponents of trained weights are of this form: where
+// some weights are zero, exponent 0 is often a run of its own below the others.
 struct PaletteRuns {
   uint32_t packed;  // one register for three fields
 
-  // The first exponent.
+  // The first value.
   __device__ __forceinline__ uint32_t first() const { return packed & 0xff; }
   // Entries of the lower run; all entries if there is no gap.
   __device__ __forceinline__ uint32_t lower() const { return packed >> 8 & 0xff; }
-  // Difference between the first exponent of the upper run and the first of all.
+  // Difference between the first value of the upper run and the first of all.
   __device__ __forceinline__ uint32_t to_upper() const { return packed >> 16; }
 
   // Finds the runs. This lane holds entry `lane` modulo 16. Returns false if the palette has another form.
-  __device__ __forceinline__ bool find(uint32_t exponent, uint32_t lane) {
-    const uint32_t before = __shfl_up_sync(ALL_LANES, exponent, 1);
-    const uint32_t gaps = __ballot_sync(ALL_LANES, exponent != before + 1) >> 1 & ((1u << (PALETTE_ENTRIES - 1)) - 1);
-    const uint32_t first = __shfl_sync(ALL_LANES, exponent, 0);
+  __device__ __forceinline__ bool find(uint32_t value, uint32_t lane) {
+    const uint32_t before = __shfl_up_sync(ALL_LANES, value, 1);
+    const uint32_t gaps = __ballot_sync(ALL_LANES, value != before + 1) >> 1 & ((1u << (PALETTE_ENTRIES - 1)) - 1);
+    const uint32_t first = __shfl_sync(ALL_LANES, value, 0);
     const uint32_t lower = gaps == 0 ? PALETTE_ENTRIES : static_cast<uint32_t>(__ffs(static_cast<int>(gaps)));
-    const uint32_t to_upper = __shfl_sync(ALL_LANES, exponent, static_cast<int>(lower % PALETTE_ENTRIES)) - first;
+    const uint32_t to_upper = __shfl_sync(ALL_LANES, value, static_cast<int>(lower % PALETTE_ENTRIES)) - first;
     packed = first | lower << 8 | to_upper << 16;
-    // Among 128 + `lower` exponents the highest bit of a sum tells the runs apart.
+    // Among 128 + `lower` values the highest bit of a sum tells the runs apart.
     return (gaps & (gaps - 1)) == 0 && to_upper + PALETTE_ENTRIES <= 0x80 + 2 * lower;
   }
 };
@@ -85,41 +85,41 @@ struct LaneWeights {
   __device__ __forceinline__ bool fit(const InputChunk& part, uint32_t lane) {
     return runs.find(part.job->palette[lane % PALETTE_ENTRIES], lane);
   }
-  // Makes words of indices, and `rest`, the sign-mantissa bytes. `indices_of(exponents, any)` returns the indices of
-  // four exponents, and sets a byte of `any` above 15 if an exponent of the four is not in the palette.
+  // Makes words of indices, and `rest`, the plain bytes. `indices_of(values, any)` returns the indices of
+  // four values, and sets a byte of `any` above 15 if an value of the four is not in the palette.
   template <class IndicesOf>
   __device__ __forceinline__ void make_words(uint2 (&rest)[STEPS], const IndicesOf& indices_of) {
     others = 0;
 #pragma unroll
     for (uint32_t step = 0; step < STEPS; step++) {
-      const uint2 exponents = Input::exponent_bytes(steps[step]);
+      const uint2 values = Input::value_bytes(steps[step]);
       rest[step] = Input::sign_mantissa_bytes(steps[step]);
       uint32_t any = 0;
-      const uint2 indices = make_uint2(indices_of(exponents.x, any), indices_of(exponents.y, any));
+      const uint2 indices = make_uint2(indices_of(values.x, any), indices_of(values.y, any));
       if ((any & 0xf0f0f0f0) != 0) others |= 1u << step;
       words[step] = word_of_indices(indices);
     }
     // Here, and not once for both callers: otherwise the compiler runs out of registers.
     others = __reduce_or_sync(ALL_LANES, others);
   }
-  // Makes the words, and stores the sign-mantissa bytes and adds them to `crc`.
-  __device__ __forceinline__ void store_sign_mantissa(const InputChunk& part, const uint4*,
-                                                      const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
+  // Makes the words. Stores the plain bytes, if the input has them, and adds them to `crc`.
+  __device__ __forceinline__ void make_words_and_plain(const InputChunk& part, const uint4*,
+                                                       const CrcConstants* constants, uint32_t lane, CrcState<8>& crc) {
     uint2 rest[STEPS];
     const uint32_t first_of_all = runs.first() * 0x01010101;
     if (runs.lower() == PALETTE_ENTRIES) {
-      make_words(rest, [&](uint32_t exponents, uint32_t& any) {
-        const uint32_t indices = exponents - first_of_all;
+      make_words(rest, [&](uint32_t values, uint32_t& any) {
+        const uint32_t indices = values - first_of_all;
         any |= indices;
         return indices;
       });
     } else {
       const uint32_t lower = runs.lower(), to_upper = runs.to_upper();
       const uint32_t to_tops = (0x80 - lower) * 0x01010101;
-      // `in_run` is the difference to the first exponent of the run. An exponent in no run is too large for one or for
+      // `in_run` is the difference to the first value of the run. An value in no run is too large for one or for
       // the other, and the lowest of four bytes has lost nothing to a neighbour.
-      make_words(rest, [&](uint32_t exponents, uint32_t& any) {
-        const uint32_t above = exponents - first_of_all;
+      make_words(rest, [&](uint32_t values, uint32_t& any) {
+        const uint32_t above = values - first_of_all;
         const uint32_t are_upper = (above + to_tops) >> 7 & 0x01010101;
         const uint32_t in_run = above - are_upper * to_upper;
         const uint32_t indices = in_run + are_upper * lower;
@@ -127,13 +127,15 @@ struct LaneWeights {
         return indices;
       });
     }
-    const CrcColumns<8> columns(constants, lane);
-    uint2* to = reinterpret_cast<uint2*>(part.sign_mantissa()) + lane;
+    if constexpr (Input::HAS_PLAIN) {
+      const CrcColumns<8> columns(constants, lane);
+      uint2* to = reinterpret_cast<uint2*>(part.sign_mantissa()) + lane;
 #pragma unroll
-    for (uint32_t step = 0; step < STEPS; step += 2) {
-      ptx::store_streaming(to + step * WARP, rest[step]);
-      ptx::store_streaming(to + (step + 1) * WARP, rest[step + 1]);
-      crc.add(columns, make_uint4(rest[step].x, rest[step].y, rest[step + 1].x, rest[step + 1].y));
+      for (uint32_t step = 0; step < STEPS; step += 2) {
+        ptx::store_streaming(to + step * WARP, rest[step]);
+        ptx::store_streaming(to + (step + 1) * WARP, rest[step + 1]);
+        crc.add(columns, make_uint4(rest[step].x, rest[step].y, rest[step + 1].x, rest[step + 1].y));
+      }
     }
   }
 };
@@ -152,7 +154,7 @@ struct LaneWeights<RecordInput> {
   // not have all steps, or if the record is verbatim.
   __device__ __forceinline__ bool load(const InputChunk& part, uint4* buffer, uint32_t lane) {
     if (part.weight_count != STEPS * STEP_WEIGHTS) return false;
-    const uint4* from = reinterpret_cast<const uint4*>(part.job->input->sign_mantissa + part.first_weight) + lane;
+    const uint4* from = reinterpret_cast<const uint4*>(part.job->input->plain + part.first_weight) + lane;
 #pragma unroll
     for (uint32_t i = 0; i < STEPS / 4; i++) half[i] = ptx::load_streaming(from + i * WARP);
 #pragma unroll
@@ -166,8 +168,8 @@ struct LaneWeights<RecordInput> {
     return !input.is_verbatim;
   }
   __device__ __forceinline__ bool fit(const InputChunk&, uint32_t) const { return true; }
-  __device__ __forceinline__ void store_sign_mantissa(const InputChunk& part, const uint4* buffer, const CrcConstants*,
-                                                      uint32_t lane, CrcState<8>&) {
+  __device__ __forceinline__ void make_words_and_plain(const InputChunk& part, const uint4* buffer, const CrcConstants*,
+                                                       uint32_t lane, CrcState<8>&) {
     uint4* to = reinterpret_cast<uint4*>(part.sign_mantissa()) + lane;
 #pragma unroll
     for (uint32_t i = 0; i < STEPS / 4; i++) ptx::store_streaming(to + i * WARP, half[i]);

@@ -1,4 +1,4 @@
-// Start of a record in its plane by decoupled look-back over the lengths of the records before it.
+// Start of a record among those of its tensor by decoupled look-back over the lengths of the records before it.
 //
 // A block publishes its record's length as soon as it knows it. Blocks begin in the order of their numbers, so a block
 // waits only for blocks that have begun. (Decoupled look-back: Merrill and Garland, "Single-pass Parallel Prefix Scan
@@ -9,13 +9,13 @@
 
 namespace unweight::encode {
 
-// State of a chunk's look-back word. Bits 0..31 are first the record's length, then its end, in units of 16 bytes.
+// State of a record's look-back word. Bits 0..31 are first the record's length, then its end, in units of 16 bytes.
 constexpr unsigned long long HAS_LENGTH = 1ull << 32;
 constexpr unsigned long long HAS_END = 1ull << 33;
 
 // Publishes the length of the chunk's record, by one thread.
 __device__ __forceinline__ void publish_length(const InputChunk& chunk, uint32_t length) {
-  ptx::store_volatile(&chunk.job->look_back[chunk.own], HAS_LENGTH | length);
+  ptx::store_volatile(&chunk.job->look_back[chunk.record], HAS_LENGTH | length);
 }
 
 // Finds the start of the chunk's record, by one warp: adds up the lengths before it, 128 at a time, back to a record
@@ -25,7 +25,7 @@ __device__ inline void look_back(const InputChunk& chunk, uint32_t length, uint3
   const EncodeJob* job = chunk.job;
   uint32_t start = 0;
   bool found = false;
-  for (uint32_t behind = chunk.own; !found; behind -= AT_ONCE * WARP) {
+  for (uint32_t behind = chunk.record; !found; behind -= AT_ONCE * WARP) {
     unsigned long long words[AT_ONCE];
     bool missing;
     do {
@@ -47,9 +47,9 @@ __device__ inline void look_back(const InputChunk& chunk, uint32_t length, uint3
     }
   }
   start = __reduce_add_sync(ALL_LANES, start);
-  write_chunk_word(job->record_ends, chunk, lane, start + length);
+  write_record_word(job->record_ends, chunk, lane, start + length);
   if (lane != 0) return;
-  ptx::store_volatile(&job->look_back[chunk.own], HAS_END | (start + length));
+  ptx::store_volatile(&job->look_back[chunk.record], HAS_END | (start + length));
   *start_of_record = start;
 }
 

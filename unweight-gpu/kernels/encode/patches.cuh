@@ -1,6 +1,6 @@
 // The patches of a chunk that is encoded (specification, section 5.5).
 //
-// A weight whose exponent has no code takes a patch, and is packed as the placeholder. Patches are listed in shared
+// A weight whose value has no code takes a patch, and is packed as the placeholder. Patches are listed in shared
 // memory as they are found. Each finds its index in the record by counting those before it.
 #pragma once
 #include "encode/inputs.cuh"
@@ -8,15 +8,15 @@
 
 namespace unweight::encode {
 
-__device__ __forceinline__ void list_patch(EncodeTables& tables, uint32_t position, uint32_t exponent) {
+__device__ __forceinline__ void list_patch(EncodeTables& tables, uint32_t position, uint32_t value) {
   const uint32_t number = atomicAdd(&tables.listed, 1);
-  if (number < LISTED_PATCHES) tables.patches[number] = position | exponent << 16;
+  if (number < LISTED_PATCHES) tables.patches[number] = position | value << 16;
 }
 
-__device__ __forceinline__ void write_patch(uint8_t* patch, uint32_t position, uint32_t exponent) {
+__device__ __forceinline__ void write_patch(uint8_t* patch, uint32_t position, uint32_t value) {
   patch[0] = static_cast<uint8_t>(position);
   patch[1] = static_cast<uint8_t>(position >> 8);
-  patch[2] = static_cast<uint8_t>(exponent);
+  patch[2] = static_cast<uint8_t>(value);
 }
 
 // Writes the `count` listed patches in order of position, by all threads of the block. No two have the same position.
@@ -44,14 +44,14 @@ __device__ inline void write_found_patches(const InputChunk& chunk, const Input&
     uint32_t own = 0;  // a bit for each weight that takes a patch
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++)
-      if (i < count && entries[Input::exponent_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
+      if (i < count && entries[Input::value_of(eight, i)] >= TAKES_PATCH) own |= 1u << i;
     const uint32_t own_count = static_cast<uint32_t>(__popc(own));
     const uint32_t up_to = inclusive_sum(own_count, lane);
     uint8_t* patch = patches + PATCH_BYTES * (written + up_to - own_count);
 #pragma unroll
     for (uint32_t i = 0; i < LANE_STEP_WEIGHTS; i++) {
       if (!(own >> i & 1) || patch >= end) continue;
-      write_patch(patch, position + i, Input::exponent_of(eight, i));
+      write_patch(patch, position + i, Input::value_of(eight, i));
       patch += PATCH_BYTES;
     }
     written += __shfl_sync(ALL_LANES, up_to, WARP - 1);

@@ -14,17 +14,19 @@
 namespace unweight::encode {
 
 using record::Chunk;
+using record::FieldRecord;
 using record::patch_position;
 
-// The record that a chunk is made from.
-__device__ __forceinline__ Chunk input_record(const InputChunk& chunk) {
-  return record::find_chunk(chunk.job->input, 1, chunk.job->first_chunk + chunk.own);
+// The chunk that a chunk is made from.
+__device__ __forceinline__ Chunk input_of(const InputChunk& chunk) {
+  return record::chunk_of(chunk.job->input, chunk.job->first_chunk + chunk.own);
 }
 
-__device__ __forceinline__ uint4 palette_words(const TensorJob* job) {
-  const uint2* halves = reinterpret_cast<const uint2*>(job->palette);
-  return make_uint4(halves[0].x, halves[0].y, halves[1].x, halves[1].y);
-}
+// The record of the only coded field.
+__device__ __forceinline__ FieldRecord only_record(const Chunk& chunk) { return record::find_record(chunk, 0); }
+
+// The palette of the only coded field, which is the only palette.
+__device__ __forceinline__ const uint8_t* palette_of(const TensorJob* job) { return job->palettes; }
 
 // The exponents of four indices, in bits 0..15.
 __device__ __forceinline__ uint32_t exponents_of_four(const uint4& palette, uint32_t indices) {
@@ -38,8 +40,12 @@ __device__ __forceinline__ uint2 exponents_of_indices(const uint4& palette, uint
 }
 
 struct RecordInput {
-  typedef PlaneInput::Eight Eight;
-  typedef RecordInput Exponents;
+  struct Eight {
+    uint2 values, sign_mantissa;
+  };
+  typedef RecordInput Values;
+  static constexpr bool IS_ONLY_FIELD = true;
+  static constexpr bool HAS_PLAIN = true;
   const uint8_t* body;
   uint32_t is_verbatim;
   uint32_t patch_count;
@@ -49,16 +55,17 @@ struct RecordInput {
   uint4 palette;
 
   __device__ static __forceinline__ RecordInput of(const InputChunk& chunk) {
-    const Chunk from = input_record(chunk);
-    const uint32_t fields = reinterpret_cast<const uint32_t*>(from.record)[1];
+    const Chunk from = input_of(chunk);
+    const FieldRecord record = only_record(from);
+    const uint32_t fields = reinterpret_cast<const uint32_t*>(record.bytes)[1];
     RecordInput input;
-    input.body = from.record + RECORD_HEADER_BYTES;
+    input.body = record.bytes + RECORD_HEADER_BYTES;
     input.is_verbatim = (fields & 0xff) == KIND_VERBATIM;
     input.patch_count = fields >> 16;
     input.patches = input.body + from.steps * STEP_INDEX_BYTES;
     input.first = static_cast<uint32_t>(chunk.first_weight) & ((1u << chunk.job->chunk_size_log2) - 1);
-    input.sign_mantissa = from.sign_mantissa + input.first;
-    input.palette = palette_words(from.job);
+    input.sign_mantissa = from.plain + input.first;
+    input.palette = *reinterpret_cast<const uint4*>(palette_of(from.job));
     return input;
   }
 
@@ -120,12 +127,12 @@ struct RecordInput {
   __device__ __forceinline__ Eight part(uint32_t position, uint32_t count) const {
     if (count == 0) return Eight{make_uint2(0, 0), make_uint2(0, 0)};
     const Eight eight = whole(position);
-    return Eight{record::first_bytes(eight.exponents, count), record::first_bytes(eight.sign_mantissa, count)};
+    return Eight{record::first_bytes(eight.values, count), record::first_bytes(eight.sign_mantissa, count)};
   }
-  __device__ static __forceinline__ uint32_t exponent_of(const Eight& eight, uint32_t i) {
-    return PlaneInput::exponent_of(eight, i);
+  __device__ static __forceinline__ uint32_t value_of(const Eight& eight, uint32_t i) {
+    return ValueInput::value_of(eight.values, i);
   }
-  __device__ static __forceinline__ uint2 exponent_bytes(const Eight& eight) { return eight.exponents; }
+  __device__ static __forceinline__ uint2 value_bytes(const Eight& eight) { return eight.values; }
   __device__ static __forceinline__ uint2 sign_mantissa_bytes(const Eight& eight) { return eight.sign_mantissa; }
 };
 

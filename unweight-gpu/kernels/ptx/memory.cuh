@@ -10,6 +10,7 @@ __device__ __forceinline__ void store_streaming(uint4* to, uint4 value) { __stcs
 __device__ __forceinline__ void store_streaming(uint2* to, uint2 value) { __stcs(to, value); }
 
 // Load of data that nobody writes while the kernel runs.
+__device__ __forceinline__ uint32_t load_read_only(const uint32_t* from) { return __ldg(from); }
 __device__ __forceinline__ uint2 load_read_only(const uint2* from) { return __ldg(from); }
 __device__ __forceinline__ uint4 load_read_only(const uint4* from) { return __ldg(from); }
 

@@ -87,4 +87,19 @@ __device__ __forceinline__ FieldRecord find_record(const Chunk& chunk, uint32_t 
   return record;
 }
 
+// The records of all coded fields of a chunk, which follow one another.
+struct ChunkRecords {
+  const uint8_t* bytes;
+  uint32_t length;  // 0 without coded fields
+};
+
+__device__ __forceinline__ ChunkRecords find_records(const Chunk& chunk) {
+  const TensorJob* job = chunk.job;
+  if (job->coded_count == 0) return ChunkRecords{nullptr, 0};
+  const uint64_t index = static_cast<uint64_t>(chunk.own) * job->coded_count;
+  const uint32_t start = index == 0 ? 0 : job->record_ends[index - 1];
+  const uint32_t end = job->record_ends[index + job->coded_count - 1];
+  return ChunkRecords{job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT, (end - start) * RECORD_ALIGNMENT};
+}
+
 }  // namespace unweight::record

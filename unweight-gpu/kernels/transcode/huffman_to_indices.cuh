@@ -24,7 +24,7 @@ struct PatchCursor {
   // `words` is the record; the caller passes it from shared memory where the compiler must see that it is there.
   __device__ __forceinline__ PatchCursor(const Chunk& chunk, const uint32_t* words, const Record& record, uint32_t lane)
       : next(reinterpret_cast<const uint8_t*>(words) + record.patches_offset), left(record.patch_count), outside(0) {
-    own_exponent = lane < PALETTE_ENTRIES ? chunk.job->palette[lane] : ~0u;
+    own_exponent = lane < PALETTE_ENTRIES ? palette_of(chunk.job)[lane] : ~0u;
     find_step();
   }
 
@@ -64,7 +64,7 @@ __device__ __forceinline__ uint32_t index_word(LaneReader& reader) {
 
 // Copies the sign-mantissa bytes of 16 weights from `position` on, of which some may be surplus. These become zeros.
 __device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* to, uint32_t position) {
-  const uint2* from = reinterpret_cast<const uint2*>(chunk.sign_mantissa + position);
+  const uint2* from = reinterpret_cast<const uint2*>(chunk.plain + position);
 #pragma unroll
   for (uint32_t half = 0; half < 2; half++)
     reinterpret_cast<uint2*>(to + position)[half] =
@@ -88,29 +88,31 @@ struct GroupCopy {
   }
 };
 
-// Copies the sign-mantissa bytes from step `first_step` on.
-__device__ inline void copy_sign_mantissa(const Chunk& chunk, uint8_t* to, uint32_t first_step, uint32_t lane) {
+// Copies the sign-mantissa bytes from step `first_step` on. Zeros complete the plane to its limit.
+__device__ inline void copy_sign_mantissa(const Chunk& chunk, const EncodeJob* target, uint8_t* to, uint32_t first_step,
+                                          uint32_t lane) {
   const uint32_t first = first_step * STEP_WEIGHTS, bytes = GROUP_STEPS * STEP_WEIGHTS;
   const uint32_t end = chunk.weights - (chunk.weights - first) % bytes;
   GroupCopy copy;
 #pragma unroll 4
   for (uint32_t position = first; position < end; position += bytes) {
-    copy.load(chunk.sign_mantissa + position, lane);
+    copy.load(chunk.plain + position, lane);
     copy.store(to + position, lane);
   }
+  const uint8_t* limit = target->plain + target->plain_limit;
 #pragma unroll 1
   for (uint32_t position = end + lane * 16; position < chunk.steps * STEP_WEIGHTS; position += WARP * 16)
-    copy_last_sixteen(chunk, to, position);
+    if (to + position < limit) copy_last_sixteen(chunk, to, position);
 }
 
 // Decodes a Huffman record to a palette record at `to`, except its checksum. Returns 0, or the rule that a lane's
 // stream breaks. `words` is the input record; the caller passes it from shared memory where the compiler must see that
 // it is there.
-__device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const Record& record,
+__device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const FieldRecord& at, const Record& record,
                                                       const InputChunk& target, uint32_t number, uint32_t lane,
                                                       const uint32_t* words, const CodeTable& codes, uint8_t* to,
                                                       ValueCounts& counts, uint32_t& outside) {
-  LaneReader reader(codes, words, chunk.record_bytes / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
+  LaneReader reader(codes, words, at.length / 4 - 1, 8 * (LANE_STREAMS_OFFSET + record.lane_start));
   PatchCursor patches(chunk, words, record, lane);
   unsigned long long* totals = totals_of(target, number);
   uint32_t* body = reinterpret_cast<uint32_t*>(to + RECORD_HEADER_BYTES);
@@ -124,7 +126,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   uint8_t* to_rest = target.sign_mantissa();
   // One group ahead.
   GroupCopy copy;
-  if (grouped > 0) copy.load(chunk.sign_mantissa, lane);
+  if (grouped > 0) copy.load(chunk.plain, lane);
 #pragma unroll 1
   for (uint32_t step = 0; step < grouped; step += GROUP_STEPS) {
     uint32_t indices[GROUP_STEPS];
@@ -137,9 +139,9 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
       counts.add(indices[d]);
     }
     copy.store(to_rest + step * STEP_WEIGHTS, lane);
-    if (step + GROUP_STEPS < grouped) copy.load(chunk.sign_mantissa + (step + GROUP_STEPS) * STEP_WEIGHTS, lane);
+    if (step + GROUP_STEPS < grouped) copy.load(chunk.plain + (step + GROUP_STEPS) * STEP_WEIGHTS, lane);
   }
-  copy_sign_mantissa(chunk, to_rest, grouped, lane);
+  copy_sign_mantissa(chunk, target.job, to_rest, grouped, lane);
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     const uint32_t count = lane_step_count(chunk.weights, step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS);
@@ -152,7 +154,7 @@ __device__ __forceinline__ uint32_t decode_to_indices(const Chunk& chunk, const 
   if (contents_bytes + lane < round_up_record(contents_bytes)) to[contents_bytes + lane] = 0;
   if (lane == 0) *reinterpret_cast<uint4*>(to) = make_uint4(0, KIND_PALETTE | patches.outside << 16, 0, 0);
   outside = patches.outside;
-  return decode::first_broken(reader.check_end(chunk.record, record.lane_end));
+  return decode::first_broken(reader.check_end(at.bytes, record.lane_end));
 }
 
 }  // namespace unweight::transcode

@@ -43,15 +43,16 @@ __device__ inline void write_record_ends(const EncodeJob* job, uint32_t lane) {
 // Bytes of the palette record of a chunk. Returns NO_RECORD_BYTES if its input record breaks a rule, or needs the
 // fallback.
 __device__ __forceinline__ uint32_t palette_record_bytes(const Chunk& chunk, uint32_t lane, uint32_t* fallback) {
+  const FieldRecord at = only_record(chunk);
   Record record;
-  if (record::parse_record(chunk, lane, record) != 0) return NO_RECORD_BYTES;
+  if (record::parse_record(at, lane, record) != 0) return NO_RECORD_BYTES;
   const bool is_verbatim = record.kind == KIND_VERBATIM;
-  const uint8_t* exponents = chunk.record + (is_verbatim ? RECORD_HEADER_BYTES : record.patches_offset + 2);
+  const uint8_t* exponents = at.bytes + (is_verbatim ? RECORD_HEADER_BYTES : record.patches_offset + 2);
   const uint32_t count = is_verbatim ? chunk.weights : record.patch_count, stride = is_verbatim ? 1 : PATCH_BYTES;
   uint32_t outside = 0;
 #pragma unroll 1
   for (uint32_t i = lane; i < count; i += WARP)
-    outside += index_of(chunk.job->palette, exponents[i * stride]) == PALETTE_ENTRIES;
+    outside += index_of(palette_of(chunk.job), exponents[i * stride]) == PALETTE_ENTRIES;
   const uint32_t bytes = round_up_record(RECORD_HEADER_BYTES + chunk.steps * STEP_INDEX_BYTES +
                                          PATCH_BYTES * __reduce_add_sync(ALL_LANES, outside));
   const uint32_t verbatim_bytes = round_up_record(RECORD_HEADER_BYTES + chunk.weights);

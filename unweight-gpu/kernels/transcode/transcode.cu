@@ -1,9 +1,10 @@
-// Chunk records of one encoding to the other, without exponents in device memory (specification, section 11.8).
+// Records of BF16 tensors of which the exponent alone is coded to the other encoding, without exponents in device
+// memory (specification, section 11.9).
 //
 // A canonical encoder gives a tensor the same palette in both encodings. So indices are kept, and counted on the way.
 // The last block of a tensor compares the palette that the counts give with the input's (encode/palette.cuh). If they
 // differ, or if a record would be verbatim in one encoding only, `fallback` is set: the output is then worthless, and
-// the host has the tensors decoded to exponent planes and encoded from these.
+// the host has the tensors decoded to weights and encoded from these.
 //
 // Data layout:
 //
@@ -31,13 +32,13 @@
 // Registers: at most 80, for 24 blocks on a multiprocessor. Memory traffic for a chunk of n weights and records of r
 // and q bytes: huffman_to_palette reads n + r and writes n + q, of which q are read again from caches; count_indices
 // reads r.
-// Preconditions: those of EncodeJob's totals, palette, record_lengths, records, sign_mantissa and input; for
-// palette_record_ends, of record_ends; for count_indices, of counts and palette_counts; those of the input TensorJobs,
-// which have the other encoding; `constants` is what `src/checksum/constants.rs` makes. palette_record_ends has a warp
-// for each chunk, in blocks of 8, and comes before huffman_to_palette. No record is trusted: a kernel accesses nothing
-// outside the record, its chunk's sign-mantissa bytes and the output of both.
+// Preconditions: those of EncodeJob's totals, palettes, record_lengths, records, plain and input; for
+// palette_record_ends, of record_ends; for count_indices, of plain_remainders and palette_counts; those of the input
+// TensorJobs, which have the other encoding; `constants` is what `src/checksum/constants.rs` makes. palette_record_ends
+// has a warp for each chunk, in blocks of 8, and comes before huffman_to_palette. No record is trusted: a kernel
+// accesses nothing outside the record, its chunk's sign-mantissa bytes and the output of both.
 // Tail: steps after the last group of four are taken one by one. Surplus indices become 0, as do the bytes that
-// complete the sign-mantissa plane to a multiple of 256.
+// complete the sign-mantissa plane to its limit.
 #include "checksum/crc32.cuh"
 #include "transcode/huffman_to_indices.cuh"
 #include "transcode/record_ends.cuh"
@@ -50,16 +51,16 @@ using checksum::remainder_of;
 
 constexpr uint32_t LENGTH_WARPS = 8;
 // Bytes of the tables of a record's codes, or of the counts of a verbatim record's exponents.
-constexpr uint32_t CODES_BYTES = EXPONENTS * 4;
+constexpr uint32_t CODES_BYTES = FIELD_VALUES * 4;
 static_assert(decode::TABLES_BYTES <= CODES_BYTES);
 
 extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
     palette_record_ends(const EncodeJob* jobs, uint32_t job_count, uint32_t chunk_count, uint32_t* fallback) {
   const uint32_t number = blockIdx.x * LENGTH_WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
   if (number >= chunk_count) return;
-  const InputChunk target = find_input_chunk(jobs, job_count, number);
-  const uint32_t record_bytes = palette_record_bytes(input_record(target), lane, fallback);
-  encode::write_chunk_word(target.job->record_lengths, target, lane, record_bytes / RECORD_ALIGNMENT);
+  const InputChunk target = find_only_chunk(jobs, job_count, number);
+  const uint32_t record_bytes = palette_record_bytes(input_of(target), lane, fallback);
+  encode::write_record_word(target.job->record_lengths, target, lane, record_bytes / RECORD_ALIGNMENT);
   __syncwarp();
   uint32_t is_last = 0;
   if (lane == 0) {
@@ -73,19 +74,19 @@ extern "C" __global__ void __launch_bounds__(LENGTH_WARPS* WARP, 4)
 }
 
 // Address and length of the chunk's new record.
-__device__ __forceinline__ uint8_t* record_of(const InputChunk& target, uint32_t& record_bytes) {
+__device__ __forceinline__ uint8_t* target_record(const InputChunk& target, uint32_t& record_bytes) {
   const uint32_t start = target.own == 0 ? 0 : target.job->record_ends[target.own - 1];
   record_bytes = (target.job->record_ends[target.own] - start) * RECORD_ALIGNMENT;
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
 // Copies a verbatim record, checksum included, and its sign-mantissa bytes, and counts its exponents.
-__device__ __forceinline__ void copy_verbatim(const Chunk& chunk, const InputChunk& target, uint32_t number,
-                                              uint32_t lane, uint8_t* to, uint32_t* counts) {
-  for (uint32_t i = lane; i < chunk.record_bytes / 16; i += WARP)
-    reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(chunk.record)[i];
-  copy_sign_mantissa(chunk, target.sign_mantissa(), 0, lane);
-  count_verbatim(chunk, lane, counts, totals_of(target, number));
+__device__ __forceinline__ void copy_verbatim(const Chunk& chunk, const FieldRecord& at, const InputChunk& target,
+                                              uint32_t number, uint32_t lane, uint8_t* to, uint32_t* counts) {
+  for (uint32_t i = lane; i < at.length / 16; i += WARP)
+    reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(at.bytes)[i];
+  copy_sign_mantissa(chunk, target.job, target.sign_mantissa(), 0, lane);
+  count_verbatim(at, lane, counts, totals_of(target, number));
 }
 
 __device__ __forceinline__ void transcode_to_palette(const InputChunk& target, uint32_t number, uint32_t lane,
@@ -93,22 +94,23 @@ __device__ __forceinline__ void transcode_to_palette(const InputChunk& target, u
                                                      unsigned long long* status) {
   uint8_t* codes_memory = reinterpret_cast<uint8_t*>(shared);
   uint4* stage = shared + CODES_BYTES / 16;
-  Chunk chunk = input_record(target);
-  const bool staged = chunk.record_bytes <= stage_bytes;
+  const Chunk chunk = input_of(target);
+  FieldRecord at = only_record(chunk);
+  const bool staged = at.length <= stage_bytes;
   if (staged) {
-    decode::copy_record(chunk, lane, stage);
+    decode::copy_record(at.bytes, at.length, lane, stage);
     ptx::wait_copies();
     __syncwarp();
-    chunk.record = reinterpret_cast<const uint8_t*>(stage);
+    at.bytes = reinterpret_cast<const uint8_t*>(stage);
   }
 
   Record record;
-  uint32_t broken = record::parse_record(chunk, lane, record);
+  uint32_t broken = record::parse_record(at, lane, record);
   uint32_t record_bytes;
-  uint8_t* to = record_of(target, record_bytes);
+  uint8_t* to = target_record(target, record_bytes);
   if (broken == 0 && record_bytes == NO_RECORD_BYTES) return;
   if (broken == 0 && record.kind == KIND_VERBATIM) {
-    copy_verbatim(chunk, target, number, lane, to, reinterpret_cast<uint32_t*>(codes_memory));
+    copy_verbatim(chunk, at, target, number, lane, to, reinterpret_cast<uint32_t*>(codes_memory));
     return;
   }
   ValueCounts counts;
@@ -117,36 +119,36 @@ __device__ __forceinline__ void transcode_to_palette(const InputChunk& target, u
     const decode::WarpMemory memory{codes_memory, codes_memory + CODE_TABLE_ENTRIES, stage};
     CodeTable codes = decode::make_tables(static_cast<uint8_t>(lane % PALETTE_ENTRIES), record, lane, memory);
     // One register for both addresses.
-    codes.exponents = codes.lengths - CODE_TABLE_ENTRIES;
+    codes.values = codes.lengths - CODE_TABLE_ENTRIES;
     __syncwarp();
     const uint32_t* in_stage = reinterpret_cast<const uint32_t*>(stage);
-    const uint32_t* in_place = reinterpret_cast<const uint32_t*>(chunk.record);
-    broken = staged ? decode_to_indices(chunk, record, target, number, lane, in_stage, codes, to, counts, outside)
-                    : decode_to_indices(chunk, record, target, number, lane, in_place, codes, to, counts, outside);
+    const uint32_t* in_place = reinterpret_cast<const uint32_t*>(at.bytes);
+    broken = staged ? decode_to_indices(chunk, at, record, target, number, lane, in_stage, codes, to, counts, outside)
+                    : decode_to_indices(chunk, at, record, target, number, lane, in_place, codes, to, counts, outside);
   }
   if (broken != 0) {
-    if (lane == 0) report(status, number, broken);
+    if (lane == 0) report(status, number, 0, broken);
     return;
   }
 
   const uint32_t count = counts.of_value(lane, chunk.weights - outside);
-  if (count != 0) ptx::reduce_add(&totals_of(target, number)[chunk.job->palette[lane]], count);
+  if (count != 0) ptx::reduce_add(&totals_of(target, number)[palette_of(chunk.job)[lane]], count);
   // The record is read after the stores of other lanes.
   __syncwarp();
   // The record's address is computed again, because registers are scarce while a record is decoded.
-  to = record_of(target, record_bytes);
+  to = target_record(target, record_bytes);
   // The new checksum is the input's plus the difference of the records' remainders.
   uint32_t sum = remainder_of(constants, lane, PlainBytes{to}, record_bytes, RECORD_CHECKED_FROM, ~0u);
-  sum ^= remainder_of<2>(constants, lane, PlainBytes{chunk.record}, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  sum ^= remainder_of<2>(constants, lane, PlainBytes{at.bytes}, at.length, RECORD_CHECKED_FROM, ~0u);
   const uint32_t change = advance_bytes(constants->power, sum, chunk.weights, lane);
-  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(chunk.record) ^ change;
+  if (lane == 0) *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(at.bytes) ^ change;
 }
 
 extern "C" __global__ void __launch_bounds__(WARP, 24)
     huffman_to_palette(const EncodeJob* jobs, uint32_t job_count, uint32_t stage_bytes, const CrcConstants* constants,
                        unsigned long long* status, uint32_t* fallback) {
   DYNAMIC_SHARED(shared);
-  const InputChunk target = find_input_chunk(jobs, job_count, blockIdx.x);
+  const InputChunk target = find_only_chunk(jobs, job_count, blockIdx.x);
   transcode_to_palette(target, blockIdx.x, threadIdx.x, shared, stage_bytes, constants, status);
   confirm_palette(const_cast<EncodeJob*>(target.job), shared, fallback);
 }
@@ -179,16 +181,16 @@ struct CountedRecord {
 
 // Returns what patches add to the count of palette entry `lane`, modulo 2^32. Adds exponents outside the palette to the
 // totals. `changes` has a word for each lane.
-__device__ inline uint32_t count_patches(const Chunk& chunk, const Record& record, uint32_t lane, uint32_t* changes,
-                                         unsigned long long* totals) {
+__device__ inline uint32_t count_patches(const Chunk& chunk, const FieldRecord& at, const Record& record, uint32_t lane,
+                                         uint32_t* changes, unsigned long long* totals) {
   changes[lane] = 0;
   __syncwarp();
 #pragma unroll 1
   for (uint32_t i = lane; i < record.patch_count; i += WARP) {
-    const uint8_t* patch = chunk.record + record.patches_offset + PATCH_BYTES * i;
+    const uint8_t* patch = at.bytes + record.patches_offset + PATCH_BYTES * i;
     const uint32_t position = patch_position(patch), exponent = patch[2];
-    atomicAdd(&changes[chunk.record[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
-    const uint32_t index = index_of(chunk.job->palette, exponent);
+    atomicAdd(&changes[at.bytes[RECORD_HEADER_BYTES + position / 2] >> position % 2 * 4 & 15], ~0u);
+    const uint32_t index = index_of(palette_of(chunk.job), exponent);
     if (index == PALETTE_ENTRIES)
       ptx::reduce_add(&totals[exponent], 1);
     else
@@ -202,34 +204,35 @@ __device__ inline uint32_t count_patches(const Chunk& chunk, const Record& recor
 // words.
 __device__ __forceinline__ void count_record(const InputChunk& target, uint32_t number, uint32_t lane, uint32_t* memory,
                                              const CrcConstants* constants, unsigned long long* status) {
-  const Chunk chunk = input_record(target);
+  const Chunk chunk = input_of(target);
+  const FieldRecord at = only_record(chunk);
   Record record;
-  const uint32_t broken = record::parse_record(chunk, lane, record);
+  const uint32_t broken = record::parse_record(at, lane, record);
   // encode_chunks_of_records skips a record that has a length already.
   if (lane == 0) target.job->record_lengths[target.own] = broken == 0 ? 0 : NO_RECORD_BYTES / RECORD_ALIGNMENT;
   uint32_t* palette_counts = target.job->palette_counts + static_cast<uint64_t>(target.own) * PALETTE_ENTRIES;
   if (broken != 0) {
     // choose_codes reads the counts.
     if (lane < PALETTE_ENTRIES) palette_counts[lane] = 0;
-    if (lane == 0) report(status, number, broken);
+    if (lane == 0) report(status, number, 0, broken);
     return;
   }
   const bool is_verbatim = record.kind == KIND_VERBATIM;
   unsigned long long* totals = totals_of(target, number);
   ValueCounts counts;
-  const CountedRecord counted{chunk.record, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
-  const uint32_t sum = remainder_of<2>(constants, lane, counted, chunk.record_bytes, RECORD_CHECKED_FROM, ~0u);
+  const CountedRecord counted{at.bytes, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
+  const uint32_t sum = remainder_of<2>(constants, lane, counted, at.length, RECORD_CHECKED_FROM, ~0u);
   // The remainder of the sign-mantissa bytes, for encode_chunks_of_records.
   const uint32_t rest =
-      *reinterpret_cast<const uint32_t*>(chunk.record) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
-  if (lane == 0) target.job->counts[static_cast<uint64_t>(target.own) * EXPONENTS] = rest;
-  const uint32_t exponent = chunk.job->palette[lane % PALETTE_ENTRIES];
+      *reinterpret_cast<const uint32_t*>(at.bytes) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
+  if (lane == 0) target.job->plain_remainders[target.own] = rest;
+  const uint32_t exponent = palette_of(chunk.job)[lane % PALETTE_ENTRIES];
   uint32_t count;
   if (is_verbatim) {
-    count_verbatim(chunk, lane, memory, totals);
+    count_verbatim(at, lane, memory, totals);
     count = memory[exponent];
   } else {
-    count = counts.of_value(lane, chunk.weights) + count_patches(chunk, record, lane, memory, totals);
+    count = counts.of_value(lane, chunk.weights) + count_patches(chunk, at, record, lane, memory, totals);
     if (lane < PALETTE_ENTRIES && count != 0) ptx::reduce_add(&totals[exponent], count);
   }
   if (lane < PALETTE_ENTRIES) palette_counts[lane] = count;
@@ -239,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(WARP, 24)
     count_indices(const EncodeJob* jobs, uint32_t job_count, const CrcConstants* constants, unsigned long long* status,
                   uint32_t* fallback) {
   DYNAMIC_SHARED(shared);
-  const InputChunk target = find_input_chunk(jobs, job_count, blockIdx.x);
+  const InputChunk target = find_only_chunk(jobs, job_count, blockIdx.x);
   count_record(target, blockIdx.x, threadIdx.x, reinterpret_cast<uint32_t*>(shared), constants, status);
   confirm_palette(const_cast<EncodeJob*>(target.job), shared, fallback);
 }

@@ -11,6 +11,7 @@ use crate::{Device, GpuError};
 #[derive(Debug)]
 pub(crate) struct ChecksumKernels {
     pub(crate) check_chunks: CudaFunction,
+    pub(crate) check_blocks: CudaFunction,
     pub(crate) weights: CudaFunction,
     pub(crate) planes: CudaFunction,
     /// `CrcConstants` in `kernels/abi/crc_constants.cuh`, which other kernels take too.
@@ -25,6 +26,7 @@ impl KernelSet for ChecksumKernels {
         own.synchronize()?;
         Ok(ChecksumKernels {
             check_chunks: module.load_function("check_chunks")?,
+            check_blocks: module.load_function("check_blocks")?,
             weights: module.load_function("checksum_weights")?,
             planes: module.load_function("checksum_planes")?,
             constants: DeviceBuffer::new(constants, own),

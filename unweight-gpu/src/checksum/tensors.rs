@@ -22,20 +22,21 @@ pub(crate) struct TensorChunks {
 }
 
 impl TensorChunks {
-    pub(crate) const fn of_weights(weights: u64, chunk_size_log2: u8, first_chunk: u32) -> Self {
+    pub(crate) const fn of_weights(
+        weights: u64,
+        weight_bytes: u64,
+        chunk_size_log2: u8,
+        first_chunk: u32,
+    ) -> Self {
         TensorChunks {
-            bytes: 2 * weights,
-            chunk_bytes: 2 << chunk_size_log2,
+            bytes: weights * weight_bytes,
+            chunk_bytes: weight_bytes << chunk_size_log2,
             first_chunk,
         }
     }
 
-    pub(crate) const fn of_bytes(bytes: u64, chunk_bytes_log2: u32, first_chunk: u32) -> Self {
-        TensorChunks {
-            bytes,
-            chunk_bytes: 1 << chunk_bytes_log2,
-            first_chunk,
-        }
+    pub(crate) const fn of_bytes(bytes: u64, chunk_bytes_log2: u8, first_chunk: u32) -> Self {
+        TensorChunks::of_weights(bytes, 1, chunk_bytes_log2, first_chunk)
     }
 
     pub(crate) const fn count(&self) -> u64 {
@@ -70,9 +71,9 @@ pub(crate) enum Outputs {
 /// must be done.
 ///
 /// # Safety
-/// `jobs` must be the `TensorJob`s of these tensors, numbered consecutively. The outputs must be of
-/// this kind, have 2 bytes for each weight, or 1 byte for each exponent, and be readable up to a
-/// multiple of 8.
+/// The first of `jobs` must be the `TensorJob`s of these tensors, in any order, with chunks that are
+/// numbered consecutively. The outputs must be of this kind, have all weights, or 1 byte for each
+/// exponent, and be readable up to a multiple of 8.
 pub(crate) unsafe fn weight_checksums(
     stream: &Arc<CudaStream>,
     kernels: &ChecksumKernels,

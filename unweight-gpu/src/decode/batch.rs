@@ -1,16 +1,19 @@
-//! Batches of tensors that are decoded in one launch.
+//! Batches of tensors that are decoded together.
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 
 use super::DecodeTask;
-use super::launch::{Decoding, Elements};
+use super::jobs::Elements;
+use super::launch::Decoding;
 use crate::memory::{InFlight, Output};
 use crate::{Device, GpuError, Launched};
 
-/// Tensors, or chunks of tensors, to decode together, each with its output. Raw tensors in a batch
-/// are copied. A batch is created once; its launches neither allocate nor wait.
+/// Tensors of any types and forms, or chunks of tensors, to decode together, each with its output.
+/// Each kind of tensor that occurs takes one launch: BF16 of which the exponent alone is coded, and
+/// all else by the bytes of a weight. Raw tensors are copied. A batch is created once; its launches
+/// neither allocate nor wait.
 ///
 /// A batch owns its outputs and keeps its inputs. [`Batch::into_outputs`] waits for the launches
 /// and returns the outputs. Dropping a batch waits too, and forgetting one leaks the memory.
@@ -29,9 +32,9 @@ use crate::{Device, GpuError, Launched};
 /// # fn decode(device: &Device, tensors: &Tensors<'_>) -> Result<(), GpuError> {
 /// let stream = device.stream()?;
 /// let mut tasks = vec![];
-/// for (tensor, coded) in tensors {
+/// for (tensor, uploaded) in tensors {
 ///     let weights = stream.alloc_zeros::<u8>(tensor.data_bytes() as usize)?;
-///     tasks.push(DecodeTask::new(coded, weights));
+///     tasks.push(DecodeTask::new(uploaded, weights));
 /// }
 /// let mut batch = Batch::to_weights(device, tasks)?;
 /// batch.check_chunks(&stream)?.defer_status();
@@ -57,24 +60,24 @@ impl Batch {
         Decoding::new(device, tasks, Elements::Weights, None).map(Batch)
     }
 
-    /// A batch that decodes these tensors to exponent planes, with one byte for each weight.
+    /// A batch that decodes the exponents of these BF16 tensors, with one byte for each weight.
     ///
     /// # Errors
     /// The errors of [`Batch::to_weights`].
     ///
     /// # Panics
-    /// If one of the tensors is raw.
+    /// If one of the tensors has another type, or its exponent is not coded.
     pub fn to_exponents(device: &Device, tasks: Vec<DecodeTask>) -> Result<Batch, GpuError> {
         Decoding::new(device, tasks, Elements::Exponents, None).map(Batch)
     }
 
-    /// Same as [`Batch::to_exponents`], but for outputs that are addresses in this memory.
-    pub(crate) fn to_exponents_in(
+    /// Same as [`Batch::to_weights`], but for outputs that are addresses in this memory.
+    pub(crate) fn to_weights_in(
         device: &Device,
         tasks: Vec<DecodeTask>,
-        exponents: &Arc<CudaSlice<u8>>,
+        weights: &Arc<CudaSlice<u8>>,
     ) -> Result<Batch, GpuError> {
-        Decoding::new(device, tasks, Elements::Exponents, Some(exponents.clone())).map(Batch)
+        Decoding::new(device, tasks, Elements::Weights, Some(weights.clone())).map(Batch)
     }
 
     /// Launches the decoder and the copies of raw tensors. Returns at once.
@@ -87,8 +90,8 @@ impl Batch {
         Ok(Launched { batch: self })
     }
 
-    /// Launches the check of every chunk checksum. Raw tensors have no chunk checksums. Returns at
-    /// once.
+    /// Launches the check of every chunk checksum, and of every block checksum of a whole tensor.
+    /// Returns at once.
     ///
     /// # Errors
     /// The errors of [`Batch::decode`].
@@ -100,8 +103,7 @@ impl Batch {
         Ok(Launched { batch: self })
     }
 
-    /// The CRC-32 of every output: of a tensor's decoded weights or chunks, or of a raw tensor's
-    /// bytes. Waits for the launches.
+    /// The CRC-32 of every output. Waits for the launches.
     ///
     /// # Errors
     /// The errors of the driver.

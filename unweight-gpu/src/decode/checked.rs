@@ -1,4 +1,4 @@
-//! A coded tensor that can be decoded again without a status.
+//! A BF16 tensor that can be decoded again without a status.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
@@ -6,26 +6,52 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig};
 
-use super::job::TensorJob;
-use super::kernels::TensorKernels;
-use super::plan::{TABLE_BYTES, stage_bytes, warps_of_block};
+use super::job::{TensorJob, has_coded_exponent, is_bf16_exponent};
+use super::jobs::{Class, table_bytes};
+use super::kernels::{FieldKernels, TensorKernels};
+use super::plan::{stage_bytes, warps_of_block};
 use super::{Batch, DecodeKernels, DecodeTask, DeviceTensor, status};
 use crate::kernels::{Launch, WARP};
 use crate::memory::DeviceBuffer;
 use crate::{Device, GpuError};
 
-/// A coded tensor in device memory whose records were all checked. Launches that decode it cannot
-/// fail, so they need no status, and may be part of a graph.
+/// A BF16 tensor with a coded exponent in device memory, whose records were all checked. Launches
+/// that decode it cannot fail, so they need no status, and may be part of a graph.
 ///
 /// It is for crates that use weights of a tensor again and again. [`Batch`] is for everything else.
 #[derive(Debug)]
 pub struct CheckedTensor {
     tensor: Arc<DeviceTensor>,
-    kernels: Arc<DecodeKernels>,
+    to_weights: Decoder,
+    to_exponents: Decoder,
     chunks: u32,
-    stage_bytes: u32,
     /// The status word of launches. None writes it, because the records were checked before.
     status: DeviceBuffer<u64>,
+}
+
+/// Kernels of the tensor, and the shared memory of a warp.
+#[derive(Debug)]
+struct Decoder {
+    kernels: TensorKernels,
+    /// The number of coded fields, if the kernels take it.
+    fields: Option<u32>,
+    table_bytes: u32,
+    stage_bytes: u32,
+}
+
+impl Decoder {
+    fn new(tensor: &DeviceTensor, class: Class, kernels: TensorKernels) -> Decoder {
+        let payload = tensor.payload();
+        let fields = payload.forms().coded_count() as u32;
+        let table_bytes = table_bytes(class, fields);
+        let chunk_weights = payload.weights().min(1 << payload.chunk_size_log2());
+        Decoder {
+            kernels,
+            fields: matches!(class, Class::Fields(_)).then_some(fields),
+            table_bytes,
+            stage_bytes: stage_bytes(tensor.longest_records_bytes(), chunk_weights, table_bytes),
+        }
+    }
 }
 
 /// The result of [`CheckedTensor::decode`].
@@ -44,25 +70,40 @@ impl CheckedTensor {
     /// # Errors
     /// [`GpuError::BadChunk`]; [`GpuError::OtherContext`]; the errors of the driver, including out
     /// of memory.
+    ///
+    /// # Panics
+    /// If the tensor has another type than BF16, or its exponent is not coded.
     pub fn decode(device: &Device, tensor: Arc<DeviceTensor>) -> Result<DecodedTensor, GpuError> {
-        let own = device.own_stream();
-        let planes = tensor.planes();
+        let (own, payload) = (device.own_stream(), tensor.payload());
+        assert!(
+            has_coded_exponent(payload),
+            "a tensor of {:?}, expected BF16 with a coded exponent",
+            payload.forms()
+        );
         // The caller gets this memory, and with it its stream, which must not be the private one.
         let stream = device.stream()?;
         // SAFETY: the decoder writes every weight before anything reads it.
-        let weights = unsafe { stream.alloc::<u8>(2 * planes.weights() as usize)? };
+        let weights = unsafe { stream.alloc::<u8>(tensor.data_bytes() as usize)? };
         let mut batch = Batch::to_weights(device, vec![DecodeTask::new(&tensor, weights)])?;
         batch.check_chunks(own)?.defer_status();
         batch.decode(own)?.finish()?;
         let weights = batch.into_outputs()?.remove(0);
-        let chunk_weights = planes.weights().min(1 << planes.chunk_size_log2());
         let status = DeviceBuffer::new(own.clone_htod(&[status::GOOD])?, own);
         own.synchronize()?;
+        let kernels = device.kernels::<DecodeKernels>()?;
+        let to_exponents = kernels.exponents_of_tensor.clone();
+        let (class, to_weights) = match is_bf16_exponent(payload) {
+            true => (Class::Bf16, kernels.weights_of_tensor.clone()),
+            false => {
+                let kernels = device.kernels::<FieldKernels>()?;
+                (Class::Fields(1), kernels.weights_of_tensor.clone())
+            }
+        };
         let tensor = CheckedTensor {
-            kernels: device.kernels()?,
-            stage_bytes: stage_bytes(tensor.longest_record_bytes(), chunk_weights),
+            to_weights: Decoder::new(&tensor, class, to_weights),
+            to_exponents: Decoder::new(&tensor, Class::Exponents, to_exponents),
             // A tensor has at most 2^23 chunks.
-            chunks: planes.chunk_count() as u32,
+            chunks: payload.chunk_count() as u32,
             tensor,
             status,
         };
@@ -74,9 +115,10 @@ impl CheckedTensor {
         &self.tensor
     }
 
-    /// The device address of the sign-mantissa plane: a multiple of 256.
-    pub fn sign_mantissa(&self) -> u64 {
-        self.tensor.addresses().sign_mantissa
+    /// The device address of the plain plane: a multiple of 256. It consists of sign-mantissa bytes
+    /// if nothing but the exponent is coded or constant.
+    pub fn plain(&self) -> u64 {
+        self.tensor.addresses().plain
     }
 
     /// Launches the decoder with BF16 weights as output. Returns at once.
@@ -98,7 +140,7 @@ impl CheckedTensor {
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(&self.kernels.weights_of_tensor, stream, to, multiprocessors) }
+        unsafe { self.launch(&self.to_weights, stream, to, multiprocessors) }
     }
 
     /// Same as [`CheckedTensor::decode_weights`], but with a plane of exponents as output.
@@ -115,41 +157,42 @@ impl CheckedTensor {
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
         // SAFETY: the caller keeps the preconditions.
-        unsafe {
-            self.launch(
-                &self.kernels.exponents_of_tensor,
-                stream,
-                to,
-                multiprocessors,
-            )
-        }
+        unsafe { self.launch(&self.to_exponents, stream, to, multiprocessors) }
     }
 
     /// # Safety
     /// The preconditions of the callers.
     unsafe fn launch(
         &self,
-        kernels: &TensorKernels,
+        decoder: &Decoder,
         stream: &CudaStream,
         to: u64,
         multiprocessors: Option<u32>,
     ) -> Result<(), GpuError> {
-        let job = TensorJob::new(self.tensor.planes(), self.tensor.addresses(), to, 0, 0);
+        let tensor = &self.tensor;
+        let (payload, palettes) = (tensor.payload(), tensor.palettes());
+        let job = TensorJob::new(payload, palettes, tensor.addresses(), to, 0, 0);
+        let kernels = &decoder.kernels;
+        let warp_bytes = decoder.table_bytes + decoder.stage_bytes;
+        let with_memory = |launch: Launch<'_>, config| {
+            let launch = launch.arg(&decoder.stage_bytes);
+            let launch = match &decoder.fields {
+                Some(fields) => launch.arg(fields),
+                None => launch,
+            };
+            // SAFETY: the same as in `Batch`; the job is given by value, and the status word is the
+            // tensor's own. Every warp has tables and a stage.
+            unsafe { launch.buffer(&self.status).launch(stream, config) }
+        };
         let Some(blocks) = multiprocessors else {
             let config = LaunchConfig {
                 grid_dim: (self.chunks, 1, 1),
                 block_dim: (WARP, 1, 1),
-                shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
+                shared_mem_bytes: warp_bytes,
             };
-            let launch = Launch::of(&kernels.block_for_each_chunk)
-                .arg(&job)
-                .arg(&self.stage_bytes)
-                .buffer(&self.status);
-            // SAFETY: the same as in `Batch`; the job is given by value, and the status word is the
-            // tensor's own.
-            return unsafe { launch.launch(stream, config) };
+            return with_memory(Launch::of(&kernels.block_for_each_chunk).arg(&job), config);
         };
-        let warps = warps_of_block(kernels.shared_bytes, self.stage_bytes);
+        let warps = warps_of_block(kernels.shared_bytes, warp_bytes);
         let blocks = blocks.min(self.chunks.div_ceil(warps));
         let config = LaunchConfig {
             grid_dim: (blocks, 1, 1),
@@ -161,10 +204,7 @@ impl CheckedTensor {
             .arg(&job)
             .arg(&self.chunks)
             .arg(&blocks)
-            .arg(&warps)
-            .arg(&self.stage_bytes)
-            .buffer(&self.status);
-        // SAFETY: the same as above; every warp has a table and a stage.
-        unsafe { launch.launch(stream, config) }
+            .arg(&warps);
+        with_memory(launch, config)
     }
 }

@@ -16,9 +16,18 @@ pub(crate) struct DecodeKernels {
     pub(super) exponents_of_tensor: TensorKernels,
 }
 
+/// The kernels of `kernels/decode/fields.cu`.
+#[derive(Debug)]
+pub(crate) struct FieldKernels {
+    /// By the binary logarithm of a weight's bytes.
+    pub(super) weights: [CudaFunction; 4],
+    /// For weights of two bytes.
+    pub(super) weights_of_tensor: TensorKernels,
+}
+
 /// Decoders of one tensor. One has a block for each chunk, the other has few blocks that each fill
 /// a multiprocessor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TensorKernels {
     pub(super) block_for_each_chunk: CudaFunction,
     pub(super) few_blocks: CudaFunction,
@@ -35,6 +44,18 @@ impl KernelSet for DecodeKernels {
             exponents: module.load_function("decode_exponents")?,
             weights_of_tensor: TensorKernels::load(&module, "decode_weights", shared_bytes)?,
             exponents_of_tensor: TensorKernels::load(&module, "decode_exponents", shared_bytes)?,
+        })
+    }
+}
+
+impl KernelSet for FieldKernels {
+    fn load(device: &Device) -> Result<FieldKernels, GpuError> {
+        let module = device.load_module(&own::FIELDS)?;
+        let shared_bytes = device.most_shared_bytes()?;
+        let of_size = |bytes: u32| module.load_function(&format!("decode_fields_{bytes}"));
+        Ok(FieldKernels {
+            weights: [of_size(1)?, of_size(2)?, of_size(4)?, of_size(8)?],
+            weights_of_tensor: TensorKernels::load(&module, "decode_fields_2", shared_bytes)?,
         })
     }
 }

@@ -4,31 +4,26 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, LaunchConfig, result};
+use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, LaunchConfig, result};
 
-use super::input::Kind;
-use super::job::{BYTES_CHUNK_LOG2, TensorJob};
-use super::plan::{TABLE_BYTES, stage_bytes};
-use super::status::{self, BadChunk};
-use super::{DecodeKernels, DecodeTask, Input};
-use crate::checksum::{ChecksumKernels, Outputs, TensorChunks, checksum_config, weight_checksums};
+use super::job::TensorJob;
+use super::jobs::{Class, ClassLaunch, Collector, Elements, JobRange, Jobs};
+use super::kernels::FieldKernels;
+use super::{DecodeKernels, DecodeTask, Input, status};
+use crate::checksum::{ChecksumKernels, Outputs, checksum_config, weight_checksums};
 use crate::kernels::{Launch, WARP};
-use crate::memory::{DeviceBuffer, Handover, InFlight, Output, require_context};
-use crate::{Device, GpuError, MOST_CHUNKS};
+use crate::memory::{DeviceBuffer, Handover, InFlight, Output};
+use crate::{Device, GpuError};
 
 /// State and memory that the launches of a batch use.
 #[derive(Debug)]
 pub(crate) struct Decoding {
     pub(super) device: Device,
     kernels: Arc<DecodeKernels>,
+    /// None if no launch needs them.
+    field_kernels: Option<Arc<FieldKernels>>,
     checksum: Arc<ChecksumKernels>,
-    /// The tensors in the caller's order.
-    tensors: Vec<TensorChunks>,
-    /// The coded tensors. Their jobs come first.
-    coded: Vec<CodedChunks>,
-    copies: Vec<RawCopy>,
-    coded_chunk_count: u32,
-    pub(crate) stage_bytes: u32,
+    plan: Jobs,
     pub(super) elements: Elements,
     pub(crate) jobs: Arc<DeviceBuffer<TensorJob>>,
     /// The smallest status word since the last query: the first error.
@@ -36,202 +31,60 @@ pub(crate) struct Decoding {
     _inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
     /// The memory of outputs that were given as addresses.
-    _exponents: Option<Arc<CudaSlice<u8>>>,
-}
-
-/// The elements of the outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Elements {
-    Weights,
-    Exponents,
-}
-
-/// The chunks of a coded tensor in the launch.
-#[derive(Debug)]
-struct CodedChunks {
-    /// The index of the tensor in the batch.
-    tensor: usize,
-    first_chunk: u32,
-    skipped_chunks: u32,
-}
-
-/// The copy of a raw tensor.
-#[derive(Debug)]
-struct RawCopy {
-    from: u64,
-    to: u64,
-    bytes: u64,
-}
-
-impl Elements {
-    const fn bytes(self) -> u64 {
-        match self {
-            Elements::Weights => 2,
-            Elements::Exponents => 1,
-        }
-    }
-}
-
-/// Jobs of a batch while they are collected.
-#[derive(Debug, Default)]
-struct Jobs {
-    coded: Vec<TensorJob>,
-    /// Raw tensors: index in the batch and output address.
-    raw: Vec<(usize, u64)>,
-    chunks: Vec<CodedChunks>,
-    copies: Vec<RawCopy>,
-    tensors: Vec<TensorChunks>,
-    coded_chunk_count: u64,
-    raw_chunk_count: u64,
-    /// The longest record in bytes, and the largest chunk in weights.
-    longest_record_bytes: u64,
-    largest_chunk_weights: u64,
-}
-
-impl Jobs {
-    fn add(
-        &mut self,
-        handover: &Handover,
-        device: &Device,
-        elements: Elements,
-        task: &mut DecodeTask,
-    ) -> Result<(), GpuError> {
-        let (context, stream) = (device.context(), handover.stream());
-        let number = self.tensors.len();
-        match &task.input.0 {
-            Kind::Coded { tensor, chunks } => {
-                require_context(tensor.context(), context)?;
-                let planes = tensor.planes();
-                let log2 = planes.chunk_size_log2();
-                let end = (chunks.end << log2).min(planes.weights());
-                let weights = end - (chunks.start << log2).min(end);
-                let needed_bytes = weights * elements.bytes();
-                let to = task.output.address(stream, context, needed_bytes)?;
-                // A tensor has at most 2^23 chunks.
-                let first_chunk = self.coded_chunk_count as u32;
-                let skipped_chunks = chunks.start as u32;
-                self.chunks.push(CodedChunks {
-                    tensor: number,
-                    first_chunk,
-                    skipped_chunks,
-                });
-                let at = tensor.addresses();
-                let job = TensorJob::new(planes, at, to, first_chunk, skipped_chunks);
-                self.coded.push(job);
-                let of_weights = TensorChunks::of_weights(weights, log2, first_chunk);
-                self.tensors.push(of_weights);
-                self.coded_chunk_count += chunks.end - chunks.start;
-                let longest = self.longest_record_bytes.max(tensor.longest_record_bytes());
-                self.longest_record_bytes = longest;
-                let chunk_weights = planes.weights().min(1 << log2);
-                self.largest_chunk_weights = self.largest_chunk_weights.max(chunk_weights);
-            }
-            Kind::Raw(memory) => {
-                assert_eq!(elements, Elements::Weights, "raw tensors have no planes");
-                require_context(memory.context(), context)?;
-                let bytes = memory.num_bytes() as u64;
-                let to = task.output.address(stream, context, bytes)?;
-                let from = memory.device_ptr(stream).0;
-                self.copies.push(RawCopy { from, to, bytes });
-                let first_chunk = self.raw_chunk_count as u32;
-                let of_bytes = TensorChunks::of_bytes(bytes, BYTES_CHUNK_LOG2, first_chunk);
-                self.raw_chunk_count += of_bytes.count();
-                self.raw.push((number, to));
-                self.tensors.push(of_bytes);
-            }
-        }
-        let chunk_count = self.coded_chunk_count + self.raw_chunk_count;
-        match chunk_count > MOST_CHUNKS.into() {
-            true => Err(GpuError::TooManyChunks(chunk_count)),
-            false => Ok(()),
-        }
-    }
-
-    /// The jobs of all tensors. Those of raw tensors come after all that are decoded.
-    fn of_all_tensors(&mut self) -> Vec<TensorJob> {
-        let mut jobs = std::mem::take(&mut self.coded);
-        for &(number, output) in &self.raw {
-            let tensor = &mut self.tensors[number];
-            tensor.first_chunk += self.coded_chunk_count as u32;
-            jobs.push(TensorJob::of_bytes(
-                output,
-                tensor.bytes,
-                tensor.first_chunk,
-            ));
-        }
-        jobs
-    }
+    _kept: Option<Arc<CudaSlice<u8>>>,
 }
 
 impl Decoding {
-    /// `exponents` has the memory of outputs that were given as addresses.
+    /// `kept` is the memory of outputs that were given as addresses.
     pub(super) fn new(
         device: &Device,
         tensors: Vec<DecodeTask>,
         elements: Elements,
-        exponents: Option<Arc<CudaSlice<u8>>>,
+        kept: Option<Arc<CudaSlice<u8>>>,
     ) -> Result<InFlight<Decoding>, GpuError> {
         let (own, context) = (device.own_stream(), device.context());
         let handover = Handover::new(context)?;
-        let mut jobs = Jobs::default();
+        let mut collector = Collector::new(device, &handover, elements);
         let (mut inputs, mut outputs) = (vec![], vec![]);
         for mut task in tensors {
-            jobs.add(&handover, device, elements, &mut task)?;
+            collector.add(&mut task)?;
             inputs.push(task.input);
             outputs.push(task.output);
         }
-        let of_tensors = jobs.of_all_tensors();
+        let mut plan = collector.finish()?;
         handover.finish()?;
-        let of_tensors = own.clone_htod(&of_tensors)?;
+        let jobs = own.clone_htod(&std::mem::take(&mut plan.jobs))?;
         let status = own.clone_htod(&[status::GOOD])?;
+        let mut of_fields = plan.launches.iter().map(|launch| launch.class);
+        let field_kernels = match of_fields.any(|class| matches!(class, Class::Fields(_))) {
+            true => Some(device.kernels()?),
+            false => None,
+        };
         let decoding = Decoding {
             device: device.clone(),
             kernels: device.kernels()?,
+            field_kernels,
             checksum: device.kernels()?,
-            tensors: jobs.tensors,
-            coded: jobs.chunks,
-            copies: jobs.copies,
-            coded_chunk_count: jobs.coded_chunk_count as u32,
-            stage_bytes: stage_bytes(jobs.longest_record_bytes, jobs.largest_chunk_weights),
+            plan,
             elements,
-            jobs: Arc::new(DeviceBuffer::new(of_tensors, own)),
+            jobs: Arc::new(DeviceBuffer::new(jobs, own)),
             status: Arc::new(DeviceBuffer::new(status, own)),
             _inputs: inputs,
             outputs,
-            _exponents: exponents,
+            _kept: kept,
         };
         own.synchronize()?;
         Ok(InFlight::new(context, decoding))
     }
 
     pub(super) fn decode(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        let kernel = match self.elements {
-            Elements::Weights => &self.kernels.weights,
-            Elements::Exponents => &self.kernels.exponents,
-        };
-        let config = LaunchConfig {
-            grid_dim: (self.coded_chunk_count, 1, 1),
-            block_dim: (WARP, 1, 1),
-            shared_mem_bytes: TABLE_BYTES + self.stage_bytes,
-        };
-        let job_count = self.coded.len() as u32;
-        if self.coded_chunk_count > 0 {
-            let launch = Launch::of(kernel)
-                .buffer(&self.jobs)
-                .arg(&job_count)
-                .arg(&self.stage_bytes)
-                .buffer(&self.status);
-            // SAFETY: the kernel's preconditions (kernels/decode/decode.cu): `DeviceTensor` has
-            // checked the record ends and holds planes aligned as in the file; every output is
-            // aligned and long enough (`Output`, `Decoding::new`), and every chunk is in its tensor
-            // (`Input`); the grid has a block of one warp for each chunk; `stage_bytes` is a
-            // multiple of 16. All memory is owned until the launch is done.
-            unsafe { launch.launch(stream, config)? };
+        for launch in self.plan.launches.iter().filter(|it| it.chunk_count > 0) {
+            self.decode_class(stream, launch)?;
         }
         stream.context().bind_to_thread()?;
-        for copy in self.copies.iter().filter(|copy| copy.bytes > 0) {
+        for copy in self.plan.copies.iter().filter(|copy| copy.bytes > 0) {
             // SAFETY: the input has that length, and the output at least that length
-            // (`Decoding::new`); both are owned until the copy is done.
+            // (`Collector::add`); both are owned until the copy is done.
             unsafe {
                 let bytes = copy.bytes as usize;
                 result::memcpy_dtod_async(copy.to, copy.from, bytes, stream.cu_stream())?;
@@ -240,27 +93,78 @@ impl Decoding {
         Ok(())
     }
 
+    fn decode_class(&self, stream: &CudaStream, of_class: &ClassLaunch) -> Result<(), GpuError> {
+        let jobs = self.jobs_from(of_class.first_job);
+        let launch = Launch::of(self.kernel(of_class.class))
+            .arg(&jobs)
+            .arg(&of_class.job_count)
+            .arg(&of_class.first_chunk)
+            .arg(&of_class.stage_bytes);
+        let launch = match of_class.class {
+            Class::Bf16 | Class::Exponents => launch,
+            Class::Fields(_) => launch.arg(&of_class.most_fields),
+        };
+        let config = LaunchConfig {
+            grid_dim: (of_class.chunk_count, 1, 1),
+            block_dim: (WARP, 1, 1),
+            shared_mem_bytes: of_class.table_bytes() + of_class.stage_bytes,
+        };
+        // SAFETY: the kernels' preconditions (kernels/decode/decode.cu and fields.cu):
+        // `DeviceTensor` has checked palettes and record ends and holds parts that are aligned and
+        // readable as `TensorJob` states; every output is aligned and long enough (`Output`,
+        // `Collector::add`), and every chunk is in its tensor (`Input`); the jobs are those of the
+        // kernel's class; the grid has a block of one warp for each chunk; `stage_bytes` is a
+        // multiple of 16. All memory is owned until the launch is done.
+        unsafe { launch.buffer(&self.status).launch(stream, config) }
+    }
+
+    fn kernel(&self, class: Class) -> &CudaFunction {
+        match (class, &self.field_kernels) {
+            (Class::Fields(log2), Some(kernels)) => &kernels.weights[usize::from(log2)],
+            (Class::Fields(_), None) => unreachable!("`new` loads the kernels of all classes"),
+            (Class::Bf16, _) => &self.kernels.weights,
+            (Class::Exponents, _) => &self.kernels.exponents,
+        }
+    }
+
+    /// The address of the jobs from this one on.
+    fn jobs_from(&self, first_job: u32) -> u64 {
+        self.jobs.address() + u64::from(first_job) * size_of::<TensorJob>() as u64
+    }
+
     pub(super) fn check_chunks(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        if self.coded_chunk_count == 0 {
+        self.check(stream, &self.checksum.check_chunks, self.plan.decoded)?;
+        self.check(stream, &self.checksum.check_blocks, self.plan.blocks)
+    }
+
+    fn check(
+        &self,
+        stream: &CudaStream,
+        kernel: &CudaFunction,
+        range: JobRange,
+    ) -> Result<(), GpuError> {
+        if range.chunk_count == 0 {
             return Ok(());
         }
-        let job_count = self.coded.len() as u32;
-        let launch = Launch::of(&self.checksum.check_chunks)
-            .buffer(&self.jobs)
-            .arg(&job_count)
-            .arg(&self.coded_chunk_count)
+        let jobs = self.jobs_from(range.first_job);
+        let launch = Launch::of(kernel)
+            .arg(&jobs)
+            .arg(&range.job_count)
+            .arg(&range.first_chunk)
+            .arg(&range.chunk_count)
             .buffer(&self.checksum.constants)
             .buffer(&self.status);
-        // SAFETY: the same as in `decode`; the constants are those that the kernel's head names.
-        unsafe { launch.launch(stream, checksum_config(self.coded_chunk_count))? };
-        Ok(())
+        // SAFETY: the same as in `decode_class`; the constants are those that the kernel's head
+        // names.
+        unsafe { launch.launch(stream, checksum_config(range.chunk_count)) }
     }
 
     pub(super) fn checksums(&self) -> Result<Vec<u32>, GpuError> {
-        // SAFETY: the same as in `decode`; outputs have 2 bytes for each weight.
+        // SAFETY: the same as in `decode_class`; outputs have all weights.
         unsafe {
             let (own, of) = (self.device.own_stream(), Outputs::Weights);
-            weight_checksums(own, &self.checksum, of, self.jobs.memory(), &self.tensors)
+            let (jobs, tensors) = (self.jobs.memory(), &self.plan.tensors);
+            weight_checksums(own, &self.checksum, of, jobs, tensors)
         }
     }
 
@@ -274,13 +178,11 @@ impl Decoding {
         const { assert!(status::GOOD == u64::MAX) };
         // SAFETY: this memory has a single word, and nobody else uses it now.
         unsafe { result::memset_d8_async(self.status.address(), 0xff, 8, own.cu_stream())? };
-        let chunk = report.chunk_in_launch;
-        let number = (self.coded).partition_point(|coded| coded.first_chunk <= chunk) - 1;
-        let coded = &self.coded[number];
-        Err(GpuError::BadChunk(BadChunk {
-            tensor: coded.tensor,
-            chunk: (chunk - coded.first_chunk + coded.skipped_chunks).into(),
-            rule: report.rule,
-        }))
+        Err(GpuError::BadChunk(self.plan.bad_chunk(report)))
+    }
+
+    /// The greatest stage of a launch.
+    pub(crate) fn stage_bytes(&self) -> u32 {
+        self.plan.stage_bytes()
     }
 }

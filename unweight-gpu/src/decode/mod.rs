@@ -1,14 +1,15 @@
-//! Decoding of coded tensors, or of ranges of their chunks.
+//! Decoding of tensors of any type and forms, or of ranges of their chunks.
 
 mod batch;
 mod checked;
+mod checked_parts;
 mod device_tensor;
 mod input;
 pub(crate) mod job;
+mod jobs;
 mod kernels;
 mod launch;
 pub(crate) mod plan;
-mod record_ends;
 pub(crate) mod status;
 mod task;
 mod verified;

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
-use unweight_format::{Encoding, limits};
+use unweight_format::{Dtype, Encoding, limits};
 
 use super::EncodedTensor;
-use super::job::EncodeJob;
-use super::launch::{Encoder, Kept, PreparedTask, Sources};
+use super::choose::choose_forms;
+use super::launch::{Encoder, Kept, PreparedTask};
+use super::plan::Sources;
+use super::sample::SampledTensor;
 use crate::memory::{Handover, InFlight, Output, Source};
 use crate::{Device, GpuError};
 
-/// Tensors to encode together (section 11), each with the output for its planes. A batch is created
-/// once, including its scratch; its launches neither allocate nor wait.
+/// Tensors of any types to encode together (section 11), each with the output for its payload. A
+/// batch is created once, including its scratch; its launches neither allocate nor wait.
+///
+/// BF16 tensors of which the exponent alone is coded are read twice. All other tensors that are not
+/// raw are first split into their plain plane and the values of their coded fields, which take one
+/// byte of scratch for each weight and field.
 ///
 /// Like a [`Batch`](crate::Batch) it owns its outputs and keeps its sources. Dropping it waits, and
 /// forgetting it leaks the memory.
@@ -22,36 +28,49 @@ pub struct EncodeBatch(InFlight<Encoder>);
 /// A tensor to encode, and where to.
 #[derive(Debug)]
 pub struct EncodeTask {
+    pub(super) dtype: Dtype,
     /// The weights.
     pub source: Source,
-    /// The memory for its planes.
+    /// The memory for its payload.
     pub output: Output,
 }
 
 impl EncodeTask {
-    /// Encodes this source to this output.
-    pub fn new(source: impl Into<Source>, output: impl Into<Output>) -> EncodeTask {
+    /// Encodes this source, a tensor of this type, to this output.
+    ///
+    /// # Panics
+    /// If the source's length is not a multiple of that of a weight.
+    pub fn new(dtype: Dtype, source: impl Into<Source>, output: impl Into<Output>) -> EncodeTask {
+        let source = source.into();
+        let weight_bytes = dtype.weight_bytes() as u64;
+        assert!(
+            source.bytes().is_multiple_of(weight_bytes),
+            "{} bytes of {dtype}, expected a multiple of {weight_bytes}",
+            source.bytes()
+        );
         EncodeTask {
-            source: source.into(),
+            dtype,
+            source,
             output: output.into(),
         }
     }
 }
 
 impl EncodeBatch {
-    /// A batch of these tensors. `encoding` must be huffman or palette. An output must have
-    /// [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for the current users of the
-    /// outputs and the current writers of the sources.
+    /// A batch of these tensors. Chooses the forms of their fields from a sample and, where a field
+    /// may be constant, from all weights, and waits for that: the sources must have their weights.
+    /// An output must have [`longest_payload_bytes`](crate::longest_payload_bytes). Waits for the
+    /// current users of the outputs and the current writers of the sources.
     ///
     /// # Errors
-    /// [`GpuError::NotCoded`] for a tensor that is always stored raw; [`GpuError::WrongLength`] for
-    /// an output that is too short; [`GpuError::TooManyChunks`]; [`GpuError::OtherContext`];
-    /// [`GpuError::NoKernels`] and [`GpuError::Compile`], because the first batch of a device loads
-    /// the encoder's kernels; the errors of the driver, including out of memory.
+    /// [`GpuError::WrongLength`] for an output that is too short; [`GpuError::TooManyChunks`];
+    /// [`GpuError::OtherContext`]; [`GpuError::NoKernels`] and [`GpuError::Compile`], because the
+    /// first batch of a device loads the encoder's kernels; the errors of the driver, including out
+    /// of memory.
     ///
     /// # Panics
-    /// If the encoding is raw, the chunk size is not 12 to 16, or an output's address is not a
-    /// multiple of 256.
+    /// If the chunk size is not 12 to 16, or an output's address is not a multiple of 256.
+    #[expect(unsafe_code, reason = "addresses of sources")]
     pub fn new(
         device: &Device,
         tasks: Vec<EncodeTask>,
@@ -59,35 +78,52 @@ impl EncodeBatch {
         chunk_size_log2: u8,
     ) -> Result<EncodeBatch, GpuError> {
         assert!(limits::CHUNK_SIZE_LOG2.contains(&chunk_size_log2));
-        let (mut prepared, mut sources): (Vec<PreparedTask>, Vec<Kept>) = (vec![], vec![]);
+        let (mut tensors, mut kept): (Vec<_>, Vec<Kept>) = (vec![], vec![]);
+        let mut outputs = vec![];
         let handover = Handover::new(device.context())?;
-        for EncodeTask { source, output } in tasks {
+        for EncodeTask {
+            dtype,
+            source,
+            output,
+        } in tasks
+        {
             let address = source.address(handover.stream(), device.context())?;
-            prepared.push(PreparedTask {
-                job: EncodeJob {
-                    weights: address,
-                    ..EncodeJob::new(encoding, source.weights(), chunk_size_log2, 0)
-                },
-                source: address,
+            let sampled = SampledTensor {
+                dtype,
+                weights: source.bytes() / dtype.weight_bytes() as u64,
+                encoding,
                 chunk_size_log2,
-                output,
-            });
-            sources.push(Arc::new(source));
+            };
+            tensors.push((sampled, address));
+            kept.push(Arc::new(source));
+            outputs.push(output);
         }
         handover.finish()?;
-        EncodeBatch::of(device, prepared, Sources::Weights, sources, encoding)
+        // SAFETY: sources are aligned (`Source`), and kept.
+        let forms = unsafe { choose_forms(device, &tensors)? };
+        let prepared = tensors.iter().zip(forms).zip(outputs);
+        let prepared = prepared.map(|((&(tensor, source), forms), output)| PreparedTask {
+            forms,
+            weights: tensor.weights,
+            chunk_size_log2,
+            source,
+            checked: source,
+            output,
+        });
+        EncodeBatch::of(device, prepared.collect(), Sources::Weights, kept)
     }
 
-    /// Same as [`EncodeBatch::new`], but for sources of either kind. `kept` has the memory of their
-    /// addresses.
+    /// A batch of tensors with these forms. `kept` has the memory of their addresses.
+    ///
+    /// # Errors
+    /// The errors of [`EncodeBatch::new`].
     pub(crate) fn of(
         device: &Device,
         tasks: Vec<PreparedTask>,
         sources: Sources,
         kept: Vec<Kept>,
-        encoding: Encoding,
     ) -> Result<EncodeBatch, GpuError> {
-        Encoder::new(device, tasks, sources, kept, encoding).map(EncodeBatch)
+        Encoder::new(device, tasks, sources, kept).map(EncodeBatch)
     }
 
     /// Launches the encoder. Returns at once.
@@ -125,6 +161,11 @@ impl EncodeBatch {
         self.0.launch(&own, |encoder| encoder.encoded(&own))
     }
 
+    /// The batch's state, when its launches are done.
+    pub(crate) fn owned(&self) -> &Encoder {
+        self.0.owned()
+    }
+
     /// Waits for the launches and returns the outputs in their order, without those that were given
     /// as addresses.
     ///
@@ -132,7 +173,12 @@ impl EncodeBatch {
     /// [`GpuError::Capturing`] if launches may have become part of a graph; the errors of the
     /// driver. The outputs are leaked on an error.
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
-        let outputs = self.0.into_owned()?.outputs.into_iter();
+        let outputs = self.into_all_outputs()?.into_iter();
         Ok(outputs.filter_map(Output::into_slice).collect())
+    }
+
+    /// Same as [`EncodeBatch::into_outputs`], with all outputs.
+    pub(crate) fn into_all_outputs(self) -> Result<Vec<Output>, GpuError> {
+        Ok(self.0.into_owned()?.outputs)
     }
 }

@@ -9,8 +9,8 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtrMut};
 use super::require_context;
 use crate::GpuError;
 
-/// Device memory for results: 2 bytes for each weight, or 1 for each exponent of an exponent plane.
-/// A batch owns its outputs until it returns them.
+/// Device memory for results: the bytes of a tensor, 1 byte for each exponent of an exponent plane,
+/// or a payload. A batch owns its outputs until it returns them.
 #[derive(Debug)]
 pub struct Output(Memory);
 

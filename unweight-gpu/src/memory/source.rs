@@ -9,11 +9,11 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 use super::require_context;
 use crate::GpuError;
 
-/// Device memory with a BF16 tensor. A batch keeps it, and nobody can write to it during that time.
+/// Device memory with the weights of a tensor. A batch keeps it, and nobody can write to it during that time.
 #[derive(Clone, Debug)]
 pub struct Source {
     memory: Memory,
-    weights: u64,
+    bytes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -23,38 +23,33 @@ enum Memory {
 }
 
 impl Source {
-    /// Wraps a slice of cudarc, with 2 bytes for each weight.
-    ///
-    /// # Panics
-    /// If the length in bytes is odd.
+    /// Wraps a slice of cudarc.
     pub fn new(memory: Arc<CudaSlice<u8>>) -> Source {
-        let bytes = memory.num_bytes() as u64;
-        assert!(bytes.is_multiple_of(2), "2 bytes a weight");
         Source {
-            weights: bytes / 2,
+            bytes: memory.num_bytes() as u64,
             memory: Memory::Shared(memory),
         }
     }
 
-    /// Wraps memory that a batch does not own: this many BF16 weights at this device address.
+    /// Wraps memory that a batch does not own: this many bytes of weights at this device address.
     ///
     /// # Safety
     /// The weights must exist and stay unchanged, and the bytes after them must be readable up to
-    /// the next multiple of 16, from the batch's first launch until the batch is dropped. A batch
-    /// that is forgotten counts as never dropped.
+    /// the next multiple of 16, from the creation of the batch until it is dropped. A batch that is
+    /// forgotten counts as never dropped.
     ///
     /// # Panics
     /// If the address is not a multiple of 16.
-    pub unsafe fn at_address(address: u64, weights: u64) -> Source {
+    pub unsafe fn at_address(address: u64, bytes: u64) -> Source {
         assert!(address.is_multiple_of(16), "16-byte loads");
         Source {
             memory: Memory::Address(address),
-            weights,
+            bytes,
         }
     }
 
-    pub(crate) const fn weights(&self) -> u64 {
-        self.weights
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The address, for launches of this context. `stream` waits for the current writers of a

@@ -18,11 +18,13 @@ use crate::memory::DeviceBuffer;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RecordLaunch<'a> {
     pub(super) kernels: &'a TranscodeKernels,
+    /// The encoding of the outputs.
+    pub(super) encoding: Encoding,
     /// Shared memory for a record: a multiple of 16.
     pub(super) stage_bytes: u32,
     /// The status word, which gets errors in the sources' records.
     pub(super) status: &'a DeviceBuffer<u64>,
-    /// Becomes 1 if the fallback by exponent planes is needed.
+    /// Becomes 1 if the fallback by weights is needed.
     pub(super) needs_fallback: &'a DeviceBuffer<u32>,
 }
 
@@ -41,15 +43,15 @@ impl RecordLaunch<'_> {
         encoder: &Encoder,
         stream: &CudaStream,
     ) -> Result<(), GpuError> {
-        if encoder.chunk_count == 0 {
+        if encoder.direct().record_count == 0 {
             return Ok(());
         }
-        encoder.zero_totals(stream)?;
+        encoder.zero(stream)?;
         // SAFETY: the caller keeps the preconditions.
         unsafe {
-            match encoder.encoding {
+            match self.encoding {
                 Encoding::Palette => self.huffman_to_palette(encoder, stream),
-                _ => self.palette_to_huffman(encoder, stream),
+                Encoding::Huffman => self.palette_to_huffman(encoder, stream),
             }
         }
     }
@@ -61,15 +63,17 @@ impl RecordLaunch<'_> {
         encoder: &Encoder,
         stream: &CudaStream,
     ) -> Result<(), GpuError> {
-        let (job_count, chunk_count) = (encoder.job_count(), encoder.chunk_count);
+        let group = encoder.direct();
+        let (jobs, job_count) = (encoder.jobs_of(group), group.job_count);
+        let chunk_count = group.record_count;
         let blocks = chunk_count.div_ceil(LENGTH_WARPS);
         let ends = Launch::of(&self.kernels.palette_record_ends)
-            .buffer(&encoder.jobs)
+            .arg(&jobs)
             .arg(&job_count)
             .arg(&chunk_count)
             .buffer(self.needs_fallback);
         let convert = Launch::of(&self.kernels.huffman_to_palette)
-            .buffer(&encoder.jobs)
+            .arg(&jobs)
             .arg(&job_count)
             .arg(&self.stage_bytes)
             .buffer(&encoder.checksum.constants)
@@ -91,24 +95,24 @@ impl RecordLaunch<'_> {
         encoder: &Encoder,
         stream: &CudaStream,
     ) -> Result<(), GpuError> {
-        let job_count = encoder.job_count();
+        let group = encoder.direct();
+        let (jobs, job_count) = (encoder.jobs_of(group), group.job_count);
         let count = Launch::of(&self.kernels.count_indices)
-            .buffer(&encoder.jobs)
+            .arg(&jobs)
             .arg(&job_count)
             .buffer(&encoder.checksum.constants)
             .buffer(self.status)
             .buffer(self.needs_fallback);
-        let mut pack = encoder.pack_config();
-        pack.block_dim.0 = encode_threads_of_records(encoder.largest_log2);
+        let threads = encode_threads_of_records(group.largest_log2);
         // SAFETY: the preconditions at the heads of transcode.cu, code_lengths.cu and encode.cu are
         // those of the caller and of `EncodeBatch::encode`.
         unsafe {
             count.launch(
                 stream,
-                config(encoder.chunk_count, WARP, PALETTE_SHARED_BYTES),
+                config(group.record_count, WARP, PALETTE_SHARED_BYTES),
             )?;
-            encoder.choose_codes(stream, false)?;
-            encoder.pack(stream, &self.kernels.encode_chunks, pack)
+            encoder.choose_codes(stream, group, false)?;
+            encoder.pack(stream, group, &self.kernels.encode_chunks, threads)
         }
     }
 }

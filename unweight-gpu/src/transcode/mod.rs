@@ -1,6 +1,8 @@
 //! Conversion of coded tensors to the other encoding.
 
 mod batch;
+mod by_weights;
+mod direct;
 mod kernels;
 mod launch;
 mod plan;

@@ -3,14 +3,16 @@
 use std::ops::Range;
 use std::slice;
 
-use unweight_format::{CodedPlanes, Extent, RawPlane, RecordEnds, Tensor, layout};
+use unweight_format::{Extent, Tensor, layout};
 
 use super::Container;
-use crate::memory::chunk_bytes;
+use super::chunk::stored_plain;
+use super::index::{TensorIndex, piece_weights};
+use crate::memory::largest_chunk_bytes;
 use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
 use crate::threads::Items;
-use crate::{Executor, Storage};
+use crate::{Coalesce, Executor, Storage};
 
 impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// The same container, whose reads within these windows do not ask the storage.
@@ -35,7 +37,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let payloads = |from: u32| {
             let numbers = from..self.directory.tensor_count();
             let tensors = numbers.filter_map(|number| self.directory.tensor(number));
-            tensors.map(|tensor| payload_extent(&tensor))
+            tensors.map(|tensor| tensor.payload().extent())
         };
         let (Some(coalesce), Some(first)) = (self.coalesce, payloads(number).next()) else {
             return;
@@ -59,7 +61,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         longest: u64,
         window: &'b mut Window,
     ) -> Container<'b, S> {
-        let payload = payload_extent(tensor);
+        let payload = tensor.payload().extent();
         let may_be_read = (1..=longest).contains(&payload.length);
         if !may_be_read || self.in_window(payload) {
             return *self;
@@ -68,106 +70,107 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         self.with_windows(slice::from_ref(window))
     }
 
+    /// The same container with the payload of this tensor in `window`, if it is so short that
+    /// reading all of it costs less than a round trip.
+    pub(super) fn with_short_payload<'b>(
+        &'b self,
+        tensor: &Tensor<'_>,
+        window: &'b mut Window,
+    ) -> Container<'b, S> {
+        let longest = self.longest_window_beside_chunk(tensor);
+        let gap = self.coalesce.map_or(0, Coalesce::gap);
+        self.with_payload(tensor, longest.min(gap), window)
+    }
+
+    /// The same container with both extents of this tensor in `window`, if they are so near each
+    /// other that reading what is between them costs less than a round trip.
+    pub(super) fn with_both<'b>(
+        &'b self,
+        tensor: &Tensor<'_>,
+        [first, next]: [Extent; 2],
+        window: &'b mut Window,
+    ) -> Container<'b, S> {
+        let longest = self.longest_window_beside_chunk(tensor);
+        let merged = self.coalesce.map_or(first, |coalesce| {
+            coalesce.merged(first, std::iter::once(next), longest)
+        });
+        if merged == first || self.in_window(merged) {
+            return *self;
+        }
+        window.load(self.storage, merged);
+        self.with_windows(slice::from_ref(window))
+    }
+
+    /// The longest merged read beside one chunk of this tensor in work.
+    fn longest_window_beside_chunk(&self, tensor: &Tensor<'_>) -> u64 {
+        self.longest_window(self.held_bytes() + largest_chunk_bytes(tensor))
+    }
+
     fn in_window(&self, extent: Extent) -> bool {
         let mut windows = self.windows.iter();
         windows.any(|window| window.get(extent).is_some())
     }
 }
 
-fn payload_extent(tensor: &Tensor<'_>) -> Extent {
-    let (start, end) = (tensor.payload().start(), tensor.payload().end());
-    Extent {
-        offset: start,
-        length: end - start,
+/// The two extents that hold pieces of a tensor, of which there is at least one: records and plain
+/// bytes, or block checksums and blocks.
+fn extents(index: &TensorIndex<'_>, pieces: Range<u64>) -> [Extent; 2] {
+    let (payload, ends) = (index.payload(), index.record_ends());
+    if payload.forms().is_coded() {
+        let (first, last) = (ends.chunk(pieces.start), ends.chunk(pieces.end - 1));
+        let records = Extent {
+            offset: first.offset,
+            length: last.end() - first.offset,
+        };
+        return [records, payload.plain_of_chunks(pieces)];
+    }
+    let weights = index.piece(pieces.start).start..index.piece(pieces.end - 1).end;
+    stored_plain(payload, payload.plain_of_weights(weights))
+}
+
+/// Upper bound on the length of each extent of a piece.
+fn longest_extent(index: &TensorIndex<'_>) -> u64 {
+    let payload = index.payload();
+    let weights = piece_weights(payload);
+    let plain = (weights * u64::from(payload.forms().plain_bits())).div_ceil(8);
+    if payload.forms().is_coded() {
+        let longest = payload
+            .forms()
+            .coded()
+            .map(|coded| layout::longest_record_bytes(weights as u32, coded.field.width()));
+        longest.sum::<u64>().max(plain)
+    } else if payload.forms().is_raw() {
+        plain
+    } else {
+        // The first and the last block may have weights of other pieces.
+        plain + 2 * layout::BLOCK_BYTES
     }
 }
 
-/// A plane of chunks or blocks whose extents are known.
-#[derive(Clone, Copy)]
-pub(super) enum Plane<'p> {
-    Raw(&'p RawPlane),
-    Coded(&'p CodedPlanes, RecordEnds<'p>),
-}
-
-impl Plane<'_> {
-    fn count(&self) -> u64 {
-        match self {
-            Plane::Raw(plane) => plane.block_count(),
-            Plane::Coded(planes, _) => planes.chunk_count(),
-        }
-    }
-
-    /// Upper bound on the length of each extent of an item.
-    fn longest_extent(&self) -> u64 {
-        match self {
-            Plane::Raw(_) => layout::BLOCK_BYTES,
-            Plane::Coded(planes, _) => longest_record(planes),
-        }
-    }
-
-    /// The two extents of these items, of which there is at least one.
-    fn extents(&self, items: Range<u64>) -> [Extent; 2] {
-        let (first, last) = (items.start, items.end - 1);
-        match self {
-            Plane::Raw(plane) => block_extents(plane, items),
-            Plane::Coded(planes, ends) => [
-                between(ends.record(first), ends.record(last)),
-                sign_mantissa_extent(planes, items),
-            ],
-        }
-    }
-}
-
-fn longest_record(planes: &CodedPlanes) -> u64 {
-    layout::longest_record_bytes(1 << planes.chunk_size_log2())
-}
-
-/// The bytes from the begin of the first extent to the end of the last one.
-fn between(first: Extent, last: Extent) -> Extent {
-    Extent {
-        offset: first.offset,
-        length: last.end().saturating_sub(first.offset),
-    }
-}
-
-fn sign_mantissa_extent(planes: &CodedPlanes, chunks: Range<u64>) -> Extent {
-    let sign_mantissa = |number| planes.chunk(number).sign_mantissa;
-    between(sign_mantissa(chunks.start), sign_mantissa(chunks.end - 1))
-}
-
-fn block_extents(plane: &RawPlane, blocks: Range<u64>) -> [Extent; 2] {
-    let checksums = Extent {
-        offset: plane.checksums().offset + blocks.start * layout::BLOCK_CHECKSUM_BYTES,
-        length: (blocks.end - blocks.start) * layout::BLOCK_CHECKSUM_BYTES,
-    };
-    let data = between(plane.block(blocks.start), plane.block(blocks.end - 1));
-    [checksums, data]
-}
-
-/// The chunks or blocks of a whole tensor, in groups that are read at once. A thread works on all
-/// items of a group, so that other threads read other groups at the same time.
+/// The pieces of a whole tensor, in groups that are read at once. A thread works on all pieces of a
+/// group, so that other threads read other groups at the same time.
 pub(super) struct Groups<'g, S: ?Sized> {
     container: &'g Container<'g, S>,
-    plane: Plane<'g>,
-    /// Number of items in a group.
+    index: &'g TensorIndex<'g>,
+    /// Number of pieces in a group.
     per_group: u64,
     items: Items,
-    /// The groups that threads have read; None if each item is read on its own.
+    /// The groups that threads have read; None if each piece is read on its own.
     windows: Option<Pool<[Window; 2]>>,
 }
 
 impl<'g, S: Storage + ?Sized> Groups<'g, S> {
-    /// The items of this plane, of which `in_work` may be in memory at a time.
+    /// The pieces of the tensor of this index, of which `in_work` may be in memory at a time.
     pub(super) fn new(
         container: &'g Container<'g, S>,
-        plane: Plane<'g>,
+        index: &'g TensorIndex<'g>,
         in_work: u64,
         executor: &dyn Executor,
     ) -> Self {
-        let count = plane.count();
+        let count = index.piece_count();
         let mut groups = Groups {
             container,
-            plane,
+            index,
             per_group: 1,
             items: Items::new(count).at_most(in_work),
             windows: None,
@@ -176,11 +179,12 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
             && count > 1
             && !groups.in_window()
         {
-            // An item in work has memory for 16 bytes for each weight, and its share of a window
-            // takes 4 while it is read. Half of the items in work thus leave enough for windows.
+            // A piece in work has memory for 8 times its original bytes, and its share of a window
+            // takes twice these bytes while it is read. Half of the pieces in work thus leave
+            // enough for windows.
             let in_work = (in_work / 2).max(1);
             let threads = in_work.min(executor.threads() as u64).max(1);
-            let longest = coalesce.longest() / plane.longest_extent();
+            let longest = coalesce.longest() / longest_extent(index);
             let for_each_thread = count.div_ceil(threads).max(Items::PER_TASK);
             let per_group = longest.min(in_work / threads).min(for_each_thread);
             if per_group > 1 {
@@ -196,16 +200,16 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
         self.items
     }
 
-    /// Calls `then` with the container for item `number`, whose group has been read.
+    /// Calls `then` with the container for piece `number`, whose group has been read.
     pub(super) fn with<T>(&self, number: u64, then: impl FnOnce(&Container<'_, S>) -> T) -> T {
         let Some(pool) = &self.windows else {
             return then(self.container);
         };
         let mut windows = pool.take();
         let first = number - number % self.per_group;
-        let items = first..self.plane.count().min(first + self.per_group);
-        for (window, extent) in windows.iter_mut().zip(self.plane.extents(items)) {
-            // A read that failed is not repeated for each item of the group.
+        let pieces = first..self.index.piece_count().min(first + self.per_group);
+        for (window, extent) in windows.iter_mut().zip(extents(self.index, pieces)) {
+            // A read that failed is not repeated for each piece of the group.
             window.load_once(self.container.storage, extent);
         }
         let done = then(&self.container.with_windows(&windows));
@@ -214,120 +218,71 @@ impl<'g, S: Storage + ?Sized> Groups<'g, S> {
     }
 
     fn in_window(&self) -> bool {
-        let extents = self.plane.extents(0..self.plane.count());
+        let extents = extents(self.index, 0..self.index.piece_count());
         extents
             .iter()
             .all(|&extent| self.container.in_window(extent))
     }
 }
 
-/// The chunks or blocks of a range, which are read one after the other.
+/// The pieces of a range, which are read one after the other.
 pub(super) struct RangeReads<'r, S: ?Sized> {
     container: &'r Container<'r, S>,
-    items: Range<u64>,
-    /// Number of items in a group; 1 if each is read on its own.
+    index: &'r TensorIndex<'r>,
+    /// End of the range.
+    end: u64,
+    /// Number of pieces in a group; 1 if each is read on its own.
     per_group: u64,
     /// End of the group that was read last.
     group_end: u64,
-    /// The longest window.
-    longest: u64,
-    /// Record ends of all items, then the two extents of a group.
-    windows: [Window; 3],
+    /// The extents of a group.
+    windows: [Window; 2],
 }
 
 impl<'r, S: Storage + ?Sized> RangeReads<'r, S> {
-    /// The chunks of a coded tensor.
-    pub(super) fn of_chunks(
+    /// These pieces of the tensor of this index, with merged reads of at most `longest` bytes.
+    pub(super) fn new(
         container: &'r Container<'r, S>,
-        planes: &CodedPlanes,
-        chunks: Range<u64>,
+        index: &'r TensorIndex<'r>,
+        pieces: Range<u64>,
+        longest: u64,
     ) -> Self {
-        let mut reads = RangeReads::new(
-            container,
-            chunks.clone(),
-            1 << planes.chunk_size_log2(),
-            longest_record(planes),
-        );
-        if reads.per_group > 1 {
-            let first = chunks.start.saturating_sub(1);
-            let ends = Extent {
-                offset: planes.record_ends().offset + first * layout::RECORD_END_BYTES,
-                length: (chunks.end - first) * layout::RECORD_END_BYTES,
-            };
-            if ends.length <= reads.longest {
-                reads.windows[0].load(container.storage, ends);
-            }
-        }
-        reads
-    }
-
-    /// The blocks of a raw tensor.
-    pub(super) fn of_blocks(container: &'r Container<'r, S>, blocks: Range<u64>) -> Self {
-        RangeReads::new(
-            container,
-            blocks,
-            layout::BLOCK_BYTES / 2,
-            layout::BLOCK_BYTES,
-        )
-    }
-
-    fn new(
-        container: &'r Container<'r, S>,
-        items: Range<u64>,
-        item_weights: u64,
-        longest_extent: u64,
-    ) -> Self {
-        let needed = container.held_bytes() + chunk_bytes(item_weights);
-        // The three windows together are not longer than the longest one. With a payload in memory
-        // there is nothing to merge.
-        let longest = match container.windows {
-            [] => container.longest_window(needed) / 3,
-            _ => 0,
-        };
+        let count = pieces.end - pieces.start;
         RangeReads {
             container,
-            group_end: items.start,
-            longest,
-            per_group: (longest / longest_extent).clamp(1, (items.end - items.start).max(1)),
-            items,
+            per_group: (longest / longest_extent(index)).clamp(1, count.max(1)),
+            index,
+            group_end: pieces.start,
+            end: pieces.end,
             windows: Default::default(),
         }
     }
 
-    /// The container for chunk `number`, whose group has been read.
-    pub(super) fn chunk(&mut self, planes: &CodedPlanes, number: u64) -> Container<'_, S> {
-        self.group(number, |container, chunks| {
-            // If a record end is invalid, the chunks are read one by one up to it.
-            let record = |number| container.record_extent(planes, number);
-            let records = between(record(chunks.start).ok()?, record(chunks.end - 1).ok()?);
-            let most = longest_record(planes) * (chunks.end - chunks.start);
-            let is_possible = (1..=most).contains(&records.length);
-            is_possible.then(|| [records, sign_mantissa_extent(planes, chunks)])
-        })
-    }
-
-    /// The container for block `number`, whose group has been read.
-    pub(super) fn block(&mut self, plane: &RawPlane, number: u64) -> Container<'_, S> {
-        self.group(number, |_, blocks| Some(block_extents(plane, blocks)))
-    }
-
-    fn group(
-        &mut self,
-        number: u64,
-        extents: impl FnOnce(&Container<'_, S>, Range<u64>) -> Option<[Extent; 2]>,
-    ) -> Container<'_, S> {
+    /// The container for piece `number`, whose group has been read.
+    pub(super) fn piece(&mut self, number: u64) -> Container<'_, S> {
         if self.per_group == 1 {
             return *self.container;
         }
         if number >= self.group_end {
-            self.group_end = self.items.end.min(number + self.per_group);
-            let container = self.container.with_windows(&self.windows[..1]);
-            if let Some(extents) = extents(&container, number..self.group_end) {
-                for (window, extent) in self.windows[1..].iter_mut().zip(extents) {
-                    window.load(self.container.storage, extent);
-                }
+            self.group_end = self.end.min(number + self.per_group);
+            let extents = extents(self.index, number..self.group_end);
+            for (window, extent) in self.windows.iter_mut().zip(extents) {
+                window.load(self.container.storage, extent);
             }
         }
         self.container.with_windows(&self.windows)
+    }
+}
+
+impl<S: Storage + ?Sized> Container<'_, S> {
+    /// The longest merged reads of pieces of this tensor one after the other; 0 if they are not
+    /// merged.
+    pub(super) fn longest_range_read(&self, tensor: &Tensor<'_>) -> u64 {
+        match self.windows {
+            // Both windows and the record ends together are not longer than the longest one.
+            [] => self.longest_window_beside_chunk(tensor) / 3,
+            // With a payload in memory there is nothing to merge.
+            _ => 0,
+        }
     }
 }

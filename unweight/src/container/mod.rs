@@ -5,43 +5,47 @@
 //! functions are generic over it. Everything else is easier with `Model` and
 //! [`Writer`](crate::Writer).
 //!
-//! - [`OpenFile`] reads header and directory, and [`Container`] is the view that all functions take.
+//! - [`OpenFile`] reads header, directory and extensions, and [`Container`] is the view that all
+//!   functions take.
 //! - [`decode_tensor`], [`decode_tensor_into`], [`restore`] and [`transcode`] read whole tensors and
-//!   files; the methods of `Container` read ranges, chunks and records.
-//! - [`Encoder`] and [`copy_raw_tensor`] write tensors.
+//!   files; the methods of `Container` read ranges, and, with a [`TensorIndex`], chunks and records.
+//! - [`Encoder`] and [`copy_raw_tensor`] write tensors, and a [`Breakdown`] says what they take.
 //! - [`in_order`] runs the caller's own work on chunks.
 
+mod breakdown;
+mod chunk;
 mod coalesce;
 mod decode;
 mod encode;
+mod index;
 mod padding;
 mod ranges;
 mod restore;
+mod source_chunks;
 mod transcode;
+mod write_chunks;
 
 use std::io;
 use std::slice;
 
-use half::bf16;
-use unweight_format::{
-    ChunkShape, CodedPlanes, Directory, DirectoryBuf, Extent, FileHeader, RawPlane, Record, Tensor,
-    UncheckedRecord, layout,
-};
+use unweight_cpu::fast::Codec;
+use unweight_format::{Directory, DirectoryBuf, Extensions, Extent, FileHeader, Tensor, layout};
 
-use unweight_cpu::fast::{Codec, Output, Scratch};
-
-use crate::memory::{chunk_bytes, index_bytes, largest_chunk, record_ends_bytes};
+use crate::memory::{index_bytes, largest_chunk_bytes};
 use crate::storage::coalesce::Window;
-use crate::storage::limit_capacity;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
 use crate::{Coalesce, MemoryBudget, OverBudget, Purpose, ReadError, Storage, read_extent};
+pub use breakdown::{Breakdown, FieldBreakdown, StoredBits};
+use chunk::Worker;
 pub use decode::{decode_tensor, decode_tensor_into};
 pub use encode::{Encoder, TransferError, copy_raw_tensor};
+pub use index::TensorIndex;
+pub(crate) use ranges::from_little_endian;
 pub use restore::restore;
 pub use transcode::{transcode, transcode_tensor};
 
-/// A storage whose header and directory have been read and checked.
+/// A storage whose header, directory and extensions have been read and checked.
 #[derive(Debug)]
 pub struct OpenFile<'s, S: ?Sized> {
     storage: &'s S,
@@ -57,16 +61,6 @@ pub(crate) struct Opened {
     coalesce: Option<Coalesce>,
     workers: Pool<Worker>,
     codec: Codec,
-}
-
-/// The buffers and tables of one worker for the chunks of a container.
-#[derive(Debug, Default)]
-struct Worker {
-    /// Buffer for a record, used if the storage does not lend it.
-    record: Vec<u8>,
-    /// Buffer for a chunk's sign-mantissa bytes, used if the storage does not lend them.
-    sign_mantissa: Vec<u8>,
-    scratch: Scratch,
 }
 
 /// A view of an open file, with access to tensors, chunks and ranges. Copies are cheap.
@@ -92,19 +86,20 @@ impl<S: ?Sized> Clone for Container<'_, S> {
 impl<S: ?Sized> Copy for Container<'_, S> {}
 
 impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
-    /// Reads header and directory, within the [default budget](MemoryBudget::for_length) for the
-    /// storage's true length.
+    /// Reads header, directory and extensions, within the [default
+    /// budget](MemoryBudget::for_length) for the storage's true length.
     ///
     /// # Errors
-    /// The rules of section 3.1 and those of [`Directory::parse`].
+    /// The rules of sections 3.1 and 3.4, and those of [`Directory::parse`].
     pub fn read(storage: &'s S) -> Result<Self, ReadError> {
         let true_length = storage.byte_length()?;
         Self::read_file(storage, true_length, MemoryBudget::for_length(true_length))
     }
 
-    /// Reads header and directory within the budget that `budget` returns for the storage's true
-    /// length. The length is read only once, so a file that grows meanwhile does not get the
-    /// budget of a shorter file. The budget also applies to every later operation on the container.
+    /// Reads header, directory and extensions within the budget that `budget` returns for the
+    /// storage's true length. The length is read only once, so a file that grows meanwhile does not
+    /// get the budget of a shorter file. The budget also applies to every later operation on the
+    /// container.
     ///
     /// # Errors
     /// The errors of [`OpenFile::read`]; [`ReadError::OverBudget`].
@@ -132,7 +127,7 @@ impl<'s, S: Storage + ?Sized> OpenFile<'s, S> {
 }
 
 impl Opened {
-    /// Reads header and directory of a storage of this true length.
+    /// Reads header, directory and extensions of a storage of this true length.
     pub(crate) fn read<S: Storage + ?Sized>(
         storage: &S,
         true_length: u64,
@@ -169,17 +164,25 @@ impl Opened {
             read_extent(storage, trailing, &mut Vec::new()).map_err(io::Error::from)?;
         }
         header.require_file_length(true_length)?;
-        // The directory is held twice: in the read buffer and in the kept copy.
-        let needed = layout::FILE_HEADER_BYTES + 2 * header.directory().length;
+        // The directory is held twice, in the read buffer and in the kept copy, and the extensions
+        // once, when the directory has been copied.
+        let (directory, extensions) = (header.directory(), header.extensions());
+        let beside_copy = directory.length.max(extensions.length);
+        let needed = layout::FILE_HEADER_BYTES + directory.length + beside_copy;
         budget.require(Purpose::Open, needed)?;
-        if window.get(header.directory()).is_none() {
+        if window.get(directory).is_none() {
             window = Window::default();
         }
         let (windows, mut buffer) = (slice::from_ref(&window), Vec::new());
-        let directory = read(storage, windows, header.directory(), &mut buffer)?;
+        let bytes = read(storage, windows, directory, &mut buffer)?;
+        let directory = DirectoryBuf::parse(&header, bytes.into())?;
+        drop(buffer);
+        let mut buffer = Vec::new();
+        let bytes = read(storage, windows, extensions, &mut buffer)?;
+        Extensions::parse(&header, bytes, &[])?;
         Ok(Opened {
             header,
-            directory: DirectoryBuf::parse(&header, directory.into())?,
+            directory,
             budget,
             coalesce,
             workers: Pool::default(),
@@ -252,7 +255,7 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
     /// [`OverBudget`] if not even one fits.
     pub fn chunks_in_work(&self, tensor: &Tensor<'_>) -> Result<u64, OverBudget> {
         let held = self.held_bytes() + index_bytes(tensor);
-        self.workers_beside(Purpose::Tensor, held, largest_chunk(tensor))
+        self.workers_beside(Purpose::Tensor, held, largest_chunk_bytes(tensor))
     }
 
     /// Same as [`MemoryBudget::chunks_beside`]. Frees the buffers of more workers than that.
@@ -260,19 +263,13 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         &self,
         purpose: Purpose,
         held_bytes: u64,
-        chunk_weights: u64,
+        chunk_bytes: u64,
     ) -> Result<u64, OverBudget> {
         let in_work = self
             .budget
-            .chunks_beside(purpose, held_bytes, chunk_weights)?;
+            .chunks_beside(purpose, held_bytes, chunk_bytes)?;
         self.workers.keep_at_most(in_work);
         Ok(in_work)
-    }
-
-    /// Checks that the budget suffices for one chunk of this many weights.
-    fn require_chunk(&self, weights: u64) -> Result<(), OverBudget> {
-        let needed = self.held_bytes() + chunk_bytes(weights);
-        self.budget.require(Purpose::Chunk, needed)
     }
 
     /// The file header.
@@ -300,17 +297,6 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(source)
     }
 
-    /// All record ends of a coded tensor: 4 bytes for each chunk.
-    ///
-    /// # Errors
-    /// The errors of the storage; [`ReadError::OverBudget`].
-    pub fn record_ends(&self, planes: &CodedPlanes) -> Result<Vec<u8>, ReadError> {
-        let needed = self.held_bytes() + record_ends_bytes(planes.chunk_count());
-        self.budget.require(Purpose::Tensor, needed)?;
-        let mut buffer = Vec::new();
-        Ok(self.read(planes.record_ends(), &mut buffer)?.to_vec())
-    }
-
     /// Reads the bytes of an extent that the header or the directory states. They are borrowed or
     /// read into `buffer`, whose memory does not count towards the budget.
     ///
@@ -323,146 +309,6 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], ReadError> {
         self.read(extent, buffer)
-    }
-
-    /// Decodes chunk `shape` of these planes, with its record in extent `record`, into `weights`,
-    /// which must have one element for each weight.
-    ///
-    /// # Errors
-    /// The rules of sections 5 and 6.
-    pub fn decode_chunk(
-        &self,
-        planes: &CodedPlanes,
-        shape: &ChunkShape,
-        record: Extent,
-        weights: &mut [bf16],
-    ) -> Result<(), ReadError> {
-        self.with_record(planes, shape, record, |record, sign_mantissa, scratch| {
-            self.codec
-                .decode_record(scratch, record, planes.palette(), sign_mantissa, weights)
-        })
-    }
-
-    /// Same as [`Container::decode_chunk`], but into the little-endian bytes of the weights, which
-    /// may be uninitialised. All of them are initialised on success. Returns their CRC-32.
-    ///
-    /// A record is decoded before its checksum is known, because the checksum is computed at the
-    /// same time. The errors are the same nevertheless: kernels are safe for any record, and after
-    /// any failure the rules are checked again in their order.
-    pub(crate) fn decode_chunk_into(
-        &self,
-        planes: &CodedPlanes,
-        shape: &ChunkShape,
-        record: Extent,
-        output: &mut Output<'_>,
-    ) -> Result<u32, ReadError> {
-        self.with_bytes(shape, record, |bytes, sign_mantissa, scratch| {
-            let (encoding, offset) = (planes.encoding(), record.offset);
-            let mut decode = || {
-                let unchecked = UncheckedRecord::parse(shape, encoding, offset, bytes)?;
-                let checksums = self.codec.decode_checked(
-                    scratch,
-                    unchecked.contents(),
-                    planes.palette(),
-                    sign_mantissa,
-                    unchecked.checksum_so_far(),
-                    output,
-                )?;
-                unchecked.require_checksum(checksums.chunk)?;
-                Ok(checksums.weights)
-            };
-            decode().map_err(|error| {
-                let in_order = Record::parse(shape, encoding, offset, bytes, sign_mantissa);
-                ReadError::from(in_order.err().unwrap_or(error))
-            })
-        })
-    }
-
-    /// Reads and checks the record of chunk `shape`, and calls `then` with it, the chunk's
-    /// sign-mantissa bytes and a codec's buffers.
-    ///
-    /// # Errors
-    /// The rules of sections 5 and 6, and the errors of `then`.
-    pub fn with_record<T, E>(
-        &self,
-        planes: &CodedPlanes,
-        shape: &ChunkShape,
-        record: Extent,
-        then: impl FnOnce(&Record<'_>, &[u8], &mut Scratch) -> Result<T, E>,
-    ) -> Result<T, ReadError>
-    where
-        ReadError: From<E>,
-    {
-        self.with_bytes(shape, record, |bytes, sign_mantissa, scratch| {
-            let encoding = planes.encoding();
-            let record = Record::parse(shape, encoding, record.offset, bytes, sign_mantissa)?;
-            Ok(then(&record, sign_mantissa, scratch)?)
-        })
-    }
-
-    /// Reads a record and its chunk's sign-mantissa bytes, and calls `then` with both.
-    fn with_bytes<T>(
-        &self,
-        shape: &ChunkShape,
-        record: Extent,
-        then: impl FnOnce(&[u8], &[u8], &mut Scratch) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
-        self.require_chunk(shape.weights.into())?;
-        let mut worker = self.workers.take();
-        let done = (|| {
-            let bytes = self.read(record, &mut worker.record)?;
-            let sign_mantissa = self.read(shape.sign_mantissa, &mut worker.sign_mantissa)?;
-            then(bytes, sign_mantissa, &mut worker.scratch)
-        })();
-        limit_capacity(&mut worker.record);
-        limit_capacity(&mut worker.sign_mantissa);
-        self.workers.put(worker);
-        done
-    }
-
-    /// Reads block `number` of a raw tensor, and checks it.
-    ///
-    /// # Errors
-    /// `raw-crc`; [`ReadError::OverBudget`].
-    pub(crate) fn read_block<'b>(
-        &'b self,
-        plane: &RawPlane,
-        number: u64,
-        buffer: &'b mut Vec<u8>,
-    ) -> Result<&'b [u8], ReadError> {
-        self.require_chunk(plane.block(number).length.div_ceil(2))?;
-        let checksums = plane.checksums();
-        let checksum = Extent {
-            offset: checksums.offset + number * layout::BLOCK_CHECKSUM_BYTES,
-            length: layout::BLOCK_CHECKSUM_BYTES,
-        };
-        let mut checksum_buffer = Vec::new();
-        let mut stated = [0; layout::BLOCK_CHECKSUM_BYTES as usize];
-        stated.copy_from_slice(self.read(checksum, &mut checksum_buffer)?);
-        let block = self.read(plane.block(number), buffer)?;
-        plane.require_block_checksum(number, block, stated)?;
-        Ok(block)
-    }
-
-    /// The extent of record `number`, computed from its two neighbouring record ends only.
-    pub(crate) fn record_extent(
-        &self,
-        planes: &CodedPlanes,
-        number: u64,
-    ) -> Result<Extent, ReadError> {
-        let has_before = u64::from(number > 0);
-        let extent = Extent {
-            offset: planes.record_ends().offset + (number - has_before) * layout::RECORD_END_BYTES,
-            length: (1 + has_before) * layout::RECORD_END_BYTES,
-        };
-        let mut buffer = Vec::new();
-        let ends = self.read(extent, &mut buffer)?.as_chunks().0;
-        let (before, end) = match *ends {
-            [end] => (0, u32::from_le_bytes(end)),
-            [before, end] => (u32::from_le_bytes(before), u32::from_le_bytes(end)),
-            _ => unreachable!("one or two ends were read"),
-        };
-        Ok(planes.record_between(number, before, end)?)
     }
 
     /// Reads an extent within the file length that the header states and that has been checked.

@@ -1,15 +1,16 @@
-//! Padding outside of planes, and the guard (section 3.4).
+//! Zero bytes between the parts of a file, and the guard (section 3.5).
 
 use std::slice;
 
-use unweight_format::{Extent, Payload, Rule, Tensor, layout, require_zero};
+use unweight_format::{Extent, Rule, Tensor, require_zero};
 
 use super::Container;
 use crate::storage::coalesce::Window;
 use crate::{ReadError, Storage};
 
 impl<'a, S: Storage + ?Sized> Container<'a, S> {
-    /// Checks that all padding outside of planes, and the guard, are zero (section 3.4).
+    /// Checks that all bytes between the parts of the file, and the guard, are zero (section 3.5).
+    /// The padding bits of a plain plane are checked when it is read.
     ///
     /// # Errors
     /// `padding`.
@@ -52,33 +53,17 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         Ok(require_zero(Rule::Padding, bytes, extent.offset)?)
     }
 
-    /// The padding outside of planes, and the guard, without empty extents. An extent before or
-    /// within a payload has its tensor.
+    /// The bytes between the parts of the file, and the guard, without empty extents. Those before
+    /// and within a payload have its tensor.
     fn padding(&self) -> impl Iterator<Item = (Extent, Option<Tensor<'a>>)> + Clone + use<'a, S> {
-        let (directory, source) = (self.directory, self.header.source());
-        let between = |start: u64, end: u64| Extent {
-            offset: start,
-            length: end - start,
-        };
-        let payload_start = directory.payload_start();
-        // The payload begins on a multiple of 256 even if all tensors are empty.
-        let first = (between(source.end(), payload_start), None);
-        let mut end = payload_start;
-        let of_tensors = (0..directory.tensor_count()).filter_map(move |number| {
+        let directory = self.directory;
+        let numbers = 0..directory.tensor_count();
+        let of_tensors = numbers.filter_map(move |number| {
             let tensor = directory.tensor(number)?;
-            let payload = tensor.payload();
-            let before = between(end, payload.start());
-            end = payload.end();
-            let [one, other] = match payload {
-                Payload::Raw(plane) => [plane.padding(), between(end, end)],
-                Payload::Coded(planes) => planes.padding(),
-            };
-            Some([before, one, other].map(|extent| (extent, Some(tensor))))
+            Some(tensor.padding().map(|extent| (extent, Some(tensor))))
         });
-        let payload_end = directory.payload_end();
-        let guard = between(payload_end, payload_end + layout::GUARD_BYTES);
-        let all = std::iter::once(first).chain(of_tensors.flatten());
-        all.chain([(guard, None)])
+        let all = std::iter::once((self.header.padding(), None)).chain(of_tensors.flatten());
+        all.chain([(directory.guard(), None)])
             .filter(|(extent, _)| extent.length > 0)
     }
 }

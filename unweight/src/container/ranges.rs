@@ -3,23 +3,23 @@
 use std::ops::Range;
 
 use half::bf16;
-use unweight_format::{CodedPlanes, Payload, RawPlane, Tensor, layout};
+use unweight_format::{Dtype, Tensor, layout};
 
 use unweight_cpu::fast::Output;
 
 use super::Container;
 use super::coalesce::RangeReads;
-use crate::memory::{chunk_bytes, largest_chunk};
+use super::index::{TensorIndex, piece_weights, weight_bytes};
 use crate::storage::coalesce::Window;
-use crate::{Coalesce, ReadError, Storage};
+use crate::{ReadError, Storage};
 
 impl<S: Storage + ?Sized> Container<'_, S> {
-    /// Decodes the weights with indices in `range` of a BF16 tensor, coded or raw, into `weights`.
+    /// Decodes the weights with indices in `range` of a BF16 tensor, in any forms, into `weights`.
     /// Reads and checks only the chunks or blocks that contain them. The content of `weights` is
     /// unspecified after an error.
     ///
     /// # Errors
-    /// The rules of sections 4.2, 4.3, 5 and 6.
+    /// The errors of [`Container::read_bytes`].
     ///
     /// # Panics
     /// If the tensor is not BF16, the range leaves it, or `weights` is not as long as the range.
@@ -29,79 +29,22 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         range: Range<u64>,
         weights: &mut [bf16],
     ) -> Result<(), ReadError> {
-        assert_eq!(tensor.dtype(), unweight_format::Dtype::Bf16);
+        assert_eq!(tensor.dtype(), Dtype::Bf16);
         assert!(range.start <= range.end && range.end <= tensor.element_count());
         assert_eq!(weights.len() as u64, range.end - range.start);
-        if range.is_empty() {
-            return Ok(());
-        }
-        let mut window = Window::default();
-        let container = self.with_short_payload(tensor, &mut window);
-        let decoded = match tensor.payload() {
-            Payload::Raw(plane) => {
-                container.with_raw_range(plane, 2 * range.start..2 * range.end, |at, bytes| {
-                    // Blocks have an even number of bytes, and the range begins and ends on weight
-                    // boundaries.
-                    let weights = &mut weights[at / 2..];
-                    for (weight, &bytes) in weights.iter_mut().zip(bytes.as_chunks().0) {
-                        *weight = bf16::from_le_bytes(bytes);
-                    }
-                })
-            }
-            Payload::Coded(planes) => container.decode_coded_range(planes, range, weights),
-        };
-        decoded.map_err(|error| error.of_tensor(tensor.name()))
-    }
-
-    /// The same container with the payload of this tensor in `window`, if it is so short that
-    /// reading all of it costs less than a round trip.
-    fn with_short_payload<'b>(
-        &'b self,
-        tensor: &Tensor<'_>,
-        window: &'b mut Window,
-    ) -> Container<'b, S> {
-        let needed = self.held_bytes() + chunk_bytes(largest_chunk(tensor));
-        let gap = self.coalesce.map_or(0, Coalesce::gap);
-        self.with_payload(tensor, self.longest_window(needed).min(gap), window)
-    }
-
-    fn decode_coded_range(
-        &self,
-        planes: &CodedPlanes,
-        range: Range<u64>,
-        weights: &mut [bf16],
-    ) -> Result<(), ReadError> {
-        let mut decoded = Vec::new();
-        let mut at = range.start;
-        let chunk_of = |weight: u64| weight >> planes.chunk_size_log2();
-        let chunks = chunk_of(at)..chunk_of(range.end.max(1) - 1) + 1;
-        let mut reads = RangeReads::of_chunks(self, planes, chunks);
-        while at < range.end {
-            let shape = planes.chunk(chunk_of(at));
-            let container = reads.chunk(planes, shape.number);
-            let chunk_end = shape.first_weight + u64::from(shape.weights);
-            let end = chunk_end.min(range.end);
-            let record = container.record_extent(planes, shape.number)?;
-            let place = (at - range.start) as usize..(end - range.start) as usize;
-            if place.len() == shape.weights as usize {
-                container.decode_chunk(planes, &shape, record, &mut weights[place])?;
-            } else {
-                decoded.resize(shape.weights as usize, bf16::ZERO);
-                container.decode_chunk(planes, &shape, record, &mut decoded)?;
-                let first = (at - shape.first_weight) as usize;
-                weights[place.clone()].copy_from_slice(&decoded[first..first + place.len()]);
-            }
-            at = end;
-        }
+        let bytes = bytemuck::cast_slice_mut(weights);
+        self.read_bytes(tensor, 2 * range.start..2 * range.end, bytes)?;
+        from_little_endian(weights);
         Ok(())
     }
 
-    /// Reads the original bytes with indices in `range` of any tensor into `output`. Reads and
-    /// checks only the chunks or blocks that contain them. The content of `output` is unspecified
-    /// after an error.
+    /// Reads the original bytes with indices in `range` of a tensor of any type into `output`.
+    /// Reads and checks only the chunks or blocks that contain them. The content of `output` is
+    /// unspecified after an error.
     ///
     /// # Errors
-    /// The rules of sections 4.2, 4.3, 5 and 6.
+    /// The rules of section 3.5 on palettes, record ends, blocks and padding bits, and those of
+    /// sections 5 and 6; the errors of the storage; [`ReadError::OverBudget`].
     ///
     /// # Panics
     /// If the range leaves the tensor, or `output` is not as long as the range.
@@ -118,69 +61,100 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         }
         let mut window = Window::default();
         let container = self.with_short_payload(tensor, &mut window);
-        let done = match tensor.payload() {
-            Payload::Raw(plane) => container.with_raw_range(plane, range, |at, bytes| {
-                output[at..at + bytes.len()].copy_from_slice(bytes);
-            }),
-            Payload::Coded(planes) => container.read_coded_bytes(planes, range, output),
-        };
+        let done = container.read_pieces(tensor, range, output);
         done.map_err(|error| error.of_tensor(tensor.name()))
     }
 
-    /// Decodes one chunk at a time, because a range may be long, and may begin or end within a
-    /// weight.
-    fn read_coded_bytes(
+    fn read_pieces(
         &self,
-        planes: &CodedPlanes,
+        tensor: &Tensor<'_>,
         range: Range<u64>,
         output: &mut [u8],
     ) -> Result<(), ReadError> {
-        let mut decoded = Vec::new();
-        let mut at = range.start;
-        let chunk_of = |byte: u64| (byte / 2) >> planes.chunk_size_log2();
-        let chunks = chunk_of(at)..chunk_of(range.end.max(1) - 1) + 1;
-        let mut reads = RangeReads::of_chunks(self, planes, chunks);
-        while at < range.end {
-            let shape = planes.chunk(chunk_of(at));
-            let container = reads.chunk(planes, shape.number);
-            let chunk_start = 2 * shape.first_weight;
-            let end = range.end.min(chunk_start + 2 * u64::from(shape.weights));
-            let record = container.record_extent(planes, shape.number)?;
-            decoded.resize(2 * shape.weights as usize, 0);
-            let mut bytes = Output::from(&mut decoded[..]);
-            container.decode_chunk_into(planes, &shape, record, &mut bytes)?;
-            output[(at - range.start) as usize..(end - range.start) as usize].copy_from_slice(
-                &decoded[(at - chunk_start) as usize..(end - chunk_start) as usize],
-            );
-            at = end;
+        /// Bytes of record ends that are in memory at a time if reads are not merged.
+        const ENDS_BYTES: u64 = 4 << 10;
+        let payload = tensor.payload();
+        let longest = self.longest_range_read(tensor);
+        let ends_bytes = ENDS_BYTES.max(longest / 256);
+        let chunks_at_once = match payload.forms().coded_count() as u64 {
+            0 => u64::MAX,
+            coded => ends_bytes / (layout::RECORD_END_BYTES * coded),
+        };
+        let piece_bytes = piece_weights(payload) * weight_bytes(payload);
+        let end = range.end.div_ceil(piece_bytes);
+        let mut first = range.start / piece_bytes;
+        let (mut palettes, mut decoded) = (None, Vec::new());
+        while first < end {
+            let pieces = first..end.min(first.saturating_add(chunks_at_once));
+            let chunks = match payload.forms().is_coded() {
+                true => pieces.clone(),
+                false => 0..0,
+            };
+            let mut buffer = Vec::new();
+            let index = self.index_of_chunks(tensor, palettes, chunks, &mut buffer)?;
+            palettes = Some(*index.palettes());
+            let mut reads = RangeReads::new(self, &index, pieces.clone(), longest);
+            for number in pieces.clone() {
+                let start = range.start.max(number * piece_bytes);
+                let end = range.end.min((number + 1) * piece_bytes);
+                let place = (start - range.start) as usize..(end - range.start) as usize;
+                let (container, output) = (reads.piece(number), &mut output[place]);
+                container.read_part(&index, number, start..end, output, &mut decoded)?;
+            }
+            first = pieces.end;
         }
         Ok(())
     }
 
-    /// Calls `then` with the bytes in `range` of a raw tensor, block by block, with the offset of
-    /// each piece in the range.
-    fn with_raw_range(
+    /// Reads these original bytes of piece `number` of a tensor. `decoded` is a buffer.
+    fn read_part(
         &self,
-        plane: &RawPlane,
-        range: Range<u64>,
-        mut then: impl FnMut(usize, &[u8]),
+        index: &TensorIndex<'_>,
+        number: u64,
+        bytes: Range<u64>,
+        output: &mut [u8],
+        decoded: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
-        let mut buffer = Vec::new();
-        let mut at = range.start;
-        let blocks = at / layout::BLOCK_BYTES..range.end.div_ceil(layout::BLOCK_BYTES);
-        let mut reads = RangeReads::of_blocks(self, blocks);
-        while at < range.end {
-            let number = at / layout::BLOCK_BYTES;
-            let container = reads.block(plane, number);
-            let block = container.read_block(plane, number, &mut buffer)?;
-            let start = number * layout::BLOCK_BYTES;
-            let end = range.end.min(start + block.len() as u64);
-            then(
-                (at - range.start) as usize,
-                &block[(at - start) as usize..(end - start) as usize],
-            );
-            at = end;
+        let (payload, size) = (index.payload(), weight_bytes(index.payload()));
+        // The range may begin and end within a weight.
+        let mut weights = bytes.start / size..bytes.end.div_ceil(size);
+        if payload.forms().is_raw() {
+            let skip = (bytes.start - weights.start * size) as usize;
+            return self.with_plain(index, weights, |plain| {
+                output.copy_from_slice(&plain[skip..skip + output.len()]);
+            });
+        }
+        if payload.forms().is_coded() {
+            weights = index.piece(number);
+        } else {
+            // The plain bits of eight weights fill their bytes.
+            weights.start -= weights.start % 8;
+        }
+        let decode = |output: &mut [u8]| {
+            let mut output = Output::from(output);
+            match payload.forms().is_coded() {
+                true => self.decode_piece(index, number, &mut output),
+                false => self.decode_plain(index, weights.clone(), &mut output),
+            }
+        };
+        let whole = weights.start * size..weights.end * size;
+        if whole == bytes {
+            decode(output)?;
+        } else {
+            decoded.resize((whole.end - whole.start) as usize, 0);
+            decode(decoded)?;
+            let skip = (bytes.start - whole.start) as usize;
+            output.copy_from_slice(&decoded[skip..skip + output.len()]);
         }
         Ok(())
+    }
+}
+
+/// Converts weights whose bytes are those of a container, which is little-endian.
+pub(crate) fn from_little_endian(weights: &mut [bf16]) {
+    if cfg!(target_endian = "big") {
+        weights
+            .iter_mut()
+            .for_each(|weight| *weight = bf16::from_bits(weight.to_bits().swap_bytes()));
     }
 }

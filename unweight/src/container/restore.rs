@@ -6,7 +6,7 @@ use std::slice;
 use unweight_format::SourceKind;
 
 use super::{Container, decode_tensor};
-use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes};
+use crate::memory::{index_bytes, largest_chunk_bytes, source_bytes};
 use crate::safetensors::check_source_matches_directory;
 use crate::storage::coalesce::Window;
 use crate::{Executor, OverBudget, Purpose, ReadError, Storage};
@@ -42,7 +42,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         let tensors = self
             .directory()
             .tensors()
-            .map(|tensor| index_bytes(&tensor) + chunk_bytes(largest_chunk(&tensor)));
+            .map(|tensor| index_bytes(&tensor) + largest_chunk_bytes(&tensor));
         self.held_bytes() + tensors.fold(source, u64::max)
     }
 }

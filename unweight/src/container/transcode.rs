@@ -1,26 +1,30 @@
-//! Transcoding from one encoding to the other, chunk by chunk (section 11.8).
+//! Transcoding from one encoding to the other, chunk by chunk (section 11.9).
 
 use std::slice;
 
+use unweight_cpu::fast::Output;
+use unweight_cpu::reference::{TensorPlan, ValueCounts, transcoded_forms};
+use unweight_format::layout::FIELDS;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
-use unweight_format::{CodedPlanes, Encoding, Payload, Record, RecordEnds, Tensor};
-
-use unweight_cpu::fast::{Codec, Scratch};
-use unweight_cpu::reference::{ExponentCounts, TensorPlan};
+use unweight_format::{Encoding, Tensor};
 
 use super::Container;
-use super::coalesce::{Groups, Plane};
+use super::coalesce::Groups;
 use super::decode::decode_within;
-use super::encode::{EncodedChunk, TransferError, checksum_of, count_chunks, write_chunks};
-use crate::memory::{chunk_bytes, index_bytes, largest_chunk, source_bytes, writer_bytes};
+use super::encode::TransferError;
+use super::index::TensorIndex;
+use super::source_chunks::plain_bytes;
+use super::write_chunks::{EncodedChunk, write_chunks, write_plain_chunks};
+use crate::memory::{index_bytes, largest_chunk_bytes, source_bytes, writer_bytes};
 use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
-use crate::threads::Items;
+use crate::threads::in_order;
 use crate::{Executor, Purpose, ReadError, Storage};
 
-/// Writes a container with the source section and the tensors of `container` into `sink`, with its
-/// coded tensors in this encoding. Checks every rule of the specification that opening the
-/// container has not checked.
+/// Writes a container with the source section and the tensors of `container` into `sink`, with the
+/// coded fields of more than 4 bits in this encoding. Other fields keep their forms and values, and
+/// extensions are dropped. Checks every rule of the specification that opening the container has
+/// not checked.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -60,7 +64,7 @@ fn bytes_to_transcode<R: Storage + ?Sized>(container: &Container<'_, R>) -> u64 
     let tensors = container
         .directory()
         .tensors()
-        .map(|tensor| tensor_bytes(&tensor) + chunk_bytes(largest_chunk(&tensor)));
+        .map(|tensor| tensor_bytes(&tensor) + largest_chunk_bytes(&tensor));
     held_bytes(container) + tensors.fold(source, u64::max)
 }
 
@@ -77,9 +81,9 @@ fn tensor_bytes(tensor: &Tensor<'_>) -> u64 {
     2 * index_bytes(tensor)
 }
 
-/// Writes `tensor` of `container` as the next tensor of `writer`. A coded tensor is written in this
-/// encoding if that saves space, and raw otherwise. A raw tensor stays raw. Every checksum of the
-/// tensor is verified.
+/// Writes `tensor` of `container` as the next tensor of `writer`. Its coded fields of more than 4
+/// bits are written in this encoding; the tensor becomes raw if it has coded fields and would not
+/// be smaller with them. Every checksum of the tensor is verified.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -97,25 +101,37 @@ where
     let in_work = container.workers_beside(
         Purpose::Tensor,
         held_bytes(container) + tensor_bytes(tensor),
-        largest_chunk(tensor),
+        largest_chunk_bytes(tensor),
     )?;
-    if let Payload::Coded(planes) = tensor.payload() {
-        let named = |error: ReadError| error.of_tensor(tensor.name());
-        let ends = container.record_ends(planes).map_err(named)?;
-        let ends = RecordEnds::parse(planes, &ends).map_err(|error| named(error.into()))?;
-        let chunks = CodedChunks {
-            groups: Groups::new(container, Plane::Coded(planes, ends), in_work, executor),
-            planes,
+    let named = |error: ReadError| error.of_tensor(tensor.name());
+    if !tensor.forms().is_raw() {
+        let mut buffer = Vec::new();
+        let index = container.index(tensor, &mut buffer).map_err(named)?;
+        let pieces = Pieces {
+            groups: Groups::new(container, &index, in_work, executor),
+            index: &index,
             buffers: Pool::default(),
-            ends,
         };
-        let items = chunks.groups.items();
-        let counts = chunks.count_exponents(executor, items).map_err(named)?;
-        let plan = TensorPlan::new(&counts, encoding);
-        let coded = writer.coded(plan.parameters(planes.chunk_size_log2()))?;
-        let encode =
-            |number, chunk: &mut _| Ok(chunks.encode(number, &plan, chunk).map_err(named)?);
-        if write_chunks(coded, items, encode, Some(tensor), executor)? {
+        let constants = index.palettes().constant_bits();
+        let forms = transcoded_forms(tensor.forms(), encoding);
+        let counts = match forms.is_coded() {
+            true => pieces.count(executor).map_err(named)?,
+            false => Vec::new(),
+        };
+        let plan = TensorPlan::new(forms, constants, &counts);
+        let encode = |number, chunk: &mut _| {
+            pieces.encode(number, &plan, chunk).map_err(named)?;
+            Ok(true)
+        };
+        let items = pieces.groups.items();
+        let is_smaller = if forms.is_coded() {
+            let coded = writer.coded(plan.palettes(), index.payload().chunk_size_log2())?;
+            write_chunks(coded, items, encode, Some(tensor), executor)?
+        } else {
+            let plain = writer.plain(plan.palettes())?;
+            write_plain_chunks(plain, items, encode, Some(tensor), executor)?
+        };
+        if is_smaller {
             return Ok(());
         }
     }
@@ -126,51 +142,61 @@ where
     Ok(raw.finish()?)
 }
 
-/// The chunks of a coded tensor.
-struct CodedChunks<'a, R: ?Sized> {
+/// The chunks of a coded tensor, or the pieces of one with constant fields alone.
+struct Pieces<'a, R: ?Sized> {
     groups: Groups<'a, R>,
-    planes: &'a CodedPlanes,
-    ends: RecordEnds<'a>,
-    /// Buffers for exponents and for weights.
-    buffers: Pool<[Vec<u8>; 2]>,
+    index: &'a TensorIndex<'a>,
+    /// Buffers for weights.
+    buffers: Pool<Vec<u8>>,
 }
 
-impl<R: Storage + ?Sized> CodedChunks<'_, R> {
-    /// Calls `then` with the codec, the exponents and the sign-mantissa bytes of chunk `number`, with a buffer
-    /// for weights and with the codec's buffers.
+impl<R: Storage + ?Sized> Pieces<'_, R> {
+    /// Calls `then` with the weights of a piece, their checksum, and the container.
     fn with<T>(
         &self,
         number: u64,
-        then: impl FnOnce(Codec, &[u8], &[u8], &mut Vec<u8>, &mut Scratch) -> T,
+        then: impl FnOnce(&[u8], u32, &Container<'_, R>) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        let shape = self.planes.chunk(number);
-        let record = self.ends.record(number);
         self.groups.with(number, |container| {
-            let decode = |record: &Record<'_>, sign_mantissa: &[u8], scratch: &mut Scratch| {
-                let mut buffers = self.buffers.take();
-                let [exponents, weights] = &mut buffers;
-                exponents.resize(sign_mantissa.len(), 0);
-                let (codec, palette) = (container.codec(), self.planes.palette());
-                codec.decode_exponents(scratch, record, palette, exponents)?;
-                let done = then(codec, exponents, sign_mantissa, weights, scratch);
-                self.buffers.put(buffers);
-                Ok::<_, unweight_format::Error>(done)
-            };
-            container.with_record(self.planes, &shape, record, decode)
+            let mut weights = self.buffers.take();
+            weights.resize(self.index.piece_bytes(number) as usize, 0);
+            let mut output = Output::from(&mut weights[..]);
+            let checksum = container.decode_piece(self.index, number, &mut output)?;
+            let done = then(&weights, checksum, container)?;
+            self.buffers.put(weights);
+            Ok(done)
         })
     }
 
-    fn count_exponents(
-        &self,
-        executor: &dyn Executor,
-        items: Items,
-    ) -> Result<ExponentCounts, ReadError> {
-        let count = |number, counts: &mut _| {
-            self.with(number, |codec, exponents, _, _, _| {
-                codec.count_exponents(exponents, counts);
+    /// Counts the values of each coded field.
+    fn count(&self, executor: &dyn Executor) -> Result<Vec<ValueCounts>, ReadError> {
+        let forms = self.index.payload().forms();
+        let none = || vec![ValueCounts::default(); forms.coded_count()];
+        // Each thread has its own counts. They take 2 KB for each field, and are not handed over
+        // chunk by chunk.
+        let of_threads = Pool::<Option<Vec<ValueCounts>>>::default();
+        let count = |number| {
+            self.with(number, |weights, _, container| {
+                let mut counts = of_threads.take().unwrap_or_else(none);
+                for (coded, counts) in forms.coded().zip(&mut counts) {
+                    container
+                        .codec()
+                        .count_field(forms.dtype(), coded.field, weights, counts);
+                }
+                of_threads.put(Some(counts));
+                Ok(())
             })
         };
-        count_chunks(items, executor, count, |_| {})
+        in_order(executor, self.groups.items(), count, |()| {
+            Ok::<_, ReadError>(())
+        })?;
+        let mut total = none();
+        for of_thread in of_threads.into_values().flatten() {
+            for (total, counts) in total.iter_mut().zip(&of_thread) {
+                total.merge(counts);
+            }
+        }
+        Ok(total)
     }
 
     fn encode(
@@ -179,16 +205,23 @@ impl<R: Storage + ?Sized> CodedChunks<'_, R> {
         plan: &TensorPlan,
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
-        self.with(
-            number,
-            |codec, exponents, sign_mantissa, weights, scratch| {
-                chunk.sign_mantissa.clear();
-                chunk.sign_mantissa.extend_from_slice(sign_mantissa);
-                codec.encode_exponents(scratch, plan, exponents, sign_mantissa, &mut chunk.record);
-                weights.resize(2 * sign_mantissa.len(), 0);
-                codec.join(exponents, sign_mantissa, weights);
-                chunk.checksum = checksum_of(weights);
-            },
-        )
+        let forms = plan.forms();
+        self.with(number, |weights, checksum, container| {
+            let codec = container.codec();
+            chunk.plain.resize(plain_bytes(forms, weights.len()), 0);
+            chunk.records.clear();
+            let (plain, records) = (&mut chunk.plain[..], &mut chunk.records);
+            if forms.is_coded() {
+                let piece = self.index.piece(number);
+                container.with_scratch(self.index, piece.end - piece.start, |scratch| {
+                    codec.encode_chunk(scratch, plan, &[None; FIELDS], weights, plain, records)
+                })?;
+            } else {
+                codec.split(forms, weights, plain, &mut []);
+            }
+            let length = weights.len() as u64;
+            chunk.checksum = crc32fast::Hasher::new_with_initial_len(checksum, length);
+            Ok(())
+        })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use event::{Position, Reporter};
 pub use gain::NoGain;
 pub use input::open;
 pub use options::FileOptions;
-pub use report::FileReport;
+pub use report::{DtypeReport, FileReport};
 pub(crate) use restore::Restoration;
 
 pub use crate::diagnostics::{EntryKind, FileError, FileErrorKind, MissingShards};

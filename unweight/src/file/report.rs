@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use unweight_format::{Dtype, Encoding, Tensor};
+use unweight_format::Dtype;
 
 use super::gain::NoGain;
 use crate::Storage;
@@ -22,18 +22,39 @@ pub struct FileReport {
     pub output_bytes: u64,
     /// The number of tensors.
     pub tensors: u32,
-    /// The number of coded tensors of the container.
-    pub coded_tensors: u32,
-    /// The number of weights of all BF16 tensors.
-    pub bf16_weights: u64,
-    /// The bytes that the container has for these weights, coded or raw.
-    pub bf16_payload_bytes: u64,
+    /// The number of tensors of the container that are not raw.
+    pub compressed_tensors: u32,
+    /// Totals of the tensors of each type that the file has, in the order of their codes.
+    pub dtypes: Vec<DtypeReport>,
     /// The reason why compressing did not make the file smaller. None if it did.
     pub no_gain: Option<NoGain>,
     /// Whether the output was compared with the input.
     pub verified: bool,
     /// Whether the output is from an earlier run. It was compared with the input in this case.
     pub kept: bool,
+}
+
+/// Totals of a file's tensors of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DtypeReport {
+    /// The type.
+    pub dtype: Dtype,
+    /// The number of tensors.
+    pub tensors: u32,
+    /// The number of their elements.
+    pub elements: u64,
+    /// Their original bytes.
+    pub data_bytes: u64,
+    /// The bytes of their payloads in the container.
+    pub payload_bytes: u64,
+}
+
+impl DtypeReport {
+    /// Stored bits for each element; None without elements.
+    pub fn bits_per_element(&self) -> Option<f64> {
+        (self.elements > 0).then(|| 8.0 * self.payload_bytes as f64 / self.elements as f64)
+    }
 }
 
 impl FileReport {
@@ -45,21 +66,41 @@ impl FileReport {
         container: &Container<'_, S>,
     ) -> FileReport {
         let tensors = || container.directory().tensors();
-        let bf16 = || tensors().filter(|tensor| tensor.dtype() == Dtype::Bf16);
-        let coded = tensors().filter(|tensor| tensor.encoding() != Encoding::Raw);
-        let payload = |tensor: Tensor<'_>| tensor.payload().end() - tensor.payload().start();
+        let compressed = tensors().filter(|tensor| !tensor.forms().is_raw());
         FileReport {
             input: input.0.to_owned(),
             output: output.0.to_owned(),
             input_bytes: input.1,
             output_bytes: output.1,
             tensors: container.directory().tensor_count(),
-            coded_tensors: coded.count() as u32,
-            bf16_weights: bf16().map(|tensor| tensor.element_count()).sum(),
-            bf16_payload_bytes: bf16().map(payload).sum(),
+            compressed_tensors: compressed.count() as u32,
+            dtypes: of_dtypes(container),
             no_gain: None,
             verified: false,
             kept: false,
         }
     }
+}
+
+fn of_dtypes<S: Storage + ?Sized>(container: &Container<'_, S>) -> Vec<DtypeReport> {
+    let none = |&dtype| DtypeReport {
+        dtype,
+        tensors: 0,
+        elements: 0,
+        data_bytes: 0,
+        payload_bytes: 0,
+    };
+    let mut reports: Vec<DtypeReport> = Dtype::ALL.iter().map(none).collect();
+    for tensor in container.directory().tensors() {
+        let of_dtype = |report: &&mut DtypeReport| report.dtype == tensor.dtype();
+        if let Some(report) = reports.iter_mut().find(of_dtype) {
+            report.tensors += 1;
+            // A valid file has fewer bytes than 2^64, but it may restore to more.
+            report.elements = report.elements.saturating_add(tensor.element_count());
+            report.data_bytes = report.data_bytes.saturating_add(tensor.data_bytes());
+            report.payload_bytes += tensor.payload().extent().length;
+        }
+    }
+    reports.retain(|report| report.tensors > 0);
+    reports
 }

@@ -72,24 +72,29 @@ impl Conversion for FolderCompression<'_> {
 /// different hashes, but for a collision.
 #[derive(Default)]
 struct SelectionHash {
-    coded: u64,
+    compressed: u64,
     hash: crc32fast::Hasher,
 }
 
 impl SelectionHash {
     fn add(&mut self, plan: &CompressPlan) {
         for tensor in &plan.header().tensors {
-            let is_coded = plan.is_coded(&tensor.name, tensor.dtype);
-            self.coded += u64::from(is_coded);
+            let is_compressed = plan.may_be_compressed(tensor);
+            self.compressed += u64::from(is_compressed);
             self.hash.update(tensor.name.as_bytes());
             // No name contains this byte, because names are UTF-8.
-            self.hash.update(&[0xff, is_coded.into()]);
+            self.hash.update(&[0xff, is_compressed.into()]);
         }
     }
 }
 
 impl fmt::Display for SelectionHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:08x}", self.coded, self.hash.clone().finalize())
+        write!(
+            f,
+            "{} {:08x}",
+            self.compressed,
+            self.hash.clone().finalize()
+        )
     }
 }

@@ -1,9 +1,8 @@
-//! Storages of container bytes, and sources of weights to encode.
+//! Storages of bytes.
 
 pub(crate) mod coalesce;
 pub(crate) mod pool;
 pub(crate) mod retry;
-mod weights;
 
 use std::fs::File;
 use std::{fmt, io};
@@ -11,7 +10,6 @@ use std::{fmt, io};
 use unweight_format::Extent;
 
 pub use coalesce::Coalesce;
-pub use weights::{StoredWeights, Weights};
 
 /// Random-access bytes that several threads can read at once.
 ///
@@ -60,11 +58,12 @@ pub fn read_extent<'a, S: Storage + ?Sized>(
     }
 }
 
-/// Frees a buffer that a storage has made longer than any chunk needs.
-pub(crate) fn limit_capacity(buffer: &mut Vec<u8>) {
-    // The largest chunk has two bytes for each weight, and vectors grow by doubling.
-    const LONGEST_BYTES: usize = 2 * (2 << *unweight_format::limits::CHUNK_SIZE_LOG2.end());
-    if buffer.capacity() > LONGEST_BYTES {
+/// Frees a buffer that is longer than a chunk of this many original bytes needs, and not short
+/// either.
+pub(crate) fn limit_capacity(buffer: &mut Vec<u8>, data_bytes: u64) {
+    const SHORT_BYTES: u64 = 128 << 10;
+    // Vectors grow by doubling.
+    if buffer.capacity() as u64 > SHORT_BYTES.max(2 * data_bytes) {
         *buffer = Vec::new();
     }
 }
@@ -119,8 +118,7 @@ impl StorageError {
         }
     }
 
-    /// The extent that was to be read. For [`Weights`](crate::Weights) its offset counts from the
-    /// tensor's first byte.
+    /// The extent that was to be read.
     pub const fn extent(&self) -> Extent {
         self.extent
     }

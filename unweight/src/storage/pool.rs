@@ -56,6 +56,15 @@ impl<T: Default> Pool<T> {
         }
     }
 
+    /// All idle values, in any order.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        let shelves = self.shelves.into_iter();
+        shelves.flat_map(|shelf| {
+            let idle = shelf.idle.into_inner();
+            idle.unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+
     /// Returns a value to the pool.
     pub(crate) fn put(&self, value: T) {
         self.shelves[own_shelf()].lock().push(value);
@@ -102,8 +111,11 @@ mod tests {
             }
         });
         pool.keep_at_most(3);
-        let kept = (0..5).filter(|_| !pool.take().is_empty()).count();
-        assert_eq!(kept, 3);
+        let kept: Vec<Vec<u8>> = (0..5).map(|_| pool.take()).collect();
+        assert_eq!(kept.iter().filter(|value| !value.is_empty()).count(), 3);
         pool.keep_at_most(u64::MAX);
+        kept.into_iter().for_each(|value| pool.put(value));
+        let left = pool.into_values().filter(|value| !value.is_empty());
+        assert_eq!(left.count(), 3);
     }
 }
