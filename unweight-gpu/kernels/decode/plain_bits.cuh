@@ -50,7 +50,7 @@ struct PlainPlaces {
 #pragma unroll
     for (uint32_t i = 0; i < MOST_RUNS<SIZE>; i++) {
       // The sum carries over the lowest run.
-      const uint32_t run = left & ~(left + (left & 0 - left));
+      const uint32_t run = left & ~(left + (left & (0 - left)));
       const uint32_t up = left == 0 ? 0 : static_cast<uint32_t>(__ffs(left)) - 1 - taken;
       masks[i] = (run >> up) * EACH;
       factors[i] = 1u << up;
@@ -87,7 +87,7 @@ struct PlainPlaces<8> {
     uint32_t taken = 0;
 #pragma unroll
     for (uint32_t i = 0; i < MOST_RUNS<8>; i++) {
-      const uint64_t lowest = left & 0 - left;
+      const uint64_t lowest = left & (0 - left);
       const uint64_t run = left & ~(left + lowest);
       shifts[i] = left == 0 ? 0 : bits_of(lowest - 1) - taken;
       masks[i] = run >> shifts[i];
@@ -134,7 +134,7 @@ struct PlainReader {
     lane_bit = lane * LANE_STEP_WEIGHTS * bits;
     // A window begins at a multiple of the greatest power of two in its length.
     const uint32_t length = window_bits();
-    const uint32_t multiple = min(length & 0 - length, 32u);
+    const uint32_t multiple = min(length & (0 - length), 32u);
     window_words = (32 - multiple + length + 31) / 32;
   }
 
