@@ -22,8 +22,8 @@ use std::sync::Arc;
 use half::bf16;
 use measuring::{ROTATED_BYTES, captured, llama_shaped, side_by_side};
 use unweight_format::{Encoding, Palette};
+use unweight_gpu::Device;
 use unweight_gpu::cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr};
-use unweight_gpu::{Device, DeviceTensor};
 use unweight_matmul::{
     Activations, CompressedMatrix, Fragments, Linear, Pipeline, PlainMatmul, Plan, Shape, Stack,
     View, ViewMut, Workspace,
@@ -129,17 +129,12 @@ impl Bench {
         Fragments::arrange(&self.device, &source, shape, palette).unwrap()
     }
 
-    /// The matrix as an encoder stores it.
-    fn encoded(&self, weights: &[bf16], encoding: Encoding) -> Arc<DeviceTensor> {
-        let file = files::file_of(files::canonical(weights, encoding, 15));
-        files::on_device(&self.device, &file)
-    }
-
     /// The palette that an encoder gives these weights.
-    fn palette_of(&self, weights: &[bf16], shape: Shape) -> Palette {
-        let tensor = self.encoded(weights, Encoding::Palette);
-        let matrix = CompressedMatrix::new(&self.device, tensor, shape).unwrap();
-        *matrix.palette().unwrap()
+    fn palette_of(&self, weights: &[bf16]) -> Palette {
+        let file = files::file_of(files::canonical(weights, Encoding::Palette, 15));
+        let tensor = files::on_device(&self.device, &file);
+        // The exponent is the first field.
+        *tensor.palettes().coded(0).unwrap()
     }
 
     /// Matmuls by cuBLASLt's fastest algorithm.
@@ -174,7 +169,7 @@ impl Bench {
         let stream = &self.stream;
         let shape = Shape::new(rows as u64, columns as u64).unwrap();
         let weights = llama_shaped(rows, columns, seed);
-        let palette = self.palette_of(&weights, shape);
+        let palette = self.palette_of(&weights);
         let sets = ROTATED_BYTES / (2 * rows * columns) + 2;
         let matrices: Vec<_> = (0..sets).map(|_| upload(stream, &weights)).collect();
         let fragments: Vec<_> = matrices
@@ -201,23 +196,20 @@ impl Bench {
         });
     }
 
-    /// A matrix with two coded fields and a constant one, in fragment form and in the layout of its
-    /// file.
+    /// A matrix whose mantissas end with four zeros, in fragment form and in the layout of its file.
     fn was_e4m3(&self, rows: usize, columns: usize) {
         let (device, stream) = (&self.device, &self.stream);
         let shape = Shape::new(rows as u64, columns as u64).unwrap();
         let weights = rounded_to_e4m3(llama_shaped(rows, columns, 6), columns);
-        let tensor = self.encoded(&weights, Encoding::Huffman);
+        let file = files::file_of(files::canonical(&weights, Encoding::Huffman, 15));
+        let uploaded = || files::on_device(device, &file);
         let sets = 0..ROTATED_BYTES / (2 * rows * columns) + 2;
         let plain: Vec<_> = sets.clone().map(|_| upload(stream, &weights)).collect();
         let fragments: Vec<_> = (sets.clone())
-            .map(|_| Fragments::of_tensor(device, &tensor, shape).unwrap())
+            .map(|_| Fragments::of_tensor(device, &uploaded(), shape).unwrap())
             .collect();
         let coded: Vec<_> = sets
-            .map(|_| {
-                let tensor = self.encoded(&weights, Encoding::Huffman);
-                CompressedMatrix::new(device, tensor, shape).unwrap()
-            })
+            .map(|_| CompressedMatrix::new(device, uploaded(), shape).unwrap())
             .collect();
         let bits = |bytes: u64| 8.0 * bytes as f64 / shape.weights() as f64;
         println!(
@@ -294,8 +286,7 @@ impl Bench {
         );
         let shapes = [wide, wide, narrow];
         let weights = [llama_shaped(14_336, 4096, 1), llama_shaped(4096, 14_336, 2)];
-        let palettes =
-            [(0, wide), (1, narrow)].map(|(i, shape)| self.palette_of(&weights[i], shape));
+        let palettes = weights.each_ref().map(|weights| self.palette_of(weights));
         let matrices: Vec<[CudaSlice<u8>; 3]> = (0..LAYERS)
             .map(|_| [0, 0, 1].map(|which: usize| upload(stream, &weights[which])))
             .collect();
