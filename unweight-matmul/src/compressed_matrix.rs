@@ -19,13 +19,20 @@ use crate::{Fragments, MatmulError, NoPlan, View, WeightForm};
 /// The plain bits of a weight of which the exponent alone is coded.
 const SIGN_MANTISSA: u64 = 0x807f;
 
-/// A BF16 tensor of two dimensions in device memory.
+/// A BF16 tensor of two dimensions in device memory. The forms of its fields decide what is kept
+/// there:
 ///
-/// | forms of its fields | bits a weight in memory | pipelines |
+/// | forms | in memory | pipelines |
 /// | --- | --- | --- |
-/// | exponent coded, all else plain | those of the file (some 10.7 with Huffman codes), and 4 bytes a patch | all but [`Direct`](crate::Direct) |
-/// | exponent coded, others coded or constant | those of the file | [`WholeDecode`](crate::WholeDecode) |
-/// | exponent plain or constant, and raw | 16, because it is decoded when it is created | [`WholeDecode`](crate::WholeDecode), which decodes nothing then |
+/// | exponent coded, all else plain | as in the file, some 10.7 bits a weight | [`WholeDecode`], [`ExponentDecode`], [`PaletteTranscode`] |
+/// | exponent coded, others coded or constant | as in the file | [`WholeDecode`] |
+/// | exponent plain or constant | decoded, 16 bits a weight | [`WholeDecode`], which decodes nothing then |
+///
+/// [`PaletteTranscode`] also needs 4 bytes for each patch.
+///
+/// [`ExponentDecode`]: crate::ExponentDecode
+/// [`PaletteTranscode`]: crate::PaletteTranscode
+/// [`WholeDecode`]: crate::WholeDecode
 ///
 /// Its records were checked when it was created, so launches that decode it need no status.
 #[derive(Debug)]
