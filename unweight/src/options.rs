@@ -167,7 +167,8 @@ impl CompressOptions {
         CompressOptions::default()
     }
 
-    /// The encoding of exponents. Tensors that would not become smaller are always stored raw.
+    /// The encoding of fields that are coded. Those of at most 4 bits are coded with Huffman codes
+    /// or not at all. Tensors that would not become smaller are always stored raw.
     pub fn encoding(mut self, encoding: Encoding) -> CompressOptions {
         self.encoding = encoding;
         self
@@ -186,12 +187,12 @@ impl CompressOptions {
         self
     }
 
-    /// Codes only the tensors for whose name this returns true.
+    /// Compresses only the tensors for whose name this returns true. Others are stored raw.
     pub fn select(
         mut self,
-        is_coded: impl Fn(&str) -> bool + Send + Sync + 'static,
+        is_compressed: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> CompressOptions {
-        self.selection = Selection(Some(Arc::new(is_coded)));
+        self.selection = Selection(Some(Arc::new(is_compressed)));
         self
     }
 
@@ -219,11 +220,11 @@ impl CompressOptions {
     }
 }
 
-/// Selects the tensors to code, by name. All are coded by default.
+/// Selects the tensors to compress, by name. All are compressed by default.
 #[derive(Clone, Default)]
 pub(crate) struct Selection(Option<Arc<NameFilter>>);
 
-/// Returns whether the tensor with this name is to be coded.
+/// Returns whether the tensor with this name is to be compressed.
 type NameFilter = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Selection {

@@ -1,13 +1,15 @@
 //! Compression of whole safetensors files.
 
 use arbitrary::{Result, Unstructured};
-use unweight::{CompressOptions, Encoding, Error, compress};
+use unweight::safetensors::{Header, SourceTensor};
+use unweight::{CompressOptions, CompressPlan, Encoding, Error, compress};
+use unweight_format::layout;
 use unweight_testkit::{Random, restored, safetensors_file, safetensors_json};
 
 use crate::draft::some_tensors;
 
 /// Compression either rejects the bytes as a safetensors file, or gives a file that decompresses to
-/// the same bytes. Compressing again gives the same file. These are the operations of `unweight
+/// the same bytes and is no longer than section 9 says. Compressing again gives the same file. These are the operations of `unweight
 /// compress` and `unweight decompress`, without the program's file handling.
 pub fn cli_compress_decompress(bytes: &[u8]) {
     let mut random = Random::of(bytes);
@@ -33,7 +35,24 @@ pub fn cli_compress_decompress(bytes: &[u8]) {
         Err(other) => panic!("{other}"),
     };
     assert!(restored(&file[..]).expect("what was written is valid") == source);
+    let plan = CompressPlan::read(source, &options).expect("it was compressed");
+    let length = file.len() as u64;
+    assert!(length <= longest_file(source, plan.header()), "{length}");
+    assert!(plan.container_bytes().contains(&length), "{length}");
     assert!(compress(source, &options).expect("the same file again") == file);
+}
+
+/// The most bytes of a file that a canonical encoder makes of this safetensors file (section 9).
+fn longest_file(source: &[u8], header: &Header) -> u64 {
+    let of_tensor = |tensor: &SourceTensor| {
+        let aligned = match tensor.end - tensor.begin < layout::LARGE_TENSOR_BYTES {
+            true => 15,
+            false => 262,
+        };
+        40 + 8 * tensor.shape.len() as u64 + tensor.name.len() as u64 + aligned
+    };
+    let length = source.len() as u64;
+    length + length / 16_384 + 400 + header.tensors.iter().map(of_tensor).sum::<u64>()
 }
 
 /// A valid safetensors file, sometimes with a few changed bytes, mostly in its header.
