@@ -15,9 +15,8 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::checksum::Folded;
-use super::merge::interleave;
 use super::plain::Plain;
-use super::{Table, load, prefetch};
+use super::{load, prefetch};
 use crate::fast::bf16::weight;
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
@@ -32,8 +31,49 @@ const AHEAD: usize = 4096;
 const BLOCK: usize = 64;
 const STEP_BLOCKS: usize = 2 * STEP_WEIGHTS / BLOCK;
 
+/// Lanes of a vector in the order in which an interleaving of bytes, which does not cross 128 bits,
+/// gives the weights of the first four and then those of the last four.
+const HALVES: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+
+/// Values by symbols of 8 bits, held in registers.
+///
+/// A code of more than 6 bits begins with three ones: at most 16 codes of at least 7 bits take at
+/// most an eighth of the code space, and canonical order puts them last. So the first 6 bits of a
+/// symbol tell its value, or it begins with three ones and the last 6 bits do.
+#[derive(Clone, Copy)]
+struct Symbols {
+    by_first: __m512i,
+    by_last: __m512i,
+}
+
+impl Symbols {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(values: &[u8; 256]) -> Symbols {
+        Symbols {
+            by_first: load(values.first_chunk().expect("64 values")),
+            by_last: load(&std::array::from_fn(|last| values[last << 2 | 3])),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn look_up(&self, symbols: __m512i) -> __m512i {
+        let ones = _mm512_set1_epi8(7);
+        let begins_with_ones = _mm512_cmpeq_epi8_mask(_mm512_and_si512(symbols, ones), ones);
+        let values = _mm512_permutexvar_epi8(symbols, self.by_first);
+        // A look-up takes the lowest 6 bits of a byte: those that come from the byte above do not
+        // matter.
+        let last = _mm512_srli_epi16::<2>(symbols);
+        _mm512_mask_permutexvar_epi8(values, begins_with_ones, last, self.by_last)
+    }
+}
+
 /// Receives the steps of a chunk in order.
 pub(super) trait Emit: Sized {
+    /// The order in which each vector of symbols has its eight lanes.
+    const ORDER: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
     /// Receives the symbols of the step that begins with weight `first`.
     ///
     /// # Safety
@@ -50,7 +90,7 @@ pub(super) trait Emit: Sized {
 
 /// Values as bytes.
 pub(super) struct Values<'a, 'o> {
-    table: Table,
+    table: Symbols,
     output: &'a mut Output<'o>,
 }
 
@@ -58,7 +98,7 @@ impl<'a, 'o> Values<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
-        let table = Table::load(table.values());
+        let table = Symbols::load(table.values());
         Values { table, output }
     }
 }
@@ -94,7 +134,7 @@ impl Emit for Values<'_, '_> {
 /// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and
 /// checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
-    table: Table,
+    table: Symbols,
     sign_mantissa: &'a [u8],
     output: &'a mut Output<'o>,
     patches: Pending<'a>,
@@ -115,7 +155,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     ) -> Self {
         assert_eq!(output.len(), 2 * sign_mantissa.len());
         Weights {
-            table: Table::load(table.rotated_values()),
+            table: Symbols::load(table.rotated_values()),
             sign_mantissa,
             output,
             patches: Pending::of(patches),
@@ -141,19 +181,27 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     }
 }
 
-/// The bytes of 64 BF16 weights, from a table of rotated exponents.
+/// The bytes of 64 BF16 weights, from a table of rotated exponents and symbols in [`HALVES`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
+fn join(table: &Symbols, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
+    let [a, b, c, d, e, f, g, h] = HALVES.map(|place| place as i64);
+    let order = _mm512_set_epi64(h, g, f, e, d, c, b, a);
     let values = table.look_up(symbols);
+    let sign_mantissa = _mm512_permutexvar_epi64(order, sign_mantissa);
     let sign = _mm512_set1_epi8(i8::MIN);
     // 0xCA: a ? b : c, bit by bit.
     let low = _mm512_ternarylogic_epi64::<0xCA>(sign, values, sign_mantissa);
     let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, values);
-    interleave(low, high)
+    [
+        _mm512_unpacklo_epi8(low, high),
+        _mm512_unpackhi_epi8(low, high),
+    ]
 }
 
 impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
+    const ORDER: [usize; 8] = HALVES;
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
@@ -226,7 +274,7 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
 /// Weights of one byte with one coded field, with patches and checksums.
 pub(super) struct Bytes<'a, 'o> {
     /// Values at the place of their field.
-    table: Table,
+    table: Symbols,
     place: Place,
     bits: Plain,
     plain: &'a [u8],
@@ -252,7 +300,7 @@ impl<'a, 'o> Bytes<'a, 'o> {
         let bits = Plain::of(layout).expect("eight weights have at most 56 plain bits");
         assert!(layout.weight_bytes == 1 && bits.is_simple());
         Bytes {
-            table: Table::load(&table.values().map(|value| value << place.low)),
+            table: Symbols::load(&table.values().map(|value| value << place.low)),
             place,
             bits,
             plain,
