@@ -125,7 +125,7 @@ impl Window {
             _mm512_shrdv_epi32(a, b, bits),
             _mm512_shrdv_epi32(b, c, bits),
             _mm512_shrdv_epi32(c, d, bits),
-            _mm512_srlv_epi32(d, bits),
+            _mm512_shrdv_epi32(d, _mm512_setzero_si512(), bits),
         ])
     }
 }
@@ -223,8 +223,7 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn bits(&self) -> Groups {
-        let ([a, b], [c, d]) = (self.loaded, self.used);
-        [_mm512_add_epi32(a, c), _mm512_add_epi32(b, d)]
+        sum(self.loaded, self.used)
     }
 
     /// Goes on by these bits, at most 31.
@@ -237,36 +236,25 @@ impl Lanes {
         }
     }
 
-    /// Returns the symbols of the next step, and goes on behind it.
-    ///
-    /// There is one instance for each `E` and `SHORT`, each with a single caller, so that it is
-    /// always inlined.
+    /// Whether the bits that were used need not be those of the lanes: a window has no more, or
+    /// four codes, after which the lanes went on by so many bits, had none left for the marker.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2")]
-    fn step<E: Emit, const SHORT: bool>(
-        &mut self,
-        lengths: &Lengths,
-        buffer: &[u8; BUFFER_BYTES],
-    ) -> Vectors {
-        let before = self.bits();
-        let nothing = [_mm512_setzero_si512(); GROUPS];
-        let (first, taken) = take::<4>(lengths, &self.windows, nothing);
-        self.go_on(taken);
-        let (last, taken_then) = take::<4>(lengths, &self.windows, nothing);
-        self.go_on(taken_then);
+    #[target_feature(enable = "avx512f")]
+    fn have_too_few_bits(&self, taken: Groups, taken_then: Groups) -> bool {
         // 0xFE: a | b | c, bit by bit.
         let or = |a, b, c| _mm512_ternarylogic_epi32::<0xFE>(a, b, c);
         let both = _mm512_or_si512(taken_then[0], taken_then[1]);
         // 32 bits become 128.
         let taken = _mm512_slli_epi32::<2>(or(taken[0], taken[1], both));
         let most = or(self.used[0], self.used[1], taken);
-        if _mm512_test_epi32_mask(most, _mm512_set1_epi32(128)) != 0 {
-            let symbols;
-            (symbols, *self) = step_again(lengths, buffer, before);
-            return together(symbols);
-        }
-        together([first, last])
+        _mm512_test_epi32_mask(most, _mm512_set1_epi32(128)) != 0
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum([a, b]: Groups, [c, d]: Groups) -> Groups {
+    [_mm512_add_epi32(a, c), _mm512_add_epi32(b, d)]
 }
 
 /// Decodes a step two symbols at a time. Returns its symbols, and the lanes behind it.
@@ -312,14 +300,14 @@ fn decode<E: Emit>(
     });
     let lengths = Lengths::load(table.lengths());
     let buffer = lanes.bytes();
-    let whole = weights / STEP_WEIGHTS * STEP_WEIGHTS;
     let steps = weights.div_ceil(STEP_WEIGHTS);
     let sharing = WINDOW_BITS * steps / lanes.longest_bits().max(1);
     let sharing = sharing.clamp(1, MOST_SHARING);
     let mut next_record = lanes.behind();
     let mut lanes = Lanes::load(buffer, bits);
     let mut left = sharing;
-    for first in (0..whole).step_by(STEP_WEIGHTS) {
+    let nothing = [_mm512_setzero_si512(); GROUPS];
+    for first in (0..weights).step_by(STEP_WEIGHTS) {
         prefetch::<RECORD_LINES>(next_record);
         next_record = next_record.wrapping_add(64 * RECORD_LINES);
         if left == 0 {
@@ -327,15 +315,23 @@ fn decode<E: Emit>(
             left = sharing;
         }
         left -= 1;
-        let symbols = lanes.step::<E, false>(&lengths, buffer);
-        // SAFETY: this function has the target features.
-        unsafe { emit.whole(first, symbols) };
-    }
-    if whole < weights {
-        lanes = Lanes::load(buffer, lanes.bits());
-        let symbols = lanes.step::<E, true>(&lengths, buffer);
-        // SAFETY: as above.
-        emit = unsafe { emit.short(whole, symbols) };
+        let (loaded, used) = (lanes.loaded, lanes.used);
+        let (mut symbols_first, taken) = take::<4>(&lengths, &lanes.windows, nothing);
+        lanes.go_on(taken);
+        let (mut symbols_last, taken_then) = take::<4>(&lengths, &lanes.windows, nothing);
+        lanes.go_on(taken_then);
+        if lanes.have_too_few_bits(taken, taken_then) {
+            ([symbols_first, symbols_last], lanes) =
+                step_again(&lengths, buffer, sum(loaded, used));
+        }
+        let symbols = together([symbols_first, symbols_last]);
+        if weights - first >= STEP_WEIGHTS {
+            // SAFETY: this function has the target features.
+            unsafe { emit.whole(first, symbols) };
+        } else {
+            // SAFETY: as above.
+            emit = unsafe { emit.short(first, symbols) };
+        }
     }
     for (bits, elements) in lanes.bits().into_iter().zip(&mut in_groups) {
         // SAFETY: 64 bytes are there.
