@@ -95,7 +95,7 @@ const KERNELS_WITH_PEXT: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode_values(scratch, output) }
     },
-    decode_bytes: None,
+    decode_joined: None,
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { join::<true>(layout, plain, values, output) }

@@ -27,12 +27,13 @@ use std::arch::x86_64::*;
 use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
-use super::emit::{Bytes, Emit, Values, Vectors, Weights};
+use super::emit::{Emit, Joined, Values, Vectors, Weights};
+use super::plain::{PlainBytes, STEP_BYTES};
 use super::{load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
+use crate::fast::kernels::Parts;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
-use crate::fast::layout::Layout;
 use crate::fast::output::Output;
 
 /// Groups of lanes.
@@ -325,13 +326,8 @@ fn decode<E: Emit>(
                 step_again(&lengths, buffer, sum(loaded, used));
         }
         let symbols = together([symbols_first, symbols_last]);
-        if weights - first >= STEP_WEIGHTS {
-            // SAFETY: this function has the target features.
-            unsafe { emit.whole(first, symbols) };
-        } else {
-            // SAFETY: as above.
-            emit = unsafe { emit.short(first, symbols) };
-        }
+        // SAFETY: this function has the target features.
+        emit = unsafe { emit.step(first, symbols) };
     }
     for (bits, elements) in lanes.bits().into_iter().zip(&mut in_groups) {
         // SAFETY: 64 bytes are there.
@@ -377,22 +373,36 @@ pub(super) fn checked(
     (ends, unsafe { emit.checksums() })
 }
 
-/// Decodes lanes into weights of one byte with one coded field, with patches and checksums.
+/// Decodes lanes into values of the last coded field, joins them with all else, and applies patches.
+/// Also returns the weights' CRC-32.
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
-pub(super) fn bytes(
+pub(super) fn joined(
     table: &DecodeTable,
     lanes: &LaneBuffer,
-    layout: &Layout,
-    plain: &[u8],
-    patches: &Patches<'_>,
-    record_so_far: u32,
+    parts: &Parts<'_>,
     output: &mut Output<'_>,
-) -> ([u32; LANES], Checksums) {
-    let weights = output.len();
-    let emit = Bytes::new(table, layout, plain, output, patches, record_so_far);
+) -> ([u32; LANES], u32) {
+    match parts.layout.weight_bytes {
+        1 => decode_joined::<1>(table, lanes, parts, output),
+        2 => decode_joined::<2>(table, lanes, parts, output),
+        _ => decode_joined::<4>(table, lanes, parts, output),
+    }
+}
+
+/// Same as `joined`, for weights of `SIZE` bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,vpclmulqdq")]
+fn decode_joined<const SIZE: usize>(
+    table: &DecodeTable,
+    lanes: &LaneBuffer,
+    parts: &Parts<'_>,
+    output: &mut Output<'_>,
+) -> ([u32; LANES], u32) {
+    let weights = output.len() / SIZE;
+    let (plain, mut last) = (PlainBytes::new(parts.plain), [0; STEP_BYTES]);
+    let emit = Joined::<SIZE>::new(table, parts, &plain, output, &mut last);
     let (ends, emit) = decode(table, lanes, weights, emit);
     // SAFETY: `decode` passes on all steps of the weights.
-    (ends, unsafe { emit.checksums() })
+    (ends, unsafe { emit.checksum() })
 }
 
 /// Decodes lanes into values. Returns the bit position in the buffer at the end of each lane's
@@ -403,6 +413,7 @@ pub(super) fn values(
     lanes: &LaneBuffer,
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let weights = output.len();
-    decode(table, lanes, weights, Values::new(table, output)).0
+    let (weights, mut last) = (output.len(), [0; STEP_WEIGHTS]);
+    let emit = Values::new(table, output, &mut last);
+    decode(table, lanes, weights, emit).0
 }

@@ -1,5 +1,5 @@
-//! Output stages for decoded symbols: values, weights of one byte, BF16 weights, or BF16 weights
-//! with checksums.
+//! Output stages for decoded symbols: values, weights of many layouts, BF16 weights of which the
+//! exponent alone is coded; weights also with checksums.
 //!
 //! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top,
 //! so that a weight needs no shift:
@@ -15,12 +15,13 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::checksum::Folded;
-use super::plain::Plain;
-use super::{load, prefetch};
+use super::plain::{self, Plain, PlainBytes, STEP_BYTES};
+use super::{load, prefetch, words};
 use crate::fast::bf16::weight;
-use crate::fast::checked::Checksums;
+use crate::fast::checked::{Checksums, continued};
 use crate::fast::decode_table::DecodeTable;
-use crate::fast::layout::{Layout, Place};
+use crate::fast::kernels::Parts;
+use crate::fast::layout::Place;
 use crate::fast::output::Output;
 
 pub(super) const VECTORS: usize = LANES / 8;
@@ -74,59 +75,55 @@ pub(super) trait Emit: Sized {
     /// The order in which each vector of symbols has its eight lanes.
     const ORDER: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
-    /// Receives the symbols of the step that begins with weight `first`.
+    /// Receives the symbols of the step that begins with weight `first`; the last may be short.
+    /// Takes `self` by value, so that the loop's state stays in registers.
     ///
     /// # Safety
     /// The processor must have AVX-512 F, BW, VBMI and VPCLMULQDQ.
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors);
-
-    /// Receives the symbols of a short last step. Takes `self` by value, so that the loop's state
-    /// stays in registers.
-    ///
-    /// # Safety
-    /// Same as for [`whole`](Emit::whole).
-    unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
+    unsafe fn step(self, first: usize, symbols: Vectors) -> Self;
 }
 
 /// Values as bytes.
 pub(super) struct Values<'a, 'o> {
     table: Symbols,
     output: &'a mut Output<'o>,
+    /// The values of a short last step.
+    last: &'a mut [u8; STEP_WEIGHTS],
 }
 
 impl<'a, 'o> Values<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
-        let table = Symbols::load(table.values());
-        Values { table, output }
+    pub(super) fn new(
+        table: &DecodeTable,
+        output: &'a mut Output<'o>,
+        last: &'a mut [u8; STEP_WEIGHTS],
+    ) -> Self {
+        Values {
+            table: Symbols::load(table.values()),
+            output,
+            last,
+        }
     }
 }
 
 impl Emit for Values<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
-        let (blocks, _) = self.output.part(first, STEP_WEIGHTS).as_chunks_mut();
-        for (block, symbols) in blocks.iter_mut().zip(symbols) {
-            let block: &mut [_; BLOCK] = block;
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(self, first: usize, symbols: Vectors) -> Self {
-        let mut values = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = values.as_chunks_mut();
-        for (block, symbols) in blocks.iter_mut().zip(symbols) {
-            let block: &mut [_; BLOCK] = block;
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
-        }
+    unsafe fn step(self, first: usize, symbols: Vectors) -> Self {
         let rest = self.output.len() - first;
-        self.output.put_slice(first, &values[..rest]);
+        let start = match rest >= STEP_WEIGHTS {
+            true => self.output.part(first, STEP_WEIGHTS).as_mut_ptr().cast(),
+            false => self.last.as_mut_ptr(),
+        };
+        for (vector, symbols) in symbols.into_iter().enumerate() {
+            let values = self.table.look_up(symbols);
+            // SAFETY: a step has so many bytes.
+            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), values) };
+        }
+        if rest < STEP_WEIGHTS {
+            self.output.put_slice(first, &self.last[..rest]);
+        }
         self
     }
 }
@@ -204,7 +201,19 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+    unsafe fn step(mut self, first: usize, symbols: Vectors) -> Self {
+        if self.sign_mantissa.len() - first < STEP_WEIGHTS {
+            return self.short(first, symbols);
+        }
+        self.whole(first, symbols);
+        self
+    }
+}
+
+impl<const CHECKED: bool> Weights<'_, '_, CHECKED> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    fn whole(&mut self, first: usize, symbols: Vectors) {
         let sign_mantissa: &[u8; STEP_WEIGHTS] = self.sign_mantissa[first..]
             .first_chunk()
             .expect("a whole step is left");
@@ -245,9 +254,11 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
         }
     }
 
-    #[inline]
+    /// Emits a short last step.
+    #[cold]
+    #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
+    fn short(mut self, first: usize, symbols: Vectors) -> Self {
         let rest = self.sign_mantissa.len() - first;
         let mut sign_mantissa = [0; STEP_WEIGHTS];
         sign_mantissa[..rest].copy_from_slice(&self.sign_mantissa[first..]);
@@ -271,137 +282,192 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
     }
 }
 
-/// Weights of one byte with one coded field, with patches and checksums.
-pub(super) struct Bytes<'a, 'o> {
-    /// Values at the place of their field.
+/// Weights of `SIZE` bytes, of a layout that [`fits`](plain::fits) and
+/// [is simple](plain::is_simple). The symbols are those of the last coded
+/// field. Patches are applied, and checksums are computed if `CHECKED`.
+pub(super) struct Joined<'a, 'o, const SIZE: usize> {
     table: Symbols,
     place: Place,
     bits: Plain,
-    plain: &'a [u8],
+    plain: &'a PlainBytes<'a>,
+    /// The values of the other coded fields.
+    others: &'a [&'a [u8]],
+    other_places: &'a [Place],
     output: &'a mut Output<'o>,
+    /// The weights of a short last step.
+    last: &'a mut [u8; STEP_BYTES],
     patches: Pending<'a>,
-    record_so_far: u32,
     over_weights: Folded<2>,
 }
 
-impl<'a, 'o> Bytes<'a, 'o> {
-    /// `record_so_far` is the record's checksum up to the plain bytes.
+impl<'a, 'o, const SIZE: usize> Joined<'a, 'o, SIZE> {
+    /// `bytes` has the plain bytes of `parts`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn new(
         table: &DecodeTable,
-        layout: &Layout,
-        plain: &'a [u8],
+        parts: &Parts<'a>,
+        bytes: &'a PlainBytes<'a>,
         output: &'a mut Output<'o>,
-        patches: &'a Patches<'a>,
-        record_so_far: u32,
+        last: &'a mut [u8; STEP_BYTES],
     ) -> Self {
-        let place = layout.places()[0];
-        let bits = Plain::of(layout).expect("eight weights have at most 56 plain bits");
-        assert!(layout.weight_bytes == 1 && bits.is_simple());
-        Bytes {
-            table: Symbols::load(&table.values().map(|value| value << place.low)),
+        let (layout, others) = (parts.layout, parts.values);
+        let bits = Plain::of(layout).expect("the layout fits");
+        let (&place, other_places) = layout.places().split_last().expect("a coded field");
+        assert!(layout.weight_bytes == SIZE && plain::is_simple(layout));
+        let whole_steps = (output.len() / SIZE).next_multiple_of(STEP_WEIGHTS);
+        assert!(others.len() == other_places.len());
+        assert!(others.iter().all(|values| values.len() >= whole_steps));
+        let table = match SIZE {
+            1 => table.values().map(|value| value << place.low),
+            _ => *table.values(),
+        };
+        Joined {
+            table: Symbols::load(&table),
             place,
             bits,
-            plain,
+            plain: bytes,
+            others,
+            other_places,
             output,
-            patches: Pending::of(patches),
-            record_so_far,
+            last,
+            patches: Pending::of(parts.patches),
             over_weights: Folded::behind(0),
         }
     }
 
-    /// Returns the checksums.
+    /// Returns the weights' CRC-32.
     ///
     /// # Safety
     /// All steps of the chunk must have been received.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn checksums(self) -> Checksums {
-        let whole = self.output.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+    pub(super) unsafe fn checksum(self) -> u32 {
+        let step = SIZE * STEP_WEIGHTS;
+        let whole = self.output.len() / step * step;
         // SAFETY: the caller guarantees that the steps have filled the output.
         let weights = unsafe { self.output.written() };
-        Checksums {
-            record: self.record_so_far,
-            weights: self.over_weights.finish(),
-        }
-        .and(self.plain, &weights[whole..])
+        continued(self.over_weights.finish(), &weights[whole..])
     }
 
-    /// Weights from the symbols of vector `number` of the chunk.
+    /// The weights of the step that begins with weight `first`, in vectors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn join(&self, number: usize, symbols: __m512i) -> __m512i {
-        let plain = self.bits.vector::<true>(self.plain, number);
-        _mm512_or_si512(plain, self.table.look_up(symbols))
+    fn join(&self, first: usize, symbols: Vectors) -> [[__m512i; SIZE]; VECTORS] {
+        let mut weights = [[_mm512_setzero_si512(); SIZE]; VECTORS];
+        let plain = self.plain.from(self.bits.stride() * SIZE * first / BLOCK);
+        for vector in 0..VECTORS {
+            let values = self.table.look_up(symbols[vector]);
+            for part in 0..SIZE {
+                let plain = self.bits.vector_of_step(plain, SIZE * vector + part);
+                let values = spread::<SIZE>(self.place, part, values);
+                weights[vector][part] = _mm512_or_si512(plain, values);
+            }
+        }
+        for (&place, values) in self.other_places.iter().zip(self.others) {
+            let values: &[u8; STEP_WEIGHTS] = values[first..].first_chunk().expect("a whole step");
+            let parts = values.chunks_exact(BLOCK / SIZE);
+            for (weights, values) in weights.as_flattened_mut().iter_mut().zip(parts) {
+                *weights = _mm512_or_si512(*weights, words::spread::<SIZE>(place, values));
+            }
+        }
+        weights
     }
 
-    /// Applies the patches before weight `end`.
+    /// Applies the patches before weight `end`, and returns those that are left.
     ///
     /// # Safety
     /// All these weights must have been written.
     #[cold]
     #[inline(never)]
-    unsafe fn patch(&mut self, end: usize) {
-        let Place { low, greatest } = self.place;
-        while self.patches.is_before(end) {
-            let value = self.patches.value() << low;
-            let field = greatest << low;
-            let at = self.patches.position;
-            // SAFETY: the caller guarantees that the byte has been written.
-            unsafe { self.output.replace(at, |weight| weight & !field | value) };
-            self.patches.advance();
+    unsafe fn patch(
+        mut patches: Pending<'a>,
+        end: usize,
+        place: Place,
+        output: &mut Output<'_>,
+    ) -> Pending<'a> {
+        let field = (u64::from(place.greatest) << place.low).to_le_bytes();
+        while patches.is_before(end) {
+            let value = (u64::from(patches.value()) << place.low).to_le_bytes();
+            for byte in 0..SIZE {
+                let (field, value) = (field[byte], value[byte]);
+                // SAFETY: the caller guarantees that the byte has been written.
+                unsafe {
+                    output.replace(SIZE * patches.position + byte, |weight| {
+                        weight & !field | value
+                    })
+                };
+            }
+            patches.advance();
+        }
+        patches
+    }
+}
+
+/// Values of part `part` of 64 weights at their place in a vector of weights of `SIZE` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn spread<const SIZE: usize>(place: Place, part: usize, values: __m512i) -> __m512i {
+    let of_byte = |byte: usize| (BLOCK / SIZE * part + byte / SIZE) as u8;
+    let order = load(&std::array::from_fn(of_byte));
+    match SIZE {
+        // The table has the values at their place.
+        1 => values,
+        2 => {
+            let values = _mm512_maskz_permutexvar_epi8(0x5555_5555_5555_5555, order, values);
+            _mm512_sllv_epi16(values, _mm512_set1_epi16(place.low as i16))
+        }
+        _ => {
+            let values = _mm512_maskz_permutexvar_epi8(0x1111_1111_1111_1111, order, values);
+            _mm512_sllv_epi32(values, _mm512_set1_epi32(place.low as i32))
         }
     }
 }
 
-impl Emit for Bytes<'_, '_> {
+impl<const SIZE: usize> Emit for Joined<'_, '_, SIZE> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
-        let part = self.output.part(first, STEP_WEIGHTS);
-        let ahead = part.as_ptr().wrapping_add(AHEAD);
-        for block in 0..STEP_WEIGHTS / BLOCK {
-            _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
+    unsafe fn step(mut self, first: usize, symbols: Vectors) -> Self {
+        let weights = self.join(first, symbols);
+        let at = SIZE * first;
+        let bytes = (self.output.len() - at).min(SIZE * STEP_WEIGHTS);
+        let is_whole = bytes == SIZE * STEP_WEIGHTS;
+        let start = match is_whole {
+            true => self.output.part(at, bytes).as_mut_ptr().cast(),
+            false => self.last.as_mut_ptr(),
+        };
+        for block in 0..SIZE * VECTORS {
+            _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(AHEAD + BLOCK * block).cast());
         }
-        self.bits.prefetch(self.plain, first / BLOCK);
-        let start = part.as_mut_ptr().cast::<u8>();
-        let is_patched = self.patches.is_before(first + STEP_WEIGHTS);
-        for (vector, symbols) in symbols.into_iter().enumerate() {
-            let weights = self.join(first / BLOCK + vector, symbols);
-            // SAFETY: the part has as many vectors as a step has symbols.
-            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), weights) };
-            if !is_patched {
-                self.over_weights.add(vector % 2, weights);
+        for part in 0..SIZE {
+            let number = at / BLOCK + VECTORS * part;
+            self.bits.prefetch(self.plain.bytes(), number);
+        }
+        let end = first + bytes / SIZE;
+        let is_patched = self.patches.is_before(end);
+        for vector in 0..VECTORS {
+            for part in 0..SIZE {
+                let (number, weights) = (SIZE * vector + part, weights[vector][part]);
+                // SAFETY: a step has so many bytes, and `last` has no fewer.
+                unsafe { _mm512_storeu_si512(start.add(BLOCK * number).cast(), weights) };
+                if is_whole && !is_patched {
+                    self.over_weights.add(number % 2, weights);
+                }
             }
+        }
+        if !is_whole {
+            self.output.put_slice(at, &self.last[..bytes]);
         }
         if is_patched {
             // SAFETY: this step and all before have been written.
-            unsafe { self.patch(first + STEP_WEIGHTS) };
-            let part = self.output.part(first, STEP_WEIGHTS);
-            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
-                // SAFETY: 64 bytes are readable, because they have just been written.
-                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+            self.patches = unsafe { Self::patch(self.patches, end, self.place, self.output) };
+        }
+        if is_patched && is_whole {
+            for number in 0..SIZE * VECTORS {
+                // SAFETY: these bytes are readable, because they have just been written.
+                let block = unsafe { _mm512_loadu_si512(start.add(BLOCK * number).cast()) };
                 self.over_weights.add(number % 2, block);
             }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
-        let mut weights = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = weights.as_chunks_mut::<BLOCK>();
-        let rest = self.output.len() - first;
-        for (vector, block) in blocks.iter_mut().enumerate() {
-            if BLOCK * vector < rest {
-                let joined = self.join(first / BLOCK + vector, symbols[vector]);
-                // SAFETY: 64 bytes are there.
-                unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), joined) };
-            }
-        }
-        self.output.put_slice(first, &weights[..rest]);
-        // SAFETY: all weights have been written.
-        unsafe { self.patch(first + rest) };
         self
     }
 }

@@ -34,7 +34,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         count: count::weights,
     },
     decode_values: |scratch, output| decode::values(scratch, output, decode::rounds),
-    decode_bytes: None,
+    decode_joined: None,
     join: |layout, plain, values, output| {
         words::join(layout, plain, values, output, |bits| layout.deposit(bits))
     },
