@@ -203,7 +203,15 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
     unsafe fn step(mut self, first: usize, symbols: Vectors) -> Self {
         if self.sign_mantissa.len() - first < STEP_WEIGHTS {
-            return self.short(first, symbols);
+            let patches = short(
+                self.table,
+                self.sign_mantissa,
+                self.output,
+                self.patches,
+                symbols,
+            );
+            self.patches = patches;
+            return self;
         }
         self.whole(first, symbols);
         self
@@ -253,33 +261,35 @@ impl<const CHECKED: bool> Weights<'_, '_, CHECKED> {
             }
         }
     }
+}
 
-    /// Emits a short last step.
-    #[cold]
-    #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    fn short(mut self, first: usize, symbols: Vectors) -> Self {
-        let rest = self.sign_mantissa.len() - first;
-        let mut sign_mantissa = [0; STEP_WEIGHTS];
-        sign_mantissa[..rest].copy_from_slice(&self.sign_mantissa[first..]);
-        let mut weights = [0u8; 2 * STEP_WEIGHTS];
-        let (blocks, _) = weights.as_chunks_mut::<{ 2 * BLOCK }>();
-        let (sign_mantissa, _) = sign_mantissa.as_chunks();
-        for (vector, block) in blocks.iter_mut().enumerate() {
-            let [one, two] = join(&self.table, symbols[vector], load(&sign_mantissa[vector]));
-            // SAFETY: 128 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), one) };
-            // SAFETY: as above.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().add(BLOCK).cast(), two) };
-        }
-        self.output.put_slice(2 * first, &weights[..2 * rest]);
-        if CHECKED {
-            self.patches = self
-                .patches
-                .put(first + rest, self.sign_mantissa, self.output);
-        }
-        self
+/// Emits a short last step, applies its patches, and returns those that are left.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+fn short<'a>(
+    table: Symbols,
+    sign_mantissa: &[u8],
+    output: &mut Output<'_>,
+    patches: Pending<'a>,
+    symbols: Vectors,
+) -> Pending<'a> {
+    let first = sign_mantissa.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+    let rest = sign_mantissa.len() - first;
+    let mut last = [0; STEP_WEIGHTS];
+    last[..rest].copy_from_slice(&sign_mantissa[first..]);
+    let mut weights = [0u8; 2 * STEP_WEIGHTS];
+    let (blocks, _) = weights.as_chunks_mut::<{ 2 * BLOCK }>();
+    let (last, _) = last.as_chunks();
+    for (vector, block) in blocks.iter_mut().enumerate() {
+        let [one, two] = join(&table, symbols[vector], load(&last[vector]));
+        // SAFETY: 128 bytes are there.
+        unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), one) };
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(block.as_mut_ptr().add(BLOCK).cast(), two) };
     }
+    output.put_slice(2 * first, &weights[..2 * rest]);
+    patches.put(first + rest, sign_mantissa, output)
 }
 
 /// Weights of `SIZE` bytes, of a layout that [`fits`](plain::fits) and
