@@ -237,7 +237,7 @@ fn split_plain(
         return extract_nibbles(layout, nibbles, piece, plain);
     }
     match layout.weight_bytes {
-        1 => pack_blocks::<1>(layout, piece, packed, extract),
+        _ if layout.word_bits().is_multiple_of(8) => pack_words(layout, piece, packed, extract),
         2 => pack_blocks::<2>(layout, piece, packed, extract),
         4 => pack_blocks::<4>(layout, piece, packed, extract),
         _ => pack_blocks::<8>(layout, piece, packed, extract),
@@ -265,6 +265,31 @@ fn extract_nibbles(layout: &Layout, nibbles: Nibbles, piece: &[u8], plain: &mut 
     };
     if let (Some(plain), Some(last)) = (plain.last_mut(), last) {
         *plain = last;
+    }
+}
+
+/// Packs the plain bits of weights whose words have whole bytes of them.
+#[inline(always)]
+fn pack_words(
+    layout: &Layout,
+    piece: &[u8],
+    packed: &mut [u8; PACKED_BYTES],
+    extract: impl Fn(u64) -> u64,
+) {
+    let bytes = layout.word_bits() / 8;
+    let mut pack = |number: usize, word: [u8; 8]| {
+        // The next word overwrites what is behind its plain bits.
+        let bits = extract(u64::from_le_bytes(word));
+        packed[bytes * number..][..8].copy_from_slice(&bits.to_le_bytes());
+    };
+    let (words, rest) = piece.as_chunks::<8>();
+    for (number, &word) in words.iter().enumerate() {
+        pack(number, word);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        pack(words.len(), last);
     }
 }
 
@@ -306,10 +331,6 @@ fn pack_block<const SIZE: usize>(
     extract: impl Fn(u64) -> u64,
 ) {
     let word = |number: usize| extract(u64::from_le_bytes(words[number]));
-    if SIZE == 1 {
-        out[..8].copy_from_slice(&word(0).to_le_bytes());
-        return;
-    }
     // Two words have at most 128 bits, and at most 7 bits of the words before are in their first
     // byte: those of four bytes have at most 116 bits, those of eight at most 122.
     let mut before = 0u128;
