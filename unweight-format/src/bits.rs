@@ -66,7 +66,7 @@ impl Iterator for Numbers<'_> {
     fn next(&mut self) -> Option<u64> {
         let end = self.taken + self.width;
         let rest = self.bytes.get(end as usize / 8..)?;
-        if end % 8 > 0 && rest.is_empty() {
+        if !end.is_multiple_of(8) && rest.is_empty() {
             return None;
         }
         let number = first_bits(self.bytes) >> self.taken;

@@ -77,6 +77,10 @@ pub(super) struct JoinedKernel {
 }
 
 /// All of a chunk's weights but the values of the last coded field.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "for vector kernels")
+)]
 pub(super) struct Parts<'a> {
     pub(super) layout: &'a Layout,
     pub(super) plain: &'a [u8],

@@ -155,6 +155,10 @@ impl Layout {
 
     /// The runs of plain bits of a weight, from the lowest on: where they are, and how many bits
     /// they have.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
     pub(super) fn runs(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
         runs_of(self.plain_mask & (u64::MAX >> (64 - 8 * self.weight_bytes)))
     }

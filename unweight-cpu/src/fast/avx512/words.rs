@@ -42,9 +42,14 @@ fn join_words(
     first: usize,
 ) {
     let mask = layout.plain_mask;
-    words::join_from(first, layout, plain, values, output, |bits| {
-        _pdep_u64(bits, mask)
-    });
+    words::join_from(
+        first,
+        layout,
+        plain,
+        values,
+        output,
+        Some(|bits| _pdep_u64(bits, mask)),
+    );
 }
 
 /// Joins all whole vectors of weights of `SIZE` bytes.
