@@ -179,10 +179,7 @@ fn decode(codec: &Codec, stored: &Stored, weights: &mut [u8], scratch: &mut Scra
                 UncheckedRecord::parse(&shape, 0, record).expect("it was encoded here")
             })
             .collect();
-        let parsed: Vec<Record<'_>> = unchecked
-            .iter()
-            .map(|record| record.contents().clone())
-            .collect();
+        let parsed: Vec<Record<'_>> = unchecked.iter().map(|record| *record.contents()).collect();
         let palettes = stored.plan.palettes();
         let (first, others) = unchecked.split_first().expect("a coded field");
         for other in others {

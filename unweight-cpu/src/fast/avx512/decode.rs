@@ -231,10 +231,9 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f,avx512vbmi2")]
     fn go_on(&mut self, taken: Groups) {
-        for group in 0..GROUPS {
-            self.windows[group] = self.windows[group].after(taken[group]);
-            self.used[group] = _mm512_add_epi32(self.used[group], taken[group]);
-        }
+        let ([a, b], [taken_a, taken_b]) = (self.windows, taken);
+        self.windows = [a.after(taken_a), b.after(taken_b)];
+        self.used = sum(self.used, taken);
     }
 
     /// Whether the bits that were used need not be those of the lanes: a window has no more, or

@@ -367,10 +367,10 @@ impl<'a, 'o, const SIZE: usize> Joined<'a, 'o, SIZE> {
         let plain = self.plain.from(self.bits.stride() * SIZE * first / BLOCK);
         for vector in 0..VECTORS {
             let values = self.table.look_up(symbols[vector]);
-            for part in 0..SIZE {
+            for (part, weights) in weights[vector].iter_mut().enumerate() {
                 let plain = self.bits.vector_of_step(plain, SIZE * vector + part);
                 let values = spread::<SIZE>(self.place, part, values);
-                weights[vector][part] = _mm512_or_si512(plain, values);
+                *weights = _mm512_or_si512(plain, values);
             }
         }
         for (&place, values) in self.other_places.iter().zip(self.others) {
