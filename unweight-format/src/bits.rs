@@ -1,5 +1,4 @@
-//! Bits of weights and bit strings (sections 2 and 4.2), as the specification states them: for
-//! reference, not for speed.
+//! Bits of weights and bit strings (sections 2 and 4.2), for any type and any width.
 //!
 //! The bytes of a tensor are the bit string of its weights, with numbers of 8 ·
 //! [`weight_bytes`](crate::Dtype::weight_bytes) bits.
@@ -9,9 +8,11 @@
 pub const fn pext(weight: u64, mask: u64) -> u64 {
     let (mut value, mut count, mut left) = (0, 0, mask);
     while left != 0 {
-        value |= (weight >> left.trailing_zeros() & 1) << count;
-        count += 1;
-        left &= left - 1;
+        let (place, length) = lowest_run(left);
+        let run = (u64::MAX >> (64 - length)) << place;
+        value |= (weight & run) >> place << count;
+        count += length;
+        left ^= run;
     }
     value
 }
@@ -20,11 +21,19 @@ pub const fn pext(weight: u64, mask: u64) -> u64 {
 pub const fn pdep(value: u64, mask: u64) -> u64 {
     let (mut weight, mut count, mut left) = (0, 0, mask);
     while left != 0 {
-        weight |= (value >> count & 1) << left.trailing_zeros();
-        count += 1;
-        left &= left - 1;
+        let (place, length) = lowest_run(left);
+        let run = (u64::MAX >> (64 - length)) << place;
+        weight |= value >> count << place & run;
+        count += length;
+        left ^= run;
     }
     weight
+}
+
+/// Place and number of the lowest one bits of `mask` that are neighbours. The mask must not be 0.
+const fn lowest_run(mask: u64) -> (u32, u32) {
+    let place = mask.trailing_zeros();
+    (place, (mask >> place).trailing_ones())
 }
 
 /// The numbers of `width` bits that are packed in `bytes`, a bit string: all that are whole.
@@ -35,8 +44,7 @@ pub fn unpack(bytes: &[u8], width: u32) -> Numbers<'_> {
     assert!((1..=64).contains(&width), "a width of {width} bits");
     Numbers {
         bytes,
-        pending: 0,
-        pending_bits: 0,
+        taken: 0,
         width,
     }
 }
@@ -44,34 +52,44 @@ pub fn unpack(bytes: &[u8], width: u32) -> Numbers<'_> {
 /// An iterator over the numbers of a bit string; see [`unpack`].
 #[derive(Clone, Debug)]
 pub struct Numbers<'a> {
+    /// The bytes with bits that were not yet returned.
     bytes: &'a [u8],
-    /// Bits that were taken from `bytes` and not yet returned, from bit 0 up.
-    pending: u128,
-    pending_bits: u32,
+    /// Bits of the first byte that were returned.
+    taken: u32,
     width: u32,
 }
 
 impl Iterator for Numbers<'_> {
     type Item = u64;
 
+    #[inline]
     fn next(&mut self) -> Option<u64> {
-        while self.pending_bits < self.width {
-            let (&byte, rest) = self.bytes.split_first()?;
-            self.pending |= u128::from(byte) << self.pending_bits;
-            self.pending_bits += 8;
-            self.bytes = rest;
+        let end = self.taken + self.width;
+        let rest = self.bytes.get(end as usize / 8..)?;
+        if !end.is_multiple_of(8) && rest.is_empty() {
+            return None;
         }
-        let number = self.pending & (u128::MAX >> (128 - self.width));
-        self.pending >>= self.width;
-        self.pending_bits -= self.width;
-        Some(number as u64)
+        let number = first_bits(self.bytes) >> self.taken;
+        (self.bytes, self.taken) = (rest, end % 8);
+        Some(number as u64 & (u64::MAX >> (64 - self.width)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let bits = 8 * self.bytes.len() as u128 + u128::from(self.pending_bits);
+        let bits = 8 * self.bytes.len() as u128 - u128::from(self.taken);
         let count = (bits / u128::from(self.width)) as usize;
         (count, Some(count))
     }
+}
+
+/// The first 128 bits of a bit string, with zeros behind it.
+#[inline]
+fn first_bits(bytes: &[u8]) -> u128 {
+    if let Some(bytes) = bytes.first_chunk() {
+        return u128::from_le_bytes(*bytes);
+    }
+    let mut padded = [0; 16];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    u128::from_le_bytes(padded)
 }
 
 impl ExactSizeIterator for Numbers<'_> {}
@@ -85,8 +103,8 @@ pub fn pack<I: IntoIterator<Item = u64>>(numbers: I, width: u32) -> Packed<I::In
     assert!((1..=64).contains(&width), "a width of {width} bits");
     Packed {
         numbers: numbers.into_iter(),
-        pending: 0,
-        pending_bits: 0,
+        number: 0,
+        left: 0,
         width,
     }
 }
@@ -95,31 +113,41 @@ pub fn pack<I: IntoIterator<Item = u64>>(numbers: I, width: u32) -> Packed<I::In
 #[derive(Clone, Debug)]
 pub struct Packed<I> {
     numbers: I,
-    /// Bits of numbers that were not yet returned, from bit 0 up.
-    pending: u128,
-    pending_bits: u32,
+    /// The bits of a number that were not yet returned, from bit 0 up.
+    number: u64,
+    left: u32,
     width: u32,
 }
 
 impl<I: Iterator<Item = u64>> Iterator for Packed<I> {
     type Item = u8;
 
+    #[inline]
     fn next(&mut self) -> Option<u8> {
-        while self.pending_bits < 8 {
-            let Some(number) = self.numbers.next() else {
-                break;
-            };
-            let number = u128::from(number) & (u128::MAX >> (128 - self.width));
-            self.pending |= number << self.pending_bits;
-            self.pending_bits += self.width;
+        let (mut byte, mut filled) = (0, 0);
+        while filled < 8 {
+            if self.left == 0 {
+                let Some(number) = self.numbers.next() else {
+                    break;
+                };
+                (self.number, self.left) = (number, self.width);
+            }
+            let taken = self.left.min(8 - filled);
+            byte |= (self.number & (0xff >> (8 - taken))) << filled;
+            self.number >>= taken;
+            self.left -= taken;
+            filled += taken;
         }
-        if self.pending_bits == 0 {
-            return None;
-        }
-        let byte = self.pending as u8;
-        self.pending >>= 8;
-        self.pending_bits = self.pending_bits.saturating_sub(8);
-        Some(byte)
+        (filled > 0).then_some(byte as u8)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let bytes = |numbers: usize| {
+            let bits = numbers as u128 * u128::from(self.width) + u128::from(self.left);
+            usize::try_from(bits.div_ceil(8)).ok()
+        };
+        let (least, most) = self.numbers.size_hint();
+        (bytes(least).unwrap_or(usize::MAX), most.and_then(bytes))
     }
 }
 
@@ -166,11 +194,37 @@ mod tests {
         assert_eq!(pack([0xff, 0], 4).collect::<Vec<_>>(), [0x0f]);
     }
 
+    fn ones(mask: u64) -> impl Iterator<Item = u32> {
+        (0..64).filter(move |b| mask >> b & 1 == 1)
+    }
+
+    /// The loop of section 4.2.
+    fn pext_of_the_spec(x: u64, mask: u64) -> u64 {
+        ones(mask)
+            .zip(0..)
+            .fold(0, |r, (b, i)| r | (x >> b & 1) << i)
+    }
+
+    /// The loop of section 4.2.
+    fn pdep_of_the_spec(r: u64, mask: u64) -> u64 {
+        ones(mask)
+            .zip(0..)
+            .fold(0, |x, (b, i)| x | (r >> i & 1) << b)
+    }
+
     proptest! {
         #[test]
         fn deposits_what_was_extracted(weight: u64, mask: u64) {
             prop_assert_eq!(pdep(pext(weight, mask), mask), weight & mask);
             prop_assert!(pext(weight, mask).checked_shr(mask.count_ones()).unwrap_or(0) == 0);
+        }
+
+        #[test]
+        fn moves_bits_as_the_spec_says(weight: u64, mask: u64, more: u64) {
+            for mask in [mask, mask & more, mask | more, mask & more & weight] {
+                prop_assert_eq!(pext(weight, mask), pext_of_the_spec(weight, mask));
+                prop_assert_eq!(pdep(weight, mask), pdep_of_the_spec(weight, mask));
+            }
         }
 
         #[test]
@@ -181,6 +235,8 @@ mod tests {
             let kept = numbers.iter().map(|number| number & (u64::MAX >> (64 - width)));
             let packed: Vec<u8> = pack(numbers.iter().copied(), width).collect();
             prop_assert_eq!(packed.len(), (numbers.len() * width as usize).div_ceil(8));
+            let hint = pack(numbers.iter().copied(), width).size_hint();
+            prop_assert_eq!(hint, (packed.len(), Some(packed.len())));
             let unpacked = unpack(&packed, width);
             prop_assert!(unpacked.len() >= numbers.len());
             prop_assert_eq!(unpacked.clone().count(), unpacked.len());

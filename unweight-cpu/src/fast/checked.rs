@@ -15,8 +15,8 @@ impl Checksums {
     /// The checksum after these additional bytes.
     pub(super) fn and(self, plain: &[u8], weights: &[u8]) -> Checksums {
         Checksums {
-            record: go_on(self.record, plain),
-            weights: go_on(self.weights, weights),
+            record: continued(self.record, plain),
+            weights: continued(self.weights, weights),
         }
     }
 
@@ -31,7 +31,8 @@ impl Checksums {
     }
 }
 
-fn go_on(crc: u32, bytes: &[u8]) -> u32 {
+/// The CRC-32 of these bytes behind those with the CRC-32 `crc`.
+pub(super) fn continued(crc: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(crc);
     hasher.update(bytes);
     hasher.finalize()

@@ -1,15 +1,15 @@
 //! Decoding of records into values, and of chunks into weights, with the kernels of an ISA (section
 //! 7).
 
-use unweight_format::layout::FIELDS;
+use unweight_format::layout::{FIELDS, STEP_WEIGHTS};
 use unweight_format::{Body, Error, Palette, Palettes, Patch, Record};
 
 use super::bf16;
-use super::checked::Checksums;
-use super::kernels::Kernels;
+use super::checked::{Checksums, continued};
+use super::kernels::{Kernels, Parts};
 use super::layout::{Layout, is_bf16_exponent};
 use super::output::Output;
-use super::scratch::{LARGEST_CHUNK, Scratch};
+use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference;
 
 /// What a chunk's weights are decoded from.
@@ -80,29 +80,72 @@ pub(super) fn weights(
             output,
         );
     }
-    if kernels.decode_bytes.is_some()
-        && let Some(done) = weights_checked(kernels, scratch, chunk, 0, output)
-    {
+    if let Some(done) = joined(kernels, scratch, chunk, output) {
         return done.map(|_| ());
     }
     scratch.with_values(chunk.records.len(), |scratch, buffers| {
-        for (number, (record, buffer)) in chunk.records.iter().zip(&mut *buffers).enumerate() {
-            values(
-                kernels,
-                scratch,
-                record,
-                chunk.palette(number),
-                &mut buffer[..count],
-            )?;
-        }
-        let mut decoded = [&[][..]; FIELDS];
-        for (decoded, buffer) in decoded.iter_mut().zip(&*buffers) {
-            *decoded = &buffer[..count];
-        }
-        let decoded = &decoded[..buffers.len()];
+        let decoded = values_of(kernels, scratch, chunk, buffers, count)?;
+        let decoded = &decoded[..chunk.records.len()];
         join_weights(kernels, chunk.palettes, chunk.plain, decoded, output);
         Ok(())
     })
+}
+
+/// Decodes the first records of a chunk into these buffers, one for each. Returns `count` bytes of
+/// each buffer.
+fn values_of<'b>(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    chunk: &Chunk<'_>,
+    buffers: &'b mut [Values],
+    count: usize,
+) -> Result<[&'b [u8]; FIELDS], Error> {
+    let mut decoded = [&[][..]; FIELDS];
+    for (number, (buffer, decoded)) in buffers.iter_mut().zip(&mut decoded).enumerate() {
+        let record = &chunk.records[number];
+        let weights = record.shape().weights() as usize;
+        let palette = chunk.palette(number);
+        values(kernels, scratch, record, palette, &mut buffer[..weights])?;
+        *decoded = &buffer[..count];
+    }
+    Ok(decoded)
+}
+
+/// Decodes a chunk with the kernel that joins the last coded field with all else. Returns the
+/// weights' CRC-32, or None if there is no such kernel for the chunk.
+fn joined(
+    kernels: &Kernels,
+    scratch: &mut Scratch,
+    chunk: &Chunk<'_>,
+    output: &mut Output<'_>,
+) -> Option<Result<u32, Error>> {
+    let kernel = kernels.decode_joined.as_ref()?;
+    let (last, others) = chunk.records.split_last()?;
+    let Body::Huffman { code, lanes } = last.body() else {
+        return None;
+    };
+    let layout = Layout::with_constants(chunk.palettes);
+    if !(kernel.fits)(&layout) {
+        return None;
+    }
+    let whole_steps = chunk.weights(output.len()).next_multiple_of(STEP_WEIGHTS);
+    let palette = chunk.palette(others.len());
+    Some(scratch.with_values(others.len(), |scratch, buffers| {
+        let decoded = values_of(kernels, scratch, chunk, buffers, whole_steps)?;
+        scratch.table.prepare(code, palette);
+        scratch.lanes.fill(lanes);
+        let parts = Parts {
+            layout: &layout,
+            plain: chunk.plain,
+            values: &decoded[..others.len()],
+            patches: last.patches(),
+        };
+        let (ends, checksum) = (kernel.decode)(scratch, &parts, output);
+        match scratch.lanes.end_at(&ends) {
+            true => Ok(checksum),
+            false => Err(broken_rule(last, palette)),
+        }
+    }))
 }
 
 /// Joins plain bytes and the values of each coded field into weights.
@@ -154,38 +197,28 @@ pub(super) fn weights_checked(
     record_so_far: u32,
     output: &mut Output<'_>,
 ) -> Option<Result<Checksums, Error>> {
-    let [record] = chunk.records else {
-        return None;
-    };
+    if !is_bf16_exponent(chunk.palettes.forms()) {
+        let done = joined(kernels, scratch, chunk, output)?;
+        return Some(done.map(|weights| Checksums {
+            record: continued(record_so_far, chunk.plain),
+            weights,
+        }));
+    }
+    let kernel = kernels.bf16.decode_checked?;
+    let record = &chunk.records[0];
     let Body::Huffman { code, lanes } = record.body() else {
         return None;
     };
-    let forms = chunk.palettes.forms();
-    let fills = |scratch: &mut Scratch| {
-        chunk.weights(output.len());
-        scratch.table.prepare(code, chunk.palette(0));
-        scratch.lanes.fill(lanes);
-    };
-    let patches = record.patches();
-    let (ends, checksums) = match (kernels.bf16.decode_checked, kernels.decode_bytes) {
-        (Some(kernel), _) if is_bf16_exponent(forms) => {
-            fills(scratch);
-            kernel(scratch, chunk.plain, patches, record_so_far, output)
-        }
-        (_, Some(kernel)) if forms.dtype().weight_bytes() == 1 => {
-            fills(scratch);
-            let layout = Layout::with_constants(chunk.palettes);
-            kernel(
-                scratch,
-                &layout,
-                chunk.plain,
-                patches,
-                record_so_far,
-                output,
-            )
-        }
-        _ => return None,
-    };
+    chunk.weights(output.len());
+    scratch.table.prepare(code, chunk.palette(0));
+    scratch.lanes.fill(lanes);
+    let (ends, checksums) = kernel(
+        scratch,
+        chunk.plain,
+        record.patches(),
+        record_so_far,
+        output,
+    );
     Some(match scratch.lanes.end_at(&ends) {
         true => Ok(checksums),
         false => Err(broken_rule(record, chunk.palette(0))),

@@ -19,11 +19,9 @@ pub(super) struct Kernels {
     /// Decodes `scratch.lanes` with `scratch.table` into values, as many as the output has bytes.
     /// Returns the bit position in the lane buffer at the end of each lane's codes.
     pub(super) decode_values: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
-    /// Same as `decode_values`, but joins the values with these plain bytes into weights of one
-    /// byte with one coded field, applies patches, and computes checksums. The number is the
-    /// checksum of the record up to the plain bytes. With None values are decoded first and joined
-    /// then.
-    pub(super) decode_bytes: Option<BytesKernel>,
+    /// Decodes the last coded field and joins it with all else. With None its values are decoded
+    /// first and joined then.
+    pub(super) decode_joined: Option<JoinedKernel>,
     /// Joins plain bytes and the values of each coded field into weights.
     pub(super) join: fn(&Layout, &[u8], &[&[u8]], &mut Output<'_>),
     /// Splits little-endian weights into plain bytes and the values of each coded field.
@@ -68,15 +66,30 @@ pub(super) struct Bf16Kernels {
 /// The type of [`Kernels::index`].
 pub(super) type IndexKernel = fn(&[u8; 256], &[u8], &mut [u8], &mut Vec<u16>);
 
-/// The type of [`Kernels::decode_bytes`].
-pub(super) type BytesKernel = fn(
-    &mut Scratch,
-    &Layout,
-    &[u8],
-    &Patches<'_>,
-    u32,
-    &mut Output<'_>,
-) -> ([u32; LANES], Checksums);
+/// The type of [`Kernels::decode_joined`].
+pub(super) struct JoinedKernel {
+    /// Whether the kernel decodes weights of this layout.
+    pub(super) fits: fn(&Layout) -> bool,
+    /// Decodes `scratch.lanes` with `scratch.table`, joins the values with these parts into weights,
+    /// and applies patches. Returns the bit position in the lane buffer at the end of each lane's
+    /// codes, and the weights' CRC-32.
+    pub(super) decode: fn(&mut Scratch, &Parts<'_>, &mut Output<'_>) -> ([u32; LANES], u32),
+}
+
+/// All of a chunk's weights but the values of the last coded field.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "for vector kernels")
+)]
+pub(super) struct Parts<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) plain: &'a [u8],
+    /// The values of all coded fields but the last, for whole steps. Those of the surplus of a short
+    /// last step may be any.
+    pub(super) values: &'a [&'a [u8]],
+    /// Patches of the last coded field.
+    pub(super) patches: &'a Patches<'a>,
+}
 
 /// The type of [`Kernels::split`].
 pub(super) type SplitKernel = fn(&Layout, &[u8], &mut [u8], &mut [&mut [u8]]);

@@ -10,8 +10,8 @@ pub(super) const MOST_STEPS: usize = (1 << 16) / STEP_WEIGHTS;
 /// The greatest length of a lane's codes. Even in an invalid record, no lane is read further than
 /// this from its start.
 const LONGEST_LANE_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS * LONGEST_CODE_BITS as usize / 8;
-/// Number of bytes in a kernel's load.
-pub(super) const WINDOW_BYTES: usize = 8;
+/// The most bytes in a kernel's load.
+pub(super) const WINDOW_BYTES: usize = 16;
 /// Size of [`LaneBuffer`] in bytes: any lane of any record, with a window behind it.
 pub(super) const BUFFER_BYTES: usize = STREAMS_BYTES + 1 + LONGEST_LANE_BYTES + WINDOW_BYTES;
 

@@ -42,13 +42,10 @@ impl Nibbles {
         }
         let mut nibbles = Nibbles::default();
         let mut runs = nibbles.runs.iter_mut();
-        let (mut left, mut number) = (plain_mask, 0);
-        while left != 0 {
-            let place = left.trailing_zeros();
-            let length = (left >> place).trailing_ones();
+        let mut number = 0;
+        for (place, length) in runs_of(plain_mask) {
             let run = ((1 << length) - 1) << number;
             *runs.next()? = (run | run << (8 * weight_bytes), place - number);
-            left &= !(((1 << length) - 1) << place);
             number += length;
         }
         Some(nibbles)
@@ -156,6 +153,16 @@ impl Layout {
         &self.places[..self.coded]
     }
 
+    /// The runs of plain bits of a weight, from the lowest on: where they are, and how many bits
+    /// they have.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
+        runs_of(self.plain_mask & (u64::MAX >> (64 - 8 * self.weight_bytes)))
+    }
+
     /// Plain bits of a word.
     pub(super) fn word_bits(&self) -> usize {
         8 / self.weight_bytes * self.plain_bits
@@ -189,6 +196,16 @@ pub(super) fn is_bf16_exponent(forms: Forms) -> bool {
     is_exponent
         && forms.dtype().weight_bytes() == 2
         && forms.plain_mask() == !bf16::EXPONENT & 0xffff
+}
+
+/// The runs of one bits of a mask, from the lowest on: where they are, and how many bits they have.
+fn runs_of(mut mask: u64) -> impl Iterator<Item = (u32, u32)> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then_some(mask.trailing_zeros())?;
+        let length = (mask >> place).trailing_ones();
+        mask &= !((u64::MAX >> (64 - length)) << place);
+        Some((place, length))
+    })
 }
 
 /// These bits of a weight, in each weight of a word.

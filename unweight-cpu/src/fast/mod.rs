@@ -6,7 +6,7 @@
 //!
 //! Tensors of any type and any forms are decoded field by field and joined a word at a time, and
 //! split and encoded likewise. There are faster kernels for BF16 weights of which the exponent
-//! alone is coded, and for weights of one byte with one coded field.
+//! alone is coded. AVX-512 joins the last coded field of other weights where it decodes it.
 //!
 //! `decode` and `encode` have the algorithm, which is the same for all ISAs. `Kernels` has the hot
 //! loops, with one set for each ISA. Unsafe code is only in the modules of the ISAs and in

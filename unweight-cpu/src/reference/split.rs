@@ -12,7 +12,8 @@ use unweight_format::{Forms, Palettes};
 pub fn split(forms: Forms, weights: &[u8], plain: &mut Vec<u8>, values: &mut [Vec<u8>]) {
     assert_eq!(values.len(), forms.coded_count());
     let weights = || unpack(weights, 8 * forms.dtype().weight_bytes() as u32);
-    let plain_values = weights().map(|weight| pext(weight, forms.plain_mask()));
+    let mask = forms.plain_mask();
+    let plain_values = weights().map(|weight| pext(weight, mask));
     plain.extend(pack(plain_values, forms.plain_bits()));
     for (coded, values) in forms.coded().zip(values) {
         values.extend(weights().map(|weight| coded.field.get(weight)));
@@ -33,14 +34,16 @@ pub fn join(
 ) {
     let forms = palettes.forms();
     assert_eq!(values.len(), forms.coded_count());
-    let mut plain_values = unpack(plain, forms.plain_bits());
-    let joined = (0..count).map(|i| {
-        let plain = plain_values.next().expect("a plain value for each weight");
-        let start = pdep(plain, forms.plain_mask()) | palettes.constant_bits();
-        let coded = forms.coded().zip(values);
-        coded.fold(start, |weight, (coded, values)| {
-            coded.field.put(weight, values[i])
-        })
-    });
+    let (mask, constants) = (forms.plain_mask(), palettes.constant_bits());
+    let plain_values = unpack(plain, forms.plain_bits()).take(count);
+    let mut joined: Vec<u64> = plain_values
+        .map(|plain| pdep(plain, mask) | constants)
+        .collect();
+    assert_eq!(joined.len(), count, "a plain value for each weight");
+    for (coded, values) in forms.coded().zip(values) {
+        for (weight, &value) in joined.iter_mut().zip(&values[..count]) {
+            *weight = coded.field.put(*weight, value);
+        }
+    }
     weights.extend(pack(joined, 8 * forms.dtype().weight_bytes() as u32));
 }

@@ -95,7 +95,7 @@ const KERNELS_WITH_PEXT: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode_values(scratch, output) }
     },
-    decode_bytes: None,
+    decode_joined: None,
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { join::<true>(layout, plain, values, output) }
@@ -174,10 +174,8 @@ fn join<const PEXT: bool>(
     output: &mut Output<'_>,
 ) {
     let mask = layout.plain_mask;
-    portable::words::join(layout, plain, values, output, |bits| match PEXT {
-        true => _pdep_u64(bits, mask),
-        false => layout.deposit(bits),
-    });
+    let pdep = PEXT.then_some(|bits| _pdep_u64(bits, mask));
+    portable::words::join(layout, plain, values, output, pdep);
 }
 
 /// Splits weights of any layout, with `pext` only if told to.

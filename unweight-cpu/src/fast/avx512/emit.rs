@@ -1,5 +1,5 @@
-//! Output stages for decoded symbols: values, weights of one byte, BF16 weights, or BF16 weights
-//! with checksums.
+//! Output stages for decoded symbols: values, weights of many layouts, BF16 weights of which the
+//! exponent alone is coded; weights also with checksums.
 //!
 //! For BF16 the table has exponents rotated right by one, `x EEEEEEE` with the last bit x on top,
 //! so that a weight needs no shift:
@@ -15,13 +15,13 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::checksum::Folded;
-use super::merge::interleave;
-use super::plain::Plain;
-use super::{Table, load, prefetch};
+use super::plain::{self, Plain, PlainBytes, STEP_BYTES};
+use super::{load, prefetch, words};
 use crate::fast::bf16::weight;
-use crate::fast::checked::Checksums;
+use crate::fast::checked::{Checksums, continued};
 use crate::fast::decode_table::DecodeTable;
-use crate::fast::layout::{Layout, Place};
+use crate::fast::kernels::Parts;
+use crate::fast::layout::Place;
 use crate::fast::output::Output;
 
 pub(super) const VECTORS: usize = LANES / 8;
@@ -32,61 +32,98 @@ const AHEAD: usize = 4096;
 const BLOCK: usize = 64;
 const STEP_BLOCKS: usize = 2 * STEP_WEIGHTS / BLOCK;
 
+/// Lanes of a vector in the order in which an interleaving of bytes, which does not cross 128 bits,
+/// gives the weights of the first four and then those of the last four.
+const HALVES: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+
+/// Values by symbols of 8 bits, held in registers.
+///
+/// A code of more than 6 bits begins with three ones: at most 16 codes of at least 7 bits take at
+/// most an eighth of the code space, and canonical order puts them last. So the first 6 bits of a
+/// symbol tell its value, or it begins with three ones and the last 6 bits do.
+#[derive(Clone, Copy)]
+struct Symbols {
+    by_first: __m512i,
+    by_last: __m512i,
+}
+
+impl Symbols {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(values: &[u8; 256]) -> Symbols {
+        Symbols {
+            by_first: load(values.first_chunk().expect("64 values")),
+            by_last: load(&std::array::from_fn(|last| values[last << 2 | 3])),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn look_up(&self, symbols: __m512i) -> __m512i {
+        let ones = _mm512_set1_epi8(7);
+        let begins_with_ones = _mm512_cmpeq_epi8_mask(_mm512_and_si512(symbols, ones), ones);
+        let values = _mm512_permutexvar_epi8(symbols, self.by_first);
+        // A look-up takes the lowest 6 bits of a byte: those that come from the byte above do not
+        // matter.
+        let last = _mm512_srli_epi16::<2>(symbols);
+        _mm512_mask_permutexvar_epi8(values, begins_with_ones, last, self.by_last)
+    }
+}
+
 /// Receives the steps of a chunk in order.
 pub(super) trait Emit: Sized {
-    /// Receives the symbols of the step that begins with weight `first`.
+    /// The order in which each vector of symbols has its eight lanes.
+    const ORDER: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+    /// Receives the symbols of the step that begins with weight `first`; the last may be short.
+    /// Takes `self` by value, so that the loop's state stays in registers.
     ///
     /// # Safety
     /// The processor must have AVX-512 F, BW, VBMI and VPCLMULQDQ.
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors);
-
-    /// Receives the symbols of a short last step. Takes `self` by value, so that the loop's state
-    /// stays in registers.
-    ///
-    /// # Safety
-    /// Same as for [`whole`](Emit::whole).
-    unsafe fn short(self, first: usize, symbols: Vectors) -> Self;
+    unsafe fn step(self, first: usize, symbols: Vectors) -> Self;
 }
 
 /// Values as bytes.
 pub(super) struct Values<'a, 'o> {
-    table: Table,
+    table: Symbols,
     output: &'a mut Output<'o>,
+    /// The values of a short last step.
+    last: &'a mut [u8; STEP_WEIGHTS],
 }
 
 impl<'a, 'o> Values<'a, 'o> {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(table: &DecodeTable, output: &'a mut Output<'o>) -> Self {
-        let table = Table::load(table.values());
-        Values { table, output }
+    pub(super) fn new(
+        table: &DecodeTable,
+        output: &'a mut Output<'o>,
+        last: &'a mut [u8; STEP_WEIGHTS],
+    ) -> Self {
+        Values {
+            table: Symbols::load(table.values()),
+            output,
+            last,
+        }
     }
 }
 
 impl Emit for Values<'_, '_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
-        let (blocks, _) = self.output.part(first, STEP_WEIGHTS).as_chunks_mut();
-        for (block, symbols) in blocks.iter_mut().zip(symbols) {
-            let block: &mut [_; BLOCK] = block;
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(self, first: usize, symbols: Vectors) -> Self {
-        let mut values = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = values.as_chunks_mut();
-        for (block, symbols) in blocks.iter_mut().zip(symbols) {
-            let block: &mut [_; BLOCK] = block;
-            // SAFETY: 64 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), self.table.look_up(symbols)) };
-        }
+    unsafe fn step(self, first: usize, symbols: Vectors) -> Self {
         let rest = self.output.len() - first;
-        self.output.put_slice(first, &values[..rest]);
+        let start = match rest >= STEP_WEIGHTS {
+            true => self.output.part(first, STEP_WEIGHTS).as_mut_ptr().cast(),
+            false => self.last.as_mut_ptr(),
+        };
+        for (vector, symbols) in symbols.into_iter().enumerate() {
+            let values = self.table.look_up(symbols);
+            // SAFETY: a step has so many bytes.
+            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), values) };
+        }
+        if rest < STEP_WEIGHTS {
+            self.output.put_slice(first, &self.last[..rest]);
+        }
         self
     }
 }
@@ -94,7 +131,7 @@ impl Emit for Values<'_, '_> {
 /// BF16 weights of which the exponent alone is coded. If `CHECKED`, patches are applied and
 /// checksums are computed.
 pub(super) struct Weights<'a, 'o, const CHECKED: bool> {
-    table: Table,
+    table: Symbols,
     sign_mantissa: &'a [u8],
     output: &'a mut Output<'o>,
     patches: Pending<'a>,
@@ -115,7 +152,7 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     ) -> Self {
         assert_eq!(output.len(), 2 * sign_mantissa.len());
         Weights {
-            table: Table::load(table.rotated_values()),
+            table: Symbols::load(table.rotated_values()),
             sign_mantissa,
             output,
             patches: Pending::of(patches),
@@ -141,22 +178,50 @@ impl<'a, 'o, const CHECKED: bool> Weights<'a, 'o, CHECKED> {
     }
 }
 
-/// The bytes of 64 BF16 weights, from a table of rotated exponents.
+/// The bytes of 64 BF16 weights, from a table of rotated exponents and symbols in [`HALVES`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn join(table: &Table, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
+fn join(table: &Symbols, symbols: __m512i, sign_mantissa: __m512i) -> [__m512i; 2] {
+    let [a, b, c, d, e, f, g, h] = HALVES.map(|place| place as i64);
+    let order = _mm512_set_epi64(h, g, f, e, d, c, b, a);
     let values = table.look_up(symbols);
+    let sign_mantissa = _mm512_permutexvar_epi64(order, sign_mantissa);
     let sign = _mm512_set1_epi8(i8::MIN);
     // 0xCA: a ? b : c, bit by bit.
     let low = _mm512_ternarylogic_epi64::<0xCA>(sign, values, sign_mantissa);
     let high = _mm512_ternarylogic_epi64::<0xCA>(sign, sign_mantissa, values);
-    interleave(low, high)
+    [
+        _mm512_unpacklo_epi8(low, high),
+        _mm512_unpackhi_epi8(low, high),
+    ]
 }
 
 impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
+    const ORDER: [usize; 8] = HALVES;
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
+    unsafe fn step(mut self, first: usize, symbols: Vectors) -> Self {
+        if self.sign_mantissa.len() - first < STEP_WEIGHTS {
+            let patches = short(
+                self.table,
+                self.sign_mantissa,
+                self.output,
+                self.patches,
+                symbols,
+            );
+            self.patches = patches;
+            return self;
+        }
+        self.whole(first, symbols);
+        self
+    }
+}
+
+impl<const CHECKED: bool> Weights<'_, '_, CHECKED> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+    fn whole(&mut self, first: usize, symbols: Vectors) {
         let sign_mantissa: &[u8; STEP_WEIGHTS] = self.sign_mantissa[first..]
             .first_chunk()
             .expect("a whole step is left");
@@ -196,164 +261,223 @@ impl<const CHECKED: bool> Emit for Weights<'_, '_, CHECKED> {
             }
         }
     }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
-        let rest = self.sign_mantissa.len() - first;
-        let mut sign_mantissa = [0; STEP_WEIGHTS];
-        sign_mantissa[..rest].copy_from_slice(&self.sign_mantissa[first..]);
-        let mut weights = [0u8; 2 * STEP_WEIGHTS];
-        let (blocks, _) = weights.as_chunks_mut::<{ 2 * BLOCK }>();
-        let (sign_mantissa, _) = sign_mantissa.as_chunks();
-        for (vector, block) in blocks.iter_mut().enumerate() {
-            let [one, two] = join(&self.table, symbols[vector], load(&sign_mantissa[vector]));
-            // SAFETY: 128 bytes are there.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), one) };
-            // SAFETY: as above.
-            unsafe { _mm512_storeu_si512(block.as_mut_ptr().add(BLOCK).cast(), two) };
-        }
-        self.output.put_slice(2 * first, &weights[..2 * rest]);
-        if CHECKED {
-            self.patches = self
-                .patches
-                .put(first + rest, self.sign_mantissa, self.output);
-        }
-        self
-    }
 }
 
-/// Weights of one byte with one coded field, with patches and checksums.
-pub(super) struct Bytes<'a, 'o> {
-    /// Values at the place of their field.
-    table: Table,
+/// Emits a short last step, applies its patches, and returns those that are left.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
+fn short<'a>(
+    table: Symbols,
+    sign_mantissa: &[u8],
+    output: &mut Output<'_>,
+    patches: Pending<'a>,
+    symbols: Vectors,
+) -> Pending<'a> {
+    let first = sign_mantissa.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+    let rest = sign_mantissa.len() - first;
+    let mut last = [0; STEP_WEIGHTS];
+    last[..rest].copy_from_slice(&sign_mantissa[first..]);
+    let mut weights = [0u8; 2 * STEP_WEIGHTS];
+    let (blocks, _) = weights.as_chunks_mut::<{ 2 * BLOCK }>();
+    let (last, _) = last.as_chunks();
+    for (vector, block) in blocks.iter_mut().enumerate() {
+        let [one, two] = join(&table, symbols[vector], load(&last[vector]));
+        // SAFETY: 128 bytes are there.
+        unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), one) };
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(block.as_mut_ptr().add(BLOCK).cast(), two) };
+    }
+    output.put_slice(2 * first, &weights[..2 * rest]);
+    patches.put(first + rest, sign_mantissa, output)
+}
+
+/// Weights of `SIZE` bytes, of a layout that [`fits`](plain::fits) and
+/// [is simple](plain::is_simple). The symbols are those of the last coded
+/// field. Patches are applied, and checksums are computed if `CHECKED`.
+pub(super) struct Joined<'a, 'o, const SIZE: usize> {
+    table: Symbols,
     place: Place,
     bits: Plain,
-    plain: &'a [u8],
+    plain: &'a PlainBytes<'a>,
+    /// The values of the other coded fields.
+    others: &'a [&'a [u8]],
+    other_places: &'a [Place],
     output: &'a mut Output<'o>,
+    /// The weights of a short last step.
+    last: &'a mut [u8; STEP_BYTES],
     patches: Pending<'a>,
-    record_so_far: u32,
     over_weights: Folded<2>,
 }
 
-impl<'a, 'o> Bytes<'a, 'o> {
-    /// `record_so_far` is the record's checksum up to the plain bytes.
+impl<'a, 'o, const SIZE: usize> Joined<'a, 'o, SIZE> {
+    /// `bytes` has the plain bytes of `parts`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn new(
         table: &DecodeTable,
-        layout: &Layout,
-        plain: &'a [u8],
+        parts: &Parts<'a>,
+        bytes: &'a PlainBytes<'a>,
         output: &'a mut Output<'o>,
-        patches: &'a Patches<'a>,
-        record_so_far: u32,
+        last: &'a mut [u8; STEP_BYTES],
     ) -> Self {
-        let place = layout.places()[0];
-        let bits = Plain::of(layout).expect("eight weights have at most 56 plain bits");
-        assert!(layout.weight_bytes == 1 && bits.is_simple());
-        Bytes {
-            table: Table::load(&table.values().map(|value| value << place.low)),
+        let (layout, others) = (parts.layout, parts.values);
+        let bits = Plain::of(layout).expect("the layout fits");
+        let (&place, other_places) = layout.places().split_last().expect("a coded field");
+        assert!(layout.weight_bytes == SIZE && plain::is_simple(layout));
+        let whole_steps = (output.len() / SIZE).next_multiple_of(STEP_WEIGHTS);
+        assert!(others.len() == other_places.len());
+        assert!(others.iter().all(|values| values.len() >= whole_steps));
+        let table = match SIZE {
+            1 => table.values().map(|value| value << place.low),
+            _ => *table.values(),
+        };
+        Joined {
+            table: Symbols::load(&table),
             place,
             bits,
-            plain,
+            plain: bytes,
+            others,
+            other_places,
             output,
-            patches: Pending::of(patches),
-            record_so_far,
+            last,
+            patches: Pending::of(parts.patches),
             over_weights: Folded::behind(0),
         }
     }
 
-    /// Returns the checksums.
+    /// Returns the weights' CRC-32.
     ///
     /// # Safety
     /// All steps of the chunk must have been received.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn checksums(self) -> Checksums {
-        let whole = self.output.len() / STEP_WEIGHTS * STEP_WEIGHTS;
+    pub(super) unsafe fn checksum(self) -> u32 {
+        let step = SIZE * STEP_WEIGHTS;
+        let whole = self.output.len() / step * step;
         // SAFETY: the caller guarantees that the steps have filled the output.
         let weights = unsafe { self.output.written() };
-        Checksums {
-            record: self.record_so_far,
-            weights: self.over_weights.finish(),
-        }
-        .and(self.plain, &weights[whole..])
+        continued(self.over_weights.finish(), &weights[whole..])
     }
 
-    /// Weights from the symbols of vector `number` of the chunk.
+    /// The weights of the step that begins with weight `first`, in vectors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn join(&self, number: usize, symbols: __m512i) -> __m512i {
-        let plain = self.bits.vector::<true>(self.plain, number);
-        _mm512_or_si512(plain, self.table.look_up(symbols))
+    fn join(&self, first: usize, symbols: Vectors) -> [[__m512i; SIZE]; VECTORS] {
+        let mut weights = [[_mm512_setzero_si512(); SIZE]; VECTORS];
+        let plain = self.plain.from(self.bits.stride() * SIZE * first / BLOCK);
+        for vector in 0..VECTORS {
+            let values = self.table.look_up(symbols[vector]);
+            for (part, weights) in weights[vector].iter_mut().enumerate() {
+                let plain = self.bits.vector_of_step(plain, SIZE * vector + part);
+                let values = spread::<SIZE>(self.place, part, values);
+                *weights = _mm512_or_si512(plain, values);
+            }
+        }
+        for (&place, values) in self.other_places.iter().zip(self.others) {
+            let values: &[u8; STEP_WEIGHTS] = values[first..].first_chunk().expect("a whole step");
+            let parts = values.chunks_exact(BLOCK / SIZE);
+            for (weights, values) in weights.as_flattened_mut().iter_mut().zip(parts) {
+                *weights = _mm512_or_si512(*weights, words::spread::<SIZE>(place, values));
+            }
+        }
+        weights
     }
 
-    /// Applies the patches before weight `end`.
+    /// Applies the patches before weight `end`, and returns those that are left.
     ///
     /// # Safety
     /// All these weights must have been written.
     #[cold]
     #[inline(never)]
-    unsafe fn patch(&mut self, end: usize) {
-        let Place { low, greatest } = self.place;
-        while self.patches.is_before(end) {
-            let value = self.patches.value() << low;
-            let field = greatest << low;
-            let at = self.patches.position;
-            // SAFETY: the caller guarantees that the byte has been written.
-            unsafe { self.output.replace(at, |weight| weight & !field | value) };
-            self.patches.advance();
+    unsafe fn patch(
+        mut patches: Pending<'a>,
+        end: usize,
+        place: Place,
+        output: &mut Output<'_>,
+    ) -> Pending<'a> {
+        let field = (u64::from(place.greatest) << place.low).to_le_bytes();
+        while patches.is_before(end) {
+            let value = (u64::from(patches.value()) << place.low).to_le_bytes();
+            for byte in 0..SIZE {
+                let (field, value) = (field[byte], value[byte]);
+                // SAFETY: the caller guarantees that the byte has been written.
+                unsafe {
+                    output.replace(SIZE * patches.position + byte, |weight| {
+                        weight & !field | value
+                    })
+                };
+            }
+            patches.advance();
+        }
+        patches
+    }
+}
+
+/// Values of part `part` of 64 weights at their place in a vector of weights of `SIZE` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn spread<const SIZE: usize>(place: Place, part: usize, values: __m512i) -> __m512i {
+    let of_byte = |byte: usize| (BLOCK / SIZE * part + byte / SIZE) as u8;
+    let order = load(&std::array::from_fn(of_byte));
+    match SIZE {
+        // The table has the values at their place.
+        1 => values,
+        2 => {
+            let values = _mm512_maskz_permutexvar_epi8(0x5555_5555_5555_5555, order, values);
+            _mm512_sllv_epi16(values, _mm512_set1_epi16(place.low as i16))
+        }
+        _ => {
+            let values = _mm512_maskz_permutexvar_epi8(0x1111_1111_1111_1111, order, values);
+            _mm512_sllv_epi32(values, _mm512_set1_epi32(place.low as i32))
         }
     }
 }
 
-impl Emit for Bytes<'_, '_> {
+impl<const SIZE: usize> Emit for Joined<'_, '_, SIZE> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn whole(&mut self, first: usize, symbols: Vectors) {
-        let part = self.output.part(first, STEP_WEIGHTS);
-        let ahead = part.as_ptr().wrapping_add(AHEAD);
-        for block in 0..STEP_WEIGHTS / BLOCK {
-            _mm_prefetch::<_MM_HINT_ET0>(ahead.wrapping_add(BLOCK * block).cast());
+    unsafe fn step(mut self, first: usize, symbols: Vectors) -> Self {
+        let weights = self.join(first, symbols);
+        let at = SIZE * first;
+        let bytes = (self.output.len() - at).min(SIZE * STEP_WEIGHTS);
+        let is_whole = bytes == SIZE * STEP_WEIGHTS;
+        let start = match is_whole {
+            true => self.output.part(at, bytes).as_mut_ptr().cast(),
+            false => self.last.as_mut_ptr(),
+        };
+        for block in 0..SIZE * VECTORS {
+            _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(AHEAD + BLOCK * block).cast());
         }
-        self.bits.prefetch(self.plain, first / BLOCK);
-        let start = part.as_mut_ptr().cast::<u8>();
-        let is_patched = self.patches.is_before(first + STEP_WEIGHTS);
-        for (vector, symbols) in symbols.into_iter().enumerate() {
-            let weights = self.join(first / BLOCK + vector, symbols);
-            // SAFETY: the part has as many vectors as a step has symbols.
-            unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), weights) };
-            if !is_patched {
-                self.over_weights.add(vector % 2, weights);
+        for part in 0..SIZE {
+            let number = at / BLOCK + VECTORS * part;
+            self.bits.prefetch(self.plain.bytes(), number);
+        }
+        let end = first + bytes / SIZE;
+        let is_patched = self.patches.is_before(end);
+        for vector in 0..VECTORS {
+            for part in 0..SIZE {
+                let (number, weights) = (SIZE * vector + part, weights[vector][part]);
+                // SAFETY: a step has so many bytes, and `last` has no fewer.
+                unsafe { _mm512_storeu_si512(start.add(BLOCK * number).cast(), weights) };
+                if is_whole && !is_patched {
+                    self.over_weights.add(number % 2, weights);
+                }
             }
+        }
+        if !is_whole {
+            self.output.put_slice(at, &self.last[..bytes]);
         }
         if is_patched {
             // SAFETY: this step and all before have been written.
-            unsafe { self.patch(first + STEP_WEIGHTS) };
-            let part = self.output.part(first, STEP_WEIGHTS);
-            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
-                // SAFETY: 64 bytes are readable, because they have just been written.
-                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+            self.patches = unsafe { Self::patch(self.patches, end, self.place, self.output) };
+        }
+        if is_patched && is_whole {
+            for number in 0..SIZE * VECTORS {
+                // SAFETY: these bytes are readable, because they have just been written.
+                let block = unsafe { _mm512_loadu_si512(start.add(BLOCK * number).cast()) };
                 self.over_weights.add(number % 2, block);
             }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,vpclmulqdq")]
-    unsafe fn short(mut self, first: usize, symbols: Vectors) -> Self {
-        let mut weights = [0u8; STEP_WEIGHTS];
-        let (blocks, _) = weights.as_chunks_mut::<BLOCK>();
-        let rest = self.output.len() - first;
-        for (vector, block) in blocks.iter_mut().enumerate() {
-            if BLOCK * vector < rest {
-                let joined = self.join(first / BLOCK + vector, symbols[vector]);
-                // SAFETY: 64 bytes are there.
-                unsafe { _mm512_storeu_si512(block.as_mut_ptr().cast(), joined) };
-            }
-        }
-        self.output.put_slice(first, &weights[..rest]);
-        // SAFETY: all weights have been written.
-        unsafe { self.patch(first + rest) };
         self
     }
 }

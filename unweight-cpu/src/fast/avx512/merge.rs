@@ -99,7 +99,7 @@ unsafe fn emit(exponents: __m512i, sign_mantissa: __m512i, output: *mut u8) {
 /// Interleaves 64 low and 64 high bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vbmi")]
-pub(super) fn interleave(low: __m512i, high: __m512i) -> [__m512i; 2] {
+fn interleave(low: __m512i, high: __m512i) -> [__m512i; 2] {
     let order = _mm512_set_epi64(
         0x5f1f_5e1e_5d1d_5c1c,
         0x5b1b_5a1a_5919_5818,

@@ -14,7 +14,7 @@ mod words;
 
 use std::arch::x86_64::*;
 
-use super::kernels::{Bf16Kernels, Kernels};
+use super::kernels::{Bf16Kernels, JoinedKernel, Kernels};
 
 /// The kernels, if this processor can run them.
 pub(super) fn kernels() -> Option<&'static Kernels> {
@@ -118,10 +118,13 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode::values(table, lanes, output) }
     },
-    decode_bytes: Some(|scratch, layout, plain, patches, so_far, output| {
-        let (table, lanes) = (&scratch.table, &scratch.lanes);
-        // SAFETY: as above.
-        unsafe { decode::bytes(table, lanes, layout, plain, patches, so_far, output) }
+    decode_joined: Some(JoinedKernel {
+        fits: |layout| plain::fits(layout) && plain::is_simple(layout),
+        decode: |scratch, parts, output| {
+            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            // SAFETY: as above.
+            unsafe { decode::joined(table, lanes, parts, output) }
+        },
     }),
     join: |layout, plain, values, output| {
         // SAFETY: as above.

@@ -12,6 +12,8 @@
 
 use std::arch::x86_64::*;
 
+use unweight_format::layout::STEP_WEIGHTS;
+
 use super::prefetch;
 use crate::fast::layout::Layout;
 
@@ -19,8 +21,29 @@ use crate::fast::layout::Layout;
 pub(super) const VECTOR: usize = 64;
 /// Prefetch distance. It reaches across the end of a page, where the hardware prefetcher stops.
 const AHEAD: usize = 4096;
+/// The most bytes of a step's weights, which are of at most four bytes.
+pub(super) const STEP_BYTES: usize = 4 * STEP_WEIGHTS;
 /// The most runs of a weight of at most four bytes: more than fields of such a type.
 const RUNS: usize = 9;
+
+/// A byte of 1 in each place.
+const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+/// Bytes 0 to 7.
+const IN_ORDER: u64 = 0x0706_0504_0302_0100;
+
+/// Whether [`Plain`] can be made for weights of this layout: weights of at most four bytes, and the
+/// plain bits of eight bytes of weights fit an element wherever they begin.
+pub(super) fn fits(layout: &Layout) -> bool {
+    let bits = layout.word_bits();
+    // An element gets whole bytes, so its plain bits begin at up to bit 7 of it.
+    let latest = (0..8).map(|element| element * bits % 8).max().unwrap_or(0);
+    layout.weight_bytes < 8 && bits + latest <= 64
+}
+
+/// Whether there are at most two runs of plain bits in a weight.
+pub(super) fn is_simple(layout: &Layout) -> bool {
+    layout.runs().count() <= 2
+}
 
 /// A run of plain bits.
 #[derive(Clone, Copy)]
@@ -42,60 +65,56 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// For weights of this layout, of at most four bytes. None if the plain bits of eight bytes of
-    /// weights do not fit an element wherever they begin.
+    /// For weights of this layout, if it fits.
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn of(layout: &Layout) -> Option<Plain> {
-        let bits = layout.word_bits();
-        // An element gets whole bytes, so its plain bits begin at up to bit 7 of it.
-        let latest = (0..8).map(|element| element * bits % 8).max().unwrap_or(0);
-        if layout.weight_bytes == 8 || bits + latest > 64 {
+        if !fits(layout) {
             return None;
         }
-        let bytes: [u8; VECTOR] =
-            std::array::from_fn(|byte| (byte / 8 * bits / 8 + byte % 8) as u8);
+        let bits = layout.word_bits();
+        let elements = [0, 1, 2, 3, 4, 5, 6, 7];
         let nothing = Run {
             bits: _mm512_setzero_si512(),
             mask: _mm512_setzero_si512(),
         };
         let mut plain = Plain {
-            bytes: load(&bytes),
+            bytes: vector(
+                elements.map(|element| IN_ORDER + EACH_BYTE * (element * bits / 8) as u64),
+            ),
             constants: _mm512_set1_epi64(layout.constants as i64),
             runs: [nothing; RUNS],
             count: 0,
             stride: bits,
         };
-        // The lowest weight of a word tells the runs of all.
-        let mut left = layout.plain_mask & (u64::MAX >> (64 - 8 * layout.weight_bytes));
         let mut number = 0;
-        while left != 0 {
-            let place = left.trailing_zeros();
-            let length = (left >> place).trailing_ones();
-            let run = (u64::MAX >> (64 - length)) << place;
+        for (place, length) in layout.runs() {
             // A byte whose place for the run's first bit is `place` begins so many bits before it.
-            let from = number - place as i64;
-            let starts: [u8; VECTOR] = std::array::from_fn(|byte| {
-                let (element, weight) = (byte / 8, byte % 8 / layout.weight_bytes);
-                let first = element * bits % 8 + weight * layout.plain_bits;
+            // Only the lowest six bits of these numbers count.
+            let starts: [u8; 8] = std::array::from_fn(|byte| {
+                let weight = byte / layout.weight_bytes;
                 let in_weight = 8 * (byte % layout.weight_bytes);
-                (first as i64 + in_weight as i64 + from).rem_euclid(64) as u8
+                let first = weight * layout.plain_bits + in_weight + number;
+                (first + 64 - place as usize) as u8 % 64
             });
+            let starts = u64::from_le_bytes(starts);
+            let run = (u64::MAX >> (64 - length)) << place;
             let mask = (0..8).step_by(layout.weight_bytes);
             let mask = mask.fold(0, |mask, byte| mask | run << (8 * byte));
             plain.runs[plain.count] = Run {
-                bits: load(&starts),
+                bits: vector(
+                    elements.map(|element| starts + EACH_BYTE * (element * bits % 8) as u64),
+                ),
                 mask: _mm512_set1_epi64(mask as i64),
             };
             plain.count += 1;
-            number += i64::from(length);
-            left &= !run;
+            number += length as usize;
         }
         Some(plain)
     }
 
-    /// Whether there are at most two runs.
-    pub(super) fn is_simple(&self) -> bool {
-        self.count <= 2
+    /// Plain bytes of each vector of weights.
+    pub(super) fn stride(&self) -> usize {
+        self.stride
     }
 
     /// Prefetches plain bytes of four vectors, far behind those from vector `number` on.
@@ -109,7 +128,8 @@ impl Plain {
     }
 
     /// The plain bits and the constants of vector `number` of weights. `plain` has the plain bytes
-    /// of all vectors. `SIMPLE` is [`is_simple`](Plain::is_simple), or false.
+    /// of all vectors. `SIMPLE` is [`is_simple`], or
+    /// false.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
     pub(super) fn vector<const SIMPLE: bool>(&self, plain: &[u8], number: usize) -> __m512i {
@@ -121,6 +141,25 @@ impl Plain {
                 unsafe { _mm512_maskz_loadu_epi8((1 << part.len()) - 1, part.as_ptr().cast()) }
             }
         };
+        self.spread::<SIMPLE>(bytes)
+    }
+
+    /// The plain bits and the constants of vector `number` of those whose plain bytes these are, at
+    /// most 15.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    pub(super) fn vector_of_step(&self, plain: &[u8; STEP_BYTES], number: usize) -> __m512i {
+        assert!(VECTOR * number < STEP_BYTES);
+        // SAFETY: a vector of weights has at most as many plain bytes as bytes, so 64 bytes are
+        // there.
+        let bytes = unsafe { _mm512_loadu_si512(plain.as_ptr().add(self.stride * number).cast()) };
+        self.spread::<true>(bytes)
+    }
+
+    /// The plain bits and the constants of weights whose plain bytes begin with these.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    fn spread<const SIMPLE: bool>(&self, bytes: __m512i) -> __m512i {
         let elements = _mm512_permutexvar_epi8(self.bytes, bytes);
         let with = |weights, run: &Run| {
             let bits = _mm512_multishift_epi64_epi8(run.bits, elements);
@@ -137,6 +176,49 @@ impl Plain {
         }
         weights
     }
+}
+
+/// A chunk's bytes of the plain plane, with zeros behind them.
+pub(super) struct PlainBytes<'a> {
+    bytes: &'a [u8],
+    /// The last bytes, from number `end_from` on.
+    end: [u8; 2 * STEP_BYTES],
+    end_from: usize,
+}
+
+impl<'a> PlainBytes<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let end_from = bytes.len().saturating_sub(STEP_BYTES);
+        let mut end = [0; 2 * STEP_BYTES];
+        end[..bytes.len() - end_from].copy_from_slice(&bytes[end_from..]);
+        PlainBytes {
+            bytes,
+            end,
+            end_from,
+        }
+    }
+
+    /// All bytes, without zeros.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// As many bytes as a step has at most, from this number on.
+    #[inline]
+    pub(super) fn from(&self, first: usize) -> &[u8; STEP_BYTES] {
+        if let Some(bytes) = self.bytes.get(first..).and_then(<[u8]>::first_chunk) {
+            return bytes;
+        }
+        let end = self.end[first - self.end_from..].first_chunk();
+        end.expect("the first is not behind the last")
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn vector(elements: [u64; 8]) -> __m512i {
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(elements.as_ptr().cast()) }
 }
 
 #[inline]

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::plain::{Plain, VECTOR};
+use super::plain::{self, Plain, VECTOR};
 use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
 use crate::fast::portable::words;
@@ -19,7 +19,7 @@ pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut
     let Some(bits) = Plain::of(layout) else {
         return join_words(layout, plain, values, output, 0);
     };
-    match (size, bits.is_simple()) {
+    match (size, plain::is_simple(layout)) {
         (1, true) => join_vectors::<1, true>(layout, &bits, plain, values, output),
         (1, false) => join_vectors::<1, false>(layout, &bits, plain, values, output),
         (2, true) => join_vectors::<2, true>(layout, &bits, plain, values, output),
@@ -42,9 +42,14 @@ fn join_words(
     first: usize,
 ) {
     let mask = layout.plain_mask;
-    words::join_from(first, layout, plain, values, output, |bits| {
-        _pdep_u64(bits, mask)
-    });
+    words::join_from(
+        first,
+        layout,
+        plain,
+        values,
+        output,
+        Some(|bits| _pdep_u64(bits, mask)),
+    );
 }
 
 /// Joins all whole vectors of weights of `SIZE` bytes.
@@ -78,8 +83,8 @@ fn join_vectors<const SIZE: usize, const SIMPLE: bool>(
 
 /// Values of a field at its place in a vector of weights.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn spread<const SIZE: usize>(place: Place, values: &[u8]) -> __m512i {
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn spread<const SIZE: usize>(place: Place, values: &[u8]) -> __m512i {
     assert!(values.len() == VECTOR / SIZE);
     let low = _mm_cvtsi32_si128(place.low as i32);
     let mask = u64::from(place.greatest) << place.low;

@@ -74,7 +74,7 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode::values(scratch, output) }
     },
-    decode_bytes: None,
+    decode_joined: None,
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { words::join(layout, plain, values, output) }

@@ -8,7 +8,7 @@ use crate::fast::portable::words;
 /// Joins plain bytes and the values of each coded field into weights.
 #[target_feature(enable = "neon")]
 pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut Output<'_>) {
-    words::join(layout, plain, values, output, |bits| layout.deposit(bits));
+    words::join(layout, plain, values, output, None::<fn(u64) -> u64>);
 }
 
 /// Splits little-endian weights into plain bytes and the values of each coded field.

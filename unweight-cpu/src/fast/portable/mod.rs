@@ -34,9 +34,9 @@ pub(super) static KERNELS: Kernels = Kernels {
         count: count::weights,
     },
     decode_values: |scratch, output| decode::values(scratch, output, decode::rounds),
-    decode_bytes: None,
+    decode_joined: None,
     join: |layout, plain, values, output| {
-        words::join(layout, plain, values, output, |bits| layout.deposit(bits))
+        words::join(layout, plain, values, output, None::<fn(u64) -> u64>)
     },
     split: |layout, weights, plain, values| {
         words::split(layout, weights, plain, values, |word| layout.extract(word))

@@ -82,17 +82,17 @@ macro_rules! of_type {
     };
 }
 
-/// Writes the weights with these plain bytes and values. `deposit` is [`Layout::deposit`], or as
-/// good.
+/// Writes the weights with these plain bytes and values. `pdep` is PDEP with the mask of a word's
+/// plain bits, where it is fast.
 #[inline(always)]
 pub(in crate::fast) fn join(
     layout: &Layout,
     plain: &[u8],
     values: &[&[u8]],
     output: &mut Output<'_>,
-    deposit: impl Fn(u64) -> u64,
+    pdep: Option<impl Fn(u64) -> u64>,
 ) {
-    join_from(0, layout, plain, values, output, deposit);
+    join_from(0, layout, plain, values, output, pdep);
 }
 
 /// Writes the weights from number `start` on, a multiple of 8.
@@ -103,7 +103,7 @@ pub(in crate::fast) fn join_from(
     plain: &[u8],
     values: &[&[u8]],
     output: &mut Output<'_>,
-    deposit: impl Fn(u64) -> u64,
+    pdep: Option<impl Fn(u64) -> u64>,
 ) {
     let size = layout.weight_bytes;
     let count = output.len() / size;
@@ -113,7 +113,7 @@ pub(in crate::fast) fn join_from(
         let bytes = weights * size;
         let piece = &mut piece[..bytes.next_multiple_of(8)];
         let plain = &plain[layout.plain_bytes(first)..];
-        join_plain(layout, plain, piece, &deposit);
+        join_plain(layout, plain, piece, pdep.as_ref());
         for (&place, values) in layout.places().iter().zip(values) {
             let values = &values[first..first + weights];
             of_type!(size, join_values(place, values, piece));
@@ -124,18 +124,18 @@ pub(in crate::fast) fn join_from(
 
 /// Writes the plain bits and the constants of whole words.
 #[inline(always)]
-fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], deposit: impl Fn(u64) -> u64) {
+fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], pdep: Option<impl Fn(u64) -> u64>) {
     if let Some(nibbles) = layout.nibbles {
         return deposit_nibbles(layout, nibbles, plain, piece);
     }
     let (words, _) = piece.as_chunks_mut();
     let needed = (words.len() * layout.word_bits()).div_ceil(8) + WINDOW_BYTES;
     if plain.len() >= needed {
-        return deposit_all(layout, plain, words, deposit);
+        return deposit_all(layout, plain, words, pdep);
     }
     let mut copy = [0; PLAIN_BYTES];
     copy[..plain.len()].copy_from_slice(plain);
-    deposit_all(layout, &copy, words, deposit);
+    deposit_all(layout, &copy, words, pdep);
 }
 
 /// Same as `join_plain`, for weights of one or two bytes with four plain bits.
@@ -155,21 +155,35 @@ fn deposit_nibbles(layout: &Layout, nibbles: Nibbles, plain: &[u8], piece: &mut 
 }
 
 #[inline(always)]
-fn deposit_all(layout: &Layout, plain: &[u8], words: &mut [[u8; 8]], deposit: impl Fn(u64) -> u64) {
+fn deposit_all(
+    layout: &Layout,
+    plain: &[u8],
+    words: &mut [[u8; 8]],
+    pdep: Option<impl Fn(u64) -> u64>,
+) {
     let bits = layout.word_bits();
-    if bits <= 56 {
+    let window = |number: usize| match bits <= 56 {
+        true => window(plain, number * bits),
+        // The last bits of a window may be behind its first eight bytes.
+        false => {
+            let bit = number * bits;
+            let above = u64::from(plain[bit / 8 + 8]) << 1 << (63 - bit % 8);
+            window(plain, bit) | above
+        }
+    };
+    if let Some(pdep) = pdep {
         for (number, word) in words.iter_mut().enumerate() {
-            let window = window(plain, number * bits);
-            *word = (deposit(window) | layout.constants).to_le_bytes();
+            *word = (pdep(window(number)) | layout.constants).to_le_bytes();
         }
         return;
     }
     for (number, word) in words.iter_mut().enumerate() {
-        // The last bits of a window may be behind its first eight bytes.
-        let bit = number * bits;
-        let above = u64::from(plain[bit / 8 + 8]) << 1 << (63 - bit % 8);
-        let window = window(plain, bit) | above;
-        *word = (deposit(window) | layout.constants).to_le_bytes();
+        *word = window(number).to_le_bytes();
+    }
+    // The compiler makes vectors of a loop that only deposits.
+    for word in words {
+        let window = u64::from_le_bytes(*word);
+        *word = (layout.deposit(window) | layout.constants).to_le_bytes();
     }
 }
 
@@ -237,7 +251,7 @@ fn split_plain(
         return extract_nibbles(layout, nibbles, piece, plain);
     }
     match layout.weight_bytes {
-        1 => pack_blocks::<1>(layout, piece, packed, extract),
+        _ if layout.word_bits().is_multiple_of(8) => pack_words(layout, piece, packed, extract),
         2 => pack_blocks::<2>(layout, piece, packed, extract),
         4 => pack_blocks::<4>(layout, piece, packed, extract),
         _ => pack_blocks::<8>(layout, piece, packed, extract),
@@ -265,6 +279,31 @@ fn extract_nibbles(layout: &Layout, nibbles: Nibbles, piece: &[u8], plain: &mut 
     };
     if let (Some(plain), Some(last)) = (plain.last_mut(), last) {
         *plain = last;
+    }
+}
+
+/// Packs the plain bits of weights whose words have whole bytes of them.
+#[inline(always)]
+fn pack_words(
+    layout: &Layout,
+    piece: &[u8],
+    packed: &mut [u8; PACKED_BYTES],
+    extract: impl Fn(u64) -> u64,
+) {
+    let bytes = layout.word_bits() / 8;
+    let mut pack = |number: usize, word: [u8; 8]| {
+        // The next word overwrites what is behind its plain bits.
+        let bits = extract(u64::from_le_bytes(word));
+        packed[bytes * number..][..8].copy_from_slice(&bits.to_le_bytes());
+    };
+    let (words, rest) = piece.as_chunks::<8>();
+    for (number, &word) in words.iter().enumerate() {
+        pack(number, word);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        pack(words.len(), last);
     }
 }
 
@@ -306,10 +345,6 @@ fn pack_block<const SIZE: usize>(
     extract: impl Fn(u64) -> u64,
 ) {
     let word = |number: usize| extract(u64::from_le_bytes(words[number]));
-    if SIZE == 1 {
-        out[..8].copy_from_slice(&word(0).to_le_bytes());
-        return;
-    }
     // Two words have at most 128 bits, and at most 7 bits of the words before are in their first
     // byte: those of four bytes have at most 116 bits, those of eight at most 122.
     let mut before = 0u128;
