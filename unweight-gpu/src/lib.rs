@@ -104,10 +104,18 @@ fn preload(device: &Device) -> Result<(), GpuError> {
 pub mod host {
     pub use crate::checksum::constants::words as crc_constants;
     pub use crate::decode::job::{
-        Addresses, TensorJob, longest_records_bytes, readable_plain_bytes,
+        Addresses, PLAIN_SLACK_BYTES, TensorJob, is_bf16_exponent, longest_records_bytes,
+        readable_plain_bytes,
     };
     pub use crate::decode::plan::{FIELD_BYTES, TABLE_BYTES, stage_bytes};
     pub use crate::decode::status::{GOOD, read};
     pub use crate::encode::job::{EncodeJob, TOTAL_BYTES};
-    pub use crate::encode::plan::count_threads;
+    pub use crate::encode::plan::{
+        Division, JobGroup, Jobs, PlannedTensor, Sources, count_threads, place_jobs,
+    };
+    pub use crate::encode::sample::{
+        ChosenForms, Differing, FieldChoices, SAMPLE_COUNT_BYTES, SampleJob, SampledForms,
+        SampledTensor,
+    };
+    pub use crate::encode::split::SplitJob;
 }

@@ -1,119 +1,29 @@
 //! Decoding by the kernels' own source on fibers of the CPU. It needs no GPU, and AddressSanitizer
 //! can check it.
 
-#![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
+#[path = "../../unweight/tests/forms/mod.rs"]
+mod forms;
+mod host_decoder;
 mod restore;
 
-use std::ffi::c_void;
-use std::mem::offset_of;
-
-use restore::{Kernels, hold_to_the_corpus};
-use unweight_format::{CodedPlanes, RecordEnds, Rule, Tensor};
-use unweight_gpu::host::{
-    Addresses, EncodeJob, GOOD, KIND_BYTES, TOTAL_BYTES, TensorJob, crc_constants,
-    longest_record_bytes, read, stage_bytes,
+use forms::{file_of, forms_of, weights};
+use host_decoder::{OnTheCpu, Stages};
+use restore::{Kernels, hold_to_the_corpus, restore};
+use unweight_format::{Dtype, Forms, Rule};
+use unweight_gpu::host::{PLAIN_SLACK_BYTES, TensorJob, crc_constants};
+use unweight_testkit::{
+    ENCODINGS, Form, Random, Records, Tensor, any_weights, container, repair_checksums, restored,
 };
-use unweight_gpu_host::{DeviceMemory, Launch};
-
-/// Kernels whose threads run in the order of `seed`. If `stages` is false, no record fits shared
-/// memory.
-struct OnTheCpu {
-    seed: u64,
-    stages: bool,
-    /// Number of blocks that share all chunks, and of warps in each. None means one block a chunk.
-    few_blocks: Option<(u32, u32)>,
-    constants: Vec<u32>,
-}
-
-impl OnTheCpu {
-    fn new(seed: u64, stages: bool) -> OnTheCpu {
-        let constants = crc_constants();
-        OnTheCpu {
-            seed,
-            stages,
-            few_blocks: None,
-            constants,
-        }
-    }
-
-    /// Decodes to weights or to exponents. Returns the output and the checksum of the weights, or
-    /// the rule that the first bad chunk breaks.
-    fn run(
-        &self,
-        planes: &CodedPlanes,
-        payload: &[u8],
-        exponents: bool,
-    ) -> Result<(DeviceMemory, u32), Rule> {
-        let start = planes.sign_mantissa().offset;
-        let skip = (planes.record_ends().offset - start) as usize;
-        let ends = RecordEnds::parse(planes, &payload[skip..]).map_err(|error| error.rule)?;
-        let stage = match self.stages {
-            true => stage_bytes(longest_record_bytes(planes, &ends), planes.weights()),
-            false => 0,
-        };
-        let uploaded = DeviceMemory::of(payload);
-        let bytes_per_weight = if exponents { 1 } else { 2 };
-        let output = DeviceMemory::poisoned(planes.weights() as usize * bytes_per_weight);
-        let address = |offset: u64| uploaded.address() + (offset - start);
-        let addresses = Addresses {
-            sign_mantissa: address(start),
-            record_ends: address(planes.record_ends().offset),
-            records: address(planes.records().offset),
-        };
-        let job = TensorJob::new(planes, addresses, output.address(), 0, 0);
-        let launch = Launch {
-            jobs: (&raw const job).cast(),
-            job_count: 1,
-            chunk_count: planes.chunk_count() as u32,
-            seed: self.seed,
-        };
-        let constants: *const c_void = self.constants.as_ptr().cast();
-        let mut status = GOOD;
-        let mut of_chunks = vec![0; planes.chunk_count() as usize];
-        // SAFETY: the record ends are valid; planes and output are aligned and long enough.
-        unsafe {
-            launch.check_chunks(constants, &mut status);
-            match self.few_blocks {
-                Some(few) => launch.decode_in_few_blocks(few, stage, exponents, &mut status),
-                None => launch.decode(stage, exponents, &mut status),
-            }
-            if !exponents {
-                launch.checksum_weights(constants, false, &mut of_chunks);
-            }
-        }
-        if let Some(bad) = read(status) {
-            return Err(bad.rule);
-        }
-        let mut whole = crc32fast::Hasher::new();
-        for (number, &checksum) in of_chunks.iter().enumerate() {
-            let bytes = 2 * u64::from(planes.chunk(number as u64).weights);
-            whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
-        }
-        Ok((output, whole.finalize()))
-    }
-}
 
 impl Kernels for OnTheCpu {
     fn decode(
         &self,
-        tensor: &Tensor<'_>,
-        planes: &CodedPlanes,
+        tensor: &unweight_format::Tensor<'_>,
         payload: &[u8],
     ) -> Result<Vec<u8>, Rule> {
-        let (weights, checksum) = self.run(planes, payload, false)?;
-        let weights = weights.bytes();
-        tensor
-            .require_checksum(checksum)
-            .map_err(|error| error.rule)?;
-        let (exponents, _) = self.run(planes, payload, true)?;
-        let of_weights = weights.as_chunks().0.iter().map(|&pair| {
-            let [low, high] = pair;
-            high << 1 | low >> 7
-        });
-        assert!(of_weights.eq(exponents.bytes().iter().copied()));
-        Ok(weights.to_vec())
+        OnTheCpu::decode(self, tensor, payload)
     }
 }
 
@@ -124,7 +34,9 @@ fn kernels_and_format_have_the_same_numbers() {
         STEP_WEIGHTS,
         LANES,
         LANE_STEP_WEIGHTS,
+        FIELDS,
         PALETTE_ENTRIES,
+        BLOCK_BYTES as usize,
         RECORD_ALIGNMENT as usize,
         RECORD_HEADER_BYTES,
         RECORD_CHECKED_FROM,
@@ -136,12 +48,9 @@ fn kernels_and_format_have_the_same_numbers() {
         KIND_PALETTE.into(),
         LONGEST_CODE_BITS.into(),
         NO_CODE.into(),
-        KIND_BYTES as usize,
+        PLAIN_SLACK_BYTES as usize,
         size_of::<TensorJob>(),
-        TensorJob::PALETTE_OFFSET,
-        size_of::<EncodeJob>(),
-        offset_of!(EncodeJob, palette),
-        TOTAL_BYTES as usize,
+        TensorJob::FIELDS_OFFSET,
         size_of_val(&crc_constants()[..]),
     ];
     assert_eq!(
@@ -150,30 +59,169 @@ fn kernels_and_format_have_the_same_numbers() {
     );
 }
 
+/// The number of runs of ones.
+fn runs(mask: u64) -> u32 {
+    (mask & !(mask << 1)).count_ones()
+}
+
+#[test]
+fn kernels_have_the_runs_of_every_plain_mask() {
+    for weight_bytes in [1, 2, 4, 8] {
+        let dtypes = Dtype::ALL.iter();
+        let most = dtypes
+            .filter(|dtype| dtype.weight_bytes() == weight_bytes)
+            .flat_map(|dtype| {
+                let fields = dtype.fields();
+                (1u32..1 << fields.len()).map(move |chosen| {
+                    let plain = fields.iter().enumerate();
+                    let plain = plain.filter(|(number, _)| chosen >> number & 1 != 0);
+                    runs(plain.fold(dtype.weight_mask(), |mask, (_, field)| mask & !field.mask()))
+                })
+            })
+            .max();
+        assert_eq!(
+            Some(unweight_gpu_host::most_runs(weight_bytes as u32)),
+            most
+        );
+    }
+}
+
 #[test]
 fn kernels_give_the_corpus_and_the_reference_s_errors() {
-    hold_to_the_corpus(&OnTheCpu::new(0, true));
+    hold_to_the_corpus(&OnTheCpu::new(0, Stages::AsInABatch));
 }
 
 #[test]
 fn the_order_of_threads_changes_nothing() {
     for seed in 1..4 {
-        hold_to_the_corpus(&OnTheCpu::new(seed, true));
+        hold_to_the_corpus(&OnTheCpu::new(seed, Stages::AsInABatch));
     }
 }
 
 #[test]
 fn records_that_do_not_fit_shared_memory_decode_where_they_stand() {
-    hold_to_the_corpus(&OnTheCpu::new(0, false));
+    hold_to_the_corpus(&OnTheCpu::new(0, Stages::None));
 }
 
 #[test]
 fn few_blocks_of_many_warps_decode_every_chunk() {
-    for few in [(1, 1), (2, 3), (5, 16)] {
-        let few_blocks = Some(few);
-        hold_to_the_corpus(&OnTheCpu {
-            few_blocks,
-            ..OnTheCpu::new(7, true)
-        });
+    for (blocks, warps) in [(1, 1), (2, 3), (5, 16)] {
+        hold_to_the_corpus(&OnTheCpu::new(7, Stages::AsInABatch).in_few_blocks(blocks, warps));
     }
+}
+
+/// Compares what kernels make of a valid file with these bytes. `number` varies how they are launched.
+fn require_restored(number: u64, file: &[u8], bytes: &[u8], what: impl std::fmt::Debug) {
+    let stages = match number % 3 {
+        0 => Stages::None,
+        _ => Stages::AsInABatch,
+    };
+    let restored = restore(&OnTheCpu::new(number, stages), file);
+    let restored = restored.unwrap_or_else(|error| panic!("{what:?}: {error:?}"));
+    assert!(restored == bytes, "{what:?}");
+}
+
+#[test]
+fn every_type_decodes_in_all_of_its_forms() {
+    for &dtype in Dtype::ALL {
+        for (number, forms) in (0..).zip(forms_of(dtype)) {
+            // A multiple of 12 fills the bytes of every type.
+            let weights = weights(forms, 4096 + 884, u64::from(forms.bits()));
+            require_restored(number, &file_of(forms, 12, &weights), &weights, forms);
+        }
+    }
+}
+
+#[test]
+fn every_length_around_a_step_and_a_group_decodes() {
+    let forms = [
+        (Dtype::F8E4M3, 0x01),
+        (Dtype::F8E5M2, 0x11),
+        (Dtype::Bf16, 0x11),
+        (Dtype::F32, 0x33_3002),
+        (Dtype::F64, 0x1000_0031),
+        (Dtype::F16, 0x003),
+    ];
+    for (dtype, bits) in forms {
+        let forms = Forms::from_bits(dtype, bits).unwrap();
+        for count in [
+            1, 7, 8, 9, 255, 256, 257, 2_047, 2_048, 2_049, 4_095, 4_096, 4_097,
+        ] {
+            let weights = weights(forms, count, 9);
+            let file = file_of(forms, 12, &weights);
+            require_restored(count as u64, &file, &weights, (forms, count));
+        }
+    }
+}
+
+/// A file of a tensor of this type with records that no canonical encoder writes, and its bytes.
+fn odd(dtype: Dtype, random: &mut Random) -> (Vec<u8>, Vec<u8>) {
+    // A multiple of 12 fills the bytes of every type.
+    let count = 12 * (1 + random.below(500));
+    let data = any_weights(dtype, count as usize, random);
+    let tensor = Tensor {
+        name: "w".to_owned(),
+        dtype,
+        shape: vec![data.len() as u64 * 8 / dtype.bits()],
+        data,
+        form: Form {
+            encoding: ENCODINGS[random.below(2) as usize],
+            chunk_size_log2: 12,
+            records: Records::Odd {
+                seed: random.bits(),
+            },
+        },
+    };
+    (container(std::slice::from_ref(&tensor), false), tensor.data)
+}
+
+#[test]
+fn odd_records_of_every_type_decode() {
+    let mut random = Random::new(20);
+    for &dtype in Dtype::ALL {
+        for number in 0..8 {
+            let (file, data) = odd(dtype, &mut random);
+            require_restored(number, &file, &data, dtype);
+        }
+    }
+}
+
+#[test]
+fn damaged_tensors_of_every_type_break_the_rule_that_the_cpu_finds() {
+    let mut random = Random::new(21);
+    let mut rejected = std::collections::BTreeMap::<&str, u32>::new();
+    for &dtype in Dtype::ALL {
+        for _ in 0..3 {
+            let (file, _) = odd(dtype, &mut random);
+            for _ in 0..8 {
+                let mut damaged = file.clone();
+                let payload = unweight_testkit::coded_payloads(&file).pop();
+                let at = match payload.map(|payload| payload.records()) {
+                    // Headers, lane ends and codes are at the beginning.
+                    Some(records) if random.below(4) != 0 => {
+                        records.offset + random.below(records.length.min(100))
+                    }
+                    Some(records) => records.offset + random.below(records.length),
+                    None => file.len() as u64 / 2 + random.below(file.len() as u64 / 2),
+                };
+                damaged[at as usize] ^= 1 << random.below(8);
+                if random.below(10) != 0 {
+                    repair_checksums(&mut damaged);
+                }
+                let by_kernels =
+                    restore(&OnTheCpu::new(random.bits(), Stages::AsInABatch), &damaged);
+                match restored(&damaged[..]) {
+                    Ok(bytes) => assert!(by_kernels.ok() == Some(bytes), "{dtype}"),
+                    Err(error) => {
+                        let rule = error.rule().expect("memory does not fail").id();
+                        let found = by_kernels.err().and_then(|rejection| rejection.rule);
+                        assert_eq!(found.as_deref(), Some(rule), "{dtype}");
+                        *rejected.entry(rule).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{rejected:?}");
+    assert!(rejected.len() > 10, "{rejected:?}");
 }

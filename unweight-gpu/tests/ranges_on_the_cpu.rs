@@ -3,53 +3,62 @@
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
-use half::bf16;
-use unweight_format::{Encoding, RecordEnds, Rule};
+#[path = "../../unweight/tests/forms/mod.rs"]
+mod forms;
+mod host_decoder;
+
+use unweight::container::OpenFile;
+use unweight_format::{Dtype, Forms, Rule};
 use unweight_gpu::host::{
-    Addresses, GOOD, TensorJob, crc_constants, longest_record_bytes, read, stage_bytes,
+    FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, is_bf16_exponent, read, stage_bytes,
 };
-use unweight_gpu_host::{DeviceMemory, Launch};
-use unweight_testkit::{Random, bytes_of, coded_planes, container_of};
+use unweight_gpu_host::{DeviceMemory, FieldsMemory, Launch};
+
+use forms::{file_of, weights};
+use host_decoder::Uploaded;
 
 const LOG2: u8 = 12;
 /// Number of weights of five whole chunks and a short one.
 const WEIGHTS: usize = (5 << LOG2) + 777;
 const RANGES: [(usize, usize); 6] = [(0, 2), (2, 2), (1, 6), (5, 6), (3, 4), (6, 6)];
+/// Forms of several types, and the bytes of a weight.
+const FORMS: [(Dtype, u32, usize); 4] = [
+    (Dtype::Bf16, 0x001, 2),
+    (Dtype::Bf16, 0x302, 2),
+    (Dtype::F8E4M3, 0x01, 1),
+    (Dtype::F32, 0x33_3011, 4),
+];
 
-fn file() -> (Vec<bf16>, Vec<u8>) {
-    let weights = Random::new(1).trained_weights(WEIGHTS);
-    let file = container_of(&weights, Encoding::Huffman, LOG2);
-    (weights, file)
+/// What a launch of all ranges made.
+struct Decoded {
+    outputs: Vec<DeviceMemory>,
+    checksums: Vec<u32>,
+    status: u64,
 }
 
-/// Decodes all ranges in one launch, to memory of exactly the needed size. Returns the memory, the
-/// checksums and the status.
-fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
-    let planes = coded_planes(file)[0];
-    let start = planes.sign_mantissa().offset;
-    let payload = &file[start as usize..planes.records().end() as usize];
-    let skip = (planes.record_ends().offset - start) as usize;
-    let ends = RecordEnds::parse(&planes, &payload[skip..]).unwrap();
-    let stage = stage_bytes(longest_record_bytes(&planes, &ends), 1 << LOG2);
-    let uploaded = DeviceMemory::of(payload);
-    let addresses = Addresses {
-        sign_mantissa: uploaded.address(),
-        record_ends: uploaded.address() + skip as u64,
-        records: uploaded.address() + (planes.records().offset - start),
-    };
-    let bytes_per_weight = if exponents { 1 } else { 2 };
+/// Decodes all ranges in one launch, to memory of exactly the needed size.
+fn decode(file: &[u8], exponents: bool) -> Decoded {
+    let open = OpenFile::read(file).unwrap();
+    let tensor = open.container().directory().tensor(0).unwrap();
+    let payload = tensor.payload();
+    let uploaded = Uploaded::new(&tensor, payload.extent().of(file).unwrap()).unwrap();
+    let weight_bytes = payload.forms().dtype().weight_bytes();
+    let element_bytes = if exponents { 1 } else { weight_bytes };
     let (mut outputs, mut jobs, mut chunk_count) = (vec![], vec![], 0);
     for (from, to) in RANGES {
         let weights = (to << LOG2).min(WEIGHTS) - (from << LOG2).min(WEIGHTS);
-        let output = DeviceMemory::poisoned(bytes_per_weight * weights);
-        let address = output.address();
-        jobs.push(TensorJob::new(
-            &planes,
-            addresses,
+        let output = DeviceMemory::poisoned(element_bytes * weights);
+        let (palettes, address) = (&uploaded.palettes, output.address());
+        let skipped = from as u32;
+        let job = TensorJob::new(
+            payload,
+            palettes,
+            uploaded.at,
             address,
             chunk_count,
-            from as u32,
-        ));
+            skipped,
+        );
+        jobs.push(job);
         chunk_count += (to - from) as u32;
         outputs.push(output);
     }
@@ -61,50 +70,96 @@ fn decode(file: &[u8], exponents: bool) -> (Vec<DeviceMemory>, Vec<u32>, u64) {
     };
     let constants = crc_constants();
     let (mut status, mut checksums) = (GOOD, vec![0; chunk_count as usize]);
-    // SAFETY: the record ends are valid, planes and outputs are aligned and long enough, and chunks
-    // are numbered across jobs.
+    let stage = |table_bytes| stage_bytes(uploaded.longest_records_bytes, 1 << LOG2, table_bytes);
+    // SAFETY: palettes and record ends are valid, plain plane and outputs are aligned and long
+    // enough, and chunks are numbered across jobs.
     unsafe {
         launch.check_chunks(constants.as_ptr().cast(), &mut status);
-        launch.decode(stage, exponents, &mut status);
+        if exponents || is_bf16_exponent(payload) {
+            launch.decode(stage(TABLE_BYTES), exponents, &mut status);
+        } else {
+            let most_fields = payload.forms().coded_count() as u32;
+            let memory = FieldsMemory {
+                stage_bytes: stage(most_fields * FIELD_BYTES),
+                most_fields,
+            };
+            launch.decode_fields(weight_bytes as u32, memory, &mut status);
+        }
         if !exponents {
-            launch.checksum_weights(constants.as_ptr().cast(), false, &mut checksums);
+            launch.checksum_weights(constants.as_ptr().cast(), &mut checksums);
         }
     }
-    (outputs, checksums, status)
+    Decoded {
+        outputs,
+        checksums,
+        status,
+    }
+}
+
+/// The weights of each range.
+fn parts(bytes: &[u8], weight_bytes: usize) -> impl Iterator<Item = &[u8]> {
+    let place = move |chunk: usize| (chunk << LOG2).min(WEIGHTS) * weight_bytes;
+    RANGES
+        .map(|(from, to)| &bytes[place(from)..place(to)])
+        .into_iter()
 }
 
 #[test]
 fn a_range_of_chunks_is_that_part_of_the_tensor() {
-    let (weights, file) = file();
-    let (outputs, checksums, status) = decode(&file, false);
-    assert_eq!(status, GOOD);
-    let (planes, _, status) = decode(&file, true);
-    assert_eq!(status, GOOD);
-    let mut checksums = checksums.into_iter();
-    for ((output, exponents), (from, to)) in outputs.iter().zip(&planes).zip(RANGES) {
-        let part = &weights[(from << LOG2).min(WEIGHTS)..(to << LOG2).min(WEIGHTS)];
-        let bytes = bytes_of(part);
-        for chunk in bytes.chunks(2 << LOG2) {
-            assert_eq!(checksums.next(), Some(crc32fast::hash(chunk)));
+    for (dtype, bits, weight_bytes) in FORMS {
+        let forms = Forms::from_bits(dtype, bits).unwrap();
+        let weights = weights(forms, WEIGHTS, 1);
+        let file = file_of(forms, LOG2, &weights);
+        let decoded = decode(&file, false);
+        assert_eq!(decoded.status, GOOD);
+        let mut checksums = decoded.checksums.into_iter();
+        for (output, part) in decoded.outputs.iter().zip(parts(&weights, weight_bytes)) {
+            for chunk in part.chunks(weight_bytes << LOG2) {
+                assert_eq!(checksums.next(), Some(crc32fast::hash(chunk)));
+            }
+            assert!(part.is_empty() || output.bytes() == part, "{forms:?}");
         }
-        if part.is_empty() {
+        if dtype != Dtype::Bf16 {
             continue;
         }
-        assert!(output.bytes() == bytes, "{from}..{to}");
-        let plane = part.iter().map(|weight| (weight.to_bits() >> 7) as u8);
-        assert!(plane.eq(exponents.bytes().iter().copied()), "{from}..{to}");
+        let decoded = decode(&file, true);
+        assert_eq!(decoded.status, GOOD);
+        for (output, part) in decoded.outputs.iter().zip(parts(&weights, weight_bytes)) {
+            let exponents = part
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&[low, high]| high << 1 | low >> 7);
+            let exponents: Vec<u8> = exponents.collect();
+            assert!(part.is_empty() || output.bytes() == exponents, "{forms:?}");
+        }
     }
 }
 
 #[test]
 fn a_bad_chunk_is_found_in_the_first_range_that_has_it() {
-    let (_, mut file) = file();
-    let planes = coded_planes(&file)[0];
-    // A sign-mantissa byte of chunk 3, which the second of the ranges that are not empty is the first to have: as its third chunk.
-    file[planes.chunk(3).sign_mantissa.offset as usize] ^= 1;
-    let (_, _, status) = decode(&file, false);
-    let bad = read(status).unwrap();
-    assert_eq!((bad.chunk_in_launch, bad.rule), (2 + 2, Rule::RecordCrc));
+    for (dtype, bits, _) in FORMS {
+        let forms = Forms::from_bits(dtype, bits).unwrap();
+        let mut file = file_of(forms, LOG2, &weights(forms, WEIGHTS, 1));
+        let payload = unweight_testkit::coded_payloads(&file)[0];
+        // A plain byte of chunk 3, which the second of the ranges that are not empty is the first
+        // to have: as its third chunk.
+        file[payload.chunk(3).plain.offset as usize] ^= 1;
+        let bad = read(decode(&file, false).status).unwrap();
+        assert_eq!(
+            (bad.chunk_in_launch, bad.coded_field, bad.rule),
+            (2 + 2, 0, Rule::RecordCrc)
+        );
+        // The checksum of the last coded field's record in chunk 0.
+        let last = payload.forms().coded_count() - 1;
+        let records = unweight_testkit::records(&file, &payload);
+        file[records[last].extent.offset as usize] ^= 1;
+        let bad = read(decode(&file, false).status).unwrap();
+        assert_eq!(
+            (bad.chunk_in_launch, bad.coded_field, bad.rule),
+            (0, last, Rule::RecordCrc)
+        );
+    }
 }
 
 #[test]
@@ -150,7 +205,7 @@ fn checksums_are_of_bytes_too() {
     let mut checksums = vec![0; chunk_count as usize];
     // SAFETY: outputs are aligned and as long as the jobs state, and pieces are numbered across
     // jobs.
-    unsafe { launch.checksum_weights(constants.as_ptr().cast(), false, &mut checksums) };
+    unsafe { launch.checksum_weights(constants.as_ptr().cast(), &mut checksums) };
     let expected = sizes.iter().flat_map(|&size| {
         let bytes = bytes(size);
         bytes.chunks(PIECE).map(crc32fast::hash).collect::<Vec<_>>()

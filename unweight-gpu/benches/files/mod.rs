@@ -1,4 +1,4 @@
-//! Files of coded tensors, and these on the device.
+//! Files of tensors, and these on the device.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use half::bf16;
 use unweight::container::Container;
-use unweight_format::{CodedPlanes, Encoding, Payload};
+use unweight_format::{Encoding, Tensor};
 use unweight_gpu::{Device, DeviceTensor};
 use unweight_testkit::{Form, bf16_tensors, container};
 
@@ -15,24 +15,14 @@ pub(crate) fn file_of(tensors: &[Vec<bf16>], encoding: Encoding, log2: u8) -> Ve
     container(&bf16_tensors(tensors, |_| form), false)
 }
 
-/// Of tensors that are all coded.
-pub(crate) fn planes_of(container: &Container<'_, [u8]>) -> Vec<CodedPlanes> {
-    let tensors = container.directory().tensors();
-    let planes = tensors.map(|tensor| match tensor.payload() {
-        Payload::Coded(planes) => *planes,
-        Payload::Raw(_) => panic!("weights like these are coded"),
-    });
-    planes.collect()
-}
-
 pub(crate) fn on_device(
     device: &Device,
-    planes: &[CodedPlanes],
+    container: &Container<'_, [u8]>,
     file: &[u8],
 ) -> Vec<Arc<DeviceTensor>> {
-    let upload = |planes: &CodedPlanes| {
-        let payload = DeviceTensor::extent(planes).of(file).unwrap();
-        Arc::new(DeviceTensor::upload(device, planes, payload).unwrap())
+    let upload = |tensor: Tensor<'_>| {
+        let payload = tensor.payload().extent().of(file).unwrap();
+        Arc::new(DeviceTensor::upload(device, &tensor, payload).unwrap())
     };
-    planes.iter().map(upload).collect()
+    container.directory().tensors().map(upload).collect()
 }

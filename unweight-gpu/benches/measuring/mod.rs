@@ -61,31 +61,95 @@ const LAYER: [(usize, usize); 7] = [
 
 /// A layer of Llama-3.1-8B.
 pub(crate) fn layer() -> Vec<Vec<bf16>> {
-    (5..)
-        .zip(LAYER)
+    let shapes = (5..).zip(LAYER);
+    shapes
         .map(|(seed, (rows, columns))| llama_shaped(rows, columns, seed))
+        .collect()
+}
+
+/// The same weights as bytes in another type, whose weights have `weight_bytes` bytes, the lowest
+/// of what `bits` gives.
+pub(crate) fn layer_as(weight_bytes: usize, bits: impl Fn(f32) -> u64 + Sync) -> Vec<Vec<u8>> {
+    let shapes = (5..).zip(LAYER);
+    shapes
+        .map(|(seed, (rows, columns))| {
+            let mut bytes = vec![0; rows * columns * weight_bytes];
+            fill(
+                &mut bytes,
+                rows,
+                columns * weight_bytes,
+                seed,
+                |row, normal| {
+                    for weight in row.chunks_exact_mut(weight_bytes) {
+                        weight.copy_from_slice(&bits(normal()).to_le_bytes()[..weight_bytes]);
+                    }
+                },
+            );
+            bytes
+        })
         .collect()
 }
 
 /// Normally distributed weights, sigma 0.02 times exp(0.15 z) for each row, rounded to BF16.
 pub(crate) fn llama_shaped(rows: usize, columns: usize, seed: u64) -> Vec<bf16> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut weights = vec![bf16::ZERO; rows * columns];
+    fill(&mut weights, rows, columns, seed, |row, normal| {
+        row.fill_with(|| bf16::from_f32(normal()));
+    });
+    weights
+}
+
+/// Calls `fill` for every row of `row_length` elements, with a source of its weights.
+fn fill<T: Send>(
+    elements: &mut [T],
+    rows: usize,
+    row_length: usize,
+    seed: u64,
+    fill: impl Fn(&mut [T], &mut dyn FnMut() -> f32) + Sync,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let of_thread = rows.div_ceil(threads);
     std::thread::scope(|scope| {
-        for (number, part) in weights.chunks_mut(of_thread * columns).enumerate() {
+        for (number, part) in elements.chunks_mut(of_thread * row_length).enumerate() {
+            let fill = &fill;
             scope.spawn(move || {
                 let mut normal = Normal {
                     state: seed << 32 | number as u64 | 1,
                 };
-                for row in part.chunks_mut(columns) {
+                for row in part.chunks_mut(row_length) {
                     let sigma = 0.02 * (0.15 * normal.next()).exp();
-                    row.fill_with(|| bf16::from_f32(sigma * normal.next()));
+                    fill(row, &mut || sigma * normal.next());
                 }
             });
         }
     });
-    weights
+}
+
+/// The nearest number of 8 bits with `mantissa_bits` bits of mantissa (3 for E4M3, 2 for E5M2) to a
+/// weight that is scaled as one of its block of 128 x 128 is, and its value without the scale.
+pub(crate) fn to_f8(weight: f32, mantissa_bits: u32) -> (u8, f32) {
+    // The greatest of 16,384 weights is about 4 sigma; it becomes the greatest number.
+    let (greatest, bias): (f32, i32) = match mantissa_bits {
+        3 => (448.0, 7),
+        _ => (57_344.0, 15),
+    };
+    // A power of two, so that an upcast weight keeps the mantissa.
+    let scale = (greatest / 0.1).log2().floor().exp2();
+    let magnitude = (weight.abs() * scale).min(greatest);
+    let exponent = (magnitude.to_bits() >> 23) as i32 - 127;
+    let exponent = exponent.max(1 - bias);
+    let unit = ((exponent - mantissa_bits as i32) as f32).exp2();
+    let rounded = (magnitude / unit).round_ties_even() * unit;
+    // Subnormal numbers have the exponent 0.
+    let stored = match rounded < ((1 - bias) as f32).exp2() {
+        true => (rounded / unit) as u32,
+        false => {
+            let bits = rounded.to_bits() >> (23 - mantissa_bits);
+            bits - (((127 - bias) as u32) << mantissa_bits)
+        }
+    };
+    let sign = u32::from(weight.is_sign_negative()) << 7;
+    ((stored | sign) as u8, rounded.copysign(weight) / scale)
 }
 
 /// The weights with a zero for every thousandth one, so that the palette is not 16 consecutive

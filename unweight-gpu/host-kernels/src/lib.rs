@@ -36,6 +36,35 @@ unsafe extern "C" {
         seed: u64,
         status: *mut u64,
     );
+    fn unweight_host_decode_fields(
+        jobs: *const c_void,
+        job_count: u32,
+        chunk_count: u32,
+        weight_bytes: u32,
+        stage_bytes: u32,
+        most_fields: u32,
+        seed: u64,
+        status: *mut u64,
+    );
+    fn unweight_host_decode_fields_in_few_blocks(
+        job: *const c_void,
+        chunk_count: u32,
+        blocks: u32,
+        warps: u32,
+        stage_bytes: u32,
+        most_fields: u32,
+        seed: u64,
+        status: *mut u64,
+    );
+    safe fn unweight_host_most_runs(weight_bytes: u32) -> u32;
+    fn unweight_host_check_blocks(
+        jobs: *const c_void,
+        job_count: u32,
+        chunk_count: u32,
+        constants: *const c_void,
+        seed: u64,
+        status: *mut u64,
+    );
     fn unweight_host_check_chunks(
         jobs: *const c_void,
         job_count: u32,
@@ -49,7 +78,6 @@ unsafe extern "C" {
         job_count: u32,
         chunk_count: u32,
         constants: *const c_void,
-        of_planes: bool,
         seed: u64,
         checksums: *mut u32,
     );
@@ -63,6 +91,20 @@ pub fn layout() -> &'static [u32] {
     let numbers = unsafe { unweight_host_layout(&raw mut count) };
     // SAFETY: there are that many constants at this address.
     unsafe { std::slice::from_raw_parts(numbers, count as usize) }
+}
+
+/// The most runs of ones in a plain mask that the kernels for weights of so many bytes allow.
+pub fn most_runs(weight_bytes: u32) -> u32 {
+    unweight_host_most_runs(weight_bytes)
+}
+
+/// Shared memory of the kernels for any forms.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldsMemory {
+    /// Bytes for a chunk's records.
+    pub stage_bytes: u32,
+    /// The most coded fields of a job.
+    pub most_fields: u32,
 }
 
 /// Arguments that all kernels here take.
@@ -124,6 +166,69 @@ impl Launch {
         }
     }
 
+    /// The kernel of `kernels/decode/fields.cu` for weights of so many bytes.
+    ///
+    /// # Safety
+    /// The preconditions at the head of that file.
+    pub unsafe fn decode_fields(self, weight_bytes: u32, memory: FieldsMemory, status: &mut u64) {
+        // SAFETY: the caller upholds the kernel's preconditions.
+        unsafe {
+            unweight_host_decode_fields(
+                self.jobs,
+                self.job_count,
+                self.chunk_count,
+                weight_bytes,
+                memory.stage_bytes,
+                memory.most_fields,
+                self.seed,
+                status,
+            );
+        }
+    }
+
+    /// `decode_fields_2_in_few_blocks`, for the first job only.
+    ///
+    /// # Safety
+    /// As [`Launch::decode_fields`].
+    pub unsafe fn decode_fields_in_few_blocks(
+        self,
+        (blocks, warps): (u32, u32),
+        memory: FieldsMemory,
+        status: &mut u64,
+    ) {
+        // SAFETY: the caller upholds the kernel's preconditions.
+        unsafe {
+            unweight_host_decode_fields_in_few_blocks(
+                self.jobs,
+                self.chunk_count,
+                blocks,
+                warps,
+                memory.stage_bytes,
+                memory.most_fields,
+                self.seed,
+                status,
+            );
+        }
+    }
+
+    /// `check_blocks`.
+    ///
+    /// # Safety
+    /// The preconditions at the head of `kernels/checksum/checksum.cu`.
+    pub unsafe fn check_blocks(self, constants: *const c_void, status: &mut u64) {
+        // SAFETY: the caller upholds the kernel's preconditions.
+        unsafe {
+            unweight_host_check_blocks(
+                self.jobs,
+                self.job_count,
+                self.chunk_count,
+                constants,
+                self.seed,
+                status,
+            );
+        }
+    }
+
     /// `check_chunks`.
     ///
     /// # Safety
@@ -142,16 +247,11 @@ impl Launch {
         }
     }
 
-    /// `checksum_weights`, or `checksum_planes`. Writes a checksum for each chunk.
+    /// `checksum_weights`. Writes a checksum for each chunk.
     ///
     /// # Safety
     /// The preconditions at the head of `kernels/checksum/checksum.cu`.
-    pub unsafe fn checksum_weights(
-        self,
-        constants: *const c_void,
-        of_planes: bool,
-        checksums: &mut [u32],
-    ) {
+    pub unsafe fn checksum_weights(self, constants: *const c_void, checksums: &mut [u32]) {
         assert_eq!(checksums.len(), self.chunk_count as usize);
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
@@ -160,7 +260,6 @@ impl Launch {
                 self.job_count,
                 self.chunk_count,
                 constants,
-                of_planes,
                 self.seed,
                 checksums.as_mut_ptr(),
             );

@@ -3,9 +3,8 @@
 // Data layout: rows of 512 bytes (checksum/crc32.cuh).
 // Threads: one warp = one chunk, or one block of a plain plane; blocks of 8 warps.
 // Shared memory: none.
-// Preconditions: those of TensorJob; `constants` is what `src/checksum/constants.rs` makes; outputs hold all weights,
-// for checksum_planes 1 byte for each weight of a BF16 tensor of which the exponent alone is coded. Chunks of a launch
-// are numbered from `first_chunk` on.
+// Preconditions: those of TensorJob; `constants` is what `src/checksum/constants.rs` makes; outputs hold all weights.
+// Chunks of a launch are numbered from `first_chunk` on.
 // Tail: that of crc32.cuh. Warps after the last chunk do nothing.
 #include "abi/status.cuh"
 #include "checksum/crc32.cuh"
@@ -80,19 +79,6 @@ extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
   const uint64_t own = number - job->first_chunk;
   const uint32_t sum = checksum_of(constants, lane, output_of(job, own), output_bytes(job, own));
   if (lane == 0 && sum != job->record_ends[own]) report(status, number, 0, BLOCK_CRC);
-}
-
-// Writes the checksum of each chunk's weights. The output holds their exponents; the sign-mantissa plane the rest.
-extern "C" __global__ void __launch_bounds__(CHECKSUM_WARPS* WARP)
-    checksum_planes(const TensorJob* jobs, uint32_t job_count, uint32_t chunk_count, const CrcConstants* constants,
-                    uint32_t* checksums) {
-  const uint32_t number = chunk_of_warp();
-  if (number >= chunk_count) return;
-  const uint32_t lane = threadIdx.x % WARP;
-  const Chunk chunk = find_chunk(jobs, job_count, number);
-  const JoinedBytes joined{chunk.job->output + chunk.output_start, chunk.plain};
-  const uint32_t sum = checksum_of(constants, lane, joined, 2 * chunk.weights);
-  if (lane == 0) checksums[number] = sum;
 }
 
 }  // namespace unweight::checksum

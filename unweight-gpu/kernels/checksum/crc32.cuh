@@ -77,24 +77,6 @@ struct PlainBytes {
   __device__ __forceinline__ void visit(uint32_t, uint4) const {}
 };
 
-// Message of the weights that two planes hold.
-struct JoinedBytes {
-  const uint8_t* exponents;      // 8-byte aligned
-  const uint8_t* sign_mantissa;  // likewise
-
-  __device__ __forceinline__ uint4 sixteen(uint32_t at) const {
-    const uint2 eight = *reinterpret_cast<const uint2*>(exponents + at / 2);
-    const uint2 rest = *reinterpret_cast<const uint2*>(sign_mantissa + at / 2);
-    const record::EightWeights joined = record::join(record::widen(eight), rest);
-    return make_uint4(joined.pairs[0], joined.pairs[1], joined.pairs[2], joined.pairs[3]);
-  }
-  __device__ __forceinline__ uint32_t byte(uint32_t at) const {
-    const uint32_t exponent = exponents[at / 2], rest = sign_mantissa[at / 2];
-    return at % 2 == 0 ? (exponent << 7 & 0x80) | (rest & 0x7f) : exponent >> 1 | (rest & 0x80);
-  }
-  __device__ __forceinline__ void visit(uint32_t, uint4) const {}
-};
-
 // Lowest bits of four counts side by side, which have nine bits each because they are at most 256. Four more counts are
 // shifted after they are put together.
 constexpr uint32_t FIRST_BITS = 1u | 1u << 9 | 1u << 18 | 1u << 27;

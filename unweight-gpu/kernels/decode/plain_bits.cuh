@@ -1,8 +1,8 @@
 // Plain bits of a lane's eight weights of a step, put in their places (specification, section 4.2).
 //
 // Data layout: eight numbers of W bits take W bytes, so those of lane l of step t begin at byte (32 t + l) * W of a
-// chunk. They are read as windows of 64 bits, one for each 8 bytes of weights. A window begins at any bit, so it lies in
-// up to three words. A step has 8 W words, so its bits have the same place in a word in every step.
+// chunk. They are read as windows of 64 bits, one for each 8 bytes of weights. A window begins at any bit, so it lies
+// in up to three words. A step has 8 W words, so its bits have the same place in a word in every step.
 //
 //   SIZE, bytes of a weight             1       2        4        8
 //   windows of a lane's step            1       2        4        8
@@ -35,7 +35,9 @@ __device__ __forceinline__ uint32_t spread_to_halves(uint32_t window, uint32_t b
 
 // The most runs of ones that a plain mask has. A test compares them with the types of the format.
 template <uint32_t SIZE>
-constexpr uint32_t MOST_RUNS = SIZE == 1 ? 2 : SIZE == 2 ? 3 : 5;
+constexpr uint32_t MOST_RUNS = SIZE == 1   ? 2
+                               : SIZE == 2 ? 3
+                                           : 5;
 
 // Runs of a plain mask, and the constants. Numbers of weights that share a word are put in their places together.
 template <uint32_t SIZE>
@@ -50,7 +52,7 @@ struct PlainPlaces {
 #pragma unroll
     for (uint32_t i = 0; i < MOST_RUNS<SIZE>; i++) {
       // The sum carries over the lowest run.
-      const uint32_t run = left & ~(left + (left & 0 - left));
+      const uint32_t run = left & ~(left + (left & (0 - left)));
       const uint32_t up = left == 0 ? 0 : static_cast<uint32_t>(__ffs(left)) - 1 - taken;
       masks[i] = (run >> up) * EACH;
       factors[i] = 1u << up;
@@ -58,6 +60,14 @@ struct PlainPlaces {
       left &= ~run;
     }
     constants = static_cast<uint32_t>(job->constants) * EACH;
+  }
+
+  // Plain bits of the numbers in a word, one in each weight of it.
+  __device__ __forceinline__ uint32_t place_numbers(uint32_t numbers) const {
+    uint32_t word = constants;
+#pragma unroll
+    for (uint32_t run = 0; run < MOST_RUNS<SIZE>; run++) word += (numbers & masks[run]) * factors[run];
+    return word;
   }
 
   // The words of a window of 64 bits. The second half of its numbers begins at bit `half`.
@@ -69,9 +79,7 @@ struct PlainPlaces {
       const uint32_t numbers = SIZE == 1   ? spread_to_bytes(windows[i], bits)
                                : SIZE == 2 ? spread_to_halves(windows[i], bits)
                                            : windows[i];
-      words[i] = constants;
-#pragma unroll
-      for (uint32_t run = 0; run < MOST_RUNS<SIZE>; run++) words[i] += (numbers & masks[run]) * factors[run];
+      words[i] = place_numbers(numbers);
     }
   }
 };
@@ -87,7 +95,7 @@ struct PlainPlaces<8> {
     uint32_t taken = 0;
 #pragma unroll
     for (uint32_t i = 0; i < MOST_RUNS<8>; i++) {
-      const uint64_t lowest = left & 0 - left;
+      const uint64_t lowest = left & (0 - left);
       const uint64_t run = left & ~(left + lowest);
       shifts[i] = left == 0 ? 0 : bits_of(lowest - 1) - taken;
       masks[i] = run >> shifts[i];
@@ -134,19 +142,22 @@ struct PlainReader {
     lane_bit = lane * LANE_STEP_WEIGHTS * bits;
     // A window begins at a multiple of the greatest power of two in its length.
     const uint32_t length = window_bits();
-    const uint32_t multiple = min(length & 0 - length, 32u);
+    const uint32_t multiple = min(length & (0 - length), 32u);
     window_words = (32 - multiple + length + 31) / 32;
   }
 
   __device__ __forceinline__ uint32_t window_bits() const { return LANE_STEP_WEIGHTS / SIZE * bits; }
 
-  // After the chunk's end, the words of its last step again.
+  // The word of a step that the window at this bit of the step begins in. After the chunk's end, of its last step.
+  __device__ __forceinline__ const uint32_t* word_of(uint32_t step, uint32_t bit) const {
+    return step_words + min(step, last_step) * LANE_STEP_WEIGHTS * bits + bit / 32;
+  }
+
   __device__ __forceinline__ PlainWords<SIZE> load(uint32_t step) const {
-    const uint32_t* from = step_words + min(step, last_step) * LANE_STEP_WEIGHTS * bits;
     PlainWords<SIZE> loaded;
 #pragma unroll
     for (uint32_t i = 0; i < SIZE; i++) {
-      const uint32_t* window = from + (lane_bit + i * window_bits()) / 32;
+      const uint32_t* window = word_of(step, lane_bit + i * window_bits());
       loaded.words[i][0] = ptx::load_read_only(window);
       loaded.words[i][1] = window_words > 1 ? ptx::load_read_only(window + 1) : 0;
       loaded.words[i][2] = window_words > 2 ? ptx::load_read_only(window + 2) : 0;
@@ -168,6 +179,34 @@ struct PlainReader {
       eight.words[2 * i + 1] = words[1];
     }
     return eight;
+  }
+
+  // The same for weights of one byte with 4 plain bits, as those of F8_E4M3 with a coded exponent: even and odd numbers
+  // are put in their places apart.
+  __device__ __forceinline__ Eight<SIZE> place_nibbles(uint32_t numbers) const {
+    const uint32_t even = places.place_numbers(numbers), odd = places.place_numbers(numbers >> 4);
+    return Eight<SIZE>{{__byte_perm(even, odd, 0x5140), __byte_perm(even, odd, 0x7362)}};
+  }
+
+  // Weights of STEPS steps from what was loaded for them. Loads the steps from `next` on.
+  template <uint32_t STEPS>
+  __device__ __forceinline__ void place_steps(Eight<SIZE> (&eights)[STEPS], PlainWords<SIZE> (&loaded)[STEPS],
+                                              uint32_t next) const {
+    if constexpr (SIZE == 1) {
+      if (bits == 4) {
+#pragma unroll
+        for (uint32_t d = 0; d < STEPS; d++) {
+          eights[d] = place_nibbles(loaded[d].words[0][0]);
+          loaded[d].words[0][0] = ptx::load_read_only(word_of(next + d, lane_bit));
+        }
+        return;
+      }
+    }
+#pragma unroll
+    for (uint32_t d = 0; d < STEPS; d++) {
+      eights[d] = place(loaded[d]);
+      loaded[d] = load(next + d);
+    }
   }
 };
 

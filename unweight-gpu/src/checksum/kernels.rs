@@ -13,7 +13,6 @@ pub(crate) struct ChecksumKernels {
     pub(crate) check_chunks: CudaFunction,
     pub(crate) check_blocks: CudaFunction,
     pub(crate) weights: CudaFunction,
-    pub(crate) planes: CudaFunction,
     /// `CrcConstants` in `kernels/abi/crc_constants.cuh`, which other kernels take too.
     pub(crate) constants: DeviceBuffer<u32>,
 }
@@ -28,7 +27,6 @@ impl KernelSet for ChecksumKernels {
             check_chunks: module.load_function("check_chunks")?,
             check_blocks: module.load_function("check_blocks")?,
             weights: module.load_function("checksum_weights")?,
-            planes: module.load_function("checksum_planes")?,
             constants: DeviceBuffer::new(constants, own),
         })
     }

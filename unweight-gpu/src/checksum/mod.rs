@@ -5,4 +5,4 @@ mod kernels;
 mod tensors;
 
 pub(crate) use kernels::ChecksumKernels;
-pub(crate) use tensors::{Outputs, TensorChunks, checksum_config, weight_checksums};
+pub(crate) use tensors::{TensorChunks, checksum_config, weight_checksums};

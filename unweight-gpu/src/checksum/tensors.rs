@@ -60,36 +60,23 @@ pub(crate) fn checksum_config(chunk_count: u32) -> LaunchConfig {
     }
 }
 
-/// The outputs of jobs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Outputs {
-    Weights,
-    Exponents,
-}
-
 /// The CRC-32 of every tensor's weights. Waits for its own launch. Other launches on this memory
 /// must be done.
 ///
 /// # Safety
 /// The first of `jobs` must be the `TensorJob`s of these tensors, in any order, with chunks that are
-/// numbered consecutively. The outputs must be of this kind, have all weights, or 1 byte for each
-/// exponent, and be readable up to a multiple of 8.
+/// numbered consecutively. The outputs must have all weights.
 pub(crate) unsafe fn weight_checksums(
     stream: &Arc<CudaStream>,
     kernels: &ChecksumKernels,
-    outputs: Outputs,
     jobs: &CudaSlice<TensorJob>,
     tensors: &[TensorChunks],
 ) -> Result<Vec<u32>, GpuError> {
-    let kernel = match outputs {
-        Outputs::Weights => &kernels.weights,
-        Outputs::Exponents => &kernels.planes,
-    };
     let (job_count, constants) = (tensors.len() as u32, kernels.constants.address());
     let chunk_count = tensors.iter().map(TensorChunks::count).sum::<u64>() as u32;
     let mut of_chunks = stream.alloc_zeros::<u32>(chunk_count.max(1) as usize)?;
     if chunk_count > 0 {
-        let mut launch = stream.launch_builder(kernel);
+        let mut launch = stream.launch_builder(&kernels.weights);
         launch
             .arg(jobs)
             .arg(&job_count)

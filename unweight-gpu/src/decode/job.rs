@@ -32,7 +32,7 @@ pub struct TensorJob {
 /// A coded field in a job.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct JobField {
+pub(crate) struct JobField {
     pub(crate) low: u8,
     pub(crate) width: u8,
     pub(crate) kind: u8,
@@ -69,8 +69,8 @@ pub(crate) const BYTES_CHUNK_LOG2: u8 = 16;
 /// Binary logarithm of the number of weights that a warp joins at a time in a tensor without coded
 /// fields.
 const PLAIN_CHUNK_LOG2: u8 = 13;
-/// Bytes that kernels may read behind the last step of a plain plane (`PLAIN_SLACK_BYTES`).
-const PLAIN_SLACK_BYTES: u64 = 16;
+/// Bytes that kernels may read behind the last step of a plain plane.
+pub const PLAIN_SLACK_BYTES: u64 = 16;
 
 /// The addresses of a tensor's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,16 @@ impl TensorJob {
         }
     }
 
+    /// The number of chunks of the whole tensor.
+    pub fn chunk_count(&self) -> u64 {
+        self.weights.div_ceil(1 << self.chunk_size_log2)
+    }
+
+    /// The length in bytes of the weights of every chunk but the last.
+    pub fn chunk_bytes(&self) -> u64 {
+        u64::from(self.weight_bytes) << self.chunk_size_log2
+    }
+
     /// A job whose output is this many bytes of any kind, for their checksum.
     pub fn of_bytes(output: u64, bytes: u64, first_chunk: u32) -> TensorJob {
         TensorJob {
@@ -196,7 +206,7 @@ pub(crate) fn has_coded_exponent(payload: &Payload) -> bool {
 }
 
 /// Whether a tensor is one of BF16 of which the exponent is coded and all else is plain.
-pub(crate) fn is_bf16_exponent(payload: &Payload) -> bool {
+pub fn is_bf16_exponent(payload: &Payload) -> bool {
     has_coded_exponent(payload) && payload.forms().palette_count() == 1
 }
 

@@ -4,7 +4,7 @@ use cudarc::driver::DevicePtr;
 use unweight_format::{Forms, layout};
 
 use super::input::Kind;
-use super::job::{self, BYTES_CHUNK_LOG2, TensorJob, has_coded_exponent, is_bf16_exponent};
+use super::job::{BYTES_CHUNK_LOG2, TensorJob, has_coded_exponent, is_bf16_exponent};
 use super::plan::{FIELD_BYTES, TABLE_BYTES, stage_bytes};
 use super::status::{BadChunk, Report};
 use super::{DecodeTask, DeviceTensor};
@@ -208,8 +208,8 @@ impl Collector<'_> {
                 let bytes = weights * self.element_bytes(tensor);
                 let to = task.output.address(stream, context, bytes)?;
                 // A tensor has at most 2^24 chunks.
-                let chunks_of = (chunks.start as u32, chunks.end - chunks.start);
-                self.decode(tensor, to, weights, chunks_of);
+                let job = self.job(tensor, to, chunks.start as u32);
+                self.decode(tensor, job, weights, chunks.end - chunks.start);
             }
             Kind::Plain(tensor) => {
                 require_context(tensor.context(), context)?;
@@ -220,9 +220,8 @@ impl Collector<'_> {
                 match payload.forms().is_raw() {
                     true => self.copy(tensor.addresses().plain, to, bytes),
                     false => {
-                        let weights = payload.weights();
-                        let count = weights.div_ceil(1 << job::chunk_size_log2(payload));
-                        self.decode(tensor, to, weights, (0, count));
+                        let job = self.job(tensor, to, 0);
+                        self.decode(tensor, job, payload.weights(), job.chunk_count());
                     }
                 }
             }
@@ -243,16 +242,14 @@ impl Collector<'_> {
         }
     }
 
-    fn decode(
-        &mut self,
-        tensor: &DeviceTensor,
-        to: u64,
-        weights: u64,
-        (skipped_chunks, chunk_count): (u32, u64),
-    ) {
+    /// A job that has no place in the launch yet.
+    fn job(&self, tensor: &DeviceTensor, to: u64, skipped_chunks: u32) -> TensorJob {
         let (payload, at) = (tensor.payload(), tensor.addresses());
-        let job = TensorJob::new(payload, tensor.palettes(), at, to, 0, skipped_chunks);
-        let log2 = job.chunk_size_log2;
+        TensorJob::new(payload, tensor.palettes(), at, to, 0, skipped_chunks)
+    }
+
+    fn decode(&mut self, tensor: &DeviceTensor, job: TensorJob, weights: u64, chunk_count: u64) {
+        let (payload, log2) = (tensor.payload(), job.chunk_size_log2);
         let number = self.tensors.len();
         let element_bytes = self.element_bytes(tensor);
         self.tensors

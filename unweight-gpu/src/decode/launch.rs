@@ -10,7 +10,7 @@ use super::job::TensorJob;
 use super::jobs::{Class, ClassLaunch, Collector, Elements, JobRange, Jobs};
 use super::kernels::FieldKernels;
 use super::{DecodeKernels, DecodeTask, Input, status};
-use crate::checksum::{ChecksumKernels, Outputs, checksum_config, weight_checksums};
+use crate::checksum::{ChecksumKernels, checksum_config, weight_checksums};
 use crate::kernels::{Launch, WARP};
 use crate::memory::{DeviceBuffer, Handover, InFlight, Output};
 use crate::{Device, GpuError};
@@ -162,9 +162,8 @@ impl Decoding {
     pub(super) fn checksums(&self) -> Result<Vec<u32>, GpuError> {
         // SAFETY: the same as in `decode_class`; outputs have all weights.
         unsafe {
-            let (own, of) = (self.device.own_stream(), Outputs::Weights);
-            let (jobs, tensors) = (self.jobs.memory(), &self.plan.tensors);
-            weight_checksums(own, &self.checksum, of, jobs, tensors)
+            let (own, jobs) = (self.device.own_stream(), self.jobs.memory());
+            weight_checksums(own, &self.checksum, jobs, &self.plan.tensors)
         }
     }
 

@@ -18,7 +18,7 @@ use super::plan::{
 };
 use super::sample::ChosenForms;
 use super::split::SplitJob;
-use crate::checksum::{ChecksumKernels, Outputs, TensorChunks, weight_checksums};
+use crate::checksum::{ChecksumKernels, TensorChunks, weight_checksums};
 use crate::decode::job::{Addresses, BYTES_CHUNK_LOG2, TensorJob};
 use crate::decode::plan::TABLE_BYTES;
 use crate::decode::{DecodeKernels, status};
@@ -340,10 +340,10 @@ impl Encoder {
             return Ok(vec![]);
         }
         let jobs = stream.clone_htod(&jobs)?;
-        let (kernels, of) = (&self.checksum, Outputs::Weights);
+        let kernels = &self.checksum;
         // SAFETY: the jobs are numbered consecutively; their outputs have the weights, at multiples
         // of 16, and are readable up to a multiple of 16 (`Source`, `TranscodeBatch`).
-        unsafe { weight_checksums(stream, kernels, of, &jobs, &chunks) }
+        unsafe { weight_checksums(stream, kernels, &jobs, &chunks) }
     }
 
     /// Decodes the encoded records, so that the checksums cover the content of the outputs.

@@ -1,7 +1,5 @@
 //! Transcoding by way of weights: tensors are decoded to scratch, and encoded from there.
 
-#![expect(unsafe_code, reason = "raw device addresses")]
-
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};

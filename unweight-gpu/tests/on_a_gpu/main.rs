@@ -3,10 +3,13 @@
 mod cache;
 mod decode;
 mod encode;
+mod forms;
 mod ownership;
 mod tensors;
 mod transcode;
 
+#[path = "../../../unweight/tests/forms/mod.rs"]
+mod all_forms;
 #[path = "../restore/mod.rs"]
 mod restore;
 
@@ -14,7 +17,7 @@ use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
 use restore::{Kernels, hold_to_the_corpus};
-use unweight_format::{CodedPlanes, Rule, Tensor};
+use unweight_format::{Rule, Tensor};
 use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
 use unweight_testkit::{Listed, run_chosen};
 
@@ -36,12 +39,12 @@ pub(crate) const POISON: u8 = 0xee;
 pub(crate) const GUARD_BYTES: usize = 256;
 
 impl OnAGpu {
-    fn decoded(&self, planes: &CodedPlanes, payload: &[u8]) -> Result<(Vec<u8>, u32), GpuError> {
+    fn decoded(&self, tensor: &Tensor<'_>, payload: &[u8]) -> Result<(Vec<u8>, u32), GpuError> {
         let stream = &self.stream;
-        let tensor = Arc::new(DeviceTensor::upload(&self.device, planes, payload)?);
-        let bytes = 2 * planes.weights() as usize;
+        let uploaded = Arc::new(DeviceTensor::upload(&self.device, tensor, payload)?);
+        let bytes = tensor.data_bytes() as usize;
         let memory = stream.clone_htod(&vec![POISON; bytes + GUARD_BYTES])?;
-        let mut batch = Batch::to_weights(&self.device, vec![DecodeTask::new(tensor, memory)])?;
+        let mut batch = Batch::to_weights(&self.device, vec![DecodeTask::new(uploaded, memory)])?;
         batch.check_chunks(stream)?.defer_status();
         let status = batch.decode(stream)?.finish();
         let checksum = batch.checksums()?[0];
@@ -54,13 +57,8 @@ impl OnAGpu {
 }
 
 impl Kernels for OnAGpu {
-    fn decode(
-        &self,
-        tensor: &Tensor<'_>,
-        planes: &CodedPlanes,
-        payload: &[u8],
-    ) -> Result<Vec<u8>, Rule> {
-        let (decoded, checksum) = self.decoded(planes, payload).map_err(rule)?;
+    fn decode(&self, tensor: &Tensor<'_>, payload: &[u8]) -> Result<Vec<u8>, Rule> {
+        let (decoded, checksum) = self.decoded(tensor, payload).map_err(rule)?;
         tensor
             .require_checksum(checksum)
             .map_err(|error| error.rule)?;
@@ -98,6 +96,22 @@ fn main() {
         (
             "a_range_of_chunks_decodes_to_that_part_of_the_tensor",
             decode::a_range_of_chunks_decodes_to_that_part_of_the_tensor,
+        ),
+        (
+            "one_batch_decodes_every_type_in_all_of_its_forms",
+            forms::one_batch_decodes_every_type_in_all_of_its_forms,
+        ),
+        (
+            "a_bad_tensor_among_all_types_is_named",
+            forms::a_bad_tensor_among_all_types_is_named,
+        ),
+        (
+            "odd_records_of_every_type_decode",
+            forms::odd_records_of_every_type_decode,
+        ),
+        (
+            "a_checked_tensor_decodes_on_all_and_on_few_multiprocessors",
+            forms::a_checked_tensor_decodes_on_all_and_on_few_multiprocessors,
         ),
         (
             "one_batch_decodes_a_whole_model",

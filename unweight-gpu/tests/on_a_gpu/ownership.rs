@@ -10,7 +10,7 @@ use std::time::Duration;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, PinnedHostSlice, sys};
 use half::bf16;
 use unweight::container::OpenFile;
-use unweight_format::Encoding;
+use unweight_format::{Dtype, Encoding};
 use unweight_gpu::{
     Batch, DecodeTask, Device, DeviceTensor, EncodeBatch, EncodeTask, GpuError, Launched,
     TranscodeBatch, TranscodeTask, cudarc, longest_payload_bytes,
@@ -213,12 +213,12 @@ pub(crate) fn a_capturing_stream_is_an_error(gpu: &OnAGpu) {
     let stream = &gpu.device.stream().unwrap();
     let tensor = Tensor::new(&gpu.device);
     let payload = || {
-        let longest = longest_payload_bytes(tensor.weights.len() as u64, LOG2);
+        let longest = longest_payload_bytes(Dtype::Bf16, tensor.weights.len() as u64, LOG2);
         stream.alloc_zeros::<u8>(longest as usize).unwrap()
     };
     let mut decode = tensor.batch(&gpu.device, stream);
     let source = Arc::new(stream.clone_htod(&bytes_of(&tensor.weights)).unwrap());
-    let tasks = vec![EncodeTask::new(source, payload())];
+    let tasks = vec![EncodeTask::new(Dtype::Bf16, source, payload())];
     let mut encode = EncodeBatch::new(&gpu.device, tasks, Encoding::Huffman, LOG2).unwrap();
     let tasks = vec![TranscodeTask::new(tensor.coded.clone(), payload())];
     let mut transcode = TranscodeBatch::new(&gpu.device, tasks, Encoding::Palette).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 use unweight::container::Container;
-use unweight_format::{Encoding, Payload, Tensor};
+use unweight_format::{Encoding, Tensor};
 use unweight_gpu::{Device, DeviceTensor};
 use unweight_testkit::{Form, bf16_tensors, container};
 
@@ -22,18 +22,15 @@ pub(crate) fn file_with(
     container(&bf16_tensors(tensors, form), false)
 }
 
-/// The tensors of a container, all of them coded, on the device.
+/// The tensors of a container on the device.
 pub(crate) fn on_device(
     container: &Container<'_, [u8]>,
     file: &[u8],
     device: &Device,
 ) -> Vec<Arc<DeviceTensor>> {
     let upload = |tensor: Tensor<'_>| {
-        let Payload::Coded(planes) = tensor.payload() else {
-            panic!("raw")
-        };
-        let payload = DeviceTensor::extent(planes).of(file).unwrap();
-        Arc::new(DeviceTensor::upload(device, planes, payload).unwrap())
+        let payload = tensor.payload().extent().of(file).unwrap();
+        Arc::new(DeviceTensor::upload(device, &tensor, payload).unwrap())
     };
     container.directory().tensors().map(upload).collect()
 }

@@ -1,21 +1,14 @@
-//! Restores a whole file. Kernels, on the CPU or on a GPU, decode its coded tensors.
+//! Restores a whole file. Kernels, on the CPU or on a GPU, decode its tensors.
 
-use unweight::{
-    ReadError, Serial,
-    container::{OpenFile, decode_tensor},
-};
+use unweight::ReadError;
+use unweight::container::OpenFile;
 use unweight_conformance_runner::{Corpus, Profile, Rejection, Verdict};
-use unweight_format::{CodedPlanes, Payload, Rule, Tensor};
+use unweight_format::{Rule, Tensor};
 
-/// A decoder of one coded tensor that checks its chunks and its checksum.
+/// A decoder of one tensor that checks its chunks, its blocks and its checksum.
 pub(crate) trait Kernels: Sync {
-    /// The tensor's original bytes. `payload` is the file's content at `DeviceTensor::extent`.
-    fn decode(
-        &self,
-        tensor: &Tensor<'_>,
-        planes: &CodedPlanes,
-        payload: &[u8],
-    ) -> Result<Vec<u8>, Rule>;
+    /// The tensor's original bytes. `payload` is the file's content at `Payload::extent`.
+    fn decode(&self, tensor: &Tensor<'_>, payload: &[u8]) -> Result<Vec<u8>, Rule>;
 }
 
 /// Restores a file, with the checks of `unweight::container::restore` in the same order.
@@ -30,18 +23,8 @@ fn restored(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rule> {
     container.require_zero_padding().map_err(broken)?;
     let mut restored = container.checked_source().map_err(broken)?;
     for tensor in container.directory().tensors() {
-        match tensor.payload() {
-            Payload::Coded(planes) => {
-                let start = planes.sign_mantissa().offset as usize;
-                let payload = &file[start..planes.records().end() as usize];
-                restored.extend(kernels.decode(&tensor, planes, payload)?);
-            }
-            Payload::Raw(_) => decode_tensor(&container, &tensor, &Serial, |bytes| {
-                restored.extend(bytes);
-                Ok::<_, ReadError>(())
-            })
-            .map_err(broken)?,
-        }
+        let payload = tensor.payload().extent().of(file).expect("a whole file");
+        restored.extend(kernels.decode(&tensor, payload)?);
     }
     Ok(restored)
 }
