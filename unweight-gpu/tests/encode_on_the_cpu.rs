@@ -4,15 +4,17 @@
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
+mod field_values;
 mod host_encoder;
 
 use unweight_cpu::reference::{TensorPlan, ValueCounts, choose_code};
 use unweight_format::layout::PALETTE_ENTRIES;
-use unweight_format::{Dtype, Encoding, Field, Form, Forms};
+use unweight_format::{Dtype, Encoding, Form, Forms};
 use unweight_gpu::host::{EncodeJob, Sources};
 use unweight_gpu_host::DeviceMemory;
 use unweight_testkit::{DISTRIBUTIONS, ENCODINGS, Random, bytes_of};
 
+use field_values::{DISTRIBUTIONS_OF_FIELDS, weights_of_fields};
 use host_encoder::{
     HostTensor, choose_forms, chunk_sizes, forms_of, placed, unweight_host_choose_codes,
     unweight_host_write_record_ends,
@@ -40,68 +42,12 @@ fn hold_to_the_reference(tensors: &[HostTensor], encoding: Encoding, seed: u64) 
     plans
 }
 
-/// Distributions of a field's values.
-#[derive(Clone, Copy, Debug)]
-enum Values {
-    Uniform,
-    /// Each value is half as frequent as the one before.
-    Skewed,
-    /// Skewed, with a few of any value.
-    Patched,
-    One,
-    /// One value, and another in the last weight.
-    OneButLast,
-    /// One value, and another in one weight of 300.
-    MostlyOne,
-    /// Skewed, but uniform in the last twentieth, whose records are verbatim.
-    Drifting,
-}
-
-const VALUES: [Values; 7] = [
-    Values::Uniform,
-    Values::Skewed,
-    Values::Patched,
-    Values::One,
-    Values::OneButLast,
-    Values::MostlyOne,
-    Values::Drifting,
-];
-
-impl Values {
-    /// The value of a field in weight `number` of `weights`.
-    fn of(self, field: Field, number: usize, weights: usize, random: &mut Random) -> u8 {
-        let mask = (1u64 << field.width()) - 1;
-        let skewed = |bits: u64| u64::from(bits.trailing_zeros()) + 3;
-        let value = match self {
-            Values::Uniform => random.bits(),
-            Values::Skewed => skewed(random.bits()),
-            Values::Patched if random.below(100) == 0 => random.bits(),
-            Values::Drifting if 20 * number > 19 * weights => random.bits(),
-            Values::Patched | Values::Drifting => skewed(random.bits()),
-            Values::OneButLast if number + 1 == weights => 6,
-            Values::MostlyOne if random.below(300) == 0 => 1,
-            Values::One | Values::OneButLast | Values::MostlyOne => 5,
-        };
-        (value & mask) as u8
-    }
-}
-
-/// A tensor whose fields have these distributions in turn.
+/// A tensor whose fields have all distributions in turn.
 fn tensor(dtype: Dtype, weights: usize, first: usize, chunk_size_log2: u8) -> HostTensor {
-    let mut random = Random::new((weights + first) as u64);
-    let mut data = vec![];
-    for number in 0..weights {
-        let mut weight = random.bits() & dtype.weight_mask();
-        for (which, &field) in (first..).zip(dtype.fields()) {
-            let values = VALUES[(which * 5 + which / 7) % VALUES.len()];
-            weight = field.put(weight, values.of(field, number, weights, &mut random));
-        }
-        data.extend_from_slice(&weight.to_le_bytes()[..dtype.weight_bytes()]);
-    }
     HostTensor {
         name: format!("{dtype}, {weights} weights of {first}, chunks of 2^{chunk_size_log2}"),
         dtype,
-        data,
+        data: weights_of_fields(dtype, weights, first),
         chunk_size_log2,
     }
 }
@@ -129,7 +75,7 @@ fn every_choice_of_distributions_is_encoded_as_by_the_reference() {
     for dtype in [Dtype::Bf16, Dtype::F8E4M3, Dtype::F16, Dtype::F32] {
         for encoding in ENCODINGS {
             let chunk_size = |first: usize| 12 + (first % 2 * (first / 2 % 5)) as u8;
-            let tensors: Vec<HostTensor> = (0..VALUES.len() * 6)
+            let tensors: Vec<HostTensor> = (0..DISTRIBUTIONS_OF_FIELDS * 6)
                 .map(|first| tensor(dtype, 13_001, first, chunk_size(first)))
                 .collect();
             let plans = hold_to_the_reference(&tensors, encoding, 3);

@@ -5,31 +5,30 @@
 
 namespace unweight::decode {
 
-// Numbers of the bitstream as the kernels have them, in the order of abi/bitstream.cuh; then those of TensorJob, and the
-// size of the constants of checksums.
+// Numbers of the bitstream as the kernels have them, in the order of abi/bitstream.cuh; then those of TensorJob, and
+// the size of the constants of checksums.
 extern "C" const uint32_t* unweight_host_layout(uint32_t* count) {
-  static const uint32_t numbers[] = {
-      STEP_WEIGHTS,
-      LANES,
-      LANE_STEP_WEIGHTS,
-      FIELDS,
-      PALETTE_ENTRIES,
-      BLOCK_BYTES,
-      RECORD_ALIGNMENT,
-      RECORD_HEADER_BYTES,
-      RECORD_CHECKED_FROM,
-      LANE_STREAMS_OFFSET,
-      STEP_INDEX_BYTES,
-      PATCH_BYTES,
-      KIND_VERBATIM,
-      KIND_HUFFMAN,
-      KIND_PALETTE,
-      LONGEST_CODE_BITS,
-      NO_CODE,
-      PLAIN_SLACK_BYTES,
-      sizeof(TensorJob),
-      offsetof(TensorJob, fields),
-      sizeof(CrcConstants)};
+  static const uint32_t numbers[] = {STEP_WEIGHTS,
+                                     LANES,
+                                     LANE_STEP_WEIGHTS,
+                                     FIELDS,
+                                     PALETTE_ENTRIES,
+                                     BLOCK_BYTES,
+                                     RECORD_ALIGNMENT,
+                                     RECORD_HEADER_BYTES,
+                                     RECORD_CHECKED_FROM,
+                                     LANE_STREAMS_OFFSET,
+                                     STEP_INDEX_BYTES,
+                                     PATCH_BYTES,
+                                     KIND_VERBATIM,
+                                     KIND_HUFFMAN,
+                                     KIND_PALETTE,
+                                     LONGEST_CODE_BITS,
+                                     NO_CODE,
+                                     PLAIN_SLACK_BYTES,
+                                     sizeof(TensorJob),
+                                     offsetof(TensorJob, fields),
+                                     sizeof(CrcConstants)};
   *count = sizeof numbers / sizeof *numbers;
   return numbers;
 }

@@ -4,7 +4,8 @@
 
 namespace unweight::abi {
 
-// Rules that a record or a block can break, in the order in which the reference finds them. `src/decode/status.rs` names them.
+// Rules that a record or a block can break, in the order in which the reference finds them. `src/decode/status.rs`
+// names them.
 enum Rule : uint32_t {
   RECORD_CRC = 1,
   RECORD_KIND,

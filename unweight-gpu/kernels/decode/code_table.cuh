@@ -35,8 +35,7 @@ struct CodeTable {
 
 // Fills the tables. Lanes l and l + 16 hold palette entry l, which is `value`. The table of values is by code for a
 // Huffman record, whose code is complete, and by index for other records.
-__device__ inline CodeTable make_tables(uint8_t value, const Record& record, uint32_t lane,
-                                        const WarpMemory& memory) {
+__device__ inline CodeTable make_tables(uint8_t value, const Record& record, uint32_t lane, const WarpMemory& memory) {
   if (record.kind != KIND_HUFFMAN) {
     memory.values[lane % PALETTE_ENTRIES] = value;
     return CodeTable{};

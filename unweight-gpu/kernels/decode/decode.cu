@@ -1,6 +1,6 @@
-// Chunks of BF16 tensors to weights, or to their exponents (specification, section 7). Exponents are those of any tensor
-// whose first coded field is the exponent. Weights are those of tensors of which nothing else is coded or constant, so
-// that their plain bytes are sign-mantissa bytes; fields.cu makes all other weights.
+// Chunks of BF16 tensors to weights, or to their exponents (specification, section 7). Exponents are those of any
+// tensor whose first coded field is the exponent. Weights are those of tensors of which nothing else is coded or
+// constant, so that their plain bytes are sign-mantissa bytes; fields.cu makes all other weights.
 //
 // Data layout:
 //
@@ -11,9 +11,8 @@
 // Threads: one warp = one chunk; thread l = lane l of the specification. A block is one warp, or in the kernels
 // `..._in_few_blocks` up to 16 warps.
 // Shared memory: TABLES_BYTES and `stage_bytes` for each warp. A longer record is read from device memory.
-// Preconditions, which the host checks (src/decode): those of TensorJob; `stage_bytes` is a multiple
-// of 16; a block for each chunk from `first_chunk` on, of 32 threads, or a few blocks of up to 16 warps, with shared memory for
-// each warp.
+// Preconditions, which the host checks (src/decode): those of TensorJob; `stage_bytes` is a multiple of 16; a block for
+// each chunk from `first_chunk` on, of 32 threads, or a few blocks of up to 16 warps, with shared memory for each warp.
 // No record is trusted: a kernel accesses nothing outside the record, the chunk's sign-mantissa bytes and the chunk's
 // output. parse_header and parse_body check every offset, and reads of a lane's stream are clamped to the record.
 // Tail: the last step of a chunk may be short. Its surplus weights are decoded and not stored.

@@ -46,8 +46,7 @@ __device__ __forceinline__ void add_values(Eight<SIZE>& eight, uint2 values, uin
     eight.words[1] += values.y * factor;
   } else if constexpr (SIZE == 2) {
 #pragma unroll
-    for (uint32_t i = 0; i < 4; i++)
-      eight.words[i] += __byte_perm(fours[i / 2], 0, i % 2 ? 0x4342 : 0x4140) * factor;
+    for (uint32_t i = 0; i < 4; i++) eight.words[i] += __byte_perm(fours[i / 2], 0, i % 2 ? 0x4342 : 0x4140) * factor;
   } else {
     // No field lies in both words of a weight.
     const uint32_t low_factor = low < 32 ? factor : 0, high_factor = low < 32 ? 0 : factor;
@@ -76,8 +75,8 @@ struct BitReader {
   }
 };
 
-// Adds a field to a lane's weights of STEPS steps from `step` on. `records` are the chunk's; the caller passes them from
-// shared memory where the compiler must see that they are there.
+// Adds a field to a lane's weights of STEPS steps from `step` on. `records` are the chunk's; the caller passes them
+// from shared memory where the compiler must see that they are there.
 template <uint32_t STEPS, uint32_t SIZE>
 __device__ __forceinline__ void add_field(Eight<SIZE> (&eights)[STEPS], const FieldsMemory& memory, uint32_t field,
                                           const uint8_t* records, uint32_t step, uint32_t lane) {

@@ -15,9 +15,9 @@
 // with patches.
 // Shared memory of a warp: FIELD_BYTES for each of `most_fields` coded fields, and `stage_bytes` for records. Longer
 // ones are read from device memory.
-// Preconditions, which the host checks (src/decode): those of TensorJob; weights have SIZE bytes, and no tensor has more
-// coded fields than `most_fields`; `stage_bytes` is a multiple of 16; a block for each chunk from `first_chunk` on, of
-// 32 threads, or a few blocks of up to 16 warps, with shared memory for each warp.
+// Preconditions, which the host checks (src/decode): those of TensorJob; weights have SIZE bytes, and no tensor has
+// more coded fields than `most_fields`; `stage_bytes` is a multiple of 16; a block for each chunk from `first_chunk`
+// on, of 32 threads, or a few blocks of up to 16 warps, with shared memory for each warp.
 // No record is trusted: a kernel accesses nothing outside the records, the chunk's output, and the chunk's plain bytes
 // with what TensorJob allows behind them.
 // Tail: steps after the last group are taken one by one. Surplus weights of a short last step are decoded and not
@@ -109,8 +109,8 @@ __device__ __forceinline__ bool prepare_fields(const Chunk& chunk, uint32_t numb
     }
     memory.lane_bits_of(i)[lane] = 8 * (LANE_STREAMS_OFFSET + record.lane_start);
     if (lane == 0)
-      memory.fields[i] = FieldOfChunk{
-          offset, at.length, record.kind, record.patches_offset, record.patch_count, at.field, {0, 0}};
+      memory.fields[i] =
+          FieldOfChunk{offset, at.length, record.kind, record.patches_offset, record.patch_count, at.field, {0, 0}};
   }
   __syncwarp();
   return true;

@@ -1,8 +1,8 @@
 // Plain bits of a lane's eight weights of a step, put in their places (specification, section 4.2).
 //
 // Data layout: eight numbers of W bits take W bytes, so those of lane l of step t begin at byte (32 t + l) * W of a
-// chunk. They are read as windows of 64 bits, one for each 8 bytes of weights. A window begins at any bit, so it lies in
-// up to three words. A step has 8 W words, so its bits have the same place in a word in every step.
+// chunk. They are read as windows of 64 bits, one for each 8 bytes of weights. A window begins at any bit, so it lies
+// in up to three words. A step has 8 W words, so its bits have the same place in a word in every step.
 //
 //   SIZE, bytes of a weight             1       2        4        8
 //   windows of a lane's step            1       2        4        8
@@ -35,7 +35,9 @@ __device__ __forceinline__ uint32_t spread_to_halves(uint32_t window, uint32_t b
 
 // The most runs of ones that a plain mask has. A test compares them with the types of the format.
 template <uint32_t SIZE>
-constexpr uint32_t MOST_RUNS = SIZE == 1 ? 2 : SIZE == 2 ? 3 : 5;
+constexpr uint32_t MOST_RUNS = SIZE == 1   ? 2
+                               : SIZE == 2 ? 3
+                                           : 5;
 
 // Runs of a plain mask, and the constants. Numbers of weights that share a word are put in their places together.
 template <uint32_t SIZE>

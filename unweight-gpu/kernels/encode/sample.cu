@@ -26,8 +26,7 @@ constexpr uint32_t PALETTE_RECORD_BITS = 160;
 constexpr uint32_t NARROW_BITS = 4;
 
 template <uint32_t BYTES>
-__device__ __forceinline__ void count_step(const SampleJob* job, uint64_t step, uint32_t lane,
-                                           uint32_t (*counts)[FIELD_VALUES]) {
+__device__ __forceinline__ void count_step(const SampleJob* job, uint64_t step, uint32_t lane, uint32_t* counts) {
   const uint64_t first = step * STEP_WEIGHTS + lane * LANE_STEP_WEIGHTS;
   if (first >= job->weight_count) return;
   const uint64_t left = job->weight_count - first;
@@ -38,18 +37,19 @@ __device__ __forceinline__ void count_step(const SampleJob* job, uint64_t step, 
     const uint2 values = eight.values(job->fields[i]);
 #pragma unroll
     for (uint32_t of = 0; of < LANE_STEP_WEIGHTS; of++)
-      if (of < count) atomicAdd(&counts[i][(of < 4 ? values.x : values.y) >> 8 * (of % 4) & 0xff], 1u);
+      if (of < count)
+        atomicAdd(&counts[i * FIELD_VALUES + ((of < 4 ? values.x : values.y) >> 8 * (of % 4) & 0xff)], 1u);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(SAMPLE_WARPS* WARP)
     count_sample(const SampleJob* jobs, uint32_t job_count) {
   DYNAMIC_SHARED(memory);
-  uint32_t (*counts)[FIELD_VALUES] = reinterpret_cast<uint32_t (*)[FIELD_VALUES]>(memory);
+  uint32_t* counts = reinterpret_cast<uint32_t*>(memory);
   const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   const SampleJob* job = record::find_job(jobs, job_count, blockIdx.x);
   const uint32_t count = job->field_count * FIELD_VALUES;
-  for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) counts[0][i] = 0;
+  for (uint32_t i = threadIdx.x; i < count; i += blockDim.x) counts[i] = 0;
   __syncthreads();
   const uint32_t first = ((blockIdx.x - job->first_chunk) * SAMPLE_WARPS + warp) * WARP_SAMPLE_STEPS;
 #pragma unroll 1
@@ -72,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_WARPS* WARP)
   }
   __syncthreads();
   for (uint32_t i = threadIdx.x; i < count; i += blockDim.x)
-    if (counts[0][i] != 0) atomicAdd(&job->counts[i], counts[0][i]);
+    if (counts[i] != 0) atomicAdd(&job->counts[i], counts[i]);
 }
 
 struct ChoiceShared {

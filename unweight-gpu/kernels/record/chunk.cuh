@@ -6,10 +6,10 @@ namespace unweight::record {
 
 struct Chunk {
   const TensorJob* job;
-  uint32_t own;          // its number in the tensor
-  uint32_t weights;      // 1 to 65,536
+  uint32_t own;      // its number in the tensor
+  uint32_t weights;  // 1 to 65,536
   uint32_t steps;
-  const uint8_t* plain;  // first byte of the chunk; 256-byte aligned
+  const uint8_t* plain;   // first byte of the chunk; 256-byte aligned
   uint64_t output_start;  // first weight of the chunk in the output
 };
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
-use unweight_format::Encoding;
+use unweight_format::{Dtype, Encoding};
 use unweight_gpu::{Device, EncodeBatch, EncodeTask, GpuError, cudarc};
 
 fn misuse(
@@ -10,7 +10,7 @@ fn misuse(
     output: CudaSlice<u8>,
 ) -> Result<(), GpuError> {
     let stream = device.stream()?;
-    let tasks = vec![EncodeTask::new(source.clone(), output)];
+    let tasks = vec![EncodeTask::new(Dtype::Bf16, source.clone(), output)];
     let mut batch = EncodeBatch::new(device, tasks, Encoding::Huffman, 15)?;
     batch.encode(&stream)?;
     stream.memset_zeros(&mut *source)?;
