@@ -8,7 +8,6 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-#[path = "../../unweight-gpu/benches/files/mod.rs"]
 mod files;
 #[path = "../../unweight-gpu/benches/measuring/mod.rs"]
 mod measuring;
@@ -17,10 +16,9 @@ use std::sync::Arc;
 
 use half::bf16;
 use measuring::{llama_shaped, per_launch};
-use unweight::container::OpenFile;
-use unweight_format::{CodedPlanes, Encoding};
+use unweight_format::Encoding;
+use unweight_gpu::Device;
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result};
-use unweight_gpu::{Device, DeviceTensor};
 use unweight_matmul::{
     Activations, CompressedMatrix, Fragments, Linear, Matmul, Pipeline, PlainMatmul, Plan,
     Sequence, Shape, Stack, View, ViewMut, Workspace, WorkspaceLayout, spread,
@@ -91,15 +89,14 @@ fn chunk_size_log2() -> u8 {
     measuring::argument("--chunk").map_or(15, |log2| log2.parse().unwrap())
 }
 
-/// A matrix's file, and its planes there.
-fn file_of(weights: Vec<bf16>) -> (Vec<u8>, CodedPlanes) {
-    let file = files::file_of(&[weights], Encoding::Huffman, chunk_size_log2());
-    let planes = {
-        let open = OpenFile::read(file.as_slice()).unwrap();
-        let container = open.container();
-        files::planes_of(&container)[0]
-    };
-    (file, planes)
+/// A matrix's file.
+fn file_of(weights: &[bf16]) -> Vec<u8> {
+    let chunk_size_log2 = chunk_size_log2();
+    files::file_of(files::canonical(
+        weights,
+        Encoding::Huffman,
+        chunk_size_log2,
+    ))
 }
 
 /// The choice of the plan that this pipeline has for a layer.
@@ -112,21 +109,14 @@ fn gib(bytes: u64) -> f64 {
 }
 
 impl Bench {
-    fn matrix(
-        &self,
-        weights: &[bf16],
-        (file, planes): &(Vec<u8>, CodedPlanes),
-        shape: Shape,
-    ) -> Matrix {
+    fn matrix(&self, weights: &[bf16], file: &[u8], shape: Shape) -> Matrix {
         let (device, stream) = (&self.device, &self.stream);
         let plain = upload(stream, weights);
         // Without events, the device's own stream does not wait for this one.
         stream.synchronize().unwrap();
-        let source = View::slice(&plain, stream);
-        let fragments = Fragments::arrange(device, &source, shape, *planes.palette()).unwrap();
-        let payload = DeviceTensor::extent(planes).of(file).unwrap();
-        let tensor = DeviceTensor::upload(device, planes, payload).unwrap();
-        let coded = CompressedMatrix::new(device, Arc::new(tensor), shape).unwrap();
+        let tensor = files::on_device(device, file);
+        let fragments = Fragments::of_tensor(device, &tensor, shape).unwrap();
+        let coded = CompressedMatrix::new(device, tensor, shape).unwrap();
         Matrix {
             plain,
             fragments,
@@ -201,7 +191,7 @@ impl Bench {
             shape(4096, 14_336),
         ];
         let weights = [llama_shaped(14_336, 4096, 1), llama_shaped(4096, 14_336, 2)];
-        let sources = weights.each_ref().map(|weights| file_of(weights.clone()));
+        let sources = weights.each_ref().map(|weights| file_of(weights));
         let matrices: Vec<[Matrix; 3]> = (0..LAYERS)
             .map(|_| [0, 1, 2].map(|i| self.matrix(&weights[i / 2], &sources[i / 2], shapes[i])))
             .collect();
@@ -336,7 +326,7 @@ impl Bench {
         let stream = &self.stream;
         let shape = Shape::new(rows as u64, columns as u64).unwrap();
         let weights = llama_shaped(rows, columns, 3);
-        let source = file_of(weights.clone());
+        let source = file_of(&weights);
         let matrices: Vec<Matrix> = (0..96)
             .map(|_| self.matrix(&weights, &source, shape))
             .collect();

@@ -5,11 +5,11 @@
 //! They are medians, and both sides take turns. cuBLASLt's time is that of the fastest algorithm
 //! that it offers. `-- --csv FILE` writes all of them, for `benches/plot_matmul.py`. Then come the
 //! MLP blocks of 32 layers of Llama-3.1-8B, where each layer has weights of its own. Their tuned
-//! plans are those of `Stack::tune`.
+//! plans are those of `Stack::tune`. `whole dec.` decodes fragments, except for the matrix that was
+//! F8_E4M3: there it decodes the matrix in the layout of its file.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-#[path = "../../unweight-gpu/benches/files/mod.rs"]
 mod files;
 #[path = "../../unweight-gpu/benches/measuring/mod.rs"]
 mod measuring;
@@ -21,13 +21,12 @@ use std::sync::Arc;
 
 use half::bf16;
 use measuring::{ROTATED_BYTES, captured, llama_shaped, side_by_side};
-use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::Device;
 use unweight_gpu::cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr};
 use unweight_matmul::{
-    Activations, Fragments, Linear, Pipeline, PlainMatmul, Plan, Shape, Stack, View, ViewMut,
-    Workspace,
+    Activations, CompressedMatrix, Fragments, Linear, Pipeline, PlainMatmul, Plan, Shape, Stack,
+    View, ViewMut, Workspace,
 };
 use unweight_testkit::bytes_of;
 
@@ -71,15 +70,46 @@ fn main() {
     for (number, (rows, columns)) in SHAPES.into_iter().enumerate() {
         bench.shape(rows, columns, number as u64 + 1);
     }
+    let (rows, columns) = SHAPES[0];
+    bench.was_e4m3(rows, columns);
     bench.stack();
 }
 
-/// The palette that the encoder gives these weights.
-fn palette_of(weights: &Vec<bf16>) -> Palette {
-    let file = files::file_of(std::slice::from_ref(weights), Encoding::Palette, 15);
-    let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = open.container();
-    *files::planes_of(&container)[0].palette()
+/// BF16 weights that were F8_E4M3 in blocks of 128 x 128 with a power of two as scale each.
+fn rounded_to_e4m3(mut weights: Vec<bf16>, columns: usize) -> Vec<bf16> {
+    const BLOCK: usize = 128;
+    const GREATEST: f32 = 448.0;
+    let least_normal = f32::exp2(-6.0);
+    for rows in weights.chunks_mut(BLOCK * columns) {
+        for column in (0..columns).step_by(BLOCK) {
+            let blocks = rows
+                .chunks_mut(columns)
+                .map(|row| &mut row[column..column + BLOCK]);
+            let mut block: Vec<&mut bf16> = blocks.flatten().collect();
+            let greatest = block.iter().map(|weight| weight.to_f32().abs());
+            let greatest = greatest.fold(f32::MIN_POSITIVE, f32::max);
+            let scale = (greatest / GREATEST).log2().ceil().exp2();
+            for weight in &mut block {
+                let scaled = weight.to_f32() / scale;
+                let binade = scaled.abs().max(least_normal).log2().floor().exp2();
+                // 3 bits of mantissa.
+                let quantum = binade / 8.0;
+                let rounded = (scaled / quantum).round_ties_even() * quantum;
+                **weight = bf16::from_f32(rounded * scale);
+            }
+        }
+    }
+    weights
+}
+
+/// Matrices of one shape, as many as are rotated through.
+struct Rotated<'a> {
+    what: String,
+    shape: Shape,
+    /// For cuBLASLt.
+    plain: &'a [CudaSlice<u8>],
+    direct: Vec<Linear<'a>>,
+    whole: Vec<Linear<'a>>,
 }
 
 fn upload(stream: &Arc<CudaStream>, values: &[bf16]) -> CudaSlice<u8> {
@@ -97,6 +127,14 @@ impl Bench {
     fn arrange(&self, matrix: &CudaSlice<u8>, shape: Shape, palette: Palette) -> Fragments {
         let source = View::slice(matrix, &self.stream);
         Fragments::arrange(&self.device, &source, shape, palette).unwrap()
+    }
+
+    /// The palette that an encoder gives these weights.
+    fn palette_of(&self, weights: &[bf16]) -> Palette {
+        let file = files::file_of(files::canonical(weights, Encoding::Palette, 15));
+        let tensor = files::on_device(&self.device, &file);
+        // The exponent is the first field.
+        *tensor.palettes().coded(0).unwrap()
     }
 
     /// Matmuls by cuBLASLt's fastest algorithm.
@@ -131,7 +169,7 @@ impl Bench {
         let stream = &self.stream;
         let shape = Shape::new(rows as u64, columns as u64).unwrap();
         let weights = llama_shaped(rows, columns, seed);
-        let palette = palette_of(&weights);
+        let palette = self.palette_of(&weights);
         let sets = ROTATED_BYTES / (2 * rows * columns) + 2;
         let matrices: Vec<_> = (0..sets).map(|_| upload(stream, &weights)).collect();
         let fragments: Vec<_> = matrices
@@ -148,15 +186,60 @@ impl Bench {
                 "gapped"
             }
         );
+        let linears: Vec<_> = fragments.iter().map(Linear::new).collect();
+        self.beside_cublas(&Rotated {
+            what: format!("{rows} x {columns}"),
+            shape,
+            plain: &matrices,
+            direct: linears.clone(),
+            whole: linears,
+        });
+    }
+
+    /// A matrix whose mantissas end with four zeros, in fragment form and in the layout of its file.
+    fn was_e4m3(&self, rows: usize, columns: usize) {
+        let (device, stream) = (&self.device, &self.stream);
+        let shape = Shape::new(rows as u64, columns as u64).unwrap();
+        let weights = rounded_to_e4m3(llama_shaped(rows, columns, 6), columns);
+        let file = files::file_of(files::canonical(&weights, Encoding::Huffman, 15));
+        let uploaded = || files::on_device(device, &file);
+        let sets = 0..ROTATED_BYTES / (2 * rows * columns) + 2;
+        let plain: Vec<_> = sets.clone().map(|_| upload(stream, &weights)).collect();
+        let fragments: Vec<_> = (sets.clone())
+            .map(|_| Fragments::of_tensor(device, &uploaded(), shape).unwrap())
+            .collect();
+        let coded: Vec<_> = sets
+            .map(|_| CompressedMatrix::new(device, uploaded(), shape).unwrap())
+            .collect();
+        let bits = |bytes: u64| 8.0 * bytes as f64 / shape.weights() as f64;
+        println!(
+            "{rows} x {columns}, BF16 that was F8_E4M3: {:?}, {:.2} bits a weight, {:.2} in fragments, {} patches",
+            coded[0].forms(),
+            bits(coded[0].bytes()),
+            bits(fragments[0].bytes()),
+            fragments[0].patch_count()
+        );
+        self.beside_cublas(&Rotated {
+            what: format!("{rows} x {columns} F8_E4M3"),
+            shape,
+            plain: &plain,
+            direct: fragments.iter().map(Linear::new).collect(),
+            whole: coded.iter().map(Linear::new).collect(),
+        });
+    }
+
+    /// Direct matmuls and whole decodes at every batch.
+    fn beside_cublas(&self, matrices: &Rotated<'_>) {
+        let (stream, shape, sets) = (&self.stream, matrices.shape, matrices.plain.len());
+        let (rows, columns) = (shape.rows() as usize, shape.columns() as usize);
         let need = Pipeline::WholeDecode.workspace_need(shape);
         let mut workspace = Workspace::new(&self.device, stream, &[need]).unwrap();
-        let linears: Vec<_> = fragments.iter().map(Linear::new).collect();
         for batch in BATCHES {
             let x = upload(stream, &llama_shaped(batch as usize, columns, 99));
             let mut y = stream.alloc_zeros(2 * batch as usize * rows).unwrap();
-            let plain = self.plain(&matrices, shape, batch, &x, &mut y);
+            let plain = self.plain(matrices.plain, shape, batch, &x, &mut y);
             let (values, output) = (View::slice(&x, stream), ViewMut::slice(&mut y, stream));
-            let mut ours = |pipeline| {
+            let mut ours = |linears: &[Linear<'_>], pipeline| {
                 captured(stream, LAUNCHES, |launch| {
                     let plan = linears[launch % sets].plan(pipeline).unwrap();
                     let x = Activations { values, batch };
@@ -165,7 +248,8 @@ impl Bench {
                     unsafe { plan.multiply(stream, &mut workspace, x, &output) }.unwrap();
                 })
             };
-            let (direct, whole) = (ours(Pipeline::Direct), ours(Pipeline::WholeDecode));
+            let direct = ours(&matrices.direct, Pipeline::Direct);
+            let whole = ours(&matrices.whole, Pipeline::WholeDecode);
             let seconds = side_by_side(
                 stream,
                 [
@@ -180,7 +264,7 @@ impl Bench {
                 ("direct", direct),
                 ("whole_decode", whole),
             ];
-            self.write_csv(&format!("{rows} x {columns}"), batch, &measured);
+            self.write_csv(&matrices.what, batch, &measured);
             println!(
                 "{:<14} {batch:>5} {:>11.2} {:>9.2} {:>7.2} {:>12.2} {:>7.2}",
                 "",
@@ -202,7 +286,7 @@ impl Bench {
         );
         let shapes = [wide, wide, narrow];
         let weights = [llama_shaped(14_336, 4096, 1), llama_shaped(4096, 14_336, 2)];
-        let palettes = [palette_of(&weights[0]), palette_of(&weights[1])];
+        let palettes = weights.each_ref().map(|weights| self.palette_of(weights));
         let matrices: Vec<[CudaSlice<u8>; 3]> = (0..LAYERS)
             .map(|_| [0, 0, 1].map(|which: usize| upload(stream, &weights[which])))
             .collect();

@@ -4,9 +4,10 @@ use std::fmt;
 
 use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
+use unweight_format::{Dtype, Forms};
 use unweight_gpu::GpuError;
 
-use crate::PlanName;
+use crate::{PlanName, WeightForm};
 
 /// The error of a matmul or of its preparation.
 #[derive(Debug)]
@@ -14,6 +15,10 @@ use crate::PlanName;
 pub enum MatmulError {
     /// The error of a device operation.
     Gpu(GpuError),
+    /// The tensor has another type than BF16.
+    NotBf16(Dtype),
+    /// The palette is that of a field of this many bits, and not of exponents.
+    NotOfExponents(u32),
     /// The shape has no fragment form.
     NoFragmentForm {
         /// The rows of the matrix.
@@ -31,11 +36,31 @@ pub enum MatmulError {
     /// A workspace was created for smaller matrices, or for other pipelines.
     WorkspaceTooSmall,
     /// The matrix or the device has no such plan.
-    NoSuchPlan(PlanName),
+    NoSuchPlan {
+        /// The plan that was asked for.
+        plan: PlanName,
+        /// What the plan lacks.
+        reason: NoPlan,
+    },
     /// cuBLASLt is not installed, or it has no algorithm for a matmul.
     NoCublas,
     /// cuBLASLt failed.
     Cublas(CublasError),
+}
+
+/// Why a matrix has no plan of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoPlan {
+    /// The pipeline does not take matrices in this form.
+    Form(WeightForm),
+    /// The pipeline takes tensors of which the exponent is coded and nothing else is coded or
+    /// constant. The tensor's fields have these forms.
+    Fields(Forms),
+    /// The palette lacks the exponents of too many weights for fragment form.
+    Patches,
+    /// A block of the device has too little shared memory.
+    SharedMemory,
 }
 
 impl From<GpuError> for MatmulError {
@@ -60,6 +85,15 @@ impl fmt::Display for MatmulError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MatmulError::Gpu(error) => error.fmt(f),
+            MatmulError::NotBf16(dtype) => write!(
+                f,
+                "a matrix of {dtype}, expected BF16: decode it, and convert its weights to BF16"
+            ),
+            MatmulError::NotOfExponents(width) => write!(
+                f,
+                "the palette is of a field of {width} bits, expected that of BF16 exponents, 8 \
+                 bits: use Fragments::of_tensor, which finds it"
+            ),
             MatmulError::NoFragmentForm { rows, columns } => write!(
                 f,
                 "a matrix of {rows} x {columns} has no fragment form, expected at least a row, and \
@@ -74,15 +108,41 @@ impl fmt::Display for MatmulError {
                 "the workspace was made for smaller matrices or other pipelines: give it the \
                  WorkspaceNeed of every plan",
             ),
-            MatmulError::NoSuchPlan(name) => write!(
+            MatmulError::NoSuchPlan { plan, reason } => write!(
                 f,
-                "this matrix has no plan \"{name}\" on this device: choose one of Linear::plans"
+                "this matrix has no plan \"{plan}\" on this device, {reason}: choose one of \
+                 Linear::plans"
             ),
             MatmulError::NoCublas => f.write_str(
                 "there is no cuBLASLt (libcublasLt) on this machine, or it has no algorithm for \
                  this matmul",
             ),
             MatmulError::Cublas(error) => write!(f, "cuBLASLt failed: {error:?}"),
+        }
+    }
+}
+
+impl fmt::Display for NoPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoPlan::Form(form) => {
+                write!(
+                    f,
+                    "its form is \"{}\", which this pipeline does not take",
+                    form.name()
+                )
+            }
+            NoPlan::Fields(forms) => {
+                f.write_str("the forms of its fields are")?;
+                for (number, (_, form)) in forms.iter().enumerate() {
+                    write!(f, "{} {form}", if number == 0 { "" } else { "," })?;
+                }
+                f.write_str(", expected a coded exponent and all else plain")
+            }
+            NoPlan::Patches => {
+                f.write_str("its palette lacks the exponents of more than one weight in 16")
+            }
+            NoPlan::SharedMemory => f.write_str("a block of it has too little shared memory"),
         }
     }
 }
@@ -94,5 +154,38 @@ impl std::error::Error for MatmulError {
             MatmulError::Gpu(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unweight_format::Form;
+
+    use super::*;
+    use crate::Pipeline;
+
+    #[test]
+    fn a_plan_that_does_not_exist_is_refused_with_its_reason() {
+        let message = |pipeline: Pipeline, reason| {
+            let plan = pipeline.into();
+            MatmulError::NoSuchPlan { plan, reason }.to_string()
+        };
+        assert_eq!(
+            message(Pipeline::Direct, NoPlan::Form(WeightForm::Coded)),
+            "this matrix has no plan \"direct\" on this device, its form is \"coded\", which this \
+             pipeline does not take: choose one of Linear::plans"
+        );
+        let forms = [Form::Huffman, Form::Huffman, Form::Constant];
+        let forms = (0..)
+            .zip(forms)
+            .fold(Forms::raw(Dtype::Bf16), |forms, (number, form)| {
+                forms.with(number, form).unwrap()
+            });
+        assert_eq!(
+            message(Pipeline::ExponentDecode, NoPlan::Fields(forms)),
+            "this matrix has no plan \"exponent_decode\" on this device, the forms of its fields \
+             are huffman, huffman, constant, expected a coded exponent and all else plain: choose \
+             one of Linear::plans"
+        );
     }
 }

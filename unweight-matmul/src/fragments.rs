@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
 use unweight_format::Palette;
-use unweight_gpu::Device;
 use unweight_gpu::kernels::{DeviceBuffer, Handover, WARP, WaitAtEnd, require_context};
+use unweight_gpu::{Device, DeviceTensor};
 
+use crate::decoded::{coded_exponents, decode, most_frequent_exponents, require_matrix};
 use crate::fragments_kernels::{INDEX_TABLE_BYTES, RESTORING_WARPS};
 use crate::job::FragmentsJob;
 use crate::kernels::MatmulKernels;
@@ -58,10 +59,36 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Converts a row-major BF16 matrix to fragment form with the palette of its tensor. Waits for
-    /// that, so it is meant for load time.
+    /// Decodes a BF16 tensor of this shape in any forms, with a check of every record and of all
+    /// chunk and block checksums, and converts it to fragment form. The palette is that of the
+    /// tensor's exponents if these are coded, and otherwise one of the most frequent exponents.
+    /// Waits for that, so it is meant for load time. It takes 2 bytes of device memory for each
+    /// weight meanwhile.
     ///
     /// # Errors
+    /// [`MatmulError::NotBf16`] for a tensor of another type;
+    /// [`GpuError::BadChunk`](unweight_gpu::GpuError::BadChunk); the errors of
+    /// [`Fragments::arrange`].
+    pub fn of_tensor(
+        device: &Device,
+        tensor: &Arc<DeviceTensor>,
+        shape: Shape,
+    ) -> Result<Fragments, MatmulError> {
+        require_matrix(tensor, shape)?;
+        let weights = decode(device, tensor)?;
+        let palette = match coded_exponents(tensor.palettes()) {
+            Some(palette) => *palette,
+            None => most_frequent_exponents(&weights)?,
+        };
+        let matrix = View::slice(&weights, weights.stream());
+        Fragments::arrange(device, &matrix, shape, palette)
+    }
+
+    /// Converts a row-major BF16 matrix to fragment form with this palette of exponents, for
+    /// instance that of its tensor. Waits for that, so it is meant for load time.
+    ///
+    /// # Errors
+    /// [`MatmulError::NotOfExponents`] for the palette of another field;
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) if the length of the matrix does not match the shape;
     /// [`MatmulError::TooManyPatches`] if the palette lacks the exponents of more than one weight
     /// in 16; [`GpuError::OtherContext`](unweight_gpu::GpuError::OtherContext); [`GpuError::NoKernels`](unweight_gpu::GpuError::NoKernels) and [`GpuError::Compile`](unweight_gpu::GpuError::Compile); the
@@ -73,6 +100,9 @@ impl Fragments {
         palette: Palette,
     ) -> Result<Fragments, MatmulError> {
         matrix.require(shape.weights())?;
+        if palette.width() != u8::BITS {
+            return Err(MatmulError::NotOfExponents(palette.width()));
+        }
         // SAFETY: nobody captures the stream, and its memory stays in this type.
         let stream = unsafe { device.private_stream() };
         if let Some(memory) = matrix.memory() {

@@ -25,7 +25,7 @@ pub(crate) struct SumAddresses {
 pub(crate) type PaletteWords = [u32; 4];
 
 pub(crate) fn words_of(palette: &Palette) -> PaletteWords {
-    let (words, _) = palette.exponents().as_chunks();
+    let (words, _) = palette.padded().as_chunks();
     std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
 

@@ -172,7 +172,8 @@ fn unpack(words: [u32; 3]) -> [u32; STEP_PAIRS] {
     [first, second, third, fourth.sum()]
 }
 
-/// Converts a row-major matrix to fragment form.
+/// Converts a row-major matrix to fragment form. `palette` is one of exponents: of a field of 8
+/// bits.
 ///
 /// # Panics
 /// If the length of `weights` does not match the shape.
@@ -253,7 +254,7 @@ pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16>
             for number in 0..LANE_WEIGHTS {
                 for lane in 0..32 {
                     let bits = bits_of(k_tile, lane, number);
-                    let exponent = palette.exponents()[(bits >> 7 & 15) as usize];
+                    let exponent = palette.padded()[(bits >> 7 & 15) as usize];
                     set(position_of(panel, k_tile, lane, number), exponent, bits);
                 }
             }
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
 
     fn palette_from(first: u8) -> Palette {
-        Palette::new(std::array::from_fn(|i| first + i as u8)).unwrap()
+        Palette::new(8, std::array::from_fn(|i| first + i as u8)).unwrap()
     }
 
     /// All bit patterns, in an order without similar neighbours.
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_pattern_comes_back_from_every_shape() {
-        let spread = Palette::new(std::array::from_fn(|i| 17 * i as u8)).unwrap();
+        let spread = Palette::new(8, std::array::from_fn(|i| 17 * i as u8)).unwrap();
         for (rows, columns) in [
             (1, 64),
             (15, 64),

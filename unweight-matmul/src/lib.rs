@@ -3,12 +3,19 @@
 //!
 //! - [`layout`] defines fragment form. [`Fragments`] is a matrix in it, with 1.5 bytes for each
 //!   weight and 4 for each patch. [`CompressedMatrix`] is a matrix in the layout of its file, with
-//!   some 1.34 bytes for each weight.
+//!   some 1.34 bytes for each weight, or fewer if mantissas are coded or constant too.
+//! - Both take BF16 tensors in any forms (section 4.2 of the specification), and no other types.
 //! - A [`Plan`] is a matrix and one of its pipelines: [`Direct`], [`PaletteTranscode`],
 //!   [`ExponentDecode`] or [`WholeDecode`]. It multiplies.
 //! - [`Linear`] has the plans of a matrix. [`Linear::advised`] returns a good one, [`Stack::tune`]
 //!   finds the fastest.
 //! - [`Sequence`] multiplies by many matrices, and prepares the next ones meanwhile.
+//!
+//! | pipeline | matrix | forms of its fields |
+//! | --- | --- | --- |
+//! | [`Direct`] | [`Fragments`] | any |
+//! | [`WholeDecode`] | [`Fragments`] or [`CompressedMatrix`] | any |
+//! | [`ExponentDecode`], [`PaletteTranscode`] | [`CompressedMatrix`] | exponent coded, all else plain |
 //!
 //! **Exactness.** Weights are rebuilt exactly, products of BF16 values are exact in FP32, and sums
 //! are FP32 and rounded once to BF16. The order of the sums:
@@ -21,17 +28,16 @@
 //! - [`WholeDecode`]: the order of cuBLASLt on the decoded weights, with identical bits.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), unweight_matmul::MatmulError> {
-//! # let palette = unweight_format::Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
+//! # type Tensor = std::sync::Arc<unweight_gpu::DeviceTensor>;
+//! # fn multiply(tensor: Tensor) -> Result<(), unweight_matmul::MatmulError> {
 //! use unweight_gpu::Device;
 //! use unweight_matmul::{Activations, Fragments, Linear, Shape, View, ViewMut, Workspace};
 //!
 //! let device = Device::open(0)?;
 //! let stream = device.stream()?;
 //! let shape = Shape::new(14_336, 4096)?;
-//! // What a `Batch` decoded; the palette is its tensor's.
-//! let decoded = stream.alloc_zeros::<u8>(2 * 14_336 * 4096)?;
-//! let fragments = Fragments::arrange(&device, &View::slice(&decoded, &stream), shape, palette)?;
+//! // `tensor` is a `DeviceTensor` of unweight-gpu: what a file has of a BF16 tensor.
+//! let fragments = Fragments::of_tensor(&device, &tensor, shape)?;
 //!
 //! let plan = Linear::new(&fragments).advised(16);
 //! // One for all layers, which take turns on the stream.
@@ -55,6 +61,7 @@ struct Readme;
 mod activations;
 mod compressed_matrix;
 mod cublas;
+mod decoded;
 mod error;
 mod fragments;
 mod fragments_kernels;
@@ -81,7 +88,7 @@ pub use unweight_gpu;
 pub use activations::Activations;
 pub use compressed_matrix::CompressedMatrix;
 pub use cublas::PlainMatmul;
-pub use error::MatmulError;
+pub use error::{MatmulError, NoPlan};
 pub use fragments::Fragments;
 pub use layout::Shape;
 pub use linear::Linear;

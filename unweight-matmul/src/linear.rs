@@ -7,7 +7,7 @@ use cudarc::driver::CudaContext;
 use crate::layout::Shape;
 use crate::pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
 use crate::schedule::{MOST_PLANES_BATCH, MOST_SMALL_BATCH};
-use crate::{MatmulError, Plan, PlanName, WeightForm, Weights};
+use crate::{MatmulError, NoPlan, Pipeline, Plan, PlanName, WeightForm, Weights};
 
 /// y = x W^T, with W in any form. It chooses a [`Plan`], which multiplies.
 #[derive(Clone, Copy, Debug)]
@@ -43,18 +43,19 @@ impl<'a> Linear<'a> {
     /// [`MatmulError::NoSuchPlan`] if the matrix or the device does not support the pipeline.
     pub fn plan(&self, name: impl Into<PlanName>) -> Result<Plan<'a>, MatmulError> {
         let name = name.into();
-        let mut pipelines = self.pipelines().into_iter();
-        let plan = pipelines.find(|plan| plan.name().pipeline == name.pipeline);
+        let plan = self.by(name.pipeline);
         let plan = plan.map(|plan| plan.with_kernel(name.kernel));
-        plan.ok_or(MatmulError::NoSuchPlan(name))
+        plan.map_err(|reason| MatmulError::NoSuchPlan { plan: name, reason })
     }
 
     /// All plans that the matrix and the device support, without those that cannot be fast for this
     /// many rows of x. Whole decodes also need cuBLASLt.
     pub fn plans(&self, batch: u32) -> Vec<Plan<'a>> {
-        let pipelines = self.pipelines().into_iter();
-        let plans = pipelines.flat_map(|plan| plan.with_every_kernel(batch));
-        plans.collect()
+        let pipelines = Pipeline::ALL.into_iter();
+        let plans = pipelines.filter_map(|pipeline| self.by(pipeline).ok());
+        plans
+            .flat_map(|plan| plan.with_every_kernel(batch))
+            .collect()
     }
 
     /// The fastest plan for this many rows of x, as measured on an H100
@@ -77,17 +78,22 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// A plan for each pipeline that the matrix and the device support.
-    fn pipelines(&self) -> Vec<Plan<'a>> {
-        let whole_decode = WholeDecode::new(self.weights).into();
-        match self.weights {
-            Weights::Fragments(matrix) => vec![Direct::new(matrix).into(), whole_decode],
-            Weights::Coded(matrix) => {
-                let exponents = ExponentDecode::new(matrix).map(Plan::from);
-                let palette = PaletteTranscode::new(matrix).map(Plan::from);
-                let plans = [Some(whole_decode), exponents, palette];
-                plans.into_iter().flatten().collect()
+    /// The plan by this pipeline, or why there is none.
+    fn by(&self, pipeline: Pipeline) -> Result<Plan<'a>, NoPlan> {
+        match (pipeline, self.weights) {
+            (Pipeline::WholeDecode, weights) => Ok(WholeDecode::new(weights).into()),
+            (Pipeline::Direct, Weights::Fragments(matrix)) => Ok(Direct::new(matrix).into()),
+            (Pipeline::ExponentDecode, Weights::Coded(matrix)) => {
+                matrix.coded_exponent()?;
+                let plan = ExponentDecode::new(matrix).map(Plan::from);
+                plan.ok_or(NoPlan::SharedMemory)
             }
+            (Pipeline::PaletteTranscode, Weights::Coded(matrix)) => {
+                matrix.coded_exponent()?;
+                let plan = PaletteTranscode::new(matrix).map(Plan::from);
+                plan.ok_or(NoPlan::Patches)
+            }
+            (_, weights) => Err(NoPlan::Form(weights.form())),
         }
     }
 }

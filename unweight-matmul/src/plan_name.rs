@@ -12,9 +12,9 @@ pub enum Pipeline {
     Direct,
     /// [`WholeDecode`](crate::WholeDecode), for any matrix.
     WholeDecode,
-    /// [`ExponentDecode`](crate::ExponentDecode), for a coded matrix.
+    /// [`ExponentDecode`](crate::ExponentDecode), for a matrix whose exponent alone is coded.
     ExponentDecode,
-    /// [`PaletteTranscode`](crate::PaletteTranscode), for a coded matrix.
+    /// [`PaletteTranscode`](crate::PaletteTranscode), for a matrix whose exponent alone is coded.
     PaletteTranscode,
 }
 

@@ -14,7 +14,7 @@ use crate::{CompressedMatrix, Fragments};
 pub enum Weights<'a> {
     /// A matrix in fragment form.
     Fragments(&'a Fragments),
-    /// A matrix in the layout of its file.
+    /// A matrix in the layout of its file, whatever the forms of its fields.
     Coded(&'a CompressedMatrix),
 }
 
@@ -43,7 +43,15 @@ impl<'a> Weights<'a> {
     pub const fn form(&self) -> WeightForm {
         match self {
             Weights::Fragments(_) => WeightForm::Fragments,
-            Weights::Coded(_) => WeightForm::Coded,
+            Weights::Coded(matrix) => matrix.form(),
+        }
+    }
+
+    /// The address of the weights, if they are decoded.
+    pub(crate) const fn decoded_at(&self) -> Option<u64> {
+        match self {
+            Weights::Fragments(_) => None,
+            Weights::Coded(matrix) => matrix.decoded_at(),
         }
     }
 
@@ -63,8 +71,10 @@ pub enum WeightForm {
     /// Fragment form: [`Fragments`].
     #[default]
     Fragments,
-    /// The layout of the file: [`CompressedMatrix`].
+    /// The layout of the file, with a coded exponent and all else plain: [`CompressedMatrix`].
     Coded,
+    /// The layout of the file, with other forms of the fields, or raw: [`CompressedMatrix`].
+    Fields,
 }
 
 impl WeightForm {
@@ -73,6 +83,7 @@ impl WeightForm {
         match self {
             WeightForm::Fragments => "fragments",
             WeightForm::Coded => "coded",
+            WeightForm::Fields => "fields",
         }
     }
 }

@@ -251,7 +251,7 @@ impl Workspace {
     }
 
     /// Divides the device while matrices are decoded. This many multiprocessors decode, and matmuls
-    /// that need preparation have the others. With all multiprocessors both have all of them. None,
+    /// that need preparation or cuBLASLt have the others. With all multiprocessors both have all of them. None,
     /// the initial value, gives all to both on a first-come basis. Another division changes the
     /// order of the sums in [`ExponentDecode`](crate::ExponentDecode), and cuBLASLt may choose
     /// another algorithm.

@@ -29,7 +29,7 @@ fn by_kernels(weights: &[u16], shape: Shape, palette: &Palette, seed: u64) -> (A
     let matrix = DeviceMemory::of(&matrix);
     let k_tiles = DeviceMemory::poisoned(shape.k_tile_bytes() as usize);
     let counts = DeviceMemory::poisoned(4 * shape.panels() as usize);
-    let (palette, _) = palette.exponents().as_chunks();
+    let (palette, _) = palette.padded().as_chunks();
     let mut job = FragmentsJob {
         matrix: matrix.address(),
         weights: k_tiles.address(),
@@ -93,7 +93,7 @@ fn k_tiles_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64
         DeviceMemory::of(&sign_mantissa),
     );
     let k_tiles = DeviceMemory::poisoned(shape.k_tile_bytes() as usize);
-    let (palette, _) = palette.exponents().as_chunks();
+    let (palette, _) = palette.padded().as_chunks();
     let job = PlanesJob {
         exponents: exponents.address(),
         sign_mantissa: sign_mantissa.address(),
@@ -121,8 +121,8 @@ fn k_tiles_of_planes(weights: &[u16], shape: Shape, palette: &Palette, seed: u64
 fn kernels_and_pure_functions_agree_on_every_pattern_and_shape() {
     assert_eq!(fragments_job_bytes(), size_of::<FragmentsJob>());
     assert_eq!(planes_job_bytes(), size_of::<PlanesJob>());
-    let consecutive = Palette::new(std::array::from_fn(|i| 110 + i as u8)).unwrap();
-    let spread = Palette::new(std::array::from_fn(|i| 17 * i as u8)).unwrap();
+    let consecutive = Palette::new(8, std::array::from_fn(|i| 110 + i as u8)).unwrap();
+    let spread = Palette::new(8, std::array::from_fn(|i| 17 * i as u8)).unwrap();
     for (rows, columns) in [(1, 64), (15, 64), (17, 192), (16, 4096), (40, 1088)] {
         let shape = Shape::new(rows, columns).unwrap();
         let all: Vec<u16> = (0..shape.weights())

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream};
+use unweight_gpu::CheckedTensor;
 
 use super::Phases;
 use super::from_k_tiles::small_batch_config;
@@ -16,19 +17,26 @@ use crate::schedule::StreamK;
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
-/// Decodes the exponents of a coded matrix to the workspace, and rebuilds weights from both planes
-/// on the way to the tensor cores.
+/// Decodes the exponents of a matrix to the workspace, and rebuilds weights from both planes on the
+/// way to the tensor cores. The exponent must be coded, and nothing else coded or constant.
 #[derive(Clone, Copy, Debug)]
 pub struct ExponentDecode<'a> {
     kernels: &'a SmallKernels<CudaFunction>,
     matrix: &'a CompressedMatrix,
+    tensor: &'a CheckedTensor,
 }
 
 impl<'a> ExponentDecode<'a> {
-    /// The plan for this matrix. None if a block of the device has too little shared memory.
+    /// The plan for this matrix. None if not its exponent alone is coded, or if a block of the
+    /// device has too little shared memory.
     pub fn new(matrix: &'a CompressedMatrix) -> Option<ExponentDecode<'a>> {
+        let tensor = &matrix.coded_exponent().ok()?.tensor;
         let kernels = matrix.kernels().planes.as_ref();
-        kernels.map(|kernels| ExponentDecode { kernels, matrix })
+        kernels.map(|kernels| ExponentDecode {
+            kernels,
+            matrix,
+            tensor,
+        })
     }
 
     pub(crate) const fn need(shape: Shape) -> WorkspaceNeed {
@@ -60,7 +68,7 @@ impl Phases for ExponentDecode<'_> {
     ) -> Result<(), MatmulError> {
         let multiprocessors = workspace.decoding_multiprocessors();
         // SAFETY: the caller keeps the preconditions; the slot has a byte for each weight.
-        unsafe { (self.matrix.tensor()).decode_exponents(stream, to, multiprocessors)? };
+        unsafe { (self.tensor).decode_exponents(stream, to, multiprocessors)? };
         Ok(())
     }
 
@@ -82,7 +90,7 @@ impl Phases for ExponentDecode<'_> {
             let config = small_batch_config(*kernel, schedule);
             let planes = PlanesMatmulJob {
                 exponents: prepared,
-                sign_mantissa: self.matrix.tensor().sign_mantissa(),
+                sign_mantissa: self.tensor.plain(),
                 matmul: job,
             };
             // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses

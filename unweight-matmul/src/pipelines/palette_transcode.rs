@@ -9,17 +9,19 @@ use cudarc::driver::CudaStream;
 use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
+use crate::compressed_matrix::CodedExponent;
 use crate::fragments::Patches;
 use crate::layout::Shape;
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
 
-/// Converts a coded matrix to fragment form in the workspace, and continues like
-/// [`Direct`](super::Direct).
+/// Converts a matrix to fragment form in the workspace, and continues like
+/// [`Direct`](super::Direct). The exponent must be coded, and nothing else coded or constant.
 #[derive(Clone, Copy, Debug)]
 pub struct PaletteTranscode<'a> {
     matmul: FromKTiles<'a>,
     matrix: &'a CompressedMatrix,
+    exponent: &'a CodedExponent,
     patches: &'a Patches,
 }
 
@@ -27,10 +29,12 @@ impl<'a> PaletteTranscode<'a> {
     /// The plan for this matrix. None if it cannot be converted to fragment form
     /// ([`CompressedMatrix::has_fragment_form`]).
     pub fn new(matrix: &'a CompressedMatrix) -> Option<PaletteTranscode<'a>> {
-        matrix.patches().map(|patches| PaletteTranscode {
+        let exponent = matrix.coded_exponent().ok()?;
+        Some(PaletteTranscode {
             matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
             matrix,
-            patches,
+            exponent,
+            patches: exponent.patches.as_ref()?,
         })
     }
 
@@ -77,13 +81,14 @@ impl Phases for PaletteTranscode<'_> {
         to: u64,
     ) -> Result<(), MatmulError> {
         let multiprocessors = workspace.decoding_multiprocessors();
-        let exponents = workspace.exponents(self.shape().weights())?;
+        let (kernels, shape) = (self.matrix.kernels(), self.shape());
+        let exponents = workspace.exponents(shape.weights())?;
         // SAFETY: for both calls: the caller keeps the preconditions; the workspace has a byte for
         // each weight at `exponents`, and preparations come one after the other.
         unsafe {
-            let tensor = self.matrix.tensor();
+            let tensor = &self.exponent.tensor;
             tensor.decode_exponents(stream, exponents, multiprocessors)?;
-            self.matrix.arrange(stream, exponents, to)
+            (self.exponent).arrange(kernels, stream, shape, exponents, to)
         }
     }
 
@@ -98,7 +103,7 @@ impl Phases for PaletteTranscode<'_> {
         let k_tiles = KTiles {
             address: prepared,
             patches: self.patches.addresses(),
-            palette: self.matrix.palette(),
+            palette: &self.exponent.palette,
             is_resident: false,
         };
         // SAFETY: the caller keeps the preconditions.

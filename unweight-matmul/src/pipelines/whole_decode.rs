@@ -13,7 +13,9 @@ use crate::layout::Shape;
 use crate::workspace::WorkspaceNeed;
 use crate::{MatmulError, Pipeline, PlanName, View, ViewMut, Weights, Workspace};
 
-/// Decodes a matrix in any form to the workspace, and cuBLASLt multiplies.
+/// Decodes a matrix in any form to the workspace, and cuBLASLt multiplies. A
+/// [`CompressedMatrix`](crate::CompressedMatrix) without a coded exponent is decoded already, and is
+/// multiplied where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct WholeDecode<'a> {
     matrix: Weights<'a>,
@@ -45,7 +47,14 @@ impl Phases for WholeDecode<'_> {
     }
 
     fn need(&self) -> WorkspaceNeed {
-        WholeDecode::need(self.shape())
+        let need = WholeDecode::need(self.shape());
+        match self.matrix.decoded_at() {
+            Some(_) => WorkspaceNeed {
+                prepared_bytes: 0,
+                ..need
+            },
+            None => need,
+        }
     }
 
     unsafe fn prepare(
@@ -63,8 +72,7 @@ impl Phases for WholeDecode<'_> {
             Weights::Coded(matrix) => {
                 let multiprocessors = workspace.decoding_multiprocessors();
                 // SAFETY: the caller keeps the preconditions; the slot has 2 bytes for each weight.
-                unsafe { (matrix.tensor()).decode_weights(stream, to, multiprocessors)? };
-                Ok(())
+                unsafe { matrix.decode(stream, to, multiprocessors) }
             }
         }
     }
@@ -79,9 +87,10 @@ impl Phases for WholeDecode<'_> {
     ) -> Result<(), MatmulError> {
         let shape = self.shape();
         let cublas = workspace.cublas(shape, x.batch)?;
-        let matrix = View::at(prepared, shape.weights());
-        // SAFETY: the caller keeps the preconditions; the slot is as long as the matrix, and the
-        // workspace has enough memory for cuBLASLt.
+        let address = self.matrix.decoded_at().unwrap_or(prepared);
+        let matrix = View::at(address, shape.weights());
+        // SAFETY: the caller keeps the preconditions; the slot, or the decoded matrix, is as long as
+        // the matrix, and the workspace has enough memory for cuBLASLt.
         unsafe { (cublas.matmul).multiply(stream, &matrix, &x.values, y, cublas.memory) }
     }
 }

@@ -1,8 +1,9 @@
 //! Matmuls on a GPU. Without one, this says that it was skipped: see `main`.
 
+mod forms;
 mod matmul;
 
-#[path = "../../../unweight-gpu/benches/files/mod.rs"]
+#[path = "../../benches/files/mod.rs"]
 mod files;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(crate) struct OnAGpu {
 
 type Test = Listed<OnAGpu>;
 
-const TESTS: [Test; 14] = [
+const TESTS: [Test; 18] = [
     (
         "kernels_write_fragment_form_as_the_pure_functions_do",
         matmul::kernels_write_fragment_form_as_the_pure_functions_do,
@@ -66,6 +67,22 @@ const TESTS: [Test; 14] = [
     (
         "a_sequence_equals_its_matmuls",
         matmul::a_sequence_equals_its_matmuls,
+    ),
+    (
+        "matrices_in_any_forms_multiply_as_plain_ones_do",
+        forms::matrices_in_any_forms_multiply_as_plain_ones_do,
+    ),
+    (
+        "matrices_that_an_encoder_wrote_multiply_from_fragments",
+        forms::matrices_that_an_encoder_wrote_multiply_from_fragments,
+    ),
+    (
+        "a_sequence_of_matrices_in_any_forms_equals_its_matmuls",
+        forms::a_sequence_of_matrices_in_any_forms_equals_its_matmuls,
+    ),
+    (
+        "a_matrix_of_another_type_or_length_is_refused",
+        forms::a_matrix_of_another_type_or_length_is_refused,
     ),
     (
         "a_wrong_shape_or_context_is_an_error",

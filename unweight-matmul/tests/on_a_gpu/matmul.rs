@@ -5,26 +5,26 @@
 use std::sync::Arc;
 
 use half::bf16;
-use unweight::container::OpenFile;
 use unweight_format::{Encoding, Palette};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, sys};
 use unweight_gpu::{GpuError, cudarc};
 use unweight_matmul::layout::arrange;
 use unweight_matmul::{
-    Activations, CompressedMatrix, Direct, Fragments, Kernel, Linear, Matmul, MatmulError,
-    Pipeline, PlainMatmul, Plan, Sequence, Shape, View, ViewMut, Workspace, WorkspaceLayout,
+    Activations, CompressedMatrix, Direct, Fragments, Kernel, Linear, Matmul, MatmulError, NoPlan,
+    Pipeline, PlainMatmul, Plan, Sequence, Shape, View, ViewMut, WeightForm, Workspace,
+    WorkspaceLayout,
 };
 use unweight_testkit::{bytes_of, weights_in};
 
 use crate::OnAGpu;
-use crate::files::{file_of, on_device, planes_of};
+use crate::files::{canonical, file_of, on_device};
 
 /// Bytes of the output's poison, and of the guard behind it.
 const POISON: u8 = 0xee;
 const GUARD_BYTES: usize = 256;
 
 fn palette(exponents: impl Fn(u8) -> u8) -> Palette {
-    Palette::new(std::array::from_fn(|i| exponents(i as u8))).unwrap()
+    Palette::new(8, std::array::from_fn(|i| exponents(i as u8))).unwrap()
 }
 
 fn consecutive() -> Palette {
@@ -44,7 +44,7 @@ fn random(place: usize) -> u64 {
 }
 
 /// Exponents of 100 to 124 mostly, and of any value up to 0.25 once in `rare`.
-fn matrix(shape: Shape, rare: u64) -> Vec<bf16> {
+pub(crate) fn matrix(shape: Shape, rare: u64) -> Vec<bf16> {
     (0..shape.weights() as usize)
         .map(|place| {
             let bits = random(place) >> 20;
@@ -57,7 +57,7 @@ fn matrix(shape: Shape, rare: u64) -> Vec<bf16> {
         .collect()
 }
 
-fn activations(batch: u32, shape: Shape) -> Vec<bf16> {
+pub(crate) fn activations(batch: u32, shape: Shape) -> Vec<bf16> {
     let count = u64::from(batch) * shape.columns();
     (0..count as usize)
         .map(|place| bf16::from_f32((random(place ^ 0x5555) >> 40) as f32 / (1 << 23) as f32 - 1.0))
@@ -75,7 +75,7 @@ fn arranged(gpu: &OnAGpu, weights: &[bf16], shape: Shape, palette: Palette) -> F
 }
 
 /// y by the plan that this pipeline has for the fragments.
-fn multiplied(
+pub(crate) fn multiplied(
     gpu: &OnAGpu,
     fragments: &Fragments,
     x: &[bf16],
@@ -87,7 +87,7 @@ fn multiplied(
 }
 
 /// y, after a guard was found whole behind it.
-fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf16> {
+pub(crate) fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf16> {
     let stream = &gpu.stream;
     let bytes = 2 * u64::from(batch) * plan.shape().rows();
     let x = upload(stream, x);
@@ -115,16 +115,14 @@ fn multiplied_by(gpu: &OnAGpu, plan: Plan<'_>, x: &[bf16], batch: u32) -> Vec<bf
     weights_in(&results[0])
 }
 
-fn compressed(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> CompressedMatrix {
-    let file = file_of(&[weights.to_vec()], Encoding::Huffman, 12);
-    let open = OpenFile::read(file.as_slice()).unwrap();
-    let container = open.container();
-    let tensor = on_device(&gpu.device, &planes_of(&container), &file).remove(0);
+pub(crate) fn compressed(gpu: &OnAGpu, weights: &[bf16], shape: Shape) -> CompressedMatrix {
+    let file = file_of(canonical(weights, Encoding::Huffman, 12));
+    let tensor = on_device(&gpu.device, &file);
     CompressedMatrix::new(&gpu.device, tensor, shape).unwrap()
 }
 
 /// The largest error, in units of what rounding to BF16 and FP32 sums allow.
-fn worst_error(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape) -> f64 {
+pub(crate) fn worst_error(y: &[bf16], weights: &[bf16], x: &[bf16], shape: Shape) -> f64 {
     worst_error_of_some(y, weights, x, shape, 1)
 }
 
@@ -160,22 +158,24 @@ pub(crate) fn kernels_write_fragment_form_as_the_pure_functions_do(gpu: &OnAGpu)
                 found == arrange(&bits, shape, &palette),
                 "{rows} x {columns}"
             );
-            let mut memory = gpu
-                .stream
-                .clone_htod(&vec![POISON; 2 * bits.len() + GUARD_BYTES])
-                .unwrap();
-            let output = ViewMut::slice(&mut memory, &gpu.stream);
-            // SAFETY: as in `multiplied_by`.
-            unsafe { fragments.restore(&gpu.stream, &output) }.unwrap();
-            let restored = gpu.stream.clone_dtoh(&memory).unwrap();
-            assert!(weights_in(&restored[..2 * bits.len()]) == weights);
-            assert!(
-                restored[2 * bits.len()..]
-                    .iter()
-                    .all(|&byte| byte == POISON)
-            );
+            assert!(restored(gpu, &fragments) == weights);
         }
     }
+}
+
+/// The matrix, after a guard was found whole behind it.
+pub(crate) fn restored(gpu: &OnAGpu, fragments: &Fragments) -> Vec<bf16> {
+    let stream = &gpu.stream;
+    let bytes = 2 * fragments.shape().weights() as usize;
+    let poisoned = vec![POISON; bytes + GUARD_BYTES];
+    let mut memory = stream.clone_htod(&poisoned).unwrap();
+    let output = ViewMut::slice(&mut memory, stream);
+    // SAFETY: as in `multiplied_by`.
+    unsafe { fragments.restore(stream, &output) }.unwrap();
+    let restored = stream.clone_dtoh(&memory).unwrap();
+    stream.synchronize().unwrap();
+    assert!(restored[bytes..].iter().all(|&byte| byte == POISON));
+    weights_in(&restored[..bytes])
 }
 
 pub(crate) fn matmuls_are_as_near_as_fp32_sums_allow(gpu: &OnAGpu) {
@@ -309,7 +309,7 @@ pub(crate) fn sums_are_added_in_the_same_order_in_every_run(gpu: &OnAGpu) {
 }
 
 /// y by cuBLASLt.
-fn plain_matmul(
+pub(crate) fn plain_matmul(
     gpu: &OnAGpu,
     weights: &[bf16],
     values_of_x: &[bf16],
@@ -431,7 +431,7 @@ pub(crate) fn compressed_matrices_multiply_as_plain_ones_do(gpu: &OnAGpu) {
         let weights = matrix(shape, 100);
         let matrix = compressed(gpu, &weights, shape);
         assert!(matrix.has_fragment_form());
-        let fragments = arranged(gpu, &weights, shape, *matrix.palette());
+        let fragments = arranged(gpu, &weights, shape, *matrix.palette().unwrap());
         let linear = Linear::new(&matrix);
         for batch in [1, 5, 64, 200] {
             let x = activations(batch, shape);
@@ -447,12 +447,9 @@ pub(crate) fn compressed_matrices_multiply_as_plain_ones_do(gpu: &OnAGpu) {
     }
 }
 
-/// Matmuls whose weights are prepared ahead give what each gives alone: in any mix, launched or
-/// captured, and again over what slots hold from before.
+/// Matmuls in any mix of pipelines.
 pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
     use Pipeline::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
-    let stream = &gpu.stream;
-    let batch = 9;
     // Square, so that layers may follow one another in any order; each of its own weights.
     let shape = Shape::new(1024, 1024).unwrap();
     let of_layer = |layer: usize| -> Vec<bf16> {
@@ -460,11 +457,14 @@ pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
         weights.rotate_left(1000 * layer);
         weights
     };
-    let coded: Vec<CompressedMatrix> = (0..6)
+    let coded: Vec<CompressedMatrix> = (0..LAYERS)
         .map(|layer| compressed(gpu, &of_layer(layer), shape))
         .collect();
-    let fragments: Vec<Fragments> = (0..6)
-        .map(|layer| arranged(gpu, &of_layer(layer), shape, *coded[layer].palette()))
+    let fragments: Vec<Fragments> = (0..LAYERS)
+        .map(|layer| {
+            let palette = *coded[layer].palette().unwrap();
+            arranged(gpu, &of_layer(layer), shape, palette)
+        })
         .collect();
     let plan = |layer: usize, pipeline: Pipeline| {
         let linear = match pipeline {
@@ -490,83 +490,95 @@ pub(crate) fn a_sequence_equals_its_matmuls(gpu: &OnAGpu) {
             ExponentDecode,
             WholeDecode,
         ],
-        [Direct; 6],
+        [Direct; LAYERS],
     ];
     for mix in mixes {
-        let plans: Vec<Plan<'_>> = (0..6).map(|layer| plan(layer, mix[layer])).collect();
-        let first = activations(batch, shape);
-        let mut expected = first.clone();
-        for &plan in &plans {
-            expected = multiplied_by(gpu, plan, &expected, batch);
-        }
-        let bytes = 2 * u64::from(batch) * 1024;
-        let x = upload(stream, &first);
-        let ys: Vec<CudaSlice<u8>> = (0..6)
-            .map(|_| stream.alloc_zeros::<u8>(bytes as usize).unwrap())
-            .collect();
-        let at = |memory: &CudaSlice<u8>| cudarc::driver::DevicePtr::device_ptr(memory, stream).0;
-        let matmuls: Vec<Matmul<'_>> = (0..6)
-            .map(|layer| {
-                let from = if layer == 0 {
-                    at(&x)
-                } else {
-                    at(&ys[layer - 1])
-                };
-                // SAFETY: for both views: so long, and there until the stream was waited for.
-                let values = unsafe { View::at_address(from, u64::from(batch) * 1024) };
-                Matmul {
-                    plan: plans[layer],
-                    x: Activations { values, batch },
-                    // SAFETY: as above.
-                    y: unsafe { ViewMut::at_address(at(&ys[layer]), bytes) },
-                }
-            })
-            .collect();
-        let needs: Vec<_> = plans.iter().map(|plan| plan.workspace_need()).collect();
-        let layout = WorkspaceLayout::new(&gpu.device, &needs, 2).unwrap();
-        let workspace = Workspace::with_layout(stream, layout).unwrap();
-        stream.synchronize().unwrap();
-        let preparing = gpu.device.stream().unwrap();
-        let mut sequence = Sequence::new(&gpu.device, preparing, workspace).unwrap();
-        let last = || {
-            let y = stream.clone_dtoh(&ys[5]).unwrap();
-            stream.synchronize().unwrap();
-            weights_in(&y)
+        let plans = std::array::from_fn(|layer| plan(layer, mix[layer]));
+        require_sequence_equals_its_matmuls(gpu, &plans, shape, &format!("{mix:?}"));
+    }
+}
+
+/// Layers of a sequence.
+const LAYERS: usize = 6;
+
+/// Matmuls whose weights are prepared ahead give what each gives alone: launched or captured, and
+/// again over what slots hold from before. Each layer's y is the next one's x.
+pub(crate) fn require_sequence_equals_its_matmuls(
+    gpu: &OnAGpu,
+    plans: &[Plan<'_>; LAYERS],
+    shape: Shape,
+    name: &str,
+) {
+    let (stream, batch) = (&gpu.stream, 9);
+    let first = activations(batch, shape);
+    let mut expected = first.clone();
+    for &plan in plans {
+        expected = multiplied_by(gpu, plan, &expected, batch);
+    }
+    let values = u64::from(batch) * shape.columns();
+    let bytes = 2 * values;
+    let x = upload(stream, &first);
+    let ys: [CudaSlice<u8>; LAYERS] =
+        std::array::from_fn(|_| stream.alloc_zeros::<u8>(bytes as usize).unwrap());
+    let at = |memory: &CudaSlice<u8>| cudarc::driver::DevicePtr::device_ptr(memory, stream).0;
+    let matmuls: [Matmul<'_>; LAYERS] = std::array::from_fn(|layer| {
+        let from = if layer == 0 {
+            at(&x)
+        } else {
+            at(&ys[layer - 1])
         };
-        for _ in 0..5 {
+        // SAFETY: for both views: so long, and there until the stream was waited for.
+        let values = unsafe { View::at_address(from, values) };
+        Matmul {
+            plan: plans[layer],
+            x: Activations { values, batch },
             // SAFETY: as above.
-            unsafe { sequence.run(stream, &matmuls) }.unwrap();
-            // SAFETY: as above.
-            unsafe { sequence.run(stream, &matmuls) }.unwrap();
-            assert!(last() == expected, "{mix:?}");
+            y: unsafe { ViewMut::at_address(at(&ys[layer]), bytes) },
         }
-        // All multiprocessors decode in few blocks, and multiply: no result changes.
-        let count =
-            cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        let all = gpu.device.context().attribute(count).unwrap() as u32;
-        sequence.workspace().divide(Some(all));
+    });
+    let needs: Vec<_> = plans.iter().map(Plan::workspace_need).collect();
+    let layout = WorkspaceLayout::new(&gpu.device, &needs, 2).unwrap();
+    let workspace = Workspace::with_layout(stream, layout).unwrap();
+    stream.synchronize().unwrap();
+    let preparing = gpu.device.stream().unwrap();
+    let mut sequence = Sequence::new(&gpu.device, preparing, workspace).unwrap();
+    let last = || {
+        let y = stream.clone_dtoh(&ys[LAYERS - 1]).unwrap();
+        stream.synchronize().unwrap();
+        weights_in(&y)
+    };
+    for _ in 0..5 {
         // SAFETY: as above.
         unsafe { sequence.run(stream, &matmuls) }.unwrap();
-        assert!(last() == expected, "{mix:?}, in few blocks");
-        sequence.workspace().divide(None);
         // SAFETY: as above.
-        let mut captured = unsafe { sequence.capture(stream, &matmuls) }.unwrap();
-        for y in &ys {
-            let bytes = y.num_bytes();
-            // SAFETY: memory of that length, that nobody uses meanwhile.
-            unsafe {
-                let stream = stream.cu_stream();
-                cudarc::driver::result::memset_d8_async(at(y), POISON, bytes, stream).unwrap();
-            }
-        }
-        for _ in 0..3 {
-            // SAFETY: as above.
-            unsafe { captured.launch() }.unwrap();
-            // SAFETY: as above.
-            unsafe { captured.launch() }.unwrap();
-        }
-        assert!(last() == expected, "{mix:?}, captured");
+        unsafe { sequence.run(stream, &matmuls) }.unwrap();
+        assert!(last() == expected, "{name}");
     }
+    // All multiprocessors decode in few blocks, and multiply: no result changes.
+    let count = cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let all = gpu.device.context().attribute(count).unwrap() as u32;
+    sequence.workspace().divide(Some(all));
+    // SAFETY: as above.
+    unsafe { sequence.run(stream, &matmuls) }.unwrap();
+    assert!(last() == expected, "{name}, in few blocks");
+    sequence.workspace().divide(None);
+    // SAFETY: as above.
+    let mut captured = unsafe { sequence.capture(stream, &matmuls) }.unwrap();
+    for y in &ys {
+        let bytes = y.num_bytes();
+        // SAFETY: memory of that length, that nobody uses meanwhile.
+        unsafe {
+            let stream = stream.cu_stream();
+            cudarc::driver::result::memset_d8_async(at(y), POISON, bytes, stream).unwrap();
+        }
+    }
+    for _ in 0..3 {
+        // SAFETY: as above.
+        unsafe { captured.launch() }.unwrap();
+        // SAFETY: as above.
+        unsafe { captured.launch() }.unwrap();
+    }
+    assert!(last() == expected, "{name}, captured");
 }
 
 pub(crate) fn a_wrong_shape_or_context_is_an_error(gpu: &OnAGpu) {
@@ -610,7 +622,15 @@ pub(crate) fn a_wrong_shape_or_context_is_an_error(gpu: &OnAGpu) {
     ));
     assert!(matches!(
         multiply(Pipeline::ExponentDecode, 1),
-        Err(MatmulError::NoSuchPlan(name)) if name == Pipeline::ExponentDecode.into()
+        Err(MatmulError::NoSuchPlan {
+            plan,
+            reason: NoPlan::Form(WeightForm::Fragments),
+        }) if plan == Pipeline::ExponentDecode.into()
+    ));
+    let narrow = Palette::lowest(3);
+    assert!(matches!(
+        arrange(&source, shape, narrow),
+        Err(MatmulError::NotOfExponents(3))
     ));
     multiply(Pipeline::Direct, 1).unwrap();
 }
