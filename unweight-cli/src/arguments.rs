@@ -394,7 +394,7 @@ pub(crate) struct Bench {
 /// Find the fastest matmul pipeline for each matrix shape of a file, on a CUDA device
 #[derive(Debug, Args)]
 #[command(after_help = "\
-All coded matrices whose number of columns is a multiple of 64 are loaded into device memory: 1.5 bytes \
+All coded BF16 matrices whose number of columns is a multiple of 64 are loaded into device memory: 1.5 bytes \
 per weight in the form `fragments`. For each batch size, they are multiplied in sequence, and the \
 pipelines of the shapes are varied one at a time until the sequence gets no faster. The output is JSON.
 

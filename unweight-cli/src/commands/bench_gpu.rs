@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use unweight::{DEFAULT_CHUNK_SIZE_LOG2, container::OpenFile};
-use unweight_format::{CodedPlanes, Encoding, Payload, Tensor};
+use unweight_format::{Dtype, Encoding, Extent, Payload, Tensor};
 use unweight_gpu::cudarc::driver::{CudaSlice, CudaStream, sys::CUevent_flags};
 use unweight_gpu::{
     Batch, DecodeTask, DeviceTensor, EncodeBatch, EncodeTask, EncodedTensor, GpuError, Launched,
@@ -18,7 +18,7 @@ use crate::gpu::{Gpu, failed};
 /// than the L2 of any device so far.
 const ROTATED_BYTES: u64 = 512 << 20;
 
-/// Speeds in GB/s of BF16, medians.
+/// Speeds in GB/s of weights, medians.
 pub(super) struct Speeds {
     pub(super) device: String,
     pub(super) copy: f64,
@@ -30,41 +30,31 @@ pub(super) struct Speeds {
     pub(super) transcode: f64,
 }
 
-/// Measures a device on the coded tensors of this file, all in one launch, with events on its
+/// Measures a device on the tensors of this file that are not raw, all in one launch, with events on its
 /// stream.
 pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failure> {
     let open = OpenFile::read(file).map_err(failed_here)?;
     let container = open.container();
-    let tensors: Vec<_> = container.directory().tensors().collect();
-    let coded: Vec<_> = tensors
-        .iter()
-        .filter_map(|tensor| match tensor.payload() {
-            Payload::Coded(planes) => Some((tensor, planes)),
-            Payload::Raw(_) => None,
-        })
-        .collect();
-    if coded.is_empty() {
+    let mut stored: Vec<_> = container.directory().tensors().collect();
+    stored.retain(|tensor| !tensor.forms().is_raw());
+    if stored.is_empty() {
         return Err(Failure::Usage(
-            "none of these tensors gets smaller by coding: nothing to decode on a GPU".to_owned(),
+            "none of these tensors gets smaller: nothing to decode on a GPU".to_owned(),
         ));
     }
-    let planes: Vec<_> = coded.iter().map(|(_, planes)| *planes).collect();
-    let weights: u64 = planes.iter().map(|planes| planes.weights()).sum();
-    let speed = |seconds: f64| 2e-9 * weights as f64 / seconds;
-    let copy = copy_seconds(gpu, 2 * weights, runs).map_err(failed)?;
+    let data_bytes: u64 = stored.iter().map(|tensor| tensor.data_bytes()).sum();
+    let speed = |seconds: f64| 1e-9 * data_bytes as f64 / seconds;
+    let copy = copy_seconds(gpu, data_bytes, runs).map_err(failed)?;
 
-    let stored: u64 = planes
-        .iter()
-        .map(|planes| DeviceTensor::extent(planes).length)
-        .sum();
-    let tensors = (0..sets_of(stored + 2 * weights))
-        .map(|_| upload(gpu, &planes, file))
+    let payloads = stored.iter().map(|tensor| tensor.payload().extent().length);
+    let tensors = (0..sets_of(payloads.sum::<u64>() + data_bytes))
+        .map(|_| upload(gpu, &stored, file))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed)?;
-    let decoded = measure_decoding(gpu, &tensors, &coded, runs)?;
+    let decoded = measure_decoding(gpu, &tensors, &stored, runs)?;
     // The decoded weights are encoded. The result must equal the bytes of the file.
-    let encode = measure_encoding(gpu, decoded.weights, file, &coded, runs)?;
-    let transcode = measure_transcoding(gpu, &tensors, &coded, runs)?;
+    let encode = measure_encoding(gpu, decoded.weights, file, &stored, runs)?;
+    let transcode = measure_transcoding(gpu, &tensors, &stored, runs)?;
     Ok(Speeds {
         device: gpu.device().name().map_err(failed)?,
         copy: speed(copy),
@@ -75,35 +65,31 @@ pub(super) fn measure(gpu: &Gpu, file: &[u8], runs: u32) -> Result<Speeds, Failu
     })
 }
 
-/// A coded tensor of the file.
-type Coded<'a> = (&'a Tensor<'a>, &'a CodedPlanes);
-
 /// The tensors of one set, on the device.
 type Tensors = Vec<Arc<DeviceTensor>>;
 
-fn upload(gpu: &Gpu, planes: &[&CodedPlanes], file: &[u8]) -> Result<Tensors, GpuError> {
-    let upload = |planes: &&CodedPlanes| {
-        let payload = DeviceTensor::extent(planes).of(file);
+fn upload(gpu: &Gpu, stored: &[Tensor<'_>], file: &[u8]) -> Result<Tensors, GpuError> {
+    let upload = |tensor: &Tensor<'_>| {
+        let payload = tensor.payload().extent().of(file);
         let payload = payload.expect("the file is whole");
-        DeviceTensor::upload(gpu.device(), planes, payload).map(Arc::new)
+        DeviceTensor::upload(gpu.device(), tensor, payload).map(Arc::new)
     };
-    planes.iter().map(upload).collect()
+    stored.iter().map(upload).collect()
 }
 
-/// Allocates memory for each tensor of a set. `bytes` maps a number of weights to a number of
-/// bytes.
-fn room(
+/// Allocates memory for each tensor of a set.
+fn outputs(
     gpu: &Gpu,
-    coded: &[Coded<'_>],
-    bytes: impl Fn(u64) -> u64,
+    stored: &[Tensor<'_>],
+    bytes: impl Fn(&Tensor<'_>) -> u64,
 ) -> Result<Vec<CudaSlice<u8>>, GpuError> {
-    let room =
-        |planes: &CodedPlanes| Ok(gpu.stream().alloc_zeros(bytes(planes.weights()) as usize)?);
-    coded.iter().map(|(_, planes)| room(planes)).collect()
+    let allocate = |tensor| Ok(gpu.stream().alloc_zeros(bytes(tensor) as usize)?);
+    stored.iter().map(allocate).collect()
 }
 
-fn longest(weights: u64) -> u64 {
-    longest_payload_bytes(weights, DEFAULT_CHUNK_SIZE_LOG2)
+fn longest(tensor: &Tensor<'_>) -> u64 {
+    let weights = tensor.payload().weights();
+    longest_payload_bytes(tensor.dtype(), weights, DEFAULT_CHUNK_SIZE_LOG2)
 }
 
 /// Times and results of decoding.
@@ -117,11 +103,11 @@ struct Decoded {
 fn measure_decoding(
     gpu: &Gpu,
     sets: &[Tensors],
-    coded: &[Coded<'_>],
+    stored: &[Tensor<'_>],
     runs: u32,
 ) -> Result<Decoded, Failure> {
     let mut batches: Vec<Batch> = batches(sets, |set| {
-        let outputs = room(gpu, coded, |weights| 2 * weights)?;
+        let outputs = outputs(gpu, stored, |tensor| tensor.data_bytes())?;
         let tasks = set.iter().zip(outputs);
         let tasks = tasks.map(|(input, output)| DecodeTask::new(input, output));
         Batch::to_weights(gpu.device(), tasks.collect())
@@ -135,7 +121,7 @@ fn measure_decoding(
     // Results that are measured have to be right.
     for batch in &mut batches {
         batch.status().map_err(failed)?;
-        require_checksums(coded, batch.checksums().map_err(failed)?)?;
+        require_checksums(stored, batch.checksums().map_err(failed)?)?;
     }
     let decoded: Result<_, GpuError> = batches.into_iter().map(Batch::into_outputs).collect();
     Ok(Decoded {
@@ -149,15 +135,17 @@ fn measure_encoding(
     gpu: &Gpu,
     sets: Vec<Vec<CudaSlice<u8>>>,
     file: &[u8],
-    coded: &[Coded<'_>],
+    stored: &[Tensor<'_>],
     runs: u32,
 ) -> Result<f64, Failure> {
     let mut batches: Vec<EncodeBatch> = batches(sets, |set| {
-        let sources = set.into_iter().map(Arc::new);
-        let tasks = sources.zip(room(gpu, coded, longest)?);
-        let tasks = tasks
-            .map(|(source, output)| EncodeTask::new(source, output))
-            .collect();
+        let dtypes = stored.iter().map(|tensor| tensor.dtype());
+        let outputs = outputs(gpu, stored, longest)?;
+        let tasks = dtypes.zip(set).zip(outputs);
+        let task = |((dtype, source), output): ((Dtype, _), _)| {
+            EncodeTask::new(dtype, Arc::new(source), output)
+        };
+        let tasks = tasks.map(task).collect();
         EncodeBatch::new(
             gpu.device(),
             tasks,
@@ -172,35 +160,35 @@ fn measure_encoding(
     let mut first = batches.swap_remove(0);
     let encoded: Vec<EncodedTensor> = first.encoded().map_err(failed)?;
     let payloads = first.into_outputs().map_err(failed)?;
-    for ((encoded, payload), (tensor, planes)) in encoded.iter().zip(&payloads).zip(coded) {
+    for ((encoded, payload), tensor) in encoded.iter().zip(&payloads).zip(stored) {
         let payload = gpu.stream().clone_dtoh(payload).map_err(failed)?;
-        let pairs = [
-            (encoded.sign_mantissa, planes.sign_mantissa()),
-            (encoded.record_ends, planes.record_ends()),
-            (encoded.records, planes.records()),
-        ];
-        if pairs
-            .iter()
-            .any(|(on_device, in_file)| on_device.of(&payload) != in_file.of(file))
-        {
+        let parts = |of: &Payload| [of.plain(), of.record_ends(), of.records()];
+        let pairs = parts(&encoded.payload)
+            .into_iter()
+            .zip(parts(tensor.payload()));
+        let is_equal =
+            |(on_device, in_file): (Extent, Extent)| on_device.of(&payload) == in_file.of(file);
+        let palettes: Vec<u8> = encoded.palettes.stored().flatten().collect();
+        let has_palettes = tensor.payload().palettes().of(file) == Some(&palettes[..]);
+        if !has_palettes || !pairs.into_iter().all(is_equal) {
             let name = tensor.name();
             return Err(Failure::Io(format!(
                 "the GPU encoded {name:?} to other bytes"
             )));
         }
     }
-    require_checksums(coded, encoded.iter().map(|tensor| tensor.checksum))?;
+    require_checksums(stored, encoded.iter().map(|tensor| tensor.checksum))?;
     Ok(seconds)
 }
 
 fn measure_transcoding(
     gpu: &Gpu,
     sets: &[Tensors],
-    coded: &[Coded<'_>],
+    stored: &[Tensor<'_>],
     runs: u32,
 ) -> Result<f64, Failure> {
     let mut batches: Vec<TranscodeBatch> = batches(sets, |set| {
-        let tasks = set.iter().cloned().zip(room(gpu, coded, longest)?);
+        let tasks = set.iter().cloned().zip(outputs(gpu, stored, longest)?);
         let tasks = tasks.map(|(tensor, output)| TranscodeTask::new(tensor, output));
         TranscodeBatch::new(gpu.device(), tasks.collect(), Encoding::Palette)
     })?;
@@ -210,7 +198,7 @@ fn measure_transcoding(
     for batch in &mut batches {
         batch.status().map_err(failed)?;
         let transcoded = batch.transcoded().map_err(failed)?;
-        require_checksums(coded, transcoded.iter().map(|tensor| tensor.checksum))?;
+        require_checksums(stored, transcoded.iter().map(|tensor| tensor.checksum))?;
     }
     seconds.map_err(failed)
 }
@@ -225,10 +213,10 @@ fn batches<S, B>(
 }
 
 fn require_checksums(
-    coded: &[Coded<'_>],
+    stored: &[Tensor<'_>],
     checksums: impl IntoIterator<Item = u32>,
 ) -> Result<(), Failure> {
-    for ((tensor, _), checksum) in coded.iter().zip(checksums) {
+    for (tensor, checksum) in stored.iter().zip(checksums) {
         tensor.require_checksum(checksum).map_err(failed)?;
     }
     Ok(())
@@ -241,9 +229,9 @@ fn sets_of(bytes: u64) -> u64 {
 }
 
 fn copy_seconds(gpu: &Gpu, bytes: u64, runs: u32) -> Result<f64, GpuError> {
-    let room = || gpu.stream().alloc_zeros::<u8>(bytes as usize);
+    let allocate = || gpu.stream().alloc_zeros::<u8>(bytes as usize);
     let mut pairs = (0..sets_of(2 * bytes))
-        .map(|_| Ok((room()?, room()?)))
+        .map(|_| Ok((allocate()?, allocate()?)))
         .collect::<Result<Vec<_>, GpuError>>()?;
     median(gpu.stream(), &mut pairs, runs, |(from, to), stream| {
         Ok(stream.memcpy_dtod(from, to)?)

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use unweight::file::open;
 use unweight::output::{Attributes, OutputFile, require_absent, require_apart};
 use unweight::{ReadError, container::OpenFile};
-use unweight_format::{CodedPlanes, Payload, Tensor};
-use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
-use unweight_matmul::{
-    CompressedMatrix, Fragments, Linear, MatmulError, Shape, Stack, Tuning, View,
-};
+use unweight_format::{Dtype, Tensor};
+use unweight_gpu::{DeviceTensor, GpuError};
+use unweight_matmul::{CompressedMatrix, Fragments, Linear, MatmulError, Shape, Stack, Tuning};
 
 use super::Context;
 use crate::arguments::{Residence, Tune};
@@ -62,28 +60,18 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
     let open = OpenFile::read(file).map_err(reading)?;
     let container = open.container();
     let matrices: Vec<_> = (container.directory().tensors())
-        .filter_map(|tensor| match tensor.payload() {
-            Payload::Coded(planes) => Some((tensor, *planes, matrix_shape(&tensor)?)),
-            Payload::Raw(_) => None,
-        })
+        .filter(|tensor| tensor.dtype() == Dtype::Bf16 && tensor.forms().is_coded())
+        .filter_map(|tensor| Some((tensor, matrix_shape(&tensor)?)))
         .collect();
-    let total = matrices
-        .iter()
-        .map(|(tensor, ..)| tensor.data_bytes())
-        .sum();
+    let total = matrices.iter().map(|(tensor, _)| tensor.data_bytes()).sum();
     let bar = bar(context.silent(), "load", total);
     let mut layers = vec![];
-    for (tensor, planes, shape) in matrices {
+    for (tensor, shape) in matrices {
         let mut buffer = vec![];
         let payload = container
-            .read_extent(DeviceTensor::extent(&planes), &mut buffer)
+            .read_extent(tensor.payload().extent(), &mut buffer)
             .map_err(reading)?;
-        let layer = match options.form {
-            Residence::Fragments => {
-                fragments_of(gpu, &tensor, &planes, payload, shape).map(Layer::Fragments)
-            }
-            Residence::Coded => coded_of(gpu, &planes, payload, shape),
-        };
+        let layer = layer(gpu, &tensor, payload, shape, options.form);
         match layer {
             Ok(layer) => layers.push(layer),
             Err(MatmulError::TooManyPatches { .. }) => {}
@@ -98,7 +86,7 @@ fn load(options: &Tune, file: &File, gpu: &Gpu, context: &Context) -> Result<Vec
     bar.finish_and_clear();
     if layers.is_empty() {
         return Err(Failure::Usage(format!(
-            "{} has no coded matrix whose columns are a multiple of 64: nothing to tune",
+            "{} has no coded BF16 matrix whose columns are a multiple of 64: nothing to tune",
             path.display()
         )));
     }
@@ -114,27 +102,21 @@ fn matrix_shape(tensor: &Tensor<'_>) -> Option<Shape> {
     }
 }
 
-fn fragments_of(
+/// Loads a tensor with these payload bytes into device memory.
+fn layer(
     gpu: &Gpu,
     tensor: &Tensor<'_>,
-    planes: &CodedPlanes,
     payload: &[u8],
     shape: Shape,
-) -> Result<Fragments, MatmulError> {
-    let weights = decode_verified(gpu.device(), gpu.stream(), tensor, payload)?;
-    let matrix = View::slice(&weights, gpu.stream());
-    Fragments::arrange(gpu.device(), &matrix, shape, *planes.palette())
-}
-
-fn coded_of(
-    gpu: &Gpu,
-    planes: &CodedPlanes,
-    payload: &[u8],
-    shape: Shape,
+    form: Residence,
 ) -> Result<Layer, MatmulError> {
-    let tensor = DeviceTensor::upload(gpu.device(), planes, payload)?;
-    let coded = CompressedMatrix::new(gpu.device(), Arc::new(tensor), shape)?;
-    Ok(Layer::Coded(coded))
+    let tensor = Arc::new(DeviceTensor::upload(gpu.device(), tensor, payload)?);
+    Ok(match form {
+        Residence::Fragments => {
+            Layer::Fragments(Fragments::of_tensor(gpu.device(), &tensor, shape)?)
+        }
+        Residence::Coded => Layer::Coded(CompressedMatrix::new(gpu.device(), tensor, shape)?),
+    })
 }
 
 fn tune(

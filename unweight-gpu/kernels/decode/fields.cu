@@ -56,8 +56,10 @@ struct FieldsOutput {
   typedef typename WeightType<SIZE>::Weight Weight;
   uint8_t* bytes;
 
-  __device__ __forceinline__ void store(uint32_t position, const Eight<SIZE>& eight) const {
+  // A lane's weights of a step, `steps` steps after that of the weight at `position`.
+  __device__ __forceinline__ void store(uint32_t position, uint32_t steps, const Eight<SIZE>& eight) const {
     uint8_t* to = bytes + position * SIZE;
+    to += steps * (STEP_WEIGHTS * SIZE);
     if constexpr (SIZE == 1) {
       ptx::store_streaming(reinterpret_cast<uint2*>(to), make_uint2(eight.words[0], eight.words[1]));
     } else {
@@ -145,25 +147,19 @@ __device__ __forceinline__ void decode_steps_of_fields(const Chunk& chunk, uint3
 #pragma unroll 1
   for (uint32_t group = 0; group < grouped; group += STEPS) {
     Eight<SIZE> eights[STEPS];
-#pragma unroll
-    for (uint32_t d = 0; d < STEPS; d++) {
-      eights[d] = plain.place(ahead[d]);
-      // The last group loads ahead what the tail needs, or the last step again.
-      ahead[d] = plain.load(group + STEPS + d);
-    }
+    // The last group loads ahead what the tail needs, or the last step again.
+    plain.place_steps(eights, ahead, group + STEPS);
     add_fields<STEPS>(eights, memory, field_count, in_place, staged, group, lane);
 #pragma unroll
-    for (uint32_t d = 0; d < STEPS; d++) {
-      output.store(position, eights[d]);
-      position += STEP_WEIGHTS;
-    }
+    for (uint32_t d = 0; d < STEPS; d++) output.store(position, d, eights[d]);
+    position += STEPS * STEP_WEIGHTS;
   }
 #pragma unroll 1
   for (uint32_t step = grouped; step < chunk.steps; step++) {
     Eight<SIZE> eights[1] = {plain.place(plain.load(step))};
     add_fields<1>(eights, memory, field_count, in_place, staged, step, lane);
     if (position + LANE_STEP_WEIGHTS <= chunk.weights)
-      output.store(position, eights[0]);
+      output.store(position, 0, eights[0]);
     else if (position < chunk.weights)
       output.store_part(position, chunk.weights - position, eights[0]);
     position += STEP_WEIGHTS;

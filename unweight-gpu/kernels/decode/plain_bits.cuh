@@ -62,6 +62,14 @@ struct PlainPlaces {
     constants = static_cast<uint32_t>(job->constants) * EACH;
   }
 
+  // Plain bits of the numbers in a word, one in each weight of it.
+  __device__ __forceinline__ uint32_t place_numbers(uint32_t numbers) const {
+    uint32_t word = constants;
+#pragma unroll
+    for (uint32_t run = 0; run < MOST_RUNS<SIZE>; run++) word += (numbers & masks[run]) * factors[run];
+    return word;
+  }
+
   // The words of a window of 64 bits. The second half of its numbers begins at bit `half`.
   __device__ __forceinline__ void place(uint32_t low, uint32_t high, uint32_t half, uint32_t bits,
                                         uint32_t (&words)[2]) const {
@@ -71,9 +79,7 @@ struct PlainPlaces {
       const uint32_t numbers = SIZE == 1   ? spread_to_bytes(windows[i], bits)
                                : SIZE == 2 ? spread_to_halves(windows[i], bits)
                                            : windows[i];
-      words[i] = constants;
-#pragma unroll
-      for (uint32_t run = 0; run < MOST_RUNS<SIZE>; run++) words[i] += (numbers & masks[run]) * factors[run];
+      words[i] = place_numbers(numbers);
     }
   }
 };
@@ -142,13 +148,16 @@ struct PlainReader {
 
   __device__ __forceinline__ uint32_t window_bits() const { return LANE_STEP_WEIGHTS / SIZE * bits; }
 
-  // After the chunk's end, the words of its last step again.
+  // The word of a step that the window at this bit of the step begins in. After the chunk's end, of its last step.
+  __device__ __forceinline__ const uint32_t* word_of(uint32_t step, uint32_t bit) const {
+    return step_words + min(step, last_step) * LANE_STEP_WEIGHTS * bits + bit / 32;
+  }
+
   __device__ __forceinline__ PlainWords<SIZE> load(uint32_t step) const {
-    const uint32_t* from = step_words + min(step, last_step) * LANE_STEP_WEIGHTS * bits;
     PlainWords<SIZE> loaded;
 #pragma unroll
     for (uint32_t i = 0; i < SIZE; i++) {
-      const uint32_t* window = from + (lane_bit + i * window_bits()) / 32;
+      const uint32_t* window = word_of(step, lane_bit + i * window_bits());
       loaded.words[i][0] = ptx::load_read_only(window);
       loaded.words[i][1] = window_words > 1 ? ptx::load_read_only(window + 1) : 0;
       loaded.words[i][2] = window_words > 2 ? ptx::load_read_only(window + 2) : 0;
@@ -170,6 +179,34 @@ struct PlainReader {
       eight.words[2 * i + 1] = words[1];
     }
     return eight;
+  }
+
+  // The same for weights of one byte with 4 plain bits, as those of F8_E4M3 with a coded exponent: even and odd numbers
+  // are put in their places apart.
+  __device__ __forceinline__ Eight<SIZE> place_nibbles(uint32_t numbers) const {
+    const uint32_t even = places.place_numbers(numbers), odd = places.place_numbers(numbers >> 4);
+    return Eight<SIZE>{{__byte_perm(even, odd, 0x5140), __byte_perm(even, odd, 0x7362)}};
+  }
+
+  // Weights of STEPS steps from what was loaded for them. Loads the steps from `next` on.
+  template <uint32_t STEPS>
+  __device__ __forceinline__ void place_steps(Eight<SIZE> (&eights)[STEPS], PlainWords<SIZE> (&loaded)[STEPS],
+                                              uint32_t next) const {
+    if constexpr (SIZE == 1) {
+      if (bits == 4) {
+#pragma unroll
+        for (uint32_t d = 0; d < STEPS; d++) {
+          eights[d] = place_nibbles(loaded[d].words[0][0]);
+          loaded[d].words[0][0] = ptx::load_read_only(word_of(next + d, lane_bit));
+        }
+        return;
+      }
+    }
+#pragma unroll
+    for (uint32_t d = 0; d < STEPS; d++) {
+      eights[d] = place(loaded[d]);
+      loaded[d] = load(next + d);
+    }
   }
 };
 
