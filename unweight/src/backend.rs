@@ -14,10 +14,10 @@ pub enum Backend {
     Auto,
     /// This instruction set, or the fastest available one if the processor does not support it.
     Cpu(Isa),
-    /// This CUDA device, for coded tensors that are decoded whole:
+    /// This CUDA device, for tensors of any type with coded fields that are decoded whole:
     /// [`Model::verify`](crate::Model::verify), [`Model::restore`](crate::Model::restore),
     /// [`Tensor::read_into`](crate::Tensor::read_into) and the variants of these. The CPU does
-    /// ranges, raw tensors and transcoding, the same way as with [`Backend::Auto`].
+    /// ranges, other tensors and transcoding, the same way as with [`Backend::Auto`].
     #[cfg(feature = "cuda")]
     Cuda(CudaDevice),
 }

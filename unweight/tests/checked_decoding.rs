@@ -2,14 +2,17 @@
 //! patches and ends of chunks. It reports the same broken rule as the reference, even if it
 //! computes checksums only during encoding or decoding.
 
+mod forms;
+
 use unweight::{
     ReadError, Serial,
     container::{OpenFile, decode_tensor, decode_tensor_into},
 };
 use unweight_cpu::fast::{Codec, Isa};
-use unweight_format::Rule;
+use unweight_format::{Dtype, Forms, Rule};
 use unweight_testkit::{
-    ENCODINGS, bytes_of, coded_planes, container_by, container_of, trained_like,
+    ENCODINGS, bytes_of, coded_payloads, container_by, container_of, records, repair_checksums,
+    trained_like,
 };
 
 /// Lengths on both sides of every boundary: a step, a chunk, and only a short step.
@@ -69,7 +72,7 @@ fn every_isa_names_the_same_rule_for_a_damaged_payload() {
     let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        // Only the planes are damaged, because the codec does not read the bytes before them.
+        // Only the payload is damaged, because the codec does not read the bytes before it.
         for byte in (256..file.len() - 64).step_by(7) {
             let mut damaged = file.clone();
             damaged[byte] ^= 1 << (byte % 8);
@@ -83,6 +86,50 @@ fn every_isa_names_the_same_rule_for_a_damaged_payload() {
                 );
             }
         }
+    }
+}
+
+/// Types and forms with several coded fields, with constants, and without records.
+fn several_fields() -> impl Iterator<Item = Forms> {
+    [
+        (Dtype::F32, 0x11_3011),
+        (Dtype::F32, 0x20_0002),
+        (Dtype::F8E4M3, 0x11),
+        (Dtype::Bf16, 0x311),
+        (Dtype::F16, 0x0013),
+        (Dtype::I16, 0x0033),
+        (Dtype::U64, 0x1212_1212),
+    ]
+    .map(|(dtype, bits)| Forms::from_bits(dtype, bits).unwrap())
+    .into_iter()
+}
+
+#[test]
+fn every_isa_names_the_same_rule_for_a_damaged_payload_of_any_forms() {
+    let reference = Codec::of(Isa::Reference).expect("it runs everywhere");
+    for forms in several_fields() {
+        let weights = forms::weights(forms, 4500, 1);
+        let file = forms::file_of(forms, 12, &weights);
+        let mut rules = 0;
+        for byte in (256..file.len() - 64).step_by(411) {
+            let mut damaged = file.clone();
+            damaged[byte] ^= 1 << (byte % 8);
+            if byte % 3 > 0 {
+                // The damage reaches the code behind the checksums.
+                repair_checksums(&mut damaged);
+            }
+            let error = |codec| {
+                let (bytes, done) = handed_out(codec, &damaged);
+                rules += usize::from(done.is_err());
+                format!("{} {:?}", bytes.len(), done.err())
+            };
+            let errors: Vec<String> = [reference].into_iter().chain(codecs()).map(error).collect();
+            assert!(
+                errors.iter().all(|error| *error == errors[0]),
+                "{forms:?}, byte {byte}: {errors:?}"
+            );
+        }
+        assert!(rules > 5, "{forms:?} {rules}");
     }
 }
 
@@ -106,16 +153,37 @@ fn nothing_of_a_damaged_chunk_is_handed_out() {
     let original = bytes_of(&weights);
     for encoding in ENCODINGS {
         let file = container_of(&weights, encoding, 12);
-        let planes = coded_planes(&file)[0];
+        let payload = coded_payloads(&file)[0];
         for chunk in 0..CHUNKS {
             // Every record decodes, so only the checksum detects the damage.
             let mut damaged = file.clone();
-            damaged[planes.chunk(chunk as u64).sign_mantissa.offset as usize] ^= 1;
+            damaged[payload.chunk(chunk as u64).plain.offset as usize] ^= 1;
             for codec in codecs() {
                 let (bytes, done) = handed_out(codec, &damaged);
                 let rule = done.unwrap_err().rule();
                 assert_eq!(rule, Some(Rule::RecordCrc), "{codec:?}, {encoding:?}");
                 assert!(bytes == original[..chunk << 13], "{codec:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_chunk_with_a_damaged_record_of_any_field_is_handed_out() {
+    for forms in several_fields().filter(|forms| forms.is_coded()) {
+        let size = forms.dtype().weight_bytes();
+        let weights = forms::weights(forms, 3 * 4096, 2);
+        let file = forms::file_of(forms, 12, &weights);
+        let payload = coded_payloads(&file)[0];
+        for record in records(&file, &payload) {
+            let mut damaged = file.clone();
+            damaged[record.extent.end() as usize - 1] ^= 0x80;
+            for codec in codecs() {
+                let (bytes, done) = handed_out(codec, &damaged);
+                let rule = done.unwrap_err().rule();
+                assert_eq!(rule, Some(Rule::RecordCrc), "{codec:?}, {forms:?}");
+                let before = (record.chunk as usize * size) << 12;
+                assert!(bytes == weights[..before], "{codec:?}, {forms:?}");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `OpenOptions::coalesce`: fewer reads, with the same results and errors.
 
+mod forms;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -8,8 +10,9 @@ use unweight::{
     Coalesce, CompressOptions, Dtype, Encoding, Error, MemoryBudget, Model, OpenOptions, Storage,
     Writer, read_extent,
 };
-use unweight_format::Extent;
-use unweight_testkit::{ENCODINGS, container_of, trained_like};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Extension, Extent, Forms, SourceKind};
+use unweight_testkit::{ENCODINGS, bytes_of, container_of, trained_like};
 
 /// A file whose bytes are copied out, with all reads that were made.
 struct Counted {
@@ -68,7 +71,7 @@ fn thousand_small_tensors() -> Vec<u8> {
     for number in 0..1000 {
         writer = match number % 2 {
             0 => writer.tensor(format!("w{number}"), &[700], &weights),
-            _ => writer.raw_tensor(format!("r{number}"), Dtype::U8, &[100], &[7; 100]),
+            _ => writer.tensor_bytes(format!("r{number}"), Dtype::U8, &[100], &[7; 100]),
         };
     }
     writer.finish(Vec::new()).unwrap()
@@ -78,11 +81,13 @@ fn thousand_small_tensors() -> Vec<u8> {
 fn large_tensors() -> Vec<u8> {
     let weights = trained_like(100 << 12);
     let raw = vec![3; 4 << 20];
-    let options = CompressOptions::new().chunk_size_log2(12);
+    let options = CompressOptions::new()
+        .chunk_size_log2(12)
+        .select(|name| name == "w");
     Writer::with_options(options)
-        .raw_tensor("a", Dtype::U8, &[4 << 20], &raw)
+        .tensor_bytes("a", Dtype::U8, &[4 << 20], &raw)
         .tensor("w", &[100 << 12], &weights)
-        .raw_tensor("z", Dtype::U8, &[4 << 20], &raw)
+        .tensor_bytes("z", Dtype::U8, &[4 << 20], &raw)
         .finish(Vec::new())
         .unwrap()
 }
@@ -104,6 +109,32 @@ fn a_file_of_small_tensors_takes_few_reads() {
     assert!(before > 3000 && after <= 2, "{before}, {after}");
     // The source section is empty, and the whole payload is one read.
     assert_eq!(after, 1);
+}
+
+#[test]
+fn directory_and_extensions_are_one_read() {
+    let names: Vec<String> = (0..100).map(|number| format!("tensor {number}")).collect();
+    let declared = names
+        .iter()
+        .map(|name| Declaration::new(name, Dtype::U8, &[0]));
+    let kind = SourceKind::None;
+    let item = Extension {
+        kind: 0x7000_0000,
+        contents: &[1; 3000],
+    };
+    let mut writer =
+        ContainerWriter::with_extensions(Vec::new(), kind, &[], &[item], declared.collect())
+            .unwrap();
+    for _ in &names {
+        writer.raw().unwrap().finish().unwrap();
+    }
+    let file = writer.finish().unwrap();
+    let coalesce = Coalesce::new().gap_bytes(100);
+    for (options, count) in [(options(), 3), (options().coalesce(coalesce), 2)] {
+        let (model, reads) = open(&file, &options);
+        assert_eq!(model.tensors().count(), 100);
+        assert_eq!(taken(&reads), count);
+    }
 }
 
 #[test]
@@ -143,10 +174,12 @@ fn a_range_takes_few_reads() {
         taken(reads);
     }
     for (range, before, merged, not_merged) in [
-        // One chunk: its neighbouring record ends, its record, its sign-mantissa bytes.
+        // One chunk: the palette with the record ends, the record, the plain bytes.
         (5000..5004, 3, 1, 3),
-        (4000..4200, 6, 1, 3),
-        (0..100 << 12, 300, 1, 3),
+        // The record ends are not next to the palette, but within the gap.
+        (9000..9004, 4, 1, 3),
+        (4000..4200, 5, 1, 3),
+        (0..100 << 12, 201, 1, 3),
         (7..7, 0, 0, 0),
     ] {
         let weights = plain.tensor("w").unwrap().range(range.clone()).unwrap();
@@ -237,8 +270,15 @@ fn errors_are_the_same() {
         Coalesce::new().gap_bytes(200),
     ];
     let mut errors = 0;
-    for encoding in [ENCODINGS[0], ENCODINGS[1], Encoding::Raw] {
-        let file = container_of(&weights, encoding, 12);
+    let raw = Forms::raw(Dtype::Bf16);
+    let mut files = vec![forms::file_of(raw, 12, &bytes_of(&weights))];
+    files.extend(ENCODINGS.map(|encoding| container_of(&weights, encoding, 12)));
+    // Several coded fields and a constant; constants alone, in several blocks.
+    for (bits, count) in [(0x311, 3 * 4096 + 5), (0x333, 300_000)] {
+        let forms = Forms::from_bits(Dtype::Bf16, bits).unwrap();
+        files.push(forms::file_of(forms, 12, &forms::weights(forms, count, 1)));
+    }
+    for file in files {
         let outcome = |file: &[u8], options: &OpenOptions| {
             let open = options.open_storage(file.to_vec());
             let model = open.map_err(|error| error.to_string())?;
@@ -246,10 +286,11 @@ fn errors_are_the_same() {
             let text = |error: Error| error.to_string();
             let tensor = model.tensor("w").map_err(text)?;
             let range = tensor.range(100..9000).map_err(text);
-            let all = tensor.to_vec().map_err(text);
+            let bits = |weights: Vec<bf16>| bytes_of(&weights);
+            let (range, all) = (range.map(bits), tensor.to_vec().map_err(text).map(bits));
             Ok::<_, String>((verified, range, all))
         };
-        for at in (0..file.len()).step_by(211) {
+        for at in (0..file.len()).step_by(211.max(file.len() / 200)) {
             let mut damaged = file.clone();
             damaged[at] ^= 0x55;
             let expected = outcome(&damaged, &options());

@@ -1,16 +1,18 @@
 //! A CUDA device as a backend. If there is one, it gives the same bytes and the same errors as the
 //! CPU. If there is none, an error says so.
 
+mod forms;
+
 use std::error::Error as _;
 use std::mem::MaybeUninit;
 
 use half::bf16;
 use unweight::gpu::GpuError;
 use unweight::{
-    Backend, CompressOptions, CudaDevice, CudaOptions, Encoding, Error, MemoryBudget, Model,
+    Backend, CompressOptions, CudaDevice, CudaOptions, Dtype, Encoding, Error, MemoryBudget, Model,
     OpenOptions, Writer, compress,
 };
-use unweight_testkit::{Random, bf16, coded_planes, safetensors_file, tensor};
+use unweight_testkit::{ENCODINGS, Random, bf16, coded_payloads, safetensors_file, tensor};
 
 /// A device number that no machine has.
 const NO_SUCH_DEVICE: usize = 60_000;
@@ -67,7 +69,7 @@ fn on(device: &CudaDevice) -> OpenOptions {
 #[ignore = "needs a GPU: run with --include-ignored where there is one"]
 fn with_a_device_everything_is_what_the_cpu_gives() {
     let (source, device) = (source(), device());
-    for encoding in [Encoding::Huffman, Encoding::Palette, Encoding::Raw] {
+    for encoding in ENCODINGS {
         let options = CompressOptions::new()
             .encoding(encoding)
             .chunk_size_log2(12);
@@ -98,6 +100,33 @@ fn with_a_device_everything_is_what_the_cpu_gives() {
 
 #[test]
 #[ignore = "needs a GPU: run with --include-ignored where there is one"]
+fn with_a_device_any_type_and_forms_are_what_the_cpu_gives() {
+    let device = device();
+    for &dtype in Dtype::ALL {
+        for forms in forms::forms_of(dtype) {
+            let weights = forms::weights(forms, 3 * 4099, 1);
+            let file = forms::file_of(forms, 12, &weights);
+            let model = on(&device).open_bytes(&file[..]).unwrap();
+            model.verify().unwrap();
+            let tensor = model.tensor("w").unwrap();
+            assert!(tensor.to_bytes().unwrap() == weights, "{forms:?}");
+            if !forms.is_coded() {
+                continue;
+            }
+            let mut damaged = file;
+            let records = tensor.entry().payload().records();
+            damaged[(records.offset + records.length / 2) as usize] ^= 0x15;
+            let [cpu, gpu] = [OpenOptions::new(), on(&device)].map(|options| {
+                let model = options.open_bytes(&damaged[..]).unwrap();
+                model.verify().unwrap_err().to_string()
+            });
+            assert_eq!(cpu, gpu, "{forms:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU: run with --include-ignored where there is one"]
 fn with_a_device_threads_share_it() {
     let device = device();
     let file = compress(&source(), &CompressOptions::new()).unwrap();
@@ -121,14 +150,15 @@ fn with_a_device_bad_files_break_the_rules_that_the_cpu_names() {
     let device = device();
     let options = CompressOptions::new().chunk_size_log2(12);
     let whole = compress(&source(), &options).unwrap();
-    let coded = coded_planes(&whole);
-    let planes = coded.last().expect("w is coded");
-    let planes = [
-        planes.sign_mantissa(),
-        planes.record_ends(),
-        planes.records(),
+    let coded = coded_payloads(&whole);
+    let payload = coded.last().expect("w is coded");
+    let parts = [
+        payload.plain(),
+        payload.palettes(),
+        payload.record_ends(),
+        payload.records(),
     ];
-    let offsets = planes.map(|plane| (plane.offset..plane.end()).step_by(997));
+    let offsets = parts.map(|part| (part.offset..part.end()).step_by(997));
     for offset in offsets.into_iter().flatten() {
         let mut file = whole.clone();
         file[offset as usize] ^= 0x15;

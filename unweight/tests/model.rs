@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use half::bf16;
 use unweight::format::{Extent, Rule};
 use unweight::{
-    CompressOptions, Dtype, Encoding, Error, Isa, MemoryBudget, Model, OpenOptions, Storage,
+    CompressOptions, Dtype, Encoding, Error, Form, Isa, MemoryBudget, Model, OpenOptions, Storage,
     Writer, compress, decompress, read_extent,
 };
 use unweight_testkit::{Answer, Random, Script, TestStorage, bf16, safetensors_file, tensor};
@@ -65,7 +65,7 @@ fn restores_every_byte_with_any_options() {
     let options = [
         CompressOptions::new(),
         CompressOptions::new().encoding(Encoding::Palette),
-        CompressOptions::new().encoding(Encoding::Raw),
+        CompressOptions::new().chunk_size_log2(16),
         CompressOptions::new().chunk_size_log2(12).threads(3),
         CompressOptions::new().select(|name| name != "w"),
     ];
@@ -88,8 +88,8 @@ fn reads_tensors_whole_and_in_part() {
         assert_eq!(names, ["w", "step"]);
         let tensor = model.tensor("w").unwrap();
         assert_eq!(
-            (tensor.dtype(), tensor.encoding()),
-            (Dtype::Bf16, Encoding::Huffman)
+            (tensor.dtype(), tensor.forms().form(0)),
+            (Dtype::Bf16, Form::Huffman)
         );
         let expected = weights(100_000);
         assert!(tensor.to_vec().unwrap() == expected, "{isa}");
@@ -292,7 +292,7 @@ fn a_writer_s_container_has_its_tensors() {
     let w = weights(70_000);
     let file = Writer::new()
         .tensor("w", &[70, 1000], &w)
-        .raw_tensor("step", Dtype::U64, &[], &42u64.to_le_bytes())
+        .tensor_bytes("step", Dtype::U64, &[], &42u64.to_le_bytes())
         .tensor("empty", &[0, 5], &[])
         .finish(Vec::new())
         .unwrap();

@@ -65,7 +65,8 @@ fn sums_over_a_vast_source_do_not_overflow() {
             let data = plan.header().data_bytes();
             assert!(plan.bytes_to_read() >= data);
             let bytes = plan.container_bytes();
-            assert!(*bytes.start() >= data / 2 && bytes.end() > bytes.start());
+            // Each type has a bit that is always plain.
+            assert!(*bytes.start() >= data / 64 && *bytes.end() > data);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Generators of tensors from unstructured bytes. Some are stored with canonical records, others
-//! with such that no canonical encoder writes.
+//! Generators of tensors from unstructured bytes. Some are stored with canonical forms and records,
+//! others with such that no canonical encoder writes.
 
 use arbitrary::{Result, Unstructured};
 use half::bf16;
-use unweight_format::{Dtype, Encoding, weight};
-use unweight_testkit::{Form, Random, Records, Tensor, bytes_of};
+use unweight_format::Dtype;
+use unweight_testkit::{ENCODINGS, Form, Random, Records, Tensor, any_weights, bytes_of, weight};
 
 /// A few tensors with distinct names.
 pub(crate) fn some_tensors(u: &mut Unstructured<'_>) -> Result<Vec<Tensor>> {
@@ -13,45 +13,40 @@ pub(crate) fn some_tensors(u: &mut Unstructured<'_>) -> Result<Vec<Tensor>> {
 }
 
 fn one_tensor(u: &mut Unstructured<'_>, number: u32) -> Result<Tensor> {
-    let dtype = match u.ratio(2, 3)? {
+    let dtype = match u.ratio(1, 3)? {
         true => Dtype::Bf16,
         false => *u.choose(Dtype::ALL)?,
     };
-    let mut count = element_count(u)?;
-    if dtype.bits() < 8 {
-        count &= !7;
+    let mut count = weight_count(u)?;
+    if dtype.bits() == 6 {
+        // Four elements are three bytes.
+        count -= count % 3;
     }
     let data = match dtype {
-        Dtype::Bf16 => bytes_of(&weights(u, count)?),
-        _ => Random::new(u.arbitrary()?).bytes((count * dtype.bits() / 8) as usize),
+        Dtype::Bf16 if u.arbitrary()? => bytes_of(&weights(u, count)?),
+        _ => any_weights(dtype, count as usize, &mut Random::new(u.arbitrary()?)),
     };
-    let encoding = *u.choose(&[
-        Encoding::Huffman,
-        Encoding::Palette,
-        Encoding::Huffman,
-        Encoding::Raw,
-    ])?;
-    let is_coded = dtype == Dtype::Bf16 && count > 0;
+    let elements = 8 * data.len() as u64 / dtype.bits();
+    let seed = u.arbitrary()?;
     Ok(Tensor {
         name: name(u, number)?,
         dtype,
-        shape: shape(u, count)?,
+        shape: shape(u, elements)?,
         data,
         form: Form {
-            encoding: if is_coded { encoding } else { Encoding::Raw },
+            encoding: *u.choose(&ENCODINGS)?,
             chunk_size_log2: *u.choose(&[12, 12, 12, 13, 14, 15, 16])?,
-            records: match u.arbitrary()? {
-                true => Records::Canonical,
-                false => Records::Odd {
-                    seed: u.arbitrary()?,
-                },
+            records: match u.int_in_range(0..=7)? {
+                0 => Records::Raw,
+                1..=3 => Records::Canonical,
+                _ => Records::Odd { seed },
             },
         },
     })
 }
 
 /// Most counts are small, because the number of executions matters more than the number of weights.
-fn element_count(u: &mut Unstructured<'_>) -> Result<u64> {
+fn weight_count(u: &mut Unstructured<'_>) -> Result<u64> {
     let whole = 1 << 12;
     match u.int_in_range(0..=255)? {
         0..=9 => Ok(0),
@@ -60,7 +55,7 @@ fn element_count(u: &mut Unstructured<'_>) -> Result<u64> {
         248..=251 => u.int_in_range(whole - 3..=whole + 3),
         252 | 253 => u.int_in_range(2 * whole - 2..=2 * whole + 300),
         254 => u.int_in_range(1..=3 * whole),
-        // This is more than one block of raw data.
+        // This is more than one block of raw data, and more than a tensor that is a sample.
         _ => u.int_in_range(32_766..=32_770),
     }
 }

@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use unweight_format::layout::{self, entry, file_header, record};
-use unweight_format::{Extent, FileHeader, Payload};
+use unweight_format::{Extent, FileHeader};
 use unweight_testkit::{container, payloads, records, repair_checksums};
 
 use crate::draft::some_tensors;
@@ -41,22 +41,24 @@ const HEADER_FIELDS: &[Field] = &[
     (file_header::FILE_LENGTH, 8),
     (file_header::DIRECTORY_LENGTH, 8),
     (file_header::SOURCE_LENGTH, 8),
+    (file_header::EXTENSION_LENGTH, 4),
     (file_header::SOURCE_KIND, 1),
     (file_header::RESERVED, 1),
-    (file_header::RESERVED + 10, 1),
+    (file_header::RESERVED + 2, 1),
 ];
 
 const ENTRY_FIELDS: &[Field] = &[
     (entry::DTYPE, 1),
-    (entry::ENCODING, 1),
     (entry::CHUNK_SIZE, 1),
-    (entry::RESERVED_BYTE, 1),
+    (entry::RESERVED_HALF, 2),
+    (entry::FORMS, 1),
+    (entry::FORMS + 1, 1),
+    (entry::FORMS + 3, 1),
+    (entry::PAYLOAD_END, 8),
     (entry::TENSOR_CHECKSUM, 4),
+    (entry::PALETTE_CHECKSUM, 4),
     (entry::DIMS_END, 4),
     (entry::NAME_END, 4),
-    (entry::PAYLOAD_END, 8),
-    (entry::PALETTE, 1),
-    (entry::PALETTE + 15, 1),
     (entry::BY_NAME, 4),
     (entry::RESERVED_WORD, 4),
 ];
@@ -113,62 +115,52 @@ fn edit_payload(file: &mut [u8], header: &FileHeader, u: &mut Unstructured<'_>) 
     if payloads.is_empty() {
         return Ok(());
     }
-    match u.choose(&payloads)? {
-        Payload::Raw(plane) => {
-            let whole = Extent {
-                offset: plane.data().offset,
-                length: plane.checksums().end() - plane.data().offset,
+    let payload = u.choose(&payloads)?;
+    let records = records(file, payload);
+    let part = u.int_in_range(0..=15)?;
+    if records.is_empty() || part < 3 {
+        let extent = match part {
+            0 => payload.record_ends(),
+            1 | 2 => payload.palettes(),
+            3..=5 => payload.block_checksums(),
+            6..=12 => payload.plain(),
+            _ => payload.extent(),
+        };
+        return change_within(file, extent, &[1, 4], u);
+    }
+    let record = u.choose(&records)?;
+    let at = record.extent;
+    match u.int_in_range(0..=7)? {
+        0 => {
+            let &(offset, width) = u.choose(&[
+                (record::KIND, 1),
+                (record::RESERVED, 1),
+                (record::PATCH_COUNT, 2),
+            ])?;
+            change(file, (at.offset + offset, width), u)
+        }
+        1 => {
+            let lengths = Extent {
+                offset: at.offset + record::CODE_LENGTHS,
+                length: layout::CODE_LENGTHS_BYTES as u64,
             };
-            change_within(file, whole, &[1, 4], u)
+            change_within(file, lengths, &[1], u)
         }
-        Payload::Coded(planes) => {
-            let records = records(file, planes);
-            if records.is_empty() || u.ratio(1, 8)? {
-                return change_within(file, planes.record_ends(), &[4], u);
-            }
-            let &(number, at) = u.choose(&records)?;
-            match u.int_in_range(0..=7)? {
-                0 => {
-                    let &(offset, width) = u.choose(&[
-                        (record::KIND, 1),
-                        (record::RESERVED, 1),
-                        (record::PATCH_COUNT, 2),
-                    ])?;
-                    change(file, (at.offset + offset, width), u)
-                }
-                1 => {
-                    let lengths = at.offset + record::CODE_LENGTHS;
-                    change_within(
-                        file,
-                        Extent {
-                            offset: lengths,
-                            length: 8,
-                        },
-                        &[1],
-                        u,
-                    )
-                }
-                2 | 3 => {
-                    let lane = u.int_in_range(0..=layout::LANES as u64 - 1)?;
-                    change(file, (at.offset + record::LANE_ENDS + 2 * lane, 2), u)
-                }
-                4 => change_within(file, planes.chunk(number).sign_mantissa, &[1], u),
-                // A change of patches or padding.
-                5 => {
-                    let tail = at.length.min(24);
-                    change_within(
-                        file,
-                        Extent {
-                            offset: at.end() - tail,
-                            length: tail,
-                        },
-                        &[1, 2],
-                        u,
-                    )
-                }
-                _ => change_within(file, at, &[1, 2, 4], u),
-            }
+        2 | 3 => {
+            let lane = u.int_in_range(0..=layout::LANES as u64 - 1)?;
+            change(file, (at.offset + record::LANE_ENDS + 2 * lane, 2), u)
         }
+        4 => change_within(file, payload.chunk(record.chunk).plain, &[1], u),
+        // A change of patches or padding.
+        5 => {
+            let tail = at.length.min(24);
+            let tail = Extent {
+                offset: at.end() - tail,
+                length: tail,
+            };
+            change_within(file, tail, &[1, 2], u)
+        }
+        _ => change_within(file, at, &[1, 2, 4], u),
     }
 }
 

@@ -4,17 +4,18 @@
 
 use std::mem::MaybeUninit;
 
-use half::bf16;
-use unweight_cpu::fast::{Codec, Isa, Scratch};
-use unweight_cpu::reference::{self, ExponentCounts, TensorPlan};
-use unweight_format::{CodedPlanes, Encoding, Error, FileHeader, Record, weight};
-use unweight_testkit::{coded_planes, records};
+use unweight_cpu::fast::{Checksums, Codec, Isa, Output, Scratch};
+use unweight_cpu::reference::{self, Sample, TensorPlan, ValueCounts, transcoded_forms};
+use unweight_cpu::{ChunkRecords, TensorCounts};
+use unweight_format::layout::FIELDS;
+use unweight_format::{Directory, Error, FileHeader, Palette, Palettes, Record, Tensor};
+use unweight_testkit::{ENCODINGS, FoundRecord, records};
 
 use crate::edit::any_container;
 
-/// For any record, every backend of this machine gives the same weights, bytes and exponents as the
-/// reference, or the same error, for any old content of the output. It does not change memory
-/// around the output. All backends count and encode the decoded weights alike.
+/// For any records and plain bytes, every backend of this machine gives the same weights, values and
+/// checksums as the reference, or the same error, for any old content of the output. It does not
+/// change memory around the output. All backends count and encode the decoded weights alike.
 pub fn fast_equals_reference(bytes: &[u8]) {
     let file = any_container(bytes);
     let Ok(header) = FileHeader::parse(&file) else {
@@ -23,185 +24,212 @@ pub fn fast_equals_reference(bytes: &[u8]) {
     if header.require_file_length(file.len() as u64).is_err() {
         return;
     }
+    let directory = header
+        .directory()
+        .of(&file)
+        .map(|bytes| Directory::parse(&header, bytes));
+    let Some(Ok(directory)) = directory else {
+        return;
+    };
     let codecs: Vec<Codec> = Isa::available().filter_map(Codec::of).collect();
-    for planes in coded_planes(&file) {
-        check_records(&file, &planes, &codecs);
-    }
-}
-
-fn check_records(file: &[u8], planes: &CodedPlanes, codecs: &[Codec]) {
-    for (number, extent) in records(file, planes) {
-        let shape = planes.chunk(number);
-        let (Some(bytes), Some(sign_mantissa)) = (extent.of(file), shape.sign_mantissa.of(file))
-        else {
-            return;
-        };
-        let record = Record::parse(
-            &shape,
-            planes.encoding(),
-            extent.offset,
-            bytes,
-            sign_mantissa,
-        );
-        if let Ok(record) = record {
-            for codec in codecs {
-                check_decode(codec, &record, planes, sign_mantissa);
-            }
-            let mut exponents = Vec::new();
-            let decoded = reference::decode_exponents(
-                &record,
-                planes.palette(),
-                sign_mantissa.len(),
-                &mut exponents,
-            );
-            if decoded.is_ok() {
-                check_encode(codecs, &exponents, sign_mantissa);
-            }
+    for tensor in directory.tensors() {
+        let palettes = tensor.payload().palettes().of(&file);
+        if let Some(Ok(palettes)) = palettes.map(|bytes| Palettes::parse(&tensor, bytes)) {
+            check_tensor(&file, &tensor, &palettes, &codecs);
         }
     }
 }
 
-fn check_decode(codec: &Codec, record: &Record<'_>, planes: &CodedPlanes, sign_mantissa: &[u8]) {
-    let palette = planes.palette();
-    let count = sign_mantissa.len();
-    let path = codec.isa();
+fn check_tensor(file: &[u8], tensor: &Tensor<'_>, palettes: &Palettes, codecs: &[Codec]) {
+    let payload = tensor.payload();
+    if !payload.forms().is_coded() {
+        // The plain bits of a piece begin at bit 0 of a byte.
+        let weights = payload.weights().min(3000);
+        if let Some(plain) = payload.plain_of_weights(0..weights).of(file) {
+            check_chunk(weights as usize, palettes, &[], plain, codecs);
+        }
+        return;
+    }
+    let found = records(file, payload);
+    for of_chunk in found.chunk_by(|one, other| one.chunk == other.chunk) {
+        let parsed: Vec<Record<'_>> = of_chunk
+            .iter()
+            .filter_map(|found| parse(file, found))
+            .collect();
+        for (record, found) in parsed.iter().zip(of_chunk) {
+            let palette = palettes.coded(found.coded.number);
+            check_values(record, palette.expect("of a coded field"), codecs);
+        }
+        let chunk = payload.chunk(of_chunk[0].chunk);
+        let is_whole = parsed.len() == payload.forms().coded_count();
+        if let (true, Some(plain)) = (is_whole, chunk.plain.of(file)) {
+            check_chunk(chunk.weights as usize, palettes, &parsed, plain, codecs);
+        }
+    }
+}
 
-    let mut exponents = Vec::new();
-    let verdict = reference::decode_exponents(record, palette, count, &mut exponents);
-    let expected: Result<Vec<u8>, Error> = verdict.map(|_| exponents);
-    let exponents = guarded(
-        0xa5,
-        |byte| *byte == 0xa5,
-        count,
-        |exponents| codec.decode_exponents(&mut Scratch::default(), record, palette, exponents),
-    );
-    assert!(
-        exponents == expected,
-        "{path}: {:?}, expected {:?}",
-        exponents.err(),
-        expected.err()
-    );
+fn parse<'f>(file: &'f [u8], found: &FoundRecord) -> Option<Record<'f>> {
+    let (bytes, joined) = (found.extent.of(file)?, found.joined(file)?);
+    Record::parse(&found.shape, found.extent.offset, bytes, joined).ok()
+}
 
-    let mut weights = vec![bf16::ZERO; count];
-    let expected = reference::decode_record(record, palette, sign_mantissa, &mut weights);
-    let expected: Result<Vec<u16>, Error> =
-        expected.map(|()| weights.iter().map(|weight| weight.to_bits()).collect());
-    let old = bf16::from_bits(0x5aa5);
-    let is_old = |weight: &bf16| weight.to_bits() == old.to_bits();
-    let weights = guarded(old, is_old, count, |weights| {
-        codec.decode_record(
-            &mut Scratch::default(),
-            record,
-            palette,
-            sign_mantissa,
-            weights,
-        )
-    });
-    let weights = weights.map(|weights| weights.iter().map(|weight| weight.to_bits()).collect());
-    assert!(
-        weights == expected,
-        "{path}: {:?}, expected {:?}",
-        weights.err(),
-        expected.err()
-    );
+fn check_values(record: &Record<'_>, palette: &Palette, codecs: &[Codec]) {
+    let count = record.shape().weights() as usize;
+    let mut values = Vec::new();
+    let verdict = reference::decode_values(record, palette, &mut values);
+    let expected: Result<Vec<u8>, Error> = verdict.map(|_| values);
+    for codec in codecs {
+        let found = guarded(
+            0xa5,
+            |byte| *byte == 0xa5,
+            count,
+            |values| codec.decode_values(&mut Scratch::default(), record, palette, values),
+        );
+        require_same(codec, &found, &expected);
+    }
+}
 
-    // SAFETY: all elements are initialised before they are returned.
-    let value = |byte: MaybeUninit<u8>| unsafe { byte.assume_init() };
-    let bytes = guarded(
-        MaybeUninit::new(0x5a),
-        |&byte| value(byte) == 0x5a,
-        2 * count,
-        |bytes| {
-            codec.decode_record_bytes(
-                &mut Scratch::default(),
-                record,
-                palette,
-                sign_mantissa,
-                bytes,
-            )
-        },
-    );
-    let bytes: Result<Vec<u8>, Error> = bytes.map(|bytes| bytes.into_iter().map(value).collect());
-    let expected: Result<Vec<u8>, Error> =
-        expected.map(|weights| weights.into_iter().flat_map(u16::to_le_bytes).collect());
+fn check_chunk(
+    count: usize,
+    palettes: &Palettes,
+    records: &[Record<'_>],
+    plain: &[u8],
+    codecs: &[Codec],
+) {
+    let mut weights = Vec::new();
+    let verdict = reference::decode_chunk(palettes, count, records, plain, &mut weights);
+    let expected: Result<Vec<u8>, Error> = verdict.map(|()| weights);
+    let bytes = count * palettes.forms().dtype().weight_bytes();
+    for codec in codecs {
+        let scratch = &mut Scratch::default();
+        // SAFETY: all elements are initialised before they are returned.
+        let value = |byte: MaybeUninit<u8>| unsafe { byte.assume_init() };
+        let found = guarded(
+            MaybeUninit::new(0x5a),
+            |&byte| value(byte) == 0x5a,
+            bytes,
+            |weights| codec.decode_chunk_bytes(scratch, palettes, records, plain, weights),
+        );
+        let found = found.map(|bytes| bytes.into_iter().map(value).collect());
+        require_same(codec, &found, &expected);
+
+        let so_far = 0x1234_5678;
+        let mut checksums = None;
+        let found = guarded(
+            0xa5,
+            |byte| *byte == 0xa5,
+            bytes,
+            |weights| {
+                let mut output = Output::from(weights);
+                let found =
+                    codec.decode_checked(scratch, palettes, records, plain, so_far, &mut output)?;
+                checksums = Some(found);
+                Ok(())
+            },
+        );
+        require_same(codec, &found, &expected);
+        if let Ok(weights) = &expected {
+            let expected = Checksums::of(so_far, plain, weights);
+            assert_eq!(checksums, Some(expected), "{}", codec.isa());
+        }
+    }
+    if let Ok(weights) = expected
+        && count > 0
+    {
+        check_encode(codecs, palettes, &weights);
+    }
+}
+
+fn require_same(codec: &Codec, found: &Result<Vec<u8>, Error>, expected: &Result<Vec<u8>, Error>) {
     assert!(
-        bytes == expected,
-        "{path}: {:?}, expected {:?}",
-        bytes.err(),
-        expected.err()
+        found == expected,
+        "{}: {:?}, expected {:?}",
+        codec.isa(),
+        found.as_ref().err(),
+        expected.as_ref().err()
     );
 }
 
-fn check_encode(codecs: &[Codec], exponents: &[u8], sign_mantissa: &[u8]) {
-    // The plans are from the counts of the whole tensor, and from counts that hardly resemble this
-    // chunk.
-    for counted in [exponents, &exponents[..exponents.len().div_ceil(7)]] {
-        let mut counts = ExponentCounts::default();
-        counts.add_exponents(counted);
-        for encoding in [Encoding::Huffman, Encoding::Palette] {
-            let plan = TensorPlan::new(&counts, encoding);
-            let mut expected = vec![0xa5; 3];
-            reference::encode_exponents(&plan, exponents, sign_mantissa, &mut expected);
+fn check_encode(codecs: &[Codec], palettes: &Palettes, weights: &[u8]) {
+    let forms = palettes.forms();
+    let (dtype, size) = (forms.dtype(), forms.dtype().weight_bytes());
+    // The plans are from the counts of the whole chunk, and from counts that hardly resemble it.
+    let part = (weights.len() / size).div_ceil(7) * size;
+    for counted in [weights, &weights[..part]] {
+        let counts: Vec<ValueCounts> = forms
+            .coded()
+            .map(|coded| {
+                let mut counts = ValueCounts::default();
+                counts.add_weights(coded.field, size, counted);
+                for codec in codecs {
+                    let mut found = ValueCounts::default();
+                    codec.count_field(dtype, coded.field, counted, &mut found);
+                    assert!(found == counts, "{}: counts of {dtype}", codec.isa());
+                }
+                counts
+            })
+            .collect();
+        for encoding in ENCODINGS {
+            let forms = transcoded_forms(forms, encoding);
+            let plan = TensorPlan::new(forms, palettes.constant_bits(), &counts);
+            let (mut plain, mut records) = (Vec::new(), ChunkRecords::default());
+            reference::encode_chunk(&plan, weights, &mut plain, &mut records);
             for codec in codecs {
-                let path = codec.isa();
-                let mut found = ExponentCounts::default();
-                codec.count_exponents(counted, &mut found);
-                assert!(
-                    found == counts,
-                    "{path}: counts of {} exponents",
-                    counted.len()
-                );
-
-                let mut record = vec![0xa5; 3];
-                codec.encode_exponents(
-                    &mut Scratch::default(),
-                    &plan,
-                    exponents,
-                    sign_mantissa,
-                    &mut record,
-                );
-                assert!(
-                    record == expected,
-                    "{path}: {encoding} record of {} exponents",
-                    exponents.len()
-                );
-
-                let mut weights = vec![0x5a; 2 * exponents.len()];
-                codec.join(exponents, sign_mantissa, &mut weights);
-                let parts = sign_mantissa.iter().zip(exponents);
-                assert!(
-                    parts
-                        .flat_map(|(&low, &high)| weight(low, high).to_le_bytes())
-                        .eq(weights.iter().copied()),
-                    "{path}: weights of {} exponents",
-                    exponents.len()
-                );
-                let mut found = ExponentCounts::default();
-                codec.count_weights(&weights[..2 * counted.len()], &mut found);
-                assert!(
-                    found == counts,
-                    "{path}: counts of {} weights",
-                    counted.len()
-                );
-
-                let (mut split, mut record) = (vec![0x5a; 5], vec![0xa5; 3]);
-                codec.encode_weights(
-                    &mut Scratch::default(),
-                    &plan,
-                    &weights,
-                    &mut split,
-                    &mut record,
+                let isa = codec.isa();
+                let mut found = ChunkRecords::default();
+                let encoded = guarded(
+                    0x5a,
+                    |byte| *byte == 0x5a,
+                    plain.len(),
+                    |plain| {
+                        let (scratch, known) = (&mut Scratch::default(), &[None; FIELDS]);
+                        if forms.is_coded() {
+                            let crc = codec
+                                .encode_chunk(scratch, &plan, known, weights, plain, &mut found);
+                            assert_eq!(crc, unweight_format::crc32(weights), "{isa}");
+                        } else {
+                            codec.split(forms, weights, plain, &mut []);
+                        }
+                        Ok(())
+                    },
                 );
                 assert!(
-                    record == expected,
-                    "{path}: {encoding} record of {} weights",
-                    exponents.len()
+                    encoded.as_ref() == Ok(&plain),
+                    "{isa}: plain bytes of {forms:?}"
                 );
                 assert!(
-                    split[..5] == [0x5a; 5] && split[5..] == *sign_mantissa,
-                    "{path}"
+                    found.iter().eq(records.iter()),
+                    "{isa}: records of {forms:?}"
                 );
             }
+        }
+        check_counts(codecs, palettes, counted, weights);
+    }
+}
+
+/// Compares the forms and palettes that the weights get if `sampled` is their sample.
+fn check_counts(codecs: &[Codec], palettes: &Palettes, sampled: &[u8], weights: &[u8]) {
+    let dtype = palettes.forms().dtype();
+    let count = (weights.len() / dtype.weight_bytes()) as u64;
+    for encoding in ENCODINGS {
+        let mut sample = Sample::new(dtype);
+        sample.add_weights(sampled);
+        let forms = sample.choose_forms(encoding, count, 12);
+        let mut counts = TensorCounts::new(forms, 1);
+        counts.push(reference::count_chunk(&forms, weights));
+        let expected = counts.plan();
+        for codec in codecs {
+            let isa = codec.isa();
+            let mut sample = Sample::new(dtype);
+            codec.count_sample(&mut sample, sampled);
+            let found = sample.choose_forms(encoding, count, 12);
+            assert_eq!(found.forms(), forms.forms(), "{isa}");
+            assert_eq!(found.undecided_bits(), forms.undecided_bits(), "{isa}");
+            let mut counts = TensorCounts::new(forms, 1);
+            counts.push(codec.count_chunk(&forms, weights));
+            let plan = counts.plan();
+            assert!(plan.palettes() == expected.palettes(), "{isa}: {forms:?}");
+            assert!(plan.fields().eq(expected.fields()), "{isa}: {forms:?}");
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use unweight::container::OpenFile;
 use unweight_format::layout::{LANES, file_header};
-use unweight_format::write::{
-    CodedParameters, ContainerWriter, Declaration, RecordBody, write_record,
-};
-use unweight_format::{Body, CodedPlanes, Payload, Record, RecordEnds};
+use unweight_format::write::{ContainerWriter, Declaration, RecordBody, write_record};
+use unweight_format::{Body, Extension, Extensions, Palettes, Record, RecordEnds, Tensor};
 use unweight_testkit::{repair_checksums, restored};
 
 use crate::edit::any_container;
@@ -36,93 +34,103 @@ fn written_again(file: &[u8]) -> Vec<u8> {
     let tensors = || container.directory().tensors();
     let declarations = tensors().map(|tensor| Declaration::from(&tensor)).collect();
     let source = container.source().expect("a valid file");
-    let kind = container.header().source_kind();
-    let mut writer = ContainerWriter::new(Vec::new(), kind, &source, declarations)
-        .expect("what was declared before can be declared again");
+    let header = container.header();
+    let extensions = header.extensions().of(file).expect("a valid file");
+    let extensions = Extensions::parse(header, extensions, &[]).expect("a valid file");
+    let extensions: Vec<Extension<'_>> = extensions.iter().collect();
+    let mut writer = ContainerWriter::with_extensions(
+        Vec::new(),
+        header.source_kind(),
+        &source,
+        &extensions,
+        declarations,
+    )
+    .expect("what was declared before can be declared again");
     for tensor in tensors() {
-        let written = match tensor.payload() {
-            Payload::Raw(plane) => {
-                let mut raw = writer.raw().expect("a tensor is left");
-                let data = plane.data().of(file).expect("a valid file");
-                // The data is written in two pieces, which must not matter.
-                let (first, second) = data.split_at(data.len() / 3);
-                raw.write(first)
-                    .and_then(|()| raw.write(second))
-                    .and_then(|()| raw.finish())
+        let payload = tensor.payload();
+        let part = |extent: unweight_format::Extent| extent.of(file).expect("a valid file");
+        let palettes = part(payload.palettes());
+        let palettes = Palettes::parse(&tensor, palettes).expect("a valid file");
+        // A plane is written in two pieces, which must not matter.
+        let plane = part(payload.plain());
+        let (first, second) = plane.split_at(plane.len() / 3);
+        let written = if payload.forms().is_raw() {
+            let mut raw = writer.raw().expect("a tensor is left");
+            raw.write(first)
+                .and_then(|()| raw.write(second))
+                .and_then(|()| raw.finish())
+        } else if !payload.forms().is_coded() {
+            let mut plain = writer
+                .plain(&palettes)
+                .expect("what was written before can be written again");
+            plain
+                .write(first)
+                .and_then(|()| plain.write(second))
+                .and_then(|()| plain.finish(tensor.checksum()))
+        } else {
+            let mut coded = writer
+                .coded(&palettes, payload.chunk_size_log2())
+                .expect("what was coded before can be coded again");
+            for (plain, records) in chunks(file, &tensor) {
+                let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
+                coded
+                    .chunk(plain, &records)
+                    .expect("valid records fit their chunk");
             }
-            Payload::Coded(planes) => {
-                let mut coded = writer
-                    .coded(CodedParameters {
-                        encoding: planes.encoding(),
-                        chunk_size_log2: planes.chunk_size_log2(),
-                        palette: *planes.palette(),
-                    })
-                    .expect("what was coded before can be coded again");
-                for (sign_mantissa, record) in chunks(file, planes) {
-                    coded
-                        .chunk(sign_mantissa, &record)
-                        .expect("a valid record fits its chunk");
-                }
-                coded.finish(tensor.checksum())
-            }
+            coded.finish(tensor.checksum())
         };
         written.expect("memory does not fail");
     }
     writer.finish().expect("all tensors were written")
 }
 
-/// Returns the sign-mantissa bytes of each chunk, and its record written again.
-fn chunks<'f>(file: &'f [u8], planes: &CodedPlanes) -> Vec<(&'f [u8], Vec<u8>)> {
-    let ends = planes.record_ends().of(file).expect("a valid file");
-    let ends = RecordEnds::parse(planes, ends).expect("a valid file");
-    (0..planes.chunk_count())
+/// Returns the plain bytes of each chunk, and its records written again.
+fn chunks<'f>(file: &'f [u8], tensor: &Tensor<'_>) -> Vec<(&'f [u8], Vec<Vec<u8>>)> {
+    let payload = tensor.payload();
+    let ends = payload.record_ends().of(file).expect("a valid file");
+    let ends = RecordEnds::parse(payload, ends).expect("a valid file");
+    (0..payload.chunk_count())
         .map(|number| {
-            let shape = planes.chunk(number);
-            let sign_mantissa = shape.sign_mantissa.of(file).expect("a valid file");
-            let extent = ends.record(number);
-            let bytes = extent.of(file).expect("a valid file");
-            let record = Record::parse(
-                &shape,
-                planes.encoding(),
-                extent.offset,
-                bytes,
-                sign_mantissa,
-            );
-            let record = record.expect("a valid file");
-            let patches: Vec<_> = record.patches().iter().collect();
-            let mut written = Vec::new();
-            match record.body() {
-                Body::Verbatim(exponents) => {
-                    write_record(
-                        &RecordBody::Verbatim(exponents),
-                        &patches,
-                        sign_mantissa,
-                        &mut written,
-                    );
-                }
-                Body::Palette(indices) => {
-                    write_record(
-                        &RecordBody::Palette(indices),
-                        &patches,
-                        sign_mantissa,
-                        &mut written,
-                    );
-                }
-                Body::Huffman { code, lanes } => {
-                    let mut streams = Vec::new();
-                    let lane_ends: [u16; LANES] = core::array::from_fn(|lane| {
-                        streams.extend(lanes.stream(lane));
-                        streams.len() as u16
-                    });
-                    let body = RecordBody::Huffman {
-                        code,
-                        lane_ends: &lane_ends,
-                        streams: &streams,
-                    };
-                    write_record(&body, &patches, sign_mantissa, &mut written);
-                }
-            }
-            (sign_mantissa, written)
+            let chunk = payload.chunk(number);
+            let plain = chunk.plain.of(file).expect("a valid file");
+            let records = payload.forms().coded().map(|coded| {
+                let extent = ends.record(number, coded.number);
+                let shape = payload.record_shape(&chunk, &coded);
+                let bytes = extent.of(file).expect("a valid file");
+                let record = Record::parse(&shape, extent.offset, bytes, plain);
+                let joined = if shape.joins_plain() { plain } else { &[] };
+                written(&record.expect("a valid file"), joined)
+            });
+            (plain, records.collect())
         })
         .collect()
+}
+
+fn written(record: &Record<'_>, joined: &[u8]) -> Vec<u8> {
+    let patches: Vec<_> = record.patches().iter().collect();
+    let mut written = Vec::new();
+    match record.body() {
+        Body::Verbatim(values) => {
+            let body = RecordBody::Verbatim(values);
+            write_record(&body, &patches, joined, &mut written);
+        }
+        Body::Palette(indices) => {
+            let body = RecordBody::Palette(indices);
+            write_record(&body, &patches, joined, &mut written);
+        }
+        Body::Huffman { code, lanes } => {
+            let mut streams = Vec::new();
+            let lane_ends: [u16; LANES] = core::array::from_fn(|lane| {
+                streams.extend(lanes.stream(lane));
+                streams.len() as u16
+            });
+            let body = RecordBody::Huffman {
+                code,
+                lane_ends: &lane_ends,
+                streams: &streams,
+            };
+            write_record(&body, &patches, joined, &mut written);
+        }
+    }
+    written
 }

@@ -1,13 +1,11 @@
 //! Old content of output buffers.
 
-use half::bf16;
 use unweight::{
     ReadError,
     container::{Container, OpenFile},
 };
 use unweight_cpu::reference;
-use unweight_format::{CodedPlanes, Payload};
-use unweight_testkit::records;
+use unweight_format::Tensor;
 
 use crate::edit::any_container;
 
@@ -20,9 +18,7 @@ pub fn output_ignores_old_buffer(bytes: &[u8]) {
     };
     let container = open.container();
     for tensor in container.directory().tensors() {
-        if let Payload::Coded(planes) = tensor.payload() {
-            check_chunks(&container, planes, &file);
-        }
+        check_chunks(&container, &tensor);
         let length = tensor.data_bytes() as usize;
         let [ones, zeros] = [0xff, 0].map(|old| {
             let mut bytes = vec![old; length];
@@ -33,26 +29,25 @@ pub fn output_ignores_old_buffer(bytes: &[u8]) {
     }
 }
 
-fn check_chunks(container: &Container<'_, [u8]>, planes: &CodedPlanes, file: &[u8]) {
-    for (number, record) in records(file, planes) {
-        let shape = planes.chunk(number);
-        let count = shape.weights as usize;
-        let verdicts = [0xffff, 0x0000, 0x5aa5].map(|old| {
-            const GUARD_WEIGHTS: usize = 64;
-            let old = bf16::from_bits(old);
-            let mut around = vec![old; count + 2 * GUARD_WEIGHTS];
-            let (before, rest) = around.split_at_mut(GUARD_WEIGHTS);
-            let (weights, after) = rest.split_at_mut(count);
-            let verdict = container.decode_chunk(planes, &shape, record, weights);
-            let is_old = |guard: &[bf16]| guard.iter().all(|word| word.to_bits() == old.to_bits());
+fn check_chunks(container: &Container<'_, [u8]>, tensor: &Tensor<'_>) {
+    let mut buffer = Vec::new();
+    let Ok(index) = container.index(tensor, &mut buffer) else {
+        return;
+    };
+    let payload = tensor.payload();
+    let size = tensor.dtype().weight_bytes();
+    for number in 0..payload.chunk_count() {
+        let count = payload.chunk(number).weights as usize;
+        let verdicts = [0xff, 0x00, 0x5a].map(|old| {
+            const GUARD_BYTES: usize = 128;
+            let mut around = vec![old; count * size + 2 * GUARD_BYTES];
+            let (before, rest) = around.split_at_mut(GUARD_BYTES);
+            let (weights, after) = rest.split_at_mut(count * size);
+            let verdict = container.decode_chunk(&index, number, &mut weights[..]);
+            let is_old = |guard: &[u8]| guard.iter().all(|&byte| byte == old);
             assert!(is_old(before) && is_old(after), "chunk {number}");
             verdict
-                .map(|()| {
-                    weights
-                        .iter()
-                        .map(|weight| weight.to_bits())
-                        .collect::<Vec<_>>()
-                })
+                .map(|()| weights.to_vec())
                 .map_err(|error| error.to_string())
         });
         assert!(
@@ -60,18 +55,20 @@ fn check_chunks(container: &Container<'_, [u8]>, planes: &CodedPlanes, file: &[u
             "chunk {number}"
         );
 
-        let exponents =
-            [vec![], vec![0xa5; 3], vec![0x5a; 2 * count + 700]].map(|mut exponents| {
-                let decoded = container.with_record(planes, &shape, record, |record, _, _| {
-                    reference::decode_exponents(record, planes.palette(), count, &mut exponents)
-                        .map_err(ReadError::from)
+        let of_old = [vec![], vec![0xa5; 3], vec![0x5a; 2 * count + 700]].map(|old| {
+            let decoded = container.with_records(&index, number, |records, _, _| {
+                let of_fields = records.iter().enumerate().map(|(field, record)| {
+                    let mut values = old.clone();
+                    let palette = index.palettes().coded(field).expect("of a coded field");
+                    let bits = reference::decode_values(record, palette, &mut values)?;
+                    Ok::<_, ReadError>((bits, values))
                 });
-                decoded
-                    .map(|bits| (bits, exponents))
-                    .map_err(|error| error.to_string())
+                of_fields.collect::<Result<Vec<_>, _>>()
             });
+            decoded.map_err(|error| error.to_string())
+        });
         assert!(
-            exponents[0] == exponents[1] && exponents[1] == exponents[2],
+            of_old[0] == of_old[1] && of_old[1] == of_old[2],
             "chunk {number}"
         );
     }

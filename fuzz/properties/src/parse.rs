@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use unweight_format::{
-    Body, ChunkShape, Code, Directory, Encoding, Error, Extent, FileHeader, Palette, Payload,
-    Record, RecordEnds, Rule, layout,
+    Body, Code, Directory, Encoding, Error, Extensions, FileHeader, Palette, Palettes, Record,
+    RecordEnds, RecordShape, Rule, Tensor, layout,
 };
 use unweight_testkit::{Random, repair_checksums};
 
@@ -32,6 +32,11 @@ fn parse_file(file: &[u8]) {
     if let Some(source) = header.source().of(file) {
         let _ = accepted(header.require_source_checksum(source), file);
     }
+    if let Some(extensions) = header.extensions().of(file)
+        && let Some(extensions) = accepted(Extensions::parse(&header, extensions, &[]), file)
+    {
+        assert!(extensions.iter().all(|item| !item.is_critical()));
+    }
     let directory = file
         .get(header.directory().offset as usize..)
         .unwrap_or(&[]);
@@ -52,73 +57,76 @@ fn parse_file(file: &[u8]) {
         assert!(end <= payload.start() && payload.start() <= payload.end());
         assert!(tensor.shape().len() <= 64 && tensor.data_bytes() <= 1 << 59);
         end = payload.end();
-        parse_payload(file, payload);
+        parse_payload(file, &tensor);
     }
     assert_eq!(end, directory.payload_end());
     assert_eq!(end + layout::GUARD_BYTES, header.file_length());
 }
 
-fn parse_payload(file: &[u8], payload: &Payload) {
-    let Payload::Coded(planes) = payload else {
-        return;
-    };
+fn parse_payload(file: &[u8], tensor: &Tensor<'_>) {
+    let payload = tensor.payload();
     // An extent that is stated but not in the file must not cost anything.
-    let Some(ends) = planes.record_ends().of(file) else {
+    let (Some(palettes), Some(ends)) =
+        (payload.palettes().of(file), payload.record_ends().of(file))
+    else {
         return;
     };
-    let Some(ends) = accepted(RecordEnds::parse(planes, ends), file) else {
+    if let Some(palettes) = accepted(Palettes::parse(tensor, palettes), file) {
+        assert_eq!(palettes.forms(), tensor.forms());
+        let stored: Vec<u8> = palettes.stored().flatten().collect();
+        assert_eq!(Some(&stored[..]), payload.palettes().of(file));
+    }
+    let Some(ends) = accepted(RecordEnds::parse(payload, ends), file) else {
         return;
     };
-    for number in 0..planes.chunk_count() {
-        let (shape, record) = (planes.chunk(number), ends.record(number));
-        let (Some(bytes), Some(sign_mantissa)) = (record.of(file), shape.sign_mantissa.of(file))
-        else {
-            return;
-        };
-        let record = Record::parse(
-            &shape,
-            planes.encoding(),
-            record.offset,
-            bytes,
-            sign_mantissa,
-        );
-        accepted(record, file).inspect(walk);
+    for number in 0..payload.chunk_count() {
+        let chunk = payload.chunk(number);
+        for coded in payload.forms().coded() {
+            let record = ends.record(number, coded.number);
+            let (Some(bytes), Some(plain)) = (record.of(file), chunk.plain.of(file)) else {
+                return;
+            };
+            let shape = payload.record_shape(&chunk, &coded);
+            let record = Record::parse(&shape, record.offset, bytes, plain);
+            accepted(record, file).inspect(walk);
+        }
     }
 }
 
 /// Parses records, codes and palettes without a directory.
 fn parse_loose(bytes: &[u8]) {
     let mut random = Random::of(bytes);
-    let shape = ChunkShape {
-        number: 0,
-        first_weight: 0,
-        weights: 1 + random.below(1 << 16) as u32,
-        sign_mantissa: Extent {
-            offset: 0,
-            length: 0,
-        },
-    };
+    let weights = 1 + random.below(1 << 16) as u32;
+    let width = 1 + random.below(8) as u32;
     for encoding in [Encoding::Huffman, Encoding::Palette] {
+        let shape = RecordShape::new(weights, width, encoding, random.below(2) == 0);
         let mut record = bytes.to_vec();
         if let Some((checksum, checked)) = record.split_first_chunk_mut() {
             *checksum = unweight_format::crc32(checked).to_le_bytes();
         }
         for bytes in [bytes, &record] {
             // The position is 0, because an overflow past 64 bits would be the caller's error.
-            accepted(Record::parse(&shape, encoding, 0, bytes, &[]), bytes).inspect(walk);
+            accepted(Record::parse(&shape, 0, bytes, &[]), bytes).inspect(walk);
         }
     }
+    let entries = layout::palette_entries(width);
     if let Some(&lengths) = bytes.first_chunk()
-        && let Ok(code) = Code::from_bytes(lengths)
+        && let Ok(code) = Code::from_bytes(lengths, entries)
     {
         assert_eq!(code.to_bytes(), lengths);
         let used: u32 = code.canonical().map(|code| 256 >> code.length_bits).sum();
         assert_eq!(used, 256);
+        assert!(
+            code.canonical()
+                .all(|code| usize::from(code.entry) < entries)
+        );
     }
-    if let Some(&exponents) = bytes.first_chunk() {
-        match Palette::new(exponents) {
-            Ok(palette) => assert!((0..16).all(|i| palette.index_of(exponents[i]) == Some(i))),
-            Err(at) => assert!(exponents[at - 1] >= exponents[at]),
+    if let Some(&values) = bytes.first_chunk() {
+        match Palette::new(width, values) {
+            Ok(palette) => {
+                assert!((0..entries).all(|index| palette.index_of(values[index]) == Some(index)))
+            }
+            Err(at) => assert!(at < layout::PALETTE_ENTRIES),
         }
     }
 }

@@ -7,21 +7,18 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use counting::{Allocated, ENCODINGS, allocated};
-use half::bf16;
+use counting::{Allocated, STORED, allocated, stored};
 use unweight::safetensors::Header;
 use unweight::{
     Coalesce, CompressOptions, MemoryBudget, OverBudget, Purpose, ReadError, Serial,
-    container::{
-        Container, Encoder, OpenFile, TransferError, copy_raw_tensor, decode_tensor_into, transcode,
-    },
+    container::{Container, Encoder, OpenFile, TransferError, decode_tensor_into, transcode},
     read_extent,
 };
 use unweight_format::write::{ContainerWriter, Sink};
 use unweight_format::{Dtype, Encoding, SourceKind};
 use unweight_testkit::{
-    Random, TestStorage, bytes_of, container_of, safetensors_file, tensor, trained_like,
-    with_header,
+    Form, Random, Records, TestStorage, any_weights, bytes_of, container, container_of,
+    safetensors_file, tensor, trained_like, with_header,
 };
 
 /// An operation on a file. Returns the error if memory was the reason for a refusal.
@@ -31,7 +28,7 @@ const OPERATIONS: [(&str, Operation); 6] = [
     ("restore", restore),
     ("decode each tensor in place", decode_in_place),
     ("read ranges of bytes", read_ranges),
-    ("decode ranges of weights", decode_ranges),
+    ("read long ranges", read_long_ranges),
     ("transcode to huffman", |file, budget| {
         transcode_to(file, budget, Encoding::Huffman)
     }),
@@ -78,22 +75,19 @@ thread_local! {
     /// Whether reads are merged.
     static MERGES_READS: Cell<bool> = const { Cell::new(false) };
     /// The caller owns the buffer, so it is allocated before counting begins.
-    static LENT: std::cell::RefCell<Vec<bf16>> = const { std::cell::RefCell::new(Vec::new()) };
+    static LENT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-fn lent<T>(then: impl FnOnce(&mut [bf16]) -> T) -> T {
-    LENT.with_borrow_mut(|weights| then(weights))
+fn lent<T>(bytes: u64, then: impl FnOnce(&mut [u8]) -> T) -> T {
+    LENT.with_borrow_mut(|lent| then(&mut lent[..bytes as usize]))
 }
 
 fn decode_in_place(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
-            if tensor.dtype() == Dtype::Bf16 {
-                let count = tensor.element_count() as usize;
-                lent(|weights| {
-                    decode_tensor_into(container, &tensor, &Serial, &mut weights[..count])
-                })?;
-            }
+            lent(tensor.data_bytes(), |weights| {
+                decode_tensor_into(container, &tensor, &Serial, weights)
+            })?;
         }
         Ok(())
     })
@@ -115,15 +109,14 @@ fn read_ranges(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudge
     })
 }
 
-fn decode_ranges(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
+fn read_long_ranges(file: &TestStorage<'_>, budget: MemoryBudget) -> Option<OverBudget> {
     with(file, budget, |container| {
         for tensor in container.directory().tensors() {
-            if tensor.dtype() == Dtype::Bf16 {
-                let count = tensor.element_count();
-                for range in [0..count, count / 3..count - count / 3] {
-                    let length = (range.end - range.start) as usize;
-                    lent(|weights| container.decode_range(&tensor, range, &mut weights[..length]))?;
-                }
+            let bytes = tensor.data_bytes();
+            for range in [0..bytes, bytes / 3..bytes - bytes / 3] {
+                lent(range.end - range.start, |output| {
+                    container.read_bytes(&tensor, range, output)
+                })?;
             }
         }
         Ok(())
@@ -163,7 +156,7 @@ fn transcode_to(
 fn counted<T: Send>(work: impl FnOnce() -> T + Send) -> (T, Allocated) {
     std::thread::scope(|scope| {
         let work = || {
-            LENT.set(vec![bf16::ZERO; 1 << 19]);
+            LENT.set(vec![0; 1 << 21]);
             allocated(work)
         };
         scope.spawn(work).join().unwrap()
@@ -197,7 +190,7 @@ fn greedy_headers() -> Vec<String> {
 /// nearly only a directory or a source.
 fn files() -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
-    for encoding in ENCODINGS {
+    for encoding in STORED {
         for (weights, chunk_size_log2) in [
             (1, 12),
             (300, 16),
@@ -205,11 +198,29 @@ fn files() -> Vec<(String, Vec<u8>)> {
             (70_000, 15),
             (200_000, 16),
         ] {
-            let name = format!("{weights} weights, {encoding}, 2^{chunk_size_log2}");
-            files.push((
-                name,
-                container_of(&trained_like(weights), encoding, chunk_size_log2),
-            ));
+            let name = format!("{weights} weights, {encoding:?}, 2^{chunk_size_log2}");
+            let file = stored(&trained_like(weights), encoding, chunk_size_log2);
+            files.push((name, file));
+        }
+    }
+    for (dtype, weights, chunk_size_log2) in [
+        (Dtype::F8E4M3, 70_000, 12),
+        (Dtype::F8E4M3, 300, 16),
+        (Dtype::F16, 70_000, 15),
+        (Dtype::F32, 70_000, 12),
+        (Dtype::I64, 70_000, 16),
+        (Dtype::I64, 9_000, 12),
+    ] {
+        let data = any_weights(dtype, weights, &mut Random::new(7));
+        for seed in 0..3 {
+            let form = Form {
+                records: Records::Odd { seed },
+                ..Form::canonical(Encoding::Huffman, chunk_size_log2)
+            };
+            let shape = [weights as u64];
+            let tensor = tensor("w", dtype.name(), &shape, data.clone()).stored(form);
+            let name = format!("{weights} weights, {dtype}, odd {seed}, 2^{chunk_size_log2}");
+            files.push((name, container(&[tensor], false)));
         }
     }
     let headers = greedy_headers().into_iter();
@@ -359,15 +370,17 @@ fn the_default_is_enough_at_every_limit() {
     for power in 0..64 {
         let default = MemoryBudget::for_length(1 << power).bytes();
         let section = (1 << power).min(1u64 << 28);
-        let chunks = (1u64 << power >> 12).min(1 << 23);
+        // The shortest stored chunk has a bit for each of 4,096 weights, and 16 bytes and a record
+        // end for each coded field.
+        let records = (1u64 << power >> 9).min(1 << 25);
         let tensors = section / 48;
-        let chunk = (512 << 10) + 16 * (1u64 << power).min(1 << 16);
+        let chunk = (512 << 10) + 7 * (64 << 10) + 8 * (64u64 << power.min(13));
         // The need is the directory twice, the writer's state, and the record ends of input and
         // output.
-        let tensors = 2 * section + 128 * tensors + 16 * chunks + chunk;
-        // Compression keeps the counts of the first 2^15 chunks of a tensor.
-        let counts = 100 * chunks.min(1 << 15);
-        let compress = 18 * section + 4096 + 128 * section / 48 + 16 * chunks + counts + 2 * chunk;
+        let tensors = 2 * section + 128 * tensors + 16 * records + chunk;
+        // Compression keeps the counts of 2^15 chunks of a tensor.
+        let counts = 100 * records.min(1 << 15) + (16 << 10);
+        let compress = 18 * section + 4096 + 128 * section / 48 + 8 * records + counts + 2 * chunk;
         assert!(compress <= default, "2^{power}");
         // Only a long file can have both a large directory and a large source section.
         let source = 2 * section + 17 * section + 4096;
@@ -430,17 +443,12 @@ fn compress(
     declared.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
     let kind = SourceKind::Safetensors;
     let mut writer = ContainerWriter::new(Nowhere, kind, &source, declared).unwrap();
+    let encoder = Encoder::default();
     for tensor in &header.tensors {
-        let data = header.data(tensor);
-        if tensor.dtype == Dtype::Bf16 {
-            let weights = unweight::StoredWeights::new(file, data);
-            let encoding = Encoding::Huffman;
-            Encoder::default()
-                .encode_tensor(&mut writer, &weights, encoding, chunk_size_log2, &Serial)
-                .unwrap();
-        } else {
-            copy_raw_tensor(&mut writer, file, data).unwrap();
-        }
+        let (data, encoding) = (header.data(tensor), Encoding::Huffman);
+        encoder
+            .encode_tensor(&mut writer, file, data, encoding, chunk_size_log2, &Serial)
+            .unwrap();
     }
     writer.finish().unwrap();
     None
@@ -463,6 +471,16 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
     for weights in [1, 5_000, 1 << 17] {
         files.push(of_tensor("BF16", weights));
         files.push(of_tensor("F16", weights));
+        for dtype in [Dtype::F8E5M2, Dtype::F32, Dtype::I64, Dtype::F6E2M3] {
+            let data = any_weights(dtype, 3 * weights, &mut Random::new(3));
+            let elements = 8 * data.len() as u64 / dtype.bits();
+            files.push(safetensors_file(&[tensor(
+                "w",
+                dtype.name(),
+                &[elements],
+                data,
+            )]));
+        }
     }
     for bytes in files {
         let default = MemoryBudget::for_length(bytes.len() as u64);
@@ -486,7 +504,7 @@ fn compressing_stays_within_the_least_budget_that_is_not_refused() {
 #[test]
 fn compressing_needs_more_for_each_chunk_as_it_keeps_more() {
     // All chunks are alike, so only their number differs.
-    let [few, many] = [16u64, 512].map(|chunks| {
+    let [few, many] = [64u64, 560].map(|chunks| {
         let bytes = chunks << 13;
         // The header has the same length for any number of chunks.
         let json = format!(

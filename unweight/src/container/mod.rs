@@ -25,8 +25,7 @@ mod source_chunks;
 mod transcode;
 mod write_chunks;
 
-use std::io;
-use std::slice;
+use std::{io, iter, slice};
 
 use unweight_cpu::fast::Codec;
 use unweight_format::{Directory, DirectoryBuf, Extensions, Extent, FileHeader, Tensor, layout};
@@ -172,6 +171,16 @@ impl Opened {
         budget.require(Purpose::Open, needed)?;
         if window.get(directory).is_none() {
             window = Window::default();
+            if let Some(coalesce) = coalesce
+                && extensions.length > 0
+            {
+                // The source section between them may be short.
+                let longest = coalesce.longest().min((budget.bytes() - needed) / 2);
+                let merged = coalesce.merged(directory, iter::once(extensions), longest);
+                if merged != directory {
+                    window.load(storage, merged);
+                }
+            }
         }
         let (windows, mut buffer) = (slice::from_ref(&window), Vec::new());
         let bytes = read(storage, windows, directory, &mut buffer)?;

@@ -1,16 +1,15 @@
 //! Decoding of coded tensors on a device, with confirmation of the device's errors by the CPU.
 
-use half::bf16;
 use unweight_cpu::fast::Output;
-use unweight_format::{CodedPlanes, Payload, RecordEnds, Tensor};
+use unweight_format::Tensor;
 use unweight_gpu::cudarc::driver::CudaSlice;
-use unweight_gpu::{DeviceTensor, GpuError, decode_verified};
+use unweight_gpu::{GpuError, decode_verified};
 
 use super::{CudaDevice, CudaReader, Disagreement};
 use crate::container::{Container, decode_tensor, decode_tensor_into};
 use crate::{Error, Executor, MemoryBudget, Purpose, ReadError, Storage};
 
-/// Bytes passed to the output at a time: the same as the CPU at the largest chunk size.
+/// Bytes passed to the output at a time: the same as the CPU for BF16 at the largest chunk size.
 const PIECE_BYTES: usize = 2 << 16;
 /// Host memory for the checksum of each chunk.
 const CHECKSUM_BYTES: u64 = 4;
@@ -48,25 +47,22 @@ impl CudaDevice {
         container.require_zero_padding()?;
         output(&container.checked_source()?)?;
         for tensor in container.directory().tensors() {
-            match tensor.payload() {
-                Payload::Coded(planes) => {
-                    let download = |weights: &_| self.download(weights);
-                    let decoded: Result<_, E> =
-                        self.decode(container, &tensor, planes, executor, download);
-                    decoded?.chunks(PIECE_BYTES).try_for_each(&mut output)?;
-                }
-                Payload::Raw(_) => decode_tensor(container, &tensor, executor, &mut output)?,
+            if !tensor.forms().is_coded() {
+                decode_tensor(container, &tensor, executor, &mut output)?;
+                continue;
             }
+            let download = |weights: &_| self.download(weights);
+            let decoded: Result<_, E> = self.decode(container, &tensor, executor, download);
+            decoded?.chunks(PIECE_BYTES).try_for_each(&mut output)?;
         }
         Ok(())
     }
 
-    /// Decodes a tensor on the device, and returns the result of `download` for its weights there.
+    /// Decodes a coded tensor on the device, and returns the result of `download` for its weights there.
     fn decode<S, T, E>(
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        planes: &CodedPlanes,
         executor: &dyn Executor,
         download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
     ) -> Result<T, E>
@@ -74,10 +70,10 @@ impl CudaDevice {
         S: Storage + ?Sized,
         E: From<ReadError> + From<GpuError> + From<Disagreement>,
     {
-        match self.decode_unconfirmed(container, tensor, planes, download)? {
+        match self.decode_unconfirmed(container, tensor, download)? {
             Ok(decoded) => Ok(decoded),
             // The buffers of the tensor have been freed before the CPU decodes it.
-            Err(report) => Err(confirm(container, tensor, planes, executor, report)),
+            Err(report) => Err(confirm(container, tensor, executor, report)),
         }
     }
 
@@ -87,12 +83,11 @@ impl CudaDevice {
         &self,
         container: &Container<'_, S>,
         tensor: &Tensor<'_>,
-        planes: &CodedPlanes,
         download: impl FnOnce(&CudaSlice<u8>) -> Result<T, GpuError>,
     ) -> Result<Result<T, GpuError>, ReadError> {
         let mut buffer = Vec::new();
         let payload = container
-            .read_extent(DeviceTensor::extent(planes), &mut buffer)
+            .read_extent(tensor.payload().extent(), &mut buffer)
             .map_err(|error| error.of_tensor(tensor.name()))?;
         let decoded = decode_verified(&self.device, &self.stream, tensor, payload);
         Ok(decoded.and_then(|weights| download(&weights)))
@@ -119,14 +114,14 @@ impl CudaReader {
         executor: &dyn Executor,
         bytes: &mut [u8],
     ) -> Result<(), Error> {
-        let Payload::Coded(planes) = tensor.payload() else {
+        if !tensor.forms().is_coded() {
             let output = Output::from(bytes);
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
-        };
+        }
         self.require_memory(container, tensor, payload_bytes(tensor))?;
         let device = &self.device;
         let download = |weights: &_| device.download_into(weights, bytes);
-        device.decode(container, tensor, planes, executor, download)
+        device.decode(container, tensor, executor, download)
     }
 
     /// Same as [`CudaReader::read_into`], but into memory that may be uninitialised. The device
@@ -138,9 +133,9 @@ impl CudaReader {
         executor: &dyn Executor,
         mut output: Output<'_>,
     ) -> Result<(), Error> {
-        let Payload::Coded(planes) = tensor.payload() else {
+        if !tensor.forms().is_coded() {
             return Ok(decode_tensor_into(container, tensor, executor, output)?);
-        };
+        }
         let needed = payload_bytes(tensor) + decoded_bytes(tensor);
         self.require_memory(container, tensor, needed)?;
         let device = &self.device;
@@ -148,7 +143,7 @@ impl CudaReader {
             output.fill(&device.download(weights)?);
             Ok(())
         };
-        device.decode(container, tensor, planes, executor, download)
+        device.decode(container, tensor, executor, download)
     }
 
     /// Checks that the host budget suffices for the CPU's part and for this many bytes of the
@@ -170,12 +165,29 @@ impl CudaReader {
     }
 }
 
+/// The part of a tensor that a report of the device is about.
+#[derive(Clone, Copy)]
+enum Suspect {
+    Chunk(u64),
+    Tensor,
+}
+
+impl Suspect {
+    /// None if the report is not about the tensor.
+    fn of(report: &GpuError) -> Option<Suspect> {
+        match report {
+            GpuError::BadChunk(bad) => Some(Suspect::Chunk(bad.chunk)),
+            GpuError::Rule(_) => Some(Suspect::Tensor),
+            _ => None,
+        }
+    }
+}
+
 /// Converts a report of the device. A report about the file becomes the CPU's error, with position
 /// and values. Any other report stays as it is.
 fn confirm<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
-    planes: &CodedPlanes,
     executor: &dyn Executor,
     report: GpuError,
 ) -> E
@@ -183,16 +195,31 @@ where
     S: Storage + ?Sized,
     E: From<ReadError> + From<GpuError> + From<Disagreement>,
 {
-    let confirmed = match &report {
-        GpuError::BadChunk(bad) if bad.chunk < planes.chunk_count() => {
-            decode_chunk(container, planes, bad.chunk)
+    match Suspect::of(&report) {
+        Some(suspect) => judge(container, tensor, executor, suspect, report),
+        None => report.into(),
+    }
+}
+
+/// The CPU's error of a part of a tensor, or a disagreement with the report if it finds none.
+fn judge<S, E>(
+    container: &Container<'_, S>,
+    tensor: &Tensor<'_>,
+    executor: &dyn Executor,
+    suspect: Suspect,
+    report: GpuError,
+) -> E
+where
+    S: Storage + ?Sized,
+    E: From<ReadError> + From<Disagreement>,
+{
+    let decoded = match suspect {
+        Suspect::Chunk(number) if number < tensor.payload().chunk_count() => {
+            decode_chunk(container, tensor, number)
         }
-        GpuError::BadChunk(_) | GpuError::Rule(_) => {
-            decode_tensor(container, tensor, executor, |_| Ok(()))
-        }
-        _ => return report.into(),
+        _ => decode_tensor(container, tensor, executor, |_| Ok(())),
     };
-    match confirmed {
+    match decoded {
         Err(error) => error.of_tensor(tensor.name()).into(),
         Ok(()) => {
             let tensor = tensor.name().to_owned();
@@ -204,31 +231,30 @@ where
 /// Decodes one chunk on the CPU, only to get its error.
 fn decode_chunk<S: Storage + ?Sized>(
     container: &Container<'_, S>,
-    planes: &CodedPlanes,
+    tensor: &Tensor<'_>,
     number: u64,
 ) -> Result<(), ReadError> {
-    let ends = container.record_ends(planes)?;
-    let ends = RecordEnds::parse(planes, &ends)?;
-    let shape = planes.chunk(number);
-    let mut weights = vec![bf16::ZERO; shape.weights as usize];
-    container.decode_chunk(planes, &shape, ends.record(number), &mut weights)
+    let mut buffer = Vec::new();
+    let index = container.index(tensor, &mut buffer)?;
+    let weights = tensor.payload().chunk(number).weights as usize;
+    let mut bytes = vec![0; tensor.dtype().weight_bytes() * weights];
+    container.decode_chunk(&index, number, &mut bytes[..])
 }
 
 /// Host memory for a coded tensor's payload while it is uploaded and checked.
 fn payload_bytes(tensor: &Tensor<'_>) -> u64 {
-    match tensor.payload() {
-        Payload::Coded(planes) => {
-            DeviceTensor::extent(planes).length + CHECKSUM_BYTES * planes.chunk_count()
-        }
-        Payload::Raw(_) => 0,
+    let payload = tensor.payload();
+    match tensor.forms().is_coded() {
+        true => payload.extent().length + CHECKSUM_BYTES * payload.chunk_count(),
+        false => 0,
     }
 }
 
 /// Size of a coded tensor's decoded bytes.
 fn decoded_bytes(tensor: &Tensor<'_>) -> u64 {
-    match tensor.payload() {
-        Payload::Coded(_) => tensor.data_bytes(),
-        Payload::Raw(_) => 0,
+    match tensor.forms().is_coded() {
+        true => tensor.data_bytes(),
+        false => 0,
     }
 }
 
@@ -236,8 +262,8 @@ fn decoded_bytes(tensor: &Tensor<'_>) -> u64 {
 mod tests {
     use std::error::Error as _;
 
+    use half::bf16;
     use unweight_format::Rule;
-    use unweight_gpu::BadChunk;
 
     use super::*;
     use crate::{CompressOptions, Model, OpenOptions, Threads, Writer};
@@ -255,38 +281,29 @@ mod tests {
     /// The file with its last record damaged.
     fn damaged() -> Vec<u8> {
         let mut file = file();
-        let end = with_planes(&file, |_, _, planes| planes.records().end());
+        let end = with_tensor(&file, |_, tensor| tensor.payload().end());
         file[end as usize - 1] ^= 1;
         file
     }
 
-    fn with_planes<T>(file: &[u8], then: impl FnOnce(&Model, &Tensor<'_>, &CodedPlanes) -> T) -> T {
+    fn with_tensor<T>(file: &[u8], then: impl FnOnce(&Model, &Tensor<'_>) -> T) -> T {
         let model = OpenOptions::new().open_bytes(file).unwrap();
         let tensor = model.tensor("w").unwrap();
-        let Payload::Coded(planes) = tensor.entry().payload() else {
-            panic!("w is raw")
-        };
-        assert_eq!(planes.chunk_count(), 2);
-        then(&model, tensor.entry(), planes)
+        assert_eq!(tensor.entry().payload().chunk_count(), 2);
+        then(&model, tensor.entry())
     }
 
-    fn confirmed(file: &[u8], report: GpuError) -> Error {
-        with_planes(file, |model, tensor, planes| {
-            confirm(&model.container(), tensor, planes, &Threads::new(1), report)
-        })
-    }
-
-    fn bad_chunk(chunk: u64) -> GpuError {
-        GpuError::BadChunk(BadChunk {
-            tensor: 0,
-            chunk,
-            rule: Rule::RecordCrc,
+    /// The error of this part of the tensor, which the device reports to be bad.
+    fn judged(file: &[u8], suspect: Suspect) -> Error {
+        with_tensor(file, |model, tensor| {
+            let (container, threads) = (model.container(), Threads::new(1));
+            judge(&container, tensor, &threads, suspect, bad_tensor())
         })
     }
 
     /// The device's report of a wrong tensor checksum.
     fn bad_tensor() -> GpuError {
-        let wrong = with_planes(&file(), |_, tensor, _| tensor.require_checksum(0));
+        let wrong = with_tensor(&file(), |_, tensor| tensor.require_checksum(0));
         GpuError::Rule(wrong.unwrap_err())
     }
 
@@ -296,8 +313,8 @@ mod tests {
         let expected = OpenOptions::new().open_bytes(&file[..]).unwrap().verify();
         let expected = expected.unwrap_err();
         assert_eq!(expected.rule(), Some(Rule::RecordCrc));
-        for report in [bad_chunk(1), bad_tensor()] {
-            let error = confirmed(&file, report);
+        for suspect in [Suspect::Chunk(1), Suspect::Tensor] {
+            let error = judged(&file, suspect);
             assert_eq!(error.to_string(), expected.to_string());
             assert_eq!(error.rule(), expected.rule());
             assert_eq!(error.tensor(), Some("w"));
@@ -306,15 +323,16 @@ mod tests {
 
     #[test]
     fn a_report_that_the_cpu_does_not_confirm_is_a_disagreement() {
+        assert!(matches!(Suspect::of(&bad_tensor()), Some(Suspect::Tensor)));
         // The first chunk of the damaged file is good, and no tensor has a third one.
-        for (file, report) in [
-            (file(), bad_chunk(0)),
-            (file(), bad_chunk(2)),
-            (file(), bad_tensor()),
-            (damaged(), bad_chunk(0)),
+        for (file, suspect) in [
+            (file(), Suspect::Chunk(0)),
+            (file(), Suspect::Chunk(2)),
+            (file(), Suspect::Tensor),
+            (damaged(), Suspect::Chunk(0)),
         ] {
-            let text = report.to_string();
-            let error = confirmed(&file, report);
+            let text = bad_tensor().to_string();
+            let error = judged(&file, suspect);
             assert!(matches!(error, Error::Disagreement(_)), "{error}");
             assert_eq!((error.tensor(), error.rule()), (Some("w"), None));
             let message = error.to_string();
@@ -326,7 +344,10 @@ mod tests {
     #[test]
     fn failures_of_the_device_say_nothing_of_the_file() {
         for file in [file(), damaged()] {
-            let error = confirmed(&file, GpuError::NoDriver);
+            let error = with_tensor(&file, |model, tensor| {
+                let (container, threads) = (model.container(), Threads::new(1));
+                confirm::<_, Error>(&container, tensor, &threads, GpuError::NoDriver)
+            });
             assert!(matches!(error, Error::Device(GpuError::NoDriver)));
             assert_eq!((error.tensor(), error.rule()), (None, None));
             assert_eq!(error.to_string(), GpuError::NoDriver.to_string());

@@ -7,9 +7,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use half::bf16;
 use unweight::{ReadError, Serial, container::OpenFile};
 use unweight_format::Encoding;
-use unweight_testkit::TestStorage;
+use unweight_testkit::{Form, TestStorage, container, container_of};
 
 /// The system's allocator with counters for each thread.
 struct Counting;
@@ -94,4 +95,17 @@ pub(crate) fn verify(file: &TestStorage<'_>) -> Result<u64, ReadError> {
     Ok(count)
 }
 
-pub(crate) const ENCODINGS: [Encoding; 3] = [Encoding::Raw, Encoding::Huffman, Encoding::Palette];
+/// Raw, and both encodings.
+pub(crate) const STORED: [Option<Encoding>; 3] =
+    [None, Some(Encoding::Huffman), Some(Encoding::Palette)];
+
+/// A container of the tensor "w" of these weights, raw without an encoding.
+pub(crate) fn stored(weights: &[bf16], encoding: Option<Encoding>, chunk_size_log2: u8) -> Vec<u8> {
+    match encoding {
+        Some(encoding) => container_of(weights, encoding, chunk_size_log2),
+        None => container(
+            &[unweight_testkit::bf16("w", weights).stored(Form::RAW)],
+            false,
+        ),
+    }
+}
