@@ -90,7 +90,7 @@ unsafe fn count_samples(
     }
     let found = stream.clone_dtoh(choices.memory())?;
     stream.synchronize()?;
-    let (mut found, _) = (found.as_chunks::<FIELDS>().0.iter(), ());
+    let mut found = found.as_chunks::<FIELDS>().0.iter();
     let of_tensor = |(tensor, _): &(SampledTensor, u64)| match tensor.needs_sample() {
         true => found.next().copied(),
         false => None,

@@ -337,15 +337,15 @@ mod tests {
     fn no_payload_is_longer_than_the_longest() {
         for &dtype in Dtype::ALL {
             for chosen in 0..1u32 << (2 * dtype.fields().len().min(3)) {
-                let forms = (0..FIELDS).fold(Some(Forms::raw(dtype)), |forms, number| {
+                let forms = (0..FIELDS).try_fold(Forms::raw(dtype), |forms, number| {
                     let form = match number < 3 {
                         true => Form::from_code((chosen >> (2 * number) & 3) as u8).unwrap(),
                         false if number < dtype.fields().len() => Form::Huffman,
                         false => Form::Plain,
                     };
-                    forms?.with(number, form).ok()
+                    forms.with(number, form)
                 });
-                let Some(forms) = forms else { continue };
+                let Ok(forms) = forms else { continue };
                 for weights in [1, 255, 256, 4_095, 4_097, 65_536, 300_001, 1 << 33] {
                     for chunk_size_log2 in limits::CHUNK_SIZE_LOG2 {
                         let tensor = PlannedTensor {

@@ -114,7 +114,9 @@ impl SampledTensor {
             false => SAMPLED_EVERY,
         };
         let step_count = steps.div_ceil(step_distance.into());
-        let missing = match steps > 0 && (steps - 1) % u64::from(step_distance) == 0 {
+        // The short last step may be one of the sample.
+        let last = steps.saturating_sub(1);
+        let missing = match last.is_multiple_of(step_distance.into()) {
             true => steps * step_weights - self.weights,
             false => 0,
         };

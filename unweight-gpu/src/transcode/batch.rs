@@ -29,8 +29,9 @@ use crate::{Device, DeviceTensor, EncodedTensor, GpuError, Launched};
 /// forgetting it leaks the memory.
 #[derive(Debug)]
 pub struct TranscodeBatch {
-    direct: Direct,
-    by_weights: ByWeights,
+    /// None without such tensors.
+    direct: Option<Direct>,
+    by_weights: Option<ByWeights>,
     /// Of each task, whether it is direct.
     are_direct: Vec<bool>,
 }
@@ -74,10 +75,12 @@ impl TranscodeBatch {
             is_bf16_exponent(payload) && payload.forms().form(0) != encoding.form()
         };
         let are_direct = tasks.iter().map(is_direct).collect();
-        let (direct, others) = tasks.into_iter().partition(is_direct);
+        let (direct, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_direct);
+        let direct = (!direct.is_empty()).then(|| Direct::new(device, direct, encoding));
+        let by_weights = (!others.is_empty()).then(|| ByWeights::new(device, others, encoding));
         Ok(TranscodeBatch {
-            direct: Direct::new(device, direct, encoding)?,
-            by_weights: ByWeights::new(device, others, encoding)?,
+            direct: direct.transpose()?,
+            by_weights: by_weights.transpose()?,
             are_direct,
         })
     }
@@ -90,8 +93,11 @@ impl TranscodeBatch {
         &mut self,
         stream: &Arc<CudaStream>,
     ) -> Result<Launched<'_, TranscodeBatch>, GpuError> {
-        for source in [&mut self.direct.source, &mut self.by_weights.source] {
-            source.check_chunks(stream)?.defer_status();
+        if let Some(direct) = &mut self.direct {
+            direct.source.check_chunks(stream)?.defer_status();
+        }
+        if let Some(by_weights) = &mut self.by_weights {
+            by_weights.source.check_chunks(stream)?.defer_status();
         }
         Ok(Launched { batch: self })
     }
@@ -104,8 +110,12 @@ impl TranscodeBatch {
         &mut self,
         stream: &Arc<CudaStream>,
     ) -> Result<Launched<'_, TranscodeBatch>, GpuError> {
-        self.direct.transcode(stream)?;
-        self.by_weights.transcode(stream)?;
+        if let Some(direct) = &mut self.direct {
+            direct.transcode(stream)?;
+        }
+        if let Some(by_weights) = &mut self.by_weights {
+            by_weights.transcode(stream)?;
+        }
         Ok(Launched { batch: self })
     }
 
@@ -117,8 +127,9 @@ impl TranscodeBatch {
     /// [`GpuError::BadChunk`] with the first bad chunk and the rule that the reference reports; the
     /// errors of the driver.
     pub fn status(&mut self) -> Result<(), GpuError> {
-        let direct = self.direct.status();
-        let by_weights = self.by_weights.source.status();
+        let direct = self.direct.as_mut().map_or(Ok(()), Direct::status);
+        let by_weights = self.by_weights.as_mut();
+        let by_weights = by_weights.map_or(Ok(()), |group| group.source.status());
         direct.map_err(|error| self.of_task(error, true))?;
         by_weights.map_err(|error| self.of_task(error, false))
     }
@@ -145,8 +156,11 @@ impl TranscodeBatch {
     /// # Errors
     /// The errors of [`EncodeBatch::encoded`](crate::EncodeBatch::encoded).
     pub fn transcoded(&mut self) -> Result<Vec<EncodedTensor>, GpuError> {
-        let (direct, others) = (self.direct.transcoded()?, self.by_weights.encode.encoded()?);
-        Ok(self.merged(direct, others))
+        let direct = self.direct.as_mut().map(Direct::transcoded);
+        let others = self.by_weights.as_mut();
+        let others = others.map(|group| group.encode.encoded());
+        let (direct, others) = (direct.transpose()?, others.transpose()?);
+        Ok(merged(&self.are_direct, direct, others))
     }
 
     /// Waits for the launches and returns the outputs in their order, without those that were given
@@ -155,31 +169,24 @@ impl TranscodeBatch {
     /// # Errors
     /// The errors of [`EncodeBatch::into_outputs`](crate::EncodeBatch::into_outputs).
     pub fn into_outputs(self) -> Result<Vec<CudaSlice<u8>>, GpuError> {
-        let TranscodeBatch {
-            direct,
-            by_weights,
-            are_direct,
-        } = self;
-        let (mut direct, mut others) = (
-            direct.into_outputs()?.into_iter(),
-            by_weights.encode.into_all_outputs()?.into_iter(),
-        );
-        let merged = are_direct.iter().filter_map(|is_direct| match is_direct {
-            true => direct.next(),
-            false => others.next(),
-        });
-        Ok(merged.filter_map(Output::into_slice).collect())
+        let direct = self.direct.map(Direct::into_outputs);
+        let others = self.by_weights;
+        let others = others.map(|group| group.encode.into_all_outputs());
+        let (direct, others) = (direct.transpose()?, others.transpose()?);
+        let outputs = merged(&self.are_direct, direct, others).into_iter();
+        Ok(outputs.filter_map(Output::into_slice).collect())
     }
+}
 
-    /// Both groups in the order of the tasks.
-    fn merged<T>(&self, direct: Vec<T>, others: Vec<T>) -> Vec<T> {
-        let (mut direct, mut others) = (direct.into_iter(), others.into_iter());
-        let next = |is_direct: &bool| match is_direct {
-            true => direct.next(),
-            false => others.next(),
-        };
-        self.are_direct.iter().filter_map(next).collect()
-    }
+/// Both groups in the order of the tasks.
+fn merged<T>(are_direct: &[bool], direct: Option<Vec<T>>, others: Option<Vec<T>>) -> Vec<T> {
+    let mut direct = direct.into_iter().flatten();
+    let mut others = others.into_iter().flatten();
+    let next = |is_direct: &bool| match is_direct {
+        true => direct.next(),
+        false => others.next(),
+    };
+    are_direct.iter().filter_map(next).collect()
 }
 
 impl Launched<'_, TranscodeBatch> {

@@ -28,7 +28,7 @@ pub(super) struct Direct {
     /// Encodes the scratch to the same outputs. Made when it is needed.
     fallback: Option<EncodeBatch>,
     device: Device,
-    kernels: Option<Arc<TranscodeKernels>>,
+    kernels: Arc<TranscodeKernels>,
     encoding: Encoding,
     tensors: Vec<Arc<DeviceTensor>>,
     /// The memory and the addresses of the scratch.
@@ -62,16 +62,12 @@ impl Direct {
             kept.push(tensor.clone());
             tensors.push(tensor);
         }
-        let kernels = match tensors.is_empty() {
-            true => None,
-            false => Some(device.kernels()?),
-        };
         Ok(Direct {
             encode: EncodeBatch::of(device, prepared, Sources::Records, kept)?,
             source: scratch.source,
             fallback: None,
             device: device.clone(),
-            kernels,
+            kernels: device.kernels()?,
             encoding,
             tensors,
             weights: (scratch.memory, scratch.addresses),
@@ -82,21 +78,17 @@ impl Direct {
     pub(super) fn transcode(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         self.fallback = None;
         let decoding = self.source.used_on(stream)?;
-        let kernels = self.kernels.as_deref();
-        let launch = kernels.map(|kernels| RecordLaunch {
-            kernels,
+        let launch = RecordLaunch {
+            kernels: &self.kernels,
             encoding: self.encoding,
             stage_bytes: decoding.stage_bytes(),
             status: &decoding.status,
             needs_fallback: &self.needs_fallback,
-        });
-        self.encode
-            .launch(stream, |encoder: &Encoder| match launch {
-                // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is large
-                // enough for their longest record; `new` gave the batch the memory that it keeps.
-                Some(launch) => unsafe { launch.launch(encoder, stream) },
-                None => Ok(()),
-            })
+        };
+        // SAFETY: the sources are `DeviceTensor`s of the other encoding, and the stage is large
+        // enough for their longest record; `new` gave the batch the memory that it keeps.
+        let launch = |encoder: &Encoder| unsafe { launch.launch(encoder, stream) };
+        self.encode.launch(stream, launch)
     }
 
     /// The status of the sources. Encodes from weights if records could not be converted.
