@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cudarc::driver::DriverError;
-use unweight_format::{Error, limits};
+use unweight_format::Error;
 
 use crate::{BadChunk, ComputeCapability};
 
@@ -46,8 +46,6 @@ pub enum GpuError {
     NotEncoded,
     /// A batch has more chunks than one launch allows.
     TooManyChunks(u64),
-    /// A tensor of this many bytes cannot be coded.
-    NotCoded(u64),
     /// A buffer has a different length than the tensor needs.
     WrongLength {
         /// The needed number of bytes.
@@ -107,11 +105,6 @@ impl fmt::Display for GpuError {
             GpuError::TooManyChunks(count) => {
                 write!(f, "a batch of {count} chunks, expected at most {}", crate::MOST_CHUNKS)
             }
-            GpuError::NotCoded(bytes) => write!(
-                f,
-                "a tensor of {bytes} bytes cannot be coded, expected 1 to {}",
-                limits::CODED_BYTES
-            ),
             GpuError::WrongLength {
                 needed_bytes,
                 given_bytes,

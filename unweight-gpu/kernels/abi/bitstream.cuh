@@ -9,7 +9,6 @@ namespace unweight::abi {
 constexpr uint32_t STEP_WEIGHTS = 256;
 constexpr uint32_t LANES = 32;
 constexpr uint32_t LANE_STEP_WEIGHTS = 8;
-constexpr uint32_t EXPONENTS = 256;
 constexpr uint32_t FIELDS = 8;
 constexpr uint32_t PALETTE_ENTRIES = 16;
 constexpr uint32_t BLOCK_BYTES = 65536;

@@ -100,6 +100,13 @@ __device__ __forceinline__ void split_step(const SplitChunk& chunk, uint32_t ste
   __syncwarp();
 }
 
+// Splits the steps of a warp.
+template <uint32_t BYTES>
+__device__ __forceinline__ void split_steps(const SplitChunk& chunk, uint32_t warp, uint32_t lane, uint8_t* stage) {
+#pragma unroll 1
+  for (uint32_t step = warp; step < chunk.steps; step += SPLIT_WARPS) split_step<BYTES>(chunk, step, lane, stage);
+}
+
 // Writes zeros behind the last step of a tensor, up to the plane's limit, by one warp.
 __device__ __forceinline__ void complete_plane(const SplitChunk& chunk, uint32_t lane) {
   const SplitJob* job = chunk.job;
@@ -118,23 +125,19 @@ extern "C" __global__ void __launch_bounds__(SPLIT_WARPS* WARP)
   if (chunk.own == 0 && threadIdx.x < FIELDS && job->constant_palettes >> threadIdx.x & 1)
     reinterpret_cast<uint4*>(job->palettes)[threadIdx.x] =
         make_uint4(static_cast<uint32_t>(job->constants >> 8 * threadIdx.x & 0xff), 0, 0, 0);
-  const auto for_steps = [&](const auto& split_one) {
-#pragma unroll 1
-    for (uint32_t step = warp; step < chunk.steps; step += SPLIT_WARPS) split_one(step);
-  };
   uint8_t* stage = shared->stages[warp];
   switch (job->weight_bytes) {
     case 1:
-      for_steps([&](uint32_t step) { split_step<1>(chunk, step, lane, stage); });
+      split_steps<1>(chunk, warp, lane, stage);
       break;
     case 2:
-      for_steps([&](uint32_t step) { split_step<2>(chunk, step, lane, stage); });
+      split_steps<2>(chunk, warp, lane, stage);
       break;
     case 4:
-      for_steps([&](uint32_t step) { split_step<4>(chunk, step, lane, stage); });
+      split_steps<4>(chunk, warp, lane, stage);
       break;
     default:
-      for_steps([&](uint32_t step) { split_step<8>(chunk, step, lane, stage); });
+      split_steps<8>(chunk, warp, lane, stage);
       break;
   }
   if (warp == 0 && chunk.own + 1 == job->chunk_count) complete_plane(chunk, lane);
