@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use unweight::container::{Breakdown, OpenFile};
+use unweight::breakdown::TensorBreakdown;
+use unweight::container::OpenFile;
 use unweight::file::{self, DtypeReport, FileOptions, NoGain};
 use unweight::{CompressOptions, Dtype, Encoding, Serial};
 use unweight_format::Form as FieldForm;
@@ -17,12 +18,12 @@ fn any_tensor(dtype: Dtype, count: usize) -> Tensor {
     tensor(dtype.name(), dtype.name(), &[elements], data)
 }
 
-fn breakdowns(file: &[u8]) -> Vec<Breakdown> {
+fn breakdowns(file: &[u8]) -> Vec<TensorBreakdown> {
     let open = OpenFile::read(file).unwrap();
     let container = open.container();
     let tensors = container.directory().tensors();
     tensors
-        .map(|tensor| container.breakdown(&tensor, &Serial).unwrap())
+        .map(|tensor| container.tensor_breakdown(&tensor, &Serial).unwrap())
         .collect()
 }
 
@@ -65,7 +66,7 @@ fn every_stored_bit_has_a_purpose() {
                             assert_eq!((stored.plain, stored.sum()), (plain, plain))
                         }
                         FieldForm::Constant => {
-                            assert_eq!((stored.palettes, stored.sum()), (128, 128));
+                            assert_eq!((stored.constants, stored.sum()), (128, 128));
                             assert_eq!(field.entropy_bits, 0.0);
                         }
                         _ => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use unweight::container::{self, Encoder, OpenFile, TransferError};
 use unweight::{CompressOptions, CompressPlan, Encoding, ReadError, Serial};
-use unweight_conformance_runner::{Corpus, Parameters, Profile, Rejection, Report, Verdict};
+use unweight_conformance_runner::{Corpus, Parameters, Profile, Rejection, Verdict};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::SourceKind;
 use unweight_format::write::{ContainerWriter, Declaration};
@@ -28,17 +28,6 @@ fn rejection(error: ReadError) -> Rejection {
     Rejection::naming(error.rule().expect("memory does not fail").id())
 }
 
-/// Cases whose rejection named another rule than the case does.
-fn differently_named(report: &Report) -> Vec<String> {
-    let cases = report.cases.iter().filter_map(|report| {
-        let (rule, _) = report.case.rule()?;
-        let named = report.named_rule.as_deref();
-        let differs = report.outcome.ran() && named != Some(rule);
-        differs.then(|| format!("{}: {rule}, not {named:?}", report.case.id))
-    });
-    cases.collect()
-}
-
 #[test]
 fn every_decoder_passes_and_names_exactly_the_rule_that_a_case_breaks() {
     for codec in codecs() {
@@ -51,7 +40,7 @@ fn every_decoder_passes_and_names_exactly_the_rule_that_a_case_breaks() {
             Verdict::Passed(_)
         ));
         assert_eq!(
-            differently_named(&report),
+            report.differently_named(),
             Vec::<String>::new(),
             "{codec:?}"
         );
@@ -78,7 +67,7 @@ fn every_transcoder_is_canonical_and_names_exactly_the_rule_that_a_case_breaks()
         report.assert_passed();
         assert!(matches!(report.transcoder_verdict(), Verdict::Passed(_)));
         assert_eq!(
-            differently_named(&report),
+            report.differently_named(),
             Vec::<String>::new(),
             "{codec:?}"
         );

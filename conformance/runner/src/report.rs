@@ -192,6 +192,18 @@ impl Report {
         agreement
     }
 
+    /// A line for each case that ran and whose subject named another rule than the case does, or
+    /// none. A case is passed with any rule; this is for subjects that promise more.
+    pub fn differently_named(&self) -> Vec<String> {
+        let cases = self.cases.iter().filter_map(|report| {
+            let (rule, _) = report.case.rule()?;
+            let named = report.named_rule.as_deref();
+            let differs = report.outcome.ran() && named != Some(rule);
+            differs.then(|| format!("{}: {rule}, not {named:?}", report.case.id))
+        });
+        cases.collect()
+    }
+
     /// The report as a JSON document, described in the README.
     pub fn to_json(&self) -> String {
         json::write(self)

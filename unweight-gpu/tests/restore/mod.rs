@@ -40,14 +40,6 @@ pub(crate) fn hold_to_the_corpus(kernels: &impl Kernels) {
         report.decoder_verdict(Profile::Full),
         Verdict::Passed(_)
     ));
-    let wrong: Vec<String> = report
-        .cases
-        .iter()
-        .filter_map(|report| {
-            let (rule, _) = report.case.rule()?;
-            let named = report.named_rule.as_deref();
-            (named != Some(rule)).then(|| format!("{}: {rule}, not {named:?}", report.case.id))
-        })
-        .collect();
+    let wrong = report.differently_named();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
