@@ -162,7 +162,7 @@ def main():
     for measured in ours["measurements"]:
         speeds.setdefault(measured["backend"], {})[measured["operation"]] = measured["gb_per_s"]
     memcpy = speeds[None]["memcpy"]
-    size = ours["huffman_bytes"] / ours["bf16_bytes"]
+    size = ours["huffman_bytes"] / ours["data_bytes"]
     rows = [("memcpy", None, memcpy, 1.0)]
     for name, of in speeds.items():
         if name is not None:
