@@ -69,6 +69,7 @@ unsafe extern "C" {
         jobs: *const c_void,
         job_count: u32,
         chunk_count: u32,
+        field: u32,
         constants: *const c_void,
         seed: u64,
         status: *mut u64,
@@ -229,21 +230,24 @@ impl Launch {
         }
     }
 
-    /// `check_chunks`.
+    /// `check_chunks`, for the records of coded fields 0 to 7.
     ///
     /// # Safety
     /// The preconditions at the head of `kernels/checksum/checksum.cu`.
     pub unsafe fn check_chunks(self, constants: *const c_void, status: &mut u64) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe {
-            unweight_host_check_chunks(
-                self.jobs,
-                self.job_count,
-                self.chunk_count,
-                constants,
-                self.seed,
-                status,
-            );
+            for field in 0..8 {
+                unweight_host_check_chunks(
+                    self.jobs,
+                    self.job_count,
+                    self.chunk_count,
+                    field,
+                    constants,
+                    self.seed,
+                    status,
+                );
+            }
         }
     }
 

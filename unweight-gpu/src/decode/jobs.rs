@@ -137,6 +137,12 @@ impl Jobs {
         }
     }
 
+    /// The most coded fields of a tensor.
+    pub(super) fn most_fields(&self) -> u32 {
+        let fields = self.launches.iter().map(|launch| launch.most_fields);
+        fields.max().unwrap_or(0)
+    }
+
     /// The greatest stage of a launch.
     pub(super) fn stage_bytes(&self) -> u32 {
         let stages = self.launches.iter().map(|launch| launch.stage_bytes);

@@ -133,15 +133,20 @@ impl Decoding {
     }
 
     pub(super) fn check_chunks(&self, stream: &CudaStream) -> Result<(), GpuError> {
-        self.check(stream, &self.checksum.check_chunks, self.plan.decoded)?;
-        self.check(stream, &self.checksum.check_blocks, self.plan.blocks)
+        for field in 0..self.plan.most_fields() {
+            let kernel = &self.checksum.check_chunks;
+            self.check(stream, kernel, self.plan.decoded, Some(&field))?;
+        }
+        self.check(stream, &self.checksum.check_blocks, self.plan.blocks, None)
     }
 
+    /// `field` is the number of the coded field whose records are checked.
     fn check(
         &self,
         stream: &CudaStream,
         kernel: &CudaFunction,
         range: JobRange,
+        field: Option<&u32>,
     ) -> Result<(), GpuError> {
         if range.chunk_count == 0 {
             return Ok(());
@@ -151,9 +156,12 @@ impl Decoding {
             .arg(&jobs)
             .arg(&range.job_count)
             .arg(&range.first_chunk)
-            .arg(&range.chunk_count)
-            .buffer(&self.checksum.constants)
-            .buffer(&self.status);
+            .arg(&range.chunk_count);
+        let launch = match field {
+            Some(field) => launch.arg(field),
+            None => launch,
+        };
+        let launch = launch.buffer(&self.checksum.constants).buffer(&self.status);
         // SAFETY: the same as in `decode_class`; the constants are those that the kernel's head
         // names.
         unsafe { launch.launch(stream, checksum_config(range.chunk_count)) }

@@ -11,17 +11,18 @@ pub const FIELD_BYTES: u32 = TABLE_BYTES + 128 + 32;
 const SHARED_BYTES: u32 = 48 << 10;
 /// The most shared memory for a record.
 pub(crate) const MOST_STAGE_BYTES: u32 = SHARED_BYTES - TABLE_BYTES;
-/// Records of trained weights have a third of their chunk's bytes. Longer ones are read in place,
-/// so that a few of them do not reduce the number of warps for all others.
-const STAGE_BYTES_PER_WEIGHT: (u64, u64) = (7, 16);
+/// Records of the exponents of trained weights have a third of a byte for each weight. Longer ones
+/// are read in place, so that a few of them do not reduce the number of warps for all others.
+const STAGE_BYTES_PER_VALUE: (u64, u64) = (7, 16);
 
-/// The shared memory that each block has for the records of its chunk, beside `table_bytes`: enough
-/// for the longest, up to a limit.
+/// The shared memory that each block has for the records of its chunk, beside `table_bytes` for
+/// those of its coded fields: enough for the longest, up to a limit.
 ///
 /// `longest_records_bytes` and `chunk_weights` are the greatest of the launch.
 pub fn stage_bytes(longest_records_bytes: u64, chunk_weights: u64, table_bytes: u32) -> u32 {
-    let (of, in_) = STAGE_BYTES_PER_WEIGHT;
-    let reasonable = (chunk_weights * of / in_).next_multiple_of(16);
+    let (of, in_) = STAGE_BYTES_PER_VALUE;
+    let values = chunk_weights * u64::from(table_bytes.div_ceil(FIELD_BYTES));
+    let reasonable = (values * of / in_).next_multiple_of(16);
     longest_records_bytes
         .min(reasonable)
         .min((SHARED_BYTES - table_bytes).into()) as u32
@@ -58,6 +59,8 @@ mod tests {
         assert_eq!(stage_bytes(11_008, 1 << 15, TABLE_BYTES), 11_008);
         let limit = (1 << 15) / 16 * 7;
         assert_eq!(stage_bytes(1 << 16, 1 << 15, TABLE_BYTES), limit);
+        assert_eq!(stage_bytes(1 << 16, 1 << 15, FIELD_BYTES), limit);
+        assert_eq!(stage_bytes(1 << 16, 1 << 15, 2 * FIELD_BYTES), 2 * limit);
         for table_bytes in [TABLE_BYTES, FIELD_BYTES, 8 * FIELD_BYTES] {
             for log2 in 12..=16 {
                 for longest in (16..(1u64 << 17)).step_by(4096) {

@@ -116,7 +116,7 @@ pub(crate) fn tensors_of_all_types(log2: u8) -> Vec<Tensor> {
                 };
                 let data = weights_of_fields(*dtype, weights, first + size);
                 let elements = 8 * data.len() as u64 / dtype.bits();
-                let name = format!("{dtype}, {weights} of {first}, {size}");
+                let name = format!("{}: {dtype}, {weights} of {first}", tensors.len());
                 tensors.push(tensor(&name, dtype.name(), &[elements], data));
             }
         }
