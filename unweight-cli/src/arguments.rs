@@ -74,7 +74,7 @@ pub(crate) struct Memory {
     ///
     /// A file that needs more is refused with exit code 4. The units K, M, G and T, or KiB to TiB,
     /// are powers of 1024; KB to TB are powers of 1000; a number without a unit is in bytes. The
-    /// default is 16 MiB, 1.5 MiB per thread, and 24 bytes for each of the first 2^28 bytes of the
+    /// default is 16 MiB, 4.94 MiB per thread, and 24 bytes for each of the first 2^28 bytes of the
     /// file.
     #[arg(long = "memory", value_name = "BYTES", value_parser = memory_bytes)]
     bytes: Option<u64>,

@@ -472,9 +472,11 @@ impl<const SIZE: usize> Emit for Joined<'_, '_, SIZE> {
             self.patches = unsafe { Self::patch(self.patches, end, self.place, self.output) };
         }
         if is_patched && is_whole {
-            for number in 0..SIZE * VECTORS {
-                // SAFETY: these bytes are readable, because they have just been written.
-                let block = unsafe { _mm512_loadu_si512(start.add(BLOCK * number).cast()) };
+            // `start` may not be used any more: the output has been borrowed for the patches.
+            let part = self.output.part(at, bytes);
+            for (number, block) in part.as_chunks::<BLOCK>().0.iter().enumerate() {
+                // SAFETY: 64 bytes are readable, because they have just been written.
+                let block = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
                 self.over_weights.add(number % 2, block);
             }
         }
