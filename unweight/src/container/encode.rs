@@ -58,7 +58,8 @@ impl<E: fmt::Display> fmt::Display for TransferError<E> {
 impl<E: fmt::Debug + fmt::Display> std::error::Error for TransferError<E> {}
 
 /// Encodes tensors into containers, with buffers that are reused for one tensor after the other.
-/// Each worker needs some 512 KiB of them.
+/// Each worker needs at most [`Scratch::most_bytes`](unweight_cpu::fast::Scratch::most_bytes) of
+/// them, 512 KiB for one coded field, and a chunk.
 #[derive(Debug)]
 pub struct Encoder {
     codec: Codec,
