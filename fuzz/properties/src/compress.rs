@@ -9,8 +9,9 @@ use unweight_testkit::{Random, restored, safetensors_file, safetensors_json};
 use crate::draft::some_tensors;
 
 /// Compression either rejects the bytes as a safetensors file, or gives a file that decompresses to
-/// the same bytes and is no longer than section 9 says. Compressing again gives the same file. These are the operations of `unweight
-/// compress` and `unweight decompress`, without the program's file handling.
+/// the same bytes and is no longer than section 9 says. Compressing again gives the same file.
+/// These are the operations of `unweight compress` and `unweight decompress`, without the program's
+/// file handling.
 pub fn cli_compress_decompress(bytes: &[u8]) {
     let mut random = Random::of(bytes);
     let described;

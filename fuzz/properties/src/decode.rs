@@ -8,8 +8,8 @@ use crate::container::tensor_bytes_so_far;
 use crate::edit::any_container;
 
 /// A damaged container with correct checksums either is restored or breaks a rule, with the same
-/// result twice. The restored source is at most 64 times as long as the file (section 13). If only the
-/// tensor checksums are wrong and are corrected, the container is valid.
+/// result twice. The restored source is at most 64 times as long as the file (section 13). If only
+/// the tensor checksums are wrong and are corrected, the container is valid.
 pub fn decode_any_container(bytes: &[u8]) {
     let mut file = any_container(bytes);
     loop {

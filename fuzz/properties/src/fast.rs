@@ -13,9 +13,9 @@ use unweight_testkit::{ENCODINGS, FoundRecord, records};
 
 use crate::edit::any_container;
 
-/// For any records and plain bytes, every backend of this machine gives the same weights, values and
-/// checksums as the reference, or the same error, for any old content of the output. It does not
-/// change memory around the output. All backends count and encode the decoded weights alike.
+/// For any records and plain bytes, every backend of this machine gives the same weights, values
+/// and checksums as the reference, or the same error, for any old content of the output. It does
+/// not change memory around the output. All backends count and encode the decoded weights alike.
 pub fn fast_equals_reference(bytes: &[u8]) {
     let file = any_container(bytes);
     let Ok(header) = FileHeader::parse(&file) else {

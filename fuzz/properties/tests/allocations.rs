@@ -214,8 +214,8 @@ fn decoding_holds_the_directory_and_one_chunk() {
                 None => 0,
                 Some(_) => 216 << 10,
             };
-            // These are the weights, their bytes (in a vector that grows), the record, the
-            // sign-mantissa bytes and the exponents.
+            // These are the weights, their bytes (in a vector that grows), the record, the plain
+            // bytes and the values.
             let most = 16 * chunk + 2 * record_ends + worker + (8 << 10);
             assert!(
                 found.peak <= most,
