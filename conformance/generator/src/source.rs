@@ -31,6 +31,19 @@ pub fn member(tensor: &Tensor, begin: usize, end: usize) -> String {
     )
 }
 
+/// The JSON members of these tensors from the last to the first, with commas amid white space.
+pub fn members_backwards(tensors: &[Tensor]) -> String {
+    let mut end = 0;
+    let members = tensors.iter().map(|tensor| {
+        let begin = end;
+        end += tensor.data.len();
+        member(tensor, begin, end)
+    });
+    let mut members: Vec<String> = members.collect();
+    members.reverse();
+    members.join(" ,\n")
+}
+
 /// A safetensors file of these tensors.
 pub fn file(tensors: &[Tensor]) -> Vec<u8> {
     let json = describe(tensors);

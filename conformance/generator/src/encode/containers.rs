@@ -32,20 +32,10 @@ pub(super) fn containers(cases: &mut Cases) {
     .add(cases, &BOTH);
 
     let tensors = mixed();
-    let mut end = 0;
-    let mut members: Vec<String> = tensors
-        .iter()
-        .map(|tensor| {
-            let begin = end;
-            end += tensor.data.len();
-            source::member(tensor, begin, end)
-        })
-        .collect();
-    members.reverse();
     // The empty tensor has the same offset as the next one, and still sorts first.
     let json = format!(
         "{{ \"__metadata__\" : {{}} ,\n{}\t}}  \n",
-        members.join(" ,\n")
+        source::members_backwards(&tensors)
     );
     Vector {
         json: json.into(),

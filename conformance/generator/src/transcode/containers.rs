@@ -58,19 +58,9 @@ pub(super) fn add(cases: &mut Cases) {
 
     // The members stand backwards, amid white space.
     let tensors = tensors();
-    let mut end = 0;
-    let mut members: Vec<String> = tensors
-        .iter()
-        .map(|tensor| {
-            let begin = end;
-            end += tensor.data.len();
-            source::member(tensor, begin, end)
-        })
-        .collect();
-    members.reverse();
     let json = format!(
         "{{ \"__metadata__\" : null ,\n{}\t}}  \n ",
-        members.join(" ,\n")
+        source::members_backwards(&tensors)
     );
     let id = "source-amid-white-space-and-coded-tensors";
     let claim = "white space and the order of members are kept";
