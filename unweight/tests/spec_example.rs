@@ -8,9 +8,9 @@ use unweight::{
     safetensors,
 };
 use unweight_cpu::reference::{TensorPlan, ValueCounts, encode_values};
-use unweight_format::layout::LANES;
-use unweight_format::write::{ContainerWriter, Declaration, RecordBody, write_record};
-use unweight_format::{Body, Dtype, Form, Forms, Patch, Record, RecordShape, SourceKind};
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Dtype, Form, Forms, Patch, Record, RecordShape, SourceKind};
+use unweight_testkit::rewritten;
 
 const TEXT: &str = include_str!("data/example.md");
 const EXAMPLE: &[u8] = include_bytes!("data/example.unw");
@@ -87,21 +87,7 @@ fn written() -> Vec<u8> {
     encode_values(plan.field(0).unwrap(), &exponents, &plain, &mut unpatched);
     let shape = RecordShape::new(WEIGHTS, 8, Encoding::Huffman, true);
     let unpatched = Record::parse(&shape, 0, &unpatched, &plain).unwrap();
-    let Body::Huffman { code, lanes } = unpatched.body() else {
-        panic!("a huffman record")
-    };
-    let mut streams = Vec::new();
-    let lane_ends: [u16; LANES] = core::array::from_fn(|lane| {
-        streams.extend(lanes.stream(lane));
-        streams.len() as u16
-    });
-    let body = RecordBody::Huffman {
-        code,
-        lane_ends: &lane_ends,
-        streams: &streams,
-    };
-    let mut record = Vec::new();
-    write_record(&body, &[PATCH], &plain, &mut record);
+    let record = rewritten(&unpatched, &[PATCH], &plain);
 
     let declarations = vec![
         Declaration::new("w", Dtype::Bf16, &[5, 51]),

@@ -1,10 +1,10 @@
 //! Parsing and writing as inverse operations.
 
 use unweight::container::OpenFile;
-use unweight_format::layout::{LANES, file_header};
-use unweight_format::write::{ContainerWriter, Declaration, RecordBody, write_record};
-use unweight_format::{Body, Extension, Extensions, Palettes, Record, RecordEnds, Tensor};
-use unweight_testkit::{repair_checksums, restored};
+use unweight_format::layout::file_header;
+use unweight_format::write::{ContainerWriter, Declaration};
+use unweight_format::{Extension, Extensions, Palettes, Record, RecordEnds, Tensor};
+use unweight_testkit::{repair_checksums, restored, rewritten};
 
 use crate::edit::any_container;
 
@@ -99,38 +99,11 @@ fn chunks<'f>(file: &'f [u8], tensor: &Tensor<'_>) -> Vec<(&'f [u8], Vec<Vec<u8>
                 let bytes = extent.of(file).expect("a valid file");
                 let record = Record::parse(&shape, extent.offset, bytes, plain);
                 let joined = if shape.joins_plain() { plain } else { &[] };
-                written(&record.expect("a valid file"), joined)
+                let record = record.expect("a valid file");
+                let patches: Vec<_> = record.patches().iter().collect();
+                rewritten(&record, &patches, joined)
             });
             (plain, records.collect())
         })
         .collect()
-}
-
-fn written(record: &Record<'_>, joined: &[u8]) -> Vec<u8> {
-    let patches: Vec<_> = record.patches().iter().collect();
-    let mut written = Vec::new();
-    match record.body() {
-        Body::Verbatim(values) => {
-            let body = RecordBody::Verbatim(values);
-            write_record(&body, &patches, joined, &mut written);
-        }
-        Body::Palette(indices) => {
-            let body = RecordBody::Palette(indices);
-            write_record(&body, &patches, joined, &mut written);
-        }
-        Body::Huffman { code, lanes } => {
-            let mut streams = Vec::new();
-            let lane_ends: [u16; LANES] = core::array::from_fn(|lane| {
-                streams.extend(lanes.stream(lane));
-                streams.len() as u16
-            });
-            let body = RecordBody::Huffman {
-                code,
-                lane_ends: &lane_ends,
-                streams: &streams,
-            };
-            write_record(&body, &patches, joined, &mut written);
-        }
-    }
-    written
 }
