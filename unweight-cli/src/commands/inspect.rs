@@ -224,7 +224,7 @@ fn describe<'d>(tensor: &Tensor<'d>, parts: Option<&TensorBreakdown>) -> TensorR
         entropy_bits,
         over_bits: over(bits_per_weight, entropy_bits),
         fields: parts.map(|parts| parts.fields.iter().map(FieldRow::of).collect()),
-        others: parts.map(|parts| Stored::of(&parts.others)),
+        others: parts.map(|parts| Stored(parts.others)),
     }
 }
 
@@ -273,7 +273,7 @@ impl Sum {
             bits_per_weight: None,
             entropy_bits: None,
             over_bits: None,
-            stored_bits: totals.map(|totals| Stored::of(&totals.stored)),
+            stored_bits: totals.map(|totals| Stored(totals.stored)),
         };
         let mut bytes = 0u64;
         for tensor in tensors {

@@ -6,7 +6,13 @@ use unweight_format::{Dtype, Field, Form, Palette};
 
 /// Numbers of bits by purpose.
 #[derive(Clone, Serialize)]
-pub(super) struct Stored {
+#[serde(transparent)]
+pub(super) struct Stored(#[serde(with = "Purposes")] pub(super) StoredBits);
+
+/// The keys of [`StoredBits`].
+#[derive(Serialize)]
+#[serde(remote = "StoredBits")]
+struct Purposes {
     plain: u64,
     codes: u64,
     verbatim: u64,
@@ -57,41 +63,6 @@ pub(super) struct FieldSum {
     pub(super) bytes: u64,
 }
 
-impl Stored {
-    pub(super) fn of(stored: &StoredBits) -> Stored {
-        Stored {
-            plain: stored.plain,
-            codes: stored.codes,
-            verbatim: stored.verbatim,
-            patches: stored.patches,
-            lane_ends: stored.lane_ends,
-            record_headers: stored.record_headers,
-            record_ends: stored.record_ends,
-            palettes: stored.palettes,
-            constants: stored.constants,
-            checksums: stored.checksums,
-            padding: stored.padding,
-        }
-    }
-
-    /// The purposes in words.
-    pub(super) fn by_purpose(&self) -> [(&'static str, u64); 11] {
-        [
-            ("plain bits", self.plain),
-            ("codes", self.codes),
-            ("verbatim values", self.verbatim),
-            ("patches", self.patches),
-            ("lane ends", self.lane_ends),
-            ("record headers", self.record_headers),
-            ("record ends", self.record_ends),
-            ("palettes", self.palettes),
-            ("constants", self.constants),
-            ("checksums", self.checksums),
-            ("padding", self.padding),
-        ]
-    }
-}
-
 impl FieldRow {
     pub(super) fn of(field: &FieldBreakdown) -> FieldRow {
         FieldRow {
@@ -101,7 +72,7 @@ impl FieldRow {
             entropy_bits: field.entropy_bits,
             palette: field.palette,
             constant: field.constant,
-            stored_bits: Stored::of(&field.stored),
+            stored_bits: Stored(field.stored),
         }
     }
 }
@@ -117,7 +88,7 @@ impl FieldSum {
             weights: sum.totals.weights,
             entropy_bits: sum.totals.entropy_bits(),
             bits_per_weight: sum.totals.bits_per_weight(),
-            stored_bits: Stored::of(&sum.totals.stored),
+            stored_bits: Stored(sum.totals.stored),
             bytes: sum.totals.stored.sum().div_ceil(8),
         }
     }

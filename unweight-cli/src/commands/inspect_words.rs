@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use unweight_format::{Form, Forms};
 
 use super::inspect::{InspectResult, Sum, TensorResult};
+use super::inspect_json::Stored;
 use crate::printable::{escaped, shortened, shown};
 use crate::report::{bytes, percent, table};
 use crate::standard_output::write_line;
@@ -154,7 +155,7 @@ fn write_fields(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Resul
 }
 
 fn write_purposes(result: &InspectResult<'_>, output: &mut dyn Write) -> io::Result<()> {
-    let Some(stored) = &result.totals.tensors.stored_bits else {
+    let Some(Stored(stored)) = &result.totals.tensors.stored_bits else {
         return Ok(());
     };
     let frame = ("header, directory, source, guard", 8 * result.frame_bytes);
