@@ -104,8 +104,7 @@ fn preload(device: &Device) -> Result<(), GpuError> {
 pub mod host {
     pub use crate::checksum::constants::words as crc_constants;
     pub use crate::decode::job::{
-        Addresses, PLAIN_SLACK_BYTES, TensorJob, is_bf16_exponent, longest_records_bytes,
-        readable_plain_bytes,
+        Addresses, PLAIN_SLACK_BYTES, TensorJob, longest_records_bytes, readable_plain_bytes,
     };
     pub use crate::decode::plan::{FIELD_BYTES, TABLE_BYTES, stage_bytes};
     pub use crate::decode::status::{GOOD, read};

@@ -10,7 +10,7 @@ mod host_decoder;
 use unweight::container::OpenFile;
 use unweight_format::{Dtype, Forms, Rule};
 use unweight_gpu::host::{
-    FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, is_bf16_exponent, read, stage_bytes,
+    FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, FieldsMemory, Launch};
 
@@ -75,7 +75,7 @@ fn decode(file: &[u8], exponents: bool) -> Decoded {
     // enough, and chunks are numbered across jobs.
     unsafe {
         launch.check_chunks(constants.as_ptr().cast(), &mut status);
-        if exponents || is_bf16_exponent(payload) {
+        if exponents || payload.forms().is_bf16_exponent() {
             launch.decode(stage(TABLE_BYTES), exponents, &mut status);
         } else {
             let most_fields = payload.forms().coded_count() as u32;

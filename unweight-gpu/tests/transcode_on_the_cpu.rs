@@ -17,8 +17,8 @@ use unweight_cpu::reference::{TensorPlan, ValueCounts, transcoded_forms};
 use unweight_format::layout::RECORD_ALIGNMENT;
 use unweight_format::{Dtype, Encoding, Forms, Palettes, Payload, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, ChosenForms, GOOD, Sources, TABLE_BYTES, TensorJob, is_bf16_exponent, read,
-    readable_plain_bytes, stage_bytes,
+    Addresses, ChosenForms, GOOD, Sources, TABLE_BYTES, TensorJob, read, readable_plain_bytes,
+    stage_bytes,
 };
 use unweight_gpu_host::DeviceMemory;
 use unweight_testkit::{DISTRIBUTIONS, ENCODINGS, Random, bytes_of};
@@ -99,7 +99,7 @@ impl Kernels for Transcoding {
             data: data.to_vec(),
             chunk_size_log2: payload.chunk_size_log2(),
         };
-        let direct = is_bf16_exponent(payload).then(|| {
+        let direct = payload.forms().is_bf16_exponent().then(|| {
             let source = TensorJob::new(payload, &uploaded.palettes, uploaded.at, 0, 0, 0);
             let stage = stage_bytes(
                 uploaded.longest_records_bytes,

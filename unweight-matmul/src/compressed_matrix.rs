@@ -16,9 +16,6 @@ use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::{Fragments, MatmulError, NoPlan, View, WeightForm};
 
-/// The plain bits of a weight of which the exponent alone is coded.
-const SIGN_MANTISSA: u64 = 0x807f;
-
 /// A BF16 tensor of two dimensions in device memory. The forms of its fields decide what is kept
 /// there:
 ///
@@ -88,7 +85,7 @@ impl CompressedMatrix {
         require_matrix(&tensor, shape)?;
         let forms = tensor.payload().forms();
         let stored = match coded_exponents(tensor.palettes()).copied() {
-            Some(palette) if forms.plain_mask() == SIGN_MANTISSA => {
+            Some(palette) if forms.is_bf16_exponent() => {
                 Stored::Exponent(CodedExponent::new(device, tensor, shape, palette)?)
             }
             Some(_) => Stored::Fields(CheckedTensor::decode(device, tensor)?.tensor),

@@ -7,7 +7,7 @@ use unweight_format::{Body, Error, Palette, Palettes, Patch, Record};
 use super::bf16;
 use super::checked::{Checksums, continued};
 use super::kernels::{Kernels, Parts};
-use super::layout::{Layout, is_bf16_exponent};
+use super::layout::Layout;
 use super::output::Output;
 use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference;
@@ -69,7 +69,7 @@ pub(super) fn weights(
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
     let count = chunk.weights(output.len());
-    if is_bf16_exponent(chunk.palettes.forms()) {
+    if chunk.palettes.forms().is_bf16_exponent() {
         let palette = chunk.palette(0);
         return bf16_weights(
             kernels,
@@ -160,28 +160,11 @@ pub(super) fn join_weights(
     output: &mut Output<'_>,
 ) {
     let layout = Layout::with_constants(palettes);
-    assert!(
-        output.len().is_multiple_of(layout.weight_bytes),
-        "whole weights"
-    );
-    let count = output.len() / layout.weight_bytes;
-    assert_eq!(
-        plain.len(),
-        layout.plain_bytes(count),
-        "plain bytes of the weights"
-    );
-    assert_eq!(
-        values.len(),
-        layout.places().len(),
-        "values of each coded field"
-    );
-    assert!(
-        values.iter().all(|values| values.len() == count),
-        "values of the weights"
-    );
+    let of_fields = values.iter().map(|values| values.len());
+    layout.require_lengths(output.len(), plain.len(), of_fields);
     match values {
         _ if palettes.forms().is_raw() => output.put_slice(0, plain),
-        [exponents] if is_bf16_exponent(palettes.forms()) => {
+        [exponents] if palettes.forms().is_bf16_exponent() => {
             (kernels.bf16.join)(exponents, plain, output)
         }
         _ => (kernels.join)(&layout, plain, values, output),
@@ -197,7 +180,7 @@ pub(super) fn weights_checked(
     record_so_far: u32,
     output: &mut Output<'_>,
 ) -> Option<Result<Checksums, Error>> {
-    if !is_bf16_exponent(chunk.palettes.forms()) {
+    if !chunk.palettes.forms().is_bf16_exponent() {
         let done = joined(kernels, scratch, chunk, output)?;
         return Some(done.map(|weights| Checksums {
             record: continued(record_so_far, chunk.plain),

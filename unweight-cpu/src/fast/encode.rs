@@ -8,7 +8,7 @@ use unweight_format::{Code, Encoding, Palette, Patch};
 use super::code_lengths::{choose_code, cost_bits};
 use super::encode_table::PATCHED;
 use super::kernels::Kernels;
-use super::layout::{Layout, is_bf16_exponent};
+use super::layout::Layout;
 use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference::{FieldPlan, TensorPlan};
 use crate::{ChunkEntryCounts, ChunkRecords, EntryCounts};
@@ -60,7 +60,7 @@ fn split(
     for (place, values) in places.iter_mut().zip(&mut *values) {
         *place = &mut values[..count];
     }
-    if is_bf16_exponent(plan.forms()) {
+    if plan.forms().is_bf16_exponent() {
         assert!(weights.len() == 2 * count && plain.len() == count);
         if let Some(split_checked) = kernels.bf16.split_checked {
             return split_checked(weights, plain, places[0]);
@@ -85,25 +85,8 @@ pub(super) fn split_weights(
     plain: &mut [u8],
     values: &mut [&mut [u8]],
 ) {
-    assert!(
-        weights.len().is_multiple_of(layout.weight_bytes),
-        "whole weights"
-    );
-    let count = weights.len() / layout.weight_bytes;
-    assert_eq!(
-        plain.len(),
-        layout.plain_bytes(count),
-        "plain bytes of the weights"
-    );
-    assert_eq!(
-        values.len(),
-        layout.places().len(),
-        "values of each coded field"
-    );
-    assert!(
-        values.iter().all(|values| values.len() == count),
-        "values of the weights"
-    );
+    let of_fields = values.iter().map(|values| values.len());
+    layout.require_lengths(weights.len(), plain.len(), of_fields);
     match layout.plain_bits == 8 * layout.weight_bytes {
         true => plain.copy_from_slice(weights),
         false => (kernels.split)(layout, weights, plain, values),

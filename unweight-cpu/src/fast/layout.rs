@@ -4,8 +4,6 @@
 use unweight_format::layout::FIELDS;
 use unweight_format::{Field, Forms, Palettes};
 
-use super::bf16;
-
 /// The layout of a tensor's weights. A *word* is eight bytes of weights: 8, 4, 2 or 1 of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -173,6 +171,31 @@ impl Layout {
         (weights * self.plain_bits).div_ceil(8)
     }
 
+    /// Checks that these lengths belong together: bytes of weights, bytes of their plain plane, and
+    /// values of each coded field.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub(super) fn require_lengths(
+        &self,
+        weights: usize,
+        plain: usize,
+        values: impl ExactSizeIterator<Item = usize>,
+    ) {
+        assert!(weights.is_multiple_of(self.weight_bytes), "whole weights");
+        let count = weights / self.weight_bytes;
+        let needed = self.plain_bytes(count);
+        assert_eq!(plain, needed, "plain bytes of the weights");
+        assert_eq!(
+            values.len(),
+            self.places().len(),
+            "values of each coded field"
+        );
+        for values in values {
+            assert_eq!(values, count, "values of the weights");
+        }
+    }
+
     /// Moves the plain bits of a word together.
     #[inline(always)]
     pub(super) fn extract(&self, word: u64) -> u64 {
@@ -186,18 +209,6 @@ impl Layout {
     }
 }
 
-/// Whether weights with these forms are BF16 weights whose exponent is coded and whose other bits
-/// are plain. There are faster kernels for these.
-pub(super) fn is_bf16_exponent(forms: Forms) -> bool {
-    let mut coded = forms.coded();
-    let is_exponent = coded
-        .next()
-        .is_some_and(|coded| coded.field.mask() == bf16::EXPONENT);
-    is_exponent
-        && forms.dtype().weight_bytes() == 2
-        && forms.plain_mask() == !bf16::EXPONENT & 0xffff
-}
-
 /// The runs of one bits of a mask, from the lowest on: where they are, and how many bits they have.
 fn runs_of(mut mask: u64) -> impl Iterator<Item = (u32, u32)> {
     std::iter::from_fn(move || {
@@ -209,7 +220,7 @@ fn runs_of(mut mask: u64) -> impl Iterator<Item = (u32, u32)> {
 }
 
 /// These bits of a weight, in each weight of a word.
-fn in_each_weight(bits: u64, weight_bytes: usize) -> u64 {
+pub(super) fn in_each_weight(bits: u64, weight_bytes: usize) -> u64 {
     let shifts = (0..8).step_by(weight_bytes).map(|byte| 8 * byte);
     shifts.fold(0, |word, shift| word | bits << shift)
 }
@@ -255,7 +266,6 @@ impl Moves {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use unweight_format::Dtype;
     use unweight_format::bits::{pdep, pext};
 
     proptest! {
@@ -304,15 +314,5 @@ mod tests {
         ] {
             assert_eq!(Nibbles::of(mask, bytes).is_some(), is_some, "{mask:x}");
         }
-    }
-
-    #[test]
-    fn knows_the_weights_of_the_faster_kernels() {
-        let is = |dtype, forms| is_bf16_exponent(Forms::from_bits(dtype, forms).unwrap());
-        assert!(is(Dtype::Bf16, 0x001) && is(Dtype::Bf16, 0x002));
-        for forms in [0x000, 0x003, 0x011, 0x031, 0x301, 0x010] {
-            assert!(!is(Dtype::Bf16, forms), "{forms:x}");
-        }
-        assert!(!is(Dtype::F16, 0x001) && !is(Dtype::F8E4M3, 0x001));
     }
 }

@@ -36,7 +36,7 @@ mod scratch;
 use std::mem::MaybeUninit;
 
 use decode::Chunk;
-use layout::{Layout, Place, is_bf16_exponent};
+use layout::{Layout, Place};
 use unweight_format::{Dtype, Error, Field, Forms, Palette, Palettes, Record};
 
 use crate::reference::{self, FieldPlan, Sample, SampledForms, TensorPlan, ValueCounts};
@@ -92,7 +92,7 @@ impl Codec {
     /// initialised on success.
     ///
     /// # Errors
-    /// Those of [`Codec::decode_chunk`].
+    /// The errors of [`Codec::decode_chunk`].
     pub fn decode_chunk_bytes(
         &self,
         scratch: &mut Scratch,
@@ -111,7 +111,7 @@ impl Codec {
     /// checksums are not compared here, and those of other records are not computed.
     ///
     /// # Errors
-    /// Those of [`Codec::decode_chunk`].
+    /// The errors of [`Codec::decode_chunk`].
     pub fn decode_checked(
         &self,
         scratch: &mut Scratch,
@@ -140,7 +140,7 @@ impl Codec {
     /// [`reference::decode_values`].
     ///
     /// # Errors
-    /// Those of [`Codec::decode_chunk`].
+    /// The errors of [`Codec::decode_chunk`].
     ///
     /// # Panics
     /// If the chunk of the record has not so many weights.
@@ -185,7 +185,7 @@ impl Codec {
         let undecided = forms.undecided_bits();
         let differing = match undecided {
             0 => 0,
-            _ => portable::differing_bits(size, weights),
+            _ => portable::differing_bits(size, weight, weights),
         };
         CountedChunk::of(forms, weight, differing, |field| {
             let mut counts = ValueCounts::default();
@@ -195,6 +195,16 @@ impl Codec {
             }
             counts
         })
+    }
+
+    /// The bits in which any of these little-endian weights differs from `weight`.
+    ///
+    /// # Panics
+    /// If the last weight is cut.
+    pub fn differing_bits(&self, dtype: Dtype, weight: u64, weights: &[u8]) -> u64 {
+        let size = dtype.weight_bytes();
+        assert!(weights.len().is_multiple_of(size), "whole weights");
+        portable::differing_bits(size, weight, weights)
     }
 
     /// Adds the values of a field of little-endian weights of this type to the counts.
@@ -277,7 +287,7 @@ impl Codec {
     pub fn split(&self, forms: Forms, weights: &[u8], plain: &mut [u8], values: &mut [&mut [u8]]) {
         let kernels = self.kernels.unwrap_or(&portable::KERNELS);
         match values {
-            [exponents] if is_bf16_exponent(forms) => {
+            [exponents] if forms.is_bf16_exponent() => {
                 let lengths = (2 * plain.len(), 2 * exponents.len());
                 assert_eq!(lengths, (weights.len(), weights.len()));
                 (kernels.bf16.split)(weights, plain, exponents);

@@ -12,7 +12,7 @@ use super::table::DecodeTable;
 /// has the record of each coded field, and `plain` the chunk's bytes of the plain plane.
 ///
 /// # Errors
-/// Those of [`decode_values`].
+/// The errors of [`decode_values`].
 ///
 /// # Panics
 /// If there are not as many records as coded fields, or a record or the plain bytes are not those

@@ -190,7 +190,7 @@ impl Launch {
     /// `decode_fields_2_in_few_blocks`, for the first job only.
     ///
     /// # Safety
-    /// As [`Launch::decode_fields`].
+    /// The preconditions of [`Launch::decode_fields`].
     pub unsafe fn decode_fields_in_few_blocks(
         self,
         (blocks, warps): (u32, u32),

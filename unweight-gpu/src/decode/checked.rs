@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig};
 
-use super::job::{TensorJob, has_coded_exponent, is_bf16_exponent};
+use super::job::{TensorJob, has_coded_exponent};
 use super::jobs::{Class, table_bytes};
 use super::kernels::{FieldKernels, TensorKernels};
 use super::plan::{stage_bytes, warps_of_block};
@@ -92,7 +92,7 @@ impl CheckedTensor {
         own.synchronize()?;
         let kernels = device.kernels::<DecodeKernels>()?;
         let to_exponents = kernels.exponents_of_tensor.clone();
-        let (class, to_weights) = match is_bf16_exponent(payload) {
+        let (class, to_weights) = match payload.forms().is_bf16_exponent() {
             true => (Class::Bf16, kernels.weights_of_tensor.clone()),
             false => {
                 let kernels = device.kernels::<FieldKernels>()?;

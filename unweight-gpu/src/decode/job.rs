@@ -205,11 +205,6 @@ pub(crate) fn has_coded_exponent(payload: &Payload) -> bool {
     forms.dtype() == Dtype::Bf16 && forms.form(0).encoding().is_some()
 }
 
-/// Whether a tensor is one of BF16 of which the exponent is coded and all else is plain.
-pub fn is_bf16_exponent(payload: &Payload) -> bool {
-    has_coded_exponent(payload) && payload.forms().palette_count() == 1
-}
-
 /// The length in bytes of a chunk's records, the longest of the tensor.
 pub fn longest_records_bytes(payload: &Payload, ends: &RecordEnds<'_>) -> u64 {
     (0..payload.chunk_count())

@@ -4,7 +4,7 @@ use cudarc::driver::DevicePtr;
 use unweight_format::{Forms, layout};
 
 use super::input::Kind;
-use super::job::{BYTES_CHUNK_LOG2, TensorJob, has_coded_exponent, is_bf16_exponent};
+use super::job::{BYTES_CHUNK_LOG2, TensorJob, has_coded_exponent};
 use super::plan::{FIELD_BYTES, TABLE_BYTES, stage_bytes};
 use super::status::{BadChunk, Report};
 use super::{DecodeTask, DeviceTensor};
@@ -42,7 +42,7 @@ impl Class {
                 );
                 Class::Exponents
             }
-            Elements::Weights if is_bf16_exponent(payload) => Class::Bf16,
+            Elements::Weights if payload.forms().is_bf16_exponent() => Class::Bf16,
             Elements::Weights => {
                 let weight_bytes = payload.forms().dtype().weight_bytes();
                 Class::Fields(weight_bytes.ilog2() as u8)

@@ -5,7 +5,7 @@ use unweight_format::{Dtype, Forms, Payload, Rule, layout, limits};
 
 use super::job::{EncodeJob, TOTAL_BYTES};
 use super::split::SplitJob;
-use crate::decode::job::{is_bf16_exponent, kind_of};
+use crate::decode::job::kind_of;
 use crate::kernels::WARP;
 use crate::{GpuError, MOST_CHUNKS};
 
@@ -114,7 +114,7 @@ pub struct JobGroup {
 /// The jobs of a batch.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    /// Those of `direct`, then those of `of_values`.
+    /// The jobs of the kernels that encode: those of `direct`, then those of `of_values`.
     pub encode: Vec<EncodeJob>,
     /// Tensors whose values are made before they are encoded, or that have constants alone.
     pub splits: Vec<SplitJob>,
@@ -176,7 +176,7 @@ pub fn place_jobs(
     let payload_of = |tensor: &PlannedTensor| tensor.payload().expect("forms fit the tensor");
     for (number, tensor) in tensors.iter().enumerate() {
         let payload = payload_of(tensor);
-        if is_bf16_exponent(&payload) {
+        if payload.forms().is_bf16_exponent() {
             jobs.first_jobs[number] = jobs.encode.len();
             let mut job =
                 coded_jobs(tensor, &payload, &mut jobs.direct, scratch, zeroed)?.remove(0);
@@ -197,7 +197,7 @@ pub fn place_jobs(
     jobs.of_values.first_job = jobs.encode.len() as u32;
     for (number, tensor) in tensors.iter().enumerate() {
         let payload = payload_of(tensor);
-        if is_bf16_exponent(&payload) || tensor.forms.is_raw() {
+        if payload.forms().is_bf16_exponent() || tensor.forms.is_raw() {
             continue;
         }
         assert_eq!(sources, Sources::Weights, "records of any forms");

@@ -7,7 +7,6 @@ use unweight_format::Encoding;
 
 use super::by_weights::ByWeights;
 use super::direct::Direct;
-use crate::decode::job::is_bf16_exponent;
 use crate::memory::Output;
 use crate::{Device, DeviceTensor, EncodedTensor, GpuError, Launched};
 
@@ -32,7 +31,7 @@ pub struct TranscodeBatch {
     /// None without such tensors.
     direct: Option<Direct>,
     by_weights: Option<ByWeights>,
-    /// Of each task, whether it is direct.
+    /// Whether each task is direct, in the order of the tasks.
     are_direct: Vec<bool>,
 }
 
@@ -72,7 +71,7 @@ impl TranscodeBatch {
     ) -> Result<TranscodeBatch, GpuError> {
         let is_direct = |task: &TranscodeTask| {
             let payload = task.tensor.payload();
-            is_bf16_exponent(payload) && payload.forms().form(0) != encoding.form()
+            payload.forms().is_bf16_exponent() && payload.forms().form(0) != encoding.form()
         };
         let are_direct = tasks.iter().map(is_direct).collect();
         let (direct, others): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_direct);

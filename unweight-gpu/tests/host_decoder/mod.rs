@@ -7,8 +7,8 @@ use std::ffi::c_void;
 
 use unweight_format::{Dtype, Palettes, Payload, RecordEnds, Rule, Tensor};
 use unweight_gpu::host::{
-    Addresses, FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, is_bf16_exponent,
-    longest_records_bytes, read, readable_plain_bytes, stage_bytes,
+    Addresses, FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, longest_records_bytes,
+    read, readable_plain_bytes, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, FieldsMemory, Launch};
 
@@ -24,7 +24,7 @@ pub(crate) struct OnTheCpu {
     constants: Vec<u32>,
 }
 
-/// Which records fit shared memory.
+/// The size of the shared memory for records.
 #[derive(Clone, Copy)]
 pub(crate) enum Stages {
     AsInABatch,
@@ -209,7 +209,7 @@ impl OnTheCpu {
 
 #[derive(Clone, Copy, Debug)]
 enum Kernel {
-    /// Of BF16 of which the exponent alone is coded.
+    /// Decodes BF16 weights of which the exponent alone is coded.
     Weights,
     Exponents,
     Fields,
@@ -234,7 +234,7 @@ impl OnTheCpu {
             return Ok(bytes[..payload.plain().length as usize].to_vec());
         }
         let output = self.decode_with(Kernel::Fields, payload, &uploaded);
-        if is_bf16_exponent(payload) {
+        if payload.forms().is_bf16_exponent() {
             let fused = self.decode_with(Kernel::Weights, payload, &uploaded);
             let bytes = |result: &Result<DeviceMemory, Rule>| match result {
                 Ok(memory) => Ok(memory.bytes().to_vec()),

@@ -197,7 +197,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     ) -> Result<bool, ReadError> {
         let forms = plan.forms();
         self.with(number, |bytes, scratch| {
-            if !have_constants(plan.palettes(), bytes) {
+            if !have_constants(self.codec, plan.palettes(), bytes) {
                 return false;
             }
             // Every byte is overwritten, so a buffer of the same length is not cleared first.
@@ -307,29 +307,12 @@ pub(super) fn plain_bytes(forms: Forms, weights_bytes: usize) -> usize {
 }
 
 /// Whether all weights have the values of the constant fields.
-fn have_constants(palettes: &Palettes, weights: &[u8]) -> bool {
-    let fields = palettes.forms().iter();
-    let constant = fields.filter(|&(_, form)| form == Form::Constant);
+fn have_constants(codec: Codec, palettes: &Palettes, weights: &[u8]) -> bool {
+    let forms = palettes.forms();
+    let constant = forms.iter().filter(|&(_, form)| form == Form::Constant);
     let mask = constant.fold(0, |mask, (field, _)| mask | field.mask());
-    if mask == 0 {
-        return true;
-    }
-    let size = palettes.forms().dtype().weight_bytes();
-    let [mask, constants] = [mask, palettes.constant_bits()].map(|of_weight| {
-        let mut bytes = [0; 8];
-        for place in bytes.chunks_exact_mut(size) {
-            place.copy_from_slice(&of_weight.to_le_bytes()[..size]);
-        }
-        u64::from_le_bytes(bytes)
-    });
-    let (words, rest) = weights.as_chunks();
-    let mut last = constants.to_le_bytes();
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]);
-    let differing = words.fold(0, |bits, &word| {
-        bits | (u64::from_le_bytes(word) ^ constants)
-    });
-    differing & mask == 0
+    let differing = || codec.differing_bits(forms.dtype(), palettes.constant_bits(), weights);
+    mask == 0 || differing() & mask == 0
 }
 
 #[cfg(test)]
@@ -344,12 +327,15 @@ mod tests {
             .unwrap();
         for count in 1..15 {
             let mut weights: Vec<u8> = (0..count).flat_map(|i| [0x50, 17 * i]).collect();
-            assert!(have_constants(&palettes, &weights));
+            assert!(have_constants(Codec::current(), &palettes, &weights));
             for place in 0..weights.len() {
                 weights[place] ^= 0x80;
-                assert!(have_constants(&palettes, &weights));
+                assert!(have_constants(Codec::current(), &palettes, &weights));
                 weights[place] ^= 0x90;
-                assert_eq!(have_constants(&palettes, &weights), place % 2 == 1);
+                assert_eq!(
+                    have_constants(Codec::current(), &palettes, &weights),
+                    place % 2 == 1
+                );
                 weights[place] ^= 0x10;
             }
         }

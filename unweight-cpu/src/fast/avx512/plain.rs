@@ -203,7 +203,7 @@ impl<'a> PlainBytes<'a> {
         self.bytes
     }
 
-    /// As many bytes as a step has at most, from this number on.
+    /// The bytes of the greatest step, from this number on; zeros follow the last byte.
     #[inline]
     pub(super) fn from(&self, first: usize) -> &[u8; STEP_BYTES] {
         if let Some(bytes) = self.bytes.get(first..).and_then(<[u8]>::first_chunk) {

@@ -10,7 +10,7 @@
 //! The functions are `inline(always)` because the modules of the ISAs compile them again with their
 //! target features, and with PDEP and PEXT where there are fast ones.
 
-use crate::fast::layout::{Layout, Nibbles, Place};
+use crate::fast::layout::{Layout, Nibbles, Place, in_each_weight};
 use crate::fast::output::Output;
 
 /// Bytes of the weights that are joined or split at a time, in the L1 cache. Their plain bits fill
@@ -358,18 +358,14 @@ fn pack_block<const SIZE: usize>(
     }
 }
 
-/// The bits in which these little-endian weights of `size` bytes differ from the first of them, as
+/// The bits in which any of these little-endian weights of `size` bytes differs from `weight`, as
 /// bits of a weight.
-pub(in crate::fast) fn differing_bits(size: usize, weights: &[u8]) -> u64 {
+pub(in crate::fast) fn differing_bits(size: usize, weight: u64, weights: &[u8]) -> u64 {
     let (words, rest) = weights.as_chunks::<8>();
-    let mut first = [0; 8];
-    for (byte, place) in first.iter_mut().zip((0..size).cycle()) {
-        *byte = weights[place];
-    }
-    let mut last = first;
+    let same = in_each_weight(weight, size);
+    let mut last = same.to_le_bytes();
     last[..rest.len()].copy_from_slice(rest);
-    let first = u64::from_le_bytes(first);
-    let differing = |word: [u8; 8]| u64::from_le_bytes(word) ^ first;
+    let differing = |word: [u8; 8]| u64::from_le_bytes(word) ^ same;
     let words = words
         .iter()
         .fold(differing(last), |bits, &word| bits | differing(word));
