@@ -4,14 +4,14 @@ use std::error::Error as StdError;
 use std::ops::RangeInclusive;
 use unweight_cpu::reference::WHOLE_SAMPLE_WEIGHTS;
 use unweight_format::write::{ContainerWriter, Sink};
-use unweight_format::{Extent, SourceKind, layout};
+use unweight_format::{SourceKind, layout};
 
 use crate::container::{Encoder, OpenFile, copy_raw_tensor, restore};
 use crate::options::CompressOptions;
 use crate::progress::Metered;
-use crate::safetensors::{Header, SourceTensor};
+use crate::safetensors::{Header, SourceTensor, read_header};
 use crate::threads::Threads;
-use crate::{Error, MemoryBudget, Storage, read_extent};
+use crate::{Error, MemoryBudget, Storage};
 
 /// Compresses a safetensors file in memory.
 ///
@@ -78,22 +78,7 @@ impl CompressPlan {
         let length = source.byte_length().map_err(Error::Read)?;
         let default = || MemoryBudget::for_file(length, &options.threads);
         let budget = options.memory.unwrap_or_else(default);
-        let section = read_begin(source, length, layout::SAFETENSORS_LENGTH_BYTES)?;
-        let mut length_field = [0; layout::SAFETENSORS_LENGTH_BYTES as usize];
-        length_field.copy_from_slice(&section);
-        let header_bytes = Header::bytes_from_length(length_field)?;
-        require_begin(length, header_bytes)?;
-        Header::require_within(budget, header_bytes)?;
-        let section = read_begin(source, length, header_bytes)?;
-        let header = Header::parse(&section)?;
-        let data_bytes = header.data_bytes();
-        if header_bytes.checked_add(data_bytes) != Some(length) {
-            return Err(Error::SourceLength {
-                found: length,
-                header_bytes,
-                data_bytes: Some(data_bytes),
-            });
-        }
+        let (section, header) = read_header(source, length, budget)?;
         Ok(CompressPlan {
             chunks_in_work: header.chunks_in_work(budget, options.chunk_size_log2)?,
             section,
@@ -188,28 +173,4 @@ impl CompressPlan {
     pub fn may_be_compressed(&self, tensor: &SourceTensor) -> bool {
         !tensor.dtype.fields().is_empty() && self.options.selection.has(&tensor.name)
     }
-}
-
-/// Checks that a file of this length has a header of this many bytes.
-fn require_begin(length: u64, header_bytes: u64) -> Result<(), Error> {
-    match header_bytes <= length {
-        true => Ok(()),
-        false => Err(Error::SourceLength {
-            found: length,
-            header_bytes,
-            data_bytes: None,
-        }),
-    }
-}
-
-/// The first bytes of a file of this length.
-fn read_begin<R: Storage + ?Sized>(source: &R, length: u64, bytes: u64) -> Result<Vec<u8>, Error> {
-    require_begin(length, bytes)?;
-    let extent = Extent {
-        offset: 0,
-        length: bytes,
-    };
-    let mut buffer = Vec::new();
-    let found = read_extent(source, extent, &mut buffer);
-    Ok(found.map_err(|error| Error::Read(error.into()))?.to_vec())
 }

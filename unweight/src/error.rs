@@ -12,7 +12,7 @@ use crate::container::TransferError;
 use crate::cuda::Disagreement;
 use crate::diagnostics::{FileError, FileErrorKind};
 use crate::safetensors::HeaderError;
-use crate::{ExecutorError, OverBudget, ReadError, StorageError};
+use crate::{ExecutorError, OverBudget, ReadError, SliceProblem, StorageError};
 
 /// The error of a failed operation.
 ///
@@ -79,6 +79,13 @@ pub enum Error {
         /// The length of the buffer, or the end of the range.
         found: u64,
     },
+    /// A slice does not fit its tensor.
+    WrongSlice {
+        /// The name of the tensor.
+        tensor: String,
+        /// What does not fit.
+        problem: SliceProblem,
+    },
     /// A CUDA device is missing, cannot be used, or failed. This error does not say that the file
     /// is invalid.
     #[cfg(feature = "cuda")]
@@ -119,7 +126,8 @@ impl Error {
             Error::Read(_) => self.storage()?.tensor(),
             Error::NoTensor(tensor)
             | Error::WrongDtype { tensor, .. }
-            | Error::WrongLength { tensor, .. } => Some(tensor),
+            | Error::WrongLength { tensor, .. }
+            | Error::WrongSlice { tensor, .. } => Some(tensor),
             #[cfg(feature = "cuda")]
             Error::Disagreement(disagreement) => Some(&disagreement.tensor),
             Error::At { error, .. } => error.tensor(),
@@ -216,6 +224,7 @@ impl fmt::Display for Error {
                 f,
                 "tensor {tensor:?}: found length {found}, expected {expected}"
             ),
+            Error::WrongSlice { tensor, problem } => write!(f, "tensor {tensor:?}: {problem}"),
             #[cfg(feature = "cuda")]
             Error::Device(error) => error.fmt(f),
             #[cfg(feature = "cuda")]

@@ -36,6 +36,7 @@
 //!   [`Storage`] into any [`Sink`](format::write::Sink).
 //! - [`Model`] is an open container: tensors, ranges of their weights, [`verify`](Model::verify),
 //!   [`restore`](Model::restore), [`transcode`](Model::transcode).
+//! - [`Checkpoint`] opens Unweight and safetensors files alike.
 //! - [`Writer`] writes a container of tensors in memory.
 //! - [`breakdown`] says where the bits of a file go.
 //! - [`Backend`] selects the decoder: an instruction set of the CPU or, with the feature `cuda`, a
@@ -57,6 +58,7 @@ struct Readme;
 
 mod backend;
 pub mod breakdown;
+mod checkpoint;
 mod compress;
 pub mod container;
 #[cfg(feature = "cuda")]
@@ -72,6 +74,7 @@ pub mod output;
 mod progress;
 mod read_error;
 pub mod safetensors;
+mod slice;
 mod storage;
 pub mod temporary;
 mod tensor;
@@ -91,6 +94,7 @@ pub use unweight_format::{Dtype, Encoding, Form, Forms};
 pub use unweight_gpu as gpu;
 
 pub use backend::Backend;
+pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use compress::{CompressPlan, compress, compress_to, decompress};
 #[cfg(feature = "cuda")]
 pub use cuda::{CudaDevice, CudaOptions, Disagreement};
@@ -100,6 +104,7 @@ pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
+pub use slice::{Indices, SliceProblem};
 pub use storage::{Coalesce, Storage, StorageError, StorageFault, read_extent};
 pub use tensor::Tensor;
 pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};

@@ -121,11 +121,18 @@ impl OpenOptions {
     /// The rules of sections 3.1 and 3.2 of the specification and those on directory entries;
     /// [`Error::OverBudget`]; [`Error::Read`].
     pub fn open_storage(&self, storage: impl Storage + Send + 'static) -> Result<Model, Error> {
-        let storage: Box<dyn Storage + Send> = match &self.retry {
+        Model::read(self.retried(storage), self)
+    }
+
+    /// The storage, with the retries of these options.
+    pub(crate) fn retried(
+        &self,
+        storage: impl Storage + Send + 'static,
+    ) -> Box<dyn Storage + Send> {
+        match &self.retry {
             Some(policy) => Box::new(Retrying::new(storage, policy.clone())),
             None => Box::new(storage),
-        };
-        Model::read(storage, self)
+        }
     }
 }
 

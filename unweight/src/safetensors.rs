@@ -4,7 +4,10 @@
 //! The `safetensors` crate reads headers into hash maps. There a second tensor of the same name
 //! replaces the first, and empty tensors lose their order. Both would prevent an exact restore.
 
+mod file;
 mod json;
+mod metadata;
+mod write;
 
 use std::fmt;
 
@@ -17,6 +20,13 @@ use unweight_cpu::reference::WHOLE_SAMPLE_WEIGHTS;
 use crate::memory::{chunk_bytes, record_ends_bytes, source_bytes, writer_bytes};
 use crate::{MemoryBudget, OverBudget, Purpose};
 use json::{Members, Quoted};
+
+pub use file::SafetensorsFile;
+pub(crate) use file::read_header;
+pub(crate) use write::{header as write_header, order};
+
+/// The name of the member of a header that is no tensor.
+const METADATA: &str = "__metadata__";
 
 /// A safetensors header: the tensors of a file, in the order of their data.
 #[derive(Clone, Debug, PartialEq, Eq)]

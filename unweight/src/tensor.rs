@@ -9,7 +9,8 @@ use unweight_format::{Dtype, Forms};
 
 use crate::breakdown::TensorBreakdown;
 use crate::container::{decode_tensor_into, from_little_endian};
-use crate::{Error, Model};
+use crate::slice::Runs;
+use crate::{Error, Indices, Model};
 
 /// A tensor of an open [`Model`].
 #[derive(Clone, Copy)]
@@ -161,6 +162,42 @@ impl<'m> Tensor<'m> {
         self.require_length(range.end - range.start, bytes.len() as u64)?;
         let container = self.model.container();
         Ok(container.read_bytes(&self.tensor, range, bytes)?)
+    }
+
+    /// Writes the original bytes of a slice of a tensor of any type into `bytes`, in row-major order:
+    /// the elements with these indices of each dimension, outermost first. `bytes` must be as long
+    /// as the slice. Reads and checks only the chunks or blocks that contain the elements, each once;
+    /// the checksum of the tensor is checked if the slice is all of it. The content of `bytes` is
+    /// unspecified after an error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), unweight::Error> {
+    /// # let bytes: Vec<u8> = (0..12).collect();
+    /// # let writer = unweight::Writer::new().tensor_bytes("w", unweight::Dtype::U8, &[3, 4], &bytes);
+    /// # let model = unweight::OpenOptions::new().open_bytes(writer.finish(Vec::new())?)?;
+    /// let mut column = [0; 3];
+    /// model.tensor("w")?.read_slice_into(&[(0..3).into(), (1..2).into()], &mut column)?;
+    /// assert_eq!(column, [1, 5, 9]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::WrongSlice`], [`Error::WrongLength`]; the rules of sections 3.5, 5 and 6;
+    /// [`Error::OverBudget`]; [`Error::Read`].
+    pub fn read_slice_into(&self, slice: &[Indices], bytes: &mut [u8]) -> Result<(), Error> {
+        let shape: Vec<u64> = self.shape().collect();
+        let runs = Runs::new(&shape, self.dtype().bits(), slice);
+        let runs = runs.map_err(|problem| Error::WrongSlice {
+            tensor: self.name().to_owned(),
+            problem,
+        })?;
+        self.require_length(runs.bytes(), bytes.len() as u64)?;
+        if runs.only() == Some(0..self.data_bytes()) {
+            return self.decode_bytes(bytes);
+        }
+        let (container, threads) = (self.model.container(), self.model.threads());
+        Ok(container.read_runs(&self.tensor, &runs, threads, bytes)?)
     }
 
     /// Same as [`Tensor::decode`], but into initialised memory. A device can copy into it without

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::io;
 
 use half::bf16;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
 use unweight_format::{Dtype, Extent, SourceKind};
 
-use crate::Error;
+use crate::compress::compress_to;
 use crate::container::{Encoder, copy_raw_tensor};
 use crate::options::CompressOptions;
+use crate::{Error, Storage, StorageError, safetensors};
 
 /// Writes tensors in memory into a container, without a safetensors file.
 ///
@@ -48,8 +50,8 @@ impl<'t> Writer<'t> {
         Writer::default()
     }
 
-    /// A writer with these options. Their memory budget and progress callback have no effect,
-    /// because the tensors are in memory already.
+    /// A writer with these options. Their memory budget and progress callback have no effect on
+    /// [`Writer::finish`], because the tensors are in memory already.
     pub fn with_options(options: CompressOptions) -> Writer<'t> {
         Writer {
             options,
@@ -136,6 +138,86 @@ impl<'t> Writer<'t> {
             }
         }
         Ok(writer.finish()?)
+    }
+
+    /// Writes the container of a safetensors file with these tensors into `sink`, and returns the
+    /// sink: [`decompress`](crate::decompress) gives that file. The tensors are sorted as the library
+    /// `safetensors` sorts them, and `metadata` becomes the strings of `__metadata__`, so that it is
+    /// the file that the library would write. The memory budget and the progress callback of the
+    /// options have their effect.
+    ///
+    /// # Errors
+    /// The errors of [`Writer::finish`]; [`Error::Source`] if two tensors have the same name;
+    /// [`Error::OverBudget`]; [`Error::Cancelled`].
+    pub fn finish_safetensors<S>(
+        mut self,
+        metadata: Option<&[(String, String)]>,
+        sink: S,
+    ) -> Result<S, Error>
+    where
+        S: Sink<Error: StdError + Send + Sync + 'static> + Send,
+    {
+        for tensor in &self.tensors {
+            tensor.require_length()?;
+        }
+        self.tensors.sort_by(|a, b| {
+            let by_dtype = safetensors::order(b.dtype).cmp(&safetensors::order(a.dtype));
+            by_dtype.then_with(|| a.name.cmp(&b.name))
+        });
+        let declarations: Vec<_> = self.tensors.iter().map(Declared::declaration).collect();
+        let header = safetensors::write_header(&declarations, metadata)?;
+        let tensors = self.tensors.iter().map(|tensor| &*tensor.data);
+        let parts = Parts::new(std::iter::once(&header[..]).chain(tensors));
+        compress_to(&parts, sink, &self.options)
+    }
+}
+
+/// Parts of a file that are in memory, one after the other.
+struct Parts<'t> {
+    /// The end of each part in the file, and its bytes.
+    parts: Vec<(u64, &'t [u8])>,
+}
+
+impl<'t> Parts<'t> {
+    fn new(parts: impl Iterator<Item = &'t [u8]>) -> Parts<'t> {
+        let mut end = 0;
+        let parts = parts.map(|part| {
+            end += part.len() as u64;
+            (end, part)
+        });
+        Parts {
+            parts: parts.collect(),
+        }
+    }
+}
+
+impl Storage for Parts<'_> {
+    fn byte_length(&self) -> io::Result<u64> {
+        Ok(self.parts.last().map_or(0, |&(end, _)| end))
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        let first = (self.parts).partition_point(|&(end, _)| end <= extent.offset);
+        let mut at = extent.offset;
+        buffer.clear();
+        for &(end, part) in &self.parts[first..] {
+            let from = (at - (end - part.len() as u64)) as usize;
+            let length = (end - at).min(extent.end() - at) as usize;
+            let bytes = &part[from..from + length];
+            if length as u64 == extent.length {
+                return Ok(bytes);
+            }
+            buffer.extend_from_slice(bytes);
+            at += length as u64;
+            if at == extent.end() {
+                return Ok(buffer);
+            }
+        }
+        let nothing: &[u8] = &[];
+        match extent.length {
+            0 => Ok(nothing),
+            _ => Err(StorageError::ends_at(extent, self.byte_length()?).into()),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod index;
 mod padding;
 mod ranges;
 mod restore;
+mod slices;
 mod source_chunks;
 mod transcode;
 mod write_chunks;

@@ -107,7 +107,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
     }
 
     /// Reads these original bytes of piece `number` of a tensor. `decoded` is a buffer.
-    fn read_part(
+    pub(super) fn read_part(
         &self,
         index: &TensorIndex<'_>,
         number: u64,

@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for Members {
                 let mut names = HashSet::new();
                 let mut tensors = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
+                    if name == super::METADATA {
                         map.next_value::<Metadata>()?;
                     } else {
                         tensors.push(map.next_value::<Description>()?.of(&name)?);
