@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use unweight::file::{self, Action, Event, FileError, FileErrorKind, FileOptions, Warning};
-use unweight::{CompressOptions, Error, folder};
+use unweight::{CompressOptions, Encoding, Error, folder};
 
 /// A safetensors file with a BF16 tensor of this name and this many weights.
 fn safetensors(name: &str, count: usize) -> Vec<u8> {
@@ -167,6 +167,44 @@ fn a_cancelled_operation_on_a_file_leaves_nothing() {
         file::decompress(&compressed, &restored, options).map(drop)
     });
     assert_eq!(fs::read(source).unwrap(), fs::read(restored).unwrap());
+}
+
+#[test]
+fn transcoding_keeps_what_files_and_folders_restore() {
+    let place = place();
+    let path = |name: &str| place.path().join(name);
+    folder::compress(path("m"), path("huffman"), &options()).unwrap();
+    let report = folder::transcode(
+        path("huffman"),
+        path("palette"),
+        Encoding::Palette,
+        &options(),
+    );
+    let report = report.unwrap();
+    assert_eq!(report.files.len(), 2);
+    assert!(report.output_bytes() > report.input_bytes());
+    folder::decompress(path("palette"), path("restored"), &options()).unwrap();
+    for name in ["1.safetensors", "sub/2.safetensors", "sub/config.json"] {
+        let read = |folder: &str| fs::read(path(folder).join(name)).unwrap();
+        assert!(read("m") == read("restored"), "{name}");
+    }
+
+    let (first, back) = (path("palette/1.unw"), path("back.unw"));
+    let report = file::transcode(&first, &back, Encoding::Huffman, &options()).unwrap();
+    assert_eq!(
+        fs::read(&back).unwrap(),
+        fs::read(path("huffman/1.unw")).unwrap()
+    );
+    assert_eq!(report.output_bytes, fs::metadata(&back).unwrap().len());
+    let error = file::transcode(&first, &back, Encoding::Huffman, &options()).unwrap_err();
+    assert!(
+        matches!(error, Error::File(FileError::Exists { .. })),
+        "{error}"
+    );
+    let cancelled = cancel_at_each_event(place.path(), |options| {
+        file::transcode(&first, path("cancelled.unw"), Encoding::Huffman, options).map(drop)
+    });
+    assert!(cancelled > 2);
 }
 
 #[test]

@@ -114,6 +114,8 @@ pub enum Action {
     Compress,
     /// It is decompressed.
     Decompress,
+    /// It is transcoded.
+    Transcode,
     /// It is verified.
     Verify,
     /// It is decompressed, and compared with the file that an earlier run made.

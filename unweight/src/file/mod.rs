@@ -1,4 +1,4 @@
-//! Compressing, decompressing and verifying files on a disk.
+//! Compressing, decompressing, transcoding and verifying files on a disk.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), unweight::Error> {
@@ -28,6 +28,7 @@ mod input;
 mod options;
 mod report;
 mod restore;
+mod transcode;
 
 use std::path::Path;
 
@@ -40,9 +41,12 @@ pub use input::open;
 pub use options::FileOptions;
 pub use report::{DtypeReport, FileReport};
 pub(crate) use restore::Restoration;
+pub(crate) use transcode::Transcoding;
 
 pub use crate::diagnostics::{EntryKind, FileError, FileErrorKind, MissingShards};
 pub use crate::diagnostics::{RefusedCall, Warning};
+
+use unweight_format::Encoding;
 
 use crate::Error;
 use crate::output::{Target, require_absent, require_apart};
@@ -87,6 +91,31 @@ pub fn decompress(
     let target = Target::alone(output, options.force);
     let reporter = &options.reporter();
     Restoration { options, reporter }.decompress(container, target, Position::alone(container))
+}
+
+/// Makes the container `output` of the container `container`, with the same tensors, and with their
+/// coded fields in this encoding (section 11.9). Checks every rule of the specification.
+/// [`FileOptions::verify`] has no effect.
+///
+/// # Errors
+/// [`Error::File`] if the output cannot be made as asked; the errors of
+/// [`Model::transcode`](crate::Model::transcode), with the path of the file that they concern.
+pub fn transcode(
+    container: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    encoding: Encoding,
+    options: &FileOptions,
+) -> Result<FileReport, Error> {
+    let (container, output) = (container.as_ref(), output.as_ref());
+    require_absent(output, options.force)?;
+    require_apart(container, output)?;
+    let target = Target::alone(output, options.force);
+    let transcoding = Transcoding {
+        encoding,
+        options,
+        reporter: &options.reporter(),
+    };
+    transcoding.transcode(container, target, Position::alone(container))
 }
 
 /// Checks every rule of the specification and every checksum of a container. Returns the number of

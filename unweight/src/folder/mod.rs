@@ -1,5 +1,5 @@
-//! Compressing, decompressing and verifying whole model folders: shards, indexes and all other
-//! files.
+//! Compressing, decompressing, transcoding and verifying whole model folders: shards, indexes and
+//! all other files.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), unweight::Error> {
@@ -34,6 +34,7 @@ mod restoration;
 mod resume;
 mod skipped;
 mod space;
+mod transcoding;
 mod tree;
 mod verify;
 
@@ -43,10 +44,12 @@ pub use skipped::LeftOut;
 pub use tree::Amount;
 pub use verify::{VerifyReport, verify, verify_against};
 
+use unweight_format::Encoding;
+
 use crate::Error;
 use crate::diagnostics::{EntryKind, FileError, Warning};
 use crate::error::reading;
-use crate::file::{FileOptions, FileReport, Reporter, Restoration};
+use crate::file::{FileOptions, FileReport, Reporter, Restoration, Transcoding};
 use crate::output::{require_absent, require_apart};
 use compression::FolderCompression;
 use convert::{Conversion, Outcome, Plan};
@@ -111,6 +114,29 @@ pub fn decompress(
     let mut restoration = Restoration { options, reporter };
     let (compressed, output) = (compressed.as_ref(), output.as_ref());
     convert(compressed, output, options, reporter, &mut restoration)
+}
+
+/// Makes the folder `output` of the compressed folder `folder`, with the coded fields of all
+/// containers in this encoding. [`FileOptions::verify`] has no effect, and all files are made again
+/// when an operation [resumes](FileOptions::resume).
+///
+/// # Errors
+/// [`Error::File`] if the folder cannot be converted or the output cannot be made as asked; the
+/// errors of [`file::transcode`](crate::file::transcode).
+pub fn transcode(
+    folder: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    encoding: Encoding,
+    options: &FileOptions,
+) -> Result<FolderReport, Error> {
+    let reporter = &options.reporter();
+    let mut transcoding = Transcoding {
+        encoding,
+        options,
+        reporter,
+    };
+    let (folder, output) = (folder.as_ref(), output.as_ref());
+    convert(folder, output, options, reporter, &mut transcoding)
 }
 
 /// Checks what is asked for, and makes the folder `output`.
