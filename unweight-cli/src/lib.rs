@@ -1,4 +1,7 @@
-//! `unweight`: lossless compression of model weights. `unweight --help` says how to use it.
+//! The program `unweight` as a function, for programs that contain it. `unweight --help` says how to
+//! use it.
+
+#![forbid(unsafe_code)]
 
 mod aligned;
 mod arguments;
@@ -30,10 +33,15 @@ use unweight::temporary;
 use arguments::{Arguments, Command};
 use failure::Failure;
 
-fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+/// Does what these arguments of the command line ask for. The first one is the name of the program.
+///
+/// The process is the program's until this returns: it writes to standard output and standard error,
+/// and on a signal that ends a process it removes temporary files and ends the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let given: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
-        Err(error) => return misunderstood(error),
+        Err(error) => return misunderstood(error, &given),
     };
     match panics::to_failure(|| run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,8 +76,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Prints the message of the command line's parser: an error, the help, or the version.
-fn misunderstood(error: clap::Error) -> ExitCode {
-    let is_json = || std::env::args_os().any(|argument| argument == "--json");
+fn misunderstood(error: clap::Error, given: &[OsString]) -> ExitCode {
+    let is_json = || given.iter().any(|argument| argument == "--json");
     if !error.use_stderr() {
         // Without a flush, an error on buffered output would be lost.
         let printed = error.print().and_then(|()| io::stdout().flush());
@@ -80,7 +88,7 @@ fn misunderstood(error: clap::Error) -> ExitCode {
             _ => ExitCode::SUCCESS,
         };
     }
-    let error = with_escaped_arguments().unwrap_or(error);
+    let error = with_escaped_arguments(given).unwrap_or(error);
     if is_json() {
         Failure::Usage(error.to_string().trim_end().to_owned()).print_json();
     }
@@ -91,7 +99,7 @@ fn misunderstood(error: clap::Error) -> ExitCode {
 
 /// Parses the arguments again, escaped, and returns the same error. The parser repeats arguments in
 /// its message, whatever characters are in them.
-fn with_escaped_arguments() -> Option<clap::Error> {
-    let escaped = |argument: OsString| printable::line(&argument.to_string_lossy());
-    Arguments::try_parse_from(std::env::args_os().map(escaped)).err()
+fn with_escaped_arguments(given: &[OsString]) -> Option<clap::Error> {
+    let escaped = |argument: &OsString| printable::line(&argument.to_string_lossy());
+    Arguments::try_parse_from(given.iter().map(escaped)).err()
 }

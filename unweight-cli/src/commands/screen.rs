@@ -106,6 +106,7 @@ impl Screen {
             Action::Compress => "compress",
             Action::Decompress => "decompress",
             Action::Compare => "compare",
+            Action::Transcode => "transcode",
             _ => "verify",
         };
         match self.is_folder {
