@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde_json::json;
 use unweight::file::{FileError, FileErrorKind};
@@ -139,17 +138,17 @@ impl Failure {
 
     /// Prints the failure in one line on standard error, and as JSON on standard output if `json`
     /// is set. Returns the exit code.
-    pub(crate) fn report(&self, json: bool) -> ExitCode {
+    pub(crate) fn report(&self, json: bool) -> u8 {
         if json {
             self.print_json();
         }
         say(&self.to_string());
-        ExitCode::from(match self {
+        match self {
             Failure::Bad { .. } => 1,
             Failure::Usage(_) => 2,
             Failure::Io(_) | Failure::Internal(_) => 3,
             Failure::Memory { .. } => 4,
-        })
+        }
     }
 
     /// Prints the failure as JSON on standard output.

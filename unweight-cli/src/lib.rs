@@ -25,7 +25,6 @@ mod warning;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::Parser;
 use unweight::temporary;
@@ -33,18 +32,19 @@ use unweight::temporary;
 use arguments::{Arguments, Command};
 use failure::Failure;
 
-/// Does what these arguments of the command line ask for. The first one is the name of the program.
+/// Does what these arguments of the command line ask for, and returns the exit code. The first
+/// argument is the name of the program.
 ///
 /// The process is the program's until this returns: it writes to standard output and standard error,
 /// and on a signal that ends a process it removes temporary files and ends the process.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let given: Vec<OsString> = arguments.into_iter().collect();
     let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
         Err(error) => return misunderstood(error, &given),
     };
     match panics::to_failure(|| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => failure.report(arguments.common.json),
     }
 }
@@ -76,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Prints the message of the command line's parser: an error, the help, or the version.
-fn misunderstood(error: clap::Error, given: &[OsString]) -> ExitCode {
+fn misunderstood(error: clap::Error, given: &[OsString]) -> u8 {
     let is_json = || given.iter().any(|argument| argument == "--json");
     if !error.use_stderr() {
         // Without a flush, an error on buffered output would be lost.
@@ -85,7 +85,7 @@ fn misunderstood(error: clap::Error, given: &[OsString]) -> ExitCode {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Failure::io(Path::new("standard output"), error).report(false)
             }
-            _ => ExitCode::SUCCESS,
+            _ => 0,
         };
     }
     let error = with_escaped_arguments(given).unwrap_or(error);
@@ -94,7 +94,7 @@ fn misunderstood(error: clap::Error, given: &[OsString]) -> ExitCode {
     }
     // If standard error cannot be written, only the exit code reports the error.
     let _ = error.print();
-    ExitCode::from(2)
+    2
 }
 
 /// Parses the arguments again, escaped, and returns the same error. The parser repeats arguments in

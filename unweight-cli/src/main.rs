@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    unweight_cli::main(std::env::args_os())
+    ExitCode::from(unweight_cli::main(std::env::args_os()))
 }

@@ -135,6 +135,15 @@ impl Error {
         }
     }
 
+    /// The file or folder that the error concerns, if it was given by a path.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Error::At { path, .. } => Some(path),
+            Error::File(error) => Some(error.path()),
+            _ => None,
+        }
+    }
+
     /// The extent of the failed read, if a storage failed.
     pub fn extent(&self) -> Option<Extent> {
         Some(self.storage()?.extent())

@@ -181,7 +181,13 @@ fn transcoding_keeps_what_files_and_folders_restore() {
         &options(),
     );
     let report = report.unwrap();
-    assert_eq!(report.files.len(), 2);
+    let outputs: Vec<_> = report
+        .files
+        .iter()
+        .map(|file| file.output.clone())
+        .collect();
+    assert_eq!(outputs, folder::containers(path("palette")).unwrap());
+    assert_eq!(outputs, [path("palette/1.unw"), path("palette/sub/2.unw")]);
     assert!(report.output_bytes() > report.input_bytes());
     folder::decompress(path("palette"), path("restored"), &options()).unwrap();
     for name in ["1.safetensors", "sub/2.safetensors", "sub/config.json"] {
@@ -201,6 +207,7 @@ fn transcoding_keeps_what_files_and_folders_restore() {
         matches!(error, Error::File(FileError::Exists { .. })),
         "{error}"
     );
+    assert_eq!(error.path(), Some(&*back));
     let cancelled = cancel_at_each_event(place.path(), |options| {
         file::transcode(&first, path("cancelled.unw"), Encoding::Huffman, options).map(drop)
     });

@@ -1,7 +1,7 @@
 //! Errors about files and folders on a disk.
 
 use std::error::Error as StdError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use super::entry_kind::EntryKind;
@@ -243,6 +243,41 @@ impl FileError {
                 FileErrorKind::System
             }
             _ => FileErrorKind::Request,
+        }
+    }
+
+    /// The file or folder that the error concerns.
+    pub fn path(&self) -> &Path {
+        match self {
+            FileError::NotAFile { path, .. }
+            | FileError::NotAFolder { path, .. }
+            | FileError::NotOfModel { path, .. }
+            | FileError::LinkLoop { path }
+            | FileError::UnusableIndex { path, .. }
+            | FileError::Differs { path, .. }
+            | FileError::DiffersInLength { path, .. }
+            | FileError::Exists { path }
+            | FileError::NamesFolder { path }
+            | FileError::IsFolder { path }
+            | FileError::IsDevice { path, .. }
+            | FileError::IsInput { path }
+            | FileError::HoldsInput { path }
+            | FileError::LiesInInput { path }
+            | FileError::NotReplacedByFolder { path, .. }
+            | FileError::WouldLose { path, .. }
+            | FileError::NoName { path }
+            | FileError::Busy { path }
+            | FileError::NotOurs { path, .. }
+            | FileError::NoSpace { path, .. }
+            | FileError::Held { path, .. }
+            | FileError::NotFlushed { path, .. } => path,
+            FileError::NothingToConvert { folder, .. }
+            | FileError::LooksConverted { folder, .. }
+            | FileError::SameName { folder, .. }
+            | FileError::MissingShards { folder, .. }
+            | FileError::MissingEntries { folder, .. } => folder,
+            FileError::SameNameIgnoringCase { output, .. } => output,
+            FileError::FileAsSource { source, .. } => source,
         }
     }
 

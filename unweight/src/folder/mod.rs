@@ -49,11 +49,15 @@ use unweight_format::Encoding;
 use crate::Error;
 use crate::diagnostics::{EntryKind, FileError, Warning};
 use crate::error::reading;
-use crate::file::{FileOptions, FileReport, Reporter, Restoration, Transcoding};
+use crate::file::{
+    FileOptions, FileReport, Reporter, Restoration, SAFETENSORS_EXTENSION, Transcoding,
+    UNW_EXTENSION,
+};
 use crate::output::{require_absent, require_apart};
 use compression::FolderCompression;
 use convert::{Conversion, Outcome, Plan};
 use skipped::Others;
+use tree::Tree;
 
 /// The result of compressing or decompressing a folder.
 #[derive(Debug)]
@@ -137,6 +141,18 @@ pub fn transcode(
     };
     let (folder, output) = (folder.as_ref(), output.as_ref());
     convert(folder, output, options, reporter, &mut transcoding)
+}
+
+/// The paths of the containers of the compressed folder `folder`, in a fixed order.
+///
+/// # Errors
+/// [`Error::File`] if it is not a folder of containers; [`Error::Read`] at a path.
+pub fn containers(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
+    let folder = folder.as_ref();
+    require_folder(folder)?;
+    let tree = Tree::of(folder, UNW_EXTENSION, SAFETENSORS_EXTENSION, Others::Model)?;
+    let paths = tree.converted.iter().map(|relative| folder.join(relative));
+    Ok(paths.collect())
 }
 
 /// Checks what is asked for, and makes the folder `output`.
