@@ -64,6 +64,15 @@ impl<'a> Output<'a> {
         self.bytes.chunks_mut(length).map(Output::from)
     }
 
+    /// Splits the buffer before byte `at`.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than `at`.
+    pub fn split_at(self, at: usize) -> (Output<'a>, Output<'a>) {
+        let (before, behind) = self.bytes.split_at_mut(at);
+        (Output::from(before), Output::from(behind))
+    }
+
     /// Writes `bytes` over the whole buffer, and returns the written slice.
     ///
     /// # Panics
