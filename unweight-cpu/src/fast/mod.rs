@@ -30,6 +30,7 @@ mod layout;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 mod output;
+mod plain_bytes;
 mod portable;
 mod scratch;
 
@@ -157,7 +158,7 @@ impl Codec {
             values.copy_from_slice(&decoded);
             return Ok(());
         };
-        decode::values(kernels, scratch, record, palette, values)
+        decode::values(kernels, scratch, 0, record, palette, values)
     }
 
     /// Adds these weights, little-endian, to a sample. Same as [`Sample::add_weights`].

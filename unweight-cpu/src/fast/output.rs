@@ -106,7 +106,7 @@ impl<'a> Output<'a> {
     /// Writes `bytes` at `at`.
     #[inline(always)]
     pub(crate) fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        self.bytes[at..at + N].copy_from_slice(&bytes.map(MaybeUninit::new));
+        self.put_slice(at, &bytes);
     }
 
     /// Replaces the byte at `at`.
@@ -125,6 +125,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes `bytes` at `at`.
+    #[inline(always)]
     pub(crate) fn put_slice(&mut self, at: usize, bytes: &[u8]) {
         for (out, &byte) in self.bytes[at..at + bytes.len()].iter_mut().zip(bytes) {
             out.write(byte);
