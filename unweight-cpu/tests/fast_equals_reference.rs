@@ -661,15 +661,26 @@ fn a_patch_has_a_value_of_its_field() {
 #[test]
 fn padding_bits_of_a_verbatim_record_are_zero() {
     let forms = Forms::from_bits(Dtype::F8E4M3, 0x10).unwrap();
-    let weights = weights_of(forms, 0, &[8; 8], 301, 1);
-    let mut stored = encode_everywhere(&plan_of(forms, 0, &weights), &weights);
-    assert_eq!(stored.records[0][4], 0, "it is verbatim");
-    let last = 16 + (301 * 3usize).div_ceil(8) - 1;
-    let plain = stored.plain.clone();
-    for bit in 7..8 {
-        stored.records[0][last] |= 1 << bit;
+    // The last byte of the body has each number of padding bits.
+    for count in 296..304 {
+        let weights = weights_of(forms, 0, &[8; 8], count, 1);
+        let mut stored = encode_everywhere(&plan_of(forms, 0, &weights), &weights);
+        assert_eq!(stored.records[0][4], 0, "it is verbatim");
+        let plain = stored.plain.clone();
+        for bit in 8 * 16 + 3 * count..8 * stored.records[0].len() {
+            let mask = 1 << (bit % 8);
+            stored.records[0][bit / 8] |= mask;
+            restamp(&mut stored.records[0], &plain);
+            let error = stored.parse().unwrap_err();
+            assert_eq!(
+                error.rule,
+                Rule::RecordPadding,
+                "{count} weights, bit {bit}"
+            );
+            stored.records[0][bit / 8] &= !mask;
+        }
         restamp(&mut stored.records[0], &plain);
-        assert_eq!(stored.parse().unwrap_err().rule, Rule::RecordPadding);
+        assert!(stored.parse().is_ok(), "{count} weights");
     }
 }
 

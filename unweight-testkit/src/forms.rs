@@ -1,13 +1,14 @@
 //! Containers of a tensor "w" of any type, in chosen forms.
 
-#![allow(dead_code, reason = "each test uses a part")]
+use std::collections::BTreeSet;
 
 use unweight_format::layout::NARROW_BITS;
 use unweight_format::{Dtype, Encoding, Form, Forms};
-use unweight_testkit::{self as testkit, Random, Records};
+
+use crate::{Random, Records};
 
 /// Forms of this type: all fields in one form, each field alone in each form, and mixtures.
-pub(crate) fn forms_of(dtype: Dtype) -> Vec<Forms> {
+pub fn forms_of(dtype: Dtype) -> Vec<Forms> {
     let fields = dtype.fields();
     let allowed = |number: usize, form: Form| match form {
         Form::Palette if fields[number].width() <= NARROW_BITS => Form::Huffman,
@@ -38,9 +39,39 @@ pub(crate) fn forms_of(dtype: Dtype) -> Vec<Forms> {
     all
 }
 
+/// Of the forms of all types, one for each case that kernels tell apart: bytes of a weight, number
+/// of coded fields, whether their codes, palettes, narrow fields and constants are there, and
+/// number of runs of plain bits.
+pub fn differing_forms() -> Vec<Forms> {
+    let mut cases = BTreeSet::new();
+    let all = Dtype::ALL.iter().flat_map(|&dtype| forms_of(dtype));
+    all.filter(|forms| cases.insert(case_of(*forms))).collect()
+}
+
+fn case_of(forms: Forms) -> (usize, usize, u32, [bool; 4]) {
+    let dtype = forms.dtype();
+    let has = |wanted| forms.iter().any(|(_, form)| form == wanted);
+    let coded = forms.coded();
+    let is_narrow = coded.map(|coded| coded.field.width() <= NARROW_BITS);
+    let plain = forms
+        .iter()
+        .fold(dtype.weight_mask(), |mask, (field, form)| match form {
+            Form::Plain => mask,
+            _ => mask & !field.mask(),
+        });
+    let runs = (plain & !(plain << 1)).count_ones();
+    let kinds = [
+        has(Form::Huffman),
+        has(Form::Palette),
+        has(Form::Constant),
+        is_narrow.into_iter().any(|narrow| narrow),
+    ];
+    (dtype.weight_bytes(), forms.coded_count(), runs, kinds)
+}
+
 /// Little-endian weights that such forms suit: constant fields are constant, values of other fields
 /// halve, and few are any.
-pub(crate) fn weights(forms: Forms, count: usize, seed: u64) -> Vec<u8> {
+pub fn weights(forms: Forms, count: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let size = forms.dtype().weight_bytes();
     let constant = random.bits();
@@ -63,9 +94,9 @@ pub(crate) fn weights(forms: Forms, count: usize, seed: u64) -> Vec<u8> {
 
 /// A container of the tensor "w" of these weights in these forms, in chunks of
 /// 2^`chunk_size_log2` weights if a field is coded.
-pub(crate) fn file_of(forms: Forms, chunk_size_log2: u8, weights: &[u8]) -> Vec<u8> {
+pub fn file_of(forms: Forms, chunk_size_log2: u8, weights: &[u8]) -> Vec<u8> {
     let shape = [weights.len() as u64 * 8 / forms.dtype().bits()];
-    let form = testkit::Form {
+    let form = crate::Form {
         encoding: Encoding::Huffman,
         chunk_size_log2,
         records: Records::Forms {
@@ -73,6 +104,6 @@ pub(crate) fn file_of(forms: Forms, chunk_size_log2: u8, weights: &[u8]) -> Vec<
             seed: weights.len() as u64,
         },
     };
-    let tensor = testkit::tensor("w", forms.dtype().name(), &shape, weights.to_vec());
-    testkit::container(&[tensor.stored(form)], false)
+    let tensor = crate::tensor("w", forms.dtype().name(), &shape, weights.to_vec());
+    crate::container(&[tensor.stored(form)], false)
 }
