@@ -197,7 +197,8 @@ mod tests {
         // What it prints would look like the output of this test program.
         let log = tempfile::NamedTempFile::new().unwrap();
         let log = log.path().to_str().unwrap();
-        let arguments = ["test", "--logfile", log].iter().chain(arguments);
+        let quiet = ["test", "--logfile", log];
+        let arguments = quiet.iter().chain(arguments);
         let code = Harness::decoder(Corpus::embedded(), restore)
             .profile(profile)
             .known_failures(KnownFailures::parse(known).unwrap())
