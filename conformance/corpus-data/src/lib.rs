@@ -16,6 +16,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+/// The README's example runs with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// All files, sorted by path.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
@@ -27,7 +32,7 @@ pub fn files() -> impl ExactSizeIterator<Item = (&'static str, &'static [u8])> {
     FILES.iter().copied()
 }
 
-/// The contents of the file with this path, such as `manifest.json` or `valid/no-tensors.unw`.
+/// The contents of the file with this path, such as `manifest.json` or `valid/no-tensors-and-no-source.unw`.
 pub fn file(path: &str) -> Option<&'static [u8]> {
     let position = FILES.binary_search_by_key(&path, |(path, _)| path).ok()?;
     Some(FILES[position].1)

@@ -59,7 +59,13 @@ impl Subject for Forgetful {
         let path = |name: &str| -> PathBuf { self.folder.path().join(name) };
         fs::write(path("input"), input).unwrap();
         let (stdin, stdout) = &mut *pipes;
-        writeln!(stdin, "{}\t{}", path("input").display(), path("output").display()).unwrap();
+        writeln!(
+            stdin,
+            "{}\t{}",
+            path("input").display(),
+            path("output").display()
+        )
+        .unwrap();
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -115,7 +121,10 @@ fn a_decoder_that_has_not_done_a_step_fails_its_cases() {
         let report = run(step - 1, "accept", step, None);
         let failed: Vec<Option<u8>> = report.failures().map(|case| case.case.step).collect();
         assert!(!failed.is_empty(), "step {step}");
-        assert!(failed.iter().all(|of| *of == Some(step)), "step {step}: {failed:?}");
+        assert!(
+            failed.iter().all(|of| *of == Some(step)),
+            "step {step}: {failed:?}"
+        );
     }
 }
 
@@ -123,7 +132,9 @@ fn a_decoder_that_has_not_done_a_step_fails_its_cases() {
 fn every_case_of_a_decoder_has_a_step() {
     let corpus = Corpus::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus")).unwrap();
     for case in corpus.cases() {
-        let in_steps = case.step.is_some_and(|step| (1..=LAST_STEP).contains(&step));
+        let in_steps = case
+            .step
+            .is_some_and(|step| (1..=LAST_STEP).contains(&step));
         assert_eq!(in_steps, case.is_decode(), "{}", case.id);
     }
 }

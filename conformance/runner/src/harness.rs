@@ -194,7 +194,11 @@ mod tests {
     /// The exit code with a decoder that restores valid files and accepts others, on these cases.
     fn run(profile: Profile, known: &str, arguments: &[&str]) -> String {
         let restore = |file: &[u8]| inspect::restore(file).map_err(|_| Rejection::unnamed());
-        let arguments = ["test", "--quiet"].iter().chain(arguments);
+        // What it prints would look like the output of this test program.
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let log = log.path().to_str().unwrap();
+        let quiet = ["test", "--logfile", log];
+        let arguments = quiet.iter().chain(arguments);
         let code = Harness::decoder(Corpus::embedded(), restore)
             .profile(profile)
             .known_failures(KnownFailures::parse(known).unwrap())
