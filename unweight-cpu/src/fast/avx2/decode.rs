@@ -1,6 +1,6 @@
 //! The inner loop of decoding for x86-64. It is the portable backend's loop with two changes: the
-//! checks are made once for many rounds, and the cache lines of the output and the sign-mantissa
-//! bytes are prefetched.
+//! checks are made once for many rounds, and the cache lines of the output and of the plain bytes of
+//! BF16 weights are prefetched.
 
 use std::arch::asm;
 use std::arch::x86_64::*;

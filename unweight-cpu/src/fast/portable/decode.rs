@@ -5,6 +5,9 @@
 //! each row. One look-up of 11 bits gives all symbols whose codes lie within them, which is three
 //! or four symbols for trained weights. Five look-ups use up a window of 64 bits.
 //!
+//! When a group's lanes are decoded, its values are written as they are, or joined with the other
+//! parts of the weights; see `join`.
+//!
 //! The functions are `inline(always)` because the modules of the ISAs compile them again with their
 //! target features.
 
