@@ -82,6 +82,10 @@ impl Scratch {
     }
 
     /// The table that kernels decode with.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "for vector kernels")
+    )]
     pub(super) fn table(&self) -> &DecodeTable {
         &self.tables[self.table_number]
     }
