@@ -83,7 +83,8 @@ def main(options: list[str]) -> int:
         paths = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [*pytest, *ignored, *options],
-            cwd=place,
+            # They write to ./tests/data.
+            cwd=tests.parent,
             env=os.environ | {"PYTHONPATH": paths},
             check=False,
         )
