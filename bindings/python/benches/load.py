@@ -72,24 +72,7 @@ def main(gib: float, folder: Path) -> None:
         "unweight of the safetensors file": lambda: unweight.numpy.load_file(plain, as_bits=True),
         "unweight.verify (no output)": lambda: unweight.verify(unw),
     }
-    try:
-        import torch
-
-        import safetensors.torch
-        import unweight.torch
-
-        loads["unweight.torch"] = lambda: unweight.torch.load_file(unw)
-        # It maps the file; a sum reads it.
-        loads["safetensors.torch, pages mapped"] = lambda: safetensors.torch.load_file(plain)
-        loads["safetensors.torch, copied"] = lambda: [
-            tensor.clone() for tensor in safetensors.torch.load_file(plain).values()
-        ]
-        assert all(
-            np.array_equal(tensor.view(torch.int16).numpy().view(np.uint16), saved[name])
-            for name, tensor in unweight.torch.load_file(unw).items()
-        )
-    except ImportError:
-        print("torch is not installed: its figures are left out")
+    torch_loads(saved, plain, unw, loads)
     zstd(saved, loads)
     zipnn(saved, loads)
     report("load", size, loads)
@@ -119,6 +102,25 @@ def main(gib: float, folder: Path) -> None:
             "safetensors.numpy": lambda: safetensors.numpy.save_file(saved, folder / "again"),
         },
     )
+
+
+def torch_loads(
+    saved: dict[str, Any], plain: Path, unw: Path, loads: dict[str, Callable[[], object]]
+) -> None:
+    try:
+        import torch
+        from safetensors.torch import load_file as theirs
+
+        from unweight.torch import load_file as ours
+    except ImportError:
+        print("torch is not installed: its figures are left out")
+        return
+    for name, tensor in ours(unw).items():
+        assert np.array_equal(tensor.view(torch.int16).numpy().view(np.uint16), saved[name])
+    loads["unweight.torch"] = lambda: ours(unw)
+    # It maps the file and reads nothing.
+    loads["safetensors.torch, mapped alone"] = lambda: theirs(plain)
+    loads["safetensors.torch, copied"] = lambda: [tensor.clone() for tensor in theirs(plain).values()]
 
 
 def into(path: Path, out: dict[str, Any]) -> None:
