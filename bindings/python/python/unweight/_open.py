@@ -1,0 +1,295 @@
+"""Open files, and slices of their tensors."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import threading
+from collections.abc import Sequence
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._errors import NoDevice, WrongArgument
+from ._unweight import File
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_Part = int | slice | EllipsisType
+Index = _Part | tuple[_Part, ...] | list[int]
+
+
+class Readable(Protocol):
+    """A file object that can be read at any offset, such as those of ``open(..., "rb")`` and of
+    fsspec."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
+
+
+class Framework(Protocol):
+    """Makes arrays of one library, and views of their bytes."""
+
+    def new(self, tensor: str, dtype: str, shape: Sequence[int], size: int) -> tuple[Any, Any]:
+        """A new array for elements of a type of safetensors, with this shape and number of bytes;
+        and a view of its bytes."""
+
+    def view(self, out: Any, tensor: str, dtype: str, shape: Sequence[int], size: int) -> Any:
+        """A view of the bytes of an array of the caller, whose type and shape are checked."""
+
+
+class TensorSlice:
+    """A tensor of an open file, to be read in part: ``f.get_slice("w")[:, 2:8]``.
+
+    An index is an integer, a slice with a positive step, ``...``, or a tuple of these. Only the
+    chunks that contain the elements are read. An index outside of the tensor is an error.
+    """
+
+    def __init__(self, file: File, framework: Framework, name: str) -> None:
+        self._file = file
+        self._framework = framework
+        self._name = name
+        self._dtype, self._bits, self._shape = file.tensor(name)
+
+    def get_shape(self) -> list[int]:
+        """The shape of the whole tensor."""
+        return list(self._shape)
+
+    def get_dtype(self) -> str:
+        """The type of the elements, as safetensors names it: ``"BF16"``."""
+        return self._dtype
+
+    def __getitem__(self, index: Index) -> Any:
+        return self.read(index)
+
+    def read(self, index: Index = ..., *, out: Any = None) -> Any:
+        """The elements at this index as a new array, or in ``out``, a contiguous array of the
+        framework with their type and shape.
+
+        Raises:
+            WrongArgument: The index does not fit the tensor, or ``out`` does not fit the index.
+            BadFile: The file breaks a rule.
+        """
+        slices, shape = _slices(index, self._shape)
+        size = _bytes(self._bits, shape)
+        if out is None:
+            out, view = self._framework.new(self._name, self._dtype, shape, size)
+        else:
+            view = self._framework.view(out, self._name, self._dtype, shape, size)
+        self._file.read_slice_into(self._name, slices, view)
+        return out
+
+
+class safe_open:
+    """An open Unweight or safetensors file, as a context manager.
+
+    Several threads may use it. In a process that was forked after it was opened it works too, on
+    one thread.
+
+    Args:
+        filename: A path, the content of a file as bytes, or a file object that can be read at any
+            offset. A file object has to stay open.
+        framework: ``"np"`` or ``"numpy"``; ``"pt"``, ``"torch"`` or ``"pytorch"``.
+        device: ``"cpu"``. Others are not supported yet.
+        threads: The number of threads that decode; None means one for each processor.
+        memory: The most bytes that may be allocated for the file beside the arrays; None means
+            enough for every valid file.
+        as_bits: With numpy, types that numpy lacks become unsigned integers with the same bits: BF16
+            ``uint16``, F8 ``uint8``; F4 and F6 become ``uint8`` in one dimension. Otherwise BF16 and
+            F8 need ml_dtypes.
+
+    Raises:
+        BadFile: The file is neither an Unweight nor a safetensors file, or breaks a rule.
+        NotFound: There is no such file.
+        IoError: The system could not read.
+        NoDevice: The device is not supported.
+        OverBudget: ``memory`` does not suffice.
+    """
+
+    def __init__(
+        self,
+        filename: Source,
+        framework: str,
+        device: Any = "cpu",
+        *,
+        threads: int | None = None,
+        memory: int | None = None,
+        as_bits: bool = False,
+    ) -> None:
+        _require_cpu(device)
+        self._framework = _framework(framework, as_bits)
+        self._file = _opened(filename, threads, memory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file. Arrays that were read stay valid."""
+        self._file.close()
+
+    def keys(self) -> list[str]:
+        """The names of the tensors, sorted."""
+        return self._file.keys()
+
+    def offset_keys(self) -> list[str]:
+        """The names of the tensors, in the order of their data."""
+        return self._file.offset_keys()
+
+    def metadata(self) -> dict[str, str] | None:
+        """The strings of ``__metadata__``. None if the file has none."""
+        metadata = self._file.metadata()
+        return None if metadata is None else dict(metadata)
+
+    def get_tensor(self, name: str, *, out: Any = None) -> Any:
+        """A tensor as a new array, or in ``out``, a contiguous array of the framework with its type
+        and shape. The checksum of the tensor is checked. The content of ``out`` is unspecified
+        after an error, and nobody else may use it meanwhile.
+
+        Raises:
+            NoTensor: The file has no tensor of this name.
+            BadFile: The file breaks a rule.
+            UnsupportedDtype: The framework has no such type.
+            WrongArgument: ``out`` does not fit the tensor.
+        """
+        dtype, bits, shape = self._file.tensor(name)
+        size = _bytes(bits, shape)
+        if out is None:
+            out, view = self._framework.new(name, dtype, shape, size)
+        else:
+            view = self._framework.view(out, name, dtype, shape, size)
+        self._file.read_into(name, view)
+        return out
+
+    def get_tensors(self) -> dict[str, Any]:
+        """All tensors by name, in the order of their data."""
+        return {name: self.get_tensor(name) for name in self.offset_keys()}
+
+    def get_slice(self, name: str) -> TensorSlice:
+        """A tensor to be read in part."""
+        return TensorSlice(self._file, self._framework, name)
+
+
+def _framework(name: str, as_bits: bool) -> Framework:
+    if name in ("np", "numpy"):
+        from ._to_numpy import Numpy
+
+        return Numpy(as_bits)
+    if name in ("pt", "torch", "pytorch"):
+        from ._to_torch import Torch
+
+        return Torch()
+    raise WrongArgument(f"found framework {name!r}, expected 'numpy' or 'torch'")
+
+
+def _require_cpu(device: Any) -> None:
+    name = f"cuda:{device}" if isinstance(device, int) else str(device)
+    if name != "cpu":
+        raise NoDevice(
+            f"found device {name!r}, expected 'cpu': this version decodes on the CPU alone; "
+            f"move tensors with tensor.to({name!r})"
+        )
+
+
+def _opened(source: Source, threads: int | None, memory: int | None) -> File:
+    if isinstance(source, str | os.PathLike):
+        return File.open_path(source, threads, memory)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return File.open_bytes(bytes(source), threads, memory)
+    # The bytes of a text file are in its buffer.
+    source = getattr(source, "buffer", source)
+    if not (hasattr(source, "read") and hasattr(source, "seek")):
+        kind = type(source).__name__
+        raise WrongArgument(f"found {kind}, expected a path, bytes or a file object")
+    length = source.seek(0, os.SEEK_END)
+    return File.open_reader(_reader(source), length, threads, memory)
+
+
+def _reader(file: Readable) -> Any:
+    lock = threading.Lock()
+
+    def read(offset: int, length: int) -> bytes:
+        with lock:
+            file.seek(offset)
+            return bytes(file.read(length))
+
+    return read
+
+
+def _bytes(bits: int, shape: Sequence[int]) -> int:
+    """The bytes of elements of this many bits. Whether they are whole bytes is checked when they are
+    read."""
+    return -(-bits * math.prod(shape) // 8)
+
+
+def _slices(
+    index: Index, shape: Sequence[int]
+) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Start, end and step for each dimension, and the shape of the result."""
+    parts: list[Any] = list(index) if isinstance(index, tuple) else [index]
+    if parts.count(Ellipsis) > 1:
+        raise WrongArgument("found several '...' in an index, expected at most one")
+    explicit = len(parts) - parts.count(Ellipsis)
+    if explicit > len(shape):
+        raise WrongArgument(
+            f"found an index of {explicit} dimensions, the tensor has {len(shape)}"
+        )
+    rest = [slice(None)] * (len(shape) - explicit)
+    if Ellipsis in parts:
+        place = parts.index(Ellipsis)
+        parts[place : place + 1] = rest
+    else:
+        parts += rest
+    slices, result = [], []
+    for dimension, (part, length) in enumerate(zip(parts, shape, strict=True)):
+        if isinstance(part, slice):
+            start, stop, step = _range(part, dimension, length)
+            slices.append((start, stop, step))
+            result.append(len(range(start, stop, step)))
+        elif isinstance(part, list) and not part:
+            slices.append((0, 0, 1))
+            result.append(0)
+        else:
+            start = _position(part, dimension, length)
+            slices.append((start, start + 1, 1))
+    return slices, result
+
+
+def _position(part: Any, dimension: int, length: int) -> int:
+    if isinstance(part, bool) or not hasattr(part, "__index__"):
+        raise WrongArgument(
+            f"found {type(part).__name__} as index of dimension {dimension}, "
+            "expected an integer, a slice or '...'"
+        )
+    position = operator.index(part)
+    if not -length <= position < length:
+        raise WrongArgument(f"index {position} is outside of dimension {dimension} of size {length}")
+    return position % length
+
+
+def _range(part: slice, dimension: int, length: int) -> tuple[int, int, int]:
+    step = 1 if part.step is None else operator.index(part.step)
+    if step <= 0:
+        raise WrongArgument(f"found step {step}, expected a positive one")
+    start, stop = (
+        default if bound is None else operator.index(bound)
+        for bound, default in ((part.start, 0), (part.stop, length))
+    )
+    for bound in (start, stop):
+        if not -length <= bound <= length:
+            raise WrongArgument(
+                f"bound {bound} of a slice is outside of dimension {dimension} of size {length}"
+            )
+    start, stop = (bound + length if bound < 0 else bound for bound in (start, stop))
+    return start, max(start, stop), step

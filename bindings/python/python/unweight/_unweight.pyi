@@ -1,0 +1,77 @@
+"""The extension module. It has no interface for programs outside of this package."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__version__: str
+
+_Path = str | bytes | Any
+_Array = tuple[str, str, Sequence[int], Any]
+
+class File:
+    @staticmethod
+    def open_path(path: _Path, threads: int | None, memory: int | None) -> File: ...
+    @staticmethod
+    def open_bytes(data: bytes | bytearray, threads: int | None, memory: int | None) -> File: ...
+    @staticmethod
+    def open_reader(
+        reader: Callable[[int, int], bytes], length: int, threads: int | None, memory: int | None
+    ) -> File: ...
+    def close(self) -> None: ...
+    def keys(self) -> list[str]: ...
+    def offset_keys(self) -> list[str]: ...
+    def metadata(self) -> list[tuple[str, str]] | None: ...
+    def tensor(self, name: str) -> tuple[str, int, list[int]]: ...
+    def read_into(self, name: str, output: Any) -> None: ...
+    def read_slice_into(
+        self, name: str, slice: Sequence[tuple[int, int, int]], output: Any
+    ) -> None: ...
+
+def compress(
+    source: _Path,
+    output: _Path,
+    options: dict[str, Any],
+    encoding: str,
+    select: Callable[[str], bool] | None,
+    progress: Callable[..., None] | None,
+) -> dict[str, Any]: ...
+def decompress(
+    source: _Path,
+    output: _Path,
+    options: dict[str, Any],
+    progress: Callable[..., None] | None,
+) -> dict[str, Any]: ...
+def transcode(
+    source: _Path,
+    output: _Path,
+    options: dict[str, Any],
+    encoding: str,
+    progress: Callable[..., None] | None,
+) -> dict[str, Any]: ...
+def verify(
+    path: _Path,
+    against: _Path | None,
+    options: dict[str, Any],
+    progress: Callable[..., None] | None,
+) -> dict[str, Any]: ...
+def inspect(
+    path: _Path,
+    directory_only: bool,
+    count: int | None,
+    memory: int | None,
+    progress: Callable[..., None] | None,
+) -> list[dict[str, Any]]: ...
+def save(
+    arrays: Sequence[_Array],
+    metadata: Sequence[tuple[str, str]] | None,
+    encoding: str,
+    count: int | None,
+) -> bytes: ...
+def save_file(
+    arrays: Sequence[_Array],
+    path: _Path,
+    metadata: Sequence[tuple[str, str]] | None,
+    encoding: str,
+    count: int | None,
+) -> None: ...
+def run_program(arguments: Sequence[str]) -> int: ...

@@ -1,0 +1,144 @@
+//! Conversion of the library's errors to the package's exceptions.
+
+use std::error::Error as StdError;
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use unweight::file::{FileError, FileErrorKind};
+use unweight::{Error, StorageError, StorageFault};
+
+/// The exception for an error, of the file at `path` if the error has no path of its own.
+pub(crate) fn exception(py: Python<'_>, error: &Error, path: Option<&Path>) -> PyErr {
+    let failure = io_error(error);
+    let raised = failure.and_then(python_error);
+    if let Some(raised) = raised
+        && !raised.is_instance_of::<PyException>(py)
+    {
+        // Nobody who handles errors wants an interrupt as one.
+        return raised.clone_ref(py);
+    }
+    let made = make(py, error, failure, path);
+    made.inspect(|made| made.set_cause(py, raised.map(|raised| raised.clone_ref(py))))
+        .unwrap_or_else(|failed| failed)
+}
+
+/// The exception for a call that cannot be done as it was made.
+pub(crate) fn wrong_argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    let class = py.import("unweight._errors");
+    let class = class.and_then(|module| module.getattr("WrongArgument"));
+    match class.and_then(|class| class.call1((message.into(),))) {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failed) => failed,
+    }
+}
+
+fn make(
+    py: Python<'_>,
+    error: &Error,
+    failure: Option<&io::Error>,
+    path: Option<&Path>,
+) -> PyResult<PyErr> {
+    let details = PyDict::new(py);
+    if let Some(rule) = error.rule() {
+        details.set_item("rule", rule.id())?;
+        details.set_item("category", rule.category().name())?;
+    }
+    details.set_item("offset", offset(error))?;
+    details.set_item("tensor", error.tensor())?;
+    let path = error.path().or(path);
+    details.set_item("path", path.map(Path::as_os_str).map(path_text))?;
+    if let Some(number) = failure.and_then(system_error) {
+        details.set_item("errno", number)?;
+    }
+    let class = py
+        .import("unweight._errors")?
+        .getattr(class(error, failure))?;
+    let exception = class.call((message(error, path),), Some(&details))?;
+    Ok(PyErr::from_value(exception))
+}
+
+/// The message, with the path in front of it if it has none.
+fn message(error: &Error, path: Option<&Path>) -> String {
+    match (error.path(), path) {
+        (None, Some(path)) => format!("{}: {error}", path.display()),
+        _ => error.to_string(),
+    }
+}
+
+/// A path as Python has it. Bytes that are no text are replaced.
+fn path_text(path: &OsStr) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The name of the exception's class.
+fn class(error: &Error, failure: Option<&io::Error>) -> &'static str {
+    match error {
+        Error::At { error, .. } => class(error, failure),
+        Error::Rule { .. } | Error::Source(_) | Error::SourceLength { .. } => "BadFile",
+        Error::OverBudget(_) => "OverBudget",
+        Error::NoTensor(_) => "NoTensor",
+        Error::Unwritable { .. }
+        | Error::WrongDtype { .. }
+        | Error::WrongLength { .. }
+        | Error::WrongSlice { .. } => "WrongArgument",
+        Error::Read(_) | Error::Write(_) => match failure.map(io::Error::kind) {
+            Some(ErrorKind::NotFound) => "NotFound",
+            Some(ErrorKind::PermissionDenied) => "NotPermitted",
+            Some(ErrorKind::UnexpectedEof) => "BadFile",
+            _ => "IoError",
+        },
+        Error::File(FileError::Exists { .. }) => "Exists",
+        Error::File(error) => match error.kind() {
+            FileErrorKind::Content => "BadFile",
+            FileErrorKind::Request => "WrongArgument",
+            _ => "IoError",
+        },
+        _ => "UnweightError",
+    }
+}
+
+/// Offset in the file of what the error is about.
+fn offset(error: &Error) -> Option<u64> {
+    match error {
+        Error::At { error, .. } => offset(error),
+        Error::Rule { error, .. } => Some(error.offset),
+        Error::Source(error) => Some(error.at),
+        error => Some(error.extent()?.offset),
+    }
+}
+
+fn io_error(error: &Error) -> Option<&io::Error> {
+    match error {
+        Error::At { error, .. } => io_error(error),
+        Error::Read(error) | Error::Write(error) => Some(error),
+        _ => None,
+    }
+}
+
+/// The number of the system's error, which may be in that of a storage.
+fn system_error(error: &io::Error) -> Option<i32> {
+    match storage_failure(error) {
+        Some(inner) => system_error(inner),
+        None => error.raw_os_error(),
+    }
+}
+
+/// What a file object raised.
+fn python_error(error: &io::Error) -> Option<&PyErr> {
+    if let Some(inner) = storage_failure(error) {
+        return python_error(inner);
+    }
+    let inner: &(dyn StdError + 'static) = error.get_ref()?;
+    inner.downcast_ref()
+}
+
+fn storage_failure(error: &io::Error) -> Option<&io::Error> {
+    match error.get_ref()?.downcast_ref::<StorageError>()?.fault() {
+        StorageFault::Failed(inner) => Some(inner),
+        _ => None,
+    }
+}

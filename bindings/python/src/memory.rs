@@ -1,0 +1,169 @@
+//! Memory of arrays and tensors, by the DLPack protocol.
+//!
+//! The stable ABI of Python 3.10 has no buffers, and the buffers of torch and of numpy have no
+//! BF16. Callers therefore pass a contiguous view of bytes.
+
+use std::ffi::{CStr, c_void};
+use std::ptr::NonNull;
+use std::slice;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyCapsule};
+
+use crate::error::wrong_argument;
+
+/// Bytes of an array of the host, which live as long as this.
+pub(crate) struct Memory {
+    /// Owns the tensor; its destructor frees it.
+    _capsule: Py<PyCapsule>,
+    data: NonNull<u8>,
+    length: usize,
+    is_writable: bool,
+}
+
+// SAFETY: the address is that of plain bytes, which belong to no thread. The capsule is only
+// dropped, which any thread may do.
+unsafe impl Send for Memory {}
+
+#[repr(C)]
+struct Device {
+    kind: i32,
+    _number: i32,
+}
+
+#[repr(C)]
+struct DataType {
+    code: u8,
+    bits: u8,
+    lanes: u16,
+}
+
+#[repr(C)]
+struct Tensor {
+    data: *mut c_void,
+    device: Device,
+    dimensions: i32,
+    data_type: DataType,
+    shape: *const i64,
+    strides: *const i64,
+    byte_offset: u64,
+}
+
+/// What the capsule `dltensor_versioned` has.
+#[repr(C)]
+struct Versioned {
+    major: u32,
+    _minor: u32,
+    _manager: *mut c_void,
+    _deleter: Option<unsafe extern "C" fn(*mut Versioned)>,
+    flags: u64,
+    tensor: Tensor,
+}
+
+const TENSOR: &CStr = c"dltensor";
+const VERSIONED: &CStr = c"dltensor_versioned";
+const MAJOR_VERSION: u32 = 1;
+const READ_ONLY: u64 = 1;
+const HOST: i32 = 1;
+const UNSIGNED: u8 = 1;
+
+impl Memory {
+    /// The bytes of `array`, a contiguous array of bytes in one dimension.
+    pub(crate) fn of(array: &Bound<'_, PyAny>) -> PyResult<Memory> {
+        let py = array.py();
+        let version = [("max_version", (1, 0))].into_py_dict(py)?;
+        let capsule = match array.call_method("__dlpack__", (), Some(&version)) {
+            // Libraries before version 1 of the protocol do not know the argument.
+            Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+                array.call_method0("__dlpack__")?
+            }
+            capsule => capsule?,
+        };
+        let capsule = capsule.cast_into::<PyCapsule>()?;
+        let (tensor, is_writable) = tensor(&capsule)?;
+        let refuse = |what: &str| {
+            Err(wrong_argument(
+                py,
+                format!("{what}, expected an array of bytes"),
+            ))
+        };
+        if tensor.device.kind != HOST {
+            return refuse("the array is not in the memory of the host");
+        }
+        let DataType { code, bits, lanes } = tensor.data_type;
+        if (code, bits, lanes, tensor.dimensions) != (UNSIGNED, 8, 1, 1) {
+            return refuse("the array has another type or shape");
+        }
+        // SAFETY: by the protocol `shape` has as many elements as there are dimensions: one.
+        let length = unsafe { *tensor.shape };
+        let stride = match tensor.strides.is_null() {
+            true => 1,
+            // SAFETY: by the protocol `strides` is null or has one element for each dimension.
+            false => unsafe { *tensor.strides },
+        };
+        if stride != 1 && length > 1 {
+            return refuse("the array is not contiguous");
+        }
+        let length = usize::try_from(length)?;
+        let start = tensor.data.cast::<u8>();
+        let data = match NonNull::new(start) {
+            // SAFETY: by the protocol the first element is `byte_offset` bytes behind `data`, in
+            // the same allocation.
+            Some(start) => unsafe { start.add(tensor.byte_offset as usize) },
+            None if length == 0 => NonNull::dangling(),
+            None => return refuse("the array has no memory"),
+        };
+        Ok(Memory {
+            _capsule: capsule.unbind(),
+            data,
+            length,
+            is_writable,
+        })
+    }
+
+    /// The bytes, to be read.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `of` has checked that the capsule's tensor has these bytes, which live as long as
+        // the capsule. Memory from another library holds some value in each byte. That nobody
+        // writes to an array that is being saved is up to the caller in Python, as with every
+        // function there that releases the interpreter's lock.
+        unsafe { slice::from_raw_parts(self.data.as_ptr(), self.length) }
+    }
+
+    /// The bytes, to be written.
+    ///
+    /// # Errors
+    /// `WrongArgument` if the array may only be read.
+    pub(crate) fn bytes_mut(&mut self, py: Python<'_>) -> PyResult<&mut [u8]> {
+        if !self.is_writable {
+            return Err(wrong_argument(
+                py,
+                "the array is read-only, expected one that can be written",
+            ));
+        }
+        // SAFETY: as in `bytes`. The tensor is not marked as read-only.
+        Ok(unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.length) })
+    }
+}
+
+/// The tensor of a capsule, and whether it may be written to.
+fn tensor<'c>(capsule: &'c Bound<'_, PyCapsule>) -> PyResult<(&'c Tensor, bool)> {
+    if capsule.is_valid_checked(Some(TENSOR)) {
+        let pointer = capsule.pointer_checked(Some(TENSOR))?;
+        // SAFETY: by the protocol a capsule of this name points to a tensor and its owner, which
+        // live as long as the capsule does and nobody takes the tensor out of it.
+        return Ok((unsafe { pointer.cast::<Tensor>().as_ref() }, true));
+    }
+    let pointer = capsule.pointer_checked(Some(VERSIONED))?;
+    // SAFETY: as above. The version is the first member in every version of the protocol.
+    let major = unsafe { pointer.cast::<u32>().read() };
+    if major != MAJOR_VERSION {
+        let message = format!("DLPack version {major}, expected {MAJOR_VERSION}");
+        return Err(wrong_argument(capsule.py(), message));
+    }
+    // SAFETY: as above, for this version.
+    let versioned = unsafe { pointer.cast::<Versioned>().as_ref() };
+    debug_assert_eq!(versioned.major, major);
+    Ok((&versioned.tensor, versioned.flags & READ_ONLY == 0))
+}

@@ -1,0 +1,168 @@
+"""Threads, processes, interpreters, and what they leave."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import unweight
+import unweight.numpy
+from unweight import safe_open
+
+Tensors = dict[str, np.ndarray[Any, Any]]
+
+
+def test_threads_share_a_file(unw: Path, tensors: Tensors) -> None:
+    expected = tensors["layer.weight"]
+    with safe_open(unw, "np") as file, ThreadPoolExecutor(8) as pool:
+
+        def read(number: int) -> bool:
+            if number % 2:
+                return bool(np.array_equal(file.get_tensor("layer.weight"), expected))
+            part = file.get_slice("layer.weight")[:, number : number + 50]
+            return bool(np.array_equal(part, expected[:, number : number + 50]))
+
+        assert all(pool.map(read, range(100)))
+
+
+def test_a_file_may_be_closed_while_it_is_read(unw: Path) -> None:
+    for _ in range(50):
+        file = safe_open(unw, "np")
+        start = threading.Barrier(2)
+
+        def read() -> None:
+            start.wait()
+            try:
+                file.get_tensors()
+            except unweight.WrongArgument:
+                pass
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        start.wait()
+        file.close()
+        thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_reads_files_of_before_and_new_ones(unw: Path, tmp_path: Path) -> None:
+    program = f"""
+import os, warnings
+import unweight, unweight.numpy
+warnings.simplefilter("ignore")
+path = {str(unw)!r}
+file = unweight.safe_open(path, "np")
+before = file.get_tensors()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        old = file.get_tensors()
+        new = unweight.numpy.load_file(path)
+        for name in before:
+            assert old[name].tobytes() == new[name].tobytes() == before[name].tobytes()
+        unweight.verify(path)
+        file.close()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+file.get_tensors()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_thousands_of_opened_files_leave_nothing(unw: Path, plain: Path, corpus: Path) -> None:
+    bad = corpus / "invalid" / "magic-without-the-high-bit.unw"
+    process = psutil.Process()
+
+    def open_some(count: int) -> None:
+        for number in range(count):
+            with safe_open(unw if number % 2 else plain, "np") as file:
+                file.get_tensor("layer.weight")
+                file.get_slice("layer.weight")[1, 3:50]
+            # Without a context manager the file is closed with its last reference.
+            safe_open(unw, "np").metadata()
+            safe_open(unw.read_bytes(), "np").get_tensor("step")
+            with pytest.raises(unweight.BadFile):
+                safe_open(bad, "np")
+            with pytest.raises(unweight.NoTensor):
+                safe_open(unw, "np").get_tensor("none")
+
+    open_some(300)
+    before = (process.num_fds(), process.num_threads(), process.memory_info().rss)
+    open_some(1000)
+    after = (process.num_fds(), process.num_threads(), process.memory_info().rss)
+    assert after[:2] == before[:2]
+    assert after[2] - before[2] < 4 << 20
+
+
+def test_saving_and_converting_leaves_nothing(unw: Path, tmp_path: Path, tensors: Tensors) -> None:
+    process = psutil.Process()
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            unweight.numpy.save(tensors)
+            unweight.numpy.save_file(tensors, tmp_path / "again.unw")
+            unweight.decompress(unw, tmp_path / "back", force=True)
+            unweight.inspect(unw)
+
+    work(30)
+    before = (process.num_fds(), process.num_threads(), process.memory_info().rss)
+    work(100)
+    after = (process.num_fds(), process.num_threads(), process.memory_info().rss)
+    assert after[:2] == before[:2]
+    assert after[2] - before[2] < 8 << 20
+
+
+def test_a_subinterpreter_is_refused() -> None:
+    program = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+{before}
+code = '''
+try:
+    import unweight
+except ImportError as error:
+    assert "subinterpreter" in str(error), error
+else:
+    raise AssertionError("imported")
+'''
+interpreter = interpreters.create()
+failure = interpreters.run_string(interpreter, code)
+assert failure is None, failure
+import unweight
+"""
+    for before in ("import unweight", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(before=before)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_import_is_quick_and_imports_no_library_of_arrays() -> None:
+    program = """
+import sys, time
+start = time.process_time()
+import unweight
+print(time.process_time() - start)
+assert not {"numpy", "torch", "ml_dtypes"} & set(sys.modules), sys.modules.keys()
+"""
+    seconds = []
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        seconds.append(float(done.stdout))
+    assert min(seconds) < 0.05
