@@ -22,10 +22,10 @@
  * it does not know are not 0.
  *
  * Threads. All functions can be called at any time from any thread, also with the same model. Only
- * `unweight_close` must not be called while another thread uses the model. There is no global
- * state. An operation on a whole tensor or file starts the threads that the options allow. They
- * stay until the model is closed or the function on files returns. Before `fork` close the models
- * that the child uses, or use them there with `threads` = 1.
+ * `unweight_close` must not be called while another thread uses the model. No call changes the
+ * result of another one, and there is nothing to initialise. An operation on a whole tensor or file
+ * starts the threads that the options allow. They stay until the model is closed or the function on
+ * files returns, and do not survive a `fork`: a child opens its models itself.
  *
  * Callbacks may call this library. They must return: no exception, `longjmp` or thread exit may
  * leave them. Each says from which threads it is called.

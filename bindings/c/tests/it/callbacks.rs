@@ -17,8 +17,11 @@ struct Source {
     calls: AtomicU64,
     /// The number of the call from which on `answer` counts.
     from: AtomicU64,
-    answer: Box<dyn Fn(&Source, u64, &mut [u8]) -> i64 + Send + Sync>,
+    answer: Box<Answer>,
 }
+
+/// Answers a read at an offset into a buffer.
+type Answer = dyn Fn(&Source, u64, &mut [u8]) -> i64 + Send + Sync;
 
 impl Source {
     fn new(answer: impl Fn(&Source, u64, &mut [u8]) -> i64 + Send + Sync + 'static) -> Source {
@@ -105,14 +108,13 @@ fn short_reads_are_continued() {
 
 #[test]
 fn an_answer_that_cannot_be_is_a_failed_read_at_every_call() {
-    type Answer = fn(&Source, u64, &mut [u8]) -> i64;
-    let answers: [Answer; 6] = [
-        |_, _, _| -1,
-        |_, _, _| i64::MIN,
-        |_, _, _| i64::MAX,
-        |_, _, buffer| buffer.len() as i64 + 1,
-        |_, _, _| i64::from(u32::MAX) + 1,
-        |source, offset, buffer| source.truth(offset, buffer) << 32,
+    let answers: [&'static Answer; 6] = [
+        &|_, _, _| -1,
+        &|_, _, _| i64::MIN,
+        &|_, _, _| i64::MAX,
+        &|_, _, buffer| buffer.len() as i64 + 1,
+        &|_, _, _| i64::from(u32::MAX) + 1,
+        &|source, offset, buffer| source.truth(offset, buffer) << 32,
     ];
     for answer in answers {
         let mut from = 0;
