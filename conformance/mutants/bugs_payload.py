@@ -405,7 +405,7 @@ bug("limit-before-0", "            elements *= dimension\n", "            elemen
     "empty-tensor-whose-other-dimensions-overflow",
     also=[("    elements = 0 if 0 in dimensions else 1\n", "    elements = 1\n")])
 bug("elements-in-doubles", "            elements *= dimension\n", "            elements = int(float(elements) * float(dimension))\n",
-    equivalent="a file whose element count a double cannot hold would be larger than 2^53 bits")
+    "sixty-four-greatest-dimensions")
 bug("dimensions-in-32-bits", "            elements *= dimension\n", "            elements *= dimension & 0xFFFFFFFF\n",
     "dimensions-whose-product-wraps-to-1-in-32-bits",
     "2-to-the-56-plus-1-elements")

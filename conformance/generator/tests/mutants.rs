@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::{env, fs};
@@ -218,6 +218,19 @@ fn no_case_finds_a_mutant_that_is_listed_as_equivalent() {
         ended.status.success(),
         "{}",
         String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+#[test]
+fn the_table_of_bugs_is_what_the_program_prints() {
+    let ended = python(&["table"]).output().expect(NEEDS_PYTHON);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mutants/TABLE.md");
+    let table = fs::read_to_string(&path).unwrap();
+    assert!(
+        String::from_utf8_lossy(&ended.stdout) == table,
+        "{} is out of date: python3 conformance/mutants/mutants.py table > {}",
+        path.display(),
+        path.display()
     );
 }
 
