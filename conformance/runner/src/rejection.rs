@@ -57,8 +57,10 @@ const CRASH_TRACES: &[(&str, &str)] = &[
     ("Exception in thread \"", "a Java exception"),
     ("Unhandled exception. ", "a .NET exception"),
     ("\nNode.js v", "an uncaught exception of Node.js"),
+    // The second since Rust 1.91: the number of the thread stands behind its name.
     ("' panicked at ", "a Rust panic"),
-    ("\ngoroutine 1 [", "a Go panic"),
+    (") panicked at ", "a Rust panic"),
+    ("\ngoroutine ", "a Go panic"),
 ];
 
 /// The trace of a crash in stderr, if there is one.
@@ -99,6 +101,12 @@ mod tests {
         );
         let node = "file:///d.js:3\n    throw x;\n    ^\nTypeError\n    at main (d.js:3:1)\n\nNode.js v20.1.0\n";
         assert_eq!(crash_trace(node), Some("an uncaught exception of Node.js"));
+        for rust in [
+            "thread 'main' panicked at src/main.rs:2:5:\nrecord-crc\n",
+            "\nthread 'main' (22351) panicked at src/main.rs:2:5:\nrecord-crc\n",
+        ] {
+            assert_eq!(crash_trace(rust), Some("a Rust panic"));
+        }
         assert_eq!(crash_trace("record-crc: chunk 3\n"), None);
     }
 }

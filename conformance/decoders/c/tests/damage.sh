@@ -11,6 +11,8 @@ make -s BUILD=build/damage damage
 make -s BUILD=build/damage-any CFLAGS_MORE=-DUNWEIGHT_ACCEPT_ANY_CHECKSUM damage
 export ASAN_OPTIONS=max_allocation_size_mb=64:hard_rss_limit_mb=512:detect_leaks=1
 for build in damage damage-any; do
-    find "$corpus" -name '*.unw' -o -name '*.safetensors' | sort |
-        xargs build/$build/damage "$runs" "$seed"
+    program=$PWD/build/$build/damage
+    # One call, so that a seed always gives the same damage.
+    (cd "$corpus" && find . -name '*.unw' -o -name '*.safetensors' | LC_ALL=C sort |
+        xargs -n 100000 -s 1000000 -x "$program" "$runs" "$seed")
 done
