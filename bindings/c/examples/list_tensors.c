@@ -9,13 +9,16 @@
 
 #include "unweight.h"
 
-/* Prints a name, which may hold any bytes, without control characters. */
+/* Prints a name, which may be any UTF-8, with escapes for control characters (C0, DEL and C1). */
 static void print_name(const char *name, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)name[i];
+        unsigned char next = i + 1 < length ? (unsigned char)name[i + 1] : 0;
         if (byte < 0x20 || byte == 0x7f)
             printf("\\x%02x", byte);
+        else if (byte == 0xc2 && next >= 0x80 && next <= 0x9f)
+            printf("\\x%02x\\x%02x", byte, (unsigned char)name[++i]);
         else
             putchar(byte);
     }

@@ -25,7 +25,8 @@
  * `unweight_close` must not be called while another thread uses the model. No call changes the
  * result of another one, and there is nothing to initialise. An operation on a whole tensor or file
  * starts the threads that the options allow. They stay until the model is closed or the function on
- * files returns, and do not survive a `fork`: a child opens its models itself.
+ * files returns, and do not survive a `fork`: a child neither uses nor closes the models of its
+ * parent, and opens its own.
  *
  * Callbacks may call this library. They must return: no exception, `longjmp` or thread exit may
  * leave them. Each says from which threads it is called.

@@ -183,6 +183,7 @@ fn offset_of(error: &Error) -> Option<u64> {
     match error {
         Error::At { error, .. } => offset_of(error),
         Error::Rule { error, .. } => Some(error.offset),
+        Error::Source(error) => Some(error.at),
         other => other.extent().map(|extent| extent.offset),
     }
 }
