@@ -49,7 +49,7 @@ fn kernels_and_format_have_the_same_numbers() {
         PLAIN_SLACK_BYTES as usize,
         size_of::<TensorJob>(),
         TensorJob::FIELDS_OFFSET,
-        size_of_val(&crc_constants()[..]),
+        size_of_val(crc_constants()),
     ];
     assert_eq!(
         unweight_gpu_host::layout(),

@@ -1,6 +1,8 @@
 //! Constants of `kernels/checksum/crc32.cuh`, from the arithmetic of polynomials over GF(2) modulo
 //! that of CRC-32, with bit 31 as x^0.
 
+use std::sync::LazyLock;
+
 const POLYNOMIAL: u32 = 0xedb8_8320;
 const ONE: u32 = 1 << 31;
 /// x^(2^32 - 1) = 1: the polynomial is primitive, so this power of x is its inverse.
@@ -10,16 +12,20 @@ const LANES: u64 = 32;
 const ROW_BYTES: u64 = 512;
 
 /// The words of `CrcConstants` in `kernels/abi/crc_constants.cuh`, in their order.
-pub fn words() -> Vec<u32> {
-    let mut words = BY_SIXTEEN.words();
-    words.extend(BY_EIGHT.words());
-    for k in 0..20 {
-        words.extend((0..LANES).map(|lane| power((8 << k) + lane)));
-    }
-    for k in 0..9 {
-        words.extend((0..LANES).map(|lane| power(ORDER - (8 << k) + lane)));
-    }
-    words
+/// They are computed once.
+pub fn words() -> &'static [u32] {
+    static WORDS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+        let mut words = BY_SIXTEEN.words();
+        words.extend(BY_EIGHT.words());
+        for k in 0..20 {
+            words.extend((0..LANES).map(|lane| power((8 << k) + lane)));
+        }
+        for k in 0..9 {
+            words.extend((0..LANES).map(|lane| power(ORDER - (8 << k) + lane)));
+        }
+        words
+    });
+    &WORDS
 }
 
 /// The layout of a row's words over lanes. Four lanes hold one row of a binary MMA, two words each.

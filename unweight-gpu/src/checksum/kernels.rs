@@ -21,7 +21,7 @@ impl KernelSet for ChecksumKernels {
     fn load(device: &Device) -> Result<ChecksumKernels, GpuError> {
         let own = device.own_stream();
         let module = device.load_module(&own::CHECKSUM)?;
-        let constants = own.clone_htod(&constants::words())?;
+        let constants = own.clone_htod(constants::words())?;
         own.synchronize()?;
         Ok(ChecksumKernels {
             check_chunks: module.load_function("check_chunks")?,

@@ -21,7 +21,7 @@ pub(crate) struct OnTheCpu {
     stages: Stages,
     /// Number of blocks that share all chunks, and of warps in each. None means one block a chunk.
     few_blocks: Option<(u32, u32)>,
-    constants: Vec<u32>,
+    constants: &'static [u32],
 }
 
 /// The size of the shared memory for records.
