@@ -219,10 +219,6 @@ bug("directory-checksum-of-no-directory-is-free", DIRECTORY_CRC, 'require(length
     "checksum-of-no-directory-wrong")
 bug("directory-checksum-in-16-bits", DIRECTORY_CRC, 'require((found ^ header.directory_checksum) & 0xFFFF == 0, "dir-crc"',
     "directory-checksum-wrong-in-its-greatest-bit")
-bug("directory-checksum-of-the-entries", DIRECTORY_CRC,
-    'require(found == header.directory_checksum or length == 0 or zlib.crc32(directory[:40 * count]) != found and '
-    'directory[:40 * count] == directory[:40 * count] and False, "dir-crc"',
-    "checksum-of-no-directory-wrong")
 DIRECTORY_PADDING = '    require_zero(directory[names_at + name_end:], "dir-padding", 64 + names_at + name_end, "padding byte")\n'
 bug.several("directory-padding-{}", DIRECTORY_PADDING, [
     ("is-free", "",
