@@ -335,6 +335,10 @@ bug("by-name-of-any-number", 'require(number < count, "name-order"', 'require(Tr
 bug("by-name-of-one-tensor-is-free", 'require(number < count, "name-order"', 'require(number < count or count == 1, "name-order"',
     "by-name-of-the-only-tensor-is-1",
     also=[("        name = tensors[number].name\n", "        name = tensors[number % count].name\n")])
+bug("by-name-from-16-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFF)\n",
+    "by-name-of-65536-more")
+bug("by-name-from-24-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFFFF)\n",
+    "by-name-of-2-to-the-24-more")
 bug("by-name-from-8-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFF)\n",
     "three-hundred-tensors")
 ORDER = '            require(name > previous_name, "name-order"'
