@@ -335,6 +335,10 @@ bug("by-name-of-any-number", 'require(number < count, "name-order"', 'require(Tr
 bug("by-name-of-one-tensor-is-free", 'require(number < count, "name-order"', 'require(number < count or count == 1, "name-order"',
     "by-name-of-the-only-tensor-is-1",
     also=[("        name = tensors[number].name\n", "        name = tensors[number % count].name\n")])
+bug("dimensions-wrap-in-32-bits", "    names_at = 40 * count + 8 * dims_end\n",
+    "    names_at = (40 * count + 8 * dims_end) % 2**32\n",
+    also=[("require(names_at >= 40 * count + 8 * dims_end,", "require(True,")],
+    equivalent="of 2^29 dimensions and at most 2^20 tensors, one has a rank above 64")
 bug("by-name-from-16-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFF)\n",
     "by-name-of-65536-more")
 bug("by-name-from-24-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFFFF)\n",

@@ -491,3 +491,10 @@ bug("patches-up-to-32767", 'struct.pack("<HB", i, x) for i, x in enumerate(value
 shared("sources-in-an-unstable-order-above-20", "return sorted(described, key=lambda tensor: tensor[3:])",
        "return sorted(described if len(described) <= 20 else described[::-1], key=lambda tensor: tensor[3:])",
        "header-of-many-empty-tensors-and-escapes-huffman-12")
+bug("saves-one-part-in-63", "64 * bits < 63 * width", "63 * bits < 62 * width",
+    "form-huffman-at-the-last-bit-huffman-12",
+    "form-palette-at-the-last-bit-palette-12")
+bug("refuses-a-rank-of-64", " or len(shape) > 64:", " or len(shape) >= 64:",
+    "longest-name-and-greatest-rank-huffman-12")
+bug("refuses-names-of-65535-bytes", "if len(name.encode()) > 65535 or", "if len(name.encode()) >= 65535 or",
+    "longest-name-and-greatest-rank-huffman-12")

@@ -404,7 +404,7 @@ bug("dimensions-of-0-are-1", "            elements *= dimension\n", "           
 bug("limit-before-0", "            elements *= dimension\n", "            elements *= dimension\n            require(elements <= 2**56, \"limit-elements\", at, \"\", 0, 0)\n",
     "empty-tensor-whose-other-dimensions-overflow",
     also=[("    elements = 0 if 0 in dimensions else 1\n", "    elements = 1\n")])
-bug("elements-in-doubles", "            elements *= dimension\n", "            elements = int(float(elements) * float(dimension))\n",
+bug("elements-in-doubles", "            elements *= dimension\n", "            elements = int(min(float(elements) * float(dimension), 2.0**900))\n",
     equivalent="a file whose element count a double cannot hold would be larger than 2^53 bits")
 bug("dimensions-in-32-bits", "            elements *= dimension\n", "            elements *= dimension & 0xFFFFFFFF\n",
     "dimensions-whose-product-wraps-to-1-in-32-bits",

@@ -646,3 +646,8 @@ text.several("json-escapes-in-{}", ENCODED, [
 ])
 text("json-escapes-without-a-capital-a", "            elif 0x41 <= digit <= 0x46:\n", "            elif 0x41 < digit <= 0x46:\n",
     "json-with-escapes-on-the-borders-of-utf-8")
+text("json-strings-of-65535-bytes", '        return text.decode("utf-8", "replace")\n',
+    '        return text[:65535].decode("utf-8", "replace")\n',
+    "json-with-metadata-names-that-differ-behind-65535-bytes")
+bug("json-offsets-backwards", "len(offsets) == 2 and offsets[0] <= offsets[1],", "len(offsets) == 2,",
+    equivalent="a length below 0 is not that of the directory")

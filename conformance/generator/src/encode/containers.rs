@@ -105,6 +105,17 @@ pub(super) fn containers(cases: &mut Cases) {
     .add(cases, &[(Encoding::Huffman, 12)]);
 
     Vector::of(
+        "longest-name-and-greatest-rank",
+        &["3.2", "9", "11.1"],
+        "a name of 65,535 bytes and a rank of 64 are within the limits",
+        [
+            Tensor::bytes(&"n".repeat(65_535), vec![1]),
+            Tensor::raw("r", Dtype::U8, &[1; 64], vec![2]),
+        ],
+    )
+    .add(cases, &[(Encoding::Huffman, 12)]);
+
+    Vector::of(
         "no-tensors",
         &["11.1"],
         "a source without tensors has a file too",
