@@ -219,10 +219,6 @@ bug("directory-checksum-of-no-directory-is-free", DIRECTORY_CRC, 'require(length
     "checksum-of-no-directory-wrong")
 bug("directory-checksum-in-16-bits", DIRECTORY_CRC, 'require((found ^ header.directory_checksum) & 0xFFFF == 0, "dir-crc"',
     "directory-checksum-wrong-in-its-greatest-bit")
-bug("directory-checksum-of-the-entries", DIRECTORY_CRC,
-    'require(found == header.directory_checksum or length == 0 or zlib.crc32(directory[:40 * count]) != found and '
-    'directory[:40 * count] == directory[:40 * count] and False, "dir-crc"',
-    "checksum-of-no-directory-wrong")
 DIRECTORY_PADDING = '    require_zero(directory[names_at + name_end:], "dir-padding", 64 + names_at + name_end, "padding byte")\n'
 bug.several("directory-padding-{}", DIRECTORY_PADDING, [
     ("is-free", "",
@@ -339,6 +335,14 @@ bug("by-name-of-any-number", 'require(number < count, "name-order"', 'require(Tr
 bug("by-name-of-one-tensor-is-free", 'require(number < count, "name-order"', 'require(number < count or count == 1, "name-order"',
     "by-name-of-the-only-tensor-is-1",
     also=[("        name = tensors[number].name\n", "        name = tensors[number % count].name\n")])
+bug("dimensions-wrap-in-32-bits", "    names_at = 40 * count + 8 * dims_end\n",
+    "    names_at = (40 * count + 8 * dims_end) % 2**32\n",
+    also=[("require(names_at >= 40 * count + 8 * dims_end,", "require(True,")],
+    equivalent="of 2^29 dimensions and at most 2^20 tensors, one has a rank above 64")
+bug("by-name-from-16-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFF)\n",
+    "by-name-of-65536-more")
+bug("by-name-from-24-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFFFFFF)\n",
+    "by-name-of-2-to-the-24-more")
 bug("by-name-from-8-bits", "        order.append(by_name)\n", "        order.append(by_name & 0xFF)\n",
     "three-hundred-tensors")
 ORDER = '            require(name > previous_name, "name-order"'

@@ -464,3 +464,37 @@ bug("raw-never", RAW, "return stored",
 bug("raw-where-256-bytes-are-saved", RAW, "return raw if align(len(stored.data), unit) + 256 > align(len(raw.data), unit) else stored",
     "raw-where-nothing-is-saved-palette-12",
     "raw-where-nothing-is-saved-huffman-12")
+
+# Numbers of 16 bits, and the last bit of a threshold.
+bug("huffman-records-cost-801-bits", "800 * size", "801 * size",
+    "form-huffman-at-the-last-bit-huffman-12")
+bug("palette-records-cost-161-bits", "160 * size", "161 * size",
+    "form-palette-at-the-last-bit-palette-12")
+bug("huffman-fields-cost-a-bit-more", "cost(choose_code(counts, size, palette), counts, palette) * y",
+    "(cost(choose_code(counts, size, palette), counts, palette) + 1) * y",
+    "form-huffman-at-the-last-bit-huffman-12")
+bug("constants-below-255", "values.count(values[0]) == n:", "values[0] < 255 and values.count(values[0]) == n:",
+    "constants-of-equal-bytes-huffman-12",
+    "constants-of-equal-bytes-palette-12")
+bug("raw-compared-without-block-checksums", "align(len(raw.data), unit) else stored", "align(length, unit) else stored",
+    "coded-because-of-the-block-checksums-of-raw-huffman-12")
+bug("checksums-of-two-blocks", "[zlib.crc32(payload[at:at + 65536]) for at in range(0, P, 65536)]",
+    "[zlib.crc32(payload[at:at + 65536] if at < 131072 else b\"\") for at in range(0, P, 65536)]",
+    "raw-of-three-blocks-huffman-12")
+LONGER = "    if align(16 + len(body), 16) > decoder.greatest_record(len(values), width):\n"
+bug("records-longer-than-32767-bytes-are-verbatim", LONGER, LONGER.replace("    if ", "    if len(body) > 32767 or "),
+    "chunk-of-65536-weights-huffman-16",
+    "chunk-of-65536-weights-palette-16")
+bug("patches-up-to-32767", 'struct.pack("<HB", i, x) for i, x in enumerate(values) if x not in index_of',
+    'struct.pack("<HB", i & 0x7FFF, x) for i, x in enumerate(values) if x not in index_of',
+    "chunk-of-65536-weights-palette-16")
+shared("sources-in-an-unstable-order-above-20", "return sorted(described, key=lambda tensor: tensor[3:])",
+       "return sorted(described if len(described) <= 20 else described[::-1], key=lambda tensor: tensor[3:])",
+       "header-of-many-empty-tensors-and-escapes-huffman-12")
+bug("saves-one-part-in-63", "64 * bits < 63 * width", "63 * bits < 62 * width",
+    "form-huffman-at-the-last-bit-huffman-12",
+    "form-palette-at-the-last-bit-palette-12")
+bug("refuses-a-rank-of-64", " or len(shape) > 64:", " or len(shape) >= 64:",
+    "longest-name-and-greatest-rank-huffman-12")
+bug("refuses-names-of-65535-bytes", "if len(name.encode()) > 65535 or", "if len(name.encode()) >= 65535 or",
+    "longest-name-and-greatest-rank-huffman-12")

@@ -404,8 +404,8 @@ bug("dimensions-of-0-are-1", "            elements *= dimension\n", "           
 bug("limit-before-0", "            elements *= dimension\n", "            elements *= dimension\n            require(elements <= 2**56, \"limit-elements\", at, \"\", 0, 0)\n",
     "empty-tensor-whose-other-dimensions-overflow",
     also=[("    elements = 0 if 0 in dimensions else 1\n", "    elements = 1\n")])
-bug("elements-in-doubles", "            elements *= dimension\n", "            elements = int(float(elements) * float(dimension))\n",
-    "sixty-four-greatest-dimensions")
+bug("elements-in-doubles", "            elements *= dimension\n", "            elements = int(min(float(elements) * float(dimension), 2.0**900))\n",
+    equivalent="a file whose element count a double cannot hold would be larger than 2^53 bits")
 bug("dimensions-in-32-bits", "            elements *= dimension\n", "            elements *= dimension & 0xFFFFFFFF\n",
     "dimensions-whose-product-wraps-to-1-in-32-bits",
     "2-to-the-56-plus-1-elements")
@@ -528,3 +528,28 @@ bug("sign-below-the-mantissa", "    plain_bits = [bit for bit in range(8 * tenso
     "constants-of-7-weights")
 bug("masks-in-32-bits", "if not coded >> bit & 1]\n    return", "if not (coded & 0xFFFFFFFF) >> bit & 1][:8 * tensor.weight_bytes - sum(high - low + 1 for _, (high, low) in not_plain(tensor))]\n    return",
     "every-field-of-c64-constant")
+
+# What a decoder of numbers of 64 bits may get wrong.
+bug("elements-compared-with-a-product-that-wraps",
+    "            elements *= dimension\n",
+    "            elements = 2**57 if dimension > 2**56 * elements % 2**64 else elements * dimension % 2**64\n",
+    "2-to-the-64-elements-of-a-small-and-a-great-dimension")
+bug("elements-multiplied-in-64-bits-and-then-compared",
+    "            elements *= dimension\n",
+    "            elements = elements * dimension % 2**64\n",
+    "dimensions-whose-product-wraps-to-0",
+    "dimensions-whose-product-wraps-to-1",
+    "2-to-the-64-elements-of-a-small-and-a-great-dimension")
+bug("forms-of-empty-tensors-are-free-beside-a-palette-of-zeros",
+    "require(number == 0 or length > 0,",
+    "require(number == 0 or length > 0 or palette_checksum == zlib.crc32(bytes(16)),",
+    "constant-tensor-without-weights-whose-palette-is-the-guard")
+bug.several("one-field-more-of-{}", "DTYPE_NAMES = {", [
+    (name, f"DTYPES[{code}] = DTYPES[{code}][:3] + (DTYPES[{code}][3] + ((0, 0),),)\nDTYPE_NAMES = {{",
+     f"constant-field-behind-the-last-of-{name}")
+    for code, name in enumerate(
+        "bool u8 i8 f8-e5m2 f8-e4m3 f8-e8m0 f8-e4m3fnuz f8-e5m2fnuz f4 f6-e2m3 f6-e3m2 i16 u16 f16 bf16".split(), 1)
+])
+bug("one-field-more-of-f32", "DTYPE_NAMES = {",
+    "DTYPES[18] = DTYPES[18][:3] + (DTYPES[18][3] + ((0, 0),),)\nDTYPE_NAMES = {",
+    "constant-field-behind-the-last-of-f32")

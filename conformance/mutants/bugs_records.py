@@ -590,3 +590,10 @@ bug("tensors-in-the-order-of-names", "    for tensor in tensors:\n        decode
 bug("weights-are-big-endian", 'return struct.pack(f"<{n}', 'return struct.pack(f">{n}',
     "every-field-of-bf16-verbatim",
     "constants-that-save-nothing-to-huffman-decodes")
+bug("at-most-4095-patches", "    for offset in range(patches_at, patches_at + 3 * patch_count, 3):\n",
+    "    for offset in range(patches_at, patches_at + 3 * min(patch_count, 4095), 3):\n",
+    "record-of-9362-patches")
+bug("patch-counts-are-signed", "    contents_end = patches_at + 3 * patch_count\n",
+    "    patch_count -= patch_count >> 15 << 16\n    contents_end = patches_at + 3 * patch_count\n",
+    equivalent="32,768 patches are longer than the longest record; with a negative count the contents end before "
+               "the body, so that the length is not right")

@@ -24,6 +24,21 @@ bug("json-takes-unknown-members",
     'need(fields.keys() == {"dtype", "shape", "data_offsets"},',
     'need(fields.keys() >= {"dtype", "shape", "data_offsets"},',
     "json-with-an-unknown-member")
+bug("json-counts-three-members",
+    'need(fields.keys() == {"dtype", "shape", "data_offsets"},',
+    "need(len(value) == 3,",
+    "json-with-dtype-twice-and-no-shape",
+    "json-with-offsets-twice-and-no-shape",
+    "json-with-shape-twice-and-no-offsets",
+    "json-with-dtype-twice-and-no-offsets",
+    also=[("need(len(members) == len(value),", "need(True,"),
+          ('fields["dtype"], fields["shape"], fields["data_offsets"]\n',
+           'fields["dtype"], fields.get("shape", []), fields.get("data_offsets", [0, 0])\n')])
+bug("json-tells-members-by-their-lengths",
+    'need(fields.keys() == {"dtype", "shape", "data_offsets"},',
+    'fields = {"shape" if len(member) == 5 and member != "dtype" else member: fields[member] for member in fields}\n'
+    '        need(fields.keys() == {"dtype", "shape", "data_offsets"},',
+    "json-with-another-member-of-5-letters-for-shape")
 bug("json-takes-no-null-for-metadata",
     'if name == "__metadata__" and value is None:',
     "if False:",
@@ -202,6 +217,9 @@ bug.several("tensors-{}", SORTED, [
      "safetensors-source",
      "empty-tensors-at-equal-offsets"),
 ])
+bug("tensors-in-an-unstable-order-above-20", SORTED,
+    "return sorted(described if len(described) <= 20 else described[::-1], key=lambda tensor: tensor[3:])",
+    "sixty-empty-tensors-at-0")
 bug("fewer-tensors-will-do", "need(len(described) == len(tensors),", "need(len(described) <= len(tensors),",
     "source-without-the-last-tensor",
     "source-without-tensors")
@@ -222,6 +240,12 @@ bug.several("source-and-directory-differ-in-{}", SAME, [
      "source-with-names-swapped",
      "directory-with-equal-offsets-in-another-order"),
     ("dtype", "        need(found[0] == expected[0] and found[2:] == expected[2:], \"name, dtype, shape, length\", found, expected)\n",
+     "source-with-another-dtype-of-the-same-size"),
+    ("dtypes-that-sort-behind", "        need(found[0] == expected[0] and found[1] >= expected[1] and found[2:] == expected[2:], "
+     "\"name, dtype, shape, length\", found, expected)\n",
+     "source-with-a-dtype-that-sorts-behind"),
+    ("dtypes-that-sort-before", "        need(found[0] == expected[0] and found[1] <= expected[1] and found[2:] == expected[2:], "
+     "\"name, dtype, shape, length\", found, expected)\n",
      "source-with-another-dtype-of-the-same-size"),
     ("shape", "        need(found[:2] == expected[:2] and found[3] == expected[3], \"name, dtype, shape, length\", found, expected)\n",
      "source-with-another-shape-of-the-same-size",
@@ -296,6 +320,33 @@ text("utf-8-of-f5-to-f7", "elif 0xF0 <= first <= 0xF4:", "elif 0xF0 <= first <= 
     "name-with-a-sequence-of-f6")
 text("utf-8-of-f6", "elif 0xF0 <= first <= 0xF4:", "elif 0xF0 <= first <= 0xF4 or first == 0xF6:",
     "name-with-a-sequence-of-f6")
+text("utf-8-of-3-bytes-from-c0", "elif 0xE0 <= first <= 0xEF:", "elif 0xC0 <= first <= 0xEF:",
+    "name-with-three-bytes-that-begin-with-c0",
+    "json-with-three-bytes-that-begin-with-c1")
+text("utf-8-of-3-bytes-from-80", "elif 0xE0 <= first <= 0xEF:", "elif 0x80 <= first <= 0xEF:",
+    "name-with-three-continuation-bytes",
+    "json-with-three-continuation-bytes")
+text("utf-8-of-4-bytes-from-80", "elif 0xF0 <= first <= 0xF4:", "elif first <= 0xF4:",
+    "name-with-four-continuation-bytes",
+    "json-with-four-continuation-bytes")
+text("utf-8-of-f8-and-more", "elif 0xF0 <= first <= 0xF4:", "elif 0xF0 <= first <= 0xF4 or first >= 0xF8:",
+    "name-with-four-bytes-that-begin-with-f8",
+    "json-with-four-bytes-that-begin-with-ff")
+text("utf-8-of-ff", "elif 0xF0 <= first <= 0xF4:", "elif 0xF0 <= first <= 0xF4 or first == 0xFF:",
+    "name-with-four-bytes-that-begin-with-ff")
+text("utf-8-with-a-second-byte-of-7f", "more, least, most = 1, 0x80, 0xBF", "more, least, most = 1, 0x7F, 0xBF",
+    "name-with-a-second-byte-of-7f",
+    "json-with-a-second-byte-of-7f")
+text("utf-8-with-a-second-byte-of-c0", "more, least, most = 1, 0x80, 0xBF", "more, least, most = 1, 0x80, 0xC0",
+    "name-with-a-second-byte-of-c0",
+    "json-with-a-second-byte-of-c0")
+text("utf-8-with-a-second-byte-of-7f-of-four", "more, least, most = 3, 0x80, 0xBF", "more, least, most = 3, 0x7F, 0xBF",
+    "name-with-a-second-byte-of-7f-of-four")
+text("utf-8-with-a-third-byte-of-7f", "if more > 1 and not 0x80 <=", "if more > 1 and not 0x7F <=",
+    "name-with-a-third-byte-of-7f",
+    "json-with-a-third-byte-of-7f")
+text("utf-8-with-a-fourth-byte-of-7f", "if more > 2 and not 0x80 <=", "if more > 2 and not 0x7F <=",
+    "name-with-a-fourth-byte-of-7f")
 text("utf-8-up-to-f3", "elif 0xF0 <= first <= 0xF4:", "elif 0xF0 <= first <= 0xF3:",
     "names-of-every-utf-8-length")
 text("utf-8-up-to-3-bytes", "elif 0xF0 <= first <= 0xF4:", "elif False:",
@@ -424,6 +475,15 @@ text("json-with-a-comma-first-in-arrays", '        self.take(ord("["))\n', '    
     "json-with-a-comma-before-the-first-offset")
 text("json-of-arrays-that-end-with-braces", ITEM, ITEM.replace('self.byte() == ord("]")', 'self.byte() in (ord("]"), ord("}"))'),
     "json-with-a-brace-for-a-bracket")
+text("json-numbers-of-no-digits", "        if digits == 0:\n", "        if False:\n",
+    "json-with-a-dimension-of-no-digits-behind-a-number",
+    "json-with-a-dimension-of-no-digits-before-a-number",
+    "json-with-a-comma-for-the-first-offset")
+text("json-without-space-behind-values-in-metadata",
+    "            members.append((name, self.value(depth + 1)))\n            self.space()\n",
+    "            members.append((name, self.value(depth + 1)))\n"
+    '            if depth != 1 or name in ("dtype", "shape", "data_offsets"):\n                self.space()\n',
+    "json-with-white-space-in-metadata")
 text("json-numbers-with-leading-zeros", '        if self.data[begin] == 0x30 and digits > 1:\n', "        if False:\n",
     "json-with-a-dimension-of-a-leading-zero")
 text("json-zeros-alone-lead", '        if self.data[begin] == 0x30 and digits > 1:\n', '        if self.data[begin] == 0x30 and self.data[begin:self.at].strip(b"0"):\n',
@@ -493,6 +553,8 @@ text("json-with-escaped-vertical-tabs", SHORT, SHORT + "        short[0x76] = b\
     "json-with-an-escaped-vertical-tab")
 text("json-with-escaped-nul", SHORT, SHORT + "        short[0x30] = b\"\\0\"\n",
     "json-with-an-escaped-nul-of-c")
+text("json-with-escaped-zero-bytes", SHORT, SHORT + "        short[0] = b\"\\0\"\n",
+    "json-with-an-escaped-zero-byte")
 text("json-with-escaped-bells", SHORT, SHORT + "        short[0x61] = b\"\\a\"\n",
     "json-with-an-escaped-bell")
 text("json-with-escaped-line-ends", SHORT, SHORT + "        short[0x0A] = b\"\"\n",
@@ -572,3 +634,20 @@ text("json-hexadecimal-of-up-to-4-digits", '            else:\n                r
      '            else:\n                self.at -= 4 - digits.index(digit)\n                break\n',
     "json-with-an-escape-cut-short",
     "json-with-a-sign-in-an-escape")
+
+# Escapes in UTF-8.
+ENCODED = '        return chr(unit).encode("utf-8", "surrogatepass")\n'
+THREE = "        if {}:\n            return bytes((0xE0 | unit >> 12, 0x80 | unit >> 6 & 63, 0x80 | unit & 63))\n"
+text.several("json-escapes-in-{}", ENCODED, [
+    ("3-bytes-from-80", THREE.format("0x80 <= unit < 0x10000") + ENCODED, "json-with-escapes-on-the-borders-of-utf-8"),
+    ("3-bytes-from-7ff", THREE.format("0x7FF <= unit < 0x10000") + ENCODED, "json-with-escapes-on-the-borders-of-utf-8"),
+    ("1-byte-up-to-80", "        if unit == 0x80:\n            return b\"\\x80\"\n" + ENCODED,
+     "json-with-escapes-on-the-borders-of-utf-8"),
+])
+text("json-escapes-without-a-capital-a", "            elif 0x41 <= digit <= 0x46:\n", "            elif 0x41 < digit <= 0x46:\n",
+    "json-with-escapes-on-the-borders-of-utf-8")
+text("json-strings-of-65535-bytes", '        return text.decode("utf-8", "replace")\n',
+    '        return text[:65535].decode("utf-8", "replace")\n',
+    "json-with-metadata-names-that-differ-behind-65535-bytes")
+bug("json-offsets-backwards", "len(offsets) == 2 and offsets[0] <= offsets[1],", "len(offsets) == 2,",
+    equivalent="a length below 0 is not that of the directory")

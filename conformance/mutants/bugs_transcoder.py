@@ -242,3 +242,8 @@ read("checks-no-header-checksum", 'require(found == zlib.crc32(head[:60]), "file
     "header-checksum-wrong-by-a-bit-not-transcoded-to-huffman")
 read("checks-no-trailing-bytes", 'require(true_length <= header.file_length, "file-trailing"', 'require(True, "file-trailing"',
     "one-zero-byte-behind-the-file-not-transcoded-to-huffman")
+
+LONGER = "    if align(16 + len(body), 16) > decoder.greatest_record(len(values), width):\n"
+written("lengths-of-records-in-16-bits", LONGER, LONGER.replace("align(16 + len(body), 16)", "align(16 + len(body), 16) % 65536"),
+        "verbatim-record-of-65552-bytes-to-palette",
+        "verbatim-record-of-65552-bytes-to-huffman")

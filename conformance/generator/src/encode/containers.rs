@@ -65,6 +65,56 @@ pub(super) fn containers(cases: &mut Cases) {
     }
     .add(cases, &BOTH);
 
+    let empty = |i: usize| {
+        Tensor::raw(
+            &format!("{:02}", (59 - i) * 7 % 60),
+            Dtype::F32,
+            &[0],
+            vec![],
+        )
+    };
+    let mut tensors: Vec<Tensor> = (0..60).map(empty).collect();
+    let members: Vec<String> = tensors
+        .iter()
+        .map(|tensor| {
+            let name = String::from_utf8_lossy(&tensor.name).into_owned();
+            format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#)
+        })
+        .collect();
+    tensors.push(Tensor::bytes(
+        "\u{7f}\u{80}\u{7ff}\u{800}\u{ffff}\u{10000}\u{abca}\u{afaf}",
+        vec![1],
+    ));
+    let last = concat!(
+        r#""\u007f\u0080\u07ff\u0800\uffff\ud800\udc00\uabcA\uAFaf":"#,
+        r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#
+    );
+    Vector {
+        json: format!(
+            "{{ \"__metadata__\" : {{ \"k\" :\n\"v\"\t}}\r, {last} , {} }}",
+            members.join(" ,\n")
+        )
+        .into(),
+        ..Vector::of(
+            "header-of-many-empty-tensors-and-escapes",
+            &["3.3", "11.1"],
+            "tensors with equal offsets stand in the directory in the order of the text, and escapes in names are resolved",
+            tensors,
+        )
+    }
+    .add(cases, &[(Encoding::Huffman, 12)]);
+
+    Vector::of(
+        "longest-name-and-greatest-rank",
+        &["3.2", "9", "11.1"],
+        "a name of 65,535 bytes and a rank of 64 are within the limits",
+        [
+            Tensor::bytes(&"n".repeat(65_535), vec![1]),
+            Tensor::raw("r", Dtype::U8, &[1; 64], vec![2]),
+        ],
+    )
+    .add(cases, &[(Encoding::Huffman, 12)]);
+
     Vector::of(
         "no-tensors",
         &["11.1"],
@@ -122,6 +172,7 @@ pub(super) fn raw_instead(cases: &mut Cases) {
         [misled(Dtype::U8), misled(Dtype::U16)],
     )
     .add(cases, &[(Encoding::Huffman, 12)]);
+    blocks(cases);
     let noise = Random::new("noise").bytes(5000);
     Vector::of(
         "raw-noise",
@@ -130,6 +181,57 @@ pub(super) fn raw_instead(cases: &mut Cases) {
         [in_order("noise", noise)],
     )
     .add(cases, &BOTH);
+}
+
+/// Raw tensors of more than 65,536 bytes, which have block checksums.
+fn blocks(cases: &mut Cases) {
+    // Each byte of a weight has all values from 0 to 250 about equally often, so that no field is
+    // coded.
+    let even = |dtype: Dtype, bytes: usize| {
+        let weight_bytes = (dtype.bits() / 8) as usize;
+        let byte = |i: usize| {
+            let (weight, byte) = (i / weight_bytes, i % weight_bytes);
+            ((weight * (7 + 30 * byte) + weight / 251 * (byte + 1)) % 251) as u8
+        };
+        Tensor::flat(dtype.name(), dtype, (0..bytes).map(byte).collect())
+    };
+    // A block is 65,536 weights of U8, 32,768 of U16, 16,384 of F32, and 8192 of F64.
+    Vector::of(
+        "raw-of-three-blocks",
+        &["3.5", "11.8"],
+        "each 65,536 bytes of a raw tensor have a checksum, and a shorter rest",
+        [
+            even(Dtype::U16, 132_072),
+            even(Dtype::F32, 132_072),
+            even(Dtype::F64, 131_080),
+        ],
+    )
+    .add(cases, &[(Encoding::Huffman, 12)]);
+
+    // The sample has one value in the upper field, so that its form is huffman. Of the chunks the
+    // first one alone is not verbatim. The payload has 65,760 bytes, and 65,792 completed to 256; the
+    // raw one has 65,792 without its block checksums, and 65,800 with them.
+    let weight = |i: u64| {
+        let common = (i / 256).is_multiple_of(17) || i < 4096 && i * 13 % 4096 < 2000;
+        let upper = if common {
+            0
+        } else {
+            (i * 7 + i / 256 * 3) % 16
+        };
+        upper << 4 | i * 5 % 16
+    };
+    let weights: Vec<u64> = (0..65_792).map(weight).collect();
+    Vector::of(
+        "coded-because-of-the-block-checksums-of-raw",
+        &["11.8"],
+        "the payload of the raw form is compared with its block checksums",
+        [Tensor::flat(
+            "w",
+            Dtype::U8,
+            fields::data(Dtype::U8, &weights),
+        )],
+    )
+    .add(cases, &[(Encoding::Huffman, 12)]);
 }
 
 /// `inputs/README.md` has the origin of these weights.

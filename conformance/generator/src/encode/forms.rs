@@ -27,6 +27,15 @@ pub(super) fn constants(cases: &mut Cases) {
     let tensors = types
         .into_iter()
         .flat_map(|dtype| counts.map(|count| tensor(dtype, count)));
+    let every = [0, 1, 127, 128, 254, 255]
+        .map(|byte: u8| Tensor::flat(&format!("{byte:02x}"), Dtype::I64, vec![byte; 8 * 50]));
+    Vector::of(
+        "constants-of-equal-bytes",
+        &["11.2"],
+        "a constant may be any value of a field, 255 too",
+        every,
+    )
+    .add(cases, &BOTH);
     Vector::of(
         "constants-at-128-bits",
         &["11.2", "11.8"],
@@ -73,6 +82,20 @@ pub(super) fn thresholds(cases: &mut Cases) {
         &["11.2"],
         "a field has the form palette if that saves more than one part in 64, and plain at equality: 138 patches in 896 weights",
         [tensor(896, 137), tensor(896, 138)],
+    )
+    .add(cases, &PALETTE);
+    Vector::of(
+        "form-huffman-at-the-last-bit",
+        &["11.2"],
+        "a field has the form huffman to the last bit: 142 patches in 1086 weights cost 8551 bits of at most 8551",
+        [tensor(1086, 142)],
+    )
+    .add(cases, &HUFFMAN);
+    Vector::of(
+        "form-palette-at-the-last-bit",
+        &["11.2"],
+        "a field has the form palette to the last bit: 143 patches in 927 weights cost 7300 bits of at most 7300",
+        [tensor(927, 143)],
     )
     .add(cases, &PALETTE);
     // 8 values of 3 bits: `common` weights have the first one, and the others one of the rest.

@@ -1,9 +1,11 @@
 //! Sections 11.5 to 11.7: patches, placeholders and verbatim records.
 
-use unweight_format::Encoding;
+use unweight_format::{Dtype, Encoding};
 
 use super::{BOTH, HUFFMAN, PALETTE, Vector, counts, in_order, shuffled};
 use crate::case::Cases;
+use crate::draft::Tensor;
+use crate::fields;
 use crate::random::Random;
 use crate::weights::Weights;
 
@@ -33,6 +35,24 @@ pub(super) fn patches(cases: &mut Cases) {
             (Encoding::Palette, 16),
         ],
     );
+
+    // 16 values are about equally often, and every 89th weight has another one.
+    let weight = |i: u64| match i % 89 {
+        0 => (i / 89 % 8) << 2,
+        _ => (8 + i * 5 % 16) << 2 | i % 4,
+    };
+    let weights: Vec<u64> = (0..65_536 + 300).map(weight).collect();
+    Vector::of(
+        "chunk-of-65536-weights",
+        &["11.5", "11.6"],
+        "a chunk of 2^16 weights has positions up to 65,535, and a record of more than 32,767 bytes",
+        [Tensor::flat(
+            "w",
+            Dtype::F8E5M2,
+            fields::data(Dtype::F8E5M2, &weights),
+        )],
+    )
+    .add(cases, &[(Encoding::Huffman, 16), (Encoding::Palette, 16)]);
 
     // The placeholder is the entry with the least (length, entry), which need not be entry 0.
     let placeholder = |name: &str, common: u8| {

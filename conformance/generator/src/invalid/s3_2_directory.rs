@@ -348,6 +348,17 @@ fn orders(cases: &mut Cases) {
         claim,
         by_name(&three, &[u32::MAX, 0, 1]),
     );
+    for (id, more) in [
+        ("256", 1 << 8),
+        ("65536", 1 << 16),
+        ("2-to-the-24", 1 << 24),
+    ] {
+        wrong(
+            &format!("by-name-of-{id}-more"),
+            "a by-name field is a number of 32 bits",
+            by_name(&three, &[2, more, 1]),
+        );
+    }
     wrong(
         "by-name-of-the-only-tensor-is-1",
         claim,

@@ -79,6 +79,16 @@ fn lengths(cases: &mut Cases) {
     );
     wrong("json-length-one-more", claim, stated(length + 1));
     wrong(
+        "json-length-that-reaches-into-the-extensions",
+        claim,
+        // The kind of the item is four spaces.
+        Draft::of(tensors())
+            .with_json(right())
+            .with_items(&[(0x2020_2020, b"")])
+            .forge()
+            .put_u64(file.source().start, length + 4),
+    );
+    wrong(
         "json-length-above-2-to-the-32",
         "the length of the JSON is a number of 64 bits",
         stated(length + (1 << 32)),
@@ -130,6 +140,11 @@ fn descriptions(cases: &mut Cases) {
         "source-with-another-dtype-and-shape-of-the-same-length",
         claim,
         right().replace("I16\",\"shape\":[1,2]", "I8\",\"shape\":[1,4]"),
+    );
+    wrong(
+        "source-with-a-dtype-that-sorts-behind",
+        claim,
+        right().replace("I16", "U16"),
     );
     let claim = "each tensor has the shape of its directory entry";
     wrong(

@@ -6,9 +6,13 @@ use super::s3_3_source::{A, B, right, told};
 use crate::case::Cases;
 
 /// Byte strings that are not UTF-8 (RFC 3629), and what each is.
-pub(crate) const NO_UTF_8: [(&str, &[u8]); 21] = [
+pub(crate) const NO_UTF_8: [(&str, &[u8]); 32] = [
     ("an-overlong-zero-of-2-bytes", b"\xc0\x80"),
     ("an-overlong-byte-of-c1", b"\xc1\xbf"),
+    ("three-bytes-that-begin-with-c0", b"\xc0\x80\x80"),
+    ("three-bytes-that-begin-with-c1", b"\xc1\xbf\xbf"),
+    ("three-continuation-bytes", b"\xbf\x80\x80"),
+    ("four-continuation-bytes", b"\xbf\x80\x80\x80"),
     ("an-overlong-zero-of-3-bytes", b"\xe0\x80\x80"),
     ("an-overlong-sequence-of-e0-9f", b"\xe0\x9f\xbf"),
     ("an-overlong-zero-of-4-bytes", b"\xf0\x80\x80\x80"),
@@ -23,10 +27,17 @@ pub(crate) const NO_UTF_8: [(&str, &[u8]); 21] = [
     ("a-sequence-of-f6", b"\xf6\x80\x80\x80"),
     ("a-sequence-of-f7", b"\xf7\xbf\xbf\xbf"),
     ("a-sequence-of-5-bytes", b"\xf8\x88\x80\x80\x80"),
+    ("four-bytes-that-begin-with-f8", b"\xf8\x80\x80\x80"),
+    ("four-bytes-that-begin-with-ff", b"\xff\x80\x80\x80"),
     ("the-byte-ff", b"\xff"),
+    ("a-second-byte-of-7f", b"\xc2\x7f"),
+    ("a-second-byte-of-c0", b"\xc2\xc0"),
     ("an-ascii-third-byte", b"\xe2\x82("),
+    ("a-third-byte-of-7f", b"\xe1\x80\x7f"),
     ("a-third-byte-of-c0", b"\xe2\x82\xc0"),
     ("an-ascii-fourth-byte", b"\xf0\x9f\x98("),
+    ("a-fourth-byte-of-7f", b"\xf0\x9f\x98\x7f"),
+    ("a-second-byte-of-7f-of-four", b"\xf1\x7f\x80\x80"),
     ("a-fourth-byte-of-c0", b"\xf0\x9f\x98\xc0"),
 ];
 
@@ -88,6 +99,7 @@ fn punctuation(cases: &mut Cases) {
             "with-a-comma-before-the-first-offset",
             inner("[0,2]", "[,0,2]"),
         ),
+        ("with-a-comma-for-the-first-offset", inner("[0,2]", "[,2]")),
         ("with-a-semicolon-between-tensors", format!("{{{A};{B}}}")),
         ("without-a-colon", inner("\"dtype\":", "\"dtype\" ")),
         ("with-two-colons", inner("\"dtype\":", "\"dtype\"::")),
@@ -148,6 +160,7 @@ fn members(cases: &mut Cases) {
     ] {
         reject(cases, id, claim, inner(from, to));
     }
+    replaced_members(cases);
     let claim = "a dtype is a name of section 4.1, to its last character";
     for (id, dtype) in [
         ("with-a-dtype-and-an-escaped-nul", "U8\\u0000"),
@@ -173,6 +186,46 @@ fn members(cases: &mut Cases) {
             inner(scalar, &format!("\"shape\":{shape}")),
         );
     }
+}
+
+/// Three members of which one is there twice, in place of another. The decoder that misses it takes
+/// the other to be 0 or empty, which is right here: a tensor without dimensions, or without elements.
+fn replaced_members(cases: &mut Cases) {
+    use crate::draft::{Draft, Tensor};
+    let claim = "a tensor has each of the members dtype, shape and data_offsets once";
+    let mut wrong = |id: &str, tensor: Tensor, members: &str| {
+        let name = String::from_utf8_lossy(&tensor.name).into_owned();
+        let json = format!(r#"{{"{name}":{{{members}}}}}"#);
+        let file = Draft::of([tensor]).with_json(json).forge();
+        cases.reject(&format!("json-{id}"), Rule::SourceHeader, claim, file);
+    };
+    let scalar = || Tensor::raw("s", unweight_format::Dtype::U8, &[], vec![1]);
+    let empty = || Tensor::raw("e", unweight_format::Dtype::U8, &[0], Vec::new());
+    wrong(
+        "with-dtype-twice-and-no-shape",
+        scalar(),
+        r#""dtype":"U8","dtype":"U8","data_offsets":[0,1]"#,
+    );
+    wrong(
+        "with-offsets-twice-and-no-shape",
+        scalar(),
+        r#""dtype":"U8","data_offsets":[0,1],"data_offsets":[0,1]"#,
+    );
+    wrong(
+        "with-shape-twice-and-no-offsets",
+        empty(),
+        r#""dtype":"U8","shape":[0],"shape":[0]"#,
+    );
+    wrong(
+        "with-dtype-twice-and-no-offsets",
+        empty(),
+        r#""dtype":"U8","shape":[0],"dtype":"U8""#,
+    );
+    wrong(
+        "with-another-member-of-5-letters-for-shape",
+        scalar(),
+        r#""dtype":"U8","shope":[],"data_offsets":[0,1]"#,
+    );
 }
 
 /// JSON of one tensor of type U8 and no elements, with this shape; in the directory it has that one.
@@ -205,7 +258,9 @@ pub(super) fn add_differences(cases: &mut Cases) {
 
 fn number_forms(cases: &mut Cases) {
     let claim = "integers are written in digits alone, without leading zeros, and below 2^64";
-    let forms: [(&str, &str, &[u64]); 17] = [
+    let forms: [(&str, &str, &[u64]); 19] = [
+        ("no-digits-behind-a-number", "[5,]", &[5, 0]),
+        ("no-digits-before-a-number", "[,5]", &[0, 5]),
         (
             "2-to-the-64-for-one-less",
             "[18446744073709551616,0]",
@@ -266,6 +321,7 @@ fn escapes(cases: &mut Cases) {
         ("with-an-escaped-single-quote", r"\'"),
         ("with-an-escaped-vertical-tab", r"\v"),
         ("with-an-escaped-nul-of-c", r"\0"),
+        ("with-an-escaped-zero-byte", "\\\0"),
         ("with-an-escaped-bell", r"\a"),
         ("with-an-escaped-line-end", "\\\n"),
         ("with-an-escaped-space", r"\ "),

@@ -342,6 +342,15 @@ fn past_64_bits(cases: &mut Cases) {
         &[near, vec![Vast::Coded(32_768)]].concat(),
         Some(16),
     );
+    // At offset 0 the last tensor would be header, directory and zeros, with the checksums of two
+    // blocks at its end.
+    add(
+        "raw-payload-that-begins-past-2-to-the-64-and-fits-from-0",
+        Rule::PayloadEnd,
+        claim,
+        &[up_to(u64::MAX - 100), vec![Vast::Bytes(65_537)]].concat(),
+        Some(65_548),
+    );
     // The last tensor begins on a multiple of 256, and its plane ends `left` bytes before 2^64.
     let near = up_to(u64::MAX - 200_000);
     let left = |left: u64| {

@@ -21,8 +21,15 @@ fn types(cases: &mut Cases) {
         );
         cases.also(&["12"]);
     }
-    let byte = |shape: &[u64]| Draft::of([Tensor::raw("t", Dtype::U8, shape, vec![1])]).forge();
-    let shapes: [(&str, &str, &[u64]); 7] = [
+    // A product of 64 bits makes the tensor empty, or gives it a byte.
+    let wrapped = |shape: &[u64]| {
+        let product = shape
+            .iter()
+            .fold(1u64, |product, &dim| product.wrapping_mul(dim));
+        let data = vec![1; product.min(1) as usize];
+        Draft::of([Tensor::raw("t", Dtype::U8, shape, data)]).forge()
+    };
+    let shapes: [(&str, &str, &[u64]); 8] = [
         (
             "2-to-the-56-plus-1-elements",
             "a tensor has at most 2^56 elements",
@@ -32,6 +39,11 @@ fn types(cases: &mut Cases) {
             "2-to-the-57-elements",
             "a tensor has at most 2^56 elements",
             &[1 << 28, 2, 1 << 28],
+        ),
+        (
+            "2-to-the-64-elements-of-a-small-and-a-great-dimension",
+            "the product of the dimensions is exact",
+            &[128, 1 << 57],
         ),
         (
             "2-to-the-64-minus-1-elements",
@@ -60,7 +72,7 @@ fn types(cases: &mut Cases) {
         ),
     ];
     for (id, claim, shape) in shapes {
-        cases.reject(id, Rule::LimitElements, claim, byte(shape));
+        cases.reject(id, Rule::LimitElements, claim, wrapped(shape));
         cases.also(&["2"]);
     }
     // The number of bytes is that of a decoder that rounds up, or one that rounds down.

@@ -1,7 +1,7 @@
 //! Section 4.2: forms, chunk sizes, and checksums of palettes that are not there.
 
 use unweight_format::layout::entry;
-use unweight_format::{Dtype, Rule};
+use unweight_format::{Dtype, Rule, crc32};
 
 use super::{constants, huffman, palette, put_entry, raw};
 use crate::case::Cases;
@@ -11,6 +11,7 @@ use crate::weights::{PALETTE, Weights};
 pub(super) fn add(cases: &mut Cases) {
     unknown(cases);
     fields(cases);
+    one_field_more(cases);
     empty(cases);
     limits(cases);
     chunk_sizes(cases);
@@ -104,6 +105,47 @@ fn fields(cases: &mut Cases) {
     }
 }
 
+/// 24 weights of zeros of each type, as if there were a further field, of 1 bit and constant: a plain
+/// plane without that bit, and a palette.
+fn one_field_more(cases: &mut Cases) {
+    for &dtype in Dtype::ALL {
+        let number = crate::fields::fields(dtype).len();
+        if number == 8 {
+            continue;
+        }
+        let original = [0; 24 * 8];
+        let original = &original[..24 * crate::fields::weight_bytes(dtype) as usize];
+        let plane = original.len() - 24 / 8;
+        let payload = vec![0; plane.next_multiple_of(16) + 16];
+        let elements = 8 * original.len() as u64 / dtype.bits();
+        let file = Draft::of([Tensor::bytes("w", payload)]).forge();
+        let at = |field| file.entry(0, field);
+        let (dtype_at, forms, checksum) = (
+            at(entry::DTYPE),
+            at(entry::FORMS),
+            at(entry::TENSOR_CHECKSUM),
+        );
+        let palette_checksum = at(entry::PALETTE_CHECKSUM);
+        let dimension = file.directory().start + 40;
+        let file = file
+            .put(dtype_at, &[dtype.code()])
+            .put_u32(forms, u32::from(CONSTANT) << (4 * number))
+            .put_u32(checksum, crc32(original))
+            .put_u32(palette_checksum, crc32(&[0; 16]))
+            .put_u64(dimension, elements)
+            .stamp_directory();
+        cases.reject(
+            &format!(
+                "constant-field-behind-the-last-of-{}",
+                dtype.name().to_lowercase().replace('_', "-")
+            ),
+            Rule::FormField,
+            "a field that the type does not have is plain",
+            file,
+        );
+    }
+}
+
 fn empty(cases: &mut Cases) {
     let claim = "all fields of a tensor with no weights are plain";
     let file = |shape: &[u64]| Draft::of([Tensor::raw("w", Dtype::Bf16, shape, vec![])]).forge();
@@ -119,6 +161,19 @@ fn empty(cases: &mut Cases) {
         Rule::FormEmpty,
         claim,
         put_entry(file(&[3, 0]), entry::FORMS + 1, &[CONSTANT]),
+    );
+    // A payload of no bytes before the guard: a decoder that misses the rule takes the first 16 bytes
+    // of the guard for the palette.
+    let forms = put_entry(file(&[0]), entry::FORMS, &[CONSTANT]);
+    cases.reject(
+        "constant-tensor-without-weights-whose-palette-is-the-guard",
+        Rule::FormEmpty,
+        claim,
+        put_entry(
+            forms,
+            entry::PALETTE_CHECKSUM,
+            &crc32(&[0; 16]).to_le_bytes(),
+        ),
     );
 }
 

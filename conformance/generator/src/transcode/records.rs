@@ -1,6 +1,6 @@
 //! Files that no canonical encoder writes: the records of the result depend on the weights alone.
 
-use unweight_format::Encoding;
+use unweight_format::{Dtype, Encoding};
 
 use super::{BOTH, transcode, transcode_to};
 use crate::case::Cases;
@@ -87,6 +87,7 @@ pub(super) fn add(cases: &mut Cases) {
         }
     }
     canonical(cases);
+    longest(cases);
 }
 
 /// Files of a canonical encoder, there and back.
@@ -134,6 +135,25 @@ fn canonical(cases: &mut Cases) {
     let claim = "a chunk is verbatim where its record would be longer";
     let id = from(palette, "verbatim-last-chunks");
     transcode(cases, &id, huffman, &SECTIONS, claim);
+}
+
+/// A verbatim record of 65,552 bytes, which is the longest of any. Other records of the chunk would
+/// have more than 200,000 bytes. The other fields are constant, so that the tensor stays coded.
+fn longest(cases: &mut Cases) {
+    let weights: Vec<u64> = (0..65_536).map(|i| i * 7 % 256 << 7).collect();
+    let data = crate::fields::data(Dtype::Bf16, &weights);
+    let tensor = Tensor::flat("w", Dtype::Bf16, data)
+        .chunks(16)
+        .verbatim_field(0, PALETTE)
+        .constant_field(1)
+        .constant_field(2);
+    let id = "verbatim-record-of-65552-bytes";
+    let claim = "the longest record has 65,552 bytes";
+    cases.accept(id, &["5.1", "5.4"], claim, &Draft::of([tensor]));
+    let claim = "a chunk is verbatim where its record would be longer, in more than 16 bits too";
+    for encoding in BOTH {
+        transcode(cases, id, encoding, &["11.7"], claim);
+    }
 }
 
 /// Weights of two chunks. Each has a few exponents outside of the palettes.

@@ -39,6 +39,15 @@ pub(super) fn add(cases: &mut Cases) {
         "extensions have up to 2^28 bytes, and an item as many as fit",
         &Draft::of([Tensor::bytes("r", vec![1])]).with_items(&[(0x7000_0000, &[0; 70_001])]),
     );
+    let long = "k".repeat(65_535);
+    cases.accept(
+        "json-with-metadata-names-that-differ-behind-65535-bytes",
+        &["3.3", "9"],
+        "names in __metadata__ have no limit of their own, and are compared to their ends",
+        &Draft::of([]).with_json(format!(
+            r#"{{"__metadata__":{{"{long}a":"","{long}b":""}}}}"#
+        )),
+    );
     let name = "long".repeat(16_383);
     cases.accept(
         "json-with-a-name-of-65532-bytes",

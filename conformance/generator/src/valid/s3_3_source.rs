@@ -72,6 +72,13 @@ fn texts(cases: &mut Cases) {
         .to_owned(),
     );
     text(
+        "json-with-white-space-in-metadata",
+        "white space may stand between any two tokens of __metadata__, and behind its values",
+        format!(
+            "{{ \t\r\n\"__metadata__\" : {{ \"k\" :\n\"v\"\r\n,\t\"l\"\t:\r\"m\" \t}} , {a} ,{b} }}"
+        ),
+    );
+    text(
         "json-with-white-space-behind",
         "space, tab, line feed and carriage return may stand behind the object",
         format!("{{{a},{b}}} \t\n\r"),
@@ -172,6 +179,19 @@ fn orders(cases: &mut Cases) {
             r#""b":{"dtype":"F32","shape":[0],"data_offsets":[2,2]}}"#
         )),
     );
+    let many: Vec<Tensor> = (0..60u32).map(|i| empty(&order_of_appearance(i))).collect();
+    let members: Vec<String> = (0..60)
+        .map(|i| {
+            let name = order_of_appearance(i);
+            format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#)
+        })
+        .collect();
+    cases.accept(
+        "sixty-empty-tensors-at-0",
+        &["3.3"],
+        "tensors with equal offsets stand in the directory in the order of the text, however many",
+        &Draft::of(many).with_json(format!("{{{}}}", members.join(","))),
+    );
     let names = [
         "quote\" backslash\\ solidus/",
         "\u{8}\u{c}\n\r\t\0\u{1f}",
@@ -223,4 +243,9 @@ fn orders(cases: &mut Cases) {
         "a shape may be the empty array",
         &Draft::of([Tensor::raw("s", Dtype::I16, &[], vec![1, 2])]).with_source(),
     );
+}
+
+/// Names that are not sorted. 7 and 60 have no common factor.
+fn order_of_appearance(i: u32) -> String {
+    format!("{:02}", (59 - i) * 7 % 60)
 }

@@ -230,6 +230,15 @@ fn patches(cases: &mut Cases) {
 
     greatest_number_of_patches(cases);
 
+    let exponents = (0..65_536).map(|i| if i % 7 == 3 { 20 } else { PALETTE[3] });
+    let mut many = Weights::new("many patches", exponents.collect());
+    many.sign_mantissa = (0..65_536).map(|i| (i % 229) as u8).collect();
+    cases.accept(
+        "record-of-9362-patches",
+        &["5.5"],
+        "a record has as many patches as fit it",
+        &Draft::of([Tensor::huffman("w", 16, PALETTE, &many, Lengths::single(3))]),
+    );
     let mut far = Weights::new("far", vec![PALETTE[3]; 65_536]);
     far.sign_mantissa = (0..65_536).map(|i| (i % 229) as u8).collect();
     for (position, exponent) in [(0, 9), (32_767, 8), (32_768, 7), (65_535, 6)] {

@@ -66,6 +66,20 @@ pub(super) fn add(cases: &mut Cases) {
         "escapes are resolved: pairs of surrogates from the first to the last, and digits in either case",
         &of_names(&names).with_json(format!("{{{}}}", members.join(","))),
     );
+    let borders = "\u{7f}\u{80}\u{e9}\u{7ff}\u{800}\u{fff}\u{1000}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}";
+    let digits = "\u{123}\u{4567}\u{89ab}\u{cdef}\u{abcd}\u{ef01}\u{abca}\u{afaf}";
+    let escaped = concat!(
+        r#"{"\u007f\u0080\u00e9\u07ff\u0800\u0fff\u1000\ud7ff\ue000\uffff\ud800\udc00\udbff\udfff":"#,
+        r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"#,
+        r#""\u0123\u4567\u89ab\ucdef\uABCD\uEF01\uabcA\uAFaf":"#,
+        r#"{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}"#,
+    );
+    cases.accept(
+        "json-with-escapes-on-the-borders-of-utf-8",
+        &["3.3"],
+        "escapes are resolved: the first and last code points of 1 to 4 bytes in UTF-8, and every digit",
+        &of_names(&[borders, digits]).with_json(escaped),
+    );
     cases.accept(
         "json-with-white-space-in-empty-arrays-and-objects",
         &["3.3"],
