@@ -13,8 +13,8 @@ use unweight_cpu::reference::{self, Sample, TensorPlan, ValueCounts};
 use unweight_cpu::{ChunkRecords, TensorCounts};
 use unweight_format::write::{RecordBody, write_record};
 use unweight_format::{
-    Code, Dtype, Encoding, Error, Form, Forms, Palette, Palettes, Patch, Record, RecordShape, Rule,
-    crc32,
+    CanonicalCode, Code, Dtype, Encoding, Error, Form, Forms, Palette, Palettes, Patch, Record,
+    RecordShape, Rule, crc32,
 };
 
 /// The ISAs of this machine; AVX2 twice, with and without PEXT, if the processor has it.
@@ -343,7 +343,8 @@ fn code(random: &mut Random, entries: usize) -> Code {
 
 /// A type and forms of one huffman field: weights of one, two and four bytes, with faster kernels
 /// and without.
-const ONE_FIELD: [(Dtype, u32); 8] = [
+const ONE_FIELD: [(Dtype, u32); 13] = [
+    (Dtype::F8E5M2, 0x01),
     (Dtype::Bf16, 0x001),
     (Dtype::Bf16, 0x331),
     (Dtype::F8E4M3, 0x01),
@@ -352,19 +353,28 @@ const ONE_FIELD: [(Dtype, u32); 8] = [
     (Dtype::F8E8M0, 0x1),
     (Dtype::U8, 0x31),
     (Dtype::F32, 0x03_3001),
+    // Plain bits in more runs than mantissa and sign.
+    (Dtype::U8, 0x10),
+    (Dtype::F16, 0x0010),
+    (Dtype::I32, 0x0001_3030),
+    (Dtype::F64, 0x0000_0001),
 ];
+
+/// A palette of a field of so many bits.
+fn palette_of(width: u32) -> Palette {
+    match width {
+        8 => Palette::new(8, core::array::from_fn(|i| 90 + 7 * i as u8)).unwrap(),
+        5..8 => Palette::new(width, core::array::from_fn(|i| (i << (width - 4)) as u8)).unwrap(),
+        _ => Palette::lowest(width),
+    }
+}
 
 /// A chunk as another encoder may write it: any code, any symbol under a patch or in the surplus.
 fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
     let (dtype, bits) = ONE_FIELD[random.below(ONE_FIELD.len())];
     let forms = Forms::from_bits(dtype, bits).unwrap();
-    let coded = forms.coded_field(0).unwrap();
-    let width = coded.field.width();
-    let palette = match width {
-        8 => Palette::new(8, core::array::from_fn(|i| 90 + 7 * i as u8)).unwrap(),
-        7 => Palette::new(7, core::array::from_fn(|i| 8 * i as u8)).unwrap(),
-        _ => Palette::lowest(width),
-    };
+    let width = forms.coded_field(0).unwrap().field.width();
+    let palette = palette_of(width);
     let code = code(random, palette.values().len());
     let symbols: Vec<_> = code.canonical().collect();
     let steps = count.div_ceil(256);
@@ -386,6 +396,21 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
             });
         }
     }
+    stored_with(random, forms, count, &code, &written, &patches, None)
+}
+
+/// A stored chunk with one huffman field of these symbols, and with any plain bits. A lane can have
+/// one byte more or less than its symbols need.
+fn stored_with(
+    random: &mut Random,
+    forms: Forms,
+    count: usize,
+    code: &Code,
+    written: &[CanonicalCode],
+    patches: &[Patch],
+    wrong: Option<(usize, Length)>,
+) -> Stored {
+    let palette = palette_of(forms.coded_field(0).unwrap().field.width());
     let mut streams = Vec::new();
     let lane_ends: [usize; 32] = core::array::from_fn(|lane| {
         let (mut bits, mut bit_count) = (0u64, 0);
@@ -403,6 +428,11 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
         if bit_count > 0 {
             streams.push(bits as u8);
         }
+        match wrong {
+            Some((wrong, Length::OneByteLess)) if wrong == lane => drop(streams.pop()),
+            Some((wrong, Length::OneByteMore)) if wrong == lane => streams.push(0),
+            _ => {}
+        }
         streams.len()
     });
     let plain_bits = count * forms.plain_bits() as usize;
@@ -411,12 +441,12 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
         .collect();
     let mut record = Vec::new();
     let body = RecordBody::Huffman {
-        code: &code,
+        code,
         lane_ends: &lane_ends.map(|end| end as u16),
         streams: &streams,
     };
-    write_record(&body, &patches, &plain, &mut record);
-    let mut palettes = Palettes::raw(dtype);
+    write_record(&body, patches, &plain, &mut record);
+    let mut palettes = Palettes::raw(forms.dtype());
     for (number, (field, form)) in forms.iter().enumerate() {
         palettes = match form {
             Form::Constant => palettes
@@ -434,6 +464,13 @@ fn foreign_chunk(random: &mut Random, count: usize) -> Stored {
         plain,
         records: vec![record],
     }
+}
+
+/// The wrong length of a lane.
+#[derive(Clone, Copy)]
+enum Length {
+    OneByteLess,
+    OneByteMore,
 }
 
 /// Decodes a chunk that may be broken.
@@ -463,7 +500,7 @@ fn tests_every_isa_of_this_machine() {
 
 #[test]
 fn every_kind_of_values_at_every_chunk_size() {
-    for (dtype, bits) in ONE_FIELD.into_iter().take(4) {
+    for (dtype, bits) in ONE_FIELD.into_iter().take(5) {
         let forms = Forms::from_bits(dtype, bits).unwrap();
         for kind in 0..KINDS {
             for chunk_size_log2 in 12..=16 {
@@ -486,6 +523,79 @@ fn every_number_of_weights_around_a_step() {
             .chain(4090..=4102);
         for count in counts {
             roundtrip(&plan, &weights[..count * dtype.weight_bytes()]);
+        }
+    }
+}
+
+#[test]
+fn every_end_of_a_lane_within_a_run_of_symbols() {
+    let mut random = Random(11);
+    let skewed: &[u8] = &[1, 2, 3, 4, 5, 6, 7, 8, 8];
+    for (dtype, bits) in ONE_FIELD {
+        let forms = Forms::from_bits(dtype, bits).unwrap();
+        let entries = palette_of(forms.coded_field(0).unwrap().field.width())
+            .values()
+            .len();
+        // No bits, runs of six symbols, runs of two, and symbols too long for a run of two.
+        for lengths in [&[0u8][..], &[1, 1], &[1, 2, 2], &[4; 16], skewed] {
+            if lengths.len() > entries {
+                continue;
+            }
+            let of_entry = core::array::from_fn(|entry| lengths.get(entry).copied());
+            let code = Code::from_lengths(of_entry, entries).unwrap();
+            let symbols: Vec<_> = code.canonical().collect();
+            for used in [&symbols[..], &symbols[symbols.len().saturating_sub(2)..]] {
+                for count in [1usize, 8, 255, 256, 257, 1280, 4105] {
+                    let written: Vec<_> = (0..count.next_multiple_of(256))
+                        .map(|_| used[random.below(used.len())])
+                        .collect();
+                    let stored = stored_with(&mut random, forms, count, &code, &written, &[], None);
+                    let records = stored.parse().unwrap();
+                    decode_everywhere(&stored, &records).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rejects_a_lane_that_ends_one_bit_or_one_byte_off() {
+    let mut random = Random(12);
+    for (dtype, bits) in ONE_FIELD {
+        let forms = Forms::from_bits(dtype, bits).unwrap();
+        let entries = palette_of(forms.coded_field(0).unwrap().field.width())
+            .values()
+            .len();
+        let lengths = [Some(1), Some(2), Some(2)];
+        let of_entry = core::array::from_fn(|entry| lengths.get(entry).copied().flatten());
+        let code = Code::from_lengths(of_entry, entries).unwrap();
+        let symbols: Vec<_> = code.canonical().collect();
+        for steps in [1, 2, 5, 16] {
+            for lane in [0, 7, 8, 30, 31] {
+                // All lanes fill whole bytes, but for the last symbol of this one.
+                let mut written = vec![symbols[0]; 256 * steps];
+                let stored = |random: &mut _, written: &[_], wrong| {
+                    let count = 256 * steps - 100;
+                    stored_with(
+                        random,
+                        forms,
+                        count,
+                        &code,
+                        written,
+                        &[],
+                        Some((lane, wrong)),
+                    )
+                };
+                let longer = stored(&mut random, &written, Length::OneByteMore);
+                let records = longer.parse().unwrap();
+                let found = decode_everywhere(&longer, &records);
+                assert_eq!(found.unwrap_err().rule, Rule::LaneUnderrun);
+                written[256 * (steps - 1) + 8 * lane + 7] = symbols[2];
+                let shorter = stored(&mut random, &written, Length::OneByteLess);
+                let records = shorter.parse().unwrap();
+                let found = decode_everywhere(&shorter, &records);
+                assert_eq!(found.unwrap_err().rule, Rule::LaneOverrun);
+            }
         }
     }
 }
@@ -551,15 +661,26 @@ fn a_patch_has_a_value_of_its_field() {
 #[test]
 fn padding_bits_of_a_verbatim_record_are_zero() {
     let forms = Forms::from_bits(Dtype::F8E4M3, 0x10).unwrap();
-    let weights = weights_of(forms, 0, &[8; 8], 301, 1);
-    let mut stored = encode_everywhere(&plan_of(forms, 0, &weights), &weights);
-    assert_eq!(stored.records[0][4], 0, "it is verbatim");
-    let last = 16 + (301 * 3usize).div_ceil(8) - 1;
-    let plain = stored.plain.clone();
-    for bit in 7..8 {
-        stored.records[0][last] |= 1 << bit;
+    // The last byte of the body has each number of padding bits.
+    for count in 296..304 {
+        let weights = weights_of(forms, 0, &[8; 8], count, 1);
+        let mut stored = encode_everywhere(&plan_of(forms, 0, &weights), &weights);
+        assert_eq!(stored.records[0][4], 0, "it is verbatim");
+        let plain = stored.plain.clone();
+        for bit in 8 * 16 + 3 * count..8 * stored.records[0].len() {
+            let mask = 1 << (bit % 8);
+            stored.records[0][bit / 8] |= mask;
+            restamp(&mut stored.records[0], &plain);
+            let error = stored.parse().unwrap_err();
+            assert_eq!(
+                error.rule,
+                Rule::RecordPadding,
+                "{count} weights, bit {bit}"
+            );
+            stored.records[0][bit / 8] &= !mask;
+        }
         restamp(&mut stored.records[0], &plain);
-        assert_eq!(stored.parse().unwrap_err().rule, Rule::RecordPadding);
+        assert!(stored.parse().is_ok(), "{count} weights");
     }
 }
 

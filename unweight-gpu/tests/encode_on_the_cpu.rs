@@ -7,22 +7,19 @@
 mod field_values;
 mod host_encoder;
 
-use unweight_cpu::reference::{TensorPlan, ValueCounts, choose_code};
-use unweight_format::layout::PALETTE_ENTRIES;
-use unweight_format::{Dtype, Encoding, Form, Forms};
+use std::collections::BTreeSet;
+
+use unweight_cpu::reference::TensorPlan;
+use unweight_format::{Dtype, Encoding};
 use unweight_gpu::host::{EncodeJob, Sources};
 use unweight_gpu_host::DeviceMemory;
-use unweight_testkit::{DISTRIBUTIONS, ENCODINGS, Random, bytes_of};
+use unweight_testkit::{DISTRIBUTIONS, Distribution, ENCODINGS, bytes_of};
 
 use field_values::{DISTRIBUTIONS_OF_FIELDS, weights_of_fields};
 use host_encoder::{
-    HostTensor, choose_forms, chunk_sizes, forms_of, placed, unweight_host_choose_codes,
+    HostTensor, choose_forms, chunk_sizes, forms_of, little_endian, placed,
     unweight_host_write_record_ends,
 };
-
-fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
-    words.into_iter().flat_map(u32::to_le_bytes).collect()
-}
 
 /// Chooses forms and encodes in one launch of each kernel, and compares both with the reference.
 fn hold_to_the_reference(tensors: &[HostTensor], encoding: Encoding, seed: u64) -> Vec<TensorPlan> {
@@ -55,6 +52,32 @@ fn tensor(dtype: Dtype, weights: usize, first: usize, chunk_size_log2: u8) -> Ho
 const SIZES: [usize; 17] = [
     1, 2, 7, 16, 17, 129, 255, 256, 257, 1_023, 4_095, 4_096, 4_097, 32_768, 32_769, 65_535, 65_537,
 ];
+
+#[test]
+fn what_kernels_tell_apart_is_encoded_as_by_the_reference() {
+    // One type of each size and number of fields, and sizes of less and more than a step and a
+    // chunk.
+    let mut cases = BTreeSet::new();
+    let of_case = |dtype: &&Dtype| cases.insert((dtype.weight_bytes(), dtype.fields().len()));
+    let dtypes: Vec<Dtype> = Dtype::ALL.iter().filter(of_case).copied().collect();
+    assert!(dtypes.len() > 4);
+    for (number, &dtype) in dtypes.iter().enumerate() {
+        for encoding in ENCODINGS {
+            let sizes = [1, 255, 257, 4_097, 8_449].into_iter().enumerate();
+            let tensors: Vec<HostTensor> = sizes
+                .map(|(first, size)| tensor(dtype, size, first + number, 12))
+                .collect();
+            hold_to_the_reference(&tensors, encoding, number as u64);
+        }
+    }
+    // BF16 of which the exponent alone is coded has kernels of its own.
+    for (seed, distribution) in (0..).zip(DISTRIBUTIONS) {
+        for encoding in ENCODINGS {
+            let tensor = |size| bf16_tensor(&distribution, size, 12 + (seed % 5) as u8);
+            hold_to_the_reference(&[tensor(257), tensor(8_449)], encoding, seed);
+        }
+    }
+}
 
 #[test]
 fn every_type_is_encoded_as_by_the_reference() {
@@ -95,110 +118,26 @@ fn every_choice_of_distributions_is_encoded_as_by_the_reference() {
     }
 }
 
+fn bf16_tensor(distribution: &Distribution, size: usize, chunk_size_log2: u8) -> HostTensor {
+    HostTensor {
+        name: format!("{}, {size} weights", distribution.name),
+        dtype: Dtype::Bf16,
+        data: bytes_of(&distribution.weights(size, size as u64)),
+        chunk_size_log2,
+    }
+}
+
 #[test]
 fn bf16_of_all_distributions_is_encoded_as_by_the_reference() {
     for (seed, distribution) in (0..).zip(DISTRIBUTIONS) {
         for encoding in ENCODINGS {
             let sizes = SIZES.into_iter().zip(chunk_sizes());
             let tensors: Vec<HostTensor> = sizes
-                .map(|(size, chunk_size_log2)| HostTensor {
-                    name: format!("{}, {size} weights", distribution.name),
-                    dtype: Dtype::Bf16,
-                    data: bytes_of(&distribution.weights(size, size as u64)),
-                    chunk_size_log2,
-                })
+                .map(|(size, log2)| bf16_tensor(&distribution, size, log2))
                 .collect();
             hold_to_the_reference(&tensors, encoding, seed);
         }
     }
-}
-
-#[test]
-fn codes_are_those_of_the_reference() {
-    codes_are_as_of_tensors_with_each_chunk_so_often(1);
-    // The total exceeds 2^27 weights.
-    codes_are_as_of_tensors_with_each_chunk_so_often(10);
-}
-
-fn codes_are_as_of_tensors_with_each_chunk_so_often(times: u32) {
-    const CHUNKS: u32 = 400;
-    const CHUNK_WEIGHTS: u64 = 1 << 16;
-    let mut random = Random::new(11);
-    let mut next = |bound| random.below(bound);
-    let palette: [u8; PALETTE_ENTRIES] = std::array::from_fn(|entry| 100 + entry as u8);
-    let mut total = ValueCounts::default();
-    let mut chunks = vec![];
-    for _ in 0..CHUNKS {
-        let (shape, shift, mut left) = (next(8), next(16), CHUNK_WEIGHTS);
-        let (mut fibonacci, mut counts) = ((1, 1), ValueCounts::default());
-        for place in 0..=next(16) {
-            let wanted = match shape {
-                0 => next(8_192),
-                // A Huffman code of these counts would be longer than 8 bits.
-                1 => 16 * fibonacci.0,
-                2 => 1 << next(15),
-                3 => 512,
-                // These counts are about the limit below which a value has no code.
-                4 => next(40),
-                // These are about the limit of frequent values.
-                5 => 1_000 + next(60),
-                6 => next(1_200),
-                _ => 50 << next(4),
-            };
-            fibonacci = (fibonacci.1, fibonacci.0 + fibonacci.1);
-            let count = left.min(wanted);
-            let value = palette[(place * 7 + shift) as usize % PALETTE_ENTRIES];
-            counts.add_values(&vec![value; count as usize]);
-            left -= count;
-        }
-        let outside = left.min(next(3) * next(900));
-        counts.add_values(&vec![1; outside as usize]);
-        left -= outside;
-        let rest = match next(4) {
-            0 => 1,
-            _ => palette[next(16) as usize],
-        };
-        counts.add_values(&vec![rest; left as usize]);
-        for _ in 0..times {
-            total.merge(&counts);
-        }
-        chunks.push(counts);
-    }
-    let forms = Forms::raw(Dtype::Bf16).with(0, Form::Huffman).unwrap();
-    let plan = TensorPlan::new(forms, 0, &[total.clone()]);
-    let plan = plan.field(0).unwrap();
-    let palette: [u8; PALETTE_ENTRIES] = plan.palette().values().try_into().unwrap();
-    let of_palette = |counts: &ValueCounts| palette.map(|value| counts.of(value) as u32);
-    let palette_counts = DeviceMemory::of(&little_endian(chunks.iter().flat_map(of_palette)));
-    let totals: Vec<u8> = total
-        .as_array()
-        .iter()
-        .flat_map(|count| count.to_le_bytes())
-        .collect();
-    let totals = DeviceMemory::of(&totals);
-    let tensor_codes = DeviceMemory::poisoned(8);
-    let code_lengths = DeviceMemory::poisoned(8 * CHUNKS as usize);
-    let job = EncodeJob {
-        weight_count: u64::from(times * CHUNKS) * CHUNK_WEIGHTS,
-        totals: totals.address(),
-        palette_counts: palette_counts.address(),
-        code_lengths: code_lengths.address(),
-        palette,
-        chunk_count: times * CHUNKS,
-        chunk_size_log2: 16,
-        kind: 1,
-        field_count: 1,
-        value_bits: 8,
-        ..EncodeJob::default()
-    };
-    // SAFETY: the job has totals, palette counts and code lengths.
-    unsafe {
-        unweight_host_choose_codes(&job, 1, CHUNKS, tensor_codes.as_mut_ptr(), 0, 5);
-    }
-    assert_eq!(tensor_codes.bytes(), plan.code().to_bytes());
-    let code = |counts: &ValueCounts| choose_code(counts, CHUNK_WEIGHTS, plan.palette());
-    let expected = chunks.iter().flat_map(|counts| code(counts).to_bytes());
-    assert_eq!(code_lengths.bytes(), expected.collect::<Vec<u8>>());
 }
 
 #[test]

@@ -3,8 +3,6 @@
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 #![cfg(target_arch = "x86_64")]
 
-#[path = "../../unweight/tests/forms/mod.rs"]
-mod forms;
 mod host_decoder;
 
 use unweight::container::OpenFile;
@@ -13,8 +11,8 @@ use unweight_gpu::host::{
     FIELD_BYTES, GOOD, TABLE_BYTES, TensorJob, crc_constants, read, stage_bytes,
 };
 use unweight_gpu_host::{DeviceMemory, FieldsMemory, Launch};
+use unweight_testkit::forms::{file_of, weights};
 
-use forms::{file_of, weights};
 use host_decoder::Uploaded;
 
 const LOG2: u8 = 12;

@@ -14,14 +14,16 @@ use host_decoder::{OnTheCpu, Stages, Uploaded};
 use host_encoder::{HostTensor, Placed, chunk_sizes, forms_of, is_exponent_alone, placed};
 use restore::{Kernels, hold_to_the_corpus};
 use unweight_cpu::reference::{TensorPlan, ValueCounts, transcoded_forms};
-use unweight_format::layout::RECORD_ALIGNMENT;
-use unweight_format::{Dtype, Encoding, Forms, Palettes, Payload, Rule, Tensor};
+use unweight_format::layout::{self, RECORD_ALIGNMENT};
+use unweight_format::{
+    Dtype, Encoding, Extent, Form, Forms, Palettes, Payload, RecordEnds, Rule, Tensor,
+};
 use unweight_gpu::host::{
     Addresses, ChosenForms, GOOD, Sources, TABLE_BYTES, TensorJob, read, readable_plain_bytes,
     stage_bytes,
 };
 use unweight_gpu_host::DeviceMemory;
-use unweight_testkit::{DISTRIBUTIONS, ENCODINGS, Random, bytes_of};
+use unweight_testkit::{DISTRIBUTIONS, Distribution, ENCODINGS, Random, bytes_of};
 
 /// A decoder that transcodes each tensor, and compares the result with the reference's.
 #[derive(Debug, Default)]
@@ -83,6 +85,31 @@ struct Direct {
     broken: Option<Rule>,
 }
 
+/// Whether each record of a payload is verbatim. `bytes` are those from the payload's start on.
+fn are_verbatim(payload: &Payload, bytes: &[u8]) -> Vec<bool> {
+    let of = |offset: u64| (offset - payload.start()) as usize;
+    let ends = RecordEnds::parse(payload, &bytes[of(payload.record_ends().offset)..]).unwrap();
+    let records = (0..payload.chunk_count()).map(|chunk| ends.record(chunk, 0));
+    let kind = |record: Extent| bytes[of(record.offset + layout::record::KIND)];
+    records
+        .map(|record| kind(record) == layout::KIND_VERBATIM)
+        .collect()
+}
+
+/// Whether records cannot be converted to those of this plan: a canonical encoder chooses another
+/// palette, or, for palette records, other records that are verbatim.
+fn needs_fallback(
+    tensor: &HostTensor,
+    plan: &TensorPlan,
+    palettes: &Palettes,
+    are_verbatim_in_source: &[bool],
+) -> bool {
+    let (payload, bytes) = tensor.payload(plan);
+    let is_palette = plan.forms().form(0) == Form::Palette;
+    plan.palettes().coded(0) != palettes.coded(0)
+        || is_palette && are_verbatim(&payload, &bytes) != are_verbatim_in_source
+}
+
 impl Kernels for Transcoding {
     fn decode(&self, tensor: &Tensor<'_>, bytes: &[u8]) -> Result<Vec<u8>, Rule> {
         let decoded = OnTheCpu::new(self.seed, Stages::AsInABatch).decode(tensor, bytes);
@@ -136,11 +163,18 @@ impl Kernels for Transcoding {
         }
         let counted = match &direct {
             None => &self.others,
-            Some(direct) if direct.needs_fallback => &self.fallbacks,
             Some(direct) => {
                 assert_eq!(direct.broken, None);
-                direct.placed.hold_to(&tensors, &[plan], "direct");
-                &self.direct
+                let palettes = &uploaded.palettes;
+                let expected =
+                    needs_fallback(&tensors[0], &plan, palettes, &are_verbatim(payload, bytes));
+                assert_eq!(direct.needs_fallback, expected, "{}", tensor.name());
+                if expected {
+                    &self.fallbacks
+                } else {
+                    direct.placed.hold_to(&tensors, &[plan], "direct");
+                    &self.direct
+                }
             }
         };
         counted.fetch_add(1, Ordering::Relaxed);
@@ -204,12 +238,8 @@ fn ever_more_exponents(count: usize) -> Vec<u8> {
     (0..count).map(weight).flat_map(u16::to_le_bytes).collect()
 }
 
-#[test]
-fn records_of_a_canonical_encoder_are_made_of_records() {
-    const SIZES: [usize; 11] = [
-        255, 257, 1_023, 4_095, 4_097, 8_191, 8_192, 8_449, 32_769, 65_535, 70_001,
-    ];
-    let sizes = || SIZES.into_iter().zip(chunk_sizes());
+/// Tensors of these sizes and distributions.
+fn tensors(sizes: &[usize], distributions: &[Distribution]) -> Vec<HostTensor> {
     let tensor = |data: Vec<u8>, chunk_size_log2: u8, name: &str| HostTensor {
         name: format!(
             "{name}, {} bytes, chunks of 2^{chunk_size_log2}",
@@ -220,48 +250,78 @@ fn records_of_a_canonical_encoder_are_made_of_records() {
         chunk_size_log2,
     };
     let mut tensors = vec![];
-    for (size, log2) in sizes() {
-        tensors.push(tensor(
-            ever_more_exponents(size),
-            log2,
-            "ever more exponents",
-        ));
-        for distribution in DISTRIBUTIONS {
+    for (&size, log2) in sizes.iter().zip(chunk_sizes()) {
+        let data = ever_more_exponents(size);
+        tensors.push(tensor(data, log2, "ever more exponents"));
+        for distribution in distributions {
             let data = bytes_of(&distribution.weights(size, 5));
             tensors.push(tensor(data, log2, distribution.name));
         }
     }
-    let (mut converted, mut fallbacks) = (0, 0);
+    tensors
+}
+
+#[test]
+fn records_of_a_canonical_encoder_are_made_of_records() {
+    // Less and more than a chunk.
+    let tensors = tensors(&[257, 8_449, 70_001], &DISTRIBUTIONS[..2]);
     for from in ENCODINGS {
-        let transcoding = Transcoding {
-            seed: from as u64,
-            ..Transcoding::default()
-        };
-        let to = other(from);
-        for tensor in &tensors {
-            let plan = tensor.plan(from);
-            if !is_exponent_alone(&plan) {
-                continue;
-            }
-            let (payload, bytes) = tensor.payload(&plan);
-            let source = OnDevice::new(payload, plan.palettes(), &bytes);
-            let direct = transcoding.direct(tensor, &source.job(), to, 16 << 10);
-            assert_eq!(direct.broken, None);
-            if direct.needs_fallback {
-                fallbacks += 1;
-                continue;
-            }
-            let plan = plan_of(tensor, transcoded_forms(plan.forms(), to), 0);
-            let tensors = std::slice::from_ref(tensor);
-            direct.placed.hold_to(tensors, &[plan], "direct");
-            converted += 1;
-        }
+        let (converted, _) = conversions(&tensors, from);
+        assert!(converted > 3, "{converted}");
     }
-    // A record that is verbatim in one encoding alone needs the fallback.
-    assert!(
-        converted > 10 * fallbacks && fallbacks > 0,
-        "{converted}, {fallbacks}"
-    );
+}
+
+#[test]
+fn records_of_every_distribution_and_size_are_made_of_records() {
+    const SIZES: [usize; 11] = [
+        255, 257, 1_023, 4_095, 4_097, 8_191, 8_192, 8_449, 32_769, 65_535, 70_001,
+    ];
+    let tensors = tensors(&SIZES, &DISTRIBUTIONS);
+    for from in ENCODINGS {
+        let (converted, fallbacks) = conversions(&tensors, from);
+        assert!(converted > 50, "{converted}");
+        // The palette is canonical, so only a palette record that is verbatim when the Huffman
+        // record is not, or the reverse, needs the fallback.
+        let to = other(from);
+        assert_eq!(fallbacks > 0, to == Encoding::Palette, "{fallbacks}");
+    }
+}
+
+/// The number of these tensors that are converted, and of those that need the fallback. Requires
+/// that these are the right ones.
+fn conversions(tensors: &[HostTensor], from: Encoding) -> (u32, u32) {
+    let (mut converted, mut fallbacks) = (0, 0);
+    let transcoding = Transcoding {
+        seed: from as u64,
+        ..Transcoding::default()
+    };
+    let to = other(from);
+    for tensor in tensors {
+        let plan = tensor.plan(from);
+        if !is_exponent_alone(&plan) {
+            continue;
+        }
+        let (payload, bytes) = tensor.payload(&plan);
+        let source = OnDevice::new(payload, plan.palettes(), &bytes);
+        let direct = transcoding.direct(tensor, &source.job(), to, 16 << 10);
+        assert_eq!(direct.broken, None);
+        let target = plan_of(tensor, transcoded_forms(plan.forms(), to), 0);
+        let expected = needs_fallback(
+            tensor,
+            &target,
+            plan.palettes(),
+            &are_verbatim(&payload, &bytes),
+        );
+        assert_eq!(direct.needs_fallback, expected, "{}, to {to}", tensor.name);
+        if expected {
+            fallbacks += 1;
+            continue;
+        }
+        let tensors = std::slice::from_ref(tensor);
+        direct.placed.hold_to(tensors, &[target], "direct");
+        converted += 1;
+    }
+    (converted, fallbacks)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //!   them; [`container_of`] writes a container of one tensor.
 //! - [`Random`], [`trained_like`] and [`DISTRIBUTIONS`] generate BF16 weights, [`any_weights`] those
 //!   of any type.
+//! - [`forms`] has forms of any type, weights that suit them, and containers of both.
 //! - [`restored`], [`decoded`] and [`transcoded`] read a container, [`coded_payloads`] and
 //!   [`records`] find its parts, and [`repair_checksums`] makes a damaged one reach the code behind
 //!   the checksums.
@@ -20,6 +21,7 @@
 
 mod chosen;
 mod container;
+pub mod forms;
 mod odd;
 mod random;
 mod read;

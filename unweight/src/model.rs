@@ -79,6 +79,25 @@ impl Model {
         tensors.map(|tensor| Tensor::new(self, tensor))
     }
 
+    /// Number of tensors.
+    pub fn tensor_count(&self) -> u32 {
+        self.opened.directory().tensor_count()
+    }
+
+    /// The tensor with this number, counted from 0 in the order of [`Model::tensors`]. Takes the
+    /// same time for every number.
+    pub fn tensor_at(&self, number: u32) -> Option<Tensor<'_>> {
+        let tensor = self.opened.directory().tensor(number)?;
+        Some(Tensor::new(self, tensor))
+    }
+
+    /// Number of bytes that [`Model::restore`] writes. A file may state more than a `u64` can hold;
+    /// the result is then `u64::MAX`.
+    pub fn restored_bytes(&self) -> u64 {
+        let data = self.tensors().map(|tensor| tensor.data_bytes());
+        data.fold(self.header().source().length, u64::saturating_add)
+    }
+
     /// The tensor of this name.
     ///
     /// # Errors

@@ -158,10 +158,27 @@ impl<'m> Tensor<'m> {
     /// [`Error::WrongLength`]; the rules of sections 3.5, 5 and 6; [`Error::OverBudget`];
     /// [`Error::Read`].
     pub fn read_byte_range_into(&self, range: Range<u64>, bytes: &mut [u8]) -> Result<(), Error> {
+        self.read_byte_range(range, Output::from(bytes))
+    }
+
+    /// Same as [`Tensor::read_byte_range_into`], but into uninitialised memory. All of it is
+    /// initialised on success.
+    ///
+    /// # Errors
+    /// The errors of [`Tensor::read_byte_range_into`].
+    pub fn read_byte_range_into_uninit(
+        &self,
+        range: Range<u64>,
+        bytes: &mut [MaybeUninit<u8>],
+    ) -> Result<(), Error> {
+        self.read_byte_range(range, Output::from(bytes))
+    }
+
+    fn read_byte_range(&self, range: Range<u64>, output: Output<'_>) -> Result<(), Error> {
         self.require_range(&range, self.data_bytes())?;
-        self.require_length(range.end - range.start, bytes.len() as u64)?;
+        self.require_length(range.end - range.start, output.len() as u64)?;
         let container = self.model.container();
-        Ok(container.read_bytes(&self.tensor, range, bytes)?)
+        Ok(container.read_bytes_into(&self.tensor, range, output)?)
     }
 
     /// Writes the original bytes of a slice of a tensor of any type into `bytes`, in row-major order:

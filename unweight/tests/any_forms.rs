@@ -1,15 +1,13 @@
 //! Tensors of every type and in any forms are restored, whole and in part, by every instruction
 //! set. What is damaged breaks its rule.
 
-mod forms;
-
-use forms::{file_of, forms_of, weights};
 use proptest::prelude::*;
 use unweight::container::{OpenFile, decode_tensor_into};
 use unweight::{Coalesce, OpenOptions, ReadError, Serial};
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Dtype, Extension, Form, Forms, Payload, Rule, SourceKind};
+use unweight_testkit::forms::{file_of, forms_of, weights};
 use unweight_testkit::{repair_front, restored};
 
 /// Numbers of weights on both sides of what is decoded at once: a byte of plain bits, a step.

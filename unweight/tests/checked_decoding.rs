@@ -2,8 +2,6 @@
 //! patches and ends of chunks. It reports the same broken rule as the reference, even if it
 //! computes checksums only during encoding or decoding.
 
-mod forms;
-
 use unweight::{
     ReadError, Serial,
     container::{OpenFile, decode_tensor, decode_tensor_into},
@@ -11,8 +9,8 @@ use unweight::{
 use unweight_cpu::fast::{Codec, Isa};
 use unweight_format::{Dtype, Forms, Rule};
 use unweight_testkit::{
-    ENCODINGS, bytes_of, coded_payloads, container_by, container_of, records, repair_checksums,
-    trained_like,
+    ENCODINGS, bytes_of, coded_payloads, container_by, container_of, forms, records,
+    repair_checksums, trained_like,
 };
 
 /// Lengths on both sides of every boundary: a step, a chunk, and only a short step.

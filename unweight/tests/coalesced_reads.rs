@@ -1,7 +1,5 @@
 //! `OpenOptions::coalesce`: fewer reads, with the same results and errors.
 
-mod forms;
-
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +10,7 @@ use unweight::{
 };
 use unweight_format::write::{ContainerWriter, Declaration};
 use unweight_format::{Extension, Extent, Forms, SourceKind};
-use unweight_testkit::{ENCODINGS, bytes_of, container_of, trained_like};
+use unweight_testkit::{ENCODINGS, bytes_of, container_of, forms, trained_like};
 
 /// A file whose bytes are copied out, with all reads that were made.
 struct Counted {

@@ -1,8 +1,6 @@
 //! A CUDA device as a backend. If there is one, it gives the same bytes and the same errors as the
 //! CPU. If there is none, an error says so.
 
-mod forms;
-
 use std::error::Error as _;
 use std::mem::MaybeUninit;
 
@@ -12,7 +10,7 @@ use unweight::{
     Backend, CompressOptions, CudaDevice, CudaOptions, Dtype, Encoding, Error, MemoryBudget, Model,
     OpenOptions, Writer, compress,
 };
-use unweight_testkit::{ENCODINGS, Random, bf16, coded_payloads, safetensors_file, tensor};
+use unweight_testkit::{ENCODINGS, Random, bf16, coded_payloads, forms, safetensors_file, tensor};
 
 /// A device number that no machine has.
 const NO_SUCH_DEVICE: usize = 60_000;

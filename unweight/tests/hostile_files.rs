@@ -1,12 +1,10 @@
 //! Any bytes may be given as a file.
 
-mod forms;
-
 use unweight_format::layout::{self, file_header};
 use unweight_format::{Category, Dtype, Forms, Rule};
 use unweight_testkit::{
-    ENCODINGS, Random, coded_payloads, container_of, records, repair_checksums, repair_front,
-    restored, trained_like,
+    ENCODINGS, Random, coded_payloads, container_of, forms, records, repair_checksums,
+    repair_front, restored, trained_like,
 };
 
 /// A file of this many weights in these forms.

@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::io::{self, Write};
+use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -103,6 +104,48 @@ fn reads_tensors_whole_and_in_part() {
         assert_eq!(step.to_bytes().unwrap(), 77u64.to_le_bytes());
         assert_eq!(step.shape().count(), 0);
     }
+}
+
+#[test]
+fn finds_tensors_by_number() {
+    let model = opened(&compress(&safetensors(1000), &CompressOptions::new()).unwrap());
+    assert_eq!(model.tensor_count(), 2);
+    for (number, expected) in (0..).zip(model.tensors()) {
+        let tensor = model.tensor_at(number).unwrap();
+        assert_eq!(tensor.name(), expected.name());
+        assert_eq!(tensor.entry().number(), number);
+    }
+    assert!(model.tensor_at(2).is_none());
+    assert!(model.tensor_at(u32::MAX).is_none());
+}
+
+#[test]
+fn knows_the_length_of_the_restored_source() {
+    let source = safetensors(1000);
+    let model = opened(&compress(&source, &CompressOptions::new()).unwrap());
+    assert_eq!(model.restored_bytes(), source.len() as u64);
+}
+
+#[test]
+#[expect(unsafe_code, reason = "reads memory that the library has initialised")]
+fn fills_memory_that_is_not_initialised() {
+    let model = opened(&compress(&safetensors(100_000), &CompressOptions::new()).unwrap());
+    let w = model.tensor("w").unwrap();
+    for range in [0..200_000, 1..4, 65_535..65_537, 131_072..200_000] {
+        let mut expected = vec![0; (range.end - range.start) as usize];
+        w.read_byte_range_into(range.clone(), &mut expected)
+            .unwrap();
+        let mut bytes = vec![MaybeUninit::uninit(); expected.len()];
+        w.read_byte_range_into_uninit(range, &mut bytes).unwrap();
+        // SAFETY: all bytes are initialised on success.
+        let bytes: Vec<u8> = bytes
+            .iter()
+            .map(|byte| unsafe { byte.assume_init() })
+            .collect();
+        assert!(bytes == expected);
+    }
+    let long = w.read_byte_range_into_uninit(0..4, &mut [MaybeUninit::uninit(); 5]);
+    assert!(matches!(long, Err(Error::WrongLength { .. })));
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! A range of weights equals the same range of the whole tensor, and reads only the chunks or blocks
 //! that contain it.
 
-mod forms;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -18,7 +16,7 @@ use unweight_format::layout::longest_record_bytes;
 use unweight_format::write::Sink;
 use unweight_format::{Dtype, Encoding, Extent, Form, Forms, Rule};
 use unweight_testkit::{
-    ENCODINGS, bytes_of, coded_payloads, container_of, trained_like, writer_of,
+    ENCODINGS, bytes_of, coded_payloads, container_of, forms, trained_like, writer_of,
 };
 
 /// Bytes in memory that record which of them were read.

@@ -4,8 +4,6 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-mod forms;
-
 use half::bf16;
 use unweight::{
     ReadError, Serial, Storage, StorageError, StorageFault,
@@ -18,7 +16,7 @@ use unweight::{
 use unweight_format::write::WriteError;
 use unweight_format::{Dtype, Encoding, Extent, Forms, Rule};
 use unweight_testkit::{
-    Answer, ENCODINGS, Script, TestStorage, bytes_of, container_of, decoded, restored,
+    Answer, ENCODINGS, Script, TestStorage, bytes_of, container_of, decoded, forms, restored,
     trained_like, writer_of,
 };
 

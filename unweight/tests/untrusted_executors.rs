@@ -3,8 +3,6 @@
 
 #![expect(unsafe_code, reason = "output that is read after success")]
 
-mod forms;
-
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -20,7 +18,7 @@ use unweight::{
 };
 use unweight_format::{Dtype, Encoding, Extent, Forms};
 use unweight_testkit::{
-    ENCODINGS, bytes_of, container_of, restored, trained_like, transcoded, writer_of,
+    ENCODINGS, bytes_of, container_of, forms, restored, trained_like, transcoded, writer_of,
 };
 
 /// An action of an executor.

@@ -181,11 +181,7 @@ def read_directory(file, header):
         require(names_at >= 40 * count + 8 * dims_end, "dims-end", at + 24, "dims end", dims_end,
                 f"at most {(names_at - 40 * count) // 8}, the last one")
         name = directory[names_at + previous_name_end:names_at + name_end]
-        try:
-            name.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise Rejected(f"name-utf8: name at offset {64 + names_at + previous_name_end + error.start}: "
-                           f"found byte {name[error.start]}, expected UTF-8") from None
+        require(is_utf8(name), "name-utf8", 64 + names_at + previous_name_end, "name", name[:200], "UTF-8")
         dimensions = struct.unpack_from(f"<{rank}Q", directory, 40 * count + 8 * previous_dims_end)
         dtype, fields, weight_bytes, length = check_type(at, dtype_code, dimensions)
         weights = length // weight_bytes
@@ -212,6 +208,15 @@ def read_directory(file, header):
     return tensors
 
 
+def is_utf8(name):
+    """Section 3.2, rule 4. Python's decoder follows RFC 3629."""
+    try:
+        name.decode("utf-8")
+        return True
+    except UnicodeDecodeError:
+        return False
+
+
 class JsonObject(list):
     """Section 3.3. The members of a JSON object as (name, value) pairs: a dict would lose those that occur twice."""
 
@@ -231,6 +236,19 @@ def refuse_json_constant(constant):
 def is_unicode(text):
     """Section 3.3, rule 1. Python's parser joins pairs of surrogate escapes; one that is left has no pair."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def read_json(data):
+    """Section 3.3, rule 1. The value that stands in the JSON, with its integers and floats apart. ValueError if there is no
+    JSON, or more than one value."""
+    parser = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=parse_json_integer,
+                              parse_float=float, parse_constant=refuse_json_constant)
+    text = data.decode("utf-8")
+    value, end = parser.raw_decode(text)
+    rest = text[end:].strip(" \t\n\r")
+    if rest:
+        raise ValueError(f"text after the JSON object: {ascii(rest[:16])}")
+    return value
 
 
 def read_source_section(file, header, tensors):
@@ -254,16 +272,12 @@ def safetensors_tensors(at, source):
     json_length, = struct.unpack_from("<Q", source)
     need(json_length == len(source) - 8, "length of the JSON", json_length, len(source) - 8)
     need(source[8:9] == b"{", "first byte of the JSON", source[8:9], b"{")
-    parser = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=parse_json_integer,
-                              parse_float=float, parse_constant=refuse_json_constant)
     try:
-        text = source[8:].decode("utf-8")
-        members, end = parser.raw_decode(text)
+        members = read_json(source[8:])
     except (ValueError, RecursionError) as error:
         # What nests deeper than Python's parser can follow nests deeper than three, and is broken anyway.
         raise Rejected(f"source-header: JSON at offset {at + 8}: found {type(error).__name__}: {error}, "
                        "expected one JSON object in UTF-8") from None
-    need(not text[end:].strip(" \t\n\r"), "text after the JSON object", ascii(text[end:end + 16]), "white space")
 
     def members_of(value, what):
         """Section 3.3, rules 1 and 2. The members of an object by name; no name twice, and every name Unicode."""

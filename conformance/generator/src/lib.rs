@@ -27,6 +27,7 @@ pub mod random;
 pub mod record;
 pub mod refuse;
 pub mod source;
+pub mod steps;
 pub mod store;
 pub mod transcode;
 pub mod valid;

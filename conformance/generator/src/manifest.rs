@@ -1,20 +1,32 @@
 //! Writer of `manifest.json` in the format of `conformance/manifest.schema.json`, with one line for
 //! each field and each tensor.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::case::{Case, Expect};
+use crate::case::{Case, Cases, Expect};
 use crate::draft::Tensor;
+use crate::steps;
 
 /// Length limit of restored sources in the manifest itself.
 const LONGEST_HEX_BYTES: usize = 64;
 
 /// The manifest of these cases.
-pub fn write(cases: &[Case]) -> String {
-    let cases: Vec<String> = cases.iter().map(case).collect();
+pub fn write(cases: &Cases) -> String {
+    let files: HashMap<&str, &[u8]> = cases
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.bytes.as_slice()))
+        .collect();
+    let bytes = |case: &Case| files.get(case.file.as_str()).copied().unwrap_or_default();
+    let cases: Vec<String> = cases
+        .cases
+        .iter()
+        .map(|one| case(one, bytes(one)))
+        .collect();
     format!(
         concat!(
             "{{\n",
@@ -27,7 +39,7 @@ pub fn write(cases: &[Case]) -> String {
     )
 }
 
-fn case(case: &Case) -> String {
+fn case(case: &Case, bytes: &[u8]) -> String {
     let mut lines = Vec::new();
     let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
     field("id", json!(case.id));
@@ -43,6 +55,12 @@ fn case(case: &Case) -> String {
     };
     field("kind", json!(kind));
     field("profile", json!(if case.full { "full" } else { "core" }));
+    if case.full && steps::is_rejected_in_core(&case.expect, bytes) {
+        field("core", json!("form-unknown"));
+    }
+    if let Some(step) = steps::of_case(&case.expect, bytes) {
+        field("step", json!(step));
+    }
     field("sections", json!(case.sections));
     field("file", json!(case.file));
     match &case.expect {

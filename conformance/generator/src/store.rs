@@ -15,7 +15,7 @@ pub fn contents(cases: &Cases) -> BTreeMap<String, Vec<u8>> {
         .map(|file| (file.path.clone(), file.bytes.clone()))
         .collect();
     assert_eq!(contents.len(), cases.files.len(), "paths are unique");
-    contents.insert("manifest.json".into(), manifest::write(&cases.cases).into());
+    contents.insert("manifest.json".into(), manifest::write(cases).into());
     contents.insert("LICENSE".into(), LICENSE.into());
     contents
 }

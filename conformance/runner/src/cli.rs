@@ -1,13 +1,18 @@
-//! Arguments and commands.
+//! Arguments and commands of the command line.
 
 mod coverage;
+mod explain;
+mod implementations;
 mod list;
 mod run;
+mod select;
+mod show;
+mod unpack;
 
 use std::{
     error::Error,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -26,9 +31,13 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     List(list::Arguments),
+    Show(show::Arguments),
+    Explain(explain::Arguments),
+    Unpack(unpack::Arguments),
     Coverage(coverage::Arguments),
+    Implementations(implementations::Arguments),
 }
 
 /// True if no problem was found, false if one was, an error if the command could not run.
@@ -39,28 +48,31 @@ impl Arguments {
         match self.command {
             Command::Run(arguments) => arguments.run(),
             Command::List(arguments) => arguments.run(),
+            Command::Show(arguments) => arguments.run(),
+            Command::Explain(arguments) => arguments.run(),
+            Command::Unpack(arguments) => arguments.run(),
             Command::Coverage(arguments) => arguments.run(),
+            Command::Implementations(arguments) => arguments.run(),
         }
     }
 }
 
 #[derive(Args)]
 struct CorpusArguments {
-    /// Folder with the manifest.json of the corpus
-    #[arg(long, value_name = "DIR", default_value = "conformance/corpus")]
-    corpus: PathBuf,
-}
-
-#[derive(Args)]
-struct FilterArguments {
-    /// Run only cases whose id contains this text; repeatable
-    #[arg(long = "filter", value_name = "SUBSTRING")]
-    filters: Vec<String>,
+    /// Folder with the manifest.json of the corpus [default: conformance/corpus if it is there, else
+    /// the corpus inside this program]
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
 }
 
 impl CorpusArguments {
     fn open(&self) -> Result<Corpus, Box<dyn Error>> {
-        Ok(Corpus::open(&self.corpus)?)
+        let here = Path::new("conformance/corpus");
+        Ok(match &self.corpus {
+            Some(folder) => Corpus::open(folder)?,
+            None if here.join("manifest.json").exists() => Corpus::open(here)?,
+            None => Corpus::embedded(),
+        })
     }
 }
 

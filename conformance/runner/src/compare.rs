@@ -1,26 +1,44 @@
 //! First difference of an output from the expected one.
 //!
 //! The expected restored source is known byte by byte when the manifest has it (`restored_hex`, or
-//! a `source` file), and by the digests of the whole and of each tensor otherwise.
+//! a `source` file) or when [`inspect`] restores it from the file, and by the digests of the whole
+//! and of each tensor otherwise.
 
-use crate::{Accept, Difference, Tensor, digest::sha256_hex};
+use crate::{
+    Accept, Difference, Tensor,
+    digest::sha256_hex,
+    inspect::{self, first_differing_weight},
+};
 
-/// Compares a restored source with the manifest's `expected`, and byte by byte with `known` where
-/// the caller has the bytes.
+/// Compares the source restored from `file` with the manifest's `expected`, and byte by byte with
+/// `known` where the caller has the bytes.
 pub(crate) fn compare_restored(
     expected: &Accept,
+    file: &[u8],
     known: Option<&[u8]>,
     restored: &[u8],
 ) -> Option<Difference> {
     if restored.len() as u64 == expected.length_bytes && sha256_hex(restored) == expected.sha256 {
         return None;
     }
-    let difference = match known.and_then(|known| Some((known, first_difference(known, restored)?)))
-    {
+    let own = match known {
+        None => inspect::restore(file).ok(),
+        Some(_) => None,
+    };
+    let right = |bytes: &&[u8]| sha256_hex(bytes) == expected.sha256;
+    let known = known.or(own.as_deref().filter(right));
+    let mut difference = difference(expected, known, restored);
+    if let (Some(known), Some(offset)) = (known, difference.offset) {
+        difference.weight = first_differing_weight(file, known, restored, offset);
+    }
+    Some(difference)
+}
+
+fn difference(expected: &Accept, known: Option<&[u8]>, restored: &[u8]) -> Difference {
+    match known.and_then(|known| Some((known, first_difference(known, restored)?))) {
         Some((known, offset)) => differs_at(expected, known, restored, offset),
         None => differs_by_digest(expected, restored),
-    };
-    Some(difference)
+    }
 }
 
 /// Compares an encoder's file with the expected one.
@@ -33,6 +51,7 @@ pub(crate) fn compare_bytes(expected: &[u8], found: &[u8]) -> Option<Difference>
     Some(Difference {
         tensor: None,
         offset: Some(offset as u64),
+        weight: None,
         text: with_lengths(text, expected.len() as u64, found),
     })
 }
@@ -67,6 +86,7 @@ fn differs_at(expected: &Accept, known: &[u8], restored: &[u8], offset: usize) -
     Difference {
         tensor: tensor.map(|tensor| tensor.name.clone()),
         offset: Some(position),
+        weight: None,
         text: with_lengths(text, expected.length_bytes, restored),
     }
 }
@@ -98,6 +118,7 @@ fn differs_by_digest(expected: &Accept, restored: &[u8]) -> Difference {
     Difference {
         tensor: tensor.map(|tensor| tensor.name.clone()),
         offset: None,
+        weight: None,
         text: with_lengths(text, expected.length_bytes, restored),
     }
 }
@@ -162,7 +183,7 @@ mod tests {
     fn compare(found: &[u8], byte_by_byte: bool) -> Option<(Option<String>, Option<u64>)> {
         let (accept, bytes) = expected();
         let known = byte_by_byte.then_some(bytes.as_slice());
-        compare_restored(&accept, known, found)
+        compare_restored(&accept, b"", known, found)
             .map(|difference| (difference.tensor, difference.offset))
     }
 

@@ -1,5 +1,4 @@
-//! A corpus on disk: a folder with a `manifest.json` whose files all exist and all lie inside the
-//! folder.
+//! A corpus: a `manifest.json` and the files that it names, in a folder or inside the program.
 
 use std::{
     fmt, fs, io,
@@ -7,15 +6,25 @@ use std::{
 };
 
 use crate::{
-    Case, CorpusPath, Expect, InProcess, Manifest, Parameters, Rejection, Report, RunError,
-    RunOptions, Subjects, run_with,
+    Case, CorpusPath, Expect, InProcess, Manifest, Parameters, Profile, Rejection, Report,
+    RunError, RunOptions, Subjects, run_with,
 };
 
 /// A corpus, opened and checked.
 #[derive(Debug)]
 pub struct Corpus {
-    root: PathBuf,
+    files: Files,
     manifest: Manifest,
+}
+
+/// Where the files are.
+#[derive(Debug)]
+enum Files {
+    /// In this folder. All exist and lie inside it.
+    Folder(PathBuf),
+    /// In `unweight-corpus-data`.
+    #[cfg(feature = "embedded")]
+    Embedded,
 }
 
 impl Corpus {
@@ -48,7 +57,25 @@ impl Corpus {
                 })?;
             }
         }
-        Ok(Self { root, manifest })
+        Ok(Self {
+            files: Files::Folder(root),
+            manifest,
+        })
+    }
+
+    /// The corpus of this version of the runner, which is inside the program.
+    #[cfg(feature = "embedded")]
+    pub fn embedded() -> Self {
+        let json = unweight_corpus_data::file("manifest.json").expect("the data have a manifest");
+        let json = std::str::from_utf8(json).expect("the manifest is UTF-8");
+        let manifest = Manifest::parse(json).expect("the manifest of the data is valid");
+        let all = manifest.cases.iter().flat_map(files_of);
+        let missing = all.into_iter().find(|file| embedded_file(file).is_err());
+        assert!(missing.is_none(), "the data lack {missing:?}");
+        Self {
+            files: Files::Embedded,
+            manifest,
+        }
     }
 
     /// The manifest.
@@ -61,21 +88,29 @@ impl Corpus {
         &self.manifest.cases
     }
 
-    /// The folder of the corpus.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The folder of the corpus, unless it is inside the program.
+    pub fn root(&self) -> Option<&Path> {
+        match &self.files {
+            Files::Folder(root) => Some(root),
+            #[cfg(feature = "embedded")]
+            Files::Embedded => None,
+        }
     }
 
     /// Reads a file of the corpus.
     pub fn read(&self, file: &CorpusPath) -> io::Result<Vec<u8>> {
-        fs::read(self.root.join(file.as_path()))
+        match &self.files {
+            Files::Folder(root) => fs::read(root.join(file.as_path())),
+            #[cfg(feature = "embedded")]
+            Files::Embedded => embedded_file(file).map(<[u8]>::to_vec),
+        }
     }
 
-    /// Runs a Rust decoder through every accept, reject and prefixes case, on all cores.
+    /// Runs a Rust decoder of `profile` through every accept, reject and prefixes case, on all cores.
     ///
     /// `decode` is given a whole file and returns the restored source. A panic is caught and
     /// reported as a crash; there is no time limit. The other cases are reported as not run.
-    pub fn check<D>(&self, decode: D) -> Result<Report, RunError>
+    pub fn check<D>(&self, profile: Profile, decode: D) -> Result<Report, RunError>
     where
         D: Fn(&[u8]) -> Result<Vec<u8>, Rejection> + Sync,
     {
@@ -84,7 +119,11 @@ impl Corpus {
             decoder: Some(&decoder),
             ..Subjects::default()
         };
-        run_with(self, &RunOptions::default(), subjects, &|_| ())
+        let options = RunOptions {
+            profile,
+            ..RunOptions::default()
+        };
+        run_with(self, &options, subjects, &|_| ())
     }
 
     /// Runs a Rust encoder through every encode and encode-refuse case, on all cores.
@@ -118,6 +157,11 @@ impl Corpus {
         };
         run_with(self, &RunOptions::default(), subjects, &|_| ())
     }
+}
+
+#[cfg(feature = "embedded")]
+fn embedded_file(file: &CorpusPath) -> io::Result<&'static [u8]> {
+    unweight_corpus_data::file(&file.to_string()).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Every file that a case names.

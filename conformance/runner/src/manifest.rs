@@ -1,9 +1,11 @@
 //! The manifest of a corpus, valid by construction. Described for other languages by
 //! `conformance/manifest.schema.json`.
 //!
-//! Parsing has two modules. [`raw`] has the JSON's fields, and `serde_json` names the line of a
-//! wrong type. [`validate`] turns them into the types here and names the case of a wrong value.
+//! Parsing has three modules. [`raw`] has the JSON's fields. [`newer`] sets aside what a newer
+//! manifest has and this runner does not know. [`validate`] turns the rest into the types here and
+//! names the case of a wrong value.
 
+mod newer;
 mod raw;
 mod validate;
 
@@ -20,13 +22,34 @@ pub struct Manifest {
     pub license: String,
     /// The cases, in the order of the manifest. Their ids are unique.
     pub cases: Vec<Case>,
+    /// What this runner does not know and therefore ignores.
+    pub ignored: Ignored,
 }
 
 impl Manifest {
     /// Parses and validates the text of a manifest. Touches no file.
+    ///
+    /// A newer manifest may have members, and cases of kinds, profiles and categories, that this
+    /// runner does not know. They are ignored and counted.
     pub fn parse(json: &str) -> Result<Self, ManifestError> {
         let raw: raw::Manifest = serde_json::from_str(json).map_err(ManifestError::json)?;
-        validate::manifest(raw)
+        validate::manifest(raw, newer::unknown_members(json)?)
+    }
+}
+
+/// Contents of a newer manifest that this runner ignores.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// The number of cases by what is unknown, such as ``kind `tensor-slice` ``.
+    pub cases: BTreeMap<String, usize>,
+    /// The number of unknown members by name.
+    pub members: BTreeMap<String, usize>,
+}
+
+impl Ignored {
+    /// The number of cases that are ignored.
+    pub fn case_count(&self) -> usize {
+        self.cases.values().sum()
     }
 }
 
@@ -43,6 +66,11 @@ pub struct Case {
     pub sections: Vec<Section>,
     /// Free labels, such as `edge-case`.
     pub flags: Vec<String>,
+    /// The step of `conformance/README.md` with which a decoder must get this case right.
+    pub step: Option<u8>,
+    /// The rule under which a decoder of profile core rejects the file. Only a case of profile full
+    /// has one. Without it, a core decoder may do either.
+    pub core_rule: Option<String>,
     /// The file under test; for [`Expect::Encode`] and [`Expect::Transcode`], the file that must be
     /// written.
     pub file: CorpusPath,
@@ -62,6 +90,14 @@ impl Case {
             Expect::Transcode { .. } => "transcode",
             Expect::TranscodeRefuse { .. } => "transcode-refuse",
         }
+    }
+
+    /// Whether the case concerns a decoder: its kind is accept, reject or prefixes.
+    pub fn is_decode(&self) -> bool {
+        matches!(
+            self.expect,
+            Expect::Accept(_) | Expect::Reject { .. } | Expect::Prefixes { .. }
+        )
     }
 
     /// The rule that the file breaks, where the case names one, and its category.
@@ -95,9 +131,9 @@ pub enum Expect {
     },
     /// Every strict prefix of the file is rejected.
     Prefixes {
-        /// Prefixes of 0, `step`, 2·`step`, … bytes are tried, and always the longest one. At least
-        /// 1.
-        step: u64,
+        /// Prefixes of 0, `stride`, 2·`stride`, … bytes are tried, and always the longest one. At
+        /// least 1.
+        stride: u64,
         /// The rule that the prefixes break, and its category, where the case names one.
         broken: Option<(String, Category)>,
     },

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::inspect::WeightDifference;
+
 /// Outcome of a case. `Display` gives the reason as a sentence without its full stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,7 +31,22 @@ pub enum Outcome {
         /// The rejected input, as in [`Outcome::AcceptedInvalid`].
         what: String,
     },
-    /// The decoder neither accepted nor rejected: another exit code, a signal, or a panic.
+    /// An input was rejected as it must be, but no rule was named (see [`crate::Subject::must_name`]).
+    Unnamed {
+        /// The rejected input, as in [`Outcome::AcceptedInvalid`].
+        what: String,
+    },
+    /// An input that breaks one rule alone was rejected under the name of another.
+    WrongRule {
+        /// The rejected input, as in [`Outcome::AcceptedInvalid`].
+        what: String,
+        /// The rule that was named.
+        named: String,
+        /// The only rule that the input breaks.
+        expected: String,
+    },
+    /// The decoder neither accepted nor rejected: another exit code, a signal, a panic, or stderr that
+    /// shows an uncaught exception or the report of a sanitizer.
     Crashed {
         /// The input of the crash.
         what: String,
@@ -43,7 +60,7 @@ pub enum Outcome {
         /// The time limit.
         limit: Duration,
     },
-    /// The case belongs to profile full and the run to core.
+    /// The case belongs to profile full and the run to core, where either answer conforms.
     Skipped,
     /// The case was not run, for a reason other than its profile. Never counted as passed.
     NotRun {
@@ -62,6 +79,8 @@ impl Outcome {
             Outcome::AcceptedInvalid { .. } => "accepted-invalid",
             Outcome::RejectedValid { .. } => "rejected-valid",
             Outcome::LeftOutput { .. } => "left-output",
+            Outcome::Unnamed { .. } => "unnamed-rejection",
+            Outcome::WrongRule { .. } => "wrong-rule",
             Outcome::Crashed { .. } => "crash",
             Outcome::TimedOut { .. } => "timeout",
             Outcome::Skipped => "skipped",
@@ -111,6 +130,18 @@ impl fmt::Display for Outcome {
                     "rejected {what}, but left an output behind; remove the output before exit 1"
                 )
             }
+            Outcome::Unnamed { what } => write!(
+                f,
+                "rejected {what}, but stderr names no rule; write the rule's id to stderr, or run with --lenient"
+            ),
+            Outcome::WrongRule {
+                what,
+                named,
+                expected,
+            } => write!(
+                f,
+                "rejected {what} as `{named}`, but the only rule that it breaks is `{expected}`"
+            ),
             Outcome::Crashed { what, how } => {
                 write!(f, "neither accepted nor rejected {what}: {how}")
             }
@@ -136,6 +167,8 @@ pub struct Difference {
     pub tensor: Option<String>,
     /// The offset of the first differing byte; known when the expected bytes are.
     pub offset: Option<u64>,
-    /// All of this as a sentence.
+    /// The first weight that differs, and the file's inner values that concern it.
+    pub weight: Option<WeightDifference>,
+    /// Tensor and offset as a sentence.
     pub text: String,
 }

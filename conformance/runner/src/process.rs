@@ -2,6 +2,7 @@
 //! of its own, and the whole group is killed.
 
 use std::{
+    collections::VecDeque,
     ffi::OsString,
     io::{self, Read},
     process::{Child, Command, ExitStatus, Stdio},
@@ -10,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes kept of each of stdout and stderr. The rest is read and dropped.
+/// Bytes kept of the beginning of each of stdout and stderr, and of the end of what follows. The rest
+/// is read and dropped.
 const KEPT_BYTES: usize = 16 * 1024;
 
 /// Time that a stream may stay open after the command has ended. A grandchild could hold it open
@@ -106,21 +108,22 @@ fn ending_of(status: ExitStatus) -> Ending {
 
 /// A thread that reads a stream to its end, so that the command never blocks on a full pipe.
 struct Capture {
-    kept: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<Kept>>,
     ended: mpsc::Receiver<()>,
 }
 
 impl Capture {
     fn start(mut stream: impl Read + Send + 'static) -> Self {
-        let kept = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::new(Mutex::new(Kept::default()));
         let (end, ended) = mpsc::channel();
         let shared = Arc::clone(&kept);
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                let mut kept = shared.lock().expect("no reader panics");
-                let room = KEPT_BYTES.saturating_sub(kept.len());
-                kept.extend_from_slice(&buffer[..count.min(room)]);
+                shared
+                    .lock()
+                    .expect("no reader panics")
+                    .add(&buffer[..count]);
             }
             // The receiver is dropped after the grace period.
             let _ = end.send(());
@@ -131,7 +134,32 @@ impl Capture {
     fn finish(self) -> String {
         // Either the stream has ended, or the grace period has, and the output so far is used.
         let _ = self.ended.recv_timeout(STREAM_GRACE);
-        String::from_utf8_lossy(&self.kept.lock().expect("no reader panics")).into_owned()
+        self.kept.lock().expect("no reader panics").text()
+    }
+}
+
+/// Beginning and end of a stream.
+#[derive(Default)]
+struct Kept {
+    begin: Vec<u8>,
+    end: VecDeque<u8>,
+    dropped: bool,
+}
+
+impl Kept {
+    fn add(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_at(bytes.len().min(KEPT_BYTES - self.begin.len()));
+        self.begin.extend_from_slice(first);
+        self.end.extend(rest);
+        let surplus = self.end.len().saturating_sub(KEPT_BYTES);
+        self.end.drain(..surplus);
+        self.dropped |= surplus > 0;
+    }
+
+    fn text(&self) -> String {
+        let gap: &[u8] = if self.dropped { b"\n...\n" } else { b"" };
+        let (end, more) = self.end.as_slices();
+        String::from_utf8_lossy(&[&self.begin, gap, end, more].concat()).into_owned()
     }
 }
 
@@ -154,10 +182,12 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_part_of_both_streams() {
-        let finished = sh("echo out; echo err >&2; head -c 1000000 /dev/zero", LONG);
+        let script = "echo out; echo err >&2; head -c 1000000 /dev/zero; echo end";
+        let finished = sh(script, LONG);
         assert_eq!(finished.ending, Ending::Exit(0));
         assert!(finished.stdout.starts_with("out\n"));
-        assert_eq!(finished.stdout.len(), KEPT_BYTES);
+        assert!(finished.stdout.ends_with("end\n"));
+        assert_eq!(finished.stdout.len(), 2 * KEPT_BYTES + "\n...\n".len());
         assert_eq!(finished.stderr, "err\n");
     }
 

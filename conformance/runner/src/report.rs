@@ -6,20 +6,26 @@ mod text;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::{Case, Expect, Outcome, Profile, Section};
+use crate::{Case, Expect, Ignored, Outcome, Profile, Section};
 
 /// Result of a run. `Display` prints it as text.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Report {
+    /// Name of what was tested, where the caller has set it.
+    pub name: Option<String>,
     /// The manifest's format version.
     pub format_version: String,
     /// The manifest's license.
     pub license: String,
     /// The profile that was claimed.
     pub profile: Profile,
-    /// Whether filters left cases out, so that the run cannot show that a profile passes.
+    /// Whether rejections passed that named no rule.
+    pub lenient: bool,
+    /// Whether options left cases out, so that the run cannot show that a profile passes.
     pub filtered: bool,
+    /// What the runner did not know of the manifest.
+    pub ignored: Ignored,
     /// The selected cases, in the order of the manifest.
     pub cases: Vec<CaseReport>,
 }
@@ -33,12 +39,39 @@ pub struct CaseReport {
     pub outcome: Outcome,
     /// The rule that the decoder named when it rejected, if it is one that the corpus knows.
     pub named_rule: Option<String>,
+    /// The number of rejections in this case, of prefixes as well, that named no rule.
+    pub unnamed: usize,
+    /// The reason in the list of known failures (it may be empty), if the case is listed.
+    pub known_failure: Option<String>,
     /// The beginning of what a command wrote to stdout.
     pub stdout: String,
     /// The beginning of what a command wrote to stderr.
     pub stderr: String,
     /// How long the case took.
     pub duration: Duration,
+}
+
+impl CaseReport {
+    pub(crate) fn new(case: &Case, outcome: Outcome) -> Self {
+        Self {
+            case: case.clone(),
+            outcome,
+            named_rule: None,
+            unnamed: 0,
+            known_failure: None,
+            stdout: String::new(),
+            stderr: String::new(),
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// Whether the case failed and is not known to, or passed although it is known to fail.
+    pub fn unexpected(&self) -> bool {
+        match self.known_failure {
+            None => self.outcome.failed(),
+            Some(_) => self.outcome.passed(),
+        }
+    }
 }
 
 /// A count of cases.
@@ -97,14 +130,32 @@ pub struct RuleAgreement {
 }
 
 impl Report {
-    /// Whether no case failed.
+    /// Whether no case failed but the known ones, and all of these that were run did fail.
     pub fn passed(&self) -> bool {
-        self.failures().next().is_none()
+        !self.cases.iter().any(CaseReport::unexpected)
     }
 
-    /// The cases that were run and did not pass.
+    /// The cases that were run, did not pass, and are not known to fail.
     pub fn failures(&self) -> impl Iterator<Item = &CaseReport> {
-        self.cases.iter().filter(|report| report.outcome.failed())
+        let cases = self.cases.iter();
+        cases.filter(|report| report.outcome.failed() && report.known_failure.is_none())
+    }
+
+    /// The cases that failed, as was known.
+    pub fn known_failures(&self) -> impl Iterator<Item = &CaseReport> {
+        let cases = self.cases.iter();
+        cases.filter(|report| report.outcome.failed() && report.known_failure.is_some())
+    }
+
+    /// The cases that passed although they are listed as known failures.
+    pub fn unexpected_passes(&self) -> impl Iterator<Item = &CaseReport> {
+        let cases = self.cases.iter();
+        cases.filter(|report| report.outcome.passed() && report.known_failure.is_some())
+    }
+
+    /// The number of rejections that named no rule, prefixes included.
+    pub fn unnamed(&self) -> usize {
+        self.cases.iter().map(|report| report.unnamed).sum()
     }
 
     /// Panics with the whole report unless every case that was run passed. For use in a test.
@@ -132,14 +183,23 @@ impl Report {
         sections
     }
 
-    /// The verdict of the accept, reject and prefixes cases on a decoder of `profile`.
+    /// The verdict of the accept, reject and prefixes cases on a decoder of `profile`. A run judges
+    /// the profile that it was made for, because core and full expect different answers.
     pub fn decoder_verdict(&self, profile: Profile) -> Verdict {
-        let belongs = |report: &&CaseReport| is_decode(report) && report.case.profile <= profile;
+        if profile != self.profile {
+            return Verdict::NotJudged(match profile {
+                Profile::Core => "run it with --profile core",
+                Profile::Full => "run it with --profile full",
+            });
+        }
+        let belongs = |report: &&CaseReport| {
+            report.case.is_decode() && !matches!(report.outcome, Outcome::Skipped)
+        };
         let tally = Tally::of(self.cases.iter().filter(belongs));
-        let why_not = if profile > self.profile {
-            "cases of profile full were skipped"
-        } else {
+        let why_not = if tally.passed == 0 {
             "no decoder was given"
+        } else {
+            "some cases were not run"
         };
         self.verdict(tally, why_not)
     }
@@ -170,7 +230,10 @@ impl Report {
         match tally {
             Tally { failed: 1.., .. } => Verdict::Failed(tally),
             Tally { not_run: 1.., .. } => Verdict::NotJudged(why_not),
-            _ if self.filtered => Verdict::NotJudged("filters left cases out"),
+            _ if self.filtered => Verdict::NotJudged("options left cases out"),
+            _ if self.ignored.case_count() > 0 => {
+                Verdict::NotJudged("the corpus has cases that this runner does not know")
+            }
             Tally { passed: 0, .. } => Verdict::NotJudged("the corpus has no such case"),
             Tally { .. } => Verdict::Passed(tally),
         }
@@ -245,10 +308,6 @@ fn rule_to_name(report: &CaseReport) -> Option<&str> {
     }
 }
 
-fn is_decode(report: &&CaseReport) -> bool {
-    !is_encode(report) && !is_transcode(report)
-}
-
 fn is_encode(report: &&CaseReport) -> bool {
     matches!(
         report.case.expect,
@@ -281,18 +340,17 @@ mod tests {
         )
         .unwrap();
         let case = |(case, outcome)| CaseReport {
-            case,
-            outcome,
             named_rule: Some("file-magic".into()),
-            stdout: String::new(),
-            stderr: String::new(),
-            duration: Duration::ZERO,
+            ..CaseReport::new(&case, outcome)
         };
         Report {
+            name: None,
             format_version: manifest.format_version,
             license: manifest.license,
             profile: Profile::Full,
+            lenient: false,
             filtered: false,
+            ignored: manifest.ignored,
             cases: manifest.cases.into_iter().zip(outcomes).map(case).collect(),
         }
     }
@@ -330,12 +388,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_profile_full_leaves_core_passed() {
+    fn a_run_judges_the_profile_that_it_was_made_for() {
         let report = report([Outcome::Passed, left_output(), not_run()]);
-        assert!(matches!(
+        assert_eq!(
             report.decoder_verdict(Profile::Core),
-            Verdict::Passed(_)
-        ));
+            Verdict::NotJudged("run it with --profile core")
+        );
         assert!(matches!(
             report.decoder_verdict(Profile::Full),
             Verdict::Failed(_)
@@ -344,12 +402,42 @@ mod tests {
     }
 
     #[test]
+    fn a_known_failure_is_none_and_a_known_one_that_passes_is() {
+        let mut report = report([Outcome::Passed, left_output(), Outcome::Passed]);
+        report.cases[1].known_failure = Some("no memory".into());
+        assert!(report.passed());
+        assert_eq!(report.known_failures().count(), 1);
+        assert!(matches!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::Failed(_)
+        ));
+        report.cases[0].known_failure = Some(String::new());
+        assert!(!report.passed());
+        assert_eq!(report.failures().count(), 0);
+        let passes: Vec<&str> = report
+            .unexpected_passes()
+            .map(|report| report.case.id.as_str())
+            .collect();
+        assert_eq!(passes, ["a"]);
+    }
+
+    #[test]
+    fn cases_that_the_runner_does_not_know_leave_the_verdict_open() {
+        let mut report = report([Outcome::Passed, Outcome::Passed, Outcome::Passed]);
+        report.ignored.cases.insert("kind `dance`".into(), 2);
+        assert_eq!(
+            report.decoder_verdict(Profile::Full),
+            Verdict::NotJudged("the corpus has cases that this runner does not know")
+        );
+    }
+
+    #[test]
     fn a_filtered_run_can_fail_but_not_pass() {
         let mut report = report([Outcome::Passed, left_output(), Outcome::Passed]);
         report.filtered = true;
         assert_eq!(
-            report.decoder_verdict(Profile::Core),
-            Verdict::NotJudged("filters left cases out")
+            report.encoder_verdict(),
+            Verdict::NotJudged("options left cases out")
         );
         assert!(matches!(
             report.decoder_verdict(Profile::Full),
@@ -367,7 +455,7 @@ mod tests {
         ));
         assert_eq!(
             report.decoder_verdict(Profile::Full),
-            Verdict::NotJudged("cases of profile full were skipped")
+            Verdict::NotJudged("run it with --profile full")
         );
     }
 

@@ -1,5 +1,7 @@
 //! Runs the cases of a corpus over threads.
 
+mod keep;
+mod options;
 mod trial;
 
 use std::{
@@ -11,38 +13,11 @@ use std::{
     thread,
 };
 
+pub use self::options::RunOptions;
 use self::trial::Run;
-use crate::{Case, CaseReport, Corpus, Expect, Parameters, Profile, Report, RunError, Subject};
-
-/// Selection of cases, and number of threads.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// The profile that is claimed; with [`Profile::Core`], cases of profile full are skipped.
-    pub profile: Profile,
-    /// A case is run if its id contains any of these; every case if there are none.
-    pub filters: Vec<String>,
-    /// The number of cases that run at a time, at least 1.
-    pub jobs: usize,
-}
-
-impl Default for RunOptions {
-    /// Profile full, every case, as many jobs as cores.
-    fn default() -> Self {
-        let jobs = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            profile: Profile::Full,
-            filters: Vec::new(),
-            jobs,
-        }
-    }
-}
-
-impl RunOptions {
-    /// Whether the filters let a case through.
-    pub fn selects(&self, case: &Case) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|filter| case.id.contains(filter))
-    }
-}
+#[cfg(feature = "harness")]
+pub(crate) use self::trial::Run as CaseRun;
+use crate::{Case, CaseReport, Corpus, Expect, Outcome, Parameters, Report, RunError, Subject};
 
 /// The subjects of a run. The cases of a subject that is not there are reported as not run.
 #[derive(Clone, Copy, Default)]
@@ -66,6 +41,7 @@ pub fn run_with(
     subjects: Subjects<'_>,
     watch: &(dyn Fn(&CaseReport) + Sync),
 ) -> Result<Report, RunError> {
+    options.check_ids(corpus)?;
     let cases: Vec<&Case> = corpus
         .cases()
         .iter()
@@ -73,7 +49,7 @@ pub fn run_with(
         .collect();
     if cases.is_empty() {
         return Err(RunError(
-            "no case matches the filters; the command list shows their names".into(),
+            "no case matches the options; the command list shows all cases".into(),
         ));
     }
     if let Some(encoder) = subjects.encoder {
@@ -82,13 +58,14 @@ pub fn run_with(
     if let Some(transcoder) = subjects.transcoder {
         check_placeholders(corpus, "transcode", transcoder)?;
     }
+    let rules = rules_of(corpus);
     let run = Run {
         corpus,
-        profile: options.profile,
+        options,
         subjects,
-        rules: rules_of(corpus),
+        rules: &rules,
     };
-    let reports = run_all(&run, &cases, options.jobs.max(1), watch)?;
+    let reports = run_all(&run, &cases, watch)?;
     if !reports.iter().any(|report| report.outcome.ran()) {
         return Err(RunError(format!(
             "none of the {} matching cases could be run; {}: {}",
@@ -98,10 +75,13 @@ pub fn run_with(
         )));
     }
     Ok(Report {
+        name: None,
         format_version: corpus.manifest().format_version.clone(),
         license: corpus.manifest().license.clone(),
         profile: options.profile,
+        lenient: options.lenient,
         filtered: cases.len() < corpus.cases().len(),
+        ignored: corpus.manifest().ignored.clone(),
         cases: reports,
     })
 }
@@ -145,20 +125,17 @@ fn parameters_of(expect: &Expect) -> Option<&Parameters> {
 }
 
 /// Every rule that a case names.
-fn rules_of(corpus: &Corpus) -> HashSet<&str> {
-    corpus
-        .cases()
-        .iter()
-        .filter_map(|case| case.rule())
-        .map(|(rule, _)| rule)
-        .collect()
+pub(crate) fn rules_of(corpus: &Corpus) -> HashSet<&str> {
+    let cases = corpus.cases().iter();
+    let rules = cases.clone().filter_map(|case| case.rule());
+    let core_rules = cases.filter_map(|case| case.core_rule.as_deref());
+    rules.map(|(rule, _)| rule).chain(core_rules).collect()
 }
 
-/// Runs the cases on `jobs` threads. The reports have the order of `cases`.
+/// Runs the cases on as many threads as the options say. The reports have the order of `cases`.
 fn run_all(
     run: &Run<'_>,
     cases: &[&Case],
-    jobs: usize,
     watch: &(dyn Fn(&CaseReport) + Sync),
 ) -> Result<Vec<CaseReport>, RunError> {
     let next = AtomicUsize::new(0);
@@ -168,6 +145,9 @@ fn run_all(
             match run.one(case) {
                 Ok(report) => {
                     watch(&report);
+                    if run.options.fail_fast && report.unexpected() {
+                        next.store(cases.len(), Ordering::Relaxed);
+                    }
                     *slot.lock().expect("only this thread holds the slot") = Some(report);
                 }
                 Err(error) => {
@@ -180,7 +160,7 @@ fn run_all(
         Ok(())
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.min(cases.len()))
+        let workers: Vec<_> = (0..run.options.jobs.clamp(1, cases.len()))
             .map(|_| scope.spawn(work))
             .collect();
         workers
@@ -190,8 +170,14 @@ fn run_all(
     let done = slots
         .into_iter()
         .map(|slot| slot.into_inner().expect("no worker panicked"));
+    // Only a run that stops at the first failure leaves slots empty.
+    let not_run = |case: &&Case| {
+        let why = "not run: an earlier case failed, and --fail-fast is given".into();
+        CaseReport::new(case, Outcome::NotRun { why })
+    };
     Ok(done
-        .map(|report| report.expect("every slot was filled"))
+        .zip(cases)
+        .map(|(report, case)| report.unwrap_or_else(|| not_run(case)))
         .collect())
 }
 

@@ -6,6 +6,13 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Section(Vec<u32>);
 
+impl Section {
+    /// Whether this is the section `outer`, or one within it: 3.2 is within 3.
+    pub fn is_within(&self, outer: &Section) -> bool {
+        self.0.starts_with(&outer.0)
+    }
+}
+
 impl FromStr for Section {
     type Err = String;
 
@@ -48,6 +55,16 @@ mod tests {
         sections.sort();
         let sorted: Vec<String> = sections.iter().map(Section::to_string).collect();
         assert_eq!(sorted, ["3", "3.2", "3.10", "6", "11.4"]);
+    }
+
+    #[test]
+    fn a_section_is_within_itself_and_what_holds_it() {
+        let within = |inner: &str, outer: &str| {
+            let outer = outer.parse().unwrap();
+            inner.parse::<Section>().unwrap().is_within(&outer)
+        };
+        assert!(within("3.2", "3.2") && within("3.2", "3"));
+        assert!(!within("3", "3.2") && !within("11", "1"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use unweight_format::{Body, Error, Palette, Palettes, Patch, Record};
 use super::bf16;
 use super::checked::{Checksums, continued};
 use super::kernels::{Kernels, Parts};
-use super::layout::Layout;
+use super::layout::{Layout, Placing};
 use super::output::Output;
 use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference;
@@ -105,21 +105,28 @@ fn values_of<'b>(
         let record = &chunk.records[number];
         let weights = record.shape().weights() as usize;
         let palette = chunk.palette(number);
-        values(kernels, scratch, record, palette, &mut buffer[..weights])?;
+        values(
+            kernels,
+            scratch,
+            number,
+            record,
+            palette,
+            &mut buffer[..weights],
+        )?;
         *decoded = &buffer[..count];
     }
     Ok(decoded)
 }
 
-/// Decodes a chunk with the kernel that joins the last coded field with all else. Returns the
-/// weights' CRC-32, or None if there is no such kernel for the chunk.
+/// Decodes a chunk with the kernel that joins the last coded field with all else. Returns what the
+/// kernel returns behind the lanes' ends, or None if the kernel is not for the chunk.
 fn joined(
     kernels: &Kernels,
     scratch: &mut Scratch,
     chunk: &Chunk<'_>,
     output: &mut Output<'_>,
 ) -> Option<Result<u32, Error>> {
-    let kernel = kernels.decode_joined.as_ref()?;
+    let kernel = &kernels.decode_joined;
     let (last, others) = chunk.records.split_last()?;
     let Body::Huffman { code, lanes } = last.body() else {
         return None;
@@ -132,8 +139,7 @@ fn joined(
     let palette = chunk.palette(others.len());
     Some(scratch.with_values(others.len(), |scratch, buffers| {
         let decoded = values_of(kernels, scratch, chunk, buffers, whole_steps)?;
-        scratch.table.prepare(code, palette);
-        scratch.lanes.fill(lanes);
+        scratch.prepare(others.len(), code, lanes, palette, layout.placing());
         let parts = Parts {
             layout: &layout,
             plain: chunk.plain,
@@ -181,6 +187,9 @@ pub(super) fn weights_checked(
     output: &mut Output<'_>,
 ) -> Option<Result<Checksums, Error>> {
     if !chunk.palettes.forms().is_bf16_exponent() {
+        if !kernels.decode_joined.is_checked {
+            return None;
+        }
         let done = joined(kernels, scratch, chunk, output)?;
         return Some(done.map(|weights| Checksums {
             record: continued(record_so_far, chunk.plain),
@@ -193,8 +202,7 @@ pub(super) fn weights_checked(
         return None;
     };
     chunk.weights(output.len());
-    scratch.table.prepare(code, chunk.palette(0));
-    scratch.lanes.fill(lanes);
+    scratch.prepare(0, code, lanes, chunk.palette(0), Placing::default());
     let (ends, checksums) = kernel(
         scratch,
         chunk.plain,
@@ -223,8 +231,7 @@ fn bf16_weights(
             (kernels.bf16.join_indices)(palette, indices, sign_mantissa, output)
         }
         Body::Huffman { code, lanes } => {
-            scratch.table.prepare(code, palette);
-            scratch.lanes.fill(lanes);
+            scratch.prepare(0, code, lanes, palette, Placing::default());
             let ends = (kernels.bf16.decode)(scratch, sign_mantissa, output);
             if !scratch.lanes.end_at(&ends) {
                 return Err(broken_rule(record, palette));
@@ -239,10 +246,11 @@ fn bf16_weights(
     Ok(())
 }
 
-/// Decodes a record into the values of its chunk.
+/// Decodes a record of coded field `number` into the values of its chunk.
 pub(super) fn values(
     kernels: &Kernels,
     scratch: &mut Scratch,
+    number: usize,
     record: &Record<'_>,
     palette: &Palette,
     values: &mut [u8],
@@ -268,8 +276,7 @@ pub(super) fn values(
             }
         }
         Body::Huffman { code, lanes } => {
-            scratch.table.prepare(code, palette);
-            scratch.lanes.fill(lanes);
+            scratch.prepare(number, code, lanes, palette, Placing::default());
             let mut output = Output::from(&mut values[..]);
             let ends = (kernels.decode_values)(scratch, &mut output);
             if !scratch.lanes.end_at(&ends) {

@@ -3,6 +3,8 @@
 use unweight_format::layout::LONGEST_CODE_BITS;
 use unweight_format::{Code, Palette};
 
+use super::layout::Placing;
+
 /// Number of bits in the look-up of a run of symbols.
 pub(super) const RUN_BITS: usize = 11;
 /// The most symbols in a run.
@@ -11,7 +13,7 @@ pub(super) const RUN_SYMBOLS: usize = 6;
 /// Lengths and values by the next bits of a stream.
 #[derive(Debug)]
 pub(super) struct DecodeTable {
-    made_of: Option<(Code, Palette)>,
+    made_of: Option<(Code, Palette, Placing)>,
     /// Lengths by the next 7 bits. The two codes of a pair of 8 bits differ only in their last bit.
     lengths: [u8; 128],
     /// Values by the next 8 bits.
@@ -89,13 +91,17 @@ impl Default for DecodeTable {
 }
 
 impl DecodeTable {
-    /// Rebuilds the table for this code if it holds another one.
-    pub(super) fn prepare(&mut self, code: &Code, palette: &Palette) {
-        if self.made_of == Some((*code, *palette)) {
+    /// Memory of a table, in bytes.
+    pub(super) const BYTES: usize = size_of::<Self>() + size_of::<[Run; 2 << RUN_BITS]>();
+
+    /// Rebuilds the table for this code if it holds another one. The values of this palette are the
+    /// bytes that `placing` gives.
+    pub(super) fn prepare(&mut self, code: &Code, palette: &Palette, placing: Placing) {
+        if self.made_of == Some((*code, *palette, placing)) {
             return;
         }
         for entry in code.canonical() {
-            let value = palette.padded()[usize::from(entry.entry)];
+            let value = placing.byte(palette.padded()[usize::from(entry.entry)]);
             let length = entry.length_bits;
             for slot in (usize::from(entry.stream_bits())..256).step_by(1 << length) {
                 self.values[slot] = value;
@@ -108,7 +114,7 @@ impl DecodeTable {
                 .iter()
                 .all(|&length| length <= LONGEST_CODE_BITS)
         );
-        self.made_of = Some((*code, *palette));
+        self.made_of = Some((*code, *palette, placing));
         self.runs.are_made = false;
     }
 
@@ -156,7 +162,7 @@ impl DecodeTable {
         if self.runs.are_made {
             return;
         }
-        let (code, palette) = self
+        let (code, palette, placing) = self
             .made_of
             .as_ref()
             .expect("a table of runs is one of symbols");
@@ -172,7 +178,7 @@ impl DecodeTable {
                     break;
                 };
                 let first = usize::from(entry.stream_bits());
-                let value = palette.padded()[usize::from(entry.entry)];
+                let value = placing.byte(palette.padded()[usize::from(entry.entry)]);
                 let places = these[first..].iter_mut().step_by(1 << length);
                 for (bits, (run, behind)) in places.zip(&narrower[1 << rest..]).enumerate() {
                     let mut behind = *behind;
@@ -218,7 +224,8 @@ mod tests {
         ] {
             let lengths = core::array::from_fn(|entry| lengths.get(entry).copied());
             let mut table = DecodeTable::default();
-            table.prepare(&Code::from_lengths(lengths, 16).unwrap(), &palette);
+            let code = Code::from_lengths(lengths, 16).unwrap();
+            table.prepare(&code, &palette, Placing::default());
             table.prepare_runs();
             for (bits, run) in table.runs().iter().enumerate() {
                 let mut taken = 0;

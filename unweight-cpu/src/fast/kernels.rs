@@ -16,12 +16,11 @@ use super::scratch::Scratch;
 pub(super) struct Kernels {
     /// Kernels for BF16 weights of which the exponent alone is coded.
     pub(super) bf16: Bf16Kernels,
-    /// Decodes `scratch.lanes` with `scratch.table` into values, as many as the output has bytes.
+    /// Decodes `scratch.lanes` with `scratch.table()` into values, as many as the output has bytes.
     /// Returns the bit position in the lane buffer at the end of each lane's codes.
     pub(super) decode_values: fn(&mut Scratch, &mut Output<'_>) -> [u32; LANES],
-    /// Decodes the last coded field and joins it with all else. With None its values are decoded
-    /// first and joined then.
-    pub(super) decode_joined: Option<JoinedKernel>,
+    /// Decodes the last coded field and joins it with all else.
+    pub(super) decode_joined: JoinedKernel,
     /// Joins plain bytes and the values of each coded field into weights.
     pub(super) join: fn(&Layout, &[u8], &[&[u8]], &mut Output<'_>),
     /// Splits little-endian weights into plain bytes and the values of each coded field.
@@ -42,7 +41,7 @@ pub(super) struct Kernels {
 /// The kernels of one ISA for BF16 weights of which the exponent alone is coded. Their plain bytes
 /// are sign-mantissa bytes.
 pub(super) struct Bf16Kernels {
-    /// Decodes `scratch.lanes` with `scratch.table`, and joins the exponents with these
+    /// Decodes `scratch.lanes` with `scratch.table()`, and joins the exponents with these
     /// sign-mantissa bytes into weights. Returns the bit position in the lane buffer at the end of
     /// each lane's codes.
     pub(super) decode: fn(&mut Scratch, &[u8], &mut Output<'_>) -> [u32; LANES],
@@ -68,19 +67,19 @@ pub(super) type IndexKernel = fn(&[u8; 256], &[u8], &mut [u8], &mut Vec<u16>);
 
 /// The type of [`Kernels::decode_joined`].
 pub(super) struct JoinedKernel {
-    /// Whether the kernel decodes weights of this layout.
+    /// Whether the kernel decodes weights of this layout. If not, the values of the last coded
+    /// field are decoded first, and joined then.
     pub(super) fits: fn(&Layout) -> bool,
-    /// Decodes `scratch.lanes` with `scratch.table`, joins the values with these parts into weights,
-    /// and applies patches. Returns the bit position in the lane buffer at the end of each lane's
-    /// codes, and the weights' CRC-32.
+    /// Whether the kernel computes the weights' checksum.
+    pub(super) is_checked: bool,
+    /// Decodes `scratch.lanes` with `scratch.table()`, which has the values at their place if
+    /// weights have one byte (see [`Layout::placing`]), joins the values with these parts into
+    /// weights, and applies patches. Returns the bit position in the lane buffer at the end of each
+    /// lane's codes, and the weights' CRC-32, or 0 if the kernel does not compute it.
     pub(super) decode: fn(&mut Scratch, &Parts<'_>, &mut Output<'_>) -> ([u32; LANES], u32),
 }
 
 /// All of a chunk's weights but the values of the last coded field.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "for vector kernels")
-)]
 pub(super) struct Parts<'a> {
     pub(super) layout: &'a Layout,
     pub(super) plain: &'a [u8],

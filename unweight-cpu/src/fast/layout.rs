@@ -17,6 +17,7 @@ pub(super) struct Layout {
     pub(super) constants: u64,
     /// How four plain bits of a weight of one or two bytes move, if it has so many.
     pub(super) nibbles: Option<Nibbles>,
+    pub(super) deposit: Deposit,
     moves: Moves,
     places: [Place; FIELDS],
     coded: usize,
@@ -49,22 +50,6 @@ impl Nibbles {
         Some(nibbles)
     }
 
-    /// Two weights of one byte with the plain bits of a byte, the first in the lower byte.
-    #[inline(always)]
-    pub(super) fn deposit_bytes(&self, plain: u8) -> u16 {
-        let nibbles = (u16::from(plain) | u16::from(plain) << 4) & 0x0f0f;
-        let [(one, up), (two, further)] = self.runs;
-        (nibbles & one as u16) << up | (nibbles & two as u16) << further
-    }
-
-    /// Two weights of two bytes with the plain bits of a byte, the first in the lower half.
-    #[inline(always)]
-    pub(super) fn deposit_halves(&self, plain: u8) -> u32 {
-        let nibbles = (u32::from(plain) | u32::from(plain) << 12) & 0x000f_000f;
-        let [(one, up), (two, further)] = self.runs;
-        (nibbles & one) << up | (nibbles & two) << further
-    }
-
     /// The plain bits of two weights of one byte.
     #[inline(always)]
     pub(super) fn extract_bytes(&self, weights: u16) -> u8 {
@@ -91,6 +76,22 @@ pub(super) struct Place {
     pub(super) greatest: u8,
 }
 
+/// Where values stand in the bytes of a [`DecodeTable`](super::decode_table::DecodeTable): at
+/// their field's place in weights of one byte, with the constants. By default, they are the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Placing {
+    low: u32,
+    constants: u8,
+}
+
+impl Placing {
+    /// The byte with this value.
+    #[inline(always)]
+    pub(super) fn byte(self, value: u8) -> u8 {
+        value << self.low | self.constants
+    }
+}
+
 impl Place {
     pub(super) const fn of(field: Field) -> Place {
         Place {
@@ -115,6 +116,7 @@ impl Layout {
             plain_mask,
             constants: 0,
             nibbles: Nibbles::of(forms.plain_mask(), weight_bytes),
+            deposit: Deposit::of(forms.plain_mask(), weight_bytes),
             moves: Moves::of(plain_mask),
             places,
             coded: forms.coded_count(),
@@ -140,9 +142,21 @@ impl Layout {
             plain_mask,
             constants: 0,
             nibbles: Nibbles::of((1 << width) - 1, 1),
+            deposit: Deposit::of((1 << width) - 1, 1),
             moves: Moves::of(plain_mask),
             places: [Place::default(); FIELDS],
             coded: 0,
+        }
+    }
+
+    /// How the kernels that join the last coded field want its values.
+    pub(super) fn placing(&self) -> Placing {
+        match (self.weight_bytes, self.places().last()) {
+            (1, Some(place)) => Placing {
+                low: place.low,
+                constants: self.constants as u8,
+            },
+            _ => Placing::default(),
         }
     }
 
@@ -201,12 +215,6 @@ impl Layout {
     pub(super) fn extract(&self, word: u64) -> u64 {
         self.moves.together(word & self.plain_mask)
     }
-
-    /// Moves bits to the places of the plain bits of a word. Bits above are dropped.
-    #[inline(always)]
-    pub(super) fn deposit(&self, bits: u64) -> u64 {
-        self.moves.apart(bits) & self.plain_mask
-    }
 }
 
 /// The runs of one bits of a mask, from the lowest on: where they are, and how many bits they have.
@@ -225,8 +233,157 @@ pub(super) fn in_each_weight(bits: u64, weight_bytes: usize) -> u64 {
     shifts.fold(0, |word, shift| word | bits << shift)
 }
 
-/// Moves of bits by 1, 2, 4, 8, 16 and 32 places, which together have the result of PEXT and PDEP:
-/// "compress" and "expand" of H. S. Warren, *Hacker's Delight*, sections 7-4 and 7-5.
+/// How the plain bits of a word, one behind the other, move to their places in its weights.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deposit {
+    /// Moves the upper half of the weights' bits to the upper half of the word, then those of the
+    /// upper half of each half, and so on.
+    halves: [Half; 3],
+    /// Moves each run of plain bits to its place in each weight.
+    runs: [Moved; Deposit::RUNS],
+    /// The plain bits before all moves.
+    together: u64,
+    /// The plain bits after all moves, but for `up`.
+    apart: u64,
+    /// Carries the sign to its place above other bits.
+    carry: u64,
+    /// How far up the lowest run moves.
+    up: u32,
+    pub(super) kind: DepositKind,
+}
+
+/// The fewest operations that a [`Deposit`] needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DepositKind {
+    /// The plain bits are one run and perhaps a sign of one bit further up, and at most half of the
+    /// weight's bits. A half that moves then does not meet one that stays, and one mask is enough.
+    Sparse,
+    /// The same, but more bits.
+    Dense,
+    /// Any runs.
+    Any,
+}
+
+/// A move of the upper half of some bits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Half {
+    /// How far up the upper half moves.
+    up: u32,
+    /// The places of the lower halves.
+    lower: u64,
+    /// The places of the upper halves after the move.
+    upper: u64,
+}
+
+/// A move of some bits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    mask: u64,
+    up: u32,
+}
+
+impl Deposit {
+    /// The most runs of plain bits of a weight: one beside each field.
+    pub(super) const RUNS: usize = FIELDS + 1;
+
+    /// For weights of so many bytes with these plain bits.
+    fn of(plain_mask: u64, weight_bytes: usize) -> Deposit {
+        let (width, plain_bits) = (8 * weight_bytes, plain_mask.count_ones() as usize);
+        let mut halves = [Half::default(); 3];
+        let mut weights = 8 / weight_bytes;
+        for half in &mut halves {
+            if weights == 1 || plain_bits == 0 {
+                break;
+            }
+            weights /= 2;
+            let lower = in_each(u64::MAX >> (64 - weights * plain_bits), 2 * weights * width);
+            *half = Half {
+                up: (weights * (width - plain_bits)) as u32,
+                lower,
+                upper: lower << (weights * width),
+            };
+        }
+        let mut runs = [Moved::default(); Deposit::RUNS];
+        let (mut count, mut number, mut last_length) = (0, 0, 0);
+        for ((place, length), moved) in runs_of(plain_mask).zip(&mut runs) {
+            let run = (u64::MAX >> (64 - length)) << number;
+            *moved = Moved {
+                mask: in_each_weight(run, weight_bytes),
+                up: place - number,
+            };
+            number += length;
+            (count, last_length) = (count + 1, length);
+        }
+        let [first, sign, ..] = runs;
+        Deposit {
+            halves,
+            runs,
+            together: u64::MAX
+                .checked_shr(64 - (64 / width * plain_bits) as u32)
+                .unwrap_or(0),
+            apart: in_each_weight(plain_mask >> first.up, weight_bytes),
+            // Where the sign is 0, the carry stays below its place.
+            carry: (sign.mask << sign.up.saturating_sub(first.up)).wrapping_sub(sign.mask),
+            up: first.up,
+            kind: match (count, last_length) {
+                (0 | 1, _) | (2, 1) if 2 * plain_bits <= width => DepositKind::Sparse,
+                (0 | 1, _) | (2, 1) => DepositKind::Dense,
+                _ => DepositKind::Any,
+            },
+        }
+    }
+
+    /// Whether the lowest plain bit is that of the weight.
+    pub(super) fn is_low(&self) -> bool {
+        self.up == 0
+    }
+
+    /// Moves the lowest bits of a word to the places of its plain bits, in weights of
+    /// 8 / 2^`HALVINGS` bytes. `KIND` is the [kind](Deposit::kind) as a number. `BITS` is the number
+    /// of plain bits of a weight if these [are low](Deposit::is_low), or 0.
+    #[inline(always)]
+    pub(super) fn word<const HALVINGS: usize, const KIND: u8, const BITS: usize>(
+        &self,
+        mut bits: u64,
+    ) -> u64 {
+        let is_sparse = KIND == DepositKind::Sparse as u8;
+        // A dense move drops the bits above.
+        if is_sparse || HALVINGS == 0 {
+            bits &= self.together;
+        }
+        for (number, half) in self.halves[..HALVINGS].iter().enumerate() {
+            let up = match BITS {
+                0 => half.up,
+                // A shift by a constant is one operation instead of two.
+                _ => (((64 >> HALVINGS) - BITS) << (HALVINGS - 1 - number)) as u32,
+            };
+            bits = match is_sparse {
+                // What moves from or stays at another place than those of the masks is dropped.
+                true => (bits | bits << up) & (half.lower | half.upper),
+                false => bits & half.lower | bits << up & half.upper,
+            };
+        }
+        if KIND == DepositKind::Any as u8 {
+            let moved = |run: &Moved| (bits & run.mask) << run.up;
+            return self.runs.iter().fold(0, |word, run| word | moved(run));
+        }
+        let moved = bits.wrapping_add(self.carry) & self.apart;
+        match BITS {
+            0 => moved << self.up,
+            _ => moved,
+        }
+    }
+}
+
+/// These bits in each part of so many bits of a word.
+fn in_each(bits: u64, width: usize) -> u64 {
+    (0..64)
+        .step_by(width)
+        .fold(0, |word, shift| word | bits << shift)
+}
+
+/// Moves of bits by 1, 2, 4, 8, 16 and 32 places, which together have the result of PEXT:
+/// "compress" of H. S. Warren, *Hacker's Delight*, section 7-4.
 #[derive(Clone, Copy, Debug)]
 struct Moves([u64; 6]);
 
@@ -252,14 +409,6 @@ impl Moves {
         }
         bits
     }
-
-    #[inline(always)]
-    fn apart(&self, mut bits: u64) -> u64 {
-        for (step, moved) in self.0.iter().enumerate().rev() {
-            bits = bits & !moved | bits << (1 << step) & moved;
-        }
-        bits
-    }
 }
 
 #[cfg(test)]
@@ -274,22 +423,74 @@ mod tests {
             for mask in [mask, mask & more, mask | more] {
                 let moves = Moves::of(mask);
                 prop_assert_eq!(moves.together(bits & mask), pext(bits, mask));
-                prop_assert_eq!(moves.apart(bits) & mask, pdep(bits, mask));
+            }
+        }
+
+        #[test]
+        fn deposits_as_pdep_does(field_starts: u64, more: u64, bits: u64) {
+            fn of<const BYTES: usize, const HALVINGS: usize>(mask: u64, bits: u64) {
+                let deposit = Deposit::of(mask, BYTES);
+                let expected = pdep(bits, in_each_weight(mask, BYTES));
+                let by_kind = [
+                    (DepositKind::Sparse, deposit.word::<HALVINGS, 0, 0>(bits)),
+                    (DepositKind::Dense, deposit.word::<HALVINGS, 1, 0>(bits)),
+                    (DepositKind::Any, deposit.word::<HALVINGS, 2, 0>(bits)),
+                ];
+                for (kind, found) in by_kind {
+                    if deposit.kind as u8 <= kind as u8 {
+                        assert_eq!(found, expected, "{BYTES} bytes, mask {mask:x}, {kind:?}");
+                    }
+                }
+                if deposit.kind == DepositKind::Sparse && deposit.is_low() && BYTES == 1 {
+                    let found = match mask.count_ones() {
+                        3 => deposit.word::<HALVINGS, 0, 3>(bits),
+                        4 => deposit.word::<HALVINGS, 0, 4>(bits),
+                        _ => return,
+                    };
+                    assert_eq!(found, expected, "mask {mask:x}");
+                }
+            }
+            for mask in [0x83, 0x87, 0x07, 0x0f, 0x8f, 0x06, 0x86, 0x95] {
+                of::<1, 3>(mask, bits);
+            }
+            for mask in [0x8000, 0x8070, 0x807f, 0x83ff, 0x000f] {
+                of::<2, 2>(mask, bits);
+            }
+            of::<8, 0>(0x8000_03ff_ffff_ffe0, bits);
+            // Few runs: nothing but 1 and 0 alternate at these places.
+            let starts = field_starts & more & more.rotate_left(21) & more.rotate_left(42);
+            let mut mask = starts;
+            for shift in [1, 2, 4, 8, 16, 32] {
+                mask ^= mask << shift;
+            }
+            for mask in [mask, !mask] {
+                let runs = |width: u32| runs_of(mask & (u64::MAX >> (64 - width))).count();
+                if runs(8) <= Deposit::RUNS {
+                    of::<1, 3>(mask & 0xff, bits);
+                }
+                if runs(16) <= Deposit::RUNS {
+                    of::<2, 2>(mask & 0xffff, bits);
+                }
+                if runs(32) <= Deposit::RUNS {
+                    of::<4, 1>(mask & 0xffff_ffff, bits);
+                }
+                if runs(64) <= Deposit::RUNS {
+                    of::<8, 0>(mask, bits);
+                }
             }
         }
     }
 
     #[test]
-    fn nibbles_move_as_plain_bits_do() {
+    fn nibbles_are_extracted_as_plain_bits_are() {
         for mask in 0..=u8::MAX {
             let Some(nibbles) = Nibbles::of(mask.into(), 1) else {
                 continue;
             };
             let both = in_each_weight(mask.into(), 1) & 0xffff;
             for plain in 0..=u8::MAX {
-                let weights = nibbles.deposit_bytes(plain);
-                assert_eq!(u64::from(weights), pdep(plain.into(), both));
-                assert_eq!(nibbles.extract_bytes(weights | !both as u16), plain);
+                let weights = pdep(plain.into(), both) | !both;
+                assert_eq!(nibbles.extract_bytes(weights as u16), plain);
             }
         }
         for mask in 0..=u16::MAX {
@@ -298,9 +499,8 @@ mod tests {
             };
             let both = in_each_weight(mask.into(), 2) & 0xffff_ffff;
             for plain in [0, 1, 0x5a, 0xc7, 0xff] {
-                let weights = nibbles.deposit_halves(plain);
-                assert_eq!(u64::from(weights), pdep(plain.into(), both));
-                assert_eq!(nibbles.extract_halves(weights | !both as u32), plain);
+                let weights = pdep(plain.into(), both) | !both;
+                assert_eq!(nibbles.extract_halves(weights as u32), plain);
             }
         }
         for (mask, bytes, is_some) in [

@@ -4,9 +4,10 @@
 //! fastest one, unless the environment variable [`ISA_VARIABLE`] selects another. Each gives the
 //! same bytes as the reference, accepts and rejects the same records, and gives the same errors.
 //!
-//! Tensors of any type and any forms are decoded field by field and joined a word at a time, and
-//! split and encoded likewise. There are faster kernels for BF16 weights of which the exponent
-//! alone is coded. AVX-512 joins the last coded field of other weights where it decodes it.
+//! Tensors of any type and any forms are split and encoded field by field. To decode a chunk, the
+//! values of all coded fields but the last are decoded first; those of the last are joined with
+//! them and with the plain bits where the lanes are decoded. There are faster kernels for BF16
+//! weights of which the exponent alone is coded.
 //!
 //! `decode` and `encode` have the algorithm, which is the same for all ISAs. `Kernels` has the hot
 //! loops, with one set for each ISA. Unsafe code is only in the modules of the ISAs and in
@@ -30,6 +31,7 @@ mod layout;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 mod output;
+mod plain_bytes;
 mod portable;
 mod scratch;
 
@@ -157,7 +159,7 @@ impl Codec {
             values.copy_from_slice(&decoded);
             return Ok(());
         };
-        decode::values(kernels, scratch, record, palette, values)
+        decode::values(kernels, scratch, 0, record, palette, values)
     }
 
     /// Adds these weights, little-endian, to a sample. Same as [`Sample::add_weights`].

@@ -64,6 +64,15 @@ impl<'a> Output<'a> {
         self.bytes.chunks_mut(length).map(Output::from)
     }
 
+    /// Splits the buffer before byte `at`.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than `at`.
+    pub fn split_at(self, at: usize) -> (Output<'a>, Output<'a>) {
+        let (before, behind) = self.bytes.split_at_mut(at);
+        (Output::from(before), Output::from(behind))
+    }
+
     /// Writes `bytes` over the whole buffer, and returns the written slice.
     ///
     /// # Panics
@@ -97,7 +106,7 @@ impl<'a> Output<'a> {
     /// Writes `bytes` at `at`.
     #[inline(always)]
     pub(crate) fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        self.bytes[at..at + N].copy_from_slice(&bytes.map(MaybeUninit::new));
+        self.put_slice(at, &bytes);
     }
 
     /// Replaces the byte at `at`.
@@ -116,6 +125,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes `bytes` at `at`.
+    #[inline(always)]
     pub(crate) fn put_slice(&mut self, at: usize, bytes: &[u8]) {
         for (out, &byte) in self.bytes[at..at + bytes.len()].iter_mut().zip(bytes) {
             out.write(byte);

@@ -109,12 +109,23 @@ inline std::vector<unsigned> thread_order(unsigned threads, uint64_t* random) {
   return order;
 }
 
+// Bytes of a fiber's stack. An odd number of cache lines, so that the same frame of all fibers is not in the same set of
+// a cache.
+constexpr size_t STACK_BYTES = (64 << 10) + 64;
+
+// Stacks of so many fibers. They stay from launch to launch: to allocate and clear them takes longer than most launches.
+inline char* stacks_of(unsigned threads) {
+  thread_local std::vector<char> stacks;
+  // A new vector: the old stacks are not copied, because AddressSanitizer's red zones are in them.
+  if (stacks.size() < STACK_BYTES * threads) stacks = std::vector<char>(STACK_BYTES * threads);
+  return stacks.data();
+}
+
 // Runs `body` as a kernel of `blocks` blocks of `threads` threads. `seed` orders the threads; 0 leaves them in order.
 // Shared memory begins filled with 0xa5.
 inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, uint64_t seed,
                    const std::function<void()>& body) {
-  constexpr size_t STACK_BYTES = 64 << 10;
-  std::vector<char> stacks(STACK_BYTES * threads);
+  char* stacks = stacks_of(threads);
   Block running;
   block = &running;
   running.body = &body;
@@ -126,12 +137,12 @@ inline void launch(unsigned blocks, unsigned threads, size_t shared_bytes, uint6
     running.shared.assign((shared_bytes + 15) / 16, Quad{0xa5a5a5a5, 0xa5a5a5a5, 0xa5a5a5a5, 0xa5a5a5a5});
     running.live = threads;
 #ifdef __SANITIZE_ADDRESS__
-    // Fibers of the previous block never returned, so the red zones of their frames are still set.
-    __asan_unpoison_memory_region(stacks.data(), stacks.size());
+    // Fibers of blocks before never returned, so the red zones of their frames are still set.
+    __asan_unpoison_memory_region(stacks, STACK_BYTES * threads);
 #endif
     for (unsigned i = 0; i < threads; i++) {
       // Frame that the switch pops: six registers, then the return address.
-      const auto end = reinterpret_cast<uintptr_t>(stacks.data() + STACK_BYTES * (i + 1));
+      const auto end = reinterpret_cast<uintptr_t>(stacks + STACK_BYTES * (i + 1));
       auto* top = reinterpret_cast<uint64_t*>(end & ~uintptr_t(15));
       *--top = 0;
       *--top = reinterpret_cast<uint64_t>(&enter);

@@ -1,21 +1,22 @@
-// Weights, values or palette records to records, and weights to sign-mantissa bytes (specification, sections 5, 11.5 to
-// 11.7 and 11.9).
+// Weights, values or palette records to records, and weights to plain bytes (specification, sections 5, 11.5 to 11.7
+// and 11.9).
 //
 // Data layout:
 //
 //   weights         | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   a step: 512 bytes, one load a lane
-//   sign-mantissa   | lane 0: 8 bytes  | lane 1: 8 bytes  | ... | lane 31 |   a step: 256 bytes, one store a lane
+//   plain           | lane 0: 8 bytes  | lane 1: 8 bytes  | ... | lane 31 |   a step: 256 bytes, one store a lane
 //   record, shared  | header | lane ends | lane 0: warp 0, warp 1, .. | lane 1: .. | ... | patches | 0.. |
 //   records         the same bytes, 16 for each thread
 //
 // Threads: one block = one record; one warp = 8 of its steps, or what is left of them; thread l of a warp = lane l of
 // the specification.
 //
-//   encode_chunks              BF16 weights of which the exponent alone is coded. Makes the plain plane too.
+//   encode_chunks              BF16 weights of which the exponent alone is coded. Makes the plain plane too, a byte of
+//                              sign and mantissa for each weight.
 //   encode_chunks_of_values    any field of any type: reads 8 bytes of values for each lane and step. The plain plane
 //                              and the remainders of its bytes are made before (split.cu).
-//   encode_chunks_of_records   palette records of weights as of encode_chunks: reads 4 bytes of indices and 8
-//                              sign-mantissa bytes for each lane and step. Its warps have 16 steps.
+//   encode_chunks_of_records   palette records of weights as of encode_chunks: reads 4 bytes of indices and 8 plain
+//                              bytes for each lane and step. Its warps have 16 steps.
 //
 // Phases:
 //   load            weights to registers; the first warp makes the code's tables (tables.cuh)
@@ -25,11 +26,11 @@
 //   place           start of the record among those of its tensor (look_back.cuh)
 //   copy            the record to device memory, and its checksum
 //
-// The checksum is a sum of remainders: of the sign-mantissa bytes of each warp, computed while they are in registers,
-// or of the chunk's plain bytes, computed before; and of shares of the record, computed while it is in shared memory.
+// The checksum is a sum of remainders: of the plain bytes of each warp, computed while they are in registers, or of
+// those of the chunk, computed before; and of shares of the record, computed while it is in shared memory.
 //
 // Shared memory: EncodeTables, 6,688 bytes, and space for the longest record. Words of indices, and half of the
-// sign-mantissa bytes of records, use that space before the record is written.
+// plain bytes of records, use that space before the record is written.
 // Registers: at most 64 for blocks of 1,024 threads.
 // Memory traffic for a chunk of n weights and a record of r bytes: 2n read, n + r written; from values n read, r
 // written. Weights and values are read again for a verbatim record.
@@ -38,7 +39,7 @@
 // verbatim record of 8-bit values. encode_chunks_of_records comes after count_indices (transcode.cu), which checks the
 // input records, and sets record_lengths to 0 for a good one.
 // Tail: the last step of a chunk may be short. Its surplus is coded as the placeholder, or as index 0, without patches.
-// Its sign-mantissa bytes are zero, and complete the plane to its limit. Nothing is written after the last record's
+// Its plain bytes are zero, and complete the plane to its limit. Nothing is written after the last record's
 // end.
 #include "encode/index_weights.cuh"
 #include "encode/look_back.cuh"
@@ -59,7 +60,7 @@ __device__ __forceinline__ InputChunk chunk_of(const EncodeJob* job, uint32_t nu
   return input_chunk(job, number);
 }
 
-// Stores the remainder of a warp's sign-mantissa bytes, advanced to the chunk's end. Zeros complete the last row.
+// Stores the remainder of a warp's plain bytes, advanced to the chunk's end. Zeros complete the last row.
 __device__ __forceinline__ void store_remainder(EncodeTables* tables, uint32_t lane, uint32_t warp,
                                                 const InputChunk& chunk, const InputChunk& part, uint32_t first_step,
                                                 const CrcState<8>& crc, const CrcConstants* constants) {

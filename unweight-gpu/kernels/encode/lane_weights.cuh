@@ -148,9 +148,9 @@ struct LaneWeights<RecordInput> {
   uint32_t words[STEPS];
   uint32_t others;  // a bit for each step that has patches, on all lanes
   RecordInput input;
-  uint4 half[STEPS / 4];  // the first half of the sign-mantissa bytes, 16 for each lane and two steps
+  uint4 half[STEPS / 4];  // the first half of the plain bytes, 16 for each lane and two steps
 
-  // `buffer` is the warp's shared memory for the second half of the sign-mantissa bytes. Returns false if the warp does
+  // `buffer` is the warp's shared memory for the second half of the plain bytes. Returns false if the warp does
   // not have all steps, or if the record is verbatim.
   __device__ __forceinline__ bool load(const InputChunk& part, uint4* buffer, uint32_t lane) {
     if (part.weight_count != STEPS * STEP_WEIGHTS) return false;

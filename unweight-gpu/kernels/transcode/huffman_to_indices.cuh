@@ -1,4 +1,4 @@
-// A Huffman record decoded to palette indices, while its sign-mantissa bytes are copied and its indices counted.
+// A Huffman record decoded to palette indices, while its plain bytes are copied and its indices counted.
 #pragma once
 #include "decode/decode_chunk.cuh"
 #include "encode/value_counts.cuh"
@@ -62,7 +62,7 @@ __device__ __forceinline__ uint32_t index_word(LaneReader& reader) {
   return reader.four<4>() * 65536 + first;
 }
 
-// Copies the sign-mantissa bytes of 16 weights from `position` on, of which some may be surplus. These become zeros.
+// Copies the plain bytes of 16 weights from `position` on, of which some may be surplus. These become zeros.
 __device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* to, uint32_t position) {
   const uint2* from = reinterpret_cast<const uint2*>(chunk.plain + position);
 #pragma unroll
@@ -71,7 +71,7 @@ __device__ __forceinline__ void copy_last_sixteen(const Chunk& chunk, uint8_t* t
         record::first_bytes(from[half], lane_step_count(chunk.weights, position + half * LANE_STEP_WEIGHTS));
 }
 
-// Sign-mantissa bytes of a group of steps in registers: 16 bytes for each lane and two steps.
+// Plain bytes of a group of steps in registers: 16 bytes for each lane and two steps.
 struct GroupCopy {
   static constexpr uint32_t EIGHTS = GROUP_STEPS / 2;
   uint4 words[EIGHTS];
@@ -88,7 +88,7 @@ struct GroupCopy {
   }
 };
 
-// Copies the sign-mantissa bytes from step `first_step` on. Zeros complete the plane to its limit.
+// Copies the plain bytes from step `first_step` on. Zeros complete the plane to its limit.
 __device__ inline void copy_sign_mantissa(const Chunk& chunk, const EncodeJob* target, uint8_t* to, uint32_t first_step,
                                           uint32_t lane) {
   const uint32_t first = first_step * STEP_WEIGHTS, bytes = GROUP_STEPS * STEP_WEIGHTS;

@@ -10,21 +10,21 @@
 //
 //   record          | header | lane ends | lane 0 .... | lane 1 .... | ...    copied to shared memory if it fits
 //   indices         | lane 0: 4 bytes | lane 1: 4 bytes | ... | lane 31 |     a step: 128 bytes, one store a lane
-//   sign-mantissa   | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   two steps: 512 bytes
+//   plain           | lane 0: 16 bytes | lane 1: 16 bytes | ... | lane 31 |   two steps: 512 bytes
 //
 // Threads, Huffman to palette:
 //   palette_record_ends   one warp = one record; its length follows from the patches that it keeps; the last warp of a
 //                         tensor adds up all lengths
 //   huffman_to_palette    one block = one warp = one record; thread l = lane l of the specification
-// Sign-mantissa bytes are copied and indices counted beside decoding, which is a chain of look-ups. The new record is
+// Plain bytes are copied and indices counted beside decoding, which is a chain of look-ups. The new record is
 // then read again for its remainder.
 //
 // Threads, palette to Huffman:
 //   count_indices         one block = one warp = one record, whose remainder it computes on the way
 //                         (checksum/crc32.cuh); encode.cu makes the records
 //
-// Checksums. A chunk's checksum is the sum of the remainders of its record and of its sign-mantissa bytes, and these
-// bytes do not change. So their remainder follows from the input's checksum and record, which is a third of the bytes.
+// Checksums. A chunk's checksum is the sum of the remainders of its record and of its plain bytes, and these bytes
+// do not change. So their remainder follows from the input's checksum and record, which is a third of the bytes.
 // A wrong checksum stays wrong.
 //
 // Shared memory: for huffman_to_palette CODES_BYTES and `stage_bytes` for the record, as in decode.cu, or palette.cuh's
@@ -36,9 +36,9 @@
 // palette_record_ends, of record_ends; for count_indices, of plain_remainders and palette_counts; those of the input
 // TensorJobs, which have the other encoding; `constants` is what `src/checksum/constants.rs` makes. palette_record_ends
 // has a warp for each chunk, in blocks of 8, and comes before huffman_to_palette. No record is trusted: a kernel
-// accesses nothing outside the record, its chunk's sign-mantissa bytes and the output of both.
+// accesses nothing outside the record, its chunk's plain bytes and the output of both.
 // Tail: steps after the last group of four are taken one by one. Surplus indices become 0, as do the bytes that
-// complete the sign-mantissa plane to its limit.
+// complete the plain plane to its limit.
 #include "checksum/crc32.cuh"
 #include "transcode/huffman_to_indices.cuh"
 #include "transcode/record_ends.cuh"
@@ -80,7 +80,7 @@ __device__ __forceinline__ uint8_t* target_record(const InputChunk& target, uint
   return target.job->records + static_cast<uint64_t>(start) * RECORD_ALIGNMENT;
 }
 
-// Copies a verbatim record, checksum included, and its sign-mantissa bytes, and counts its exponents.
+// Copies a verbatim record, checksum included, and its plain bytes, and counts its exponents.
 __device__ __forceinline__ void copy_verbatim(const Chunk& chunk, const FieldRecord& at, const InputChunk& target,
                                               uint32_t number, uint32_t lane, uint8_t* to, uint32_t* counts) {
   for (uint32_t i = lane; i < at.length / 16; i += WARP)
@@ -200,7 +200,7 @@ __device__ inline uint32_t count_patches(const Chunk& chunk, const FieldRecord& 
   return changes[lane];
 }
 
-// Counts the exponents of a palette record, and stores the remainder of its sign-mantissa bytes. `memory` has 256
+// Counts the exponents of a palette record, and stores the remainder of its plain bytes. `memory` has 256
 // words.
 __device__ __forceinline__ void count_record(const InputChunk& target, uint32_t number, uint32_t lane, uint32_t* memory,
                                              const CrcConstants* constants, unsigned long long* status) {
@@ -222,7 +222,7 @@ __device__ __forceinline__ void count_record(const InputChunk& target, uint32_t 
   ValueCounts counts;
   const CountedRecord counted{at.bytes, is_verbatim ? 0 : record.patches_offset, chunk.weights, &counts};
   const uint32_t sum = remainder_of<2>(constants, lane, counted, at.length, RECORD_CHECKED_FROM, ~0u);
-  // The remainder of the sign-mantissa bytes, for encode_chunks_of_records.
+  // The remainder of the plain bytes, for encode_chunks_of_records.
   const uint32_t rest =
       *reinterpret_cast<const uint32_t*>(at.bytes) ^ advance_bytes(constants->power, sum, chunk.weights, lane);
   if (lane == 0) target.job->plain_remainders[target.own] = rest;

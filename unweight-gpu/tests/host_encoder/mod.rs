@@ -374,6 +374,11 @@ pub(crate) fn is_exponent_alone(plan: &TensorPlan) -> bool {
     forms.dtype() == Dtype::Bf16 && is_coded && forms.palette_count() == 1
 }
 
+/// Words in memory.
+pub(crate) fn little_endian(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    words.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
 /// Every chunk size in turn.
 pub(crate) fn chunk_sizes() -> impl Iterator<Item = u8> + Clone {
     limits::CHUNK_SIZE_LOG2.cycle()

@@ -8,9 +8,9 @@ use unweight::container::OpenFile;
 use unweight_format::{Dtype, Form, Forms, Rule, layout};
 use unweight_gpu::cudarc::driver::{CudaSlice, DevicePtrMut};
 use unweight_gpu::{BadChunk, Batch, CheckedTensor, DecodeTask, DeviceTensor, GpuError};
+use unweight_testkit::forms::{file_of, forms_of, weights};
 use unweight_testkit::{self as testkit, ENCODINGS, Random, Records, any_weights, container};
 
-use crate::all_forms::{file_of, forms_of, weights};
 use crate::tensors::on_device;
 use crate::{GUARD_BYTES, OnAGpu, POISON, restore};
 

@@ -8,8 +8,6 @@ mod ownership;
 mod tensors;
 mod transcode;
 
-#[path = "../../../unweight/tests/forms/mod.rs"]
-mod all_forms;
 #[path = "../restore/mod.rs"]
 mod restore;
 

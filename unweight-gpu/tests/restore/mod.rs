@@ -34,7 +34,9 @@ fn restored(kernels: &impl Kernels, file: &[u8]) -> Result<Vec<u8>, Rule> {
 pub(crate) fn hold_to_the_corpus(kernels: &impl Kernels) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/corpus");
     let corpus = Corpus::open(folder).unwrap();
-    let report = corpus.check(|file| restore(kernels, file)).unwrap();
+    let report = corpus
+        .check(Profile::Full, |file| restore(kernels, file))
+        .unwrap();
     report.assert_passed();
     assert!(matches!(
         report.decoder_verdict(Profile::Full),

@@ -54,6 +54,24 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         range: Range<u64>,
         output: &mut [u8],
     ) -> Result<(), ReadError> {
+        self.read_bytes_into(tensor, range, output)
+    }
+
+    /// Same as [`Container::read_bytes`], but into memory that may be uninitialised. All of it is
+    /// initialised on success.
+    ///
+    /// # Errors
+    /// The errors of [`Container::read_bytes`].
+    ///
+    /// # Panics
+    /// If the range leaves the tensor, or `output` is not as long as the range.
+    pub fn read_bytes_into<'o>(
+        &self,
+        tensor: &Tensor<'_>,
+        range: Range<u64>,
+        output: impl Into<Output<'o>>,
+    ) -> Result<(), ReadError> {
+        let output = output.into();
         assert!(range.start <= range.end && range.end <= tensor.data_bytes());
         assert_eq!(output.len() as u64, range.end - range.start);
         if range.is_empty() {
@@ -69,7 +87,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         &self,
         tensor: &Tensor<'_>,
         range: Range<u64>,
-        output: &mut [u8],
+        mut output: Output<'_>,
     ) -> Result<(), ReadError> {
         /// Bytes of record ends that are in memory at a time if reads are not merged.
         const ENDS_BYTES: u64 = 4 << 10;
@@ -97,9 +115,10 @@ impl<S: Storage + ?Sized> Container<'_, S> {
             for number in pieces.clone() {
                 let start = range.start.max(number * piece_bytes);
                 let end = range.end.min((number + 1) * piece_bytes);
-                let place = (start - range.start) as usize..(end - range.start) as usize;
-                let (container, output) = (reads.piece(number), &mut output[place]);
-                container.read_part(&index, number, start..end, output, &mut decoded)?;
+                let (mut part, rest) = output.split_at((end - start) as usize);
+                output = rest;
+                let container = reads.piece(number);
+                container.read_part(&index, number, start..end, &mut part, &mut decoded)?;
             }
             first = pieces.end;
         }
@@ -112,7 +131,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         index: &TensorIndex<'_>,
         number: u64,
         bytes: Range<u64>,
-        output: &mut [u8],
+        output: &mut Output<'_>,
         decoded: &mut Vec<u8>,
     ) -> Result<(), ReadError> {
         let (payload, size) = (index.payload(), weight_bytes(index.payload()));
@@ -121,7 +140,7 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         if payload.forms().is_raw() {
             let skip = (bytes.start - weights.start * size) as usize;
             return self.with_plain(index, weights, |plain| {
-                output.copy_from_slice(&plain[skip..skip + output.len()]);
+                output.fill(&plain[skip..skip + output.len()]);
             });
         }
         if payload.forms().is_coded() {
@@ -130,21 +149,18 @@ impl<S: Storage + ?Sized> Container<'_, S> {
             // The plain bits of eight weights fill their bytes.
             weights.start -= weights.start % 8;
         }
-        let decode = |output: &mut [u8]| {
-            let mut output = Output::from(output);
-            match payload.forms().is_coded() {
-                true => self.decode_piece(index, number, &mut output),
-                false => self.decode_plain(index, weights.clone(), &mut output),
-            }
+        let decode = |output: &mut Output<'_>| match payload.forms().is_coded() {
+            true => self.decode_piece(index, number, output),
+            false => self.decode_plain(index, weights.clone(), output),
         };
         let whole = weights.start * size..weights.end * size;
         if whole == bytes {
             decode(output)?;
         } else {
             decoded.resize((whole.end - whole.start) as usize, 0);
-            decode(decoded)?;
+            decode(&mut Output::from(&mut decoded[..]))?;
             let skip = (bytes.start - whole.start) as usize;
-            output.copy_from_slice(&decoded[skip..skip + output.len()]);
+            output.fill(&decoded[skip..skip + output.len()]);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use unweight_cpu::fast::Output;
 use unweight_format::Tensor;
 
 use super::Container;
@@ -116,11 +117,17 @@ impl<S: Storage + ?Sized> Container<'_, S> {
         let needed = runs.offset(positions.start)..runs.offset(positions.end - 1) + 1;
         let needed_bytes = needed.end - needed.start;
         if needed_bytes == output.len() as u64 {
-            return self.read_part(index, piece, needed, output, decoded);
+            return self.read_part(index, piece, needed, &mut Output::from(output), decoded);
         }
         let first = needed.start;
         bytes.resize(needed_bytes as usize, 0);
-        self.read_part(index, piece, needed, bytes, decoded)?;
+        self.read_part(
+            index,
+            piece,
+            needed,
+            &mut Output::from(&mut bytes[..]),
+            decoded,
+        )?;
         let mut rest = output;
         for (offset, length) in runs.parts(positions) {
             let (run, others) = rest.split_at_mut(length as usize);

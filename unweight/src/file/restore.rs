@@ -105,11 +105,7 @@ impl Restoration<'_> {
         let file = open(input)?;
         let model = Model::read(Box::new(file), &self.options.reading);
         let model = model.map_err(|error| error.at(input))?;
-        let container = model.container();
-        let tensors = container.directory().tensors();
-        let data = tensors.map(|tensor| tensor.data_bytes());
-        let source = container.header().source().length;
-        Ok(data.fold(source, u64::saturating_add))
+        Ok(model.restored_bytes())
     }
 
     /// Passes the restored bytes of a file to `write`, in order and in pieces.

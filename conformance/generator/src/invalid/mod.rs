@@ -6,16 +6,20 @@
 
 mod s3_1_file_header;
 mod s3_2_directory;
+mod s3_2_names;
 pub(crate) mod s3_3_json;
 mod s3_3_source;
+pub(crate) mod s3_3_text;
 mod s3_4_extensions;
 mod s3_5_parts;
 mod s3_5_payload;
+mod s3_bits;
 mod s4_1_types;
 mod s4_2_forms;
 mod s5_2_lanes;
 mod s5_5_patches;
 mod s5_fields;
+mod s5_fitting;
 mod s5_records;
 mod s6_code;
 mod s8_checksums;
@@ -46,6 +50,10 @@ pub fn add(cases: &mut Cases) {
     s5_fields::add(cases);
     s6_code::add(cases);
     s8_checksums::add(cases);
+    s3_2_names::add(cases);
+    s3_3_text::add_differences(cases);
+    s3_bits::add(cases);
+    s5_fitting::add(cases);
 }
 
 /// Three raw bytes without a source.

@@ -3,6 +3,7 @@
 use unweight_format::Rule;
 
 use super::s3_3_source::{A, B, right, told};
+use super::s3_3_text;
 use crate::case::Cases;
 
 pub(crate) fn add(cases: &mut Cases) {
@@ -10,6 +11,7 @@ pub(crate) fn add(cases: &mut Cases) {
     objects(cases);
     numbers(cases);
     strings(cases);
+    s3_3_text::add(cases);
 }
 
 fn grammar(cases: &mut Cases) {

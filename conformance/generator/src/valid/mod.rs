@@ -1,6 +1,7 @@
 //! Valid files. Each module has the cases of one section of the specification. The draft gives the
 //! expected result.
 
+mod large;
 mod s3_1_file_header;
 mod s3_2_directory;
 mod s3_3_source;
@@ -11,6 +12,7 @@ mod s4_tensors;
 mod s5_records;
 mod s6_code;
 mod s7_weights;
+mod text;
 
 use crate::case::Cases;
 
@@ -26,4 +28,6 @@ pub fn add(cases: &mut Cases) {
     s5_records::add(cases);
     s6_code::add(cases);
     s7_weights::add(cases);
+    text::add(cases);
+    large::add(cases);
 }

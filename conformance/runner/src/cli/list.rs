@@ -2,9 +2,9 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use unweight_conformance_runner::{Case, Expect, RunOptions};
+use unweight_conformance_runner::{Case, Expect};
 
-use super::{CorpusArguments, FilterArguments, Found, print, sections};
+use super::{CorpusArguments, Found, print, sections, select::Selection};
 
 /// List the cases of the corpus
 #[derive(Args)]
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     corpus: CorpusArguments,
 
     #[command(flatten)]
-    filter: FilterArguments,
+    selection: Selection,
 
     /// Print a JSON array instead of a table
     #[arg(long)]
@@ -23,17 +23,14 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> Found {
         let corpus = self.corpus.open()?;
-        let options = RunOptions {
-            filters: self.filter.filters,
-            ..RunOptions::default()
-        };
+        let options = self.selection.options();
         let cases: Vec<&Case> = corpus
             .cases()
             .iter()
             .filter(|case| options.selects(case))
             .collect();
         if cases.is_empty() {
-            return Err("no case matches the filters; list without --filter shows all".into());
+            return Err("no case matches the options; list without options shows all".into());
         }
         let text = if self.json {
             format!("{:#}\n", Value::from_iter(cases.into_iter().map(object)))
@@ -45,7 +42,8 @@ impl Arguments {
     }
 }
 
-fn object(case: &Case) -> Value {
+/// A case as the JSON of `list` and `show` has it.
+pub(super) fn object(case: &Case) -> Value {
     let (source, parameters) = match &case.expect {
         Expect::Encode { source, parameters } | Expect::Transcode { source, parameters } => (
             Some(source.to_string()),
@@ -63,6 +61,8 @@ fn object(case: &Case) -> Value {
         "profile": case.profile.to_string(),
         "sections": sections(case),
         "flags": case.flags,
+        "step": case.step,
+        "core": case.core_rule,
         "file": case.file.to_string(),
         "rule": case.rule().map(|(rule, _)| rule),
         "category": case.rule().map(|(_, category)| category.to_string()),

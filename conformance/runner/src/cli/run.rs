@@ -5,16 +5,17 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use unweight_conformance_runner::{
-    CaseReport, ExternalCommand, Profile, RunOptions, Subject, Subjects, probe, run_with,
+    CaseReport, ExternalCommand, KnownFailures, Profile, Subject, Subjects, probe, run_with,
 };
 
-use super::{CorpusArguments, FilterArguments, Found, print};
+use super::{CorpusArguments, Found, print, select::Selection};
 
 /// Run a decoder, and an encoder and a transcoder if they are given, against the corpus
 ///
 /// A command gets the paths {input} and {output}. Exit code 0 accepts, and {output} then holds the
-/// result. Exit code 1 rejects or refuses, and the first word of stderr may name the broken rule.
-/// Anything else is a crash.
+/// result. Exit code 1 rejects or refuses, and a word of stderr is the id of the broken rule (an
+/// encoder's refusal needs none). Anything else is a crash, and so is an uncaught exception or the
+/// report of a sanitizer on stderr.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Command of the decoder, such as 'my-decoder {input} {output}'; split into words like in a
@@ -38,12 +39,34 @@ pub(super) struct Arguments {
     #[command(flatten)]
     corpus: CorpusArguments,
 
-    /// Profile that the decoder claims; core skips the cases of full
+    /// Profile that the decoder claims; a decoder of core has to reject the form palette as
+    /// form-unknown
     #[arg(long, value_enum, default_value_t = ProfileName::Full)]
     profile: ProfileName,
 
     #[command(flatten)]
-    filter: FilterArguments,
+    selection: Selection,
+
+    /// Let rejections pass that name no rule; they are counted
+    #[arg(long)]
+    lenient: bool,
+
+    /// File with the ids of cases that are known to fail, one a line, # before a comment; a listed
+    /// case that passes is an error
+    #[arg(long, value_name = "FILE")]
+    known_failures: Option<PathBuf>,
+
+    /// Stop at the first unexpected failure
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Write the input, the output, stdout and stderr of each call below this folder
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+
+    /// Name and version of what is tested, for the report
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 
     /// Number of cases that run at a time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -89,10 +112,13 @@ impl Arguments {
         if let Some(command) = &self.probe {
             probe(command, self.timeout)??;
         }
-        let mut options = RunOptions {
-            filters: self.filter.filters,
-            ..RunOptions::default()
-        };
+        let mut options = self.selection.options();
+        options.lenient = self.lenient;
+        options.fail_fast = self.fail_fast;
+        options.keep = self.keep;
+        if let Some(list) = &self.known_failures {
+            options.known_failures = KnownFailures::read(list)?;
+        }
         options.profile = match self.profile {
             ProfileName::Core => Profile::Core,
             ProfileName::Full => Profile::Full,
@@ -121,7 +147,8 @@ impl Arguments {
         };
         let report = run_with(&corpus, &options, subjects, &watch);
         bar.finish_and_clear();
-        let report = report?;
+        let mut report = report?;
+        report.name = self.name;
 
         if self.verbose {
             print(&report.cases.iter().map(lines).collect::<String>())?;

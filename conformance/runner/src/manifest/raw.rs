@@ -1,23 +1,53 @@
-//! Raw manifest: the fields of all kinds side by side, so that `serde_json` names the line of a
-//! wrong type.
+//! Raw manifest: the fields of all kinds side by side. A case stays text until [`Head`] shows that
+//! this runner knows its kind.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// The schema, by which editors find it. It is ignored here.
-    #[serde(rename = "$schema", default)]
-    pub(super) _schema: Option<String>,
     pub(super) format_version: String,
     pub(super) license: String,
-    pub(super) cases: Vec<Case>,
+    pub(super) cases: Vec<Box<RawValue>>,
 }
 
+/// The members of a case that tell whether this runner can run it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+pub(super) struct Head {
+    #[serde(default)]
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) profile: String,
+    pub(super) category: Option<String>,
+}
+
+/// Names of the members of [`Case`].
+pub(super) const CASE_MEMBERS: &[&str] = &[
+    "id",
+    "claim",
+    "kind",
+    "profile",
+    "sections",
+    "flags",
+    "file",
+    "restored",
+    "restored_hex",
+    "tensors",
+    "rule",
+    "category",
+    "step",
+    "core",
+    "stride",
+    "source",
+    "parameters",
+];
+
+/// Names of the members of [`Manifest`], and the schema, by which editors find it.
+pub(super) const MANIFEST_MEMBERS: &[&str] = &["$schema", "format_version", "license", "cases"];
+
+#[derive(Deserialize)]
 pub(super) struct Case {
     pub(super) id: String,
     pub(super) claim: String,
@@ -33,7 +63,9 @@ pub(super) struct Case {
     pub(super) tensors: Option<Vec<Tensor>>,
     pub(super) rule: Option<String>,
     pub(super) category: Option<Category>,
-    pub(super) step: Option<u64>,
+    pub(super) step: Option<u8>,
+    pub(super) core: Option<String>,
+    pub(super) stride: Option<u64>,
     pub(super) source: Option<String>,
     pub(super) parameters: Option<BTreeMap<String, serde_json::Value>>,
 }
@@ -67,14 +99,12 @@ pub(super) enum Category {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Restored {
     pub(super) length: u64,
     pub(super) sha256: String,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Tensor {
     pub(super) name: String,
     pub(super) dtype: String,

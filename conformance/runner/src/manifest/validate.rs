@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    Accept, Case, Category, CorpusPath, Expect, Manifest, ManifestError, Parameters, Profile,
-    Tensor, raw,
+    Accept, Case, Category, CorpusPath, Expect, Ignored, Manifest, ManifestError, Parameters,
+    Profile, Tensor, newer, raw,
 };
 use crate::digest::{is_sha256_hex, parse_hex, sha256_hex};
 
-pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
+pub(super) fn manifest(
+    raw: raw::Manifest,
+    members: BTreeMap<String, usize>,
+) -> Result<Manifest, ManifestError> {
     let whole = |problem: String| ManifestError {
         location: String::new(),
         problem,
@@ -30,14 +33,24 @@ pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
     }
     let mut ids = HashSet::new();
     let mut cases = Vec::with_capacity(raw.cases.len());
-    for (position, raw_case) in raw.cases.into_iter().enumerate() {
-        let location = format!("case {} (`{}`)", position + 1, raw_case.id);
-        let id = raw_case.id.clone();
+    let mut ignored = Ignored {
+        members,
+        ..Ignored::default()
+    };
+    for (position, text) in raw.cases.into_iter().enumerate() {
+        let number = format!("case {}", position + 1);
+        let head: raw::Head = parse(text.get(), &number)?;
+        let location = format!("{number} (`{}`)", head.id);
+        if let Some(what) = newer::unknown_value(&head) {
+            *ignored.cases.entry(what).or_default() += 1;
+            continue;
+        }
+        let raw_case: raw::Case = parse(text.get(), &location)?;
         let case = case(raw_case).map_err(|problem| ManifestError {
             location: location.clone(),
             problem,
         })?;
-        if !ids.insert(id) {
+        if !ids.insert(case.id.clone()) {
             return Err(ManifestError {
                 location,
                 problem: "an earlier case has this id; ids are unique".into(),
@@ -49,6 +62,15 @@ pub(super) fn manifest(raw: raw::Manifest) -> Result<Manifest, ManifestError> {
         format_version: raw.format_version,
         license: raw.license,
         cases,
+        ignored,
+    })
+}
+
+/// Parses the text of one case. A problem names the case instead of the line.
+fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str, location: &str) -> Result<T, ManifestError> {
+    serde_json::from_str(text).map_err(|error| ManifestError {
+        location: location.to_owned(),
+        ..ManifestError::json(error)
     })
 }
 
@@ -77,9 +99,10 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
             format!("flags: {flag:?} is not in kebab case")
         })?;
     }
+    let (step, core_rule) = (raw.step.take(), raw.core.take());
     let expect = expect(&mut raw)?;
     refuse_fields_of_other_kinds(&raw)?;
-    Ok(Case {
+    let case = Case {
         file: corpus_path("file", &raw.file)?,
         id: raw.id,
         claim: raw.claim,
@@ -89,8 +112,25 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
         },
         sections,
         flags: raw.flags,
+        step,
+        core_rule,
         expect,
-    })
+    };
+    require(case.step != Some(0), || {
+        "step is 0; it is at least 1".into()
+    })?;
+    require(case.step.is_none() || case.is_decode(), || {
+        "step belongs to cases of a decoder; take it out".into()
+    })?;
+    if let Some(rule) = &case.core_rule {
+        require(is_kebab_case(rule), || {
+            format!("core: rule {rule:?} is not in kebab case")
+        })?;
+        require(case.profile == Profile::Full && case.is_decode(), || {
+            "core belongs to cases of profile full and of a decoder; take it out".into()
+        })?;
+    }
+    Ok(case)
 }
 
 /// Takes the fields of the case's kind from `raw`. Fields that remain do not belong to the kind.
@@ -102,14 +142,14 @@ fn expect(raw: &mut raw::Case) -> Result<Expect, String> {
             Ok(Expect::Reject { rule, category })
         }
         raw::Kind::Prefixes => {
-            let step = raw.step.take().unwrap_or(1);
-            require(step > 0, || "step is 0; it is at least 1".into())?;
+            let stride = raw.stride.take().unwrap_or(1);
+            require(stride > 0, || "stride is 0; it is at least 1".into())?;
             let broken = match (raw.rule.take(), raw.category.take()) {
                 (Some(rule), Some(category)) => Some(broken_rule(rule, category)?),
                 (None, None) => None,
                 _ => return Err("rule and category stand together or not at all".into()),
             };
-            Ok(Expect::Prefixes { step, broken })
+            Ok(Expect::Prefixes { stride, broken })
         }
         raw::Kind::Encode => {
             let parameters = needed_parameters(raw, &["encoding", "chunk"])?;
@@ -278,7 +318,7 @@ fn refuse_fields_of_other_kinds(raw: &raw::Case) -> Result<(), String> {
         ("tensors", raw.tensors.is_some()),
         ("rule", raw.rule.is_some()),
         ("category", raw.category.is_some()),
-        ("step", raw.step.is_some()),
+        ("stride", raw.stride.is_some()),
         ("source", raw.source.is_some()),
         ("parameters", raw.parameters.is_some()),
     ];

@@ -2,41 +2,60 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use super::parameters_of;
+use super::{RunOptions, keep::keep, parameters_of};
 use crate::{
     Accept, Answer, Case, CaseReport, Corpus, CorpusPath, Difference, Expect, Outcome, Parameters,
-    Profile, Reply, RunError, Subject, Subjects,
+    Reply, RunError, Subject, Subjects,
     compare::{compare_bytes, compare_restored},
+    rejection::named_rule,
 };
 
 /// Shared state of a run's cases.
-pub(super) struct Run<'a> {
-    pub(super) corpus: &'a Corpus,
-    pub(super) profile: Profile,
-    pub(super) subjects: Subjects<'a>,
-    /// Every rule that a case names. The first word of a decoder's stderr is a rule's name only if
-    /// it is one of these.
-    pub(super) rules: HashSet<&'a str>,
+pub(crate) struct Run<'a> {
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) options: &'a RunOptions,
+    pub(crate) subjects: Subjects<'a>,
+    /// Every rule that a case names. A word of stderr names a rule only if it is one of these.
+    pub(crate) rules: &'a HashSet<&'a str>,
+}
+
+/// An input that a case wants rejected.
+struct Unwanted<'a> {
+    file: &'a [u8],
+    /// Its name in reports.
+    what: &'a str,
+    /// Its name among kept files, if the case has several inputs.
+    part: Option<&'a str>,
+    /// A rule that it breaks.
+    rule: Option<&'a str>,
+    /// Whether it breaks no other.
+    only: bool,
 }
 
 impl Run<'_> {
     /// Runs one case.
-    pub(super) fn one(&self, case: &Case) -> Result<CaseReport, RunError> {
+    pub(crate) fn one(&self, case: &Case) -> Result<CaseReport, RunError> {
         let started = Instant::now();
         let mut log = Log::default();
         let outcome = self.outcome(case, &mut log)?;
         Ok(CaseReport {
-            case: case.clone(),
-            outcome,
             named_rule: log.named_rule,
+            unnamed: log.unnamed,
             stdout: log.stdout,
             stderr: log.stderr,
             duration: started.elapsed(),
+            known_failure: self
+                .options
+                .known_failures
+                .reason(&case.id)
+                .map(str::to_owned),
+            ..CaseReport::new(case, outcome)
         })
     }
 
     fn outcome(&self, case: &Case, log: &mut Log) -> Result<Outcome, RunError> {
-        if case.profile > self.profile {
+        let beyond = case.profile > self.options.profile;
+        if beyond && case.core_rule.is_none() {
             return Ok(Outcome::Skipped);
         }
         let (name, subject) = self.subject_of(case);
@@ -47,17 +66,23 @@ impl Run<'_> {
         if let Some(why) = given.and_then(|given| mismatch(name, subject, given)) {
             return Ok(Outcome::NotRun { why });
         }
+        let rule = case.rule().map(|(rule, _)| rule);
         match &case.expect {
-            Expect::Accept(accept) => self.accept(subject, case, accept, log),
+            Expect::Accept(accept) if !beyond => self.accept(subject, case, accept, log),
+            // A valid file of profile full, for a decoder of core.
+            Expect::Accept(_) => {
+                let rule = case.core_rule.as_deref();
+                self.reject_file(subject, case, "the file", rule, true, log)
+            }
             Expect::Reject { .. } | Expect::TranscodeRefuse { .. } => {
-                self.reject(subject, case, &self.read(&case.file)?, "the file", log)
+                self.reject_file(subject, case, "the file", rule, false, log)
             }
             Expect::EncodeRefuse { .. } => {
-                self.reject(subject, case, &self.read(&case.file)?, "the source", log)
+                self.reject_file(subject, case, "the source", None, false, log)
             }
-            Expect::Prefixes { step, .. } => self.reject_prefixes(subject, case, *step, log),
-            Expect::Encode { source, parameters } | Expect::Transcode { source, parameters } => {
-                self.write(subject, case, source, parameters, log)
+            Expect::Prefixes { stride, .. } => self.reject_prefixes(subject, case, *stride, log),
+            Expect::Encode { source, .. } | Expect::Transcode { source, .. } => {
+                self.write(subject, case, source, log)
             }
         }
     }
@@ -89,14 +114,10 @@ impl Run<'_> {
             .map(|source| self.read(source))
             .transpose()?;
         let known = accept.restored.as_deref().or(source.as_deref());
-        let answer = self.ask(
-            decoder,
-            &self.read(&case.file)?,
-            &Parameters::default(),
-            log,
-        )?;
+        let file = self.read(&case.file)?;
+        let answer = self.ask(decoder, case, None, &file, log)?;
         Ok(judge_output(answer, |restored| {
-            compare_restored(accept, known, restored).map(Outcome::WrongOutput)
+            compare_restored(accept, &file, known, restored).map(Outcome::WrongOutput)
         }))
     }
 
@@ -106,14 +127,32 @@ impl Run<'_> {
         subject: &dyn Subject,
         case: &Case,
         source: &CorpusPath,
-        parameters: &Parameters,
         log: &mut Log,
     ) -> Result<Outcome, RunError> {
         let expected = self.read(&case.file)?;
-        let answer = self.ask(subject, &self.read(source)?, parameters, log)?;
+        let answer = self.ask(subject, case, None, &self.read(source)?, log)?;
         Ok(judge_output(answer, |found| {
             compare_bytes(&expected, found).map(Outcome::WrongBytes)
         }))
+    }
+
+    fn reject_file(
+        &self,
+        subject: &dyn Subject,
+        case: &Case,
+        what: &str,
+        rule: Option<&str>,
+        only: bool,
+        log: &mut Log,
+    ) -> Result<Outcome, RunError> {
+        let unwanted = Unwanted {
+            file: &self.read(&case.file)?,
+            what,
+            part: None,
+            rule,
+            only,
+        };
+        self.reject(subject, case, &unwanted, log)
     }
 
     /// Stops at the first prefix that is not rejected: a decoder that hangs on one would hang on
@@ -122,14 +161,19 @@ impl Run<'_> {
         &self,
         decoder: &dyn Subject,
         case: &Case,
-        step: u64,
+        stride: u64,
         log: &mut Log,
     ) -> Result<Outcome, RunError> {
         let file = self.read(&case.file)?;
-        for length in prefix_lengths(file.len(), step) {
-            let what = format!("its prefix of {length} of {} bytes", file.len());
-            *log = Log::default();
-            let outcome = self.reject(decoder, case, &file[..length], &what, log)?;
+        for length in prefix_lengths(file.len(), stride) {
+            let unwanted = Unwanted {
+                file: &file[..length],
+                what: &format!("its prefix of {length} of {} bytes", file.len()),
+                part: Some(&format!("prefix-of-{length}-bytes")),
+                rule: case.rule().map(|(rule, _)| rule),
+                only: false,
+            };
+            let outcome = self.reject(decoder, case, &unwanted, log)?;
             if !outcome.passed() {
                 return Ok(outcome);
             }
@@ -141,46 +185,60 @@ impl Run<'_> {
         &self,
         subject: &dyn Subject,
         case: &Case,
-        file: &[u8],
-        what: &str,
+        unwanted: &Unwanted<'_>,
         log: &mut Log,
     ) -> Result<Outcome, RunError> {
-        let what = what.to_owned();
-        let none = Parameters::default();
-        let parameters = parameters_of(&case.expect).unwrap_or(&none);
-        Ok(match self.ask(subject, file, parameters, log)? {
-            Answer::Rejected(_) => Outcome::Passed,
+        let what = unwanted.what.to_owned();
+        let answer = self.ask(subject, case, unwanted.part, unwanted.file, log)?;
+        let nameless = !self.options.lenient && subject.must_name();
+        Ok(match answer {
+            Answer::Rejected(rejection) => match (rejection.rule, unwanted.rule) {
+                (None, _) if nameless => Outcome::Unnamed { what },
+                (Some(named), Some(expected)) if unwanted.only && named != expected => {
+                    Outcome::WrongRule {
+                        what,
+                        named,
+                        expected: expected.to_owned(),
+                    }
+                }
+                _ => Outcome::Passed,
+            },
             Answer::RejectedWithOutput(_) => Outcome::LeftOutput { what },
             Answer::Accepted(_) | Answer::AcceptedWithoutOutput => Outcome::AcceptedInvalid {
                 what,
-                rule: case.rule().map(|(rule, _)| rule.to_owned()),
+                rule: unwanted.rule.map(str::to_owned),
             },
             Answer::Crashed(how) => Outcome::Crashed { what, how },
             Answer::TimedOut(limit) => Outcome::TimedOut { what, limit },
         })
     }
 
+    /// Runs the subject on one input of the case; `part` names it among several.
     fn ask(
         &self,
         subject: &dyn Subject,
+        case: &Case,
+        part: Option<&str>,
         input: &[u8],
-        parameters: &Parameters,
         log: &mut Log,
     ) -> Result<Answer, RunError> {
-        let Reply {
-            mut answer,
-            stdout,
-            stderr,
-        } = subject.answer(input, parameters)?;
-        if let Answer::Rejected(rejection) | Answer::RejectedWithOutput(rejection) = &mut answer {
-            rejection.rule = rejection
-                .rule
-                .take()
-                .filter(|rule| self.rules.contains(rule.as_str()));
+        let none = Parameters::default();
+        let parameters = parameters_of(&case.expect).unwrap_or(&none);
+        let mut reply = subject.answer(input, parameters)?;
+        if let Some(folder) = &self.options.keep {
+            keep(folder, case, part, input, &reply)?;
+        }
+        log.named_rule = None;
+        let Reply { answer, stderr, .. } = &mut reply;
+        if let Answer::Rejected(rejection) | Answer::RejectedWithOutput(rejection) = answer {
+            let known = |rule: &String| self.rules.contains(rule.as_str());
+            let named = rejection.rule.take().filter(known);
+            rejection.rule = named.or_else(|| named_rule(stderr, self.rules));
+            log.unnamed += usize::from(rejection.rule.is_none());
             log.named_rule = rejection.rule.clone();
         }
-        (log.stdout, log.stderr) = (stdout, stderr);
-        Ok(answer)
+        (log.stdout, log.stderr) = (reply.stdout, reply.stderr);
+        Ok(reply.answer)
     }
 
     fn read(&self, file: &CorpusPath) -> Result<Vec<u8>, RunError> {
@@ -194,6 +252,8 @@ impl Run<'_> {
 #[derive(Default)]
 struct Log {
     named_rule: Option<String>,
+    /// The number of rejections that named no rule, in all calls.
+    unnamed: usize,
     stdout: String,
     stderr: String,
 }
@@ -206,6 +266,7 @@ fn judge_output(answer: Answer, compare: impl FnOnce(&[u8]) -> Option<Outcome>) 
         Answer::AcceptedWithoutOutput => Outcome::WrongOutput(Difference {
             tensor: None,
             offset: None,
+            weight: None,
             text: "accepted the file, but wrote no {output}".into(),
         }),
         Answer::Rejected(rejection) | Answer::RejectedWithOutput(rejection) => {
@@ -240,13 +301,13 @@ fn mismatch(what: &str, subject: &dyn Subject, parameters: &Parameters) -> Optio
     ))
 }
 
-/// 0, `step`, 2·`step`, … below `length`, and `length` − 1.
-fn prefix_lengths(length: usize, step: u64) -> impl Iterator<Item = usize> {
-    let step = usize::try_from(step).unwrap_or(usize::MAX);
+/// 0, `stride`, 2·`stride`, … below `length`, and `length` − 1.
+fn prefix_lengths(length: usize, stride: u64) -> impl Iterator<Item = usize> {
+    let stride = usize::try_from(stride).unwrap_or(usize::MAX);
     let last = length.checked_sub(1);
     (0..length)
-        .step_by(step)
-        .chain(last.filter(move |last| last % step != 0))
+        .step_by(stride)
+        .chain(last.filter(move |last| last % stride != 0))
 }
 
 #[cfg(test)]
@@ -255,7 +316,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_strict_and_include_the_longest() {
-        let lengths = |length, step| prefix_lengths(length, step).collect::<Vec<_>>();
+        let lengths = |length, stride| prefix_lengths(length, stride).collect::<Vec<_>>();
         assert_eq!(lengths(4, 1), [0, 1, 2, 3]);
         assert_eq!(lengths(10, 4), [0, 4, 8, 9]);
         assert_eq!(lengths(9, 4), [0, 4, 8]);

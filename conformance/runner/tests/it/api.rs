@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use unweight_conformance_runner::{
-    Corpus, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Subjects, Verdict,
-    run_with,
+    Corpus, Ignored, InProcess, Outcome, Parameters, Profile, Rejection, RunOptions, Subjects,
+    Verdict, run_with,
 };
 
 use crate::fixture::{Fixture, decode_toy, toy};
@@ -19,7 +19,9 @@ fn decode(file: &[u8]) -> Result<Vec<u8>, Rejection> {
 
 #[test]
 fn a_decoder_that_conforms_passes() {
-    let report = corpus(&Fixture::new()).check(decode).unwrap();
+    let report = corpus(&Fixture::new())
+        .check(Profile::Full, decode)
+        .unwrap();
     report.assert_passed();
     assert!(
         matches!(report.decoder_verdict(Profile::Full), Verdict::Passed(tally) if tally.cases() == 7)
@@ -30,7 +32,7 @@ fn a_decoder_that_conforms_passes() {
 #[test]
 fn a_panic_is_a_crash_of_its_case_alone() {
     let report = corpus(&Fixture::new())
-        .check(|file| {
+        .check(Profile::Full, |file| {
             if file.starts_with(b"TOX") {
                 panic!("index out of {}", "range")
             } else {
@@ -93,7 +95,7 @@ fn an_encoder_that_is_canonical_passes() {
     report.assert_passed();
     assert!(matches!(report.encoder_verdict(), Verdict::Passed(tally) if tally.cases() == 2));
     assert!(matches!(
-        report.decoder_verdict(Profile::Core),
+        report.decoder_verdict(Profile::Full),
         Verdict::NotJudged("no decoder was given")
     ));
 }
@@ -123,7 +125,43 @@ fn a_transcoder_that_conforms_passes() {
 fn the_report_has_the_order_of_the_manifest() {
     let fixture = Fixture::new();
     let corpus = corpus(&fixture);
-    let report = corpus.check(decode).unwrap();
+    let report = corpus.check(Profile::Full, decode).unwrap();
     let ids = report.cases.iter().map(|report| &report.case.id);
     assert!(ids.eq(corpus.cases().iter().map(|case| &case.id)));
+}
+
+#[test]
+fn a_function_of_profile_core_has_to_reject_palettes_as_form_unknown() {
+    let fixture = Fixture::new();
+    let check = |decode: fn(&[u8]) -> Result<Vec<u8>, Rejection>| {
+        let report = corpus(&fixture).check(Profile::Core, decode).unwrap();
+        let case = report
+            .cases
+            .iter()
+            .find(|case| case.case.id == "valid-source")
+            .unwrap();
+        case.outcome.clone()
+    };
+    assert!(check(|_| Err(Rejection::naming("form-unknown"))).passed());
+    // A function need not name a rule.
+    assert!(check(|_| Err(Rejection::unnamed())).passed());
+    assert!(matches!(
+        check(|_| Err(Rejection::naming("record-crc"))),
+        Outcome::WrongRule { .. }
+    ));
+    assert!(matches!(check(decode), Outcome::AcceptedInvalid { .. }));
+}
+
+#[test]
+fn the_corpus_inside_the_program_has_all_files() {
+    let corpus = Corpus::embedded();
+    assert_eq!(corpus.root(), None);
+    assert!(corpus.cases().len() > 1000);
+    assert!(
+        corpus
+            .cases()
+            .iter()
+            .all(|case| corpus.read(&case.file).is_ok())
+    );
+    assert_eq!(corpus.manifest().ignored, Ignored::default());
 }

@@ -24,7 +24,14 @@ input, output, mode = sys.argv[1:4]
 def reject(rule):
     if mode == "leave-output":
         open(output, "wb").write(b"half")
-    print("padding" if mode == "name-another-rule" else rule + ": says the toy", file=sys.stderr)
+    if mode == "raise":
+        raise ValueError(rule)
+    if mode == "report-of-a-sanitizer":
+        print("==7==ERROR: AddressSanitizer: heap-buffer-overflow", file=sys.stderr)
+    if mode == "name-another-rule":
+        rule = "padding"
+    if mode != "name-no-rule":
+        print(f"{input}: breaks {rule}: says the toy", file=sys.stderr)
     sys.exit(1)
 
 if mode == "hang":
@@ -43,6 +50,10 @@ file = open(input, "rb").read()
 os.remove(input)
 if file[:3] != b"TOY":
     reject("file-magic")
+if mode == "core" and file[3:4] == b"\x02":
+    reject("form-unknown")
+if mode == "core-by-another-name" and file[3:4] == b"\x02":
+    reject("record-crc")
 if len(file) < 5 or len(file) < 6 + file[4]:
     if mode != "accept-prefixes":
         reject("file-truncated")
@@ -160,6 +171,13 @@ impl Fixture {
         self.run_command(&self.decoder(mode), more)
     }
 
+    /// The cases of the report that `run` writes with `more`.
+    pub(crate) fn report(&self, decoder: &str, more: &[&str]) -> Value {
+        let run = self.run_command(decoder, &[more, &["--json", "report.json"]].concat());
+        assert!(run.code < 2, "{}", run.stderr);
+        serde_json::from_str(&self.read("report.json")).unwrap()
+    }
+
     /// `run` with any decoder.
     pub(crate) fn run_command(&self, decoder: &str, more: &[&str]) -> Run {
         self.binary(&[&["run", "--corpus", "corpus", "--decoder", decoder], more].concat())
@@ -246,6 +264,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     *wrong_sum.last_mut().unwrap() ^= 1;
     vec![
         ("valid/plain.toy", toy(15, PLAIN)),
+        ("valid/full.toy", toy(2, PLAIN)),
         ("valid/empty.toy", toy(15, b"")),
         ("invalid/magic.toy", b"TOX".to_vec()),
         ("invalid/sum.toy", wrong_sum),
@@ -282,15 +301,16 @@ pub(crate) fn manifest() -> Value {
              "flags": ["edge-case"], "file": "valid/plain.toy", "restored": restored, "tensors": tensors,
              "restored_hex": "4845414461616262"},
             {"id": "valid-source", "claim": "bytes in a file", "kind": "accept", "profile": "full", "sections": ["5.3"],
-             "file": "valid/plain.toy", "restored": restored, "tensors": tensors, "source": "encode/plain.safetensors"},
+             "file": "valid/full.toy", "restored": restored, "tensors": tensors, "source": "encode/plain.safetensors",
+             "core": "form-unknown"},
             {"id": "valid-empty", "claim": "a file may restore to nothing", "kind": "accept", "profile": "core", "sections": ["3.1"],
              "file": "valid/empty.toy", "restored": {"length": 0, "sha256": sha256(b"")}, "tensors": []},
-            {"id": "invalid-magic", "claim": "a file has the magic", "kind": "reject", "profile": "core", "sections": ["3.1"],
+            {"id": "invalid-magic", "claim": "a file has the magic", "kind": "reject", "profile": "core", "sections": ["3.1"], "step": 1,
              "file": "invalid/magic.toy", "rule": "file-magic", "category": "malformed"},
             {"id": "invalid-sum", "claim": "a <sum> & its \"file\" agree", "kind": "reject", "profile": "core", "sections": ["5.1"],
-             "file": "invalid/sum.toy", "rule": "record-crc", "category": "malformed"},
+             "step": 6, "file": "invalid/sum.toy", "rule": "record-crc", "category": "malformed"},
             {"id": "prefixes-plain", "claim": "a cut file is rejected", "kind": "prefixes", "profile": "core", "sections": ["3.1"],
-             "file": "valid/plain.toy", "step": 3, "rule": "file-truncated", "category": "truncated"},
+             "file": "valid/plain.toy", "step": 1, "stride": 3, "rule": "file-truncated", "category": "truncated"},
             {"id": "encode-plain", "claim": "chunks of 4096 weights", "kind": "encode", "profile": "core", "sections": ["11.1"],
              "file": "encode/plain-12.toy", "source": "encode/plain.safetensors",
              "parameters": {"encoding": "huffman", "chunk": 12}},

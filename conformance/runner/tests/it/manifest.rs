@@ -87,12 +87,7 @@ fn says_the_case_where_a_value_is_wrong() {
             json!({"length": 8, "sha256": "AB"}),
             "restored.sha256 is not 64",
         ),
-        (
-            "valid-hex",
-            "step",
-            json!(1),
-            "step does not belong to a case of this kind",
-        ),
+        ("valid-hex", "step", json!(0), "step is 0; it is at least 1"),
         (
             "invalid-sum",
             "rule",
@@ -105,7 +100,37 @@ fn says_the_case_where_a_value_is_wrong() {
             json!("00"),
             "restored_hex does not belong",
         ),
-        ("prefixes-plain", "step", json!(0), "step is 0"),
+        ("prefixes-plain", "stride", json!(0), "stride is 0"),
+        (
+            "encode-plain",
+            "step",
+            json!(3),
+            "step belongs to cases of a decoder",
+        ),
+        (
+            "valid-hex",
+            "stride",
+            json!(1),
+            "stride does not belong to a case of this kind",
+        ),
+        (
+            "valid-hex",
+            "core",
+            json!("form-unknown"),
+            "core belongs to cases of profile full and of a decoder",
+        ),
+        (
+            "valid-source",
+            "core",
+            json!("Form"),
+            "core: rule \"Form\" is not in kebab case",
+        ),
+        (
+            "valid-hex",
+            "file",
+            json!(3),
+            "case 2 (`valid-hex`): invalid type: integer `3`, expected a string",
+        ),
         ("prefixes-plain", "category", Value::Null, "stand together"),
         (
             "encode-plain",
@@ -169,7 +194,61 @@ fn refuses_another_format_no_cases_and_no_license() {
     );
     assert!(problem(|m| m["cases"] = json!([])).contains("cases is empty"));
     assert!(problem(|m| m["license"] = "".into()).contains("license is empty"));
-    assert!(problem(|m| m["surprise"] = "".into()).contains("unknown field `surprise`"));
+}
+
+#[test]
+fn ignores_what_a_newer_manifest_has_and_counts_it() {
+    let mut newer = manifest();
+    newer["surprise"] = json!({});
+    for id in ["valid-hex", "invalid-sum"] {
+        case(&mut newer, id)["values"] = json!([1, 2]);
+    }
+    *case(&mut newer, "valid-empty") =
+        json!({"id": "slice", "kind": "tensor-slice", "profile": "core"});
+    case(&mut newer, "invalid-magic")["profile"] = "random-access".into();
+    case(&mut newer, "prefixes-plain")["category"] = "obsolete".into();
+    let manifest = Manifest::parse(&newer.to_string()).unwrap();
+    let ignored = &manifest.ignored;
+    let cases: Vec<(&str, usize)> = ignored
+        .cases
+        .iter()
+        .map(|(what, n)| (what.as_str(), *n))
+        .collect();
+    assert_eq!(
+        cases,
+        [
+            ("category `obsolete`", 1),
+            ("kind `tensor-slice`", 1),
+            ("profile `random-access`", 1)
+        ]
+    );
+    assert_eq!(ignored.case_count(), 3);
+    assert_eq!(ignored.members.get("surprise"), Some(&1));
+    assert_eq!(ignored.members.get("values"), Some(&2));
+    assert_eq!(manifest.cases.len(), 8);
+}
+
+#[test]
+fn a_run_reports_what_it_ignores_and_judges_nothing() {
+    let fixture = Fixture::new();
+    let mut newer = manifest();
+    case(&mut newer, "valid-hex")["kind"] = "dance".into();
+    case(&mut newer, "invalid-sum")["values"] = json!([]);
+    fixture.write_manifest(&newer);
+    let run = fixture.run("good", &[]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let text = run.stdout;
+    assert!(text.contains("1 case ignored, which this runner does not know: kind `dance` (1). Use a newer runner.\n"), "{text}");
+    assert!(
+        text.contains("Members of the manifest that this runner does not know: values (1)\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "full decoder: not judged: the corpus has cases that this runner does not know\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -253,6 +332,10 @@ fn complete_cases() -> Vec<Value> {
     .map(|id| {
         let case = case(&mut manifest, id);
         case["flags"] = json!(["edge-case"]);
+        if ["accept", "reject", "prefixes"].contains(&case["kind"].as_str().unwrap()) {
+            (case["profile"], case["core"], case["step"]) =
+                ("full".into(), "form-unknown".into(), 9.into());
+        }
         if id == "valid-source" {
             case["restored_hex"] = "4845414461616262".into();
         }
@@ -333,7 +416,7 @@ fn parser_and_schema_know_the_same_words() {
     let schema = schema();
     for (id, field, words) in [
         (
-            "valid-source",
+            "valid-hex",
             "profile",
             &schema["$defs"]["case"]["properties"]["profile"]["enum"],
         ),
@@ -343,17 +426,17 @@ fn parser_and_schema_know_the_same_words() {
             &schema["$defs"]["category"]["enum"],
         ),
     ] {
-        for word in words.as_array().unwrap() {
+        let unknown = |word: &str| {
             let mut manifest = manifest();
-            case(&mut manifest, id)[field] = word.clone();
-            assert!(Manifest::parse(&manifest.to_string()).is_ok(), "{word}");
+            case(&mut manifest, id)[field] = word.into();
+            Manifest::parse(&manifest.to_string())
+                .unwrap()
+                .ignored
+                .case_count()
+        };
+        for word in words.as_array().unwrap() {
+            assert_eq!(unknown(word.as_str().unwrap()), 0, "{word}");
         }
-        let found = problem(|manifest| case(manifest, id)[field] = "other".into());
-        let listed = words
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|word| found.contains(word.as_str().unwrap()));
-        assert!(listed, "{found}");
+        assert_eq!(unknown("other"), 1);
     }
 }

@@ -31,7 +31,7 @@ fn passes_what_conforms() {
             .contains("Of 3 rejections, 3 named the rule of the case, 0 another rule, 0 none")
     );
     assert!(run.stdout.ends_with(concat!(
-        "core decoder: passed, 6 of 6 cases\n",
+        "core decoder: not judged: run it with --profile core\n",
         "full decoder: passed, 7 of 7 cases\n",
         "encoder:      passed, 2 of 2 cases\n",
         "transcoder:   passed, 2 of 2 cases\n"
@@ -92,25 +92,186 @@ fn what_cannot_run_here_is_skipped_and_never_passed() {
 }
 
 #[test]
-fn core_skips_the_cases_of_full() {
-    let run = Fixture::new().run("good", &["--profile", "core"]);
+fn core_runs_the_palette_cases_and_skips_what_it_says_nothing_about() {
+    let fixture = Fixture::new();
+    let mut manifest = manifest();
+    let free = case(&mut manifest, "invalid-magic");
+    free["profile"] = "full".into();
+    fixture.write_manifest(&manifest);
+    let run = fixture.run("core", &["--profile", "core"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let text = run.stdout;
+    assert!(
+        text.contains("profile core: 11 cases, 6 passed, 0 failed, 5 not run"),
+        "{text}"
+    );
+    assert!(
+        text.contains("1 case skipped: a decoder of profile core may accept or reject these files\n    invalid-magic\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("1 case skipped: belongs to profile full\n    recoded-plain\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("core decoder: passed, 6 of 6 cases\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("full decoder: not judged: run it with --profile full\n"),
+        "{text}"
+    );
+    // A decoder that knows the form palette is none of core.
+    assert_eq!(fixture.run("good", &["--profile", "core"]).code, 1);
+}
+
+#[test]
+fn shows_some_ids_of_a_long_list() {
+    let fixture = Fixture::new();
+    let mut manifest = manifest();
+    let encode = case(&mut manifest, "encode-plain").clone();
+    for number in 0..98 {
+        let mut more = encode.clone();
+        more["id"] = format!("more-{number}").into();
+        manifest["cases"].as_array_mut().unwrap().push(more);
+    }
+    fixture.write_manifest(&manifest);
+    let run = fixture.run("good", &[]);
+    let shown = "100 cases not run: no encoder was given\n    encode-plain, refused-source, more-0, more-1, more-2, and 95 more (--verbose and --json have all)\n";
+    assert!(run.stdout.contains(shown), "{}", run.stdout);
+}
+
+#[test]
+fn a_known_failure_is_counted_and_one_that_passes_is_an_error() {
+    let fixture = Fixture::new();
+    fixture.write(
+        "known.txt",
+        "# of the toy\ninvalid-sum # it has no checksums\n",
+    );
+    let run = fixture.run("skip-checksum", &["--known-failures", "known.txt"]);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(
-        run.stdout
-            .contains("profile core: 11 cases, 6 passed, 0 failed, 5 not run"),
+        run.stdout.contains("1 known failure\n    invalid-sum\n"),
         "{}",
         run.stdout
     );
     assert!(
+        run.stdout.contains("full decoder: FAILED, 1 of 7 cases\n"),
+        "{}",
+        run.stdout
+    );
+
+    let more = ["--known-failures", "known.txt", "--junit", "out.xml"];
+    let run = fixture.run("good", &more);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(
         run.stdout.contains(
-            "2 cases skipped: belongs to profile full\n    valid-source, recoded-plain\n"
+            "FAILED invalid-sum: passes, but the list of known failures has it; take it out\n"
         ),
         "{}",
         run.stdout
     );
+    assert!(fixture.read("out.xml").contains("type=\"unexpected-pass\""));
+
+    fixture.write("known.txt", "no-such-case\n");
+    let run = fixture.run("good", &["--known-failures", "known.txt"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(
+        run.stderr
+            .contains("has `no-such-case`, which is no case of this corpus"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn options_of_different_kinds_narrow_the_selection() {
+    let fixture = Fixture::new();
+    let ids = |options: &[&str]| {
+        let report = fixture.report(&fixture.decoder("good"), options);
+        let cases = report["cases"].as_array().unwrap().iter();
+        cases
+            .map(|case| case["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["--exact", "valid-hex"]), ["valid-hex"]);
+    assert_eq!(
+        ids(&["--exact", "valid-hex", "--filter", "magic"]),
+        ["valid-hex", "invalid-magic"]
+    );
+    assert_eq!(
+        ids(&["--rule", "record-crc"]),
+        ["invalid-sum", "recoded-sum"]
+    );
+    assert_eq!(
+        ids(&["--rule", "record-crc", "--kind", "reject"]),
+        ["invalid-sum"]
+    );
+    assert_eq!(
+        ids(&["--section", "5.1", "--kind", "reject"]),
+        ["invalid-sum"]
+    );
+    assert_eq!(
+        ids(&["--section", "5"]),
+        ["valid-source", "invalid-sum", "recoded-sum"]
+    );
+    assert_eq!(ids(&["--step", "1"]), ["invalid-magic", "prefixes-plain"]);
+    assert_eq!(
+        ids(&["--step", "6"]),
+        ["invalid-magic", "invalid-sum", "prefixes-plain"]
+    );
+    let run = fixture.run("good", &["--exact", "valid"]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("there is no case `valid`"), "{run:?}");
+}
+
+#[test]
+fn fail_fast_stops_at_the_first_failure() {
+    let fixture = Fixture::new();
+    let run = fixture.run("exit-3", &["--fail-fast", "--jobs", "1"]);
+    assert_eq!(run.code, 1);
     assert!(
         run.stdout
-            .contains("full decoder: not judged: cases of profile full were skipped\n")
+            .contains("11 cases, 0 passed, 1 failed, 10 not run"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("10 cases not run: an earlier case failed, and --fail-fast is given"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn keep_writes_the_files_of_every_call() {
+    let fixture = Fixture::new();
+    let (encoder, transcoder) = (fixture.command(ENCODER_COMMAND), fixture.transcoder("good"));
+    let subjects = ["--encoder", &encoder, "--transcoder", &transcoder];
+    let run = fixture.run("good", &[&subjects[..], &["--keep", "kept"]].concat());
+    assert_eq!(run.code, 0, "{run:?}");
+    let bytes = |name: &str| std::fs::read(fixture.path("kept").join(name)).unwrap();
+    let file = |name: &str| std::fs::read(fixture.path("corpus").join(name)).unwrap();
+    assert_eq!(bytes("valid-hex/input.unw"), file("valid/plain.toy"));
+    assert_eq!(bytes("valid-hex/output.safetensors"), b"HEADaabb");
+    assert!(
+        String::from_utf8(bytes("invalid-sum/stderr.txt"))
+            .unwrap()
+            .contains("record-crc")
+    );
+    assert!(!fixture.path("kept/invalid-sum/output.safetensors").exists());
+    assert_eq!(
+        bytes("prefixes-plain/prefix-of-6-bytes/input.unw"),
+        file("valid/plain.toy")[..6]
+    );
+    assert_eq!(bytes("encode-plain/input.safetensors"), b"HEADaabb");
+    assert_eq!(
+        bytes("encode-plain/output.unw"),
+        file("encode/plain-12.toy")
+    );
+    assert_eq!(
+        bytes("recoded-plain/output.unw"),
+        file("transcode/plain-2.toy")
     );
 }
 
@@ -131,7 +292,7 @@ fn a_failing_case_makes_exit_code_1_and_is_shown_with_its_reason() {
         run.stdout
     );
     assert!(
-        run.stdout.contains("core decoder: FAILED, 1 of 6 cases\n"),
+        run.stdout.contains("full decoder: FAILED, 1 of 7 cases\n"),
         "{}",
         run.stdout
     );
@@ -165,7 +326,7 @@ fn filters_are_alternatives_and_a_filtered_run_judges_nothing() {
     assert!(run.stdout.contains("2 cases, 2 passed"), "{}", run.stdout);
     assert!(
         run.stdout
-            .contains("core decoder: not judged: filters left cases out\n"),
+            .contains("full decoder: not judged: options left cases out\n"),
         "{}",
         run.stdout
     );
@@ -227,8 +388,7 @@ fn verbose_shows_every_case_and_what_its_command_wrote() {
         run.stdout
     );
     assert!(
-        run.stdout
-            .contains("    stderr: file-magic: says the toy\n"),
+        run.stdout.contains("breaks file-magic: says the toy\n"),
         "{}",
         run.stdout
     );
@@ -241,8 +401,8 @@ fn wrong_use_is_exit_code_2_and_says_what_to_do() {
     let checks: &[(&[&str], &str)] = &[
         (&["run"], "--decoder"),
         (
-            &["run", "--decoder", &decoder],
-            "conformance/corpus/manifest.json: cannot be read",
+            &["run", "--decoder", &decoder, "--corpus", "no-such"],
+            "no-such/manifest.json: cannot be read",
         ),
         (
             &["run", "--decoder", "d {input}", "--corpus", "corpus"],

@@ -18,7 +18,7 @@ use unweight_format::Palette;
 use unweight_format::layout::LANES;
 
 use super::encode_table::EncodeTable;
-use super::kernels::{Bf16Kernels, Kernels};
+use super::kernels::{Bf16Kernels, JoinedKernel, Kernels, Parts};
 use super::lanes::Rows;
 use super::layout::{Layout, Place};
 use super::output::Output;
@@ -51,9 +51,12 @@ static KERNELS: Kernels = KERNELS_WITH_PEXT;
 
 /// Only [`kernels_without_pext`] may return this constant, for the same reason.
 static KERNELS_WITHOUT_PEXT: Kernels = Kernels {
-    join: |layout, plain, values, output| {
-        // SAFETY: as below.
-        unsafe { join::<false>(layout, plain, values, output) }
+    decode_joined: JoinedKernel {
+        decode: |scratch, parts, output| {
+            // SAFETY: as below.
+            (unsafe { joined::<false>(scratch, parts, output) }, 0)
+        },
+        ..KERNELS_WITH_PEXT.decode_joined
     },
     split: |layout, weights, plain, values| {
         // SAFETY: as below.
@@ -95,10 +98,17 @@ const KERNELS_WITH_PEXT: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode_values(scratch, output) }
     },
-    decode_joined: None,
+    decode_joined: JoinedKernel {
+        fits: |_| true,
+        is_checked: false,
+        decode: |scratch, parts, output| {
+            // SAFETY: as above.
+            (unsafe { joined::<true>(scratch, parts, output) }, 0)
+        },
+    },
     join: |layout, plain, values, output| {
         // SAFETY: as above.
-        unsafe { join::<true>(layout, plain, values, output) }
+        unsafe { join(layout, plain, values, output) }
     },
     split: |layout, weights, plain, values| {
         // SAFETY: as above.
@@ -129,7 +139,13 @@ fn decode_weights(
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
     let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
-    let mut ahead = Some(decode::Ahead::of(sign_mantissa, output_start, next_record));
+    let mut ahead = Some(decode::Ahead::of(
+        sign_mantissa,
+        output_start,
+        sign_mantissa.len(),
+        2,
+        next_record,
+    ));
     portable::decode::weights(
         scratch,
         sign_mantissa,
@@ -150,6 +166,39 @@ fn decode_values(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES]
     })
 }
 
+/// Decodes the last coded field and joins it with all else, with `pdep` only if told to.
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn joined<const PEXT: bool>(
+    scratch: &mut Scratch,
+    parts: &Parts<'_>,
+    output: &mut Output<'_>,
+) -> [u32; LANES] {
+    let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
+    let size = parts.layout.weight_bytes;
+    let mut ahead = Some(decode::Ahead::of(
+        &[],
+        output_start,
+        output.len() / size,
+        size,
+        next_record,
+    ));
+    if PEXT && size == 1 && parts.values.is_empty() {
+        let mask = parts.layout.plain_mask;
+        return portable::decode::joined_bytes(
+            scratch,
+            parts,
+            output,
+            |count, runs, buffer, group| {
+                decode::rounds(count, runs, buffer, group, &mut ahead);
+            },
+            |bits| _pdep_u64(bits, mask),
+        );
+    }
+    portable::decode::joined(scratch, parts, output, |count, runs, buffer, group| {
+        decode::rounds(count, runs, buffer, group, &mut ahead);
+    })
+}
+
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn join_bf16(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'_>) {
     portable::join_from(0, exponents, sign_mantissa, output);
@@ -165,17 +214,10 @@ fn split_bf16(weights: &[u8], sign_mantissa: &mut [u8], exponents: &mut [u8]) {
     portable::encode::split(weights, sign_mantissa, exponents);
 }
 
-/// Joins weights of any layout, with `pdep` only if told to.
+/// Joins weights of any layout.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn join<const PEXT: bool>(
-    layout: &Layout,
-    plain: &[u8],
-    values: &[&[u8]],
-    output: &mut Output<'_>,
-) {
-    let mask = layout.plain_mask;
-    let pdep = PEXT.then_some(|bits| _pdep_u64(bits, mask));
-    portable::words::join(layout, plain, values, output, pdep);
+fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut Output<'_>) {
+    portable::join::join(layout, plain, values, output);
 }
 
 /// Splits weights of any layout, with `pext` only if told to.

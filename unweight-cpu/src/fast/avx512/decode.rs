@@ -28,13 +28,13 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::emit::{Emit, Joined, Values, Vectors, Weights};
-use super::plain::{PlainBytes, STEP_BYTES};
 use super::{load, prefetch};
 use crate::fast::checked::Checksums;
 use crate::fast::decode_table::DecodeTable;
 use crate::fast::kernels::Parts;
 use crate::fast::lanes::{BUFFER_BYTES, LaneBuffer, MOST_STEPS};
 use crate::fast::output::Output;
+use crate::fast::plain_bytes::{PlainBytes, STEP_BYTES};
 
 /// Groups of lanes.
 const GROUPS: usize = LANES / 16;

@@ -15,7 +15,7 @@ use unweight_format::Patches;
 use unweight_format::layout::{LANES, STEP_WEIGHTS};
 
 use super::checksum::Folded;
-use super::plain::{self, Plain, PlainBytes, STEP_BYTES};
+use super::plain::{self, Plain};
 use super::{load, prefetch, words};
 use crate::fast::bf16::weight;
 use crate::fast::checked::{Checksums, continued};
@@ -23,6 +23,7 @@ use crate::fast::decode_table::DecodeTable;
 use crate::fast::kernels::Parts;
 use crate::fast::layout::Place;
 use crate::fast::output::Output;
+use crate::fast::plain_bytes::{PlainBytes, STEP_BYTES};
 
 pub(super) const VECTORS: usize = LANES / 8;
 /// Vectors with one element for each lane.
@@ -328,12 +329,8 @@ impl<'a, 'o, const SIZE: usize> Joined<'a, 'o, SIZE> {
         let whole_steps = (output.len() / SIZE).next_multiple_of(STEP_WEIGHTS);
         assert!(others.len() == other_places.len());
         assert!(others.iter().all(|values| values.len() >= whole_steps));
-        let table = match SIZE {
-            1 => table.values().map(|value| value << place.low),
-            _ => *table.values(),
-        };
         Joined {
-            table: Symbols::load(&table),
+            table: Symbols::load(table.values()),
             place,
             bits,
             plain: bytes,

@@ -83,12 +83,12 @@ impl Table {
 static KERNELS: Kernels = Kernels {
     bf16: Bf16Kernels {
         decode: |scratch, sign_mantissa, output| {
-            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            let (table, lanes) = (scratch.table(), &scratch.lanes);
             // SAFETY: `kernels` has checked that the processor has the required features.
             unsafe { decode::weights(table, lanes, sign_mantissa, output) }
         },
         decode_checked: Some(|scratch, sign_mantissa, patches, so_far, output| {
-            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            let (table, lanes) = (scratch.table(), &scratch.lanes);
             // SAFETY: as above.
             unsafe { decode::checked(table, lanes, sign_mantissa, patches, so_far, output) }
         }),
@@ -114,18 +114,19 @@ static KERNELS: Kernels = Kernels {
         },
     },
     decode_values: |scratch, output| {
-        let (table, lanes) = (&scratch.table, &scratch.lanes);
+        let (table, lanes) = (scratch.table(), &scratch.lanes);
         // SAFETY: as above.
         unsafe { decode::values(table, lanes, output) }
     },
-    decode_joined: Some(JoinedKernel {
+    decode_joined: JoinedKernel {
         fits: |layout| plain::fits(layout) && plain::is_simple(layout),
+        is_checked: true,
         decode: |scratch, parts, output| {
-            let (table, lanes) = (&scratch.table, &scratch.lanes);
+            let (table, lanes) = (scratch.table(), &scratch.lanes);
             // SAFETY: as above.
             unsafe { decode::joined(table, lanes, parts, output) }
         },
-    }),
+    },
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { words::join(layout, plain, values, output) }

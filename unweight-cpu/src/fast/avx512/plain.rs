@@ -12,17 +12,14 @@
 
 use std::arch::x86_64::*;
 
-use unweight_format::layout::STEP_WEIGHTS;
-
 use super::prefetch;
 use crate::fast::layout::Layout;
+use crate::fast::plain_bytes::STEP_BYTES;
 
 /// Bytes of weights in a vector.
 pub(super) const VECTOR: usize = 64;
 /// Prefetch distance. It reaches across the end of a page, where the hardware prefetcher stops.
 const AHEAD: usize = 4096;
-/// The most bytes of a step's weights, which are of at most four bytes.
-pub(super) const STEP_BYTES: usize = 4 * STEP_WEIGHTS;
 /// The most runs of a weight of at most four bytes: more than fields of such a type.
 const RUNS: usize = 9;
 
@@ -175,42 +172,6 @@ impl Plain {
             weights = with(weights, run);
         }
         weights
-    }
-}
-
-/// A chunk's bytes of the plain plane, with zeros behind them.
-pub(super) struct PlainBytes<'a> {
-    bytes: &'a [u8],
-    /// The last bytes, from number `end_from` on.
-    end: [u8; 2 * STEP_BYTES],
-    end_from: usize,
-}
-
-impl<'a> PlainBytes<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let end_from = bytes.len().saturating_sub(STEP_BYTES);
-        let mut end = [0; 2 * STEP_BYTES];
-        end[..bytes.len() - end_from].copy_from_slice(&bytes[end_from..]);
-        PlainBytes {
-            bytes,
-            end,
-            end_from,
-        }
-    }
-
-    /// All bytes, without zeros.
-    pub(super) fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// The bytes of the greatest step, from this number on; zeros follow the last byte.
-    #[inline]
-    pub(super) fn from(&self, first: usize) -> &[u8; STEP_BYTES] {
-        if let Some(bytes) = self.bytes.get(first..).and_then(<[u8]>::first_chunk) {
-            return bytes;
-        }
-        let end = self.end[first - self.end_from..].first_chunk();
-        end.expect("the first is not behind the last")
     }
 }
 

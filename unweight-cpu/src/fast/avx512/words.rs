@@ -1,12 +1,12 @@
-//! Splitting and joining weights of any layout with AVX-512, PDEP and PEXT. Every processor with
-//! these AVX-512 features has a fast PDEP.
+//! Splitting and joining weights of any layout with AVX-512 and PEXT. Every processor with these
+//! AVX-512 features has a fast PEXT.
 
 use std::arch::x86_64::*;
 
 use super::plain::{self, Plain, VECTOR};
 use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
-use crate::fast::portable::words;
+use crate::fast::portable::{join as blocks, words};
 
 /// Prefetch distance of the output before its stores.
 const AHEAD: usize = 4096;
@@ -41,15 +41,7 @@ fn join_words(
     output: &mut Output<'_>,
     first: usize,
 ) {
-    let mask = layout.plain_mask;
-    words::join_from(
-        first,
-        layout,
-        plain,
-        values,
-        output,
-        Some(|bits| _pdep_u64(bits, mask)),
-    );
+    blocks::join_from(first, layout, plain, values, output);
 }
 
 /// Joins all whole vectors of weights of `SIZE` bytes.

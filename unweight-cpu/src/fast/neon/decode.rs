@@ -4,6 +4,7 @@
 use unweight_format::layout::LANES;
 
 use super::merge;
+use crate::fast::kernels::Parts;
 use crate::fast::output::Output;
 use crate::fast::portable;
 use crate::fast::scratch::Scratch;
@@ -31,4 +32,14 @@ pub(super) fn weights(
 #[target_feature(enable = "neon")]
 pub(super) fn values(scratch: &mut Scratch, output: &mut Output<'_>) -> [u32; LANES] {
     portable::decode::values(scratch, output, portable::decode::rounds)
+}
+
+/// Decodes the last coded field and joins it with all else.
+#[target_feature(enable = "neon")]
+pub(super) fn joined(
+    scratch: &mut Scratch,
+    parts: &Parts<'_>,
+    output: &mut Output<'_>,
+) -> [u32; LANES] {
+    portable::decode::joined(scratch, parts, output, portable::decode::rounds)
 }

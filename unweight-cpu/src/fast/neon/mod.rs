@@ -13,7 +13,7 @@ mod words;
 
 use std::arch::aarch64::*;
 
-use super::kernels::{Bf16Kernels, Kernels};
+use super::kernels::{Bf16Kernels, JoinedKernel, Kernels};
 
 /// Bytes of a vector.
 const BLOCK: usize = 16;
@@ -74,7 +74,14 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: as above.
         unsafe { decode::values(scratch, output) }
     },
-    decode_joined: None,
+    decode_joined: JoinedKernel {
+        fits: |_| true,
+        is_checked: false,
+        decode: |scratch, parts, output| {
+            // SAFETY: as above.
+            (unsafe { decode::joined(scratch, parts, output) }, 0)
+        },
+    },
     join: |layout, plain, values, output| {
         // SAFETY: as above.
         unsafe { words::join(layout, plain, values, output) }

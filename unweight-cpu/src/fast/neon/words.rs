@@ -3,12 +3,12 @@
 
 use crate::fast::layout::{Layout, Place};
 use crate::fast::output::Output;
-use crate::fast::portable::words;
+use crate::fast::portable::{join, words};
 
 /// Joins plain bytes and the values of each coded field into weights.
 #[target_feature(enable = "neon")]
 pub(super) fn join(layout: &Layout, plain: &[u8], values: &[&[u8]], output: &mut Output<'_>) {
-    words::join(layout, plain, values, output, None::<fn(u64) -> u64>);
+    join::join(layout, plain, values, output);
 }
 
 /// Splits little-endian weights into plain bytes and the values of each coded field.

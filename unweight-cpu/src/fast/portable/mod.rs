@@ -3,6 +3,7 @@
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;
+pub(super) mod join;
 mod merge;
 mod pairs;
 pub(super) mod words;
@@ -10,7 +11,7 @@ pub(super) mod words;
 pub(super) use merge::{join_from, join_indices_from};
 pub(super) use words::differing_bits;
 
-use super::kernels::{Bf16Kernels, Kernels};
+use super::kernels::{Bf16Kernels, JoinedKernel, Kernels};
 
 /// The kernels.
 pub(super) static KERNELS: Kernels = Kernels {
@@ -34,10 +35,15 @@ pub(super) static KERNELS: Kernels = Kernels {
         count: count::weights,
     },
     decode_values: |scratch, output| decode::values(scratch, output, decode::rounds),
-    decode_joined: None,
-    join: |layout, plain, values, output| {
-        words::join(layout, plain, values, output, None::<fn(u64) -> u64>)
+    decode_joined: JoinedKernel {
+        fits: |_| true,
+        is_checked: false,
+        decode: |scratch, parts, output| {
+            let ends = decode::joined(scratch, parts, output, decode::rounds);
+            (ends, 0)
+        },
     },
+    join: join::join,
     split: |layout, weights, plain, values| {
         words::split(layout, weights, plain, values, |word| layout.extract(word))
     },

@@ -1,27 +1,19 @@
-//! Splitting and joining weights of any layout, a word of eight bytes at a time.
+//! Splitting weights of any layout, a word of eight bytes at a time.
 //!
 //! ```text
+//!   word          | weight .. weight |
+//!                            | extract (PEXT)
 //!   plain plane   | plain bits of a word | plain bits of the next word | ...
-//!                            | deposit (PDEP)
-//!   word          | weight .. weight |, with zeros in the places of fields
-//!                   or the constants, or each coded value, shifted to its field's place
 //! ```
 //!
 //! The functions are `inline(always)` because the modules of the ISAs compile them again with their
-//! target features, and with PDEP and PEXT where there are fast ones.
+//! target features, and with PEXT where it is fast.
 
 use crate::fast::layout::{Layout, Nibbles, Place, in_each_weight};
-use crate::fast::output::Output;
 
 /// Bytes of the weights that are joined or split at a time, in the L1 cache. Their plain bits fill
 /// bytes.
 const PIECE_BYTES: usize = 2048;
-/// Bytes that are read from the start of a word's plain bits on: at most 7 bits of the word before,
-/// and at most 64 bits.
-const WINDOW_BYTES: usize = 9;
-/// The most bytes of the plain plane in a piece, with a window behind.
-const PLAIN_BYTES: usize = PIECE_BYTES + WINDOW_BYTES;
-
 /// The most bytes of the plain plane in a piece, with what a block writes behind its own.
 const PACKED_BYTES: usize = PIECE_BYTES + 16;
 
@@ -29,10 +21,7 @@ const PACKED_BYTES: usize = PIECE_BYTES + 16;
 trait Weight: Copy {
     const BYTES: usize;
     fn load(bytes: &[u8]) -> Self;
-    fn store(self, bytes: &mut [u8]);
-    fn of_value(value: u8, low: u32) -> Self;
     fn value(self, low: u32) -> u8;
-    fn or(self, other: Self) -> Self;
 }
 
 macro_rules! weight {
@@ -46,23 +35,8 @@ macro_rules! weight {
             }
 
             #[inline(always)]
-            fn store(self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_le_bytes());
-            }
-
-            #[inline(always)]
-            fn of_value(value: u8, low: u32) -> Self {
-                <$number>::from(value) << low
-            }
-
-            #[inline(always)]
             fn value(self, low: u32) -> u8 {
                 (self >> low) as u8
-            }
-
-            #[inline(always)]
-            fn or(self, other: Self) -> Self {
-                self | other
             }
         }
     )*};
@@ -80,127 +54,6 @@ macro_rules! of_type {
             _ => $function::<u64>($($argument),*),
         }
     };
-}
-
-/// Writes the weights with these plain bytes and values. `pdep` is PDEP with the mask of a word's
-/// plain bits, where it is fast.
-#[inline(always)]
-pub(in crate::fast) fn join(
-    layout: &Layout,
-    plain: &[u8],
-    values: &[&[u8]],
-    output: &mut Output<'_>,
-    pdep: Option<impl Fn(u64) -> u64>,
-) {
-    join_from(0, layout, plain, values, output, pdep);
-}
-
-/// Writes the weights from number `start` on, a multiple of 8.
-#[inline(always)]
-pub(in crate::fast) fn join_from(
-    start: usize,
-    layout: &Layout,
-    plain: &[u8],
-    values: &[&[u8]],
-    output: &mut Output<'_>,
-    pdep: Option<impl Fn(u64) -> u64>,
-) {
-    let size = layout.weight_bytes;
-    let count = output.len() / size;
-    let mut piece = [0; PIECE_BYTES];
-    for first in (start..count).step_by(PIECE_BYTES / size) {
-        let weights = (PIECE_BYTES / size).min(count - first);
-        let bytes = weights * size;
-        let piece = &mut piece[..bytes.next_multiple_of(8)];
-        let plain = &plain[layout.plain_bytes(first)..];
-        join_plain(layout, plain, piece, pdep.as_ref());
-        for (&place, values) in layout.places().iter().zip(values) {
-            let values = &values[first..first + weights];
-            of_type!(size, join_values(place, values, piece));
-        }
-        output.put_slice(first * size, &piece[..bytes]);
-    }
-}
-
-/// Writes the plain bits and the constants of whole words.
-#[inline(always)]
-fn join_plain(layout: &Layout, plain: &[u8], piece: &mut [u8], pdep: Option<impl Fn(u64) -> u64>) {
-    if let Some(nibbles) = layout.nibbles {
-        return deposit_nibbles(layout, nibbles, plain, piece);
-    }
-    let (words, _) = piece.as_chunks_mut();
-    let needed = (words.len() * layout.word_bits()).div_ceil(8) + WINDOW_BYTES;
-    if plain.len() >= needed {
-        return deposit_all(layout, plain, words, pdep);
-    }
-    let mut copy = [0; PLAIN_BYTES];
-    copy[..plain.len()].copy_from_slice(plain);
-    deposit_all(layout, &copy, words, pdep);
-}
-
-/// Same as `join_plain`, for weights of one or two bytes with four plain bits.
-#[inline(always)]
-fn deposit_nibbles(layout: &Layout, nibbles: Nibbles, plain: &[u8], piece: &mut [u8]) {
-    if layout.weight_bytes == 1 {
-        let constants = layout.constants as u16;
-        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
-            *pair = (nibbles.deposit_bytes(plain) | constants).to_le_bytes();
-        }
-    } else {
-        let constants = layout.constants as u32;
-        for (pair, &plain) in piece.as_chunks_mut().0.iter_mut().zip(plain) {
-            *pair = (nibbles.deposit_halves(plain) | constants).to_le_bytes();
-        }
-    }
-}
-
-#[inline(always)]
-fn deposit_all(
-    layout: &Layout,
-    plain: &[u8],
-    words: &mut [[u8; 8]],
-    pdep: Option<impl Fn(u64) -> u64>,
-) {
-    let bits = layout.word_bits();
-    let window = |number: usize| match bits <= 56 {
-        true => window(plain, number * bits),
-        // The last bits of a window may be behind its first eight bytes.
-        false => {
-            let bit = number * bits;
-            let above = u64::from(plain[bit / 8 + 8]) << 1 << (63 - bit % 8);
-            window(plain, bit) | above
-        }
-    };
-    if let Some(pdep) = pdep {
-        for (number, word) in words.iter_mut().enumerate() {
-            *word = (pdep(window(number)) | layout.constants).to_le_bytes();
-        }
-        return;
-    }
-    for (number, word) in words.iter_mut().enumerate() {
-        *word = window(number).to_le_bytes();
-    }
-    // The compiler makes vectors of a loop that only deposits.
-    for word in words {
-        let window = u64::from_le_bytes(*word);
-        *word = (layout.deposit(window) | layout.constants).to_le_bytes();
-    }
-}
-
-/// At least 57 bits from this bit on.
-#[inline(always)]
-fn window(plain: &[u8], bit: usize) -> u64 {
-    let bytes = plain[bit / 8..].first_chunk();
-    u64::from_le_bytes(*bytes.expect("a window is behind the plain bits")) >> (bit % 8)
-}
-
-/// Adds the values of a field to weights.
-#[inline(always)]
-fn join_values<T: Weight>(place: Place, values: &[u8], piece: &mut [u8]) {
-    for (weight, &value) in piece.chunks_exact_mut(T::BYTES).zip(values) {
-        let value = T::of_value(value & place.greatest, place.low);
-        T::load(weight).or(value).store(weight);
-    }
 }
 
 /// Splits little-endian weights into plain bytes and values. `extract` is [`Layout::extract`], or
