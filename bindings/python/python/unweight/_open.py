@@ -99,8 +99,9 @@ class safe_open:
     """An open Unweight or safetensors file, as a context manager.
 
     Several threads may use it. A forked process may use files that were opened by path or from
-    bytes before the fork, on one thread. A file object has one position for both processes:
-    reading it in the forked process raises `WrongArgument`, and it has to be opened again there.
+    bytes before the fork, on one thread, if no other thread was reading them at that moment. A
+    file object has one position for both processes: reading it in the forked process raises
+    `WrongArgument`, and it has to be opened again there.
 
     Args:
         filename: A path, the content of a file as bytes, or a file object that can be read at any

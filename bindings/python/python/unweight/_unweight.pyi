@@ -3,7 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-__all__: list[str]
+__all__ = [
+    "File",
+    "__version__",
+    "compress",
+    "decompress",
+    "inspect",
+    "run_program",
+    "save",
+    "save_file",
+    "transcode",
+    "verify",
+]
 __version__: str
 
 _Path = str | bytes | Any
