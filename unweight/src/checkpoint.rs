@@ -64,7 +64,8 @@ impl Checkpoint {
     }
 
     /// Opens a file in any storage. [`OpenOptions::backend`] and [`OpenOptions::coalesce`] have no
-    /// effect on safetensors files.
+    /// effect on safetensors files. [`OpenOptions::memory`] bounds what reading either kind
+    /// allocates.
     ///
     /// # Errors
     /// The errors of [`OpenOptions::open_storage`], also for a file that is of neither kind. If the
@@ -203,8 +204,8 @@ impl<'c> CheckpointTensor<'c> {
     /// unspecified after an error.
     ///
     /// # Errors
-    /// The errors of [`Tensor::read_bytes_into`]. Of a safetensors file [`Error::WrongLength`],
-    /// [`Error::Read`], and [`Error::SourceLength`] if it has become shorter.
+    /// The errors of [`Tensor::read_bytes_into`]. For a safetensors file [`Error::WrongLength`],
+    /// [`Error::OverBudget`], [`Error::Read`], and [`Error::SourceLength`] if it has become shorter.
     pub fn read_bytes_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
         match self.0 {
             Kind::Unweight(tensor) => tensor.read_bytes_into(bytes),

@@ -110,7 +110,12 @@ impl CompressPlan {
         let mut declarations = Vec::with_capacity(header.tensors.len());
         declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
         let kind = SourceKind::Safetensors;
-        let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)?;
+        let name_of = |number: u32| {
+            let tensor = header.tensors.get(number as usize);
+            tensor.map(|tensor| tensor.name.as_str())
+        };
+        let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)
+            .map_err(|error| Error::from(error).of_tensor(name_of))?;
         let encoder = Encoder::default().chunks_in_work(self.chunks_in_work);
         for tensor in &header.tensors {
             let data = header.data(tensor);

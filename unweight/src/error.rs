@@ -54,6 +54,8 @@ pub enum Error {
         rule: Rule,
         /// The number of the tensor, if the rule concerns a single tensor.
         tensor: Option<u32>,
+        /// The name of that tensor, if it is known.
+        name: Option<String>,
     },
     /// The calls of a [`Writer`](crate::Writer) do not match the declarations.
     Misuse(Misuse),
@@ -123,6 +125,7 @@ impl Error {
     pub fn tensor(&self) -> Option<&str> {
         match self {
             Error::Rule { tensor, .. } => tensor.as_deref(),
+            Error::Unwritable { name, .. } => name.as_deref(),
             Error::Read(_) => self.storage()?.tensor(),
             Error::NoTensor(tensor)
             | Error::WrongDtype { tensor, .. }
@@ -159,14 +162,29 @@ impl Error {
 
     /// Adds a path to an error. An error that has a path keeps it, and an error of the caller's own
     /// gets none.
-    pub(crate) fn at(self, path: &Path) -> Error {
+    #[must_use]
+    pub fn at(self, path: impl AsRef<Path>) -> Error {
         match self {
             Error::At { .. } | Error::File(_) | Error::Callback(_) | Error::Cancelled => self,
             error => Error::At {
-                path: path.to_owned(),
+                path: path.as_ref().to_owned(),
                 error: Box::new(error),
             },
         }
+    }
+
+    /// Adds the name of the tensor that a container cannot hold.
+    pub(crate) fn of_tensor<'n>(mut self, name_of: impl FnOnce(u32) -> Option<&'n str>) -> Error {
+        if let Error::Unwritable {
+            tensor: Some(tensor),
+            name,
+            ..
+        } = &mut self
+            && name.is_none()
+        {
+            *name = name_of(*tensor).map(str::to_owned);
+        }
+        self
     }
 
     /// Whether a file that was read is bad: it breaks a rule, differs from another one, or was cut
@@ -214,7 +232,12 @@ impl fmt::Display for Error {
                 f,
                 "the file has {found} bytes, but its header describes {header_bytes} + {data_bytes}"
             ),
-            Error::Unwritable { rule, tensor } => {
+            Error::Unwritable {
+                rule,
+                name: Some(name),
+                ..
+            } => write!(f, "tensor {name:?}: {}: {}", rule.id(), rule.broken_when()),
+            Error::Unwritable { rule, tensor, .. } => {
                 WriteError::<io::Error>::Rule(*rule, *tensor).fmt(f)
             }
             Error::Misuse(misuse) => misuse.fmt(f),
@@ -248,12 +271,12 @@ impl fmt::Display for Error {
 
 /// Failure of the system to read `path`.
 pub(crate) fn reading(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    |error| Error::Read(error).at(path)
+    move |error| Error::Read(error).at(path)
 }
 
 /// Failure of the system to make or write `path`.
 pub(crate) fn writing(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    |error| Error::Write(error).at(path)
+    move |error| Error::Write(error).at(path)
 }
 
 fn name(f: &mut fmt::Formatter<'_>, tensor: &Option<String>) -> fmt::Result {
@@ -328,7 +351,11 @@ impl<E: StdError + Send + Sync + 'static> From<WriteError<E>> for Error {
     fn from(error: WriteError<E>) -> Error {
         match error {
             WriteError::Sink(error) => Error::Write(io_error(error)),
-            WriteError::Rule(rule, tensor) => Error::Unwritable { rule, tensor },
+            WriteError::Rule(rule, tensor) => Error::Unwritable {
+                rule,
+                tensor,
+                name: None,
+            },
             WriteError::Misuse(misuse) => Error::Misuse(misuse),
             other => Error::Write(io_error(other)),
         }

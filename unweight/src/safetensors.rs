@@ -21,8 +21,7 @@ use crate::memory::{chunk_bytes, record_ends_bytes, source_bytes, writer_bytes};
 use crate::{MemoryBudget, OverBudget, Purpose};
 use json::{Members, Quoted};
 
-pub use file::SafetensorsFile;
-pub(crate) use file::read_header;
+pub(crate) use file::{SafetensorsFile, read_header};
 pub(crate) use write::{header as write_header, order};
 
 /// The name of the member of a header that is no tensor.

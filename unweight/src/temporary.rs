@@ -7,11 +7,19 @@
 use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::diagnostics::Warning;
 
-static TEMPORARY: Mutex<Temporaries> = Mutex::new(Temporaries(Vec::new()));
+/// Lists of temporary files and folders, of which a process uses one.
+///
+/// A forked process may find the list of its parent locked for ever by a thread that it does not
+/// have. It then uses the next one. Each fork loses at most one list.
+static LISTS: [Mutex<Temporaries>; 64] = [const { Mutex::new(Temporaries(Vec::new())) }; 64];
+
+/// The process that uses a list, in the upper 32 bits, and the number of the list.
+static CURRENT: AtomicU64 = AtomicU64::new(0);
 
 /// Removes the temporary files and folders of every operation of this process that is at work. As
 /// long as the result lives, no operation makes an output or gives one its name: it waits. An
@@ -142,8 +150,42 @@ pub(crate) fn name<T>(
 }
 
 fn list() -> MutexGuard<'static, Temporaries> {
-    // A path is on the list or not. A panic cannot leave the list half changed.
-    TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner)
+    let process = std::process::id();
+    let current = CURRENT.load(Ordering::Acquire);
+    match current >> 32 == u64::from(process) {
+        // A path is on the list or not. A panic cannot leave the list half changed.
+        true => LISTS[current as u32 as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner),
+        false => first_list(process),
+    }
+}
+
+/// The empty list of a process that has not used one yet. What a parent has listed stays its own.
+fn first_list(process: u32) -> MutexGuard<'static, Temporaries> {
+    loop {
+        let current = CURRENT.load(Ordering::Acquire);
+        if current >> 32 == u64::from(process) {
+            // Another thread was first.
+            return list();
+        }
+        for (number, list) in (0..).zip(&LISTS) {
+            let mut list = match list.try_lock() {
+                Ok(list) => list,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            let next = u64::from(process) << 32 | number;
+            let exchanged =
+                CURRENT.compare_exchange(current, next, Ordering::AcqRel, Ordering::Acquire);
+            if exchanged.is_ok() {
+                list.0.clear();
+                return list;
+            }
+            break;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// Removes a file, or a folder with everything in it.

@@ -117,7 +117,9 @@ impl<'t> Writer<'t> {
             tensor.require_length()?;
         }
         let declarations = self.tensors.iter().map(Declared::declaration).collect();
-        let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declarations)?;
+        let name_of = |number: u32| Some(&*self.tensors.get(number as usize)?.name);
+        let mut writer = ContainerWriter::new(sink, SourceKind::None, &[], declarations)
+            .map_err(|error| Error::from(error).of_tensor(name_of))?;
         let encoder = Encoder::default();
         for tensor in &self.tensors {
             let bytes = &*tensor.data;
@@ -142,9 +144,10 @@ impl<'t> Writer<'t> {
 
     /// Writes the container of a safetensors file with these tensors into `sink`, and returns the
     /// sink: [`decompress`](crate::decompress) gives that file. The tensors are sorted as the library
-    /// `safetensors` sorts them, and `metadata` becomes the strings of `__metadata__`, so that it is
-    /// the file that the library would write. The memory budget and the progress callback of the
-    /// options have their effect.
+    /// `safetensors` sorts them, and `metadata` becomes the strings of `__metadata__`, in this order.
+    /// It is the file that the library would write if there is at most one string: the library
+    /// writes several in random order. The memory budget and the progress callback of the options
+    /// have their effect.
     ///
     /// # Errors
     /// The errors of [`Writer::finish`]; [`Error::Source`] if two tensors have the same name;

@@ -9,8 +9,8 @@ use std::{fs, io};
 use safetensors::tensor::TensorView;
 use unweight::format::Extent;
 use unweight::{
-    Checkpoint, CompressOptions, Dtype, Error, Indices, OpenOptions, SliceProblem, Storage, Writer,
-    compress, decompress, read_extent,
+    Checkpoint, CompressOptions, Dtype, Error, Indices, MemoryBudget, OpenOptions, SliceProblem,
+    Storage, Writer, compress, decompress, read_extent,
 };
 use unweight_testkit::{Random, Tensor, bf16, safetensors_file, tensor};
 
@@ -257,6 +257,35 @@ fn a_writer_refuses_what_no_safetensors_file_holds() {
             ..
         }
     ));
+}
+
+#[test]
+fn an_unwritable_tensor_is_named_at_its_path() {
+    let long = "a".repeat(70_000);
+    for name in ["__metadata__", &long] {
+        let writer = Writer::new().tensor_bytes("b", Dtype::U8, &[1], &[1]);
+        let writer = writer.tensor_bytes(name, Dtype::F32, &[1], &[1; 4]);
+        let error = writer.finish_safetensors(None, Vec::new()).unwrap_err();
+        assert_eq!(error.tensor(), Some(name));
+        let error = error.at("w.unw");
+        assert_eq!(error.tensor(), Some(name));
+        assert_eq!(error.path(), Some("w.unw".as_ref()));
+        assert!(error.to_string().starts_with("w.unw: tensor \""), "{error}");
+    }
+}
+
+#[test]
+fn a_budget_bounds_the_reads_of_a_safetensors_file() {
+    let plain = safetensors_file(&tensors());
+    let open = |bytes: u64| {
+        let options = OpenOptions::new().memory(MemoryBudget::of_bytes(bytes));
+        Checkpoint::open_bytes(plain.clone(), &options).unwrap()
+    };
+    let small = open(256 << 10);
+    let read = |of: &Checkpoint| of.tensor("raw").unwrap().to_bytes();
+    assert!(matches!(read(&small), Err(Error::OverBudget(_))));
+    assert!(small.tensor("scalar").unwrap().to_bytes().is_ok());
+    assert_eq!(read(&open(1 << 20)).unwrap().len(), 5 * 300 * 256);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Conversion of the library's errors to the package's exceptions.
 
 use std::error::Error as StdError;
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -13,15 +12,30 @@ use unweight::{Error, StorageError, StorageFault};
 
 /// The exception for an error, of the file at `path` if the error has no path of its own.
 pub(crate) fn exception(py: Python<'_>, error: &Error, path: Option<&Path>) -> PyErr {
+    exception_of(py, error, path, "BadFile")
+}
+
+/// Same as [`exception`], for an operation that saves what the caller gave: what a file cannot hold
+/// is a wrong argument then, and no bad file.
+pub(crate) fn save_exception(py: Python<'_>, error: &Error) -> PyErr {
+    exception_of(py, error, None, "WrongArgument")
+}
+
+fn exception_of(
+    py: Python<'_>,
+    error: &Error,
+    path: Option<&Path>,
+    unwritable: &'static str,
+) -> PyErr {
     let failure = io_error(error);
     let raised = failure.and_then(python_error);
     if let Some(raised) = raised
-        && !raised.is_instance_of::<PyException>(py)
+        && (!raised.is_instance_of::<PyException>(py) || is_of_package(py, raised))
     {
         // Nobody who handles errors wants an interrupt as one.
         return raised.clone_ref(py);
     }
-    let made = make(py, error, failure, path);
+    let made = make(py, error, failure, path, unwritable);
     made.inspect(|made| made.set_cause(py, raised.map(|raised| raised.clone_ref(py))))
         .unwrap_or_else(|failed| failed)
 }
@@ -36,11 +50,19 @@ pub(crate) fn wrong_argument(py: Python<'_>, message: impl Into<String>) -> PyEr
     }
 }
 
+/// Whether an exception is one of this package, such as that of a file object after a fork.
+fn is_of_package(py: Python<'_>, raised: &PyErr) -> bool {
+    let module = py.import("unweight._errors");
+    let class = module.and_then(|module| module.getattr("UnweightError"));
+    class.is_ok_and(|class| raised.is_instance(py, &class))
+}
+
 fn make(
     py: Python<'_>,
     error: &Error,
     failure: Option<&io::Error>,
     path: Option<&Path>,
+    unwritable: &'static str,
 ) -> PyResult<PyErr> {
     let details = PyDict::new(py);
     if let Some(rule) = error.rule() {
@@ -50,13 +72,13 @@ fn make(
     details.set_item("offset", offset(error))?;
     details.set_item("tensor", error.tensor())?;
     let path = error.path().or(path);
-    details.set_item("path", path.map(Path::as_os_str).map(path_text))?;
+    details.set_item("path", path.map(Path::as_os_str))?;
     if let Some(number) = failure.and_then(system_error) {
         details.set_item("errno", number)?;
     }
     let class = py
         .import("unweight._errors")?
-        .getattr(class(error, failure))?;
+        .getattr(class(error, failure, unwritable))?;
     let exception = class.call((message(error, path),), Some(&details))?;
     Ok(PyErr::from_value(exception))
 }
@@ -69,22 +91,17 @@ fn message(error: &Error, path: Option<&Path>) -> String {
     }
 }
 
-/// A path as Python has it. Bytes that are no text are replaced.
-fn path_text(path: &OsStr) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-/// The name of the exception's class.
-fn class(error: &Error, failure: Option<&io::Error>) -> &'static str {
+/// The name of the exception's class, `unwritable` for what a container cannot hold.
+fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -> &'static str {
     match error {
-        Error::At { error, .. } => class(error, failure),
+        Error::At { error, .. } => class(error, failure, unwritable),
         Error::Rule { .. } | Error::Source(_) | Error::SourceLength { .. } => "BadFile",
         Error::OverBudget(_) => "OverBudget",
         Error::NoTensor(_) => "NoTensor",
-        Error::Unwritable { .. }
-        | Error::WrongDtype { .. }
-        | Error::WrongLength { .. }
-        | Error::WrongSlice { .. } => "WrongArgument",
+        Error::Unwritable { .. } => unwritable,
+        Error::WrongDtype { .. } | Error::WrongLength { .. } | Error::WrongSlice { .. } => {
+            "WrongArgument"
+        }
         Error::Read(_) | Error::Write(_) => match failure.map(io::Error::kind) {
             Some(ErrorKind::NotFound) => "NotFound",
             Some(ErrorKind::PermissionDenied) => "NotPermitted",

@@ -13,13 +13,13 @@ use unweight::format::{Extent, Tensor};
 use unweight::{Error, Model, OpenOptions, Storage, folder, read_extent};
 
 use crate::file::options;
-use crate::operation::{News, Watch, run};
+use crate::operation::{ProgressEvent, Watch, run};
 
 /// A file whose reads are reported, and fail once the operation is cancelled.
 struct Watched {
     file: File,
     watch: Arc<Watch>,
-    news: News,
+    event: ProgressEvent,
     done_bytes: AtomicU64,
 }
 
@@ -33,9 +33,9 @@ impl Storage for Watched {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let before = self.done_bytes.fetch_add(extent.length, Ordering::Relaxed);
-        self.watch.note(News {
+        self.watch.note(ProgressEvent {
             done_bytes: before + extent.length,
-            ..self.news.clone()
+            ..self.event.clone()
         });
         Ok(read_extent(&self.file, extent, buffer)?)
     }
@@ -110,7 +110,7 @@ fn of_file(
         error: Box::new(error),
     };
     let storage = Watched {
-        news: News {
+        event: ProgressEvent {
             action: "inspect",
             path: path.clone(),
             number,
@@ -178,7 +178,7 @@ impl OfTensor {
 
 fn file_dict(py: Python<'_>, file: OfFile) -> PyResult<Bound<'_, PyDict>> {
     let result = PyDict::new(py);
-    result.set_item("path", file.path.to_string_lossy())?;
+    result.set_item("path", file.path.as_os_str())?;
     result.set_item("file_bytes", file.file_bytes)?;
     result.set_item("restored_bytes", file.restored_bytes)?;
     let tensors = file

@@ -19,12 +19,15 @@ pub(crate) struct Memory {
     _capsule: Py<PyCapsule>,
     data: NonNull<u8>,
     length: usize,
-    is_writable: bool,
+    flags: u64,
 }
 
 // SAFETY: the address is that of plain bytes, which belong to no thread. The capsule is only
 // dropped, which any thread may do.
 unsafe impl Send for Memory {}
+
+// SAFETY: a shared reference allows only to read the bytes.
+unsafe impl Sync for Memory {}
 
 #[repr(C)]
 struct Device {
@@ -65,6 +68,7 @@ const TENSOR: &CStr = c"dltensor";
 const VERSIONED: &CStr = c"dltensor_versioned";
 const MAJOR_VERSION: u32 = 1;
 const READ_ONLY: u64 = 1;
+const IS_COPIED: u64 = 2;
 const HOST: i32 = 1;
 const UNSIGNED: u8 = 1;
 
@@ -81,7 +85,7 @@ impl Memory {
             capsule => capsule?,
         };
         let capsule = capsule.cast_into::<PyCapsule>()?;
-        let (tensor, is_writable) = tensor(&capsule)?;
+        let (tensor, flags) = tensor(&capsule)?;
         let refuse = |what: &str| {
             Err(wrong_argument(
                 py,
@@ -118,7 +122,7 @@ impl Memory {
             _capsule: capsule.unbind(),
             data,
             length,
-            is_writable,
+            flags,
         })
     }
 
@@ -134,9 +138,15 @@ impl Memory {
     /// The bytes, to be written.
     ///
     /// # Errors
-    /// `WrongArgument` if the array may only be read.
+    /// `WrongArgument` if the array may only be read, or if these are the bytes of a copy.
     pub(crate) fn bytes_mut(&mut self, py: Python<'_>) -> PyResult<&mut [u8]> {
-        if !self.is_writable {
+        if self.flags & IS_COPIED != 0 {
+            return Err(wrong_argument(
+                py,
+                "the array was copied to be shared, expected one that shares its own memory",
+            ));
+        }
+        if self.flags & READ_ONLY != 0 {
             return Err(wrong_argument(
                 py,
                 "the array is read-only, expected one that can be written",
@@ -147,13 +157,13 @@ impl Memory {
     }
 }
 
-/// The tensor of a capsule, and whether it may be written to.
-fn tensor<'c>(capsule: &'c Bound<'_, PyCapsule>) -> PyResult<(&'c Tensor, bool)> {
+/// The tensor of a capsule, and its flags.
+fn tensor<'c>(capsule: &'c Bound<'_, PyCapsule>) -> PyResult<(&'c Tensor, u64)> {
     if capsule.is_valid_checked(Some(TENSOR)) {
         let pointer = capsule.pointer_checked(Some(TENSOR))?;
         // SAFETY: by the protocol a capsule of this name points to a tensor and its owner, which
         // live as long as the capsule does and nobody takes the tensor out of it.
-        return Ok((unsafe { pointer.cast::<Tensor>().as_ref() }, true));
+        return Ok((unsafe { pointer.cast::<Tensor>().as_ref() }, 0));
     }
     let pointer = capsule.pointer_checked(Some(VERSIONED))?;
     // SAFETY: as above. The version is the first member in every version of the protocol.
@@ -165,5 +175,5 @@ fn tensor<'c>(capsule: &'c Bound<'_, PyCapsule>) -> PyResult<(&'c Tensor, bool)>
     // SAFETY: as above, for this version.
     let versioned = unsafe { pointer.cast::<Versioned>().as_ref() };
     debug_assert_eq!(versioned.major, major);
-    Ok((&versioned.tensor, versioned.flags & READ_ONLY == 0))
+    Ok((&versioned.tensor, versioned.flags))
 }

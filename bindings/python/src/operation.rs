@@ -3,6 +3,7 @@
 //! An operation runs on a thread of its own, without the interpreter's lock. The thread that called
 //! waits for it: it calls the progress callback, and notices Ctrl-C.
 
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use crate::error::{exception, wrong_argument};
 use crate::threads::threads;
 
 /// Time between two looks at progress and signals.
-const PATIENCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What the thread of an operation and the thread that waits for it share.
 #[derive(Default)]
@@ -35,14 +36,14 @@ pub(crate) struct Watch {
 struct State {
     has_ended: bool,
     /// What the progress callback was not told yet.
-    news: Vec<News>,
+    events: Vec<ProgressEvent>,
     /// What a callback of the caller raised on the operation's thread.
     raised: Option<PyErr>,
 }
 
 /// How far the work on a file is.
 #[derive(Clone, PartialEq)]
-pub(crate) struct News {
+pub(crate) struct ProgressEvent {
     pub(crate) action: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) number: usize,
@@ -74,13 +75,13 @@ impl Watch {
     }
 
     /// Notes how far the work on a file is. Threads report their progress in any order.
-    pub(crate) fn note(&self, news: News) {
+    pub(crate) fn note(&self, event: ProgressEvent) {
         let mut state = self.lock();
-        match state.news.last_mut() {
-            Some(last) if (last.action, last.number) == (news.action, news.number) => {
-                last.done_bytes = last.done_bytes.max(news.done_bytes);
+        match state.events.last_mut() {
+            Some(last) if (last.action, last.number) == (event.action, event.number) => {
+                last.done_bytes = last.done_bytes.max(event.done_bytes);
             }
-            _ => state.news.push(news),
+            _ => state.events.push(event),
         }
     }
 
@@ -88,15 +89,15 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits a little, and takes the news. None once the operation has ended.
-    fn wait(&self) -> Option<Vec<News>> {
+    /// Waits a little, and takes the events. None once the operation has ended.
+    fn wait(&self) -> Option<Vec<ProgressEvent>> {
         let state = self.lock();
         let waited = self
             .ended
-            .wait_timeout_while(state, PATIENCE, |state| !state.has_ended);
+            .wait_timeout_while(state, POLL_INTERVAL, |state| !state.has_ended);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let news = std::mem::take(&mut state.news);
-        (!state.has_ended || !news.is_empty()).then_some(news)
+        let events = std::mem::take(&mut state.events);
+        (!state.has_ended || !events.is_empty()).then_some(events)
     }
 }
 
@@ -117,6 +118,16 @@ pub(crate) fn run<T: Send + 'static>(
     progress: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(&Arc<Watch>) -> Result<T, Error> + Send + 'static,
 ) -> PyResult<T> {
+    let done = finish(py, progress, work)?;
+    done.map_err(|error| exception(py, &error, None))
+}
+
+/// Same as [`run`], but returns the error of `work` itself.
+pub(crate) fn finish<T: Send + 'static>(
+    py: Python<'_>,
+    progress: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(&Arc<Watch>) -> Result<T, Error> + Send + 'static,
+) -> PyResult<Result<T, Error>> {
     let watch = Arc::new(Watch::default());
     let of_thread = watch.clone();
     let thread = thread::Builder::new()
@@ -127,24 +138,24 @@ pub(crate) fn run<T: Send + 'static>(
         });
     let thread = thread.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let mut interrupted = None;
-    while let Some(news) = py.detach(|| watch.wait()) {
+    while let Some(events) = py.detach(|| watch.wait()) {
         if interrupted.is_some() {
             continue;
         }
         let told = || -> PyResult<()> {
             py.check_signals()?;
             if let Some(progress) = progress {
-                for news in &news {
-                    let path = news.path.to_string_lossy();
-                    let News {
+                for event in &events {
+                    let path = event.path.as_os_str();
+                    let ProgressEvent {
                         action,
                         number,
                         count,
                         done_bytes,
                         total_bytes,
                         ..
-                    } = *news;
-                    progress.call1((action, &*path, number, count, done_bytes, total_bytes))?;
+                    } = *event;
+                    progress.call1((action, path, number, count, done_bytes, total_bytes))?;
                 }
             }
             Ok(())
@@ -159,7 +170,7 @@ pub(crate) fn run<T: Send + 'static>(
     if let Some(raised) = interrupted.or_else(|| watch.lock().raised.take()) {
         return Err(raised);
     }
-    done.map_err(|error| exception(py, &error, None))
+    Ok(done)
 }
 
 fn action(action: Action) -> &'static str {
@@ -211,7 +222,7 @@ impl Options {
 fn watched(options: FileOptions, watch: &Arc<Watch>) -> FileOptions {
     let watch = watch.clone();
     options.events(move |event| {
-        let news = |step: Step<'_>, done_bytes, total_bytes| News {
+        let progress_event = |step: Step<'_>, done_bytes, total_bytes| ProgressEvent {
             action: action(step.action),
             path: step.name.to_owned(),
             number: step.number,
@@ -220,9 +231,13 @@ fn watched(options: FileOptions, watch: &Arc<Watch>) -> FileOptions {
             total_bytes,
         };
         match event {
-            Event::Begin { step, total_bytes } => watch.note(news(step, 0, total_bytes)),
+            Event::Begin { step, total_bytes } => watch.note(progress_event(step, 0, total_bytes)),
             Event::Progress { step, progress } => {
-                watch.note(news(step, progress.done_bytes, progress.total_bytes));
+                watch.note(progress_event(
+                    step,
+                    progress.done_bytes,
+                    progress.total_bytes,
+                ));
             }
             _ => {}
         }
@@ -289,7 +304,7 @@ fn selecting(options: CompressOptions, select: Py<PyAny>, watch: Arc<Watch>) -> 
 #[pyfunction]
 pub(crate) fn decompress<'py>(
     py: Python<'py>,
-    source: PathBuf,
+    container: PathBuf,
     output: PathBuf,
     options: Options,
     progress: Option<&Bound<'py, PyAny>>,
@@ -298,9 +313,9 @@ pub(crate) fn decompress<'py>(
     let options = options.of_files(threads, CompressOptions::new());
     let done = run(py, progress, move |watch| {
         let options = watched(options, watch);
-        match source.is_dir() {
-            true => folder::decompress(source, output, &options).map(Report::Folder),
-            false => file::decompress(source, output, &options).map(Report::File),
+        match container.is_dir() {
+            true => folder::decompress(container, output, &options).map(Report::Folder),
+            false => file::decompress(container, output, &options).map(Report::File),
         }
     });
     report(py, done?)
@@ -309,7 +324,7 @@ pub(crate) fn decompress<'py>(
 #[pyfunction]
 pub(crate) fn transcode<'py>(
     py: Python<'py>,
-    source: PathBuf,
+    container: PathBuf,
     output: PathBuf,
     options: Options,
     encoding: &str,
@@ -320,9 +335,9 @@ pub(crate) fn transcode<'py>(
     let options = options.of_files(threads, CompressOptions::new());
     let done = run(py, progress, move |watch| {
         let options = watched(options, watch);
-        match source.is_dir() {
-            true => folder::transcode(source, output, to, &options).map(Report::Folder),
-            false => file::transcode(source, output, to, &options).map(Report::File),
+        match container.is_dir() {
+            true => folder::transcode(container, output, to, &options).map(Report::Folder),
+            false => file::transcode(container, output, to, &options).map(Report::File),
         }
     });
     report(py, done?)
@@ -362,7 +377,7 @@ pub(crate) fn verify<'py>(
         Done::File(path, bytes) => (vec![path], bytes, LeftOut::default()),
         Done::Folder(report) => (report.files, report.restored_bytes, report.left_out),
     };
-    let files = files.iter().map(|path| path.to_string_lossy());
+    let files = files.iter().map(|path| path.as_os_str());
     result.set_item("files", files.collect::<Vec<_>>())?;
     result.set_item("restored_bytes", restored_bytes)?;
     result.set_item("left_out", left_out_names(&left_out))?;
@@ -401,17 +416,15 @@ fn report(py: Python<'_>, report: Report) -> PyResult<Bound<'_, PyDict>> {
     Ok(result)
 }
 
-fn left_out_names(left_out: &LeftOut) -> Vec<String> {
+fn left_out_names(left_out: &LeftOut) -> Vec<&OsStr> {
     let names = left_out.names.iter();
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
+    names.map(|name| name.as_os_str()).collect()
 }
 
 fn file_report<'py>(py: Python<'py>, report: &FileReport) -> PyResult<Bound<'py, PyDict>> {
     let result = PyDict::new(py);
-    result.set_item("input", report.input.to_string_lossy())?;
-    result.set_item("output", report.output.to_string_lossy())?;
+    result.set_item("input", report.input.as_os_str())?;
+    result.set_item("output", report.output.as_os_str())?;
     result.set_item("input_bytes", report.input_bytes)?;
     result.set_item("output_bytes", report.output_bytes)?;
     result.set_item("tensors", report.tensors)?;

@@ -1,6 +1,6 @@
 //! Containers of arrays in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -9,9 +9,9 @@ use unweight::format::write::{SeekSink, Sink};
 use unweight::output::{Attributes, OutputFile};
 use unweight::{CompressOptions, Dtype, Encoding, Error, Writer};
 
-use crate::error::{exception, wrong_argument};
+use crate::error::{save_exception, wrong_argument};
 use crate::memory::Memory;
-use crate::operation::{News, Watch, encoding, run};
+use crate::operation::{ProgressEvent, Watch, encoding, finish};
 use crate::threads::threads;
 
 /// Name, type and shape of an array, and its bytes as an array of bytes.
@@ -24,6 +24,8 @@ struct Array {
     memory: Memory,
 }
 
+/// The caller's thread drops them last, with the interpreter's lock: without it, dropping an object
+/// takes a lock of its own, which a fork could copy locked.
 struct Arrays {
     arrays: Vec<Array>,
     metadata: Option<Vec<(String, String)>>,
@@ -41,7 +43,9 @@ pub(crate) fn save<'py>(
     count: Option<usize>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let arrays = Arrays::new(py, arrays, metadata, encoding, count)?;
-    let bytes = run(py, None, move |watch| arrays.write(watch, Vec::new()))?;
+    let of_thread = arrays.clone();
+    let bytes = finish(py, None, move |watch| of_thread.write(watch, Vec::new()))?;
+    let bytes = bytes.map_err(|error| save_exception(py, &error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
@@ -56,17 +60,23 @@ pub(crate) fn save_file<'py>(
     count: Option<usize>,
 ) -> PyResult<()> {
     let arrays = Arrays::new(py, arrays, metadata, encoding, count)?;
-    let output = OutputFile::create(&path, true, &Attributes::of_new_file());
-    let output = output.map_err(|error| exception(py, &error, Some(&path)))?;
-    run(py, None, move |watch| {
-        let sink = SeekSink::new(output.file()?);
-        arrays.write(watch, sink)?;
-        if watch.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        // A file system that keeps no times or permissions keeps the weights all the same.
-        output.commit(|_| ())
-    })
+    let of_thread = arrays.clone();
+    let done = finish(py, None, move |watch| {
+        let done = write_file(&of_thread, &path, watch);
+        done.map_err(|error| error.at(path))
+    });
+    done?.map_err(|error| save_exception(py, &error))
+}
+
+fn write_file(arrays: &Arrays, path: &Path, watch: &Arc<Watch>) -> Result<(), Error> {
+    let output = OutputFile::create(path, true, &Attributes::of_new_file())?;
+    let sink = SeekSink::new(output.file()?);
+    arrays.write(watch, sink)?;
+    if watch.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    // A file system that keeps no times or permissions keeps the weights all the same.
+    output.commit(|_| ())
 }
 
 impl Arrays {
@@ -76,7 +86,7 @@ impl Arrays {
         metadata: Option<Vec<(String, String)>>,
         encoding: &str,
         count: Option<usize>,
-    ) -> PyResult<Arrays> {
+    ) -> PyResult<Arc<Arrays>> {
         let array = |(name, dtype, shape, bytes): Given<'_>| {
             let unknown = || {
                 wrong_argument(
@@ -91,12 +101,12 @@ impl Arrays {
                 shape,
             })
         };
-        Ok(Arrays {
+        Ok(Arc::new(Arrays {
             arrays: given.into_iter().map(array).collect::<PyResult<Vec<_>>>()?,
             metadata,
             encoding: self::encoding(py, encoding)?,
             threads: threads(py, count),
-        })
+        }))
     }
 
     fn write<S>(&self, watch: &Arc<Watch>, sink: S) -> Result<S, Error>
@@ -108,7 +118,7 @@ impl Arrays {
             .encoding(self.encoding)
             .threads(self.threads.clone())
             .progress(move |progress| {
-                watch.note(News {
+                watch.note(ProgressEvent {
                     action: "compress",
                     path: PathBuf::new(),
                     number: 1,

@@ -1,17 +1,20 @@
-//! Threads of the process. All files with the same number of threads share them.
+//! Threads of the process. All open files with the same number of threads share them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use pyo3::Python;
 use unweight::{Executor, Job, Threads};
 
-/// The threads of this process by their number, 0 for one for each processor.
+/// The threads of this process.
 static THREADS: Mutex<Option<ThreadsOfProcess>> = Mutex::new(None);
 
 struct ThreadsOfProcess {
     process: u32,
-    by_count: HashMap<usize, Threads>,
+    /// One for each processor. They are kept.
+    default: Option<Arc<OfProcess>>,
+    /// Others by their number. They end with the last file or operation that uses them.
+    by_count: HashMap<usize, Weak<OfProcess>>,
 }
 
 /// At most this many threads; None means one for each processor.
@@ -27,37 +30,61 @@ pub(crate) fn threads(_: Python<'_>, count: Option<usize>) -> Threads {
     }
     let threads = threads.get_or_insert_with(|| ThreadsOfProcess {
         process,
+        default: None,
         by_count: HashMap::new(),
     });
-    let count = count.unwrap_or(0);
-    let new = || {
-        Threads::on(Arc::new(OfProcess {
+    let new = |count| {
+        Arc::new(OfProcess {
             process,
-            threads: Threads::new(count),
-        }))
+            threads: Some(Threads::new(count)),
+        })
     };
-    threads.by_count.entry(count).or_insert_with(new).clone()
+    let count = count.unwrap_or(0);
+    if count == 0 {
+        return Threads::on(threads.default.get_or_insert_with(|| new(0)).clone());
+    }
+    threads.by_count.retain(|_, of| of.strong_count() > 0);
+    if let Some(used) = threads.by_count.get(&count).and_then(Weak::upgrade) {
+        return Threads::on(used);
+    }
+    let new = new(count);
+    threads.by_count.insert(count, Arc::downgrade(&new));
+    Threads::on(new)
 }
 
 /// Threads of one process. A file that was opened before a fork is read on the caller's thread in
 /// the child, which has none of the other threads.
 struct OfProcess {
     process: u32,
-    threads: Threads,
+    /// None only during the drop.
+    threads: Option<Threads>,
+}
+
+impl OfProcess {
+    fn threads(&self) -> Option<&Threads> {
+        let threads = self.threads.as_ref();
+        threads.filter(|_| self.process == std::process::id())
+    }
+}
+
+impl Drop for OfProcess {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // The threads are those of the parent. Dropping them would wait for their end.
+            std::mem::forget(self.threads.take());
+        }
+    }
 }
 
 impl Executor for OfProcess {
     fn threads(&self) -> usize {
-        match self.process == std::process::id() {
-            true => self.threads.count(),
-            false => 1,
-        }
+        self.threads().map_or(1, Threads::count)
     }
 
     fn run(&self, job: &Job<'_>, lead: &mut dyn FnMut()) {
-        match self.process == std::process::id() {
-            true => self.threads.run(job, lead),
-            false => lead(),
+        match self.threads() {
+            Some(threads) => threads.run(job, lead),
+            None => lead(),
         }
     }
 }

@@ -306,3 +306,13 @@ def test_a_signal_ends_the_program() -> None:
             run.wait(2)
         run.send_signal(signal.SIGINT)
         assert run.wait(30) == -signal.SIGINT
+
+
+def test_a_source_that_no_container_holds_is_a_bad_file(tmp_path: Path) -> None:
+    path, name = tmp_path / "a.safetensors", "a" * 70_000
+    header = json.dumps({name: {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(unweight.BadFile) as found:
+        unweight.compress(path, tmp_path / "a.unw")
+    error = found.value
+    assert (error.rule, error.tensor, error.path) == ("limit-name", name, str(path))

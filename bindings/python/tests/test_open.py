@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import mmap
+import os
 import pickle
 import subprocess
 import sys
@@ -316,3 +318,112 @@ def test_errors_say_what_was_found_and_expected(unw: Path, tmp_path: Path) -> No
 def test_other_devices_are_refused_with_advice(unw: Path, device: str | int) -> None:
     with pytest.raises(unweight.NoDevice, match=r"expected 'cpu'.*tensor\.to\("):
         safe_open(unw, "np", device)
+
+
+def test_a_memory_map_is_a_file_object(unw: Path, tensors: Tensors) -> None:
+    with open(unw, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as map:
+        with safe_open(map, "np") as file:
+            assert same(file.get_tensor("layer.weight"), tensors["layer.weight"])
+
+
+def test_wrong_numbers_are_wrong_arguments(tmp_path: Path, unw: Path, tensors: Tensors) -> None:
+    for wrong in (-1, -(2**70), "2", 1.5):
+        for name in ("threads", "memory"):
+            given: dict[str, Any] = {name: wrong}
+            for call in (
+                lambda: safe_open(unw, "np", **given),
+                lambda: unweight.inspect(unw, **given),
+                lambda: unweight.verify(unw, **given),
+            ):
+                with pytest.raises(unweight.WrongArgument, match=name):
+                    call()
+        with pytest.raises(unweight.WrongArgument, match="threads"):
+            unweight.numpy.save(tensors, threads=wrong)  # type: ignore[arg-type]
+    assert safe_open(unw, "np", threads=2**70, memory=2**70).keys() == sorted(tensors)
+
+
+def test_indices_of_any_size_are_those_of_numpy_or_refused(unw: Path, tensors: Tensors) -> None:
+    expected = tensors["layer.weight"]
+    with safe_open(unw, "np") as file:
+        part = file.get_slice("layer.weight")
+        for index in (np.s_[:: 2**64], np.s_[1 :: 2**70, :3], np.s_[2:2:2**65]):
+            assert same(part[index], expected[index]), index
+        for wrong in (np.s_["a":], np.s_[::0.5], (np.array([1, 2]), ...), (np.array([1, 2]),)):
+            with pytest.raises(unweight.WrongArgument):
+                part[wrong]
+
+
+def test_a_loop_over_a_slice_ends(unw: Path, tensors: Tensors) -> None:
+    with safe_open(unw, "np") as file:
+        rows = list(file.get_slice("layer.weight"))
+    assert all(same(row, expected) for row, expected in zip(rows, tensors["layer.weight"], strict=True))
+
+
+def test_devices_with_the_number_of_the_cpu_are_the_cpu(unw: Path) -> None:
+    assert safe_open(unw, "np", "cpu:0").keys()
+    for device in ("cuda", "cpu:x", "mps", "cpus"):
+        with pytest.raises(unweight.NoDevice):
+            safe_open(unw, "np", device)
+
+
+def test_masked_arrays_are_refused(unw: Path) -> None:
+    masked = np.ma.MaskedArray(np.zeros(300, np.float32), mask=True)
+    with pytest.raises(unweight.WrongArgument, match="MaskedArray"):
+        unweight.numpy.save({"w": masked})
+    with safe_open(unw, "np") as file, pytest.raises(unweight.WrongArgument, match="MaskedArray"):
+        file.get_tensor("layer.bias", out=masked)
+
+
+def test_an_array_that_is_shared_as_a_copy_is_no_output(unw: Path) -> None:
+    from unweight._unweight import File
+
+    class Copied:
+        """Shares a copy of an array, as numpy does with ``copy=True``."""
+
+        array = np.zeros(300 * 4, np.uint8)
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return self.array.__dlpack__(max_version=(1, 0), copy=True)
+
+    with pytest.raises(unweight.WrongArgument, match="copied"):
+        File.open_path(str(unw), None, None).read_into("layer.bias", Copied())
+
+
+def test_memory_bounds_reads_of_safetensors_files(plain: Path, tensors: Tensors) -> None:
+    with safe_open(plain, "np", memory=64 << 10) as file, pytest.raises(unweight.OverBudget):
+        file.get_tensor("layer.weight")
+    with safe_open(plain, "np", memory=1 << 20) as file:
+        assert same(file.get_tensor("layer.weight"), tensors["layer.weight"])
+        part = file.get_slice("layer.weight")[:, ::2, ::3]
+        assert same(part, tensors["layer.weight"][:, ::2, ::3])
+
+
+def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.unw"
+    tensors = {"a": np.zeros(3, np.float32), "__metadata__": np.zeros(3, np.float64)}
+    with pytest.raises(unweight.WrongArgument) as found:
+        unweight.numpy.save_file(tensors, path)
+    error = found.value
+    assert (error.tensor, error.path, error.rule) == ("__metadata__", str(path), "source-header")
+    assert os.listdir(tmp_path) == []
+    long = {"a" * 70_000: np.zeros(3, np.float32)}
+    with pytest.raises(unweight.WrongArgument) as found:
+        unweight.numpy.save(long)
+    assert found.value.tensor == "a" * 70_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow only names that are text")
+def test_paths_that_are_no_text_are_kept(tmp_path: Path, plain: Path, unw: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = folder / "a.unw"
+    report = unweight.compress(plain, path)
+    assert Path(report.files[0].output) == path
+    assert unweight.verify(path).files == (str(path),)
+    assert unweight.inspect(path)[0].path == str(path)
+    with pytest.raises(unweight.NotFound) as found:
+        safe_open(folder / "none", "np")
+    assert found.value.path == str(folder / "none")
+    paths: list[str] = []
+    unweight.verify(path, progress=lambda progress: paths.append(progress.path))
+    assert set(paths) <= {str(path)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from conftest import weights
 
 import unweight
 import unweight.numpy
@@ -166,3 +167,106 @@ assert not {"numpy", "torch", "ml_dtypes"} & set(sys.modules), sys.modules.keys(
         )
         seconds.append(float(done.stdout))
     assert min(seconds) < 0.05
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_cannot_move_the_position_of_a_file_object(unw: Path) -> None:
+    program = f"""
+import os, threading, warnings
+import unweight
+warnings.simplefilter("ignore")
+source = open({str(unw)!r}, "rb")
+file = unweight.safe_open(source, "np")
+expected = file.get_tensor("layer.weight").tobytes()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        try:
+            file.get_tensor("layer.weight")
+        except unweight.UnweightError as error:
+            found = "another process" in str(error) and isinstance(error, unweight.WrongArgument)
+            os._exit(7 if found else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert file.get_tensor("layer.weight").tobytes() == expected
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_saves_while_threads_of_its_parent_do(tmp_path: Path) -> None:
+    program = f"""
+import os, threading, time, warnings
+import numpy as np
+import unweight, unweight.numpy
+warnings.simplefilter("ignore")
+folder = {str(tmp_path)!r}
+tensors = {{"w": np.zeros(10, np.float32)}}
+# What numpy imports at first use takes locks of the interpreter, which a fork may copy too.
+unweight.numpy.save_file(tensors, f"{{folder}}/child", threads=1)
+end = time.monotonic() + 6
+
+def save(name):
+    while time.monotonic() < end:
+        unweight.numpy.save_file(tensors, f"{{folder}}/{{name}}", threads=1)
+
+threads = [threading.Thread(target=save, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+forks = 0
+while time.monotonic() < end:
+    child = os.fork()
+    if child == 0:
+        unweight.numpy.save_file(tensors, f"{{folder}}/child", threads=1)
+        os._exit(7)
+    limit = time.monotonic() + 20
+    done = (0, 0)
+    while done[0] == 0:
+        done = os.waitpid(child, os.WNOHANG)
+        if done[0] == 0 and time.monotonic() > limit:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            print("the child hangs", flush=True)
+            os._exit(1)
+        time.sleep(0.001)
+    assert os.waitstatus_to_exitcode(done[1]) == 7
+    forks += 1
+for thread in threads:
+    thread.join()
+assert forks > 5, forks
+assert sorted(os.listdir(folder)) == ["0", "1", "2", "3", "child"], os.listdir(folder)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_threads_of_a_number_end_with_the_last_file() -> None:
+    content = unweight.numpy.save({"w": weights(2 << 20)})
+    process = psutil.Process()
+    before = process.num_threads()
+    for count in range(3, 6):
+        with safe_open(content, "np", threads=count) as file:
+            file.get_tensors()
+            assert process.num_threads() > before
+        assert process.num_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_closes_files_with_their_own_threads(unw: Path) -> None:
+    program = f"""
+import os, warnings
+import unweight
+warnings.simplefilter("ignore")
+file = unweight.safe_open({str(unw)!r}, "np", threads=3)
+file.get_tensors()
+child = os.fork()
+if child == 0:
+    file.get_tensors()
+    file.close()
+    unweight.safe_open({str(unw)!r}, "np", threads=3).get_tensors()
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -145,3 +145,38 @@ def test_cuda_is_refused_with_advice(tmp_path: Path) -> None:
         with pytest.raises(unweight.NoDevice, match="move tensors with"):
             unweight.torch.load_file(path, device)
     assert unweight.torch.load_file(path, torch.device("cpu"))["w"].device.type == "cpu"
+
+
+def test_the_default_device_of_torch_has_no_effect(tmp_path: Path) -> None:
+    path = tmp_path / "w.unw"
+    unweight.torch.save_file({"w": torch.ones(3)}, path)
+    with torch.device("meta"):
+        found = unweight.torch.load_file(path)["w"]
+    assert found.device.type == "cpu" and same(found, torch.ones(3))
+    assert unweight.torch.load_file(path, torch.device("cpu", 0)).keys() == {"w"}
+
+
+def test_autograd_notices_that_a_tensor_was_filled(tmp_path: Path) -> None:
+    path = tmp_path / "w.unw"
+    unweight.torch.save_file({"w": torch.full((3,), 5.0)}, path)
+    factor = torch.ones(3, requires_grad=True)
+    with safe_open(path, "pt") as file:
+        for read in (
+            lambda out: file.get_tensor("w", out=out),
+            lambda out: file.get_slice("w").read(out=out),
+        ):
+            out = torch.ones(3)
+            product = (factor * out).sum()
+            read(out)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                product.backward()
+        with torch.inference_mode():
+            assert same(file.get_tensor("w", out=torch.empty(3)), torch.full((3,), 5.0))
+
+
+def test_an_out_with_a_pending_operation_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.unw"
+    unweight.torch.save_file({"w": torch.ones(3, dtype=torch.complex64)}, path)
+    out = torch.zeros(3, dtype=torch.complex64)
+    with safe_open(path, "pt") as file, pytest.raises(unweight.WrongArgument, match="conjugation"):
+        file.get_tensor("w", out=out.conj())

@@ -5,21 +5,30 @@ use std::sync::{Mutex, PoisonError};
 use unweight_format::{Extent, layout};
 
 use super::{Header, SourceTensor};
+use crate::memory::{pieces_bytes, source_bytes};
 use crate::slice::Runs;
 use crate::storage::pool::Pool;
 use crate::threads::{Items, Threads, in_order};
-use crate::{Error, MemoryBudget, Storage, StorageFault, read_extent};
+use crate::{Error, MemoryBudget, Purpose, Storage, StorageFault, read_extent};
+
+/// The longest read that spans gaps, in bytes.
+const LONGEST_BYTES: u64 = 256 << 10;
+/// The most runs that are read at once.
+const TOGETHER: usize = 4096;
+/// Need of a list of them, which grows by doubling.
+const TOGETHER_BYTES: u64 = 2 * 16 * TOGETHER as u64;
 
 /// An open safetensors file: its header, and the storage that has its tensors.
 ///
 /// [`Checkpoint`](crate::Checkpoint) opens it, and gives access to its tensors.
-pub struct SafetensorsFile {
+pub(crate) struct SafetensorsFile {
     storage: Box<dyn Storage + Send>,
     /// The bytes before the tensors' data.
     section: Vec<u8>,
     header: Header,
     /// Numbers of tensors, sorted by name.
     by_name: Vec<u32>,
+    budget: MemoryBudget,
     threads: Threads,
 }
 
@@ -38,22 +47,23 @@ impl SafetensorsFile {
             section,
             header,
             by_name,
+            budget,
             threads,
         })
     }
 
     /// The header.
-    pub fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         &self.header
     }
 
     /// The length field and the JSON.
-    pub fn header_bytes(&self) -> &[u8] {
+    pub(crate) fn header_bytes(&self) -> &[u8] {
         &self.section
     }
 
     /// The tensor of this name.
-    pub fn tensor(&self, name: &str) -> Option<&SourceTensor> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&SourceTensor> {
         let of = |number: u32| &self.header.tensors[number as usize];
         let found = self
             .by_name
@@ -62,6 +72,9 @@ impl SafetensorsFile {
     }
 
     /// Reads the bytes of these runs of a tensor into `output`, which is as long.
+    ///
+    /// # Errors
+    /// [`Error::OverBudget`], [`Error::SourceLength`], [`Error::Read`].
     pub(crate) fn read_runs(
         &self,
         tensor: &SourceTensor,
@@ -71,6 +84,12 @@ impl SafetensorsFile {
         /// Bytes that are read at once. They are copied while they are in the cache.
         const PIECE_BYTES: u64 = 256 << 10;
         let all = self.header.data(tensor);
+        let count = (output.len() as u64).div_ceil(PIECE_BYTES);
+        let held = source_bytes(self.header.header_bytes) + pieces_bytes(count);
+        let piece_bytes = LONGEST_BYTES.min(all.length) + TOGETHER_BYTES;
+        let at_most = self
+            .budget
+            .chunks_beside(Purpose::Tensor, held, piece_bytes)?;
         let pieces: Vec<_> = (0..)
             .zip(output.chunks_mut(PIECE_BYTES as usize))
             .map(|(number, piece): (u64, _)| (number * PIECE_BYTES, piece))
@@ -86,9 +105,8 @@ impl SafetensorsFile {
             buffers.put(buffer);
             done.map_err(|error| self.failed(tensor, error))
         };
-        in_order(&self.threads, Items::new(pieces.len() as u64), read, |()| {
-            Ok(())
-        })
+        let items = Items::new(pieces.len() as u64).at_most(at_most);
+        in_order(&self.threads, items, read, |()| Ok(()))
     }
 
     /// Reads the bytes of a slice from `position` on. Runs that are near each other are read at
@@ -101,8 +119,7 @@ impl SafetensorsFile {
         output: &mut [u8],
         buffer: &mut Vec<u8>,
     ) -> Result<(), crate::StorageError> {
-        /// The longest read that spans gaps, and the longest gap: what a read of its own costs.
-        const LONGEST_BYTES: u64 = 256 << 10;
+        /// The longest gap in a read: what a read of its own costs.
         const GAP_BYTES: u64 = 16 << 10;
         let mut parts = runs
             .parts(position..position + output.len() as u64)
@@ -114,9 +131,11 @@ impl SafetensorsFile {
             let mut end = start + first.1;
             together.clear();
             together.push(first);
-            while let Some((offset, length)) = parts.next_if(|&(offset, length)| {
-                offset - end <= GAP_BYTES && offset + length - start <= LONGEST_BYTES
-            }) {
+            while together.len() < TOGETHER
+                && let Some((offset, length)) = parts.next_if(|&(offset, length)| {
+                    offset - end <= GAP_BYTES && offset + length - start <= LONGEST_BYTES
+                })
+            {
                 together.push((offset, length));
                 end = offset + length;
             }

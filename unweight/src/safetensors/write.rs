@@ -69,6 +69,7 @@ pub(crate) fn header(
         let unwritable = |rule| Error::Unwritable {
             rule,
             tensor: Some(number),
+            name: Some(tensor.name.to_owned()),
         };
         if tensor.name == super::METADATA {
             return Err(unwritable(Rule::SourceHeader));

@@ -85,6 +85,10 @@ class WrongArgument(UnweightError, ValueError):
     """A call cannot be done as it was made. Nothing was changed."""
 
 
+class OutsideOfTensor(WrongArgument, IndexError):
+    """An integer index is outside of the tensor. A loop over a slice ends with it."""
+
+
 class UnsupportedDtype(UnweightError, TypeError):
     """A framework has no type for a tensor, or safetensors files have none for an array."""
 

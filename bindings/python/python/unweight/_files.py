@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import _unweight
+from . import _arguments, _unweight
 
 Path = str | os.PathLike[str]
 Encoding = Literal["huffman", "palette"]
@@ -188,12 +188,12 @@ def compress(
         WrongArgument: The output cannot be made as asked.
     """
     options = _options(force, verify, resume, all_files, threads, memory)
-    done = _unweight.compress(source, output, options, encoding, select, _told(progress))
+    done = _unweight.compress(source, output, options, encoding, select, _reporting(progress))
     return _report(done)
 
 
 def decompress(
-    source: Path,
+    container: Path,
     output: Path,
     *,
     force: bool = False,
@@ -204,15 +204,15 @@ def decompress(
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Restores a file, or all files of a folder, byte for byte, and checks every rule of the
-    specification. The arguments and exceptions are those of `compress`; the exceptions have the
-    rule that a bad file breaks.
+    specification. ``container`` is an Unweight file or a folder of them. The other arguments and
+    the exceptions are those of `compress`; the exceptions have the rule that a bad file breaks.
     """
     options = _options(force, False, resume, all_files, threads, memory)
-    return _report(_unweight.decompress(source, output, options, _told(progress)))
+    return _report(_unweight.decompress(container, output, options, _reporting(progress)))
 
 
 def transcode(
-    source: Path,
+    container: Path,
     output: Path,
     encoding: Encoding,
     *,
@@ -222,11 +222,12 @@ def transcode(
     memory: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
-    """Makes an Unweight file, or a folder of them, with the same tensors in another encoding. The
-    arguments and exceptions are those of `compress`.
+    """Makes an Unweight file, or a folder of them, with the same tensors in another encoding.
+    ``container`` is an Unweight file or a folder of them. The other arguments and the exceptions
+    are those of `compress`.
     """
     options = _options(force, False, False, all_files, threads, memory)
-    done = _unweight.transcode(source, output, options, encoding, _told(progress))
+    done = _unweight.transcode(container, output, options, encoding, _reporting(progress))
     return _report(done)
 
 
@@ -254,7 +255,7 @@ def verify(
         IoError: The system could not read.
     """
     options = _options(False, False, False, all_files, threads, memory)
-    done = _unweight.verify(path, against, options, _told(progress))
+    done = _unweight.verify(path, against, options, _reporting(progress))
     return VerifyReport(
         files=tuple(done["files"]),
         restored_bytes=done["restored_bytes"],
@@ -270,10 +271,11 @@ def inspect(
     memory: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[FileInspection]:
-    """Says where the bits of a file go, or of each Unweight file of a folder. All tensors are read
+    """Says where the bits of a file, or of each Unweight file of a folder, go. All tensors are read
     and checked, unless ``directory_only`` is set. The exceptions are those of `verify`.
     """
-    done = _unweight.inspect(path, directory_only, threads, memory, _told(progress))
+    counts = _arguments.threads(threads), _arguments.memory(memory)
+    done = _unweight.inspect(path, directory_only, *counts, _reporting(progress))
     return [
         FileInspection(
             path=file["path"],
@@ -298,15 +300,15 @@ def _options(
         "verify": verify,
         "resume": resume,
         "all_files": all_files,
-        "threads": threads,
-        "memory": memory,
+        "threads": _arguments.threads(threads),
+        "memory": _arguments.memory(memory),
     }
 
 
-def _told(progress: Callable[[Progress], None] | None) -> Callable[..., None] | None:
+def _reporting(progress: Callable[[Progress], None] | None) -> Callable[..., None] | None:
     if progress is None:
         return None
-    return lambda *news: progress(Progress(*news))
+    return lambda *event: progress(Progress(*event))
 
 
 def _report(done: dict[str, Any]) -> Report:

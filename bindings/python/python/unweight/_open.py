@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import os
+import re
 import threading
 from collections.abc import Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._errors import NoDevice, WrongArgument
+from . import _arguments
+from ._errors import NoDevice, OutsideOfTensor, WrongArgument
 from ._unweight import File
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ class Readable(Protocol):
     """A file object that can be read at any offset, such as those of ``open(..., "rb")`` and of
     fsspec."""
 
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> Any: ...
+    def tell(self) -> int: ...
     def read(self, size: int = -1, /) -> bytes: ...
 
 
@@ -41,12 +44,17 @@ class Framework(Protocol):
     def view(self, out: Any, tensor: str, dtype: str, shape: Sequence[int], size: int) -> Any:
         """A view of the bytes of an array of the caller, whose type and shape are checked."""
 
+    def changed(self, out: Any) -> None:
+        """Tells the library that the bytes of an array have changed."""
+
 
 class TensorSlice:
     """A tensor of an open file, to be read in part: ``f.get_slice("w")[:, 2:8]``.
 
     An index is an integer, a slice with a positive step, ``...``, or a tuple of these. Only the
-    chunks that contain the elements are read. An index outside of the tensor is an error.
+    chunks that contain the elements are read, and their checksums are checked: those of the blocks
+    that are read if the tensor is stored as it is, and none of a safetensors file. An index outside
+    of the tensor is an error.
     """
 
     def __init__(self, file: File, framework: Framework, name: str) -> None:
@@ -80,15 +88,20 @@ class TensorSlice:
             out, view = self._framework.new(self._name, self._dtype, shape, size)
         else:
             view = self._framework.view(out, self._name, self._dtype, shape, size)
-        self._file.read_slice_into(self._name, slices, view)
+        try:
+            self._file.read_slice_into(self._name, slices, view)
+        finally:
+            self._framework.changed(out)
         return out
 
 
 class safe_open:
     """An open Unweight or safetensors file, as a context manager.
 
-    Several threads may use it. In a process that was forked after it was opened it works too, on
-    one thread.
+    Several threads may use it. A forked process may use files that were opened by path or from
+    bytes before the fork, on one thread, if no other thread was reading them at that moment. A
+    file object has one position for both processes: reading it in the forked process raises
+    `WrongArgument`, and it has to be opened again there.
 
     Args:
         filename: A path, the content of a file as bytes, or a file object that can be read at any
@@ -97,7 +110,8 @@ class safe_open:
         device: ``"cpu"``. Others are not supported yet.
         threads: The number of threads that decode; None means one for each processor.
         memory: The most bytes that may be allocated for the file beside the arrays; None means
-            enough for every valid file.
+            enough for every valid file. Arrays are not counted. They take at most 64 times the
+            length of the file.
         as_bits: With numpy, types that numpy lacks become unsigned integers with the same bits: BF16
             ``uint16``, F8 ``uint8``; F4 and F6 become ``uint8`` in one dimension. Otherwise BF16 and
             F8 need ml_dtypes.
@@ -108,6 +122,7 @@ class safe_open:
         IoError: The system could not read.
         NoDevice: The device is not supported.
         OverBudget: ``memory`` does not suffice.
+        WrongArgument: ``framework``, ``threads`` or ``memory`` is not one of these.
     """
 
     def __init__(
@@ -122,7 +137,8 @@ class safe_open:
     ) -> None:
         _require_cpu(device)
         self._framework = _framework(framework, as_bits)
-        self._file = _opened(filename, threads, memory)
+        counts = _arguments.threads(threads), _arguments.memory(memory)
+        self._file = _opened(filename, *counts)
 
     def __enter__(self) -> Self:
         return self
@@ -154,8 +170,8 @@ class safe_open:
 
     def get_tensor(self, name: str, *, out: Any = None) -> Any:
         """A tensor as a new array, or in ``out``, a contiguous array of the framework with its type
-        and shape. The checksum of the tensor is checked. The content of ``out`` is unspecified
-        after an error, and nobody else may use it meanwhile.
+        and shape. All checksums of the tensor are checked; a safetensors file has none. The content
+        of ``out`` is unspecified after an error, and nobody else may use it meanwhile.
 
         Raises:
             NoTensor: The file has no tensor of this name.
@@ -169,7 +185,10 @@ class safe_open:
             out, view = self._framework.new(name, dtype, shape, size)
         else:
             view = self._framework.view(out, name, dtype, shape, size)
-        self._file.read_into(name, view)
+        try:
+            self._file.read_into(name, view)
+        finally:
+            self._framework.changed(out)
         return out
 
     def get_tensors(self) -> dict[str, Any]:
@@ -195,7 +214,7 @@ def _framework(name: str, as_bits: bool) -> Framework:
 
 def _require_cpu(device: Any) -> None:
     name = f"cuda:{device}" if isinstance(device, int) else str(device)
-    if name != "cpu":
+    if not re.fullmatch(r"cpu(:\d+)?", name):
         raise NoDevice(
             f"found device {name!r}, expected 'cpu': this version decodes on the CPU alone; "
             f"move tensors with tensor.to({name!r})"
@@ -212,14 +231,21 @@ def _opened(source: Source, threads: int | None, memory: int | None) -> File:
     if not (hasattr(source, "read") and hasattr(source, "seek")):
         kind = type(source).__name__
         raise WrongArgument(f"found {kind}, expected a path, bytes or a file object")
-    length = source.seek(0, os.SEEK_END)
+    source.seek(0, os.SEEK_END)  # That of mmap returns None before Python 3.13.
+    length = source.tell()
     return File.open_reader(_reader(source), length, threads, memory)
 
 
 def _reader(file: Readable) -> Any:
     lock = threading.Lock()
+    owner = os.getpid()
 
     def read(offset: int, length: int) -> bytes:
+        # Both processes would move one position. A thread of the other one may have the lock.
+        if os.getpid() != owner:
+            raise WrongArgument(
+                "the file object was opened in another process; open it again in this one"
+            )
         with lock:
             file.seek(offset)
             return bytes(file.read(length))
@@ -238,18 +264,19 @@ def _slices(
 ) -> tuple[list[tuple[int, int, int]], list[int]]:
     """Start, end and step for each dimension, and the shape of the result."""
     parts: list[Any] = list(index) if isinstance(index, tuple) else [index]
-    if parts.count(Ellipsis) > 1:
+    # By identity: an array as part of an index compares element by element.
+    places = [place for place, part in enumerate(parts) if part is Ellipsis]
+    if len(places) > 1:
         raise WrongArgument("found several '...' in an index, expected at most one")
-    explicit = len(parts) - parts.count(Ellipsis)
+    explicit = len(parts) - len(places)
     if explicit > len(shape):
         raise WrongArgument(
             f"found an index of {explicit} dimensions, the tensor has {len(shape)}"
         )
     rest = [slice(None)] * (len(shape) - explicit)
-    if Ellipsis in parts:
-        place = parts.index(Ellipsis)
+    for place in places:
         parts[place : place + 1] = rest
-    else:
+    if not places:
         parts += rest
     slices, result = [], []
     for dimension, (part, length) in enumerate(zip(parts, shape, strict=True)):
@@ -272,18 +299,20 @@ def _position(part: Any, dimension: int, length: int) -> int:
             f"found {type(part).__name__} as index of dimension {dimension}, "
             "expected an integer, a slice or '...'"
         )
-    position = operator.index(part)
+    position = _index(part, dimension)
     if not -length <= position < length:
-        raise WrongArgument(f"index {position} is outside of dimension {dimension} of size {length}")
+        raise OutsideOfTensor(
+            f"index {position} is outside of dimension {dimension} of size {length}"
+        )
     return position % length
 
 
 def _range(part: slice, dimension: int, length: int) -> tuple[int, int, int]:
-    step = 1 if part.step is None else operator.index(part.step)
+    step = 1 if part.step is None else _index(part.step, dimension)
     if step <= 0:
         raise WrongArgument(f"found step {step}, expected a positive one")
     start, stop = (
-        default if bound is None else operator.index(bound)
+        default if bound is None else _index(bound, dimension)
         for bound, default in ((part.start, 0), (part.stop, length))
     )
     for bound in (start, stop):
@@ -292,4 +321,14 @@ def _range(part: slice, dimension: int, length: int) -> tuple[int, int, int]:
                 f"bound {bound} of a slice is outside of dimension {dimension} of size {length}"
             )
     start, stop = (bound + length if bound < 0 else bound for bound in (start, stop))
-    return start, max(start, stop), step
+    # A step past the end selects the first element alone, as does the length.
+    return start, max(start, stop), min(step, max(length, 1))
+
+
+def _index(bound: Any, dimension: int) -> int:
+    try:
+        return operator.index(bound)
+    except TypeError:
+        raise WrongArgument(
+            f"found {type(bound).__name__} as index of dimension {dimension}, expected an integer"
+        ) from None

@@ -58,7 +58,7 @@ class Numpy:
 
     def view(self, out: Any, tensor: str, dtype: str, shape: Sequence[int], size: int) -> Array:
         kind, shape = self._form(tensor, dtype, shape, size)
-        if not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             found = f"found out of type {type(out).__name__}"
         elif (out.dtype, out.shape) != (kind, tuple(shape)):
             found = f"found out of {out.dtype} with shape {out.shape}"
@@ -71,6 +71,9 @@ class Numpy:
         raise WrongArgument(
             f"{found}, expected a numpy array of {kind} with shape {tuple(shape)}", tensor=tensor
         )
+
+    def changed(self, out: Any) -> None:
+        """numpy keeps nothing about the content of an array."""
 
     def _form(
         self, tensor: str, dtype: str, shape: Sequence[int], size: int
@@ -103,7 +106,7 @@ class Numpy:
 
 def given(name: str, array: Any) -> tuple[str, str, Sequence[int], Array]:
     """What the extension module needs to save an array."""
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         kind = type(array).__name__
         raise WrongArgument(f"found {kind} for {name!r}, expected a numpy array", tensor=name)
     dtype = _NAMES.get(array.dtype.name)

@@ -36,6 +36,8 @@ _DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, named) for name, named in _NAMED.items() if hasattr(torch, named)
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+# Older versions of torch lack it.
+_INCREMENT_VERSION: Any = getattr(torch.autograd.graph, "increment_version", None)
 
 
 class Torch:
@@ -46,7 +48,7 @@ class Torch:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         kind, shape = _form(tensor, dtype, shape)
         try:
-            made = torch.empty(tuple(shape), dtype=kind)
+            made = torch.empty(tuple(shape), dtype=kind, device="cpu")
         except (OverflowError, TypeError):
             raise WrongArgument(
                 f"tensor {tensor!r} has shape {shape}, which torch cannot have", tensor=tensor
@@ -63,6 +65,8 @@ class Torch:
             found = f"found out of layout {out.layout} on {out.device}"
         elif (out.dtype, tuple(out.shape)) != (kind, tuple(shape)):
             found = f"found out of {out.dtype} with shape {tuple(out.shape)}"
+        elif out.is_conj() or out.is_neg():
+            found = "found out whose conjugation or negation is pending"
         elif not out.is_contiguous():
             found = "found out that is not contiguous"
         else:
@@ -71,6 +75,11 @@ class Torch:
             f"{found}, expected a torch tensor on the CPU of {kind} with shape {tuple(shape)}",
             tensor=tensor,
         )
+
+    def changed(self, out: Any) -> None:
+        # Otherwise autograd computes gradients from the new values of a tensor that it has kept.
+        if _INCREMENT_VERSION is not None and not out.is_inference():
+            _INCREMENT_VERSION(out)
 
 
 def _form(

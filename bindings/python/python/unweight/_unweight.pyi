@@ -1,13 +1,26 @@
 """The extension module. It has no interface for programs outside of this package."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
+__all__ = [
+    "File",
+    "__version__",
+    "compress",
+    "decompress",
+    "inspect",
+    "run_program",
+    "save",
+    "save_file",
+    "transcode",
+    "verify",
+]
 __version__: str
 
 _Path = str | bytes | Any
 _Array = tuple[str, str, Sequence[int], Any]
 
+@final
 class File:
     @staticmethod
     def open_path(path: _Path, threads: int | None, memory: int | None) -> File: ...
@@ -36,13 +49,13 @@ def compress(
     progress: Callable[..., None] | None,
 ) -> dict[str, Any]: ...
 def decompress(
-    source: _Path,
+    container: _Path,
     output: _Path,
     options: dict[str, Any],
     progress: Callable[..., None] | None,
 ) -> dict[str, Any]: ...
 def transcode(
-    source: _Path,
+    container: _Path,
     output: _Path,
     options: dict[str, Any],
     encoding: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from . import _unweight
+from . import _arguments, _unweight
 from ._files import Encoding
 from ._open import Source, safe_open
 from ._to_numpy import Array, given
@@ -47,7 +47,8 @@ def save_file(
     threads: int | None = None,
 ) -> None:
     """Saves arrays as an Unweight file, whatever its name, in place of a file of that name.
-    ``decompress`` makes the file of it that ``safetensors`` would have saved.
+    ``decompress`` makes the file of it that ``safetensors`` would have saved, if ``metadata`` has
+    at most one string: ``safetensors`` writes several in random order.
 
     Arrays that are not C-contiguous or not in the byte order of the machine are copied. Nobody may
     write to the arrays meanwhile.
@@ -64,7 +65,7 @@ def save_file(
         IoError: The system could not write.
     """
     arrays = [given(name, array) for name, array in tensors.items()]
-    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, threads)
+    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, _arguments.threads(threads))
 
 
 def save(
@@ -76,7 +77,7 @@ def save(
 ) -> bytes:
     """Same as `save_file`, but returns the content of the file."""
     arrays = [given(name, array) for name, array in tensors.items()]
-    return _unweight.save(arrays, _pairs(metadata), encoding, threads)
+    return _unweight.save(arrays, _pairs(metadata), encoding, _arguments.threads(threads))
 
 
 def _pairs(metadata: Mapping[str, str] | None) -> list[tuple[str, str]] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from . import _unweight
+from . import _arguments, _unweight
 from ._errors import WrongArgument
 from ._files import Encoding
 from ._open import Source, safe_open
@@ -47,7 +47,8 @@ def save_file(
     threads: int | None = None,
 ) -> None:
     """Saves tensors as an Unweight file, whatever its name, in place of a file of that name.
-    ``decompress`` makes the file of it that ``safetensors`` would have saved.
+    ``decompress`` makes the file of it that ``safetensors`` would have saved, if ``metadata`` has
+    at most one string: ``safetensors`` writes several in random order.
 
     Tensors on a device are copied to the CPU. Nobody may write to the tensors meanwhile.
 
@@ -65,7 +66,7 @@ def save_file(
     """
     _require_own_memory(tensors)
     arrays = [given(name, tensor) for name, tensor in tensors.items()]
-    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, threads)
+    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, _arguments.threads(threads))
 
 
 def save(
@@ -78,7 +79,7 @@ def save(
     """Same as `save_file`, but returns the content of the file."""
     _require_own_memory(tensors)
     arrays = [given(name, tensor) for name, tensor in tensors.items()]
-    return _unweight.save(arrays, _pairs(metadata), encoding, threads)
+    return _unweight.save(arrays, _pairs(metadata), encoding, _arguments.threads(threads))
 
 
 def save_model(
@@ -90,8 +91,8 @@ def save_model(
     encoding: Encoding = "huffman",
     threads: int | None = None,
 ) -> None:
-    """Saves the tensors of a model. Of tensors that share memory, the one that has all of it is
-    saved, and ``metadata`` gets the names of the others with the name of that one.
+    """Saves the tensors of a model. If tensors share memory, the one that has all of it is saved,
+    and ``metadata`` gets the names of the others with the name of that one.
 
     Args:
         force_contiguous: Make tensors contiguous; otherwise one that is not is an error.
@@ -187,8 +188,8 @@ def _groups(tensors: Mapping[str, torch.Tensor]) -> list[list[str]]:
 def _shared(
     tensors: Mapping[str, torch.Tensor], preferred: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Of each group of tensors that share memory, the name of one that has all of it, a preferred
-    one if there is one, and the names of the others."""
+    """The name of one tensor of each group that shares memory, with the names of the others. It has
+    all of the memory, and is a preferred one if there is one."""
     preferred = set(preferred)
     result: dict[str, list[str]] = defaultdict(list)
     for group in _groups(tensors):
