@@ -218,7 +218,7 @@ fn blocks(cases: &mut Cases) {
         } else {
             (i * 7 + i / 256 * 3) % 16
         };
-        upper << 4 | i * 5 % 16
+        (upper << 4) | (i * 5 % 16)
     };
     let weights: Vec<u64> = (0..65_792).map(weight).collect();
     Vector::of(

@@ -39,7 +39,7 @@ pub(super) fn patches(cases: &mut Cases) {
     // 16 values are about equally often, and every 89th weight has another one.
     let weight = |i: u64| match i % 89 {
         0 => (i / 89 % 8) << 2,
-        _ => (8 + i * 5 % 16) << 2 | i % 4,
+        _ => ((8 + i * 5 % 16) << 2) | (i % 4),
     };
     let weights: Vec<u64> = (0..65_536 + 300).map(weight).collect();
     Vector::of(

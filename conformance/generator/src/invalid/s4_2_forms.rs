@@ -114,7 +114,7 @@ fn one_field_more(cases: &mut Cases) {
             continue;
         }
         let original = [0; 24 * 8];
-        let original = &original[..24 * crate::fields::weight_bytes(dtype) as usize];
+        let original = &original[..24 * crate::fields::weight_bytes(dtype)];
         let plane = original.len() - 24 / 8;
         let payload = vec![0; plane.next_multiple_of(16) + 16];
         let elements = 8 * original.len() as u64 / dtype.bits();

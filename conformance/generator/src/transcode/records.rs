@@ -140,7 +140,7 @@ fn canonical(cases: &mut Cases) {
 /// A verbatim record of 65,552 bytes, which is the longest of any. Other records of the chunk would
 /// have more than 200,000 bytes. The other fields are constant, so that the tensor stays coded.
 fn longest(cases: &mut Cases) {
-    let weights: Vec<u64> = (0..65_536).map(|i| i * 7 % 256 << 7).collect();
+    let weights: Vec<u64> = (0..65_536).map(|i| (i * 7 % 256) << 7).collect();
     let data = crate::fields::data(Dtype::Bf16, &weights);
     let tensor = Tensor::flat("w", Dtype::Bf16, data)
         .chunks(16)
