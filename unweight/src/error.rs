@@ -147,6 +147,17 @@ impl Error {
         }
     }
 
+    /// The offset in the file, in bytes, of what the error concerns: of what breaks a rule, of what is
+    /// wrong in a source, or of the failed read.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Error::Rule { error, .. } => Some(error.offset),
+            Error::Source(error) => Some(error.at),
+            Error::At { error, .. } => error.offset(),
+            error => Some(error.extent()?.offset),
+        }
+    }
+
     /// The extent of the failed read, if a storage failed.
     pub fn extent(&self) -> Option<Extent> {
         Some(self.storage()?.extent())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
 
-use unweight::{Coalesce, Error, MemoryBudget, Model, file};
+use unweight::{Coalesce, MemoryBudget, Model, file};
 
 use crate::callbacks::{CallbackStorage, Reader};
 use crate::sized::{self, SizedStruct};
@@ -65,10 +65,7 @@ pub unsafe extern "C" fn unweight_open_path(
             let path = path_of(path, "path")?;
             let opened = file::open(&path).and_then(|file| {
                 let opened = options.open_storage(file);
-                opened.map_err(|error| Error::At {
-                    path,
-                    error: Box::new(error),
-                })
+                opened.map_err(|error| error.at(&path))
             });
             Ok(opened?)
         })

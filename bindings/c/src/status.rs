@@ -105,7 +105,7 @@ impl Failure {
             Failure::Library(error) => {
                 let rule = error.rule();
                 let mut report = ErrorReport::new(status_of(error), &error.to_string());
-                report.offset = offset_of(error).unwrap_or(UNWEIGHT_NO_OFFSET);
+                report.offset = error.offset().unwrap_or(UNWEIGHT_NO_OFFSET);
                 report.rule = c_string(rule.map_or("", Rule::id));
                 report.category = c_string(rule.map_or("", |rule| rule.category().name()));
                 report
@@ -176,15 +176,6 @@ fn status_of(error: &Error) -> Status {
             _ => Status::Internal,
         },
         _ => Status::Internal,
-    }
-}
-
-fn offset_of(error: &Error) -> Option<u64> {
-    match error {
-        Error::At { error, .. } => offset_of(error),
-        Error::Rule { error, .. } => Some(error.offset),
-        Error::Source(error) => Some(error.at),
-        other => other.extent().map(|extent| extent.offset),
     }
 }
 

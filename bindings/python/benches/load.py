@@ -58,7 +58,7 @@ def main(gib: float, folder: Path) -> None:
     saved = tensors(count)
     size = sum(tensor.nbytes for tensor in saved.values())
     plain, unw = folder / "w.safetensors", folder / "w.unw"
-    # As BF16, so that the exponents are what the file compresses.
+    # The weights are BF16, so that the file compresses their exponents.
     save_bf16(saved, plain)
     unweight.compress(plain, unw)
     print(f"{size} bytes in {count} tensors; {unw.stat().st_size / plain.stat().st_size:.2%} compressed")

@@ -32,7 +32,7 @@ fn exception_of(
     if let Some(raised) = raised
         && (!raised.is_instance_of::<PyException>(py) || is_of_package(py, raised))
     {
-        // Nobody who handles errors wants an interrupt as one.
+        // An interrupt is no `Exception`, and passes through unchanged; so does an error of this package.
         return raised.clone_ref(py);
     }
     let made = make(py, error, failure, path, unwritable);
@@ -69,7 +69,7 @@ fn make(
         details.set_item("rule", rule.id())?;
         details.set_item("category", rule.category().name())?;
     }
-    details.set_item("offset", offset(error))?;
+    details.set_item("offset", error.offset())?;
     details.set_item("tensor", error.tensor())?;
     let path = error.path().or(path);
     details.set_item("path", path.map(Path::as_os_str))?;
@@ -115,16 +115,6 @@ fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -
             _ => "IoError",
         },
         _ => "UnweightError",
-    }
-}
-
-/// Offset in the file of what the error is about.
-fn offset(error: &Error) -> Option<u64> {
-    match error {
-        Error::At { error, .. } => offset(error),
-        Error::Rule { error, .. } => Some(error.offset),
-        Error::Source(error) => Some(error.at),
-        error => Some(error.extent()?.offset),
     }
 }
 

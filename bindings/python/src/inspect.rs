@@ -105,10 +105,7 @@ fn of_file(
     directory_only: bool,
 ) -> Result<OfFile, Error> {
     let file = unweight::file::open(&path)?;
-    let at = |error: Error| Error::At {
-        path: path.clone(),
-        error: Box::new(error),
-    };
+    let at = |error: Error| error.at(&path);
     let storage = Watched {
         event: ProgressEvent {
             action: "inspect",
@@ -138,11 +135,9 @@ fn of_file(
                 .collect()
         }
     };
-    let header = model.header();
-    let data = model.tensors().map(|tensor| tensor.data_bytes());
     Ok(OfFile {
-        file_bytes: header.file_length(),
-        restored_bytes: data.fold(header.source().length, u64::saturating_add),
+        file_bytes: model.header().file_length(),
+        restored_bytes: model.restored_bytes(),
         tensors,
         path,
     })

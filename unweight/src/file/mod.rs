@@ -66,10 +66,8 @@ pub fn compress(
     output: impl AsRef<Path>,
     options: &FileOptions,
 ) -> Result<FileReport, Error> {
-    let (source, output) = (source.as_ref(), output.as_ref());
-    require_absent(output, options.force)?;
-    require_apart(source, output)?;
-    let target = Target::alone(output, options.force);
+    let source = source.as_ref();
+    let target = target(source, output.as_ref(), options)?;
     let reporter = options.reporter();
     Compression::new(options, &reporter).compress(source, target, Position::alone(source))
 }
@@ -85,10 +83,8 @@ pub fn decompress(
     output: impl AsRef<Path>,
     options: &FileOptions,
 ) -> Result<FileReport, Error> {
-    let (container, output) = (container.as_ref(), output.as_ref());
-    require_absent(output, options.force)?;
-    require_apart(container, output)?;
-    let target = Target::alone(output, options.force);
+    let container = container.as_ref();
+    let target = target(container, output.as_ref(), options)?;
     let reporter = &options.reporter();
     Restoration { options, reporter }.decompress(container, target, Position::alone(container))
 }
@@ -106,10 +102,8 @@ pub fn transcode(
     encoding: Encoding,
     options: &FileOptions,
 ) -> Result<FileReport, Error> {
-    let (container, output) = (container.as_ref(), output.as_ref());
-    require_absent(output, options.force)?;
-    require_apart(container, output)?;
-    let target = Target::alone(output, options.force);
+    let container = container.as_ref();
+    let target = target(container, output.as_ref(), options)?;
     let transcoding = Transcoding {
         encoding,
         options,
@@ -144,4 +138,14 @@ fn verified(container: &Path, source: Option<&Path>, options: &FileOptions) -> R
     let reporter = &options.reporter();
     let restoration = Restoration { options, reporter };
     restoration.verify(container, source, Position::alone(container))
+}
+
+/// The place of an output that is made of one input.
+///
+/// # Errors
+/// [`Error::File`] if the output cannot be made as asked.
+fn target<'a>(input: &Path, output: &'a Path, options: &FileOptions) -> Result<Target<'a>, Error> {
+    require_absent(output, options.force)?;
+    require_apart(input, output)?;
+    Ok(Target::alone(output, options.force))
 }

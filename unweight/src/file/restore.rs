@@ -11,7 +11,6 @@ use super::options::FileOptions;
 use super::report::FileReport;
 use crate::error::{reading, writing};
 use crate::output::{Attributes, OutputFile, Target};
-use crate::storage::retry::Retrying;
 use crate::{Error, Model, Storage};
 
 /// Decompression or verification of the files of one operation.
@@ -120,14 +119,9 @@ impl Restoration<'_> {
         let options = &self.options.reading;
         let input_bytes = file.byte_length().map_err(reading(input))?;
         // A cancellation is not retried.
-        let storage: Box<dyn Storage + Send> = match &options.retry {
-            Some(policy) => {
-                let retrying = Retrying::new(file, policy.clone());
-                Box::new(self.reporter.begin(step, retrying, input_bytes)?)
-            }
-            None => Box::new(self.reporter.begin(step, file, input_bytes)?),
-        };
-        let model = Model::read(storage, options).map_err(|error| error.at(input))?;
+        let storage = options.retried(file);
+        let metered = self.reporter.begin(step, storage, input_bytes)?;
+        let model = Model::read(Box::new(metered), options).map_err(|error| error.at(input))?;
         let mut output_bytes = 0;
         model
             .restore_with(|bytes| {

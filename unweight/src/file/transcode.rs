@@ -1,5 +1,6 @@
 //! Transcoding of a file.
 
+use std::fs::File;
 use std::path::Path;
 
 use unweight_format::Encoding;
@@ -34,8 +35,10 @@ impl Transcoding<'_> {
         let input_bytes = file.byte_length().map_err(reading(input))?;
         let output_file = OutputFile::create_at(target, &attributes)?;
         let step = position.step(Action::Transcode);
-        let total_bytes = self.bytes_to_read(input)?;
-        let metered = self.reporter.begin(step, file, total_bytes)?;
+        let total_bytes = self.bytes_to_read(input, &file)?;
+        // A cancellation is not retried.
+        let storage = self.options.reading.retried(file);
+        let metered = self.reporter.begin(step, storage, total_bytes)?;
         let sink = SeekSink::new(output_file.file()?);
         Model::read(Box::new(metered), &self.options.reading)
             .and_then(|model| model.transcode(self.encoding, sink))
@@ -55,11 +58,12 @@ impl Transcoding<'_> {
 
     /// Estimate of the bytes that transcoding a file reads. Coded tensors are read twice: to count
     /// their values, and to code them.
-    fn bytes_to_read(&self, input: &Path) -> Result<u64, Error> {
-        let model = Model::read(Box::new(open(input)?), &self.options.reading);
-        let model = model.map_err(|error| error.at(input))?;
-        let tensors = model.tensors().map(|tensor| {
-            let payload = tensor.entry().payload().extent();
+    fn bytes_to_read(&self, input: &Path, file: &File) -> Result<u64, Error> {
+        let opened = OpenFile::read_with(file, |length| self.options.reading.budget(length));
+        let opened = opened.map_err(|error| Error::from(error).at(input))?;
+        let container = opened.container();
+        let tensors = container.directory().tensors().map(|tensor| {
+            let payload = tensor.payload().extent();
             (1 + u64::from(tensor.forms().is_coded())) * payload.length
         });
         Ok(tensors.fold(0, u64::saturating_add))

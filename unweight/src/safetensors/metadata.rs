@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{Header, HeaderError};
 
@@ -24,42 +25,19 @@ impl Header {
             at: 8,
             what: bad.to_string(),
         })?;
-        Ok(members.0.map(|strings| strings.0))
+        Ok(members.metadata.map(|strings| strings.0))
     }
 }
 
-/// The member `__metadata__` of a header.
-struct Members(Option<Strings>);
+/// The member `__metadata__` of a header that was parsed.
+#[derive(Deserialize)]
+struct Members {
+    #[serde(rename = "__metadata__")]
+    metadata: Option<Strings>,
+}
 
 /// The members of an object of strings, in order.
 struct Strings(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut found = Members(None);
-                while let Some(name) = map.next_key::<String>()? {
-                    match name == super::METADATA {
-                        true => found.0 = map.next_value()?,
-                        false => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(found)
-            }
-        }
-
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
 
 impl<'de> Deserialize<'de> for Strings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

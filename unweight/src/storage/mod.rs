@@ -194,6 +194,16 @@ impl<S: Storage + ?Sized> Storage for &S {
     }
 }
 
+impl<S: Storage + ?Sized> Storage for Box<S> {
+    fn byte_length(&self) -> io::Result<u64> {
+        (**self).byte_length()
+    }
+
+    fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        Ok(read_extent(&**self, extent, buffer)?)
+    }
+}
+
 impl Storage for [u8] {
     fn byte_length(&self) -> io::Result<u64> {
         Ok(self.len() as u64)

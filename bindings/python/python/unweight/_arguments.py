@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 
 from ._errors import WrongArgument
 
@@ -18,6 +19,11 @@ def threads(count: int | None) -> int | None:
 def memory(count: int | None) -> int | None:
     """A number of bytes that the extension module takes."""
     return _count("memory", count, _LARGEST_MEMORY)
+
+
+def metadata(strings: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
+    """The strings of ``__metadata__`` in their order."""
+    return None if strings is None else list(strings.items())
 
 
 def _count(name: str, count: int | None, largest: int) -> int | None:

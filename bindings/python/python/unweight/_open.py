@@ -7,7 +7,7 @@ import operator
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -83,16 +83,12 @@ class TensorSlice:
             BadFile: The file breaks a rule.
         """
         slices, shape = _slices(index, self._shape)
-        size = _bytes(self._bits, shape)
-        if out is None:
-            out, view = self._framework.new(self._name, self._dtype, shape, size)
-        else:
-            view = self._framework.view(out, self._name, self._dtype, shape, size)
-        try:
+        form = (self._dtype, self._bits, shape)
+
+        def fill(view: Any) -> None:
             self._file.read_slice_into(self._name, slices, view)
-        finally:
-            self._framework.changed(out)
-        return out
+
+        return _read(self._framework, self._name, form, out, fill)
 
 
 class safe_open:
@@ -179,17 +175,12 @@ class safe_open:
             UnsupportedDtype: The framework has no such type.
             WrongArgument: ``out`` does not fit the tensor.
         """
-        dtype, bits, shape = self._file.tensor(name)
-        size = _bytes(bits, shape)
-        if out is None:
-            out, view = self._framework.new(name, dtype, shape, size)
-        else:
-            view = self._framework.view(out, name, dtype, shape, size)
-        try:
+        form = self._file.tensor(name)
+
+        def fill(view: Any) -> None:
             self._file.read_into(name, view)
-        finally:
-            self._framework.changed(out)
-        return out
+
+        return _read(self._framework, name, form, out, fill)
 
     def get_tensors(self) -> dict[str, Any]:
         """All tensors by name, in the order of their data."""
@@ -198,6 +189,29 @@ class safe_open:
     def get_slice(self, name: str) -> TensorSlice:
         """A tensor to be read in part."""
         return TensorSlice(self._file, self._framework, name)
+
+
+def _read(
+    framework: Framework,
+    name: str,
+    form: tuple[str, int, Sequence[int]],
+    out: Any,
+    fill: Callable[[Any], None],
+) -> Any:
+    """An array of this type, bits of an element and shape, ``out`` or a new one, whose bytes ``fill``
+    writes. ``name`` is that of the tensor.
+    """
+    dtype, bits, shape = form
+    size = _bytes(bits, shape)
+    if out is None:
+        out, view = framework.new(name, dtype, shape, size)
+    else:
+        view = framework.view(out, name, dtype, shape, size)
+    try:
+        fill(view)
+    finally:
+        framework.changed(out)
+    return out
 
 
 def _framework(name: str, as_bits: bool) -> Framework:

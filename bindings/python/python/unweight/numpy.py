@@ -65,7 +65,7 @@ def save_file(
         IoError: The system could not write.
     """
     arrays = [given(name, array) for name, array in tensors.items()]
-    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, _arguments.threads(threads))
+    _unweight.save_file(arrays, filename, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
 def save(
@@ -77,8 +77,4 @@ def save(
 ) -> bytes:
     """Same as `save_file`, but returns the content of the file."""
     arrays = [given(name, array) for name, array in tensors.items()]
-    return _unweight.save(arrays, _pairs(metadata), encoding, _arguments.threads(threads))
-
-
-def _pairs(metadata: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
-    return None if metadata is None else list(metadata.items())
+    return _unweight.save(arrays, _arguments.metadata(metadata), encoding, _arguments.threads(threads))

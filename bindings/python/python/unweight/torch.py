@@ -66,7 +66,7 @@ def save_file(
     """
     _require_own_memory(tensors)
     arrays = [given(name, tensor) for name, tensor in tensors.items()]
-    _unweight.save_file(arrays, filename, _pairs(metadata), encoding, _arguments.threads(threads))
+    _unweight.save_file(arrays, filename, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
 def save(
@@ -79,7 +79,7 @@ def save(
     """Same as `save_file`, but returns the content of the file."""
     _require_own_memory(tensors)
     arrays = [given(name, tensor) for name, tensor in tensors.items()]
-    return _unweight.save(arrays, _pairs(metadata), encoding, _arguments.threads(threads))
+    return _unweight.save(arrays, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
 def save_model(
@@ -224,7 +224,3 @@ def _require_own_memory(tensors: Mapping[str, torch.Tensor]) -> None:
             f"tensors {groups[0]} share memory, which a file cannot express; "
             "use save_model, or clone them"
         )
-
-
-def _pairs(metadata: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
-    return None if metadata is None else list(metadata.items())
