@@ -79,6 +79,17 @@ pub struct Case {
 }
 
 impl Case {
+    /// All kinds, in the order in which documents list them.
+    pub const KINDS: [&'static str; 7] = [
+        "accept",
+        "reject",
+        "prefixes",
+        "encode",
+        "encode-refuse",
+        "transcode",
+        "transcode-refuse",
+    ];
+
     /// The kind in the manifest, such as `accept`.
     pub fn kind(&self) -> &'static str {
         match self.expect {

@@ -1,7 +1,7 @@
 //! Options that select cases.
 
 use clap::Args;
-use unweight_conformance_runner::{RunOptions, Section};
+use unweight_conformance_runner::{Case, RunOptions, Section};
 
 /// A case is selected if it satisfies each kind of option that is given. All may be repeated.
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub(super) struct Selection {
     sections: Vec<Section>,
 
     /// Cases of this kind
-    #[arg(long = "kind", value_name = "KIND", value_parser = KINDS)]
+    #[arg(long = "kind", value_name = "KIND", value_parser = Case::KINDS)]
     kinds: Vec<String>,
 
     /// Cases that a decoder passes which has done this step of the conformance README and those
@@ -31,16 +31,6 @@ pub(super) struct Selection {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     step: Option<u8>,
 }
-
-const KINDS: [&str; 7] = [
-    "accept",
-    "reject",
-    "prefixes",
-    "encode",
-    "encode-refuse",
-    "transcode",
-    "transcode-refuse",
-];
 
 impl Selection {
     pub(super) fn options(self) -> RunOptions {

@@ -23,16 +23,7 @@ fn document(coverage: &Coverage<'_>, text: &mut String) -> fmt::Result {
         .iter()
         .filter(|heading| !coverage.of_section(&heading.section).is_empty())
         .count();
-    let kinds = [
-        "accept",
-        "reject",
-        "prefixes",
-        "encode",
-        "encode-refuse",
-        "transcode",
-        "transcode-refuse",
-    ]
-    .map(|kind| {
+    let kinds = Case::KINDS.map(|kind| {
         let number = cases.iter().filter(|case| case.kind() == kind).count();
         format!("{number} {kind}")
     });

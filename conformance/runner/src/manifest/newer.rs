@@ -4,24 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{ManifestError, raw};
+use super::{Case, ManifestError, raw};
 
-const KINDS: &[&str] = &[
-    "accept",
-    "reject",
-    "prefixes",
-    "encode",
-    "encode-refuse",
-    "transcode",
-    "transcode-refuse",
-];
 const PROFILES: &[&str] = &["core", "full"];
 const CATEGORIES: &[&str] = &["malformed", "truncated", "unsupported", "limit"];
 
 /// The first value of a case that this runner does not know, such as ``kind `tensor-slice` ``.
 pub(super) fn unknown_value(head: &raw::Head) -> Option<String> {
     let values = [
-        ("kind", Some(&head.kind), KINDS),
+        ("kind", Some(&head.kind), &Case::KINDS[..]),
         ("profile", Some(&head.profile), PROFILES),
         ("category", head.category.as_ref(), CATEGORIES),
     ];

@@ -101,7 +101,7 @@ pub(in crate::inspect) fn field_codes(
         return None;
     }
     let codes = parts.coded.iter().zip(values).map(|(field, values)| {
-        // Of an invalid palette, a value could be counted twice.
+        // An invalid palette may have a value twice, which would be counted twice.
         let palette = file
             .palette(tensor, parts, *field)
             .filter(|palette| palette.is_sorted_by(|one, next| one < next))?;
