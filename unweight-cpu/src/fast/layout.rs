@@ -229,8 +229,7 @@ fn runs_of(mut mask: u64) -> impl Iterator<Item = (u32, u32)> {
 
 /// These bits of a weight, in each weight of a word.
 pub(super) fn in_each_weight(bits: u64, weight_bytes: usize) -> u64 {
-    let shifts = (0..8).step_by(weight_bytes).map(|byte| 8 * byte);
-    shifts.fold(0, |word, shift| word | bits << shift)
+    in_each(bits, 8 * weight_bytes)
 }
 
 /// How the plain bits of a word, one behind the other, move to their places in its weights.

@@ -35,7 +35,7 @@ impl<'a> PlainBytes<'a> {
         self.bytes
     }
 
-    /// As many bytes as the greatest step has, from this number on. Zeros follow the last byte.
+    /// The bytes from number `first` on, as many as the greatest step has. Zeros follow the last byte.
     #[inline]
     pub(super) fn from(&self, first: usize) -> &[u8; STEP_BYTES] {
         if let Some(bytes) = self.bytes.get(first..).and_then(<[u8]>::first_chunk) {

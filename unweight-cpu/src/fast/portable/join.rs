@@ -78,18 +78,6 @@ macro_rules! weight {
 
 weight!(u8, u16, u32, u64);
 
-/// Calls a function of the type of a layout's weights.
-macro_rules! of_type {
-    ($weight_bytes:expr, $function:ident($($argument:expr),*)) => {
-        match $weight_bytes {
-            1 => $function::<u8>($($argument),*),
-            2 => $function::<u16>($($argument),*),
-            4 => $function::<u32>($($argument),*),
-            _ => $function::<u64>($($argument),*),
-        }
-    };
-}
-
 /// Writes the weights with these plain bytes and values.
 #[inline(always)]
 pub(in crate::fast) fn join(

@@ -1,5 +1,17 @@
 //! Kernels in safe Rust, for every machine.
 
+/// Calls a function of the type of a layout's weights.
+macro_rules! of_type {
+    ($weight_bytes:expr, $function:ident($($argument:expr),*)) => {
+        match $weight_bytes {
+            1 => $function::<u8>($($argument),*),
+            2 => $function::<u16>($($argument),*),
+            4 => $function::<u32>($($argument),*),
+            _ => $function::<u64>($($argument),*),
+        }
+    };
+}
+
 pub(super) mod count;
 pub(super) mod decode;
 pub(super) mod encode;

@@ -44,18 +44,6 @@ macro_rules! weight {
 
 weight!(u8, u16, u32, u64);
 
-/// Calls a function of the type of a layout's weights.
-macro_rules! of_type {
-    ($weight_bytes:expr, $function:ident($($argument:expr),*)) => {
-        match $weight_bytes {
-            1 => $function::<u8>($($argument),*),
-            2 => $function::<u16>($($argument),*),
-            4 => $function::<u32>($($argument),*),
-            _ => $function::<u64>($($argument),*),
-        }
-    };
-}
-
 /// Splits little-endian weights into plain bytes and values. `extract` is [`Layout::extract`], or
 /// as good.
 #[inline(always)]
