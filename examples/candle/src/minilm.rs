@@ -25,7 +25,7 @@ impl MiniLm {
     /// Loads all weights.
     ///
     /// # Errors
-    /// Those of the weights' source, for example a missing tensor.
+    /// The errors of the weights' source, for example a missing tensor.
     pub fn load(vb: VarBuilder<'_>) -> Result<MiniLm> {
         let embeddings = vb.pp("embeddings");
         let layer = |number| Layer::load(vb.pp(format!("encoder.layer.{number}")));
@@ -41,7 +41,7 @@ impl MiniLm {
     /// The embedding of a sentence, [384], of its token numbers, [tokens].
     ///
     /// # Errors
-    /// Those of candle.
+    /// The errors of candle.
     pub fn embed(&self, tokens: &Tensor) -> Result<Tensor> {
         let count = tokens.dim(0)? as u32;
         let positions = Tensor::arange(0, count, tokens.device())?;
@@ -96,7 +96,7 @@ impl LayerFront {
     /// Loads the weights of a layer.
     ///
     /// # Errors
-    /// Those of the weights' source, for example a missing tensor.
+    /// The errors of the weights' source, for example a missing tensor.
     pub fn load(vb: VarBuilder<'_>) -> Result<LayerFront> {
         let attention = vb.pp("attention");
         let projection = |name| linear(HIDDEN, HIDDEN, attention.pp(name));
@@ -114,7 +114,7 @@ impl LayerFront {
     /// the layer's input, [tokens, 384].
     ///
     /// # Errors
-    /// Those of candle.
+    /// The errors of candle.
     pub fn forward(&self, hidden: &Tensor) -> Result<(Tensor, Tensor)> {
         let heads = |projection: &Linear| -> Result<Tensor> {
             let states = projection.forward(hidden)?;
