@@ -109,11 +109,12 @@ inline std::vector<unsigned> thread_order(unsigned threads, uint64_t* random) {
   return order;
 }
 
-// Bytes of a fiber's stack. An odd number of cache lines, so that the same frame of all fibers is not in the same set of
-// a cache.
+// Bytes of a fiber's stack. An odd number of cache lines, so that the same frame of all fibers is not in the same set
+// of a cache.
 constexpr size_t STACK_BYTES = (64 << 10) + 64;
 
-// Stacks of so many fibers. They stay from launch to launch: to allocate and clear them takes longer than most launches.
+// Stacks of so many fibers. They stay from launch to launch, because to allocate and clear them takes longer than most
+// launches.
 inline char* stacks_of(unsigned threads) {
   thread_local std::vector<char> stacks;
   // A new vector: the old stacks are not copied, because AddressSanitizer's red zones are in them.
