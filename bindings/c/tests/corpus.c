@@ -16,13 +16,18 @@
 #include "unweight.h"
 
 #define MOST_FIELDS 8
-#define MOST_TENSORS 512
 
 /* A file in memory that ends where its allocation ends. */
 typedef struct file {
     unsigned char *bytes;
     size_t length;
 } file;
+
+/* What the manifest has of a tensor: its line, and the fields in it. */
+typedef struct tensor_line {
+    char *line;
+    char *fields[MOST_FIELDS];
+} tensor_line;
 
 typedef struct test {
     const char *corpus;
@@ -195,7 +200,7 @@ static int add_to_hash(void *user, const uint8_t *bytes, size_t length)
 }
 
 /* fields: accept ID FILE LENGTH SHA256; lines of its tensors follow. */
-static void check_accept(test *test, char **fields, char *(*tensors)[MOST_FIELDS], uint32_t count)
+static void check_accept(test *test, char **fields, tensor_line *tensors, uint32_t count)
 {
     char path[1024], digest[65];
     path_to(path, test->corpus, fields[2]);
@@ -213,7 +218,7 @@ static void check_accept(test *test, char **fields, char *(*tensors)[MOST_FIELDS
         }
         expect_number(test, "tensors", unweight_tensor_count(model), count);
         for (uint32_t number = 0; number < count; number++)
-            check_tensor(test, model, number, tensors[number]);
+            check_tensor(test, model, number, tensors[number].fields);
         if (unweight_verify(model, NULL, NULL, &error) != 0)
             fail(test, "verification", error.message, "success");
         sha256 hash;
@@ -384,21 +389,25 @@ int main(int argc, char **argv)
         return 2;
     }
     test test = {.corpus = argv[1], .folder = argv[2]};
+    size_t capacity = 64;
+    tensor_line *tensors = allocate(capacity * sizeof *tensors);
     char *next = read_line();
     while (next != NULL) {
         char *line = next, *fields[MOST_FIELDS];
         split(line, fields);
         test.id = fields[1];
         test.case_failed = 0;
-        char *tensor_lines[MOST_TENSORS], *tensors[MOST_TENSORS][MOST_FIELDS];
         uint32_t count = 0;
         while ((next = read_line()) != NULL && strncmp(next, "tensor\t", 7) == 0) {
-            if (count == MOST_TENSORS) {
-                fprintf(stderr, "%s: more than %d tensors\n", test.id, MOST_TENSORS);
-                return 3;
+            if (count == capacity) {
+                tensor_line *more = allocate(2 * capacity * sizeof *tensors);
+                memcpy(more, tensors, capacity * sizeof *tensors);
+                free(tensors);
+                tensors = more;
+                capacity *= 2;
             }
-            split(next, tensors[count]);
-            tensor_lines[count++] = next;
+            split(next, tensors[count].fields);
+            tensors[count++].line = next;
         }
         if (strcmp(fields[0], "accept") == 0)
             check_accept(&test, fields, tensors, count);
@@ -417,9 +426,10 @@ int main(int argc, char **argv)
         else
             test.passed++;
         while (count > 0)
-            free(tensor_lines[--count]);
+            free(tensors[--count].line);
         free(line);
     }
+    free(tensors);
     printf("%u passed, %u failed\n", test.passed, test.failed);
     return test.failed > 0 || test.passed == 0;
 }
