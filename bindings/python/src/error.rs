@@ -1,14 +1,14 @@
 //! Conversion of the library's errors to the package's exceptions.
 
 use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use unweight::file::{FileError, FileErrorKind};
-use unweight::{Error, StorageError, StorageFault};
+use unweight::file::FileError;
+use unweight::{Error, ErrorKind, StorageError, StorageFault};
 
 /// The exception for an error, of the file at `path` if the error has no path of its own.
 pub(crate) fn exception(py: Python<'_>, error: &Error, path: Option<&Path>) -> PyErr {
@@ -93,25 +93,16 @@ fn message(error: &Error, path: Option<&Path>) -> String {
 
 /// The name of the exception's class, `unwritable` for what a container cannot hold.
 fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -> &'static str {
-    match error {
-        Error::At { error, .. } => class(error, failure, unwritable),
-        Error::Rule { .. } | Error::Source(_) | Error::SourceLength { .. } => "BadFile",
-        Error::OverBudget(_) => "OverBudget",
-        Error::NoTensor(_) => "NoTensor",
-        Error::Unwritable { .. } => unwritable,
-        Error::WrongDtype { .. } | Error::WrongLength { .. } | Error::WrongSlice { .. } => {
-            "WrongArgument"
-        }
-        Error::Read(_) | Error::Write(_) => match failure.map(io::Error::kind) {
-            Some(ErrorKind::NotFound) => "NotFound",
-            Some(ErrorKind::PermissionDenied) => "NotPermitted",
-            Some(ErrorKind::UnexpectedEof) => "BadFile",
-            _ => "IoError",
-        },
-        Error::File(FileError::Exists { .. }) => "Exists",
-        Error::File(error) => match error.kind() {
-            FileErrorKind::Content => "BadFile",
-            FileErrorKind::Request => "WrongArgument",
+    match error.kind() {
+        ErrorKind::InvalidFile | ErrorKind::InvalidSource => "BadFile",
+        ErrorKind::OverBudget => "OverBudget",
+        ErrorKind::NoTensor => "NoTensor",
+        ErrorKind::Unwritable => unwritable,
+        ErrorKind::Refused if matches!(error, Error::File(FileError::Exists { .. })) => "Exists",
+        ErrorKind::Refused | ErrorKind::WrongLength | ErrorKind::WrongArgument => "WrongArgument",
+        ErrorKind::ReadFailed | ErrorKind::WriteFailed => match failure.map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => "NotFound",
+            Some(io::ErrorKind::PermissionDenied) => "NotPermitted",
             _ => "IoError",
         },
         _ => "UnweightError",
