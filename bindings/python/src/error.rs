@@ -42,9 +42,18 @@ fn exception_of(
 
 /// The exception for a call that cannot be done as it was made.
 pub(crate) fn wrong_argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    let class = py.import("unweight._errors");
-    let class = class.and_then(|module| module.getattr("WrongArgument"));
-    match class.and_then(|class| class.call1((message.into(),))) {
+    with_message(py, "WrongArgument", message.into())
+}
+
+/// The exception for an array that cannot be shared as asked.
+pub(crate) fn export_error(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    with_message(py, "ExportError", message.into())
+}
+
+fn with_message(py: Python<'_>, class: &str, message: String) -> PyErr {
+    let module = py.import("unweight._errors");
+    let class = module.and_then(|module| module.getattr(class));
+    match class.and_then(|class| class.call1((message,))) {
         Ok(exception) => PyErr::from_value(exception),
         Err(failed) => failed,
     }

@@ -10,6 +10,7 @@ use unweight::{Checkpoint, Coalesce, Error, Indices, MemoryBudget, OpenOptions};
 
 use crate::error::{exception, wrong_argument};
 use crate::memory::Memory;
+use crate::pages::advise_huge;
 use crate::storage::{Bytes, FileObject};
 use crate::threads::threads;
 
@@ -100,23 +101,34 @@ impl File {
         Ok((dtype.name(), dtype.bits(), tensor.shape()))
     }
 
-    /// Decodes a tensor into `output`, an array of bytes.
-    fn read_into(&self, py: Python<'_>, name: &str, output: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Decodes a tensor into `output`, an array of bytes. `is_new` says that its memory was just
+    /// allocated.
+    fn read_into(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        output: &Bound<'_, PyAny>,
+        is_new: bool,
+    ) -> PyResult<()> {
         let checkpoint = self.checkpoint(py)?;
         let mut memory = Memory::of(output)?;
         let bytes = memory.bytes_mut(py)?;
+        if is_new {
+            advise_huge(bytes);
+        }
         let done = py.detach(|| checkpoint.tensor(name)?.read_bytes_into(bytes));
         done.map_err(|error| self.exception(py, &error))
     }
 
     /// Decodes a slice of a tensor into `output`, an array of bytes: start, end and step for each
-    /// dimension.
+    /// dimension. `is_new` as for `read_into`.
     fn read_slice_into(
         &self,
         py: Python<'_>,
         name: &str,
         slice: Vec<(u64, u64, u64)>,
         output: &Bound<'_, PyAny>,
+        is_new: bool,
     ) -> PyResult<()> {
         let checkpoint = self.checkpoint(py)?;
         let slice = slice.into_iter().map(|(start, end, step)| {
@@ -126,6 +138,9 @@ impl File {
         let slice = slice.collect::<PyResult<Vec<Indices>>>()?;
         let mut memory = Memory::of(output)?;
         let bytes = memory.bytes_mut(py)?;
+        if is_new {
+            advise_huge(bytes);
+        }
         let done = py.detach(|| checkpoint.tensor(name)?.read_slice_into(&slice, bytes));
         done.map_err(|error| self.exception(py, &error))
     }
