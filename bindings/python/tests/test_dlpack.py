@@ -120,10 +120,10 @@ def test_what_nobody_uses_is_freed() -> None:
 class Once:
     """Gives a capsule that is there already."""
 
-    def __init__(self, capsule: object) -> None:
+    def __init__(self, capsule: Any) -> None:
         self.capsule = capsule
 
-    def __dlpack__(self, **_: object) -> object:
+    def __dlpack__(self, **_: Any) -> Any:
         return self.capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -162,7 +162,7 @@ def test_a_consumer_gets_a_version_that_it_knows(
 
 def test_only_a_copy_has_memory_of_its_own() -> None:
     array = of(np.arange(6, dtype=np.float32))
-    version = {"max_version": (1, 0)}
+    version: dict[str, Any] = {"max_version": (1, 0)}
     shared, own, same = (
         np.from_dlpack(Once(array.__dlpack__(copy=copy, dl_device=(1, 0), **version)))
         for copy in (None, True, False)
@@ -178,17 +178,19 @@ def test_only_a_copy_has_memory_of_its_own() -> None:
 def test_what_cannot_be_exported_is_refused() -> None:
     array = of(np.zeros(3))
     assert array.__dlpack_device__() == (1, 0)
-    for options, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"stream": 1}, "stream 1, expected None"),
         ({"dl_device": (2, 0)}, r"device \(2, 0\), expected \(1, 0\)"),
         ({"dl_device": (1, 1)}, r"device \(1, 1\)"),
-    ):
+    ]
+    for options, message in refused:
         with pytest.raises(unweight.ExportError, match=message) as found:
-            array.__dlpack__(**options)  # type: ignore[arg-type]
+            array.__dlpack__(**options)
         assert isinstance(found.value, BufferError)
-    for wrong in ({"max_version": 1}, {"copy": "yes"}, {"dl_device": "cpu"}, {"more": 1}):
+    wrong: list[dict[str, Any]] = [{"max_version": 1}, {"copy": "yes"}, {"dl_device": "cpu"}, {"more": 1}]
+    for options in wrong:
         with pytest.raises(TypeError):
-            array.__dlpack__(**wrong)  # type: ignore[arg-type]
+            array.__dlpack__(**options)
 
 
 def plain_file(dtype: str, shape: list[int], data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import operator
 import os
@@ -12,7 +13,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _arguments
-from ._errors import NoDevice, OutsideOfTensor, WrongArgument
+from ._errors import NoDevice, NoTensor, OutsideOfTensor, WrongArgument
 from ._unweight import File
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class TensorSlice:
         self._file = file
         self._framework = framework
         self._name = name
-        self._dtype, self._bits, self._shape = file.tensor(name)
+        self._dtype, self._bits, self._shape = _form(file, name)
 
     def get_shape(self) -> list[int]:
         """The shape of the whole tensor."""
@@ -177,7 +178,7 @@ class safe_open:
             UnsupportedDtype: The framework has no such type.
             WrongArgument: ``out`` does not fit the tensor.
         """
-        form = self._file.tensor(name)
+        form = _form(self._file, name)
 
         def fill(view: Any, is_new: bool) -> None:
             self._file.read_into(name, view, is_new)
@@ -191,6 +192,14 @@ class safe_open:
     def get_slice(self, name: str) -> TensorSlice:
         """A tensor to be read in part."""
         return TensorSlice(self._file, self._framework, name)
+
+
+def _form(file: File, name: str) -> tuple[str, int, Sequence[int]]:
+    """Type, bits of an element and shape of a tensor."""
+    try:
+        return file.tensor(name)
+    except UnicodeEncodeError:
+        raise NoTensor(f"there is no tensor {name!r}", tensor=name) from None
 
 
 def _read(
@@ -252,8 +261,15 @@ def _opened(source: Source, threads: int | None, memory: int | None) -> File:
     if not (hasattr(file, "read") and hasattr(file, "seek") and hasattr(file, "tell")):
         kind = type(source).__name__
         raise WrongArgument(f"found {kind}, expected a path, bytes or a file object")
-    file.seek(0, os.SEEK_END)  # That of mmap returns None before Python 3.13.
+    try:
+        file.seek(0, os.SEEK_END)  # That of mmap returns None before Python 3.13.
+    except io.UnsupportedOperation as error:
+        raise WrongArgument(
+            f"the file object cannot be read at any offset ({error}); read all of it, and pass the bytes"
+        ) from error
     length = file.tell()
+    if not isinstance(length, int) or not 0 <= length < 2**64:
+        raise WrongArgument(f"tell() of the file object returned {length!r}, expected its length")
     return File.open_reader(_reader(file), length, threads, memory)
 
 
@@ -269,7 +285,12 @@ def _reader(file: Readable) -> Any:
             )
         with lock:
             file.seek(offset)
-            return bytes(file.read(length))
+            found = file.read(length)
+        if not isinstance(found, bytes | bytearray | memoryview):
+            raise WrongArgument(
+                f"read() of the file object returned {type(found).__name__}, expected bytes"
+            )
+        return bytes(found)
 
     return read
 
