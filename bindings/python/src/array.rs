@@ -13,7 +13,8 @@ use crate::error::{export_error, wrong_argument};
 use crate::export::export;
 
 /// An array in row-major order, in memory of its own. Libraries share it by DLPack:
-/// ``numpy.from_dlpack(array)``, ``torch.from_dlpack(array)``, ``jax.dlpack.from_dlpack(array)``.
+/// ``numpy.from_dlpack(array)``, ``torch.from_dlpack(array)``, ``jax.dlpack.from_dlpack(array)``,
+/// ``mlx.core.array(array)``.
 ///
 /// The memory lives as long as this or an array that shares it. ``bytes(array)`` copies it.
 #[pyclass(frozen, module = "unweight")]
