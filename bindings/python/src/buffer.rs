@@ -5,8 +5,6 @@ use std::ptr::NonNull;
 
 use memmap2::MmapMut;
 
-use crate::pages::advise_huge;
-
 /// Bytes from which on memory comes from the system in whole pages.
 const PAGED_BYTES: usize = 1 << 20;
 
@@ -50,7 +48,6 @@ impl Buffer {
             });
         }
         let mut pages = MmapMut::map_anon(length)?;
-        advise_huge(&mut pages);
         let data = NonNull::new(pages.as_mut_ptr());
         Ok(Buffer {
             data: data.ok_or(io::ErrorKind::OutOfMemory)?,
