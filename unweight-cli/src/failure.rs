@@ -1,12 +1,12 @@
 //! Failures of commands, and the exit code of each kind.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::json;
 use unweight::file::{FileError, FileErrorKind};
-use unweight::{OverBudget, ReadError};
+use unweight::{ErrorKind, OverBudget, ReadError};
 use unweight_format::{Error, Rule};
 
 use crate::gpu;
@@ -45,7 +45,7 @@ impl Failure {
     pub(crate) fn io(path: &Path, error: impl Into<io::Error>) -> Failure {
         let error = error.into();
         match error.kind() {
-            ErrorKind::UnexpectedEof => Failure::bad(path, cut_short(&error)),
+            io::ErrorKind::UnexpectedEof => Failure::bad(path, cut_short(&error)),
             _ => Failure::Io(format!("{}: {error}", path.display())),
         }
     }
@@ -116,11 +116,20 @@ impl Failure {
             Error::Source(_) | Error::SourceLength { .. } => {
                 Failure::bad(path, error).explained(path, Expected::Safetensors)
             }
-            // The input asks for something that the container cannot hold.
-            Error::Unwritable { .. } | Error::Misuse(_) => Failure::bad(path, error),
+            Error::File(error) => Failure::from(error),
             Error::Device(error) => gpu::failed(error),
             Error::Disagreement(found) => gpu::disagreement(&found),
-            other => Failure::Io(format!("{}: {other}", path.display())),
+            other => {
+                let message = format!("{}: {other}", path.display());
+                match other.kind() {
+                    // The input asks for something that the container cannot hold.
+                    ErrorKind::Unwritable => Failure::Bad {
+                        message,
+                        error: None,
+                    },
+                    _ => Failure::Io(message),
+                }
+            }
         }
     }
 

@@ -10,9 +10,9 @@ use unweight_format::{Dtype, Extent, Rule};
 use crate::container::TransferError;
 #[cfg(feature = "cuda")]
 use crate::cuda::Disagreement;
-use crate::diagnostics::{FileError, FileErrorKind};
+use crate::diagnostics::FileError;
 use crate::safetensors::HeaderError;
-use crate::{ExecutorError, OverBudget, ReadError, SliceProblem, StorageError};
+use crate::{ErrorKind, ExecutorError, OverBudget, ReadError, SliceProblem, StorageError};
 
 /// The error of a failed operation.
 ///
@@ -201,13 +201,7 @@ impl Error {
     /// Whether a file that was read is bad: it breaks a rule, differs from another one, or was cut
     /// short meanwhile.
     pub(crate) fn is_about_content(&self) -> bool {
-        match self {
-            Error::Rule { .. } | Error::Unwritable { .. } => true,
-            Error::Read(error) => error.kind() == io::ErrorKind::UnexpectedEof,
-            Error::File(error) => error.kind() == FileErrorKind::Content,
-            Error::At { error, .. } => error.is_about_content(),
-            _ => false,
-        }
+        matches!(self.kind(), ErrorKind::InvalidFile | ErrorKind::Unwritable)
     }
 
     /// Wraps an error for a callback of the caller to return.

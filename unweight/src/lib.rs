@@ -65,6 +65,7 @@ pub mod container;
 mod cuda;
 mod diagnostics;
 mod error;
+mod error_kind;
 pub mod file;
 pub mod folder;
 mod memory;
@@ -99,6 +100,7 @@ pub use compress::{CompressPlan, compress, compress_to, decompress};
 #[cfg(feature = "cuda")]
 pub use cuda::{CudaDevice, CudaOptions, Disagreement};
 pub use error::Error;
+pub use error_kind::ErrorKind;
 pub use memory::{MemoryBudget, OverBudget, Purpose};
 pub use model::Model;
 pub use options::{CompressOptions, OpenOptions};

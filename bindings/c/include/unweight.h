@@ -120,7 +120,8 @@ enum unweight_status
    */
   UNWEIGHT_STATUS_WRONG_LENGTH = 3,
   /**
-   * The file breaks a rule of the format, or a compressed file does not restore its source.
+   * The file breaks a rule of the format, became shorter meanwhile, or does not restore its
+   * source.
    */
   UNWEIGHT_STATUS_INVALID_FILE = 4,
   /**

@@ -94,17 +94,10 @@ pub unsafe extern "C" fn unweight_compress_file(
     report: *mut FileReport,
     error: *mut ErrorReport,
 ) -> Status {
+    let compress =
+        |input: &Path, output: &Path, options: &_| file::compress(input, output, options);
     // SAFETY: the header requires these pointers and functions of the caller.
-    unsafe {
-        convert(
-            source,
-            output,
-            options,
-            report,
-            error,
-            |input, output, options| file::compress(input, output, options),
-        )
-    }
+    unsafe { convert(source, output, options, report, error, compress) }
 }
 
 /// Restores the source of the compressed file at `container` to a file at `output`, byte for byte,
@@ -118,17 +111,10 @@ pub unsafe extern "C" fn unweight_restore_file(
     report: *mut FileReport,
     error: *mut ErrorReport,
 ) -> Status {
+    let restore =
+        |input: &Path, output: &Path, options: &_| file::decompress(input, output, options);
     // SAFETY: the header requires these pointers and functions of the caller.
-    unsafe {
-        convert(
-            container,
-            output,
-            options,
-            report,
-            error,
-            |input, output, options| file::decompress(input, output, options),
-        )
-    }
+    unsafe { convert(container, output, options, report, error, restore) }
 }
 
 /// # Safety
@@ -142,15 +128,14 @@ unsafe fn convert(
     convert: impl FnOnce(&Path, &Path, &file::FileOptions) -> Result<file::FileReport, Error>,
 ) -> Status {
     let work = || {
-        // SAFETY: the caller promises NULL or strings.
-        let (input, output) = unsafe {
-            (
-                path_of(input, "the input's path")?,
-                path_of(output, "the output's path")?,
-            )
-        };
-        // SAFETY: the caller promises NULL or options, whose functions outlive the call.
-        let options = unsafe { options_of(sized::read(options)?) }?;
+        // SAFETY: the caller promises NULL or a string.
+        let input = unsafe { path_of(input, "the input's path") }?;
+        // SAFETY: as above.
+        let output = unsafe { path_of(output, "the output's path") }?;
+        // SAFETY: the caller promises NULL or options.
+        let options = unsafe { sized::read(options) }?;
+        // SAFETY: the caller promises that the functions of the options outlive the call.
+        let options = unsafe { options_of(options) }?;
         if !report.is_null() {
             // Refuses a report of a wrong size before anything is written.
             // SAFETY: the caller promises a report.

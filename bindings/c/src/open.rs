@@ -59,17 +59,17 @@ pub unsafe extern "C" fn unweight_open_path(
     model: *mut *mut ModelHandle,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        open(options, model, error, |options| {
-            let path = path_of(path, "path")?;
-            let opened = file::open(&path).and_then(|file| {
-                let opened = options.open_storage(file);
-                opened.map_err(|error| error.at(&path))
-            });
-            Ok(opened?)
-        })
-    }
+    let of_path = |options: &unweight::OpenOptions| {
+        // SAFETY: the header requires NULL or a string.
+        let path = unsafe { path_of(path, "path") }?;
+        let opened = file::open(&path).and_then(|file| {
+            let opened = options.open_storage(file);
+            opened.map_err(|error| error.at(&path))
+        });
+        Ok(opened?)
+    };
+    // SAFETY: the header requires NULL or options, a place for a pointer, and NULL or a report.
+    unsafe { open(options, model, error, of_path) }
 }
 
 /// Opens a file in memory. Nothing is copied: the `length` bytes at `bytes` must stay as they are
@@ -84,21 +84,18 @@ pub unsafe extern "C" fn unweight_open_memory(
     model: *mut *mut ModelHandle,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        open(options, model, error, |options| {
-            let bytes: &'static [u8] = match length {
-                0 => &[],
-                _ => {
-                    require_buffer(bytes, length, "bytes")?;
-                    // The bytes outlive the model, as the header requires, and only the model has
-                    // this reference.
-                    slice::from_raw_parts(bytes.cast(), length)
-                }
-            };
-            Ok(options.open_storage(bytes)?)
-        })
-    }
+    let of_memory = |options: &unweight::OpenOptions| {
+        require_buffer(bytes, length, "bytes")?;
+        let bytes: &'static [u8] = match length {
+            0 => &[],
+            // SAFETY: the header requires as many bytes, which are not NULL, fit into memory, and
+            // stay as they are until the model is closed. Only the model has this reference.
+            _ => unsafe { slice::from_raw_parts(bytes.cast(), length) },
+        };
+        Ok(options.open_storage(bytes)?)
+    };
+    // SAFETY: the header requires NULL or options, a place for a pointer, and NULL or a report.
+    unsafe { open(options, model, error, of_memory) }
 }
 
 /// Opens a file that a callback reads. `*reader` is copied; what its `user` points to must live
@@ -114,13 +111,16 @@ pub unsafe extern "C" fn unweight_open_reader(
     model: *mut *mut ModelHandle,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers and this function of the caller.
-    unsafe {
-        open(options, model, error, |options| {
-            let reader = sized::read(reader)?.ok_or_else(|| Failure::null(Reader::NAME))?;
-            Ok(options.open_storage(CallbackStorage::new(reader)?)?)
-        })
-    }
+    let of_reader = |options: &unweight::OpenOptions| {
+        // SAFETY: the header requires NULL or a struct of the size that it states.
+        let reader = unsafe { sized::read(reader) }?;
+        let reader = reader.ok_or_else(|| Failure::null(Reader::NAME))?;
+        // SAFETY: the header requires a function as it describes it, until the model is closed.
+        let storage = unsafe { CallbackStorage::new(reader) }?;
+        Ok(options.open_storage(storage)?)
+    };
+    // SAFETY: the header requires NULL or options, a place for a pointer, and NULL or a report.
+    unsafe { open(options, model, error, of_reader) }
 }
 
 /// Closes a model. NULL is allowed. Names that `unweight_tensor_info` points to end with it. No

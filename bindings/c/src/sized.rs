@@ -32,14 +32,15 @@ pub(crate) unsafe fn read<T: SizedStruct>(pointer: *const T) -> Result<Option<T>
     let stated = unsafe { size::<T>(pointer) }?;
     let mut value = MaybeUninit::<T>::zeroed();
     let known = stated.min(size_of::<T>());
+    let bytes = pointer.cast::<u8>();
     // SAFETY: `stated` bytes are valid for reading, `size_of::<T>()` bytes for writing, and a local
     // variable overlaps nothing.
-    unsafe {
-        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast(), known)
-    };
+    unsafe { std::ptr::copy_nonoverlapping(bytes, value.as_mut_ptr().cast(), known) };
     for at in known..stated {
+        // SAFETY: the struct has `stated` bytes, of which this is one.
+        let byte = unsafe { bytes.add(at) };
         // SAFETY: `stated` bytes are valid for reading.
-        if unsafe { pointer.cast::<u8>().add(at).read() } != 0 {
+        if unsafe { byte.read() } != 0 {
             return Err(Failure::argument(format!(
                 "{} has a field at byte {at} that this library, version {}, does not know; use a \
                  newer library or set the field to 0",
@@ -66,8 +67,10 @@ pub(crate) unsafe fn write<T: SizedStruct>(pointer: *mut T, value: T) -> Result<
     let kept = size_of::<u32>();
     let length = stated.min(size_of::<T>()) - kept;
     let value = (&raw const value).cast::<u8>();
-    // SAFETY: both pointers stay within their struct, because `stated` is at least `kept`.
-    let (from, to) = unsafe { (value.add(kept), pointer.cast::<u8>().add(kept)) };
+    // SAFETY: every such struct has at least `kept` bytes.
+    let from = unsafe { value.add(kept) };
+    // SAFETY: the caller's struct has `stated` bytes, which is at least `kept`.
+    let to = unsafe { pointer.cast::<u8>().add(kept) };
     // SAFETY: `stated` bytes are valid for writing, `size_of::<T>()` bytes for reading, and a local
     // variable overlaps nothing.
     unsafe { std::ptr::copy_nonoverlapping(from, to, length) };

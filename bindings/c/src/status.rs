@@ -4,9 +4,8 @@ use std::any::Any;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use unweight::Error;
-use unweight::file::FileErrorKind;
 use unweight::format::Rule;
+use unweight::{Error, ErrorKind};
 
 /// What became of a call. Later versions may add values.
 #[repr(u32)]
@@ -20,7 +19,8 @@ pub enum Status {
     NoTensor = 2,
     /// A buffer has another length than the tensor, or a range leaves the tensor.
     WrongLength = 3,
-    /// The file breaks a rule of the format, or a compressed file does not restore its source.
+    /// The file breaks a rule of the format, became shorter meanwhile, or does not restore its
+    /// source.
     InvalidFile = 4,
     /// The file to compress is not a valid safetensors file, or exceeds a limit of the format.
     InvalidSource = 5,
@@ -157,24 +157,17 @@ impl ErrorReport {
 }
 
 fn status_of(error: &Error) -> Status {
-    match error {
-        Error::At { error, .. } => status_of(error),
-        Error::Rule { .. } => Status::InvalidFile,
-        Error::OverBudget(_) => Status::OverBudget,
-        Error::Read(_) => Status::ReadFailed,
-        Error::Write(_) => Status::WriteFailed,
-        Error::Source(_) | Error::SourceLength { .. } | Error::Unwritable { .. } => {
-            Status::InvalidSource
-        }
-        Error::NoTensor(_) => Status::NoTensor,
-        Error::WrongLength { .. } => Status::WrongLength,
-        Error::Cancelled => Status::Cancelled,
-        Error::File(error) => match error.kind() {
-            FileErrorKind::Request => Status::Refused,
-            FileErrorKind::Content => Status::InvalidFile,
-            FileErrorKind::System => Status::WriteFailed,
-            _ => Status::Internal,
-        },
+    match error.kind() {
+        ErrorKind::InvalidFile => Status::InvalidFile,
+        ErrorKind::InvalidSource | ErrorKind::Unwritable => Status::InvalidSource,
+        ErrorKind::OverBudget => Status::OverBudget,
+        ErrorKind::ReadFailed => Status::ReadFailed,
+        ErrorKind::WriteFailed => Status::WriteFailed,
+        ErrorKind::Refused => Status::Refused,
+        ErrorKind::NoTensor => Status::NoTensor,
+        ErrorKind::WrongLength => Status::WrongLength,
+        ErrorKind::WrongArgument => Status::InvalidArgument,
+        ErrorKind::Cancelled => Status::Cancelled,
         _ => Status::Internal,
     }
 }

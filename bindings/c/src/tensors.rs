@@ -60,13 +60,13 @@ unsafe impl SizedStruct for TensorInfo {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unweight_tensor_count(model: *const ModelHandle) -> u32 {
     let mut count = 0;
-    // SAFETY: the header requires NULL or an open model; there is no report.
-    unsafe {
-        call(std::ptr::null_mut(), || {
-            count = model_of(model)?.tensor_count();
-            Ok(())
-        })
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        count = unsafe { model_of(model) }?.tensor_count();
+        Ok(())
     };
+    // SAFETY: there is no report.
+    unsafe { call(std::ptr::null_mut(), work) };
     count
 }
 
@@ -81,13 +81,15 @@ pub unsafe extern "C" fn unweight_get_tensor(
     info: *mut TensorInfo,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            sized::write(info, info_of(&tensor_at(&model, number)?))
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        let described = info_of(&tensor_at(&model, number)?);
+        // SAFETY: the header requires NULL or a struct of the size that it states.
+        unsafe { sized::write(info, described) }
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Describes the tensor of this name, which has `name_bytes` bytes and needs no zero byte behind
@@ -102,22 +104,25 @@ pub unsafe extern "C" fn unweight_find_tensor(
     info: *mut TensorInfo,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            require_buffer(name.cast(), name_bytes, "name")?;
-            let name: &[u8] = match name_bytes {
-                0 => &[],
-                _ => slice::from_raw_parts(name.cast(), name_bytes),
-            };
-            // Every name in a valid file is UTF-8.
-            let name = str::from_utf8(name).map_err(|_| {
-                Failure::NoTensor("there is no tensor of a name that is not UTF-8".into())
-            })?;
-            sized::write(info, info_of(&model.tensor(name)?))
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        require_buffer(name.cast(), name_bytes, "name")?;
+        let name: &[u8] = match name_bytes {
+            0 => &[],
+            // SAFETY: the header requires as many bytes, which are not NULL and fit into memory.
+            _ => unsafe { slice::from_raw_parts(name.cast(), name_bytes) },
+        };
+        // Every name in a valid file is UTF-8.
+        let name = str::from_utf8(name).map_err(|_| {
+            Failure::NoTensor("there is no tensor of a name that is not UTF-8".into())
+        })?;
+        let described = info_of(&model.tensor(name)?);
+        // SAFETY: the header requires NULL or a struct of the size that it states.
+        unsafe { sized::write(info, described) }
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Decodes the tensor with this number into `buffer`, and checks its checksum. `buffer_bytes` must
@@ -133,15 +138,16 @@ pub unsafe extern "C" fn unweight_read_tensor(
     buffer_bytes: usize,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            let tensor = tensor_at(&model, number)?;
-            let buffer = buffer_of(buffer, buffer_bytes)?;
-            Ok(tensor.read_bytes_into_uninit(buffer)?)
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        let tensor = tensor_at(&model, number)?;
+        // SAFETY: the header requires as many bytes, which nobody else uses during the call.
+        let buffer = unsafe { buffer_of(buffer, buffer_bytes) }?;
+        Ok(tensor.read_bytes_into_uninit(buffer)?)
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Reads `length` bytes of the decoded tensor with this number, from byte `offset` on, into
@@ -157,16 +163,18 @@ pub unsafe extern "C" fn unweight_read_bytes(
     length: usize,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            let tensor = tensor_at(&model, number)?;
-            let end = offset.checked_add(length as u64);
-            let range = offset..end.ok_or_else(|| beyond(&tensor))?;
-            Ok(tensor.read_byte_range_into_uninit(range, buffer_of(buffer, length)?)?)
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        let tensor = tensor_at(&model, number)?;
+        let end = offset.checked_add(length as u64);
+        let range = offset..end.ok_or_else(|| beyond(&tensor))?;
+        // SAFETY: the header requires as many bytes, which nobody else uses during the call.
+        let buffer = unsafe { buffer_of(buffer, length) }?;
+        Ok(tensor.read_byte_range_into_uninit(range, buffer)?)
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Reads `count` weights of the tensor with this number, from weight `first` on in row-major order,
@@ -182,16 +190,17 @@ pub unsafe extern "C" fn unweight_read_weights(
     buffer_bytes: usize,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            let tensor = tensor_at(&model, number)?;
-            let range = bytes_of_weights(&tensor, first, count).ok_or_else(|| beyond(&tensor))?;
-            let buffer = buffer_of(buffer, buffer_bytes)?;
-            Ok(tensor.read_byte_range_into_uninit(range, buffer)?)
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        let tensor = tensor_at(&model, number)?;
+        let range = bytes_of_weights(&tensor, first, count).ok_or_else(|| beyond(&tensor))?;
+        // SAFETY: the header requires as many bytes, which nobody else uses during the call.
+        let buffer = unsafe { buffer_of(buffer, buffer_bytes) }?;
+        Ok(tensor.read_byte_range_into_uninit(range, buffer)?)
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 fn bytes_of_weights(tensor: &Tensor<'_>, first: u64, count: u64) -> Option<Range<u64>> {

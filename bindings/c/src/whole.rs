@@ -21,24 +21,25 @@ pub unsafe extern "C" fn unweight_verify(
     user: *mut c_void,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers and this function of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            let progress = Progressing::new(progress, user);
-            let total = model.restored_bytes();
-            if progress.begin(total).is_break() {
-                return Err(Error::Cancelled.into());
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        // SAFETY: the header requires NULL or a function as it describes it.
+        let progress = unsafe { Progressing::new(progress, user) };
+        let total = model.restored_bytes();
+        if progress.begin(total).is_break() {
+            return Err(Error::Cancelled.into());
+        }
+        let verified = model.restore_with(|bytes| {
+            match progress.advance(bytes.len() as u64, total).is_break() {
+                true => Err(Error::Cancelled),
+                false => Ok(()),
             }
-            let verified = model.restore_with(|bytes| {
-                match progress.advance(bytes.len() as u64, total).is_break() {
-                    true => Err(Error::Cancelled),
-                    false => Ok(()),
-                }
-            });
-            Ok(verified?)
-        })
-    }
+        });
+        Ok(verified?)
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Passes the source, byte for byte and in order, to `write`, which is called with `user`. Checks
@@ -53,14 +54,15 @@ pub unsafe extern "C" fn unweight_restore(
     user: *mut c_void,
     error: *mut ErrorReport,
 ) -> Status {
-    // SAFETY: the header requires these pointers and this function of the caller.
-    unsafe {
-        call(error, || {
-            let model = model_of(model)?;
-            let output = CallbackOutput::new(write, user)?;
-            Ok(model.restore_with(|bytes| output.put(bytes))?)
-        })
-    }
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        let model = unsafe { model_of(model) }?;
+        // SAFETY: the header requires NULL or a function as it describes it.
+        let output = unsafe { CallbackOutput::new(write, user) }?;
+        Ok(model.restore_with(|bytes| output.put(bytes))?)
+    };
+    // SAFETY: the header requires NULL or a report.
+    unsafe { call(error, work) }
 }
 
 /// Number of bytes that `unweight_restore` writes. 0 if `model` is NULL. `UINT64_MAX` if the file
@@ -68,12 +70,12 @@ pub unsafe extern "C" fn unweight_restore(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unweight_restored_bytes(model: *const ModelHandle) -> u64 {
     let mut bytes = 0;
-    // SAFETY: the header requires NULL or an open model; there is no report.
-    unsafe {
-        call(null_mut(), || {
-            bytes = model_of(model)?.restored_bytes();
-            Ok(())
-        })
+    let work = || {
+        // SAFETY: the header requires NULL or an open model.
+        bytes = unsafe { model_of(model) }?.restored_bytes();
+        Ok(())
     };
+    // SAFETY: there is no report.
+    unsafe { call(null_mut(), work) };
     bytes
 }

@@ -1,8 +1,13 @@
-"""Time to load and save weights, beside other libraries: `python load.py [GIB]`.
+"""Time to load and save weights, beside other libraries: `python load.py [GIB] [PROGRAM]`.
+
+PROGRAM is the example `load` of the Rust library, which is then a part of the comparison:
+`cargo build --release -p unweight --example load`, `target/release/examples/load`.
 
 Makes a file of BF16 weights (normal, sigma 0.02) in a temporary folder, and loads it to numpy and to
-torch with each library that is installed. The page cache is warm. Libraries take turns, so that the
-ratios of one run can be compared; the median of each is printed, and its ratio to unweight's.
+torch with each library that is installed. The page cache is warm. Libraries take turns in random
+order, so that the ratios of one run can be compared. Printed are the lower quartiles of the time that
+passed and of the processor time, which other programs on the machine disturb less, each with its
+ratio to unweight's.
 
 ZipNN and zstd have no container of tensors: their figures are those of one compressed buffer a
 tensor in memory, without reading a file.
@@ -10,7 +15,9 @@ tensor in memory, without reading a file.
 
 from __future__ import annotations
 
+import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import safetensors.numpy
 
 import unweight
 import unweight.numpy
 
-ROUNDS = 5
+ROUNDS = 9
 TENSOR = (4096, 4096)
 
 
@@ -38,22 +46,37 @@ def tensors(count: int) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def report(title: str, bytes: int, works: dict[str, Callable[[], object]]) -> None:
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
     for work in works.values():
         work()
     for _ in range(ROUNDS):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(of) for name, of in seconds.items()}
-    ours = next(iter(medians.values()))
-    print(title)
-    for name, median in medians.items():
-        print(f"  {name:34} {bytes / median / 1e9:6.2f} GB/s  {ours / median:5.2f} of unweight")
+        for name in random.sample(list(works), len(works)):
+            start = clock()
+            works[name]()
+            elapsed, processors = (end - begin for begin, end in zip(start, clock(), strict=True))
+            seconds[name].append((elapsed, processors))
+    quartiles = {
+        name: [statistics.quantiles(of, n=4)[0] for of in zip(*turns, strict=True)]
+        for name, turns in seconds.items()
+    }
+    ours = next(iter(quartiles.values()))
+    print(f"{title:36} elapsed             processors")
+    for name, (elapsed, processors) in quartiles.items():
+        # A slice takes less than the clock of processor time can tell.
+        ratio = f"{ours[1] / processors:5.2f}" if processors else "    -"
+        print(
+            f"  {name:34} {bytes / elapsed / 1e9:6.2f} GB/s {ours[0] / elapsed:5.2f} "
+            f"{1e3 * processors:6.0f} ms {ratio}"
+        )
 
 
-def main(gib: float, folder: Path) -> None:
+def clock() -> tuple[float, float]:
+    """The time, and the processor time of this process and of the one of the Rust library."""
+    used = [psutil.Process().cpu_times(), *(child.cpu_times() for child in psutil.Process().children())]
+    return time.perf_counter(), sum(times.user + times.system for times in used)
+
+
+def main(gib: float, program: str | None, folder: Path) -> None:
     count = max(1, round(gib * 2**30 / (2 * TENSOR[0] * TENSOR[1])))
     saved = tensors(count)
     size = sum(tensor.nbytes for tensor in saved.values())
@@ -66,12 +89,17 @@ def main(gib: float, folder: Path) -> None:
     names = list(saved)
     out = {name: np.empty_like(tensor) for name, tensor in saved.items()}
     loads: dict[str, Callable[[], object]] = {
-        "unweight.numpy": lambda: unweight.numpy.load_file(unw, as_bits=True),
         "unweight, out=": lambda: into(unw, out),
+        "unweight.numpy": lambda: unweight.numpy.load_file(unw, as_bits=True),
         "unweight, one thread": lambda: unweight.numpy.load_file(unw, threads=1, as_bits=True),
         "unweight of the safetensors file": lambda: unweight.numpy.load_file(plain, as_bits=True),
+        "unweight for DLPack": lambda: by_dlpack(unw),
         "unweight.verify (no output)": lambda: unweight.verify(unw),
     }
+    if program is not None:
+        rust = RustLibrary(program, unw)
+        loads["Rust library, memory used again"] = lambda: rust.load("reused")
+        loads["Rust library, new memory"] = lambda: rust.load("fresh")
     torch_loads(saved, plain, unw, loads)
     zstd(saved, loads)
     zipnn(saved, loads)
@@ -123,6 +151,26 @@ def torch_loads(
     loads["safetensors.torch, copied"] = lambda: [tensor.clone() for tensor in theirs(plain).values()]
 
 
+class RustLibrary:
+    """The program `load`, which loads the file when it is told to."""
+
+    def __init__(self, program: str, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def load(self, memory: str) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{memory}\n")
+        if not self.process.stdout.readline():
+            raise RuntimeError("the program has ended")
+
+
+def by_dlpack(path: Path) -> dict[str, unweight.Array]:
+    with unweight.safe_open(path, "dlpack") as file:
+        return file.get_tensors()
+
+
 def into(path: Path, out: dict[str, Any]) -> None:
     with unweight.safe_open(path, "np", as_bits=True) as file:
         for name, array in out.items():
@@ -172,4 +220,5 @@ def zipnn(saved: dict[str, Any], loads: dict[str, Callable[[], object]]) -> None
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0, Path(place))
+        size = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+        main(size, sys.argv[2] if len(sys.argv) > 2 else None, Path(place))

@@ -1,14 +1,14 @@
 //! Conversion of the library's errors to the package's exceptions.
 
 use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use unweight::file::{FileError, FileErrorKind};
-use unweight::{Error, StorageError, StorageFault};
+use unweight::file::FileError;
+use unweight::{Error, ErrorKind, StorageError, StorageFault};
 
 /// The exception for an error, of the file at `path` if the error has no path of its own.
 pub(crate) fn exception(py: Python<'_>, error: &Error, path: Option<&Path>) -> PyErr {
@@ -42,9 +42,18 @@ fn exception_of(
 
 /// The exception for a call that cannot be done as it was made.
 pub(crate) fn wrong_argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    let class = py.import("unweight._errors");
-    let class = class.and_then(|module| module.getattr("WrongArgument"));
-    match class.and_then(|class| class.call1((message.into(),))) {
+    with_message(py, "WrongArgument", message.into())
+}
+
+/// The exception for an array that cannot be shared as asked.
+pub(crate) fn export_error(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    with_message(py, "ExportError", message.into())
+}
+
+fn with_message(py: Python<'_>, class: &str, message: String) -> PyErr {
+    let module = py.import("unweight._errors");
+    let class = module.and_then(|module| module.getattr(class));
+    match class.and_then(|class| class.call1((message,))) {
         Ok(exception) => PyErr::from_value(exception),
         Err(failed) => failed,
     }
@@ -93,25 +102,16 @@ fn message(error: &Error, path: Option<&Path>) -> String {
 
 /// The name of the exception's class, `unwritable` for what a container cannot hold.
 fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -> &'static str {
-    match error {
-        Error::At { error, .. } => class(error, failure, unwritable),
-        Error::Rule { .. } | Error::Source(_) | Error::SourceLength { .. } => "BadFile",
-        Error::OverBudget(_) => "OverBudget",
-        Error::NoTensor(_) => "NoTensor",
-        Error::Unwritable { .. } => unwritable,
-        Error::WrongDtype { .. } | Error::WrongLength { .. } | Error::WrongSlice { .. } => {
-            "WrongArgument"
-        }
-        Error::Read(_) | Error::Write(_) => match failure.map(io::Error::kind) {
-            Some(ErrorKind::NotFound) => "NotFound",
-            Some(ErrorKind::PermissionDenied) => "NotPermitted",
-            Some(ErrorKind::UnexpectedEof) => "BadFile",
-            _ => "IoError",
-        },
-        Error::File(FileError::Exists { .. }) => "Exists",
-        Error::File(error) => match error.kind() {
-            FileErrorKind::Content => "BadFile",
-            FileErrorKind::Request => "WrongArgument",
+    match error.kind() {
+        ErrorKind::InvalidFile | ErrorKind::InvalidSource => "BadFile",
+        ErrorKind::OverBudget => "OverBudget",
+        ErrorKind::NoTensor => "NoTensor",
+        ErrorKind::Unwritable => unwritable,
+        ErrorKind::Refused if matches!(error, Error::File(FileError::Exists { .. })) => "Exists",
+        ErrorKind::Refused | ErrorKind::WrongLength | ErrorKind::WrongArgument => "WrongArgument",
+        ErrorKind::ReadFailed | ErrorKind::WriteFailed => match failure.map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => "NotFound",
+            Some(io::ErrorKind::PermissionDenied) => "NotPermitted",
             _ => "IoError",
         },
         _ => "UnweightError",

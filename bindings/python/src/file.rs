@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use unweight::{Checkpoint, Coalesce, Error, Indices, MemoryBudget, OpenOptions};
+use unweight::{Checkpoint, Coalesce, Error, Indices, MemoryBudget, OpenOptions, Threads};
 
 use crate::error::{exception, wrong_argument};
 use crate::memory::Memory;
+use crate::pages;
 use crate::storage::{Bytes, FileObject};
 use crate::threads::threads;
 
@@ -17,8 +18,13 @@ use crate::threads::threads;
 #[pyclass(frozen, module = "unweight._unweight")]
 pub(crate) struct File {
     /// None once it is closed.
-    checkpoint: Mutex<Option<Arc<Checkpoint>>>,
+    opened: Mutex<Option<Arc<Opened>>>,
     path: Option<PathBuf>,
+}
+
+struct Opened {
+    checkpoint: Checkpoint,
+    threads: Threads,
 }
 
 #[pymethods]
@@ -30,9 +36,9 @@ impl File {
         threads: Option<usize>,
         memory: Option<u64>,
     ) -> PyResult<File> {
-        let options = options(py, threads, memory);
-        File::opened(py, Some(path.clone()), move || {
-            Checkpoint::open(path, &options)
+        let threads = self::threads(py, threads);
+        File::opened(py, Some(path.clone()), threads, memory, move |options| {
+            Checkpoint::open(path, options)
         })
     }
 
@@ -43,9 +49,9 @@ impl File {
         threads: Option<usize>,
         memory: Option<u64>,
     ) -> PyResult<File> {
-        let options = options(py, threads, memory);
-        File::opened(py, None, move || {
-            Checkpoint::open_storage(Bytes(data), &options)
+        let threads = self::threads(py, threads);
+        File::opened(py, None, threads, memory, move |options| {
+            Checkpoint::open_storage(Bytes(data), options)
         })
     }
 
@@ -60,10 +66,10 @@ impl File {
     ) -> PyResult<File> {
         // A call takes longer than reading some bytes more.
         let coalesce = Coalesce::new().gap_bytes(64 << 10);
-        let options = options(py, threads, memory).coalesce(coalesce);
         let storage = FileObject { reader, length };
-        File::opened(py, None, move || {
-            Checkpoint::open_storage(storage, &options)
+        let threads = self::threads(py, threads);
+        File::opened(py, None, threads, memory, move |options| {
+            Checkpoint::open_storage(storage, &options.clone().coalesce(coalesce))
         })
     }
 
@@ -80,45 +86,59 @@ impl File {
     }
 
     fn offset_keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let checkpoint = self.checkpoint(py)?;
-        let names = checkpoint.tensors().map(|tensor| tensor.name().to_owned());
+        let opened = self.get(py)?;
+        let tensors = opened.checkpoint.tensors();
+        let names = tensors.map(|tensor| tensor.name().to_owned());
         Ok(names.collect())
     }
 
     fn metadata(&self, py: Python<'_>) -> PyResult<Option<Vec<(String, String)>>> {
-        let checkpoint = self.checkpoint(py)?;
-        let found = py.detach(|| checkpoint.metadata());
+        let opened = self.get(py)?;
+        let found = py.detach(|| opened.checkpoint.metadata());
         found.map_err(|error| self.exception(py, &error))
     }
 
     /// The type, bits of an element, and shape of a tensor.
     fn tensor(&self, py: Python<'_>, name: &str) -> PyResult<(&'static str, u64, Vec<u64>)> {
-        let checkpoint = self.checkpoint(py)?;
-        let tensor = checkpoint.tensor(name);
+        let opened = self.get(py)?;
+        let tensor = opened.checkpoint.tensor(name);
         let tensor = tensor.map_err(|error| self.exception(py, &error))?;
         let dtype = tensor.dtype();
         Ok((dtype.name(), dtype.bits(), tensor.shape()))
     }
 
-    /// Decodes a tensor into `output`, an array of bytes.
-    fn read_into(&self, py: Python<'_>, name: &str, output: &Bound<'_, PyAny>) -> PyResult<()> {
-        let checkpoint = self.checkpoint(py)?;
+    /// Decodes a tensor into `output`, an array of bytes. `is_new` says that its memory was just
+    /// allocated.
+    fn read_into(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        output: &Bound<'_, PyAny>,
+        is_new: bool,
+    ) -> PyResult<()> {
+        let opened = self.get(py)?;
         let mut memory = Memory::of(output)?;
         let bytes = memory.bytes_mut(py)?;
-        let done = py.detach(|| checkpoint.tensor(name)?.read_bytes_into(bytes));
+        let done = py.detach(|| {
+            if is_new {
+                pages::prepare(bytes, &opened.threads);
+            }
+            opened.checkpoint.tensor(name)?.read_bytes_into(bytes)
+        });
         done.map_err(|error| self.exception(py, &error))
     }
 
     /// Decodes a slice of a tensor into `output`, an array of bytes: start, end and step for each
-    /// dimension.
+    /// dimension. `is_new` as for `read_into`.
     fn read_slice_into(
         &self,
         py: Python<'_>,
         name: &str,
         slice: Vec<(u64, u64, u64)>,
         output: &Bound<'_, PyAny>,
+        is_new: bool,
     ) -> PyResult<()> {
-        let checkpoint = self.checkpoint(py)?;
+        let opened = self.get(py)?;
         let slice = slice.into_iter().map(|(start, end, step)| {
             let step = NonZeroU64::new(step).ok_or_else(|| wrong_argument(py, "the step is 0"))?;
             Ok(Indices::from(start..end).every(step))
@@ -126,7 +146,13 @@ impl File {
         let slice = slice.collect::<PyResult<Vec<Indices>>>()?;
         let mut memory = Memory::of(output)?;
         let bytes = memory.bytes_mut(py)?;
-        let done = py.detach(|| checkpoint.tensor(name)?.read_slice_into(&slice, bytes));
+        let done = py.detach(|| {
+            if is_new {
+                pages::prepare(bytes, &opened.threads);
+            }
+            let tensor = opened.checkpoint.tensor(name)?;
+            tensor.read_slice_into(&slice, bytes)
+        });
         done.map_err(|error| self.exception(py, &error))
     }
 }
@@ -135,27 +161,31 @@ impl File {
     fn opened(
         py: Python<'_>,
         path: Option<PathBuf>,
-        open: impl FnOnce() -> Result<Checkpoint, Error> + Send,
+        threads: Threads,
+        memory: Option<u64>,
+        open: impl FnOnce(&OpenOptions) -> Result<Checkpoint, Error> + Send,
     ) -> PyResult<File> {
-        match py.detach(open) {
+        let options = options(threads.clone(), memory);
+        match py.detach(|| open(&options)) {
             Ok(checkpoint) => Ok(File {
-                checkpoint: Mutex::new(Some(Arc::new(checkpoint))),
+                opened: Mutex::new(Some(Arc::new(Opened {
+                    checkpoint,
+                    threads,
+                }))),
                 path,
             }),
             Err(error) => Err(exception(py, &error, path.as_deref())),
         }
     }
 
-    fn checkpoint(&self, py: Python<'_>) -> PyResult<Arc<Checkpoint>> {
-        let checkpoint = self.lock().clone();
-        checkpoint.ok_or_else(|| wrong_argument(py, "the file is closed"))
+    fn get(&self, py: Python<'_>) -> PyResult<Arc<Opened>> {
+        let opened = self.lock().clone();
+        opened.ok_or_else(|| wrong_argument(py, "the file is closed"))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Checkpoint>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Opened>>> {
         // The value is whole at all times.
-        self.checkpoint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exception(&self, py: Python<'_>, error: &Error) -> PyErr {
@@ -163,8 +193,8 @@ impl File {
     }
 }
 
-pub(crate) fn options(py: Python<'_>, count: Option<usize>, memory: Option<u64>) -> OpenOptions {
-    let options = OpenOptions::new().threads(threads(py, count));
+pub(crate) fn options(threads: Threads, memory: Option<u64>) -> OpenOptions {
+    let options = OpenOptions::new().threads(threads);
     match memory {
         Some(bytes) => options.memory(MemoryBudget::of_bytes(bytes)),
         None => options,

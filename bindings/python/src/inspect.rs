@@ -14,6 +14,7 @@ use unweight::{Error, Model, OpenOptions, Storage, folder, read_extent};
 
 use crate::file::options;
 use crate::operation::{ProgressEvent, Watch, run};
+use crate::threads::threads;
 
 /// A file whose reads are reported, and fail once the operation is cancelled.
 struct Watched {
@@ -81,7 +82,7 @@ pub(crate) fn inspect<'py>(
     memory: Option<u64>,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let options = options(py, count, memory);
+    let options = options(threads(py, count), memory);
     let done = run(py, progress, move |watch| {
         let paths = match path.is_dir() {
             true => folder::containers(path)?,

@@ -1,11 +1,16 @@
 //! The extension module of the Python package `unweight`. The package's own modules call it; it has
 //! no interface for others.
 
+mod array;
+mod buffer;
+mod dlpack;
 mod error;
+mod export;
 mod file;
 mod inspect;
 mod memory;
 mod operation;
+mod pages;
 mod program;
 mod save;
 mod storage;
@@ -19,6 +24,8 @@ fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<file::File>()?;
+    module.add_class::<array::Array>()?;
+    module.add_function(wrap_pyfunction!(array::new_array, module)?)?;
     module.add_function(wrap_pyfunction!(operation::compress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::decompress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::transcode, module)?)?;

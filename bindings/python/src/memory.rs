@@ -3,7 +3,6 @@
 //! The stable ABI of Python 3.10 has no buffers, and the buffers of torch and of numpy have no
 //! BF16. Callers therefore pass a contiguous view of bytes.
 
-use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use std::slice;
 
@@ -11,6 +10,10 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyCapsule};
 
+use crate::dlpack::{
+    DataType, HOST, IS_COPIED, MAJOR_VERSION, MANAGED, READ_ONLY, Tensor, VERSIONED, Versioned,
+    code,
+};
 use crate::error::wrong_argument;
 
 /// Bytes of an array of the host, which live as long as this.
@@ -28,49 +31,6 @@ unsafe impl Send for Memory {}
 
 // SAFETY: a shared reference allows only to read the bytes.
 unsafe impl Sync for Memory {}
-
-#[repr(C)]
-struct Device {
-    kind: i32,
-    _number: i32,
-}
-
-#[repr(C)]
-struct DataType {
-    code: u8,
-    bits: u8,
-    lanes: u16,
-}
-
-#[repr(C)]
-struct Tensor {
-    data: *mut c_void,
-    device: Device,
-    dimensions: i32,
-    data_type: DataType,
-    shape: *const i64,
-    strides: *const i64,
-    byte_offset: u64,
-}
-
-/// What the capsule `dltensor_versioned` has.
-#[repr(C)]
-struct Versioned {
-    major: u32,
-    _minor: u32,
-    _manager: *mut c_void,
-    _deleter: Option<unsafe extern "C" fn(*mut Versioned)>,
-    flags: u64,
-    tensor: Tensor,
-}
-
-const TENSOR: &CStr = c"dltensor";
-const VERSIONED: &CStr = c"dltensor_versioned";
-const MAJOR_VERSION: u32 = 1;
-const READ_ONLY: u64 = 1;
-const IS_COPIED: u64 = 2;
-const HOST: i32 = 1;
-const UNSIGNED: u8 = 1;
 
 impl Memory {
     /// The bytes of `array`, a contiguous array of bytes in one dimension.
@@ -95,8 +55,12 @@ impl Memory {
         if tensor.device.kind != HOST {
             return refuse("the array is not in the memory of the host");
         }
-        let DataType { code, bits, lanes } = tensor.data_type;
-        if (code, bits, lanes, tensor.dimensions) != (UNSIGNED, 8, 1, 1) {
+        let bytes = DataType {
+            code: code::UNSIGNED,
+            bits: 8,
+            lanes: 1,
+        };
+        if tensor.data_type != bytes || tensor.dimensions != 1 {
             return refuse("the array has another type or shape");
         }
         // SAFETY: by the protocol `shape` has as many elements as there are dimensions: one.
@@ -159,8 +123,8 @@ impl Memory {
 
 /// The tensor of a capsule, and its flags.
 fn tensor<'c>(capsule: &'c Bound<'_, PyCapsule>) -> PyResult<(&'c Tensor, u64)> {
-    if capsule.is_valid_checked(Some(TENSOR)) {
-        let pointer = capsule.pointer_checked(Some(TENSOR))?;
+    if capsule.is_valid_checked(Some(MANAGED)) {
+        let pointer = capsule.pointer_checked(Some(MANAGED))?;
         // SAFETY: by the protocol a capsule of this name points to a tensor and its owner, which
         // live as long as the capsule does and nobody takes the tensor out of it.
         return Ok((unsafe { pointer.cast::<Tensor>().as_ref() }, 0));

@@ -386,7 +386,7 @@ def test_an_array_that_is_shared_as_a_copy_is_no_output(unw: Path) -> None:
             return self.array.__dlpack__(max_version=(1, 0), copy=True)
 
     with pytest.raises(unweight.WrongArgument, match="copied"):
-        File.open_path(str(unw), None, None).read_into("layer.bias", Copied())
+        File.open_path(str(unw), None, None).read_into("layer.bias", Copied(), False)
 
 
 def test_memory_bounds_reads_of_safetensors_files(plain: Path, tensors: Tensors) -> None:

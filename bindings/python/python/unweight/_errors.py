@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+TYPE_CHECKING = False  # That of typing, whose import takes as long as that of this package.
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class UnweightError(Exception):
@@ -93,11 +96,17 @@ class UnsupportedDtype(UnweightError, TypeError):
     """A framework has no type for a tensor, or safetensors files have none for an array."""
 
 
+class ExportError(UnweightError, BufferError):
+    """An array cannot be shared with another library as asked."""
+
+
 class IoError(UnweightError, OSError):
     """The system could not read or write. This does not say that a file is bad.
 
     ``errno`` is None if the system gave no number.
     """
+
+    filename: Any
 
     def _set_errno(self, errno: int | None) -> None:
         self.errno = errno

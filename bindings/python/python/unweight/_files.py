@@ -275,7 +275,7 @@ def inspect(
     and checked, unless ``directory_only`` is set. The exceptions are those of `verify`.
     """
     counts = _arguments.threads(threads), _arguments.memory(memory)
-    done = _unweight.inspect(path, directory_only, *counts, _reporting(progress))
+    done = _unweight.inspect(path, bool(directory_only), *counts, _reporting(progress))
     return [
         FileInspection(
             path=file["path"],
@@ -296,10 +296,10 @@ def _options(
     memory: int | None,
 ) -> dict[str, Any]:
     return {
-        "force": force,
-        "verify": verify,
-        "resume": resume,
-        "all_files": all_files,
+        "force": bool(force),
+        "verify": bool(verify),
+        "resume": bool(resume),
+        "all_files": bool(all_files),
         "threads": _arguments.threads(threads),
         "memory": _arguments.memory(memory),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import operator
 import os
@@ -12,7 +13,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _arguments
-from ._errors import NoDevice, OutsideOfTensor, WrongArgument
+from ._errors import NoDevice, NoTensor, OutsideOfTensor, WrongArgument
 from ._unweight import File
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Framework(Protocol):
     def new(self, tensor: str, dtype: str, shape: Sequence[int], size: int) -> tuple[Any, Any]:
         """A new array for elements of a type of safetensors, with this shape and number of bytes;
         and a view of its bytes."""
+        ...
 
     def view(self, out: Any, tensor: str, dtype: str, shape: Sequence[int], size: int) -> Any:
         """A view of the bytes of an array of the caller, whose type and shape are checked."""
@@ -61,7 +63,7 @@ class TensorSlice:
         self._file = file
         self._framework = framework
         self._name = name
-        self._dtype, self._bits, self._shape = file.tensor(name)
+        self._dtype, self._bits, self._shape = _form(file, name)
 
     def get_shape(self) -> list[int]:
         """The shape of the whole tensor."""
@@ -85,8 +87,8 @@ class TensorSlice:
         slices, shape = _slices(index, self._shape)
         form = (self._dtype, self._bits, shape)
 
-        def fill(view: Any) -> None:
-            self._file.read_slice_into(self._name, slices, view)
+        def fill(view: Any, is_new: bool) -> None:
+            self._file.read_slice_into(self._name, slices, view, is_new)
 
         return _read(self._framework, self._name, form, out, fill)
 
@@ -102,7 +104,8 @@ class safe_open:
     Args:
         filename: A path, the content of a file as bytes, or a file object that can be read at any
             offset. A file object has to stay open.
-        framework: ``"np"`` or ``"numpy"``; ``"pt"``, ``"torch"`` or ``"pytorch"``.
+        framework: ``"np"`` or ``"numpy"``; ``"pt"``, ``"torch"`` or ``"pytorch"``; ``"dlpack"``
+            for arrays of this package, `unweight.Array`, which any other library takes.
         device: ``"cpu"``. Others are not supported yet.
         threads: The number of threads that decode; None means one for each processor.
         memory: The most bytes that may be allocated for the file beside the arrays; None means
@@ -175,10 +178,10 @@ class safe_open:
             UnsupportedDtype: The framework has no such type.
             WrongArgument: ``out`` does not fit the tensor.
         """
-        form = self._file.tensor(name)
+        form = _form(self._file, name)
 
-        def fill(view: Any) -> None:
-            self._file.read_into(name, view)
+        def fill(view: Any, is_new: bool) -> None:
+            self._file.read_into(name, view, is_new)
 
         return _read(self._framework, name, form, out, fill)
 
@@ -191,24 +194,33 @@ class safe_open:
         return TensorSlice(self._file, self._framework, name)
 
 
+def _form(file: File, name: str) -> tuple[str, int, Sequence[int]]:
+    """Type, bits of an element and shape of a tensor."""
+    try:
+        return file.tensor(name)
+    except UnicodeEncodeError:
+        raise NoTensor(f"there is no tensor {name!r}", tensor=name) from None
+
+
 def _read(
     framework: Framework,
     name: str,
     form: tuple[str, int, Sequence[int]],
     out: Any,
-    fill: Callable[[Any], None],
+    fill: Callable[[Any, bool], None],
 ) -> Any:
     """An array of this type, bits of an element and shape, ``out`` or a new one, whose bytes ``fill``
     writes. ``name`` is that of the tensor.
     """
     dtype, bits, shape = form
     size = _bytes(bits, shape)
-    if out is None:
+    is_new = out is None
+    if is_new:
         out, view = framework.new(name, dtype, shape, size)
     else:
         view = framework.view(out, name, dtype, shape, size)
     try:
-        fill(view)
+        fill(view, is_new)
     finally:
         framework.changed(out)
     return out
@@ -223,7 +235,11 @@ def _framework(name: str, as_bits: bool) -> Framework:
         from ._to_torch import Torch
 
         return Torch()
-    raise WrongArgument(f"found framework {name!r}, expected 'numpy' or 'torch'")
+    if name == "dlpack":
+        from ._to_dlpack import Dlpack
+
+        return Dlpack()
+    raise WrongArgument(f"found framework {name!r}, expected 'numpy', 'torch' or 'dlpack'")
 
 
 def _require_cpu(device: Any) -> None:
@@ -241,13 +257,20 @@ def _opened(source: Source, threads: int | None, memory: int | None) -> File:
     if isinstance(source, bytes | bytearray | memoryview):
         return File.open_bytes(bytes(source), threads, memory)
     # The bytes of a text file are in its buffer.
-    source = getattr(source, "buffer", source)
-    if not (hasattr(source, "read") and hasattr(source, "seek")):
+    file: Any = getattr(source, "buffer", source)
+    if not (hasattr(file, "read") and hasattr(file, "seek") and hasattr(file, "tell")):
         kind = type(source).__name__
         raise WrongArgument(f"found {kind}, expected a path, bytes or a file object")
-    source.seek(0, os.SEEK_END)  # That of mmap returns None before Python 3.13.
-    length = source.tell()
-    return File.open_reader(_reader(source), length, threads, memory)
+    try:
+        file.seek(0, os.SEEK_END)  # That of mmap returns None before Python 3.13.
+    except io.UnsupportedOperation as error:
+        raise WrongArgument(
+            f"the file object cannot be read at any offset ({error}); read all of it, and pass the bytes"
+        ) from error
+    length = file.tell()
+    if not isinstance(length, int) or not 0 <= length < 2**64:
+        raise WrongArgument(f"tell() of the file object returned {length!r}, expected its length")
+    return File.open_reader(_reader(file), length, threads, memory)
 
 
 def _reader(file: Readable) -> Any:
@@ -262,7 +285,12 @@ def _reader(file: Readable) -> Any:
             )
         with lock:
             file.seek(offset)
-            return bytes(file.read(length))
+            found = file.read(length)
+        if not isinstance(found, bytes | bytearray | memoryview):
+            raise WrongArgument(
+                f"read() of the file object returned {type(found).__name__}, expected bytes"
+            )
+        return bytes(found)
 
     return read
 

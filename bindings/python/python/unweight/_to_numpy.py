@@ -121,7 +121,8 @@ def given(name: str, array: Any) -> tuple[str, str, Sequence[int], Array]:
 
 
 def _bytes_of(array: Array) -> Array:
-    return array.reshape(-1).view(np.uint8)
+    # A matrix has two dimensions in every shape.
+    return array.view(np.ndarray).reshape(-1).view(np.uint8)
 
 
 def _readable(array: Array) -> Array:

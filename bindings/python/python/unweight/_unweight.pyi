@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 __all__ = [
+    "Array",
     "File",
     "__version__",
     "compress",
     "decompress",
     "inspect",
+    "new_array",
     "run_program",
     "save",
     "save_file",
@@ -20,6 +22,32 @@ __version__: str
 _Path = str | bytes | Any
 _Array = tuple[str, str, Sequence[int], Any]
 
+@final
+class Array:
+    """An array in row-major order, in memory of its own, which other libraries share by DLPack."""
+
+    @property
+    def dtype(self) -> str:
+        """The type of the elements, as safetensors names it: ``"BF16"``."""
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions, outermost first."""
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+    def _as_bytes(self) -> Array: ...
+    def __bytes__(self) -> bytes: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+def new_array(dtype: str, shape: Sequence[int]) -> Array: ...
 @final
 class File:
     @staticmethod
@@ -35,9 +63,9 @@ class File:
     def offset_keys(self) -> list[str]: ...
     def metadata(self) -> list[tuple[str, str]] | None: ...
     def tensor(self, name: str) -> tuple[str, int, list[int]]: ...
-    def read_into(self, name: str, output: Any) -> None: ...
+    def read_into(self, name: str, output: Any, is_new: bool) -> None: ...
     def read_slice_into(
-        self, name: str, slice: Sequence[tuple[int, int, int]], output: Any
+        self, name: str, slice: Sequence[tuple[int, int, int]], output: Any, is_new: bool
     ) -> None: ...
 
 def compress(

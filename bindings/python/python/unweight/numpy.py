@@ -64,7 +64,8 @@ def save_file(
         UnsupportedDtype: safetensors has no type for an array.
         IoError: The system could not write.
     """
-    arrays = [given(name, array) for name, array in tensors.items()]
+    named = _arguments.tensors(tensors, "numpy arrays")
+    arrays = [given(name, array) for name, array in named]
     _unweight.save_file(arrays, filename, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
@@ -76,5 +77,6 @@ def save(
     threads: int | None = None,
 ) -> bytes:
     """Same as `save_file`, but returns the content of the file."""
-    arrays = [given(name, array) for name, array in tensors.items()]
+    named = _arguments.tensors(tensors, "numpy arrays")
+    arrays = [given(name, array) for name, array in named]
     return _unweight.save(arrays, _arguments.metadata(metadata), encoding, _arguments.threads(threads))

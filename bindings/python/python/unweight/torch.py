@@ -64,8 +64,9 @@ def save_file(
         UnsupportedDtype: safetensors has no type for a tensor.
         IoError: The system could not write.
     """
+    named = _arguments.tensors(tensors, "torch tensors")
     _require_own_memory(tensors)
-    arrays = [given(name, tensor) for name, tensor in tensors.items()]
+    arrays = [given(name, tensor) for name, tensor in named]
     _unweight.save_file(arrays, filename, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
@@ -77,8 +78,9 @@ def save(
     threads: int | None = None,
 ) -> bytes:
     """Same as `save_file`, but returns the content of the file."""
+    named = _arguments.tensors(tensors, "torch tensors")
     _require_own_memory(tensors)
-    arrays = [given(name, tensor) for name, tensor in tensors.items()]
+    arrays = [given(name, tensor) for name, tensor in named]
     return _unweight.save(arrays, _arguments.metadata(metadata), encoding, _arguments.threads(threads))
 
 
