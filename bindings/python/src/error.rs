@@ -97,6 +97,7 @@ fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -
         Error::At { error, .. } => class(error, failure, unwritable),
         Error::Rule { .. } | Error::Source(_) | Error::SourceLength { .. } => "BadFile",
         Error::OverBudget(_) => "OverBudget",
+        Error::Device(error) => crate::cuda::class(error),
         Error::NoTensor(_) => "NoTensor",
         Error::Unwritable { .. } => unwritable,
         Error::WrongDtype { .. } | Error::WrongLength { .. } | Error::WrongSlice { .. } => {

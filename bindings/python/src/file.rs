@@ -146,7 +146,7 @@ impl File {
         }
     }
 
-    fn checkpoint(&self, py: Python<'_>) -> PyResult<Arc<Checkpoint>> {
+    pub(crate) fn checkpoint(&self, py: Python<'_>) -> PyResult<Arc<Checkpoint>> {
         let checkpoint = self.lock().clone();
         checkpoint.ok_or_else(|| wrong_argument(py, "the file is closed"))
     }
@@ -158,7 +158,7 @@ impl File {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exception(&self, py: Python<'_>, error: &Error) -> PyErr {
+    pub(crate) fn exception(&self, py: Python<'_>, error: &Error) -> PyErr {
         exception(py, error, self.path.as_deref())
     }
 }

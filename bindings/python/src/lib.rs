@@ -1,6 +1,7 @@
 //! The extension module of the Python package `unweight`. The package's own modules call it; it has
 //! no interface for others.
 
+mod cuda;
 mod error;
 mod file;
 mod inspect;
@@ -18,7 +19,12 @@ use pyo3::prelude::*;
 fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add(
+        "kernels_are_built_in",
+        unweight::gpu::kernels_are_built_in(),
+    )?;
     module.add_class::<file::File>()?;
+    module.add_class::<cuda::Loader>()?;
     module.add_function(wrap_pyfunction!(operation::compress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::decompress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::transcode, module)?)?;

@@ -5,10 +5,12 @@ from typing import Any, final
 
 __all__ = [
     "File",
+    "Loader",
     "__version__",
     "compress",
     "decompress",
     "inspect",
+    "kernels_are_built_in",
     "run_program",
     "save",
     "save_file",
@@ -39,6 +41,13 @@ class File:
     def read_slice_into(
         self, name: str, slice: Sequence[tuple[int, int, int]], output: Any
     ) -> None: ...
+
+@final
+class Loader:
+    def __new__(cls, device: int) -> Loader: ...
+    def load(self, file: File, tensors: Sequence[tuple[str, int, int]], stream: int) -> None: ...
+
+kernels_are_built_in: bool
 
 def compress(
     source: _Path,
