@@ -37,6 +37,11 @@ pub enum Status {
     Cancelled = 10,
     /// An error of this library. Please report it.
     Internal = 11,
+    /// There is no CUDA driver or device, or it is too old for the kernels. Only of functions for
+    /// devices.
+    NoDevice = 12,
+    /// A CUDA device failed, for example because it has too little memory. The file may be valid.
+    DeviceFailed = 13,
 }
 
 /// Bytes of `unweight_error.rule`.
@@ -169,6 +174,8 @@ fn status_of(error: &Error) -> Status {
         Error::NoTensor(_) => Status::NoTensor,
         Error::WrongLength { .. } => Status::WrongLength,
         Error::Cancelled => Status::Cancelled,
+        #[cfg(feature = "cuda")]
+        Error::Device(error) => crate::cuda::status_of(error),
         Error::File(error) => match error.kind() {
             FileErrorKind::Request => Status::Refused,
             FileErrorKind::Content => Status::InvalidFile,
