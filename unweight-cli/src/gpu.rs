@@ -1,10 +1,6 @@
 //! `--gpu`: the device of the command line, and the messages where it fails. The library decodes
 //! with it.
 
-use std::env;
-use std::ffi::OsString;
-use std::path::PathBuf;
-
 use unweight::gpu::{GpuError, search_system_folders_only};
 use unweight::{CudaOptions, Disagreement};
 
@@ -17,30 +13,7 @@ pub(crate) fn open(ordinal: u16) -> Result<Gpu, unweight::Error> {
     // The search path is set before the first library is looked for. The program may run in a
     // model's folder, and must not load libraries from there.
     search_system_folders_only()?;
-    let mut options = CudaOptions::new();
-    if let Some(folder) = kernel_cache(|name| env::var_os(name)) {
-        options = options.kernel_cache(folder);
-    }
-    Gpu::open(ordinal.into(), &options)
-}
-
-/// Folder that keeps compiled kernels. `UNWEIGHT_KERNEL_CACHE` is a folder, or `off`. Without it,
-/// the folder is in the user's cache folder, as the XDG Base Directory Specification says. Relative
-/// paths are ignored.
-fn kernel_cache(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let set = |name| variable(name).filter(|value| !value.is_empty());
-    let folder = |name| {
-        set(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    match set("UNWEIGHT_KERNEL_CACHE") {
-        Some(value) if value == "off" => None,
-        Some(_) => folder("UNWEIGHT_KERNEL_CACHE"),
-        None => folder("XDG_CACHE_HOME")
-            .or_else(|| folder("HOME").map(|home| home.join(".cache")))
-            .map(|caches| caches.join("unweight/kernels")),
-    }
+    Gpu::open(ordinal.into(), &CudaOptions::new().users_kernel_cache())
 }
 
 /// Failure of a command whose device is missing or fails.
@@ -58,32 +31,4 @@ pub(crate) fn disagreement(Disagreement { tensor, report, .. }: &Disagreement) -
     Failure::Io(format!(
         "internal error: the GPU reports \"{report}\" in tensor {tensor:?}, but the CPU finds no error; run without --gpu"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kernels_are_kept_where_the_user_says_or_in_the_cache_folder() {
-        let kept = |variables: &[(&str, &str)]| {
-            let folder = kernel_cache(|name| {
-                let found = variables.iter().find(|(known, _)| *known == name);
-                found.map(|(_, value)| OsString::from(value))
-            });
-            folder.map(|path| path.to_str().unwrap().to_owned())
-        };
-        let home = ("HOME", "/home/a");
-        let in_home = Some("/home/a/.cache/unweight/kernels".to_owned());
-        assert_eq!(kept(&[home]), in_home);
-        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "")]), in_home);
-        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "caches")]), in_home);
-        let in_caches = Some("/caches/unweight/kernels".to_owned());
-        assert_eq!(kept(&[home, ("XDG_CACHE_HOME", "/caches")]), in_caches);
-        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "off")]), None);
-        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "here")]), None);
-        let there = Some("/there".to_owned());
-        assert_eq!(kept(&[home, ("UNWEIGHT_KERNEL_CACHE", "/there")]), there);
-        assert_eq!(kept(&[]), None);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cudarc::driver::DriverError;
+use cudarc::driver::{DriverError, sys};
 use unweight_format::Error;
 
 use crate::{BadChunk, ComputeCapability};
@@ -59,6 +59,14 @@ pub enum GpuError {
     BadChunk(BadChunk),
 }
 
+impl GpuError {
+    /// Whether the device has too little free memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        let out_of_memory = sys::cudaError_enum::CUDA_ERROR_OUT_OF_MEMORY;
+        matches!(self, GpuError::Driver(error) if error.0 == out_of_memory)
+    }
+}
+
 impl From<DriverError> for GpuError {
     fn from(error: DriverError) -> GpuError {
         GpuError::Driver(error)
@@ -89,6 +97,9 @@ impl fmt::Display for GpuError {
                 "this program was built without nvcc, and NVRTC (libnvrtc), which would compile its kernels now, is not on this machine",
             ),
             GpuError::Compile(message) => write!(f, "NVRTC could not compile the kernels: {message}"),
+            error if error.is_out_of_memory() => {
+                f.write_str("the CUDA device has too little free memory")
+            }
             GpuError::Driver(error) => write!(f, "the CUDA driver failed: {error}"),
             GpuError::Capturing => f.write_str(
                 "the stream is capturing a graph, expected one that runs its launches: end the capture, or use unsafe functions that allow it",

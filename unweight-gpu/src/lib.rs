@@ -8,6 +8,8 @@
 //!   It runs on the caller's stream and writes weights, or exponents of BF16, to the caller's
 //!   memory. It checks chunk and block checksums on the device, and computes the checksums of
 //!   decoded weights.
+//! - [`load`] brings many tensors of a file to the caller's memory, through pinned host memory and a
+//!   bounded scratch memory. Reading, copying and decoding overlap.
 //! - [`EncodeBatch`] encodes weights in device memory to planes with the same bytes as the
 //!   reference.
 //! - [`TranscodeBatch`] converts coded tensors to the other encoding without storing their weights.
@@ -66,6 +68,7 @@ mod encode;
 mod error;
 pub mod kernels;
 mod launched;
+pub mod load;
 mod memory;
 mod transcode;
 
@@ -75,7 +78,9 @@ pub use cudarc;
 pub use decode::{
     BadChunk, Batch, CheckedTensor, DecodeTask, DecodedTensor, DeviceTensor, Input, decode_verified,
 };
-pub use device::{ComputeCapability, Device, DeviceOptions, search_system_folders_only};
+pub use device::{
+    ComputeCapability, Device, DeviceOptions, KeptContext, search_system_folders_only,
+};
 pub use encode::{EncodeBatch, EncodeTask, EncodedTensor, longest_payload_bytes};
 pub use error::GpuError;
 pub use launched::Launched;
@@ -117,4 +122,6 @@ pub mod host {
         SampledTensor,
     };
     pub use crate::encode::split::SplitJob;
+    pub use crate::load::host::{Destination, Group, GroupAddresses, GroupRun, LaunchRange};
+    pub use crate::load::host::{copies, groups};
 }

@@ -33,7 +33,7 @@ pub struct Checkpoint {
 }
 
 #[derive(Debug)]
-enum File {
+pub(crate) enum File {
     Unweight(Box<Model>),
     Safetensors(SafetensorsFile),
 }
@@ -87,6 +87,11 @@ impl Checkpoint {
             )?),
         };
         Ok(Checkpoint { file })
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
     }
 
     /// The container, if this is an Unweight file.

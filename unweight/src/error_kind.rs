@@ -3,6 +3,8 @@
 use std::io;
 
 use unweight_format::write::Misuse;
+#[cfg(feature = "cuda")]
+use unweight_gpu::GpuError;
 
 use crate::Error;
 use crate::diagnostics::FileErrorKind;
@@ -19,7 +21,7 @@ pub enum ErrorKind {
     InvalidSource,
     /// A container cannot hold the data, because it would break a rule or have 2^64 bytes.
     Unwritable,
-    /// More memory is needed than is allowed. The file may be valid.
+    /// More memory is needed than is allowed, or than a device has. The file may be valid.
     OverBudget,
     /// Reading failed. This does not say that the file is invalid.
     ReadFailed,
@@ -34,8 +36,10 @@ pub enum ErrorKind {
     WrongLength,
     /// Another argument does not fit: a type, a slice, or the order of calls.
     WrongArgument,
-    /// A device is missing, cannot be used, or failed.
-    Device,
+    /// A device is missing or cannot be used.
+    NoDevice,
+    /// A device failed. The file may be valid.
+    DeviceFailed,
     /// A function of the caller failed: a callback, or the [`Executor`](crate::Executor).
     Callback,
     /// A callback of the caller asked to stop.
@@ -70,7 +74,9 @@ impl Error {
                 ErrorKind::WrongArgument
             }
             #[cfg(feature = "cuda")]
-            Error::Device(_) | Error::Disagreement(_) => ErrorKind::Device,
+            Error::Device(error) => kind_of_device_error(error),
+            #[cfg(feature = "cuda")]
+            Error::Disagreement(_) => ErrorKind::DeviceFailed,
             Error::Executor(_) | Error::Callback(_) => ErrorKind::Callback,
             Error::Cancelled => ErrorKind::Cancelled,
             Error::File(error) => match error.kind() {
@@ -80,6 +86,23 @@ impl Error {
             },
             Error::At { error, .. } => error.kind(),
         }
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn kind_of_device_error(error: &GpuError) -> ErrorKind {
+    match error {
+        GpuError::Libraries(_)
+        | GpuError::NoDriver
+        | GpuError::NoDevice { .. }
+        | GpuError::TooOld { .. }
+        | GpuError::NoKernels
+        | GpuError::Compile(_) => ErrorKind::NoDevice,
+        GpuError::Capturing | GpuError::PerThreadStream | GpuError::OtherContext => {
+            ErrorKind::WrongArgument
+        }
+        error if error.is_out_of_memory() => ErrorKind::OverBudget,
+        _ => ErrorKind::DeviceFailed,
     }
 }
 

@@ -40,7 +40,7 @@
 //! - [`Writer`] writes a container of tensors in memory.
 //! - [`breakdown`] says where the bits of a file go.
 //! - [`Backend`] selects the decoder: an instruction set of the CPU or, with the feature `cuda`, a
-//!   CUDA device.
+//!   CUDA device. With the feature, `CudaLoader` loads tensors to the caller's device memory.
 //! - [`container`] is the API below these, for programs with their own threads or devices.
 //!
 //! Features: `rayon` (default) for threads; `cuda` for `Backend::Cuda`, with `unweight-gpu` as
@@ -98,7 +98,7 @@ pub use backend::Backend;
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use compress::{CompressPlan, compress, compress_to, decompress};
 #[cfg(feature = "cuda")]
-pub use cuda::{CudaDevice, CudaOptions, Disagreement};
+pub use cuda::{CudaDevice, CudaLoader, CudaOptions, CudaTarget, Disagreement};
 pub use error::Error;
 pub use error_kind::ErrorKind;
 pub use memory::{MemoryBudget, OverBudget, Purpose};
@@ -107,7 +107,7 @@ pub use options::{CompressOptions, OpenOptions};
 pub use progress::Progress;
 pub use read_error::ReadError;
 pub use slice::{Indices, SliceProblem};
-pub use storage::{Coalesce, Storage, StorageError, StorageFault, read_extent};
+pub use storage::{Coalesce, Storage, StorageError, StorageFault, read_extent, read_extent_into};
 pub use tensor::Tensor;
 pub use threads::{Executor, ExecutorError, Job, Refused, Serial, Threads};
 pub use writer::Writer;

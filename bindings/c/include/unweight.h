@@ -129,7 +129,7 @@ enum unweight_status
    */
   UNWEIGHT_STATUS_INVALID_SOURCE = 5,
   /**
-   * More memory is needed than the budget allows. The file may be valid.
+   * More memory is needed than the budget allows, or than a device has. The file may be valid.
    */
   UNWEIGHT_STATUS_OVER_BUDGET = 6,
   /**
@@ -153,6 +153,15 @@ enum unweight_status
    * An error of this library. Please report it.
    */
   UNWEIGHT_STATUS_INTERNAL = 11,
+  /**
+   * There is no CUDA driver or device, or it is too old for the kernels. Only of functions for
+   * devices.
+   */
+  UNWEIGHT_STATUS_NO_DEVICE = 12,
+  /**
+   * A CUDA device failed. The file may be valid.
+   */
+  UNWEIGHT_STATUS_DEVICE_FAILED = 13,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -226,10 +235,77 @@ typedef uint32_t unweight_encoding;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+#if defined(UNWEIGHT_CUDA)
+/**
+ * Loads tensors to one CUDA device. `unweight_cuda_close` frees it.
+ */
+typedef struct unweight_cuda_loader unweight_cuda_loader;
+#endif
+
 /**
  * An open file. `unweight_close` frees it.
  */
 typedef struct unweight_model unweight_model;
+
+/**
+ * Report on the last call that this was passed to. It has 512 bytes in every version, needs no
+ * initialisation, and owns nothing. All strings end with a zero byte, and are empty if there is
+ * nothing to say.
+ */
+typedef struct unweight_error {
+  /**
+   * The value that the function returned.
+   */
+  unweight_status status;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Offset in the file, in bytes, of the broken rule or the failed read. `UNWEIGHT_NO_OFFSET`
+   * if there is none.
+   */
+  uint64_t offset;
+  /**
+   * Id of the broken rule (section 10 of the specification), such as "record-crc".
+   */
+  char rule[UNWEIGHT_RULE_BYTES];
+  /**
+   * Category of the broken rule: "truncated", "malformed", "unsupported" or "limit".
+   */
+  char category[UNWEIGHT_CATEGORY_BYTES];
+  /**
+   * One line for people, in UTF-8: what was found, what was expected, where. A long message
+   * loses its middle.
+   */
+  char message[UNWEIGHT_MESSAGE_BYTES];
+} unweight_error;
+
+#if defined(UNWEIGHT_CUDA)
+/**
+ * A tensor to load, and the device memory for it.
+ */
+typedef struct unweight_cuda_tensor {
+  /**
+   * Number of the tensor.
+   */
+  uint32_t number;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * Device address (`CUdeviceptr`), a multiple of 16.
+   */
+  uint64_t address;
+  /**
+   * Length of the memory in bytes: the tensor's `data_bytes`. The bytes behind it must be
+   * readable up to the next multiple of 16, as they are in memory of `cuMemAlloc` and
+   * `cudaMalloc`.
+   */
+  uint64_t bytes;
+} unweight_cuda_tensor;
+#endif
 
 /**
  * Progress callback: `done_bytes` of about `total_bytes` are done. It returns 0 to go on; anything
@@ -311,40 +387,6 @@ typedef struct unweight_file_report {
    */
   uint64_t output_bytes;
 } unweight_file_report;
-
-/**
- * Report on the last call that this was passed to. It has 512 bytes in every version, needs no
- * initialisation, and owns nothing. All strings end with a zero byte, and are empty if there is
- * nothing to say.
- */
-typedef struct unweight_error {
-  /**
-   * The value that the function returned.
-   */
-  unweight_status status;
-  /**
-   * 0.
-   */
-  uint32_t reserved;
-  /**
-   * Offset in the file, in bytes, of the broken rule or the failed read. `UNWEIGHT_NO_OFFSET`
-   * if there is none.
-   */
-  uint64_t offset;
-  /**
-   * Id of the broken rule (section 10 of the specification), such as "record-crc".
-   */
-  char rule[UNWEIGHT_RULE_BYTES];
-  /**
-   * Category of the broken rule: "truncated", "malformed", "unsupported" or "limit".
-   */
-  char category[UNWEIGHT_CATEGORY_BYTES];
-  /**
-   * One line for people, in UTF-8: what was found, what was expected, where. A long message
-   * loses its middle.
-   */
-  char message[UNWEIGHT_MESSAGE_BYTES];
-} unweight_error;
 
 /**
  * Options for opening a file.
@@ -494,6 +536,55 @@ uint32_t unweight_abi_version(void);
  * The version of the library, such as "0.1.0". The string lives as long as the library is loaded.
  */
 const char *unweight_version(void);
+
+#if defined(UNWEIGHT_CUDA)
+/**
+ * Makes a loader for CUDA device `device`, counted from 0 as the driver does, in the device's
+ * primary context, which is that of the CUDA runtime. It loads the kernels. The context that is
+ * current on the calling thread stays so.
+ *
+ * On success `*loader` is the loader, which the caller closes with `unweight_cuda_close`;
+ * otherwise it is NULL.
+ *
+ * Statuses: `NO_DEVICE`, `DEVICE_FAILED`, `INVALID_ARGUMENT`.
+ */
+unweight_status unweight_cuda_open(uint32_t device,
+                                   struct unweight_cuda_loader **loader,
+                                   struct unweight_error *error);
+#endif
+
+#if defined(UNWEIGHT_CUDA)
+/**
+ * Decodes `count` tensors into device memory, and checks all of their checksums on the device. The
+ * file is read on the threads of the model, through pinned memory that the memory budget of the
+ * model bounds, and through at most some 100 MiB of device memory, both of which the loader keeps.
+ * Many tensors in one call take less time than one by one.
+ *
+ * `stream` is a `CUstream` or `cudaStream_t` of the device's primary context, or NULL for the
+ * default stream. The work begins behind what is on it, and is complete when the function returns.
+ * Nobody else may use the memory meanwhile. The content of all of it is unspecified after a
+ * failure. `tensors` may be NULL if `count` is 0.
+ *
+ * Several threads may use a loader at a time.
+ *
+ * Statuses: `NO_TENSOR`, `WRONG_LENGTH`, `INVALID_FILE`, `OVER_BUDGET`, `READ_FAILED`,
+ * `DEVICE_FAILED`, `INVALID_ARGUMENT`.
+ */
+unweight_status unweight_cuda_load(const struct unweight_cuda_loader *loader,
+                                   const struct unweight_model *model,
+                                   const struct unweight_cuda_tensor *tensors,
+                                   size_t count,
+                                   void *stream,
+                                   struct unweight_error *error);
+#endif
+
+#if defined(UNWEIGHT_CUDA)
+/**
+ * Closes a loader, and frees its pinned memory and its device memory. NULL is allowed. No other
+ * thread may use the loader meanwhile or later.
+ */
+void unweight_cuda_close(struct unweight_cuda_loader *loader);
+#endif
 
 /**
  * Compresses the safetensors file at `source` to a file at `output`. The output gets its name when

@@ -6,7 +6,8 @@
 //! - `status` converts errors, and keeps panics on this side of the border.
 //! - `sized` reads and writes structs of callers that were built with an older or newer header.
 //! - `callbacks` calls functions of the caller.
-//! - `open`, `tensors`, `whole` and `files` have the functions.
+//! - `open`, `tensors`, `whole` and `files` have the functions; `cuda` those of devices, with the
+//!   feature `cuda`.
 
 #![expect(unsafe_code, reason = "pointers of C callers")]
 #![allow(
@@ -16,6 +17,8 @@
 
 mod callbacks;
 mod codes;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod files;
 mod open;
 mod sized;
@@ -27,6 +30,10 @@ use std::ffi::c_char;
 
 pub use callbacks::{Progress, ReadAt, Reader, WriteBytes};
 pub use codes::{DtypeCode, EncodingCode};
+#[cfg(feature = "cuda")]
+pub use cuda::{
+    CudaLoaderHandle, CudaTensor, unweight_cuda_close, unweight_cuda_load, unweight_cuda_open,
+};
 pub use files::{
     FileOptions, FileReport, UNWEIGHT_FILE_FORCE, UNWEIGHT_FILE_VERIFY, unweight_compress_file,
     unweight_restore_file,

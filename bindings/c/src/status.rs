@@ -24,7 +24,7 @@ pub enum Status {
     InvalidFile = 4,
     /// The file to compress is not a valid safetensors file, or exceeds a limit of the format.
     InvalidSource = 5,
-    /// More memory is needed than the budget allows. The file may be valid.
+    /// More memory is needed than the budget allows, or than a device has. The file may be valid.
     OverBudget = 6,
     /// Reading failed. The file may be valid, and the call may be repeated.
     ReadFailed = 7,
@@ -37,6 +37,11 @@ pub enum Status {
     Cancelled = 10,
     /// An error of this library. Please report it.
     Internal = 11,
+    /// There is no CUDA driver or device, or it is too old for the kernels. Only of functions for
+    /// devices.
+    NoDevice = 12,
+    /// A CUDA device failed. The file may be valid.
+    DeviceFailed = 13,
 }
 
 /// Bytes of `unweight_error.rule`.
@@ -168,6 +173,8 @@ fn status_of(error: &Error) -> Status {
         ErrorKind::WrongLength => Status::WrongLength,
         ErrorKind::WrongArgument => Status::InvalidArgument,
         ErrorKind::Cancelled => Status::Cancelled,
+        ErrorKind::NoDevice => Status::NoDevice,
+        ErrorKind::DeviceFailed => Status::DeviceFailed,
         _ => Status::Internal,
     }
 }

@@ -219,7 +219,7 @@ fn beyond(tensor: &Tensor<'_>) -> Failure {
     error.into()
 }
 
-fn tensor_at(model: &Model, number: u32) -> Result<Tensor<'_>, Failure> {
+pub(crate) fn tensor_at(model: &Model, number: u32) -> Result<Tensor<'_>, Failure> {
     model.tensor_at(number).ok_or_else(|| {
         let count = model.tensor_count();
         Failure::NoTensor(format!(

@@ -114,6 +114,7 @@ fn class(error: &Error, failure: Option<&io::Error>, unwritable: &'static str) -
             Some(io::ErrorKind::PermissionDenied) => "NotPermitted",
             _ => "IoError",
         },
+        ErrorKind::NoDevice => "NoDevice",
         _ => "UnweightError",
     }
 }

@@ -22,9 +22,15 @@ pub(crate) struct File {
     path: Option<PathBuf>,
 }
 
-struct Opened {
+pub(crate) struct Opened {
     checkpoint: Checkpoint,
     threads: Threads,
+}
+
+impl Opened {
+    pub(crate) const fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
 }
 
 #[pymethods]
@@ -178,7 +184,7 @@ impl File {
         }
     }
 
-    fn get(&self, py: Python<'_>) -> PyResult<Arc<Opened>> {
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Arc<Opened>> {
         let opened = self.lock().clone();
         opened.ok_or_else(|| wrong_argument(py, "the file is closed"))
     }
@@ -188,7 +194,7 @@ impl File {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exception(&self, py: Python<'_>, error: &Error) -> PyErr {
+    pub(crate) fn exception(&self, py: Python<'_>, error: &Error) -> PyErr {
         exception(py, error, self.path.as_deref())
     }
 }

@@ -3,6 +3,7 @@
 
 mod array;
 mod buffer;
+mod cuda;
 mod dlpack;
 mod error;
 mod export;
@@ -23,9 +24,14 @@ use pyo3::prelude::*;
 fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add(
+        "kernels_are_built_in",
+        unweight::gpu::kernels_are_built_in(),
+    )?;
     module.add_class::<file::File>()?;
     module.add_class::<array::Array>()?;
     module.add_function(wrap_pyfunction!(array::new_array, module)?)?;
+    module.add_class::<cuda::Loader>()?;
     module.add_function(wrap_pyfunction!(operation::compress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::decompress, module)?)?;
     module.add_function(wrap_pyfunction!(operation::transcode, module)?)?;

@@ -138,12 +138,16 @@ def test_models_with_shared_tensors_are_restored(tmp_path: Path) -> None:
         unweight.torch.load_model(torch.nn.Embedding(50, 20), path)
 
 
-def test_cuda_is_refused_with_advice(tmp_path: Path) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_said_to_be_missing(tmp_path: Path) -> None:
     path = tmp_path / "w.unw"
     unweight.torch.save_file({"w": torch.zeros(3)}, path)
     for device in ("cuda", "cuda:0", 0, torch.device("cuda", 1)):
-        with pytest.raises(unweight.NoDevice, match="move tensors with"):
+        with pytest.raises(unweight.NoDevice, match="CUDA"):
             unweight.torch.load_file(path, device)
+    for other in ("mps", "meta", "cuda:x"):
+        with pytest.raises(unweight.NoDevice, match="expected 'cpu', 'cuda'.*move tensors with"):
+            unweight.torch.load_file(path, other)
     assert unweight.torch.load_file(path, torch.device("cpu"))["w"].device.type == "cpu"
 
 

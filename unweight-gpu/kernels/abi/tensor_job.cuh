@@ -18,7 +18,7 @@ struct CodedField {
 // checksum_weights reads output, weights, chunks and weight_bytes alone. A job for check_blocks has the plain plane as
 // its output and block checksums as its record ends.
 struct TensorJob {
-  const uint8_t* plain;         // 256-byte aligned, readable up to a whole step and PLAIN_SLACK_BYTES more
+  const uint8_t* plain;         // 16-byte aligned, readable up to a whole step and PLAIN_SLACK_BYTES more
   const uint32_t* record_ends;  // validated by the host: ascending, within the records, no record too long
   const uint8_t* records;       // 16-byte aligned
   const uint8_t* palettes;      // validated by the host; PALETTE_ENTRIES each

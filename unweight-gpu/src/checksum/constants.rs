@@ -132,6 +132,22 @@ fn coordinates(mut powers: [u32; 32]) -> [u32; 32] {
     std::array::from_fn(|number| (0..32).fold(0, |bits, bit| bits | (of[bit] >> number & 1) << bit))
 }
 
+/// What the CRC-32 of bytes contributes to that of the same bytes with others behind them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advance(u32);
+
+impl Advance {
+    /// For this many bytes behind.
+    pub(crate) fn of_bytes(bytes: u64) -> Advance {
+        Advance(power(8 * bytes))
+    }
+
+    /// The contribution of this CRC-32.
+    pub(crate) fn advance(self, checksum: u32) -> u32 {
+        multiply(self.0, checksum)
+    }
+}
+
 fn multiply(mut a: u32, mut b: u32) -> u32 {
     let mut product = 0;
     while a != 0 {

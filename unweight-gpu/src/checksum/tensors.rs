@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream, LaunchConfig, PushKernelArg};
 
 use super::ChecksumKernels;
+use super::constants::Advance;
 use crate::GpuError;
 use crate::decode::job::TensorJob;
 use crate::kernels::WARP;
@@ -43,8 +44,18 @@ impl TensorChunks {
         self.bytes.div_ceil(self.chunk_bytes)
     }
 
-    fn bytes_of(&self, number: u64) -> u64 {
-        (self.bytes - number * self.chunk_bytes).min(self.chunk_bytes)
+    /// The CRC-32 of bytes that have the CRC-32 `before`, followed by these chunks, whose CRC-32s
+    /// `of_chunks` begins with.
+    pub(crate) fn combine(&self, before: u32, of_chunks: &[u32]) -> u32 {
+        let Some(last) = self.count().checked_sub(1) else {
+            return before;
+        };
+        let (whole, of_last) = (&of_chunks[..last as usize], of_chunks[last as usize]);
+        let advance = Advance::of_bytes(self.chunk_bytes);
+        let after = whole
+            .iter()
+            .fold(before, |sum, chunk| advance.advance(sum) ^ chunk);
+        Advance::of_bytes(self.bytes - last * self.chunk_bytes).advance(after) ^ of_last
     }
 }
 
@@ -89,14 +100,28 @@ pub(crate) unsafe fn weight_checksums(
     }
     let of_chunks = stream.clone_dtoh(&of_chunks)?;
     stream.synchronize()?;
-    let combined = tensors.iter().map(|tensor| {
-        let mut whole = crc32fast::Hasher::new();
-        for number in 0..tensor.count() {
-            let checksum = of_chunks[(u64::from(tensor.first_chunk) + number) as usize];
-            let bytes = tensor.bytes_of(number);
-            whole.combine(&crc32fast::Hasher::new_with_initial_len(checksum, bytes));
-        }
-        whole.finalize()
-    });
+    let combined = tensors
+        .iter()
+        .map(|tensor| tensor.combine(0, &of_chunks[tensor.first_chunk as usize..]));
     Ok(combined.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use unweight_format::crc32;
+
+    use super::*;
+
+    #[test]
+    fn checksums_of_chunks_combine_to_that_of_the_whole() {
+        let bytes: Vec<u8> = (0..3000u32)
+            .map(|number| (number * 7 % 251) as u8)
+            .collect();
+        for length in [0, 1, 511, 512, 513, 1024, 2999] {
+            let chunks = TensorChunks::of_bytes(length, 9, 0);
+            let (before, behind) = bytes.split_at(bytes.len() - length as usize);
+            let of_chunks: Vec<u32> = behind.chunks(512).map(crc32).collect();
+            assert_eq!(chunks.combine(crc32(before), &of_chunks), crc32(&bytes));
+        }
+    }
 }

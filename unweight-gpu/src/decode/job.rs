@@ -75,7 +75,7 @@ pub const PLAIN_SLACK_BYTES: u64 = 16;
 /// The addresses of a tensor's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Address of the plain plane: a multiple of 256, readable for [`readable_plain_bytes`].
+    /// Address of the plain plane: a multiple of 16, readable for [`readable_plain_bytes`].
     pub plain: u64,
     /// Address of the palettes.
     pub palettes: u64,
@@ -158,6 +158,39 @@ impl TensorJob {
             coded_count: forms.coded_count() as u8,
             fields,
         }
+    }
+
+    /// The bytes of the job in device memory.
+    pub(crate) fn to_bytes(self) -> [u8; size_of::<TensorJob>()] {
+        let mut bytes = [0; size_of::<TensorJob>()];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        for (at, address) in [
+            (offset_of!(TensorJob, plain), self.plain),
+            (offset_of!(TensorJob, record_ends), self.record_ends),
+            (offset_of!(TensorJob, records), self.records),
+            (offset_of!(TensorJob, palettes), self.palettes),
+            (offset_of!(TensorJob, output), self.output),
+            (offset_of!(TensorJob, weights), self.weights),
+            (offset_of!(TensorJob, plain_mask), self.plain_mask),
+            (offset_of!(TensorJob, constants), self.constants),
+        ] {
+            put(at, &address.to_ne_bytes());
+        }
+        let [first, skipped] = [self.first_chunk, self.skipped_chunks].map(u32::to_ne_bytes);
+        put(offset_of!(TensorJob, first_chunk), &first);
+        put(offset_of!(TensorJob, skipped_chunks), &skipped);
+        let small = [
+            self.chunk_size_log2,
+            self.weight_bytes,
+            self.plain_bits,
+            self.coded_count,
+        ];
+        put(offset_of!(TensorJob, chunk_size_log2), &small);
+        for (number, field) in self.fields.iter().enumerate() {
+            let at = offset_of!(TensorJob, fields) + number * size_of::<JobField>();
+            put(at, &[field.low, field.width, field.kind, field.palette]);
+        }
+        bytes
     }
 
     /// The number of chunks of the whole tensor.

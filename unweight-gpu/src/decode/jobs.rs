@@ -1,7 +1,7 @@
 //! Jobs of a decoding batch: which kernel decodes which tensor, and the numbers of all chunks.
 
 use cudarc::driver::DevicePtr;
-use unweight_format::{Forms, layout};
+use unweight_format::{Forms, Payload, layout};
 
 use super::input::Kind;
 use super::job::{BYTES_CHUNK_LOG2, TensorJob, has_coded_exponent};
@@ -21,7 +21,7 @@ pub(crate) enum Elements {
 
 /// The kernel that decodes a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// Weights of BF16 tensors of which the exponent alone is coded.
     Bf16,
     /// The exponents of BF16 tensors.
@@ -31,8 +31,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    fn of(tensor: &DeviceTensor, elements: Elements) -> Class {
-        let payload = tensor.payload();
+    fn of(payload: &Payload, elements: Elements) -> Class {
         match elements {
             Elements::Exponents => {
                 assert!(
@@ -53,26 +52,26 @@ impl Class {
 
 /// One launch of the decoder: the tensors of a class. Their jobs and chunks are consecutive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ClassLaunch {
-    pub(super) class: Class,
-    pub(super) first_job: u32,
-    pub(super) job_count: u32,
-    pub(super) first_chunk: u32,
-    pub(super) chunk_count: u32,
-    pub(super) stage_bytes: u32,
+pub(crate) struct ClassLaunch {
+    pub(crate) class: Class,
+    pub(crate) first_job: u32,
+    pub(crate) job_count: u32,
+    pub(crate) first_chunk: u32,
+    pub(crate) chunk_count: u32,
+    pub(crate) stage_bytes: u32,
     /// The most coded fields of a tensor.
-    pub(super) most_fields: u32,
+    pub(crate) most_fields: u32,
 }
 
 impl ClassLaunch {
     /// Shared memory of a warp beside its stage.
-    pub(super) const fn table_bytes(&self) -> u32 {
+    pub(crate) const fn table_bytes(&self) -> u32 {
         table_bytes(self.class, self.most_fields)
     }
 }
 
 /// Shared memory of a warp for tables of this many fields.
-pub(super) const fn table_bytes(class: Class, fields: u32) -> u32 {
+pub(crate) const fn table_bytes(class: Class, fields: u32) -> u32 {
     match class {
         Class::Bf16 | Class::Exponents => TABLE_BYTES,
         Class::Fields(_) => fields * FIELD_BYTES,
@@ -81,7 +80,7 @@ pub(super) const fn table_bytes(class: Class, fields: u32) -> u32 {
 
 /// The copy of a raw tensor.
 #[derive(Debug)]
-pub(super) struct RawCopy {
+pub(crate) struct RawCopy {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) bytes: u64,
@@ -99,32 +98,32 @@ pub(super) struct CheckedChunks {
 
 /// The jobs of a batch. Chunks that are decoded come first, then the chunks of copies, then blocks.
 #[derive(Debug)]
-pub(super) struct Jobs {
-    pub(super) jobs: Vec<TensorJob>,
-    pub(super) launches: Vec<ClassLaunch>,
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<TensorJob>,
+    pub(crate) launches: Vec<ClassLaunch>,
     pub(super) copies: Vec<RawCopy>,
     /// The outputs in the caller's order.
-    pub(super) tensors: Vec<TensorChunks>,
+    pub(crate) tensors: Vec<TensorChunks>,
     /// Jobs and chunks that are decoded.
-    pub(super) decoded: JobRange,
+    pub(crate) decoded: JobRange,
     /// Jobs of blocks, and the blocks.
-    pub(super) blocks: JobRange,
+    pub(crate) blocks: JobRange,
     /// By first chunk.
     checked: Vec<CheckedChunks>,
 }
 
 /// Consecutive jobs, and their consecutive chunks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JobRange {
-    pub(super) first_job: u32,
-    pub(super) job_count: u32,
-    pub(super) first_chunk: u32,
-    pub(super) chunk_count: u32,
+pub(crate) struct JobRange {
+    pub(crate) first_job: u32,
+    pub(crate) job_count: u32,
+    pub(crate) first_chunk: u32,
+    pub(crate) chunk_count: u32,
 }
 
 impl Jobs {
     /// The tensor, chunk and field of a report.
-    pub(super) fn bad_chunk(&self, report: Report) -> BadChunk {
+    pub(crate) fn bad_chunk(&self, report: Report) -> BadChunk {
         let chunk = report.chunk_in_launch;
         let number = (self.checked).partition_point(|checked| checked.first_chunk <= chunk) - 1;
         let checked = &self.checked[number];
@@ -138,7 +137,7 @@ impl Jobs {
     }
 
     /// The most coded fields of a tensor.
-    pub(super) fn most_fields(&self) -> u32 {
+    pub(crate) fn most_fields(&self) -> u32 {
         let fields = self.launches.iter().map(|launch| launch.most_fields);
         fields.max().unwrap_or(0)
     }
@@ -169,11 +168,21 @@ struct PendingDecode {
     chunk_weights: u64,
 }
 
-/// Jobs while they are collected.
+/// Chunks of a tensor to decode, as [`TensorJob`] states them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DecodeChunks {
+    /// A job that has no place in the launch yet.
+    pub(crate) job: TensorJob,
+    /// The weights and chunks that are decoded.
+    pub(crate) weights: u64,
+    pub(crate) chunk_count: u64,
+    /// The longest records of a chunk of the tensor.
+    pub(crate) longest_records_bytes: u64,
+}
+
+/// Jobs while they are listed. Nothing here needs a GPU.
 #[derive(Debug)]
-pub(super) struct Collector<'a> {
-    device: &'a Device,
-    handover: &'a Handover,
+pub(crate) struct JobList {
     elements: Elements,
     decoded: Vec<PendingDecode>,
     /// Outputs of copies.
@@ -183,15 +192,9 @@ pub(super) struct Collector<'a> {
     tensors: Vec<TensorChunks>,
 }
 
-impl Collector<'_> {
-    pub(super) fn new<'a>(
-        device: &'a Device,
-        handover: &'a Handover,
-        elements: Elements,
-    ) -> Collector<'a> {
-        Collector {
-            device,
-            handover,
+impl JobList {
+    pub(crate) fn new(elements: Elements) -> JobList {
+        JobList {
             elements,
             decoded: vec![],
             copied: vec![],
@@ -201,86 +204,41 @@ impl Collector<'_> {
         }
     }
 
-    /// Adds the next tensor.
-    pub(super) fn add(&mut self, task: &mut DecodeTask) -> Result<(), GpuError> {
-        let (context, stream) = (self.device.context(), self.handover.stream());
-        match &task.input.0 {
-            Kind::Coded { tensor, chunks } => {
-                require_context(tensor.context(), context)?;
-                let payload = tensor.payload();
-                let log2 = payload.chunk_size_log2();
-                let end = (chunks.end << log2).min(payload.weights());
-                let weights = end - (chunks.start << log2).min(end);
-                let bytes = weights * self.element_bytes(tensor);
-                let to = task.output.address(stream, context, bytes)?;
-                // A tensor has at most 2^24 chunks.
-                let job = self.job(tensor, to, chunks.start as u32);
-                self.decode(tensor, job, weights, chunks.end - chunks.start);
-            }
-            Kind::Plain(tensor) => {
-                require_context(tensor.context(), context)?;
-                let bytes = tensor.data_bytes();
-                let to = task.output.address(stream, context, bytes)?;
-                self.check_blocks(tensor);
-                let payload = tensor.payload();
-                match payload.forms().is_raw() {
-                    true => self.copy(tensor.addresses().plain, to, bytes),
-                    false => {
-                        let job = self.job(tensor, to, 0);
-                        self.decode(tensor, job, payload.weights(), job.chunk_count());
-                    }
-                }
-            }
-            Kind::Data(memory) => {
-                require_context(memory.context(), context)?;
-                let bytes = memory.num_bytes() as u64;
-                let to = task.output.address(stream, context, bytes)?;
-                self.copy(memory.device_ptr(stream).0, to, bytes);
-            }
-        }
-        Ok(())
-    }
-
-    fn element_bytes(&self, tensor: &DeviceTensor) -> u64 {
+    fn element_bytes(&self, payload: &Payload) -> u64 {
         match self.elements {
-            Elements::Weights => tensor.payload().forms().dtype().weight_bytes() as u64,
+            Elements::Weights => payload.forms().dtype().weight_bytes() as u64,
             Elements::Exponents => 1,
         }
     }
 
-    /// A job that has no place in the launch yet.
-    fn job(&self, tensor: &DeviceTensor, to: u64, skipped_chunks: u32) -> TensorJob {
-        let (payload, at) = (tensor.payload(), tensor.addresses());
-        TensorJob::new(payload, tensor.palettes(), at, to, 0, skipped_chunks)
-    }
-
-    fn decode(&mut self, tensor: &DeviceTensor, job: TensorJob, weights: u64, chunk_count: u64) {
-        let (payload, log2) = (tensor.payload(), job.chunk_size_log2);
+    /// Adds the next tensor, or chunks of it, which a kernel decodes.
+    pub(crate) fn decode(&mut self, payload: &Payload, chunks: DecodeChunks) {
+        let log2 = chunks.job.chunk_size_log2;
         let number = self.tensors.len();
-        let element_bytes = self.element_bytes(tensor);
-        self.tensors
-            .push(TensorChunks::of_weights(weights, element_bytes, log2, 0));
+        let element_bytes = self.element_bytes(payload);
+        let tensor = TensorChunks::of_weights(chunks.weights, element_bytes, log2, 0);
+        self.tensors.push(tensor);
         self.decoded.push(PendingDecode {
-            class: Class::of(tensor, self.elements),
+            class: Class::of(payload, self.elements),
             pending: Pending {
                 tensor: number,
-                job,
-                chunk_count,
+                job: chunks.job,
+                chunk_count: chunks.chunk_count,
                 forms: payload.forms(),
             },
-            longest_records_bytes: tensor.longest_records_bytes(),
+            longest_records_bytes: chunks.longest_records_bytes,
             chunk_weights: payload.weights().min(1 << log2),
         });
     }
 
-    fn copy(&mut self, from: u64, to: u64, bytes: u64) {
+    /// Adds the next tensor, or bytes of it, which is copied to `to` by others.
+    pub(crate) fn copied(&mut self, to: u64, bytes: u64) {
         assert_eq!(
             self.elements,
             Elements::Weights,
             "raw tensors have no exponent plane"
         );
         let of_bytes = TensorChunks::of_bytes(bytes, BYTES_CHUNK_LOG2, 0);
-        self.copies.push(RawCopy { from, to, bytes });
         self.copied.push(Pending {
             tensor: self.tensors.len(),
             job: TensorJob::of_bytes(to, bytes, 0),
@@ -290,26 +248,20 @@ impl Collector<'_> {
         self.tensors.push(of_bytes);
     }
 
-    /// Adds the blocks of the next tensor.
-    fn check_blocks(&mut self, tensor: &DeviceTensor) {
-        let payload = tensor.payload();
-        if payload.block_count() == 0 {
-            return;
-        }
+    /// Adds blocks of the next tensor: those of `bytes` bytes of its plain plane at `plain`, whose
+    /// checksums are at `checksums`.
+    pub(crate) fn blocks(&mut self, payload: &Payload, plain: u64, bytes: u64, checksums: u64) {
         const { assert!(layout::BLOCK_BYTES == 1 << BYTES_CHUNK_LOG2) };
-        let (plain, checksums) = (payload.plain(), payload.block_checksums());
-        let at = tensor.addresses().plain;
-        let checksums_at = at + (checksums.offset - plain.offset);
         self.blocks.push(Pending {
             tensor: self.tensors.len(),
-            job: TensorJob::of_blocks(at, plain.length, checksums_at, 0),
-            chunk_count: payload.block_count(),
+            job: TensorJob::of_blocks(plain, bytes, checksums, 0),
+            chunk_count: bytes.div_ceil(layout::BLOCK_BYTES),
             forms: payload.forms(),
         });
     }
 
     /// The jobs of all tensors, in the order of their launches.
-    pub(super) fn finish(mut self) -> Result<Jobs, GpuError> {
+    pub(crate) fn finish(mut self) -> Result<Jobs, GpuError> {
         // Jobs of a class keep the caller's order.
         self.decoded.sort_by_key(|decode| decode.class);
         let decoded = self.decoded.iter().map(|decode| decode.pending.chunk_count);
@@ -339,6 +291,106 @@ impl Collector<'_> {
             checked: numbered.checked,
         })
     }
+}
+
+/// Adds inputs and outputs of a batch to a [`JobList`].
+#[derive(Debug)]
+pub(super) struct Collector<'a> {
+    device: &'a Device,
+    handover: &'a Handover,
+    list: JobList,
+}
+
+impl Collector<'_> {
+    pub(super) fn new<'a>(
+        device: &'a Device,
+        handover: &'a Handover,
+        elements: Elements,
+    ) -> Collector<'a> {
+        Collector {
+            device,
+            handover,
+            list: JobList::new(elements),
+        }
+    }
+
+    /// Adds the next tensor.
+    pub(super) fn add(&mut self, task: &mut DecodeTask) -> Result<(), GpuError> {
+        let (context, stream) = (self.device.context(), self.handover.stream());
+        match &task.input.0 {
+            Kind::Coded { tensor, chunks } => {
+                require_context(tensor.context(), context)?;
+                let payload = tensor.payload();
+                let log2 = payload.chunk_size_log2();
+                let end = (chunks.end << log2).min(payload.weights());
+                let weights = end - (chunks.start << log2).min(end);
+                let bytes = weights * self.list.element_bytes(payload);
+                let to = task.output.address(stream, context, bytes)?;
+                // A tensor has at most 2^24 chunks.
+                let job = job(tensor, to, chunks.start as u32);
+                self.decode(tensor, job, weights, chunks.end - chunks.start);
+            }
+            Kind::Plain(tensor) => {
+                require_context(tensor.context(), context)?;
+                let bytes = tensor.data_bytes();
+                let to = task.output.address(stream, context, bytes)?;
+                self.check_blocks(tensor);
+                let payload = tensor.payload();
+                match payload.forms().is_raw() {
+                    true => self.copy(tensor.addresses().plain, to, bytes),
+                    false => {
+                        let job = job(tensor, to, 0);
+                        self.decode(tensor, job, payload.weights(), job.chunk_count());
+                    }
+                }
+            }
+            Kind::Data(memory) => {
+                require_context(memory.context(), context)?;
+                let bytes = memory.num_bytes() as u64;
+                let to = task.output.address(stream, context, bytes)?;
+                self.copy(memory.device_ptr(stream).0, to, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self, tensor: &DeviceTensor, job: TensorJob, weights: u64, chunk_count: u64) {
+        let chunks = DecodeChunks {
+            job,
+            weights,
+            chunk_count,
+            longest_records_bytes: tensor.longest_records_bytes(),
+        };
+        self.list.decode(tensor.payload(), chunks);
+    }
+
+    fn copy(&mut self, from: u64, to: u64, bytes: u64) {
+        self.list.copied(to, bytes);
+        self.list.copies.push(RawCopy { from, to, bytes });
+    }
+
+    /// Adds the blocks of the next tensor.
+    fn check_blocks(&mut self, tensor: &DeviceTensor) {
+        let payload = tensor.payload();
+        if payload.block_count() == 0 {
+            return;
+        }
+        let (plain, checksums) = (payload.plain(), payload.block_checksums());
+        let at = tensor.addresses().plain;
+        let checksums_at = at + (checksums.offset - plain.offset);
+        self.list.blocks(payload, at, plain.length, checksums_at);
+    }
+
+    /// The jobs of all tensors, in the order of their launches.
+    pub(super) fn finish(self) -> Result<Jobs, GpuError> {
+        self.list.finish()
+    }
+}
+
+/// A job that has no place in the launch yet.
+fn job(tensor: &DeviceTensor, to: u64, skipped_chunks: u32) -> TensorJob {
+    let (payload, at) = (tensor.payload(), tensor.addresses());
+    TensorJob::new(payload, tensor.palettes(), at, to, 0, skipped_chunks)
 }
 
 /// A launch for each class.

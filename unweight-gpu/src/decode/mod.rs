@@ -2,13 +2,14 @@
 
 mod batch;
 mod checked;
-mod checked_parts;
+pub(crate) mod checked_parts;
 mod device_tensor;
 mod input;
 pub(crate) mod job;
-mod jobs;
+pub(crate) mod jobs;
 mod kernels;
 mod launch;
+pub(crate) mod launches;
 pub(crate) mod plan;
 pub(crate) mod status;
 mod task;

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "calls of the driver")]
 
 mod capability;
+mod current;
 mod libraries;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::kernels::{KernelCache, KernelSet, KernelSets, Module, ModuleLoader};
 use crate::{GpuError, preload};
 
 pub use capability::ComputeCapability;
+pub use current::KeptContext;
 pub use libraries::search_system_folders_only;
 
 /// Options for opening a device.

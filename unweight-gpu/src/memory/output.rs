@@ -41,6 +41,12 @@ impl Output {
         Output(Memory::Address { address, bytes })
     }
 
+    /// No memory: the output of a tensor without bytes.
+    pub(crate) const fn nothing() -> Output {
+        let (address, bytes) = (0, 0);
+        Output(Memory::Address { address, bytes })
+    }
+
     /// The memory, if the output was given as a slice.
     pub(crate) fn into_slice(self) -> Option<CudaSlice<u8>> {
         match self.0 {
@@ -49,7 +55,8 @@ impl Output {
         }
     }
 
-    fn bytes(&self) -> u64 {
+    /// Number of bytes of the memory.
+    pub fn bytes(&self) -> u64 {
         match &self.0 {
             Memory::Owned(slice) => slice.num_bytes() as u64,
             Memory::Address { bytes, .. } => *bytes,

@@ -33,6 +33,8 @@ use unweight_cpu::fast::Codec;
 use unweight_format::{Directory, DirectoryBuf, Extensions, Extent, FileHeader, Tensor, layout};
 
 use crate::memory::{index_bytes, largest_chunk_bytes};
+#[cfg(feature = "cuda")]
+use crate::read_extent_into;
 use crate::storage::coalesce::Window;
 use crate::storage::pool::Pool;
 pub use crate::threads::{Items, in_order};
@@ -333,6 +335,23 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         buffer: &'b mut Vec<u8>,
     ) -> Result<&'b [u8], ReadError> {
         self.read(extent, buffer)
+    }
+
+    /// Same as [`Container::read_extent`], but into `output`, which is as long.
+    ///
+    /// # Errors
+    /// The errors of [`Container::read_extent`].
+    ///
+    /// # Panics
+    /// If `output` is not as long as the extent.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn read_extent_into(
+        &self,
+        extent: Extent,
+        output: &mut [u8],
+    ) -> Result<(), ReadError> {
+        read_extent_into(self.storage, extent, output)
+            .map_err(|error| ReadError::from_storage(error, || self.storage.byte_length()))
     }
 
     /// Reads an extent within the file length that the header states and that has been checked.

@@ -58,7 +58,8 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// Decodes a coded tensor on the device, and returns the result of `download` for its weights there.
+    /// Decodes a coded tensor on the device, and returns the result of `download` for its weights
+    /// there.
     fn decode<S, T, E>(
         &self,
         container: &Container<'_, S>,
@@ -185,7 +186,7 @@ impl Suspect {
 
 /// Converts a report of the device. A report about the file becomes the CPU's error, with position
 /// and values. Any other report stays as it is.
-fn confirm<S, E>(
+pub(super) fn confirm<S, E>(
     container: &Container<'_, S>,
     tensor: &Tensor<'_>,
     executor: &dyn Executor,

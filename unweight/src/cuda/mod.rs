@@ -3,6 +3,9 @@
 
 mod decode;
 mod disagreement;
+mod kernel_cache;
+mod load;
+mod load_memory;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use unweight_gpu::{Device, DeviceOptions};
 use crate::{Error, MemoryBudget};
 
 pub use disagreement::Disagreement;
+pub use load::{CudaLoader, CudaTarget};
 
 /// Options for opening a CUDA device.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +38,16 @@ impl CudaOptions {
     pub fn kernel_cache(mut self, folder: impl Into<PathBuf>) -> CudaOptions {
         self.kernel_cache = Some(folder.into());
         self
+    }
+
+    /// Caches compiled kernels in the folder `UNWEIGHT_KERNEL_CACHE` or, without this environment
+    /// variable, in the user's cache folder, as the XDG Base Directory Specification says. Does
+    /// nothing if the variable is `off`, or if there is no such folder.
+    pub fn users_kernel_cache(self) -> CudaOptions {
+        match kernel_cache::kernel_cache(|name| std::env::var_os(name)) {
+            Some(folder) => self.kernel_cache(folder),
+            None => self,
+        }
     }
 }
 

@@ -71,6 +71,38 @@ impl SafetensorsFile {
         found.ok().map(|place| of(self.by_name[place]))
     }
 
+    /// Reads bytes of a tensor's data into `output`, which is as long.
+    ///
+    /// # Errors
+    /// [`Error::SourceLength`], [`Error::Read`].
+    #[cfg(feature = "cuda")]
+    pub(crate) fn read_extent_into(&self, extent: Extent, output: &mut [u8]) -> Result<(), Error> {
+        crate::read_extent_into(&*self.storage, extent, output).map_err(|error| {
+            let begin = extent.offset.saturating_sub(self.header.header_bytes);
+            let tensors = &self.header.tensors;
+            let number = tensors.partition_point(|tensor| tensor.end <= begin);
+            self.failed(&tensors[number.min(tensors.len() - 1)], error)
+        })
+    }
+
+    /// The budget.
+    #[cfg(feature = "cuda")]
+    pub(crate) const fn budget(&self) -> MemoryBudget {
+        self.budget
+    }
+
+    /// The memory that is held as long as the file is open.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn held_bytes(&self) -> u64 {
+        source_bytes(self.header.header_bytes)
+    }
+
+    /// The threads that read.
+    #[cfg(feature = "cuda")]
+    pub(crate) const fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
     /// Reads the bytes of these runs of a tensor into `output`, which is as long.
     ///
     /// # Errors

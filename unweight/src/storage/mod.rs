@@ -36,6 +36,18 @@ pub trait Storage: Sync {
     /// [`StorageError::ends_at`], [`byte_length`](Storage::byte_length) is called to find out
     /// whether the storage has become shorter.
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]>;
+
+    /// Reads all bytes of `extent` into `output`, which is as long. Storages that can read into any
+    /// memory should implement it; by default the bytes of [`read`](Storage::read) are copied.
+    ///
+    /// Callers should use [`read_extent_into`].
+    ///
+    /// # Errors
+    /// The errors of [`read`](Storage::read).
+    fn read_into(&self, extent: Extent, output: &mut [u8]) -> io::Result<()> {
+        output.copy_from_slice(read_extent(self, extent, &mut Vec::new())?);
+        Ok(())
+    }
 }
 
 /// Reads all bytes of `extent` of `storage`, and checks their number. The bytes are borrowed from
@@ -56,6 +68,25 @@ pub fn read_extent<'a, S: Storage + ?Sized>(
         Ok(bytes) => Err(StorageError::wrong_length(extent, bytes.len() as u64)),
         Err(error) => Err(StorageError::of(extent, error)),
     }
+}
+
+/// Reads all bytes of `extent` of `storage` into `output`, without an intermediate copy where the
+/// storage can.
+///
+/// # Errors
+/// [`StorageError`]. The content of `output` is then unspecified.
+///
+/// # Panics
+/// If `output` is not as long as the extent.
+pub fn read_extent_into<S: Storage + ?Sized>(
+    storage: &S,
+    extent: Extent,
+    output: &mut [u8],
+) -> Result<(), StorageError> {
+    assert_eq!(output.len() as u64, extent.length, "bytes to read");
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
+    let answer = storage.read_into(extent, output);
+    answer.map_err(|error| StorageError::of(extent, error))
 }
 
 /// Frees a buffer that is longer than a chunk of this many original bytes needs, and not short
@@ -192,6 +223,10 @@ impl<S: Storage + ?Sized> Storage for &S {
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         Ok(read_extent(&**self, extent, buffer)?)
     }
+
+    fn read_into(&self, extent: Extent, output: &mut [u8]) -> io::Result<()> {
+        Ok(read_extent_into(&**self, extent, output)?)
+    }
 }
 
 impl<S: Storage + ?Sized> Storage for Box<S> {
@@ -201,6 +236,10 @@ impl<S: Storage + ?Sized> Storage for Box<S> {
 
     fn read<'a>(&'a self, extent: Extent, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         Ok(read_extent(&**self, extent, buffer)?)
+    }
+
+    fn read_into(&self, extent: Extent, output: &mut [u8]) -> io::Result<()> {
+        Ok(read_extent_into(&**self, extent, output)?)
     }
 }
 
@@ -234,10 +273,15 @@ impl Storage for File {
         let length = usize::try_from(extent.length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         buffer.try_reserve(length.saturating_sub(buffer.len()))?;
         buffer.resize(length, 0);
+        read_extent_into(self, extent, buffer)?;
+        Ok(buffer)
+    }
+
+    fn read_into(&self, extent: Extent, output: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
-        while done < length {
+        while done < output.len() {
             let at = extent.offset + done as u64;
-            match read_some_at(self, &mut buffer[done..], at) {
+            match read_some_at(self, &mut output[done..], at) {
                 // A read of 0 bytes means that the file ended here at this moment, whatever its
                 // length is now.
                 Ok(0) => {
@@ -249,7 +293,7 @@ impl Storage for File {
                 Err(error) => return Err(error),
             }
         }
-        Ok(buffer)
+        Ok(())
     }
 }
 

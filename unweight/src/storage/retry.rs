@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use unweight_format::Extent;
 
-use crate::{Storage, read_extent};
+use crate::{Storage, read_extent, read_extent_into};
 
 /// Decides from an error and the number of failed attempts whether to retry.
 #[derive(Clone)]
@@ -69,5 +69,10 @@ impl<S: Storage> Storage for Retrying<S> {
             Ok(())
         })?;
         Ok(buffer)
+    }
+
+    fn read_into(&self, extent: Extent, output: &mut [u8]) -> io::Result<()> {
+        self.policy
+            .run(|| Ok(read_extent_into(&self.storage, extent, output)?))
     }
 }

@@ -6,6 +6,8 @@
 
 mod arguments;
 mod callbacks;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod files;
 mod support;
 mod tensors;

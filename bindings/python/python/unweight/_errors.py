@@ -73,11 +73,11 @@ class BadFile(UnweightError):
 
 
 class OverBudget(UnweightError, MemoryError):
-    """A file needs more memory than is allowed. The file may be valid."""
+    """A file needs more memory than is allowed, or than a device has. The file may be valid."""
 
 
 class NoDevice(UnweightError):
-    """The device that was asked for is missing or not supported."""
+    """The device that was asked for is missing or not supported, or has no driver."""
 
 
 class NoTensor(UnweightError, KeyError):

@@ -19,6 +19,8 @@ from ._unweight import File
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._cuda import Cuda
+
 _Part = int | slice | EllipsisType
 Index = _Part | tuple[_Part, ...] | list[int]
 
@@ -106,7 +108,7 @@ class safe_open:
             offset. A file object has to stay open.
         framework: ``"np"`` or ``"numpy"``; ``"pt"``, ``"torch"`` or ``"pytorch"``; ``"dlpack"``
             for arrays of this package, `unweight.Array`, which any other library takes.
-        device: ``"cpu"``. Others are not supported yet.
+        device: ``"cpu"``; with torch also ``"cuda"``, ``"cuda:N"`` or N: tensors are decoded there.
         threads: The number of threads that decode; None means one for each processor.
         memory: The most bytes that may be allocated for the file beside the arrays; None means
             enough for every valid file. Arrays are not counted. They take at most 64 times the
@@ -119,7 +121,7 @@ class safe_open:
         BadFile: The file is neither an Unweight nor a safetensors file, or breaks a rule.
         NotFound: There is no such file.
         IoError: The system could not read.
-        NoDevice: The device is not supported.
+        NoDevice: The device is not supported, or there is no driver for it.
         OverBudget: ``memory`` does not suffice.
         WrongArgument: ``framework``, ``threads`` or ``memory`` is not one of these.
     """
@@ -134,8 +136,8 @@ class safe_open:
         memory: int | None = None,
         as_bits: bool = False,
     ) -> None:
-        _require_cpu(device)
         self._framework = _framework(framework, as_bits)
+        self._cuda = _cuda(device, framework)
         counts = _arguments.threads(threads), _arguments.memory(memory)
         self._file = _opened(filename, *counts)
 
@@ -178,6 +180,8 @@ class safe_open:
             UnsupportedDtype: The framework has no such type.
             WrongArgument: ``out`` does not fit the tensor.
         """
+        if self._cuda is not None:
+            return self._cuda.tensors(self._file, [name], out)[name]
         form = _form(self._file, name)
 
         def fill(view: Any, is_new: bool) -> None:
@@ -187,10 +191,14 @@ class safe_open:
 
     def get_tensors(self) -> dict[str, Any]:
         """All tensors by name, in the order of their data."""
+        if self._cuda is not None:
+            return self._cuda.tensors(self._file, self.offset_keys())
         return {name: self.get_tensor(name) for name in self.offset_keys()}
 
     def get_slice(self, name: str) -> TensorSlice:
         """A tensor to be read in part."""
+        if self._cuda is not None:
+            return self._cuda.slice(self._file, name)
         return TensorSlice(self._file, self._framework, name)
 
 
@@ -242,13 +250,19 @@ def _framework(name: str, as_bits: bool) -> Framework:
     raise WrongArgument(f"found framework {name!r}, expected 'numpy', 'torch' or 'dlpack'")
 
 
-def _require_cpu(device: Any) -> None:
+def _cuda(device: Any, framework: str) -> Cuda | None:
+    """What loads to a device; None for the CPU."""
     name = f"cuda:{device}" if isinstance(device, int) else str(device)
-    if not re.fullmatch(r"cpu(:\d+)?", name):
+    if re.fullmatch(r"cpu(:\d+)?", name):
+        return None
+    if framework not in ("pt", "torch", "pytorch"):
         raise NoDevice(
-            f"found device {name!r}, expected 'cpu': this version decodes on the CPU alone; "
-            f"move tensors with tensor.to({name!r})"
+            f"found device {name!r}, expected 'cpu': {framework} has arrays in host memory; "
+            "use framework='torch'"
         )
+    from ._cuda import Cuda
+
+    return Cuda(name)
 
 
 def _opened(source: Source, threads: int | None, memory: int | None) -> File:

@@ -6,10 +6,12 @@ from typing import Any, final
 __all__ = [
     "Array",
     "File",
+    "Loader",
     "__version__",
     "compress",
     "decompress",
     "inspect",
+    "kernels_are_built_in",
     "new_array",
     "run_program",
     "save",
@@ -67,6 +69,13 @@ class File:
     def read_slice_into(
         self, name: str, slice: Sequence[tuple[int, int, int]], output: Any, is_new: bool
     ) -> None: ...
+
+@final
+class Loader:
+    def __new__(cls, device: int) -> Loader: ...
+    def load(self, file: File, tensors: Sequence[tuple[str, int, int]], stream: int) -> None: ...
+
+kernels_are_built_in: bool
 
 def compress(
     source: _Path,
