@@ -6,6 +6,7 @@ mod file;
 mod inspect;
 mod memory;
 mod operation;
+mod packed;
 mod program;
 mod save;
 mod storage;
@@ -27,6 +28,9 @@ fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(save::save, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_file, module)?)?;
     module.add_function(wrap_pyfunction!(program::run_program, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::packed_layout, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::restore, module)?)?;
     Ok(())
 }
 

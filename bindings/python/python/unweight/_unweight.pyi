@@ -9,6 +9,9 @@ __all__ = [
     "compress",
     "decompress",
     "inspect",
+    "pack",
+    "packed_layout",
+    "restore",
     "run_program",
     "save",
     "save_file",
@@ -88,3 +91,17 @@ def save_file(
     count: int | None,
 ) -> None: ...
 def run_program(arguments: Sequence[str]) -> int: ...
+def packed_layout(rows: int, columns: int) -> tuple[int, int, int] | str: ...
+def pack(
+    weights: Any, rows: int, columns: int, k_tiles: Any, threads: int
+) -> tuple[bytes, bytes, bytes] | str: ...
+def restore(
+    k_tiles: Any,
+    patches: Any,
+    patch_ends: Any,
+    palette: Any,
+    rows: int,
+    columns: int,
+    output: Any,
+    threads: int,
+) -> None: ...
