@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from transformers.core_model_loading import ConversionOps
-from transformers.quantizers import (
-    HfQuantizer,
+from transformers.quantizers.auto import (
+    AUTO_QUANTIZER_MAPPING,
     register_quantization_config,
     register_quantizer,
 )
+from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import get_module_from_name, should_convert_module
 from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
@@ -61,7 +62,7 @@ class UnweightConfig(QuantizationConfigMixin):
         kept_plain: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.quant_method = METHOD
+        self.quant_method = METHOD  # type: ignore[assignment]  # Methods of others are strings.
         self.modules_to_not_convert = modules_to_not_convert
         self.kept_plain = dict(kept_plain or {})
 
@@ -238,8 +239,6 @@ def _require_valid(name: str, module: Linear) -> None:
 
 def _register() -> None:
     # The module may be imported again.
-    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
-
     if METHOD not in AUTO_QUANTIZER_MAPPING:
         register_quantization_config(METHOD)(UnweightConfig)
         register_quantizer(METHOD)(UnweightQuantizer)
