@@ -7,15 +7,13 @@ use unweight_format::{Dtype, Palette, Palettes};
 use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
 
 use crate::MatmulError;
-use crate::layout::Shape;
+use crate::layout::{Shape, most_frequent};
 
 /// The exponent's number among the fields of BF16, and its lowest bit.
 const EXPONENT: usize = 0;
 const EXPONENT_SHIFT: u32 = 7;
 /// The number of values of an exponent.
 const EXPONENTS: usize = 256;
-/// The number of entries of its palette.
-const ENTRIES: usize = 16;
 /// Bytes that are copied to the host at a time, so that a large matrix needs no host memory.
 const PIECE_BYTES: usize = 16 << 20;
 
@@ -81,26 +79,7 @@ pub(crate) fn most_frequent_exponents(weights: &CudaSlice<u8>) -> Result<Palette
             counts[usize::from(exponent)] += 1;
         }
     }
-    Ok(palette_of(&counts))
-}
-
-/// The 16 exponents with the greatest counts. If fewer occur, the next ones below the greatest that
-/// occurs complete the palette, because kernels are faster with consecutive exponents.
-fn palette_of(counts: &[u64; EXPONENTS]) -> Palette {
-    let greatest = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
-    let mut exponents: Vec<usize> = (0..EXPONENTS).collect();
-    exponents.sort_by_key(|&exponent| {
-        let (count, is_above) = (counts[exponent], exponent > greatest);
-        (
-            std::cmp::Reverse(count),
-            is_above,
-            exponent.abs_diff(greatest),
-        )
-    });
-    exponents.truncate(ENTRIES);
-    exponents.sort_unstable();
-    let values = std::array::from_fn(|entry| exponents[entry] as u8);
-    Palette::new(u8::BITS, values).expect("sorted, and no exponent twice")
+    Ok(most_frequent(&counts))
 }
 
 #[cfg(test)]
@@ -108,40 +87,6 @@ mod tests {
     use unweight_format::Encoding;
 
     use super::*;
-
-    fn palette_with(counted: &[(usize, u64)]) -> Palette {
-        let mut counts = [0; EXPONENTS];
-        for &(exponent, count) in counted {
-            counts[exponent] = count;
-        }
-        palette_of(&counts)
-    }
-
-    #[test]
-    fn a_palette_has_the_most_frequent_exponents() {
-        let counted: Vec<(usize, u64)> = (0..20).map(|i| (10 * i, 5 + i as u64)).collect();
-        let palette = palette_with(&counted);
-        assert!(
-            palette
-                .values()
-                .iter()
-                .map(|&v| usize::from(v))
-                .eq((4..20).map(|i| 10 * i))
-        );
-    }
-
-    #[test]
-    fn a_palette_of_few_exponents_is_consecutive() {
-        assert_eq!(palette_with(&[(120, 1)]).base(), Some(105));
-        assert_eq!(
-            palette_with(&[(118, 9), (120, 1), (117, 9)]).base(),
-            Some(105)
-        );
-        // Fewer than 15 exponents are below the greatest one.
-        assert_eq!(palette_with(&[(3, 7), (0, 1)]).base(), Some(0));
-        assert_eq!(palette_with(&[]).base(), Some(0));
-        assert_eq!(palette_with(&[(255, 1)]).base(), Some(240));
-    }
 
     #[test]
     fn a_coded_mantissa_is_not_taken_for_the_exponent() {

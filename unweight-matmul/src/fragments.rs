@@ -13,12 +13,8 @@ use crate::decoded::{coded_exponents, decode, most_frequent_exponents, require_m
 use crate::fragments_kernels::{INDEX_TABLE_BYTES, RESTORING_WARPS};
 use crate::job::FragmentsJob;
 use crate::kernels::MatmulKernels;
-use crate::layout::{Arranged, Shape};
+use crate::layout::{Arranged, Shape, WEIGHTS_PER_PATCH};
 use crate::{MatmulError, View, ViewMut};
-
-/// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
-/// so a matrix with more patches is not worth converting to fragment form.
-const WEIGHTS_PER_PATCH: u64 = 16;
 
 /// Patches of a matrix in device memory.
 #[derive(Debug)]

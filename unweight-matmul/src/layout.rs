@@ -35,7 +35,16 @@
 //! is 8 * step + 2 * pair + (1 if an odd column). Patches are in order of the row panel, then the K
 //! tile, the number and the lane.
 
+mod arrange;
+mod checked;
+mod palette;
+mod tile;
+
 use unweight_format::Palette;
+
+pub use arrange::{PanelPatches, arrange_panels};
+pub use checked::{ArrangedRef, BadArranged};
+pub use palette::{most_frequent, patch_count};
 
 use crate::MatmulError;
 
@@ -46,13 +55,12 @@ pub const K_TILE_COLUMNS: u64 = 64;
 /// Size of a K tile in bytes.
 pub const K_TILE_BYTES: u64 = 1536;
 
-/// MMA steps of a K tile, and pairs of an MMA step.
-const MMA_STEPS: usize = 4;
-const STEP_PAIRS: usize = 4;
+/// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
+/// so a matrix with more patches is not worth converting to fragment form.
+pub const WEIGHTS_PER_PATCH: u64 = 16;
+
 /// Weights of a lane in a K tile.
-const LANE_WEIGHTS: usize = MMA_STEPS * 2 * STEP_PAIRS;
-/// Size in bytes of the pieces that a K tile has of all lanes for one word: 16 for each lane.
-const PIECES_BYTES: usize = 512;
+const LANE_WEIGHTS: usize = 32;
 
 /// Positions of a patch's fields; the exponent is in the lowest bits.
 const PATCH_K_TILE_SHIFT: u32 = 18;
@@ -145,130 +153,43 @@ fn position_of(panel: u64, k_tile: u64, lane: usize, number: usize) -> (u64, u64
     )
 }
 
-/// The offset in a K tile of word `word` of a lane's MMA step.
-const fn word_of(lane: usize, step: usize, word: usize) -> usize {
-    word * PIECES_BYTES + lane * 16 + step * 4
-}
-
-/// Masks of the fourth pair's thirds: the index, the upper mantissa, and the lower mantissa with
-/// the sign.
-const THIRDS: [u32; 3] = [0x0780_0780, 0x0078_0078, 0x8007_8007];
-/// Mask of the bits that a pair of 12-bit weights takes.
-const PAIR_BITS: u32 = 0x87ff_87ff;
-
-/// Packs four pairs of signs, indices and mantissas into three words.
-fn pack([first, second, third, fourth]: [u32; STEP_PAIRS]) -> [u32; 3] {
-    [
-        first | (fourth & THIRDS[0]) << 4,
-        second | (fourth & THIRDS[1]) << 8,
-        third | (fourth & THIRDS[2]).rotate_left(12),
-    ]
-}
-
-fn unpack(words: [u32; 3]) -> [u32; STEP_PAIRS] {
-    let [first, second, third] = words.map(|word| word & PAIR_BITS);
-    let fourth = [words[0] >> 4, words[1] >> 8, words[2].rotate_right(12)];
-    let fourth = fourth.iter().zip(THIRDS).map(|(word, bits)| word & bits);
-    [first, second, third, fourth.sum()]
-}
-
-/// Converts a row-major matrix to fragment form. `palette` is one of exponents: of a field of 8
-/// bits.
+/// Converts a row-major matrix to fragment form, on the caller's thread. `palette` is one of
+/// exponents: of a field of 8 bits.
 ///
 /// # Panics
 /// If the length of `weights` does not match the shape.
 pub fn arrange(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
     assert_eq!(weights.len() as u64, shape.weights());
-    let mut k_tiles = Vec::with_capacity(shape.k_tile_bytes() as usize);
-    let (mut patches, mut patch_ends) = (vec![], vec![]);
-    for panel in 0..shape.panels() {
-        for k_tile in 0..shape.k_tiles() {
-            let mut pairs = [[[0u32; STEP_PAIRS]; MMA_STEPS]; 32];
-            for number in 0..LANE_WEIGHTS {
-                for (lane, pairs) in pairs.iter_mut().enumerate() {
-                    let (row, column) = position_of(panel, k_tile, lane, number);
-                    if row >= shape.rows {
-                        continue;
-                    }
-                    let weight = weights[(row * shape.columns + column) as usize];
-                    let exponent = (weight >> 7) as u8;
-                    let index = palette.index_of(exponent);
-                    if index.is_none() {
-                        patches.push(
-                            (k_tile as u32) << PATCH_K_TILE_SHIFT
-                                | (lane as u32) << PATCH_LANE_SHIFT
-                                | (number as u32) << PATCH_WEIGHT_SHIFT
-                                | u32::from(exponent),
-                        );
-                    }
-                    let bits = u32::from(weight & 0x807f) | (index.unwrap_or(0) as u32) << 7;
-                    pairs[number / 8][number % 8 / 2] |= bits << (16 * (number % 2));
-                }
-            }
-            let mut bytes = [0; K_TILE_BYTES as usize];
-            for (lane, pairs) in pairs.into_iter().enumerate() {
-                for (step, pairs) in pairs.into_iter().enumerate() {
-                    for (word_number, word) in pack(pairs).into_iter().enumerate() {
-                        bytes[word_of(lane, step, word_number)..][..4]
-                            .copy_from_slice(&word.to_le_bytes());
-                    }
-                }
-            }
-            k_tiles.extend(bytes);
-        }
-        patch_ends.push(patches.len() as u32);
-    }
+    let mut k_tiles = vec![0; shape.k_tile_bytes() as usize];
+    let PanelPatches { patches, counts } =
+        arrange_panels(weights, shape.columns, palette, &mut k_tiles);
+    let ends = counts.into_iter().scan(0, |end, count| {
+        *end += count;
+        Some(*end)
+    });
     Arranged {
         k_tiles,
         patches,
-        patch_ends,
+        patch_ends: ends.collect(),
     }
 }
 
-/// Restores the matrix that [`arrange`] was given.
+/// Restores the matrix that [`arrange`] was given, on the caller's thread.
 ///
 /// # Panics
 /// If `arranged` is not a result of [`arrange`] for this shape.
 pub fn restore(arranged: &Arranged, shape: Shape, palette: &Palette) -> Vec<u16> {
-    let mut weights = vec![0; shape.weights() as usize];
-    let mut set = |(row, column), exponent: u8, bits: u32| {
-        if row < shape.rows {
-            weights[(row * shape.columns + column) as usize] =
-                u16::from(exponent) << 7 | bits as u16 & 0x807f;
-        }
+    let Arranged {
+        k_tiles,
+        patches,
+        patch_ends,
+    } = arranged;
+    let checked = match ArrangedRef::new(shape, *palette, k_tiles, patches, patch_ends) {
+        Ok(checked) => checked,
+        Err(error) => panic!("{error}"),
     };
-    let mut patches = arranged.patches.as_slice();
-    let mut before = 0;
-    for (panel, &end) in (0..).zip(&arranged.patch_ends) {
-        // Unpacks weight `number` of a lane into sign, index and mantissa.
-        let bits_of = |k_tile: u64, lane: usize, number: usize| {
-            let start = (panel * shape.k_tiles() + k_tile) * K_TILE_BYTES;
-            let k_tile = &arranged.k_tiles[start as usize..][..K_TILE_BYTES as usize];
-            let words = std::array::from_fn(|word| {
-                let bytes = &k_tile[word_of(lane, number / 8, word)..][..4];
-                u32::from_le_bytes(bytes.try_into().expect("4"))
-            });
-            unpack(words)[number % 8 / 2] >> (16 * (number % 2))
-        };
-        for k_tile in 0..shape.k_tiles() {
-            for number in 0..LANE_WEIGHTS {
-                for lane in 0..32 {
-                    let bits = bits_of(k_tile, lane, number);
-                    let exponent = palette.padded()[(bits >> 7 & 15) as usize];
-                    set(position_of(panel, k_tile, lane, number), exponent, bits);
-                }
-            }
-        }
-        let (own, others) = patches.split_at((end - before) as usize);
-        for &patch in own {
-            let k_tile = u64::from(patch >> PATCH_K_TILE_SHIFT);
-            let lane = (patch >> PATCH_LANE_SHIFT & 31) as usize;
-            let number = (patch >> PATCH_WEIGHT_SHIFT & 31) as usize;
-            let at = position_of(panel, k_tile, lane, number);
-            set(at, patch as u8, bits_of(k_tile, lane, number));
-        }
-        (patches, before) = (others, end);
-    }
+    let mut weights = vec![0; shape.weights() as usize];
+    checked.restore_panels(0..shape.panels(), &mut weights);
     weights
 }
 
@@ -283,6 +204,60 @@ mod tests {
     /// All bit patterns, in an order without similar neighbours.
     fn all_patterns(weights: u64) -> Vec<u16> {
         (0..weights).map(|i| (i * 40_503 % 65_536) as u16).collect()
+    }
+
+    /// Weight by weight, as the head of the module says.
+    fn arranged_weight_by_weight(weights: &[u16], shape: Shape, palette: &Palette) -> Arranged {
+        let mut k_tiles = vec![0; shape.k_tile_bytes() as usize];
+        let (mut patches, mut patch_ends) = (vec![], vec![]);
+        for panel in 0..shape.panels() {
+            for k_tile in 0..shape.k_tiles() {
+                let start = (panel * shape.k_tiles() + k_tile) * K_TILE_BYTES;
+                let bytes = &mut k_tiles[start as usize..][..K_TILE_BYTES as usize];
+                for number in 0..LANE_WEIGHTS {
+                    for lane in 0..32 {
+                        let (row, column) = position_of(panel, k_tile, lane, number);
+                        if row >= shape.rows {
+                            continue;
+                        }
+                        let weight = weights[(row * shape.columns + column) as usize];
+                        let exponent = (weight >> 7) as u8;
+                        let index = palette.index_of(exponent);
+                        if index.is_none() {
+                            patches.push(
+                                (k_tile as u32) << PATCH_K_TILE_SHIFT
+                                    | (lane as u32) << PATCH_LANE_SHIFT
+                                    | (number as u32) << PATCH_WEIGHT_SHIFT
+                                    | u32::from(exponent),
+                            );
+                        }
+                        let index = index.unwrap_or(0) as u32;
+                        let (sign, mantissa) = (u32::from(weight >> 15), u32::from(weight & 0x7f));
+                        let (step, pair, half) = (number / 8, number % 8 / 2, 16 * (number % 2));
+                        let words = match pair {
+                            0..3 => vec![(pair, (sign << 15 | index << 7 | mantissa) << half)],
+                            _ => vec![
+                                (0, index << (half + 11)),
+                                (1, mantissa >> 3 << (half + 11)),
+                                // The sign is in the other half.
+                                (2, (mantissa & 7) << (half + 12) | sign << (27 - half)),
+                            ],
+                        };
+                        for (word, bits) in words {
+                            let at = 512 * word + 16 * lane + 4 * step;
+                            let old = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+                            bytes[at..at + 4].copy_from_slice(&(old | bits).to_le_bytes());
+                        }
+                    }
+                }
+            }
+            patch_ends.push(patches.len() as u32);
+        }
+        Arranged {
+            k_tiles,
+            patches,
+            patch_ends,
+        }
     }
 
     #[test]
@@ -300,7 +275,10 @@ mod tests {
             for palette in [palette_from(0), palette_from(240), spread] {
                 let weights = all_patterns(shape.weights());
                 let arranged = arrange(&weights, shape, &palette);
-                assert_eq!(arranged.k_tiles.len() as u64, shape.k_tile_bytes());
+                assert_eq!(
+                    arranged,
+                    arranged_weight_by_weight(&weights, shape, &palette)
+                );
                 assert_eq!(restore(&arranged, shape, &palette), weights);
             }
         }

@@ -11,6 +11,7 @@ mod file;
 mod inspect;
 mod memory;
 mod operation;
+mod packed;
 mod pages;
 mod program;
 mod save;
@@ -40,6 +41,9 @@ fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(save::save, module)?)?;
     module.add_function(wrap_pyfunction!(save::save_file, module)?)?;
     module.add_function(wrap_pyfunction!(program::run_program, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::packed_layout, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::restore, module)?)?;
     Ok(())
 }
 

@@ -13,6 +13,9 @@ __all__ = [
     "inspect",
     "kernels_are_built_in",
     "new_array",
+    "pack",
+    "packed_layout",
+    "restore",
     "run_program",
     "save",
     "save_file",
@@ -125,3 +128,17 @@ def save_file(
     count: int | None,
 ) -> None: ...
 def run_program(arguments: Sequence[str]) -> int: ...
+def packed_layout(rows: int, columns: int) -> tuple[int, int, int] | str: ...
+def pack(
+    weights: Any, rows: int, columns: int, k_tiles: Any, threads: int
+) -> tuple[bytes, bytes, bytes] | str: ...
+def restore(
+    k_tiles: Any,
+    patches: Any,
+    patch_ends: Any,
+    palette: Any,
+    rows: int,
+    columns: int,
+    output: Any,
+    threads: int,
+) -> None: ...

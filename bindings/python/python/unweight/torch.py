@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,28 @@ from ._files import Encoding
 from ._open import Source, safe_open
 from ._to_torch import given
 
-__all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
+if TYPE_CHECKING:
+    from ._linear import Linear, NoPackedForm
+
+__all__ = [
+    "Linear",
+    "NoPackedForm",
+    "load",
+    "load_file",
+    "load_model",
+    "save",
+    "save_file",
+    "save_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Operators are registered when they are needed first.
+    if name in ("Linear", "NoPackedForm"):
+        from . import _linear
+
+        return getattr(_linear, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_file(
