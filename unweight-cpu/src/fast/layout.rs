@@ -31,6 +31,9 @@ pub(super) struct Nibbles {
     /// Bits of a run in both nibbles, when these are as far apart as the weights, and how far up
     /// they are in the weights.
     runs: [(u32, u32); 2],
+    /// The product of a nibble and this number has each run at its place in a weight of two bytes. 0
+    /// if there is none: the product has the nibble once for each run, and these would meet.
+    factor: u16,
 }
 
 impl Nibbles {
@@ -47,7 +50,29 @@ impl Nibbles {
             *runs.next()? = (run | run << (8 * weight_bytes), place - number);
             number += length;
         }
+        let [(_, up), (two, further)] = nibbles.runs;
+        nibbles.factor = match two {
+            0 => 1 << up,
+            _ if further - up >= 4 => 1 << up | 1 << further,
+            _ => 0,
+        };
         Some(nibbles)
+    }
+
+    /// The plain bits of eight weights of one byte at their places. They are the lowest four bits of
+    /// each byte; those above are dropped.
+    #[inline(always)]
+    pub(super) fn deposit_bytes(&self, word: u64) -> u64 {
+        let [(one, up), (two, further)] = self.runs;
+        let in_word = |run: u32| u64::from(run) * 0x0001_0001_0001_0001;
+        (word & in_word(one)) << up | (word & in_word(two)) << further
+    }
+
+    /// The plain bits of a weight of two bytes, and others beside them. They are the lowest four
+    /// bits; those above are dropped.
+    #[inline(always)]
+    pub(super) fn deposit_half(&self, weight: u16) -> u16 {
+        (weight & 15).wrapping_mul(self.factor)
     }
 
     /// The plain bits of two weights of one byte.
@@ -160,6 +185,14 @@ impl Layout {
         }
     }
 
+    /// The kind of moves of the plain bits. If it is that of nibbles, `nibbles` has them.
+    pub(super) fn deposit_kind(&self) -> DepositKind {
+        match self.nibbles {
+            Some(nibbles) if self.weight_bytes == 1 || nibbles.factor != 0 => DepositKind::Nibbles,
+            _ => self.deposit.kind,
+        }
+    }
+
     /// The places of the coded fields.
     pub(super) fn places(&self) -> &[Place] {
         &self.places[..self.coded]
@@ -251,7 +284,7 @@ pub(super) struct Deposit {
     pub(super) kind: DepositKind,
 }
 
-/// The fewest operations that a [`Deposit`] needs.
+/// The fewest operations that moving plain bits needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DepositKind {
     /// The plain bits are one run and perhaps a sign of one bit further up, and at most half of the
@@ -261,6 +294,9 @@ pub(super) enum DepositKind {
     Dense,
     /// Any runs.
     Any,
+    /// Those of [`Nibbles`] that have a [factor](Nibbles::deposit_half) or are of weights of one
+    /// byte.
+    Nibbles,
 }
 
 /// A move of the upper half of some bits.
@@ -443,7 +479,6 @@ mod tests {
                 if deposit.kind == DepositKind::Sparse && deposit.is_low() && BYTES == 1 {
                     let found = match mask.count_ones() {
                         3 => deposit.word::<HALVINGS, 0, 3>(bits),
-                        4 => deposit.word::<HALVINGS, 0, 4>(bits),
                         _ => return,
                     };
                     assert_eq!(found, expected, "mask {mask:x}");
@@ -478,6 +513,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nibbles_are_deposited_as_plain_bits_are() {
+        let with_garbage = |nibbles: u64| nibbles | 0xa0f0_50f0_a0f0_50f0;
+        for mask in 0..=u8::MAX {
+            let mask = mask.into();
+            let Some(nibbles) = Nibbles::of(mask, 1) else {
+                continue;
+            };
+            for nibble in 0..16 {
+                let found = nibbles.deposit_bytes(with_garbage(in_each_weight(nibble, 1)));
+                assert_eq!(found, in_each_weight(pdep(nibble, mask), 1), "{mask:x}");
+            }
+        }
+        let mut factors = 0;
+        for mask in 0..=u16::MAX {
+            let Some(nibbles) = Nibbles::of(mask.into(), 2).filter(|nibbles| nibbles.factor != 0)
+            else {
+                continue;
+            };
+            factors += 1;
+            for nibble in 0..16 {
+                let found = nibbles.deposit_half(with_garbage(nibble) as u16) & mask;
+                assert_eq!(u64::from(found), pdep(nibble, mask.into()), "{mask:x}");
+            }
+        }
+        assert!(factors > 13, "more than those of a single run");
     }
 
     #[test]

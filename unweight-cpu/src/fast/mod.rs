@@ -134,8 +134,11 @@ impl Codec {
         if let Some(done) = on_the_way {
             return done;
         }
+        // First, because the plain bytes come faster from memory if they are read in order.
+        let record = checked::continued(record_so_far, plain);
         let weights = self.decode_chunk(scratch, palettes, records, plain, output)?;
-        Ok(Checksums::of(record_so_far, plain, weights))
+        let weights = checked::continued(0, weights);
+        Ok(Checksums { record, weights })
     }
 
     /// Decodes a record into the values of its chunk, one for each element of `values`. Same as

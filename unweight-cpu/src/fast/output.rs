@@ -109,6 +109,12 @@ impl<'a> Output<'a> {
         self.put_slice(at, &bytes);
     }
 
+    /// Writes zeros to the whole buffer. Writing it in order, and only then in another order, is
+    /// faster if it is not in the cache.
+    pub(super) fn clear(&mut self) {
+        self.bytes.fill(MaybeUninit::new(0));
+    }
+
     /// Replaces the byte at `at`.
     ///
     /// # Safety

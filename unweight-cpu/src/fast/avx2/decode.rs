@@ -1,6 +1,6 @@
 //! The inner loop of decoding for x86-64. It is the portable backend's loop with two changes: the
-//! checks are made once for many rounds, and the cache lines of the output and of the plain bytes of
-//! BF16 weights are prefetched.
+//! checks are made once for many rounds, and cache lines of this chunk's and of the next chunk's
+//! output and plain bytes are prefetched.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -9,11 +9,15 @@ use unweight_format::layout::{LANE_STEP_WEIGHTS, STEP_WEIGHTS};
 
 use crate::fast::decode_table::{RUN_BITS, Run};
 use crate::fast::lanes::{BUFFER_BYTES, MOST_STEPS};
+use crate::fast::output::Output;
 use crate::fast::portable::decode::{GROUP_LANES, GROUP_WEIGHTS, Group, LOOK_UPS, ROUND_SYMBOLS};
 
 /// Steps whose lines are prefetched in a round. Each of the 4 groups of a chunk needs some 55
 /// rounds for its 128 steps.
 const STEPS_AHEAD: usize = 3;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Number of consecutive look-ups for one lane before the next lane, for each pass of a round. With
 /// one look-up, the row pointer of each lane is loaded and stored for each of them, because there
@@ -22,61 +26,96 @@ const STEPS_AHEAD: usize = 3;
 const TURNS: [usize; 3] = [2, 2, 1];
 const _: () = assert!(TURNS[0] + TURNS[1] + TURNS[2] == LOOK_UPS);
 
-/// Cache lines to prefetch, group by group. Prefetches are hints, so the pointers may be invalid.
+/// Cache lines to prefetch: those of this chunk's output group by group, in case that nothing
+/// prefetched them before, and those of what probably follows: the next chunk's output, plain bytes
+/// and record. Prefetches are hints, so the pointers may be invalid.
 pub(super) struct Ahead {
-    /// The sign-mantissa bytes, or null.
-    sign_mantissa: *const u8,
-    output: *mut u8,
+    output: *const u8,
     /// Bytes of a weight.
     size: usize,
-    /// The next chunk's record. One line in each round covers some 14 KB.
-    record: *const u8,
     /// Index of the next weight to prefetch.
     at: usize,
     /// Number of weights, rounded up to whole steps.
     weights: usize,
+    next_output: Lines,
+    next_plain: Lines,
+    /// The next chunk's record. One line in each round covers some 14 KB.
+    next_record: *const u8,
 }
 
-impl Ahead {
-    /// For an output of so many weights of `size` bytes. There may be sign-mantissa bytes of BF16
-    /// weights.
-    pub(super) fn of(
-        sign_mantissa: &[u8],
-        output: *mut u8,
-        weights: usize,
-        size: usize,
-        record: *const u8,
-    ) -> Ahead {
-        Ahead {
-            sign_mantissa: match sign_mantissa {
-                [] => std::ptr::null(),
-                bytes => bytes.as_ptr(),
-            },
-            output,
-            size,
-            record,
-            at: 0,
-            weights: weights.next_multiple_of(STEP_WEIGHTS),
+/// Cache lines that are prefetched in order.
+struct Lines {
+    at: *const u8,
+    end: *const u8,
+    /// Lines in a round.
+    at_once: usize,
+}
+
+impl Lines {
+    /// As many bytes as these, right behind them, in so many rounds.
+    fn behind(start: *const u8, length: usize, rounds: usize) -> Lines {
+        let at = start.wrapping_add(length);
+        Lines {
+            at,
+            end: at.wrapping_add(length),
+            at_once: length.div_ceil(LINE).div_ceil(rounds),
         }
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn fetch_record(&mut self) {
-        _mm_prefetch::<_MM_HINT_T1>(self.record.cast());
-        self.record = self.record.wrapping_add(64);
+    fn fetch(&mut self) {
+        if self.at < self.end {
+            for line in 0..self.at_once {
+                _mm_prefetch::<_MM_HINT_T1>(self.at.wrapping_add(LINE * line).cast());
+            }
+            self.at = self.at.wrapping_add(LINE * self.at_once);
+        }
+    }
+}
+
+impl Ahead {
+    /// For an output of so many weights, and their plain bytes.
+    pub(super) fn of(
+        output: &mut Output<'_>,
+        weights: usize,
+        plain: &[u8],
+        next_record: *const u8,
+    ) -> Ahead {
+        let start = output.as_mut_ptr().cast_const();
+        // There are no fewer, as this is for the most symbols in each round.
+        let rounds = (weights / GROUP_LANES / ROUND_SYMBOLS).max(1);
+        Ahead {
+            output: start,
+            size: output.len() / weights.max(1),
+            at: 0,
+            weights: weights.next_multiple_of(STEP_WEIGHTS),
+            next_output: Lines::behind(start, output.len(), rounds),
+            next_plain: Lines::behind(plain.as_ptr(), plain.len(), rounds),
+            next_record,
+        }
     }
 
-    /// Prefetches the data of the next group's step.
+    /// Prefetches the lines of a round.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn fetch(&mut self) {
+        _mm_prefetch::<_MM_HINT_T1>(self.next_record.cast());
+        self.next_record = self.next_record.wrapping_add(LINE);
+        for _ in 0..STEPS_AHEAD {
+            self.fetch_step();
+        }
+        self.next_output.fetch();
+        self.next_plain.fetch();
+    }
+
+    /// Prefetches the output of the next group's step.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn fetch_step(&mut self) {
         let output = self.output.wrapping_add(self.size * self.at);
         for line in 0..self.size {
-            _mm_prefetch::<_MM_HINT_T1>(output.wrapping_add(64 * line).cast());
-        }
-        if !self.sign_mantissa.is_null() {
-            _mm_prefetch::<_MM_HINT_T1>(self.sign_mantissa.wrapping_add(self.at).cast());
+            _mm_prefetch::<_MM_HINT_T1>(output.wrapping_add(LINE * line).cast());
         }
         self.at += STEP_WEIGHTS;
         if self.at >= self.weights {
@@ -109,10 +148,7 @@ pub(super) fn rounds(
     let mut bits = group.bits.map(u64::from);
     for _ in 0..count {
         if let Some(ahead) = ahead {
-            ahead.fetch_record();
-            for _ in 0..STEPS_AHEAD {
-                ahead.fetch_step();
-            }
+            ahead.fetch();
         }
         let mut windows = [0; GROUP_LANES];
         for (window, bit) in windows.iter_mut().zip(bits) {

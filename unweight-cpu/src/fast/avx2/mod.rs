@@ -138,12 +138,11 @@ fn decode_weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
+    let (weights, next_record) = (sign_mantissa.len(), scratch.lanes.behind());
     let mut ahead = Some(decode::Ahead::of(
+        output,
+        weights,
         sign_mantissa,
-        output_start,
-        sign_mantissa.len(),
-        2,
         next_record,
     ));
     portable::decode::weights(
@@ -173,15 +172,10 @@ fn joined<const PEXT: bool>(
     parts: &Parts<'_>,
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
-    let (output_start, next_record) = (output.as_mut_ptr(), scratch.lanes.behind());
+    let next_record = scratch.lanes.behind();
     let size = parts.layout.weight_bytes;
-    let mut ahead = Some(decode::Ahead::of(
-        &[],
-        output_start,
-        output.len() / size,
-        size,
-        next_record,
-    ));
+    let weights = output.len() / size;
+    let mut ahead = Some(decode::Ahead::of(output, weights, parts.plain, next_record));
     if PEXT && size == 1 && parts.values.is_empty() {
         let mask = parts.layout.plain_mask;
         return portable::decode::joined_bytes(

@@ -16,6 +16,7 @@ pub(super) fn weights(
     sign_mantissa: &[u8],
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
+    output.clear();
     portable::decode::weights(
         scratch,
         sign_mantissa,
@@ -41,5 +42,6 @@ pub(super) fn joined(
     parts: &Parts<'_>,
     output: &mut Output<'_>,
 ) -> [u32; LANES] {
+    output.clear();
     portable::decode::joined(scratch, parts, output, portable::decode::rounds)
 }

@@ -178,16 +178,17 @@ fn join_bytes(
     group: &GroupValues<'_>,
     output: &mut Output<'_>,
 ) {
+    const NIBBLES: u8 = DepositKind::Nibbles as u8;
     const SPARSE: u8 = DepositKind::Sparse as u8;
     const DENSE: u8 = DepositKind::Dense as u8;
     const ANY: u8 = DepositKind::Any as u8;
     let deposit = &parts.layout.deposit;
-    match (deposit.kind, parts.layout.plain_bits) {
+    match (parts.layout.deposit_kind(), parts.layout.plain_bits) {
         (DepositKind::Sparse, 3) if deposit.is_low() => {
             join_bytes_of::<SPARSE, 3>(parts, plain, number, group, output)
         }
-        (DepositKind::Sparse, 4) if deposit.is_low() => {
-            join_bytes_of::<SPARSE, 4>(parts, plain, number, group, output)
+        (DepositKind::Nibbles, _) => {
+            join_bytes_of::<NIBBLES, 0>(parts, plain, number, group, output)
         }
         (DepositKind::Sparse, _) => join_bytes_of::<SPARSE, 0>(parts, plain, number, group, output),
         (DepositKind::Dense, _) => join_bytes_of::<DENSE, 0>(parts, plain, number, group, output),
@@ -224,7 +225,7 @@ fn join_bytes_of<const KIND: u8, const BITS: usize>(
                     .expect("values of whole steps");
                 u8::add(place, others, values);
             }
-            load_words::<u8>(plain_bits, plain.from(plain_bits * first / 8), words);
+            load_words::<u8, KIND>(plain_bits, plain.from(plain_bits * first / 8), words);
         }
         move_bits::<u8, KIND, BITS>(layout, words[..blocks].as_flattened_mut());
         for (block, (values, words)) in values.iter().zip(&words).enumerate().take(blocks) {
@@ -355,23 +356,50 @@ fn deposit<T: Weight>(
     piece: &mut [u8],
     first: impl Fn(usize) -> usize,
 ) {
+    match layout.deposit_kind() {
+        DepositKind::Nibbles => {
+            deposit_of::<T, { DepositKind::Nibbles as u8 }>(layout, plain, piece, first)
+        }
+        DepositKind::Sparse => {
+            deposit_of::<T, { DepositKind::Sparse as u8 }>(layout, plain, piece, first)
+        }
+        DepositKind::Dense => {
+            deposit_of::<T, { DepositKind::Dense as u8 }>(layout, plain, piece, first)
+        }
+        DepositKind::Any => {
+            deposit_of::<T, { DepositKind::Any as u8 }>(layout, plain, piece, first)
+        }
+    }
+}
+
+#[inline(always)]
+fn deposit_of<T: Weight, const KIND: u8>(
+    layout: &Layout,
+    plain: &PlainBytes<'_>,
+    piece: &mut [u8],
+    first: impl Fn(usize) -> usize,
+) {
     let plain_bits = layout.plain_bits;
     let (words, _) = piece.as_chunks_mut();
     for (block, words) in words.chunks_exact_mut(BLOCK * T::BYTES / 8).enumerate() {
         let plain = plain.from(plain_bits * first(block) / 8);
-        load_words::<T>(plain_bits, plain, words);
+        load_words::<T, KIND>(plain_bits, plain, words);
     }
-    match layout.deposit.kind {
-        DepositKind::Sparse => move_bits::<T, { DepositKind::Sparse as u8 }, 0>(layout, words),
-        DepositKind::Dense => move_bits::<T, { DepositKind::Dense as u8 }, 0>(layout, words),
-        DepositKind::Any => move_bits::<T, { DepositKind::Any as u8 }, 0>(layout, words),
-    }
+    move_bits::<T, KIND, 0>(layout, words);
 }
 
-/// Loads the plain bits of the words of a block. Other bits are above them.
+/// Loads the plain bits of the words of a block. Nibbles are the lowest bits of each weight, others
+/// those of each word. Other bits are above them.
 #[inline(always)]
-fn load_words<T: Weight>(plain_bits: usize, plain: &[u8; STEP_BYTES], words: &mut [[u8; 8]]) {
+fn load_words<T: Weight, const KIND: u8>(
+    plain_bits: usize,
+    plain: &[u8; STEP_BYTES],
+    words: &mut [[u8; 8]],
+) {
     assert!(plain_bits <= 8 * T::BYTES);
+    if KIND == DepositKind::Nibbles as u8 {
+        return load_nibbles::<T>(plain, words);
+    }
     let load = |at: usize| u64::from_le_bytes(*first_eight(&plain[at..]));
     match T::BYTES {
         1 => {
@@ -407,14 +435,42 @@ fn load_words<T: Weight>(plain_bits: usize, plain: &[u8; STEP_BYTES], words: &mu
     }
 }
 
+/// Loads four plain bits of each weight of a block of weights of one or two bytes.
+#[inline(always)]
+fn load_nibbles<T: Weight>(plain: &[u8; STEP_BYTES], words: &mut [[u8; 8]]) {
+    // Copies, which the compiler knows not to overlap.
+    let plain: [u8; BLOCK / 2] = *plain.first_chunk().expect("a block is shorter than a step");
+    let weights = words.as_flattened_mut();
+    if T::BYTES == 1 {
+        let mut pairs = [0; BLOCK / 2];
+        for (pair, byte) in pairs.iter_mut().zip(plain) {
+            *pair = u16::from(byte) | u16::from(byte) << 4;
+        }
+        for (weights, pair) in weights.as_chunks_mut().0.iter_mut().zip(pairs) {
+            *weights = pair.to_le_bytes();
+        }
+    } else {
+        let mut pairs = [0; BLOCK / 2];
+        for (pair, byte) in pairs.iter_mut().zip(plain) {
+            *pair = u32::from(byte) | u32::from(byte) << 12;
+        }
+        for (weights, pair) in weights.as_chunks_mut().0.iter_mut().zip(pairs) {
+            *weights = pair.to_le_bytes();
+        }
+    }
+}
+
 #[inline(always)]
 fn first_eight(bytes: &[u8]) -> &[u8; 8] {
     bytes.first_chunk().expect("a block is shorter than a step")
 }
 
-/// Moves plain bits from the start of each word to their places, and adds the constants.
+/// Moves loaded plain bits to their places, and adds the constants.
 #[inline(always)]
 fn move_bits<T: Weight, const KIND: u8, const BITS: usize>(layout: &Layout, words: &mut [[u8; 8]]) {
+    if KIND == DepositKind::Nibbles as u8 {
+        return move_nibbles::<T>(layout, words);
+    }
     let deposit = layout.deposit;
     let constants = layout.constants;
     for word in words {
@@ -426,5 +482,23 @@ fn move_bits<T: Weight, const KIND: u8, const BITS: usize>(layout: &Layout, word
             _ => deposit.word::<0, KIND, BITS>(bits),
         };
         *word = (moved | constants).to_le_bytes();
+    }
+}
+
+/// Same as `move_bits`, for four plain bits of each weight of one or two bytes.
+#[inline(always)]
+fn move_nibbles<T: Weight>(layout: &Layout, words: &mut [[u8; 8]]) {
+    let nibbles = layout.nibbles.expect("the kind is that of nibbles");
+    if T::BYTES == 1 {
+        for word in words {
+            let moved = nibbles.deposit_bytes(u64::from_le_bytes(*word));
+            *word = (moved | layout.constants).to_le_bytes();
+        }
+    } else {
+        let (places, constants) = (layout.plain_mask as u16, layout.constants as u16);
+        for weight in words.as_flattened_mut().as_chunks_mut().0 {
+            let moved = nibbles.deposit_half(u16::from_le_bytes(*weight)) & places;
+            *weight = (moved | constants).to_le_bytes();
+        }
     }
 }

@@ -29,6 +29,8 @@ use super::kernels::{Bf16Kernels, JoinedKernel, Kernels};
 pub(super) static KERNELS: Kernels = Kernels {
     bf16: Bf16Kernels {
         decode: |scratch, sign_mantissa, output| {
+            // Each group of lanes writes every fourth block of the output.
+            output.clear();
             decode::weights(
                 scratch,
                 sign_mantissa,
@@ -51,6 +53,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         fits: |_| true,
         is_checked: false,
         decode: |scratch, parts, output| {
+            output.clear();
             let ends = decode::joined(scratch, parts, output, decode::rounds);
             (ends, 0)
         },
