@@ -247,3 +247,5 @@ LONGER = "    if align(16 + len(body), 16) > decoder.greatest_record(len(values)
 written("lengths-of-records-in-16-bits", LONGER, LONGER.replace("align(16 + len(body), 16)", "align(16 + len(body), 16) % 65536"),
         "verbatim-record-of-65552-bytes-to-palette",
         "verbatim-record-of-65552-bytes-to-huffman")
+bug("65536-tensors-at-most", "zip(read.tensors, read.data)]", "zip(read.tensors[:65536], read.data)]",
+    "65537-tensors-to-palette")

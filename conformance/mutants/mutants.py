@@ -24,16 +24,21 @@ import time
 from multiprocessing import Pool
 from pathlib import Path
 
+import bugs_bounds
 import bugs_container
+import bugs_decisions
 import bugs_encoder
+import bugs_json
 import bugs_payload
 import bugs_records
-import bugs_text
+import bugs_source
 import bugs_transcoder
+import bugs_utf8
 from planted import DECODE, READER, ROLE_OF, ROLES, Answer, answer, failure, load, manifest, section_of, watch
 
-BUGS = [bug for module in (bugs_container, bugs_text, bugs_payload, bugs_records, bugs_encoder, bugs_transcoder)
-        for bugs in module.ALL for bug in bugs.all]
+SUBJECTS = (bugs_container, bugs_source, bugs_utf8, bugs_json, bugs_payload, bugs_records, bugs_bounds, bugs_encoder,
+            bugs_decisions, bugs_transcoder)
+BUGS = [bug for module in SUBJECTS for bugs in module.ALL for bug in bugs.all]
 TABLE = Path(__file__).with_name("TABLE.md")
 BY_NAME = {(bug.role, bug.name): bug for bug in BUGS}
 
@@ -87,9 +92,10 @@ def run_named(index):
 
 
 def run_all(index):
-    """Run a mutant on all cases of its role."""
+    """Run a mutant on all cases of its role, but for those whose files are made: they take half of the time."""
     bug = BUGS[index]
-    return index, passed(bug, CASES, [id for id, case in CASES.items() if ROLE_OF[case["kind"]] == bug.role])[1]
+    ids = [id for id, case in CASES.items() if ROLE_OF[case["kind"]] == bug.role and "recipe" not in case]
+    return index, passed(bug, CASES, ids)[1]
 
 
 def in_processes(function, indices):

@@ -5,6 +5,7 @@ function which has the text: its docstring opens with it. Each bug names the cas
 case can find has no cases, and a reason.
 """
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -14,6 +15,8 @@ import signal
 import sys
 import types
 from typing import NamedTuple
+
+import made
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = os.path.join(HERE, os.pardir, "decoders", "python")
@@ -183,14 +186,33 @@ ROLE_OF = {"accept": "decode", "reject": "decode", "prefixes": "decode", "encode
 
 
 def manifest():
-    """The cases of the corpus by id, without those whose file the runner makes."""
+    """The cases that have a file, by id. The large ones, which the runner makes, are left out."""
     with open(os.path.join(CORPUS, "manifest.json"), encoding="utf-8") as file:
-        cases = json.load(file)["cases"]
-    return {case["id"]: case for case in cases if case["kind"] in ROLE_OF and "file" in case}
+        text = json.load(file)
+    cases = {case["id"]: case for case in text["cases"] if case["kind"] in ROLE_OF and "file" in case}
+    for case in text.get("made", ()):
+        if not case.get("large"):
+            _recipes[case["id"]] = case["recipe"]
+            path = f"made/{case['id']}.unw"
+            source = path.replace(".unw", ".safetensors") if case["kind"] == "encode" else path
+            cases[case["id"]] = {**case, "file": path, "source": source}
+    return cases
+
+
+_recipes = {}
+
+
+@functools.lru_cache(maxsize=4)
+def make(path):
+    """A file that the runner makes."""
+    stem, ending = os.path.splitext(os.path.basename(path))
+    return made.restored(_recipes[stem]) if ending == ".safetensors" else made.file_of(_recipes[stem])
 
 
 def read(path):
-    """A file of the corpus."""
+    """A file of the corpus, or one that is made."""
+    if path.startswith("made/"):
+        return make(path)
     with open(os.path.join(CORPUS, path), "rb") as file:
         return file.read()
 

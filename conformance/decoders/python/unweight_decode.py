@@ -743,6 +743,9 @@ def join_weights(tensor, W, tables, constants, n, plain, chunk):
 def tensor_pieces(file, tensor):
     """Section 7, "Tensor", steps 1 to 3. The original bytes, piece after piece."""
     part = parts(tensor)
+    if part.m == 0:     # raw
+        yield from plain_blocks(file, part)
+        return
     palettes = read_palettes(file, tensor, part)
     tables = spread_tables(tensor)
     constants = sum(palette[0] << low for (form, (_, low)), palette in zip(not_plain(tensor), palettes)
@@ -750,8 +753,6 @@ def tensor_pieces(file, tensor):
     if part.q:
         for n, plain, chunk in coded_chunks(file, tensor, part, palettes):
             yield join_weights(tensor, part.W, tables, constants, n, plain, chunk)
-    elif part.m == 0:
-        yield from plain_blocks(file, part)
     else:
         # Blocks do not end where weights do: the weights of W blocks, 8 * 65536 of them, take whole bytes.
         data = b"".join(plain_blocks(file, part))

@@ -346,7 +346,7 @@ def write_file(source_kind, section, tensors, payload_of):
     payload = bytearray()
     at = align(start, 256)
     sorted_by_name = sorted(range(count), key=lambda i: tensors[i].name)
-    entries, dims_end, name_end = b"", 0, 0
+    entries, dims_end, name_end = bytearray(), 0, 0
     for i, tensor in enumerate(tensors):
         stored = Payload(b"", (), 0, 0)
         if tensor.data:
@@ -358,7 +358,7 @@ def write_file(source_kind, section, tensors, payload_of):
         entries += decoder.ENTRY.pack(tensor.dtype, stored.chunk_size, 0, forms, at + len(payload),
                                       zlib.crc32(tensor.data), stored.palette_checksum, dims_end, name_end,
                                       sorted_by_name[i], 0)
-    directory = entries + struct.pack(f"<{len(dims)}Q", *dims) + names
+    directory = bytes(entries) + struct.pack(f"<{len(dims)}Q", *dims) + names
     directory = directory.ljust(directory_length, b"\0")
     header = MAGIC + struct.pack("<HHIQQQIIIIB3x", 1, 0, count, at + len(payload) + 64, directory_length, len(section),
                                  zlib.crc32(directory), zlib.crc32(section), 0, 0, source_kind)

@@ -6,10 +6,12 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use unweight_conformance_runner::Recipe;
 
 use crate::case::{Case, Cases, Expect};
 use crate::draft::Tensor;
-use crate::steps;
+use crate::made::{self, Made};
+use crate::{inner, steps};
 
 /// Length limit of restored sources in the manifest itself.
 const LONGEST_HEX_BYTES: usize = 64;
@@ -22,10 +24,11 @@ pub fn write(cases: &Cases) -> String {
         .map(|file| (file.path.as_str(), file.bytes.as_slice()))
         .collect();
     let bytes = |case: &Case| files.get(case.file.as_str()).copied().unwrap_or_default();
+    let inner = inner::values(cases);
     let cases: Vec<String> = cases
         .cases
         .iter()
-        .map(|one| case(one, bytes(one)))
+        .map(|one| case(one, bytes(one), inner.get(one.id.as_str())))
         .collect();
     format!(
         concat!(
@@ -33,13 +36,77 @@ pub fn write(cases: &Cases) -> String {
             "  \"$schema\": \"../manifest.schema.json\",\n",
             "  \"format_version\": \"1.0-rc.1\",\n",
             "  \"license\": \"CC0-1.0 AND Apache-2.0\",\n",
-            "  \"cases\": [\n{}\n  ]\n}}\n"
+            "  \"cases\": [\n{}\n  ],\n",
+            "  \"made\": [\n{}\n  ]\n}}\n"
         ),
-        cases.join(",\n")
+        cases.join(",\n"),
+        made::cases()
+            .iter()
+            .map(made_case)
+            .collect::<Vec<_>>()
+            .join(",\n")
     )
 }
 
-fn case(case: &Case, bytes: &[u8]) -> String {
+/// A case whose file the runner makes.
+fn made_case(case: &Made) -> String {
+    let mut lines = Vec::new();
+    let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
+    field("id", json!(case.id));
+    field("claim", json!(case.claim));
+    let kind = match case.expect {
+        made::Expect::Accept => "accept",
+        made::Expect::Reject(_) => "reject",
+        made::Expect::Encode => "encode",
+        made::Expect::Transcode => "transcode",
+        made::Expect::EncodeRefuse => "encode-refuse",
+    };
+    field("kind", json!(kind));
+    field("profile", json!("core"));
+    if let Some(step) = case.step {
+        field("step", json!(step));
+    }
+    field("sections", json!(case.sections));
+    if case.large {
+        field("large", json!(true));
+    }
+    match case.expect {
+        made::Expect::Reject(rule) => {
+            field("rule", json!(rule.id()));
+            field("category", json!(rule.category().name()));
+        }
+        made::Expect::Encode | made::Expect::EncodeRefuse => {
+            lines.push("      \"parameters\": {\"encoding\":\"huffman\",\"chunk\":12}".to_owned());
+        }
+        made::Expect::Transcode => {
+            lines.push("      \"parameters\": {\"encoding\":\"palette\"}".to_owned());
+        }
+        made::Expect::Accept => {
+            let (length, digest) = case.recipe.restored_digest();
+            lines.push(format!(
+                "      \"restored\": {{\"length\":{length},\"sha256\":\"{digest}\"}}"
+            ));
+        }
+    }
+    lines.push(format!("      \"recipe\": {}", recipe(&case.recipe)));
+    format!("    {{\n{}\n    }}", lines.join(",\n"))
+}
+
+fn recipe(recipe: &Recipe) -> String {
+    let mut text = format!(
+        "{{\"tensors\":{},\"name_length\":{}",
+        recipe.tensors, recipe.name_length
+    );
+    if let Some(spaces) = recipe.source_spaces {
+        write!(text, ",\"source_spaces\":{spaces}").expect("writing to a string succeeds");
+    }
+    if let Some(length) = recipe.extension {
+        write!(text, ",\"extension\":{length}").expect("writing to a string succeeds");
+    }
+    text + "}"
+}
+
+fn case(case: &Case, bytes: &[u8], inner: Option<&String>) -> String {
     let mut lines = Vec::new();
     let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
     field("id", json!(case.id));
@@ -116,6 +183,9 @@ fn case(case: &Case, bytes: &[u8]) -> String {
                 "      \"parameters\": {{\"encoding\":\"{encoding}\"}}"
             ));
         }
+    }
+    if let Some(inner) = inner {
+        lines.push(format!("      \"inner\": {inner}"));
     }
     format!("    {{\n{}\n    }}", lines.join(",\n"))
 }

@@ -24,19 +24,58 @@ pub fn transcode(file: &[u8], encoding: Encoding) -> Vec<u8> {
     write("unweight_transcode.py", file, &[encoding.name()])
 }
 
+/// The inner values of files, one JSON text for each.
+///
+/// # Panics
+/// If Python is missing, or a file is invalid.
+pub fn inner_values(files: &[&[u8]]) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let paths: Vec<_> = (0..files.len())
+        .map(|number| folder.path().join(number.to_string()))
+        .collect();
+    for (path, file) in paths.iter().zip(files) {
+        fs::write(path, file).expect("the input can be written");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ended = interpreter()
+        .arg(root.join("inner_values.py"))
+        .args(&paths)
+        .env("PYTHONPATH", root.join("../decoders/python"))
+        .output()
+        .expect(NEEDS_PYTHON);
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(
+        ended.status.success(),
+        "inner_values.py ended with: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    let values: Vec<String> = text
+        .split("\n\n")
+        .map(|text| text.trim_end().to_owned())
+        .collect();
+    assert_eq!(values.len(), files.len());
+    values
+}
+
+const NEEDS_PYTHON: &str = "these cases need Python 3; set PYTHON to its path";
+
+fn interpreter() -> Command {
+    let mut command = Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
 fn write(program: &str, input: &[u8], parameters: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let [input_path, output_path] = ["input", "output"].map(|name| folder.path().join(name));
     fs::write(&input_path, input).expect("the input can be written");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decoders/python");
-    let interpreter = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-    let ended = Command::new(interpreter)
+    let ended = interpreter()
         .arg(folder.join(program))
         .args([&input_path, &output_path])
         .args(parameters)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
-        .expect("these cases need Python 3; set PYTHON to its path");
+        .expect(NEEDS_PYTHON);
     assert!(
         ended.status.success(),
         "{program} ended with: {}",

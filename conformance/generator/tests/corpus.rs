@@ -30,6 +30,8 @@ fn the_committed_corpus_is_what_the_generator_writes() {
 fn every_case_is_in_the_folder_of_its_kind_under_its_own_name() {
     for case in corpus().cases() {
         let expected = match &case.expect {
+            // The corpus has no such files.
+            _ if case.recipe.is_some() => continue,
             // These cases share the files of other cases.
             Expect::Prefixes { .. } | Expect::TranscodeRefuse { .. } => continue,
             Expect::Accept(_) if case.id.ends_with("-decodes") => continue,

@@ -4,6 +4,7 @@ mod coverage;
 mod explain;
 mod implementations;
 mod list;
+mod make;
 mod run;
 mod select;
 mod show;
@@ -36,6 +37,7 @@ enum Command {
     Show(show::Arguments),
     Explain(explain::Arguments),
     Unpack(unpack::Arguments),
+    Make(make::Arguments),
     Coverage(coverage::Arguments),
     Implementations(implementations::Arguments),
 }
@@ -51,6 +53,7 @@ impl Arguments {
             Command::Show(arguments) => arguments.run(),
             Command::Explain(arguments) => arguments.run(),
             Command::Unpack(arguments) => arguments.run(),
+            Command::Make(arguments) => arguments.run(),
             Command::Coverage(arguments) => arguments.run(),
             Command::Implementations(arguments) => arguments.run(),
         }

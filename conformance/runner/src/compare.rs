@@ -79,7 +79,11 @@ fn differs_at(expected: &Accept, known: &[u8], restored: &[u8], offset: usize) -
             position - tensor.offset
         ),
         None if position < expected.length_bytes => {
-            format!("the source section first differs at its byte {offset}: {bytes}")
+            let what = match expected.tensors.is_empty() {
+                true => "restored source",
+                false => "source section",
+            };
+            format!("the {what} first differs at its byte {offset}: {bytes}")
         }
         None => "the restored source continues after its last tensor".into(),
     };

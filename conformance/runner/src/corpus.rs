@@ -46,7 +46,8 @@ impl Corpus {
         let root = root
             .canonicalize()
             .map_err(|error| fail(error.to_string()))?;
-        for (position, case) in manifest.cases.iter().enumerate() {
+        let stored = manifest.cases.iter().filter(|case| case.recipe.is_none());
+        for (position, case) in stored.enumerate() {
             for file in files_of(case) {
                 check_file(&root, file).map_err(|problem| {
                     fail(format!(
@@ -69,7 +70,8 @@ impl Corpus {
         let json = unweight_corpus_data::file("manifest.json").expect("the data have a manifest");
         let json = std::str::from_utf8(json).expect("the manifest is UTF-8");
         let manifest = Manifest::parse(json).expect("the manifest of the data is valid");
-        let all = manifest.cases.iter().flat_map(files_of);
+        let stored = manifest.cases.iter().filter(|case| case.recipe.is_none());
+        let all = stored.flat_map(files_of);
         let missing = all.into_iter().find(|file| embedded_file(file).is_err());
         assert!(missing.is_none(), "the data lack {missing:?}");
         Self {
@@ -97,13 +99,30 @@ impl Corpus {
         }
     }
 
-    /// Reads a file of the corpus.
+    /// Reads a file of the corpus, or makes it.
     pub fn read(&self, file: &CorpusPath) -> io::Result<Vec<u8>> {
+        if file.as_path().starts_with("made") {
+            return self
+                .make(file)
+                .ok_or_else(|| io::ErrorKind::NotFound.into());
+        }
         match &self.files {
             Files::Folder(root) => fs::read(root.join(file.as_path())),
             #[cfg(feature = "embedded")]
             Files::Embedded => embedded_file(file).map(<[u8]>::to_vec),
         }
+    }
+
+    /// The file with this path, of the recipe of the case that names it.
+    fn make(&self, file: &CorpusPath) -> Option<Vec<u8>> {
+        let mut cases = self.manifest.cases.iter();
+        let case = cases.find(|case| files_of(case).any(|named| named == file))?;
+        let recipe = case.recipe.as_ref()?;
+        let is_source = file.as_path().extension() == Some("safetensors".as_ref());
+        Some(match is_source {
+            true => recipe.restored(),
+            false => recipe.file(),
+        })
     }
 
     /// Runs a Rust decoder of `profile` through every accept, reject and prefixes case, on all cores.

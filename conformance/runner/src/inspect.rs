@@ -18,6 +18,7 @@ mod tensor;
 mod tests;
 mod weight;
 
+pub(crate) use crc::crc32;
 pub use dtype::Dtype;
 pub use explain::{Choice, explain};
 pub use layout::{File, Form, Header, Parts, Tensor};

@@ -45,6 +45,7 @@ mod manifest;
 mod outcome;
 mod probe;
 mod process;
+mod recipe;
 mod rejection;
 mod report;
 mod run;
@@ -63,6 +64,7 @@ pub use manifest::{
 };
 pub use outcome::{Difference, Outcome};
 pub use probe::{ProbeError, Unavailable, probe};
+pub use recipe::Recipe;
 pub use rejection::Rejection;
 pub use report::{CaseReport, Report, RuleAgreement, Tally, Verdict};
 pub use run::{RunOptions, Subjects, run_with};

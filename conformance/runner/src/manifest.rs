@@ -11,7 +11,7 @@ mod validate;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
-use crate::Section;
+use crate::{Recipe, Section};
 
 /// A corpus manifest: each file of the corpus and the expected result.
 #[derive(Debug, Clone)]
@@ -74,6 +74,10 @@ pub struct Case {
     /// The file under test; for [`Expect::Encode`] and [`Expect::Transcode`], the file that must be
     /// written.
     pub file: CorpusPath,
+    /// What the runner makes the case's files of, which are then not in the corpus.
+    pub recipe: Option<Recipe>,
+    /// Whether the file is so large that a run leaves the case out unless it is asked for.
+    pub large: bool,
     /// The expected result.
     pub expect: Expect,
 }
@@ -253,7 +257,8 @@ impl fmt::Display for Category {
     }
 }
 
-/// A path inside the corpus folder: relative, with `/`, and without `.` and `..`.
+/// A path inside the corpus folder: relative, with `/`, and without `.` and `..`. The files that the
+/// runner makes have paths in the folder `made`, which is not there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CorpusPath(String);
 

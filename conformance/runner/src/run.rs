@@ -80,7 +80,7 @@ pub fn run_with(
         license: corpus.manifest().license.clone(),
         profile: options.profile,
         lenient: options.lenient,
-        filtered: cases.len() < corpus.cases().len(),
+        filtered: cases.len() < corpus.cases().iter().filter(|case| !case.large).count(),
         ignored: corpus.manifest().ignored.clone(),
         cases: reports,
     })

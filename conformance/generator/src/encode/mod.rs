@@ -5,6 +5,7 @@
 
 mod codes;
 mod containers;
+mod exact;
 mod forms;
 mod records;
 
@@ -30,6 +31,7 @@ pub fn add(cases: &mut Cases) {
     forms::thresholds(cases);
     forms::types(cases);
     forms::samples(cases);
+    exact::add(cases);
     containers::raw_instead(cases);
     containers::real_weights(cases);
 }

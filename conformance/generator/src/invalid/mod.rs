@@ -11,9 +11,12 @@ pub(crate) mod s3_3_json;
 mod s3_3_source;
 pub(crate) mod s3_3_text;
 mod s3_4_extensions;
+mod s3_5_ends;
+mod s3_5_padding;
 mod s3_5_parts;
-mod s3_5_payload;
+mod s3_5_past_64_bits;
 mod s3_bits;
+mod s3_fitting;
 mod s4_1_types;
 mod s4_2_forms;
 mod s5_2_lanes;
@@ -21,6 +24,7 @@ mod s5_5_patches;
 mod s5_fields;
 mod s5_fitting;
 mod s5_records;
+mod s5_wrapping;
 mod s6_code;
 mod s8_checksums;
 
@@ -40,7 +44,9 @@ pub fn add(cases: &mut Cases) {
     s3_3_source::add(cases);
     s3_3_json::add(cases);
     s3_4_extensions::add(cases);
-    s3_5_payload::add(cases);
+    s3_5_ends::add(cases);
+    s3_5_past_64_bits::add(cases);
+    s3_5_padding::add(cases);
     s3_5_parts::add(cases);
     s4_1_types::add(cases);
     s4_2_forms::add(cases);
@@ -54,6 +60,8 @@ pub fn add(cases: &mut Cases) {
     s3_3_text::add_differences(cases);
     s3_bits::add(cases);
     s5_fitting::add(cases);
+    s3_fitting::add(cases);
+    s5_wrapping::add(cases);
 }
 
 /// Three raw bytes without a source.

@@ -111,6 +111,7 @@ fn grammar(cases: &mut Cases) {
         ("json-with-metadata-as-null-in-upper-case", "NULL"),
         ("json-with-metadata-as-null-capitalized", "Null"),
         ("json-with-metadata-as-null-cut-short", "nul"),
+        ("json-with-metadata-as-null-of-another-last-letter", "nulx"),
         ("json-with-metadata-as-null-and-a-letter", "nulll"),
         ("json-with-metadata-as-null-twice-in-a-row", "null null"),
         ("json-with-metadata-as-null-before-an-object", "null{}"),

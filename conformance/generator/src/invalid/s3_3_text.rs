@@ -258,7 +258,13 @@ pub(super) fn add_differences(cases: &mut Cases) {
 
 fn number_forms(cases: &mut Cases) {
     let claim = "integers are written in digits alone, without leading zeros, and below 2^64";
-    let forms: [(&str, &str, &[u64]); 19] = [
+    let forms: [(&str, &str, &[u64]); 20] = [
+        // 2^64 more than the directory has, although each digit makes the number of 64 bits greater.
+        (
+            "2-to-the-64-more-that-grows-with-each-digit",
+            "[0,21446744073709551616]",
+            &[0, 3_000_000_000_000_000_000],
+        ),
         ("no-digits-behind-a-number", "[5,]", &[5, 0]),
         ("no-digits-before-a-number", "[,5]", &[0, 5]),
         (
@@ -332,6 +338,7 @@ fn escapes(cases: &mut Cases) {
         ("with-a-small-g-in-an-escape", r"\u00g1"),
         ("with-a-colon-in-an-escape", r"\u00:1"),
         ("with-a-slash-in-an-escape", r"\u00/1"),
+        ("with-a-slash-behind-a-digit-in-an-escape", r"\u01/1"),
         ("with-an-at-sign-in-an-escape", r"\u00@1"),
         ("with-a-grave-in-an-escape", r"\u00`1"),
         ("with-a-space-in-an-escape", r"\u 041"),

@@ -167,4 +167,12 @@ fn critical(cases: &mut Cases) {
         "every item is looked at",
         &[(PRIVATE, b"abc"), (6, b""), (CRITICAL | 6, b"")],
     );
+    cases.reject(
+        "critical-extension-without-tensors",
+        Rule::ExtensionUnknown,
+        "the extensions of a file without tensors are checked too",
+        crate::draft::Draft::of([])
+            .with_items(&[(CRITICAL, b"alone")])
+            .forge(),
+    );
 }

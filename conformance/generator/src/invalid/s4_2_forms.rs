@@ -227,7 +227,7 @@ fn limits(cases: &mut Cases) {
 
 fn chunk_sizes(cases: &mut Cases) {
     let claim = "the chunk size of a coded tensor is 12 to 16";
-    for k in [0, 1, 11, 17, 32, 64, 255] {
+    for k in [0, 1, 11, 17, 32, 44, 64, 255] {
         cases.reject(
             &format!("chunk-size-{k}"),
             Rule::ChunkSize,
@@ -235,6 +235,15 @@ fn chunk_sizes(cases: &mut Cases) {
             put_entry(huffman().forge(), entry::CHUNK_SIZE, &[k]),
         );
     }
+    // Three weights, each a chunk with a verbatim record.
+    let weights = Weights::new("chunks of one weight", vec![3, 1, 2]);
+    let tensor = Tensor::raw_weights("w", &weights).verbatim_field(0, PALETTE);
+    cases.reject(
+        "chunk-size-0-with-a-record-for-each-weight",
+        Rule::ChunkSize,
+        claim,
+        Draft::of([tensor]).forge(),
+    );
     cases.reject_full(
         "palette-tensor-with-chunk-size-11",
         Rule::ChunkSize,
@@ -244,9 +253,12 @@ fn chunk_sizes(cases: &mut Cases) {
     let claim = "a tensor without a coded field has no chunk size";
     let constant = || Draft::of([constants(Dtype::Bf16, "w", 300)]).forge();
     let empty = || Draft::of([Tensor::raw("e", Dtype::Bf16, &[0], vec![])]).forge();
+    let data = (0..65_536).map(|i| (i % 251) as u8).collect();
+    let large = Draft::of([Tensor::bytes("r", data)]).forge();
     for (id, file, k) in [
         ("raw-tensor-with-a-chunk-size", raw().forge(), 12),
         ("raw-tensor-with-a-chunk-size-of-1", raw().forge(), 1),
+        ("large-raw-tensor-with-a-chunk-size", large, 15),
         ("constant-tensor-with-a-chunk-size", constant(), 15),
         ("empty-tensor-with-a-chunk-size", empty(), 12),
     ] {

@@ -42,6 +42,18 @@ pub(super) fn add(cases: &mut Cases) {
             .with_json(r#"{"r":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#)
             .with_items(&[(77, &long)]),
     );
+    // The extensions begin 5 bytes behind a multiple of 8.
+    cases.accept(
+        "items-behind-a-source-of-69-bytes",
+        &["3.3", "3.4"],
+        "an item is completed to a multiple of 8 of its own length, wherever the extensions begin",
+        &small()
+            .with_json(format!(
+                "{:<61}",
+                r#"{"r":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}"#
+            ))
+            .with_items(&[(77, b"abc"), (78, b"defghij")]),
+    );
     cases.accept(
         "extensions-without-tensors",
         &["3.4"],

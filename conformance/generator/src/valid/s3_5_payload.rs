@@ -40,6 +40,27 @@ pub(super) fn add(cases: &mut Cases) {
         );
     }
 
+    let data: Vec<u8> = (0..2 * 65_536).map(|i| (i % 241) as u8).collect();
+    cases.accept(
+        "raw-tensor-of-131072-bytes",
+        &["3.5"],
+        "a plane of two whole blocks has two block checksums",
+        &Draft::of([Tensor::bytes("r", data)]),
+    );
+    let weights = Weights::new("plane of 65,792 bytes", vec![PALETTE[3]; 65_792]);
+    cases.accept(
+        "huffman-plane-of-65792-bytes",
+        &["3.5"],
+        "the plain plane of a tensor with records has no block checksums",
+        &Draft::of([Tensor::huffman(
+            "w",
+            16,
+            PALETTE,
+            &weights,
+            Lengths::single(3),
+        )]),
+    );
+
     let weights = |count| Weights::skewed(&format!("payload of {count}"), &PALETTE, count);
     let huffman =
         |name: &str, count| Tensor::huffman(name, 12, PALETTE, &weights(count), Lengths::skewed());

@@ -5,7 +5,8 @@ use std::{fs, io::IsTerminal, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use unweight_conformance_runner::{
-    CaseReport, ExternalCommand, KnownFailures, Profile, Subject, Subjects, probe, run_with,
+    CaseReport, ExternalCommand, KnownFailures, Profile, RunOptions, Subject, Subjects, probe,
+    run_with,
 };
 
 use super::{CorpusArguments, Found, print, select::Selection};
@@ -127,11 +128,16 @@ impl Arguments {
             options.jobs = jobs.into();
         }
 
-        let selected = corpus
-            .cases()
-            .iter()
-            .filter(|case| options.selects(case))
-            .count();
+        let selects = |options: &RunOptions| {
+            let cases = corpus.cases().iter();
+            cases.filter(|case| options.selects(case)).count()
+        };
+        let selected = selects(&options);
+        let with_large = RunOptions {
+            large: true,
+            ..options.clone()
+        };
+        let left_out = selects(&with_large) - selected;
         let bar = progress_bar(selected);
         let watch = |report: &CaseReport| {
             bar.set_message(report.case.id.clone());
@@ -154,6 +160,11 @@ impl Arguments {
             print(&report.cases.iter().map(lines).collect::<String>())?;
         }
         print(&report.to_string())?;
+        if left_out > 0 {
+            print(&format!(
+                "\n{left_out} cases of large files were left out; --large runs them.\n"
+            ))?;
+        }
         for (path, text) in [
             (&self.json, report.to_json()),
             (&self.junit, report.to_junit()),

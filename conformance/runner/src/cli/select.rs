@@ -30,6 +30,11 @@ pub(super) struct Selection {
     /// before it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     step: Option<u8>,
+
+    /// Also cases of files up to 300 MB, which the runner makes: 2^20 tensors, and sections above the
+    /// limits of the format
+    #[arg(long)]
+    large: bool,
 }
 
 impl Selection {
@@ -41,6 +46,7 @@ impl Selection {
             sections: self.sections,
             kinds: self.kinds,
             step: self.step,
+            large: self.large,
             ..RunOptions::default()
         }
     }

@@ -124,13 +124,26 @@ fn in_profiles(case: &Case) -> String {
 /// The path of a file, with the folder where there is one.
 fn location(corpus: &Corpus, file: &CorpusPath) -> String {
     match corpus.root() {
+        _ if file.as_path().starts_with("made") => {
+            format!(
+                "{file} (after `unweight-conformance make {} made`)",
+                stem(file)
+            )
+        }
         Some(root) => root.join(file.as_path()).display().to_string(),
         None => format!("corpus/{file} (after `unweight-conformance unpack corpus`)"),
     }
 }
 
+/// The name of a file without its ending: for one that is made, the id of the case.
+fn stem(file: &CorpusPath) -> String {
+    let stem = file.as_path().file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
 fn argument(corpus: &Corpus, file: &CorpusPath) -> String {
     let path = match corpus.root() {
+        _ if file.as_path().starts_with("made") => file.to_string(),
         Some(root) => root.join(file.as_path()).display().to_string(),
         None => format!("corpus/{file}"),
     };

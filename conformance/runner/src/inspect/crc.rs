@@ -1,7 +1,7 @@
 //! CRC-32 of section 8.
 
 /// The CRC-32 of several parts, one after another.
-pub(super) fn crc32(parts: &[&[u8]]) -> u32 {
+pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut crc = u32::MAX;
     for part in parts {
         for byte in *part {

@@ -4,10 +4,10 @@ mod record;
 
 use std::fmt::Write;
 
-#[cfg(all(test, feature = "embedded"))]
-pub(super) use self::record::Costs;
 pub(super) use self::record::field_codes;
 pub(super) use self::record::record_of_weight;
+#[cfg(all(test, feature = "embedded"))]
+pub(super) use self::record::{Costs, code_digits};
 use self::record::{costs_line, record_lines};
 use super::{
     bits::{self, slice},

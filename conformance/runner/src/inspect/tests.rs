@@ -1,8 +1,10 @@
 //! The reader against every file of the corpus.
 
+use serde_json::{Value, json};
+
 use super::{
-    costs,
-    explain::{Costs, field_codes},
+    code, costs,
+    explain::{Costs, code_digits, field_codes},
     *,
 };
 use crate::{Corpus, Expect};
@@ -93,4 +95,94 @@ fn every_invalid_file_is_explained_as_far_as_it_can_be() {
         }
     }
     assert!(explained > 500, "{explained}");
+}
+
+/// The manifest has inner values of some cases. They come from programs in Python.
+#[test]
+fn the_inner_values_are_those_of_the_manifest() {
+    let corpus = corpus();
+    let manifest = unweight_corpus_data::file("manifest.json").unwrap();
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let (mut cases, mut kinds) = (0, Vec::new());
+    for case in manifest["cases"].as_array().unwrap() {
+        let Some(expected) = case.get("inner") else {
+            continue;
+        };
+        let id = case["id"].as_str().unwrap();
+        let of_corpus = corpus.cases().iter().find(|case| case.id == id).unwrap();
+        let bytes = corpus.read(&of_corpus.file).unwrap();
+        let file = File::read(&bytes).unwrap();
+        let stored = file.tensors().iter().filter(|tensor| tensor.forms != 0);
+        let tensors: Vec<Value> = stored.map(|tensor| inner_values(&file, tensor)).collect();
+        for (found, expected) in tensors.iter().zip(expected.as_array().unwrap()) {
+            assert_eq!(found, expected, "{id}");
+        }
+        assert_eq!(
+            Some(tensors.len()),
+            expected.as_array().map(Vec::len),
+            "{id}"
+        );
+        for record in tensors
+            .iter()
+            .flat_map(|tensor| tensor["records"].as_array())
+        {
+            kinds.extend(record.iter().map(|record| record["kind"].to_string()));
+        }
+        cases += 1;
+    }
+    assert!(cases >= 10, "{cases}");
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(kinds, [r#""huffman""#, r#""palette""#, r#""verbatim""#]);
+}
+
+fn inner_values(file: &File<'_>, tensor: &Tensor) -> Value {
+    let parts = tensor.parts().unwrap();
+    let palettes = parts.stored.iter().map(|(field, form)| {
+        let form = match form {
+            Form::Huffman => "huffman",
+            Form::Palette => "palette",
+            Form::Constant => "constant",
+            other => panic!("{other:?}"),
+        };
+        json!({"field": field, "form": form, "values": file.palette(tensor, &parts, *field).unwrap()})
+    });
+    let mut inner = json!({"tensor": tensor.name, "palettes": palettes.collect::<Vec<_>>()});
+    if parts.coded.is_empty() {
+        return inner;
+    }
+    let values = file.coded_values(tensor, &parts).unwrap();
+    let codes = field_codes(file, tensor, &parts, &values).unwrap();
+    let all = (0..parts.chunks).flat_map(|chunk| (0..parts.coded.len()).map(move |i| (chunk, i)));
+    let records = all.map(|(chunk, i)| {
+        let palette = file.palette(tensor, &parts, parts.coded[i]).unwrap();
+        let record = file.record(tensor, &parts, chunk, i).unwrap();
+        let kind = match record.kind {
+            Kind::Verbatim => "verbatim",
+            Kind::Huffman => "huffman",
+            Kind::Palette => "palette",
+            Kind::Unknown(kind) => panic!("{kind}"),
+        };
+        let mut inner = json!({
+            "chunk": chunk, "field": parts.coded[i], "kind": kind, "patches": record.patches(),
+        });
+        if record.kind == Kind::Huffman {
+            let mut texts = vec![Value::Null; 16];
+            for (entry, length, code) in code::codes(&record.code_lengths) {
+                let digits = if length == 0 { String::new() } else { code_digits(length, code) };
+                texts[entry] = digits.into();
+            }
+            let counts = costs::count(&record.values(palette).unwrap());
+            let costs = Costs::of(&counts, record.weights, palette, &codes[i]);
+            let more = json!({
+                "code_lengths": record.code_lengths, "codes": texts, "lane_ends": record.lane_ends(),
+                "t": costs.t, "o": costs.o,
+            });
+            let inner = inner.as_object_mut().unwrap();
+            inner.extend(more.as_object().unwrap().clone());
+        }
+        inner
+    });
+    inner["records"] = records.collect::<Vec<_>>().into();
+    inner
 }

@@ -35,9 +35,12 @@ pub(super) fn unknown_members(json: &str) -> Result<BTreeMap<String, usize>, Man
         }
     };
     count(&manifest, raw::MANIFEST_MEMBERS);
-    let cases = manifest.get("cases").and_then(Value::as_array);
-    for case in cases.into_iter().flatten().filter_map(Value::as_object) {
-        count(case, raw::CASE_MEMBERS);
+    let made = [raw::CASE_MEMBERS, raw::MADE_MEMBERS].concat();
+    for (list, known) in [("cases", raw::CASE_MEMBERS), ("made", &made)] {
+        let cases = manifest.get(list).and_then(Value::as_array);
+        for case in cases.into_iter().flatten().filter_map(Value::as_object) {
+            count(case, known);
+        }
     }
     Ok(unknown)
 }

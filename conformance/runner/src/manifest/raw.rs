@@ -11,6 +11,8 @@ pub(super) struct Manifest {
     pub(super) format_version: String,
     pub(super) license: String,
     pub(super) cases: Vec<Box<RawValue>>,
+    #[serde(default)]
+    pub(super) made: Vec<Box<RawValue>>,
 }
 
 /// The members of a case that tell whether this runner can run it.
@@ -42,10 +44,15 @@ pub(super) const CASE_MEMBERS: &[&str] = &[
     "stride",
     "source",
     "parameters",
+    "inner",
 ];
 
+/// Names of the members of a case that is made: those of [`Case`] and these.
+pub(super) const MADE_MEMBERS: &[&str] = &["recipe", "large"];
+
 /// Names of the members of [`Manifest`], and the schema, by which editors find it.
-pub(super) const MANIFEST_MEMBERS: &[&str] = &["$schema", "format_version", "license", "cases"];
+pub(super) const MANIFEST_MEMBERS: &[&str] =
+    &["$schema", "format_version", "license", "cases", "made"];
 
 #[derive(Deserialize)]
 pub(super) struct Case {
@@ -56,7 +63,11 @@ pub(super) struct Case {
     pub(super) sections: Vec<String>,
     #[serde(default)]
     pub(super) flags: Vec<String>,
+    #[serde(default)]
     pub(super) file: String,
+    pub(super) recipe: Option<Recipe>,
+    #[serde(default)]
+    pub(super) large: bool,
 
     pub(super) restored: Option<Restored>,
     pub(super) restored_hex: Option<String>,
@@ -68,6 +79,14 @@ pub(super) struct Case {
     pub(super) stride: Option<u64>,
     pub(super) source: Option<String>,
     pub(super) parameters: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Recipe {
+    pub(super) tensors: u32,
+    pub(super) name_length: usize,
+    pub(super) source_spaces: Option<usize>,
+    pub(super) extension: Option<u32>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]

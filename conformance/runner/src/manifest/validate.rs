@@ -7,7 +7,10 @@ use super::{
     Accept, Case, Category, CorpusPath, Expect, Ignored, Manifest, ManifestError, Parameters,
     Profile, Tensor, newer, raw,
 };
-use crate::digest::{is_sha256_hex, parse_hex, sha256_hex};
+use crate::{
+    Recipe,
+    digest::{is_sha256_hex, parse_hex, sha256_hex},
+};
 
 pub(super) fn manifest(
     raw: raw::Manifest,
@@ -37,8 +40,11 @@ pub(super) fn manifest(
         members,
         ..Ignored::default()
     };
-    for (position, text) in raw.cases.into_iter().enumerate() {
-        let number = format!("case {}", position + 1);
+    let numbered = raw.cases.into_iter().zip(1..);
+    let numbered = numbered.map(|(text, number)| (text, format!("case {number}"), false));
+    let made = raw.made.into_iter().zip(1..);
+    let made = made.map(|(text, number)| (text, format!("made case {number}"), true));
+    for (text, number, is_made) in numbered.chain(made) {
         let head: raw::Head = parse(text.get(), &number)?;
         let location = format!("{number} (`{}`)", head.id);
         if let Some(what) = newer::unknown_value(&head) {
@@ -46,7 +52,7 @@ pub(super) fn manifest(
             continue;
         }
         let raw_case: raw::Case = parse(text.get(), &location)?;
-        let case = case(raw_case).map_err(|problem| ManifestError {
+        let case = case(raw_case, is_made).map_err(|problem| ManifestError {
             location: location.clone(),
             problem,
         })?;
@@ -74,7 +80,7 @@ fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str, location: &str) -> Result
     })
 }
 
-fn case(mut raw: raw::Case) -> Result<Case, String> {
+fn case(mut raw: raw::Case, is_made: bool) -> Result<Case, String> {
     require(is_kebab_case(&raw.id), || {
         "id is not in kebab case (a-z, 0-9, single hyphens)".into()
     })?;
@@ -99,6 +105,14 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
             format!("flags: {flag:?} is not in kebab case")
         })?;
     }
+    let recipe = match is_made {
+        true => Some(made(&mut raw)?),
+        false => None,
+    };
+    require(
+        recipe.is_some() || raw.recipe.is_none() && !raw.large,
+        || "recipe and large belong to the cases of `made`; take them out".into(),
+    )?;
     let (step, core_rule) = (raw.step.take(), raw.core.take());
     let expect = expect(&mut raw)?;
     refuse_fields_of_other_kinds(&raw)?;
@@ -114,6 +128,8 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
         flags: raw.flags,
         step,
         core_rule,
+        recipe,
+        large: raw.large,
         expect,
     };
     require(case.step != Some(0), || {
@@ -131,6 +147,37 @@ fn case(mut raw: raw::Case) -> Result<Case, String> {
         })?;
     }
     Ok(case)
+}
+
+/// Takes the recipe of a case that is made, and gives its files the paths that the corpus has for them.
+fn made(raw: &mut raw::Case) -> Result<Recipe, String> {
+    let recipe = raw.recipe.take().ok_or("a case of `made` needs recipe")?;
+    require(raw.file.is_empty() && raw.source.is_none(), || {
+        "file and source do not belong to a case of `made`; take them out".into()
+    })?;
+    require(
+        recipe.name_length > 0 && recipe.name_length <= 65_535,
+        || "recipe.name_length is not 1 to 65535".into(),
+    )?;
+    let files = ["unw", "safetensors"].map(|suffix| format!("made/{}.{suffix}", raw.id));
+    let [file, source] = files;
+    match raw.kind {
+        raw::Kind::EncodeRefuse => raw.file = source,
+        // A transcoder's output is its input.
+        raw::Kind::Transcode => (raw.file, raw.source) = (file.clone(), Some(file)),
+        raw::Kind::Encode => (raw.file, raw.source) = (file, Some(source)),
+        raw::Kind::Accept => {
+            raw.file = file;
+            raw.tensors = Some(Vec::new());
+        }
+        _ => raw.file = file,
+    }
+    Ok(Recipe {
+        tensors: recipe.tensors,
+        name_length: recipe.name_length,
+        source_spaces: recipe.source_spaces,
+        extension: recipe.extension,
+    })
 }
 
 /// Takes the fields of the case's kind from `raw`. Fields that remain do not belong to the kind.

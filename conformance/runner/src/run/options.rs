@@ -24,6 +24,8 @@ pub struct RunOptions {
     pub kinds: Vec<String>,
     /// Selects the cases that a decoder passes which has done the steps up to this one.
     pub step: Option<u8>,
+    /// Whether cases with large files are selected too; those that `exact` names always are.
+    pub large: bool,
     /// The number of cases that run at a time, at least 1.
     pub jobs: usize,
     /// Whether a rejection that names no rule passes, whoever made it.
@@ -47,6 +49,7 @@ impl Default for RunOptions {
             sections: Vec::new(),
             kinds: Vec::new(),
             step: None,
+            large: false,
             jobs: thread::available_parallelism().map_or(1, usize::from),
             lenient: false,
             fail_fast: false,
@@ -75,7 +78,8 @@ impl RunOptions {
             (Some(done), Some(step)) => step <= done,
             (Some(_), None) => false,
         };
-        by_id && by_rule && by_section && by_kind && by_step
+        let by_size = self.large || !case.large || self.exact.contains(&case.id);
+        by_size && by_id && by_rule && by_section && by_kind && by_step
     }
 
     /// Refuses ids that no case has: they are misspelt, or of another corpus.

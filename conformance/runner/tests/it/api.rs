@@ -161,6 +161,7 @@ fn the_corpus_inside_the_program_has_all_files() {
         corpus
             .cases()
             .iter()
+            .filter(|case| !case.large)
             .all(|case| corpus.read(&case.file).is_ok())
     );
     assert_eq!(corpus.manifest().ignored, Ignored::default());

@@ -151,8 +151,50 @@ fn makes_a_table_of_implementations_from_reports() {
     let row =
         "| toy 1.0 | failed (the run: 1 failures) | passed |  |  | 1.0-rc.1, 11 cases, runner ";
     assert!(run.stdout.contains(row), "{}", run.stdout);
+    let run = fixture.binary(&[
+        "implementations",
+        "core.json",
+        "full.json",
+        "--not-run",
+        "toy on a device",
+    ]);
+    assert!(run.stdout.contains(row), "{}", run.stdout);
+    let row = "| toy on a device | not run | not run | not run | not run |  |\n";
+    assert!(run.stdout.contains(row), "{}", run.stdout);
     fixture.run("good", &["--json", "nameless.json"]);
     let run = fixture.binary(&["implementations", "nameless.json"]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("run it with --name"), "{run:?}");
+}
+
+#[test]
+fn makes_the_files_that_are_not_in_the_corpus() {
+    let fixture = Fixture::new();
+    let run = fixture.binary(&["make", "65537-tensors-huffman-12", "made"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let read = |name: &str| std::fs::read(fixture.path("made").join(name)).unwrap();
+    let file = read("65537-tensors-huffman-12.unw");
+    let restored = unweight_conformance_runner::inspect::restore(&file).unwrap();
+    assert!(restored == read("65537-tensors-huffman-12.safetensors"));
+    let corpus = Corpus::embedded();
+    let mut cases = corpus.cases().iter();
+    let case = cases.find(|case| case.id == "65537-tensors").unwrap();
+    assert!(file == corpus.read(&case.file).unwrap());
+
+    let run = fixture.binary(&["make", "huffman-tensor-of-256-weights", "made"]);
+    assert_eq!(run.code, 2, "{run:?}");
+}
+
+#[test]
+fn cases_of_large_files_are_listed_on_request() {
+    let fixture = Fixture::new();
+    let lists = |options: &[&str]| {
+        let run = fixture.binary(&[&["list"], options].concat());
+        run.stdout
+            .lines()
+            .any(|line| line.starts_with("1048577-tensors "))
+    };
+    assert!(!lists(&[]));
+    assert!(lists(&["--large"]));
+    assert!(lists(&["--exact", "1048577-tensors"]));
 }

@@ -332,6 +332,7 @@ fn complete_cases() -> Vec<Value> {
     .map(|id| {
         let case = case(&mut manifest, id);
         case["flags"] = json!(["edge-case"]);
+        case["inner"] = json!([]);
         if ["accept", "reject", "prefixes"].contains(&case["kind"].as_str().unwrap()) {
             (case["profile"], case["core"], case["step"]) =
                 ("full".into(), "form-unknown".into(), 9.into());
@@ -439,4 +440,42 @@ fn parser_and_schema_know_the_same_words() {
         }
         assert_eq!(unknown("other"), 1);
     }
+}
+
+#[test]
+fn a_case_whose_file_is_made_has_a_recipe_and_no_file() {
+    let made = json!({
+        "id": "many", "claim": "many tensors decode", "kind": "accept", "profile": "core", "sections": ["3.2"],
+        "restored": {"length": 3, "sha256": "0".repeat(64)}, "recipe": {"tensors": 3, "name_length": 1},
+    });
+    let parse = |change: &dyn Fn(&mut Value)| {
+        let (mut manifest, mut made) = (manifest(), made.clone());
+        change(&mut made);
+        manifest["made"] = json!([made]);
+        Manifest::parse(&manifest.to_string())
+    };
+    let parsed = parse(&|_| ()).unwrap();
+    let case = parsed.cases.last().unwrap();
+    assert_eq!(case.file.to_string(), "made/many.unw");
+    assert_eq!(case.recipe.as_ref().unwrap().restored(), [0, 1, 2]);
+    assert_eq!(
+        parsed.ignored,
+        Manifest::parse(&manifest().to_string()).unwrap().ignored
+    );
+
+    let problem = |change: &dyn Fn(&mut Value)| parse(change).unwrap_err().to_string();
+    let without = problem(&|made| drop(made.as_object_mut().unwrap().remove("recipe")));
+    assert!(
+        without.contains("made case 1 (`many`): a case of `made` needs recipe"),
+        "{without}"
+    );
+    let named = problem(&|made| made["file"] = "valid/many.unw".into());
+    assert!(named.contains("file and source do not belong"), "{named}");
+    let nameless = problem(&|made| made["recipe"]["name_length"] = 0.into());
+    assert!(
+        nameless.contains("recipe.name_length is not 1 to 65535"),
+        "{nameless}"
+    );
+    let again = problem(&|made| made["id"] = "valid-hex".into());
+    assert!(again.contains("an earlier case has this id"), "{again}");
 }

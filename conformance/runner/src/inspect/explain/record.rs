@@ -82,7 +82,7 @@ fn codes(lengths: &[u8; 16], palette: &[u8]) -> String {
     text.collect::<Vec<_>>().join(" ")
 }
 
-fn code_digits(length: u8, code: u32) -> String {
+pub(in crate::inspect) fn code_digits(length: u8, code: u32) -> String {
     match length {
         0 => "(no bits)".into(),
         length => format!("{code:0width$b}", width = usize::from(length)),
@@ -153,8 +153,8 @@ pub(super) fn costs_line(
 
 /// Costs by which an encoder chooses the code of a record (11.5).
 pub(in crate::inspect) struct Costs {
-    t: u64,
-    o: u64,
+    pub(in crate::inspect) t: u64,
+    pub(in crate::inspect) o: u64,
     pub(in crate::inspect) own_code: [u8; 16],
 }
 
