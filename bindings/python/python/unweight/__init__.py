@@ -1,9 +1,10 @@
 """Lossless compression of model weights.
 
 ``safe_open`` reads tensors of Unweight and safetensors files, ``unweight.numpy`` and
-``unweight.torch`` load and save dictionaries of them, and an ``Array`` goes to any other library. ``compress``, ``decompress``, ``transcode``,
-``verify`` and ``inspect`` work on files and on model folders. Modules are imported when something
-of them is used: numpy, torch and ml_dtypes, and also those of this package.
+``unweight.torch`` load and save dictionaries of them, and an ``Array`` goes to any other library.
+``compress``, ``decompress``, ``transcode``, ``verify`` and ``inspect`` work on files and on model
+folders. Modules are imported when something of them is used: numpy, torch and ml_dtypes, and also
+those of this package.
 """
 
 from ._errors import (
