@@ -124,6 +124,24 @@ def test_arguments_of_from_pretrained_have_their_effect(folder: Path, compressed
     assert torch.equal(*hidden)
 
 
+def test_a_bias_that_is_missing_is_zero_as_in_a_plain_layer(folder: Path, tmp_path: Path) -> None:
+    found = transformers.AutoConfig.from_pretrained(folder)
+    if not getattr(found, "attention_bias", False):
+        pytest.skip("this model has no bias")
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    missing = "model.layers.1.self_attn.q_proj.bias"
+    state = {name: value for name, value in plain.state_dict().items() if name != missing}
+    plain.save_pretrained(tmp_path, state_dict=state)
+    packed, info = AutoModelForCausalLM.from_pretrained(
+        tmp_path, quantization_config=UnweightConfig(), output_loading_info=True
+    )
+    assert set(info["missing_keys"]) == {missing}
+    assert not packed.get_parameter(missing).any()
+    other = missing.replace(".1.", ".0.")
+    assert packed.get_parameter(other).any()
+    assert torch.equal(bits(packed.get_parameter(other)), bits(plain.get_parameter(other)))
+
+
 def test_weights_are_packed_as_they_load(folder: Path, compressed: Path) -> None:
     plain = AutoModelForCausalLM.from_pretrained(folder)
     for load, path in (

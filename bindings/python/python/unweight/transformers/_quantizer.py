@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import initialization
 from transformers.core_model_loading import ConversionOps
 from transformers.quantizers.auto import (
     AUTO_QUANTIZER_MAPPING,
@@ -135,8 +136,14 @@ class UnweightQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         for name, module in model.named_modules():
-            if self.pre_quantized and isinstance(module, Linear):
+            if not isinstance(module, Linear):
+                continue
+            if self.pre_quantized:
                 _require_valid(name, module)
+            if module.bias is not None:
+                # Zeros only if the checkpoint has no bias, as in every linear layer: transformers
+                # marks what it has read, and this function leaves that as it is.
+                initialization.zeros_(module.bias)
         found = packing(model)
         _LOGGER.info(
             f"packed {found.modules} matrices in {found.packed_bytes} bytes; "
