@@ -8,7 +8,7 @@ use crate::inspect::crc32;
 /// What a file is made of (`recipe` in `conformance/manifest.schema.json`): tensors of one weight, and
 /// sections of any length.
 ///
-/// Tensor *i* has the type U8, the shape [1] and the byte *i* mod 251. Its name is *i* in decimal,
+/// Tensor *i* has the type U8, the shape `[1]` and the byte *i* mod 251. Its name is *i* in decimal,
 /// with zeros in front. The file is what a canonical encoder makes of them (section 11), but for the
 /// extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -97,7 +97,7 @@ pub struct PinnedPool(Mutex<Vec<PinnedBuffer>>);
 
 impl PinnedPool {
     /// Takes a free buffer. There is one if as many pieces are read at a time as
-    /// [`Loader::pieces_in_work`](super::Loader::pieces_in_work) allows.
+    /// [`LoaderOptions::pieces_in_work`](super::LoaderOptions::pieces_in_work) allows.
     pub fn take(&self) -> Option<PinnedBuffer> {
         self.lock().pop()
     }

@@ -95,7 +95,7 @@ pub(super) enum Kind {
 pub struct GroupAddresses {
     /// Its scratch memory.
     pub scratch: u64,
-    /// Its header: see [`Group::header`].
+    /// Its header: the jobs, then the tables of tensors.
     pub header: u64,
 }
 
