@@ -38,13 +38,15 @@ def shards(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[str]:
+    names = None
     try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
+        found = set(json.loads(index.read_bytes())["weight_map"].values())
         # A shard is in the folder itself: an index may come from anywhere.
-        usable = all(Path(name).name == name for name in names)
+        if all(Path(name).name == name for name in found):
+            names = found
     except (ValueError, KeyError, TypeError, AttributeError):
-        usable = False
-    if not usable:
+        pass
+    if names is None:
         raise BadFile(
             f"{index}: expected a JSON object whose weight_map has the names of files in the folder",
             path=str(index),

@@ -217,7 +217,6 @@ class Linear(torch.nn.Module):
             f"bias={self.bias is not None}, bits_per_weight={bits:.2f}"
         )
 
-
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any, **options: Any
     ) -> None:
