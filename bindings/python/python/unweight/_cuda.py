@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ._errors import NoDevice, OverBudget, WrongArgument
-from ._open import Index, TensorSlice
-from ._to_torch import Torch, _form
+from ._open import Index, TensorSlice, stored_form
+from ._to_torch import Torch, form
 from ._unweight import File, Loader, kernels_are_built_in
 
 # Kernels store 16 bytes at a time.
@@ -46,18 +46,14 @@ class Cuda:
                 f"there is a CUDA device, but torch {torch.__version__} cannot use it; "
                 "install torch with CUDA"
             )
-        self._device = torch.device("cuda", self._index)
+        self._on_device = Torch(torch.device("cuda", self._index))
         self._host = Torch()
 
     def tensors(
         self, file: File, names: Sequence[str], out: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
         """Tensors by name, in new memory, or a single one in ``out``."""
-        forms = [file.tensor(name) for name in names]
-        if out is not None:
-            made = [self._given(out, name, *form) for name, form in zip(names, forms, strict=True)]
-        else:
-            made = [self._new(name, *form) for name, form in zip(names, forms, strict=True)]
+        made = [self._made(file, name, out) for name in names]
         # A view may begin anywhere in its memory.
         memory = [
             tensor if tensor.data_ptr() % _ALIGNMENT == 0 else torch.empty_like(tensor)
@@ -84,8 +80,8 @@ class Cuda:
     def part(self, host: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
         """A copy of a tensor of the CPU on the device, new or in ``out``."""
         if out is None:
-            return host.to(self._device)
-        self._require_fitting(out, host.dtype, host.shape)
+            return host.to(self._on_device.device)
+        self._on_device.require_fitting(out, host.dtype, host.shape)
         out.detach().copy_(host)
         self._host.changed(out)
         return out
@@ -94,6 +90,14 @@ class Cuda:
     def host(self) -> Torch:
         """The framework for parts of tensors, which are decoded on the CPU."""
         return self._host
+
+    def _made(self, file: File, name: str, out: torch.Tensor | None) -> torch.Tensor:
+        """The tensor to load into: ``out``, or a new one."""
+        dtype, _, shape = stored_form(file, name)
+        if out is None:
+            return self._on_device.empty(name, dtype, shape)
+        self._on_device.require_fitting(out, *form(name, dtype, shape), name)
+        return out
 
     def _load(self, file: File, places: list[tuple[str, int, int]]) -> None:
         with torch.cuda.device(self._index):
@@ -104,43 +108,6 @@ class Cuda:
                 # The loader needs memory of the device too, of which torch may keep unused parts.
                 torch.cuda.empty_cache()
                 self._loader.load(file, places, stream)
-
-    def _new(self, name: str, dtype: str, bits: int, shape: Sequence[int]) -> torch.Tensor:
-        kind, shape = _form(name, dtype, shape)
-        try:
-            return torch.empty(tuple(shape), dtype=kind, device=self._device)
-        except (OverflowError, TypeError):
-            raise WrongArgument(
-                f"tensor {name!r} has shape {shape}, which torch cannot have", tensor=name
-            ) from None
-
-    def _given(
-        self, out: Any, name: str, dtype: str, bits: int, shape: Sequence[int]
-    ) -> torch.Tensor:
-        kind, shape = _form(name, dtype, shape)
-        self._require_fitting(out, kind, shape, name)
-        made: torch.Tensor = out
-        return made
-
-    def _require_fitting(
-        self, out: Any, kind: torch.dtype, shape: Sequence[int], name: str | None = None
-    ) -> None:
-        if not isinstance(out, torch.Tensor):
-            found = f"found out of type {type(out).__name__}"
-        elif out.device != self._device or out.layout != torch.strided:
-            found = f"found out of layout {out.layout} on {out.device}"
-        elif (out.dtype, tuple(out.shape)) != (kind, tuple(shape)):
-            found = f"found out of {out.dtype} with shape {tuple(out.shape)}"
-        elif out.is_conj() or out.is_neg():
-            found = "found out whose conjugation or negation is pending"
-        elif not out.is_contiguous():
-            found = "found out that is not contiguous"
-        else:
-            return
-        raise WrongArgument(
-            f"{found}, expected a torch tensor on {self._device} of {kind} with shape {tuple(shape)}",
-            tensor=name,
-        )
 
 
 class CudaSlice(TensorSlice):

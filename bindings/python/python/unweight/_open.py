@@ -65,7 +65,7 @@ class TensorSlice:
         self._file = file
         self._framework = framework
         self._name = name
-        self._dtype, self._bits, self._shape = _form(file, name)
+        self._dtype, self._bits, self._shape = stored_form(file, name)
 
     def get_shape(self) -> list[int]:
         """The shape of the whole tensor."""
@@ -182,7 +182,7 @@ class safe_open:
         """
         if self._cuda is not None:
             return self._cuda.tensors(self._file, [name], out)[name]
-        form = _form(self._file, name)
+        form = stored_form(self._file, name)
 
         def fill(view: Any, is_new: bool) -> None:
             self._file.read_into(name, view, is_new)
@@ -202,7 +202,7 @@ class safe_open:
         return TensorSlice(self._file, self._framework, name)
 
 
-def _form(file: File, name: str) -> tuple[str, int, Sequence[int]]:
+def stored_form(file: File, name: str) -> tuple[str, int, Sequence[int]]:
     """Type, bits of an element and shape of a tensor."""
     try:
         return file.tensor(name)

@@ -12,6 +12,7 @@ import torch
 
 from . import _unweight
 from ._errors import NoDevice, WrongArgument
+from ._to_torch import bytes_of
 
 
 class NoPackedForm(WrongArgument):
@@ -132,11 +133,6 @@ def require_cpu(*tensors: torch.Tensor | None) -> None:
                 f"found a tensor on {tensor.device}, expected 'cpu': this version multiplies by "
                 "packed weights on the CPU only; move the model with .to('cpu')"
             )
-
-
-def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
-    """A view of the bytes of a contiguous tensor."""
-    return tensor.detach().reshape(-1).view(torch.uint8)
 
 
 def _tensor(data: bytes, dtype: torch.dtype) -> torch.Tensor:

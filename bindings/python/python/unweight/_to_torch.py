@@ -41,27 +41,40 @@ _INCREMENT_VERSION: Any = getattr(torch.autograd.graph, "increment_version", Non
 
 
 class Torch:
-    """Makes tensors of torch on the CPU."""
+    """Makes tensors of torch on one device."""
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
 
     def new(
         self, tensor: str, dtype: str, shape: Sequence[int], size: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        kind, shape = _form(tensor, dtype, shape)
+        made = self.empty(tensor, dtype, shape)
+        return made, bytes_of(made)
+
+    def empty(self, tensor: str, dtype: str, shape: Sequence[int]) -> torch.Tensor:
+        """A new tensor, whose elements have any values."""
+        kind, shape = form(tensor, dtype, shape)
         try:
-            made = torch.empty(tuple(shape), dtype=kind, device="cpu")
+            return torch.empty(tuple(shape), dtype=kind, device=self.device)
         except (OverflowError, TypeError):
             raise WrongArgument(
                 f"tensor {tensor!r} has shape {shape}, which torch cannot have", tensor=tensor
             ) from None
-        return made, _bytes_of(made)
 
     def view(
         self, out: Any, tensor: str, dtype: str, shape: Sequence[int], size: int
     ) -> torch.Tensor:
-        kind, shape = _form(tensor, dtype, shape)
+        self.require_fitting(out, *form(tensor, dtype, shape), tensor)
+        return bytes_of(out)
+
+    def require_fitting(
+        self, out: Any, kind: torch.dtype, shape: Sequence[int], tensor: str | None = None
+    ) -> None:
+        """Raises `WrongArgument` for a tensor of the caller that cannot get these elements."""
         if not isinstance(out, torch.Tensor):
             found = f"found out of type {type(out).__name__}"
-        elif out.device.type != "cpu" or out.layout != torch.strided:
+        elif not self._has(out) or out.layout != torch.strided:
             found = f"found out of layout {out.layout} on {out.device}"
         elif (out.dtype, tuple(out.shape)) != (kind, tuple(shape)):
             found = f"found out of {out.dtype} with shape {tuple(out.shape)}"
@@ -70,11 +83,17 @@ class Torch:
         elif not out.is_contiguous():
             found = "found out that is not contiguous"
         else:
-            return _bytes_of(out.detach())
+            return
+        place = "the CPU" if self.device.type == "cpu" else self.device
         raise WrongArgument(
-            f"{found}, expected a torch tensor on the CPU of {kind} with shape {tuple(shape)}",
+            f"{found}, expected a torch tensor on {place} of {kind} with shape {tuple(shape)}",
             tensor=tensor,
         )
+
+    def _has(self, tensor: torch.Tensor) -> bool:
+        # The CPU has no number.
+        same_number = self.device.index in (None, tensor.device.index)
+        return tensor.device.type == self.device.type and same_number
 
     def changed(self, out: Any) -> None:
         # Otherwise autograd computes gradients from the new values of a tensor that it has kept.
@@ -82,7 +101,7 @@ class Torch:
             _INCREMENT_VERSION(out)
 
 
-def _form(
+def form(
     tensor: str, dtype: str, shape: Sequence[int]
 ) -> tuple[torch.dtype, Sequence[int]]:
     """Type and shape of the torch tensor for a tensor."""
@@ -127,8 +146,9 @@ def given(name: str, tensor: Any) -> tuple[str, str, Sequence[int], torch.Tensor
         shape[-1] *= 2
     # A tensor whose negation or conjugation is pending gets it.
     plain = tensor.detach().resolve_neg().resolve_conj().cpu()
-    return name, dtype, shape, _bytes_of(plain)
+    return name, dtype, shape, bytes_of(plain)
 
 
-def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.reshape(-1).view(torch.uint8)
+def bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    """A view of the bytes of a contiguous tensor."""
+    return tensor.detach().reshape(-1).view(torch.uint8)
