@@ -1,8 +1,8 @@
 //! Times how long it takes to load all tensors of a file: `load FILE`.
 //!
 //! For each line of standard input that says `fresh` or `reused`, loads the file into new memory or
-//! into that of before, and prints the seconds. The script `bindings/python/benches/load.py` does so
-//! to compare the Python package with this.
+//! into that of before, and prints the seconds. The scripts in `bindings/python/benches` do so to
+//! compare the Python package with this.
 
 use std::error::Error;
 use std::io::{BufRead, stdin};

@@ -1,9 +1,10 @@
-"""Time to load a checkpoint to a CUDA device and to the CPU, beside safetensors: `python cuda.py [GIB [FOLDER]]`.
+"""Time to load a checkpoint to a CUDA device and to the CPU, beside safetensors:
+`python cuda.py [GIB [FOLDER [PROGRAM]]]`. PROGRAM is that of `rust_library.py`.
 
-Makes a BF16 checkpoint in a folder that is there, or in a temporary one (TMPDIR): normal weights of sigma 0.02, each row times a
-factor of its own, in tensors of 8192 x 4096. The page cache is warm. Loads take turns, so that the
-ratios of one run can be compared; the medians of five turns are printed. Before each load the memory of
-the one before is given back to torch's allocator, which keeps it.
+Makes a BF16 checkpoint in a folder that is there, or in a temporary one (TMPDIR): normal weights of
+sigma 0.02, each row times a factor of its own, in tensors of 8192 x 4096. The page cache is warm.
+Loads take turns, so that the ratios of one run can be compared; the medians of five turns are printed.
+Before each load the memory of the one before is given back to torch's allocator, which keeps it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 
 import unweight
 import unweight.torch
+from rust_library import RustLibrary
 
 ROUNDS = 5
 SHAPE = (8192, 4096)
@@ -69,7 +71,7 @@ def one_by_one(
         return [file.get_tensor(name, out=out[name]) for name in names]
 
 
-def main(gib: float, folder: Path) -> None:
+def main(gib: float, folder: Path, program: str | None) -> None:
     count = max(1, round(gib * 2**30 / (2 * SHAPE[0] * SHAPE[1])))
     weights = checkpoint(count)
     size = sum(tensor.nbytes for tensor in weights.values())
@@ -111,26 +113,26 @@ def main(gib: float, folder: Path) -> None:
     report("pinned host memory to CUDA", 2**30, copy)
     del pinned, on_device
     out = {name: torch.empty_like(tensor) for name, tensor in weights.items()}
-    report(
-        "to the CPU",
-        size,
-        {
-            "unweight.verify (no output)": lambda: unweight.verify(unw),
-            "unweight, get_tensor(out=)": lambda: one_by_one(
-                lambda: unweight.safe_open(unw, "pt"), out
-            ),
-            "unweight.torch.load_file": lambda: unweight.torch.load_file(unw),
-            "safetensors.torch.load_file, cloned": lambda: [
-                tensor.clone() for tensor in safetensors.torch.load_file(plain).values()
-            ],
-        },
-    )
+    loads: dict[str, Callable[[], object]] = {
+        "unweight.verify (no output)": lambda: unweight.verify(unw),
+        "unweight, get_tensor(out=)": lambda: one_by_one(lambda: unweight.safe_open(unw, "pt"), out),
+        "unweight.torch.load_file": lambda: unweight.torch.load_file(unw),
+        "safetensors.torch.load_file, cloned": lambda: [
+            tensor.clone() for tensor in safetensors.torch.load_file(plain).values()
+        ],
+    }
+    if program is not None:
+        rust = RustLibrary(program, unw)
+        loads["Rust library, memory used again"] = lambda: rust.load("reused")
+        loads["Rust library, new memory"] = lambda: rust.load("fresh")
+    report("to the CPU", size, loads)
 
 
 if __name__ == "__main__":
     size = float(sys.argv[1]) if len(sys.argv) > 1 else 4.0
+    rust_program = sys.argv[3] if len(sys.argv) > 3 else None
     if len(sys.argv) > 2:
-        main(size, Path(sys.argv[2]))
+        main(size, Path(sys.argv[2]), rust_program)
     else:
         with tempfile.TemporaryDirectory() as place:
-            main(size, Path(place))
+            main(size, Path(place), None)

@@ -1,7 +1,6 @@
 """Time to load and save weights, beside other libraries: `python load.py [GIB] [PROGRAM]`.
 
-PROGRAM is the example `load` of the Rust library, which is then a part of the comparison:
-`cargo build --release -p unweight --example load`, `target/release/examples/load`.
+PROGRAM is that of `rust_library.py`, and then a part of the comparison.
 
 Makes a file of BF16 weights (normal, sigma 0.02) in a temporary folder, and loads it to numpy and to
 torch with each library that is installed. The page cache is warm. Libraries take turns in random
@@ -17,7 +16,6 @@ from __future__ import annotations
 
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ import safetensors.numpy
 
 import unweight
 import unweight.numpy
+from rust_library import RustLibrary
 
 ROUNDS = 9
 TENSOR = (4096, 4096)
@@ -149,21 +148,6 @@ def torch_loads(
     # It maps the file and reads nothing.
     loads["safetensors.torch, mapped alone"] = lambda: theirs(plain)
     loads["safetensors.torch, copied"] = lambda: [tensor.clone() for tensor in theirs(plain).values()]
-
-
-class RustLibrary:
-    """The program `load`, which loads the file when it is told to."""
-
-    def __init__(self, program: str, path: Path) -> None:
-        self.process = subprocess.Popen(
-            [program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-
-    def load(self, memory: str) -> None:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(f"{memory}\n")
-        if not self.process.stdout.readline():
-            raise RuntimeError("the program has ended")
 
 
 def by_dlpack(path: Path) -> dict[str, unweight.Array]:
