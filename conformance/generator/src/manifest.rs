@@ -2,11 +2,12 @@
 //! each field and each tensor.
 
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use unweight_conformance_runner::Recipe;
+use unweight_format::Rule;
 
 use crate::case::{Case, Cases, Expect};
 use crate::draft::Tensor;
@@ -50,10 +51,9 @@ pub fn write(cases: &Cases) -> String {
 
 /// A case whose file the runner makes.
 fn made_case(case: &Made) -> String {
-    let mut lines = Vec::new();
-    let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
-    field("id", json!(case.id));
-    field("claim", json!(case.claim));
+    let mut members = Members::default();
+    members.add("id", json!(case.id));
+    members.add("claim", json!(case.claim));
     let kind = match case.expect {
         made::Expect::Accept => "accept",
         made::Expect::Reject(_) => "reject",
@@ -61,35 +61,62 @@ fn made_case(case: &Made) -> String {
         made::Expect::Transcode => "transcode",
         made::Expect::EncodeRefuse => "encode-refuse",
     };
-    field("kind", json!(kind));
-    field("profile", json!("core"));
+    members.add("kind", json!(kind));
+    members.add("profile", json!("core"));
     if let Some(step) = case.step {
-        field("step", json!(step));
+        members.add("step", json!(step));
     }
-    field("sections", json!(case.sections));
+    members.add("sections", json!(case.sections));
     if case.large {
-        field("large", json!(true));
+        members.add("large", json!(true));
     }
     match case.expect {
-        made::Expect::Reject(rule) => {
-            field("rule", json!(rule.id()));
-            field("category", json!(rule.category().name()));
-        }
-        made::Expect::Encode | made::Expect::EncodeRefuse => {
-            lines.push("      \"parameters\": {\"encoding\":\"huffman\",\"chunk\":12}".to_owned());
-        }
-        made::Expect::Transcode => {
-            lines.push("      \"parameters\": {\"encoding\":\"palette\"}".to_owned());
-        }
+        made::Expect::Reject(rule) => members.add_rule(rule),
+        made::Expect::Encode | made::Expect::EncodeRefuse => members.add_parameters("huffman", 12),
+        made::Expect::Transcode => members.add_encoding("palette"),
         made::Expect::Accept => {
             let (length, digest) = case.recipe.restored_digest();
-            lines.push(format!(
-                "      \"restored\": {{\"length\":{length},\"sha256\":\"{digest}\"}}"
-            ));
+            members.add_restored(length, &digest);
         }
     }
-    lines.push(format!("      \"recipe\": {}", recipe(&case.recipe)));
-    format!("    {{\n{}\n    }}", lines.join(",\n"))
+    members.add("recipe", recipe(&case.recipe));
+    members.object()
+}
+
+/// The members of a case, as lines. Objects are written by hand, because the order of the members
+/// of a `Value` depends on a feature of serde_json.
+#[derive(Default)]
+struct Members(Vec<String>);
+
+impl Members {
+    fn add(&mut self, name: &str, value: impl Display) {
+        self.0.push(format!("      \"{name}\": {value}"));
+    }
+
+    fn add_rule(&mut self, rule: Rule) {
+        self.add("rule", json!(rule.id()));
+        self.add("category", json!(rule.category().name()));
+    }
+
+    /// The parameters of an encoder.
+    fn add_parameters(&mut self, encoding: impl Display, chunk: u8) {
+        let value = format!("{{\"encoding\":\"{encoding}\",\"chunk\":{chunk}}}");
+        self.add("parameters", value);
+    }
+
+    /// The parameters of a transcoder.
+    fn add_encoding(&mut self, encoding: impl Display) {
+        self.add("parameters", format!("{{\"encoding\":\"{encoding}\"}}"));
+    }
+
+    fn add_restored(&mut self, length: u64, digest: &str) {
+        let value = format!("{{\"length\":{length},\"sha256\":\"{digest}\"}}");
+        self.add("restored", value);
+    }
+
+    fn object(self) -> String {
+        format!("    {{\n{}\n    }}", self.0.join(",\n"))
+    }
 }
 
 fn recipe(recipe: &Recipe) -> String {
@@ -107,10 +134,9 @@ fn recipe(recipe: &Recipe) -> String {
 }
 
 fn case(case: &Case, bytes: &[u8], inner: Option<&String>) -> String {
-    let mut lines = Vec::new();
-    let mut field = |name: &str, value: Value| lines.push(format!("      \"{name}\": {value}"));
-    field("id", json!(case.id));
-    field("claim", json!(case.claim));
+    let mut members = Members::default();
+    members.add("id", json!(case.id));
+    members.add("claim", json!(case.claim));
     let kind = match case.expect {
         Expect::Accept { .. } => "accept",
         Expect::Reject(_) => "reject",
@@ -120,74 +146,54 @@ fn case(case: &Case, bytes: &[u8], inner: Option<&String>) -> String {
         Expect::Transcode { .. } => "transcode",
         Expect::TranscodeRefuse { .. } => "transcode-refuse",
     };
-    field("kind", json!(kind));
-    field("profile", json!(if case.full { "full" } else { "core" }));
+    members.add("kind", json!(kind));
+    members.add("profile", json!(if case.full { "full" } else { "core" }));
     if case.full && steps::is_rejected_in_core(&case.expect, bytes) {
-        field("core", json!("form-unknown"));
+        members.add("core", json!("form-unknown"));
     }
     if let Some(step) = steps::of_case(&case.expect, bytes) {
-        field("step", json!(step));
+        members.add("step", json!(step));
     }
-    field("sections", json!(case.sections));
-    field("file", json!(case.file));
+    members.add("sections", json!(case.sections));
+    members.add("file", json!(case.file));
     match &case.expect {
         Expect::Accept {
             restored,
             tensors,
             source,
         } => {
-            // Objects are written by hand, because the order of the members of a `Value` depends on
-            // a feature of serde_json.
             let digest = sha256(restored);
             if let Some(source) = source {
-                field("source", json!(source));
+                members.add("source", json!(source));
             } else if restored.len() <= LONGEST_HEX_BYTES {
-                field("restored_hex", json!(hex(restored)));
+                members.add("restored_hex", json!(hex(restored)));
             }
-            lines.push(format!(
-                "      \"restored\": {{\"length\":{},\"sha256\":\"{digest}\"}}",
-                restored.len()
-            ));
-            lines.push(format!(
-                "      \"tensors\": {}",
-                all_tensors(restored, tensors)
-            ));
+            members.add_restored(restored.len() as u64, &digest);
+            members.add("tensors", all_tensors(restored, tensors));
         }
-        Expect::Reject(rule) | Expect::Prefixes(rule) => {
-            field("rule", json!(rule.id()));
-            field("category", json!(rule.category().name()));
-        }
+        Expect::Reject(rule) | Expect::Prefixes(rule) => members.add_rule(*rule),
         Expect::Encode {
             source,
             encoding,
             chunk,
         } => {
-            field("source", json!(source));
-            lines.push(format!(
-                "      \"parameters\": {{\"encoding\":\"{encoding}\",\"chunk\":{chunk}}}"
-            ));
+            members.add("source", json!(source));
+            members.add_parameters(encoding, *chunk);
         }
-        Expect::EncodeRefuse => {
-            lines.push("      \"parameters\": {\"encoding\":\"huffman\",\"chunk\":12}".to_owned());
-        }
+        Expect::EncodeRefuse => members.add_parameters("huffman", 12),
         Expect::Transcode { source, encoding } => {
-            field("source", json!(source));
-            lines.push(format!(
-                "      \"parameters\": {{\"encoding\":\"{encoding}\"}}"
-            ));
+            members.add("source", json!(source));
+            members.add_encoding(encoding);
         }
         Expect::TranscodeRefuse { rule, encoding } => {
-            field("rule", json!(rule.id()));
-            field("category", json!(rule.category().name()));
-            lines.push(format!(
-                "      \"parameters\": {{\"encoding\":\"{encoding}\"}}"
-            ));
+            members.add_rule(*rule);
+            members.add_encoding(encoding);
         }
     }
     if let Some(inner) = inner {
-        lines.push(format!("      \"inner\": {inner}"));
+        members.add("inner", inner);
     }
-    format!("    {{\n{}\n    }}", lines.join(",\n"))
+    members.object()
 }
 
 fn all_tensors(restored: &[u8], tensors: &[Tensor]) -> String {

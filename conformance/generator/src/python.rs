@@ -37,18 +37,11 @@ pub fn inner_values(files: &[&[u8]]) -> Vec<String> {
         fs::write(path, file).expect("the input can be written");
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ended = interpreter()
+    let printed = run(interpreter()
         .arg(root.join("inner_values.py"))
         .args(&paths)
-        .env("PYTHONPATH", root.join("../decoders/python"))
-        .output()
-        .expect(NEEDS_PYTHON);
-    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
-    assert!(
-        ended.status.success(),
-        "inner_values.py ended with: {}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
+        .env("PYTHONPATH", root.join("../decoders/python")));
+    let text = String::from_utf8_lossy(&printed).into_owned();
     let values: Vec<String> = text
         .split("\n\n")
         .map(|text| text.trim_end().to_owned())
@@ -57,12 +50,23 @@ pub fn inner_values(files: &[&[u8]]) -> Vec<String> {
     values
 }
 
-const NEEDS_PYTHON: &str = "these cases need Python 3; set PYTHON to its path";
-
 fn interpreter() -> Command {
     let mut command = Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()));
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+/// Runs a program, and returns what it prints.
+fn run(command: &mut Command) -> Vec<u8> {
+    let ended = command
+        .output()
+        .expect("these cases need Python 3; set PYTHON to its path");
+    assert!(
+        ended.status.success(),
+        "{command:?} ended with: {}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    ended.stdout
 }
 
 fn write(program: &str, input: &[u8], parameters: &[&str]) -> Vec<u8> {
@@ -70,16 +74,9 @@ fn write(program: &str, input: &[u8], parameters: &[&str]) -> Vec<u8> {
     let [input_path, output_path] = ["input", "output"].map(|name| folder.path().join(name));
     fs::write(&input_path, input).expect("the input can be written");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../decoders/python");
-    let ended = interpreter()
+    run(interpreter()
         .arg(folder.join(program))
         .args([&input_path, &output_path])
-        .args(parameters)
-        .output()
-        .expect(NEEDS_PYTHON);
-    assert!(
-        ended.status.success(),
-        "{program} ended with: {}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
+        .args(parameters));
     fs::read(&output_path).expect("the program wrote a file")
 }

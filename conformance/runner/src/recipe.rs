@@ -1,8 +1,7 @@
 //! Files that the runner makes itself, because they are too large for a corpus: very many tensors, and
 //! sections above the limits of the format.
 
-use sha2::{Digest, Sha256};
-
+use crate::digest::sha256_hex;
 use crate::inspect::crc32;
 
 /// What a file is made of (`recipe` in `conformance/manifest.schema.json`): tensors of one weight, and
@@ -69,9 +68,7 @@ impl Recipe {
     /// Length and SHA-256 of the restored source.
     pub fn restored_digest(&self) -> (u64, String) {
         let restored = self.restored();
-        let digest = Sha256::digest(&restored);
-        let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-        (restored.len() as u64, hex.collect())
+        (restored.len() as u64, sha256_hex(&restored))
     }
 
     fn directory_length(&self) -> usize {
