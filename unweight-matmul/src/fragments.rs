@@ -13,7 +13,7 @@ use crate::decoded::{coded_exponents, decode, most_frequent_exponents, require_m
 use crate::fragments_kernels::{INDEX_TABLE_BYTES, RESTORING_WARPS};
 use crate::job::FragmentsJob;
 use crate::kernels::MatmulKernels;
-use crate::layout::{Arranged, Shape, WEIGHTS_PER_PATCH};
+use crate::layout::{Arranged, Shape};
 use crate::{MatmulError, View, ViewMut};
 
 /// Patches of a matrix in device memory.
@@ -140,12 +140,7 @@ impl Fragments {
         let mut ends = stream.clone_dtoh(&patch_ends)?;
         stream.synchronize()?;
         let patch_count = ends.iter().map(|&count| u64::from(count)).sum();
-        if patch_count > shape.weights() / WEIGHTS_PER_PATCH || patch_count > u32::MAX.into() {
-            return Err(MatmulError::TooManyPatches {
-                patches: patch_count,
-                weights: shape.weights(),
-            });
-        }
+        shape.require_few_patches(patch_count)?;
         let mut end = 0;
         for count in &mut ends {
             end += *count;

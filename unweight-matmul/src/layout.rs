@@ -57,7 +57,7 @@ pub const K_TILE_BYTES: u64 = 1536;
 
 /// The smallest number of weights for each patch. A patch takes 4 bytes and some ten instructions,
 /// so a matrix with more patches is not worth converting to fragment form.
-pub const WEIGHTS_PER_PATCH: u64 = 16;
+const WEIGHTS_PER_PATCH: u64 = 16;
 
 /// Weights of a lane in a K tile.
 const LANE_WEIGHTS: usize = 32;
@@ -123,6 +123,19 @@ impl Shape {
     /// The number of K tiles in a row panel.
     pub const fn k_tiles(self) -> u64 {
         self.columns / K_TILE_COLUMNS
+    }
+
+    /// Returns an error for a matrix that has too many patches to be worth fragment form.
+    ///
+    /// # Errors
+    /// [`MatmulError::TooManyPatches`] if more than one weight in 16 has a patch, or 32 bits do not
+    /// count the patches.
+    pub fn require_few_patches(self, patches: u64) -> Result<(), MatmulError> {
+        let weights = self.weights();
+        match patches <= weights / WEIGHTS_PER_PATCH && patches <= u32::MAX.into() {
+            true => Ok(()),
+            false => Err(MatmulError::TooManyPatches { patches, weights }),
+        }
     }
 
     /// Size of all K tiles in bytes.

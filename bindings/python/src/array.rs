@@ -6,6 +6,7 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCapsule, PyTuple};
 use unweight::Dtype;
+use unweight::format::write::Declaration;
 
 use crate::buffer::Buffer;
 use crate::dlpack::{DataType, HOST, code};
@@ -34,13 +35,8 @@ pub(crate) fn new_array(py: Python<'_>, dtype: &str, shape: Vec<u64>) -> PyResul
         )
     };
     let dtype = Dtype::from_name(dtype).ok_or_else(unknown)?;
-    let elements = match shape.contains(&0) {
-        true => Some(0),
-        false => shape
-            .iter()
-            .try_fold(1_u64, |product, &length| product.checked_mul(length)),
-    };
-    let bits = elements.and_then(|elements| elements.checked_mul(dtype.bits()));
+    let elements = Declaration::new("", dtype, &shape).element_count();
+    let bits = elements.map(|elements| elements * dtype.bits());
     let length = bits.and_then(|bits| usize::try_from(bits.div_ceil(8)).ok());
     let too_long = || PyMemoryError::new_err("the array is larger than any memory");
     Ok(Array {

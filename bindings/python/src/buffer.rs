@@ -82,7 +82,7 @@ impl Buffer {
     /// A copy.
     ///
     /// # Errors
-    /// Those of [`Buffer::new`].
+    /// The errors of [`Buffer::new`].
     pub(crate) fn copy(&self) -> io::Result<Buffer> {
         let copy = Buffer::new(self.length)?;
         // SAFETY: both have as many bytes, and nobody else has the new one.

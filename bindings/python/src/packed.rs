@@ -8,8 +8,8 @@ use pyo3::types::PyBytes;
 use unweight::format::Palette;
 use unweight_matmul::MatmulError;
 use unweight_matmul::layout::{
-    ArrangedRef, K_TILE_BYTES, PANEL_ROWS, PanelPatches, Shape, WEIGHTS_PER_PATCH, arrange_panels,
-    most_frequent, patch_count,
+    ArrangedRef, K_TILE_BYTES, PANEL_ROWS, PanelPatches, Shape, arrange_panels, most_frequent,
+    patch_count,
 };
 
 use crate::error::wrong_argument;
@@ -154,12 +154,7 @@ fn pack_panels(
     }
     let palette = most_frequent(&counts);
     let patches = patch_count(&counts, &palette);
-    if patches > shape.weights() / WEIGHTS_PER_PATCH || patches > u32::MAX.into() {
-        return Err(MatmulError::TooManyPatches {
-            patches,
-            weights: shape.weights(),
-        });
-    }
+    shape.require_few_patches(patches)?;
     let tasks = of_part.into_iter().zip(k_tiles).collect();
     let arranged = on_threads(tasks, |(weights, k_tiles)| {
         arrange_panels(weights, shape.columns(), &palette, k_tiles)

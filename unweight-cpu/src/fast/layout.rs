@@ -294,8 +294,7 @@ pub(super) enum DepositKind {
     Dense,
     /// Any runs.
     Any,
-    /// Those of [`Nibbles`] that have a [factor](Nibbles::deposit_half) or are of weights of one
-    /// byte.
+    /// Moves by [`Nibbles`], in weights of one byte or with a [factor](Nibbles::deposit_half).
     Nibbles,
 }
 

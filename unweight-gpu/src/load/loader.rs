@@ -216,7 +216,7 @@ struct Running {
     loader: Loader,
     plan: Arc<LoadPlan>,
     outputs: Vec<Output>,
-    /// Of the outputs.
+    /// The addresses of the outputs.
     addresses: Vec<u64>,
     results: DeviceBuffer<u8>,
     /// Buffers that the device copies from, oldest first.
@@ -225,7 +225,7 @@ struct Running {
     next_group: usize,
     /// Number of the next group's first chunk among all checksums.
     next_chunk: u64,
-    /// Of the groups with launches.
+    /// The jobs of the groups that have launches.
     jobs: Vec<GroupJobs>,
 }
 

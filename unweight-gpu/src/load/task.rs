@@ -41,7 +41,7 @@ pub struct LoadReads {
 }
 
 impl LoadReads {
-    /// Those of a payload.
+    /// The extents to read for a payload.
     pub fn of(payload: &Payload) -> LoadReads {
         let (palettes, ends) = (payload.palettes(), payload.record_ends());
         let plain_bits = payload.weights() * u64::from(payload.forms().plain_bits());

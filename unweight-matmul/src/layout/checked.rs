@@ -21,7 +21,7 @@ pub enum BadArranged {
     KTileBytes {
         /// The length.
         found: u64,
-        /// That of the shape.
+        /// The length that the shape needs.
         expected: u64,
     },
     /// There is not one end of patches for each row panel.

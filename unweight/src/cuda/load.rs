@@ -225,10 +225,7 @@ impl CudaLoader {
                 return Err(judge(tensor, GpuError::Rule(error)));
             }
         }
-        self.keep(loaded.loader);
-        for (place, output) in places.into_iter().zip(loaded.outputs) {
-            outputs[place] = output;
-        }
+        self.keep(loaded, places, outputs);
         Ok(())
     }
 
@@ -257,10 +254,7 @@ impl CudaLoader {
         let loaded = self.run(tasks, threads, &memory, stream, |piece, buffer| {
             file.read_extent_into(piece, buffer)
         })?;
-        self.keep(loaded.loader);
-        for (place, output) in places.into_iter().zip(loaded.outputs) {
-            outputs[place] = output;
-        }
+        self.keep(loaded, places, outputs);
         Ok(())
     }
 
@@ -306,8 +300,12 @@ impl CudaLoader {
         }
     }
 
-    fn keep(&self, loader: Loader) {
-        self.lock().push(loader);
+    /// Keeps the loader of a load, and puts the outputs of its tasks in their places.
+    fn keep(&self, loaded: Loaded, places: Vec<usize>, outputs: &mut Outputs) {
+        self.lock().push(loaded.loader);
+        for (place, output) in places.into_iter().zip(loaded.outputs) {
+            outputs[place] = output;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Loader>> {

@@ -52,7 +52,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// As many bytes as these, right behind them, in so many rounds.
+    /// The lines of the `length` bytes behind the `length` bytes at `start`, for so many rounds.
     fn behind(start: *const u8, length: usize, rounds: usize) -> Lines {
         let at = start.wrapping_add(length);
         Lines {
