@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
-use unweight_gpu::kernels::{InFlight, require_no_capture};
+use unweight_gpu::kernels::{InFlight, RelaxedCapture, require_no_capture};
 use unweight_gpu::{ComputeCapability, Device, GpuError};
 
 use crate::job::SumAddresses;
@@ -193,6 +193,22 @@ impl Workspace {
         needs: &[WorkspaceNeed],
     ) -> Result<Workspace, MatmulError> {
         Workspace::with_layout(stream, WorkspaceLayout::new(device, needs, 1)?)
+    }
+
+    /// A workspace for [`Direct::multiply_on`](crate::Direct::multiply_on), which no stream has to
+    /// wait for. Waits until it is ready. Other streams may be capturing.
+    ///
+    /// # Errors
+    /// The errors of [`Workspace::new`].
+    pub fn for_any_stream(
+        device: &Device,
+        needs: &[WorkspaceNeed],
+    ) -> Result<Workspace, MatmulError> {
+        let _relaxed = RelaxedCapture::begin()?;
+        let stream = device.stream()?;
+        let workspace = Workspace::new(device, &stream, needs)?;
+        stream.synchronize()?;
+        Ok(workspace)
     }
 
     /// A workspace with this layout.

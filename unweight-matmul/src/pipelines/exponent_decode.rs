@@ -96,7 +96,10 @@ impl Phases for ExponentDecode<'_> {
             // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses
             // are aligned, lengths were checked, `StreamK` has no empty range, the workspace has
             // the slots and counters, and both planes are as long as the matrix.
-            unsafe { (self.matrix.kernels()).launch(stream, function, config, &planes, false)? };
+            unsafe {
+                let kernels = self.matrix.kernels();
+                kernels.launch(stream.into(), function, config, &planes, false)?;
+            }
             left -= job.batch;
             job.skip_batch();
         }
