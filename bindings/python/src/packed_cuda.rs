@@ -117,15 +117,8 @@ impl PackedKernels {
         })
     }
 
-    /// Whether `multiply` is a good way for this many rows of x: otherwise the matrix should be
-    /// restored, and torch multiply.
-    fn multiplies(&self, py: Python<'_>, matrix: Matrix, batch: u32) -> PyResult<bool> {
-        let matrix = self.matrix(py, matrix)?;
-        let advised = Linear::new(matrix).advised(batch);
-        Ok(advised.name().pipeline == Pipeline::Direct)
-    }
-
-    /// Writes y = x W^T + bias for `batch` rows of x. `bias` is 0 for none.
+    /// Writes y = x W^T + bias for `batch` rows of x. `bias` is 0 for none. Returns false, and does
+    /// nothing, if the matrix should better be restored for so many rows, and torch multiply.
     #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
     fn multiply(
         &self,
@@ -136,9 +129,12 @@ impl PackedKernels {
         y: u64,
         bias: u64,
         stream: usize,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let matrix = self.matrix(py, matrix)?;
         let shape = matrix.shape();
+        if Linear::new(matrix).advised(batch).name().pipeline != Pipeline::Direct {
+            return Ok(false);
+        }
         self.launch(py, stream, |launches| {
             let mut plan = Direct::new(matrix);
             if bias != 0 {
@@ -150,7 +146,8 @@ impl PackedKernels {
             // SAFETY: as in `count_exponents`. The workspace is never dropped; launches on one
             // stream run one after the other, and those of a graph where it was captured.
             unsafe { plan.multiply_on(launches, workspace, Activations { values, batch }, &y) }
-        })
+        })?;
+        Ok(true)
     }
 }
 

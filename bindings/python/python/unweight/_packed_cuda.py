@@ -76,16 +76,13 @@ def multiply(
 ) -> torch.Tensor | None:
     """x W^T + bias for a matrix of x. None if the matrix should be restored for so many rows of x."""
     kernels, stream = _of(x)
-    matrix = _matrix(packed, rows)
-    batch = x.shape[0]
-    if not kernels.multiplies(matrix, batch):
-        return None
     x, bias = aligned(x), None if bias is None else aligned(bias)
+    batch = x.shape[0]
     y = torch.empty((batch, rows), dtype=x.dtype, device=x.device)
-    if batch:
-        at = 0 if bias is None else bias.data_ptr()
-        kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
-    return y
+    at = 0 if bias is None else bias.data_ptr()
+    matrix = _matrix(packed, rows)
+    done = kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
+    return y if done else None
 
 
 def aligned(tensor: torch.Tensor) -> torch.Tensor:
