@@ -68,7 +68,7 @@ def _linear_fake(
 
 
 # Not `torch.library.custom_op`: its checks take 25 us a call, twice what a product takes.
-_LIBRARY = torch.library.Library("unweight", "DEF")
+_LIBRARY = torch.library.Library("unweight", "FRAGMENT")
 _TENSORS = "Tensor k_tiles, Tensor patches, Tensor patch_ends, Tensor palette, SymInt out_features"
 
 
