@@ -43,8 +43,9 @@ impl PackedKernels {
     fn new(py: Python<'_>, device: usize) -> PyResult<PackedKernels> {
         let opened = py.detach(|| {
             let _kept = KeptContext::new();
-            let device = device_of(device)?;
+            // Torch, whose tensors these are, has initialised the driver.
             let _relaxed = RelaxedCapture::begin()?;
+            let device = device_of(device)?;
             let kernels = MatmulDevice::new(device.device());
             Ok((device, kernels))
         });
@@ -152,19 +153,21 @@ impl PackedKernels {
 }
 
 impl PackedKernels {
-    /// Calls `launch` with a stream of torch, and keeps the thread's current context.
+    /// Calls `launch` with a stream of torch, without the interpreter: the driver may wait for room
+    /// in its queue. Keeps the thread's current context.
     fn launch(
         &self,
         py: Python<'_>,
         stream: usize,
-        launch: impl FnOnce(LaunchStream<'_>) -> Result<(), MatmulError>,
+        launch: impl FnOnce(LaunchStream<'_>) -> Result<(), MatmulError> + Send,
     ) -> PyResult<()> {
-        let _kept = KeptContext::new();
-        // SAFETY: it is torch's current stream of the device, as `_packed_cuda.py` asks for it. Torch
-        // uses primary contexts, and keeps its streams.
-        let stream = unsafe { CallerStream::from_raw(stream as *mut c_void) };
-        let stream = stream.for_launches(self.kernels.context());
-        let done = stream.map_err(MatmulError::from).and_then(launch);
+        let done = py.detach(|| {
+            let _kept = KeptContext::new();
+            // SAFETY: it is torch's current stream of the device, as `_packed_cuda.py` asks for it.
+            // Torch uses primary contexts, and keeps its streams.
+            let stream = unsafe { CallerStream::from_raw(stream as *mut c_void) };
+            launch(stream.for_launches(self.kernels.context())?)
+        });
         done.map_err(|error| exception_of(py, error))
     }
 
