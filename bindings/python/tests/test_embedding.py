@@ -99,7 +99,10 @@ def test_a_palette_of_one_byte_has_16_consecutive_exponents() -> None:
     packed = _packed.pack(weight)
     assert packed.palette.tolist() in ([110], list(range(110, 126)))
     patches = row_patches(packed, 64)
-    for palette in (torch.arange(110, 126, dtype=torch.uint8), torch.tensor([110], dtype=torch.uint8)):
+    for palette in (
+        torch.arange(110, 126, dtype=torch.uint8),
+        torch.tensor([110], dtype=torch.uint8),
+    ):
         found = looked_up(packed._replace(palette=palette), patches, torch.arange(64))
         assert torch.equal(found, weight)
 

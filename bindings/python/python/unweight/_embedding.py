@@ -133,7 +133,8 @@ _lookup_op = torch.library.custom_op(
     "unweight::lookup",
     _lookup,
     mutates_args=(),
-    schema="(Tensor indices, Tensor k_tiles, Tensor palette, Tensor starts, Tensor entries) -> Tensor",
+    schema="(Tensor indices, Tensor k_tiles, Tensor palette, Tensor starts, Tensor entries)"
+    " -> Tensor",
 )
 _lookup_op.register_kernel("cuda", _lookup_cuda)
 _lookup_op.register_fake(_lookup_fake)

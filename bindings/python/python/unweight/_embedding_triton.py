@@ -1,5 +1,5 @@
-"""Lookup of rows of a packed matrix on a CUDA device, by a kernel of Triton, which torch's builds for
-CUDA bring along."""
+"""Lookup of rows of a packed matrix on a CUDA device, by a kernel of Triton, which torch's builds
+for CUDA bring along."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def _lookup(  # type: ignore[no-untyped-def]  # Triton reads annotations.
         entry = tl.load(entries + at)
         exponent = tl.where(column == entry >> 8, entry & 255, exponent)
     bits = weight & 0x807F | exponent << 7
-    tl.store(rows + tl.program_id(0).to(tl.int64) * columns + column, bits.to(tl.int16), mask=inside)
+    tl.store(
+        rows + tl.program_id(0).to(tl.int64) * columns + column, bits.to(tl.int16), mask=inside
+    )
 
 
 def lookup(
