@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from vllm import LLM, SamplingParams
 
+from vllm_memory import memory
+
 PROMPTS = ([1, 5, 17, 99, 400], [1, 7, 3, 3, 12, 64])
-PACKED = ("k_tiles", "patches", "patch_ends", "palette")
 
 
 def main() -> None:
@@ -45,17 +46,6 @@ def main() -> None:
         llm.llm_engine.engine_core.shutdown()
         del llm
         gc.collect()
-
-
-def memory(model: torch.nn.Module) -> dict[str, Any]:
-    """The bytes of packed matrices, and of each plain matrix by name. Shared ones count once."""
-    packed, plain = 0, {}
-    for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] in PACKED:
-            packed += parameter.nbytes
-        elif parameter.dim() >= 2:
-            plain[name] = parameter.nbytes
-    return {"packed": packed, "plain": plain}
 
 
 def watch_packing(record: Callable[[int], None]) -> None:
