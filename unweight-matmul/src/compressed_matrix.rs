@@ -10,7 +10,7 @@ use unweight_gpu::kernels::DeviceBuffer;
 use unweight_gpu::{CheckedTensor, Device, DeviceTensor};
 
 use crate::decoded::{coded_exponents, decode, require_matrix};
-use crate::fragments::Patches;
+use crate::exponent_tables::{ExponentTables, TableAddresses};
 use crate::job::{FragmentsJob, PlanesJob};
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
@@ -45,7 +45,7 @@ pub struct CompressedMatrix {
 #[derive(Debug)]
 enum Stored {
     /// A tensor of which the exponent is coded, and nothing else coded or constant.
-    Exponent(CodedExponent),
+    Exponent(Box<CodedExponent>),
     /// A tensor with a coded exponent, and other fields that are coded or constant.
     Fields(CheckedTensor),
     /// The weights.
@@ -57,8 +57,9 @@ enum Stored {
 pub(crate) struct CodedExponent {
     pub(crate) tensor: CheckedTensor,
     pub(crate) palette: Palette,
-    /// The patches; None if the palette lacks too many exponents for fragment form.
-    pub(crate) patches: Option<Patches>,
+    /// The palette and the patches of fragment form; None if the palette lacks too many exponents
+    /// for it.
+    pub(crate) tables: Option<ExponentTables>,
 }
 
 impl CompressedMatrix {
@@ -86,7 +87,8 @@ impl CompressedMatrix {
         let forms = tensor.payload().forms();
         let stored = match coded_exponents(tensor.palettes()).copied() {
             Some(palette) if forms.is_bf16_exponent() => {
-                Stored::Exponent(CodedExponent::new(device, tensor, shape, palette)?)
+                let exponent = CodedExponent::new(device, tensor, shape, palette)?;
+                Stored::Exponent(Box::new(exponent))
             }
             Some(_) => Stored::Fields(CheckedTensor::decode(device, tensor)?.tensor),
             None => {
@@ -135,7 +137,7 @@ impl CompressedMatrix {
     /// Whether [`PaletteTranscode`](crate::PaletteTranscode) can convert it to fragment form: its
     /// exponent alone is coded, and its palette lacks the exponents of at most one weight in 16.
     pub const fn has_fragment_form(&self) -> bool {
-        matches!(&self.stored, Stored::Exponent(exponent) if exponent.patches.is_some())
+        matches!(&self.stored, Stored::Exponent(exponent) if exponent.tables.is_some())
     }
 
     /// Its size in device memory, in bytes.
@@ -209,42 +211,40 @@ impl CodedExponent {
     ) -> Result<CodedExponent, MatmulError> {
         let decoded = CheckedTensor::decode(device, tensor)?;
         let matrix = View::slice(&decoded.weights, decoded.weights.stream());
-        let patches = match Fragments::arrange(device, &matrix, shape, palette) {
-            Ok(fragments) => Some(fragments.into_patches()),
+        let tables = match Fragments::arrange(device, &matrix, shape, palette) {
+            Ok(fragments) => Some(fragments.into_tables()),
             Err(MatmulError::TooManyPatches { .. }) => None,
             Err(error) => return Err(error),
         };
         Ok(CodedExponent {
             tensor: decoded.tensor,
             palette,
-            patches,
+            tables,
         })
     }
 
     fn bytes(&self) -> u64 {
-        self.tensor.tensor().bytes() + self.patches.as_ref().map_or(0, Patches::bytes)
+        self.tensor.tensor().bytes() + self.tables.as_ref().map_or(0, ExponentTables::bytes)
     }
 
-    /// Launches the conversion of both planes to K tiles.
+    /// Launches the conversion of both planes to K tiles, with these tables of the tensor.
     ///
     /// # Safety
-    /// The tensor, which has this shape, and a plane of its exponents must exist until the launch is
-    /// done. Nobody else may use the memory of its K tiles at `k_tiles` until then.
+    /// The tensor, which has this shape, its tables, and a plane of its exponents must exist until
+    /// the launch is done. Nobody else may use the memory of its K tiles at `k_tiles` until then.
     pub(crate) unsafe fn arrange(
         &self,
         kernels: &MatmulKernels,
         stream: &Arc<CudaStream>,
         shape: Shape,
+        tables: &TableAddresses,
         exponents: u64,
         k_tiles: u64,
     ) -> Result<(), MatmulError> {
         let job = PlanesJob {
             exponents,
             sign_mantissa: self.tensor.plain(),
-            fragments: FragmentsJob {
-                weights: k_tiles,
-                ..FragmentsJob::new(shape, &self.palette)
-            },
+            fragments: FragmentsJob::new(shape, 0, k_tiles, tables),
         };
         // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: both planes are
         // aligned and have the length of the shape.

@@ -1,21 +1,20 @@
 //! Weights of BF16 tensors in any forms, and the palettes of their exponents.
 
+#![expect(unsafe_code, reason = "kernel launches")]
+
 use std::sync::Arc;
 
 use cudarc::driver::CudaSlice;
 use unweight_format::{Dtype, Palette, Palettes};
 use unweight_gpu::{Batch, DecodeTask, Device, DeviceTensor, GpuError};
 
-use crate::MatmulError;
 use crate::layout::{Shape, most_frequent};
+use crate::{MatmulDevice, MatmulError, View, ViewMut};
 
 /// The exponent's number among the fields of BF16, and its lowest bit.
 const EXPONENT: usize = 0;
-const EXPONENT_SHIFT: u32 = 7;
 /// The number of values of an exponent.
 const EXPONENTS: usize = 256;
-/// Bytes that are copied to the host at a time, so that a large matrix needs no host memory.
-const PIECE_BYTES: usize = 16 << 20;
 
 /// Returns an error unless the tensor is one of BF16 with as many weights as the shape.
 ///
@@ -60,25 +59,27 @@ pub(crate) fn coded_exponents(palettes: &Palettes) -> Option<&Palette> {
     is_coded.then(|| palettes.coded(0)).flatten()
 }
 
-/// A palette of the exponents that these BF16 weights have most often. Waits for copies of all
-/// weights to the host.
+/// A palette of the exponents that these BF16 weights have most often. Waits for the count.
 ///
 /// # Errors
 /// The errors of the driver.
-pub(crate) fn most_frequent_exponents(weights: &CudaSlice<u8>) -> Result<Palette, GpuError> {
+pub(crate) fn most_frequent_exponents(
+    device: &Device,
+    weights: &CudaSlice<u8>,
+    shape: Shape,
+) -> Result<Palette, MatmulError> {
     let stream = weights.stream();
-    let mut counts = [0; EXPONENTS];
-    let mut piece = vec![0; weights.len().min(PIECE_BYTES)];
-    for start in (0..weights.len()).step_by(PIECE_BYTES) {
-        let end = weights.len().min(start + PIECE_BYTES);
-        let piece = &mut piece[..end - start];
-        stream.memcpy_dtoh(&weights.slice(start..end), piece)?;
-        stream.synchronize()?;
-        for &weight in piece.as_chunks().0 {
-            let exponent = (u16::from_le_bytes(weight) >> EXPONENT_SHIFT) as u8;
-            counts[usize::from(exponent)] += 1;
-        }
+    let mut counts = stream.alloc_zeros::<u8>(8 * EXPONENTS)?;
+    let matrix = View::slice(weights, stream);
+    // SAFETY: all of it is on this stream, which is waited for.
+    unsafe {
+        let counts = ViewMut::slice(&mut counts, stream);
+        MatmulDevice::new(device)?.count_exponents(stream, &matrix, shape, &counts)?;
     }
+    let counted = stream.clone_dtoh(&counts)?;
+    stream.synchronize()?;
+    let (counted, _) = counted.as_chunks();
+    let counts = std::array::from_fn(|exponent| u64::from_le_bytes(counted[exponent]));
     Ok(most_frequent(&counts))
 }
 

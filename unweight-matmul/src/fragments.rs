@@ -4,45 +4,16 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaContext, CudaStream, DevicePtr};
 use unweight_format::Palette;
-use unweight_gpu::kernels::{DeviceBuffer, Handover, WARP, WaitAtEnd, require_context};
+use unweight_gpu::kernels::{DeviceBuffer, Handover, WaitAtEnd, require_context};
 use unweight_gpu::{Device, DeviceTensor};
 
 use crate::decoded::{coded_exponents, decode, most_frequent_exponents, require_matrix};
-use crate::fragments_kernels::{INDEX_TABLE_BYTES, RESTORING_WARPS};
-use crate::job::FragmentsJob;
+use crate::exponent_tables::ExponentTables;
 use crate::kernels::MatmulKernels;
 use crate::layout::{Arranged, Shape};
-use crate::{MatmulError, View, ViewMut};
-
-/// Patches of a matrix in device memory.
-#[derive(Debug)]
-pub(crate) struct Patches {
-    words: DeviceBuffer<u32>,
-    ends: DeviceBuffer<u32>,
-    count: u64,
-}
-
-/// Addresses of patches, and of the ends of each row panel's patches.
-#[derive(Clone, Copy)]
-pub(crate) struct PatchAddresses {
-    pub(crate) words: u64,
-    pub(crate) ends: u64,
-}
-
-impl Patches {
-    pub(crate) fn bytes(&self) -> u64 {
-        (self.words.memory().num_bytes() + self.ends.memory().num_bytes()) as u64
-    }
-
-    pub(crate) const fn addresses(&self) -> PatchAddresses {
-        PatchAddresses {
-            words: self.words.address(),
-            ends: self.ends.address(),
-        }
-    }
-}
+use crate::{FragmentsRef, MatmulError, View, ViewMut};
 
 /// A matrix in [fragment form](crate::layout), in device memory.
 #[derive(Debug)]
@@ -51,7 +22,7 @@ pub struct Fragments {
     shape: Shape,
     palette: Palette,
     k_tiles: DeviceBuffer<u8>,
-    patches: Patches,
+    tables: ExponentTables,
 }
 
 impl Fragments {
@@ -74,7 +45,7 @@ impl Fragments {
         let weights = decode(device, tensor)?;
         let palette = match coded_exponents(tensor.palettes()) {
             Some(palette) => *palette,
-            None => most_frequent_exponents(&weights)?,
+            None => most_frequent_exponents(device, &weights, shape)?,
         };
         let matrix = View::slice(&weights, weights.stream());
         Fragments::arrange(device, &matrix, shape, palette)
@@ -110,65 +81,26 @@ impl Fragments {
         }
         // The matrix is borrowed, and two launches assume that it does not change between them.
         let _waiting = WaitAtEnd(stream);
-        let kernels = device.kernels::<MatmulKernels>()?;
-        let panels = shape.panels() as usize;
-        // SAFETY: `arrange` writes every byte of the K tiles, and `count_patches` every count,
-        // before anything reads them.
-        let (k_tiles, mut patch_ends) = unsafe {
-            (
-                stream.alloc::<u8>(shape.k_tile_bytes() as usize)?,
-                stream.alloc::<u32>(panels)?,
-            )
-        };
-        let mut job = FragmentsJob {
-            matrix: matrix.address(),
-            weights: k_tiles.device_ptr(stream).0,
-            patch_ends: patch_ends.device_ptr(stream).0,
-            ..FragmentsJob::new(shape, &palette)
-        };
-        let config = LaunchConfig {
-            grid_dim: (panels as u32, 1, 1),
-            block_dim: (WARP, 1, 1),
-            shared_mem_bytes: INDEX_TABLE_BYTES,
-        };
-        // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: `View` is aligned
-        // and has the length of the shape, and `Shape` bounds everything else.
-        unsafe {
-            let mut launch = stream.launch_builder(&kernels.fragments.count_patches);
-            launch.arg(&job).launch(config)?;
-        }
-        let mut ends = stream.clone_dtoh(&patch_ends)?;
-        stream.synchronize()?;
-        let patch_count = ends.iter().map(|&count| u64::from(count)).sum();
-        shape.require_few_patches(patch_count)?;
-        let mut end = 0;
-        for count in &mut ends {
-            end += *count;
-            *count = end;
-        }
-        stream.memcpy_htod(&ends, &mut patch_ends)?;
-        // SAFETY: `arrange` writes as many patches as were counted.
-        let patches = unsafe { stream.alloc::<u32>(patch_count.max(1) as usize)? };
-        job.patches = patches.device_ptr(stream).0;
-        // SAFETY: as above.
-        unsafe {
-            let mut launch = stream.launch_builder(&kernels.fragments.arrange);
-            launch.arg(&job).launch(config)?;
-        }
-        // A matmul may read weights before the previous launch has ended, so they must be complete
-        // here.
-        stream.synchronize()?;
-        Ok(Fragments {
-            kernels,
+        // SAFETY: `arrange` writes every byte before anything reads them.
+        let k_tiles = unsafe { stream.alloc::<u8>(shape.k_tile_bytes() as usize)? };
+        let mut fragments = Fragments {
+            kernels: device.kernels()?,
             shape,
             palette,
             k_tiles: DeviceBuffer::new(k_tiles, stream),
-            patches: Patches {
-                words: DeviceBuffer::new(patches, stream),
-                ends: DeviceBuffer::new(patch_ends, stream),
-                count: patch_count,
-            },
-        })
+            tables: ExponentTables::new(stream, &palette, shape.panels())?,
+        };
+        // SAFETY: all of it is on this stream, which is waited for.
+        unsafe { fragments.by_ref().count_patches(stream, matrix)? };
+        let patches = fragments.tables.sum_counts(stream)?;
+        shape.require_few_patches(patches)?;
+        fragments.tables.make_room(stream, patches as u32)?;
+        // SAFETY: as above.
+        unsafe { fragments.by_ref().arrange(stream, matrix)? };
+        // A matmul may read weights before the previous launch has ended, so they must be complete
+        // here.
+        stream.synchronize()?;
+        Ok(fragments)
     }
 
     /// Launches the conversion back to the row-major BF16 matrix. Returns at once.
@@ -185,24 +117,19 @@ impl Fragments {
         stream: &Arc<CudaStream>,
         to: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        to.require(2 * self.shape.weights())?;
-        let PatchAddresses { words, ends } = self.patches.addresses();
-        let job = FragmentsJob {
-            matrix: to.address(),
-            weights: self.k_tiles.address(),
-            patches: words,
-            patch_ends: ends,
-            ..FragmentsJob::new(self.shape, &self.palette)
-        };
-        let config = LaunchConfig {
-            grid_dim: (self.shape.panels() as u32 * RESTORING_WARPS, 1, 1),
-            block_dim: (WARP, 1, 1),
-            shared_mem_bytes: 0,
-        };
-        let mut launch = stream.launch_builder(&self.kernels.fragments.restore);
-        // SAFETY: the same as in `arrange`; the output is aligned and long enough.
-        unsafe { launch.arg(&job).launch(config)? };
-        Ok(())
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { self.by_ref().restore(stream, to) }
+    }
+
+    /// The matrix for launches.
+    pub fn by_ref(&self) -> FragmentsRef<'_> {
+        FragmentsRef::new(
+            &self.kernels,
+            self.context(),
+            self.shape,
+            self.k_tiles.address(),
+            self.tables.addresses(),
+        )
     }
 
     /// The shape.
@@ -217,17 +144,12 @@ impl Fragments {
 
     /// Its size in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.k_tiles.memory().num_bytes() as u64 + self.patches.bytes()
+        self.k_tiles.memory().num_bytes() as u64 + self.tables.bytes()
     }
 
     /// The number of weights whose exponents the palette lacks.
     pub const fn patch_count(&self) -> u64 {
-        self.patches.count
-    }
-
-    /// The kernels that multiply by this matrix.
-    pub(crate) fn kernels(&self) -> &MatmulKernels {
-        &self.kernels
+        self.tables.patch_count()
     }
 
     pub(crate) fn context(&self) -> &Arc<CudaContext> {
@@ -241,29 +163,16 @@ impl Fragments {
     pub fn download(&self) -> Result<Arranged, MatmulError> {
         // The stream is the device's own.
         let stream = self.k_tiles.memory().stream();
-        let mut patches = stream.clone_dtoh(self.patches.words.memory())?;
-        let arranged = Arranged {
-            k_tiles: stream.clone_dtoh(self.k_tiles.memory())?,
-            patch_ends: stream.clone_dtoh(self.patches.ends.memory())?,
-            patches: {
-                stream.synchronize()?;
-                patches.truncate(self.patches.count as usize);
-                patches
-            },
-        };
-        stream.synchronize()?;
-        Ok(arranged)
+        let k_tiles = stream.clone_dtoh(self.k_tiles.memory())?;
+        let (patches, patch_ends) = self.tables.download(stream)?;
+        Ok(Arranged {
+            k_tiles,
+            patches,
+            patch_ends,
+        })
     }
 
-    pub(crate) const fn k_tiles_at(&self) -> u64 {
-        self.k_tiles.address()
-    }
-
-    pub(crate) const fn patches(&self) -> &Patches {
-        &self.patches
-    }
-
-    pub(crate) fn into_patches(self) -> Patches {
-        self.patches
+    pub(crate) fn into_tables(self) -> ExponentTables {
+        self.tables
     }
 }

@@ -6,27 +6,19 @@
 use std::mem::offset_of;
 
 use cudarc::driver::DeviceRepr;
-use unweight_format::Palette;
 
 use crate::Activations;
 use crate::ViewMut;
+use crate::exponent_tables::TableAddresses;
 use crate::layout::Shape;
 use crate::schedule::StreamK;
 use crate::tensor_map::TensorMap;
 
 /// Addresses of the partial sums, and of the counters of panel groups and tiles.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct SumAddresses {
     pub(crate) partials: u64,
     pub(crate) arrived: u64,
-}
-
-/// A palette in words, in the kernels' layout.
-pub(crate) type PaletteWords = [u32; 4];
-
-pub(crate) fn words_of(palette: &Palette) -> PaletteWords {
-    let (words, _) = palette.padded().as_chunks();
-    std::array::from_fn(|word| u32::from_le_bytes(words[word]))
 }
 
 /// A conversion between a row-major matrix and fragment form. Pointers are device addresses.
@@ -41,25 +33,65 @@ pub struct FragmentsJob {
     pub patches: u64,
     /// The end of each row panel's patches.
     pub patch_ends: u64,
+    /// The palette's exponents.
+    pub palette: u64,
     /// Rows of the matrix.
     pub rows: u32,
     /// The number of K tiles in a row panel.
     pub k_tiles: u32,
-    /// The palette.
-    pub palette: PaletteWords,
+    /// The number of stored exponents of the palette: 16, or 1 for consecutive ones.
+    pub exponents: u32,
+    /// The number of patches.
+    pub patch_count: u32,
 }
 
 impl FragmentsJob {
-    /// A job for a matrix of this shape and palette. Addresses must be filled in.
-    pub(crate) fn new(shape: Shape, palette: &Palette) -> FragmentsJob {
+    /// A job for a matrix of this shape, its K tiles, and its palette and patches.
+    pub(crate) fn new(
+        shape: Shape,
+        matrix: u64,
+        k_tiles: u64,
+        tables: &TableAddresses,
+    ) -> FragmentsJob {
         FragmentsJob {
-            matrix: 0,
-            weights: 0,
-            patches: 0,
-            patch_ends: 0,
+            matrix,
+            weights: k_tiles,
+            patches: tables.patches,
+            patch_ends: tables.patch_ends,
+            palette: tables.palette,
             rows: shape.rows() as u32,
             k_tiles: shape.k_tiles() as u32,
-            palette: words_of(palette),
+            exponents: tables.stored.bytes(),
+            patch_count: tables.patch_count,
+        }
+    }
+}
+
+/// A count of a row-major matrix's exponents. Pointers are device addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ExponentCountsJob {
+    /// The row-major matrix.
+    pub matrix: u64,
+    /// 256 counts of 64 bits.
+    pub counts: u64,
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// The number of K tiles in a row panel.
+    pub k_tiles: u32,
+}
+
+impl ExponentCountsJob {
+    /// Size of the counts in bytes.
+    pub(crate) const COUNTS_BYTES: u64 = 256 * 8;
+
+    /// A job for a matrix of this shape.
+    pub(crate) fn new(shape: Shape, matrix: u64, counts: u64) -> ExponentCountsJob {
+        ExponentCountsJob {
+            matrix,
+            counts,
+            rows: shape.rows() as u32,
+            k_tiles: shape.k_tiles() as u32,
         }
     }
 }
@@ -83,6 +115,9 @@ pub(crate) struct MatmulJob {
     pub(crate) weights: u64,
     pub(crate) patches: u64,
     pub(crate) patch_ends: u64,
+    pub(crate) palette: u64,
+    /// 0 without a bias.
+    pub(crate) bias: u64,
     pub(crate) x: u64,
     pub(crate) y: u64,
     pub(crate) partials: u64,
@@ -93,7 +128,7 @@ pub(crate) struct MatmulJob {
     pub(crate) k_tiles: u32,
     pub(crate) range_tiles: u32,
     pub(crate) longer_ranges: u32,
-    pub(crate) palette: PaletteWords,
+    pub(crate) patch_count: u32,
 }
 
 impl MatmulJob {
@@ -109,6 +144,8 @@ impl MatmulJob {
             weights: 0,
             patches: 0,
             patch_ends: 0,
+            palette: 0,
+            bias: 0,
             x: x.values.address(),
             y: y.address(),
             partials: sums.partials,
@@ -119,7 +156,7 @@ impl MatmulJob {
             k_tiles: shape.k_tiles() as u32,
             range_tiles: schedule.range_tiles,
             longer_ranges: schedule.longer_ranges,
-            palette: [0; 4],
+            patch_count: 0,
         }
     }
 
@@ -160,10 +197,18 @@ const _: () = {
     assert!(offset_of!(FragmentsJob, weights) == 8);
     assert!(offset_of!(FragmentsJob, patches) == 16);
     assert!(offset_of!(FragmentsJob, patch_ends) == 24);
-    assert!(offset_of!(FragmentsJob, rows) == 32);
-    assert!(offset_of!(FragmentsJob, k_tiles) == 36);
-    assert!(offset_of!(FragmentsJob, palette) == 40);
+    assert!(offset_of!(FragmentsJob, palette) == 32);
+    assert!(offset_of!(FragmentsJob, rows) == 40);
+    assert!(offset_of!(FragmentsJob, k_tiles) == 44);
+    assert!(offset_of!(FragmentsJob, exponents) == 48);
+    assert!(offset_of!(FragmentsJob, patch_count) == 52);
     assert!(size_of::<FragmentsJob>() == 56);
+
+    assert!(offset_of!(ExponentCountsJob, matrix) == 0);
+    assert!(offset_of!(ExponentCountsJob, counts) == 8);
+    assert!(offset_of!(ExponentCountsJob, rows) == 16);
+    assert!(offset_of!(ExponentCountsJob, k_tiles) == 20);
+    assert!(size_of::<ExponentCountsJob>() == 24);
 
     assert!(offset_of!(PlanesJob, exponents) == 0);
     assert!(offset_of!(PlanesJob, sign_mantissa) == 8);
@@ -173,35 +218,39 @@ const _: () = {
     assert!(offset_of!(MatmulJob, weights) == 0);
     assert!(offset_of!(MatmulJob, patches) == 8);
     assert!(offset_of!(MatmulJob, patch_ends) == 16);
-    assert!(offset_of!(MatmulJob, x) == 24);
-    assert!(offset_of!(MatmulJob, y) == 32);
-    assert!(offset_of!(MatmulJob, partials) == 40);
-    assert!(offset_of!(MatmulJob, arrived) == 48);
-    assert!(offset_of!(MatmulJob, rows) == 56);
-    assert!(offset_of!(MatmulJob, columns) == 60);
-    assert!(offset_of!(MatmulJob, batch) == 64);
-    assert!(offset_of!(MatmulJob, k_tiles) == 68);
-    assert!(offset_of!(MatmulJob, range_tiles) == 72);
-    assert!(offset_of!(MatmulJob, longer_ranges) == 76);
-    assert!(offset_of!(MatmulJob, palette) == 80);
-    assert!(size_of::<MatmulJob>() == 96);
+    assert!(offset_of!(MatmulJob, palette) == 24);
+    assert!(offset_of!(MatmulJob, bias) == 32);
+    assert!(offset_of!(MatmulJob, x) == 40);
+    assert!(offset_of!(MatmulJob, y) == 48);
+    assert!(offset_of!(MatmulJob, partials) == 56);
+    assert!(offset_of!(MatmulJob, arrived) == 64);
+    assert!(offset_of!(MatmulJob, rows) == 72);
+    assert!(offset_of!(MatmulJob, columns) == 76);
+    assert!(offset_of!(MatmulJob, batch) == 80);
+    assert!(offset_of!(MatmulJob, k_tiles) == 84);
+    assert!(offset_of!(MatmulJob, range_tiles) == 88);
+    assert!(offset_of!(MatmulJob, longer_ranges) == 92);
+    assert!(offset_of!(MatmulJob, patch_count) == 96);
+    assert!(size_of::<MatmulJob>() == 104);
 
     assert!(offset_of!(PlanesMatmulJob, exponents) == 0);
     assert!(offset_of!(PlanesMatmulJob, sign_mantissa) == 8);
     assert!(offset_of!(PlanesMatmulJob, matmul) == 16);
-    assert!(size_of::<PlanesMatmulJob>() == 112);
+    assert!(size_of::<PlanesMatmulJob>() == 120);
 
     assert!(offset_of!(LargeMatmulJob, x) == 0);
     assert!(offset_of!(LargeMatmulJob, matmul) == 128);
-    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 224);
-    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 228);
-    assert!(offset_of!(LargeMatmulJob, ranges) == 232);
+    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 232);
+    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 236);
+    assert!(offset_of!(LargeMatmulJob, ranges) == 240);
     assert!(size_of::<LargeMatmulJob>() == 256);
 };
 
 // SAFETY: for all jobs: the fields are plain numbers, with the order and the alignment of the
 // kernels' structures in C.
 unsafe impl DeviceRepr for FragmentsJob {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for ExponentCountsJob {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for MatmulJob {}
 // SAFETY: as above.

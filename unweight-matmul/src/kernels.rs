@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaModule, CudaStream, DeviceRepr, LaunchConfig};
-use unweight_gpu::kernels::{KernelSet, Launch, load_with_shared};
+use cudarc::driver::{CudaFunction, CudaModule, DeviceRepr, LaunchConfig};
+use unweight_gpu::kernels::{KernelSet, Launch, LaunchStream, load_with_shared};
 use unweight_gpu::{ComputeCapability, Device, GpuError};
 
 use crate::fragments_kernels::FragmentsKernels;
@@ -176,7 +176,7 @@ impl MatmulKernels {
     /// The preconditions of the kernel.
     pub(crate) unsafe fn launch<J: DeviceRepr>(
         &self,
-        stream: &CudaStream,
+        stream: LaunchStream<'_>,
         function: &CudaFunction,
         config: LaunchConfig,
         job: &J,

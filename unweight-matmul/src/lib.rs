@@ -5,6 +5,8 @@
 //!   weight and 4 for each patch. [`CompressedMatrix`] is a matrix in the layout of its file, with
 //!   some 1.34 bytes for each weight, or fewer if mantissas are coded or constant too.
 //! - Both take BF16 tensors in any forms (section 4.2 of the specification), and no other types.
+//! - [`FragmentsRef`] is a matrix in fragment form in memory that another library owns, such as
+//!   PyTorch, and [`Direct::multiply_on`] takes its streams.
 //! - A [`Plan`] is a matrix and one of its pipelines: [`Direct`], [`PaletteTranscode`],
 //!   [`ExponentDecode`] or [`WholeDecode`]. It multiplies.
 //! - [`Linear`] has the plans of a matrix. [`Linear::advised`] returns a good one, [`Stack::tune`]
@@ -63,8 +65,10 @@ mod compressed_matrix;
 mod cublas;
 mod decoded;
 mod error;
+mod exponent_tables;
 mod fragments;
 mod fragments_kernels;
+mod fragments_ref;
 mod job;
 mod kernels;
 pub mod layout;
@@ -75,6 +79,7 @@ mod plan;
 mod plan_name;
 mod schedule;
 mod sequence;
+mod shared_workspace;
 mod stack;
 mod tensor_map;
 mod tuning;
@@ -89,13 +94,16 @@ pub use activations::Activations;
 pub use compressed_matrix::CompressedMatrix;
 pub use cublas::PlainMatmul;
 pub use error::{MatmulError, NoPlan};
+pub use exponent_tables::StoredPalette;
 pub use fragments::Fragments;
+pub use fragments_ref::{FragmentsMemory, FragmentsRef, MatmulDevice};
 pub use layout::Shape;
 pub use linear::Linear;
 pub use pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
 pub use plan::Plan;
 pub use plan_name::{Kernel, Pipeline, PlanName};
 pub use sequence::{Captured, Matmul, Sequence, spread};
+pub use shared_workspace::SharedWorkspace;
 pub use stack::{Stack, TuningStep};
 pub use tuning::{Choice, Tuning};
 pub use view::{View, ViewMut};
@@ -106,5 +114,5 @@ pub use workspace::{Workspace, WorkspaceLayout, WorkspaceNeed};
 /// not part of the interface.
 #[doc(hidden)]
 pub mod host {
-    pub use crate::job::{FragmentsJob, PlanesJob};
+    pub use crate::job::{ExponentCountsJob, FragmentsJob, PlanesJob};
 }

@@ -6,20 +6,26 @@ use cudarc::driver::CudaContext;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Shape;
-use crate::{CompressedMatrix, Fragments};
+use crate::{CompressedMatrix, Fragments, FragmentsRef};
 
 /// A matrix in device memory. Linear layers borrow it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Weights<'a> {
     /// A matrix in fragment form.
-    Fragments(&'a Fragments),
+    Fragments(FragmentsRef<'a>),
     /// A matrix in the layout of its file, whatever the forms of its fields.
     Coded(&'a CompressedMatrix),
 }
 
 impl<'a> From<&'a Fragments> for Weights<'a> {
     fn from(matrix: &'a Fragments) -> Weights<'a> {
+        Weights::Fragments(matrix.by_ref())
+    }
+}
+
+impl<'a> From<FragmentsRef<'a>> for Weights<'a> {
+    fn from(matrix: FragmentsRef<'a>) -> Weights<'a> {
         Weights::Fragments(matrix)
     }
 }

@@ -79,11 +79,13 @@ inline uint32_t __reduce_max_sync(uint32_t mask, uint32_t value) {
 // Atomics. A launch runs on one thread of the system.
 inline void atomicMin(unsigned long long* at, unsigned long long value) { *at = std::min(*at, value); }
 inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return (*at += value) - value; }
+inline void atomicAdd(unsigned long long* at, unsigned long long value) { *at += value; }
 inline void atomicOr(uint32_t* at, uint32_t value) { *at |= value; }
 
 // Arithmetic.
 inline int __popc(uint32_t bits) { return __builtin_popcount(bits); }
 inline int __ffs(uint32_t bits) { return __builtin_ffs(static_cast<int>(bits)); }
+inline int __clz(uint32_t bits) { return bits == 0 ? 32 : __builtin_clz(bits); }
 inline uint32_t min(uint32_t a, uint32_t b) { return std::min(a, b); }
 inline uint32_t max(uint32_t a, uint32_t b) { return std::max(a, b); }
 inline uint32_t __brev(uint32_t bits) {

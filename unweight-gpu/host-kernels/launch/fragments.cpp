@@ -5,9 +5,14 @@ namespace unweight::matmul {
 
 // Bytes of the table of indices by exponent.
 constexpr size_t TABLE_BYTES = 256;
+constexpr size_t COUNTS_BYTES = 1024;
 
 extern "C" uint32_t unweight_host_fragments_job_bytes() { return sizeof(FragmentsJob); }
 extern "C" uint32_t unweight_host_planes_job_bytes() { return sizeof(PlanesJob); }
+
+extern "C" void unweight_host_count_exponents(const ExponentCountsJob* job, uint32_t panels, uint64_t seed) {
+  fibers::launch(panels, WARP, COUNTS_BYTES, seed, [&] { count_exponents(*job); });
+}
 
 extern "C" void unweight_host_count_patches(const FragmentsJob* job, uint32_t panels, uint64_t seed) {
   fibers::launch(panels, WARP, TABLE_BYTES, seed, [&] { count_patches(*job); });

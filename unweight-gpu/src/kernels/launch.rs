@@ -5,8 +5,9 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-use cudarc::driver::{CudaFunction, CudaStream, DeviceRepr, LaunchConfig, sys};
+use cudarc::driver::{CudaFunction, DeviceRepr, LaunchConfig, sys};
 
+use super::LaunchStream;
 use crate::GpuError;
 use crate::memory::DeviceBuffer;
 
@@ -65,11 +66,12 @@ impl<'a> Launch<'a> {
     ///
     /// # Safety
     /// The arguments must be those of the kernel, and keep its preconditions until it has run.
-    pub unsafe fn launch(
+    pub unsafe fn launch<'s>(
         mut self,
-        stream: &CudaStream,
+        stream: impl Into<LaunchStream<'s>>,
         config: LaunchConfig,
     ) -> Result<(), GpuError> {
+        let stream = stream.into();
         stream.context().bind_to_thread()?;
         let (grid, block) = (config.grid_dim, config.block_dim);
         let mut overlap = sys::CUlaunchAttribute {
@@ -87,7 +89,7 @@ impl<'a> Launch<'a> {
             blockDimY: block.1,
             blockDimZ: block.2,
             sharedMemBytes: config.shared_mem_bytes,
-            hStream: stream.cu_stream(),
+            hStream: stream.handle(),
             attrs: &raw mut overlap,
             numAttrs: self.overlaps.into(),
         };

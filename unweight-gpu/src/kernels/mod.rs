@@ -18,15 +18,18 @@ mod module;
 mod nvrtc;
 pub(crate) mod own;
 mod set;
+mod stream;
 
 pub use crate::memory::{
-    DeviceBuffer, Handover, InFlight, WaitAtEnd, require_context, require_no_capture,
+    DeviceBuffer, Handover, InFlight, RelaxedCapture, WaitAtEnd, require_context,
+    require_no_capture,
 };
 pub use header::Header;
 pub use launch::{Launch, WARP};
 pub use module::Module;
 pub use own::HEADERS;
 pub use set::{KernelSet, load_with_shared};
+pub use stream::LaunchStream;
 
 pub(crate) use cache::KernelCache;
 pub(crate) use loader::ModuleLoader;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaStream, result, sys};
 
 use crate::GpuError;
+use crate::kernels::LaunchStream;
 use crate::memory::require_context;
 
 /// A stream of the caller. Loads wait for the work that is on it when they begin: what used the
-/// outputs' memory before.
+/// outputs' memory before. Other crates' launches go to it ([`CallerStream::for_launches`]).
 #[derive(Clone, Debug)]
 pub struct CallerStream(Kind);
 
@@ -27,10 +28,21 @@ impl CallerStream {
     /// default stream, and the handle of the per-thread default stream is the calling thread's.
     ///
     /// # Safety
-    /// The stream must be of the primary context of the device that loads with this value use, and
-    /// must exist until these loads have returned.
+    /// The stream must be of the primary context of the device that loads and launches with this
+    /// value use, and must exist until these have returned.
     pub unsafe fn from_raw(stream: *mut c_void) -> CallerStream {
         CallerStream(Kind::Raw(stream as usize))
+    }
+
+    /// The stream for launches with memory of this context.
+    ///
+    /// # Errors
+    /// [`GpuError::OtherContext`].
+    pub fn for_launches<'a>(
+        &self,
+        context: &'a Arc<CudaContext>,
+    ) -> Result<LaunchStream<'a>, GpuError> {
+        Ok(LaunchStream::new(context, self.raw(context)?))
     }
 
     /// Returns an error if launches cannot be ordered behind this stream. Nothing was allocated

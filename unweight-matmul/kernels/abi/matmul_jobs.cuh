@@ -4,26 +4,41 @@
 
 namespace unweight::abi {
 
-constexpr uint32_t PALETTE_WORDS = 4;
-
 // A row-major matrix and its fragment form (matmul/fragments.cuh).
 struct FragmentsJob {
-  uint16_t* matrix;      // rows * columns, 16-byte aligned
-  uint8_t* weights;      // K tiles, by row panel, then by columns
-  uint32_t* patches;     // patches of all row panels
-  uint32_t* patch_ends;  // end of each row panel's patches
+  uint16_t* matrix;        // rows * columns, 16-byte aligned
+  uint8_t* weights;        // K tiles, by row panel, then by columns
+  uint32_t* patches;       // patches of all row panels
+  uint32_t* patch_ends;    // end of each row panel's patches
+  const uint8_t* palette;  // exponents
   uint32_t rows;
-  uint32_t k_tiles;  // K tiles of a row panel
-  uint32_t palette[PALETTE_WORDS];
+  uint32_t k_tiles;      // K tiles of a row panel
+  uint32_t exponents;    // length of the palette: 16 (4-byte aligned), or 1, the first of consecutive ones
+  uint32_t patch_count;  // length of `patches`
 };
 static_assert(offsetof(FragmentsJob, matrix) == 0);
 static_assert(offsetof(FragmentsJob, weights) == 8);
 static_assert(offsetof(FragmentsJob, patches) == 16);
 static_assert(offsetof(FragmentsJob, patch_ends) == 24);
-static_assert(offsetof(FragmentsJob, rows) == 32);
-static_assert(offsetof(FragmentsJob, k_tiles) == 36);
-static_assert(offsetof(FragmentsJob, palette) == 40);
+static_assert(offsetof(FragmentsJob, palette) == 32);
+static_assert(offsetof(FragmentsJob, rows) == 40);
+static_assert(offsetof(FragmentsJob, k_tiles) == 44);
+static_assert(offsetof(FragmentsJob, exponents) == 48);
+static_assert(offsetof(FragmentsJob, patch_count) == 52);
 static_assert(sizeof(FragmentsJob) == 56);
+
+// Counts of a row-major matrix's exponents.
+struct ExponentCountsJob {
+  const uint16_t* matrix;      // rows * columns, 16-byte aligned
+  unsigned long long* counts;  // of each exponent, 256; the kernel adds to them
+  uint32_t rows;
+  uint32_t k_tiles;  // K tiles of a row panel
+};
+static_assert(offsetof(ExponentCountsJob, matrix) == 0);
+static_assert(offsetof(ExponentCountsJob, counts) == 8);
+static_assert(offsetof(ExponentCountsJob, rows) == 16);
+static_assert(offsetof(ExponentCountsJob, k_tiles) == 20);
+static_assert(sizeof(ExponentCountsJob) == 24);
 
 // Planes to fragment form.
 struct PlanesJob {
@@ -36,11 +51,14 @@ static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesJob, fragments) == 16);
 static_assert(sizeof(PlanesJob) == 72);
 
-// y = x * W^T with W in fragment form.
+// y = x * W^T + bias with W in fragment form. The contents of the matrix's memory may be anything: wrong ones give wrong
+// results, and nothing else.
 struct MatmulJob {
   const uint8_t* weights;      // K tiles, by row panel, then by columns; 16-byte aligned
   const uint32_t* patches;     // patches of all row panels
   const uint32_t* patch_ends;  // end of each row panel's patches
+  const uint8_t* palette;      // exponents, as in FragmentsJob; the kernel's name says how many
+  const uint16_t* bias;        // a value for each row of W, which is added before sums are rounded; or null
   const uint16_t* x;           // `batch` rows of `columns`; 16-byte aligned
   uint16_t* y;                 // `batch` rows of `rows`
   float* partials;             // partial sums: two slots for each block
@@ -51,23 +69,25 @@ struct MatmulJob {
   uint32_t k_tiles;        // K tiles of a row panel
   uint32_t range_tiles;    // K tiles in a block's range of the stream-K schedule
   uint32_t longer_ranges;  // the first blocks, whose ranges have one K tile more
-  uint32_t palette[PALETTE_WORDS];
+  uint32_t patch_count;    // length of `patches`
 };
 static_assert(offsetof(MatmulJob, weights) == 0);
 static_assert(offsetof(MatmulJob, patches) == 8);
 static_assert(offsetof(MatmulJob, patch_ends) == 16);
-static_assert(offsetof(MatmulJob, x) == 24);
-static_assert(offsetof(MatmulJob, y) == 32);
-static_assert(offsetof(MatmulJob, partials) == 40);
-static_assert(offsetof(MatmulJob, arrived) == 48);
-static_assert(offsetof(MatmulJob, rows) == 56);
-static_assert(offsetof(MatmulJob, columns) == 60);
-static_assert(offsetof(MatmulJob, batch) == 64);
-static_assert(offsetof(MatmulJob, k_tiles) == 68);
-static_assert(offsetof(MatmulJob, range_tiles) == 72);
-static_assert(offsetof(MatmulJob, longer_ranges) == 76);
-static_assert(offsetof(MatmulJob, palette) == 80);
-static_assert(sizeof(MatmulJob) == 96);
+static_assert(offsetof(MatmulJob, palette) == 24);
+static_assert(offsetof(MatmulJob, bias) == 32);
+static_assert(offsetof(MatmulJob, x) == 40);
+static_assert(offsetof(MatmulJob, y) == 48);
+static_assert(offsetof(MatmulJob, partials) == 56);
+static_assert(offsetof(MatmulJob, arrived) == 64);
+static_assert(offsetof(MatmulJob, rows) == 72);
+static_assert(offsetof(MatmulJob, columns) == 76);
+static_assert(offsetof(MatmulJob, batch) == 80);
+static_assert(offsetof(MatmulJob, k_tiles) == 84);
+static_assert(offsetof(MatmulJob, range_tiles) == 88);
+static_assert(offsetof(MatmulJob, longer_ranges) == 92);
+static_assert(offsetof(MatmulJob, patch_count) == 96);
+static_assert(sizeof(MatmulJob) == 104);
 
 // y = x * W^T with W in two row-major planes.
 struct PlanesMatmulJob {
@@ -78,6 +98,6 @@ struct PlanesMatmulJob {
 static_assert(offsetof(PlanesMatmulJob, exponents) == 0);
 static_assert(offsetof(PlanesMatmulJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesMatmulJob, matmul) == 16);
-static_assert(sizeof(PlanesMatmulJob) == 112);
+static_assert(sizeof(PlanesMatmulJob) == 120);
 
 }  // namespace unweight::abi

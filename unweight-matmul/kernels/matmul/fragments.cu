@@ -5,10 +5,10 @@
 //   row g, row g + 8     | lane 4g: 8 columns | 4g + 1 | 4g + 2 | 4g + 3 |   half a K tile
 //
 // Threads: one warp = one row panel; for restore and arrange_planes, RESTORING_WARPS warps share a row panel.
-// Shared memory: 256 bytes; none for restore.
-// Preconditions: those of FragmentsJob or PlanesJob; blocks of 32 threads, one for each row panel, or RESTORING_WARPS
-// for each. count_patches writes numbers of patches where arrange and restore have patch ends, which the host makes of
-// them.
+// Shared memory: 256 bytes; 1,024 for count_exponents, none for restore.
+// Preconditions: those of the job; blocks of 32 threads, one for each row panel, or RESTORING_WARPS for each.
+// count_patches writes numbers of patches where arrange and restore have patch ends, which are made of them in between.
+// The contents that restore reads may be anything, as in MatmulJob.
 // Tail: rows after the last are zeros with index 0, and are not stored.
 #include "matmul/patches.cuh"
 #include "ptx/memory.cuh"
@@ -28,8 +28,9 @@ struct Place {
   uint64_t weight;  // number of the first weight
   bool inside;      // false for rows after the last
 
-  __device__ __forceinline__ Place(const FragmentsJob& job, uint32_t panel, uint32_t lane, uint32_t k_tile,
-                                   uint32_t half, uint32_t lower) {
+  template <typename Job>
+  __device__ __forceinline__ Place(const Job& job, uint32_t panel, uint32_t lane, uint32_t k_tile, uint32_t half,
+                                   uint32_t lower) {
     const uint32_t row = panel * PANEL_ROWS + lane / 4 + lower * (PANEL_ROWS / 2);
     const uint32_t column = k_tile * K_TILE_COLUMNS + (half * HALF_PIECES + lane % 4) * PIECE_COLUMNS;
     inside = row < job.rows;
@@ -46,12 +47,14 @@ __device__ inline const uint8_t* index_table(const FragmentsJob& job, uint8_t* t
   const uint32_t lane = threadIdx.x;
   for (uint32_t exponent = lane; exponent < 256; exponent += WARP) table[exponent] = NOT_IN_PALETTE;
   __syncwarp();
-  if (lane < 4 * PALETTE_WORDS) table[job.palette[lane / 4] >> 8 * (lane % 4) & 0xff] = static_cast<uint8_t>(lane);
+  const AnyPalette palette = AnyPalette::load(job.palette, job.exponents);
+  if (lane < PALETTE_EXPONENTS) table[palette.word(lane / 4) >> 8 * (lane % 4) & 0xff] = static_cast<uint8_t>(lane);
   __syncwarp();
   return table;
 }
 
-__device__ __forceinline__ EightWeights load_piece(const FragmentsJob& job, const Place& place) {
+template <typename Job>
+__device__ __forceinline__ EightWeights load_piece(const Job& job, const Place& place) {
   if (!place.inside) return {};
   const uint4 loaded = *reinterpret_cast<const uint4*>(job.matrix + place.weight);
   return {{loaded.x, loaded.y, loaded.z, loaded.w}};
@@ -106,23 +109,46 @@ __device__ __forceinline__ void store_k_tile(const FragmentsJob& job, uint32_t p
     to[piece * WARP] = make_uint4(words[0][piece], words[1][piece], words[2][piece], words[3][piece]);
 }
 
+// Calls `use(eight)` for the weights of a row panel, eight of a row at a time.
+template <typename Job, typename Use>
+__device__ __forceinline__ void for_each_piece(const Job& job, uint32_t panel, uint32_t lane, Use&& use) {
+  for (uint32_t k_tile = 0; k_tile < job.k_tiles; k_tile++)
+#pragma unroll
+    for (uint32_t half = 0; half < TILE_HALVES; half++)
+#pragma unroll
+      for (uint32_t lower = 0; lower < 2; lower++) {
+        const Place place(job, panel, lane, k_tile, half, lower);
+        if (place.inside) use(load_piece(job, place));
+      }
+}
+
+// Adds the counts of the matrix's exponents.
+extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const __grid_constant__ ExponentCountsJob job) {
+  DYNAMIC_SHARED(shared);
+  uint32_t* const counts = reinterpret_cast<uint32_t*>(shared);
+  const uint32_t lane = threadIdx.x;
+  for (uint32_t exponent = lane; exponent < 256; exponent += WARP) counts[exponent] = 0;
+  __syncwarp();
+  for_each_piece(job, blockIdx.x, lane, [&](const EightWeights& eight) {
+#pragma unroll
+    for (uint32_t i = 0; i < PIECE_COLUMNS; i++) atomicAdd(counts + record::exponent_of_weight(eight, i), 1);
+  });
+  __syncwarp();
+  for (uint32_t exponent = lane; exponent < 256; exponent += WARP)
+    if (counts[exponent] > 0) atomicAdd(job.counts + exponent, static_cast<unsigned long long>(counts[exponent]));
+}
+
 // Writes the number of patches of each row panel.
 extern "C" __global__ void __launch_bounds__(WARP) count_patches(const __grid_constant__ FragmentsJob job) {
   DYNAMIC_SHARED(shared);
   const uint32_t lane = threadIdx.x;
   const uint8_t* indices = index_table(job, reinterpret_cast<uint8_t*>(shared));
   uint32_t count = 0;
-  for (uint32_t k_tile = 0; k_tile < job.k_tiles; k_tile++)
+  for_each_piece(job, blockIdx.x, lane, [&](const EightWeights& eight) {
 #pragma unroll
-    for (uint32_t half = 0; half < TILE_HALVES; half++)
-#pragma unroll
-      for (uint32_t lower = 0; lower < 2; lower++) {
-        const Place place(job, blockIdx.x, lane, k_tile, half, lower);
-        const EightWeights eight = load_piece(job, place);
-#pragma unroll
-        for (uint32_t i = 0; i < PIECE_COLUMNS; i++)
-          count += place.inside && indices[record::exponent_of_weight(eight, i)] == NOT_IN_PALETTE;
-      }
+    for (uint32_t i = 0; i < PIECE_COLUMNS; i++)
+      count += indices[record::exponent_of_weight(eight, i)] == NOT_IN_PALETTE;
+  });
 #pragma unroll
   for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) count += __shfl_xor_sync(ALL_LANES, count, distance);
   if (lane == 0) job.patch_ends[blockIdx.x] = count;
@@ -171,8 +197,10 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
     for (uint32_t number = 0; number < LANE_WEIGHTS; number++) {
       const bool own = (missing >> number & 1) != 0;
       const uint32_t lanes = __ballot_sync(ALL_LANES, own);
-      if (own)
-        job.patches[patch + static_cast<uint32_t>(__popc(lanes & ((1u << lane) - 1)))] =
+      const uint32_t at = patch + static_cast<uint32_t>(__popc(lanes & ((1u << lane) - 1)));
+      // More than were counted, if the matrix was changed meanwhile, have no place.
+      if (own && at < job.patch_count)
+        job.patches[at] =
             k_tile << PATCH_K_TILE_SHIFT | lane << PATCH_LANE_SHIFT | number << PATCH_WEIGHT_SHIFT | exponents[number];
       patch += static_cast<uint32_t>(__popc(lanes));
     }
@@ -182,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
 // Writes the row-major matrix.
 extern "C" __global__ void __launch_bounds__(WARP) restore(const __grid_constant__ FragmentsJob job) {
   const uint32_t lane = threadIdx.x;
-  const AnyPalette palette(job.palette);
+  const AnyPalette palette = AnyPalette::load(job.palette, job.exponents);
   Patches<FragmentsJob> patches(job);
   const uint32_t panel = blockIdx.x / RESTORING_WARPS, share = blockIdx.x % RESTORING_WARPS;
   const uint32_t first = job.k_tiles * share / RESTORING_WARPS, end = job.k_tiles * (share + 1) / RESTORING_WARPS;

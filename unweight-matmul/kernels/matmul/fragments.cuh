@@ -29,6 +29,9 @@ constexpr uint32_t STEP_WORDS = 3;
 constexpr uint32_t K_TILE_PIECES = STEP_WORDS;
 constexpr uint32_t K_TILE_BYTES = K_TILE_PIECES * 16 * WARP;
 
+// Exponents of a palette.
+constexpr uint32_t PALETTE_EXPONENTS = 16;
+
 constexpr uint32_t PATCH_K_TILE_SHIFT = 18;
 constexpr uint32_t PATCH_LANE_SHIFT = 13;
 constexpr uint32_t PATCH_WEIGHT_SHIFT = 8;
@@ -70,8 +73,11 @@ struct ConsecutivePalette {
   uint32_t first;  // in both halves, in place
   uint32_t one;
 
-  __device__ explicit ConsecutivePalette(const uint32_t* palette)
-      : first(ptx::opaque((palette[0] & 0xff) << 7 | (palette[0] & 0xff) << 23)), one(ptx::opaque(1)) {}
+  // From the first exponent in device memory.
+  __device__ static __forceinline__ ConsecutivePalette load(const uint8_t* exponents) {
+    const uint32_t first = *exponents;
+    return {ptx::opaque(first << 7 | first << 23), ptx::opaque(1)};
+  }
 
   // Replaces the indices of a step's pairs by exponents. A multiply-add, because the units that add are busy unpacking.
   __device__ __forceinline__ void place(uint32_t* pairs) const {
@@ -84,7 +90,21 @@ struct ConsecutivePalette {
 struct AnyPalette {
   uint32_t low[2], high[2];
 
-  __device__ explicit AnyPalette(const uint32_t* palette) : low{palette[0], palette[1]}, high{palette[2], palette[3]} {}
+  // From 16 exponents in device memory.
+  __device__ static __forceinline__ AnyPalette load(const uint8_t* exponents) {
+    const uint32_t* const words = reinterpret_cast<const uint32_t*>(exponents);
+    return {{words[0], words[1]}, {words[2], words[3]}};
+  }
+  // From 16 exponents, or the first of consecutive ones.
+  __device__ static __forceinline__ AnyPalette load(const uint8_t* exponents, uint32_t count) {
+    if (count == PALETTE_EXPONENTS) return load(exponents);
+    const uint32_t first = *exponents * 0x01010101u;
+    return {{first + 0x03020100u, first + 0x07060504u}, {first + 0x0b0a0908u, first + 0x0f0e0d0cu}};
+  }
+  // Four exponents of it.
+  __device__ __forceinline__ uint32_t word(uint32_t number) const {
+    return number == 0 ? low[0] : number == 1 ? low[1] : number == 2 ? high[0] : high[1];
+  }
 
   // Replaces the indices of a step's pairs by exponents.
   __device__ __forceinline__ void place(uint32_t* pairs) const {

@@ -45,9 +45,9 @@ struct LargeMatmulJob {
 };
 static_assert(offsetof(LargeMatmulJob, x) == 0);
 static_assert(offsetof(LargeMatmulJob, matmul) == 128);
-static_assert(offsetof(LargeMatmulJob, whole_tiles) == 224);
-static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 228);
-static_assert(offsetof(LargeMatmulJob, ranges) == 232);
+static_assert(offsetof(LargeMatmulJob, whole_tiles) == 232);
+static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 236);
+static_assert(offsetof(LargeMatmulJob, ranges) == 240);
 static_assert(sizeof(LargeMatmulJob) == 256);
 
 constexpr uint32_t PANELS = 8;
@@ -292,10 +292,11 @@ struct LargeBatchMatmul {
   // Consumer: main loop over K tiles, and epilogue, for each work unit.
   __device__ __forceinline__ void consume() {
     Patches<MatmulJob> patches(job);
-    const Palette palette(job.palette);
     const uint32_t ring = shared + WEIGHTS_AT + warp * K_TILE_BYTES + lane * 16;
     PipelineState<STAGES> read;
     const auto next_weights = [&](uint32_t k_tile) {
+      // From the cache each time, because registers are scarce.
+      const Palette palette = Palette::load(job.palette);
       ptx::wait_mbarrier(full(read.stage), read.parity);
       const uint32_t at = ring + read.stage * WEIGHT_BYTES;
       TileWeights weights = rebuild(palette, ptx::load_shared_quad(at), ptx::load_shared_quad(at + 16 * WARP),
@@ -357,6 +358,7 @@ struct LargeBatchMatmul {
         store_partials(sums, done);
       } else {
         if (done.others > 0) add_partials(sums, done);
+        if (job.bias != nullptr) add_bias(sums, done.tile);
         store(sums, done.tile);
       }
     }
@@ -400,6 +402,20 @@ struct LargeBatchMatmul {
         sums[4 * i + 2] += group.z;
         sums[4 * i + 3] += group.w;
       }
+    }
+  }
+
+  // Adds the bias of the lane's two rows of the row panel. Rows after the last are not stored.
+  __device__ __forceinline__ void add_bias(float (&sums)[SUMS], uint32_t tile) const {
+    const uint32_t row = (tile / x_tiles * PANELS + warp) * PANEL_ROWS + lane / 4;
+    const float upper = ptx::from_bf16(job.bias[min(row, job.rows - 1)]);
+    const float lower = ptx::from_bf16(job.bias[min(row + PANEL_ROWS / 2, job.rows - 1)]);
+#pragma unroll
+    for (uint32_t i = 0; i < SUMS; i += 4) {
+      sums[i] += upper;
+      sums[i + 1] += upper;
+      sums[i + 2] += lower;
+      sums[i + 3] += lower;
     }
   }
 

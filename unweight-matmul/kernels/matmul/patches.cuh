@@ -5,7 +5,8 @@
 namespace unweight::matmul {
 
 // Cursor over a row panel's patches in order of its K tiles, by one warp. The lanes hold a window of 32 patches in a
-// register, and load the next 32 ahead. A job has the patches of all row panels, and the end of each panel's.
+// register, and load the next 32 ahead. A job has the patches of all row panels, and the end of each panel's. Whatever
+// these hold, nothing outside of them is read, and the cursor moves on.
 template <typename Job>
 struct Patches {
   const Job& job;
@@ -17,8 +18,8 @@ struct Patches {
 
   // Moves to the first patch of K tile `k_tile`, or to some before it. `begin` completes the move.
   __device__ __forceinline__ void seek(uint32_t panel, uint32_t k_tile, uint32_t lane) {
-    uint32_t low = panel == 0 ? 0 : job.patch_ends[panel - 1];
-    end = job.patch_ends[panel];
+    end = min(job.patch_ends[panel], job.patch_count);
+    uint32_t low = panel == 0 ? 0 : min(job.patch_ends[panel - 1], end);
     // Search with 32 probes at a time. Probes before the K tile are the lower ones.
     uint32_t count = end - low;
     while (count > WARP) {
@@ -45,8 +46,8 @@ struct Patches {
     while (current >> PATCH_K_TILE_SHIFT == k_tile) {
       const bool own = (current >> PATCH_LANE_SHIFT) % WARP == lane;
       patch_weight(weights, (current >> PATCH_WEIGHT_SHIFT) % LANE_WEIGHTS, current & 0xff, own);
-      // All patches differ, so the window holds the current one once.
-      move_to(static_cast<uint32_t>(__ffs(static_cast<int>(__ballot_sync(ALL_LANES, window == current)))));
+      // All patches differ, so the window holds the current one once. If they do not, those between are skipped.
+      move_to(WARP - static_cast<uint32_t>(__clz(static_cast<int>(__ballot_sync(ALL_LANES, window == current)))));
     }
   }
 

@@ -50,6 +50,7 @@ struct PlaneTiles {
     lower += K_TILE_COLUMNS;
   }
 
+  __device__ __forceinline__ void load_palette() {}
   __device__ __forceinline__ void seek(uint32_t, uint32_t, uint32_t) {}
   __device__ __forceinline__ void begin(uint32_t) {}
   // Two weights from four bytes of both planes: the lower two, or the upper two if SECOND.

@@ -34,6 +34,7 @@
 //   ring_lane(lane)                    offset in a stage that the lane copies to
 //   enter(panel, k_tile, lane)         begins a work unit's loads
 //   copy(to), next()                   copies a K tile, moves to the next
+//   load_palette()                     begins the load of what all work units need
 //   seek(panel, k_tile, lane)          begins a work unit's patches
 //   begin(k_tile)                      waits for the patches
 //   rebuild(at, k_tile, lane)          the lane's weights from the ring
@@ -163,8 +164,13 @@ struct Epilogue {
     return sum;
   }
 
-  __device__ __forceinline__ void store(uint32_t i, const float4& sum) const {
+  __device__ __forceinline__ void store(uint32_t i, float4 sum) const {
     const uint32_t row = group * GROUP_ROWS + i % FOURS * 4;
+    if (job.bias != nullptr) {
+      // Rows after the last are not stored.
+      const auto bias = [&](uint32_t next) { return ptx::from_bf16(job.bias[min(row + next, job.rows - 1)]); };
+      add(sum, make_float4(bias(0), bias(1), bias(2), bias(3)));
+    }
     uint16_t* to = job.y + static_cast<uint64_t>(i / FOURS) * job.rows + row;
     if (row < job.rows) to[0] = ptx::to_bf16(sum.x);
     if (row + 1 < job.rows) to[1] = ptx::to_bf16(sum.y);
@@ -294,6 +300,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) load_k_tile(stage, true, false);
   WorkUnit own = schedule.work_unit(blockIdx.x, first_group, split);
+  loader.load_palette();
   loader.seek(panel_of(own.group), own.k_tile, lane);
   ptx::wait_for_previous_launch();
   enter(first_group);

@@ -12,11 +12,11 @@ template <typename Palette>
 struct FragmentTiles {
   static constexpr uint32_t BYTES = K_TILE_BYTES;
   const MatmulJob& job;
-  const Palette palette;
+  Palette palette;
   Patches<MatmulJob> patches;
   const uint4* from;
 
-  __device__ explicit FragmentTiles(const MatmulJob& of) : job(of), palette(of.palette), patches(of) {}
+  __device__ explicit FragmentTiles(const MatmulJob& of) : job(of), patches(of) {}
 
   // The lane copies and reads the same bytes.
   __device__ static __forceinline__ uint32_t ring_lane(uint32_t lane) { return lane * 16; }
@@ -29,6 +29,7 @@ struct FragmentTiles {
     for (uint32_t i = 0; i < K_TILE_PIECES; i++) ptx::copy_async(to + i * WARP * 16, from + i * WARP);
   }
   __device__ __forceinline__ void next() { from += K_TILE_PIECES * WARP; }
+  __device__ __forceinline__ void load_palette() { palette = Palette::load(job.palette); }
 
   __device__ __forceinline__ void seek(uint32_t panel, uint32_t k_tile, uint32_t lane) {
     patches.seek(panel, k_tile, lane);

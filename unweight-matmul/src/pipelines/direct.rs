@@ -5,28 +5,95 @@
 use std::sync::Arc;
 
 use cudarc::driver::CudaStream;
+use unweight_gpu::kernels::LaunchStream;
 
 use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
+use crate::activations::require_lengths;
 use crate::layout::Shape;
-use crate::workspace::WorkspaceNeed;
-use crate::{Fragments, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
+use crate::workspace::{Sums, WorkspaceNeed};
+use crate::{
+    FragmentsRef, Kernel, MatmulError, Pipeline, PlanName, SharedWorkspace, View, ViewMut,
+    Workspace,
+};
 
 /// Rebuilds weights in fragment form on the way to the tensor cores. Nothing is prepared.
 #[derive(Clone, Copy, Debug)]
 pub struct Direct<'a> {
     matmul: FromKTiles<'a>,
-    matrix: &'a Fragments,
+    matrix: FragmentsRef<'a>,
+    bias: Option<View<'a>>,
 }
 
 impl<'a> Direct<'a> {
     /// The plan for this matrix.
-    pub fn new(matrix: &'a Fragments) -> Direct<'a> {
+    pub fn new(matrix: impl Into<FragmentsRef<'a>>) -> Direct<'a> {
+        let matrix = matrix.into();
         Direct {
             matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
             matrix,
+            bias: None,
         }
+    }
+
+    /// The same plan with a bias: y = x W^T + bias. It is added before sums are rounded to BF16.
+    ///
+    /// # Errors
+    /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for a bias with another number
+    /// of values than the matrix has rows.
+    pub fn with_bias(self, bias: View<'a>) -> Result<Direct<'a>, MatmulError> {
+        bias.require(self.matrix.shape().rows())?;
+        Ok(Direct {
+            bias: Some(bias),
+            ..self
+        })
+    }
+
+    /// Same as [`Plan::multiply`](crate::Plan::multiply), but on any stream of the matrix's device,
+    /// also one of another library.
+    ///
+    /// # Errors
+    /// Those of [`Plan::multiply`](crate::Plan::multiply).
+    ///
+    /// # Safety
+    /// The preconditions of [`Plan::multiply`](crate::Plan::multiply). The workspace must not be
+    /// dropped until the matmul is done, and no other matmul may use it at the same time.
+    pub unsafe fn multiply_on<'s>(
+        &self,
+        stream: impl Into<LaunchStream<'s>>,
+        workspace: &SharedWorkspace,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        require_lengths(self.matrix.shape(), x, y)?;
+        let stream = stream.into();
+        // Tensor maps need the context on this thread.
+        stream.context().bind_to_thread()?;
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { self.launch(stream, workspace.sums(), x, y) }
+    }
+
+    /// # Errors
+    /// The errors of [`Direct::multiply_on`] that are known at a launch.
+    ///
+    /// # Safety
+    /// The preconditions of [`Direct::multiply_on`]; x and y have the lengths that the shape says.
+    unsafe fn launch(
+        &self,
+        stream: LaunchStream<'_>,
+        sums: Sums,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
+        let k_tiles = KTiles {
+            address: self.matrix.k_tiles_at(),
+            tables: self.matrix.tables(),
+            bias: self.bias,
+            is_resident: true,
+        };
+        // SAFETY: the caller keeps the preconditions.
+        unsafe { self.matmul.multiply(stream, sums, &k_tiles, x, y) }
     }
 
     /// The same plan with this kernel.
@@ -78,13 +145,7 @@ impl Phases for Direct<'_> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        let k_tiles = KTiles {
-            address: self.matrix.k_tiles_at(),
-            patches: self.matrix.patches().addresses(),
-            palette: self.matrix.palette(),
-            is_resident: true,
-        };
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.matmul.multiply(stream, workspace, &k_tiles, x, y) }
+        unsafe { self.launch(stream.into(), workspace.sums(), x, y) }
     }
 }

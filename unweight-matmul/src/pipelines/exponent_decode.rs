@@ -82,7 +82,7 @@ impl Phases for ExponentDecode<'_> {
     ) -> Result<(), MatmulError> {
         let shape = self.shape();
         let schedule = StreamK::new(shape, workspace.multiplying_multiprocessors());
-        let mut job = MatmulJob::new(shape, schedule, workspace.sums(schedule)?, x, y);
+        let mut job = MatmulJob::new(shape, schedule, workspace.sums().of(schedule)?, x, y);
         let mut left = x.batch;
         while left > 0 {
             let (kernel, function) = self.kernels.for_batch(left);
@@ -96,7 +96,10 @@ impl Phases for ExponentDecode<'_> {
             // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses
             // are aligned, lengths were checked, `StreamK` has no empty range, the workspace has
             // the slots and counters, and both planes are as long as the matrix.
-            unsafe { (self.matrix.kernels()).launch(stream, function, config, &planes, false)? };
+            unsafe {
+                let kernels = self.matrix.kernels();
+                kernels.launch(stream.into(), function, config, &planes, false)?;
+            }
             left -= job.batch;
             job.skip_batch();
         }

@@ -2,21 +2,20 @@
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
-use std::sync::Arc;
-
-use cudarc::driver::{CudaFunction, CudaStream, LaunchConfig};
-use unweight_format::Palette;
+use cudarc::driver::{CudaFunction, LaunchConfig};
+use unweight_gpu::kernels::LaunchStream;
 
 use crate::Activations;
-use crate::fragments::PatchAddresses;
-use crate::job::{LargeMatmulJob, MatmulJob, words_of};
+use crate::exponent_tables::{StoredPalette, TableAddresses};
+use crate::job::{LargeMatmulJob, MatmulJob};
 use crate::kernels::{DividedKernel, ForPalettes, MatmulKernels};
 use crate::layout::Shape;
 use crate::schedule::{
     LARGE_THREADS, MOST_LARGE_BATCH, MOST_SMALL_BATCH, SMALL_THREADS, SmallKernel, StreamK,
 };
 use crate::tensor_map::TensorMap;
-use crate::{Kernel, MatmulError, ViewMut, Workspace};
+use crate::workspace::Sums;
+use crate::{Kernel, MatmulError, View, ViewMut};
 
 /// With more rows of x than this, the large-batch kernels are faster for the shapes that they
 /// support.
@@ -28,8 +27,9 @@ const MOST_SHARING_BLOCKS: u32 = 4;
 /// K tiles in device memory.
 pub(super) struct KTiles<'a> {
     pub(super) address: u64,
-    pub(super) patches: PatchAddresses,
-    pub(super) palette: &'a Palette,
+    pub(super) tables: &'a TableAddresses,
+    /// As many values as the matrix has rows.
+    pub(super) bias: Option<View<'a>>,
     /// Whether the K tiles were resident before the matmul. They may then be read early, unlike
     /// those that the preceding launch prepares.
     pub(super) is_resident: bool,
@@ -37,9 +37,9 @@ pub(super) struct KTiles<'a> {
 
 impl KTiles<'_> {
     fn function<'f>(&self, functions: &'f ForPalettes) -> &'f CudaFunction {
-        match self.palette.base() {
-            Some(_) => &functions.consecutive,
-            None => &functions.any,
+        match self.tables.stored {
+            StoredPalette::Consecutive => &functions.consecutive,
+            StoredPalette::Any => &functions.any,
         }
     }
 }
@@ -87,19 +87,21 @@ impl<'a> FromKTiles<'a> {
     /// of this shape.
     pub(super) unsafe fn multiply(
         &self,
-        stream: &Arc<CudaStream>,
-        workspace: &Workspace,
+        stream: LaunchStream<'_>,
+        sums: Sums,
         k_tiles: &KTiles<'_>,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        let schedule = StreamK::new(self.shape, workspace.multiprocessors());
+        let schedule = StreamK::new(self.shape, sums.multiprocessors());
         let mut job = MatmulJob {
             weights: k_tiles.address,
-            patches: k_tiles.patches.words,
-            patch_ends: k_tiles.patches.ends,
-            palette: words_of(k_tiles.palette),
-            ..MatmulJob::new(self.shape, schedule, workspace.sums(schedule)?, x, y)
+            patches: k_tiles.tables.patches,
+            patch_ends: k_tiles.tables.patch_ends,
+            patch_count: k_tiles.tables.patch_count,
+            palette: k_tiles.tables.palette,
+            bias: k_tiles.bias.map_or(0, |bias| bias.address()),
+            ..MatmulJob::new(self.shape, schedule, sums.of(schedule)?, x, y)
         };
         let mut left = x.batch;
         while left > 0 {
@@ -139,7 +141,7 @@ impl<'a> FromKTiles<'a> {
     /// The preconditions of [`FromKTiles::multiply`].
     unsafe fn small_batch(
         &self,
-        stream: &CudaStream,
+        stream: LaunchStream<'_>,
         mut job: MatmulJob,
         k_tiles: &KTiles<'_>,
         left: u32,
@@ -163,7 +165,7 @@ impl<'a> FromKTiles<'a> {
     /// The preconditions of [`FromKTiles::multiply`].
     unsafe fn large_batch(
         &self,
-        stream: &CudaStream,
+        stream: LaunchStream<'_>,
         mut job: MatmulJob,
         k_tiles: &KTiles<'_>,
         left: u32,

@@ -10,7 +10,7 @@ use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
 use crate::compressed_matrix::CodedExponent;
-use crate::fragments::Patches;
+use crate::exponent_tables::TableAddresses;
 use crate::layout::Shape;
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
@@ -22,7 +22,7 @@ pub struct PaletteTranscode<'a> {
     matmul: FromKTiles<'a>,
     matrix: &'a CompressedMatrix,
     exponent: &'a CodedExponent,
-    patches: &'a Patches,
+    tables: TableAddresses,
 }
 
 impl<'a> PaletteTranscode<'a> {
@@ -34,7 +34,7 @@ impl<'a> PaletteTranscode<'a> {
             matmul: FromKTiles::new(matrix.kernels(), matrix.shape()),
             matrix,
             exponent,
-            patches: exponent.patches.as_ref()?,
+            tables: exponent.tables.as_ref()?.addresses(),
         })
     }
 
@@ -88,7 +88,7 @@ impl Phases for PaletteTranscode<'_> {
         unsafe {
             let tensor = &self.exponent.tensor;
             tensor.decode_exponents(stream, exponents, multiprocessors)?;
-            (self.exponent).arrange(kernels, stream, shape, exponents, to)
+            (self.exponent).arrange(kernels, stream, shape, &self.tables, exponents, to)
         }
     }
 
@@ -102,11 +102,14 @@ impl Phases for PaletteTranscode<'_> {
     ) -> Result<(), MatmulError> {
         let k_tiles = KTiles {
             address: prepared,
-            patches: self.patches.addresses(),
-            palette: &self.exponent.palette,
+            tables: &self.tables,
+            bias: None,
             is_resident: false,
         };
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.matmul.multiply(stream, workspace, &k_tiles, x, y) }
+        unsafe {
+            self.matmul
+                .multiply(stream.into(), workspace.sums(), &k_tiles, x, y)
+        }
     }
 }

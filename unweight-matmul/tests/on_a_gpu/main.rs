@@ -2,6 +2,7 @@
 
 mod forms;
 mod matmul;
+mod memory_of_others;
 
 #[path = "../../benches/files/mod.rs"]
 mod files;
@@ -19,7 +20,7 @@ pub(crate) struct OnAGpu {
 
 type Test = Listed<OnAGpu>;
 
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 21] = [
     (
         "kernels_write_fragment_form_as_the_pure_functions_do",
         matmul::kernels_write_fragment_form_as_the_pure_functions_do,
@@ -83,6 +84,18 @@ const TESTS: [Test; 18] = [
     (
         "a_matrix_of_another_type_or_length_is_refused",
         forms::a_matrix_of_another_type_or_length_is_refused,
+    ),
+    (
+        "matrices_in_memory_of_others_multiply_as_owned_ones_do",
+        memory_of_others::matrices_in_memory_of_others_multiply_as_owned_ones_do,
+    ),
+    (
+        "a_bias_is_added_before_sums_are_rounded",
+        memory_of_others::a_bias_is_added_before_sums_are_rounded,
+    ),
+    (
+        "any_contents_are_multiplied_to_something",
+        memory_of_others::any_contents_are_multiplied_to_something,
     ),
     (
         "a_wrong_shape_or_context_is_an_error",

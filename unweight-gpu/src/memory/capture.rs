@@ -1,0 +1,45 @@
+//! Calls of the driver while a stream is capturing.
+
+#![expect(unsafe_code, reason = "calls of the driver")]
+
+use std::marker::PhantomData;
+
+use cudarc::driver::sys::{self, CUstreamCaptureMode};
+
+use crate::GpuError;
+
+/// While it exists, this thread may allocate memory and load kernels though it captures a stream. By
+/// default the driver would refuse that, and the capture would fail.
+#[derive(Debug)]
+pub struct RelaxedCapture {
+    before: CUstreamCaptureMode,
+    /// The mode is the thread's.
+    _of_thread: PhantomData<*const ()>,
+}
+
+impl RelaxedCapture {
+    /// Begins it. It ends when the value is dropped, on the same thread.
+    ///
+    /// # Errors
+    /// The errors of the driver.
+    pub fn begin() -> Result<RelaxedCapture, GpuError> {
+        Ok(RelaxedCapture {
+            before: exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?,
+            _of_thread: PhantomData,
+        })
+    }
+}
+
+impl Drop for RelaxedCapture {
+    fn drop(&mut self) {
+        // It cannot fail: it sets a variable of the thread.
+        let _ = exchange(self.before);
+    }
+}
+
+/// Sets the thread's mode, and returns the one before.
+fn exchange(mut mode: CUstreamCaptureMode) -> Result<CUstreamCaptureMode, GpuError> {
+    // SAFETY: the driver reads and writes the mode.
+    unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) }.result()?;
+    Ok(mode)
+}
