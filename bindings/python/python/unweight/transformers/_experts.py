@@ -91,14 +91,19 @@ class Stack(torch.nn.Module):
         return Packed(self.k_tiles, self.patches, self.patch_ends, self.palette)
 
     @property
+    def rows(self) -> int:
+        """The number of rows of the packed matrix."""
+        experts, rows, _ = self.shape
+        return experts * rows
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.k_tiles.device
 
     def restored(self) -> torch.Tensor:
         """All weights."""
-        experts, rows, _ = self.shape
-        weights: torch.Tensor = torch.ops.unweight.restore(*self.packed, experts * rows)
+        weights: torch.Tensor = torch.ops.unweight.restore(*self.packed, self.rows)
         return weights.view(self.shape)
 
     def transpose(self, dim0: int, dim1: int) -> torch.Tensor:
@@ -130,10 +135,12 @@ class Stack(torch.nn.Module):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any, **options: Any
     ) -> None:
-        # The number of patches depends on the weights.
-        patches = state_dict.get(prefix + "patches")
-        if isinstance(patches, torch.Tensor) and patches.shape != self.patches.shape:
-            self.patches = self.patches.new_empty(patches.shape)
+        # The lengths depend on the weights.
+        for name in ("patches", "palette"):
+            given = state_dict.get(prefix + name)
+            own = getattr(self, name)
+            if isinstance(given, torch.Tensor) and given.shape != own.shape:
+                setattr(self, name, own.new_empty(given.shape))
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
 

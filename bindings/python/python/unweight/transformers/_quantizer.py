@@ -24,7 +24,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .._errors import WrongArgument
 from .._linear import Linear
-from .._packed import NoPackedForm, Packed, layout
+from .._packed import NoPackedForm, Packed, check_values, layout
 from . import _experts
 from ._experts import Stack
 
@@ -56,6 +56,9 @@ class UnweightConfig(QuantizationConfigMixin):
         modules_to_not_convert: Names of modules to leave as they are, as for other methods of
             transformers: from the start (``"model.layers.0"``), as a regular expression, or the end
             of a name (``"lm_head"``).
+        exact: Whether results are those of BF16 bit for bit on every device: each weight is restored
+            when it is used, and torch multiplies. Otherwise CUDA devices multiply by packed weights,
+            which is faster, and sums may differ in the last bit. On the CPU both are the same.
         kept_plain: Set when a model is loaded: linear layers and parameters of experts that are not
             packed, with the reason. A saved model needs it to be loaded again.
     """
@@ -63,11 +66,13 @@ class UnweightConfig(QuantizationConfigMixin):
     def __init__(
         self,
         modules_to_not_convert: list[str] | None = None,
+        exact: bool = False,
         kept_plain: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # Methods of others are strings.
         self.modules_to_not_convert = modules_to_not_convert
+        self.exact = exact
         self.kept_plain = dict(kept_plain or {})
 
 
@@ -104,7 +109,11 @@ class UnweightQuantizer(HfQuantizer):
                 model, name, f"{name}.weight", (module.out_features, module.in_features)
             ):
                 empty = Linear.empty(
-                    module.in_features, module.out_features, module.bias is not None, "meta"
+                    module.in_features,
+                    module.out_features,
+                    bias=module.bias is not None,
+                    device="meta",
+                    exact=self.quantization_config.exact,
                 )
                 model.set_submodule(name, empty)
         for name, module, tensor in list(_experts.parameters(model)):
@@ -155,9 +164,9 @@ class UnweightQuantizer(HfQuantizer):
     def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
         if not self.pre_quantized:
             return param_name in self._to_pack
-        # The shapes are those of the file: the number of patches differs.
+        # The shapes of these are those of the file.
         module, tensor = get_module_from_name(model, param_name)
-        return isinstance(module, (Linear, Stack)) and tensor == "patches"
+        return isinstance(module, (Linear, Stack)) and tensor in ("patches", "palette")
 
     def get_quantize_ops(self) -> ConversionOps:
         return _Pack(self)
@@ -248,7 +257,8 @@ class _Pack(ConversionOps):
                 # Reported by transformers, as for every other parameter.
                 self._quantizer._to_pack.discard(name)
             elif linear:
-                packed = Linear.from_weight(weight, module.bias)
+                exact = self._quantizer.quantization_config.exact
+                packed = Linear.from_weight(weight, module.bias, exact)
                 packed.train(module.training)
                 model.set_submodule(owner, packed)
                 return True
@@ -291,10 +301,9 @@ def packing(model: Any) -> Packing:
 
 def _require_valid(name: str, module: Linear | Stack) -> None:
     """Checks what was read, so that a bad file is an error when it is loaded."""
-    if module.k_tiles.device.type != "cpu":
-        return
+    rows = module.rows if isinstance(module, Stack) else module.out_features
     try:
-        _ = module.restored() if isinstance(module, Stack) else module.weight
+        check_values(module.packed, rows)
     except WrongArgument as error:
         raise WrongArgument(f"the packed weight of {name}: {error}", tensor=name) from error
 
