@@ -104,7 +104,8 @@ class Timer:
 
 def prompt(model: Any, batch: int, length: int) -> torch.Tensor:
     numbers = torch.arange(batch * length, device=device())
-    return (numbers * 7919 % model.config.vocab_size).reshape(batch, length)
+    ids: torch.Tensor = numbers * 7919 % model.config.vocab_size
+    return ids.reshape(batch, length)
 
 
 def step_ms(model: Any, batch: int, steps: int) -> float:
