@@ -43,8 +43,9 @@ impl PackedKernels {
     fn new(py: Python<'_>, device: usize) -> PyResult<PackedKernels> {
         let opened = py.detach(|| {
             let _kept = KeptContext::new();
-            let device = device_of(device)?;
+            // Torch, whose tensors these are, has initialised the driver.
             let _relaxed = RelaxedCapture::begin()?;
+            let device = device_of(device)?;
             let kernels = MatmulDevice::new(device.device());
             Ok((device, kernels))
         });
@@ -117,15 +118,8 @@ impl PackedKernels {
         })
     }
 
-    /// Whether `multiply` is a good way for this many rows of x: otherwise the matrix should be
-    /// restored, and torch multiply.
-    fn multiplies(&self, py: Python<'_>, matrix: Matrix, batch: u32) -> PyResult<bool> {
-        let matrix = self.matrix(py, matrix)?;
-        let advised = Linear::new(matrix).advised(batch);
-        Ok(advised.name().pipeline == Pipeline::Direct)
-    }
-
-    /// Writes y = x W^T + bias for `batch` rows of x. `bias` is 0 for none.
+    /// Writes y = x W^T + bias for `batch` rows of x. `bias` is 0 for none. Returns false, and does
+    /// nothing, if the matrix should better be restored for so many rows, and torch multiply.
     #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
     fn multiply(
         &self,
@@ -136,9 +130,12 @@ impl PackedKernels {
         y: u64,
         bias: u64,
         stream: usize,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let matrix = self.matrix(py, matrix)?;
         let shape = matrix.shape();
+        if Linear::new(matrix).advised(batch).name().pipeline != Pipeline::Direct {
+            return Ok(false);
+        }
         self.launch(py, stream, |launches| {
             let mut plan = Direct::new(matrix);
             if bias != 0 {
@@ -150,24 +147,27 @@ impl PackedKernels {
             // SAFETY: as in `count_exponents`. The workspace is never dropped; launches on one
             // stream run one after the other, and those of a graph where it was captured.
             unsafe { plan.multiply_on(launches, workspace, Activations { values, batch }, &y) }
-        })
+        })?;
+        Ok(true)
     }
 }
 
 impl PackedKernels {
-    /// Calls `launch` with a stream of torch, and keeps the thread's current context.
+    /// Calls `launch` with a stream of torch, without the interpreter: the driver may wait for room
+    /// in its queue. Keeps the thread's current context.
     fn launch(
         &self,
         py: Python<'_>,
         stream: usize,
-        launch: impl FnOnce(LaunchStream<'_>) -> Result<(), MatmulError>,
+        launch: impl FnOnce(LaunchStream<'_>) -> Result<(), MatmulError> + Send,
     ) -> PyResult<()> {
-        let _kept = KeptContext::new();
-        // SAFETY: it is torch's current stream of the device, as `_packed_cuda.py` asks for it. Torch
-        // uses primary contexts, and keeps its streams.
-        let stream = unsafe { CallerStream::from_raw(stream as *mut c_void) };
-        let stream = stream.for_launches(self.kernels.context());
-        let done = stream.map_err(MatmulError::from).and_then(launch);
+        let done = py.detach(|| {
+            let _kept = KeptContext::new();
+            // SAFETY: it is torch's current stream of the device, as `_packed_cuda.py` asks for it.
+            // Torch uses primary contexts, and keeps its streams.
+            let stream = unsafe { CallerStream::from_raw(stream as *mut c_void) };
+            launch(stream.for_launches(self.kernels.context())?)
+        });
         done.map_err(|error| exception_of(py, error))
     }
 

@@ -54,7 +54,7 @@ def test_matrices_without_a_packed_form_are_refused() -> None:
 
 
 @pytest.mark.parametrize("make", [matrix, spread])
-@pytest.mark.parametrize("shape", [(17, 192), (1000, 256), (1024, 4096)])
+@pytest.mark.parametrize("shape", [(24, 192), (1000, 256), (1024, 4096)])
 def test_products_are_near_the_exact_ones(make: Any, shape: tuple[int, int]) -> None:
     rows, columns = shape
     weight = make(rows, columns).cuda().nan_to_num(0, 1, -1).clamp(-4, 4)
@@ -65,6 +65,15 @@ def test_products_are_near_the_exact_ones(make: Any, shape: tuple[int, int]) -> 
         for given in (None, bias):
             found = torch.ops.unweight.linear(x, *packed, rows, given)
             require_near(found, x, weight, given)
+
+
+def test_torch_multiplies_where_no_kernel_does() -> None:
+    # Kernels for many rows of input take 8 rows of the weight at a time.
+    weight = matrix(17, 192).cuda()
+    packed, x, bias = _packed.pack(weight), inputs(200, 192), inputs(17)
+    found = torch.ops.unweight.linear(x, *packed, 17, bias)
+    assert same(found, torch.nn.functional.linear(x, weight, bias))
+    require_near(torch.ops.unweight.linear(x[:16], *packed, 17, bias), x[:16], weight, bias)
 
 
 def test_any_input_shape_is_taken() -> None:
@@ -123,9 +132,9 @@ def test_inputs_and_biases_have_gradients() -> None:
 def test_operators_are_as_torch_expects() -> None:
     packed = _packed.pack(matrix(64, 128).cuda())
     x, bias = inputs(4, 128), inputs(64)
-    torch.library.opcheck(torch.ops.unweight.restore, (*packed, 64))
+    torch.library.opcheck(torch.ops.unweight.restore.default, (*packed, 64))
     for given in (None, bias):
-        torch.library.opcheck(torch.ops.unweight.linear, (x, *packed, 64, given))
+        torch.library.opcheck(torch.ops.unweight.linear.default, (x, *packed, 64, given))
 
 
 def layers() -> tuple[Any, Any]:

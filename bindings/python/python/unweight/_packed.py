@@ -74,8 +74,9 @@ def pack(weight: torch.Tensor) -> Packed:
 
 def _pack_cpu(weight: torch.Tensor, k_tiles: torch.Tensor) -> Packed:
     plain = weight.detach().contiguous()
+    rows, columns = weight.shape
     done = _unweight.pack(
-        bytes_of(plain), *weight.shape, bytes_of(k_tiles), torch.get_num_threads()
+        bytes_of(plain), rows, columns, bytes_of(k_tiles), torch.get_num_threads()
     )
     if isinstance(done, str):
         raise NoPackedForm(done)
@@ -171,8 +172,8 @@ def check_values(packed: Packed, rows: int) -> None:
         NoDevice: They are not on the CPU or one CUDA device.
     """
     columns = check(packed, rows)
-    tables = [bytes_of(tensor.cpu()) for tensor in packed[1:]]
-    _unweight.check_tables(*tables, rows, columns)
+    patches, ends, palette = (bytes_of(tensor.cpu()) for tensor in packed[1:])
+    _unweight.check_tables(patches, ends, palette, rows, columns)
 
 
 def check(packed: Packed, rows: int) -> int:

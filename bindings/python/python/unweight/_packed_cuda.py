@@ -16,7 +16,7 @@ _Tensors = Sequence[torch.Tensor]
 _EXPONENTS = 256
 # Kernels load and store so many bytes at a time.
 _ALIGNMENT = 16
-_PALETTE_ALIGNMENT = 4
+_WORD = 4
 
 
 @cache
@@ -35,10 +35,12 @@ def _matrix(packed: _Tensors, rows: int) -> tuple[int, int, int, int, int, int, 
     """Addresses, lengths and shape of a packed matrix, whose tensors were checked."""
     k_tiles, patches, patch_ends, palette = packed
     addresses = [tensor.data_ptr() for tensor in packed]
-    if addresses[0] % _ALIGNMENT or (palette.numel() > 1 and addresses[3] % _PALETTE_ALIGNMENT):
+    # One exponent is a byte.
+    words = addresses[1:] if palette.numel() > 1 else addresses[1:3]
+    if addresses[0] % _ALIGNMENT or any(address % _WORD for address in words):
         raise WrongArgument(
-            "found packed tensors that are parts of others, expected K tiles at multiples of "
-            f"{_ALIGNMENT} bytes and a palette at multiples of {_PALETTE_ALIGNMENT}; clone them"
+            f"found packed tensors at addresses {addresses}, expected K tiles at a multiple of "
+            f"{_ALIGNMENT} and the others at multiples of {_WORD}; clone them"
         )
     columns = 64 * k_tiles.shape[1]
     return (*addresses, patches.numel(), palette.numel(), rows, columns)  # type: ignore[return-value]
@@ -76,16 +78,13 @@ def multiply(
 ) -> torch.Tensor | None:
     """x W^T + bias for a matrix of x. None if the matrix should be restored for so many rows of x."""
     kernels, stream = _of(x)
-    matrix = _matrix(packed, rows)
-    batch = x.shape[0]
-    if not kernels.multiplies(matrix, batch):
-        return None
     x, bias = aligned(x), None if bias is None else aligned(bias)
+    batch = x.shape[0]
     y = torch.empty((batch, rows), dtype=x.dtype, device=x.device)
-    if batch:
-        at = 0 if bias is None else bias.data_ptr()
-        kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
-    return y
+    at = 0 if bias is None else bias.data_ptr()
+    matrix = _matrix(packed, rows)
+    done = kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
+    return y if done else None
 
 
 def aligned(tensor: torch.Tensor) -> torch.Tensor:
