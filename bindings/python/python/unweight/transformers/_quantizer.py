@@ -95,10 +95,11 @@ class UnweightQuantizer(HfQuantizer):
             )
         return dtype
 
-    @property
-    def quantized_element_size(self) -> float:
-        # Bytes, without patches: what transformers allocates before it loads, or plans devices with.
-        return 1.5
+    def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
+        # For the memory that transformers allocates before it loads, and for device_map="auto". A
+        # packed weight takes 12 bits.
+        size: int = param.element_size()
+        return 1.5 if param_name in self._to_pack else size
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         if not self.pre_quantized:
@@ -218,6 +219,9 @@ class UnweightQuantizer(HfQuantizer):
                 owner, tensor = get_module_from_name(model, name)
                 delattr(owner, tensor)
                 setattr(owner, tensor, torch.nn.Parameter(module.restored()))
+        # Those of the plain model are not known any more: `save_pretrained` looks them up.
+        if hasattr(model, "_weight_conversions"):
+            del model._weight_conversions
         return model
 
 
