@@ -61,9 +61,10 @@ def test_exact_results_are_those_of_bf16(folder: Path, tmp_path: Path) -> None:
         assert tokens(model) == tokens(plain)
 
 
-def test_fast_results_differ_in_rounding_alone(folder: Path) -> None:
-    plain = load(folder)
-    found = load(folder, quantization_config=UnweightConfig())
+def test_fast_results_differ_in_rounding_alone(llama: Path) -> None:
+    # Not with experts: rounding may choose another one.
+    plain = load(llama)
+    found = load(llama, quantization_config=UnweightConfig())
     with torch.no_grad():
         one, other = (model(IDS.cuda()).logits.float() for model in (found, plain))
     assert (one - other).abs().max() <= 0.02 * other.abs().max()
