@@ -1,0 +1,56 @@
+"""The load format: model folders whose shards are Unweight files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+from .._errors import BadFile, WrongArgument
+from .._folder import ModelFolder, shards
+from ._config import METHODS
+from ._versions import warn_if_untested
+
+FORMAT = "unweight"
+
+
+class UnweightLoader(DefaultModelLoader):
+    """Decodes each tensor on the CPU, and gives it to the model. All ranks of a tensor-parallel
+    model decode whole tensors, because vLLM cuts them itself."""
+
+    def download_model(self, model_config: Any) -> None:
+        shards(model_config.model)
+
+    def _get_weights_iterator(self, source: Any) -> Generator[tuple[str, Any], None, None]:
+        folder = source.model_or_path
+        if source.subfolder is not None:
+            raise WrongArgument(
+                f"found weights in the subfolder {source.subfolder!r}, expected all of them in "
+                f"{folder}; decompress the folder, and use --load-format auto"
+            )
+        weights = ModelFolder(folder)
+        for name in weights:
+            yield source.prefix + name, weights.get_tensor(name)
+
+    def load_weights(self, model: Any, model_config: Any) -> None:
+        warn_if_untested()
+        # Packing replaces parameters as they are loaded, so they are listed before.
+        self._named = {name for name, _ in model.named_parameters()}
+        if self.enable_weights_track is None and model_config.quantization in METHODS:
+            self.enable_weights_track = True
+        # For the time that vLLM prints.
+        self.counter_before_loading_weights = time.perf_counter()
+        super().load_weights(model, model_config)
+
+    def track_weights_loading(self, model: Any, loaded_weights: set[str] | None) -> None:
+        # vLLM's own check leaves out the layers that it may quantize. It calls this for models
+        # without quantization, unless enable_weights_track says otherwise.
+        loaded = self._named if loaded_weights is None else loaded_weights
+        missing = sorted(self._named - loaded)
+        if missing:
+            raise BadFile(
+                f"the folder lacks the weights of {len(missing)} of {len(self._named)} parameters "
+                f"of {type(model).__name__}: {', '.join(missing[:10])}"
+            )
