@@ -19,50 +19,19 @@ transformers = pytest.importorskip(
 )
 pytest.importorskip("accelerate", reason="accelerate, which device_map needs, is not installed")
 
+from tiny_models import IDS, SIZES, bits, logits, same_model, save  # noqa: E402
+
 import unweight.torch  # noqa: E402
 import unweight.transformers  # noqa: E402
 from unweight.transformers import UnweightConfig, packing  # noqa: E402
 
 AutoModelForCausalLM = transformers.AutoModelForCausalLM
-IDS = torch.tensor([[1, 5, 17, 99, 400, 7, 8, 9]])
-SIZES = {
-    "vocab_size": 500,
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
-    "max_position_embeddings": 128,
-    "initializer_range": 0.1,
-    "dtype": "bfloat16",
-}
-
-
-def config(name: str) -> Any:
-    if name == "llama":
-        return transformers.LlamaConfig(**SIZES, attention_bias=True)
-    if name == "qwen3":
-        return transformers.Qwen3Config(**SIZES, tie_word_embeddings=True)
-    assert name == "mixtral"
-    return transformers.MixtralConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2)
 
 
 @pytest.fixture(scope="module", params=["llama", "qwen3", "mixtral"])
 def folder(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of BF16 safetensors files."""
-    torch.manual_seed(0)
-    made = AutoModelForCausalLM.from_config(config(request.param), dtype=torch.bfloat16)
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_()
-    path = tmp_path_factory.mktemp(request.param)
-    made.generation_config.max_new_tokens = 5
-    # Several shards.
-    made.save_pretrained(path, max_shard_size="400KB")
-    assert len(list(path.glob("*.safetensors"))) > 1
-    return path
+    return save(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -72,26 +41,6 @@ def compressed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     unweight.compress(folder, path)
     assert not list(path.glob("*.safetensors"))
     return path
-
-
-def bits(tensor: Any) -> Any:
-    return tensor.detach().contiguous().view(torch.int16)
-
-
-def logits(model: Any, ids: Any = IDS) -> Any:
-    with torch.no_grad():
-        return bits(model(ids).logits)
-
-
-def tokens(model: Any) -> list[int]:
-    made = model.generate(
-        IDS, max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0
-    )
-    return list(made[0].tolist())
-
-
-def same_model(found: Any, expected: Any) -> bool:
-    return torch.equal(logits(found), logits(expected)) and tokens(found) == tokens(expected)
 
 
 def test_a_compressed_folder_is_the_same_model(folder: Path, compressed: Path) -> None:
@@ -122,6 +71,22 @@ def test_arguments_of_from_pretrained_have_their_effect(folder: Path, compressed
     base = load(compressed, transformers.AutoModel)
     hidden = [bits(model(IDS).last_hidden_state) for model in (base, load(compressed).model)]
     assert torch.equal(*hidden)
+
+
+def test_a_folder_is_decoded_on_the_only_cuda_device_of_a_device_map() -> None:
+    from unweight.transformers._load import _decoding_device
+
+    for device_map, expected in (
+        (None, "cpu"),
+        ("auto", "cpu"),
+        ("cuda", "cuda"),
+        (1, "cuda:1"),
+        (torch.device("cuda", 2), "cuda:2"),
+        ({"": 0}, "cuda:0"),
+        ({"model": 0, "lm_head": torch.device("cuda", 1)}, "cpu"),
+        ({"": "cpu"}, "cpu"),
+    ):
+        assert _decoding_device(device_map) == expected
 
 
 def test_a_bias_that_is_missing_is_zero_as_in_a_plain_layer(folder: Path, tmp_path: Path) -> None:
@@ -155,17 +120,18 @@ def test_weights_are_packed_as_they_load(folder: Path, compressed: Path) -> None
     summary = packing(found)
     linears = [name for name, module in plain.named_modules() if type(module) is torch.nn.Linear]
     tied = plain.config.tie_word_embeddings
-    assert summary.modules == len(linears) - tied
+    experts = 2 * 2 * 4 if "Mixtral" in type(plain).__name__ else 0
+    assert summary.matrices == len(linears) - tied + experts
     assert summary.packed_bytes < 0.77 * 2 * summary.weights
     assert "model.embed_tokens.weight" in summary.plain
     assert ("lm_head.weight" in summary.plain) == tied
-    if "Mixtral" in type(plain).__name__:
-        reason = summary.plain["model.layers.0.mlp.experts.gate_up_proj"]
-        assert "expected torch.nn.Linear" in reason
+    if experts:
+        reason = summary.plain["model.layers.0.mlp.gate.weight"]
+        assert reason == "a parameter of MixtralTopKRouter, expected torch.nn.Linear or experts"
 
 
 def test_a_packed_model_is_saved_and_loaded(folder: Path, tmp_path: Path) -> None:
-    config = UnweightConfig(modules_to_not_convert=["model.layers.1", "q_proj"])
+    config = UnweightConfig(modules_to_not_convert=["model.layers.1", "q_proj"], exact=True)
     found = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
     first, second = (layer.self_attn for layer in found.model.layers)
     kinds = [type(module) for module in (first.q_proj, first.k_proj, second.k_proj)]
@@ -174,11 +140,12 @@ def test_a_packed_model_is_saved_and_loaded(folder: Path, tmp_path: Path) -> Non
     assert kept["model.layers.0.self_attn.q_proj"] == "in modules_to_not_convert"
     found.save_pretrained(tmp_path / "packed", max_shard_size="400KB")
     saved = json.loads((tmp_path / "packed" / "config.json").read_text())["quantization_config"]
-    assert saved["quant_method"] == "unweight"
+    assert saved["quant_method"] == "unweight" and saved["exact"]
     load = AutoModelForCausalLM.from_pretrained
     again, info = load(tmp_path / "packed", output_loading_info=True)
     assert not any(info.values())
     assert packing(again) == packing(found)
+    assert again.model.layers[0].self_attn.k_proj.exact
     assert same_model(again, found)
     assert same_model(again, AutoModelForCausalLM.from_pretrained(folder))
     # The packed model is a model folder, which can be compressed again.
@@ -186,22 +153,42 @@ def test_a_packed_model_is_saved_and_loaded(folder: Path, tmp_path: Path) -> Non
     assert same_model(unweight.transformers.from_pretrained(tmp_path / "unw"), found)
 
 
-# Compiling takes most of the time of these tests.
-@pytest.mark.parametrize("folder", ["llama", "qwen3"], indirect=True)
-def test_compiled_models_agree(folder: Path) -> None:
+def test_a_tensor_that_is_divided_into_several_layers_is_packed(tmp_path: Path) -> None:
+    folder = save("hrm_text", tmp_path / "plain", num_hidden_layers=1)
+    load = AutoModelForCausalLM.from_pretrained
+    config = UnweightConfig(modules_to_not_convert=["q_proj"])
+    found, info = load(folder, quantization_config=config, output_loading_info=True)
+    assert not any(info.values())
+    attention = found.model.L_module.layers[0].self_attn
+    assert isinstance(attention.gate_proj, unweight.torch.Linear)
+    assert isinstance(attention.v_proj, unweight.torch.Linear)
+    assert type(attention.q_proj) is torch.nn.Linear
+    expected = logits(load(folder))
+    assert torch.equal(logits(found), expected)
+    found.save_pretrained(tmp_path / "packed")
+    again, info = load(tmp_path / "packed", output_loading_info=True)
+    assert not any(info.values())
+    assert torch.equal(logits(again), expected)
+
+
+# `aot_eager` takes whole graphs, as `inductor` does, which compiles C++ for most of a minute.
+@pytest.mark.parametrize(("name", "backend"), [("llama", "inductor"), ("qwen3", "aot_eager")])
+def test_compiled_models_agree(name: str, backend: str, tmp_path: Path) -> None:
+    folder = save(name, tmp_path, num_hidden_layers=1)
     plain = AutoModelForCausalLM.from_pretrained(folder)
     found = AutoModelForCausalLM.from_pretrained(folder, quantization_config=UnweightConfig())
-    compiled = [torch.compile(model, fullgraph=True) for model in (found, plain)]
-    for ids in (IDS, IDS[:, :1]):
-        one, other = (logits(model, ids) for model in compiled)
-        assert torch.equal(one, other)
+    compiled = [
+        torch.compile(model, fullgraph=True, backend=backend) for model in (found, plain)
+    ]
+    one, other = (logits(model) for model in compiled)
+    assert torch.equal(one, other)
 
 
 def test_dequantize_makes_the_plain_model(folder: Path, tmp_path: Path) -> None:
     plain = AutoModelForCausalLM.from_pretrained(folder)
     found = AutoModelForCausalLM.from_pretrained(folder, quantization_config=UnweightConfig())
     found = found.dequantize() or found
-    assert not packing(found).modules
+    assert not packing(found).matrices
     assert same_model(found, plain)
 
 

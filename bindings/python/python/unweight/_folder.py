@@ -67,16 +67,28 @@ def _shard(root: Path, name: str) -> Path:
 class ModelFolder:
     """The open weight files of a model folder.
 
+    Args:
+        folder: The folder.
+        threads: The number of threads that decode; None means one for each processor.
+        device: Where tensors are decoded, as that of `safe_open`.
+
     Raises:
         NotFound: As `shards`.
         BadFile: A file breaks a rule, or two files have a tensor of the same name.
+        NoDevice: As `safe_open`.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        device: Any = "cpu",
+    ) -> None:
         self.files = shards(folder)
         self._file_of: dict[str, safe_open] = {}
         for path in self.files:
-            file = safe_open(path, "pt", threads=threads)
+            file = safe_open(path, "pt", device, threads=threads)
             for name in file.offset_keys():
                 if name in self._file_of:
                     raise BadFile(

@@ -33,7 +33,8 @@ def from_pretrained(
 ) -> Any:
     """Opens a model folder as ``unweight compress FOLDER`` makes it. Weights have the bits of the
     original checkpoint. Each tensor is decoded when transformers asks for it, so that memory stays
-    near the size of the model.
+    near the size of the model: on the CUDA device that ``device_map`` names, or on the CPU if it
+    names none or several.
 
     Args:
         folder: The folder, on this machine: ``config.json``, ``.unw`` files, and their index if there
@@ -61,7 +62,7 @@ def from_pretrained(
     device_map = kwargs.get("device_map")
     if isinstance(device_map, dict) and "disk" in device_map.values():
         raise WrongArgument("found 'disk' in device_map, expected devices with memory of their own")
-    tensors = ModelFolder(folder, threads=threads)
+    tensors = ModelFolder(folder, threads=threads, device=_decoding_device(device_map))
     folder = os.fspath(folder)
     if config is None:
         # A class of one architecture has its own kind of configuration.
@@ -78,6 +79,15 @@ def from_pretrained(
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     model.name_or_path = model.config.name_or_path = folder
     return loaded
+
+
+def _decoding_device(device_map: Any) -> str:
+    """The CUDA device that a device map names for the whole model, or the CPU."""
+    if isinstance(device_map, dict):
+        devices = {str(device) for device in device_map.values()}
+        device_map = devices.pop() if len(devices) == 1 else None
+    name = f"cuda:{device_map}" if str(device_map).isdecimal() else str(device_map)
+    return name if name.startswith("cuda") else "cpu"
 
 
 def _class(auto_class: Any, config: PreTrainedConfig) -> tuple[Any, PreTrainedConfig]:

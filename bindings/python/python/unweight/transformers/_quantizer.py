@@ -1,16 +1,17 @@
-"""Packs the weights of linear layers while transformers loads a checkpoint.
+"""Packs the weights of linear layers and of experts while transformers loads a checkpoint.
 
 For transformers this is a quantization method, though no bit of a weight changes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import initialization
-from transformers.core_model_loading import ConversionOps
+from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.quantizers.auto import (
     AUTO_QUANTIZER_MAPPING,
     register_quantization_config,
@@ -23,7 +24,9 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .._errors import WrongArgument
 from .._linear import Linear
-from .._packed import NoPackedForm, Packed, layout
+from .._packed import NoPackedForm, Packed, check_values, layout
+from . import _experts
+from ._experts import Stack
 
 METHOD = "unweight"
 _BUFFERS = set(Packed._fields)
@@ -34,8 +37,8 @@ _LOGGER = logging.get_logger(__name__)
 class Packing:
     """What of a model is packed."""
 
-    modules: int
-    """Number of packed matrices."""
+    matrices: int
+    """Number of packed matrices. Each expert has its own."""
     packed_bytes: int
     """Their size in memory."""
     weights: int
@@ -47,35 +50,41 @@ class Packing:
 
 
 class UnweightConfig(QuantizationConfigMixin):
-    """Packs the BF16 weights of linear layers as they are loaded: 12 bits each in memory.
+    """Packs the BF16 weights of linear layers and experts as they are loaded: 12 bits each in memory.
 
     Args:
         modules_to_not_convert: Names of modules to leave as they are, as for other methods of
             transformers: from the start (``"model.layers.0"``), as a regular expression, or the end
             of a name (``"lm_head"``).
-        kept_plain: Set when a model is loaded: the modules without a packed form, with the reason.
-            A saved model needs it to be loaded again.
+        exact: Whether results are those of BF16 bit for bit on every device: each weight is restored
+            when it is used, and torch multiplies. Otherwise CUDA devices multiply by packed weights,
+            which is faster, and sums may differ in the last bit. On the CPU both are the same.
+        kept_plain: Set when a model is loaded: linear layers and parameters of experts that are not
+            packed, with the reason. A saved model needs it to be loaded again.
     """
 
     def __init__(
         self,
         modules_to_not_convert: list[str] | None = None,
+        exact: bool = False,
         kept_plain: dict[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # Methods of others are strings.
         self.modules_to_not_convert = modules_to_not_convert
+        self.exact = exact
         self.kept_plain = dict(kept_plain or {})
 
 
 class UnweightQuantizer(HfQuantizer):
-    """Replaces linear layers by packed ones."""
+    """Replaces linear layers and parameters of experts by packed ones."""
 
     requires_calibration = False
     quantization_config: UnweightConfig
 
     def __init__(self, quantization_config: UnweightConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
+        # Names of parameters.
         self._to_pack: set[str] = set()
 
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
@@ -86,67 +95,99 @@ class UnweightQuantizer(HfQuantizer):
             )
         return dtype
 
+    def param_element_size(self, model: Any, param_name: str, param: torch.Tensor) -> float:
+        # For the memory that transformers allocates before it loads, and for device_map="auto". A
+        # packed weight takes 12 bits.
+        size: int = param.element_size()
+        return 1.5 if param_name in self._to_pack else size
+
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
-        config = self.quantization_config
         if not self.pre_quantized:
-            config.kept_plain = {}
+            self.quantization_config.kept_plain = {}
         for name, module in list(model.named_modules()):
             # Modules derived from it may read the weight themselves.
-            if type(module) is not torch.nn.Linear:
-                continue
-            reason = self._reason_to_keep(model, name, module)
-            if reason is not None:
-                config.kept_plain[name] = reason
-            elif name in config.kept_plain:
-                continue
-            elif self.pre_quantized:
+            if type(module) is torch.nn.Linear and self._is_packed(
+                model, name, f"{name}.weight", (module.out_features, module.in_features)
+            ):
                 empty = Linear.empty(
-                    module.in_features, module.out_features, module.bias is not None, "meta"
+                    module.in_features,
+                    module.out_features,
+                    bias=module.bias is not None,
+                    device="meta",
+                    exact=self.quantization_config.exact,
                 )
                 model.set_submodule(name, empty)
-            else:
-                self._to_pack.add(name)
+        for name, module, tensor in list(_experts.parameters(model)):
+            shape = getattr(module, tensor).shape
+            if self._is_packed(model, name, name, (shape[0] * shape[1], shape[2])):
+                delattr(module, tensor)
+                setattr(module, tensor, Stack.empty(tuple(shape), "meta"))
         return model
 
-    def _reason_to_keep(self, model: Any, name: str, module: torch.nn.Linear) -> str | None:
+    def _is_packed(self, model: Any, name: str, parameter: str, shape: tuple[int, int]) -> bool:
+        """Whether the checkpoint has it packed. Notes what is to be packed, and why others are not.
+
+        Args:
+            model: The model.
+            name: The name of a linear layer, or of a parameter of experts.
+            parameter: The name of the parameter.
+            shape: The shape of the matrix.
+        """
+        kept = self.quantization_config.kept_plain
+        reason = self._reason_to_keep(model, name, parameter, shape)
+        if reason is not None:
+            kept[name] = reason
+        elif name not in kept:
+            if self.pre_quantized:
+                return True
+            self._to_pack.add(parameter)
+        return False
+
+    def _reason_to_keep(
+        self, model: Any, name: str, parameter: str, shape: tuple[int, int]
+    ) -> str | None:
         skipped = self.get_modules_to_not_convert(
             model, self.quantization_config.modules_to_not_convert or [], model._keep_in_fp32_modules
         )
-        if not should_convert_module(name, skipped):
-            return "in modules_to_not_convert"
+        # The end of a name may be that of a parameter of experts, or that of its module.
+        for end in {name, parameter.rpartition(".")[0]}:
+            if not should_convert_module(end, skipped):
+                return "in modules_to_not_convert"
         tied = getattr(model, "all_tied_weights_keys", {})
-        if f"{name}.weight" in {*tied.keys(), *tied.values()}:
+        if parameter in {*tied.keys(), *tied.values()}:
             return "tied to another module"
         try:
-            layout(module.out_features, module.in_features)
+            layout(*shape)
         except NoPackedForm as error:
             return str(error)
         return None
 
     def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
         if not self.pre_quantized:
-            name, _, tensor = param_name.rpartition(".")
-            return tensor == "weight" and name in self._to_pack
-        # The shapes are those of the file: the number of patches differs.
+            return param_name in self._to_pack
+        # The shapes of these are those of the file.
         module, tensor = get_module_from_name(model, param_name)
-        return isinstance(module, Linear) and tensor == "patches"
+        return isinstance(module, (Linear, Stack)) and tensor in ("patches", "palette")
 
     def get_quantize_ops(self) -> ConversionOps:
         return _Pack(self)
 
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         for name, module in model.named_modules():
-            if not isinstance(module, Linear):
-                continue
-            if self.pre_quantized:
+            if self.pre_quantized and isinstance(module, (Linear, Stack)):
                 _require_valid(name, module)
-            if module.bias is not None:
+            if isinstance(module, Linear) and module.bias is not None:
                 # Zeros only if the checkpoint has no bias, as in every linear layer: transformers
                 # marks what it has read, and this function leaves that as it is.
                 initialization.zeros_(module.bias)
+        # `save_pretrained` would revert conversions of tensors that are packed now.
+        conversions = getattr(model, "_weight_conversions", None) or []
+        model._weight_conversions = [
+            each for each in conversions if not isinstance(each, WeightConverter)
+        ]
         found = packing(model)
         _LOGGER.info(
-            f"packed {found.modules} matrices in {found.packed_bytes} bytes; "
+            f"packed {found.matrices} matrices in {found.packed_bytes} bytes; "
             f"{found.plain_bytes} bytes of BF16 stay plain: {sorted(found.plain)}"
         )
         return model
@@ -174,11 +215,18 @@ class UnweightQuantizer(HfQuantizer):
         for name, module in list(model.named_modules()):
             if isinstance(module, Linear):
                 model.set_submodule(name, module.to_linear())
+            elif isinstance(module, Stack):
+                owner, tensor = get_module_from_name(model, name)
+                delattr(owner, tensor)
+                setattr(owner, tensor, torch.nn.Parameter(module.restored()))
+        # Those of the plain model are not known any more: `save_pretrained` looks them up.
+        if hasattr(model, "_weight_conversions"):
+            del model._weight_conversions
         return model
 
 
 class _Pack(ConversionOps):
-    """Packs a weight that was read, and replaces its module."""
+    """Packs weights that were read, and replaces their modules or parameters."""
 
     def __init__(self, quantizer: UnweightQuantizer) -> None:
         self._quantizer = quantizer
@@ -188,34 +236,54 @@ class _Pack(ConversionOps):
         input_dict: dict[str, Any],
         *args: Any,
         model: Any = None,
-        full_layer_name: str = "",
         missing_keys: Any = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        (weight,) = input_dict.values()
-        weight = weight[0] if isinstance(weight, list) else weight
-        name = full_layer_name.rpartition(".")[0]
-        plain = model.get_submodule(name)
-        if weight.shape != plain.weight.shape:
-            # Reported by transformers, as for every other parameter.
-            self._quantizer._to_pack.discard(name)
-            return {full_layer_name: weight}
+        plain = {}
+        # A tensor of the checkpoint may be divided into several parameters.
+        for name in list(input_dict):
+            value = input_dict.pop(name)
+            weight = value[0] if isinstance(value, list) else value
+            if not self._pack(model, name, weight):
+                plain[name] = weight
+            elif missing_keys is not None:
+                missing_keys.discard(name)
+        return plain
+
+    def _pack(self, model: Any, name: str, weight: torch.Tensor) -> bool:
+        if name not in self._quantizer._to_pack:
+            return False
+        module, tensor = get_module_from_name(model, name)
+        linear = type(module) is torch.nn.Linear
+        owner = name.rpartition(".")[0]
         try:
-            packed = Linear.from_weight(weight, plain.bias)
+            if weight.shape != getattr(module, tensor).shape:
+                # Reported by transformers, as for every other parameter.
+                self._quantizer._to_pack.discard(name)
+            elif linear:
+                exact = self._quantizer.quantization_config.exact
+                packed = Linear.from_weight(weight, module.bias, exact)
+                packed.train(module.training)
+                model.set_submodule(owner, packed)
+                return True
+            else:
+                stack = Stack.from_weight(weight)
+                delattr(module, tensor)
+                setattr(module, tensor, stack)
+                return True
         except NoPackedForm as error:
             self._quantizer._to_pack.discard(name)
-            self._quantizer.quantization_config.kept_plain[name] = str(error)
-            return {full_layer_name: weight}
-        packed.train(plain.training)
-        model.set_submodule(name, packed)
-        if missing_keys is not None:
-            missing_keys.discard(full_layer_name)
-        return {}
+            self._quantizer.quantization_config.kept_plain[owner if linear else name] = str(error)
+        return False
 
 
 def packing(model: Any) -> Packing:
     """What of a model is packed, and what is not."""
-    packed = [module for module in model.modules() if isinstance(module, Linear)]
+    packed = [module for module in model.modules() if isinstance(module, (Linear, Stack))]
+    shapes = [
+        module.shape if isinstance(module, Stack) else (1, module.out_features, module.in_features)
+        for module in packed
+    ]
     reasons = getattr(getattr(model.config, "quantization_config", None), "kept_plain", {})
     plain, sizes = {}, {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -223,23 +291,23 @@ def packing(model: Any) -> Packing:
             continue
         owner = name.rpartition(".")[0]
         kind = type(model.get_submodule(owner)).__name__
-        plain[name] = reasons.get(owner, f"a parameter of {kind}, expected torch.nn.Linear")
+        other = f"a parameter of {kind}, expected torch.nn.Linear or experts"
+        plain[name] = reasons.get(name) or reasons.get(owner, other)
         sizes[id(parameter)] = parameter.nbytes
     return Packing(
-        modules=len(packed),
+        matrices=sum(shape[0] for shape in shapes),
         packed_bytes=sum(module.packed.nbytes for module in packed),
-        weights=sum(module.in_features * module.out_features for module in packed),
+        weights=sum(math.prod(shape) for shape in shapes),
         plain=plain,
         plain_bytes=sum(sizes.values()),
     )
 
 
-def _require_valid(name: str, module: Linear) -> None:
+def _require_valid(name: str, module: Linear | Stack) -> None:
     """Checks what was read, so that a bad file is an error when it is loaded."""
-    if module.k_tiles.device.type != "cpu":
-        return
+    rows = module.rows if isinstance(module, Stack) else module.out_features
     try:
-        module.weight
+        check_values(module.packed, rows)
     except WrongArgument as error:
         raise WrongArgument(f"the packed weight of {name}: {error}", tensor=name) from error
 

