@@ -13,7 +13,7 @@ use crate::job::SumAddresses;
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
-use crate::{MatmulError, PlainMatmul};
+use crate::{MatmulError, PlainMatmul, grouped};
 
 /// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
@@ -114,13 +114,15 @@ impl WorkspaceLayout {
         let small_bytes = small.map(|kernel| kernel.partial_bytes(multiprocessors));
         let large = LARGE_KERNELS.into_iter().filter(|_| has_large);
         let large_bytes = large.map(|kernel| kernel.partial_bytes(multiprocessors));
+        let grouped_bytes = grouped::kernels::partial_bytes(multiprocessors);
+        let counters = groups.max(grouped::kernels::counters(multiprocessors));
         WorkspaceLayout {
             has_large,
             multiprocessors,
-            partial_bytes: small_bytes.chain(large_bytes).max().unwrap_or(0) as u64,
+            partial_bytes: (small_bytes.chain(large_bytes)).fold(grouped_bytes, usize::max) as u64,
             counters: match has_large {
-                true => groups.max(LargeKernel::counters(multiprocessors)),
-                false => groups,
+                true => counters.max(LargeKernel::counters(multiprocessors)),
+                false => counters,
             },
             groups,
             slots,
@@ -320,6 +322,14 @@ impl Workspace {
             partials: self.partials_at,
             arrived: self.arrived_at,
         })
+    }
+
+    /// The partial sums and the counters of grouped matmuls, for matrices of any shape.
+    pub(crate) const fn grouped_sums(&self) -> SumAddresses {
+        SumAddresses {
+            partials: self.partials_at,
+            arrived: self.arrived_at,
+        }
     }
 
     /// The memory of a prepared matrix.
