@@ -95,7 +95,7 @@ impl Fragments {
         let patches = fragments.tables.sum_counts(stream)?;
         shape.require_few_patches(patches)?;
         fragments.tables.make_room(stream, patches as u32)?;
-        // SAFETY: as above; the ends are the sums of the counts.
+        // SAFETY: as above.
         unsafe { fragments.by_ref().arrange(stream, matrix)? };
         // A matmul may read weights before the previous launch has ended, so they must be complete
         // here.

@@ -233,15 +233,15 @@ impl<'a> FragmentsRef<'a> {
     }
 
     /// Launches the conversion of a row-major BF16 matrix: writes K tiles and patches. The palette
-    /// and the ends of each row panel's patches are read. Returns at once.
+    /// and the ends of each row panel's patches are read: the sums of what
+    /// [`FragmentsRef::count_patches`] wrote for this matrix. Returns at once.
     ///
     /// # Errors
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for a matrix of another
     /// shape; the errors of the driver.
     ///
     /// # Safety
-    /// The preconditions of [`FragmentsRef::count_patches`]. The ends must be the sums of its counts
-    /// for this matrix, and the number of patches the last of them.
+    /// The preconditions of [`FragmentsRef::count_patches`].
     pub unsafe fn arrange<'s>(
         &self,
         stream: impl Into<LaunchStream<'s>>,
@@ -250,7 +250,7 @@ impl<'a> FragmentsRef<'a> {
         matrix.require(self.shape.weights())?;
         let kernels = &self.kernels.fragments;
         let (function, job) = (&kernels.arrange, self.job(matrix.address()));
-        // SAFETY: as in `restore`; there is a patch for each weight that was counted.
+        // SAFETY: as in `restore`.
         unsafe { kernels.launch_panels(function, stream.into(), self.shape, &job) }
     }
 }

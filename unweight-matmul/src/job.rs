@@ -15,7 +15,7 @@ use crate::schedule::StreamK;
 use crate::tensor_map::TensorMap;
 
 /// Addresses of the partial sums, and of the counters of panel groups and tiles.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct SumAddresses {
     pub(crate) partials: u64,
     pub(crate) arrived: u64,

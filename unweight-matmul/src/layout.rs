@@ -43,7 +43,7 @@ mod tile;
 use unweight_format::Palette;
 
 pub use arrange::{PanelPatches, arrange_panels};
-pub use checked::{ArrangedRef, BadArranged};
+pub use checked::{ArrangedRef, BadArranged, check_tables};
 pub use palette::{most_frequent, patch_count};
 
 use crate::MatmulError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
-use unweight_gpu::kernels::{InFlight, RelaxedCapture, require_no_capture};
+use unweight_gpu::kernels::{InFlight, require_no_capture};
 use unweight_gpu::{ComputeCapability, Device, GpuError};
 
 use crate::job::SumAddresses;
@@ -132,6 +132,20 @@ impl WorkspaceLayout {
         }
     }
 
+    /// The number of bytes of partial sums, and of counters.
+    pub(crate) const fn lengths(&self) -> (u64, u32) {
+        (self.partial_bytes, self.counters)
+    }
+
+    /// Partial sums and counters of this layout at these addresses.
+    pub(crate) const fn sums(&self, partials: u64, arrived: u64) -> Sums {
+        Sums {
+            addresses: SumAddresses { partials, arrived },
+            multiprocessors: self.multiprocessors,
+            groups: self.groups,
+        }
+    }
+
     /// Size of the workspace in device memory, in bytes.
     pub fn bytes(&self) -> u64 {
         self.partial_bytes + 4 * u64::from(self.counters) + self.prepared_bytes()
@@ -149,6 +163,33 @@ impl WorkspaceLayout {
 
     const fn cublas_offset(&self) -> u64 {
         self.exponents_offset() + self.exponent_bytes
+    }
+}
+
+/// Memory for the sums that blocks share: partial sums, and counters of panel groups and tiles,
+/// which are zero between launches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sums {
+    addresses: SumAddresses,
+    multiprocessors: u32,
+    groups: u32,
+}
+
+impl Sums {
+    pub(crate) const fn multiprocessors(&self) -> u32 {
+        self.multiprocessors
+    }
+
+    /// The addresses for this schedule.
+    ///
+    /// # Errors
+    /// [`MatmulError::WorkspaceTooSmall`] for a matrix with more panel groups than the memory was
+    /// made for.
+    pub(crate) const fn of(&self, schedule: StreamK) -> Result<SumAddresses, MatmulError> {
+        match schedule.groups <= self.groups {
+            true => Ok(self.addresses),
+            false => Err(MatmulError::WorkspaceTooSmall),
+        }
     }
 }
 
@@ -195,22 +236,6 @@ impl Workspace {
         needs: &[WorkspaceNeed],
     ) -> Result<Workspace, MatmulError> {
         Workspace::with_layout(stream, WorkspaceLayout::new(device, needs, 1)?)
-    }
-
-    /// A workspace for [`Direct::multiply_on`](crate::Direct::multiply_on), which no stream has to
-    /// wait for. Waits until it is ready. Other streams may be capturing.
-    ///
-    /// # Errors
-    /// The errors of [`Workspace::new`].
-    pub fn for_any_stream(
-        device: &Device,
-        needs: &[WorkspaceNeed],
-    ) -> Result<Workspace, MatmulError> {
-        let _relaxed = RelaxedCapture::begin()?;
-        let stream = device.stream()?;
-        let workspace = Workspace::new(device, &stream, needs)?;
-        stream.synchronize()?;
-        Ok(workspace)
     }
 
     /// A workspace with this layout.
@@ -301,27 +326,13 @@ impl Workspace {
         self.layout.bytes()
     }
 
-    pub(crate) const fn multiprocessors(&self) -> u32 {
-        self.layout.multiprocessors
-    }
-
     pub(crate) const fn slots(&self) -> u32 {
         self.layout.slots
     }
 
     /// The partial sums, and the counters of panel groups and tiles.
-    ///
-    /// # Errors
-    /// [`MatmulError::WorkspaceTooSmall`] for a matrix with more panel groups than the workspace
-    /// was created for.
-    pub(crate) const fn sums(&self, schedule: StreamK) -> Result<SumAddresses, MatmulError> {
-        if schedule.groups > self.layout.groups {
-            return Err(MatmulError::WorkspaceTooSmall);
-        }
-        Ok(SumAddresses {
-            partials: self.partials_at,
-            arrived: self.arrived_at,
-        })
+    pub(crate) const fn sums(&self) -> Sums {
+        self.layout.sums(self.partials_at, self.arrived_at)
     }
 
     /// The partial sums and the counters of grouped matmuls, for matrices of any shape.

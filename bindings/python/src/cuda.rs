@@ -72,7 +72,8 @@ impl Loader {
     }
 }
 
-fn device_of(number: usize) -> Result<CudaDevice, Error> {
+/// The device of this number, opened at first use.
+pub(crate) fn device_of(number: usize) -> Result<CudaDevice, Error> {
     let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
     let devices = devices.get_or_insert_default();
     if let Some(device) = devices.get(&number) {

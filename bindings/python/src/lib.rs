@@ -12,6 +12,7 @@ mod inspect;
 mod memory;
 mod operation;
 mod packed;
+mod packed_cuda;
 mod pages;
 mod program;
 mod save;
@@ -44,6 +45,9 @@ fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(packed::packed_layout, module)?)?;
     module.add_function(wrap_pyfunction!(packed::pack, module)?)?;
     module.add_function(wrap_pyfunction!(packed::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(packed::check_tables, module)?)?;
+    module.add_function(wrap_pyfunction!(packed_cuda::choose_palette, module)?)?;
+    module.add_class::<packed_cuda::PackedKernels>()?;
     Ok(())
 }
 

@@ -6,11 +6,11 @@ use std::thread;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use unweight::format::Palette;
-use unweight_matmul::MatmulError;
 use unweight_matmul::layout::{
     ArrangedRef, K_TILE_BYTES, PANEL_ROWS, PanelPatches, Shape, arrange_panels, most_frequent,
     patch_count,
 };
+use unweight_matmul::{MatmulError, StoredPalette, layout};
 
 use crate::error::wrong_argument;
 use crate::memory::Memory;
@@ -89,7 +89,7 @@ pub(crate) fn pack<'py>(
     });
     let ends: Vec<u8> = ends.collect();
     Ok(Outcome::Packed((
-        PyBytes::new(py, palette.padded()),
+        PyBytes::new(py, StoredPalette::of(&palette).1),
         PyBytes::new(py, bytemuck::cast_slice(&panels.patches)),
         PyBytes::new(py, &ends),
     )))
@@ -127,6 +127,25 @@ pub(crate) fn restore(
     )?;
     py.detach(|| restore_panels(&matrix, output, threads));
     Ok(())
+}
+
+/// Checks the palette, the patches and their ends, which are arrays of bytes, of a matrix of `rows` x
+/// `columns` weights. Every value of K tiles is valid.
+#[pyfunction]
+pub(crate) fn check_tables(
+    py: Python<'_>,
+    patches: &Bound<'_, PyAny>,
+    patch_ends: &Bound<'_, PyAny>,
+    palette: &Bound<'_, PyAny>,
+    rows: u64,
+    columns: u64,
+) -> PyResult<()> {
+    let shape = Shape::new(rows, columns);
+    let shape = shape.map_err(|error| wrong_argument(py, error.to_string()))?;
+    let (patches, patch_ends) = (words(py, patches)?, words(py, patch_ends)?);
+    let palette = self::palette(py, Memory::of(palette)?.bytes())?;
+    layout::check_tables(shape, &palette, &patches, &patch_ends)
+        .map_err(|error| wrong_argument(py, error.to_string()))
 }
 
 /// Palette, K tiles and patches of a matrix. The counts of patches are those of all row panels.
@@ -255,11 +274,17 @@ fn on_threads<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> 
 }
 
 fn palette(py: Python<'_>, bytes: &[u8]) -> PyResult<Palette> {
-    let values = bytes.try_into().ok();
+    let values = match *bytes {
+        // The first of consecutive ones.
+        [first] if first <= u8::MAX - 15 => Some(std::array::from_fn(|i| first + i as u8)),
+        _ => bytes.try_into().ok(),
+    };
     let palette = values.and_then(|values| Palette::new(u8::BITS, values).ok());
     palette.ok_or_else(|| {
-        let message =
-            format!("found the palette {bytes:?}, expected 16 exponents in ascending order");
+        let message = format!(
+            "found the palette {bytes:?}, expected 16 exponents in ascending order, or the first \
+             of 16 consecutive ones"
+        );
         wrong_argument(py, message)
     })
 }

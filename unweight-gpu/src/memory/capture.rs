@@ -21,8 +21,12 @@ impl RelaxedCapture {
     /// Begins it. It ends when the value is dropped, on the same thread.
     ///
     /// # Errors
-    /// The errors of the driver.
+    /// [`GpuError::NoDriver`]; the errors of the driver, also if it is not initialised.
     pub fn begin() -> Result<RelaxedCapture, GpuError> {
+        // SAFETY: the call opens a system library by its name, and runs the library's initializers.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(GpuError::NoDriver);
+        }
         Ok(RelaxedCapture {
             before: exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?,
             _of_thread: PhantomData,

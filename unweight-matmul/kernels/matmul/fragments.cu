@@ -197,8 +197,10 @@ extern "C" __global__ void __launch_bounds__(WARP) arrange(const __grid_constant
     for (uint32_t number = 0; number < LANE_WEIGHTS; number++) {
       const bool own = (missing >> number & 1) != 0;
       const uint32_t lanes = __ballot_sync(ALL_LANES, own);
-      if (own)
-        job.patches[patch + static_cast<uint32_t>(__popc(lanes & ((1u << lane) - 1)))] =
+      const uint32_t at = patch + static_cast<uint32_t>(__popc(lanes & ((1u << lane) - 1)));
+      // More than were counted, if the matrix was changed meanwhile, have no place.
+      if (own && at < job.patch_count)
+        job.patches[at] =
             k_tile << PATCH_K_TILE_SHIFT | lane << PATCH_LANE_SHIFT | number << PATCH_WEIGHT_SHIFT | exponents[number];
       patch += static_cast<uint32_t>(__popc(lanes));
     }

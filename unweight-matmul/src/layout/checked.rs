@@ -110,6 +110,38 @@ impl fmt::Display for BadArranged {
 
 impl std::error::Error for BadArranged {}
 
+/// Checks all of a matrix but its K tiles, whose every value is valid.
+///
+/// # Errors
+/// What is wrong with the palette, an end or a patch.
+pub fn check_tables(
+    shape: Shape,
+    palette: &Palette,
+    patches: &[u32],
+    patch_ends: &[u32],
+) -> Result<(), BadArranged> {
+    if palette.width() != u8::BITS {
+        return Err(BadArranged::PaletteWidth(palette.width()));
+    }
+    let (found, expected) = (patch_ends.len() as u64, shape.panels());
+    if found != expected {
+        return Err(BadArranged::PatchEnds { found, expected });
+    }
+    let mut before = 0;
+    for (panel, &end) in (0..).zip(patch_ends) {
+        let of_panel = patches
+            .get(before as usize..end as usize)
+            .ok_or(BadArranged::PatchEnd { panel, end })?;
+        check_patches(shape, panel, of_panel)?;
+        before = end;
+    }
+    let (found, expected) = (patches.len() as u64, u64::from(before));
+    if found != expected {
+        return Err(BadArranged::PatchesBehindTheEnd { found, expected });
+    }
+    Ok(())
+}
+
 /// A matrix in fragment form, in host memory, that was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct ArrangedRef<'a> {
@@ -133,29 +165,11 @@ impl<'a> ArrangedRef<'a> {
         patches: &'a [u32],
         patch_ends: &'a [u32],
     ) -> Result<ArrangedRef<'a>, BadArranged> {
-        if palette.width() != u8::BITS {
-            return Err(BadArranged::PaletteWidth(palette.width()));
-        }
         let (found, expected) = (k_tiles.len() as u64, shape.k_tile_bytes());
         if found != expected {
             return Err(BadArranged::KTileBytes { found, expected });
         }
-        let (found, expected) = (patch_ends.len() as u64, shape.panels());
-        if found != expected {
-            return Err(BadArranged::PatchEnds { found, expected });
-        }
-        let mut before = 0;
-        for (panel, &end) in (0..).zip(patch_ends) {
-            let of_panel = patches
-                .get(before as usize..end as usize)
-                .ok_or(BadArranged::PatchEnd { panel, end })?;
-            check_patches(shape, panel, of_panel)?;
-            before = end;
-        }
-        let (found, expected) = (patches.len() as u64, u64::from(before));
-        if found != expected {
-            return Err(BadArranged::PatchesBehindTheEnd { found, expected });
-        }
+        check_tables(shape, &palette, patches, patch_ends)?;
         Ok(ArrangedRef {
             shape,
             palette,

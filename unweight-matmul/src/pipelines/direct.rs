@@ -12,8 +12,11 @@ use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
 use crate::activations::require_lengths;
 use crate::layout::Shape;
-use crate::workspace::WorkspaceNeed;
-use crate::{FragmentsRef, Kernel, MatmulError, Pipeline, PlanName, View, ViewMut, Workspace};
+use crate::workspace::{Sums, WorkspaceNeed};
+use crate::{
+    FragmentsRef, Kernel, MatmulError, Pipeline, PlanName, SharedWorkspace, View, ViewMut,
+    Workspace,
+};
 
 /// Rebuilds weights in fragment form on the way to the tensor cores. Nothing is prepared.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,7 @@ impl<'a> Direct<'a> {
     }
 
     /// Same as [`Plan::multiply`](crate::Plan::multiply), but on any stream of the matrix's device,
-    /// also one of another library, and with a workspace that does not know of the launch.
+    /// also one of another library.
     ///
     /// # Errors
     /// Those of [`Plan::multiply`](crate::Plan::multiply).
@@ -59,7 +62,7 @@ impl<'a> Direct<'a> {
     pub unsafe fn multiply_on<'s>(
         &self,
         stream: impl Into<LaunchStream<'s>>,
-        workspace: &Workspace,
+        workspace: &SharedWorkspace,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
@@ -68,7 +71,7 @@ impl<'a> Direct<'a> {
         // Tensor maps need the context on this thread.
         stream.context().bind_to_thread()?;
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(stream, workspace, x, y) }
+        unsafe { self.launch(stream, workspace.sums(), x, y) }
     }
 
     /// # Errors
@@ -79,7 +82,7 @@ impl<'a> Direct<'a> {
     unsafe fn launch(
         &self,
         stream: LaunchStream<'_>,
-        workspace: &Workspace,
+        sums: Sums,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
@@ -90,7 +93,7 @@ impl<'a> Direct<'a> {
             is_resident: true,
         };
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.matmul.multiply(stream, workspace, &k_tiles, x, y) }
+        unsafe { self.matmul.multiply(stream, sums, &k_tiles, x, y) }
     }
 
     /// The same plan with this kernel.
@@ -143,6 +146,6 @@ impl Phases for Direct<'_> {
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(stream.into(), workspace, x, y) }
+        unsafe { self.launch(stream.into(), workspace.sums(), x, y) }
     }
 }

@@ -82,7 +82,7 @@ impl Phases for ExponentDecode<'_> {
     ) -> Result<(), MatmulError> {
         let shape = self.shape();
         let schedule = StreamK::new(shape, workspace.multiplying_multiprocessors());
-        let mut job = MatmulJob::new(shape, schedule, workspace.sums(schedule)?, x, y);
+        let mut job = MatmulJob::new(shape, schedule, workspace.sums().of(schedule)?, x, y);
         let mut left = x.batch;
         while left > 0 {
             let (kernel, function) = self.kernels.for_batch(left);

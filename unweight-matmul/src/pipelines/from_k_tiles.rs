@@ -14,7 +14,8 @@ use crate::schedule::{
     LARGE_THREADS, MOST_LARGE_BATCH, MOST_SMALL_BATCH, SMALL_THREADS, SmallKernel, StreamK,
 };
 use crate::tensor_map::TensorMap;
-use crate::{Kernel, MatmulError, View, ViewMut, Workspace};
+use crate::workspace::Sums;
+use crate::{Kernel, MatmulError, View, ViewMut};
 
 /// With more rows of x than this, the large-batch kernels are faster for the shapes that they
 /// support.
@@ -87,12 +88,12 @@ impl<'a> FromKTiles<'a> {
     pub(super) unsafe fn multiply(
         &self,
         stream: LaunchStream<'_>,
-        workspace: &Workspace,
+        sums: Sums,
         k_tiles: &KTiles<'_>,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        let schedule = StreamK::new(self.shape, workspace.multiprocessors());
+        let schedule = StreamK::new(self.shape, sums.multiprocessors());
         let mut job = MatmulJob {
             weights: k_tiles.address,
             patches: k_tiles.tables.patches,
@@ -100,7 +101,7 @@ impl<'a> FromKTiles<'a> {
             patch_count: k_tiles.tables.patch_count,
             palette: k_tiles.tables.palette,
             bias: k_tiles.bias.map_or(0, |bias| bias.address()),
-            ..MatmulJob::new(self.shape, schedule, workspace.sums(schedule)?, x, y)
+            ..MatmulJob::new(self.shape, schedule, sums.of(schedule)?, x, y)
         };
         let mut left = x.batch;
         while left > 0 {

@@ -109,7 +109,7 @@ impl Phases for PaletteTranscode<'_> {
         // SAFETY: the caller keeps the preconditions.
         unsafe {
             self.matmul
-                .multiply(stream.into(), workspace, &k_tiles, x, y)
+                .multiply(stream.into(), workspace.sums(), &k_tiles, x, y)
         }
     }
 }

@@ -9,7 +9,7 @@ use unweight_gpu::load::CallerStream;
 use unweight_matmul::layout::{Arranged, arrange};
 use unweight_matmul::{
     Activations, Direct, Fragments, FragmentsMemory, FragmentsRef, Kernel, MatmulDevice, Pipeline,
-    Shape, StoredPalette, View, ViewMut, Workspace,
+    Shape, SharedWorkspace, StoredPalette, View, ViewMut,
 };
 use unweight_testkit::{bytes_of, weights_in};
 
@@ -78,8 +78,7 @@ fn multiplied_on(
     let raw = unsafe { CallerStream::from_raw(stream.cu_stream().cast()) };
     // SAFETY: the memory is there until the stream was waited for.
     let matrix = unsafe { FragmentsRef::at(&device, shape, memory.at(gpu)) };
-    let need = Pipeline::Direct.workspace_need(shape);
-    let workspace = Workspace::for_any_stream(&gpu.device, &[need]).unwrap();
+    let workspace = SharedWorkspace::new(&gpu.device, shape.rows()).unwrap();
     let x = stream.clone_htod(&bytes_of(x)).unwrap();
     let bias = bias.map(|bias| stream.clone_htod(&bytes_of(bias)).unwrap());
     let mut y = stream

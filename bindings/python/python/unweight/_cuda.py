@@ -37,8 +37,7 @@ class Cuda:
             self._index = int(number[1])
         else:
             self._index = torch.cuda.current_device() if torch.cuda.is_available() else 0
-        if not kernels_are_built_in:
-            _load_nvrtc()
+        require_kernels()
         # It says what is missing: driver, device, or kernels.
         self._loader = Loader(self._index)
         if not torch.cuda.is_available():
@@ -124,9 +123,11 @@ class CudaSlice(TensorSlice):
         return self._cuda.part(super().read(index), out)
 
 
-def _load_nvrtc() -> None:
-    """Loads the compiler of kernels that torch brings, where the system has none. Its name finds it
-    from then on."""
+def require_kernels() -> None:
+    """Loads the compiler of kernels that torch brings, if this package has no kernels and the system
+    no compiler. Its name finds it from then on."""
+    if kernels_are_built_in:
+        return
     packages = importlib.util.find_spec("nvidia")
     for folder in (packages and packages.submodule_search_locations) or ():
         for library in sorted(Path(folder).glob("*/lib/libnvrtc.so.[0-9]*")):

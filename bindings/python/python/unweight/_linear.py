@@ -51,9 +51,8 @@ def _linear(
     out_features: int,
     bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    _packed.require_cpu(x, bias)
-    weight = _restore(k_tiles, patches, patch_ends, palette, out_features)
-    return functional.linear(x, weight, bias)
+    packed = Packed(k_tiles, patches, patch_ends, palette)
+    return _packed.linear(x, packed, out_features, bias)
 
 
 def _linear_fake(
@@ -68,34 +67,60 @@ def _linear_fake(
     return x.new_empty((*x.shape[:-1], out_features))
 
 
-# The schemas are given, because annotations are strings here.
+# Not `torch.library.custom_op`: its checks take 25 us a call, twice what a product takes.
+_LIBRARY = torch.library.Library("unweight", "FRAGMENT")
 _TENSORS = "Tensor k_tiles, Tensor patches, Tensor patch_ends, Tensor palette, SymInt out_features"
-_restore_op = torch.library.custom_op(
-    "unweight::restore", _restore, mutates_args=(), schema=f"({_TENSORS}) -> Tensor"
+
+
+def _define(name: str, schema: str, of: Any, fake: Any) -> None:
+    """Registers an operator for all devices, and its fake for compilers."""
+    tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
+    _LIBRARY.define(name + schema, tags=tags)
+    _LIBRARY.impl(name, of, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"unweight::{name}", fake, lib=_LIBRARY)
+
+
+_define("restore", f"({_TENSORS}) -> Tensor", _restore, _restore_fake)
+_define("linear", f"(Tensor x, {_TENSORS}, Tensor? bias=None) -> Tensor", _linear, _linear_fake)
+
+
+def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    _, k_tiles, patches, patch_ends, palette, out_features, _ = inputs
+    ctx.save_for_backward(k_tiles, patches, patch_ends, palette)
+    ctx.out_features = out_features
+
+
+def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    """Gradients of the input and the bias. The weight has none."""
+    of_input = of_bias = None
+    if ctx.needs_input_grad[0]:
+        weight = torch.ops.unweight.restore(*ctx.saved_tensors, ctx.out_features)
+        of_input = gradient @ weight
+    if ctx.needs_input_grad[6]:
+        of_bias = gradient.reshape(-1, ctx.out_features).sum(0)
+    return of_input, None, None, None, None, None, of_bias
+
+
+torch.library.register_autograd(
+    "unweight::linear", _backward, setup_context=_save_for_backward, lib=_LIBRARY
 )
-_restore_op.register_fake(_restore_fake)
-_linear_op = torch.library.custom_op(
-    "unweight::linear",
-    _linear,
-    mutates_args=(),
-    schema=f"(Tensor x, {_TENSORS}, Tensor? bias=None) -> Tensor",
-)
-_linear_op.register_fake(_linear_fake)
 
 
 class Linear(torch.nn.Module):
     """Same as `torch.nn.Linear`, with a BF16 weight that stays packed: 12 bits for each weight
     instead of 16, restored exactly whenever it is used.
 
-    Results equal those of `torch.nn.Linear` with the same weight bit for bit: the weight is
-    restored, and torch multiplies. The weight gets no gradient; the input and the bias do.
-
-    This version multiplies on the CPU only. `NoDevice` is raised elsewhere.
+    On the CPU, and anywhere if ``exact``, results equal those of `torch.nn.Linear` with the same
+    weight bit for bit: the weight is restored, and torch multiplies. On a CUDA device without
+    ``exact``, weights are rebuilt on the way to the tensor cores, which is faster than torch with a
+    plain weight for few rows of input. Each sum is FP32, in another order than torch's, and rounded
+    once. The weight gets no gradient; the input and the bias do.
 
     Attributes:
         in_features, out_features: Columns and rows of the weight.
-        k_tiles, patches, patch_ends, palette: Buffers, the packed weight. ``patches`` has another
-            length for each matrix; ``load_state_dict`` takes any.
+        exact: Whether results are torch's bit for bit on every device.
+        k_tiles, patches, patch_ends, palette: Buffers, the packed weight. ``patches`` and ``palette``
+            have other lengths for other matrices; ``load_state_dict`` takes any.
         bias: A parameter, or None.
     """
 
@@ -106,39 +131,49 @@ class Linear(torch.nn.Module):
     bias: torch.nn.Parameter | None
 
     def __init__(
-        self, packed: Packed, out_features: int, bias: torch.nn.Parameter | None = None
+        self,
+        packed: Packed,
+        out_features: int,
+        bias: torch.nn.Parameter | None = None,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         self.in_features = 64 * packed.k_tiles.shape[1]
         self.out_features = out_features
+        self.exact = exact
         for name, tensor in zip(_BUFFERS, packed, strict=True):
             self.register_buffer(name, tensor)
         self.register_parameter("bias", bias)
 
     @classmethod
-    def from_linear(cls, linear: torch.nn.Linear) -> Linear:
-        """Packs the weight of a module. The bias is shared with it.
+    def from_linear(cls, linear: torch.nn.Linear, exact: bool = False) -> Linear:
+        """Packs the weight of a module on its device. The bias is shared with it.
 
         Raises:
             NoPackedForm: The weight has no packed form; keep the module.
             WrongArgument: The weight is not BF16.
         """
-        return cls.from_weight(linear.weight, linear.bias)
+        return cls.from_weight(linear.weight, linear.bias, exact)
 
     @classmethod
     def from_weight(
-        cls, weight: torch.Tensor, bias: torch.nn.Parameter | None = None
+        cls,
+        weight: torch.Tensor,
+        bias: torch.nn.Parameter | None = None,
+        exact: bool = False,
     ) -> Linear:
-        """Packs a BF16 matrix of outputs x inputs.
+        """Packs a BF16 matrix of outputs x inputs on its device.
 
         Raises:
             NoPackedForm: It has no packed form.
             WrongArgument: It is not a matrix of BF16.
         """
-        return cls(_packed.pack(weight), weight.shape[0], bias)
+        return cls(_packed.pack(weight), weight.shape[0], bias, exact)
 
     @classmethod
-    def from_file(cls, file: safe_open, name: str, bias: str | None = None) -> Linear:
+    def from_file(
+        cls, file: safe_open, name: str, bias: str | None = None, exact: bool = False
+    ) -> Linear:
         """Packs the tensor ``name`` of a file that was opened for torch, and takes ``bias`` of it.
 
         Raises:
@@ -153,11 +188,16 @@ class Linear(torch.nn.Module):
         if bias is not None:
             values = file.get_tensor(bias)
             given = torch.nn.Parameter(values, requires_grad=values.is_floating_point())
-        return cls.from_weight(weight, given)
+        return cls.from_weight(weight, given, exact)
 
     @classmethod
     def empty(
-        cls, in_features: int, out_features: int, bias: bool = False, device: Any = None
+        cls,
+        in_features: int,
+        out_features: int,
+        bias: bool = False,
+        device: Any = None,
+        exact: bool = False,
     ) -> Linear:
         """A module whose packed weight is not set yet: call ``load_state_dict``.
 
@@ -169,10 +209,11 @@ class Linear(torch.nn.Module):
             k_tiles,
             torch.empty(0, dtype=torch.int32, device=device),
             torch.empty(k_tiles.shape[0], dtype=torch.int32, device=device),
-            torch.empty(16, dtype=torch.uint8, device=device),
+            torch.empty(1, dtype=torch.uint8, device=device),
         )
         values = torch.empty(out_features, dtype=torch.bfloat16, device=device) if bias else None
-        return cls(packed, out_features, None if values is None else torch.nn.Parameter(values))
+        parameter = None if values is None else torch.nn.Parameter(values)
+        return cls(packed, out_features, parameter, exact)
 
     @property
     def packed(self) -> Packed:
@@ -192,7 +233,7 @@ class Linear(torch.nn.Module):
             raise UnsupportedDtype(
                 f"found an input of {x.dtype}, expected bfloat16, the type of the packed weight"
             )
-        if x.device.type == "cpu" and self.k_tiles.device.type == "cpu":
+        if self.exact or (x.device.type == "cpu" and self.k_tiles.device.type == "cpu"):
             # In two steps, so that a compiler treats the product as that of a plain module.
             return functional.linear(x, self.weight, self.bias)
         product: torch.Tensor = torch.ops.unweight.linear(
@@ -215,13 +256,16 @@ class Linear(torch.nn.Module):
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, bits_per_weight={bits:.2f}"
+            + (", exact" if self.exact else "")
         )
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any, **options: Any
     ) -> None:
-        # The number of patches depends on the weights.
-        patches = state_dict.get(prefix + "patches")
-        if isinstance(patches, torch.Tensor) and patches.shape != self.patches.shape:
-            self.patches = self.patches.new_empty(patches.shape)
+        # The lengths depend on the weights.
+        for name in ("patches", "palette"):
+            given = state_dict.get(prefix + name)
+            own = getattr(self, name)
+            if isinstance(given, torch.Tensor) and given.shape != own.shape:
+                setattr(self, name, own.new_empty(given.shape))
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional
 
 from . import _unweight
 from ._errors import NoDevice, WrongArgument
@@ -31,7 +32,8 @@ class Packed(NamedTuple):
     patch_ends: torch.Tensor
     """``int32`` [ceil(rows / 16)]: the end of each row panel's patches."""
     palette: torch.Tensor
-    """``uint8`` [16]: exponents in ascending order."""
+    """``uint8`` [16]: exponents in ascending order. Or ``uint8`` [1]: the first of 16 consecutive
+    ones, as it is for most matrices."""
 
     @property
     def nbytes(self) -> int:
@@ -52,43 +54,77 @@ def layout(rows: int, columns: int) -> tuple[int, int, int]:
 
 
 def pack(weight: torch.Tensor) -> Packed:
-    """Packs a matrix on the CPU. The result is on the weight's device.
+    """Packs a matrix on its device: on the CPU, or on a CUDA device, which is waited for.
 
     Raises:
         NoPackedForm: The matrix cannot be packed.
         WrongArgument: It is not a matrix of ``bfloat16``.
+        NoDevice: It is on another device, or there are no kernels for this one.
     """
     if weight.dtype != torch.bfloat16 or weight.dim() != 2:
         raise WrongArgument(
             f"found {weight.dtype} of shape {tuple(weight.shape)}, expected a matrix of bfloat16"
         )
+    require_one_device(weight)
     rows, columns = weight.shape
-    plain = weight.detach().cpu().contiguous()
-    k_tiles = torch.empty(layout(rows, columns), dtype=torch.uint8, device="cpu")
+    shape = layout(rows, columns)
+    k_tiles = torch.empty(shape, dtype=torch.uint8, device=weight.device)
+    return (_pack_cuda if weight.is_cuda else _pack_cpu)(weight, k_tiles)
+
+
+def _pack_cpu(weight: torch.Tensor, k_tiles: torch.Tensor) -> Packed:
+    plain = weight.detach().contiguous()
+    rows, columns = weight.shape
     done = _unweight.pack(
         bytes_of(plain), rows, columns, bytes_of(k_tiles), torch.get_num_threads()
     )
     if isinstance(done, str):
         raise NoPackedForm(done)
     palette, patches, patch_ends = done
-    packed = Packed(
+    return Packed(
         k_tiles,
         _tensor(patches, torch.int32),
         _tensor(patch_ends, torch.int32),
         _tensor(palette, torch.uint8),
     )
-    return Packed(*(tensor.to(weight.device) for tensor in packed))
+
+
+def _pack_cuda(weight: torch.Tensor, k_tiles: torch.Tensor) -> Packed:
+    from . import _packed_cuda
+
+    plain = _packed_cuda.aligned(weight)
+    chosen = _unweight.choose_palette(_packed_cuda.count_exponents(plain), *weight.shape)
+    if isinstance(chosen, str):
+        raise NoPackedForm(chosen)
+    palette, patches = chosen
+    device = weight.device
+    packed = Packed(
+        k_tiles,
+        torch.empty(patches, dtype=torch.int32, device=device),
+        torch.empty(k_tiles.shape[0], dtype=torch.int32, device=device),
+        torch.tensor(list(palette), dtype=torch.uint8, device=device),
+    )
+    _packed_cuda.arrange(plain, packed)
+    return packed
 
 
 def restore(packed: Packed, rows: int) -> torch.Tensor:
     """The matrix that was packed: ``bfloat16`` [rows, columns].
 
+    On a CUDA device the values of the tensors are not checked, because that would wait for it:
+    wrong ones give wrong weights. `check_values` checks them.
+
     Raises:
         WrongArgument: The tensors are not those of a packed matrix with this number of rows.
-        NoDevice: They are not on the CPU.
+        NoDevice: They are not on the CPU or one CUDA device.
     """
     columns = check(packed, rows)
-    weight = torch.empty((rows, columns), dtype=torch.bfloat16, device="cpu")
+    weight = torch.empty((rows, columns), dtype=torch.bfloat16, device=packed.k_tiles.device)
+    if weight.is_cuda:
+        from . import _packed_cuda
+
+        _packed_cuda.restore(packed, rows, weight)
+        return weight
     k_tiles, patches, patch_ends, palette = (bytes_of(tensor) for tensor in packed)
     threads = torch.get_num_threads()
     _unweight.restore(
@@ -97,13 +133,56 @@ def restore(packed: Packed, rows: int) -> torch.Tensor:
     return weight
 
 
-def check(packed: Packed, rows: int) -> int:
-    """The number of columns of a packed matrix, after a check of the tensors' types, shapes and
-    device. Their values are checked when the matrix is restored.
+def linear(
+    x: torch.Tensor, packed: Packed, rows: int, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """x W^T + bias, ``bfloat16``. On a CUDA device W stays packed: its weights are rebuilt on the way
+    to the tensor cores, sums are FP32, and rounded once.
+
+    Raises:
+        WrongArgument: The tensors are not those of a packed matrix, or shapes do not fit.
+        NoDevice: They are not on the CPU or one CUDA device.
+    """
+    columns = check(packed, rows)
+    require_one_device(packed.k_tiles, x, bias)
+    if x.dtype != torch.bfloat16 or x.dim() == 0 or x.shape[-1] != columns:
+        raise WrongArgument(
+            f"found an input of {x.dtype} with shape {tuple(x.shape)}, expected bfloat16 with "
+            f"{columns} in the last dimension"
+        )
+    if bias is not None and (bias.dtype != torch.bfloat16 or bias.shape != (rows,)):
+        raise WrongArgument(
+            f"found a bias of {bias.dtype} with shape {tuple(bias.shape)}, expected bfloat16 with "
+            f"shape {(rows,)}"
+        )
+    if x.is_cuda:
+        from . import _packed_cuda
+
+        y = _packed_cuda.multiply(x.reshape(-1, columns), packed, rows, bias)
+        if y is not None:
+            return y.reshape(*x.shape[:-1], rows)
+    return functional.linear(x, restore(packed, rows), bias)
+
+
+def check_values(packed: Packed, rows: int) -> None:
+    """Checks palette and patches. Waits for the device.
 
     Raises:
         WrongArgument: They are not those of a packed matrix with this number of rows.
-        NoDevice: They are not on the CPU.
+        NoDevice: They are not on the CPU or one CUDA device.
+    """
+    columns = check(packed, rows)
+    patches, ends, palette = (bytes_of(tensor.cpu()) for tensor in packed[1:])
+    _unweight.check_tables(patches, ends, palette, rows, columns)
+
+
+def check(packed: Packed, rows: int) -> int:
+    """The number of columns of a packed matrix, after a check of the tensors' types, shapes and
+    device.
+
+    Raises:
+        WrongArgument: They are not those of a packed matrix with this number of rows.
+        NoDevice: They are not on the CPU or one CUDA device.
     """
     expected = {"k_tiles": torch.uint8, "patches": torch.int32}
     expected |= {"patch_ends": torch.int32, "palette": torch.uint8}
@@ -121,18 +200,27 @@ def check(packed: Packed, rows: int) -> int:
             f"found k_tiles of shape {tuple(packed.k_tiles.shape)}, {rows} x {columns} weights "
             f"need {layout(rows, columns)}"
         )
-    require_cpu(packed.k_tiles)
+    panels = packed.k_tiles.shape[0]
+    if packed.patch_ends.numel() != panels or packed.palette.numel() not in (1, 16):
+        raise WrongArgument(
+            f"found {packed.patch_ends.numel()} ends of patches and {packed.palette.numel()} "
+            f"exponents in the palette, expected an end for each of {panels} row panels, and 16 "
+            "exponents, or 1 for consecutive ones"
+        )
+    require_one_device(*packed)
     return columns
 
 
-def require_cpu(*tensors: torch.Tensor | None) -> None:
-    """Raises `NoDevice` for a tensor that is elsewhere."""
-    for tensor in tensors:
-        if tensor is not None and tensor.device.type != "cpu":
-            raise NoDevice(
-                f"found a tensor on {tensor.device}, expected 'cpu': this version multiplies by "
-                "packed weights on the CPU only; move the model with .to('cpu')"
-            )
+def require_one_device(*tensors: torch.Tensor | None) -> None:
+    """Raises `NoDevice` unless all tensors are on the CPU, or all on one CUDA device."""
+    devices = [tensor.device for tensor in tensors if tensor is not None]
+    first = devices[0]
+    if first.type not in ("cpu", "cuda") or any(device != first for device in devices):
+        found = " and ".join(sorted({str(device) for device in devices}))
+        raise NoDevice(
+            f"found tensors on {found}, expected all of them on 'cpu' or one CUDA device; move the "
+            "module with .to(device)"
+        )
 
 
 def _tensor(data: bytes, dtype: torch.dtype) -> torch.Tensor:

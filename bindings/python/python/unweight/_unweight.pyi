@@ -7,7 +7,10 @@ __all__ = [
     "Array",
     "File",
     "Loader",
+    "PackedKernels",
     "__version__",
+    "check_tables",
+    "choose_palette",
     "compress",
     "decompress",
     "inspect",
@@ -142,3 +145,24 @@ def restore(
     output: Any,
     threads: int,
 ) -> None: ...
+def check_tables(
+    patches: Any, patch_ends: Any, palette: Any, rows: int, columns: int
+) -> None: ...
+def choose_palette(
+    counts: Sequence[int], rows: int, columns: int
+) -> tuple[bytes, int] | str: ...
+
+_Matrix = tuple[int, int, int, int, int, int, int, int]
+
+@final
+class PackedKernels:
+    def __new__(cls, device: int) -> PackedKernels: ...
+    def count_exponents(
+        self, weights: int, rows: int, columns: int, counts: int, stream: int
+    ) -> None: ...
+    def count_patches(self, matrix: _Matrix, weights: int, stream: int) -> None: ...
+    def arrange(self, matrix: _Matrix, weights: int, stream: int) -> None: ...
+    def restore(self, matrix: _Matrix, weights: int, stream: int) -> None: ...
+    def multiply(
+        self, matrix: _Matrix, x: int, batch: int, y: int, bias: int, stream: int
+    ) -> bool: ...

@@ -1,0 +1,93 @@
+"""Packed matrices on CUDA devices, in torch's memory and on torch's streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+
+from . import _unweight
+from ._cuda import require_kernels
+from ._errors import WrongArgument
+
+# The tensors of a packed matrix.
+_Tensors = Sequence[torch.Tensor]
+_EXPONENTS = 256
+# Kernels load and store so many bytes at a time.
+_ALIGNMENT = 16
+_WORD = 4
+
+
+@cache
+def _kernels(index: int) -> _unweight.PackedKernels:
+    require_kernels()
+    return _unweight.PackedKernels(index)
+
+
+def _of(tensor: torch.Tensor) -> tuple[_unweight.PackedKernels, int]:
+    """The kernels of a tensor's device, and torch's current stream there."""
+    index = tensor.device.index
+    return _kernels(index), torch.cuda.current_stream(index).cuda_stream
+
+
+def _matrix(packed: _Tensors, rows: int) -> tuple[int, int, int, int, int, int, int, int]:
+    """Addresses, lengths and shape of a packed matrix, whose tensors were checked."""
+    k_tiles, patches, patch_ends, palette = packed
+    addresses = [tensor.data_ptr() for tensor in packed]
+    # One exponent is a byte.
+    words = addresses[1:] if palette.numel() > 1 else addresses[1:3]
+    if addresses[0] % _ALIGNMENT or any(address % _WORD for address in words):
+        raise WrongArgument(
+            f"found packed tensors at addresses {addresses}, expected K tiles at a multiple of "
+            f"{_ALIGNMENT} and the others at multiples of {_WORD}; clone them"
+        )
+    columns = 64 * k_tiles.shape[1]
+    return (*addresses, patches.numel(), palette.numel(), rows, columns)  # type: ignore[return-value]
+
+
+def count_exponents(weight: torch.Tensor) -> list[int]:
+    """How many weights of a matrix have each exponent. Waits for the device."""
+    kernels, stream = _of(weight)
+    counts = torch.zeros(_EXPONENTS, dtype=torch.int64, device=weight.device)
+    rows, columns = weight.shape
+    kernels.count_exponents(weight.data_ptr(), rows, columns, counts.data_ptr(), stream)
+    found: list[int] = counts.tolist()
+    return found
+
+
+def arrange(weight: torch.Tensor, packed: _Tensors) -> None:
+    """Packs a contiguous matrix into tensors that have its palette, and as many patches as it
+    needs."""
+    kernels, stream = _of(weight)
+    _, _, patch_ends, _ = packed
+    matrix = _matrix(packed, weight.shape[0])
+    kernels.count_patches(matrix, weight.data_ptr(), stream)
+    patch_ends.copy_(patch_ends.cumsum(0, dtype=patch_ends.dtype))
+    kernels.arrange(matrix, weight.data_ptr(), stream)
+
+
+def restore(packed: _Tensors, rows: int, weight: torch.Tensor) -> None:
+    """Restores a packed matrix into a contiguous tensor."""
+    kernels, stream = _of(weight)
+    kernels.restore(_matrix(packed, rows), weight.data_ptr(), stream)
+
+
+def multiply(
+    x: torch.Tensor, packed: _Tensors, rows: int, bias: torch.Tensor | None
+) -> torch.Tensor | None:
+    """x W^T + bias for a matrix of x. None if the matrix should be restored for so many rows of x."""
+    kernels, stream = _of(x)
+    x, bias = aligned(x), None if bias is None else aligned(bias)
+    batch = x.shape[0]
+    y = torch.empty((batch, rows), dtype=x.dtype, device=x.device)
+    at = 0 if bias is None else bias.data_ptr()
+    matrix = _matrix(packed, rows)
+    done = kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
+    return y if done else None
+
+
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, or a copy of it, in contiguous memory that kernels can load from."""
+    tensor = tensor.detach().contiguous()
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()

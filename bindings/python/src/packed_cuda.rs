@@ -1,0 +1,262 @@
+//! Packed matrices in torch's memory on a CUDA device.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use unweight::gpu::KeptContext;
+use unweight::gpu::kernels::{LaunchStream, RelaxedCapture};
+use unweight::gpu::load::CallerStream;
+use unweight::{CudaDevice, Error};
+use unweight_matmul::layout::{most_frequent, patch_count};
+use unweight_matmul::{
+    Activations, Direct, FragmentsMemory, FragmentsRef, Linear, MatmulDevice, MatmulError,
+    Pipeline, Shape, SharedWorkspace, StoredPalette, View, ViewMut,
+};
+
+use crate::cuda::device_of;
+use crate::error::{exception, wrong_argument};
+
+/// Workspaces are made for matrices of so many rows at least, so that few are needed.
+const ROWS: u64 = 1 << 18;
+
+/// Addresses of K tiles, patches, patch ends and palette; the numbers of patches and of stored
+/// exponents; the matrix's rows and columns.
+type Matrix = (u64, u64, u64, u64, u32, u32, u64, u64);
+
+/// The kernels for packed matrices on one device. Addresses are of memory on the device, and streams
+/// are `CUstream`s of its primary context.
+#[pyclass(frozen, module = "unweight._unweight")]
+pub(crate) struct PackedKernels {
+    device: CudaDevice,
+    kernels: MatmulDevice,
+    /// A workspace for each stream. Graphs may have their addresses, so they are never freed.
+    workspaces: Mutex<HashMap<usize, &'static SharedWorkspace>>,
+}
+
+#[pymethods]
+impl PackedKernels {
+    /// The kernels of the device of this number.
+    #[new]
+    fn new(py: Python<'_>, device: usize) -> PyResult<PackedKernels> {
+        let opened = py.detach(|| {
+            let _kept = KeptContext::new();
+            // Torch, whose tensors these are, has initialised the driver.
+            let _relaxed = RelaxedCapture::begin()?;
+            let device = device_of(device)?;
+            let kernels = MatmulDevice::new(device.device());
+            Ok((device, kernels))
+        });
+        let (device, kernels) = opened.map_err(|error: Error| exception(py, &error, None))?;
+        Ok(PackedKernels {
+            device,
+            kernels: kernels.map_err(|error| exception_of(py, error))?,
+            workspaces: Mutex::default(),
+        })
+    }
+
+    /// Adds the counts of a matrix's exponents to 256 numbers of 64 bits.
+    fn count_exponents(
+        &self,
+        py: Python<'_>,
+        weights: u64,
+        rows: u64,
+        columns: u64,
+        counts: u64,
+        stream: usize,
+    ) -> PyResult<()> {
+        let shape = shape(py, rows, columns)?;
+        self.launch(py, stream, |stream| {
+            let (weights, counts) = (
+                self.view(weights, shape.weights()),
+                self.view_mut(counts, 8 * 256),
+            );
+            // SAFETY: `_packed_cuda.py`, the only caller, holds tensors of these lengths on this
+            // device until torch's stream, which this is, has passed the launch.
+            unsafe {
+                self.kernels
+                    .count_exponents(stream, &weights, shape, &counts)
+            }
+        })
+    }
+
+    /// Writes the number of patches of each row panel where their ends will be.
+    fn count_patches(
+        &self,
+        py: Python<'_>,
+        matrix: Matrix,
+        weights: u64,
+        stream: usize,
+    ) -> PyResult<()> {
+        let matrix = self.matrix(py, matrix)?;
+        self.launch(py, stream, |stream| {
+            let weights = self.view(weights, matrix.shape().weights());
+            // SAFETY: as in `count_exponents`.
+            unsafe { matrix.count_patches(stream, &weights) }
+        })
+    }
+
+    /// Writes K tiles and patches.
+    fn arrange(&self, py: Python<'_>, matrix: Matrix, weights: u64, stream: usize) -> PyResult<()> {
+        let matrix = self.matrix(py, matrix)?;
+        self.launch(py, stream, |stream| {
+            let weights = self.view(weights, matrix.shape().weights());
+            // SAFETY: as in `count_exponents`.
+            unsafe { matrix.arrange(stream, &weights) }
+        })
+    }
+
+    /// Writes the row-major BF16 matrix.
+    fn restore(&self, py: Python<'_>, matrix: Matrix, weights: u64, stream: usize) -> PyResult<()> {
+        let matrix = self.matrix(py, matrix)?;
+        self.launch(py, stream, |stream| {
+            let weights = self.view_mut(weights, 2 * matrix.shape().weights());
+            // SAFETY: as in `count_exponents`.
+            unsafe { matrix.restore(stream, &weights) }
+        })
+    }
+
+    /// Writes y = x W^T + bias for `batch` rows of x. `bias` is 0 for none. Returns false, and does
+    /// nothing, if the matrix should better be restored for so many rows, and torch multiply.
+    #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
+    fn multiply(
+        &self,
+        py: Python<'_>,
+        matrix: Matrix,
+        x: u64,
+        batch: u32,
+        y: u64,
+        bias: u64,
+        stream: usize,
+    ) -> PyResult<bool> {
+        let matrix = self.matrix(py, matrix)?;
+        let shape = matrix.shape();
+        if Linear::new(matrix).advised(batch).name().pipeline != Pipeline::Direct {
+            return Ok(false);
+        }
+        self.launch(py, stream, |launches| {
+            let mut plan = Direct::new(matrix);
+            if bias != 0 {
+                plan = plan.with_bias(self.view(bias, shape.rows()))?;
+            }
+            let values = self.view(x, u64::from(batch) * shape.columns());
+            let y = self.view_mut(y, 2 * u64::from(batch) * shape.rows());
+            let workspace = self.workspace(stream, shape)?;
+            // SAFETY: as in `count_exponents`. The workspace is never dropped; launches on one
+            // stream run one after the other, and those of a graph where it was captured.
+            unsafe { plan.multiply_on(launches, workspace, Activations { values, batch }, &y) }
+        })?;
+        Ok(true)
+    }
+}
+
+impl PackedKernels {
+    /// Calls `launch` with a stream of torch, without the interpreter: the driver may wait for room
+    /// in its queue. Keeps the thread's current context.
+    fn launch(
+        &self,
+        py: Python<'_>,
+        stream: usize,
+        launch: impl FnOnce(LaunchStream<'_>) -> Result<(), MatmulError> + Send,
+    ) -> PyResult<()> {
+        let done = py.detach(|| {
+            let _kept = KeptContext::new();
+            // SAFETY: it is torch's current stream of the device, as `_packed_cuda.py` asks for it.
+            // Torch uses primary contexts, and keeps its streams.
+            let stream = unsafe { CallerStream::from_raw(stream as *mut c_void) };
+            launch(stream.for_launches(self.kernels.context())?)
+        });
+        done.map_err(|error| exception_of(py, error))
+    }
+
+    fn matrix(&self, py: Python<'_>, matrix: Matrix) -> PyResult<FragmentsRef<'_>> {
+        let (k_tiles, patches, patch_ends, palette, patch_count, exponents, rows, columns) = matrix;
+        let memory = FragmentsMemory {
+            k_tiles,
+            patches,
+            patch_count,
+            patch_ends,
+            palette,
+            stored: match exponents {
+                1 => StoredPalette::Consecutive,
+                _ => StoredPalette::Any,
+            },
+        };
+        let shape = shape(py, rows, columns)?;
+        // SAFETY: `_packed_cuda.py` checks types, lengths, device and alignment of the tensors, and
+        // torch keeps their memory until its stream has passed the launches. Torch's kernels do not
+        // let the next launch begin early.
+        Ok(unsafe { FragmentsRef::at(&self.kernels, shape, memory) })
+    }
+
+    fn view(&self, address: u64, values: u64) -> View<'_> {
+        // SAFETY: as in `matrix`.
+        unsafe { View::at_address(address, values) }
+    }
+
+    fn view_mut(&self, address: u64, bytes: u64) -> ViewMut<'_> {
+        // SAFETY: as in `matrix`.
+        unsafe { ViewMut::at_address(address, bytes) }
+    }
+
+    /// The workspace of a stream for matrices of this shape, made if there is none that suffices.
+    fn workspace(
+        &self,
+        stream: usize,
+        shape: Shape,
+    ) -> Result<&'static SharedWorkspace, MatmulError> {
+        let mut workspaces = self
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(workspace) = workspaces.get(&stream)
+            && workspace.suffices_for(shape)
+        {
+            return Ok(workspace);
+        }
+        let rows = shape.rows().max(ROWS);
+        let workspace = SharedWorkspace::new(self.device.device(), rows)?;
+        let workspace: &'static SharedWorkspace = Box::leak(Box::new(workspace));
+        workspaces.insert(stream, workspace);
+        Ok(workspace)
+    }
+}
+
+/// A palette for these counts of exponents, and the number of weights that it lacks; or why the
+/// matrix has no packed form.
+#[derive(IntoPyObject)]
+pub(crate) enum Chosen<'py> {
+    Palette((Bound<'py, PyBytes>, u64)),
+    Refused(String),
+}
+
+/// Chooses the palette of a matrix by the counts of its exponents.
+#[pyfunction]
+pub(crate) fn choose_palette(
+    py: Python<'_>,
+    counts: [u64; 256],
+    rows: u64,
+    columns: u64,
+) -> PyResult<Chosen<'_>> {
+    let palette = most_frequent(&counts);
+    let patches = patch_count(&counts, &palette);
+    if let Err(error) = shape(py, rows, columns)?.require_few_patches(patches) {
+        return Ok(Chosen::Refused(error.to_string()));
+    }
+    let (_, stored) = StoredPalette::of(&palette);
+    Ok(Chosen::Palette((PyBytes::new(py, stored), patches)))
+}
+
+fn shape(py: Python<'_>, rows: u64, columns: u64) -> PyResult<Shape> {
+    Shape::new(rows, columns).map_err(|error| exception_of(py, error))
+}
+
+fn exception_of(py: Python<'_>, error: MatmulError) -> PyErr {
+    match error {
+        MatmulError::Gpu(error) => exception(py, &Error::from(error), None),
+        // What a kernel cannot do that was asked for.
+        other => wrong_argument(py, other.to_string()),
+    }
+}
