@@ -21,7 +21,7 @@ use unweight_gpu::cudarc::driver::{CudaGraph, CudaSlice, CudaStream, DevicePtr, 
 use unweight_matmul::layout::most_frequent;
 use unweight_matmul::{
     Experts, Fragments, GroupedActivations, GroupedMatmul, PlainMatmul, RoutingShape, RowsOfX,
-    Shape, TokenExperts, View, ViewMut, Workspace,
+    Shape, SharedWorkspace, TokenExperts, View, ViewMut,
 };
 use unweight_testkit::bytes_of;
 
@@ -199,7 +199,7 @@ impl<'a> Bench<'a> {
         let y_at = y.device_ptr_mut(stream).0;
 
         let grouped = GroupedMatmul::new(self.device).unwrap();
-        let workspace = Workspace::for_any_stream(self.device, &[]).unwrap();
+        let workspace = SharedWorkspace::new(self.device, 1).unwrap();
         let routing_bytes = grouped.routing_bytes(shape) as usize;
         let routings: Vec<CudaSlice<u8>> = (0..launches)
             .map(|_| stream.alloc_zeros(routing_bytes).unwrap())

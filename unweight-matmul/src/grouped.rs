@@ -18,7 +18,7 @@ pub use kernels::GroupedKernel;
 pub use routing::{RoutingShape, RoutingTiles};
 
 use crate::layout::{K_TILE_COLUMNS, PANEL_ROWS};
-use crate::{FragmentsRef, MatmulError, View, ViewMut, Workspace};
+use crate::{FragmentsRef, MatmulError, SharedWorkspace, View, ViewMut};
 use kernels::GroupedKernels;
 
 /// The matrices of a layer's experts, packed as one matrix in fragment form: the rows of the first
@@ -119,7 +119,7 @@ pub struct GroupedActivations<'a> {
 /// #     chosen: TokenExperts, memory: ViewMut<'_>, routing: u64, x: View<'_>, h: ViewMut<'_>,
 /// #     activated: View<'_>, y: ViewMut<'_>) -> Result<(), MatmulError> {
 /// let grouped = GroupedMatmul::new(device)?;
-/// let workspace = Workspace::for_any_stream(device, &[])?;
+/// let workspace = SharedWorkspace::new(device, 1)?; // One for matrices of any shape.
 /// let shape = RoutingShape::new(16, 8, 128)?; // 16 tokens, 8 of 128 experts each
 /// let bytes = grouped.routing_bytes(shape);
 /// # let _ = bytes;
@@ -215,7 +215,7 @@ impl GroupedMatmul {
         unsafe { self.launch(stream.into(), &self.kernels.route, config, &job) }
     }
 
-    /// Launches y = x W^T for each slot. y has a row for each slot, with as many values as an expert
+    /// Launches y = x W^T for each slot. Any workspace suffices for any matrix. y has a row for each slot, with as many values as an expert
     /// has rows, BF16 and row-major. Returns at once.
     ///
     /// # Errors
@@ -240,7 +240,7 @@ impl GroupedMatmul {
     pub unsafe fn multiply<'s>(
         &self,
         stream: impl Into<LaunchStream<'s>>,
-        workspace: &Workspace,
+        workspace: &SharedWorkspace,
         experts: &Experts<'_>,
         activations: GroupedActivations<'_>,
         y: &ViewMut<'_>,
@@ -268,7 +268,7 @@ impl GroupedMatmul {
         let tables = experts.matrix.tables();
         let chosen = self.kernels.choose(columns, tiles.rows, tables.stored);
         let chosen = chosen.expect("a kernel for every number of columns has tiles of this size");
-        let sums = workspace.grouped_sums();
+        let sums = workspace.sums().of_grouped();
         let job = GroupedMatmulJob {
             weights: experts.matrix.k_tiles_at(),
             patches: tables.patches,

@@ -191,6 +191,11 @@ impl Sums {
             false => Err(MatmulError::WorkspaceTooSmall),
         }
     }
+
+    /// The addresses for grouped matmuls, whose need does not depend on the matrix.
+    pub(crate) const fn of_grouped(&self) -> SumAddresses {
+        self.addresses
+    }
 }
 
 /// A matmul of cuBLASLt, and the address of its workspace.
@@ -333,14 +338,6 @@ impl Workspace {
     /// The partial sums, and the counters of panel groups and tiles.
     pub(crate) const fn sums(&self) -> Sums {
         self.layout.sums(self.partials_at, self.arrived_at)
-    }
-
-    /// The partial sums and the counters of grouped matmuls, for matrices of any shape.
-    pub(crate) const fn grouped_sums(&self) -> SumAddresses {
-        SumAddresses {
-            partials: self.partials_at,
-            arrived: self.arrived_at,
-        }
     }
 
     /// The memory of a prepared matrix.

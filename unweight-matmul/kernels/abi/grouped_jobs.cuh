@@ -23,7 +23,7 @@ struct RoutingJob {
   const float* scales;      // of each slot; null for ones
   uint32_t* routing;        // 16-byte aligned
   uint32_t slots;           // at least 1
-  uint32_t expert_count;  
+  uint32_t expert_count;
   uint32_t tile_rows;
   uint32_t most_tiles;  // tiles that `routing` has memory for: not fewer than any experts of the slots can make
 };

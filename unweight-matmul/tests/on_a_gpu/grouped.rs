@@ -8,7 +8,7 @@ use unweight_gpu::GpuError;
 use unweight_gpu::cudarc::driver::{CudaSlice, DevicePtr, sys};
 use unweight_matmul::{
     Direct, Experts, Fragments, GroupedActivations, GroupedMatmul, Kernel, MatmulError,
-    RoutingShape, RowsOfX, Shape, TokenExperts, View, ViewMut, Workspace,
+    RoutingShape, RowsOfX, Shape, SharedWorkspace, TokenExperts, View, ViewMut,
 };
 use unweight_testkit::{bytes_of, weights_in};
 
@@ -51,7 +51,7 @@ impl Packed {
 /// What launches use, on the device.
 struct Launched {
     grouped: GroupedMatmul,
-    workspace: Workspace,
+    workspace: SharedWorkspace,
     shape: RoutingShape,
     chosen: CudaSlice<u32>,
     scales: CudaSlice<f32>,
@@ -67,7 +67,7 @@ impl Launched {
         let grouped = GroupedMatmul::new(&gpu.device).unwrap();
         let scales: Vec<f32> = (0..slots).map(scale).collect();
         Launched {
-            workspace: Workspace::for_any_stream(&gpu.device, &[]).unwrap(),
+            workspace: SharedWorkspace::new(&gpu.device, 1).unwrap(),
             shape,
             chosen: stream.alloc_zeros(slots.max(1)).unwrap(),
             scales: stream.clone_htod(&[scales, vec![0.0]].concat()).unwrap(),
