@@ -35,6 +35,27 @@ pub enum MatmulError {
     },
     /// A workspace was created for smaller matrices, or for other pipelines.
     WorkspaceTooSmall,
+    /// The matrix is not one of this many experts, with the same multiple of 16 rows each.
+    NotOfExperts {
+        /// The rows of the matrix.
+        rows: u64,
+        /// The number of experts.
+        experts: u32,
+    },
+    /// There is no routing with these numbers.
+    NoRouting {
+        /// The number of tokens.
+        tokens: u32,
+        /// The number of experts of each token.
+        top_k: u32,
+        /// The number of all experts.
+        experts: u32,
+    },
+    /// One launch does not take this many slots: tokens times the experts of each.
+    TooManySlots {
+        /// The number of slots.
+        slots: u32,
+    },
     /// The matrix or the device has no such plan.
     NoSuchPlan {
         /// The plan that was asked for.
@@ -107,6 +128,25 @@ impl fmt::Display for MatmulError {
             MatmulError::WorkspaceTooSmall => f.write_str(
                 "the workspace was made for smaller matrices or other pipelines: give it the \
                  WorkspaceNeed of every plan",
+            ),
+            MatmulError::NotOfExperts { rows, experts } => write!(
+                f,
+                "a matrix of {rows} rows for {experts} experts, expected the same multiple of 16 \
+                 rows for each: pack the matrices of all experts as one"
+            ),
+            MatmulError::NoRouting {
+                tokens,
+                top_k,
+                experts,
+            } => write!(
+                f,
+                "a routing of {tokens} tokens to {top_k} of {experts} experts, expected 1 to 4096 \
+                 experts, at least one for a token, and at most 2^30 of them for all"
+            ),
+            MatmulError::TooManySlots { slots } => write!(
+                f,
+                "{slots} tokens and experts in one matmul are more than 32 bits can number: \
+                 multiply fewer tokens at a time"
             ),
             MatmulError::NoSuchPlan { plan, reason } => write!(
                 f,

@@ -23,7 +23,7 @@ pub(crate) struct ForPalettes {
 }
 
 impl ForPalettes {
-    fn load(
+    pub(crate) fn load(
         module: &Arc<CudaModule>,
         name: &str,
         shared_bytes: u32,

@@ -7,6 +7,7 @@
 //! - Both take BF16 tensors in any forms (section 4.2 of the specification), and no other types.
 //! - [`FragmentsRef`] is a matrix in fragment form in memory that another library owns, such as
 //!   PyTorch, and [`Direct::multiply_on`] takes its streams.
+//! - [`GroupedMatmul`] multiplies tokens by the matrices of their experts (mixture of experts).
 //! - A [`Plan`] is a matrix and one of its pipelines: [`Direct`], [`PaletteTranscode`],
 //!   [`ExponentDecode`] or [`WholeDecode`]. It multiplies.
 //! - [`Linear`] has the plans of a matrix. [`Linear::advised`] returns a good one, [`Stack::tune`]
@@ -69,6 +70,7 @@ mod exponent_tables;
 mod fragments;
 mod fragments_kernels;
 mod fragments_ref;
+mod grouped;
 mod job;
 mod kernels;
 pub mod layout;
@@ -97,6 +99,9 @@ pub use error::{MatmulError, NoPlan};
 pub use exponent_tables::StoredPalette;
 pub use fragments::Fragments;
 pub use fragments_ref::{FragmentsMemory, FragmentsRef, MatmulDevice};
+pub use grouped::{
+    Experts, GroupedActivations, GroupedMatmul, RoutingShape, RowsOfX, TokenExperts,
+};
 pub use layout::Shape;
 pub use linear::Linear;
 pub use pipelines::{Direct, ExponentDecode, PaletteTranscode, WholeDecode};
@@ -114,5 +119,6 @@ pub use workspace::{Workspace, WorkspaceLayout, WorkspaceNeed};
 /// not part of the interface.
 #[doc(hidden)]
 pub mod host {
+    pub use crate::grouped::{GroupedKernel, GroupedMatmulJob, RoutingJob, RoutingTiles};
     pub use crate::job::{ExponentCountsJob, FragmentsJob, PlanesJob};
 }

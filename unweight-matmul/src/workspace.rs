@@ -13,7 +13,7 @@ use crate::job::SumAddresses;
 use crate::kernels::MatmulKernels;
 use crate::layout::Shape;
 use crate::schedule::{LARGE_KERNELS, LargeKernel, PLANES_KERNELS, SMALL_KERNELS, StreamK};
-use crate::{MatmulError, PlainMatmul};
+use crate::{MatmulError, PlainMatmul, grouped};
 
 /// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
@@ -114,13 +114,15 @@ impl WorkspaceLayout {
         let small_bytes = small.map(|kernel| kernel.partial_bytes(multiprocessors));
         let large = LARGE_KERNELS.into_iter().filter(|_| has_large);
         let large_bytes = large.map(|kernel| kernel.partial_bytes(multiprocessors));
+        let grouped_bytes = grouped::kernels::partial_bytes(multiprocessors);
+        let counters = groups.max(grouped::kernels::counters(multiprocessors));
         WorkspaceLayout {
             has_large,
             multiprocessors,
-            partial_bytes: small_bytes.chain(large_bytes).max().unwrap_or(0) as u64,
+            partial_bytes: (small_bytes.chain(large_bytes)).fold(grouped_bytes, usize::max) as u64,
             counters: match has_large {
-                true => groups.max(LargeKernel::counters(multiprocessors)),
-                false => groups,
+                true => counters.max(LargeKernel::counters(multiprocessors)),
+                false => counters,
             },
             groups,
             slots,
@@ -188,6 +190,11 @@ impl Sums {
             true => Ok(self.addresses),
             false => Err(MatmulError::WorkspaceTooSmall),
         }
+    }
+
+    /// The addresses for grouped matmuls, whose need does not depend on the matrix.
+    pub(crate) const fn of_grouped(&self) -> SumAddresses {
+        self.addresses
     }
 }
 

@@ -13,6 +13,8 @@
 #define __forceinline__ inline
 #define __grid_constant__
 #define __launch_bounds__(...)
+// The threads of a block run on one thread of the system.
+#define __shared__ static thread_local
 #define DYNAMIC_SHARED(name) uint4* name = reinterpret_cast<uint4*>(fibers::shared_memory())
 
 struct alignas(16) uint4 {
@@ -21,8 +23,13 @@ struct alignas(16) uint4 {
 struct alignas(8) uint2 {
   uint32_t x, y;
 };
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
 inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) { return {x, y, z, w}; }
 inline uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline float4 __ldcg(const float4* from) { return *from; }
 
 #define threadIdx (fibers::current().index)
 #define blockIdx (fibers::block->index)
@@ -30,6 +37,7 @@ inline uint2 make_uint2(uint32_t x, uint32_t y) { return {x, y}; }
 
 // Synchronization. Blocks run one after the other, so fences have nothing to do.
 inline void __syncthreads() { fibers::barrier(); }
+inline bool __syncthreads_or(bool vote) { return fibers::vote(vote); }
 inline void __threadfence() {}
 inline void __syncwarp() { fibers::exchange(~0u, 0); }
 

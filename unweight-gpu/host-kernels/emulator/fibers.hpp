@@ -38,12 +38,18 @@ struct Exchange {
   uint64_t in[32], out[2][32];
   uint32_t arrived = 0, generation = 0;
 };
+// A barrier of some threads of the block.
+struct Barrier {
+  unsigned waiting = 0, generation = 0;
+};
 struct Block {
   std::vector<Fiber> threads;
   std::vector<Exchange> warps;
   std::vector<Quad> shared;
   Index index;
-  unsigned live = 0, waiting = 0, barrier_generation = 0, current = 0;
+  Barrier all, named[16];
+  bool votes[2] = {};  // of generations of `all`
+  unsigned live = 0, current = 0;
   bool progress = false;
   void* scheduler = nullptr;
   const std::function<void()>* body = nullptr;
@@ -87,16 +93,31 @@ inline const uint64_t* exchange(uint32_t mask, uint64_t value) {
   return warp.out[generation % 2];
 }
 
-inline void barrier() {
-  const unsigned generation = block->barrier_generation;
+inline void wait_at(Barrier& barrier, unsigned threads) {
+  const unsigned generation = barrier.generation;
   block->progress = true;
-  if (block->live != block->threads.size()) fail("a barrier after some threads have ended");
-  if (++block->waiting == block->threads.size()) {
-    block->waiting = 0;
-    block->barrier_generation++;
+  if (++barrier.waiting == threads) {
+    barrier.waiting = 0;
+    barrier.generation++;
   }
-  while (block->barrier_generation == generation) yield();
+  while (barrier.generation == generation) yield();
 }
+
+inline void barrier() {
+  if (block->live != block->threads.size()) fail("a barrier after some threads have ended");
+  wait_at(block->all, static_cast<unsigned>(block->threads.size()));
+}
+
+// A barrier, and whether a thread voted for it.
+inline bool vote(bool vote) {
+  const unsigned generation = block->all.generation;
+  if (block->all.waiting == 0) block->votes[generation % 2] = false;
+  block->votes[generation % 2] |= vote;
+  barrier();
+  return block->votes[generation % 2];
+}
+
+inline void named_barrier(unsigned number, unsigned threads) { wait_at(block->named[number], threads); }
 
 // A random order of the threads; their own order if `random` is null.
 inline std::vector<unsigned> thread_order(unsigned threads, uint64_t* random) {

@@ -9,11 +9,13 @@
 
 mod device_memory;
 mod fragments;
+mod grouped;
 
 use std::ffi::c_void;
 
 pub use device_memory::{DeviceMemory, POISON};
 pub use fragments::{FragmentsLaunch, fragments_job_bytes, planes_job_bytes};
+pub use grouped::{GroupedLaunch, route};
 
 unsafe extern "C" {
     fn unweight_host_layout(count: *mut u32) -> *const u32;

@@ -16,10 +16,15 @@ struct Patches {
 
   __device__ explicit Patches(const Job& of) : job(of) {}
 
+  // Begins to move to a row panel.
+  __device__ __forceinline__ void open(uint32_t panel) {
+    next = panel == 0 ? 0 : job.patch_ends[panel - 1];
+    end = job.patch_ends[panel];
+  }
   // Moves to the first patch of K tile `k_tile`, or to some before it. `begin` completes the move.
-  __device__ __forceinline__ void seek(uint32_t panel, uint32_t k_tile, uint32_t lane) {
-    end = min(job.patch_ends[panel], job.patch_count);
-    uint32_t low = panel == 0 ? 0 : min(job.patch_ends[panel - 1], end);
+  __device__ __forceinline__ void seek(uint32_t k_tile, uint32_t lane) {
+    end = min(end, job.patch_count);
+    uint32_t low = min(next, end);
     // Search with 32 probes at a time. Probes before the K tile are the lower ones.
     uint32_t count = end - low;
     while (count > WARP) {
@@ -35,6 +40,10 @@ struct Patches {
     window = take();
     ahead = take();
   }
+  __device__ __forceinline__ void seek(uint32_t panel, uint32_t k_tile, uint32_t lane) {
+    open(panel);
+    seek(k_tile, lane);
+  }
   // Waits for the window, and skips patches before the K tile.
   __device__ __forceinline__ void begin(uint32_t k_tile) {
     const uint32_t is_before = __ballot_sync(ALL_LANES, window >> PATCH_K_TILE_SHIFT < k_tile);
@@ -43,9 +52,13 @@ struct Patches {
 
   // Applies the patches of a K tile. K tiles come in order.
   __device__ __forceinline__ void apply(uint32_t k_tile, uint32_t lane, TileWeights& weights) {
+    apply(k_tile, lane, weights, patch_weight);
+  }
+  template <typename Replace>
+  __device__ __forceinline__ void apply(uint32_t k_tile, uint32_t lane, TileWeights& weights, Replace&& replace) {
     while (current >> PATCH_K_TILE_SHIFT == k_tile) {
       const bool own = (current >> PATCH_LANE_SHIFT) % WARP == lane;
-      patch_weight(weights, (current >> PATCH_WEIGHT_SHIFT) % LANE_WEIGHTS, current & 0xff, own);
+      replace(weights, (current >> PATCH_WEIGHT_SHIFT) % LANE_WEIGHTS, current & 0xff, own);
       // All patches differ, so the window holds the current one once. If they do not, those between are skipped.
       move_to(WARP - static_cast<uint32_t>(__clz(static_cast<int>(__ballot_sync(ALL_LANES, window == current)))));
     }

@@ -1,6 +1,7 @@
 //! Matmuls on a GPU. Without one, this says that it was skipped: see `main`.
 
 mod forms;
+mod grouped;
 mod matmul;
 mod memory_of_others;
 
@@ -20,7 +21,7 @@ pub(crate) struct OnAGpu {
 
 type Test = Listed<OnAGpu>;
 
-const TESTS: [Test; 21] = [
+const TESTS: [Test; 25] = [
     (
         "kernels_write_fragment_form_as_the_pure_functions_do",
         matmul::kernels_write_fragment_form_as_the_pure_functions_do,
@@ -104,6 +105,22 @@ const TESTS: [Test; 21] = [
     (
         "a_workspace_is_not_made_during_a_capture",
         matmul::a_workspace_is_not_made_during_a_capture,
+    ),
+    (
+        "grouped_matmuls_are_as_near_as_fp32_sums_allow",
+        grouped::grouped_matmuls_are_as_near_as_fp32_sums_allow,
+    ),
+    (
+        "one_expert_equals_a_matmul_to_the_bit",
+        grouped::one_expert_equals_a_matmul_to_the_bit,
+    ),
+    (
+        "a_captured_graph_follows_the_experts_on_the_device",
+        grouped::a_captured_graph_follows_the_experts_on_the_device,
+    ),
+    (
+        "a_grouped_matmul_of_another_size_is_an_error",
+        grouped::a_grouped_matmul_of_another_size_is_an_error,
     ),
 ];
 
