@@ -12,7 +12,6 @@ mod inspect;
 mod memory;
 mod operation;
 mod packed;
-mod pages;
 mod program;
 mod save;
 mod storage;
