@@ -5,6 +5,7 @@
 //! - [`fast`] does the same at the speed of the machine. All other crates use its
 //!   [`Codec`](fast::Codec).
 //! - [`TensorCounts`] keeps what the first pass over a tensor has counted for the second.
+//! - [`pages`] has advice to the system about memory that is to be filled.
 //!
 //! # Encoding a tensor
 //!
@@ -29,6 +30,7 @@ struct Readme;
 mod chunk_counts;
 mod chunk_records;
 pub mod fast;
+pub mod pages;
 pub mod reference;
 mod tensor_counts;
 

@@ -30,8 +30,11 @@ pub struct CountedChunk {
     weight: u64,
     /// The bits in which weights of the chunk differ from that weight.
     differing: u64,
-    /// By the number of the coded field.
-    fields: [Option<CountedField>; FIELDS],
+    /// The counts of the first coded field.
+    first: Option<CountedField>,
+    /// The counts of the others. Most tensors have none, and chunks go from one processor to
+    /// another.
+    others: Vec<CountedField>,
 }
 
 /// The counts of a field in one chunk.
@@ -52,17 +55,17 @@ impl CountedChunk {
         differing: u64,
         mut count: impl FnMut(Field) -> ValueCounts,
     ) -> CountedChunk {
-        let mut fields = [const { None }; FIELDS];
-        for (place, coded) in fields.iter_mut().zip(forms.forms().coded()) {
+        let mut fields = forms.forms().coded().map(|coded| {
             let counts = count(coded.field);
             let kept = ChunkCounts::of(&counts);
             let all = (!kept.is_whole()).then(|| Box::new(counts));
-            *place = Some(CountedField { kept, all });
-        }
+            CountedField { kept, all }
+        });
         CountedChunk {
             weight,
             differing,
-            fields,
+            first: fields.next(),
+            others: fields.collect(),
         }
     }
 }
@@ -98,11 +101,8 @@ impl TensorCounts {
         let weight = *self.weight.get_or_insert(chunk.weight);
         self.differing |= chunk.differing | (chunk.weight ^ weight);
         let is_kept = self.of_chunks.len() + self.totals.len() <= COUNTS_KEPT as usize;
-        for (total, field) in self
-            .totals
-            .iter_mut()
-            .zip(chunk.fields.into_iter().flatten())
-        {
+        let fields = chunk.first.into_iter().chain(chunk.others);
+        for (total, field) in self.totals.iter_mut().zip(fields) {
             match &field.all {
                 Some(counts) => total.merge(counts),
                 None => field.kept.add_to(total),

@@ -8,6 +8,7 @@ use unweight_format::{SourceKind, layout};
 
 use crate::container::{Encoder, OpenFile, copy_raw_tensor, restore};
 use crate::options::CompressOptions;
+use crate::output::MemorySink;
 use crate::progress::Metered;
 use crate::safetensors::{Header, SourceTensor, read_header};
 use crate::threads::Threads;
@@ -19,7 +20,9 @@ use crate::{Error, MemoryBudget, Storage};
 /// [`Error::Source`] or [`Error::SourceLength`] if the input is not a safetensors file;
 /// [`Error::OverBudget`]; [`Error::Unwritable`] if a limit of the format is exceeded.
 pub fn compress(safetensors: &[u8], options: &CompressOptions) -> Result<Vec<u8>, Error> {
-    compress_to(safetensors, Vec::new(), options)
+    let plan = CompressPlan::read(safetensors, options)?;
+    let sink = MemorySink::new(*plan.container_bytes().end(), &options.threads);
+    Ok(plan.write(safetensors, sink)?.into_vec())
 }
 
 /// Restores the source of a container in memory, and checks every rule of the specification.

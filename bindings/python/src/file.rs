@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use unweight::output::prepare_pages;
 use unweight::{Checkpoint, Coalesce, Error, Indices, MemoryBudget, OpenOptions, Threads};
 
 use crate::error::{exception, wrong_argument};
 use crate::memory::Memory;
-use crate::pages;
 use crate::storage::{Bytes, FileObject};
 use crate::threads::threads;
 
@@ -127,7 +127,7 @@ impl File {
         let bytes = memory.bytes_mut(py)?;
         let done = py.detach(|| {
             if is_new {
-                pages::prepare(bytes, &opened.threads);
+                prepare_pages(bytes, &opened.threads);
             }
             opened.checkpoint.tensor(name)?.read_bytes_into(bytes)
         });
@@ -154,7 +154,7 @@ impl File {
         let bytes = memory.bytes_mut(py)?;
         let done = py.detach(|| {
             if is_new {
-                pages::prepare(bytes, &opened.threads);
+                prepare_pages(bytes, &opened.threads);
             }
             let tensor = opened.checkpoint.tensor(name)?;
             tensor.read_slice_into(&slice, bytes)

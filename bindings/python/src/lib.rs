@@ -13,7 +13,6 @@ mod memory;
 mod operation;
 mod packed;
 mod packed_cuda;
-mod pages;
 mod program;
 mod save;
 mod storage;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use unweight::format::write::{SeekSink, Sink};
-use unweight::output::{Attributes, OutputFile};
+use unweight::output::{Attributes, MemorySink, OutputFile};
 use unweight::{CompressOptions, Dtype, Encoding, Error, Writer};
 
 use crate::error::{save_exception, wrong_argument};
@@ -44,9 +44,12 @@ pub(crate) fn save<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let arrays = Arrays::new(py, arrays, metadata, encoding, count)?;
     let of_thread = arrays.clone();
-    let bytes = finish(py, None, move |watch| of_thread.write(watch, Vec::new()))?;
-    let bytes = bytes.map_err(|error| save_exception(py, &error))?;
-    Ok(PyBytes::new(py, &bytes))
+    let written = finish(py, None, move |watch| {
+        let sink = MemorySink::new(of_thread.likely_bytes(), &of_thread.threads);
+        of_thread.write(watch, sink)
+    })?;
+    let sink = written.map_err(|error| save_exception(py, &error))?;
+    Ok(PyBytes::new(py, &sink.into_vec()))
 }
 
 /// Makes the file `path` of these arrays, in place of a file of that name.
@@ -107,6 +110,13 @@ impl Arrays {
             encoding: self::encoding(py, encoding)?,
             threads: threads(py, count),
         }))
+    }
+
+    /// A container is seldom longer than this.
+    fn likely_bytes(&self) -> u64 {
+        const BYTES_PER_TENSOR: u64 = 1 << 10;
+        let data = self.arrays.iter().map(|array| array.memory.bytes().len() as u64);
+        data.map(|bytes| bytes + bytes / 1024 + BYTES_PER_TENSOR).sum()
     }
 
     fn write<S>(&self, watch: &Arc<Watch>, sink: S) -> Result<S, Error>

@@ -7,7 +7,7 @@ use unweight_format::{Code, Encoding, Palette, Patch};
 
 use super::code_lengths::{choose_code, cost_bits};
 use super::encode_table::PATCHED;
-use super::kernels::Kernels;
+use super::kernels::{Ahead, Kernels};
 use super::layout::Layout;
 use super::scratch::{LARGEST_CHUNK, Scratch, Values};
 use crate::reference::{FieldPlan, TensorPlan};
@@ -28,7 +28,10 @@ pub(super) fn weights(
     let forms = plan.forms();
     let count = weights.len() / forms.dtype().weight_bytes();
     assert!((1..=LARGEST_CHUNK).contains(&count));
-    let ahead = weights.as_ptr_range().end;
+    let ahead = Ahead {
+        weights: weights.as_ptr_range().end,
+        plain: plain.as_ptr_range().end,
+    };
     scratch.with_values(forms.coded_count(), |scratch, values| {
         let checksum = split(kernels, plan, count, weights, plain, values);
         for (field, values) in plan.fields().zip(values) {
@@ -112,7 +115,10 @@ pub(super) fn values(
             count,
             values: buffer,
             plain,
-            ahead: values.as_ptr_range().end,
+            ahead: Ahead {
+                weights: values.as_ptr_range().end,
+                plain: plain.as_ptr_range().end,
+            },
         };
         encode(kernels, scratch, plan, None, chunk, record);
     });
@@ -125,8 +131,7 @@ struct ChunkValues<'a> {
     values: &'a mut Values,
     /// The chunk's bytes of the plain plane.
     plain: &'a [u8],
-    /// The likely address of what is encoded next. It may be invalid.
-    ahead: *const u8,
+    ahead: Ahead,
 }
 
 fn encode(
@@ -232,7 +237,7 @@ fn with_surplus<'v>(
 fn huffman_body(
     kernels: &Kernels,
     values: &[u8],
-    ahead: *const u8,
+    ahead: Ahead,
     scratch: &mut Scratch,
 ) -> [u16; LANES] {
     let ends = (kernels.pack)(

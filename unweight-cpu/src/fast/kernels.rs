@@ -30,8 +30,8 @@ pub(super) struct Kernels {
     /// Counts these values.
     pub(super) count_values: fn(&[u8], &mut [u64; 256]),
     /// Packs the codes of values of whole steps into a row for each lane. Returns the lanes'
-    /// numbers of bits, and appends the positions of values without a code. The pointer is the
-    /// likely address of the next chunk's weights, and may be invalid.
+    /// numbers of bits, and appends the positions of values without a code. Memory is idle in this
+    /// loop, so it is the place to prefetch the next chunk.
     pub(super) pack: PackKernel,
     /// Writes the palette indices of values of whole steps, two to a byte. The first slice maps
     /// values to indices. Appends the positions of values whose index is `PATCHED`.
@@ -102,4 +102,12 @@ pub(super) type CheckedSplitKernel = fn(&[u8], &mut [u8], &mut [u8]) -> u32;
 
 /// The type of [`Kernels::pack`].
 pub(super) type PackKernel =
-    fn(&EncodeTable, &[u8], *const u8, &mut Rows, &mut Vec<u16>) -> [u32; LANES];
+    fn(&EncodeTable, &[u8], Ahead, &mut Rows, &mut Vec<u16>) -> [u32; LANES];
+
+/// The likely addresses of the next chunk. They may be invalid, and are only prefetched.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) weights: *const u8,
+    /// Its bytes of the plain plane, which will be written.
+    pub(super) plain: *const u8,
+}

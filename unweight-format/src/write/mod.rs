@@ -15,7 +15,7 @@ mod raw;
 mod record;
 mod sink;
 
-pub use coded::CodedWriter;
+pub use coded::{Access, CodedWriter, Places};
 pub use container::ContainerWriter;
 pub use declaration::{Declaration, Shape};
 pub use error::{Misuse, WriteError};
@@ -24,4 +24,4 @@ pub use raw::RawWriter;
 pub use record::{RecordBody, write_record};
 #[cfg(feature = "std")]
 pub use sink::SeekSink;
-pub use sink::Sink;
+pub use sink::{SharedSink, Sink};

@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use crate::extent::Extent;
+
 /// A file under construction that can be written at any offset.
 pub trait Sink {
     /// The error of a failed write.
@@ -19,24 +21,57 @@ pub trait Sink {
     /// # Errors
     /// Whatever the sink's storage reports.
     fn truncate(&mut self, length: u64) -> Result<(), Self::Error>;
+
+    /// Memory of the sink for this extent, so that several threads can write to parts of it at the
+    /// same time. The sink grows as needed, and the content of new bytes is any. None if the sink
+    /// is no memory, which is the default.
+    fn memory(&mut self, extent: Extent) -> Option<&mut [u8]> {
+        let _ = extent;
+        None
+    }
+
+    /// The sink for several threads at the same time. None if it takes only one at a time, which is
+    /// the default.
+    fn shared(&self) -> Option<&dyn SharedSink<Error = Self::Error>> {
+        None
+    }
+}
+
+/// A file under construction that several threads write at the same time, each at other offsets.
+pub trait SharedSink: Sync {
+    /// The error of a failed write.
+    type Error;
+
+    /// Writes `bytes` at `offset` over what is there. The sink grows as needed.
+    ///
+    /// # Errors
+    /// Whatever the sink's storage reports.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
 impl Sink for Vec<u8> {
     type Error = Infallible;
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Infallible> {
-        let start = usize::try_from(offset).expect("a vector holds less than the address space");
-        let end = start + bytes.len();
-        if self.len() < end {
-            self.resize(end, 0);
-        }
-        self[start..end].copy_from_slice(bytes);
+        let length = bytes.len() as u64;
+        let memory = self.memory(Extent { offset, length });
+        memory.expect("a vector is memory").copy_from_slice(bytes);
         Ok(())
     }
 
     fn truncate(&mut self, length: u64) -> Result<(), Infallible> {
         Vec::truncate(self, length as usize);
         Ok(())
+    }
+
+    fn memory(&mut self, extent: Extent) -> Option<&mut [u8]> {
+        let [start, end] = [extent.offset, extent.end()].map(|offset| {
+            usize::try_from(offset).expect("a vector holds less than the address space")
+        });
+        if self.len() < end {
+            self.resize(end, 0);
+        }
+        Some(&mut self[start..end])
     }
 }
 
@@ -49,6 +84,14 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 
     fn truncate(&mut self, length: u64) -> Result<(), S::Error> {
         (**self).truncate(length)
+    }
+
+    fn memory(&mut self, extent: Extent) -> Option<&mut [u8]> {
+        (**self).memory(extent)
+    }
+
+    fn shared(&self) -> Option<&dyn SharedSink<Error = S::Error>> {
+        (**self).shared()
     }
 }
 
@@ -99,5 +142,20 @@ impl Sink for SeekSink {
             return Ok(());
         }
         self.file.set_len(length)
+    }
+
+    #[cfg(unix)]
+    fn shared(&self) -> Option<&dyn SharedSink<Error = std::io::Error>> {
+        Some(self)
+    }
+}
+
+/// Writes at offsets leave the position of the file as it is.
+#[cfg(all(feature = "std", unix))]
+impl SharedSink for SeekSink {
+    type Error = std::io::Error;
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, offset)
     }
 }

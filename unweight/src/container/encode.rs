@@ -215,8 +215,8 @@ where
     R: Storage + ?Sized,
     S: Sink<Error: Send> + Send,
 {
-    let encode = |number: u64, chunk: &mut _| {
-        chunks.encode(number, plan, &counts.of_chunk(number, plan), chunk)
+    let encode = |number: u64, plain: &mut [u8], chunk: &mut _| {
+        chunks.encode(number, plan, &counts.of_chunk(number, plan), plain, chunk)
     };
     if plan.forms().is_coded() {
         let coded = writer.coded(plan.palettes(), chunks.chunk_size_log2)?;
@@ -227,7 +227,8 @@ where
         return Ok(false);
     }
     let plain = writer.plain(plan.palettes())?;
-    write_plain_chunks(plain, chunks.items(), encode, None, chunks.executor)
+    let bytes = |number| chunks.plain_bytes(number, plan.forms());
+    write_plain_chunks(plain, chunks.items(), bytes, encode, None, chunks.executor)
 }
 
 /// Copies `data`, the original bytes of the next tensor of `writer`, into the container as a raw

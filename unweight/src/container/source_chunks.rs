@@ -92,6 +92,17 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
         Items::new(chunks).at_most(self.chunks_in_work)
     }
 
+    /// The chunks, for work that takes a few microseconds each. Many threads would otherwise wait
+    /// for the lock of the tasks.
+    fn items_to_count(&self) -> Items {
+        const MOST_PER_TASK: u64 = 64;
+        const TASKS_PER_THREAD: u64 = 8;
+        let tasks = TASKS_PER_THREAD.saturating_mul(self.executor.threads() as u64);
+        let chunks = self.weights() >> self.chunk_size_log2;
+        let per_task = chunks / tasks.max(1);
+        (self.items()).per_task(per_task.clamp(Items::PER_TASK, MOST_PER_TASK))
+    }
+
     /// The bytes of these weights in the storage.
     fn extent(&self, weights: Range<u64>) -> Extent {
         Extent {
@@ -129,7 +140,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     pub(super) fn count(&self, forms: SampledForms) -> Result<TensorCounts, ReadError> {
         let mut counts = self.no_counts(forms);
         let count = |_, bytes: &[u8], _: &mut _| self.codec.count_chunk(&forms, bytes);
-        self.each(count, |chunk| {
+        self.each(self.items_to_count(), count, |chunk| {
             counts.push(chunk);
             Ok::<_, ReadError>(())
         })?;
@@ -143,7 +154,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     ) -> Result<(TensorCounts, Sample), ReadError> {
         let mut counts = self.no_counts(forms);
         let count = |bytes: &[u8]| self.codec.count_chunk(&forms, bytes);
-        let sample = self.each_sampled(count, |chunk| {
+        let sample = self.each_sampled(self.items_to_count(), count, |chunk| {
             counts.push(chunk);
             Ok::<_, ReadError>(())
         })?;
@@ -161,6 +172,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     ) -> Result<(), E> {
         let pool = Pool::<Vec<u8>>::default();
         self.each(
+            self.items(),
             |_, bytes, _| copied(&pool, bytes),
             |bytes| {
                 let done = output(&bytes);
@@ -177,6 +189,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     ) -> Result<Sample, E> {
         let pool = Pool::<Vec<u8>>::default();
         self.each_sampled(
+            self.items(),
             |bytes| copied(&pool, bytes),
             |bytes| {
                 let done = output(&bytes);
@@ -186,6 +199,13 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
         )
     }
 
+    /// Bytes of the plain plane of chunk `number`.
+    pub(super) fn plain_bytes(&self, number: u64, forms: Forms) -> usize {
+        let first = number << self.chunk_size_log2;
+        let weights = (self.weights() - first).min(1 << self.chunk_size_log2);
+        plain_bytes(forms, (weights * self.weight_bytes()) as usize)
+    }
+
     /// Encodes chunk `number`. Returns false if its weights have not the constants of the plan: the
     /// storage has changed since they were counted.
     pub(super) fn encode(
@@ -193,6 +213,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
         number: u64,
         plan: &TensorPlan,
         counts: &ChunkEntryCounts,
+        plain: &mut [u8],
         chunk: &mut EncodedChunk,
     ) -> Result<bool, ReadError> {
         let forms = plan.forms();
@@ -200,10 +221,8 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
             if !have_constants(self.codec, plan.palettes(), bytes) {
                 return false;
             }
-            // Every byte is overwritten, so a buffer of the same length is not cleared first.
-            chunk.plain.resize(plain_bytes(forms, bytes.len()), 0);
             chunk.records.clear();
-            let (plain, records) = (&mut chunk.plain[..], &mut chunk.records);
+            let records = &mut chunk.records;
             let checksum = match forms.is_coded() {
                 true => self
                     .codec
@@ -222,16 +241,18 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
     /// results, in order.
     fn each<T: Send, E: From<ReadError> + Send>(
         &self,
+        items: Items,
         work: impl Fn(u64, &[u8], &mut Scratch) -> T + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
         let work = |number| Ok(self.with(number, |bytes, scratch| work(number, bytes, scratch))?);
-        in_order(self.executor, self.items(), work, then)
+        in_order(self.executor, items, work, then)
     }
 
     /// Does the same as [`each`](SourceChunks::each), and takes the sample.
     fn each_sampled<T: Send, E: From<ReadError> + Send>(
         &self,
+        items: Items,
         work: impl Fn(&[u8]) -> T + Sync,
         then: impl FnMut(T) -> Result<(), E>,
     ) -> Result<Sample, E> {
@@ -246,7 +267,7 @@ impl<'s, R: Storage + ?Sized> SourceChunks<'s, R> {
             samplings.put(sampling);
             done
         };
-        self.each(sampled, then)?;
+        self.each(items, sampled, then)?;
         let mut sample = Sample::new(self.tensor.dtype);
         for mut part in samplings.into_values() {
             sample.merge(part.counted(self.codec, self.tensor.dtype));

@@ -119,8 +119,8 @@ where
             false => Vec::new(),
         };
         let plan = TensorPlan::new(forms, constants, &counts);
-        let encode = |number, chunk: &mut _| {
-            pieces.encode(number, &plan, chunk).map_err(named)?;
+        let encode = |number, plain: &mut [u8], chunk: &mut _| {
+            pieces.encode(number, &plan, plain, chunk).map_err(named)?;
             Ok(true)
         };
         let items = pieces.groups.items();
@@ -129,7 +129,8 @@ where
             write_chunks(coded, items, encode, Some(tensor), executor)?
         } else {
             let plain = writer.plain(plan.palettes())?;
-            write_plain_chunks(plain, items, encode, Some(tensor), executor)?
+            let bytes = |number| plain_bytes(forms, index.piece_bytes(number) as usize);
+            write_plain_chunks(plain, items, bytes, encode, Some(tensor), executor)?
         };
         if is_smaller {
             return Ok(());
@@ -203,14 +204,14 @@ impl<R: Storage + ?Sized> Pieces<'_, R> {
         &self,
         number: u64,
         plan: &TensorPlan,
+        plain: &mut [u8],
         chunk: &mut EncodedChunk,
     ) -> Result<(), ReadError> {
         let forms = plan.forms();
         self.with(number, |weights, checksum, container| {
             let codec = container.codec();
-            chunk.plain.resize(plain_bytes(forms, weights.len()), 0);
             chunk.records.clear();
-            let (plain, records) = (&mut chunk.plain[..], &mut chunk.records);
+            let records = &mut chunk.records;
             if forms.is_coded() {
                 let piece = self.index.piece(number);
                 container.with_scratch(self.index, piece.end - piece.start, |scratch| {

@@ -3,110 +3,180 @@
 use std::sync::{LockResult, Mutex, PoisonError};
 
 use unweight_cpu::ChunkRecords;
-use unweight_format::Tensor;
-use unweight_format::write::{CodedWriter, PlainWriter, Sink, WriteError};
+use unweight_format::write::{Access, CodedWriter, PlainWriter, SharedSink, Sink, WriteError};
+use unweight_format::{Extent, Payload, Tensor};
 
 use super::TransferError;
 use crate::storage::pool::Pool;
-use crate::threads::{Items, in_order};
+use crate::threads::{Items, in_order, in_order_and_finish};
 use crate::{Executor, ReadError};
 
-/// An encoded chunk.
+/// An encoded chunk, without its bytes of the plain plane.
 #[derive(Debug, Default)]
 pub(super) struct EncodedChunk {
-    /// Its bytes of the plain plane.
-    pub(super) plain: Vec<u8>,
     pub(super) records: ChunkRecords,
     /// Checksum of the chunk's original bytes.
     pub(super) checksum: crc32fast::Hasher,
 }
 
-/// Writes these chunks in order, and ends the tensor. Stops and returns false when they no longer
-/// save space (section 11.8), or when `encode` returns false. If the chunks come from another
-/// container's tensor, compares that tensor's checksum with the decoded bytes.
+/// Writes these chunks, and ends the tensor. `encode` writes a chunk's bytes of the plain plane and
+/// the rest of it. Stops and returns false when they no longer save space (section 11.8), or when
+/// `encode` returns false. If the chunks come from another container's tensor, compares that
+/// tensor's checksum with the decoded bytes.
+///
+/// Each thread writes what it has encoded. The place of a chunk's plain bytes is known before; the
+/// records follow each other, so the caller's thread adds up their lengths in order, and the
+/// thread that has them writes them when their place is known.
 pub(super) fn write_chunks<S: Sink<Error: Send> + Send>(
-    coded: CodedWriter<'_, '_, S>,
+    mut coded: CodedWriter<'_, '_, S>,
     chunks: Items,
-    encode: impl Fn(u64, &mut EncodedChunk) -> Result<bool, ReadError> + Sync,
+    encode: impl Fn(u64, &mut [u8], &mut EncodedChunk) -> Result<bool, ReadError> + Sync,
     decoded_from: Option<&Tensor<'_>>,
     executor: &dyn Executor,
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
     let pool = Pool::<EncodedChunk>::default();
-    // Buffers for plain bytes have a pool of their own because the writer returns them earlier than
-    // the rest of a chunk.
-    let plain_pool = Pool::<Vec<u8>>::default();
-    let coded = Mutex::new(coded);
-    let outcome = in_order(
+    let (mut places, access) = coded.lend();
+    let payload = *places.payload();
+    let (output, mut records_left) = Output::new(access, &payload);
+    let outcome = in_order_and_finish(
         executor,
         chunks,
         |number| {
             let mut chunk = pool.take();
-            if chunk.plain.is_empty() {
-                chunk.plain = plain_pool.take();
-            }
-            if !encode(number, &mut chunk)? {
-                return Err(Stop::Raw);
-            }
-            // The offset of the plain bytes is known already, unlike those of the records, and the
-            // bytes are in this processor's cache. So they are written here if the writer is free.
-            // Otherwise the thread that takes the chunk writes them, because waiting would cost
-            // more.
-            if let Ok(mut coded) = coded.try_lock() {
-                coded.plain(number, &chunk.plain)?;
-                drop(coded);
-                plain_pool.put(std::mem::take(&mut chunk.plain));
-            }
-            Ok((number, chunk))
-        },
-        |(number, chunk): (u64, EncodedChunk)| {
-            let mut coded = unpoisoned(coded.lock());
-            if !chunk.plain.is_empty() {
-                coded.plain(number, &chunk.plain)?;
-            }
-            for record in chunk.records.iter() {
-                coded.record(record)?;
-            }
-            tensor_checksum.combine(&chunk.checksum);
-            pool.put(chunk);
-            match coded.saves_space() {
-                true => Ok(()),
+            let extent = payload.chunk(number).plain;
+            match output.put_plain(number, extent, |plain| encode(number, plain, &mut chunk))? {
+                true => Ok(chunk),
                 false => Err(Stop::Raw),
             }
+        },
+        |chunk: EncodedChunk| {
+            let lengths = chunk.records.iter().map(<[u8]>::len);
+            let Some(place) = places.next_chunk(lengths)? else {
+                return Err(Stop::Raw);
+            };
+            tensor_checksum.combine(&chunk.checksum);
+            let memory = records_left
+                .as_mut()
+                .and_then(|left| left.split_off_mut(..place.length as usize));
+            Ok((chunk, place, memory))
+        },
+        |(chunk, place, memory)| {
+            match memory {
+                Some(memory) => memory.copy_from_slice(chunk.records.bytes()),
+                None => output.put(place, chunk.records.bytes())?,
+            }
+            pool.put(chunk);
+            Ok(())
         },
     );
     if !Stop::is_done(outcome)? {
         return Ok(false);
     }
     let checksum = checked(tensor_checksum, decoded_from)?;
-    unpoisoned(coded.into_inner()).finish(checksum)?;
+    coded.finish(checksum)?;
     Ok(true)
+}
+
+/// The lent sink, for all threads.
+enum Output<'p, S: Sink> {
+    /// The bytes of the plain plane of each chunk. Each is taken once.
+    Memory(Vec<Mutex<&'p mut [u8]>>),
+    File(File<'p, S>, Pool<Vec<u8>>),
+}
+
+/// A sink that is no memory.
+enum File<'p, S: Sink> {
+    Shared(&'p dyn SharedSink<Error = S::Error>),
+    Exclusive(Mutex<&'p mut S>),
+}
+
+impl<'p, S: Sink> Output<'p, S> {
+    /// The sink, and its memory for records if it is memory.
+    fn new(access: Access<'p, S>, payload: &Payload) -> (Output<'p, S>, Option<&'p mut [u8]>) {
+        let file = match access {
+            Access::Memory { mut plain, records } => {
+                let piece = |number| {
+                    let length = payload.chunk(number).plain.length as usize;
+                    let piece = plain.split_off_mut(..length);
+                    Mutex::new(piece.expect("the plane has all chunks"))
+                };
+                let pieces = (0..payload.chunk_count()).map(piece).collect();
+                return (Output::Memory(pieces), Some(records));
+            }
+            Access::Shared(sink) => File::Shared(sink),
+            Access::Exclusive(sink) => File::Exclusive(Mutex::new(sink)),
+        };
+        (Output::File(file, Pool::default()), None)
+    }
+
+    /// Writes what `encode` writes as the plain bytes of chunk `number`, which have this extent.
+    /// Writes nothing, or nothing that stays, if it returns false.
+    fn put_plain(
+        &self,
+        number: u64,
+        extent: Extent,
+        encode: impl FnOnce(&mut [u8]) -> Result<bool, ReadError>,
+    ) -> Result<bool, Stop<S::Error>> {
+        match self {
+            Output::Memory(pieces) => {
+                let mut piece = unpoisoned(pieces[number as usize].lock());
+                Ok(encode(&mut piece)?)
+            }
+            Output::File(_, buffers) => {
+                let mut plain = buffers.take();
+                // Every byte is overwritten, so a buffer of the same length is not cleared first.
+                plain.resize(extent.length as usize, 0);
+                let is_encoded = encode(&mut plain)?;
+                if is_encoded {
+                    self.put(extent, &plain)?;
+                }
+                buffers.put(plain);
+                Ok(is_encoded)
+            }
+        }
+    }
+
+    /// Writes bytes to a sink that is no memory.
+    fn put(&self, extent: Extent, bytes: &[u8]) -> Result<(), Stop<S::Error>> {
+        let done = match self {
+            Output::Memory(_) => unreachable!("memory is lent in parts"),
+            Output::File(File::Shared(sink), _) => sink.write_at(extent.offset, bytes),
+            Output::File(File::Exclusive(sink), _) => {
+                unpoisoned(sink.lock()).write_at(extent.offset, bytes)
+            }
+        };
+        done.map_err(|error| WriteError::Sink(error).into())
+    }
 }
 
 /// Does the same as [`write_chunks`], for a tensor without coded fields. It saves space.
 pub(super) fn write_plain_chunks<S: Sink<Error: Send> + Send>(
     mut plain: PlainWriter<'_, '_, S>,
     chunks: Items,
-    encode: impl Fn(u64, &mut EncodedChunk) -> Result<bool, ReadError> + Sync,
+    plain_bytes: impl Fn(u64) -> usize + Sync,
+    encode: impl Fn(u64, &mut [u8], &mut EncodedChunk) -> Result<bool, ReadError> + Sync,
     decoded_from: Option<&Tensor<'_>>,
     executor: &dyn Executor,
 ) -> Result<bool, TransferError<S::Error>> {
     let mut tensor_checksum = crc32fast::Hasher::new();
-    let pool = Pool::<EncodedChunk>::default();
+    let pool = Pool::<(Vec<u8>, EncodedChunk)>::default();
     let outcome = in_order(
         executor,
         chunks,
         |number| {
-            let mut chunk = pool.take();
-            match encode(number, &mut chunk)? {
-                true => Ok(chunk),
+            let (mut plain, mut chunk) = pool.take();
+            // Every byte is overwritten, so a buffer of the same length is not cleared first.
+            plain.resize(plain_bytes(number), 0);
+            match encode(number, &mut plain, &mut chunk)? {
+                true => Ok((plain, chunk)),
                 false => Err(Stop::Raw),
             }
         },
-        |chunk: EncodedChunk| {
-            plain.write(&chunk.plain)?;
+        |(bytes, chunk): (Vec<u8>, EncodedChunk)| {
+            plain.write(&bytes)?;
             tensor_checksum.combine(&chunk.checksum);
-            pool.put(chunk);
+            pool.put((bytes, chunk));
             Ok(())
         },
     );

@@ -2,12 +2,14 @@
 //! on the disk, and replaces only what was to be replaced.
 //!
 //! [`file`](crate::file) and [`folder`](crate::folder) make everything this way. [`OutputFile`] is
-//! for other files of a program.
+//! for other files of a program, and [`MemorySink`] for containers in memory.
 
 mod attributes;
 mod file;
 mod flush;
 mod folder;
+mod memory;
+mod pages;
 mod preconditions;
 mod refusal;
 mod rename;
@@ -21,6 +23,8 @@ pub use file::OutputFile;
 pub(crate) use file::{Target, create_private};
 pub(crate) use flush::flush_file;
 pub(crate) use folder::{OutputFolder, make_private};
+pub use memory::MemorySink;
+pub use pages::prepare_pages;
 pub use preconditions::{require_absent, require_apart};
 pub(crate) use successors::require_replaceable;
 pub(crate) use write_back::WriteBack;

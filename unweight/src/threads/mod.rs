@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 pub use executor::{Executor, ExecutorError, Job, Serial};
+pub(crate) use tasks::in_order_and_finish;
 pub use tasks::{Items, in_order};
 
 /// Threads for one or several operations. They start when there is work, are never more than the

@@ -254,8 +254,11 @@ impl Executor for Parallel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tasks::{Items, TASKS_PER_THREAD, run};
+    use super::super::tasks::{Items, TASKS_PER_THREAD, in_order_and_finish, run};
     use super::*;
+    use crate::ReadError;
+    use std::collections::HashSet;
+    use std::sync::atomic::AtomicU64;
 
     /// Runs this many items on these threads.
     fn in_order<T: Send, E: Send>(
@@ -358,6 +361,68 @@ mod tests {
             Ok(())
         });
         assert_eq!((all, taken), (Ok(Ok(())), 1000));
+    }
+
+    #[test]
+    fn finishes_every_item_once_after_it_was_taken() {
+        for threads in 1..=4 {
+            let parallel = Parallel::new(threads, None);
+            for most in [1, 2, 9, 100, u64::MAX] {
+                let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+                let finished = Mutex::new(HashSet::new());
+                let mut taken = 0;
+                let work = |item| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    Ok::<u64, ReadError>(item)
+                };
+                let then = |item| {
+                    assert_eq!(item, taken);
+                    taken += 1;
+                    let begun = begun.load(Ordering::SeqCst);
+                    let held = begun - ended.load(Ordering::SeqCst);
+                    assert!(held <= most.min(1000), "{held} of {most}");
+                    Ok(item)
+                };
+                let finish = |item| {
+                    assert!(finished.lock().unwrap().insert(item));
+                    ended.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                };
+                let items = Items::new(1000).at_most(most);
+                in_order_and_finish(&parallel, items, work, then, finish).unwrap();
+                assert_eq!((taken, finished.into_inner().unwrap().len()), (1000, 1000));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_of_finish_stops_the_operation() {
+        for threads in 1..=4 {
+            let finish = |item| match item {
+                100 => Err(ReadError::Io(io::ErrorKind::StorageFull.into())),
+                _ => Ok(()),
+            };
+            let failed = in_order_and_finish(
+                &Parallel::new(threads, None),
+                Items::new(1000),
+                Ok::<u64, ReadError>,
+                Ok,
+                finish,
+            );
+            assert!(matches!(failed, Err(ReadError::Io(_))), "{failed:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic = "item 100"]
+    fn a_panic_of_finish_does_not_hang() {
+        let finish = |item| match item {
+            100 => panic!("item 100"),
+            _ => Ok(()),
+        };
+        let parallel = Parallel::new(3, None);
+        let items = Items::new(1000);
+        let _ = in_order_and_finish(&parallel, items, Ok::<u64, ReadError>, Ok, finish);
     }
 
     #[test]

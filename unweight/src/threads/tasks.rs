@@ -1,7 +1,7 @@
 //! Task queue on a few threads. The caller's thread takes the results in order.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -69,6 +69,29 @@ pub fn in_order<T: Send, E: Send + From<ReadError>>(
     }
 }
 
+/// Same as [`in_order`], but `then` returns what is left to do for the item, for example the place
+/// of its bytes, and `finish` does it: in any order, on any thread, if possible on the one that
+/// worked on the item and has its data in the cache.
+///
+/// # Errors
+/// The errors of [`in_order`]; an error of `finish`, which is the first one in time.
+pub(crate) fn in_order_and_finish<T: Send, P: Send, E: Send + From<ReadError>>(
+    executor: &dyn Executor,
+    items: Items,
+    work: impl Fn(u64) -> Result<T, E> + Sync,
+    then: impl FnMut(T) -> Result<P, E>,
+    finish: impl Fn(P) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let stages = Stages {
+        work,
+        finish: Some(finish),
+    };
+    match run_stages(executor, items, stages, then) {
+        Ok(outcome) => outcome,
+        Err(broken) => Err(ReadError::Executor(broken).into()),
+    }
+}
+
 /// Tasks in flight per thread. With this many, threads seldom wait for the task that is taken next.
 pub(super) const TASKS_PER_THREAD: u64 = 3;
 /// How long a helper waits for the call of `lead`. Only an executor that calls `help` first, and
@@ -80,8 +103,34 @@ pub(super) fn run<T: Send, E: Send>(
     executor: &dyn Executor,
     items: Items,
     work: impl Fn(u64) -> Result<T, E> + Sync,
-    mut then: impl FnMut(T) -> Result<(), E>,
+    then: impl FnMut(T) -> Result<(), E>,
 ) -> Result<Result<(), E>, ExecutorError> {
+    let stages = Stages {
+        work,
+        finish: None::<fn(()) -> Result<(), E>>,
+    };
+    run_stages(executor, items, stages, then)
+}
+
+/// The work that any thread does for an item.
+struct Stages<W, F> {
+    /// Before the caller takes the result.
+    work: W,
+    /// After it, with what the caller returned.
+    finish: Option<F>,
+}
+
+/// Same as [`in_order_and_finish`], for errors of any type. The outer error is the executor's.
+fn run_stages<T: Send, P: Send, E: Send, W, F>(
+    executor: &dyn Executor,
+    items: Items,
+    stages: Stages<W, F>,
+    mut then: impl FnMut(T) -> Result<P, E>,
+) -> Result<Result<(), E>, ExecutorError>
+where
+    W: Fn(u64) -> Result<T, E> + Sync,
+    F: Fn(P) -> Result<(), E> + Sync,
+{
     let Items {
         count,
         at_most,
@@ -97,13 +146,17 @@ pub(super) fn run<T: Send, E: Send>(
     let mut done = 0;
     let mut outcome = None;
     let mut then = |result| {
-        then(result)?;
+        let left = then(result)?;
         done += 1;
-        Ok(())
+        Ok(left)
     };
     if wanted == 0 {
+        let mut item = |item| {
+            let left = then((stages.work)(item)?)?;
+            (stages.finish.as_ref()).map_or(Ok(()), |finish| finish(left))
+        };
         // The executor is asked nevertheless, so that it can end threads that are not allowed.
-        let lead = || (0..count).try_for_each(|item| then(work(item)?));
+        let lead = || (0..count).try_for_each(&mut item);
         executor.run(&Job::new(0, allowed, &|| ()), &mut once(lead, &mut outcome));
     } else {
         let share = Share {
@@ -111,7 +164,7 @@ pub(super) fn run<T: Send, E: Send>(
             tasks_in_flight: (at_most / items_per_task)
                 .clamp(1, TASKS_PER_THREAD.saturating_mul(threads)),
         };
-        let tasks = Tasks::new(share, count, work);
+        let tasks = Tasks::new(share, count, stages);
         let help = || tasks.help();
         let job = Job::new(wanted, allowed, &help);
         executor.run(&job, &mut once(|| tasks.lead(&mut then), &mut outcome));
@@ -139,60 +192,86 @@ struct Share {
 }
 
 /// The tasks of an operation, which its threads take from.
-struct Tasks<T, E, W> {
+struct Tasks<T, P, E, W, F> {
     share: Share,
     items: u64,
-    work: W,
+    stages: Stages<W, F>,
     /// The caller's thread.
     caller: ThreadId,
-    progress: Mutex<Progress<T, E>>,
-    /// Wakes helpers: another task may begin, or no task will follow.
+    progress: Mutex<Progress<T, P, E>>,
+    /// Wakes helpers: another task may begin or be finished, or no task will follow.
     room: Condvar,
-    /// Wakes the caller: the task that it waits for is done.
+    /// Wakes the caller: the task that it waits for is done, or all tasks are finished.
     done: Condvar,
 }
 
+type Panic = Box<dyn Any + Send>;
 /// The results of a task, or its panic. Without the panic the other side would wait forever.
-type Done<T, E> = Result<Vec<Result<T, E>>, Box<dyn Any + Send>>;
+type Done<T, E> = Result<Vec<Result<T, E>>, Panic>;
 
-struct Progress<T, E> {
+struct Progress<T, P, E> {
     /// The number of tasks.
     tasks: u64,
     begun: u64,
     /// The number of tasks whose results the caller has taken, in order.
     taken: u64,
-    /// The finished tasks that have not been taken.
-    done: BTreeMap<u64, Done<T, E>>,
+    /// The number of tasks for which nothing is left to do.
+    finished: u64,
+    /// The tasks that are worked on and have not been taken, and the threads that did the work.
+    done: BTreeMap<u64, (ThreadId, Done<T, E>)>,
+    /// What is left to do for tasks that have been taken, and the threads that worked on them.
+    left: VecDeque<(ThreadId, Vec<P>)>,
+    /// The first failure to finish a task.
+    failure: Option<Result<E, Panic>>,
     /// The number of helpers that sleep. Waking a thread is a system call, so it is skipped if no
     /// helper sleeps.
     helpers_waiting: usize,
     caller_waits: bool,
     /// Whether `lead` has been called.
     is_led: bool,
+    /// Whether `lead` has returned.
+    has_ended: bool,
 }
 
 /// The next action of the caller.
-enum Next<T, E> {
-    Take(Done<T, E>),
+enum Next<T, P, E> {
+    Take(ThreadId, Done<T, E>),
+    Finish(Vec<P>),
+    Work(u64),
+    Fail(Result<E, Panic>),
+    Leave,
+}
+
+/// The next action of a helper.
+enum NextOfHelper<P> {
+    Finish(Vec<P>),
     Work(u64),
     Leave,
 }
 
-impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
-    fn new(share: Share, items: u64, work: W) -> Tasks<T, E, W> {
+impl<T: Send, P: Send, E: Send, W, F> Tasks<T, P, E, W, F>
+where
+    W: Fn(u64) -> Result<T, E> + Sync,
+    F: Fn(P) -> Result<(), E> + Sync,
+{
+    fn new(share: Share, items: u64, stages: Stages<W, F>) -> Tasks<T, P, E, W, F> {
         Tasks {
             share,
             items,
-            work,
+            stages,
             caller: thread::current().id(),
             progress: Mutex::new(Progress {
                 tasks: items.div_ceil(share.items_per_task),
                 begun: 0,
                 taken: 0,
+                finished: 0,
                 done: BTreeMap::new(),
+                left: VecDeque::new(),
+                failure: None,
                 helpers_waiting: 0,
                 caller_waits: false,
                 is_led: false,
+                has_ended: false,
             }),
             room: Condvar::new(),
             done: Condvar::new(),
@@ -201,42 +280,63 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
 
     /// The loop of a helper.
     fn help(&self) {
+        let helper = thread::current().id();
         // The caller would wait for itself to take results.
-        if thread::current().id() == self.caller {
+        if helper == self.caller {
             return;
         }
-        while let Some(task) = self.task_for_helper() {
-            self.run(task);
+        loop {
+            match self.next_of_helper(helper) {
+                NextOfHelper::Finish(left) => self.finish(left),
+                NextOfHelper::Work(task) => self.work(helper, task),
+                NextOfHelper::Leave => return,
+            }
         }
     }
 
     /// The loop of the caller. Taking results comes before work, because it lets other tasks begin.
-    fn lead(&self, mut then: impl FnMut(T) -> Result<(), E>) -> Result<(), E> {
+    fn lead(&self, mut then: impl FnMut(T) -> Result<P, E>) -> Result<(), E> {
         // Helpers stop when the caller returns or panics.
         let _end = End(self);
         self.progress().is_led = true;
         loop {
             match self.next_of_caller() {
-                Next::Take(done) => {
-                    for result in done.unwrap_or_else(|panic| resume_unwind(panic)) {
-                        then(result?)?;
-                    }
-                    self.note_taken();
+                Next::Take(worker, done) => {
+                    let results = done.unwrap_or_else(|panic| resume_unwind(panic));
+                    let left = results.into_iter().map(|result| then(result?));
+                    let left = left.collect::<Result<Vec<P>, E>>()?;
+                    self.note_taken(worker, left);
                 }
-                Next::Work(task) => self.run(task),
+                Next::Finish(left) => self.finish(left),
+                Next::Work(task) => self.work(self.caller, task),
+                Next::Fail(Ok(error)) => return Err(error),
+                Next::Fail(Err(panic)) => resume_unwind(panic),
                 Next::Leave => return Ok(()),
             }
         }
     }
 
-    fn task_for_helper(&self) -> Option<u64> {
+    fn next_of_helper(&self, helper: ThreadId) -> NextOfHelper<P> {
         let mut progress = self.progress();
         loop {
-            if progress.begun == progress.tasks {
-                return None;
+            if progress.has_ended {
+                return NextOfHelper::Leave;
+            }
+            if let Some(left) = progress.left_by(helper) {
+                return NextOfHelper::Finish(left);
             }
             if let Some(task) = progress.begin(self.share) {
-                return Some(task);
+                return NextOfHelper::Work(task);
+            }
+            if let Some((_, left)) = progress.left.pop_front() {
+                return NextOfHelper::Finish(left);
+            }
+            let awaited = match self.stages.finish {
+                Some(_) => progress.taken,
+                None => progress.begun,
+            };
+            if awaited == progress.tasks {
+                return NextOfHelper::Leave;
             }
             progress.helpers_waiting += 1;
             let is_led = progress.is_led;
@@ -247,23 +347,32 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
             progress = woken;
             progress.helpers_waiting -= 1;
             if timed_out && !progress.is_led {
-                return None;
+                return NextOfHelper::Leave;
             }
         }
     }
 
-    fn next_of_caller(&self) -> Next<T, E> {
+    fn next_of_caller(&self) -> Next<T, P, E> {
         let mut progress = self.progress();
         loop {
-            let next = progress.taken;
-            if next == progress.tasks {
-                return Next::Leave;
+            if let Some(failure) = progress.failure.take() {
+                return Next::Fail(failure);
             }
-            if let Some(done) = progress.done.remove(&next) {
-                return Next::Take(done);
+            let next = progress.taken;
+            if let Some((worker, done)) = progress.done.remove(&next) {
+                return Next::Take(worker, done);
+            }
+            if let Some(left) = progress.left_by(self.caller) {
+                return Next::Finish(left);
             }
             if let Some(task) = progress.begin(self.share) {
                 return Next::Work(task);
+            }
+            if let Some((_, left)) = progress.left.pop_front() {
+                return Next::Finish(left);
+            }
+            if progress.finished == progress.tasks {
+                return Next::Leave;
             }
             progress.caller_waits = true;
             progress = wait(&self.done, progress);
@@ -271,11 +380,12 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
         }
     }
 
-    fn run(&self, task: u64) {
+    fn work(&self, worker: ThreadId, task: u64) {
         let items = self.items_of(task);
-        let done = catch_unwind(AssertUnwindSafe(|| items.map(&self.work).collect()));
+        let work = || items.map(&self.stages.work).collect();
+        let done = catch_unwind(AssertUnwindSafe(work));
         let mut progress = self.progress();
-        progress.done.insert(task, done);
+        progress.done.insert(task, (worker, done));
         if progress.caller_waits && task == progress.taken {
             self.done.notify_one();
         }
@@ -286,31 +396,67 @@ impl<T: Send, E: Send, W: Fn(u64) -> Result<T, E> + Sync> Tasks<T, E, W> {
         first..self.items.min(first + self.share.items_per_task)
     }
 
-    fn note_taken(&self) {
+    /// Notes that the next task has been taken, and what is left to do for it.
+    fn note_taken(&self, worker: ThreadId, left: Vec<P>) {
         let mut progress = self.progress();
         progress.taken += 1;
-        if progress.helpers_waiting > 0 {
-            self.room.notify_one();
+        match self.stages.finish {
+            Some(_) => progress.left.push_back((worker, left)),
+            None => progress.finished += 1,
+        }
+        let all_are_taken = progress.taken == progress.tasks;
+        match progress.helpers_waiting {
+            0 => {}
+            _ if all_are_taken => self.room.notify_all(),
+            _ => self.room.notify_one(),
+        }
+    }
+
+    /// Finishes a task.
+    fn finish(&self, left: Vec<P>) {
+        let Some(finish) = &self.stages.finish else {
+            return;
+        };
+        let finish = || left.into_iter().try_for_each(finish);
+        let done = catch_unwind(AssertUnwindSafe(finish));
+        let mut progress = self.progress();
+        // The thread that has finished this task begins another one, if one is left.
+        progress.finished += 1;
+        let failure = match done {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Ok(error)),
+            Err(panic) => Some(Err(panic)),
+        };
+        let has_failed = failure.is_some();
+        progress.failure = progress.failure.take().or(failure);
+        if progress.caller_waits && (has_failed || progress.finished == progress.tasks) {
+            self.done.notify_one();
         }
     }
 }
 
-impl<T, E, W> Tasks<T, E, W> {
-    fn progress(&self) -> MutexGuard<'_, Progress<T, E>> {
+impl<T, P, E, W, F> Tasks<T, P, E, W, F> {
+    fn progress(&self) -> MutexGuard<'_, Progress<T, P, E>> {
         // No code panics while it holds the lock.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T, E> Progress<T, E> {
+impl<T, P, E> Progress<T, P, E> {
     /// The next task, if one is left and its results have room.
     fn begin(&mut self, share: Share) -> Option<u64> {
         let task = self.begun;
-        let may_begin = task < self.tasks && task - self.taken < share.tasks_in_flight;
+        let may_begin = task < self.tasks && task - self.finished < share.tasks_in_flight;
         may_begin.then(|| {
             self.begun += 1;
             task
         })
+    }
+
+    /// Takes what is left to do for a task that this thread worked on.
+    fn left_by(&mut self, worker: ThreadId) -> Option<Vec<P>> {
+        let at = self.left.iter().position(|&(of, _)| of == worker)?;
+        Some(self.left.remove(at)?.1)
     }
 }
 
@@ -330,12 +476,11 @@ fn wait_for_lead<'p, P>(
 }
 
 /// Drop guard for the end of the caller, by success, error or panic. No task begins after it.
-struct End<'t, T, E, W>(&'t Tasks<T, E, W>);
+struct End<'t, T, P, E, W, F>(&'t Tasks<T, P, E, W, F>);
 
-impl<T, E, W> Drop for End<'_, T, E, W> {
+impl<T, P, E, W, F> Drop for End<'_, T, P, E, W, F> {
     fn drop(&mut self) {
-        let mut progress = self.0.progress();
-        progress.tasks = progress.begun;
+        self.0.progress().has_ended = true;
         self.0.room.notify_all();
     }
 }

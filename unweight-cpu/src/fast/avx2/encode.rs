@@ -22,6 +22,7 @@ use unweight_format::layout::{LANES, PALETTE_ENTRIES, STEP_WEIGHTS};
 use super::stream::{APPENDABLE_BITS, Stream, words};
 use super::together::Together;
 use crate::fast::encode_table::{EncodeTable, PATCHED};
+use crate::fast::kernels::Ahead;
 use crate::fast::lanes::{ROW_BYTES, Rows};
 use crate::fast::portable;
 
@@ -71,13 +72,13 @@ fn twice(bytes: [u8; PALETTE_ENTRIES]) -> __m256i {
 }
 
 /// Packs the codes of values of whole steps into the rows. Returns each lane's number of bits, and
-/// appends the positions of values without a code. Prefetches two bytes for each value from `ahead`
-/// on. Uses `pext` only if told to.
+/// appends the positions of values without a code. Prefetches two bytes of weights for each
+/// value. Uses `pext` only if told to.
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 pub(super) fn pack<const PEXT: bool>(
     table: &EncodeTable,
     values: &[u8],
-    ahead: *const u8,
+    ahead: Ahead,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
@@ -90,7 +91,7 @@ pub(super) fn pack<const PEXT: bool>(
     let groups = rows.as_chunks_mut::<4>().0.iter_mut();
     for (group, (rows, ends)) in groups.zip(ends.as_chunks_mut().0).enumerate() {
         // Each step of each group prefetches one line, which is two bytes for each value.
-        let ahead = ahead.wrapping_add(64 * steps.len() * group);
+        let ahead = ahead.weights.wrapping_add(64 * steps.len() * group);
         *ends = pack_lanes::<PEXT>(&table, steps, group, ahead, rows, positions);
     }
     ends

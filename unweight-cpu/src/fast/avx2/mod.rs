@@ -18,7 +18,7 @@ use unweight_format::Palette;
 use unweight_format::layout::LANES;
 
 use super::encode_table::EncodeTable;
-use super::kernels::{Bf16Kernels, JoinedKernel, Kernels, Parts};
+use super::kernels::{Ahead, Bf16Kernels, JoinedKernel, Kernels, Parts};
 use super::lanes::Rows;
 use super::layout::{Layout, Place};
 use super::output::Output;
@@ -248,7 +248,7 @@ fn count_values(values: &[u8], counts: &mut [u64; 256]) {
 fn pack<const PEXT: bool>(
     table: &EncodeTable,
     values: &[u8],
-    ahead: *const u8,
+    ahead: Ahead,
     rows: &mut Rows,
     positions: &mut Vec<u16>,
 ) -> [u32; LANES] {
