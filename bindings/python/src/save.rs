@@ -115,8 +115,12 @@ impl Arrays {
     /// A container is seldom longer than this.
     fn likely_bytes(&self) -> u64 {
         const BYTES_PER_TENSOR: u64 = 1 << 10;
-        let data = self.arrays.iter().map(|array| array.memory.bytes().len() as u64);
-        data.map(|bytes| bytes + bytes / 1024 + BYTES_PER_TENSOR).sum()
+        let data = self
+            .arrays
+            .iter()
+            .map(|array| array.memory.bytes().len() as u64);
+        data.map(|bytes| bytes + bytes / 1024 + BYTES_PER_TENSOR)
+            .sum()
     }
 
     fn write<S>(&self, watch: &Arc<Watch>, sink: S) -> Result<S, Error>

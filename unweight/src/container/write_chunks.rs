@@ -82,7 +82,7 @@ pub(super) fn write_chunks<S: Sink<Error: Send> + Send>(
 enum Output<'p, S: Sink> {
     /// The bytes of the plain plane of each chunk. Each is taken once.
     Memory(Vec<Mutex<&'p mut [u8]>>),
-    File(File<'p, S>, Pool<Vec<u8>>),
+    File(File<'p, S>, Box<Pool<Vec<u8>>>),
 }
 
 /// A sink that is no memory.
@@ -107,7 +107,7 @@ impl<'p, S: Sink> Output<'p, S> {
             Access::Shared(sink) => File::Shared(sink),
             Access::Exclusive(sink) => File::Exclusive(Mutex::new(sink)),
         };
-        (Output::File(file, Pool::default()), None)
+        (Output::File(file, Box::default()), None)
     }
 
     /// Writes what `encode` writes as the plain bytes of chunk `number`, which have this extent.
