@@ -82,25 +82,3 @@ def test_greedy_tokens_are_those_of_bf16(
         for found in (unw, packed, both):
             assert tokens(found, prompt) == expected
     assert tokens(plain, PROMPTS[0])[5] == PARIS
-
-
-def compiled_tokens(model: Any, prompt: list[int]) -> list[int]:
-    """Greedy tokens of steps that are compiled, with a static cache."""
-    # Takes whole graphs as other backends do; these compile C++ for minutes.
-    step = torch.compile(model, fullgraph=True, backend="aot_eager")
-    cache = transformers.StaticCache(config=model.config, max_cache_len=32)
-    made = list(prompt)
-    with torch.no_grad():
-        ids = torch.tensor([prompt])
-        for count in range(8):
-            forward = step if count else model
-            logits = forward(ids, past_key_values=cache).logits
-            made.append(int(logits[0, -1].argmax()))
-            ids = torch.tensor([made[-1:]])
-    return made
-
-
-def test_compiled_greedy_tokens_are_those_of_compiled_bf16(plain: Any, both: Any) -> None:
-    expected = compiled_tokens(plain, PROMPTS[0])
-    assert expected[5] == PARIS
-    assert compiled_tokens(both, PROMPTS[0]) == expected
