@@ -51,8 +51,8 @@ static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesJob, fragments) == 16);
 static_assert(sizeof(PlanesJob) == 72);
 
-// y = x * W^T + bias with W in fragment form. The contents of the matrix's memory may be anything: wrong ones give wrong
-// results, and nothing else.
+// y = x * W^T + bias with W in fragment form. The contents of the matrix's memory may be anything: wrong ones give
+// wrong results, and nothing else.
 struct MatmulJob {
   const uint8_t* weights;      // K tiles, by row panel, then by columns; 16-byte aligned
   const uint32_t* patches;     // patches of all row panels

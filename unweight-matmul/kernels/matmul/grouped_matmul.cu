@@ -188,7 +188,8 @@ __device__ __forceinline__ void grouped_matmul(const GroupedMatmulJob& job) {
   float* split_sums = reinterpret_cast<float*>(bytes + Shape::SUMS_AT);
   float* const after_sums = split_sums + SPLITS * TILE_ROWS * Shape::PITCH;
   const TileRows tile_rows{reinterpret_cast<uint32_t*>(after_sums), after_sums + TILE_ROWS};
-  // Whether this block adds up an output tile, and the number of the present one: registers are scarce in the main loop.
+  // Whether this block adds up an output tile, and the number of the present one. Not in registers, which are scarce in
+  // the main loop.
   uint32_t* const flag = reinterpret_cast<uint32_t*>(after_sums + 2 * TILE_ROWS) + Routing::SHARED_BYTES / 4;
   uint32_t* const current = flag + 1;
   const uint32_t x_lane = ptx::opaque(Weights::x_lane(lane));

@@ -1,5 +1,5 @@
-// y = x * W^T for slots that are sorted by expert, as grouped_matmul.cu, where x of a tile of slots fits in shared memory:
-// for experts with few columns.
+// y = x * W^T for slots that are sorted by expert, as grouped_matmul.cu, where x of a tile of slots fits in shared
+// memory: for experts with few columns.
 //
 // Data layout, shared memory:
 //
@@ -9,8 +9,8 @@
 // Threads: 8 warps. A warp has a row panel of the expert at a time, and all of its columns. Its lanes hold sums as in
 // small_batch.cuh.
 //
-// Schedule: row panels of all tiles, in order, are divided into one range for each block, and in a range among the warps
-// in turns. Warps wait for each other only where the tile of slots changes. Products are exact, sums are FP32, from the
+// Schedule: row panels of all tiles, in order, are divided into one range for each block, and in a range among the
+// warps in turns. Warps wait for each other only where the tile of slots changes. Products are exact, sums are FP32, from the
 // first column on, as tensor cores add 16 columns at a time: a result depends on nothing but its row of x and of W.
 //
 // Phases:
