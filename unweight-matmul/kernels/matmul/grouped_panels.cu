@@ -10,8 +10,9 @@
 // small_batch.cuh.
 //
 // Schedule: row panels of all tiles, in order, are divided into one range for each block, and in a range among the
-// warps in turns. Warps wait for each other only where the tile of slots changes. Products are exact, sums are FP32, from the
-// first column on, as tensor cores add 16 columns at a time: a result depends on nothing but its row of x and of W.
+// warps in turns. Warps wait for each other only where the tile of slots changes. Products are exact, sums are FP32,
+// from the first column on, as tensor cores add 16 columns at a time: a result depends on nothing but its row of x and
+// of W.
 //
 // Phases:
 //   load      K tiles to the warp's ring, ahead of use by STAGES - 1 K tiles, from row panel to row panel
