@@ -33,7 +33,7 @@ impl FragmentsKernels {
     pub(crate) fn load(device: &Device) -> Result<FragmentsKernels, GpuError> {
         let module = device.load_module(&modules::FRAGMENTS)?;
         Ok(FragmentsKernels {
-            count_exponents: module.load_function("count_exponents")?,
+            count_exponents: module.load_function("count_matrix_exponents")?,
             count_patches: module.load_function("count_patches")?,
             arrange: module.load_function("arrange")?,
             restore: module.load_function("restore")?,

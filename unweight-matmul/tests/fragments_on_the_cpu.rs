@@ -196,7 +196,7 @@ fn exponents_are_counted() {
             seed: 1,
         };
         // SAFETY: memory of exactly the lengths that the shape says, and the twin's fields in order.
-        unsafe { launch.count_exponents() };
+        unsafe { launch.count_matrix_exponents() };
         let found = counts.bytes().as_chunks().0;
         let found: Vec<u64> = found.iter().map(|&c| u64::from_le_bytes(c)).collect();
         assert_eq!(found, expected, "{rows} x {columns}");

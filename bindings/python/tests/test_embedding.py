@@ -75,6 +75,9 @@ for rows, columns in ((16, 64), (100, 192), (515, 1280)):
             packed = _packed.pack(exact)
         found = lookup(indices, packed.k_tiles, palette, *row_patches(packed, rows))
         assert torch.equal(found.view(torch.int16), exact[indices].view(torch.int16))
+        outside = torch.tensor([-7, rows + 99])
+        found = lookup(outside, packed.k_tiles, palette, *row_patches(packed, rows))
+        assert torch.equal(found.view(torch.int16), exact[[0, rows - 1]].view(torch.int16))
 """
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -10,8 +10,8 @@ constexpr size_t COUNTS_BYTES = 1024;
 extern "C" uint32_t unweight_host_fragments_job_bytes() { return sizeof(FragmentsJob); }
 extern "C" uint32_t unweight_host_planes_job_bytes() { return sizeof(PlanesJob); }
 
-extern "C" void unweight_host_count_exponents(const ExponentCountsJob* job, uint32_t panels, uint64_t seed) {
-  fibers::launch(panels, WARP, COUNTS_BYTES, seed, [&] { count_exponents(*job); });
+extern "C" void unweight_host_count_matrix_exponents(const ExponentCountsJob* job, uint32_t panels, uint64_t seed) {
+  fibers::launch(panels, WARP, COUNTS_BYTES, seed, [&] { count_matrix_exponents(*job); });
 }
 
 extern "C" void unweight_host_count_patches(const FragmentsJob* job, uint32_t panels, uint64_t seed) {

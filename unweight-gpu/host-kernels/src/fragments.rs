@@ -8,7 +8,7 @@ unsafe extern "C" {
     safe fn unweight_host_fragments_job_bytes() -> u32;
     safe fn unweight_host_planes_job_bytes() -> u32;
     fn unweight_host_arrange_planes(job: *const c_void, panels: u32, seed: u64);
-    fn unweight_host_count_exponents(job: *const c_void, panels: u32, seed: u64);
+    fn unweight_host_count_matrix_exponents(job: *const c_void, panels: u32, seed: u64);
     fn unweight_host_count_patches(job: *const c_void, panels: u32, seed: u64);
     fn unweight_host_arrange(job: *const c_void, panels: u32, seed: u64);
     fn unweight_host_restore(job: *const c_void, panels: u32, seed: u64);
@@ -28,7 +28,7 @@ pub fn planes_job_bytes() -> usize {
 #[derive(Clone, Copy, Debug)]
 pub struct FragmentsLaunch {
     /// `FragmentsJob`, `PlanesJob` for `arrange_planes`, or `ExponentCountsJob` for
-    /// `count_exponents`. Its pointers are addresses of this process.
+    /// `count_matrix_exponents`. Its pointers are addresses of this process.
     pub job: *const c_void,
     /// Row panels of its matrix.
     pub panels: u32,
@@ -37,13 +37,13 @@ pub struct FragmentsLaunch {
 }
 
 impl FragmentsLaunch {
-    /// `count_exponents`.
+    /// `count_matrix_exponents`.
     ///
     /// # Safety
     /// As [`FragmentsLaunch::count_patches`].
-    pub unsafe fn count_exponents(self) {
+    pub unsafe fn count_matrix_exponents(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
-        unsafe { unweight_host_count_exponents(self.job, self.panels, self.seed) }
+        unsafe { unweight_host_count_matrix_exponents(self.job, self.panels, self.seed) }
     }
 
     /// `count_patches`.

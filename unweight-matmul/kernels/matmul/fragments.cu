@@ -5,7 +5,7 @@
 //   row g, row g + 8     | lane 4g: 8 columns | 4g + 1 | 4g + 2 | 4g + 3 |   half a K tile
 //
 // Threads: one warp = one row panel; for restore and arrange_planes, RESTORING_WARPS warps share a row panel.
-// Shared memory: 256 bytes; 1,024 for count_exponents, none for restore.
+// Shared memory: 256 bytes; 1,024 for count_matrix_exponents, none for restore.
 // Preconditions: those of the job; blocks of 32 threads, one for each row panel, or RESTORING_WARPS for each.
 // count_patches writes numbers of patches where arrange and restore have patch ends, which are made of them in between.
 // The contents that restore reads may be anything, as in MatmulJob.
@@ -123,7 +123,8 @@ __device__ __forceinline__ void for_each_piece(const Job& job, uint32_t panel, u
 }
 
 // Adds the counts of the matrix's exponents.
-extern "C" __global__ void __launch_bounds__(WARP) count_exponents(const __grid_constant__ ExponentCountsJob job) {
+extern "C" __global__ void __launch_bounds__(WARP)
+    count_matrix_exponents(const __grid_constant__ ExponentCountsJob job) {
   DYNAMIC_SHARED(shared);
   uint32_t* const counts = reinterpret_cast<uint32_t*>(shared);
   const uint32_t lane = threadIdx.x;

@@ -35,8 +35,8 @@ def lookup(
     """Rows of a packed matrix: ``bfloat16`` [..., columns] for ``int64`` indices [...].
 
     Args:
-        indices: Numbers of rows. They are not checked on a CUDA device, as those of
-            `torch.nn.functional.embedding` are not.
+        indices: Numbers of rows. On a CUDA device they are not checked: the first or the last row
+            takes the place of those that are outside.
         k_tiles: Its K tiles.
         palette: Its palette.
         patches: Its patches, sorted by row.

@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from ._errors import WrongArgument
+
 _BLOCK = 1024
 
 
@@ -14,10 +16,12 @@ _BLOCK = 1024
 @triton.jit(do_not_specialize_on_alignment=["indices"])
 def _lookup(  # type: ignore[no-untyped-def]  # Triton reads annotations.
     indices, k_tiles, palette, starts, entries, rows,
-    k_tile_count, IS_CONSECUTIVE: tl.constexpr, BLOCK: tl.constexpr,
+    row_count, entry_count, k_tile_count, IS_CONSECUTIVE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A block of columns of a row. The layout is that of `unweight-matmul`'s fragment form."""
+    """A block of columns of a row. The layout is that of `unweight-matmul`'s fragment form. Wrong
+    indices and patches give other weights, but nothing outside of the tensors is read."""
     row = tl.load(indices + tl.program_id(0)).to(tl.int64)
+    row = tl.minimum(tl.maximum(row, 0), row_count - 1)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     columns = k_tile_count * 64
     inside = column < columns
@@ -43,7 +47,8 @@ def _lookup(  # type: ignore[no-untyped-def]  # Triton reads annotations.
         exponent = tl.load(palette).to(tl.int32) + number
     else:
         exponent = tl.load(palette + number).to(tl.int32)
-    for at in range(tl.load(starts + row), tl.load(starts + row + 1)):
+    first_entry = tl.maximum(tl.load(starts + row), 0)
+    for at in range(first_entry, tl.minimum(tl.load(starts + row + 1), entry_count)):
         entry = tl.load(entries + at)
         exponent = tl.where(column == entry >> 8, entry & 255, exponent)
     bits = weight & 0x807F | exponent << 7
@@ -59,8 +64,18 @@ def lookup(
     starts: torch.Tensor,
     entries: torch.Tensor,
 ) -> torch.Tensor:
-    """Rows of a packed matrix: ``bfloat16`` [..., columns] for ``int64`` indices [...]."""
-    count = k_tiles.shape[1]
+    """Rows of a packed matrix: ``bfloat16`` [..., columns] for ``int64`` indices [...].
+
+    Raises:
+        WrongArgument: The tensors are not those of one packed matrix.
+    """
+    panels, count, size = k_tiles.shape
+    row_count = starts.numel() - 1
+    if not 0 < row_count <= panels * 16 or size != 1536 or palette.numel() not in (1, 16):
+        raise WrongArgument(
+            f"found K tiles of shape {tuple(k_tiles.shape)}, {palette.numel()} exponents in the "
+            f"palette and the patches of {row_count} rows, expected those of one packed matrix"
+        )
     rows = k_tiles.new_empty((*indices.shape, count * 64), dtype=torch.bfloat16)
     if rows.numel():
         _lookup[(indices.numel(), triton.cdiv(count * 64, _BLOCK))](
@@ -70,6 +85,8 @@ def lookup(
             starts,
             entries,
             rows.view(torch.int16),
+            row_count,
+            entries.numel(),
             count,
             IS_CONSECUTIVE=palette.shape[0] == 1,
             BLOCK=_BLOCK,
