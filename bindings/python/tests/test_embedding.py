@@ -63,20 +63,19 @@ from unweight import _packed
 from unweight._embedding import row_patches
 from unweight._embedding_triton import lookup
 for rows, columns in ((16, 64), (100, 192), (515, 1280)):
-    weight = weights(rows, columns, 0.003)
-    packed = _packed.pack(weight)
-    indices = torch.tensor([[0, rows - 1], [rows // 2, 0]])
-    for palette in (packed.palette, torch.arange(110, 126, dtype=torch.uint8)[:1]):
-        exact = weight
-        if palette.shape[0] == 1:
-            exponents = torch.randint(110, 126, weight.shape, dtype=torch.int16)
-            exact = (weight.view(torch.int16) & -0x7F81 | exponents << 7).view(torch.bfloat16)
-            exact[rows // 2, ::7] = 1e30
-            packed = _packed.pack(exact)
-        found = lookup(indices, packed.k_tiles, palette, *row_patches(packed, rows))
+    normal = weights(rows, columns, 0.003)
+    exponents = torch.randint(110, 126, normal.shape, dtype=torch.int16)
+    even = (normal.view(torch.int16) & -0x7F81 | exponents << 7).view(torch.bfloat16)
+    even[rows // 2, ::7] = 1e30
+    apart = (normal.view(torch.int16) & -0x7F81 | (2 * exponents - 120) << 7).view(torch.bfloat16)
+    for exact, stored in ((normal, (1, 16)), (even, (1,)), (apart, (16,))):
+        packed = _packed.pack(exact)
+        assert packed.palette.shape[0] in stored
+        indices = torch.tensor([[0, rows - 1], [rows // 2, 0]])
+        found = lookup(indices, packed.k_tiles, packed.palette, *row_patches(packed, rows))
         assert torch.equal(found.view(torch.int16), exact[indices].view(torch.int16))
         outside = torch.tensor([-7, rows + 99])
-        found = lookup(outside, packed.k_tiles, palette, *row_patches(packed, rows))
+        found = lookup(outside, packed.k_tiles, packed.palette, *row_patches(packed, rows))
         assert torch.equal(found.view(torch.int16), exact[[0, rows - 1]].view(torch.int16))
 """
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent)}
