@@ -20,6 +20,9 @@ class UnweightLoader(DefaultModelLoader):
     """Decodes each tensor on the CPU, and gives it to the model. All ranks of a tensor-parallel
     model decode whole tensors, because vLLM cuts them itself."""
 
+    # The base class has it.
+    enable_weights_track: Any
+
     def download_model(self, model_config: Any) -> None:
         shards(model_config.model)
 
