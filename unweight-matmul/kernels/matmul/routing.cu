@@ -17,7 +17,9 @@ constexpr uint32_t ROUTING_THREADS = ROUTING_WARPS * WARP;
 constexpr uint32_t LOADS = 4;
 
 // Shared memory of a block in bytes.
-constexpr uint32_t routing_shared_bytes(uint32_t expert_count) { return 4 * (expert_count + 1 + 2 * ROUTING_WARPS); }
+__device__ constexpr uint32_t routing_shared_bytes(uint32_t expert_count) {
+  return 4 * (expert_count + 1 + 2 * ROUTING_WARPS);
+}
 
 // Calls `use(slot, expert)` for the slots of a warp in order, all lanes together. An expert that does not exist is
 // `expert_count`; slots after the last have NO_SLOT for an expert.
