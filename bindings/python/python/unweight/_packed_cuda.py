@@ -33,17 +33,18 @@ def _of(tensor: torch.Tensor) -> tuple[_unweight.PackedKernels, int]:
 
 def _matrix(packed: _Tensors, rows: int) -> tuple[int, int, int, int, int, int, int, int]:
     """Addresses, lengths and shape of a packed matrix, whose tensors were checked."""
-    k_tiles, patches, patch_ends, palette = packed
+    k_tiles, patches, _, palette = packed
     addresses = [tensor.data_ptr() for tensor in packed]
     # One exponent is a byte.
-    words = addresses[1:] if palette.numel() > 1 else addresses[1:3]
-    if addresses[0] % _ALIGNMENT or any(address % _WORD for address in words):
+    of_words = addresses[1:] if palette.numel() > 1 else addresses[1:3]
+    if addresses[0] % _ALIGNMENT or any(address % _WORD for address in of_words):
         raise WrongArgument(
             f"found packed tensors at addresses {addresses}, expected K tiles at a multiple of "
             f"{_ALIGNMENT} and the others at multiples of {_WORD}; clone them"
         )
     columns = 64 * k_tiles.shape[1]
-    return (*addresses, patches.numel(), palette.numel(), rows, columns)  # type: ignore[return-value]
+    tiles, words, ends, exponents = addresses
+    return tiles, words, ends, exponents, patches.numel(), palette.numel(), rows, columns
 
 
 def count_exponents(weight: torch.Tensor) -> list[int]:

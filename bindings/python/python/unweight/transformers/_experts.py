@@ -94,7 +94,8 @@ class Stack(torch.nn.Module):
     def rows(self) -> int:
         """The number of rows of the packed matrix."""
         experts, rows, _ = self.shape
-        return experts * rows
+        count: int = experts * rows
+        return count
 
     @property
     def device(self) -> torch.device:
