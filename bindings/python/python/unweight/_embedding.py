@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import torch
 
-from ._packed import Packed
+from ._operators import define
+from ._packed import K_TILE_COLUMNS, PANEL_ROWS, Packed, columns_of
 
-# The layout of a K tile, as the crate `unweight-matmul` describes it.
-_PANEL_ROWS = 16
-_K_TILE_COLUMNS = 64
 # 32-bit words of a K tile: three for each MMA step of each lane; lanes are in eight groups of four.
 _K_TILE_WORDS = (3, 8, 4, 4)
 
@@ -52,9 +50,9 @@ def row_patches(packed: Packed, rows: int) -> RowPatches:
     panel = torch.repeat_interleave(counts)
     lane, number = patches >> 13 & 31, patches >> 8 & 31
     step, pair, odd = number >> 3, number >> 1 & 3, number & 1
-    row = panel * _PANEL_ROWS + (lane >> 2) + 8 * (pair & 1)
+    row = panel * PANEL_ROWS + (lane >> 2) + 8 * (pair & 1)
     k_tile = patches >> 18 & 0x3FFF
-    column = k_tile * _K_TILE_COLUMNS + 16 * step + 2 * (lane & 3) + odd + 8 * (pair >> 1)
+    column = k_tile * K_TILE_COLUMNS + 16 * step + 2 * (lane & 3) + odd + 8 * (pair >> 1)
     counts = torch.bincount(row, minlength=rows)
     starts = torch.cat((counts.new_zeros(1), counts.cumsum(0))).int()
     entries = column << 8 | patches & 255
@@ -68,8 +66,12 @@ def _lookup(
     starts: torch.Tensor,
     entries: torch.Tensor,
 ) -> torch.Tensor:
+    if k_tiles.is_cuda:
+        from . import _embedding_triton
+
+        return _embedding_triton.lookup(indices, k_tiles, palette, starts, entries)
     panels, count, _ = k_tiles.shape
-    columns = count * _K_TILE_COLUMNS
+    columns = columns_of(k_tiles)
     words = k_tiles.view(torch.int32).view(panels, count, *_K_TILE_WORDS)
     index = indices.reshape(-1)
     row = index & 15
@@ -83,7 +85,7 @@ def _lookup(
         (torch.where(is_upper, second, first), torch.where(is_upper, fourth, third)), -1
     )
     halves = torch.stack((pairs & 0xFFFF, pairs >> 16 & 0xFFFF), -1)
-    # From [row, K tile, lane, step, pair, odd column] to the order of columns.
+    # The dimensions are row, K tile, lane, step, pair and odd column. Columns need another order.
     weights = halves.permute(0, 1, 3, 4, 2, 5).reshape(index.shape[0], columns)
     known = palette.int()
     number = weights >> 7 & 15
@@ -105,18 +107,6 @@ def _patch(
     exponent[row, (entry >> 8).long()] = entry & 255
 
 
-def _lookup_cuda(
-    indices: torch.Tensor,
-    k_tiles: torch.Tensor,
-    palette: torch.Tensor,
-    starts: torch.Tensor,
-    entries: torch.Tensor,
-) -> torch.Tensor:
-    from . import _embedding_triton
-
-    return _embedding_triton.lookup(indices, k_tiles, palette, starts, entries)
-
-
 def _lookup_fake(
     indices: torch.Tensor,
     k_tiles: torch.Tensor,
@@ -124,17 +114,13 @@ def _lookup_fake(
     starts: torch.Tensor,
     entries: torch.Tensor,
 ) -> torch.Tensor:
-    columns = k_tiles.shape[1] * _K_TILE_COLUMNS
+    columns = columns_of(k_tiles)
     return k_tiles.new_empty((*indices.shape, columns), dtype=torch.bfloat16)
 
 
-# The schema is given, because annotations are strings here.
-_lookup_op = torch.library.custom_op(
-    "unweight::lookup",
+define(
+    "lookup",
+    "(Tensor indices, Tensor k_tiles, Tensor palette, Tensor starts, Tensor entries) -> Tensor",
     _lookup,
-    mutates_args=(),
-    schema="(Tensor indices, Tensor k_tiles, Tensor palette, Tensor starts, Tensor entries)"
-    " -> Tensor",
+    _lookup_fake,
 )
-_lookup_op.register_kernel("cuda", _lookup_cuda)
-_lookup_op.register_fake(_lookup_fake)

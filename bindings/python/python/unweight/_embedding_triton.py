@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ._errors import WrongArgument
+from ._packed import PANEL_ROWS, columns_of
 
 _BLOCK = 1024
 
@@ -28,7 +29,7 @@ def _lookup(  # type: ignore[no-untyped-def]  # Triton reads annotations.
     lane = (row & 7).to(tl.int32) * 4 + (column >> 1 & 3)
     step = column >> 4 & 3
     k_tile = (row >> 4) * k_tile_count + (column >> 6)
-    # Of the first 128 words of a K tile; the other two thirds are alike.
+    # The position among the first 128 words of a K tile. The other two thirds have the same order.
     word = k_tiles + k_tile * 384 + lane * 4 + step
     first = tl.load(word, mask=inside, other=0)
     second = tl.load(word + 128, mask=inside, other=0)
@@ -71,14 +72,15 @@ def lookup(
     """
     panels, count, size = k_tiles.shape
     row_count = starts.numel() - 1
-    if not 0 < row_count <= panels * 16 or size != 1536 or palette.numel() not in (1, 16):
+    if not 0 < row_count <= panels * PANEL_ROWS or size != 1536 or palette.numel() not in (1, 16):
         raise WrongArgument(
             f"found K tiles of shape {tuple(k_tiles.shape)}, {palette.numel()} exponents in the "
             f"palette and the patches of {row_count} rows, expected those of one packed matrix"
         )
-    rows = k_tiles.new_empty((*indices.shape, count * 64), dtype=torch.bfloat16)
+    columns = columns_of(k_tiles)
+    rows = k_tiles.new_empty((*indices.shape, columns), dtype=torch.bfloat16)
     if rows.numel():
-        _lookup[(indices.numel(), triton.cdiv(count * 64, _BLOCK))](
+        _lookup[(indices.numel(), triton.cdiv(columns, _BLOCK))](
             indices.contiguous(),
             k_tiles.view(torch.int32),
             palette,

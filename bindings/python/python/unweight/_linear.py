@@ -15,7 +15,8 @@ from torch.nn import functional
 from . import _packed
 from ._errors import UnsupportedDtype, WrongArgument
 from ._open import safe_open
-from ._packed import NoPackedForm, Packed
+from ._operators import LIBRARY, PACKED, define
+from ._packed import NoPackedForm, Packed, columns_of
 
 __all__ = ["Linear", "NoPackedForm", "Packed"]
 
@@ -39,7 +40,7 @@ def _restore_fake(
     palette: torch.Tensor,
     out_features: int,
 ) -> torch.Tensor:
-    return k_tiles.new_empty((out_features, 64 * k_tiles.shape[1]), dtype=torch.bfloat16)
+    return k_tiles.new_empty((out_features, columns_of(k_tiles)), dtype=torch.bfloat16)
 
 
 def _linear(
@@ -67,21 +68,13 @@ def _linear_fake(
     return x.new_empty((*x.shape[:-1], out_features))
 
 
-# Not `torch.library.custom_op`: its checks take 25 us a call, twice what a product takes.
-_LIBRARY = torch.library.Library("unweight", "FRAGMENT")
-_TENSORS = "Tensor k_tiles, Tensor patches, Tensor patch_ends, Tensor palette, SymInt out_features"
-
-
-def _define(name: str, schema: str, of: Any, fake: Any) -> None:
-    """Registers an operator for all devices, and its fake for compilers."""
-    tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_fixed_stride_order)
-    _LIBRARY.define(name + schema, tags=tags)
-    _LIBRARY.impl(name, of, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"unweight::{name}", fake, lib=_LIBRARY)
-
-
-_define("restore", f"({_TENSORS}) -> Tensor", _restore, _restore_fake)
-_define("linear", f"(Tensor x, {_TENSORS}, Tensor? bias=None) -> Tensor", _linear, _linear_fake)
+define("restore", f"({PACKED}, SymInt out_features) -> Tensor", _restore, _restore_fake)
+define(
+    "linear",
+    f"(Tensor x, {PACKED}, SymInt out_features, Tensor? bias=None) -> Tensor",
+    _linear,
+    _linear_fake,
+)
 
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -102,7 +95,7 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ..
 
 
 torch.library.register_autograd(
-    "unweight::linear", _backward, setup_context=_save_for_backward, lib=_LIBRARY
+    "unweight::linear", _backward, setup_context=_save_for_backward, lib=LIBRARY
 )
 
 
@@ -138,7 +131,7 @@ class Linear(torch.nn.Module):
         exact: bool = False,
     ) -> None:
         super().__init__()
-        self.in_features = 64 * packed.k_tiles.shape[1]
+        self.in_features = packed.columns
         self.out_features = out_features
         self.exact = exact
         for name, tensor in zip(_BUFFERS, packed, strict=True):
@@ -262,10 +255,13 @@ class Linear(torch.nn.Module):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any, **options: Any
     ) -> None:
-        # The lengths depend on the weights.
-        for name in ("patches", "palette"):
-            given = state_dict.get(prefix + name)
-            own = getattr(self, name)
-            if isinstance(given, torch.Tensor) and given.shape != own.shape:
-                setattr(self, name, own.new_empty(given.shape))
+        fit_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
+
+
+def fit_buffers(module: torch.nn.Module, state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Gives the buffers of a packed matrix, whose lengths depend on the weights, those of a state."""
+    for name in ("patches", "palette"):
+        given, own = state_dict.get(prefix + name), module.get_buffer(name)
+        if isinstance(given, torch.Tensor) and given.shape != own.shape:
+            setattr(module, name, own.new_empty(given.shape))

@@ -16,6 +16,11 @@ from ._errors import NoDevice, WrongArgument
 from ._to_torch import bytes_of
 
 
+# The layout of K tiles, as the crate `unweight-matmul` describes it.
+PANEL_ROWS = 16
+K_TILE_COLUMNS = 64
+
+
 class NoPackedForm(WrongArgument):
     """A matrix cannot be packed. Its columns are not a multiple of 64, or too many of its weights
     have exponents that are not among the 16 most frequent ones."""
@@ -36,9 +41,20 @@ class Packed(NamedTuple):
     ones, as it is for most matrices."""
 
     @property
+    def columns(self) -> int:
+        """The number of columns of the matrix."""
+        return columns_of(self.k_tiles)
+
+    @property
     def nbytes(self) -> int:
         """The size of the tensors in bytes."""
         return sum(tensor.nbytes for tensor in self)
+
+
+def columns_of(k_tiles: torch.Tensor) -> int:
+    """The number of columns of the matrix with these K tiles."""
+    columns: int = K_TILE_COLUMNS * k_tiles.shape[1]
+    return columns
 
 
 def layout(rows: int, columns: int) -> tuple[int, int, int]:
@@ -176,6 +192,15 @@ def check_values(packed: Packed, rows: int) -> None:
     _unweight.check_tables(patches, ends, palette, rows, columns)
 
 
+def check_loaded(name: str, packed: Packed, rows: int) -> None:
+    """Same as `check_values`, for the module ``name`` of a model, so that a bad file is an error when
+    it is loaded."""
+    try:
+        check_values(packed, rows)
+    except WrongArgument as error:
+        raise WrongArgument(f"the packed weight of {name}: {error}", tensor=name) from error
+
+
 def check(packed: Packed, rows: int) -> int:
     """The number of columns of a packed matrix, after a check of the tensors' types, shapes and
     device.
@@ -194,7 +219,7 @@ def check(packed: Packed, rows: int) -> int:
                 f"found {name} of {tensor.dtype} with shape {tuple(tensor.shape)}, expected a "
                 f"contiguous tensor of {dtype} with {dimension} dimensions"
             )
-    columns: int = 64 * packed.k_tiles.shape[1]
+    columns = packed.columns
     if tuple(packed.k_tiles.shape) != layout(rows, columns):
         raise WrongArgument(
             f"found k_tiles of shape {tuple(packed.k_tiles.shape)}, {rows} x {columns} weights "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -10,9 +9,8 @@ import torch
 from . import _unweight
 from ._cuda import require_kernels
 from ._errors import WrongArgument
+from ._packed import Packed
 
-# The tensors of a packed matrix.
-_Tensors = Sequence[torch.Tensor]
 _EXPONENTS = 256
 # Kernels load and store so many bytes at a time.
 _ALIGNMENT = 16
@@ -31,9 +29,9 @@ def _of(tensor: torch.Tensor) -> tuple[_unweight.PackedKernels, int]:
     return _kernels(index), torch.cuda.current_stream(index).cuda_stream
 
 
-def _matrix(packed: _Tensors, rows: int) -> tuple[int, int, int, int, int, int, int, int]:
+def _matrix(packed: Packed, rows: int) -> tuple[int, int, int, int, int, int, int, int]:
     """Addresses, lengths and shape of a packed matrix, whose tensors were checked."""
-    k_tiles, patches, _, palette = packed
+    _, patches, _, palette = packed
     addresses = [tensor.data_ptr() for tensor in packed]
     # One exponent is a byte.
     of_words = addresses[1:] if palette.numel() > 1 else addresses[1:3]
@@ -42,9 +40,8 @@ def _matrix(packed: _Tensors, rows: int) -> tuple[int, int, int, int, int, int, 
             f"found packed tensors at addresses {addresses}, expected K tiles at a multiple of "
             f"{_ALIGNMENT} and the others at multiples of {_WORD}; clone them"
         )
-    columns = 64 * k_tiles.shape[1]
     tiles, words, ends, exponents = addresses
-    return tiles, words, ends, exponents, patches.numel(), palette.numel(), rows, columns
+    return tiles, words, ends, exponents, patches.numel(), palette.numel(), rows, packed.columns
 
 
 def count_exponents(weight: torch.Tensor) -> list[int]:
@@ -57,25 +54,25 @@ def count_exponents(weight: torch.Tensor) -> list[int]:
     return found
 
 
-def arrange(weight: torch.Tensor, packed: _Tensors) -> None:
+def arrange(weight: torch.Tensor, packed: Packed) -> None:
     """Packs a contiguous matrix into tensors that have its palette, and as many patches as it
     needs."""
     kernels, stream = _of(weight)
-    _, _, patch_ends, _ = packed
     matrix = _matrix(packed, weight.shape[0])
     kernels.count_patches(matrix, weight.data_ptr(), stream)
-    patch_ends.copy_(patch_ends.cumsum(0, dtype=patch_ends.dtype))
+    counts = packed.patch_ends
+    counts.copy_(counts.cumsum(0, dtype=counts.dtype))
     kernels.arrange(matrix, weight.data_ptr(), stream)
 
 
-def restore(packed: _Tensors, rows: int, weight: torch.Tensor) -> None:
+def restore(packed: Packed, rows: int, weight: torch.Tensor) -> None:
     """Restores a packed matrix into a contiguous tensor."""
     kernels, stream = _of(weight)
     kernels.restore(_matrix(packed, rows), weight.data_ptr(), stream)
 
 
 def multiply(
-    x: torch.Tensor, packed: _Tensors, rows: int, bias: torch.Tensor | None
+    x: torch.Tensor, packed: Packed, rows: int, bias: torch.Tensor | None
 ) -> torch.Tensor | None:
     """x W^T + bias for a matrix of x. None if the matrix should be restored for so many rows of x."""
     kernels, stream = _of(x)

@@ -17,7 +17,7 @@ from diffusers.utils import get_module_from_name
 
 from ._errors import WrongArgument
 from ._linear import Linear
-from ._packed import NoPackedForm, check_values, layout
+from ._packed import NoPackedForm, check_loaded, layout
 
 __all__ = ["UnweightConfig"]
 
@@ -145,11 +145,7 @@ class UnweightQuantizer(DiffusersQuantizer):
         if self.pre_quantized:
             for name, module in model.named_modules():
                 if isinstance(module, Linear):
-                    try:
-                        check_values(module.packed, module.out_features)
-                    except WrongArgument as error:
-                        message = f"the packed weight of {name}: {error}"
-                        raise WrongArgument(message, tensor=name) from error
+                    check_loaded(name, module.packed, module.out_features)
         return model
 
     def _dequantize(self, model: Any) -> Any:

@@ -13,12 +13,12 @@ import torch
 from torch.utils import _pytree
 
 from .. import _linear, _packed
-from .._packed import Packed
+from .._operators import PACKED, define
+from .._packed import PANEL_ROWS, Packed, columns_of
 
 __all__ = ["Stack", "parameters"]
 
 _BUFFERS = Packed._fields
-_PANEL_ROWS = 16
 
 
 def parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
@@ -136,12 +136,7 @@ class Stack(torch.nn.Module):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any, **options: Any
     ) -> None:
-        # The lengths depend on the weights.
-        for name in ("patches", "palette"):
-            given = state_dict.get(prefix + name)
-            own = getattr(self, name)
-            if isinstance(given, torch.Tensor) and given.shape != own.shape:
-                setattr(self, name, own.new_empty(given.shape))
+        _linear.fit_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
 
 
@@ -159,8 +154,7 @@ def _restore_experts(
         # The positions of an expert's patches are not known here.
         everything: torch.Tensor = torch.ops.unweight.restore(*packed, experts * rows)
         return everything.view(experts, rows, -1)[indices]
-    columns = 64 * k_tiles.shape[1]
-    found = k_tiles.new_empty((indices.shape[0], rows, columns), dtype=torch.bfloat16)
+    found = k_tiles.new_empty((indices.shape[0], rows, packed.columns), dtype=torch.bfloat16)
     positions: dict[int, list[int]] = {}
     for position, expert in enumerate(indices.tolist()):
         positions.setdefault(expert, []).append(position)
@@ -175,7 +169,7 @@ def _restore_experts(
 
 def _restore_expert(packed: Packed, first_row: int, rows: int, all_rows: int) -> torch.Tensor:
     """Rows of a matrix. Row panels that have some of them are restored whole."""
-    first, last = first_row // _PANEL_ROWS, -(-(first_row + rows) // _PANEL_ROWS)
+    first, last = first_row // PANEL_ROWS, -(-(first_row + rows) // PANEL_ROWS)
     ends = packed.patch_ends[first:last]
     start = int(packed.patch_ends[first - 1]) if first else 0
     part = Packed(
@@ -184,9 +178,9 @@ def _restore_expert(packed: Packed, first_row: int, rows: int, all_rows: int) ->
         ends - start,
         packed.palette,
     )
-    row = _PANEL_ROWS * first
+    row = PANEL_ROWS * first
     restored: torch.Tensor = torch.ops.unweight.restore(
-        *part, min(_PANEL_ROWS * last, all_rows) - row
+        *part, min(PANEL_ROWS * last, all_rows) - row
     )
     return restored[first_row - row :][:rows]
 
@@ -200,17 +194,13 @@ def _restore_experts_fake(
     experts: int,
     rows: int,
 ) -> torch.Tensor:
-    shape = (indices.shape[0], rows, 64 * k_tiles.shape[1])
+    shape = (indices.shape[0], rows, columns_of(k_tiles))
     return k_tiles.new_empty(shape, dtype=torch.bfloat16)
 
 
-_restore_experts_op = torch.library.custom_op(
-    "unweight::restore_experts",
+define(
+    "restore_experts",
+    f"({PACKED}, Tensor indices, SymInt experts, SymInt rows) -> Tensor",
     _restore_experts,
-    mutates_args=(),
-    schema=(
-        "(Tensor k_tiles, Tensor patches, Tensor patch_ends, Tensor palette, Tensor indices, "
-        "SymInt experts, SymInt rows) -> Tensor"
-    ),
+    _restore_experts_fake,
 )
-_restore_experts_op.register_fake(_restore_experts_fake)

@@ -24,7 +24,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .._errors import WrongArgument
 from .._linear import Linear
-from .._packed import NoPackedForm, Packed, check_values, layout
+from .._packed import NoPackedForm, Packed, check_loaded, layout
 from . import _experts
 from ._experts import Stack
 
@@ -175,7 +175,8 @@ class UnweightQuantizer(HfQuantizer):
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         for name, module in model.named_modules():
             if self.pre_quantized and isinstance(module, (Linear, Stack)):
-                _require_valid(name, module)
+                rows = module.rows if isinstance(module, Stack) else module.out_features
+                check_loaded(name, module.packed, rows)
             if isinstance(module, Linear) and module.bias is not None:
                 # Zeros only if the checkpoint has no bias, as in every linear layer: transformers
                 # marks what it has read, and this function leaves that as it is.
@@ -219,7 +220,7 @@ class UnweightQuantizer(HfQuantizer):
                 owner, tensor = get_module_from_name(model, name)
                 delattr(owner, tensor)
                 setattr(owner, tensor, torch.nn.Parameter(module.restored()))
-        # Those of the plain model are not known any more: `save_pretrained` looks them up.
+        # `save_pretrained` looks up the conversions of the plain model, which are not known any more.
         if hasattr(model, "_weight_conversions"):
             del model._weight_conversions
         return model
@@ -301,15 +302,6 @@ def packing(model: Any) -> Packing:
         plain=plain,
         plain_bytes=sum(sizes.values()),
     )
-
-
-def _require_valid(name: str, module: Linear | Stack) -> None:
-    """Checks what was read, so that a bad file is an error when it is loaded."""
-    rows = module.rows if isinstance(module, Stack) else module.out_features
-    try:
-        check_values(module.packed, rows)
-    except WrongArgument as error:
-        raise WrongArgument(f"the packed weight of {name}: {error}", tensor=name) from error
 
 
 def _register() -> None:

@@ -129,7 +129,7 @@ def _padded(packed: Packed, rows: int) -> torch.Tensor:
     if patches.device.type == "cpu":
         # There each call checks that nothing is behind the patches.
         return patches
-    length = padded_length(patches.shape[0], rows * 64 * packed.k_tiles.shape[1])
+    length = padded_length(patches.shape[0], rows * packed.columns)
     return functional.pad(patches, (0, length - patches.shape[0]))
 
 
