@@ -26,7 +26,7 @@ use unweight_matmul::{
 use unweight_testkit::bytes_of;
 
 const TOKENS: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 512, 4096];
-/// From this many tokens on, fewer matmuls are measured at once.
+/// The number of tokens from which on fewer matmuls are measured at once.
 const MANY_TOKENS: u32 = 128;
 
 /// Rows of W that are made; the others are copies, as the contents do not matter.

@@ -40,7 +40,7 @@ impl FragmentsLaunch {
     /// `count_matrix_exponents`.
     ///
     /// # Safety
-    /// As [`FragmentsLaunch::count_patches`].
+    /// The preconditions of [`FragmentsLaunch::count_patches`].
     pub unsafe fn count_matrix_exponents(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_count_matrix_exponents(self.job, self.panels, self.seed) }
@@ -58,7 +58,7 @@ impl FragmentsLaunch {
     /// `arrange`.
     ///
     /// # Safety
-    /// As [`FragmentsLaunch::count_patches`].
+    /// The preconditions of [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_arrange(self.job, self.panels, self.seed) }
@@ -67,7 +67,7 @@ impl FragmentsLaunch {
     /// `arrange_planes`.
     ///
     /// # Safety
-    /// As [`FragmentsLaunch::count_patches`].
+    /// The preconditions of [`FragmentsLaunch::count_patches`].
     pub unsafe fn arrange_planes(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_arrange_planes(self.job, self.panels, self.seed) }
@@ -76,7 +76,7 @@ impl FragmentsLaunch {
     /// `restore`.
     ///
     /// # Safety
-    /// As [`FragmentsLaunch::count_patches`].
+    /// The preconditions of [`FragmentsLaunch::count_patches`].
     pub unsafe fn restore(self) {
         // SAFETY: the caller upholds the kernel's preconditions.
         unsafe { unweight_host_restore(self.job, self.panels, self.seed) }

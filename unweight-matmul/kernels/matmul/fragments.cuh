@@ -73,7 +73,7 @@ struct ConsecutivePalette {
   uint32_t first;  // in both halves, in place
   uint32_t one;
 
-  // From the first exponent in device memory.
+  // Loads the palette from its first exponent in device memory.
   __device__ static __forceinline__ ConsecutivePalette load(const uint8_t* exponents) {
     const uint32_t first = *exponents;
     return {ptx::opaque(first << 7 | first << 23), ptx::opaque(1)};
@@ -90,12 +90,12 @@ struct ConsecutivePalette {
 struct AnyPalette {
   uint32_t low[2], high[2];
 
-  // From 16 exponents in device memory.
+  // Loads the palette from its 16 exponents in device memory.
   __device__ static __forceinline__ AnyPalette load(const uint8_t* exponents) {
     const uint32_t* const words = reinterpret_cast<const uint32_t*>(exponents);
     return {{words[0], words[1]}, {words[2], words[3]}};
   }
-  // From 16 exponents, or the first of consecutive ones.
+  // Loads the palette from its 16 exponents, or from the first of consecutive ones, as `count` says.
   __device__ static __forceinline__ AnyPalette load(const uint8_t* exponents, uint32_t count) {
     if (count == PALETTE_EXPONENTS) return load(exponents);
     const uint32_t first = *exponents * 0x01010101u;

@@ -1,7 +1,7 @@
 // What the kernels of grouped matmuls share: K tiles of experts, and the routing (abi/grouped_jobs.cuh).
 #pragma once
 #include "abi/grouped_jobs.cuh"
-#include "matmul/small_batch.cuh"
+#include "matmul/fragment_tiles.cuh"
 
 namespace unweight::matmul {
 
@@ -9,8 +9,8 @@ using abi::GroupedMatmulJob;
 using abi::NO_SLOT;
 using abi::RECORD_WORDS;
 
-// As patch_weight, without a branch: a launch is short, and each case of a branch would be a miss of the instruction
-// cache.
+// Does the same as patch_weight, but without a branch. A launch is short, and each case of a branch would be a miss of
+// the instruction cache.
 __device__ __forceinline__ void patch_weight_in_line(TileWeights& weights, uint32_t number, uint32_t exponent,
                                                      bool own) {
   const uint32_t shift = number % 2 * 16;
@@ -20,47 +20,8 @@ __device__ __forceinline__ void patch_weight_in_line(TileWeights& weights, uint3
     weights.pairs[pair] = ptx::select_bits(number / 2 == pair ? bits : 0, exponents, weights.pairs[pair]);
 }
 
-// K tiles in fragment form, and patches.
 template <typename Palette>
-struct ExpertTiles {
-  static constexpr uint32_t BYTES = K_TILE_BYTES;
-  const GroupedMatmulJob& job;
-  Palette palette;
-  Patches<GroupedMatmulJob> patches;
-  const uint4* from;
-
-  __device__ explicit ExpertTiles(const GroupedMatmulJob& of) : job(of), patches(of) {}
-
-  // The lane copies and reads the same bytes.
-  __device__ static __forceinline__ uint32_t ring_lane(uint32_t lane) { return lane * 16; }
-  __device__ __forceinline__ void enter(uint32_t panel, uint32_t k_tile, uint32_t lane) {
-    const uint8_t* const tile = job.weights + (static_cast<uint64_t>(panel) * job.k_tiles + k_tile) * K_TILE_BYTES;
-    from = reinterpret_cast<const uint4*>(tile) + lane;
-  }
-  __device__ __forceinline__ void copy(uint32_t to) const {
-#pragma unroll
-    for (uint32_t i = 0; i < K_TILE_PIECES; i++) ptx::copy_async(to + i * WARP * 16, from + i * WARP);
-  }
-  __device__ __forceinline__ void next() { from += K_TILE_PIECES * WARP; }
-  __device__ __forceinline__ void load_palette() { palette = Palette::load(job.palette); }
-
-  __device__ __forceinline__ void begin(uint32_t k_tile) { patches.begin(k_tile); }
-  __device__ __forceinline__ TileWeights rebuild(uint32_t at, uint32_t k_tile, uint32_t lane) {
-    TileWeights weights = matmul::rebuild(palette, ptx::load_shared_quad(at), ptx::load_shared_quad(at + 16 * WARP),
-                                          ptx::load_shared_quad(at + 32 * WARP));
-    patches.apply(k_tile, lane, weights, patch_weight_in_line);
-    return weights;
-  }
-
-  // Lane 8i + j reads row j of piece i of half a K tile.
-  __device__ static __forceinline__ uint32_t x_swizzle(uint32_t row) { return row % 8; }
-  __device__ static __forceinline__ uint32_t x_lane(uint32_t lane) {
-    return lane % 8 * X_ROW_BYTES + (lane / 8 ^ x_swizzle(lane)) * 16;
-  }
-  __device__ static __forceinline__ uint4 load_x(uint32_t tile, uint32_t x_lane, uint32_t half) {
-    return ptx::load_matrices(tile + (x_lane ^ half * (X_ROW_BYTES / 2)));
-  }
-};
+using ExpertTiles = FragmentTiles<Palette, GroupedMatmulJob, patch_weight_in_line>;
 
 // A tile of slots.
 struct SlotTile {

@@ -306,7 +306,7 @@ __device__ __forceinline__ void grouped_matmul(const GroupedMatmulJob& job) {
   }
 }
 
-// Of the smallest kernel, two blocks fit the shared memory of a multiprocessor from compute capability 9.0 on.
+// Two blocks of the smallest kernel fit the shared memory of a multiprocessor from compute capability 9.0 on.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define BLOCKS_OF_8 2
 #else

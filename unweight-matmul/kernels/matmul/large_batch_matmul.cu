@@ -295,7 +295,7 @@ struct LargeBatchMatmul {
     const uint32_t ring = shared + WEIGHTS_AT + warp * K_TILE_BYTES + lane * 16;
     PipelineState<STAGES> read;
     const auto next_weights = [&](uint32_t k_tile) {
-      // From the cache each time, because registers are scarce.
+      // The palette is loaded from the cache each time, because registers are scarce.
       const Palette palette = Palette::load(job.palette);
       ptx::wait_mbarrier(full(read.stage), read.parity);
       const uint32_t at = ring + read.stage * WEIGHT_BYTES;

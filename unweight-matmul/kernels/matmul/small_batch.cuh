@@ -28,7 +28,7 @@
 // Tail: row panels after the last are computed like it, and not stored. Rows of x after the batch are not loaded, and
 // their sums not stored.
 //
-// A `Weights` type copies a warp's part of a K tile, and rebuilds the lane's weights (small_batch_matmul.cu,
+// A `Weights` type copies a warp's part of a K tile, and rebuilds the lane's weights (fragment_tiles.cuh,
 // planes_matmul.cu). It has
 //   BYTES                              bytes of a K tile in the ring
 //   ring_lane(lane)                    offset in a stage that the lane copies to

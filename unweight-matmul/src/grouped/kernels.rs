@@ -129,7 +129,7 @@ pub(super) struct ChosenKernel<'k> {
 #[derive(Debug)]
 pub(super) struct GroupedKernels {
     pub(super) route: CudaFunction,
-    /// Those that fit the shared memory of a block, in the order of the constants.
+    /// The kernels that fit the shared memory of a block, in the order of the constants.
     kernels: Vec<(GroupedKernel, ForPalettes)>,
     most_shared_bytes: u32,
     multiprocessor_bytes: u32,
