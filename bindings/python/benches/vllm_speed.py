@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -128,24 +129,20 @@ def in_process(arguments: argparse.Namespace, weights: str) -> dict[str, Any] | 
 def output_of(
     command: list[str], environment: dict[str, str], weights: str, log: Path | None
 ) -> dict[str, Any] | None:
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if log is not None:
-        with log.open("a") as file:
-            file.write(f"== {weights}\n{done.stdout}")
-    line = re.search(r"^RESULT (.*)$", done.stdout, re.MULTILINE)
+    with log.open("a+") if log else tempfile.TemporaryFile("w+") as file:
+        file.write(f"== {weights}\n")
+        file.flush()
+        start = file.tell()
+        done = subprocess.run(command, env=environment, stdout=file, stderr=file, check=False)
+        file.seek(start)
+        printed = file.read()
+    line = re.search(r"^RESULT (.*)$", printed, re.MULTILINE)
     if done.returncode != 0 or line is None:
-        print(f"{weights}: failed\n{done.stdout[-6000:]}", flush=True)
+        print(f"{weights}: failed\n{printed[-6000:]}", flush=True)
         return None
     result: dict[str, Any] = {"weights": weights, **json.loads(line[1])}
     for name, pattern in PRINTED.items():
-        if found := re.search(pattern, done.stdout):
+        if found := re.search(pattern, printed):
             result[name] = float(found[1].replace(",", ""))
     print(json.dumps(result), flush=True)
     return result
@@ -184,7 +181,8 @@ def measure(folder: Path, weights: str, batches: Iterable[int], only_start: bool
     result: dict[str, Any] = {"start_seconds": time.perf_counter() - start}
     if only_start:
         return result
-    result |= llm.apply_model(count_bytes)[0]
+    # By its module's name: the engine's processes have another `__main__`.
+    result |= llm.apply_model(importlib.import_module(Path(__file__).stem).count_bytes)[0]
     vocabulary = llm.model_config.get_vocab_size()
     result |= digests(llm, vocabulary)
     result["step_ms"] = {size: 1e3 * step_seconds(llm, size, vocabulary) for size in sizes}
