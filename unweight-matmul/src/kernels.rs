@@ -103,11 +103,12 @@ impl<F> SmallKernels<F> {
     /// # Errors
     /// The errors of `load`.
     fn load(
-        kernels: [SmallKernel; 4],
+        kernels: &[SmallKernel],
         shared_bytes: u32,
         load: impl Fn(SmallKernel) -> Result<F, GpuError>,
     ) -> Result<Option<SmallKernels<F>>, GpuError> {
-        let fitting = (kernels.into_iter()).filter(|kernel| kernel.shared_bytes() <= shared_bytes);
+        let fitting =
+            (kernels.iter().copied()).filter(|kernel| kernel.shared_bytes() <= shared_bytes);
         let loaded = fitting.map(|kernel| Ok((kernel, load(kernel)?)));
         let loaded: Vec<_> = loaded.collect::<Result<_, GpuError>>()?;
         Ok(Some(SmallKernels(loaded)).filter(|kernels| !kernels.0.is_empty()))
@@ -135,19 +136,19 @@ impl KernelSet for MatmulKernels {
     fn load(device: &Device) -> Result<MatmulKernels, GpuError> {
         let shared_bytes = device.most_shared_bytes()?;
         let module = device.load_module(&modules::SMALL_BATCH_MATMUL)?;
-        let small = SmallKernels::load(SMALL_KERNELS, shared_bytes, |kernel| {
-            let name = format!("matmul_{}", kernel.batch);
+        let small = SmallKernels::load(&SMALL_KERNELS, shared_bytes, |kernel| {
+            let name = format!("matmul_{}_rows_{}_stages", kernel.batch, kernel.stages);
             ForPalettes::load(&module, &name, kernel.shared_bytes())
         })?;
         let module = device.load_module(&modules::PLANES_MATMUL)?;
-        let planes = SmallKernels::load(PLANES_KERNELS, shared_bytes, |kernel| {
+        let planes = SmallKernels::load(&PLANES_KERNELS, shared_bytes, |kernel| {
             let name = format!("matmul_planes_{}", kernel.batch);
             load_with_shared(&module, &name, kernel.shared_bytes())
         })?;
         let capability = device.compute_capability();
         Ok(MatmulKernels {
             fragments: FragmentsKernels::load(device)?,
-            small: small.expect("the first kernel fits every supported device"),
+            small: small.expect("one of the kernels fits every supported device"),
             planes,
             large: match capability {
                 ComputeCapability::HOPPER => Some(LargeKernels::load(device)?),

@@ -7,19 +7,20 @@
 
 namespace unweight::matmul {
 
-#define SMALL_BATCH(rows, stages, blocks)                                       \
-  extern "C" __global__ void __launch_bounds__(SMALL_THREADS, blocks)           \
-      matmul_##rows##_consecutive(const __grid_constant__ MatmulJob job) {      \
-    typedef FragmentTiles<ConsecutivePalette, MatmulJob, patch_weight> Weights; \
-    matmul<Weights, rows / 8, stages>(job, Weights(job));                       \
-  }                                                                             \
-  extern "C" __global__ void __launch_bounds__(SMALL_THREADS, blocks)           \
-      matmul_##rows##_any(const __grid_constant__ MatmulJob job) {              \
-    typedef FragmentTiles<AnyPalette, MatmulJob, patch_weight> Weights;         \
-    matmul<Weights, rows / 8, stages>(job, Weights(job));                       \
+#define SMALL_BATCH(rows, stages, blocks)                                                         \
+  extern "C" __global__ void __launch_bounds__(SMALL_THREADS, blocks)                             \
+      matmul_##rows##_rows_##stages##_stages_consecutive(const __grid_constant__ MatmulJob job) { \
+    typedef FragmentTiles<ConsecutivePalette, MatmulJob, patch_weight> Weights;                   \
+    matmul<Weights, rows / 8, stages>(job, Weights(job));                                         \
+  }                                                                                               \
+  extern "C" __global__ void __launch_bounds__(SMALL_THREADS, blocks)                             \
+      matmul_##rows##_rows_##stages##_stages_any(const __grid_constant__ MatmulJob job) {         \
+    typedef FragmentTiles<AnyPalette, MatmulJob, patch_weight> Weights;                           \
+    matmul<Weights, rows / 8, stages>(job, Weights(job));                                         \
   }
+SMALL_BATCH(8, 4, 1)
 SMALL_BATCH(8, 3, 2)
-SMALL_BATCH(16, 3, 1)
+SMALL_BATCH(16, 4, 1)
 SMALL_BATCH(32, 3, 1)
 SMALL_BATCH(64, 2, 1)
 
