@@ -39,7 +39,9 @@ __device__ __forceinline__ void sync_named_barrier(uint32_t number) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "n"(THREADS) : "memory");
 }
 
-// Programmatic dependent launch: lets the next launch of the stream begin before this one ends.
+// Programmatic dependent launch: lets the next launch of the stream begin before this one ends. To be called after
+// `wait_for_previous_launch`: then the next launch, which may read before it waits, begins when all launches before
+// this one have ended. torch.compile's kernels rely on that.
 __device__ __forceinline__ void launch_dependents() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

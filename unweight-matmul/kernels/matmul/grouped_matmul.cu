@@ -195,8 +195,8 @@ __device__ __forceinline__ void grouped_matmul(const GroupedMatmulJob& job) {
   const uint32_t x_lane = ptx::opaque(Weights::x_lane(lane));
   Weights loader(job);
 
-  ptx::launch_dependents();
   ptx::wait_for_previous_launch();
+  ptx::launch_dependents();
   loader.load_palette();
   const Routing routing(job, reinterpret_cast<uint4*>(after_sums + 2 * TILE_ROWS));
   const uint32_t groups = (job.rows + GROUP_ROWS - 1) / GROUP_ROWS;

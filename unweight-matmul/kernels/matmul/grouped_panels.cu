@@ -46,8 +46,8 @@ __device__ __forceinline__ void grouped_panels(const GroupedMatmulJob& job) {
   const uint32_t x_lane = Weights::x_lane(lane);
   Weights loader(job);
 
-  ptx::launch_dependents();
   ptx::wait_for_previous_launch();
+  ptx::launch_dependents();
   loader.load_palette();
   const Routing routing(job, reinterpret_cast<uint4*>(bytes + PANEL_WARPS * RING_BYTES + job.k_tiles * X_TILE_BYTES));
   routing.clear_absent<TILE_ROWS>();

@@ -195,7 +195,6 @@ struct LargeBatchMatmul {
     }
     if (warp == CONSUMER_WARPS && lane < MOST_WORK_UNITS) store_work_unit(address_of_unit(lane), range.work_unit(lane));
     __syncthreads();
-    ptx::launch_dependents();
     if (warp >= CONSUMER_WARPS) {
       ptx::decrease_registers<PRODUCER_REGISTERS>();
       if (lane == 0) produce(warp - CONSUMER_WARPS);
@@ -264,6 +263,7 @@ struct LargeBatchMatmul {
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_weights(stage);
     ptx::wait_for_previous_launch();
+    ptx::launch_dependents();
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_x(stage);
     PipelineState<STAGES> state;

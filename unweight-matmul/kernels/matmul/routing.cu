@@ -60,8 +60,8 @@ extern "C" __global__ void __launch_bounds__(ROUTING_THREADS) route(const __grid
 
   for (uint32_t expert = threadIdx.x; expert <= job.expert_count; expert += ROUTING_THREADS) counts[expert] = 0;
   __syncthreads();
-  ptx::launch_dependents();
   ptx::wait_for_previous_launch();
+  ptx::launch_dependents();
   uint32_t own_count = 0;
   for_each_slot(job, warp, lane, [&](uint32_t, uint32_t expert) {
     if (expert != NO_SLOT) atomicAdd(counts + expert, 1u);

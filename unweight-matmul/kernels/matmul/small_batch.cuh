@@ -295,7 +295,6 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   };
   // The previous launch may still write x, but not weights: the host orders a launch that needs its weights after its
   // end.
-  ptx::launch_dependents();
   enter(first_group);
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) load_k_tile(stage, true, false);
@@ -303,6 +302,7 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   loader.load_palette();
   loader.seek(panel_of(own.group), own.k_tile, lane);
   ptx::wait_for_previous_launch();
+  ptx::launch_dependents();
   enter(first_group);
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) {
