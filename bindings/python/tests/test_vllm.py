@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -182,6 +183,17 @@ def test_two_ranks_pack_their_parts(folders: dict[str, str], tmp_path: Path) -> 
     for rank in results.by_model["llama"][2]["ranks"]:
         assert rank["plain"] == {}
         assert rank["packed"] < 0.76 * whole / 2
+    # Each rank decodes half of all weights, but all of those that are divided by columns.
+    by_columns = sum(
+        size
+        for name, size in plain_bytes(folders["llama"]).items()
+        if name.endswith(("o_proj.weight", "down_proj.weight"))
+    )
+    decoded = re.findall(r"decoded (\d+) of (\d+) bytes of weights", results.printed)
+    assert len(decoded) == 2 * 2
+    for part, every in decoded:
+        assert int(every) > whole
+        assert int(part) < (whole + by_columns) / 2 + 20_000
 
 
 def test_two_ranks_compiled(folders: dict[str, str], tmp_path: Path) -> None:
