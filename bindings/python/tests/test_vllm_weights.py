@@ -20,6 +20,7 @@ from unweight.vllm import _weights  # noqa: E402
 from unweight.vllm._weights import Weights, decoding_device  # noqa: E402
 
 ROWS, COLUMNS = 2048, 512
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,9 @@ def step(tensor: Any, rng: random.Random) -> Any:
             return tensor[rng.randrange(tensor.size(0)) :]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 def test_every_view_has_the_elements_of_the_plain_tensor(
-    folder: Path, plain: dict[str, Any]
+    folder: Path, plain: dict[str, Any], device: str
 ) -> None:
     _, deferred = opened(folder)
     assert {name for name, tensor in deferred.items() if isinstance(tensor, DeferredTensor)} == {
@@ -95,9 +97,10 @@ def test_every_view_has_the_elements_of_the_plain_tensor(
             found = step(found, random.Random(f"{seed} {number}"))
             expected = step(expected, random.Random(f"{seed} {number}"))
         assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-        out = torch.zeros(expected.shape, dtype=rng.choice([expected.dtype, torch.float32]))
+        dtype = rng.choice([expected.dtype, torch.float32])
+        out = torch.zeros(expected.shape, dtype=dtype, device=device)
         out.copy_(found)
-        assert torch.equal(out, expected.to(out.dtype)), seed
+        assert torch.equal(out.cpu(), expected.to(dtype)), seed
 
 
 def test_other_functions_read_the_tensor(folder: Path, plain: dict[str, Any]) -> None:
@@ -110,6 +113,8 @@ def test_other_functions_read_the_tensor(folder: Path, plain: dict[str, Any]) ->
     assert torch.equal(matrix.view(torch.int16), expected.view(torch.int16))
     assert matrix[3, 4].item() == expected[3, 4].item()
     assert not isinstance(matrix.to(torch.float32), DeferredTensor)
+    if torch.cuda.is_available():
+        assert torch.equal(matrix.to("cuda").cpu(), expected)
 
 
 def test_what_a_loader_writes_to_a_tensor_is_seen_by_all_of_its_views(

@@ -69,7 +69,8 @@ class Embedding(torch.nn.Embedding):
     @property
     def nbytes(self) -> int:
         """The size of the buffers in bytes."""
-        return self.packed.nbytes + self.row_patch_starts.nbytes + self.row_patches.nbytes
+        of_rows: int = self.row_patch_starts.nbytes + self.row_patches.nbytes
+        return self.packed.nbytes + of_rows
 
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]
