@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 
 torch: Any = pytest.importorskip("torch")
 
+import unweight.torch  # noqa: E402
 from unweight import _packed  # noqa: E402
 from unweight._embedding import RowPatches, lookup, row_patches  # noqa: E402
+from unweight._packed_embedding import TiedLinear  # noqa: E402
 
 
 def weights(rows: int, columns: int, rare: float) -> Any:
@@ -117,3 +121,59 @@ def test_a_row_may_have_patches_only() -> None:
     assert torch.diff(patches.starts).max() == 64
     found = looked_up(packed, patches, torch.tensor([76, 77, 78]))
     assert torch.equal(found, weight[76:79])
+
+
+def embedding(rows: int, columns: int, device: str = "cpu") -> Any:
+    made = torch.nn.Embedding(rows, columns, padding_idx=3, dtype=torch.bfloat16)
+    made.weight.data = weights(rows, columns, 0.01)
+    return made.to(device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_packed_module_gives_what_the_plain_one_gives(device: str) -> None:
+    plain = embedding(100, 192, device)
+    packed = unweight.torch.Embedding.from_embedding(plain)
+    indices = torch.tensor([[0, 99], [3, 3]], device=device)
+    head = TiedLinear(packed, exact=True)
+    x = torch.randn(5, 192, device=device).bfloat16()
+    for kind in (torch.int64, torch.int32):
+        found, expected = packed(indices.to(kind)), plain(indices.to(kind))
+        assert torch.equal(found.view(torch.int16), expected.view(torch.int16))
+    expected = torch.nn.functional.linear(x, plain.weight)
+    assert torch.equal(head(x).view(torch.int16), expected.view(torch.int16))
+    assert torch.equal(packed.to_embedding().weight.view(torch.int16), plain.weight.view(torch.int16))
+    assert type(packed.to_embedding()) is torch.nn.Embedding and isinstance(packed, torch.nn.Embedding)
+    assert repr(packed).startswith("Embedding(100, 192, padding_idx=3, bits_per_weight=1")
+    assert not list(packed.parameters()) and plain.weight.shape == (100, 192)
+
+
+def test_a_packed_module_is_copied_saved_and_loaded() -> None:
+    plain = embedding(100, 192)
+    packed = unweight.torch.Embedding.from_embedding(plain)
+    other = unweight.torch.Embedding.from_embedding(torch.nn.Embedding(100, 192).bfloat16())
+    other.load_state_dict(packed.state_dict())
+    indices = torch.arange(100)
+    for found in (other, copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+        assert torch.equal(found(indices).view(torch.int16), plain.weight.view(torch.int16))
+    state = packed.state_dict() | {"patch_ends": torch.full_like(packed.patch_ends, -1)}
+    with pytest.raises(unweight.WrongArgument):
+        other.load_state_dict(state)
+
+
+def test_the_weight_is_restored_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = embedding(100, 192)
+    packed = unweight.torch.Embedding.from_embedding(plain)
+    found, expected = packed.weight.view(torch.int16), plain.weight.view(torch.int16)
+    assert torch.equal(found, expected)
+    assert torch.equal(packed.weight[5:7].view(torch.int16), expected[5:7])
+    assert torch.equal(packed.weight.t().contiguous().view(torch.int16), expected.t())
+    monkeypatch.setattr(_packed, "restore", lambda *_: pytest.fail("the weight was restored"))
+    weight = packed.weight
+    assert (weight.dtype, weight.shape, weight.device) == (
+        torch.bfloat16,
+        plain.weight.shape,
+        plain.weight.device,
+    )
+    for outside in (100, 111, 112):
+        with pytest.raises(IndexError):
+            packed(torch.tensor([outside]))

@@ -121,13 +121,12 @@ def test_weights_are_packed_as_they_load(folder: Path, compressed: Path) -> None
     linears = [name for name, module in plain.named_modules() if type(module) is torch.nn.Linear]
     tied = plain.config.tie_word_embeddings
     experts = 2 * 2 * 4 if "Mixtral" in type(plain).__name__ else 0
-    assert summary.matrices == len(linears) - tied + experts
+    assert summary.matrices == 1 + len(linears) - tied + experts
     assert summary.packed_bytes < 0.77 * 2 * summary.weights
-    assert "model.embed_tokens.weight" in summary.plain
-    assert ("lm_head.weight" in summary.plain) == tied
+    assert len(summary.plain) == (2 if experts else 0)
     if experts:
         reason = summary.plain["model.layers.0.mlp.gate.weight"]
-        assert reason == "a parameter of MixtralTopKRouter, expected torch.nn.Linear or experts"
+        assert reason.startswith("a parameter of MixtralTopKRouter, expected torch.nn.Linear, ")
 
 
 def test_a_packed_model_is_saved_and_loaded(folder: Path, tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def compressed(folder: Path) -> Path:
     return path
 
 
-def tokens(model: Any, prompt: list[int]) -> list[int]:
+def tokens(model: Any, prompt: list[int], count: int = 16, **options: Any) -> list[int]:
     made = model.generate(
-        torch.tensor([prompt]), max_new_tokens=16, do_sample=False, eos_token_id=None
+        torch.tensor([prompt]), max_new_tokens=count, do_sample=False, eos_token_id=None, **options
     )
     return list(made[0].tolist())
 
@@ -76,9 +76,31 @@ def test_greedy_tokens_are_those_of_bf16(
     config = UnweightConfig()
     packed = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
     unw = unweight.transformers.from_pretrained(compressed)
-    assert packing(packed).matrices == packing(both).matrices == 30 * 7
+    # The embedding is the head too.
+    assert packing(packed).matrices == packing(both).matrices == 30 * 7 + 1
+    memory = packing(both).packed_bytes + packing(both).plain_bytes
+    parameters = [parameter for parameter in plain.parameters() if parameter.dim() == 2]
+    assert memory <= 0.755 * sum(parameter.nbytes for parameter in parameters)
     for prompt in PROMPTS:
         expected = tokens(plain, prompt)
         for found in (unw, packed, both):
             assert tokens(found, prompt) == expected
     assert tokens(plain, PROMPTS[0])[5] == PARIS
+
+
+def test_logits_are_those_of_bf16(plain: Any, both: Any) -> None:
+    with torch.no_grad():
+        one, other = (model(torch.tensor(PROMPTS[:1])).logits for model in (both, plain))
+    assert torch.equal(one.view(torch.int16), other.view(torch.int16))
+
+
+def test_compiled_steps_make_the_tokens_of_bf16(plain: Any, both: Any) -> None:
+    made = []
+    for model in (plain, both):
+        forward = model.forward
+        # It takes whole graphs as `inductor` does, which compiles C++ for minutes.
+        model.forward = torch.compile(forward, backend="aot_eager", fullgraph=True)
+        made.append(tokens(model, PROMPTS[0], 6, cache_implementation="static"))
+        model.forward = forward
+    assert made[0] == made[1]
+    assert made[0][5] == PARIS

@@ -1,7 +1,8 @@
 """Runs models in vLLM, one after the other: `vllm_program.py JSON`, a list of options of `LLM`.
 
 Prints a line for each: greedy tokens, what each rank has in memory, and the most bytes of plain
-matrices that were there when a matrix was packed (of this process).
+matrices that were there when a matrix was packed (of this process); or the error that kept the model
+from being loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from vllm import LLM, SamplingParams
 
+import unweight
 from vllm_memory import memory
 
 PROMPTS = ([1, 5, 17, 99, 400], [1, 7, 3, 3, 12, 64])
@@ -25,14 +27,18 @@ def main() -> None:
     watch_packing(plain_while_packing.append)
     for options in json.loads(sys.argv[1]):
         plain_while_packing[:] = [0]
-        llm = LLM(
-            skip_tokenizer_init=True,
-            dtype="bfloat16",
-            max_model_len=128,
-            max_num_seqs=2,
-            seed=0,
-            **options,
-        )
+        try:
+            llm = LLM(
+                skip_tokenizer_init=True,
+                dtype="bfloat16",
+                max_model_len=128,
+                max_num_seqs=2,
+                seed=0,
+                **options,
+            )
+        except unweight.UnweightError as error:
+            print("ERROR", f"{type(error).__name__}: {error}", flush=True)
+            continue
         prompts: Any = [{"prompt_token_ids": prompt} for prompt in PROMPTS]
         sampling = SamplingParams(temperature=0, max_tokens=16, ignore_eos=True, detokenize=False)
         outputs = llm.generate(prompts, sampling, use_tqdm=False)

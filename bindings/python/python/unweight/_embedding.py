@@ -30,11 +30,11 @@ class RowPatches(NamedTuple):
 def lookup(
     indices: torch.Tensor, k_tiles: torch.Tensor, palette: torch.Tensor, patches: RowPatches
 ) -> torch.Tensor:
-    """Rows of a packed matrix: ``bfloat16`` [..., columns] for ``int64`` indices [...].
+    """Rows of a packed matrix: ``bfloat16`` [..., columns] for indices [...].
 
     Args:
-        indices: Numbers of rows. On a CUDA device they are not checked: the first or the last row
-            takes the place of those that are outside.
+        indices: Numbers of rows, ``int64`` or ``int32``. On a CUDA device they are not checked: the
+            first or the last row takes the place of those that are outside.
         k_tiles: Its K tiles.
         palette: Its palette.
         patches: Its patches, sorted by row.
@@ -73,7 +73,7 @@ def _lookup(
     panels, count, _ = k_tiles.shape
     columns = columns_of(k_tiles)
     words = k_tiles.view(torch.int32).view(panels, count, *_K_TILE_WORDS)
-    index = indices.reshape(-1)
+    index = indices.reshape(-1).long()
     row = index & 15
     first, second, third = words[index >> 4, :, :, row & 7].unbind(2)
     # Two pairs of columns of each lane and MMA step. Rows from the eighth have the second pair, and

@@ -139,7 +139,16 @@ class LazyTensor:
         """Whether the elements are floating-point numbers."""
         return bool(self.dtype.is_floating_point)
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the tensor."""
+        return self._slice.nbytes
+
     def __getitem__(self, index: Any) -> Any:
+        return self.read(index)
+
+    def read(self, index: Any = ..., *, out: Any = None) -> Any:
+        """The elements at this index as a new tensor, or in ``out``, as `TensorSlice.read`."""
         if index is Ellipsis:
-            return self._file.get_tensor(self._name)
-        return self._slice[index]
+            return self._file.get_tensor(self._name, out=out)
+        return self._slice.read(index, out=out)

@@ -226,7 +226,7 @@ class Linear(torch.nn.Module):
             raise UnsupportedDtype(
                 f"found an input of {x.dtype}, expected bfloat16, the type of the packed weight"
             )
-        if self.exact or (x.device.type == "cpu" and self.k_tiles.device.type == "cpu"):
+        if self.exact or (x.device.type == "cpu" and self.packed.k_tiles.device.type == "cpu"):
             # In two steps, so that a compiler treats the product as that of a plain module.
             return functional.linear(x, self.weight, self.bias)
         product: torch.Tensor = torch.ops.unweight.linear(

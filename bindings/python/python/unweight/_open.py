@@ -75,6 +75,11 @@ class TensorSlice:
         """The type of the elements, as safetensors names it: ``"BF16"``."""
         return self._dtype
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the whole tensor."""
+        return _bytes(self._bits, self._shape)
+
     def __getitem__(self, index: Index) -> Any:
         return self.read(index)
 

@@ -17,8 +17,10 @@ from ._to_torch import given
 
 if TYPE_CHECKING:
     from ._linear import Linear, NoPackedForm
+    from ._packed_embedding import Embedding
 
 __all__ = [
+    "Embedding",
     "Linear",
     "NoPackedForm",
     "load",
@@ -36,6 +38,10 @@ def __getattr__(name: str) -> Any:
         from . import _linear
 
         return getattr(_linear, name)
+    if name == "Embedding":
+        from . import _packed_embedding
+
+        return _packed_embedding.Embedding
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

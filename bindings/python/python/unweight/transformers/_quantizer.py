@@ -1,11 +1,11 @@
-"""Packs the weights of linear layers and of experts while transformers loads a checkpoint.
+"""Packs the weights of linear layers, experts and the embedding of tokens while transformers loads a
+checkpoint.
 
 For transformers this is a quantization method, though no bit of a weight changes.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,15 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .._errors import WrongArgument
 from .._linear import Linear
-from .._packed import NoPackedForm, Packed, check_loaded, layout
-from . import _experts
+from .._packed import NoPackedForm, Packed, check_loaded, layout, pack
+from .._packed_embedding import Embedding, TiedLinear
+from . import _embeddings, _experts
+from ._embeddings import TokenEmbedding
 from ._experts import Stack
 
 METHOD = "unweight"
+_TIED = "tied to another module"
+_PACKED = (Linear, Embedding, Stack)
 _BUFFERS = set(Packed._fields)
 _LOGGER = logging.get_logger(__name__)
 
@@ -50,7 +54,8 @@ class Packing:
 
 
 class UnweightConfig(QuantizationConfigMixin):
-    """Packs the BF16 weights of linear layers and experts as they are loaded: 12 bits each in memory.
+    """Packs the BF16 weights of linear layers, experts and the embedding of tokens as they are loaded:
+    12 bits each in memory.
 
     Args:
         modules_to_not_convert: Names of modules to leave as they are, as for other methods of
@@ -59,8 +64,8 @@ class UnweightConfig(QuantizationConfigMixin):
         exact: Whether results are those of BF16 bit for bit on every device: each weight is restored
             when it is used, and torch multiplies. Otherwise CUDA devices multiply by packed weights,
             which is faster, and sums may differ in the last bit. On the CPU both are the same.
-        kept_plain: Set when a model is loaded: linear layers and parameters of experts that are not
-            packed, with the reason. A saved model needs it to be loaded again.
+        kept_plain: Set when a model is loaded: linear layers, embeddings and parameters of experts
+            that are not packed, with the reason. A saved model needs it to be loaded again.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class UnweightConfig(QuantizationConfigMixin):
 
 
 class UnweightQuantizer(HfQuantizer):
-    """Replaces linear layers and parameters of experts by packed ones."""
+    """Replaces linear layers, the embedding of tokens and parameters of experts by packed ones."""
 
     requires_calibration = False
     quantization_config: UnweightConfig
@@ -86,6 +91,7 @@ class UnweightQuantizer(HfQuantizer):
         super().__init__(quantization_config, **kwargs)
         # Names of parameters.
         self._to_pack: set[str] = set()
+        self._embedding: TokenEmbedding | None = None
 
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
         if dtype != torch.bfloat16:
@@ -104,7 +110,10 @@ class UnweightQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         if not self.pre_quantized:
             self.quantization_config.kept_plain = {}
+        self._prepare_embedding(model)
         for name, module in list(model.named_modules()):
+            if f"{name}.weight" in self._to_pack:
+                continue
             # Modules derived from it may read the weight themselves.
             if type(module) is torch.nn.Linear and self._is_packed(
                 model, name, f"{name}.weight", (module.out_features, module.in_features)
@@ -123,6 +132,24 @@ class UnweightQuantizer(HfQuantizer):
                 delattr(module, tensor)
                 setattr(module, tensor, Stack.empty(tuple(shape), "meta"))
         return model
+
+    def _prepare_embedding(self, model: Any) -> None:
+        found = _embeddings.find(model)
+        if found is None:
+            return
+        kept = self.quantization_config.kept_plain
+        reason = found.reason_to_keep(model, lambda name: self._is_excluded(model, name))
+        if reason is not None:
+            kept[found.embedding] = reason
+        elif found.embedding not in kept:
+            self._embedding = found
+            if self.pre_quantized:
+                module = model.get_submodule(found.embedding)
+                shape = module.embedding_dim, module.num_embeddings
+                empty = Linear.empty(*shape, bias=False, device="meta").packed
+                found.place(model, found.embedding, empty, self.quantization_config.exact)
+            else:
+                self._to_pack |= set(found.parameters)
 
     def _is_packed(self, model: Any, name: str, parameter: str, shape: tuple[int, int]) -> bool:
         """Whether the checkpoint has it packed. Notes what is to be packed, and why others are not.
@@ -146,37 +173,63 @@ class UnweightQuantizer(HfQuantizer):
     def _reason_to_keep(
         self, model: Any, name: str, parameter: str, shape: tuple[int, int]
     ) -> str | None:
-        skipped = self.get_modules_to_not_convert(
-            model, self.quantization_config.modules_to_not_convert or [], model._keep_in_fp32_modules
-        )
         # The end of a name may be that of a parameter of experts, or that of its module.
-        for end in {name, parameter.rpartition(".")[0]}:
-            if not should_convert_module(end, skipped):
-                return "in modules_to_not_convert"
+        if any(self._is_excluded(model, end) for end in {name, parameter.rpartition(".")[0]}):
+            return "in modules_to_not_convert"
         tied = getattr(model, "all_tied_weights_keys", {})
         if parameter in {*tied.keys(), *tied.values()}:
-            return "tied to another module"
+            return _TIED
         try:
             layout(*shape)
         except NoPackedForm as error:
             return str(error)
         return None
 
+    def _is_excluded(self, model: Any, name: str) -> bool:
+        skipped = self.get_modules_to_not_convert(
+            model, self.quantization_config.modules_to_not_convert or [], model._keep_in_fp32_modules
+        )
+        return not should_convert_module(name, skipped)
+
+    def with_same_weight(self, parameter: str) -> set[str]:
+        """The names of the parameters that are packed with one, and its own."""
+        embedding = self._embedding
+        if embedding is None or parameter not in embedding.parameters:
+            return {parameter}
+        return set(embedding.parameters)
+
+    def keep(self, parameter: str, name: str, reason: str) -> None:
+        """Notes that a weight has no packed form.
+
+        Args:
+            parameter: The name of the parameter.
+            name: The name of a module, or of a parameter of experts.
+            reason: Why.
+        """
+        same = self.with_same_weight(parameter)
+        self._to_pack -= same
+        kept = self.quantization_config.kept_plain
+        kept |= {other.rpartition(".")[0]: _TIED for other in same - {parameter}}
+        kept[name] = reason
+
     def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
         if not self.pre_quantized:
             return param_name in self._to_pack
         # The shapes of these are those of the file.
         module, tensor = get_module_from_name(model, param_name)
-        return isinstance(module, (Linear, Stack)) and tensor in ("patches", "palette")
+        return isinstance(module, _PACKED) and tensor in ("patches", "palette")
 
     def get_quantize_ops(self) -> ConversionOps:
         return _Pack(self)
 
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         for name, module in model.named_modules():
-            if self.pre_quantized and isinstance(module, (Linear, Stack)):
-                rows = module.rows if isinstance(module, Stack) else module.out_features
-                check_loaded(name, module.packed, rows)
+            if self.pre_quantized and isinstance(module, _PACKED):
+                check_loaded(name, module.packed, _rows(module))
+            if isinstance(module, Embedding):
+                # transformers makes new buffers in place of those that are not saved.
+                module.sort_patches()
+                _embeddings.make_resizable(model, self.quantization_config)
             if isinstance(module, Linear) and module.bias is not None:
                 # Zeros only if the checkpoint has no bias, as in every linear layer: transformers
                 # marks what it has read, and this function leaves that as it is.
@@ -213,6 +266,7 @@ class UnweightQuantizer(HfQuantizer):
         return True
 
     def _dequantize(self, model: Any, dtype: Any = None) -> Any:
+        _embeddings.dequantize(model)
         for name, module in list(model.named_modules()):
             if isinstance(module, Linear):
                 model.set_submodule(name, module.to_linear())
@@ -248,42 +302,44 @@ class _Pack(ConversionOps):
             if not self._pack(model, name, weight):
                 plain[name] = weight
             elif missing_keys is not None:
-                missing_keys.discard(name)
+                missing_keys.difference_update(self._quantizer.with_same_weight(name))
         return plain
 
     def _pack(self, model: Any, name: str, weight: torch.Tensor) -> bool:
-        if name not in self._quantizer._to_pack:
+        quantizer = self._quantizer
+        if name not in quantizer._to_pack:
             return False
         module, tensor = get_module_from_name(model, name)
-        linear = type(module) is torch.nn.Linear
         owner = name.rpartition(".")[0]
+        exact = quantizer.quantization_config.exact
+        if weight.shape != getattr(module, tensor).shape:
+            # Reported by transformers, as for every other parameter.
+            quantizer._to_pack -= quantizer.with_same_weight(name)
+            return False
         try:
-            if weight.shape != getattr(module, tensor).shape:
-                # Reported by transformers, as for every other parameter.
-                self._quantizer._to_pack.discard(name)
-            elif linear:
-                exact = self._quantizer.quantization_config.exact
+            embedding = quantizer._embedding
+            if embedding is not None and name in embedding.parameters:
+                embedding.place(model, owner, pack(weight), exact)
+            elif type(module) is torch.nn.Linear:
                 packed = Linear.from_weight(weight, module.bias, exact)
-                packed.train(module.training)
-                model.set_submodule(owner, packed)
-                return True
+                model.set_submodule(owner, packed.train(module.training))
             else:
                 stack = Stack.from_weight(weight)
                 delattr(module, tensor)
                 setattr(module, tensor, stack)
-                return True
         except NoPackedForm as error:
-            self._quantizer._to_pack.discard(name)
-            self._quantizer.quantization_config.kept_plain[owner if linear else name] = str(error)
-        return False
+            quantizer.keep(name, owner if tensor == "weight" else name, str(error))
+            return False
+        return True
 
 
 def packing(model: Any) -> Packing:
     """What of a model is packed, and what is not."""
-    packed = [module for module in model.modules() if isinstance(module, (Linear, Stack))]
-    shapes = [
-        module.shape if isinstance(module, Stack) else (1, module.out_features, module.in_features)
-        for module in packed
+    packed = [
+        module
+        for module in model.modules()
+        # The weight of these is counted with their embeddings.
+        if isinstance(module, _PACKED) and not isinstance(module, TiedLinear)
     ]
     reasons = getattr(getattr(model.config, "quantization_config", None), "kept_plain", {})
     plain, sizes = {}, {}
@@ -292,16 +348,29 @@ def packing(model: Any) -> Packing:
             continue
         owner = name.rpartition(".")[0]
         kind = type(model.get_submodule(owner)).__name__
-        other = f"a parameter of {kind}, expected torch.nn.Linear or experts"
+        other = (
+            f"a parameter of {kind}, expected torch.nn.Linear, the embedding of tokens, or experts"
+        )
         plain[name] = reasons.get(name) or reasons.get(owner, other)
         sizes[id(parameter)] = parameter.nbytes
     return Packing(
-        matrices=sum(shape[0] for shape in shapes),
-        packed_bytes=sum(module.packed.nbytes for module in packed),
-        weights=sum(math.prod(shape) for shape in shapes),
+        matrices=sum(module.shape[0] if isinstance(module, Stack) else 1 for module in packed),
+        packed_bytes=sum(
+            module.nbytes if isinstance(module, Embedding) else module.packed.nbytes
+            for module in packed
+        ),
+        weights=sum(_rows(module) * module.packed.columns for module in packed),
         plain=plain,
         plain_bytes=sum(sizes.values()),
     )
+
+
+def _rows(module: Any) -> int:
+    """The number of rows of a packed module's matrix."""
+    if isinstance(module, Stack):
+        return module.rows
+    rows: int = module.num_embeddings if isinstance(module, Embedding) else module.out_features
+    return rows
 
 
 def _register() -> None:

@@ -9,19 +9,21 @@ from typing import Any
 from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
 
 from .._errors import BadFile, WrongArgument
-from .._folder import ModelFolder, shards
+from .._folder import shards
 from ._config import METHODS
-from ._versions import warn_if_untested
+from ._versions import LOGGER, warn_if_untested
+from ._weights import Weights
 
 FORMAT = "unweight"
 
 
 class UnweightLoader(DefaultModelLoader):
-    """Decodes each tensor on the CPU, and gives it to the model. All ranks of a tensor-parallel
-    model decode whole tensors, because vLLM cuts them itself."""
+    """Gives the model tensors that are read when it copies them: on the device of the parameter, and
+    the range of rows that a tensor-parallel rank copies."""
 
     # The base class has it.
     enable_weights_track: Any
+    _weights: Weights
 
     def download_model(self, model_config: Any) -> None:
         shards(model_config.model)
@@ -33,9 +35,16 @@ class UnweightLoader(DefaultModelLoader):
                 f"found weights in the subfolder {source.subfolder!r}, expected all of them in "
                 f"{folder}; decompress the folder, and use --load-format auto"
             )
-        weights = ModelFolder(folder)
-        for name in weights:
-            yield source.prefix + name, weights.get_tensor(name)
+        self._weights = Weights(folder, LOGGER.warning)
+        for name, tensor in self._weights:
+            yield source.prefix + name, tensor
+
+    def load_model(self, *args: Any, **kwargs: Any) -> Any:
+        model = super().load_model(*args, **kwargs)
+        read, every = self._weights.decoded_bytes, self._weights.nbytes
+        LOGGER.info("decoded %d of %d bytes of weights (%.1f %%)", read, every, 100 * read / every)
+        del self._weights
+        return model
 
     def load_weights(self, model: Any, model_config: Any) -> None:
         warn_if_untested()
