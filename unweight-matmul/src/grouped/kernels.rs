@@ -156,7 +156,7 @@ impl KernelSet for GroupedKernels {
         let attribute =
             CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR;
         Ok(GroupedKernels {
-            route: load_with_shared(&route, "route", 0)?,
+            route: load_with_shared(&route, "route", routing_shared_bytes(MOST_EXPERTS))?,
             kernels: kernels.collect::<Result<_, GpuError>>()?,
             most_shared_bytes,
             multiprocessor_bytes: device.context().attribute(attribute)? as u32,
@@ -233,7 +233,7 @@ mod tests {
             all.map(|kernel| kernel.shared_bytes(k_tiles))
                 .all(|bytes| bytes <= 227 << 10)
         );
-        assert!(routing_shared_bytes(4096) <= 48 << 10);
+        assert!(routing_shared_bytes(MOST_EXPERTS) <= 48 << 10);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::kernels::{LEAST_TILE_ROWS, MOST_TILE_ROWS};
 use crate::MatmulError;
 
 /// The most experts of a routing. A block of the routing kernel counts the slots of each.
-const MOST_EXPERTS: u32 = 4096;
+pub(super) const MOST_EXPERTS: u32 = 4096;
 /// The most slots of a routing.
 const MOST_SLOTS: u64 = 1 << 30;
 /// Words of the routing's header, and of a record.
