@@ -55,10 +55,8 @@ class _Sorted(NamedTuple):
 
     @classmethod
     def of(cls, routing: torch.Tensor, slots: int, experts: int) -> _Sorted:
-        order, scales, ends, _ = routing.split(
-            [slots, slots, experts, len(routing) - 2 * slots - experts]
-        )
-        return cls(order, scales.view(torch.float32), ends)
+        scales, ends = routing[slots : 2 * slots], routing[2 * slots :][:experts]
+        return cls(routing[:slots], scales.view(torch.float32), ends)
 
 
 def _route(
@@ -89,7 +87,10 @@ def _route(
     parts.order.copy_(order)
     numbers = torch.arange(experts, dtype=torch.int32, device=ids.device)
     torch.searchsorted(ids, numbers, right=True, out_int32=True, out=parts.ends)
-    parts.scales.copy_(1 if scales is None else scales.reshape(-1))
+    if scales is None:
+        parts.scales.fill_(1)
+    else:
+        parts.scales.copy_(scales.reshape(-1))
     return routing
 
 

@@ -27,6 +27,7 @@ from .._linear import Linear
 from .._packed import NoPackedForm, Packed, check_loaded, layout
 from . import _experts
 from ._experts import Stack
+from ._grouped_experts import use_packed_products, use_plain_products
 
 METHOD = "unweight"
 _BUFFERS = set(Packed._fields)
@@ -186,6 +187,8 @@ class UnweightQuantizer(HfQuantizer):
         model._weight_conversions = [
             each for each in conversions if not isinstance(each, WeightConverter)
         ]
+        if not self.quantization_config.exact:
+            use_packed_products(model)
         found = packing(model)
         _LOGGER.info(
             f"packed {found.matrices} matrices in {found.packed_bytes} bytes; "
@@ -213,6 +216,7 @@ class UnweightQuantizer(HfQuantizer):
         return True
 
     def _dequantize(self, model: Any, dtype: Any = None) -> Any:
+        use_plain_products(model)
         for name, module in list(model.named_modules()):
             if isinstance(module, Linear):
                 model.set_submodule(name, module.to_linear())
