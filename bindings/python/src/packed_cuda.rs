@@ -6,14 +6,15 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use unweight::gpu::KeptContext;
 use unweight::gpu::kernels::{LaunchStream, RelaxedCapture};
 use unweight::gpu::load::CallerStream;
+use unweight::gpu::{GpuError, KeptContext};
 use unweight::{CudaDevice, Error};
 use unweight_matmul::layout::{most_frequent, patch_count};
 use unweight_matmul::{
-    Activations, Direct, FragmentsMemory, FragmentsRef, Linear, MatmulDevice, MatmulError,
-    Pipeline, Shape, SharedWorkspace, StoredPalette, View, ViewMut,
+    Activations, Direct, Experts, FragmentsMemory, FragmentsRef, GroupedActivations, GroupedMatmul,
+    Linear, MatmulDevice, MatmulError, Pipeline, RoutingShape, RowsOfX, Shape, SharedWorkspace,
+    StoredPalette, TokenExperts, View, ViewMut,
 };
 
 use crate::cuda::device_of;
@@ -26,12 +27,17 @@ const ROWS: u64 = 1 << 18;
 /// exponents; the matrix's rows and columns.
 type Matrix = (u64, u64, u64, u64, u32, u32, u64, u64);
 
+/// The numbers of tokens, of experts for each token, and of all experts.
+type Routing = (u32, u32, u32);
+
 /// The kernels for packed matrices on one device. Addresses are of memory on the device, and streams
 /// are `CUstream`s of its primary context.
 #[pyclass(frozen, module = "unweight._unweight")]
 pub(crate) struct PackedKernels {
     device: CudaDevice,
     kernels: MatmulDevice,
+    /// Loaded at first use.
+    grouped: Mutex<Option<GroupedMatmul>>,
     /// A workspace for each stream. Graphs may have their addresses, so they are never freed.
     workspaces: Mutex<HashMap<usize, &'static SharedWorkspace>>,
 }
@@ -53,6 +59,7 @@ impl PackedKernels {
         Ok(PackedKernels {
             device,
             kernels: kernels.map_err(|error| exception_of(py, error))?,
+            grouped: Mutex::default(),
             workspaces: Mutex::default(),
         })
     }
@@ -150,9 +157,92 @@ impl PackedKernels {
         })?;
         Ok(true)
     }
+
+    /// Sorts the slots of tokens by expert. `experts` has the number of the expert of each slot,
+    /// and `scales` its factor; 0 for ones.
+    fn route(
+        &self,
+        py: Python<'_>,
+        shape: Routing,
+        experts: u64,
+        scales: u64,
+        routing: (u64, u64),
+        stream: usize,
+    ) -> PyResult<()> {
+        let shape = routing_shape(py, shape)?;
+        self.launch(py, stream, |stream| {
+            let grouped = self.grouped()?;
+            let chosen = TokenExperts {
+                experts,
+                scales: (scales != 0).then_some(scales),
+            };
+            let (address, bytes) = routing;
+            let routing = self.view_mut(address, bytes);
+            // SAFETY: as in `count_exponents`. Torch's stream orders the use of the routing.
+            unsafe { grouped.route(stream, shape, chosen, &routing) }
+        })
+    }
+
+    /// Writes y = x W^T for each slot, with the W of its expert. `matrix` has the experts' rows
+    /// one after the other, x a row for each token of the routing, and `routing` what `route` wrote
+    /// for the same numbers. If `scaled`, sums are multiplied by the routing's factors.
+    #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
+    fn multiply_grouped(
+        &self,
+        py: Python<'_>,
+        matrix: Matrix,
+        shape: Routing,
+        routing: (u64, u64),
+        x: u64,
+        scaled: bool,
+        y: u64,
+        stream: usize,
+    ) -> PyResult<()> {
+        let matrix = self.matrix(py, matrix)?;
+        let shape = routing_shape(py, shape)?;
+        let experts = Experts::new(matrix, shape.experts());
+        let experts = experts.map_err(|error| exception_of(py, error))?;
+        self.launch(py, stream, |launches| {
+            let grouped = self.grouped()?;
+            let (routing, given_bytes) = routing;
+            let needed_bytes = grouped.routing_bytes(shape);
+            if given_bytes < needed_bytes {
+                return Err(GpuError::WrongLength {
+                    needed_bytes,
+                    given_bytes,
+                }
+                .into());
+            }
+            let activations = GroupedActivations {
+                shape,
+                routing,
+                x: self.view(x, u64::from(shape.tokens()) * experts.columns()),
+                rows: RowsOfX::Tokens,
+                scaled,
+            };
+            let y = self.view_mut(y, 2 * u64::from(shape.slots()) * u64::from(experts.rows()));
+            // Any workspace suffices.
+            let workspace = self.workspace(stream, Shape::new(1, experts.columns())?)?;
+            // SAFETY: as in `multiply`, and `route` wrote the routing on this stream, or torch
+            // ordered the streams.
+            unsafe { grouped.multiply(launches, workspace, &experts, activations, &y) }
+        })
+    }
 }
 
 impl PackedKernels {
+    /// The kernels of grouped products.
+    fn grouped(&self) -> Result<GroupedMatmul, MatmulError> {
+        let mut grouped = self.grouped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grouped) = &*grouped {
+            return Ok(grouped.clone());
+        }
+        // Torch may be capturing a graph.
+        let _relaxed = RelaxedCapture::begin()?;
+        let loaded = GroupedMatmul::new(self.device.device())?;
+        Ok(grouped.insert(loaded).clone())
+    }
+
     /// Calls `launch` with a stream of torch, without the interpreter: the driver may wait for room
     /// in its queue. Keeps the thread's current context.
     fn launch(
@@ -249,8 +339,18 @@ pub(crate) fn choose_palette(
     Ok(Chosen::Palette((PyBytes::new(py, stored), patches)))
 }
 
+/// Bytes that suffice for the routing of these tokens on every device.
+#[pyfunction]
+pub(crate) fn routing_bytes(py: Python<'_>, shape: Routing) -> PyResult<u64> {
+    Ok(routing_shape(py, shape)?.sufficient_bytes())
+}
+
 fn shape(py: Python<'_>, rows: u64, columns: u64) -> PyResult<Shape> {
     Shape::new(rows, columns).map_err(|error| exception_of(py, error))
+}
+
+fn routing_shape(py: Python<'_>, (tokens, top_k, experts): Routing) -> PyResult<RoutingShape> {
+    RoutingShape::new(tokens, top_k, experts).map_err(|error| exception_of(py, error))
 }
 
 fn exception_of(py: Python<'_>, error: MatmulError) -> PyErr {

@@ -16,9 +16,10 @@ transformers = pytest.importorskip(
     "transformers", minversion="5.0", reason="transformers 5 is not installed"
 )
 
-from tiny_models import bits, logits, same_model, save  # noqa: E402
+from tiny_models import IDS, bits, logits, same_model, save, tokens  # noqa: E402
 
 import unweight.transformers  # noqa: E402
+from unweight import _packed  # noqa: E402
 from unweight.transformers import UnweightConfig, packing  # noqa: E402
 from unweight.transformers._experts import Stack  # noqa: E402
 
@@ -47,8 +48,68 @@ def test_experts_of_each_implementation_stay_packed(folder: Path, implementation
     assert not any(info.values())
     assert isinstance(experts(found).gate_up_proj, Stack)
     assert isinstance(experts(found).down_proj, Stack)
+    # The default is replaced where packed matrices can be multiplied by.
+    is_replaced = implementation == "grouped_mm" and not experts(found).is_transposed
+    used = "unweight" if is_replaced else implementation
+    assert found.config._experts_implementation == used
     assert type(experts(found)) is type(experts(plain))
     assert same_model(found, plain)
+
+
+def test_exact_experts_are_restored(folder: Path) -> None:
+    found = load(folder, quantization_config=UnweightConfig(exact=True))
+    assert found.config._experts_implementation == "grouped_mm"
+    assert same_model(found, load(folder))
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+def test_products_restore_no_more_than_the_experts_of_a_token(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = load(save(name, tmp_path), quantization_config=UnweightConfig())
+    restored = []
+
+    def watched(packed: Any, rows: int) -> Any:
+        restored.append(rows)
+        return restore(packed, rows)
+
+    restore = _packed.restore
+    monkeypatch.setattr(_packed, "restore", watched)
+    layer = experts(found)
+    x = torch.randn(1, 128).to(torch.bfloat16)
+    ids, weights = torch.tensor([[2, 0]]), torch.tensor([[0.7, 0.3]], dtype=torch.bfloat16)
+    with torch.no_grad():
+        layer(x, ids, weights)
+    assert restored == [512, 512, 128, 128]
+
+
+def test_experts_have_gradients(tmp_path: Path) -> None:
+    folder = save("mixtral", tmp_path, num_hidden_layers=1)
+    gradients = []
+    for options in ({}, {"quantization_config": UnweightConfig()}):
+        model = load(folder, **options)
+        x = torch.randn(8, 128, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+        x.requires_grad_()
+        ids = torch.arange(8).unsqueeze(1) % 4
+        weights = torch.ones(8, 1, dtype=torch.bfloat16)
+        experts(model)(x, ids, weights).float().sum().backward()
+        gradients.append(x.grad)
+    assert torch.equal(*gradients) and gradients[0].any()
+
+
+def test_experts_of_other_devices_are_left_out(tmp_path: Path) -> None:
+    """Expert parallelism of transformers: numbers behind the last one, with a weight of zero."""
+    folder = save("mixtral", tmp_path, num_hidden_layers=1)
+    ids = torch.tensor([[0, 4], [4, 4], [3, 1]])
+    weights = torch.where(ids < 4, 0.5, 0).to(torch.bfloat16)
+    x = torch.randn(3, 128).to(torch.bfloat16)
+    results = []
+    for options in ({}, {"quantization_config": UnweightConfig()}):
+        layer = experts(load(folder, **options))
+        layer._is_expert_parallel = True
+        with torch.no_grad():
+            results.append(layer(x, ids, weights))
+    assert torch.equal(*results) and results[0][0].any() and not results[0][1].any()
 
 
 def test_packed_experts_are_saved_and_loaded(folder: Path, tmp_path: Path) -> None:
@@ -144,9 +205,23 @@ def test_experts_are_compiled_without_a_graph_break(implementation: str, tmp_pat
     options = {"experts_implementation": implementation}
     plain = load(folder, **options)
     found = load(folder, quantization_config=UnweightConfig(), **options)
+    assert found.config._experts_implementation != "grouped_mm"
     # The backend takes whole graphs as others do, and compiles no C++.
     one, other = (
         logits(torch.compile(model, fullgraph=True, backend="aot_eager"))
         for model in (found, plain)
     )
     assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+def test_compiled_generation_makes_the_same_tokens(name: str, tmp_path: Path) -> None:
+    folder = save(name, tmp_path)
+    compiling = transformers.CompileConfig(backend="aot_eager", fullgraph=True)
+    compiling._compile_all_devices = True
+    options = {"cache_implementation": "static", "compile_config": compiling}
+    found = load(folder, quantization_config=UnweightConfig())
+    made = tokens(found, **options)
+    assert found.config._experts_implementation == "unweight"
+    assert made == tokens(load(folder), **options)
+    assert len(set(made[IDS.shape[1] :])) > 3

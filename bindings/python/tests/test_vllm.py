@@ -109,8 +109,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     model("Mixtral", num_local_experts=4, num_experts_per_tok=2).save_pretrained(
         root / "mixtral", max_shard_size="1MB"
     )
+    model(
+        "Qwen3Moe", num_experts=8, num_experts_per_tok=2, moe_intermediate_size=128
+    ).save_pretrained(root / "qwen3_moe", max_shard_size="1MB")
     assert len(list((root / "llama").glob("*.safetensors"))) > 2
-    for name in ("llama", "qwen3"):
+    for name in ("llama", "qwen3", "mixtral"):
         unweight.compress(root / name, root / f"{name}.unw")
     return {path.name: str(path) for path in root.iterdir()}
 
@@ -124,7 +127,8 @@ def test_tokens_are_those_of_the_plain_model(folders: dict[str, str], tmp_path: 
     models = {
         folders["llama"]: [PACKED, EXACT, llama, llama | PACKED],
         folders["qwen3"]: [PACKED, EXACT, qwen3 | PACKED],
-        folders["mixtral"]: [PACKED, EXACT],
+        folders["mixtral"]: [PACKED, EXACT, of_file(folders, "mixtral") | PACKED],
+        folders["qwen3_moe"]: [PACKED],
     }
     results = Results(tmp_path, models, enforce_eager=True)
     results.require_same_tokens()
@@ -145,11 +149,16 @@ def test_tokens_are_those_of_the_plain_model(folders: dict[str, str], tmp_path: 
     assert rank["plain"] == {}
     assert rank["packed"] < 0.755 * sum(plain_bytes(folders["qwen3"]).values())
 
-    (rank,) = results.by_model["mixtral"][1]["ranks"]
-    experts = {f"model.layers.{layer}.block_sparse_moe.experts.routed_experts" for layer in (0, 1)}
-    plain_names = {name.rpartition(".")[0] for name in rank["plain"]}
-    assert plain_names == experts | {"model.embed_tokens"}
-    assert results.printed.count("stays plain: experts are not packed") == 4
+    # Mixtral does not offer its embedding.
+    for name, left in (("mixtral", {"model.embed_tokens.weight"}), ("qwen3_moe", set())):
+        sizes = plain_bytes(folders[name])
+        for result in results.by_model[name][1:]:
+            (rank,) = result["ranks"]
+            assert set(rank["plain"]) == left
+            assert rank["packed"] < 0.755 * sum(sizes.values())
+            # The experts of one layer at a time were plain, beside routers.
+            of_layer = sum(size for key, size in sizes.items() if "layers.0." in key and ".experts." in key)
+            assert of_layer <= result["most_plain"] < 1.01 * of_layer
 
 
 def plain_bytes(folder: str) -> dict[str, int]:
@@ -170,10 +179,18 @@ def test_compiled_models_make_the_same_tokens(folders: dict[str, str], tmp_path:
     assert len(compiled) == 5
 
 
+def test_compiled_experts_make_the_same_tokens(folders: dict[str, str], tmp_path: Path) -> None:
+    Results(tmp_path, {folders["mixtral"]: [PACKED]}).require_same_tokens()
+
+
 def test_two_ranks_pack_their_parts(folders: dict[str, str], tmp_path: Path) -> None:
     # Each start of two ranks takes a minute.
     llama = of_file(folders, "llama")
-    models = {folders["llama"]: [llama, llama | PACKED], folders["qwen3"]: [PACKED]}
+    models = {
+        folders["llama"]: [llama, llama | PACKED],
+        folders["qwen3"]: [PACKED],
+        folders["mixtral"]: [PACKED],
+    }
     results = Results(tmp_path, models, ranks=2, enforce_eager=True)
     results.require_same_tokens()
     whole = sum(plain_bytes(folders["llama"]).values())
@@ -191,6 +208,13 @@ def test_two_ranks_pack_their_parts(folders: dict[str, str], tmp_path: Path) -> 
     for part, every in decoded:
         assert int(every) > whole
         assert int(part) < (whole + by_columns) / 2 + 20_000
+    experts = [
+        size for name, size in plain_bytes(folders["mixtral"]).items() if ".experts." in name
+    ]
+    for rank in results.by_model["mixtral"][1]["ranks"]:
+        assert set(rank["plain"]) == {"model.embed_tokens.weight"}
+        # Half of each expert.
+        assert 0.75 * sum(experts) / 2 < rank["packed"] < 0.76 * sum(experts)
 
 
 def test_two_ranks_compiled(folders: dict[str, str], tmp_path: Path) -> None:
@@ -224,6 +248,33 @@ def test_layers_without_a_packed_form_stay_plain(tmp_path: Path) -> None:
         assert line in results.printed, line
     assert "model.layers.1.self_attn.o_proj stays plain" not in results.printed
     assert "model.layers.0.self_attn.qkv_proj stays plain" not in results.printed
+
+
+def test_experts_without_a_packed_form_stay_plain(tmp_path: Path) -> None:
+    # The columns of w2 are no multiple of 64.
+    experts: dict[str, Any] = {"num_local_experts": 4, "num_experts_per_tok": 2}
+    model("Mixtral", intermediate_size=96, **experts).save_pretrained(tmp_path / "narrow")
+    made = model("Mixtral", num_hidden_layers=3, **experts)
+    # Finite weights whose exponents are all as frequent.
+    random = torch.randint(-(1 << 15), 1 << 15, (4, 256, 512), dtype=torch.int16) & -0x4001
+    made.model.layers[1].mlp.experts.down_proj.data = random.view(torch.bfloat16)
+    made.save_pretrained(tmp_path / "partly")
+    excluded = {"quant_method": "unweight", "modules_to_not_convert": ["model.layers.0"]}
+    overrides = {"hf_overrides": {"quantization_config": excluded}}
+    models = {str(tmp_path / "narrow"): [PACKED], str(tmp_path / "partly"): [overrides]}
+    results = Results(tmp_path, models, enforce_eager=True)
+    results.require_same_tokens()
+    of_layer = "model.layers.{}.block_sparse_moe.experts.routed_experts"
+    (rank,) = results.by_model["partly"][1]["ranks"]
+    found = {name for name in rank["plain"] if ".experts." in name}
+    plain = {(0, "w13"), (0, "w2"), (1, "w2")}
+    assert found == {f"{of_layer.format(layer)}.{name}_weight" for layer, name in plain}
+    for line in (
+        f"{of_layer.format(0)} stays plain: in modules_to_not_convert",
+        f"{of_layer.format(1)}.w2_weight stays plain: ",
+        "multiples of 64",
+    ):
+        assert line in results.printed, line
 
 
 def test_a_folder_without_all_weights_is_an_error(

@@ -13,7 +13,7 @@ def memory(model: torch.nn.Module) -> dict[str, Any]:
     """The bytes of packed matrices, and of each plain matrix by name. Shared ones count once."""
     packed, plain = 0, {}
     for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] in PACKED:
+        if name.endswith(PACKED):
             packed += parameter.nbytes
         elif parameter.dim() >= 2:
             plain[name] = parameter.nbytes

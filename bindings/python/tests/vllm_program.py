@@ -57,15 +57,21 @@ def main() -> None:
 def watch_packing(record: Callable[[int], None]) -> None:
     """Records the bytes of all plain matrices in memory each time that one is packed."""
     from unweight._packed import pack
-    from unweight.vllm import _linear
+    from unweight.vllm import _experts, _linear
     from vllm.model_executor.parameter import ModelWeightParameter
 
+    def is_plain(thing: Any) -> bool:
+        if type(thing) is torch.nn.Parameter:
+            # Those of experts.
+            return thing.dim() == 3 and thing.dtype == torch.bfloat16 and not thing.is_meta
+        return isinstance(thing, ModelWeightParameter) and not thing.is_meta
+
     def watched(weight: torch.Tensor) -> Any:
-        found = [thing for thing in gc.get_objects() if isinstance(thing, ModelWeightParameter)]
-        record(sum(parameter.nbytes for parameter in found if not parameter.is_meta))
+        record(sum(thing.nbytes for thing in gc.get_objects() if is_plain(thing)))
         return pack(weight)
 
-    vars(_linear)["pack"] = watched
+    for module in (_linear, _experts):
+        vars(module)["pack"] = watched
 
 
 if __name__ == "__main__":

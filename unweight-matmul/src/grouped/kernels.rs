@@ -5,6 +5,7 @@ use cudarc::driver::{CudaFunction, LaunchConfig};
 use unweight_gpu::kernels::{KernelSet, load_with_shared};
 use unweight_gpu::{Device, GpuError};
 
+use super::routing::MOST_EXPERTS;
 use crate::kernels::ForPalettes;
 use crate::layout::{K_TILE_BYTES, K_TILE_COLUMNS};
 use crate::{StoredPalette, modules};

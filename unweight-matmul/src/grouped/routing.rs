@@ -9,6 +9,11 @@ pub(super) const MOST_EXPERTS: u32 = 4096;
 const MOST_SLOTS: u64 = 1 << 30;
 /// Words of the routing's header, and of a record.
 const RECORD_WORDS: u64 = 4;
+/// Words for each slot that suffice for any routing. A slot has one among those without an expert.
+/// A tile has a record and two words for each of its slots: a full one 2.5 for each slot at most.
+/// Others are as many as there are experts with a slot. For all of these a tile has at most 8 slots,
+/// or 4 times the mean of an expert's: that is 4 for records, and 16 for slots and scales.
+const SUFFICIENT_WORDS: u64 = 24;
 
 /// The numbers of tokens, of experts for each token, and of all experts. The host knows them; which
 /// experts a token has is known on the device only.
@@ -62,6 +67,13 @@ impl RoutingShape {
     /// The number of slots.
     pub const fn slots(self) -> u32 {
         self.tokens * self.top_k
+    }
+
+    /// A size that suffices for the routing on every device, in bytes. It is linear in the number of
+    /// slots, for callers who need one before they know the experts or the device.
+    /// [`GroupedMatmul::routing_bytes`](crate::GroupedMatmul::routing_bytes) is the exact size.
+    pub const fn sufficient_bytes(self) -> u64 {
+        4 * (RECORD_WORDS + SUFFICIENT_WORDS * self.slots() as u64)
     }
 
     /// The routing's tiles on a device whose kernels take at most `most_rows` slots in a tile.
@@ -150,6 +162,20 @@ mod tests {
                 }
                 assert!(made <= tiles.most, "{shape:?}, {rows}");
                 assert!(tiles.most <= slots);
+            }
+        }
+    }
+
+    #[test]
+    fn the_sufficient_size_is_enough_on_every_device() {
+        let numbers = [1, 2, 3, 7, 8, 9, 15, 31, 33, 64, 100, 127, 129, 1000, 4096];
+        for tokens in [0].into_iter().chain(numbers) {
+            for (top_k, experts) in numbers.into_iter().flat_map(|k| numbers.map(|e| (k, e))) {
+                let shape = shape(tokens, top_k, experts);
+                for most_rows in [8, 16, 32, 64] {
+                    let bytes = shape.tiles(most_rows).bytes();
+                    assert!(bytes <= shape.sufficient_bytes(), "{shape:?}, {most_rows}");
+                }
             }
         }
     }

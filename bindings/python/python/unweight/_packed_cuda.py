@@ -85,6 +85,43 @@ def multiply(
     return y if done else None
 
 
+def route(
+    expert_ids: torch.Tensor, experts: int, scales: torch.Tensor | None, routing: torch.Tensor
+) -> None:
+    """Sorts slots by expert into a contiguous tensor. `expert_ids` are of 32 bits."""
+    kernels, stream = _of(routing)
+    expert_ids = expert_ids.contiguous()
+    scales = None if scales is None else scales.detach().contiguous()
+    at = 0 if scales is None else scales.data_ptr()
+    numbers = (expert_ids.numel(), 1, experts)
+    kernels.route(numbers, expert_ids.data_ptr(), at, _memory(routing), stream)
+
+
+def multiply_grouped(
+    x: torch.Tensor,
+    packed: Packed,
+    routing: torch.Tensor,
+    numbers: tuple[int, int, int],
+    scaled: bool,
+) -> torch.Tensor:
+    """x W^T for each slot, with the W of its expert. `numbers` are the experts of each token, all
+    experts, and the rows of each."""
+    kernels, stream = _of(x)
+    x, routing = aligned(x), aligned(routing)
+    top_k, experts, rows = numbers
+    tokens = x.shape[0]
+    y = torch.empty((tokens * top_k, rows), dtype=x.dtype, device=x.device)
+    matrix, shape = _matrix(packed, experts * rows), (tokens, top_k, experts)
+    at = x.data_ptr(), scaled, y.data_ptr(), stream
+    kernels.multiply_grouped(matrix, shape, _memory(routing), *at)
+    return y
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, int]:
+    """Address and size in bytes."""
+    return tensor.data_ptr(), tensor.nbytes
+
+
 def aligned(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor, or a copy of it, in contiguous memory that kernels can load from."""
     tensor = tensor.detach().contiguous()

@@ -19,6 +19,7 @@ __all__ = [
     "pack",
     "packed_layout",
     "restore",
+    "routing_bytes",
     "run_program",
     "save",
     "save_file",
@@ -153,6 +154,10 @@ def choose_palette(
 ) -> tuple[bytes, int] | str: ...
 
 _Matrix = tuple[int, int, int, int, int, int, int, int]
+# Tokens, experts of each, and all experts.
+_Routing = tuple[int, int, int]
+
+def routing_bytes(shape: _Routing) -> int: ...
 
 @final
 class PackedKernels:
@@ -166,3 +171,21 @@ class PackedKernels:
     def multiply(
         self, matrix: _Matrix, x: int, batch: int, y: int, bias: int, stream: int
     ) -> bool: ...
+    def route(
+        self,
+        shape: _Routing,
+        experts: int,
+        scales: int,
+        routing: tuple[int, int],
+        stream: int,
+    ) -> None: ...
+    def multiply_grouped(
+        self,
+        matrix: _Matrix,
+        shape: _Routing,
+        routing: tuple[int, int],
+        x: int,
+        scaled: bool,
+        y: int,
+        stream: int,
+    ) -> None: ...

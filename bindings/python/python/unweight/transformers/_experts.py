@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
+from .. import _experts as _operators  # noqa: F401  # Registers the operators.
 from .. import _linear, _packed
-from .._operators import PACKED, define
-from .._packed import PANEL_ROWS, Packed, columns_of
+from .._packed import Packed
 
-__all__ = ["Stack", "parameters"]
+__all__ = ["Stack", "is_experts", "parameters"]
 
 _BUFFERS = Packed._fields
 
@@ -24,14 +24,15 @@ _BUFFERS = Packed._fields
 def parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, str]]:
     """The parameters that a `Stack` can replace: name, module, and name in the module."""
     for name, module in model.named_modules():
-        if not _is_experts(module):
+        if not is_experts(module):
             continue
         for tensor, parameter in list(module.named_parameters(recurse=False)):
             if parameter.dim() == 3:
                 yield f"{name}.{tensor}", module, tensor
 
 
-def _is_experts(module: torch.nn.Module) -> bool:
+def is_experts(module: torch.nn.Module) -> bool:
+    """Whether a module has the experts of a layer in parameters of three dimensions."""
     # Set by the decorator `use_experts_implementation`. Other modules may use their parameters in
     # ways that a stack does not support.
     return all(hasattr(module, name) for name in ("config", "has_gate", "is_transposed"))
@@ -107,6 +108,17 @@ class Stack(torch.nn.Module):
         weights: torch.Tensor = torch.ops.unweight.restore(*self.packed, self.rows)
         return weights.view(self.shape)
 
+    def grouped_linear(
+        self, x: torch.Tensor, routing: torch.Tensor, top_k: int
+    ) -> torch.Tensor:
+        """x W^T for each slot, with the W of its expert: ``torch.ops.unweight.grouped_linear``. The
+        experts' number of rows has to be a multiple of 16."""
+        experts, rows, _ = self.shape
+        product: torch.Tensor = torch.ops.unweight.grouped_linear(
+            x, *self.packed, routing, experts, rows, top_k
+        )
+        return product
+
     def transpose(self, dim0: int, dim1: int) -> torch.Tensor:
         """All weights, transposed."""
         return self.restored().transpose(dim0, dim1)
@@ -138,69 +150,3 @@ class Stack(torch.nn.Module):
     ) -> None:
         _linear.fit_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *arguments, **options)
-
-
-def _restore_experts(
-    k_tiles: torch.Tensor,
-    patches: torch.Tensor,
-    patch_ends: torch.Tensor,
-    palette: torch.Tensor,
-    indices: torch.Tensor,
-    experts: int,
-    rows: int,
-) -> torch.Tensor:
-    packed = Packed(k_tiles, patches, patch_ends, palette)
-    if k_tiles.is_cuda and torch.cuda.is_current_stream_capturing():
-        # The positions of an expert's patches are not known here.
-        everything: torch.Tensor = torch.ops.unweight.restore(*packed, experts * rows)
-        return everything.view(experts, rows, -1)[indices]
-    found = k_tiles.new_empty((indices.shape[0], rows, packed.columns), dtype=torch.bfloat16)
-    positions: dict[int, list[int]] = {}
-    for position, expert in enumerate(indices.tolist()):
-        positions.setdefault(expert, []).append(position)
-    for expert, places in positions.items():
-        if not 0 <= expert < experts:
-            raise IndexError(f"found expert {expert}, expected one of 0 to {experts - 1}")
-        restored = _restore_expert(packed, expert * rows, rows, experts * rows)
-        for place in places:
-            found[place] = restored
-    return found
-
-
-def _restore_expert(packed: Packed, first_row: int, rows: int, all_rows: int) -> torch.Tensor:
-    """Rows of a matrix. Row panels that have some of them are restored whole."""
-    first, last = first_row // PANEL_ROWS, -(-(first_row + rows) // PANEL_ROWS)
-    ends = packed.patch_ends[first:last]
-    start = int(packed.patch_ends[first - 1]) if first else 0
-    part = Packed(
-        packed.k_tiles[first:last],
-        packed.patches[start : int(ends[-1])],
-        ends - start,
-        packed.palette,
-    )
-    row = PANEL_ROWS * first
-    restored: torch.Tensor = torch.ops.unweight.restore(
-        *part, min(PANEL_ROWS * last, all_rows) - row
-    )
-    return restored[first_row - row :][:rows]
-
-
-def _restore_experts_fake(
-    k_tiles: torch.Tensor,
-    patches: torch.Tensor,
-    patch_ends: torch.Tensor,
-    palette: torch.Tensor,
-    indices: torch.Tensor,
-    experts: int,
-    rows: int,
-) -> torch.Tensor:
-    shape = (indices.shape[0], rows, columns_of(k_tiles))
-    return k_tiles.new_empty(shape, dtype=torch.bfloat16)
-
-
-define(
-    "restore_experts",
-    f"({PACKED}, Tensor indices, SymInt experts, SymInt rows) -> Tensor",
-    _restore_experts,
-    _restore_experts_fake,
-)

@@ -29,6 +29,7 @@ from .._packed_embedding import Embedding, TiedLinear
 from . import _embeddings, _experts
 from ._embeddings import TokenEmbedding
 from ._experts import Stack
+from ._grouped_experts import use_packed_products, use_plain_products
 
 METHOD = "unweight"
 _TIED = "tied to another module"
@@ -239,6 +240,8 @@ class UnweightQuantizer(HfQuantizer):
         model._weight_conversions = [
             each for each in conversions if not isinstance(each, WeightConverter)
         ]
+        if not self.quantization_config.exact:
+            use_packed_products(model)
         found = packing(model)
         _LOGGER.info(
             f"packed {found.matrices} matrices in {found.packed_bytes} bytes; "
@@ -267,6 +270,7 @@ class UnweightQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: Any = None) -> Any:
         _embeddings.dequantize(model)
+        use_plain_products(model)
         for name, module in list(model.named_modules()):
             if isinstance(module, Linear):
                 model.set_submodule(name, module.to_linear())

@@ -20,7 +20,8 @@ EXACT_METHOD = "unweight_exact"
 
 
 class UnweightConfig(QuantizationConfig):
-    """Packs the BF16 weights of linear layers, embeddings and the LM head as they are loaded.
+    """Packs the BF16 weights of linear layers, experts, embeddings and the LM head as they are
+    loaded.
 
     Args:
         modules_to_not_convert: Names of modules to leave as they are, as in transformers: from the
@@ -110,7 +111,24 @@ class UnweightConfig(QuantizationConfig):
                 return PackedEmbeddingMethod(prefix, self.exact)
             log_kept(prefix, reason)
             return UnquantizedEmbeddingMethod()
-        return _of_experts(layer, prefix)
+        return self._of_experts(layer, prefix)
+
+    def _of_experts(self, layer: torch.nn.Module, prefix: str) -> QuantizeMethodBase | None:
+        """The method of the experts of a mixture. None means that of vLLM without quantization."""
+        from vllm.model_executor.layers.fused_moe import RoutedExperts
+
+        if not isinstance(layer, RoutedExperts):
+            return None
+        from ._experts import PackedExpertsMethod, reason_to_keep_experts
+
+        # Models have the experts one module higher.
+        names = (prefix, prefix.removesuffix(".routed_experts"))
+        excluded = any(self._is_excluded(name) for name in names)
+        reason = "in modules_to_not_convert" if excluded else reason_to_keep_experts(layer, self.exact)
+        if reason is None:
+            return PackedExpertsMethod(layer, prefix, self.exact)
+        log_kept(prefix, reason)
+        return None
 
     def _reason_to_keep(self, prefix: str) -> str | None:
         if self._is_excluded(prefix):
@@ -143,15 +161,6 @@ METHODS = {config.method: config for config in (UnweightConfig, UnweightExactCon
 def log_kept(prefix: str, reason: str) -> None:
     """Logs that a layer keeps plain weights."""
     LOGGER.info("%s stays plain: %s", prefix, reason)
-
-
-def _of_experts(layer: torch.nn.Module, prefix: str) -> QuantizeMethodBase | None:
-    """The method of the experts of a mixture. None means that of vLLM without quantization."""
-    from vllm.model_executor.layers.fused_moe import RoutedExperts
-
-    if isinstance(layer, RoutedExperts):
-        log_kept(prefix, "experts are not packed")
-    return None
 
 
 def _matches(key: str, name: str) -> bool:

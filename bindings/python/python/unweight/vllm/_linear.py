@@ -56,7 +56,7 @@ class PackedLinearMethod(LinearMethodBase):
         **extra_weight_attrs: Any,
     ) -> None:
         rows, columns = sum(output_partition_sizes), input_size_per_partition
-        reason = _reason_to_keep(rows, columns, params_dtype)
+        reason = reason_to_keep(rows, columns, params_dtype)
         if reason is not None:
             self._keep(layer, reason)
             layer.quant_method.create_weights(
@@ -113,7 +113,8 @@ class PackedLinearMethod(LinearMethodBase):
         layer.quant_method = self.plain_method()
 
 
-def _reason_to_keep(rows: int, columns: int, dtype: torch.dtype) -> str | None:
+def reason_to_keep(rows: int, columns: int, dtype: torch.dtype) -> str | None:
+    """Why no matrix of this shape and type is packed, if none is."""
     if dtype != torch.bfloat16:
         return f"its weight is of {dtype}, only bfloat16 is packed"
     try:
