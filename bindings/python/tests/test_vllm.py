@@ -366,18 +366,6 @@ def test_a_model_that_was_saved_packed_is_refused() -> None:
         UnweightConfig.from_config({"modules_to_not_convert": "lm_head"})
 
 
-def test_a_choice_about_early_launches_stays() -> None:
-    from unweight.vllm._compile import prefer_early_launches
-
-    for given, expected in (({}, True), ({"triton.enable_pdl": False}, False)):
-        options: dict[str, Any] = {**given, "max_autotune": False}
-        prefer_early_launches(options)
-        assert options == {"triton.enable_pdl": expected, "max_autotune": False}
-        # Torch knows the option.
-        with torch._inductor.config.patch(options):
-            assert torch._inductor.config.triton.enable_pdl is expected
-
-
 def test_layers_of_a_shape_get_as_many_patches() -> None:
     from unweight.vllm._linear import padded_length
 

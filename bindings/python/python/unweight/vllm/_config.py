@@ -89,12 +89,9 @@ class UnweightConfig(QuantizationConfig):
             VocabParallelEmbedding,
         )
 
-        from ._compile import overlap_launches
         from ._embedding import PackedEmbeddingMethod
         from ._linear import PackedLinearMethod
 
-        if not self.exact:
-            overlap_launches()
         if isinstance(layer, LinearBase):
             reason = self._reason_to_keep(prefix)
             if reason is None:
