@@ -38,14 +38,28 @@ pub(super) fn write_chunks<S: Sink<Error: Send> + Send>(
     let pool = Pool::<EncodedChunk>::default();
     let (mut places, access) = coded.lend();
     let payload = *places.payload();
-    let (output, mut records_left) = Output::new(access, &payload);
+    let file;
+    let (plain, mut records) = match access {
+        Access::Memory { plain, records } => (
+            Plain::Memory(pieces_of(plain, &payload)),
+            Records::Memory(records),
+        ),
+        Access::Shared(sink) => {
+            file = File::Shared(sink);
+            (Plain::File(&file, Box::default()), Records::File(&file))
+        }
+        Access::Exclusive(sink) => {
+            file = File::Exclusive(Mutex::new(sink));
+            (Plain::File(&file, Box::default()), Records::File(&file))
+        }
+    };
     let outcome = in_order_and_finish(
         executor,
         chunks,
         |number| {
             let mut chunk = pool.take();
             let extent = payload.chunk(number).plain;
-            match output.put_plain(number, extent, |plain| encode(number, plain, &mut chunk))? {
+            match plain.put(number, extent, |plain| encode(number, plain, &mut chunk))? {
                 true => Ok(chunk),
                 false => Err(Stop::Raw),
             }
@@ -56,16 +70,10 @@ pub(super) fn write_chunks<S: Sink<Error: Send> + Send>(
                 return Err(Stop::Raw);
             };
             tensor_checksum.combine(&chunk.checksum);
-            let memory = records_left
-                .as_mut()
-                .and_then(|left| left.split_off_mut(..place.length as usize));
-            Ok((chunk, place, memory))
+            Ok((chunk, records.next(place)))
         },
-        |(chunk, place, memory)| {
-            match memory {
-                Some(memory) => memory.copy_from_slice(chunk.records.bytes()),
-                None => output.put(place, chunk.records.bytes())?,
-            }
+        |(chunk, place): (EncodedChunk, RecordsPlace<'_, '_, S>)| {
+            place.put(chunk.records.bytes())?;
             pool.put(chunk);
             Ok(())
         },
@@ -78,75 +86,103 @@ pub(super) fn write_chunks<S: Sink<Error: Send> + Send>(
     Ok(true)
 }
 
-/// The lent sink, for all threads.
-enum Output<'p, S: Sink> {
-    /// The bytes of the plain plane of each chunk. Each is taken once.
-    Memory(Vec<Mutex<&'p mut [u8]>>),
-    File(File<'p, S>, Box<Pool<Vec<u8>>>),
-}
-
-/// A sink that is no memory.
+/// A lent sink that is no memory, for all threads.
 enum File<'p, S: Sink> {
     Shared(&'p dyn SharedSink<Error = S::Error>),
     Exclusive(Mutex<&'p mut S>),
 }
 
-impl<'p, S: Sink> Output<'p, S> {
-    /// The sink, and its memory for records if it is memory.
-    fn new(access: Access<'p, S>, payload: &Payload) -> (Output<'p, S>, Option<&'p mut [u8]>) {
-        let file = match access {
-            Access::Memory { mut plain, records } => {
-                let piece = |number| {
-                    let length = payload.chunk(number).plain.length as usize;
-                    let piece = plain.split_off_mut(..length);
-                    Mutex::new(piece.expect("the plane has all chunks"))
-                };
-                let pieces = (0..payload.chunk_count()).map(piece).collect();
-                return (Output::Memory(pieces), Some(records));
-            }
-            Access::Shared(sink) => File::Shared(sink),
-            Access::Exclusive(sink) => File::Exclusive(Mutex::new(sink)),
+impl<S: Sink> File<'_, S> {
+    fn put(&self, extent: Extent, bytes: &[u8]) -> Result<(), Stop<S::Error>> {
+        let done = match self {
+            File::Shared(sink) => sink.write_at(extent.offset, bytes),
+            File::Exclusive(sink) => unpoisoned(sink.lock()).write_at(extent.offset, bytes),
         };
-        (Output::File(file, Box::default()), None)
+        done.map_err(|error| WriteError::Sink(error).into())
     }
+}
 
+/// Where the plain bytes of chunks go.
+enum Plain<'f, 'p, S: Sink> {
+    /// The bytes of each chunk. Each is taken once.
+    Memory(Vec<Mutex<&'p mut [u8]>>),
+    File(&'f File<'p, S>, Box<Pool<Vec<u8>>>),
+}
+
+impl<S: Sink> Plain<'_, '_, S> {
     /// Writes what `encode` writes as the plain bytes of chunk `number`, which have this extent.
     /// Writes nothing, or nothing that stays, if it returns false.
-    fn put_plain(
+    fn put(
         &self,
         number: u64,
         extent: Extent,
         encode: impl FnOnce(&mut [u8]) -> Result<bool, ReadError>,
     ) -> Result<bool, Stop<S::Error>> {
         match self {
-            Output::Memory(pieces) => {
+            Plain::Memory(pieces) => {
                 let mut piece = unpoisoned(pieces[number as usize].lock());
                 Ok(encode(&mut piece)?)
             }
-            Output::File(_, buffers) => {
+            Plain::File(file, buffers) => {
                 let mut plain = buffers.take();
                 // Every byte is overwritten, so a buffer of the same length is not cleared first.
                 plain.resize(extent.length as usize, 0);
                 let is_encoded = encode(&mut plain)?;
                 if is_encoded {
-                    self.put(extent, &plain)?;
+                    file.put(extent, &plain)?;
                 }
                 buffers.put(plain);
                 Ok(is_encoded)
             }
         }
     }
+}
 
-    /// Writes bytes to a sink that is no memory.
-    fn put(&self, extent: Extent, bytes: &[u8]) -> Result<(), Stop<S::Error>> {
-        let done = match self {
-            Output::Memory(_) => unreachable!("memory is lent in parts"),
-            Output::File(File::Shared(sink), _) => sink.write_at(extent.offset, bytes),
-            Output::File(File::Exclusive(sink), _) => {
-                unpoisoned(sink.lock()).write_at(extent.offset, bytes)
+/// The plane's bytes of each chunk.
+fn pieces_of<'p>(mut plane: &'p mut [u8], payload: &Payload) -> Vec<Mutex<&'p mut [u8]>> {
+    let piece = |number| {
+        let length = payload.chunk(number).plain.length as usize;
+        let piece = plane.split_off_mut(..length);
+        Mutex::new(piece.expect("the plane has all chunks"))
+    };
+    (0..payload.chunk_count()).map(piece).collect()
+}
+
+/// Where the records of chunks go, one chunk after the other.
+enum Records<'f, 'p, S: Sink> {
+    /// What is left of them.
+    Memory(&'p mut [u8]),
+    File(&'f File<'p, S>),
+}
+
+impl<'f, 'p, S: Sink> Records<'f, 'p, S> {
+    /// The place of the next chunk's records, which have this extent.
+    fn next(&mut self, extent: Extent) -> RecordsPlace<'f, 'p, S> {
+        match self {
+            Records::Memory(left) => {
+                let place = left.split_off_mut(..extent.length as usize);
+                RecordsPlace::Memory(place.expect("records fit the memory that was lent for them"))
             }
-        };
-        done.map_err(|error| WriteError::Sink(error).into())
+            Records::File(file) => RecordsPlace::File(file, extent),
+        }
+    }
+}
+
+/// Where the records of a chunk go.
+enum RecordsPlace<'f, 'p, S: Sink> {
+    Memory(&'p mut [u8]),
+    File(&'f File<'p, S>, Extent),
+}
+
+impl<S: Sink> RecordsPlace<'_, '_, S> {
+    fn put(self, records: &[u8]) -> Result<(), Stop<S::Error>> {
+        match self {
+            RecordsPlace::Memory(to) => {
+                to.copy_from_slice(records);
+                Ok(())
+            }
+            RecordsPlace::File(file, extent) => file.put(extent, records),
+        }
     }
 }
 
