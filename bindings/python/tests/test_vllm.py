@@ -264,11 +264,13 @@ def test_experts_without_a_packed_form_stay_plain(tmp_path: Path) -> None:
     models = {str(tmp_path / "narrow"): [PACKED], str(tmp_path / "partly"): [overrides]}
     results = Results(tmp_path, models, enforce_eager=True)
     results.require_same_tokens()
-    of_layer = "model.layers.{}.block_sparse_moe.experts.routed_experts"
+    of_layer = "model.layers.{}.block_sparse_moe.experts"
     (rank,) = results.by_model["partly"][1]["ranks"]
     found = {name for name in rank["plain"] if ".experts." in name}
     plain = {(0, "w13"), (0, "w2"), (1, "w2")}
-    assert found == {f"{of_layer.format(layer)}.{name}_weight" for layer, name in plain}
+    assert found == {
+        f"{of_layer.format(layer)}.routed_experts.{name}_weight" for layer, name in plain
+    }
     for line in (
         f"{of_layer.format(0)} stays plain: in modules_to_not_convert",
         f"{of_layer.format(1)}.w2_weight stays plain: ",

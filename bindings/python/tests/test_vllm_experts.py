@@ -78,7 +78,8 @@ def test_packed_experts_make_the_sum_of_plain_ones() -> None:
     made = layer(*weights())
     kept = made.w13_weight
     by = method(made)
-    assert not by.is_monolithic and not by.supports_eplb
+    assert not by.is_monolithic and not by.supports_eplb and not by.supports_internal_mk
+    assert by.maybe_make_prepare_finalize() is None
     names = {name for name, _ in made.named_parameters()}
     fields = ("k_tiles", "patches", "patch_ends", "palette")
     assert names == {f"{name}_{field}" for name in ("w13", "w2") for field in fields}

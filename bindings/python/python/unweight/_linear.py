@@ -201,7 +201,8 @@ class Linear(torch.nn.Module):
         packed = Packed(
             k_tiles,
             torch.empty(0, dtype=torch.int32, device=device),
-            torch.empty(k_tiles.shape[0], dtype=torch.int32, device=device),
+            # No matrix has these, so that a use is an error on the CPU.
+            torch.full((k_tiles.shape[0],), -1, dtype=torch.int32, device=device),
             torch.empty(1, dtype=torch.uint8, device=device),
         )
         values = torch.empty(out_features, dtype=torch.bfloat16, device=device) if bias else None

@@ -118,10 +118,7 @@ class UnweightConfig(QuantizationConfig):
             return None
         from ._experts import PackedExpertsMethod, reason_to_keep_experts
 
-        # Models have the experts one module higher.
-        names = (prefix, prefix.removesuffix(".routed_experts"))
-        excluded = any(self._is_excluded(name) for name in names)
-        reason = "in modules_to_not_convert" if excluded else reason_to_keep_experts(layer, self.exact)
+        reason = self._reason_to_keep(prefix) or reason_to_keep_experts(layer, self.exact)
         if reason is None:
             return PackedExpertsMethod(layer, prefix, self.exact)
         log_kept(prefix, reason)

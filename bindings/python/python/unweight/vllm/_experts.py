@@ -78,6 +78,11 @@ class PackedExpertsMethod(UnquantizedFusedMoEMethod):
         # It moves the weights of experts between ranks.
         return False
 
+    def maybe_make_prepare_finalize(self, routing_tables: Any = None) -> Any:
+        """vLLM asks methods without a kernel of its own how tokens get to the experts of other ranks.
+        Here each rank has all tokens, and vLLM adds up what the ranks make."""
+        return None
+
     def create_weights(self, layer: Any, *arguments: Any, **options: Any) -> None:
         with torch.device("meta"):
             super().create_weights(layer, *arguments, **options)
