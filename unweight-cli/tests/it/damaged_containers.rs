@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use unweight_testkit::{Random, repair_checksums, repository};
 
@@ -48,14 +49,25 @@ fn exit_code(command: &str, file: &Path, output: Option<&Path>) -> Option<i32> {
 
 #[test]
 fn damage_ends_with_exit_code_0_or_1_and_leaves_no_output_of_what_is_rejected() {
-    let count = std::env::var("UNWEIGHT_MUTANTS").map_or(300, |count| count.parse().unwrap());
+    let count: u64 = std::env::var("UNWEIGHT_MUTANTS").map_or(300, |count| count.parse().unwrap());
     let containers = containers();
     assert!(containers.len() > 50, "the corpus was found");
+    // With many mutants no other test takes as long, so this one has two threads.
+    thread::scope(|scope| {
+        for seed in [1, 2] {
+            let containers = &containers;
+            scope.spawn(move || damage(containers, seed, count / 2));
+        }
+    });
+}
+
+fn damage(containers: &[Vec<u8>], seed: u64, count: u64) {
     let folder = tempfile::tempdir().unwrap();
     let (file, output) = (folder.path().join("m.unw"), folder.path().join("restored"));
-    let mut random = Random::new(1);
+    let mut random = Random::new(seed);
     let mut rejected = 0;
     for number in 0..count {
+        let which = format!("mutant {number} of seed {seed}");
         let chosen = random.below(containers.len() as u64) as usize;
         let mutant = mutant(&containers[chosen], &mut random);
         fs::write(&file, &mutant).unwrap();
@@ -63,16 +75,16 @@ fn damage_ends_with_exit_code_0_or_1_and_leaves_no_output_of_what_is_rejected() 
         let listed = fs::read_dir(folder.path()).unwrap().count();
         match code {
             Some(0) => {
-                assert_eq!(listed, 2, "mutant {number}");
+                assert_eq!(listed, 2, "{which}");
                 fs::remove_file(&output).unwrap();
             }
             Some(1) => {
-                assert_eq!(listed, 1, "mutant {number} left something behind");
+                assert_eq!(listed, 1, "{which} left something behind");
                 rejected += 1;
             }
-            other => panic!("mutant {number} ends with {other:?}"),
+            other => panic!("{which} ends with {other:?}"),
         }
-        assert_eq!(exit_code("verify", &file, None), code, "mutant {number}");
+        assert_eq!(exit_code("verify", &file, None), code, "{which}");
     }
     assert!(rejected > count / 2, "{rejected} of {count} were rejected");
 }
