@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,14 @@ def weights(count: int, seed: int = 0) -> NDArray[np.uint16]:
     """BF16 weights as those of a model, as bits."""
     values = np.random.default_rng(seed).normal(0, 0.02, count).astype(np.float32)
     return (values.view(np.uint32) >> 16).astype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> Iterator[None]:
+    """Forgets what torch.compile has compiled. It refuses to compile one function for many models."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
 
 
 @pytest.fixture
