@@ -136,10 +136,10 @@ fn a_power_failure_between_two_renames_leaves_the_old_folder_beside_the_free_nam
 }
 
 /// After a power failure, the same call does its work in what the failure left.
-/// `UNWEIGHT_FAULTS=all` tries every state; that takes some minutes.
+/// `UNWEIGHT_FAULTS=all` tries one of seven states; that takes some minutes.
 #[test]
 fn a_call_does_its_work_after_a_power_failure() {
-    let stride = crate::stride(199);
+    let stride = crate::stride(199).max(7);
     let before = scene::before();
     let mut count = 0;
     for (scene, output) in makers() {
