@@ -7,10 +7,13 @@ use std::{env, fs, io};
 
 use unweight::container::OpenFile;
 use unweight_properties::PROPERTIES;
-use unweight_testkit::{repository, restored};
+use unweight_testkit::{Random, repository, restored};
 
 /// Length limit of seeds. Fuzzing becomes slower with longer inputs.
 const LONGEST_BYTES: usize = 1 << 13;
+
+/// Number of pseudo-random descriptions of tensors.
+const DESCRIPTIONS: u64 = 256;
 
 fn main() -> io::Result<()> {
     let repository = repository("");
@@ -32,6 +35,14 @@ fn main() -> io::Result<()> {
                 count += 1;
             }
         }
+        if target == "roundtrip_any_tensor" {
+            // No file is a seed for a description.
+            for number in 0..DESCRIPTIONS {
+                let description = Random::new(number).bytes(400);
+                fs::write(folder.join(format!("description-{number}")), description)?;
+                count += 1;
+            }
+        }
         for finding in findings_of(target, &repository)? {
             fs::copy(
                 &finding,
@@ -47,10 +58,10 @@ fn main() -> io::Result<()> {
 /// The seed for a target from a container.
 fn seed_of(target: &str, file: Vec<u8>) -> Option<Vec<u8>> {
     let seed = match target {
-        // This target takes descriptions of tensors, so no file is a seed for it.
+        // This target takes descriptions of tensors alone.
         "roundtrip_any_tensor" => None,
         "safetensors_in" => source(&file).filter(|source| !source.is_empty()),
-        "cli_compress_decompress" => restored(&file[..])
+        "cli_compress_decompress" | "c_encoder_agrees" => restored(&file[..])
             .ok()
             .filter(|restored| restored.get(8) == Some(&b'{')),
         _ => Some(file),

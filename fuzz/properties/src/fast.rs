@@ -2,14 +2,15 @@
 
 #![expect(unsafe_code, reason = "output that is not initialized yet")]
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use unweight_cpu::fast::{Checksums, Codec, Isa, Output, Scratch};
 use unweight_cpu::reference::{self, Sample, TensorPlan, ValueCounts, transcoded_forms};
 use unweight_cpu::{ChunkRecords, TensorCounts};
 use unweight_format::layout::FIELDS;
-use unweight_format::{Directory, Error, FileHeader, Palette, Palettes, Record, Tensor};
-use unweight_testkit::{ENCODINGS, FoundRecord, records};
+use unweight_format::{Directory, Encoding, Error, FileHeader, Palette, Palettes, Record, Tensor};
+use unweight_testkit::{ENCODINGS, FoundRecord, Random, records};
 
 use crate::edit::any_container;
 
@@ -31,22 +32,67 @@ pub fn fast_equals_reference(bytes: &[u8]) {
     let Some(Ok(directory)) = directory else {
         return;
     };
-    let codecs: Vec<Codec> = Isa::available().filter_map(Codec::of).collect();
-    for tensor in directory.tensors() {
-        let palettes = tensor.payload().palettes().of(&file);
-        if let Some(Ok(palettes)) = palettes.map(|bytes| Palettes::parse(&tensor, bytes)) {
-            check_tensor(&file, &tensor, &palettes, &codecs);
+    let mut random = Random::of(bytes);
+    let encoded = random.below(u64::from(header.tensor_count()).max(1));
+    BACKENDS.with_borrow_mut(|backends| {
+        for tensor in directory.tensors() {
+            let palettes = tensor.payload().palettes().of(&file);
+            if let Some(Ok(palettes)) = palettes.map(|bytes| Palettes::parse(&tensor, bytes)) {
+                let is_encoded = u64::from(tensor.number()) == encoded;
+                let choice = is_encoded.then(|| Choice::of(&mut random));
+                check_tensor(&file, &tensor, &palettes, backends, choice);
+            }
+        }
+    });
+}
+
+thread_local! {
+    /// The backends of this machine, with scratch that still has the content of earlier calls.
+    static BACKENDS: RefCell<Vec<Backend>> = RefCell::new(
+        Isa::available()
+            .filter(|&isa| isa != Isa::Reference)
+            .filter_map(Codec::of)
+            .map(|codec| Backend { codec, scratch: Scratch::default() })
+            .collect(),
+    );
+}
+
+struct Backend {
+    codec: Codec,
+    scratch: Scratch,
+}
+
+/// Which of the ways to encode is checked. Each input has one of them, because encoding takes most
+/// of the time.
+#[derive(Clone, Copy)]
+struct Choice {
+    encoding: Encoding,
+    /// The plan and the sample are of all weights, or of some that hardly resemble them.
+    counts_all: bool,
+}
+
+impl Choice {
+    fn of(random: &mut Random) -> Choice {
+        Choice {
+            encoding: ENCODINGS[random.below(2) as usize],
+            counts_all: random.below(2) == 0,
         }
     }
 }
 
-fn check_tensor(file: &[u8], tensor: &Tensor<'_>, palettes: &Palettes, codecs: &[Codec]) {
+fn check_tensor(
+    file: &[u8],
+    tensor: &Tensor<'_>,
+    palettes: &Palettes,
+    backends: &mut [Backend],
+    choice: Option<Choice>,
+) {
     let payload = tensor.payload();
     if !payload.forms().is_coded() {
         // The plain bits of a piece begin at bit 0 of a byte.
         let weights = payload.weights().min(3000);
         if let Some(plain) = payload.plain_of_weights(0..weights).of(file) {
-            check_chunk(weights as usize, palettes, &[], plain, codecs);
+            check_chunk(weights as usize, palettes, &[], plain, backends, choice);
         }
         return;
     }
@@ -58,12 +104,15 @@ fn check_tensor(file: &[u8], tensor: &Tensor<'_>, palettes: &Palettes, codecs: &
             .collect();
         for (record, found) in parsed.iter().zip(of_chunk) {
             let palette = palettes.coded(found.coded.number);
-            check_values(record, palette.expect("of a coded field"), codecs);
+            check_values(record, palette.expect("of a coded field"), backends);
         }
         let chunk = payload.chunk(of_chunk[0].chunk);
         let is_whole = parsed.len() == payload.forms().coded_count();
         if let (true, Some(plain)) = (is_whole, chunk.plain.of(file)) {
-            check_chunk(chunk.weights as usize, palettes, &parsed, plain, codecs);
+            let weights = chunk.weights as usize;
+            // One chunk of the tensor is encoded.
+            let choice = choice.filter(|_| of_chunk[0].chunk == found[0].chunk);
+            check_chunk(weights, palettes, &parsed, plain, backends, choice);
         }
     }
 }
@@ -73,17 +122,17 @@ fn parse<'f>(file: &'f [u8], found: &FoundRecord) -> Option<Record<'f>> {
     Record::parse(&found.shape, found.extent.offset, bytes, joined).ok()
 }
 
-fn check_values(record: &Record<'_>, palette: &Palette, codecs: &[Codec]) {
+fn check_values(record: &Record<'_>, palette: &Palette, backends: &mut [Backend]) {
     let count = record.shape().weights() as usize;
     let mut values = Vec::new();
     let verdict = reference::decode_values(record, palette, &mut values);
     let expected: Result<Vec<u8>, Error> = verdict.map(|_| values);
-    for codec in codecs {
+    for Backend { codec, scratch } in backends {
         let found = guarded(
             0xa5,
             |byte| *byte == 0xa5,
             count,
-            |values| codec.decode_values(&mut Scratch::default(), record, palette, values),
+            |values| codec.decode_values(scratch, record, palette, values),
         );
         require_same(codec, &found, &expected);
     }
@@ -94,14 +143,14 @@ fn check_chunk(
     palettes: &Palettes,
     records: &[Record<'_>],
     plain: &[u8],
-    codecs: &[Codec],
+    backends: &mut [Backend],
+    choice: Option<Choice>,
 ) {
     let mut weights = Vec::new();
     let verdict = reference::decode_chunk(palettes, count, records, plain, &mut weights);
     let expected: Result<Vec<u8>, Error> = verdict.map(|()| weights);
     let bytes = count * palettes.forms().dtype().weight_bytes();
-    for codec in codecs {
-        let scratch = &mut Scratch::default();
+    for Backend { codec, scratch } in &mut *backends {
         // SAFETY: all elements are initialised before they are returned.
         let value = |byte: MaybeUninit<u8>| unsafe { byte.assume_init() };
         let found = guarded(
@@ -133,10 +182,10 @@ fn check_chunk(
             assert_eq!(checksums, Some(expected), "{}", codec.isa());
         }
     }
-    if let Ok(weights) = expected
+    if let (Ok(weights), Some(choice)) = (expected, choice)
         && count > 0
     {
-        check_encode(codecs, palettes, &weights);
+        check_encode(backends, palettes, &weights, choice);
     }
 }
 
@@ -150,87 +199,88 @@ fn require_same(codec: &Codec, found: &Result<Vec<u8>, Error>, expected: &Result
     );
 }
 
-fn check_encode(codecs: &[Codec], palettes: &Palettes, weights: &[u8]) {
+fn check_encode(backends: &mut [Backend], palettes: &Palettes, weights: &[u8], choice: Choice) {
     let forms = palettes.forms();
     let (dtype, size) = (forms.dtype(), forms.dtype().weight_bytes());
-    // The plans are from the counts of the whole chunk, and from counts that hardly resemble it.
-    let part = (weights.len() / size).div_ceil(7) * size;
-    for counted in [weights, &weights[..part]] {
-        let counts: Vec<ValueCounts> = forms
-            .coded()
-            .map(|coded| {
-                let mut counts = ValueCounts::default();
-                counts.add_weights(coded.field, size, counted);
-                for codec in codecs {
-                    let mut found = ValueCounts::default();
-                    codec.count_field(dtype, coded.field, counted, &mut found);
-                    assert!(found == counts, "{}: counts of {dtype}", codec.isa());
-                }
-                counts
-            })
-            .collect();
-        for encoding in ENCODINGS {
-            let forms = transcoded_forms(forms, encoding);
-            let plan = TensorPlan::new(forms, palettes.constant_bits(), &counts);
-            let (mut plain, mut records) = (Vec::new(), ChunkRecords::default());
-            reference::encode_chunk(&plan, weights, &mut plain, &mut records);
-            for codec in codecs {
-                let isa = codec.isa();
-                let mut found = ChunkRecords::default();
-                let encoded = guarded(
-                    0x5a,
-                    |byte| *byte == 0x5a,
-                    plain.len(),
-                    |plain| {
-                        let (scratch, known) = (&mut Scratch::default(), &[None; FIELDS]);
-                        if forms.is_coded() {
-                            let crc = codec
-                                .encode_chunk(scratch, &plan, known, weights, plain, &mut found);
-                            assert_eq!(crc, unweight_format::crc32(weights), "{isa}");
-                        } else {
-                            codec.split(forms, weights, plain, &mut []);
-                        }
-                        Ok(())
-                    },
-                );
-                assert!(
-                    encoded.as_ref() == Ok(&plain),
-                    "{isa}: plain bytes of {forms:?}"
-                );
-                assert!(
-                    found.iter().eq(records.iter()),
-                    "{isa}: records of {forms:?}"
-                );
+    let counted = match choice.counts_all {
+        true => weights,
+        false => &weights[..(weights.len() / size).div_ceil(7) * size],
+    };
+    let counts: Vec<ValueCounts> = forms
+        .coded()
+        .map(|coded| {
+            let mut counts = ValueCounts::default();
+            counts.add_weights(coded.field, size, counted);
+            for Backend { codec, .. } in &*backends {
+                let mut found = ValueCounts::default();
+                codec.count_field(dtype, coded.field, counted, &mut found);
+                assert!(found == counts, "{}: counts of {dtype}", codec.isa());
             }
-        }
-        check_counts(codecs, palettes, counted, weights);
+            counts
+        })
+        .collect();
+    let forms = transcoded_forms(forms, choice.encoding);
+    let plan = TensorPlan::new(forms, palettes.constant_bits(), &counts);
+    let (mut plain, mut records) = (Vec::new(), ChunkRecords::default());
+    reference::encode_chunk(&plan, weights, &mut plain, &mut records);
+    for Backend { codec, scratch } in &mut *backends {
+        let isa = codec.isa();
+        let mut found = ChunkRecords::default();
+        let encoded = guarded(
+            0x5a,
+            |byte| *byte == 0x5a,
+            plain.len(),
+            |plain| {
+                if forms.is_coded() {
+                    let known = &[None; FIELDS];
+                    let crc = codec.encode_chunk(scratch, &plan, known, weights, plain, &mut found);
+                    assert_eq!(crc, unweight_format::crc32(weights), "{isa}");
+                } else {
+                    codec.split(forms, weights, plain, &mut []);
+                }
+                Ok(())
+            },
+        );
+        assert!(
+            encoded.as_ref() == Ok(&plain),
+            "{isa}: plain bytes of {forms:?}"
+        );
+        assert!(
+            found.iter().eq(records.iter()),
+            "{isa}: records of {forms:?}"
+        );
     }
+    check_counts(backends, palettes, counted, weights, choice.encoding);
 }
 
 /// Compares the forms and palettes that the weights get if `sampled` is their sample.
-fn check_counts(codecs: &[Codec], palettes: &Palettes, sampled: &[u8], weights: &[u8]) {
+fn check_counts(
+    backends: &[Backend],
+    palettes: &Palettes,
+    sampled: &[u8],
+    weights: &[u8],
+    encoding: Encoding,
+) {
     let dtype = palettes.forms().dtype();
     let count = (weights.len() / dtype.weight_bytes()) as u64;
-    for encoding in ENCODINGS {
+    let mut sample = Sample::new(dtype);
+    sample.add_weights(sampled);
+    let forms = sample.choose_forms(encoding, count, 12);
+    let mut counts = TensorCounts::new(forms, 1);
+    counts.push(reference::count_chunk(&forms, weights));
+    let expected = counts.plan();
+    for Backend { codec, .. } in backends {
+        let isa = codec.isa();
         let mut sample = Sample::new(dtype);
-        sample.add_weights(sampled);
-        let forms = sample.choose_forms(encoding, count, 12);
+        codec.count_sample(&mut sample, sampled);
+        let found = sample.choose_forms(encoding, count, 12);
+        assert_eq!(found.forms(), forms.forms(), "{isa}");
+        assert_eq!(found.undecided_bits(), forms.undecided_bits(), "{isa}");
         let mut counts = TensorCounts::new(forms, 1);
-        counts.push(reference::count_chunk(&forms, weights));
-        let expected = counts.plan();
-        for codec in codecs {
-            let isa = codec.isa();
-            let mut sample = Sample::new(dtype);
-            codec.count_sample(&mut sample, sampled);
-            let found = sample.choose_forms(encoding, count, 12);
-            assert_eq!(found.forms(), forms.forms(), "{isa}");
-            assert_eq!(found.undecided_bits(), forms.undecided_bits(), "{isa}");
-            let mut counts = TensorCounts::new(forms, 1);
-            counts.push(codec.count_chunk(&forms, weights));
-            let plan = counts.plan();
-            assert!(plan.palettes() == expected.palettes(), "{isa}: {forms:?}");
-            assert!(plan.fields().eq(expected.fields()), "{isa}: {forms:?}");
-        }
+        counts.push(codec.count_chunk(&forms, weights));
+        let plan = counts.plan();
+        assert!(plan.palettes() == expected.palettes(), "{isa}: {forms:?}");
+        assert!(plan.fields().eq(expected.fields()), "{isa}: {forms:?}");
     }
 }
 

@@ -9,6 +9,8 @@
 //! Files can therefore be seeds without conversion, and libFuzzer's own mutations of them reach the
 //! code after the checksum checks.
 
+#[cfg(unix)]
+mod c_codec;
 mod compress;
 mod container;
 mod decode;
@@ -23,6 +25,8 @@ mod roundtrip;
 mod safetensors_in;
 mod storage_answers;
 
+#[cfg(unix)]
+pub use c_codec::{c_decoder_agrees, c_encoder_agrees};
 pub use compress::cli_compress_decompress;
 pub use decode::decode_any_container;
 pub use edit::any_container;
@@ -45,9 +49,11 @@ pub struct Property {
 }
 
 macro_rules! properties {
-    ($($name:ident,)*) => {
+    ($($(#[$attribute:meta])* $name:ident,)*) => {
         /// All properties.
-        pub const PROPERTIES: &[Property] = &[$(Property { name: stringify!($name), check: $name },)*];
+        pub const PROPERTIES: &[Property] = &[
+            $($(#[$attribute])* Property { name: stringify!($name), check: $name },)*
+        ];
     };
 }
 
@@ -62,4 +68,8 @@ properties! {
     safetensors_in,
     storage_answers_never_panic,
     cli_compress_decompress,
+    #[cfg(unix)]
+    c_decoder_agrees,
+    #[cfg(unix)]
+    c_encoder_agrees,
 }

@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use unweight_format::Encoding;
-use unweight_testkit::{container, restored, safetensors_file, transcoded};
+use unweight_testkit::{Random, container, restored, safetensors_file, transcoded};
 
 use crate::draft::some_tensors;
 
@@ -10,11 +10,13 @@ use crate::draft::some_tensors;
 /// also after transcoding. Transcoding twice gives the same file as transcoding once.
 pub fn roundtrip_any_tensor(bytes: &[u8]) {
     let mut u = Unstructured::new(bytes);
+    // One of four files is transcoded twice, which takes much of the time.
+    let again = Random::of(bytes).below(4) == 0;
     // Bytes that are too short do not describe a container.
-    let _ = roundtrip(&mut u);
+    let _ = roundtrip(&mut u, again);
 }
 
-fn roundtrip(u: &mut Unstructured<'_>) -> Result<()> {
+fn roundtrip(u: &mut Unstructured<'_>, again: bool) -> Result<()> {
     let tensors = some_tensors(u)?;
     let with_source = u.arbitrary()?;
     let encoding = *u.choose(&[Encoding::Huffman, Encoding::Palette])?;
@@ -30,6 +32,8 @@ fn roundtrip(u: &mut Unstructured<'_>) -> Result<()> {
     assert!(restored(&file[..]).expect("what was written is valid") == original);
     let other = transcoded(&file, encoding);
     assert!(restored(&other[..]).expect("what was transcoded is valid") == original);
-    assert!(transcoded(&other, encoding) == other);
+    if again {
+        assert!(transcoded(&other, encoding) == other);
+    }
     Ok(())
 }

@@ -113,4 +113,6 @@ tests! {
     safetensors_in
     storage_answers_never_panic
     cli_compress_decompress
+    c_decoder_agrees
+    c_encoder_agrees
 }

@@ -11,7 +11,8 @@ use unweight::{CompressOptions, Dtype};
 
 use super::Context;
 use super::folder::{
-    FolderResult, files as counted_files, kept_in_words, listed, require_folder_for, resumably,
+    FolderResult, files as counted_files, is_folder, kept_in_words, listed, require_folder_for,
+    resumably,
 };
 use super::screen::Screen;
 use crate::arguments::{Compress, Copied};
@@ -87,7 +88,7 @@ impl FileResult {
 pub(crate) fn run(options: &Compress, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
     let selection = Selection::new(&options.include, &options.exclude)?;
-    let (input, is_folder) = (&options.input, options.input.is_dir());
+    let (input, is_folder) = (&options.input, is_folder(&options.input)?);
     if !is_folder {
         require_folder_for(input, &options.folder)?;
     }

@@ -9,7 +9,7 @@ use unweight::output::{require_absent, require_apart};
 use unweight::{Storage, folder};
 
 use super::Context;
-use super::folder::{FolderResult, kept_in_words, require_folder_for, resumably};
+use super::folder::{FolderResult, is_folder, kept_in_words, require_folder_for, resumably};
 use super::screen::Screen;
 use crate::arguments::{Copied, Decompress};
 use crate::failure::Failure;
@@ -56,7 +56,7 @@ impl FileResult {
 
 pub(crate) fn run(options: &Decompress, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
-    let (input, is_folder) = (&options.input, options.input.is_dir());
+    let (input, is_folder) = (&options.input, is_folder(&options.input)?);
     if !is_folder {
         require_folder_for(input, &options.folder)?;
     }

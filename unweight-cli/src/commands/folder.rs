@@ -2,6 +2,7 @@
 //! continue, and sums at the end.
 
 use std::path::Path;
+use std::{fs, io};
 
 use serde::Serialize;
 use unweight::file::FileReport;
@@ -14,6 +15,16 @@ use crate::failure::Failure;
 use crate::printable::escaped;
 use crate::report::{bytes, percent, text};
 use crate::signals::set_last_words;
+
+/// Whether an input is a folder. An input that is not there counts as a file: the error is reported
+/// when it is opened.
+pub(crate) fn is_folder(input: &Path) -> Result<bool, Failure> {
+    match fs::metadata(input) {
+        Ok(found) => Ok(found.is_dir()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::io(input, error)),
+    }
+}
 
 /// Refuses an option that has no meaning for a file.
 pub(crate) fn require_folder(input: &Path, option: &str, is_given: bool) -> Result<(), Failure> {

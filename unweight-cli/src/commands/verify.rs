@@ -7,7 +7,7 @@ use unweight::file::{self, FileOptions};
 use unweight::folder;
 
 use super::Context;
-use super::folder::{LeftOutResult, require_folder};
+use super::folder::{LeftOutResult, is_folder, require_folder};
 use super::screen::Screen;
 use crate::arguments::{Copied, Verify};
 use crate::failure::Failure;
@@ -28,7 +28,7 @@ struct VerifyResult {
 
 pub(crate) fn run(options: &Verify, context: &Context) -> Result<(), Failure> {
     let start = Instant::now();
-    let is_folder = options.file.is_dir();
+    let is_folder = is_folder(&options.file)?;
     if !is_folder {
         require_folder(&options.file, "--copy", options.copy.is_some())?;
     }

@@ -239,4 +239,64 @@ mod tests {
             }
         }
     }
+
+    /// The most entries of a code.
+    const ENTRIES: usize = 16;
+
+    /// Calls `check` with the code lengths of every complete code, in ascending order.
+    fn each_code(lengths: &mut Vec<u8>, check: &mut impl FnMut(&[u8])) {
+        // Sum of 2^(8 - length).
+        let sum: u32 = lengths.iter().map(|length| 256 >> length).sum();
+        match sum {
+            256 => check(lengths),
+            257.. => {}
+            _ if lengths.len() == ENTRIES => {}
+            _ => {
+                for length in lengths.last().copied().unwrap_or(1)..=LONGEST_CODE_BITS {
+                    lengths.push(length);
+                    each_code(lengths, check);
+                    lengths.pop();
+                }
+            }
+        }
+    }
+
+    /// The kernels read a lane and write a row unchecked. They rely on a look-up taking at least one
+    /// symbol, at most [`RUN_SYMBOLS`], and at most eight bits for each.
+    ///
+    /// Codes are canonical, so the lengths in ascending order determine which bits are codes. Another
+    /// order gives the same runs with other values.
+    #[test]
+    fn every_code_has_runs_within_bounds() {
+        let palette = Palette::new(8, core::array::from_fn(|i| 100 + i as u8)).unwrap();
+        let mut table = DecodeTable::default();
+        let mut codes = 0;
+        each_code(&mut Vec::new(), &mut |lengths| {
+            codes += 1;
+            let lengths = core::array::from_fn(|entry| lengths.get(entry).copied());
+            let code = Code::from_lengths(lengths, ENTRIES).unwrap();
+            table.prepare(&code, &palette, Placing::default());
+            table.prepare_runs();
+            assert!(
+                table
+                    .lengths()
+                    .iter()
+                    .all(|length| (1..=8).contains(length))
+            );
+            for run in table.runs() {
+                let (symbols, bits) = (run.symbols(), run.shift() % 64);
+                assert!(
+                    (1..=RUN_SYMBOLS).contains(&symbols),
+                    "{lengths:?}: {symbols} symbols"
+                );
+                assert!(bits <= RUN_BITS as u64, "{lengths:?}: {bits} bits");
+                assert!(
+                    bits >= 1 && bits <= 8 * symbols as u64,
+                    "{lengths:?}: {bits} bits"
+                );
+            }
+        });
+        // The number of complete binary trees by their leaves at each depth.
+        assert_eq!(codes, 1456);
+    }
 }

@@ -8,7 +8,8 @@ const STREAMS_BYTES: usize = u16::MAX as usize;
 /// Steps of the largest chunk.
 pub(super) const MOST_STEPS: usize = (1 << 16) / STEP_WEIGHTS;
 /// The greatest length of a lane's codes. Even in an invalid record, no lane is read further than
-/// this from its start.
+/// this from its start: a symbol takes at most eight bits, as `every_code_has_runs_within_bounds`
+/// tests.
 const LONGEST_LANE_BYTES: usize = MOST_STEPS * LANE_STEP_WEIGHTS * LONGEST_CODE_BITS as usize / 8;
 /// The most bytes in a kernel's load.
 pub(super) const WINDOW_BYTES: usize = 16;

@@ -364,8 +364,10 @@ fn lock(path: &Path, output: &Path) -> Result<Option<File>, Error> {
         use std::os::unix::fs::MetadataExt;
         let identity = |found: fs::Metadata| (found.dev(), found.ino());
         let locked = identity(file.metadata().map_err(&failed)?);
-        if fs::symlink_metadata(path).map(identity).ok() != Some(locked) {
-            return Err(busy());
+        match fs::symlink_metadata(path).map(identity) {
+            Ok(found) if found == locked => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => return Err(busy()),
         }
     }
     Ok(Some(file))

@@ -292,11 +292,17 @@ fn to_free_name(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().mode(0o700).create(path)?;
-    match path.metadata()?.permissions().mode() & 0o700 {
-        0o700 => Ok(()),
-        // The mask may take permissions from the owner too, who has to fill the folder.
-        _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
-    }
+    let made = path.metadata().and_then(|found| {
+        match found.permissions().mode() & 0o700 {
+            0o700 => Ok(()),
+            // The mask may take permissions from the owner too, who has to fill the folder.
+            _ => fs::set_permissions(path, fs::Permissions::from_mode(0o700)),
+        }
+    });
+    made.inspect_err(|_| {
+        // The folder is empty. The first error is the one to report.
+        let _ = fs::remove_dir(path);
+    })
 }
 
 #[cfg(not(unix))]

@@ -52,7 +52,8 @@ pub(crate) fn require_replaceable(
     let files = files.map(|file| (file, Kind::File));
     let folders = folders.map(|folder| (folder, Kind::Folder));
     let successors: HashMap<PathBuf, Kind> = files.chain(folders).collect();
-    Replaced::look(path, path, |relative| successors.get(relative).copied()).map(|_| ())
+    let successor = |relative: &Path| Ok(successors.get(relative).copied());
+    Replaced::look(path, path, successor).map(|_| ())
 }
 
 /// Replaced folder, as it was when it was examined, or replaced link. Every entry in the folder has
@@ -78,8 +79,11 @@ impl Replaced {
             });
         }
         Replaced::look(old, name, |relative| {
-            let successor = fs::symlink_metadata(new.join(relative)).ok()?;
-            Kind::of(successor.file_type())
+            match fs::symlink_metadata(new.join(relative)) {
+                Ok(successor) => Ok(Kind::of(successor.file_type())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -87,7 +91,7 @@ impl Replaced {
     fn look(
         old: &Path,
         name: &Path,
-        successor: impl Fn(&Path) -> Option<Kind>,
+        successor: impl Fn(&Path) -> io::Result<Option<Kind>>,
     ) -> Result<Replaced, Error> {
         let mut entries = Vec::new();
         let mut strays = Vec::new();
@@ -99,8 +103,9 @@ impl Replaced {
             })?;
             let relative = entry.path().strip_prefix(old).unwrap_or(entry.path());
             let kind = Kind::of(entry.file_type());
+            let successor = successor(relative).map_err(writing(name))?;
             match kind {
-                Some(kind) if successor(relative) == Some(kind) => {
+                Some(kind) if successor == Some(kind) => {
                     entries.push((relative.to_owned(), kind));
                 }
                 _ => {

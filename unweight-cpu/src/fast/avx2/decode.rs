@@ -154,7 +154,8 @@ pub(super) fn rounds(
         for (window, bit) in windows.iter_mut().zip(bits) {
             let bit = one_by_one(bit);
             let start = buffer.as_ptr().wrapping_add(bit as usize / 8);
-            // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
+            // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer` and
+            // `every_code_has_runs_within_bounds`.
             let bytes = unsafe { start.cast::<u64>().read_unaligned() };
             // The highest bit is a marker. Its position after the shifts gives the number of
             // consumed bits.
@@ -164,8 +165,9 @@ pub(super) fn rounds(
             for (window, row) in windows.iter_mut().zip(&mut rows) {
                 for _ in 0..look_ups {
                     // SAFETY: the `assert` bounds a row's number of symbols left, and a row has
-                    // eight bytes more; each look-up takes no more symbols than are left. `kernels`
-                    // has checked the features.
+                    // eight bytes more; each look-up takes no more symbols than are left, as
+                    // `every_code_has_runs_within_bounds` tests. `kernels` has checked the
+                    // features.
                     unsafe { look_up(runs, window, row) };
                 }
             }

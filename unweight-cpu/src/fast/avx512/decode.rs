@@ -95,7 +95,8 @@ impl Window {
             // has one port, loads have several.
             // SAFETY: the index is within a local array.
             let byte = unsafe { (&raw const bytes.0[element]).read_volatile() };
-            // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer`.
+            // SAFETY: no lane reads past BUFFER_BYTES - WINDOW_BYTES: see `LaneBuffer` and
+            // `every_code_has_runs_within_bounds`.
             unsafe { _mm_loadu_si128(buffer.as_ptr().add(byte as usize).cast()) }
         };
         // Lanes number *first*, *first* + 4, *first* + 8 and *first* + 12.
