@@ -248,12 +248,25 @@ fn one_that_never_leads_is_an_error() {
 }
 
 #[test]
-fn one_that_repeats_reorders_or_goes_too_far_is_right() {
+fn one_that_leads_twice_is_right() {
+    each_succeeds(&[Step::Lead, Step::Lead], true);
+}
+
+#[test]
+fn one_that_helps_before_it_leads_is_right() {
+    each_succeeds(&[Step::HelpHere, Step::Lead], true);
+    each_succeeds(&[Step::HelpFirst, Step::Lead], true);
+}
+
+#[test]
+fn one_that_repeats_and_reorders_is_right() {
     use Step::{HelpAlongside, HelpFirst, HelpHere, Lead};
-    each_succeeds(&[Lead, Lead], true);
-    each_succeeds(&[HelpHere, Lead], true);
-    each_succeeds(&[HelpFirst, Lead], true);
     each_succeeds(&[Lead, HelpHere, HelpFirst, HelpAlongside, Lead], true);
+}
+
+#[test]
+fn one_with_a_crowd_of_helpers_is_right() {
+    use Step::{HelpAlongside, HelpFirst, HelpHere, Lead};
     let mut crowd = vec![HelpAlongside; 16];
     crowd.extend([HelpFirst, HelpHere, Lead, HelpHere, HelpFirst]);
     each_succeeds(&crowd, true);
