@@ -276,8 +276,8 @@ impl PackedKernels {
         };
         let shape = shape(py, rows, columns)?;
         // SAFETY: `_packed_cuda.py` checks types, lengths, device and alignment of the tensors, and
-        // torch keeps their memory until its stream has passed the launches. Torch's kernels do not
-        // let the next launch begin early.
+        // torch keeps their memory until its stream has passed the launches. `pack`, copies and the
+        // loads of files write them, and none of these lets the next launch begin early.
         Ok(unsafe { FragmentsRef::at(&self.kernels, shape, memory) })
     }
 

@@ -174,6 +174,6 @@ def test_the_weight_is_restored_when_it_is_used(monkeypatch: pytest.MonkeyPatch)
         plain.weight.shape,
         plain.weight.device,
     )
-    for outside in (100, 111, 112):
+    for outside in (100, 111, 112, -1, -100):
         with pytest.raises(IndexError):
             packed(torch.tensor([outside]))

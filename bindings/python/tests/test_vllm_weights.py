@@ -227,7 +227,8 @@ def test_a_device_that_cannot_decode_is_warned_of(
 ) -> None:
     monkeypatch.setattr(_weights, "ModelFolder", Elsewhere)
     warnings: list[str] = []
-    deferred = dict(Weights(folder, warnings.append))
+    weights = Weights(folder, warnings.append)
+    deferred = dict(weights)
     for device in ("cuda:0", "cuda:7"):
         monkeypatch.setattr(_weights, "decoding_device", lambda *_, device=device: device)
         for _ in range(2):
@@ -237,4 +238,6 @@ def test_a_device_that_cannot_decode_is_warned_of(
                 out.copy_(deferred["matrix"][index])
                 assert torch.equal(out, expected)
     assert Elsewhere.opened == ["cpu", "cuda:0", "cuda:7"]
+    # Otherwise the CPU would write to memory of the device.
+    assert [weights.on(device, "matrix")[0] for device in ("cuda:0", "cuda:7")] == ["cuda:0", "cpu"]
     assert warnings == ["weights are decoded on the CPU: there is no driver"]

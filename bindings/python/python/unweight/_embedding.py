@@ -74,6 +74,8 @@ def _lookup(
     columns = columns_of(k_tiles)
     words = k_tiles.view(torch.int32).view(panels, count, *_K_TILE_WORDS)
     index = indices.reshape(-1).long()
+    if (index < 0).any():
+        raise IndexError(f"found index {int(index.min())}, expected 0 or more")
     row = index & 15
     first, second, third = words[index >> 4, :, :, row & 7].unbind(2)
     # Two pairs of columns of each lane and MMA step. Rows from the eighth have the second pair, and

@@ -73,7 +73,11 @@ def _route(
         raise WrongArgument(
             f"found {scales.numel()} scales of {scales.dtype}, expected float32 for {slots} slots"
         )
-    ids = expert_ids.reshape(-1).to(torch.int32)
+    ids = expert_ids.reshape(-1)
+    if ids.dtype == torch.int64:
+        # Both ends are no experts.
+        ids = ids.clamp(-1, experts)
+    ids = ids.to(torch.int32)
     words = routing_words(slots, experts)
     routing = torch.empty(words, dtype=torch.int32, device=ids.device)
     if _stays_packed(ids.device, slots, experts):
@@ -143,7 +147,7 @@ def _grouped_linear(
     if scaled:
         y.mul_(parts.scales[parts.order].unsqueeze(1))
     numbers = torch.arange(slots, dtype=torch.int32, device=x.device)
-    # There torch writes nothing.
+    # `torch._grouped_mm` does not write the rows after the last end.
     y.masked_fill_((numbers >= parts.ends[-1]).unsqueeze(1), 0)
     found = torch.empty_like(y)
     found[parts.order] = y

@@ -131,9 +131,9 @@ class LazyTensor:
     @property
     def dtype(self) -> Any:
         """The type of torch."""
-        from ._to_torch import _DTYPES
+        from ._to_torch import torch_dtype
 
-        return _DTYPES[self.get_dtype()]
+        return torch_dtype(self._name, self.get_dtype())
 
     def is_floating_point(self) -> bool:
         """Whether the elements are floating-point numbers."""

@@ -10,6 +10,7 @@ import torch
 
 from ._deferred import DeferredTensor, Layout
 from ._embedding import RowPatches, lookup, row_patches
+from ._errors import WrongArgument
 from ._linear import Linear, fit_buffers
 from ._packed import Packed, check_values, pack
 
@@ -35,6 +36,9 @@ class Embedding(torch.nn.Embedding):
     row_patch_starts: torch.Tensor
     row_patches: torch.Tensor
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        raise WrongArgument("an embedding is packed by Embedding.from_embedding")
+
     @classmethod
     def from_embedding(cls, embedding: torch.nn.Embedding) -> Embedding:
         """Packs the weight of a module on its device. The result has the other attributes of the
@@ -43,8 +47,11 @@ class Embedding(torch.nn.Embedding):
 
         Raises:
             NoPackedForm: The weight has no packed form; keep the module.
-            WrongArgument: The weight is not BF16.
+            WrongArgument: The weight is not BF16; or the module has a ``max_norm``, by which a look-up
+                changes the weight.
         """
+        if embedding.max_norm is not None:
+            raise WrongArgument("found an embedding with max_norm, whose weight changes; keep it")
         return cls.with_packed(embedding, pack(embedding.weight))
 
     @classmethod
@@ -75,7 +82,7 @@ class Embedding(torch.nn.Embedding):
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]
         """The weight: ``bfloat16`` [num_embeddings, embedding_dim]. It is restored when it is used,
-        not for its type, shape or device."""
+        not for its type, shape or device. What is written to it does not change the module."""
         if torch.compiler.is_compiling():
             return self.restored()
         weight: Any = DeferredTensor.of(_Weight(self))

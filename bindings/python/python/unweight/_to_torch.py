@@ -101,15 +101,21 @@ class Torch:
             _INCREMENT_VERSION(out)
 
 
-def form(
-    tensor: str, dtype: str, shape: Sequence[int]
-) -> tuple[torch.dtype, Sequence[int]]:
-    """Type and shape of the torch tensor for a tensor."""
+def torch_dtype(tensor: str, dtype: str) -> torch.dtype:
+    """The type of torch for a tensor's."""
     kind = _DTYPES.get(dtype)
     if kind is None:
         raise UnsupportedDtype(
             f"tensor {tensor!r} is {dtype}, which torch {torch.__version__} lacks", tensor=tensor
         )
+    return kind
+
+
+def form(
+    tensor: str, dtype: str, shape: Sequence[int]
+) -> tuple[torch.dtype, Sequence[int]]:
+    """Type and shape of the torch tensor for a tensor."""
+    kind = torch_dtype(tensor, dtype)
     if dtype != "F4":
         return kind, shape
     # An element of torch holds two.

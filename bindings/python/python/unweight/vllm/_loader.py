@@ -23,7 +23,7 @@ class UnweightLoader(DefaultModelLoader):
 
     # The base class has it.
     enable_weights_track: Any
-    _weights: Weights
+    _sources: list[Weights]
 
     def download_model(self, model_config: Any) -> None:
         shards(model_config.model)
@@ -35,15 +35,20 @@ class UnweightLoader(DefaultModelLoader):
                 f"found weights in the subfolder {source.subfolder!r}, expected all of them in "
                 f"{folder}; decompress the folder, and use --load-format auto"
             )
-        self._weights = Weights(folder, LOGGER.warning)
-        for name, tensor in self._weights:
+        weights = Weights(folder, LOGGER.warning)
+        self._sources.append(weights)
+        for name, tensor in weights:
             yield source.prefix + name, tensor
 
     def load_model(self, *args: Any, **kwargs: Any) -> Any:
+        # Some models have weights of several folders.
+        self._sources = []
         model = super().load_model(*args, **kwargs)
-        read, every = self._weights.decoded_bytes, self._weights.nbytes
-        LOGGER.info("decoded %d of %d bytes of weights (%.1f %%)", read, every, 100 * read / every)
-        del self._weights
+        read = sum(weights.decoded_bytes for weights in self._sources)
+        every = sum(weights.nbytes for weights in self._sources)
+        share = 100 * read / max(every, 1)
+        LOGGER.info("decoded %d of %d bytes of weights (%.1f %%)", read, every, share)
+        self._sources = []
         return model
 
     def load_weights(self, model: Any, model_config: Any) -> None:

@@ -54,17 +54,19 @@ class Weights:
     def __init__(self, folder: str | os.PathLike[str], warn: Any) -> None:
         self._folder = folder
         self._warn = warn
-        self._on = {"cpu": ModelFolder(folder).lazy_tensors()}
+        self._tensors = ModelFolder(folder).lazy_tensors()
+        # For each device that was asked for, the one that decodes, and its tensors.
+        self._on = {"cpu": ("cpu", self._tensors)}
         self.decoded_bytes = 0
 
     @property
     def nbytes(self) -> int:
         """The bytes of all tensors."""
-        return sum(tensor.nbytes for tensor in self._on["cpu"].values())
+        return sum(tensor.nbytes for tensor in self._tensors.values())
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors, in the order of their data."""
-        for name, tensor in self._on["cpu"].items():
+        for name, tensor in self._tensors.items():
             # Two elements of F4 are one of torch.
             if tensor.nbytes >= _SMALLEST and tensor.get_dtype() != "F4":
                 yield name, DeferredTensor.of(_Source(self, name))
@@ -72,15 +74,16 @@ class Weights:
                 self.decoded_bytes += tensor.nbytes
                 yield name, tensor.read()
 
-    def on(self, device: str, name: str) -> LazyTensor:
-        """A tensor to be decoded on a device, or on the CPU if the device cannot."""
+    def on(self, device: str, name: str) -> tuple[str, LazyTensor]:
+        """A tensor to be decoded on a device, or on the CPU if the device cannot; and which it is."""
         if device not in self._on:
             try:
-                self._on[device] = ModelFolder(self._folder, device=device).lazy_tensors()
+                self._on[device] = device, ModelFolder(self._folder, device=device).lazy_tensors()
             except NoDevice as error:
                 self._warn(f"weights are decoded on the CPU: {error}")
                 self._on[device] = self._on["cpu"]
-        return self._on[device][name]
+        decoder, tensors = self._on[device]
+        return decoder, tensors[name]
 
 
 class Region(NamedTuple):
@@ -120,7 +123,7 @@ class _Source:
     device = _CPU
 
     def __init__(self, weights: Weights, name: str) -> None:
-        tensor = weights.on("cpu", name)
+        _, tensor = weights.on("cpu", name)
         self.dtype: torch.dtype = tensor.dtype
         self.shape = tuple(tensor.get_shape())
         self._weights = weights
@@ -135,8 +138,8 @@ class _Source:
         if not math.prod(layout.sizes):
             return torch.empty(layout.sizes, dtype=self.dtype, device=device) if out is None else out
         region = Region.of(layout, self.shape)
-        decoder = decoding_device(device, region.shape[0] == self.shape[0])
-        tensor = self._weights.on(decoder, self._name)
+        wanted = decoding_device(device, region.shape[0] == self.shape[0])
+        decoder, tensor = self._weights.on(wanted, self._name)
         index: Any = ...
         shape = self.shape
         if decoder == "cpu" and region.shape != shape:
