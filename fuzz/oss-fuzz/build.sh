@@ -8,14 +8,15 @@ if [ -d "${SRC-}/unweight" ]; then cd "$SRC/unweight"; else cd "$(dirname "$0")/
 
 # The same options as in .ci/fuzz. The stable compiler needs the variable, the nightly one ignores it.
 export RUSTC_BOOTSTRAP=1
-cargo fuzz build --no-trace-compares --codegen-units 16
+triple=$(rustc -vV | sed -n 's/^host: //p')
+cargo fuzz build --target "$triple" --no-trace-compares --codegen-units 16
 mkdir -p "$OUT"
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT
 # The compiler's flags of OSS-Fuzz are for the targets.
 env -u RUSTFLAGS cargo run --quiet -p unweight-properties --example seed "$seeds"
 for target in $(cargo fuzz list); do
-  cp "fuzz/target/x86_64-unknown-linux-gnu/release/$target" "$OUT/$target"
+  cp "fuzz/target/$triple/release/$target" "$OUT/$target"
   cp fuzz/unweight.dict "$OUT/$target.dict"
   printf '[libfuzzer]\nmax_len = 8192\nlen_control = 0\nmalloc_limit_mb = 64\n' >"$OUT/$target.options"
   python3 -m zipfile -c "$OUT/${target}_seed_corpus.zip" "$seeds/$target"/*

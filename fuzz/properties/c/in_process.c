@@ -76,9 +76,9 @@ static status read_back(FILE *stream, char **output, size_t *length)
 /* What to do with the bytes. */
 enum { RESTORE = 0, TRANSCODE = 1, ENCODE = 2 };
 
-/* Gives `output` and `output_length` the result, to be passed to `c_codec_free` whatever the status,
- * and `rule` the name of the broken rule or the failure. It is not to be called by two threads at a
- * time. */
+/* Gives `output` and `output_length` the result, to be passed to `c_codec_free` whatever the
+ * status, and `rule` the name of the broken rule or the failure. It is not to be called by two
+ * threads at a time. */
 int c_codec_run(int work, uint8_t encoding, unsigned chunk_log2, const uint8_t *bytes,
                 uint64_t length, char **output, size_t *output_length, const char **rule)
 {

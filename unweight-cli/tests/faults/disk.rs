@@ -2,8 +2,8 @@
 //! sure of.
 //!
 //! It promises less than file systems do. Without a flush of the file, any of its writes may be
-//! missing, or half of one. Without a flush of the folder, any change of its entries may be missing,
-//! whichever changes came later. A rename is all or nothing, as POSIX demands.
+//! missing, or half of one. Without a flush of the folder, any change of its entries may be
+//! missing, whichever changes came later. A rename is all or nothing, as POSIX demands.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;

@@ -66,7 +66,7 @@ pub(crate) enum Entry {
 pub(crate) type Tree = BTreeMap<String, Entry>;
 
 /// The entry `name` of a tree and everything in it.
-pub(crate) fn part(tree: &Tree, name: &str) -> Tree {
+pub(crate) fn part<E: Clone>(tree: &BTreeMap<String, E>, name: &str) -> BTreeMap<String, E> {
     let is_in = |path: &str| path == name || path.starts_with(&format!("{name}/"));
     let entries = tree.iter().filter(|(path, _)| is_in(path));
     entries

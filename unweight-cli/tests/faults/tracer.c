@@ -7,10 +7,12 @@
 // program's loader is done: Rust's runtime calls poll first. ACTION is an error number,
 // `short` (half of the bytes) or `kill` (SIGKILL before the call).
 //
-// LOG gets a line for each call of the table below that returns, with fields that are separated by tabs:
-// number among the calls of its name, name, result, `injected` or `-`, and KEY=VALUE for paths, inodes, offsets and lengths.
-// DATA gets the bytes of all writes, unless it is `-`. The exit status is that of the program, or
-// 128 and the signal's number.
+// LOG gets a line for each call of the table below that returns, with fields that are separated by
+// tabs: number among the calls of its name, name, result, `injected` or `-`, and KEY=VALUE for
+// paths, inodes, offsets and lengths. DATA gets the bytes of all writes, unless it is `-`.
+//
+// The exit status is that of the program, 128 and the signal's number, 126 if the system does not
+// permit to trace, or 125 after another failure of the tracer.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -28,8 +30,8 @@
 #include <unistd.h>
 
 // What the arguments of a call are. A letter is one argument: `f` descriptor, `d` descriptor of a
-// folder for the path that follows, `p` path, `b` buffer whose length follows, `n` length, `o`
-// offset, `g` flags or mode, `-` anything else.
+// folder for the path that follows, `p` path, `b` buffer whose length follows, `n` length or number
+// of buffers, `o` offset, `g` flags or mode, `-` anything else.
 struct call {
   long number;
   const char *name;
@@ -40,9 +42,9 @@ struct call {
 #define CALL(name, arguments) {SYS_##name, #name, arguments, 0}
 static struct call calls[] = {
     CALL(open, "pg"), CALL(openat, "dpg"), CALL(openat2, "dp"), CALL(creat, "pg"),
-    CALL(read, "fbn"), CALL(pread64, "fbno"), CALL(readv, "f"), CALL(preadv, "f"),
-    CALL(preadv2, "f"), CALL(write, "fbn"), CALL(pwrite64, "fbno"), CALL(writev, "f"),
-    CALL(pwritev, "f"), CALL(pwritev2, "f"), CALL(copy_file_range, "f-F-n"),
+    CALL(read, "fbn"), CALL(pread64, "fbno"), CALL(readv, "f-n"), CALL(preadv, "f-n"),
+    CALL(preadv2, "f"), CALL(write, "fbn"), CALL(pwrite64, "fbno"), CALL(writev, "f-n"),
+    CALL(pwritev, "f-n"), CALL(pwritev2, "f"), CALL(copy_file_range, "f-F-n"),
     CALL(sendfile, "F f-n"), CALL(splice, "f-F-n"), CALL(fsync, "f"), CALL(fdatasync, "f"),
     CALL(sync_file_range, "fon"), CALL(syncfs, "f"), CALL(rename, "pq"), CALL(renameat, "dpeq"),
     CALL(renameat2, "dpeqg"), CALL(link, "pq"), CALL(linkat, "dpeqg"), CALL(symlink, "-p"),
@@ -68,6 +70,11 @@ static uint64_t data_length;
 static void fail(const char *what) {
   fprintf(stderr, "tracer: %s: %s\n", what, strerror(errno));
   exit(125);
+}
+
+static void refused(const char *request) {
+  fprintf(stderr, "tracer: %s: %s\n", request, strerror(errno));
+  exit(126);
 }
 
 static struct call *find(uint64_t number) {
@@ -259,20 +266,26 @@ int main(int argc, char **argv) {
   data_file = strcmp(argv[2], "-") ? fopen(argv[2], "we") : NULL;
   uint64_t chosen = strtoull(argv[4], NULL, 10);
   if (!log_file) fail(argv[1]);
+  // Whole lines are there when the caller ends a run that hangs.
+  setvbuf(log_file, NULL, _IOLBF, 1 << 16);
   pid_t child = fork();
   if (child < 0) fail("fork");
   if (!child) {
-    ptrace(PTRACE_TRACEME, 0, 0, 0);
+    if (ptrace(PTRACE_TRACEME, 0, 0, 0)) refused("PTRACE_TRACEME");
     raise(SIGSTOP);
     execvp(argv[6], argv + 6);
     fail(argv[6]);
   }
   int status, is_counting = 0, end = 125;
   if (waitpid(child, &status, 0) != child) fail("wait");
+  if (!WIFSTOPPED(status)) return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
   long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
                  PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
-  if (ptrace(PTRACE_SETOPTIONS, child, 0, options)) fail("ptrace");
-  ptrace(PTRACE_SYSCALL, child, 0, 0);
+  if (ptrace(PTRACE_SETOPTIONS, child, 0, options)) {
+    kill(child, SIGKILL);
+    refused("PTRACE_SETOPTIONS");
+  }
+  if (ptrace(PTRACE_SYSCALL, child, 0, 0)) refused("PTRACE_SYSCALL");
   for (pid_t id; (id = waitpid(-1, &status, __WALL)) > 0;) {
     if (WIFEXITED(status) || WIFSIGNALED(status)) {
       if (id == child) end = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -293,6 +306,8 @@ int main(int argc, char **argv) {
           leave(t, info.exit.rval);
           t->call = NULL;
         }
+      } else if (errno != ESRCH) {  // ESRCH: the thread was killed meanwhile.
+        refused("PTRACE_GET_SYSCALL_INFO");
       }
     } else if (status >> 16 == 0 && signal != SIGTRAP && signal != SIGSTOP) {
       passed = signal;

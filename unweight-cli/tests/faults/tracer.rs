@@ -1,6 +1,7 @@
 //! The program under a tracer that makes one of its system calls fail.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -161,7 +162,36 @@ pub(crate) fn run(
     }
 }
 
-/// The tracer, which the first caller compiles. Rust's own linker is `cc` too.
+/// Whether the system permits to trace. If it does not, the test says that it is skipped, or fails
+/// where `CI` is set.
+pub(crate) fn is_permitted() -> bool {
+    const REFUSED: i32 = 126;
+    static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
+    let refusal = REFUSAL.get_or_init(|| {
+        let tried = Command::new(tracer())
+            .args(["/dev/null", "-", "none", "0", "none", UNWEIGHT, "--version"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&tried.stderr).trim_end().to_owned();
+        (tried.status.code() == Some(REFUSED)).then_some(text)
+    });
+    let Some(reason) = refusal else { return true };
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "the system does not permit ptrace: {reason}"
+    );
+    // Tests' output is captured if it comes from `eprintln!`.
+    let test = std::thread::current();
+    let name = test.name().unwrap_or("a test");
+    writeln!(
+        std::io::stderr(),
+        "{name}: skipped, because the system does not permit ptrace: {reason}"
+    )
+    .unwrap();
+    false
+}
+
+/// The tracer, which the first caller compiles with `CC`, or `cc`, which is Rust's own linker too.
 fn tracer() -> &'static Path {
     static TRACER: OnceLock<PathBuf> = OnceLock::new();
     TRACER.get_or_init(|| {
@@ -169,8 +199,12 @@ fn tracer() -> &'static Path {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/tracer.c");
         // Another process may be compiling it at the same time.
         let own = program.with_extension(std::process::id().to_string());
-        let done = Command::new("cc")
-            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        // It may be a command with options: `ccache gcc`.
+        let mut words = compiler.split_whitespace();
+        let done = Command::new(words.next().unwrap_or("cc"))
+            .args(words)
+            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-o"])
             .args([&own, &source])
             .status();
         assert!(done.unwrap().success(), "the tracer is not compiled");
