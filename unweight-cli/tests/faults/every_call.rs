@@ -267,9 +267,15 @@ fn run_all(choose: impl Fn(&[Call]) -> Vec<Fault>) {
         broken,
     } = all;
     println!("{} of {planned} faults were met", planned - missed.len());
+    // The number of calls for memory differs a little from run to run.
+    let may_miss = 1 + planned / 1000;
     assert!(planned > 0);
     assert!(broken.is_empty(), "{} broken: {broken:#?}", broken.len());
-    assert!(missed.is_empty(), "{} missed: {missed:#?}", missed.len());
+    assert!(
+        missed.len() <= may_miss,
+        "{} missed: {missed:#?}",
+        missed.len()
+    );
 }
 
 /// `UNWEIGHT_FAULTS=all` takes every fault; that takes some minutes.
