@@ -1,6 +1,6 @@
 //! Faults of the system below the program: calls that fail, and the end of the program or of the
 //! machine at any moment. A tracer on ptrace makes them, so these tests need x86-64 Linux that
-//! permits ptrace. Elsewhere they are skipped, and say so; where `CI` is set they fail.
+//! permits ptrace. Elsewhere they are skipped, and say so.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
