@@ -208,6 +208,15 @@ pub(crate) struct Recording {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Recording {
+    /// The disk after all steps.
+    pub(crate) fn end(&self) -> Disk {
+        let mut end = self.disk.clone();
+        self.steps.iter().for_each(|step| end.apply(step));
+        end
+    }
+}
+
 /// The steps of a traced run in `folder`, which held `tree` before.
 pub(crate) fn record(folder: &Path, tree: &Tree, run: &Traced) -> Recording {
     let disk = Disk::with(tree);

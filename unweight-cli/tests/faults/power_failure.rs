@@ -24,11 +24,9 @@ fn record(scene: &Scene, before: &Tree, fault: Option<&Fault>) -> Recording {
     assert_eq!(run.code, Some(0), "{scene:?}: {}", run.stderr);
     let recording = disk::record(folder.path(), before, &run);
     // The model agrees with the disk.
-    let mut end = recording.disk.clone();
-    recording.steps.iter().for_each(|step| end.apply(step));
     let real = Disk::with(&scene::read(folder.path()));
     assert!(
-        end.content() == real.content(),
+        recording.end().content() == real.content(),
         "{scene:?}: the model differs from the disk"
     );
     recording
@@ -40,10 +38,8 @@ fn examine(
     output: &str,
     is_moved_aside: impl Fn(&Content, &Content) -> bool,
 ) -> (usize, BTreeSet<String>) {
-    let before = recording.disk.content();
-    let mut end = recording.disk.clone();
-    recording.steps.iter().for_each(|step| end.apply(step));
-    let (old, new) = (part(&before, output), part(&end.content(), output));
+    let (before, end) = (recording.disk.content(), recording.end().content());
+    let (old, new) = (part(&before, output), part(&end, output));
     let mut states = 0;
     let mut wrong = BTreeSet::new();
     for length in 0..=recording.steps.len() {
@@ -144,9 +140,7 @@ fn a_call_does_its_work_after_a_power_failure() {
     let mut count = 0;
     for (scene, output) in makers() {
         let recording = record(scene, &before, None);
-        let mut end = recording.disk.clone();
-        recording.steps.iter().for_each(|step| end.apply(step));
-        let new = part(&end.content(), output);
+        let new = part(&recording.end().content(), output);
         let mut states = 0;
         for length in 0..=recording.steps.len() {
             disk::after_power_failure(&recording, length, |disk, moment| {
