@@ -17,7 +17,7 @@ from .. import _experts as _operators  # noqa: F401  # Registers the operators.
 from .._errors import WrongArgument
 from .._packed import Packed, pack
 from ._config import log_kept
-from ._linear import reason_to_keep
+from ._linear import reason_to_keep, register_packed
 
 # Parameters of vLLM: gate and up, and down, of all experts of this rank.
 _FIRST, _SECOND = "w13", "w2"
@@ -139,10 +139,7 @@ class PackedExpertsMethod(UnquantizedFusedMoEMethod):
             return False
         delattr(layer, f"{name}_weight")
         _free(parameter)
-        for field, tensor in packed._asdict().items():
-            layer.register_parameter(
-                f"{name}_{field}", torch.nn.Parameter(tensor, requires_grad=False)
-            )
+        register_packed(layer, packed, f"{name}_")
         self._shapes[name] = weight.shape
         return True
 

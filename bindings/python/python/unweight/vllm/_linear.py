@@ -103,14 +103,18 @@ class PackedLinearMethod(LinearMethodBase):
 
     def _place(self, layer: Any, packed: Packed) -> None:
         """Gives a layer its packed weight."""
-        padded = packed._replace(patches=_padded(packed, layer.unweight_rows))
-        for name, tensor in padded._asdict().items():
-            layer.register_parameter(name, torch.nn.Parameter(tensor, requires_grad=False))
+        register_packed(layer, packed._replace(patches=_padded(packed, layer.unweight_rows)))
 
     def _keep(self, layer: Any, reason: str) -> None:
         """Leaves a layer as it is without quantization."""
         log_kept(self.prefix, reason)
         layer.quant_method = self.plain_method()
+
+
+def register_packed(layer: Any, packed: Packed, prefix: str = "") -> None:
+    """Registers the tensors of a packed weight as parameters of a layer."""
+    for name, tensor in packed._asdict().items():
+        layer.register_parameter(prefix + name, torch.nn.Parameter(tensor, requires_grad=False))
 
 
 def reason_to_keep(rows: int, columns: int, dtype: torch.dtype) -> str | None:
