@@ -237,11 +237,14 @@ class Linear(torch.nn.Module):
 
     def to_linear(self) -> torch.nn.Linear:
         """The module with a plain weight."""
-        weight = self.weight
+        return self._with_weight(torch.nn.Parameter(self.weight))
+
+    def _with_weight(self, weight: torch.Tensor) -> torch.nn.Linear:
+        """The module with this parameter as its weight, which may be that of another module too."""
         linear = torch.nn.Linear(
             self.in_features, self.out_features, bias=False, device="meta", dtype=weight.dtype
         )
-        linear.weight = torch.nn.Parameter(weight)
+        linear.weight = weight
         linear.bias = self.bias  # type: ignore[assignment]
         return linear
 

@@ -119,12 +119,8 @@ def dequantize(model: Any) -> None:
             model.set_submodule(name, plain[module])
     for name, module in list(model.named_modules()):
         if isinstance(module, TiedLinear):
-            linear = torch.nn.Linear(
-                module.in_features, module.out_features, bias=False, device="meta"
-            ).train(module.training)
-            linear.weight = plain[module.embedding].weight
-            linear.bias = module.bias  # type: ignore[assignment]
-            model.set_submodule(name, linear)
+            linear = module._with_weight(plain[module.embedding].weight)
+            model.set_submodule(name, linear.train(module.training))
     for _, part in _models(model):
         part.__dict__.pop("_tied_weights_keys", None)
     for _, part in _models(model):
