@@ -3,8 +3,8 @@
     python vllm_load.py FOLDER [--rounds N] [--ranks N]
 
 FOLDER is a BF16 model without experts, whose weights vLLM puts in an order of its own;
-`vllm_speed.py` makes a random one. FOLDER.unw is made if it is not there. The
-first round warms the page cache, and its times are left out.
+`vllm_speed.py` makes a random one. FOLDER.unw is made if it is not there. The first round warms the
+page cache, and its times are left out.
 
     safetensors     vLLM alone
     file            --load-format unweight
@@ -16,8 +16,8 @@ equal if every bit is; the program fails otherwise. vLLM's CPU build has plain w
 its own, so there packed ones are compared with packed ones.
 
 Printed are the medians of the seconds that vLLM's loader takes for the weights, and with what it does
-to them afterwards, and the most memory that torch allocated on the device meanwhile. With several tensor-parallel ranks, digests are those of each
-rank, and vLLM prints its times itself.
+to them afterwards, and the most memory that torch allocated on the device meanwhile. With several
+tensor-parallel ranks, digests are those of each rank, and vLLM prints its times itself.
 """
 
 from __future__ import annotations

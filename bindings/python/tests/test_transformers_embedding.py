@@ -73,7 +73,7 @@ def test_a_tied_weight_is_in_memory_once(tied: Path) -> None:
     size = in_memory(found)
     again = copy.deepcopy(found)
     assert again.lm_head.embedding is again.model.embed_tokens
-    # As a move to another device does.
+    # A move to another device makes new tensors like this.
     again = again._apply(torch.clone)
     assert in_memory(again) == size
     assert same_model(again, load(tied))

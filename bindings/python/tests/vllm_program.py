@@ -62,7 +62,7 @@ def watch_packing(record: Callable[[int], None]) -> None:
 
     def is_plain(thing: Any) -> bool:
         if type(thing) is torch.nn.Parameter:
-            # Those of experts.
+            # The matrices of experts are plain parameters of three dimensions.
             return thing.dim() == 3 and thing.dtype == torch.bfloat16 and not thing.is_meta
         return isinstance(thing, ModelWeightParameter) and not thing.is_meta
 

@@ -62,8 +62,8 @@ struct Backend {
     scratch: Scratch,
 }
 
-/// Which of the ways to encode is checked. Each input has one of them, because encoding takes most
-/// of the time.
+/// The way to encode that an input checks. It checks one of them, because encoding takes most of the
+/// time.
 #[derive(Clone, Copy)]
 struct Choice {
     encoding: Encoding,
