@@ -18,8 +18,19 @@ pub(crate) fn require_lengths(
     x: Activations<'_>,
     y: &ViewMut<'_>,
 ) -> Result<(), MatmulError> {
-    let batch = u64::from(x.batch);
-    x.values.require(batch * shape.columns())?;
-    y.require(2 * batch * shape.rows())?;
+    x.require(shape)?;
+    y.require(2 * u64::from(x.batch) * shape.rows())?;
     Ok(())
+}
+
+impl Activations<'_> {
+    /// Returns an error unless x has the length that the shape says.
+    pub(crate) fn require(self, shape: Shape) -> Result<(), MatmulError> {
+        Ok(self.values.require(self.values_for(shape))?)
+    }
+
+    /// The number of values of x for a matrix of this shape.
+    pub(crate) fn values_for(self, shape: Shape) -> u64 {
+        u64::from(self.batch) * shape.columns()
+    }
 }

@@ -56,6 +56,11 @@ pub enum MatmulError {
         /// The number of slots.
         slots: u32,
     },
+    /// The matrix is not one of gate and up, with the same multiple of 32 rows each.
+    NotGated {
+        /// The rows of the matrix.
+        rows: u64,
+    },
     /// The matrix or the device has no such plan.
     NoSuchPlan {
         /// The plan that was asked for.
@@ -147,6 +152,11 @@ impl fmt::Display for MatmulError {
                 f,
                 "{slots} tokens and experts in one matmul are more than 32 bits can number: \
                  multiply fewer tokens at a time"
+            ),
+            MatmulError::NotGated { rows } => write!(
+                f,
+                "a matrix of {rows} rows in a gated matmul, expected the same multiple of 32 rows \
+                 of gate and of up: multiply, and apply the activation to the result"
             ),
             MatmulError::NoSuchPlan { plan, reason } => write!(
                 f,

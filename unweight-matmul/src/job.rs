@@ -14,11 +14,13 @@ use crate::layout::Shape;
 use crate::schedule::StreamK;
 use crate::tensor_map::TensorMap;
 
-/// Addresses of the partial sums, and of the counters of panel groups and tiles.
+/// Addresses of the partial sums, of the counters of panel groups and tiles, and of the two counters
+/// of a norm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SumAddresses {
     pub(crate) partials: u64,
     pub(crate) arrived: u64,
+    pub(crate) ready: u64,
 }
 
 /// A conversion between a row-major matrix and fragment form. Pointers are device addresses.
@@ -108,6 +110,23 @@ pub struct PlanesJob {
     pub fragments: FragmentsJob,
 }
 
+/// The norm before a matmul. Pointers are device addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NormJob {
+    pub(crate) input: u64,
+    /// 0 without a residual.
+    pub(crate) residual: u64,
+    pub(crate) sum: u64,
+    /// 0 without a norm.
+    pub(crate) weight: u64,
+    pub(crate) normalized: u64,
+    pub(crate) ready: u64,
+    pub(crate) epsilon: f32,
+    /// Blocks of the launch.
+    pub(crate) blocks: u32,
+}
+
 /// A matmul. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +148,9 @@ pub(crate) struct MatmulJob {
     pub(crate) range_tiles: u32,
     pub(crate) longer_ranges: u32,
     pub(crate) patch_count: u32,
+    /// 1 for y = silu(gate) * up, otherwise 0.
+    pub(crate) gated: u32,
+    pub(crate) norm: NormJob,
 }
 
 impl MatmulJob {
@@ -157,13 +179,29 @@ impl MatmulJob {
             range_tiles: schedule.range_tiles,
             longer_ranges: schedule.longer_ranges,
             patch_count: 0,
+            gated: 0,
+            norm: NormJob::default(),
         }
+    }
+
+    /// The number of values in a row of y.
+    pub(crate) const fn outputs(&self) -> u32 {
+        self.rows >> self.gated
     }
 
     /// Advances to the next rows of x.
     pub(crate) fn skip_batch(&mut self) {
-        self.x += 2 * u64::from(self.batch) * u64::from(self.columns);
-        self.y += 2 * u64::from(self.batch) * u64::from(self.rows);
+        let bytes_of_x = 2 * u64::from(self.batch) * u64::from(self.columns);
+        self.x += bytes_of_x;
+        self.y += 2 * u64::from(self.batch) * u64::from(self.outputs());
+        let norm = &mut self.norm;
+        let rows_of_x = [&mut norm.input, &mut norm.residual, &mut norm.sum];
+        for address in rows_of_x.into_iter().chain([&mut norm.normalized]) {
+            // 0 means none.
+            if *address != 0 {
+                *address += bytes_of_x;
+            }
+        }
     }
 }
 
@@ -215,6 +253,15 @@ const _: () = {
     assert!(offset_of!(PlanesJob, fragments) == 16);
     assert!(size_of::<PlanesJob>() == 72);
 
+    assert!(offset_of!(NormJob, input) == 0);
+    assert!(offset_of!(NormJob, residual) == 8);
+    assert!(offset_of!(NormJob, sum) == 16);
+    assert!(offset_of!(NormJob, weight) == 24);
+    assert!(offset_of!(NormJob, normalized) == 32);
+    assert!(offset_of!(NormJob, ready) == 40);
+    assert!(offset_of!(NormJob, epsilon) == 48);
+    assert!(size_of::<NormJob>() == 56);
+
     assert!(offset_of!(MatmulJob, weights) == 0);
     assert!(offset_of!(MatmulJob, patches) == 8);
     assert!(offset_of!(MatmulJob, patch_ends) == 16);
@@ -231,19 +278,21 @@ const _: () = {
     assert!(offset_of!(MatmulJob, range_tiles) == 88);
     assert!(offset_of!(MatmulJob, longer_ranges) == 92);
     assert!(offset_of!(MatmulJob, patch_count) == 96);
-    assert!(size_of::<MatmulJob>() == 104);
+    assert!(offset_of!(MatmulJob, gated) == 100);
+    assert!(offset_of!(MatmulJob, norm) == 104);
+    assert!(size_of::<MatmulJob>() == 160);
 
     assert!(offset_of!(PlanesMatmulJob, exponents) == 0);
     assert!(offset_of!(PlanesMatmulJob, sign_mantissa) == 8);
     assert!(offset_of!(PlanesMatmulJob, matmul) == 16);
-    assert!(size_of::<PlanesMatmulJob>() == 120);
+    assert!(size_of::<PlanesMatmulJob>() == 176);
 
     assert!(offset_of!(LargeMatmulJob, x) == 0);
     assert!(offset_of!(LargeMatmulJob, matmul) == 128);
-    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 232);
-    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 236);
-    assert!(offset_of!(LargeMatmulJob, ranges) == 240);
-    assert!(size_of::<LargeMatmulJob>() == 256);
+    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 288);
+    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 292);
+    assert!(offset_of!(LargeMatmulJob, ranges) == 296);
+    assert!(size_of::<LargeMatmulJob>() == 384);
 };
 
 // SAFETY: for all jobs: the fields are plain numbers, with the order and the alignment of the

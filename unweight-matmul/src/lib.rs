@@ -70,6 +70,7 @@ mod exponent_tables;
 mod fragments;
 mod fragments_kernels;
 mod fragments_ref;
+mod fused;
 mod grouped;
 mod job;
 mod kernels;
@@ -99,6 +100,7 @@ pub use error::{MatmulError, NoPlan};
 pub use exponent_tables::StoredPalette;
 pub use fragments::Fragments;
 pub use fragments_ref::{FragmentsMemory, FragmentsRef, MatmulDevice};
+pub use fused::{FusedMatmul, Norm, Residual};
 pub use grouped::{
     Experts, GroupedActivations, GroupedMatmul, RoutingShape, RowsOfX, TokenExperts,
 };

@@ -12,9 +12,9 @@ use unweight::gpu::{GpuError, KeptContext};
 use unweight::{CudaDevice, Error};
 use unweight_matmul::layout::{most_frequent, patch_count};
 use unweight_matmul::{
-    Activations, Direct, Experts, FragmentsMemory, FragmentsRef, GroupedActivations, GroupedMatmul,
-    Linear, MatmulDevice, MatmulError, Pipeline, RoutingShape, RowsOfX, Shape, SharedWorkspace,
-    StoredPalette, TokenExperts, View, ViewMut,
+    Activations, Direct, Experts, FragmentsMemory, FragmentsRef, FusedMatmul, GroupedActivations,
+    GroupedMatmul, Linear, MatmulDevice, MatmulError, Norm, Pipeline, Residual, RoutingShape,
+    RowsOfX, Shape, SharedWorkspace, StoredPalette, TokenExperts, View, ViewMut,
 };
 
 use crate::cuda::device_of;
@@ -26,6 +26,10 @@ const ROWS: u64 = 1 << 18;
 /// Addresses of K tiles, patches, patch ends and palette; the numbers of patches and of stored
 /// exponents; the matrix's rows and columns.
 type Matrix = (u64, u64, u64, u64, u32, u32, u64, u64);
+
+/// Addresses of the weight, of the residual and of its sum with x, both 0 for none, and of the
+/// normalized rows; epsilon.
+type NormOfX = (u64, u64, u64, u64, f32);
 
 /// The numbers of tokens, of experts for each token, and of all experts.
 type Routing = (u32, u32, u32);
@@ -154,6 +158,60 @@ impl PackedKernels {
             // SAFETY: as in `count_exponents`. The workspace is never dropped; launches on one
             // stream run one after the other, and those of a graph where it was captured.
             unsafe { plan.multiply_on(launches, workspace, Activations { values, batch }, &y) }
+        })?;
+        Ok(true)
+    }
+
+    /// Writes y for `batch` rows of x, with a norm of x before the product, or silu(gate) * up after
+    /// it, if `gated`. Returns false, and does nothing, if these should better be calculated one
+    /// after the other.
+    #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
+    fn multiply_fused(
+        &self,
+        py: Python<'_>,
+        matrix: Matrix,
+        x: u64,
+        batch: u32,
+        y: u64,
+        norm: Option<NormOfX>,
+        gated: bool,
+        stream: usize,
+    ) -> PyResult<bool> {
+        if !FusedMatmul::is_advised(batch) {
+            return Ok(false);
+        }
+        let matrix = self.matrix(py, matrix)?;
+        let shape = matrix.shape();
+        self.launch(py, stream, |launches| {
+            let workspace = self.workspace(stream, shape)?;
+            let mut fused = FusedMatmul::new(matrix);
+            if gated {
+                fused = fused.with_silu_mul()?;
+            }
+            let values = u64::from(batch) * shape.columns();
+            let (weight, residual, sum, normalized, epsilon) = norm.unwrap_or_default();
+            let sum = self.view_mut(sum, 2 * values);
+            let normalized = self.view_mut(normalized, 2 * values);
+            if norm.is_some() {
+                let residual = (residual != 0).then(|| Residual {
+                    values: self.view(residual, values),
+                    sum: &sum,
+                });
+                fused = fused.with_norm(Norm {
+                    weight: self.view(weight, shape.columns()),
+                    epsilon,
+                    residual,
+                    normalized: &normalized,
+                });
+            }
+            let x = Activations {
+                values: self.view(x, values),
+                batch,
+            };
+            let outputs = shape.rows() >> u32::from(gated);
+            let y = self.view_mut(y, 2 * u64::from(batch) * outputs);
+            // SAFETY: as in `multiply`. None of the tensors overlap.
+            unsafe { fused.multiply_on(launches, workspace, x, &y) }
         })?;
         Ok(true)
     }

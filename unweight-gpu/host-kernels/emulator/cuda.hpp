@@ -1,6 +1,7 @@
 // CUDA's keywords and built-ins that the emulated kernels use, on fibers of the CPU.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>

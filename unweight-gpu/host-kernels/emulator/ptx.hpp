@@ -22,6 +22,9 @@ inline uint4 load_streaming(const uint4* from) { return *from; }
 inline void store_volatile(unsigned long long* to, unsigned long long value) { *to = value; }
 inline unsigned long long load_volatile(const unsigned long long* from) { return *from; }
 inline uint4 load_l2(const uint4* from) { return *from; }
+inline void reduce_add_release(uint32_t* counter, uint32_t value) { *counter += value; }
+inline uint32_t load_acquire(const uint32_t* counter) { return *counter; }
+inline void fence_async_proxy() {}
 inline void reduce_add(unsigned long long* to, unsigned long long value) { *to += value; }
 
 // memory.cuh. A copy is complete at once; kernels wait before they read.

@@ -6,7 +6,7 @@
 namespace unweight::ptx {
 
 // A CUtensorMap of the driver: where the copy engine finds a matrix.
-struct alignas(64) TensorMap {
+struct alignas(128) TensorMap {
   uint64_t opaque[16];
 };
 

@@ -43,6 +43,13 @@ __device__ __forceinline__ uint32_t load_acquire(const uint32_t* counter) {
   return count;
 }
 
+// Orders device memory that this thread has written, or has seen written, before what the copy engine reads (Hopper).
+__device__ __forceinline__ void fence_async_proxy() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("fence.proxy.async.global;" ::: "memory");
+#endif
+}
+
 // Shared memory by 32-bit address.
 __device__ __forceinline__ uint32_t shared_address(const void* at) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(at));

@@ -51,6 +51,26 @@ static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesJob, fragments) == 16);
 static_assert(sizeof(PlanesJob) == 72);
 
+// RMS norm of the rows of x before a matmul (matmul/norm.cuh). `columns` and `batch` are the matmul's.
+struct NormJob {
+  const uint16_t* input;     // `batch` rows of `columns`; 16-byte aligned, like all of these
+  const uint16_t* residual;  // likewise, is added to `input` first; or null
+  uint16_t* sum;             // input + residual, if there is a residual
+  const uint16_t* weight;    // a factor for each column; null without a norm, and then the others are not used
+  uint16_t* normalized;      // `batch` rows, which are the matmul's x
+  uint32_t* ready;           // rows that are normalized, and blocks that have ended; zero between launches
+  float epsilon;
+  uint32_t blocks;  // of the launch
+};
+static_assert(offsetof(NormJob, input) == 0);
+static_assert(offsetof(NormJob, residual) == 8);
+static_assert(offsetof(NormJob, sum) == 16);
+static_assert(offsetof(NormJob, weight) == 24);
+static_assert(offsetof(NormJob, normalized) == 32);
+static_assert(offsetof(NormJob, ready) == 40);
+static_assert(offsetof(NormJob, epsilon) == 48);
+static_assert(sizeof(NormJob) == 56);
+
 // y = x * W^T + bias with W in fragment form. The contents of the matrix's memory may be anything: wrong ones give
 // wrong results, and nothing else.
 struct MatmulJob {
@@ -70,6 +90,9 @@ struct MatmulJob {
   uint32_t range_tiles;    // K tiles in a block's range of the stream-K schedule
   uint32_t longer_ranges;  // the first blocks, whose ranges have one K tile more
   uint32_t patch_count;    // length of `patches`
+  uint32_t gated;          // 1: y = silu(gate) * up, `batch` rows of `rows` / 2, where gate is x times the first half
+                           // of W's rows and up x times the second. `rows` is a multiple of 64 then, without a bias
+  NormJob norm;            // `normalized` is x then
 };
 static_assert(offsetof(MatmulJob, weights) == 0);
 static_assert(offsetof(MatmulJob, patches) == 8);
@@ -87,7 +110,9 @@ static_assert(offsetof(MatmulJob, k_tiles) == 84);
 static_assert(offsetof(MatmulJob, range_tiles) == 88);
 static_assert(offsetof(MatmulJob, longer_ranges) == 92);
 static_assert(offsetof(MatmulJob, patch_count) == 96);
-static_assert(sizeof(MatmulJob) == 104);
+static_assert(offsetof(MatmulJob, gated) == 100);
+static_assert(offsetof(MatmulJob, norm) == 104);
+static_assert(sizeof(MatmulJob) == 160);
 
 // y = x * W^T with W in two row-major planes.
 struct PlanesMatmulJob {
@@ -98,6 +123,6 @@ struct PlanesMatmulJob {
 static_assert(offsetof(PlanesMatmulJob, exponents) == 0);
 static_assert(offsetof(PlanesMatmulJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesMatmulJob, matmul) == 16);
-static_assert(sizeof(PlanesMatmulJob) == 120);
+static_assert(sizeof(PlanesMatmulJob) == 176);
 
 }  // namespace unweight::abi

@@ -9,6 +9,7 @@ namespace unweight::matmul {
 template <typename Palette, typename Job, void (*REPLACE)(TileWeights&, uint32_t, uint32_t, bool)>
 struct FragmentTiles {
   static constexpr uint32_t BYTES = K_TILE_BYTES;
+  static constexpr bool FUSES = true;
   const Job& job;
   Palette palette;
   Patches<Job> patches;

@@ -16,6 +16,10 @@
 // its partial sums; the block that begins the tile waits for them and adds them to its own. It waits only for blocks of
 // lower numbers, which start before it. So all blocks end, however many run at a time.
 //
+// A norm of x, if the job has one, is calculated by the consumer warps of all blocks while weights are loaded; the thread
+// that copies x waits for its rows (norm.cuh). In a gated matmul, half of an output tile's row panels are of gate and
+// half of up, and two warps with the same rows of both share their sums.
+//
 // Order of sums. A sum runs over a range's columns in order, 16 at a time, as tensor cores add them; then over the
 // ranges in order. So a result depends on the shape, the batch and the number of blocks that the device runs, but not
 // on timing.
@@ -27,6 +31,7 @@
 // range, `arrived` PANELS counters for each divided output tile. Blocks have THREADS threads.
 // Tail: row panels after the last are computed like it, and not stored. Rows of x after the last are zeros, and not
 // stored.
+#include "matmul/norm.cuh"
 #include "matmul/patches.cuh"
 #include "ptx/hopper.cuh"
 #include "ptx/memory.cuh"
@@ -45,13 +50,15 @@ struct LargeMatmulJob {
 };
 static_assert(offsetof(LargeMatmulJob, x) == 0);
 static_assert(offsetof(LargeMatmulJob, matmul) == 128);
-static_assert(offsetof(LargeMatmulJob, whole_tiles) == 232);
-static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 236);
-static_assert(offsetof(LargeMatmulJob, ranges) == 240);
-static_assert(sizeof(LargeMatmulJob) == 256);
+static_assert(offsetof(LargeMatmulJob, whole_tiles) == 288);
+static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 292);
+static_assert(offsetof(LargeMatmulJob, ranges) == 296);
+static_assert(sizeof(LargeMatmulJob) == 384);
 
 constexpr uint32_t PANELS = 8;
 constexpr uint32_t CONSUMER_WARPS = PANELS;
+// Row panels of gate in an output tile of a gated matmul. The others are of up.
+constexpr uint32_t GATE_PANELS = PANELS / 2;
 constexpr uint32_t CONSUMER_THREADS = CONSUMER_WARPS * WARP;
 // Four, because registers are allocated to four warps together.
 constexpr uint32_t PRODUCER_WARPS = 4;
@@ -60,8 +67,12 @@ constexpr uint32_t THREADS = CONSUMER_THREADS + PRODUCER_WARPS * WARP;
 constexpr uint32_t PRODUCER_REGISTERS = 40;
 constexpr uint32_t CONSUMER_REGISTERS = 232;
 // Stages whose weights are copied before x may be read. Not the whole ring, because x would come after all its weights.
+// It is the whole ring while a norm is calculated.
 constexpr uint32_t EARLY_STAGES = 2;
 constexpr uint32_t X_ROW_BYTES = K_TILE_COLUMNS * 2;
+// Named barriers: of the consumers, and of the two warps with the same rows of gate and up.
+constexpr uint32_t NORM_BARRIER = 1;
+constexpr uint32_t GATE_BARRIERS = 2;
 
 // K tiles of an output tile that a block sums.
 struct WorkUnit {
@@ -130,6 +141,13 @@ struct TileRange {
   }
 };
 
+// Consumer: the norm of the block's rows of x. Not inlined: the main loop would spill registers in tiles of 256.
+__device__ __noinline__ void normalize(const MatmulJob& job, float* warp_sums) {
+  ptx::wait_for_previous_launch();
+  normalize_rows<CONSUMER_THREADS>(job.norm, job.batch, job.columns, warp_sums,
+                                   [] { ptx::sync_named_barrier<CONSUMER_THREADS>(NORM_BARRIER); });
+}
+
 // TILE rows of x in an output tile; STAGES of the ring.
 template <typename Palette, uint32_t TILE, uint32_t STAGES>
 struct LargeBatchMatmul {
@@ -182,6 +200,10 @@ struct LargeBatchMatmul {
   }
   // Row panel `p` of an output tile. Panels after the last are the last one again.
   __device__ __forceinline__ uint32_t panel_of(uint32_t tile, uint32_t p) const {
+    if (job.gated != 0) {
+      const uint32_t half = job.rows / 2 / PANEL_ROWS;
+      return p / GATE_PANELS * half + min(tile / x_tiles * GATE_PANELS + p % GATE_PANELS, half - 1);
+    }
     return min(tile / x_tiles * PANELS + p, (job.rows + PANEL_ROWS - 1) / PANEL_ROWS - 1);
   }
 
@@ -199,6 +221,7 @@ struct LargeBatchMatmul {
       ptx::decrease_registers<PRODUCER_REGISTERS>();
       if (lane == 0) produce(warp - CONSUMER_WARPS);
     } else {
+      if (job.norm.weight != nullptr) normalize(job, static_cast<float*>(__cvta_shared_to_generic(shared + STORE_AT)));
       ptx::increase_registers<CONSUMER_REGISTERS>();
       consume();
     }
@@ -259,17 +282,20 @@ struct LargeBatchMatmul {
     };
     // The previous launch may still write x, but not weights: those of the first stages do not wait for its end.
     enter(0);
-    const uint32_t at_once = min(last - k_tile, EARLY_STAGES);
+    const bool has_norm = job.norm.weight != nullptr;
+    const uint32_t at_once = min(last - k_tile, has_norm ? STAGES : EARLY_STAGES);
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_weights(stage);
     ptx::wait_for_previous_launch();
     ptx::launch_dependents();
+    const bool awaits_norm = producer == 0 && has_norm;
+    if (awaits_norm) await_rows(job.norm, job.batch);
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_x(stage);
     PipelineState<STAGES> state;
     // Stages that have never been full need no release: the phase before a new barrier's first one is complete.
-    state.stage = at_once;
-    state.parity = 1;
+    state.stage = at_once % STAGES;
+    state.parity = at_once < STAGES ? 1 : 0;
     k_tile += at_once;
     uint32_t which = 0;
     do {
@@ -281,6 +307,7 @@ struct LargeBatchMatmul {
         state.advance();
       }
     } while (enter(++which));
+    if (awaits_norm) end_norm(job.norm);
   }
 
   // WGMMA's descriptor of a stage's rows of x: rows of 128 bytes, swizzled, groups of eight rows 1024 bytes apart.
@@ -359,7 +386,10 @@ struct LargeBatchMatmul {
       } else {
         if (done.others > 0) add_partials(sums, done);
         if (job.bias != nullptr) add_bias(sums, done.tile);
-        store(sums, done.tile);
+        if (job.gated == 0)
+          store(sums, done.tile);
+        else
+          store_gated(sums, done.tile);
       }
     }
   }
@@ -419,22 +449,58 @@ struct LargeBatchMatmul {
     }
   }
 
+  // Epilogue: STORE_PARTS parts of a warp's sums as BF16, in its buffer: 32 bytes for each row of x.
+  __device__ __forceinline__ void stage_parts(const float (&sums)[SUMS], uint32_t part, uint32_t to) const {
+#pragma unroll
+    for (uint32_t i = 0; i < STORE_PARTS; i++) {
+      const float* of = sums + (part + i) * PART_SUMS;
+      ptx::store_matrices_transposed(to + i * STORE_PART_BYTES, ptx::to_bf16_pair(of[0], of[1]),
+                                     ptx::to_bf16_pair(of[2], of[3]), ptx::to_bf16_pair(of[4], of[5]),
+                                     ptx::to_bf16_pair(of[6], of[7]));
+    }
+  }
+  __device__ __forceinline__ uint32_t store_buffer(uint32_t of_warp) const {
+    return shared + STORE_AT + of_warp * STORE_BYTES;
+  }
+  // Where the lane stages the first part.
+  __device__ __forceinline__ uint32_t stage_address() const {
+    return store_buffer(warp) + (lane / 16 * 8 + lane % 8) * STORE_ROW_BYTES + lane / 8 % 2 * 16;
+  }
+
+  // Epilogue: stores silu(gate) * up. The warp of gate and the warp of up store every other part.
+  __device__ __forceinline__ void store_gated(const float (&sums)[SUMS], uint32_t tile) const {
+    const uint32_t pair = warp % GATE_PANELS, rows = job.rows / 2;
+    const auto sync_pair = [&] { ptx::sync_named_barrier<2 * WARP>(GATE_BARRIERS + pair); };
+    const uint32_t gates = store_buffer(pair) + lane * 16, ups = store_buffer(pair + GATE_PANELS) + lane * 16;
+    const uint32_t row = (tile / x_tiles * GATE_PANELS + pair) * PANEL_ROWS + lane % 2 * 8;
+    const uint32_t x_first = tile % x_tiles * TILE + lane / 2;
+#pragma unroll
+    for (uint32_t part = 0; part < PARTS; part += STORE_PARTS) {
+      sync_pair();
+      stage_parts(sums, part, stage_address());
+      sync_pair();
+#pragma unroll 1
+      for (uint32_t i = warp / GATE_PANELS; i < STORE_PARTS; i += 2) {
+        const uint4 gate = ptx::load_shared_quad(gates + i * STORE_PART_BYTES);
+        const uint4 up = ptx::load_shared_quad(ups + i * STORE_PART_BYTES);
+        const uint4 eight = {silu_mul(gate.x, up.x), silu_mul(gate.y, up.y), silu_mul(gate.z, up.z),
+                             silu_mul(gate.w, up.w)};
+        const uint32_t x_row = x_first + (part + i) * PART_ROWS;
+        if (x_row < job.batch && row < rows)
+          *reinterpret_cast<uint4*>(job.y + static_cast<uint64_t>(x_row) * rows + row) = eight;
+      }
+    }
+  }
+
   // Epilogue: stores a warp's 16 rows of W as BF16, 32 bytes for each row of x, by two lanes.
   __device__ __forceinline__ void store(const float (&sums)[SUMS], uint32_t tile) const {
-    const uint32_t buffer = shared + STORE_AT + warp * STORE_BYTES;
-    const uint32_t to = buffer + (lane / 16 * 8 + lane % 8) * STORE_ROW_BYTES + lane / 8 % 2 * 16;
+    const uint32_t buffer = store_buffer(warp), to = stage_address();
     const uint32_t row = (tile / x_tiles * PANELS + warp) * PANEL_ROWS + lane % 2 * 8;
     const uint32_t x_first = tile % x_tiles * TILE + lane / 2;
 #pragma unroll
     for (uint32_t part = 0; part < PARTS; part += STORE_PARTS) {
       __syncwarp();
-#pragma unroll
-      for (uint32_t i = 0; i < STORE_PARTS; i++) {
-        const float* of = sums + (part + i) * PART_SUMS;
-        ptx::store_matrices_transposed(to + i * STORE_PART_BYTES, ptx::to_bf16_pair(of[0], of[1]),
-                                       ptx::to_bf16_pair(of[2], of[3]), ptx::to_bf16_pair(of[4], of[5]),
-                                       ptx::to_bf16_pair(of[6], of[7]));
-      }
+      stage_parts(sums, part, to);
       __syncwarp();
 #pragma unroll
       for (uint32_t i = 0; i < STORE_PARTS; i++) {

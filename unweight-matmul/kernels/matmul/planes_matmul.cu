@@ -22,6 +22,7 @@ constexpr uint32_t ROW_PIECES = K_TILE_COLUMNS / 16;
 // K tiles in two planes. There are no patches.
 struct PlaneTiles {
   static constexpr uint32_t BYTES = 2 * PLANE_BYTES;
+  static constexpr bool FUSES = false;
   const PlanesMatmulJob& job;
   const uint32_t exponent_bits;
   uint64_t upper, lower;  // positions in a plane of the lane's 16 columns, of its row and of the row 8 below

@@ -15,6 +15,10 @@
 // blocks in order of columns, by the block that comes last. The order depends on the shape and the number of blocks
 // only.
 //
+// A norm of x, if the job has one, is calculated by the first blocks while all of them load weights; then all wait for
+// its rows (norm.cuh). In a gated matmul, two of a group's row panels are of gate and two of up, so that a block has
+// both factors of a value of y.
+//
 // Phases:
 //   load             K tiles of W and x to the rings, ahead of use by STAGES - 1 K tiles, from work unit to work unit
 //                    (`enter` and `load_k_tile` in the kernel)
@@ -31,6 +35,7 @@
 // A `Weights` type copies a warp's part of a K tile, and rebuilds the lane's weights (fragment_tiles.cuh,
 // planes_matmul.cu). It has
 //   BYTES                              bytes of a K tile in the ring
+//   FUSES                              whether jobs may have a norm and a gate
 //   ring_lane(lane)                    offset in a stage that the lane copies to
 //   enter(panel, k_tile, lane)         begins a work unit's loads
 //   copy(to), next()                   copies a K tile, moves to the next
@@ -40,6 +45,8 @@
 //   rebuild(at, k_tile, lane)          the lane's weights from the ring
 //   x_swizzle(row), x_lane(lane), load_x(tile, x_lane, half)   order of x in shared memory
 #pragma once
+#include "matmul/gate.cuh"
+#include "matmul/norm.cuh"
 #include "matmul/patches.cuh"
 #include "matmul/stream_k.cuh"
 #include "ptx/memory.cuh"
@@ -72,6 +79,7 @@ __device__ __forceinline__ void add(float4& sum, const float4& more) {
 template <typename Weights, uint32_t TILES, uint32_t RING_STAGES>
 struct SmallBatchShape {
   static constexpr uint32_t STAGES = RING_STAGES;
+  static constexpr bool FUSES = Weights::FUSES;
   static constexpr uint32_t BATCH = TILES * 8;
   static constexpr uint32_t RING_BYTES = STAGES * Weights::BYTES;
   static constexpr uint32_t X_STAGE_BYTES = X_ROW_BYTES * BATCH;
@@ -178,6 +186,32 @@ struct Epilogue {
     if (row + 3 < job.rows) to[3] = ptx::to_bf16(sum.w);
   }
 
+  // Stores silu(gate) * up. A number `i` stands for four rows of each half and one row of x.
+  __device__ __forceinline__ void store_gated(uint32_t i, float4 gate, float4 up) const {
+    const uint32_t row = group * (GROUP_ROWS / 2) + i % (FOURS / 2) * 4;
+    uint16_t* to = job.y + static_cast<uint64_t>(i / (FOURS / 2)) * (job.rows / 2) + row;
+    const uint2 values = {gated_pair(gate.x, gate.y, up.x, up.y), gated_pair(gate.z, gate.w, up.z, up.w)};
+    *reinterpret_cast<uint2*>(to) = values;
+  }
+
+  // Both factors are rounded, as they are where a kernel of its own reads them.
+  __device__ static __forceinline__ uint32_t gated_pair(float gate0, float gate1, float up0, float up1) {
+    return silu_mul(bf16_pair(gate0, gate1), bf16_pair(up0, up1));
+  }
+
+  // Stores y. `sum_of(i)` returns the sum of four rows of the group and one row of x.
+  template <typename SumOf>
+  __device__ __forceinline__ void store_all(const SumOf& sum_of) const {
+    if (!Shape::FUSES || job.gated == 0) {
+      for (uint32_t i = threadIdx.x; i < job.batch * FOURS; i += SMALL_THREADS) store(i, sum_of(i));
+    } else {
+      for (uint32_t i = threadIdx.x; i < job.batch * (FOURS / 2); i += SMALL_THREADS) {
+        const uint32_t gate = i / (FOURS / 2) * FOURS + i % (FOURS / 2);
+        store_gated(i, sum_of(gate), sum_of(gate + FOURS / 2));
+      }
+    }
+  }
+
   // Partial sums of a block in this group. A block shares at most two groups: its first and its last.
   __device__ __forceinline__ float4* slot_of(uint32_t block) const {
     const bool first = group * schedule.k_tiles <= schedule.start(block);
@@ -188,26 +222,20 @@ struct Epilogue {
   // Stores y, by the block itself or by the last block that shares the group. All threads call it after
   // store_split_sums and a barrier.
   __device__ __forceinline__ void finish() const {
-    const uint32_t count = job.batch * FOURS;
     const uint32_t first_block = schedule.block_at(group * schedule.k_tiles);
     const uint32_t last_block = schedule.block_at((group + 1) * schedule.k_tiles - 1);
     if (first_block == last_block) {
-      store_whole(count);
+      store_all([&](uint32_t i) { return sum_of_splits(i); });
     } else {
-      const bool last = store_partials(count, last_block - first_block);
-      if (__syncthreads_or(last)) add_partials(count, first_block, last_block);
+      const bool last = store_partials(last_block - first_block);
+      if (__syncthreads_or(last)) add_partials(first_block, last_block);
     }
   }
 
-  // Stores y, if no other block shares the group.
-  __device__ __forceinline__ void store_whole(uint32_t count) const {
-    for (uint32_t i = threadIdx.x; i < count; i += SMALL_THREADS) store(i, sum_of_splits(i));
-  }
-
   // Stores the partial sums of this block. Returns, on one thread, whether all other blocks have stored theirs.
-  __device__ __forceinline__ bool store_partials(uint32_t count, uint32_t other_blocks) const {
+  __device__ __forceinline__ bool store_partials(uint32_t other_blocks) const {
     float4* own_slot = slot_of(blockIdx.x);
-    for (uint32_t i = threadIdx.x; i < count; i += SMALL_THREADS) own_slot[i] = sum_of_splits(i);
+    for (uint32_t i = threadIdx.x; i < job.batch * FOURS; i += SMALL_THREADS) own_slot[i] = sum_of_splits(i);
     __threadfence();
     __syncthreads();
     bool last = false;
@@ -219,14 +247,14 @@ struct Epilogue {
   }
 
   // Adds up the partial sums of all blocks in order, and stores y.
-  __device__ __forceinline__ void add_partials(uint32_t count, uint32_t first_block, uint32_t last_block) const {
+  __device__ __forceinline__ void add_partials(uint32_t first_block, uint32_t last_block) const {
     __threadfence();
-    for (uint32_t i = threadIdx.x; i < count; i += SMALL_THREADS) {
+    store_all([&](uint32_t i) {
       float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll 4
       for (uint32_t block = first_block; block <= last_block; block++) add(sum, __ldcg(slot_of(block) + i));
-      store(i, sum);
-    }
+      return sum;
+    });
   }
 };
 
@@ -253,8 +281,13 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   if (threadIdx.x == 0) current_group = first_group;
   __syncthreads();
   const uint32_t panel_count = (job.rows + PANEL_ROWS - 1) / PANEL_ROWS;
-  // Panels after the last are the last one again.
-  const auto panel_of = [&](uint32_t group) { return min(group * GROUP_PANELS + panel, panel_count - 1); };
+  const auto panel_of = [&](uint32_t group) {
+    // Half of the panels are of gate, and half of up.
+    if (Shape::FUSES && job.gated != 0)
+      return panel / (GROUP_PANELS / 2) * (panel_count / 2) + group * (GROUP_PANELS / 2) + panel % (GROUP_PANELS / 2);
+    // Panels after the last are the last one again.
+    return min(group * GROUP_PANELS + panel, panel_count - 1);
+  };
 
   // Load. The phase's state is in variables of the kernel. In a structure with methods it cost the planes kernels up to
   // 6 more instructions in the loop over K tiles (CUDA 13.0).
@@ -303,6 +336,12 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   loader.seek(panel_of(own.group), own.k_tile, lane);
   ptx::wait_for_previous_launch();
   ptx::launch_dependents();
+  const bool has_norm = Shape::FUSES && job.norm.weight != nullptr;
+  if (has_norm) {
+    normalize_rows<SMALL_THREADS>(job.norm, job.batch, job.columns, split_sums, [] { __syncthreads(); });
+    if (threadIdx.x == 0) await_rows(job.norm, job.batch);
+    __syncthreads();
+  }
   enter(first_group);
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) {
@@ -328,10 +367,11 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
     store_split_sums<Shape>(sums, split_sums, split, panel, g, t);
     __syncthreads();
     Epilogue<Shape>{job, schedule, split_sums, group}.finish();
-    if (group == last_group) return;
+    if (group == last_group) break;
     if (threadIdx.x == 0) current_group = group + 1;
     __syncthreads();
   }
+  if (has_norm && threadIdx.x == 0) end_norm(job.norm);
 }
 
 }  // namespace unweight::matmul

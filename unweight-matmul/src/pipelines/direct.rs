@@ -11,6 +11,7 @@ use super::Phases;
 use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
 use crate::activations::require_lengths;
+use crate::fused::Fusion;
 use crate::layout::Shape;
 use crate::workspace::{Sums, WorkspaceNeed};
 use crate::{
@@ -71,18 +72,20 @@ impl<'a> Direct<'a> {
         // Tensor maps need the context on this thread.
         stream.context().bind_to_thread()?;
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(stream, workspace.sums(), x, y) }
+        unsafe { self.launch(stream, workspace.sums(), Fusion::default(), x, y) }
     }
 
     /// # Errors
     /// The errors of [`Direct::multiply_on`] that are known at a launch.
     ///
     /// # Safety
-    /// The preconditions of [`Direct::multiply_on`]; x and y have the lengths that the shape says.
-    unsafe fn launch(
+    /// The preconditions of [`Direct::multiply_on`]; x and y, and all memory of the fusion, have the
+    /// lengths that the shape says.
+    pub(crate) unsafe fn launch(
         &self,
         stream: LaunchStream<'_>,
         sums: Sums,
+        fusion: Fusion<'_>,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
@@ -91,6 +94,7 @@ impl<'a> Direct<'a> {
             tables: self.matrix.tables(),
             bias: self.bias,
             is_resident: true,
+            fusion,
         };
         // SAFETY: the caller keeps the preconditions.
         unsafe { self.matmul.multiply(stream, sums, &k_tiles, x, y) }
@@ -146,6 +150,6 @@ impl Phases for Direct<'_> {
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(stream.into(), workspace.sums(), x, y) }
+        unsafe { self.launch(stream.into(), workspace.sums(), Fusion::default(), x, y) }
     }
 }

@@ -11,6 +11,7 @@ use super::from_k_tiles::{FromKTiles, KTiles};
 use crate::Activations;
 use crate::compressed_matrix::CodedExponent;
 use crate::exponent_tables::TableAddresses;
+use crate::fused::Fusion;
 use crate::layout::Shape;
 use crate::workspace::WorkspaceNeed;
 use crate::{CompressedMatrix, Kernel, MatmulError, Pipeline, PlanName, ViewMut, Workspace};
@@ -105,6 +106,7 @@ impl Phases for PaletteTranscode<'_> {
             tables: &self.tables,
             bias: None,
             is_resident: false,
+            fusion: Fusion::default(),
         };
         // SAFETY: the caller keeps the preconditions.
         unsafe {

@@ -1,6 +1,7 @@
 //! Matmuls on a GPU. Without one, this says that it was skipped: see `main`.
 
 mod forms;
+mod fused;
 mod grouped;
 mod matmul;
 mod memory_of_others;
@@ -21,7 +22,7 @@ pub(crate) struct OnAGpu {
 
 type Test = Listed<OnAGpu>;
 
-const TESTS: [Test; 25] = [
+const TESTS: [Test; 28] = [
     (
         "kernels_write_fragment_form_as_the_pure_functions_do",
         matmul::kernels_write_fragment_form_as_the_pure_functions_do,
@@ -105,6 +106,18 @@ const TESTS: [Test; 25] = [
     (
         "a_workspace_is_not_made_during_a_capture",
         matmul::a_workspace_is_not_made_during_a_capture,
+    ),
+    (
+        "a_norm_and_a_matmul_in_one_launch_equal_both_in_turn",
+        fused::a_norm_and_a_matmul_in_one_launch_equal_both_in_turn,
+    ),
+    (
+        "a_gated_matmul_is_as_near_as_its_sums",
+        fused::a_gated_matmul_is_as_near_as_its_sums,
+    ),
+    (
+        "a_fused_matmul_of_another_size_is_an_error",
+        fused::a_fused_matmul_of_another_size_is_an_error,
     ),
     (
         "grouped_matmuls_are_as_near_as_fp32_sums_allow",

@@ -15,6 +15,8 @@ _EXPONENTS = 256
 # Kernels load and store so many bytes at a time.
 _ALIGNMENT = 16
 _WORD = 4
+# The fused kernel takes matrices whose rows are a multiple of it.
+_GATED_ROWS = 64
 
 
 @cache
@@ -82,6 +84,45 @@ def multiply(
     at = 0 if bias is None else bias.data_ptr()
     matrix = _matrix(packed, rows)
     done = kernels.multiply(matrix, x.data_ptr(), batch, y.data_ptr(), at, stream)
+    return y if done else None
+
+
+def norm_linear(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    weight: torch.Tensor,
+    epsilon: float,
+    packed: Packed,
+    rows: int,
+) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    """rms_norm(x + residual) W^T for a matrix of x, and x + residual. None if the norm should better
+    be calculated before the product."""
+    kernels, stream = _of(x)
+    x, weight = aligned(x), aligned(weight)
+    residual = None if residual is None else aligned(residual)
+    batch = x.shape[0]
+    y = torch.empty((batch, rows), dtype=x.dtype, device=x.device)
+    normalized = torch.empty_like(x)
+    total = None if residual is None else torch.empty_like(x)
+    at = (0, 0) if residual is None or total is None else (residual.data_ptr(), total.data_ptr())
+    norm = (weight.data_ptr(), *at, normalized.data_ptr(), epsilon)
+    matrix = _matrix(packed, rows)
+    if not kernels.multiply_fused(matrix, x.data_ptr(), batch, y.data_ptr(), norm, False, stream):
+        return None
+    return y, total
+
+
+def linear_silu_mul(x: torch.Tensor, packed: Packed, rows: int) -> torch.Tensor | None:
+    """silu(gate) * up for a matrix of x, where gate is x times the first half of W's rows, and up x
+    times the second. None if the activation should better be calculated after the product."""
+    kernels, stream = _of(x)
+    if rows % _GATED_ROWS:
+        return None
+    x = aligned(x)
+    batch = x.shape[0]
+    y = torch.empty((batch, rows // 2), dtype=x.dtype, device=x.device)
+    matrix = _matrix(packed, rows)
+    done = kernels.multiply_fused(matrix, x.data_ptr(), batch, y.data_ptr(), None, True, stream)
     return y if done else None
 
 

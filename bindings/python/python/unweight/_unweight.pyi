@@ -171,6 +171,16 @@ class PackedKernels:
     def multiply(
         self, matrix: _Matrix, x: int, batch: int, y: int, bias: int, stream: int
     ) -> bool: ...
+    def multiply_fused(
+        self,
+        matrix: _Matrix,
+        x: int,
+        batch: int,
+        y: int,
+        norm: tuple[int, int, int, int, float] | None,
+        gated: bool,
+        stream: int,
+    ) -> bool: ...
     def route(
         self,
         shape: _Routing,
