@@ -7,6 +7,7 @@ use cudarc::driver::DriverError;
 use unweight_format::{Dtype, Forms};
 use unweight_gpu::GpuError;
 
+use crate::fused::MOST_FUSED_BATCH;
 use crate::{PlanName, WeightForm};
 
 /// The error of a matmul or of its preparation.
@@ -55,6 +56,16 @@ pub enum MatmulError {
     TooManySlots {
         /// The number of slots.
         slots: u32,
+    },
+    /// No kernel scales the sums of so many rows of x.
+    TooManyScaledRows {
+        /// The number of rows.
+        batch: u32,
+    },
+    /// The rows of a matrix before a norm are not a multiple of 16.
+    NoResidual {
+        /// The rows of the matrix.
+        rows: u64,
     },
     /// The matrix is not one of gate and up, with the same multiple of 32 rows each.
     NotGated {
@@ -152,6 +163,16 @@ impl fmt::Display for MatmulError {
                 f,
                 "{slots} tokens and experts in one matmul are more than 32 bits can number: \
                  multiply fewer tokens at a time"
+            ),
+            MatmulError::TooManyScaledRows { batch } => write!(
+                f,
+                "{batch} rows of x in a matmul after a norm, expected at most {MOST_FUSED_BATCH}: \
+                 calculate the norm before it"
+            ),
+            MatmulError::NoResidual { rows } => write!(
+                f,
+                "a matrix of {rows} rows in a matmul before a norm, expected a multiple of 16: \
+                 calculate the norm after it"
             ),
             MatmulError::NotGated { rows } => write!(
                 f,

@@ -1,85 +1,64 @@
-//! Matmuls that calculate the operations before and after them.
+//! Matmuls that calculate operations between them in their epilogues: the RMS norm of a residual
+//! sum, and the gate of an MLP.
 
 #![expect(unsafe_code, reason = "kernel launches and raw device addresses")]
 
 use unweight_gpu::kernels::LaunchStream;
 
-use crate::job::NormJob;
-use crate::layout::Shape;
-use crate::workspace::Sums;
+use crate::job::{ResidualJob, ScaleJob, squares_bytes};
+use crate::layout::PANEL_ROWS;
 use crate::{
     Activations, Direct, FragmentsRef, Kernel, MatmulError, SharedWorkspace, View, ViewMut,
 };
 
-/// The RMS norm of the rows of x before a matmul:
-/// bf16(bf16(s / sqrt(mean(s²) + epsilon)) * weight), where s is x, or x + residual.
-#[derive(Clone, Copy, Debug)]
-pub struct Norm<'a> {
-    /// A factor for each column of the matrix, BF16.
-    pub weight: View<'a>,
-    /// It is added to the mean of the squares.
-    pub epsilon: f32,
-    /// It is added to x before the norm.
-    pub residual: Option<Residual<'a>>,
-    /// Memory of the normalized rows, as long as x. They are the x of the matmul.
-    pub normalized: &'a ViewMut<'a>,
-}
+/// The most rows of x of a matmul after a norm. `MOST_SCALED_BATCH` in
+/// kernels/abi/matmul_jobs.cuh.
+pub(crate) const MOST_FUSED_BATCH: u32 = 256;
 
-/// A residual connection before a norm.
+/// A residual connection and the first half of an RMS norm after a matmul. All values are BF16 but
+/// the squares; rows have as many values as the matrix has rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
-    /// As many values as x has.
+    /// A row for each row of x.
     pub values: View<'a>,
-    /// x + residual, as long as x. It is rounded to BF16 here, and not for the norm.
+    /// The norm's factors, one row.
+    pub weight: View<'a>,
+    /// Memory of x W^T + residual, as long as the residual.
     pub sum: &'a ViewMut<'a>,
+    /// Memory of the sums of squares, 4 bytes for each 16 values of the residual: FP32.
+    pub squares: &'a ViewMut<'a>,
 }
 
-impl Norm<'_> {
-    /// Returns an error unless all lengths are those of x and of the shape.
-    fn require(&self, shape: Shape, x: Activations<'_>) -> Result<(), MatmulError> {
-        let values = x.values_for(shape);
-        self.weight.require(shape.columns())?;
-        self.normalized.require(2 * values)?;
-        if let Some(residual) = &self.residual {
-            residual.values.require(values)?;
-            residual.sum.require(2 * values)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn job(&self, x: Activations<'_>, sums: Sums) -> NormJob {
-        let residual = self.residual.as_ref();
-        NormJob {
-            input: x.values.address(),
-            residual: residual.map_or(0, |residual| residual.values.address()),
-            sum: residual.map_or(0, |residual| residual.sum.address()),
-            weight: self.weight.address(),
-            normalized: self.normalized.address(),
-            ready: sums.of_norm(),
-            epsilon: self.epsilon,
-            // Known at each launch.
-            blocks: 0,
-        }
-    }
+/// Rows that a matmul with a [`Residual`] has written: the x of the matmul after the norm.
+#[derive(Clone, Copy, Debug)]
+pub struct NormedRows<'a> {
+    /// [`Residual::squares`].
+    pub squares: &'a ViewMut<'a>,
+    /// It is added to the mean of the squares.
+    pub epsilon: f32,
 }
-
-/// The most rows of x that a norm and an activation are calculated with in one launch.
-const MOST_FUSED_BATCH: u32 = 256;
 
 /// What a matmul calculates before and after it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Fusion<'a> {
-    pub(crate) norm: Option<Norm<'a>>,
+pub(crate) struct Fusion {
+    pub(crate) residual: ResidualJob,
+    pub(crate) scale: ScaleJob,
     pub(crate) gated: bool,
 }
 
-/// A matmul with a matrix in fragment form, with an RMS norm before it, an activation after it, or
-/// both, in one launch.
+/// A matmul with a matrix in fragment form that calculates what comes between matmuls of a model, so
+/// that they follow each other directly.
+///
+/// The RMS norm of a residual sum is divided among the two matmuls around it. The first one, with a
+/// [`Residual`], writes s = x W^T + residual, y = s * weight, and sums of s². The second one, with
+/// [`NormedRows`], takes that y as its x, and multiplies its sums by 1 / sqrt(mean(s²) + epsilon).
 #[derive(Clone, Copy, Debug)]
 pub struct FusedMatmul<'a> {
     matrix: FragmentsRef<'a>,
     kernel: Kernel,
-    fusion: Fusion<'a>,
+    residual: Option<Residual<'a>>,
+    normed: Option<NormedRows<'a>>,
+    gated: bool,
 }
 
 impl<'a> FusedMatmul<'a> {
@@ -88,14 +67,33 @@ impl<'a> FusedMatmul<'a> {
         FusedMatmul {
             matrix: matrix.into(),
             kernel: Kernel::Estimated,
-            fusion: Fusion::default(),
+            residual: None,
+            normed: None,
+            gated: false,
         }
     }
 
-    /// The same with a norm of x before it.
+    /// The same with a residual and the first half of a norm after it.
+    ///
+    /// # Errors
+    /// [`MatmulError::NoResidual`] if the rows of the matrix are not a multiple of 16, or if it is
+    /// gated.
+    pub const fn with_residual(
+        mut self,
+        residual: Residual<'a>,
+    ) -> Result<FusedMatmul<'a>, MatmulError> {
+        let rows = self.matrix.shape().rows();
+        if !rows.is_multiple_of(PANEL_ROWS) || self.gated {
+            return Err(MatmulError::NoResidual { rows });
+        }
+        self.residual = Some(residual);
+        Ok(self)
+    }
+
+    /// The same with the second half of the norm of x.
     #[must_use]
-    pub const fn with_norm(mut self, norm: Norm<'a>) -> FusedMatmul<'a> {
-        self.fusion.norm = Some(norm);
+    pub const fn with_normed_rows(mut self, normed: NormedRows<'a>) -> FusedMatmul<'a> {
+        self.normed = Some(normed);
         self
     }
 
@@ -104,13 +102,14 @@ impl<'a> FusedMatmul<'a> {
     /// matrix has rows.
     ///
     /// # Errors
-    /// [`MatmulError::NotGated`] if the rows of the matrix are not a multiple of 64.
+    /// [`MatmulError::NotGated`] if the rows of the matrix are not a multiple of 64, or if it has a
+    /// residual.
     pub const fn with_silu_mul(mut self) -> Result<FusedMatmul<'a>, MatmulError> {
         let rows = self.matrix.shape().rows();
-        if !rows.is_multiple_of(64) {
+        if !rows.is_multiple_of(64) || self.residual.is_some() {
             return Err(MatmulError::NotGated { rows });
         }
-        self.fusion.gated = true;
+        self.gated = true;
         Ok(self)
     }
 
@@ -121,23 +120,24 @@ impl<'a> FusedMatmul<'a> {
         self
     }
 
-    /// Whether it is expected to take less time than a norm, a matmul and an activation one after the
-    /// other, for this many rows of x (docs/performance/engines.md).
+    /// Whether this is expected to take less time than the operations one after the other, for this
+    /// many rows of x (docs/performance/engines.md).
     pub const fn is_advised(batch: u32) -> bool {
         batch <= MOST_FUSED_BATCH
     }
 
-    /// Launches the matmul of x, or of its norm, to y, on a stream of the matrix's device. Returns
-    /// at once.
+    /// Launches the matmul on a stream of the matrix's device. Returns at once.
     ///
     /// # Errors
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x, a weight or a
     /// residual of the wrong length, or another memory that is too short;
+    /// [`MatmulError::TooManyScaledRows`] for more than 256 rows after a norm;
     /// [`MatmulError::WorkspaceTooSmall`]; the errors of the driver.
     ///
     /// # Safety
-    /// The preconditions of [`Direct::multiply_on`], where x includes the norm's weight and residual,
-    /// and y the memory of the normalized rows and of the sum. None of these may overlap.
+    /// The preconditions of [`Direct::multiply_on`], where x includes the residual, its weight and
+    /// the squares of [`NormedRows`], and y the memory of the sum and of the squares of
+    /// [`Residual`]. None of the memory that is written may overlap another.
     pub unsafe fn multiply_on<'s>(
         &self,
         stream: impl Into<LaunchStream<'s>>,
@@ -145,18 +145,56 @@ impl<'a> FusedMatmul<'a> {
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
-        let shape = self.matrix.shape();
+        let (shape, batch) = (self.matrix.shape(), u64::from(x.batch));
         x.require(shape)?;
-        let outputs = shape.rows() >> u32::from(self.fusion.gated);
-        y.require(2 * u64::from(x.batch) * outputs)?;
-        if let Some(norm) = &self.fusion.norm {
-            norm.require(shape, x)?;
-        }
+        let outputs = shape.rows() >> u32::from(self.gated);
+        y.require(2 * batch * outputs)?;
+        let fusion = Fusion {
+            residual: self.residual_job(x.batch)?,
+            scale: self.scale_job(x.batch)?,
+            gated: self.gated,
+        };
         let stream = stream.into();
         // Tensor maps need the context on this thread.
         stream.context().bind_to_thread()?;
         let plan = Direct::new(self.matrix).with_kernel(self.kernel);
         // SAFETY: the caller keeps the preconditions; lengths were checked.
-        unsafe { plan.launch(stream, workspace.sums(), self.fusion, x, y) }
+        unsafe { plan.launch(stream, workspace.sums(), fusion, x, y) }
+    }
+
+    /// The residual's part of the job, after a check of lengths.
+    fn residual_job(&self, batch: u32) -> Result<ResidualJob, MatmulError> {
+        let Some(residual) = &self.residual else {
+            return Ok(ResidualJob::default());
+        };
+        let (batch, rows) = (u64::from(batch), self.matrix.shape().rows());
+        residual.values.require(batch * rows)?;
+        residual.weight.require(rows)?;
+        residual.sum.require(2 * batch * rows)?;
+        residual.squares.require(batch * squares_bytes(rows))?;
+        Ok(ResidualJob {
+            residual: residual.values.address(),
+            sum: residual.sum.address(),
+            weight: residual.weight.address(),
+            squares: residual.squares.address(),
+        })
+    }
+
+    /// The norm's part of the job, after a check of lengths.
+    fn scale_job(&self, batch: u32) -> Result<ScaleJob, MatmulError> {
+        let Some(normed) = &self.normed else {
+            return Ok(ScaleJob::default());
+        };
+        if batch > MOST_FUSED_BATCH {
+            return Err(MatmulError::TooManyScaledRows { batch });
+        }
+        let columns = self.matrix.shape().columns();
+        let bytes = u64::from(batch) * squares_bytes(columns);
+        normed.squares.require(bytes)?;
+        Ok(ScaleJob {
+            squares: normed.squares.address(),
+            epsilon: normed.epsilon,
+            reserved: 0,
+        })
     }
 }

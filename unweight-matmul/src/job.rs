@@ -10,17 +10,15 @@ use cudarc::driver::DeviceRepr;
 use crate::Activations;
 use crate::ViewMut;
 use crate::exponent_tables::TableAddresses;
-use crate::layout::Shape;
+use crate::layout::{PANEL_ROWS, Shape};
 use crate::schedule::StreamK;
 use crate::tensor_map::TensorMap;
 
-/// Addresses of the partial sums, of the counters of panel groups and tiles, and of the two counters
-/// of a norm.
+/// Addresses of the partial sums, and of the counters of panel groups and tiles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SumAddresses {
     pub(crate) partials: u64,
     pub(crate) arrived: u64,
-    pub(crate) ready: u64,
 }
 
 /// A conversion between a row-major matrix and fragment form. Pointers are device addresses.
@@ -110,21 +108,25 @@ pub struct PlanesJob {
     pub fragments: FragmentsJob,
 }
 
-/// The norm before a matmul. Pointers are device addresses.
+/// A residual and the first half of a norm after a matmul. Pointers are device addresses.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NormJob {
-    pub(crate) input: u64,
-    /// 0 without a residual.
+pub(crate) struct ResidualJob {
     pub(crate) residual: u64,
+    /// 0 without a residual.
     pub(crate) sum: u64,
-    /// 0 without a norm.
     pub(crate) weight: u64,
-    pub(crate) normalized: u64,
-    pub(crate) ready: u64,
+    pub(crate) squares: u64,
+}
+
+/// The second half of a norm, in the matmul after it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ScaleJob {
+    /// 0 without a norm.
+    pub(crate) squares: u64,
     pub(crate) epsilon: f32,
-    /// Blocks of the launch.
-    pub(crate) blocks: u32,
+    pub(crate) reserved: u32,
 }
 
 /// A matmul. Pointers are device addresses.
@@ -150,7 +152,8 @@ pub(crate) struct MatmulJob {
     pub(crate) patch_count: u32,
     /// 1 for y = silu(gate) * up, otherwise 0.
     pub(crate) gated: u32,
-    pub(crate) norm: NormJob,
+    pub(crate) residual: ResidualJob,
+    pub(crate) scale: ScaleJob,
 }
 
 impl MatmulJob {
@@ -180,7 +183,8 @@ impl MatmulJob {
             longer_ranges: schedule.longer_ranges,
             patch_count: 0,
             gated: 0,
-            norm: NormJob::default(),
+            residual: ResidualJob::default(),
+            scale: ScaleJob::default(),
         }
     }
 
@@ -191,18 +195,27 @@ impl MatmulJob {
 
     /// Advances to the next rows of x.
     pub(crate) fn skip_batch(&mut self) {
-        let bytes_of_x = 2 * u64::from(self.batch) * u64::from(self.columns);
-        self.x += bytes_of_x;
-        self.y += 2 * u64::from(self.batch) * u64::from(self.outputs());
-        let norm = &mut self.norm;
-        let rows_of_x = [&mut norm.input, &mut norm.residual, &mut norm.sum];
-        for address in rows_of_x.into_iter().chain([&mut norm.normalized]) {
+        let batch = u64::from(self.batch);
+        let advance = |address: &mut u64, bytes_of_row: u64| {
             // 0 means none.
             if *address != 0 {
-                *address += bytes_of_x;
+                *address += batch * bytes_of_row;
             }
-        }
+        };
+        let (rows, columns) = (u64::from(self.rows), u64::from(self.columns));
+        let outputs = u64::from(self.outputs());
+        advance(&mut self.x, 2 * columns);
+        advance(&mut self.y, 2 * outputs);
+        advance(&mut self.residual.residual, 2 * rows);
+        advance(&mut self.residual.sum, 2 * rows);
+        advance(&mut self.residual.squares, squares_bytes(rows));
+        advance(&mut self.scale.squares, squares_bytes(columns));
     }
+}
+
+/// Size of the sums of squares of a row of so many values, in bytes.
+pub(crate) const fn squares_bytes(values: u64) -> u64 {
+    4 * (values / PANEL_ROWS)
 }
 
 /// A matmul by a large-batch kernel.
@@ -253,14 +266,15 @@ const _: () = {
     assert!(offset_of!(PlanesJob, fragments) == 16);
     assert!(size_of::<PlanesJob>() == 72);
 
-    assert!(offset_of!(NormJob, input) == 0);
-    assert!(offset_of!(NormJob, residual) == 8);
-    assert!(offset_of!(NormJob, sum) == 16);
-    assert!(offset_of!(NormJob, weight) == 24);
-    assert!(offset_of!(NormJob, normalized) == 32);
-    assert!(offset_of!(NormJob, ready) == 40);
-    assert!(offset_of!(NormJob, epsilon) == 48);
-    assert!(size_of::<NormJob>() == 56);
+    assert!(offset_of!(ResidualJob, residual) == 0);
+    assert!(offset_of!(ResidualJob, sum) == 8);
+    assert!(offset_of!(ResidualJob, weight) == 16);
+    assert!(offset_of!(ResidualJob, squares) == 24);
+    assert!(size_of::<ResidualJob>() == 32);
+
+    assert!(offset_of!(ScaleJob, squares) == 0);
+    assert!(offset_of!(ScaleJob, epsilon) == 8);
+    assert!(size_of::<ScaleJob>() == 16);
 
     assert!(offset_of!(MatmulJob, weights) == 0);
     assert!(offset_of!(MatmulJob, patches) == 8);
@@ -279,19 +293,20 @@ const _: () = {
     assert!(offset_of!(MatmulJob, longer_ranges) == 92);
     assert!(offset_of!(MatmulJob, patch_count) == 96);
     assert!(offset_of!(MatmulJob, gated) == 100);
-    assert!(offset_of!(MatmulJob, norm) == 104);
-    assert!(size_of::<MatmulJob>() == 160);
+    assert!(offset_of!(MatmulJob, residual) == 104);
+    assert!(offset_of!(MatmulJob, scale) == 136);
+    assert!(size_of::<MatmulJob>() == 152);
 
     assert!(offset_of!(PlanesMatmulJob, exponents) == 0);
     assert!(offset_of!(PlanesMatmulJob, sign_mantissa) == 8);
     assert!(offset_of!(PlanesMatmulJob, matmul) == 16);
-    assert!(size_of::<PlanesMatmulJob>() == 176);
+    assert!(size_of::<PlanesMatmulJob>() == 168);
 
     assert!(offset_of!(LargeMatmulJob, x) == 0);
     assert!(offset_of!(LargeMatmulJob, matmul) == 128);
-    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 288);
-    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 292);
-    assert!(offset_of!(LargeMatmulJob, ranges) == 296);
+    assert!(offset_of!(LargeMatmulJob, whole_tiles) == 280);
+    assert!(offset_of!(LargeMatmulJob, stream_k_tiles) == 284);
+    assert!(offset_of!(LargeMatmulJob, ranges) == 288);
     assert!(size_of::<LargeMatmulJob>() == 384);
 };
 

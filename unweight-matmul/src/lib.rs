@@ -100,7 +100,7 @@ pub use error::{MatmulError, NoPlan};
 pub use exponent_tables::StoredPalette;
 pub use fragments::Fragments;
 pub use fragments_ref::{FragmentsMemory, FragmentsRef, MatmulDevice};
-pub use fused::{FusedMatmul, Norm, Residual};
+pub use fused::{FusedMatmul, NormedRows, Residual};
 pub use grouped::{
     Experts, GroupedActivations, GroupedMatmul, RoutingShape, RowsOfX, TokenExperts,
 };

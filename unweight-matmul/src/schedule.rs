@@ -52,13 +52,13 @@ const SPLITS: u32 = 4;
 const GROUP_ROWS: u32 = 64;
 
 impl SmallKernel {
-    /// Shared memory of a block: rings of weights and of x, and the splits' sums, whose rows are 4
-    /// longer than a group.
+    /// Shared memory of a block: rings of weights and of x, the splits' sums, whose rows are 4
+    /// longer than a group, and a scale for each row of x.
     pub(crate) const fn shared_bytes(self) -> u32 {
         let weights = WARPS * self.stages * self.k_tile_bytes;
         let x = SPLITS * self.stages * K_TILE_COLUMNS as u32 * self.batch * 2;
         let sums = SPLITS * self.batch * (GROUP_ROWS + 4) * 4;
-        weights + x + sums
+        weights + x + sums + 4 * self.batch
     }
 
     /// Size of the partial sums in bytes: two slots for each block.
@@ -86,10 +86,10 @@ const fn large(tile: u32, shared_bytes: u32, k_tile_cycles: u64) -> LargeKernel 
 }
 
 pub(crate) const LARGE_KERNELS: [LargeKernel; 4] = [
-    large(32, 206_048, 480),
-    large(64, 222_400, 565),
-    large(128, 189_568, 830),
-    large(256, 197_728, 1375),
+    large(32, 207_072, 480),
+    large(64, 223_424, 565),
+    large(128, 190_592, 830),
+    large(256, 198_752, 1375),
 ];
 
 pub(crate) const LARGE_THREADS: u32 = 384;

@@ -17,8 +17,6 @@ use crate::{MatmulError, PlainMatmul, grouped};
 
 /// Alignment of consecutive areas in memory.
 const ALIGNMENT: u64 = 256;
-/// The number of counters of the norm before a matmul.
-const NORM_COUNTERS: u32 = 2;
 
 /// What a matmul needs of a workspace. [`Plan::workspace_need`](crate::Plan::workspace_need) and
 /// [`Pipeline::workspace_need`](crate::Pipeline::workspace_need) return it.
@@ -122,11 +120,10 @@ impl WorkspaceLayout {
             has_large,
             multiprocessors,
             partial_bytes: (small_bytes.chain(large_bytes)).fold(grouped_bytes, usize::max) as u64,
-            counters: NORM_COUNTERS
-                + match has_large {
-                    true => counters.max(LargeKernel::counters(multiprocessors)),
-                    false => counters,
-                },
+            counters: match has_large {
+                true => counters.max(LargeKernel::counters(multiprocessors)),
+                false => counters,
+            },
             groups,
             slots,
             slot_bytes: most(|need| need.prepared_bytes),
@@ -143,12 +140,7 @@ impl WorkspaceLayout {
     /// Partial sums and counters of this layout at these addresses.
     pub(crate) const fn sums(&self, partials: u64, arrived: u64) -> Sums {
         Sums {
-            addresses: SumAddresses {
-                partials,
-                arrived,
-                // Behind those of groups and tiles.
-                ready: arrived + 4 * (self.counters - NORM_COUNTERS) as u64,
-            },
+            addresses: SumAddresses { partials, arrived },
             multiprocessors: self.multiprocessors,
             groups: self.groups,
         }
@@ -174,8 +166,8 @@ impl WorkspaceLayout {
     }
 }
 
-/// Memory for the sums that blocks share: partial sums, and counters of panel groups, tiles and
-/// norms, which are zero between launches.
+/// Memory for the sums that blocks share: partial sums, and counters of panel groups and tiles,
+/// which are zero between launches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sums {
     addresses: SumAddresses,
@@ -198,11 +190,6 @@ impl Sums {
             true => Ok(self.addresses),
             false => Err(MatmulError::WorkspaceTooSmall),
         }
-    }
-
-    /// The address of the counters of a norm.
-    pub(crate) const fn of_norm(&self) -> u64 {
-        self.addresses.ready
     }
 
     /// The addresses for grouped matmuls, whose need does not depend on the matrix.

@@ -13,7 +13,7 @@ use unweight::{CudaDevice, Error};
 use unweight_matmul::layout::{most_frequent, patch_count};
 use unweight_matmul::{
     Activations, Direct, Experts, FragmentsMemory, FragmentsRef, FusedMatmul, GroupedActivations,
-    GroupedMatmul, Linear, MatmulDevice, MatmulError, Norm, Pipeline, Residual, RoutingShape,
+    GroupedMatmul, Linear, MatmulDevice, MatmulError, NormedRows, Pipeline, Residual, RoutingShape,
     RowsOfX, Shape, SharedWorkspace, StoredPalette, TokenExperts, View, ViewMut,
 };
 
@@ -27,9 +27,11 @@ const ROWS: u64 = 1 << 18;
 /// exponents; the matrix's rows and columns.
 type Matrix = (u64, u64, u64, u64, u32, u32, u64, u64);
 
-/// Addresses of the weight, of the residual and of its sum with x, both 0 for none, and of the
-/// normalized rows; epsilon.
-type NormOfX = (u64, u64, u64, u64, f32);
+/// Addresses of a residual, of the norm's factors after it, of their sum and of the sums of squares.
+type ResidualOfY = (u64, u64, u64, u64);
+
+/// Address of the sums of squares of x before its norm; epsilon.
+type NormOfX = (u64, f32);
 
 /// The numbers of tokens, of experts for each token, and of all experts.
 type Routing = (u32, u32, u32);
@@ -162,9 +164,9 @@ impl PackedKernels {
         Ok(true)
     }
 
-    /// Writes y for `batch` rows of x, with a norm of x before the product, or silu(gate) * up after
-    /// it, if `gated`. Returns false, and does nothing, if these should better be calculated one
-    /// after the other.
+    /// Same as `multiply`, without a bias, and with a residual and the first half of a norm after the
+    /// product, or the second half of a norm before it, or silu(gate) * up after it. Returns false,
+    /// and does nothing, if these should better be calculated one after the other.
     #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
     fn multiply_fused(
         &self,
@@ -173,6 +175,7 @@ impl PackedKernels {
         x: u64,
         batch: u32,
         y: u64,
+        residual: Option<ResidualOfY>,
         norm: Option<NormOfX>,
         gated: bool,
         stream: usize,
@@ -183,33 +186,38 @@ impl PackedKernels {
         let matrix = self.matrix(py, matrix)?;
         let shape = matrix.shape();
         self.launch(py, stream, |launches| {
-            let workspace = self.workspace(stream, shape)?;
+            let (rows, columns) = (
+                u64::from(batch) * shape.rows(),
+                u64::from(batch) * shape.columns(),
+            );
+            let (values, weight, sum, squares) = residual.unwrap_or_default();
+            let (sum, squares) = (
+                self.view_mut(sum, 2 * rows),
+                self.view_mut(squares, rows / 4),
+            );
+            let (squares_of_x, epsilon) = norm.unwrap_or_default();
+            let squares_of_x = self.view_mut(squares_of_x, columns / 4);
             let mut fused = FusedMatmul::new(matrix);
+            if residual.is_some() {
+                fused = fused.with_residual(Residual {
+                    values: self.view(values, rows),
+                    weight: self.view(weight, shape.rows()),
+                    sum: &sum,
+                    squares: &squares,
+                })?;
+            }
+            if norm.is_some() {
+                fused = fused.with_normed_rows(NormedRows {
+                    squares: &squares_of_x,
+                    epsilon,
+                });
+            }
             if gated {
                 fused = fused.with_silu_mul()?;
             }
-            let values = u64::from(batch) * shape.columns();
-            let (weight, residual, sum, normalized, epsilon) = norm.unwrap_or_default();
-            let sum = self.view_mut(sum, 2 * values);
-            let normalized = self.view_mut(normalized, 2 * values);
-            if norm.is_some() {
-                let residual = (residual != 0).then(|| Residual {
-                    values: self.view(residual, values),
-                    sum: &sum,
-                });
-                fused = fused.with_norm(Norm {
-                    weight: self.view(weight, shape.columns()),
-                    epsilon,
-                    residual,
-                    normalized: &normalized,
-                });
-            }
-            let x = Activations {
-                values: self.view(x, values),
-                batch,
-            };
-            let outputs = shape.rows() >> u32::from(gated);
-            let y = self.view_mut(y, 2 * u64::from(batch) * outputs);
+            let (values, outputs) = (self.view(x, columns), rows >> u32::from(gated));
+            let (x, y) = (Activations { values, batch }, self.view_mut(y, 2 * outputs));
+            let workspace = self.workspace(stream, shape)?;
             // SAFETY: as in `multiply`. None of the tensors overlap.
             unsafe { fused.multiply_on(launches, workspace, x, &y) }
         })?;

@@ -21,10 +21,8 @@ inline uint4 load_streaming(const uint4* from) { return *from; }
 // memory.cuh. Blocks run one after the other, so no order of memory is needed.
 inline void store_volatile(unsigned long long* to, unsigned long long value) { *to = value; }
 inline unsigned long long load_volatile(const unsigned long long* from) { return *from; }
+inline uint2 load_l2(const uint2* from) { return *from; }
 inline uint4 load_l2(const uint4* from) { return *from; }
-inline void reduce_add_release(uint32_t* counter, uint32_t value) { *counter += value; }
-inline uint32_t load_acquire(const uint32_t* counter) { return *counter; }
-inline void fence_async_proxy() {}
 inline void reduce_add(unsigned long long* to, unsigned long long value) { *to += value; }
 
 // memory.cuh. A copy is complete at once; kernels wait before they read.
@@ -56,6 +54,11 @@ inline void store_shared_word(uint32_t to, uint32_t word) {
 }
 
 // mma.cuh
+inline float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 inline float from_bf16(uint16_t bits) {
   const uint32_t wide = static_cast<uint32_t>(bits) << 16;
   float value;

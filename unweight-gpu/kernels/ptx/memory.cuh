@@ -26,6 +26,7 @@ __device__ __forceinline__ void store_volatile(unsigned long long* to, unsigned 
 __device__ __forceinline__ unsigned long long load_volatile(const unsigned long long* from) {
   return *static_cast<const volatile unsigned long long*>(from);
 }
+__device__ __forceinline__ uint2 load_l2(const uint2* from) { return __ldcg(from); }
 __device__ __forceinline__ uint4 load_l2(const uint4* from) { return __ldcg(from); }
 
 // Addition in device memory without a result.
@@ -41,13 +42,6 @@ __device__ __forceinline__ uint32_t load_acquire(const uint32_t* counter) {
   uint32_t count;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(count) : "l"(counter) : "memory");
   return count;
-}
-
-// Orders device memory that this thread has written, or has seen written, before what the copy engine reads (Hopper).
-__device__ __forceinline__ void fence_async_proxy() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("fence.proxy.async.global;" ::: "memory");
-#endif
 }
 
 // Shared memory by 32-bit address.

@@ -33,6 +33,8 @@ __device__ __forceinline__ uint16_t to_bf16(float value) {
 
 __device__ __forceinline__ float from_bf16(uint16_t bits) { return __uint_as_float(static_cast<uint32_t>(bits) << 16); }
 
+__device__ __forceinline__ float from_bits(uint32_t bits) { return __uint_as_float(bits); }
+
 // Waits for `THREADS` threads of the block at named barrier `number`. Barrier 0 is __syncthreads().
 template <uint32_t THREADS>
 __device__ __forceinline__ void sync_named_barrier(uint32_t number) {

@@ -51,25 +51,33 @@ static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesJob, fragments) == 16);
 static_assert(sizeof(PlanesJob) == 72);
 
-// RMS norm of the rows of x before a matmul (matmul/norm.cuh). `columns` and `batch` are the matmul's.
-struct NormJob {
-  const uint16_t* input;     // `batch` rows of `columns`; 16-byte aligned, like all of these
-  const uint16_t* residual;  // likewise, is added to `input` first; or null
-  uint16_t* sum;             // input + residual, if there is a residual
-  const uint16_t* weight;    // a factor for each column; null without a norm, and then the others are not used
-  uint16_t* normalized;      // `batch` rows, which are the matmul's x
-  uint32_t* ready;           // rows that are normalized, and blocks that have ended; zero between launches
-  float epsilon;
-  uint32_t blocks;  // of the launch
+// A residual and the first half of an RMS norm after a matmul (matmul/norm.cuh). A row of these has `rows` values, 16-byte
+// aligned.
+struct ResidualJob {
+  const uint16_t* residual;  // `batch` rows
+  uint16_t* sum;             // `batch` rows: y + residual; null without a residual, and then the others are not used
+  const uint16_t* weight;    // the norm's factors, one row
+  float* squares;            // for each row of x and each row panel of W, the sum of the squares of y + residual
 };
-static_assert(offsetof(NormJob, input) == 0);
-static_assert(offsetof(NormJob, residual) == 8);
-static_assert(offsetof(NormJob, sum) == 16);
-static_assert(offsetof(NormJob, weight) == 24);
-static_assert(offsetof(NormJob, normalized) == 32);
-static_assert(offsetof(NormJob, ready) == 40);
-static_assert(offsetof(NormJob, epsilon) == 48);
-static_assert(sizeof(NormJob) == 56);
+static_assert(offsetof(ResidualJob, residual) == 0);
+static_assert(offsetof(ResidualJob, sum) == 8);
+static_assert(offsetof(ResidualJob, weight) == 16);
+static_assert(offsetof(ResidualJob, squares) == 24);
+static_assert(sizeof(ResidualJob) == 32);
+
+// The second half of an RMS norm, in the matmul after it.
+struct ScaleJob {
+  const float*
+      squares;  // as in ResidualJob, of a matrix with as many rows as this one has columns; null without a norm
+  float epsilon;
+  uint32_t reserved;
+};
+static_assert(offsetof(ScaleJob, squares) == 0);
+static_assert(offsetof(ScaleJob, epsilon) == 8);
+static_assert(sizeof(ScaleJob) == 16);
+
+// Rows of x that sums can be scaled for in one launch.
+constexpr uint32_t MOST_SCALED_BATCH = 256;
 
 // y = x * W^T + bias with W in fragment form. The contents of the matrix's memory may be anything: wrong ones give
 // wrong results, and nothing else.
@@ -92,7 +100,8 @@ struct MatmulJob {
   uint32_t patch_count;    // length of `patches`
   uint32_t gated;          // 1: y = silu(gate) * up, `batch` rows of `rows` / 2, where gate is x times the first half
                            // of W's rows and up x times the second. `rows` is a multiple of 64 then, without a bias
-  NormJob norm;            // `normalized` is x then
+  ResidualJob residual;  // with it, `rows` are a multiple of PANEL_ROWS, `gated` is 0, and y is (y + residual) * weight
+  ScaleJob scale;        // with it, sums are divided by the norm of x's rows; at most MOST_SCALED_BATCH rows
 };
 static_assert(offsetof(MatmulJob, weights) == 0);
 static_assert(offsetof(MatmulJob, patches) == 8);
@@ -111,8 +120,9 @@ static_assert(offsetof(MatmulJob, range_tiles) == 88);
 static_assert(offsetof(MatmulJob, longer_ranges) == 92);
 static_assert(offsetof(MatmulJob, patch_count) == 96);
 static_assert(offsetof(MatmulJob, gated) == 100);
-static_assert(offsetof(MatmulJob, norm) == 104);
-static_assert(sizeof(MatmulJob) == 160);
+static_assert(offsetof(MatmulJob, residual) == 104);
+static_assert(offsetof(MatmulJob, scale) == 136);
+static_assert(sizeof(MatmulJob) == 152);
 
 // y = x * W^T with W in two row-major planes.
 struct PlanesMatmulJob {
@@ -123,6 +133,6 @@ struct PlanesMatmulJob {
 static_assert(offsetof(PlanesMatmulJob, exponents) == 0);
 static_assert(offsetof(PlanesMatmulJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesMatmulJob, matmul) == 16);
-static_assert(sizeof(PlanesMatmulJob) == 176);
+static_assert(sizeof(PlanesMatmulJob) == 168);
 
 }  // namespace unweight::abi

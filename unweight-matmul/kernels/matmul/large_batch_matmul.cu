@@ -4,7 +4,7 @@
 // each with the rows of x and the K tiles of W of one K step:
 //
 //   ring           | x of each stage: TILE rows of 128 bytes, swizzled | W of each stage: PANELS K tiles |
-//   after it       | buffers of stores, one for each consumer warp | barriers, full and empty | work units |
+//   after it       | buffers of stores, one for each consumer warp | barriers, full and empty | work units | scales |
 //
 // Threads. Warp-specialized: 8 consumer warps, one for each row panel, then 4 producer warps. One thread of each
 // producer warp issues copies. Consumer warps rebuild the weights of the next K tile in registers while the tensor
@@ -16,9 +16,8 @@
 // its partial sums; the block that begins the tile waits for them and adds them to its own. It waits only for blocks of
 // lower numbers, which start before it. So all blocks end, however many run at a time.
 //
-// A norm of x, if the job has one, is calculated by the consumer warps of all blocks while weights are loaded; the thread
-// that copies x waits for its rows (norm.cuh). In a gated matmul, half of an output tile's row panels are of gate and
-// half of up, and two warps with the same rows of both share their sums.
+// In a gated matmul, half of an output tile's row panels are of gate and half of up, and two warps with the same rows of
+// both share their sums. norm.cuh has the norm between two matmuls.
 //
 // Order of sums. A sum runs over a range's columns in order, 16 at a time, as tensor cores add them; then over the
 // ranges in order. So a result depends on the shape, the batch and the number of blocks that the device runs, but not
@@ -50,9 +49,9 @@ struct LargeMatmulJob {
 };
 static_assert(offsetof(LargeMatmulJob, x) == 0);
 static_assert(offsetof(LargeMatmulJob, matmul) == 128);
-static_assert(offsetof(LargeMatmulJob, whole_tiles) == 288);
-static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 292);
-static_assert(offsetof(LargeMatmulJob, ranges) == 296);
+static_assert(offsetof(LargeMatmulJob, whole_tiles) == 280);
+static_assert(offsetof(LargeMatmulJob, stream_k_tiles) == 284);
+static_assert(offsetof(LargeMatmulJob, ranges) == 288);
 static_assert(sizeof(LargeMatmulJob) == 384);
 
 constexpr uint32_t PANELS = 8;
@@ -67,11 +66,10 @@ constexpr uint32_t THREADS = CONSUMER_THREADS + PRODUCER_WARPS * WARP;
 constexpr uint32_t PRODUCER_REGISTERS = 40;
 constexpr uint32_t CONSUMER_REGISTERS = 232;
 // Stages whose weights are copied before x may be read. Not the whole ring, because x would come after all its weights.
-// It is the whole ring while a norm is calculated.
 constexpr uint32_t EARLY_STAGES = 2;
 constexpr uint32_t X_ROW_BYTES = K_TILE_COLUMNS * 2;
 // Named barriers: of the consumers, and of the two warps with the same rows of gate and up.
-constexpr uint32_t NORM_BARRIER = 1;
+constexpr uint32_t SCALES_BARRIER = 1;
 constexpr uint32_t GATE_BARRIERS = 2;
 
 // K tiles of an output tile that a block sums.
@@ -141,11 +139,10 @@ struct TileRange {
   }
 };
 
-// Consumer: the norm of the block's rows of x. Not inlined: the main loop would spill registers in tiles of 256.
-__device__ __noinline__ void normalize(const MatmulJob& job, float* warp_sums) {
-  ptx::wait_for_previous_launch();
-  normalize_rows<CONSUMER_THREADS>(job.norm, job.batch, job.columns, warp_sums,
-                                   [] { ptx::sync_named_barrier<CONSUMER_THREADS>(NORM_BARRIER); });
+// Consumer: the scales of the rows of x. Not inlined: the main loop would spill registers in tiles of 256.
+__device__ __noinline__ void consumer_scales(const MatmulJob& job, float* scales) {
+  load_scales<CONSUMER_THREADS>(job.scale, job.batch, job.columns, scales);
+  ptx::sync_named_barrier<CONSUMER_THREADS>(SCALES_BARRIER);
 }
 
 // TILE rows of x in an output tile; STAGES of the ring.
@@ -173,8 +170,9 @@ struct LargeBatchMatmul {
   static constexpr uint32_t STORE_AT = WEIGHTS_AT + STAGES * WEIGHT_BYTES;
   static constexpr uint32_t BARRIERS_AT = STORE_AT + CONSUMER_WARPS * STORE_BYTES;
   static constexpr uint32_t WORK_UNITS_AT = BARRIERS_AT + 2 * STAGES * 8;
+  static constexpr uint32_t SCALES_AT = WORK_UNITS_AT + MOST_WORK_UNITS * sizeof(WorkUnit);
   static constexpr uint32_t ALIGNMENT = 1024;
-  static constexpr uint32_t SHARED_BYTES = WORK_UNITS_AT + MOST_WORK_UNITS * sizeof(WorkUnit) + ALIGNMENT - 16;
+  static constexpr uint32_t SHARED_BYTES = SCALES_AT + MOST_SCALED_BATCH * 4 + ALIGNMENT - 16;
   static_assert(EARLY_STAGES < STAGES);
 
   const ptx::TensorMap& x_map;
@@ -221,7 +219,8 @@ struct LargeBatchMatmul {
       ptx::decrease_registers<PRODUCER_REGISTERS>();
       if (lane == 0) produce(warp - CONSUMER_WARPS);
     } else {
-      if (job.norm.weight != nullptr) normalize(job, static_cast<float*>(__cvta_shared_to_generic(shared + STORE_AT)));
+      if (job.scale.squares != nullptr || job.residual.sum != nullptr) ptx::wait_for_previous_launch();
+      if (job.scale.squares != nullptr) consumer_scales(job, scales());
       ptx::increase_registers<CONSUMER_REGISTERS>();
       consume();
     }
@@ -282,20 +281,17 @@ struct LargeBatchMatmul {
     };
     // The previous launch may still write x, but not weights: those of the first stages do not wait for its end.
     enter(0);
-    const bool has_norm = job.norm.weight != nullptr;
-    const uint32_t at_once = min(last - k_tile, has_norm ? STAGES : EARLY_STAGES);
+    const uint32_t at_once = min(last - k_tile, EARLY_STAGES);
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_weights(stage);
     ptx::wait_for_previous_launch();
     ptx::launch_dependents();
-    const bool awaits_norm = producer == 0 && has_norm;
-    if (awaits_norm) await_rows(job.norm, job.batch);
 #pragma unroll 1
     for (uint32_t stage = 0; stage < at_once; stage++) copy_x(stage);
     PipelineState<STAGES> state;
     // Stages that have never been full need no release: the phase before a new barrier's first one is complete.
-    state.stage = at_once % STAGES;
-    state.parity = at_once < STAGES ? 1 : 0;
+    state.stage = at_once;
+    state.parity = 1;
     k_tile += at_once;
     uint32_t which = 0;
     do {
@@ -307,7 +303,6 @@ struct LargeBatchMatmul {
         state.advance();
       }
     } while (enter(++which));
-    if (awaits_norm) end_norm(job.norm);
   }
 
   // WGMMA's descriptor of a stage's rows of x: rows of 128 bytes, swizzled, groups of eight rows 1024 bytes apart.
@@ -385,8 +380,11 @@ struct LargeBatchMatmul {
         store_partials(sums, done);
       } else {
         if (done.others > 0) add_partials(sums, done);
+        if (job.scale.squares != nullptr) apply_scales(sums, done.tile);
         if (job.bias != nullptr) add_bias(sums, done.tile);
-        if (job.gated == 0)
+        if (job.residual.sum != nullptr)
+          store_with_residual(sums, done.tile);
+        else if (job.gated == 0)
           store(sums, done.tile);
         else
           store_gated(sums, done.tile);
@@ -432,6 +430,25 @@ struct LargeBatchMatmul {
         sums[4 * i + 2] += group.z;
         sums[4 * i + 3] += group.w;
       }
+    }
+  }
+
+  __device__ __forceinline__ float* scales() const {
+    return static_cast<float*>(__cvta_shared_to_generic(shared + SCALES_AT));
+  }
+
+  // Multiplies sums by the scales of the lane's rows of x. Rows after the last have no scale, and are not stored.
+  __device__ __forceinline__ void apply_scales(float (&sums)[SUMS], uint32_t tile) const {
+    const uint32_t x_first = tile % x_tiles * TILE + lane % 4 * 2;
+#pragma unroll
+    for (uint32_t i = 0; i < SUMS; i += 4) {
+      const uint32_t at = min(x_first + i * 2, MOST_SCALED_BATCH - 2);
+      const uint2 pair = ptx::load_shared_pair(shared + SCALES_AT + at * 4);
+      const float first = ptx::from_bits(pair.x), second = ptx::from_bits(pair.y);
+      sums[i] *= first;
+      sums[i + 1] *= second;
+      sums[i + 2] *= first;
+      sums[i + 3] *= second;
     }
   }
 
@@ -492,6 +509,40 @@ struct LargeBatchMatmul {
     }
   }
 
+  // Epilogue: adds the residual, and stores the sum, the scaled sum as y, and the squares. Two lanes have a row of x.
+  __device__ __forceinline__ void store_with_residual(const float (&sums)[SUMS], uint32_t tile) const {
+    const ResidualJob& with = job.residual;
+    const uint32_t panel = tile / x_tiles * PANELS + warp, row = panel * PANEL_ROWS + lane % 2 * 8;
+    const uint32_t x_first = tile % x_tiles * TILE + lane / 2;
+    // The matrix ends with a panel.
+    if (panel * PANEL_ROWS >= job.rows) return;
+    const uint4 weight = ptx::load_read_only(reinterpret_cast<const uint4*>(with.weight + row));
+#pragma unroll
+    for (uint32_t part = 0; part < PARTS; part += STORE_PARTS) {
+      __syncwarp();
+      stage_parts(sums, part, stage_address());
+      __syncwarp();
+#pragma unroll 1
+      for (uint32_t i = 0; i < STORE_PARTS; i++) {
+        const uint32_t x_row = x_first + (part + i) * PART_ROWS;
+        const bool is_row = x_row < job.batch;
+        const uint64_t at = static_cast<uint64_t>(is_row ? x_row : 0) * job.rows + row;
+        const uint4 residual = ptx::load_l2(reinterpret_cast<const uint4*>(with.residual + at));
+        uint4 y = ptx::load_shared_quad(store_buffer(warp) + i * STORE_PART_BYTES + lane * 16), sum;
+        float squares = add_residual(y.x, residual.x, weight.x, sum.x);
+        squares += add_residual(y.y, residual.y, weight.y, sum.y);
+        squares += add_residual(y.z, residual.z, weight.z, sum.z);
+        squares += add_residual(y.w, residual.w, weight.w, sum.w);
+        squares += __shfl_xor_sync(ALL_LANES, squares, 1);
+        if (is_row) {
+          *reinterpret_cast<uint4*>(with.sum + at) = sum;
+          *reinterpret_cast<uint4*>(job.y + at) = y;
+          if (lane % 2 == 0) with.squares[static_cast<uint64_t>(x_row) * (job.rows / PANEL_ROWS) + panel] = squares;
+        }
+      }
+    }
+  }
+
   // Epilogue: stores a warp's 16 rows of W as BF16, 32 bytes for each row of x, by two lanes.
   __device__ __forceinline__ void store(const float (&sums)[SUMS], uint32_t tile) const {
     const uint32_t buffer = store_buffer(warp), to = stage_address();
@@ -529,9 +580,9 @@ __device__ __forceinline__ uint32_t aligned_shared_address() {
       matmul_##tile##_rows_any(const __grid_constant__ LargeMatmulJob job) {                                  \
     LargeBatchMatmul<AnyPalette, tile, stages>(job, aligned_shared_address()).run(TileRange(job));            \
   }
-LARGE_BATCH(32, 12, 206048)
-LARGE_BATCH(64, 10, 222400)
-LARGE_BATCH(128, 6, 189568)
-LARGE_BATCH(256, 4, 197728)
+LARGE_BATCH(32, 12, 207072)
+LARGE_BATCH(64, 10, 223424)
+LARGE_BATCH(128, 6, 190592)
+LARGE_BATCH(256, 4, 198752)
 
 }  // namespace unweight::matmul

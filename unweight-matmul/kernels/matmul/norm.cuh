@@ -1,16 +1,15 @@
-// RMS norm of the rows of x by the blocks of a matmul's launch, before they read x.
+// RMS norm between two matmuls, in the epilogue of the first and of the second.
 //
-//   sum = input + residual
-//   normalized = bf16(bf16(sum / sqrt(mean(sum^2) + epsilon)) * weight)
+//   sum = y + residual                     by the first matmul, as are
+//   scaled = bf16(sum * weight)
+//   squares = sums of sum^2 over 16 columns
+//   scale = 1 / sqrt(sum of squares / columns + epsilon), for each row, by the second matmul, whose x is `scaled`:
+//   its sums times scale are those of the normalized rows
 //
-// `sum` is stored as BF16, and not rounded for the norm.
-//
-// Threads: block b has the rows b, b + blocks and so on; a thread has every THREADS-th piece of 16 bytes. `sync()` is a
-// barrier of these threads. All blocks wait for all rows.
-// Preconditions: those of NormJob. All blocks of the launch are resident together, or begin in the order of their
-// numbers: a block waits for those with lower numbers.
+// y is rounded to BF16 first. `sum` is stored as BF16, and not rounded for the others.
 #pragma once
 #include "abi/matmul_jobs.cuh"
+#include "matmul/fragments.cuh"
 #include "matmul/gate.cuh"
 #include "ptx/memory.cuh"
 #include "ptx/mma.cuh"
@@ -19,110 +18,39 @@ namespace unweight::matmul {
 
 using namespace abi;
 
-constexpr uint32_t NORM_PIECE = 8;  // values of 16 bytes
-
-// Values of a piece.
-struct NormValues {
-  float at[NORM_PIECE];
-};
-
-__device__ __forceinline__ NormValues unpacked(uint4 piece) {
-  const uint32_t words[] = {piece.x, piece.y, piece.z, piece.w};
-  NormValues values;
-#pragma unroll
-  for (uint32_t i = 0; i < NORM_PIECE; i++)
-    values.at[i] = ptx::from_bf16(static_cast<uint16_t>(words[i / 2] >> i % 2 * 16));
-  return values;
+// Adds a residual to two values of y, and stores the sums and the scaled sums. Returns the sum of the squares.
+__device__ __forceinline__ float add_residual(uint32_t& y, uint32_t residual, uint32_t weight, uint32_t& sum) {
+  const float first = bf16_first(y) + bf16_first(residual), second = bf16_second(y) + bf16_second(residual);
+  sum = bf16_pair(first, second);
+  y = bf16_pair(first * bf16_first(weight), second * bf16_second(weight));
+  return first * first + second * second;
 }
 
-__device__ __forceinline__ uint4 packed(const NormValues& values) {
-  const auto pair = [&](uint32_t i) { return bf16_pair(values.at[i], values.at[i + 1]); };
-  return {pair(0), pair(2), pair(4), pair(6)};
-}
+// Threads that add up the squares of a row.
+constexpr uint32_t SCALE_THREADS = 8;
 
-// A piece of input + residual. From the second-level cache, because the previous launch has written it.
-__device__ __forceinline__ NormValues load_sum(const NormJob& job, uint64_t piece) {
-  NormValues values = unpacked(ptx::load_l2(reinterpret_cast<const uint4*>(job.input) + piece));
-  if (job.residual != nullptr) {
-    const NormValues residual = unpacked(ptx::load_l2(reinterpret_cast<const uint4*>(job.residual) + piece));
-#pragma unroll
-    for (uint32_t i = 0; i < NORM_PIECE; i++) values.at[i] += residual.at[i];
-  }
-  return values;
-}
-
-// The sum of all threads' values, on all threads. `warp_sums` has a float for each warp.
-template <uint32_t THREADS, typename Sync>
-__device__ __forceinline__ float sum_of_threads(float value, float* warp_sums, const Sync& sync) {
-#pragma unroll
-  for (uint32_t other = WARP / 2; other > 0; other /= 2) value += __shfl_xor_sync(ALL_LANES, value, other);
-  if (threadIdx.x % WARP == 0) warp_sums[threadIdx.x / WARP] = value;
-  sync();
-  float sum = 0;
-#pragma unroll
-  for (uint32_t warp = 0; warp < THREADS / WARP; warp++) sum += warp_sums[warp];
-  return sum;
-}
-
-// Writes one row of `sum` and `normalized`.
-template <uint32_t THREADS, typename Sync>
-__device__ __forceinline__ void normalize_row(const NormJob& job, uint32_t row, uint32_t columns, float* warp_sums,
-                                              const Sync& sync) {
-  const uint32_t pieces = columns / NORM_PIECE;
-  const uint64_t first = static_cast<uint64_t>(row) * pieces;
-  const auto load_weight = [&](uint32_t piece) {
-    return ptx::load_read_only(reinterpret_cast<const uint4*>(job.weight) + piece);
-  };
-  // The thread's first piece stays in registers. Its weight is loaded together with it.
-  NormValues kept;
-  uint4 kept_weight;
-  if (threadIdx.x < pieces) kept_weight = load_weight(threadIdx.x);
-  float squares = 0;
+// Computes the scales of all rows of x. The threads of a block, or the first of them, call it with their number in
+// `THREADS`, and wait for one another before they read scales.
+template <uint32_t THREADS>
+__device__ __forceinline__ void load_scales(const ScaleJob& job, uint32_t batch, uint32_t columns, float* scales) {
+  // Four panels of 16 columns each in a float4.
+  const uint32_t fours = columns / (4 * PANEL_ROWS), part = threadIdx.x % SCALE_THREADS;
 #pragma unroll 1
-  for (uint32_t piece = threadIdx.x; piece < pieces; piece += THREADS) {
-    const NormValues values = load_sum(job, first + piece);
-    if (job.residual != nullptr) reinterpret_cast<uint4*>(job.sum)[first + piece] = packed(values);
+  for (uint32_t first = 0; first < batch; first += THREADS / SCALE_THREADS) {
+    const uint32_t row = first + threadIdx.x / SCALE_THREADS;
+    float sum = 0;
+    if (row < batch) {
+      const uint4* from = reinterpret_cast<const uint4*>(job.squares) + static_cast<uint64_t>(row) * fours;
+#pragma unroll 8
+      for (uint32_t i = part; i < fours; i += SCALE_THREADS) {
+        // From the second-level cache, because the previous launch has written it.
+        const uint4 four = ptx::load_l2(from + i);
+        sum += ptx::from_bits(four.x) + ptx::from_bits(four.y) + ptx::from_bits(four.z) + ptx::from_bits(four.w);
+      }
+    }
 #pragma unroll
-    for (uint32_t i = 0; i < NORM_PIECE; i++) squares += values.at[i] * values.at[i];
-    if (piece == threadIdx.x) kept = values;
-  }
-  const float scale = rsqrtf(sum_of_threads<THREADS>(squares, warp_sums, sync) / columns + job.epsilon);
-#pragma unroll 1
-  for (uint32_t piece = threadIdx.x; piece < pieces; piece += THREADS) {
-    const bool is_kept = piece == threadIdx.x;
-    NormValues values = is_kept ? kept : load_sum(job, first + piece);
-    const NormValues weight = unpacked(is_kept ? kept_weight : load_weight(piece));
-#pragma unroll
-    for (uint32_t i = 0; i < NORM_PIECE; i++)
-      values.at[i] = ptx::from_bf16(ptx::to_bf16(values.at[i] * scale)) * weight.at[i];
-    reinterpret_cast<uint4*>(job.normalized)[first + piece] = packed(values);
-  }
-}
-
-// Normalizes the block's rows. `warp_sums` is shared memory.
-template <uint32_t THREADS, typename Sync>
-__device__ __forceinline__ void normalize_rows(const NormJob& job, uint32_t batch, uint32_t columns, float* warp_sums,
-                                               const Sync& sync) {
-#pragma unroll 1
-  for (uint32_t row = blockIdx.x; row < batch; row += job.blocks) {
-    normalize_row<THREADS>(job, row, columns, warp_sums, sync);
-    ptx::fence_async_proxy();
-    sync();
-    if (threadIdx.x == 0) ptx::reduce_add_release(job.ready, 1);
-  }
-}
-
-// Waits for all rows, on one thread. The copy engine may read them then.
-__device__ __forceinline__ void await_rows(const NormJob& job, uint32_t batch) {
-  while (ptx::load_acquire(job.ready) < batch) {}
-  ptx::fence_async_proxy();
-}
-
-// Resets the counters, in the last block that ends. One thread calls it after await_rows.
-__device__ __forceinline__ void end_norm(const NormJob& job) {
-  if (atomicAdd(job.ready + 1, 1) == job.blocks - 1) {
-    job.ready[0] = 0;
-    job.ready[1] = 0;
+    for (uint32_t other = 1; other < SCALE_THREADS; other *= 2) sum += __shfl_xor_sync(ALL_LANES, sum, other);
+    if (row < batch && part == 0) scales[row] = 1 / sqrtf(sum / columns + job.epsilon);
   }
 }
 

@@ -6,6 +6,7 @@
 //   rings of weights    16 warps | STAGES stages | a K tile, or its bytes in two planes
 //   rings of x          4 splits | STAGES stages | BATCH rows of 128 bytes, swizzled
 //   sums                4 splits | BATCH rows of x | 64 rows of the group and 4 more, against bank conflicts
+//   scales              BATCH
 //
 // Threads: 16 warps = 4 splits of 4 warps. A warp of a split has one row panel of the panel group. The lanes of a warp
 // hold sums as `mma.sync.m16n8k16` does: lane 4g + t has rows g and g + 8 of W, and rows 2t and 2t + 1 of x.
@@ -15,9 +16,8 @@
 // blocks in order of columns, by the block that comes last. The order depends on the shape and the number of blocks
 // only.
 //
-// A norm of x, if the job has one, is calculated by the first blocks while all of them load weights; then all wait for
-// its rows (norm.cuh). In a gated matmul, two of a group's row panels are of gate and two of up, so that a block has
-// both factors of a value of y.
+// In a gated matmul, two of a group's row panels are of gate and two of up, so that a block has both factors of a value
+// of y. norm.cuh has the norm between two matmuls.
 //
 // Phases:
 //   load             K tiles of W and x to the rings, ahead of use by STAGES - 1 K tiles, from work unit to work unit
@@ -35,7 +35,7 @@
 // A `Weights` type copies a warp's part of a K tile, and rebuilds the lane's weights (fragment_tiles.cuh,
 // planes_matmul.cu). It has
 //   BYTES                              bytes of a K tile in the ring
-//   FUSES                              whether jobs may have a norm and a gate
+//   FUSES                              whether jobs may have a residual, a norm or a gate
 //   ring_lane(lane)                    offset in a stage that the lane copies to
 //   enter(panel, k_tile, lane)         begins a work unit's loads
 //   copy(to), next()                   copies a K tile, moves to the next
@@ -86,6 +86,7 @@ struct SmallBatchShape {
   static constexpr uint32_t X_RINGS_AT = SMALL_WARPS * RING_BYTES;
   static constexpr uint32_t SUMS_AT = X_RINGS_AT + SPLITS * STAGES * X_STAGE_BYTES;
   static constexpr uint32_t PITCH = GROUP_ROWS + 4;
+  static constexpr uint32_t SCALES_AT = SUMS_AT + SPLITS * BATCH * PITCH * 4;
 };
 
 // Stage of the rings that is multiplied next.
@@ -172,8 +173,17 @@ struct Epilogue {
     return sum;
   }
 
+  // The scales of the rows of x, behind the sums.
+  __device__ __forceinline__ bool has_scales() const { return Shape::FUSES && job.scale.squares != nullptr; }
+  __device__ __forceinline__ float4 scaled(float4 sum, uint32_t x_row) const {
+    if (!has_scales()) return sum;
+    const float scale = split_sums[SPLITS * Shape::BATCH * Shape::PITCH + x_row];
+    return make_float4(sum.x * scale, sum.y * scale, sum.z * scale, sum.w * scale);
+  }
+
   __device__ __forceinline__ void store(uint32_t i, float4 sum) const {
     const uint32_t row = group * GROUP_ROWS + i % FOURS * 4;
+    sum = scaled(sum, i / FOURS);
     if (job.bias != nullptr) {
       // Rows after the last are not stored.
       const auto bias = [&](uint32_t next) { return ptx::from_bf16(job.bias[min(row + next, job.rows - 1)]); };
@@ -188,6 +198,8 @@ struct Epilogue {
 
   // Stores silu(gate) * up. A number `i` stands for four rows of each half and one row of x.
   __device__ __forceinline__ void store_gated(uint32_t i, float4 gate, float4 up) const {
+    gate = scaled(gate, i / (FOURS / 2));
+    up = scaled(up, i / (FOURS / 2));
     const uint32_t row = group * (GROUP_ROWS / 2) + i % (FOURS / 2) * 4;
     uint16_t* to = job.y + static_cast<uint64_t>(i / (FOURS / 2)) * (job.rows / 2) + row;
     const uint2 values = {gated_pair(gate.x, gate.y, up.x, up.y), gated_pair(gate.z, gate.w, up.z, up.w)};
@@ -199,10 +211,39 @@ struct Epilogue {
     return silu_mul(bf16_pair(gate0, gate1), bf16_pair(up0, up1));
   }
 
+  // Adds the residual, and stores the sum, the scaled sum as y, and the squares. Four lanes have a row panel, which ends
+  // with the matrix.
+  template <typename SumOf>
+  __device__ __forceinline__ void store_with_residual(const SumOf& sum_of) const {
+    const ResidualJob& with = job.residual;
+    constexpr uint32_t PANEL_FOURS = PANEL_ROWS / 4;
+    for (uint32_t i = threadIdx.x; i < job.batch * FOURS; i += SMALL_THREADS) {
+      const uint32_t row = group * GROUP_ROWS + i % FOURS * 4, x_row = i / FOURS;
+      if (row >= job.rows) continue;
+      const uint64_t at = static_cast<uint64_t>(x_row) * job.rows + row;
+      // In flight while partial sums are loaded.
+      const uint2 residual = ptx::load_l2(reinterpret_cast<const uint2*>(with.residual + at));
+      const uint2 weight = ptx::load_read_only(reinterpret_cast<const uint2*>(with.weight + row));
+      const float4 sum = scaled(sum_of(i), x_row);
+      uint2 y = {bf16_pair(sum.x, sum.y), bf16_pair(sum.z, sum.w)}, total;
+      float squares = add_residual(y.x, residual.x, weight.x, total.x);
+      squares += add_residual(y.y, residual.y, weight.y, total.y);
+      *reinterpret_cast<uint2*>(with.sum + at) = total;
+      *reinterpret_cast<uint2*>(job.y + at) = y;
+      const uint32_t panel_lanes = 0xfu << threadIdx.x % WARP / PANEL_FOURS * PANEL_FOURS;
+#pragma unroll
+      for (uint32_t other = 1; other < PANEL_FOURS; other *= 2) squares += __shfl_xor_sync(panel_lanes, squares, other);
+      if (i % PANEL_FOURS == 0)
+        with.squares[static_cast<uint64_t>(x_row) * (job.rows / PANEL_ROWS) + row / PANEL_ROWS] = squares;
+    }
+  }
+
   // Stores y. `sum_of(i)` returns the sum of four rows of the group and one row of x.
   template <typename SumOf>
   __device__ __forceinline__ void store_all(const SumOf& sum_of) const {
-    if (!Shape::FUSES || job.gated == 0) {
+    if (Shape::FUSES && job.residual.sum != nullptr) {
+      store_with_residual(sum_of);
+    } else if (!Shape::FUSES || job.gated == 0) {
       for (uint32_t i = threadIdx.x; i < job.batch * FOURS; i += SMALL_THREADS) store(i, sum_of(i));
     } else {
       for (uint32_t i = threadIdx.x; i < job.batch * (FOURS / 2); i += SMALL_THREADS) {
@@ -336,18 +377,14 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
   loader.seek(panel_of(own.group), own.k_tile, lane);
   ptx::wait_for_previous_launch();
   ptx::launch_dependents();
-  const bool has_norm = Shape::FUSES && job.norm.weight != nullptr;
-  if (has_norm) {
-    normalize_rows<SMALL_THREADS>(job.norm, job.batch, job.columns, split_sums, [] { __syncthreads(); });
-    if (threadIdx.x == 0) await_rows(job.norm, job.batch);
-    __syncthreads();
-  }
   enter(first_group);
 #pragma unroll 1
   for (uint32_t stage = 0; stage + 1 < STAGES; stage++) {
     load_k_tile(stage, false, true);
     ptx::commit_copy_group();
   }
+  if (Shape::FUSES && job.scale.squares != nullptr)
+    load_scales<SMALL_THREADS>(job.scale, job.batch, job.columns, reinterpret_cast<float*>(bytes + Shape::SCALES_AT));
 
   PipelineState<STAGES> state;
 #pragma unroll 1
@@ -367,11 +404,10 @@ __device__ __forceinline__ void matmul(const MatmulJob& job, Weights loader) {
     store_split_sums<Shape>(sums, split_sums, split, panel, g, t);
     __syncthreads();
     Epilogue<Shape>{job, schedule, split_sums, group}.finish();
-    if (group == last_group) break;
+    if (group == last_group) return;
     if (threadIdx.x == 0) current_group = group + 1;
     __syncthreads();
   }
-  if (has_norm && threadIdx.x == 0) end_norm(job.norm);
 }
 
 }  // namespace unweight::matmul

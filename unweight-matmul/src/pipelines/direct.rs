@@ -85,7 +85,7 @@ impl<'a> Direct<'a> {
         &self,
         stream: LaunchStream<'_>,
         sums: Sums,
-        fusion: Fusion<'_>,
+        fusion: Fusion,
         x: Activations<'_>,
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {

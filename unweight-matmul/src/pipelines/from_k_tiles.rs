@@ -34,8 +34,8 @@ pub(super) struct KTiles<'a> {
     /// Whether the K tiles were resident before the matmul. They may then be read early, unlike
     /// those that the preceding launch prepares.
     pub(super) is_resident: bool,
-    /// The norm before the matmul and the activation after it.
-    pub(super) fusion: Fusion<'a>,
+    /// What the matmul calculates before and after it.
+    pub(super) fusion: Fusion,
 }
 
 impl KTiles<'_> {
@@ -105,12 +105,10 @@ impl<'a> FromKTiles<'a> {
             palette: k_tiles.tables.palette,
             bias: k_tiles.bias.map_or(0, |bias| bias.address()),
             gated: k_tiles.fusion.gated.into(),
+            residual: k_tiles.fusion.residual,
+            scale: k_tiles.fusion.scale,
             ..MatmulJob::new(self.shape, schedule, sums.of(schedule)?, x, y)
         };
-        if let Some(norm) = &k_tiles.fusion.norm {
-            job.norm = norm.job(x, sums);
-            job.x = job.norm.normalized;
-        }
         let mut left = x.batch;
         while left > 0 {
             job.batch = match self.large_kernel(left, schedule) {
@@ -159,7 +157,6 @@ impl<'a> FromKTiles<'a> {
         let (kernel, functions) = kernels.small.for_batch(left);
         job.batch = left.min(kernel.batch);
         let config = small_batch_config(*kernel, schedule);
-        job.norm.blocks = schedule.blocks;
         let function = k_tiles.function(functions);
         // SAFETY: the preconditions at the head of kernels/matmul/small_batch_matmul.cu: addresses
         // are aligned, lengths were checked, `StreamK` has no empty range, and the workspace has
@@ -182,7 +179,6 @@ impl<'a> FromKTiles<'a> {
     ) -> Result<u32, MatmulError> {
         let (kernel, division) = (divided.kernel, divided.division);
         job.batch = left.min(MOST_LARGE_BATCH);
-        job.norm.blocks = division.blocks;
         let config = LaunchConfig {
             grid_dim: (division.blocks, 1, 1),
             block_dim: (LARGE_THREADS, 1, 1),

@@ -22,7 +22,7 @@ pub(crate) struct OnAGpu {
 
 type Test = Listed<OnAGpu>;
 
-const TESTS: [Test; 28] = [
+const TESTS: [Test; 29] = [
     (
         "kernels_write_fragment_form_as_the_pure_functions_do",
         matmul::kernels_write_fragment_form_as_the_pure_functions_do,
@@ -108,8 +108,12 @@ const TESTS: [Test; 28] = [
         matmul::a_workspace_is_not_made_during_a_capture,
     ),
     (
-        "a_norm_and_a_matmul_in_one_launch_equal_both_in_turn",
-        fused::a_norm_and_a_matmul_in_one_launch_equal_both_in_turn,
+        "a_residual_and_the_squares_of_the_sum_follow_a_matmul",
+        fused::a_residual_and_the_squares_of_the_sum_follow_a_matmul,
+    ),
+    (
+        "a_matmul_after_a_norm_scales_its_sums",
+        fused::a_matmul_after_a_norm_scales_its_sums,
     ),
     (
         "a_gated_matmul_is_as_near_as_its_sums",

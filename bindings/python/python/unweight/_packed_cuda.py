@@ -9,7 +9,7 @@ import torch
 from . import _unweight
 from ._cuda import require_kernels
 from ._errors import WrongArgument
-from ._packed import Packed
+from ._packed import PANEL_ROWS, Packed
 
 _EXPONENTS = 256
 # Kernels load and store so many bytes at a time.
@@ -87,42 +87,46 @@ def multiply(
     return y if done else None
 
 
-def norm_linear(
+def linear_add(
+    x: torch.Tensor, packed: Packed, rows: int, residual: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """The first half of a norm: for s = x W^T + residual, s times the norm's factors, s, and the sums
+    of the squares of 16 columns of s. None if these should better be calculated one after the
+    other."""
+    if rows % PANEL_ROWS:
+        return None
+    kernels, stream = _of(x)
+    x, residual, weight = aligned(x), aligned(residual), aligned(weight)
+    batch = x.shape[0]
+    scaled, total = (torch.empty_like(residual) for _ in range(2))
+    squares = torch.empty((batch, rows // PANEL_ROWS), dtype=torch.float32, device=x.device)
+    written = residual, weight, total, squares
+    after = tuple(tensor.data_ptr() for tensor in written)
+    matrix, at = _matrix(packed, rows), (x.data_ptr(), batch, scaled.data_ptr())
+    done = kernels.multiply_fused(matrix, *at, after, None, False, stream)
+    return (scaled, total, squares) if done else None
+
+
+def linear_of_norm(
     x: torch.Tensor,
-    residual: torch.Tensor | None,
-    weight: torch.Tensor,
+    squares: torch.Tensor | None,
     epsilon: float,
     packed: Packed,
     rows: int,
-) -> tuple[torch.Tensor, torch.Tensor | None] | None:
-    """rms_norm(x + residual) W^T for a matrix of x, and x + residual. None if the norm should better
-    be calculated before the product."""
-    kernels, stream = _of(x)
-    x, weight = aligned(x), aligned(weight)
-    residual = None if residual is None else aligned(residual)
-    batch = x.shape[0]
-    y = torch.empty((batch, rows), dtype=x.dtype, device=x.device)
-    normalized = torch.empty_like(x)
-    total = None if residual is None else torch.empty_like(x)
-    at = (0, 0) if residual is None or total is None else (residual.data_ptr(), total.data_ptr())
-    norm = (weight.data_ptr(), *at, normalized.data_ptr(), epsilon)
-    matrix = _matrix(packed, rows)
-    if not kernels.multiply_fused(matrix, x.data_ptr(), batch, y.data_ptr(), norm, False, stream):
+    gated: bool,
+) -> torch.Tensor | None:
+    """The second half of a norm: x W^T, where x and its squares are the results of `linear_add`. If
+    `gated`, silu of the first half of the columns times the second half; without squares, x itself
+    is multiplied. None if these should better be calculated one after the other."""
+    if gated and rows % _GATED_ROWS:
         return None
-    return y, total
-
-
-def linear_silu_mul(x: torch.Tensor, packed: Packed, rows: int) -> torch.Tensor | None:
-    """silu(gate) * up for a matrix of x, where gate is x times the first half of W's rows, and up x
-    times the second. None if the activation should better be calculated after the product."""
     kernels, stream = _of(x)
-    if rows % _GATED_ROWS:
-        return None
-    x = aligned(x)
-    batch = x.shape[0]
-    y = torch.empty((batch, rows // 2), dtype=x.dtype, device=x.device)
-    matrix = _matrix(packed, rows)
-    done = kernels.multiply_fused(matrix, x.data_ptr(), batch, y.data_ptr(), None, True, stream)
+    x, squares = aligned(x), None if squares is None else aligned(squares)
+    batch, outputs = x.shape[0], rows // 2 if gated else rows
+    y = torch.empty((batch, outputs), dtype=x.dtype, device=x.device)
+    norm = None if squares is None else (squares.data_ptr(), epsilon)
+    matrix, at = _matrix(packed, rows), (x.data_ptr(), batch, y.data_ptr())
+    done = kernels.multiply_fused(matrix, *at, None, norm, gated, stream)
     return y if done else None
 
 

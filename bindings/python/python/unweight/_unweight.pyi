@@ -177,7 +177,8 @@ class PackedKernels:
         x: int,
         batch: int,
         y: int,
-        norm: tuple[int, int, int, int, float] | None,
+        residual: tuple[int, ...] | None,
+        norm: tuple[int, float] | None,
         gated: bool,
         stream: int,
     ) -> bool: ...
