@@ -120,10 +120,14 @@ impl<'a> FusedMatmul<'a> {
         self
     }
 
-    /// Whether this is expected to take less time than the operations one after the other, for this
-    /// many rows of x (docs/performance/engines.md).
-    pub const fn is_advised(batch: u32) -> bool {
-        batch <= MOST_FUSED_BATCH
+    /// With more rows of x than this, a norm of its own takes less time: the epilogues of the
+    /// large-batch kernels take longer then, as measured on an H200 (docs/performance/engines.md).
+    pub const MOST_NORM_ROWS: u32 = 16;
+
+    /// Whether the gate in the matmul's epilogue is expected to take less time than a kernel of its
+    /// own, for this many rows of x.
+    pub const fn gate_is_advised(batch: u32) -> bool {
+        batch <= 256
     }
 
     /// Launches the matmul on a stream of the matrix's device. Returns at once.

@@ -46,6 +46,10 @@ fn _unweight(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(packed::restore, module)?)?;
     module.add_function(wrap_pyfunction!(packed::check_tables, module)?)?;
     module.add_function(wrap_pyfunction!(packed_cuda::choose_palette, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        packed_cuda::most_rows_of_fused_norm,
+        module
+    )?)?;
     module.add_function(wrap_pyfunction!(packed_cuda::routing_bytes, module)?)?;
     module.add_class::<packed_cuda::PackedKernels>()?;
     Ok(())

@@ -166,7 +166,7 @@ impl PackedKernels {
 
     /// Same as `multiply`, without a bias, and with a residual and the first half of a norm after the
     /// product, or the second half of a norm before it, or silu(gate) * up after it. Returns false,
-    /// and does nothing, if these should better be calculated one after the other.
+    /// and does nothing, if the gate alone should better be calculated after the product.
     #[expect(clippy::too_many_arguments, reason = "the tensors of a product")]
     fn multiply_fused(
         &self,
@@ -180,7 +180,7 @@ impl PackedKernels {
         gated: bool,
         stream: usize,
     ) -> PyResult<bool> {
-        if !FusedMatmul::is_advised(batch) {
+        if gated && norm.is_none() && !FusedMatmul::gate_is_advised(batch) {
             return Ok(false);
         }
         let matrix = self.matrix(py, matrix)?;
@@ -403,6 +403,12 @@ pub(crate) fn choose_palette(
     }
     let (_, stored) = StoredPalette::of(&palette);
     Ok(Chosen::Palette((PyBytes::new(py, stored), patches)))
+}
+
+/// The most rows of x whose norm products around it should calculate.
+#[pyfunction]
+pub(crate) const fn most_rows_of_fused_norm() -> u32 {
+    FusedMatmul::MOST_NORM_ROWS
 }
 
 /// Bytes that suffice for the routing of these tokens on every device.

@@ -159,13 +159,8 @@ def linear(
         WrongArgument: The tensors are not those of a packed matrix, or shapes do not fit.
         NoDevice: They are not on the CPU or one CUDA device.
     """
-    columns = check(packed, rows)
-    require_one_device(packed.k_tiles, x, bias)
-    if x.dtype != torch.bfloat16 or x.dim() == 0 or x.shape[-1] != columns:
-        raise WrongArgument(
-            f"found an input of {x.dtype} with shape {tuple(x.shape)}, expected bfloat16 with "
-            f"{columns} in the last dimension"
-        )
+    columns = check_input(x, packed, rows)
+    require_one_device(x, bias)
     if bias is not None and (bias.dtype != torch.bfloat16 or bias.shape != (rows,)):
         raise WrongArgument(
             f"found a bias of {bias.dtype} with shape {tuple(bias.shape)}, expected bfloat16 with "
@@ -178,6 +173,24 @@ def linear(
         if y is not None:
             return y.reshape(*x.shape[:-1], rows)
     return functional.linear(x, restore(packed, rows), bias)
+
+
+def check_input(x: torch.Tensor, packed: Packed, rows: int) -> int:
+    """The number of columns of a packed matrix, after a check of it and of the input of a product.
+
+    Raises:
+        WrongArgument: The tensors are not those of a packed matrix with this number of rows, or the
+            input does not fit it.
+        NoDevice: They are not on the CPU or one CUDA device.
+    """
+    columns = check(packed, rows)
+    require_one_device(packed.k_tiles, x)
+    if x.dtype != torch.bfloat16 or x.dim() == 0 or x.shape[-1] != columns:
+        raise WrongArgument(
+            f"found an input of {x.dtype} with shape {tuple(x.shape)}, expected bfloat16 with "
+            f"{columns} in the last dimension"
+        )
+    return columns
 
 
 def check_values(packed: Packed, rows: int) -> None:

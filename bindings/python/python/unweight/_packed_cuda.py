@@ -15,8 +15,6 @@ _EXPONENTS = 256
 # Kernels load and store so many bytes at a time.
 _ALIGNMENT = 16
 _WORD = 4
-# The fused kernel takes matrices whose rows are a multiple of it.
-_GATED_ROWS = 64
 
 
 @cache
@@ -89,12 +87,9 @@ def multiply(
 
 def linear_add(
     x: torch.Tensor, packed: Packed, rows: int, residual: torch.Tensor, weight: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The first half of a norm: for s = x W^T + residual, s times the norm's factors, s, and the sums
-    of the squares of 16 columns of s. None if these should better be calculated one after the
-    other."""
-    if rows % PANEL_ROWS:
-        return None
+    of the squares of 16 columns of s."""
     kernels, stream = _of(x)
     x, residual, weight = aligned(x), aligned(residual), aligned(weight)
     batch = x.shape[0]
@@ -103,8 +98,8 @@ def linear_add(
     written = residual, weight, total, squares
     after = tuple(tensor.data_ptr() for tensor in written)
     matrix, at = _matrix(packed, rows), (x.data_ptr(), batch, scaled.data_ptr())
-    done = kernels.multiply_fused(matrix, *at, after, None, False, stream)
-    return (scaled, total, squares) if done else None
+    kernels.multiply_fused(matrix, *at, after, None, False, stream)
+    return scaled, total, squares
 
 
 def linear_of_norm(
@@ -117,9 +112,7 @@ def linear_of_norm(
 ) -> torch.Tensor | None:
     """The second half of a norm: x W^T, where x and its squares are the results of `linear_add`. If
     `gated`, silu of the first half of the columns times the second half; without squares, x itself
-    is multiplied. None if these should better be calculated one after the other."""
-    if gated and rows % _GATED_ROWS:
-        return None
+    is multiplied. None if the gate should better be calculated after the product."""
     kernels, stream = _of(x)
     x, squares = aligned(x), None if squares is None else aligned(squares)
     batch, outputs = x.shape[0], rows // 2 if gated else rows

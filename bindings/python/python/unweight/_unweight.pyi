@@ -19,6 +19,7 @@ __all__ = [
     "pack",
     "packed_layout",
     "restore",
+    "most_rows_of_fused_norm",
     "routing_bytes",
     "run_program",
     "save",
@@ -157,6 +158,7 @@ _Matrix = tuple[int, int, int, int, int, int, int, int]
 # Tokens, experts of each, and all experts.
 _Routing = tuple[int, int, int]
 
+def most_rows_of_fused_norm() -> int: ...
 def routing_bytes(shape: _Routing) -> int: ...
 
 @final

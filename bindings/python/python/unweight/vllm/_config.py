@@ -13,7 +13,7 @@ from vllm.model_executor.layers.quantization.base_config import (
 )
 
 from .._errors import WrongArgument
-from ._versions import LOGGER, warn_if_untested
+from ._versions import LOGGER, reported, warn_if_untested
 
 METHOD = "unweight"
 EXACT_METHOD = "unweight_exact"
@@ -94,6 +94,8 @@ class UnweightConfig(QuantizationConfig):
 
         if isinstance(layer, LinearBase):
             reason = self._reason_to_keep(prefix)
+            if reason is None and not self.exact:
+                self._fuse()
             if reason is None:
                 return PackedLinearMethod(prefix, self.exact)
             log_kept(prefix, reason)
@@ -109,6 +111,20 @@ class UnweightConfig(QuantizationConfig):
             log_kept(prefix, reason)
             return UnquantizedEmbeddingMethod()
         return self._of_experts(layer, prefix)
+
+    @staticmethod
+    def _fuse() -> None:
+        """Has products take in what comes between them, on CUDA devices, if this version of vLLM lets
+        passes in."""
+        from vllm.config import get_current_vllm_config
+        from vllm.platforms import current_platform
+
+        if not current_platform.is_cuda():
+            return
+        with reported():
+            from ._fusion import enable
+
+            enable(get_current_vllm_config().compilation_config)
 
     def _of_experts(self, layer: torch.nn.Module, prefix: str) -> QuantizeMethodBase | None:
         """The method of the experts of a mixture. None means that of vLLM without quantization."""
