@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A checkpoint in shards, end to end: Unweight beside cp, zstd, ZipNN and safetensors.
 
-    benches/checkpoint.py [--gigabytes 2] [--shards 4] [--runs 3] [--threads N] [--cold]
-                          [--folder DIR] [--unweight PATH] [--python PYTHON] [--json]
+    benches/checkpoint.py [--gigabytes 2] [--shards 4] [--runs 3] [--threads N...] [--cold]
+                          [--only REGEX] [--folder DIR] [--unweight PATH] [--python PYTHON] [--json]
 
 Makes a model folder of Llama-shaped BF16 tensors in DIR (a new temporary folder by default), runs every
 operation in turn, and prints medians of wall-clock seconds, GB/s of original bytes, and the time relative
@@ -14,12 +14,19 @@ from the page cache. With --cold, the kernel is asked before each run to drop th
 operation reads (posix_fadvise, DONTNEED), and each row is measured both ways. Unweight and zstd check their
 checksums; ZipNN has none. ZipNN and safetensors run in PYTHON, which must have safetensors, torch and zipnn;
 what is missing leaves its rows out. The time that an interpreter takes to start is not counted.
+
+*busy* is the number of processors that an operation keeps busy, on average, and *system* the share of its
+processor time in the kernel. With several numbers of threads each operation runs with each of them, and
+--only leaves those out whose names do not match, `unweight (compress|verify|decompress)` for example. An
+operation whose input is made by another one needs that one as well.
 """
 
 import argparse
 import filecmp
 import json
 import os
+import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -153,11 +160,15 @@ class Row:
     ) -> None:
         self.name, self.source, self.made, self.work, self.size = name, source, made, work, size
 
-    def run(self, is_cold: bool) -> float:
+    def run(self, is_cold: bool) -> tuple[float, float, float]:
+        """Seconds by the clock, of processors in programs, and in the kernel."""
         if self.made is not None:
             shutil.rmtree(self.made, ignore_errors=True)
         drop_pages(self.source) if is_cold else warm_pages(self.source)
-        return timed(self.work)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = timed(self.work)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return seconds, after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
 
 
 def main() -> None:
@@ -167,8 +178,9 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=2)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, nargs="+", default=[os.cpu_count()])
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--only", type=re.compile, default="")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--unweight", type=Path, default=ROOT / "target/release/unweight")
     parser.add_argument("--python", default=sys.executable)
@@ -182,85 +194,98 @@ def report(options: argparse.Namespace, work: Path) -> None:
     model = work / "model"
     size = make(model, int(options.gigabytes * 1e9), options.shards)
     shards = sorted(model.glob("*.safetensors"))
-    threads = str(options.threads)
     copy, unw, back = work / "copy", work / "unw", work / "back"
     zst, unzst, zip_, unzip = work / "zst", work / "unzst", work / "zip", work / "unzip"
     largest, largest_bytes = largest_tensor(shards[0])
 
-    def command(*words: str | Path, made: Path | None = None) -> Callable[[], None]:
-        def run() -> None:
-            subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
-            if made is not None:
-                flush(made)
+    def rows_for(threads: str) -> list[Row]:
+        def command(*words: str | Path, made: Path | None = None) -> Callable[[], None]:
+            def run() -> None:
+                subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+                if made is not None:
+                    flush(made)
 
-        return run
+            return run
 
-    def unweight(*words: str | Path) -> Callable[[], None]:
-        return command(options.unweight, *words, "--threads", threads, "--quiet")
+        def unweight(*words: str | Path) -> Callable[[], None]:
+            return command(options.unweight, *words, "--threads", threads, "--quiet")
 
-    def zstd(source: Path, made: Path, *words: str) -> Callable[[], None]:
-        def run() -> None:
-            made.mkdir()
-            paths = sorted(path for path in source.iterdir() if ".safetensors" in path.name)
-            command("zstd", "-q", *words, "--output-dir-flat", made, *paths, made=made)()
-
-        return run
-
-    def python(program: str, made: Path | None, *words: str) -> Callable[[], float]:
-        def run() -> float:
-            if made is not None:
+        def zstd(source: Path, made: Path, *words: str) -> Callable[[], None]:
+            def run() -> None:
                 made.mkdir()
-            done = subprocess.run(
-                [options.python, "-c", program, *words], check=True, capture_output=True, text=True
-            )
-            return float(done.stdout.split()[-1])
+                paths = sorted(path for path in source.iterdir() if ".safetensors" in path.name)
+                command("zstd", "-q", *words, "--output-dir-flat", made, *paths, made=made)()
 
-        return run
+            return run
 
-    def zipnn(action: str, source: Path, made: Path) -> Callable[[], float]:
-        def run() -> float:
-            paths = [str(path) for path in sorted(source.glob("*.safetensors"))]
-            return python(ZIPNN, made, action, threads, str(made), *paths)()
+        def python(program: str, made: Path | None, *words: str) -> Callable[[], float]:
+            def run() -> float:
+                if made is not None:
+                    made.mkdir()
+                done = subprocess.run(
+                    [options.python, "-c", program, *words], check=True, capture_output=True, text=True
+                )
+                return float(done.stdout.split()[-1])
 
-        return run
+            return run
 
-    of_shards = [str(path) for path in shards]
-    one = unw / shards[0].with_suffix(".unw").name
-    extract = unweight("extract", one, largest, "-o", "-")
+        def zipnn(action: str, source: Path, made: Path) -> Callable[[], float]:
+            def run() -> float:
+                paths = [str(path) for path in sorted(source.glob("*.safetensors"))]
+                return python(ZIPNN, made, action, threads, str(made), *paths)()
+
+            return run
+
+        of_shards = [str(path) for path in shards]
+        one = unw / shards[0].with_suffix(".unw").name
+        extract = unweight("extract", one, largest, "-o", "-")
+        return [
+            Row("cp", model, copy, command("cp", "-r", model, copy, made=copy), size),
+            Row("unweight compress", model, unw, unweight("compress", model, "-o", unw), size),
+            Row("unweight verify", unw, None, unweight("verify", unw), size),
+            Row("unweight decompress", unw, back, unweight("decompress", unw, "-o", back), size),
+            Row("unweight extract, one tensor", unw, None, extract, largest_bytes),
+            Row(f"zstd -T{threads} -3", model, zst, zstd(model, zst, f"-T{threads}", "-3"), size),
+            Row("zstd -d", zst, unzst, zstd(zst, unzst, "-d"), size),
+            Row("ZipNN compress", model, zip_, zipnn("compress", model, zip_), size),
+            Row("ZipNN decompress", zip_, unzip, zipnn("decompress", zip_, unzip), size),
+            Row("safetensors load_file, copied", model, None, python(LOAD_FILE, None, *of_shards), size),
+        ]
+
     rows = [
-        Row("cp", model, copy, command("cp", "-r", model, copy, made=copy), size),
-        Row("unweight compress", model, unw, unweight("compress", model, "-o", unw), size),
-        Row("unweight verify", unw, None, unweight("verify", unw), size),
-        Row("unweight decompress", unw, back, unweight("decompress", unw, "-o", back), size),
-        Row("unweight extract, one tensor", unw, None, extract, largest_bytes),
-        Row(f"zstd -T{threads} -3", model, zst, zstd(model, zst, f"-T{threads}", "-3"), size),
-        Row("zstd -d", zst, unzst, zstd(zst, unzst, "-d"), size),
-        Row("ZipNN compress", model, zip_, zipnn("compress", model, zip_), size),
-        Row("ZipNN decompress", zip_, unzip, zipnn("decompress", zip_, unzip), size),
-        Row("safetensors load_file, copied", model, None, python(LOAD_FILE, None, *of_shards), size),
+        (threads, row)
+        for threads in options.threads
+        for row in rows_for(str(threads))
+        if re.search(options.only, row.name)
     ]
     results = []
     for is_cold in [False, True] if options.cold else [False]:
-        seconds: dict[str, list[float]] = {row.name: [] for row in rows}
+        runs: list[list[tuple[float, float, float]]] = [[] for _ in rows]
         for _ in range(options.runs):
-            for row in rows:
+            for (_, row), of_row in zip(rows, runs):
                 try:
-                    seconds[row.name].append(row.run(is_cold))
+                    of_row.append(row.run(is_cold))
                 except (OSError, subprocess.CalledProcessError) as error:
                     print(f"{row.name}: {error}", file=sys.stderr)
-        of_copy = statistics.median(seconds["cp"])
-        for row in rows:
-            if not seconds[row.name]:
+        of_copy = None
+        for (threads, row), of_row in zip(rows, runs):
+            if not of_row:
                 continue
-            median = statistics.median(seconds[row.name])
-            stored = sum(path.stat().st_size for path in files(row.made)) if row.made else None
+            seconds, user, system = (statistics.median(times) for times in zip(*of_row))
+            if row.name == "cp":
+                of_copy = seconds
+            made = row.made is not None and row.made.exists()
+            stored = sum(path.stat().st_size for path in files(row.made)) if made else None
             results.append(
                 {
                     "operation": row.name,
+                    "threads": threads,
                     "cache": "cold" if is_cold else "warm",
-                    "seconds": median,
-                    "gb_per_s": row.size / median / 1e9,
-                    "of_cp": median / of_copy,
+                    "seconds": seconds,
+                    "gb_per_s": row.size / seconds / 1e9,
+                    "of_cp": None if of_copy is None else seconds / of_copy,
+                    "busy": (user + system) / seconds,
+                    "system": system / max(user + system, 1e-9),
                     "made_percent": None if stored is None else 100 * stored / size,
                 }
             )
@@ -269,14 +294,16 @@ def report(options: argparse.Namespace, work: Path) -> None:
             if found.exists() and not filecmp.cmp(shard, found / shard.name, shallow=False):
                 sys.exit(f"{found.name}/{shard.name} differs from the input")
     if options.json:
-        print(json.dumps({"bytes": size, "shards": len(shards), "threads": options.threads, "rows": results}))
+        print(json.dumps({"bytes": size, "shards": len(shards), "rows": results}))
         return
-    print(f"{size:,} bytes in {len(shards)} shards, {threads} threads, median of {options.runs} runs")
-    print(f"{'':34}{'cache':>6}{'s':>8}{'GB/s':>8}{'x cp':>7}{'made %':>8}")
+    print(f"{size:,} bytes in {len(shards)} shards, median of {options.runs} runs")
+    print(f"{'':30}{'threads':>8}{'cache':>6}{'s':>8}{'GB/s':>8}{'x cp':>7}", end="")
+    print(f"{'busy':>6}{'system':>8}{'made %':>8}")
     for row in results:
         made = "" if row["made_percent"] is None else f"{row['made_percent']:.1f}"
-        print(f"{row['operation']:34}{row['cache']:>6}{row['seconds']:8.2f}", end="")
-        print(f"{row['gb_per_s']:8.2f}{row['of_cp']:7.2f}{made:>8}")
+        of_copy = "" if row["of_cp"] is None else f"{row['of_cp']:.2f}"
+        print(f"{row['operation']:30}{row['threads']:8}{row['cache']:>6}{row['seconds']:8.2f}", end="")
+        print(f"{row['gb_per_s']:8.2f}{of_copy:>7}{row['busy']:6.1f}{row['system']:8.2f}{made:>8}")
 
 
 if __name__ == "__main__":

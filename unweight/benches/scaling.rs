@@ -6,9 +6,16 @@
 //!
 //! The input is tensors of BF16, `UNWEIGHT_BENCH_MIB` (256 by default) together. memcpy, decode,
 //! encode and transcode use their buffers again. `compress` makes a new vector each time, so it
-//! includes page faults. Figures are medians of several runs by wall clock, in turn for all numbers
-//! of threads; faults are of one run.
+//! includes page faults. `cached` encodes one chunk again and again, on each thread in the cache of
+//! its processor: what the processors can do without memory. Figures are medians of several runs by
+//! wall clock, in turn for all numbers of threads; faults are of one run.
+//!
+//! The times one thread's speed are `threads * busy / work`. *busy* is the share of the threads'
+//! time in which they run; the rest is waiting for each other, the serial part. *work* is the
+//! processor time by that of one thread; what is above 1 is memory, shared caches and processors
+//! that are threads of one core. *system* is the share of the processor time in the kernel.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -16,14 +23,27 @@ use std::time::Instant;
 
 use unweight::container::{Encoder, Items, decode_tensor_into, in_order, transcode_tensor};
 use unweight::{CompressOptions, Model, OpenOptions, ReadError, Threads};
+use unweight_cpu::ChunkRecords;
+use unweight_cpu::fast::{Codec, Scratch};
+use unweight_cpu::reference::{TensorPlan, ValueCounts};
+use unweight_format::layout::FIELDS;
 use unweight_format::write::{ContainerWriter, Declaration, Sink};
-use unweight_format::{Dtype, Encoding, Extent, SourceKind};
+use unweight_format::{Dtype, Encoding, Extent, Form, Forms, SourceKind};
 
 const TENSORS: usize = 2;
 const RUNS: usize = 7;
 /// Weights that differ; a tensor repeats them.
 const DISTINCT: usize = 1 << 22;
-const OPERATIONS: [&str; 5] = ["memcpy", "decode", "encode", "transcode", "compress"];
+/// Bytes of a chunk of 32,768 weights.
+const CHUNK_BYTES: usize = 1 << 16;
+const OPERATIONS: [&str; 6] = [
+    "cached",
+    "memcpy",
+    "decode",
+    "encode",
+    "transcode",
+    "compress",
+];
 
 fn main() {
     let mebibytes = std::env::var("UNWEIGHT_BENCH_MIB").map_or(256, |mebibytes| {
@@ -43,42 +63,93 @@ fn main() {
         bench.bytes()
     );
     println!(
-        "{:>9} {:>7} {:>8} {:>8} {:>8}",
-        "", "threads", "GB/s", "times", "faults"
+        "{:>9} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "threads", "GB/s", "times", "busy", "work", "system", "faults"
     );
     for operation in OPERATIONS {
-        let mut seconds = vec![Vec::new(); threads.len()];
-        let mut faults = vec![0; threads.len()];
+        let mut runs = vec![Runs::default(); threads.len()];
         for run in 0..=RUNS {
-            for (at, executor) in executors.iter().enumerate() {
-                let (start, before) = (Instant::now(), minor_faults());
+            for (runs, executor) in runs.iter_mut().zip(&executors) {
+                let (start, before) = (Instant::now(), Usage::now());
                 bench.run(operation, executor);
-                let time = start.elapsed().as_secs_f64();
-                faults[at] = minor_faults() - before;
+                let seconds = start.elapsed().as_secs_f64();
+                let used = Usage::now().since(before);
                 bench.require_same(operation);
                 // The first run starts threads and allocates buffers.
                 if run > 0 {
-                    seconds[at].push(time);
+                    runs.add(seconds, used);
                 }
             }
         }
         let mut of_one = None;
-        for ((count, seconds), faults) in threads.iter().zip(&mut seconds).zip(faults) {
-            seconds.sort_by(f64::total_cmp);
-            let speed = 1e-9 * bench.bytes() as f64 / seconds[RUNS / 2];
-            let times = speed / *of_one.get_or_insert(speed);
-            println!("{operation:>9} {count:>7} {speed:>8.2} {times:>8.2} {faults:>8}");
+        for (count, runs) in threads.iter().zip(&mut runs) {
+            runs.seconds.sort_by(f64::total_cmp);
+            let speed = 1e-9 * bench.bytes() as f64 / runs.seconds[RUNS / 2];
+            let processor = runs.used.user + runs.used.system;
+            let (speed_of_one, processor_of_one) = *of_one.get_or_insert((speed, processor));
+            let times = speed / speed_of_one;
+            let busy = processor / (*count as f64 * runs.seconds.iter().sum::<f64>());
+            let work = processor / processor_of_one;
+            let system = runs.used.system / processor;
+            let faults = runs.used.faults;
+            print!("{operation:>9} {count:>7} {speed:>8.2} {times:>8.2}");
+            println!(" {busy:>8.2} {work:>8.2} {system:>8.2} {faults:>8}");
         }
     }
 }
 
-/// Page faults of the process without input; 0 if the system does not tell.
-fn minor_faults() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The fields after the program's name, from the third on.
-    let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let faults = fields.split(' ').nth(7);
-    faults.and_then(|faults| faults.parse().ok()).unwrap_or(0)
+/// The runs of an operation on one number of threads.
+#[derive(Clone, Default)]
+struct Runs {
+    seconds: Vec<f64>,
+    /// Times of all runs, faults of the last.
+    used: Usage,
+}
+
+impl Runs {
+    fn add(&mut self, seconds: f64, used: Usage) {
+        self.seconds.push(seconds);
+        self.used.user += used.user;
+        self.used.system += used.system;
+        self.used.faults = used.faults;
+    }
+}
+
+/// What the process has used; zero if the system does not tell.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    /// Seconds of processors, in ticks of 10 ms.
+    user: f64,
+    system: f64,
+    /// Page faults without input.
+    faults: u64,
+}
+
+impl Usage {
+    fn now() -> Usage {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The fields after the program's name, from the third on.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+        let field = |number: usize| {
+            let field = fields.get(number - 3);
+            field
+                .and_then(|field| field.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        Usage {
+            user: field(14) as f64 / 100.0,
+            system: field(15) as f64 / 100.0,
+            faults: field(10),
+        }
+    }
+
+    fn since(self, before: Usage) -> Usage {
+        Usage {
+            user: self.user - before.user,
+            system: self.system - before.system,
+            faults: self.faults - before.faults,
+        }
+    }
 }
 
 struct Bench {
@@ -143,6 +214,7 @@ impl Bench {
 
     fn run(&mut self, operation: &str, threads: &Threads) {
         match operation {
+            "cached" => self.encode_cached(threads),
             "memcpy" => self.copy(threads),
             "decode" => self.decode(threads),
             "encode" => self.encode(threads),
@@ -159,6 +231,36 @@ impl Bench {
         if operation == "encode" {
             assert!(self.written.bytes[..self.written.length] == self.container[..]);
         }
+    }
+
+    fn encode_cached(&self, threads: &Threads) {
+        thread_local! {
+            static BUFFERS: RefCell<(Scratch, ChunkRecords, Vec<u8>)> = RefCell::default();
+        }
+        let from = self.tensors[0].offset as usize;
+        let chunk = &self.file[from..from + CHUNK_BYTES];
+        let mut counts = ValueCounts::default();
+        counts.add_weights(Dtype::Bf16.fields()[0], 2, chunk);
+        let forms = Forms::raw(Dtype::Bf16).with(0, Form::Huffman).unwrap();
+        let plan = TensorPlan::new(forms, 0, &[counts]);
+        let codec = Codec::current();
+        let encode = |_| {
+            BUFFERS.with_borrow_mut(|(scratch, records, plain)| {
+                records.clear();
+                plain.resize(CHUNK_BYTES / 2, 0);
+                black_box(codec.encode_chunk(
+                    scratch,
+                    &plan,
+                    &[None; FIELDS],
+                    chunk,
+                    plain,
+                    records,
+                ));
+            });
+            Ok::<_, ReadError>(())
+        };
+        let chunks = Items::new((self.bytes() / CHUNK_BYTES) as u64);
+        in_order(threads, chunks, encode, Ok).unwrap();
     }
 
     fn copy(&mut self, threads: &Threads) {
