@@ -9,7 +9,8 @@ if [ -d "${SRC-}/unweight" ]; then cd "$SRC/unweight"; else cd "$(dirname "$0")/
 # The same options as in .ci/fuzz. The stable compiler needs the variable, the nightly one ignores it.
 export RUSTC_BOOTSTRAP=1
 triple=$(rustc -vV | sed -n 's/^host: //p')
-cargo fuzz build --target "$triple" --no-trace-compares --codegen-units 16
+RUSTFLAGS="${RUSTFLAGS-} -Cllvm-args=-asan-instrumentation-with-call-threshold=0" \
+  cargo fuzz build --target "$triple" --no-trace-compares --codegen-units 16
 mkdir -p "$OUT"
 seeds=$(mktemp -d)
 trap 'rm -rf "$seeds"' EXIT

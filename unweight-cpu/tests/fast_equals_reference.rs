@@ -511,6 +511,31 @@ fn every_kind_of_values_at_every_chunk_size() {
     }
 }
 
+/// Kernels write a lane's codes unchecked to a row with room for the longest lane: eight bits for
+/// each weight of the largest chunk. Such codes are only in chunks that differ from their tensor.
+#[test]
+fn a_chunk_of_the_longest_codes_fills_its_lanes_and_no_more() {
+    let forms = Forms::from_bits(Dtype::Bf16, 0x001).unwrap();
+    let of = |exponent: u16| (exponent << 7).to_le_bytes();
+    // Exponent 100 + n is twice as frequent as the one behind it.
+    let skewed: Vec<u8> = (0..9u16)
+        .flat_map(|number| std::iter::repeat_n(of(100 + number), 1 << (8 - number)))
+        .flatten()
+        .collect();
+    let plan = plan_of(forms, 0, &skewed);
+    let code = plan.fields().next().unwrap().code();
+    assert_eq!(
+        (0..16).filter_map(|entry| code.length_bits(entry)).max(),
+        Some(8)
+    );
+    for last in [107, 108] {
+        for count in [1 << 16, (1 << 16) - 1, (1 << 16) - 255] {
+            let weights: Vec<u8> = std::iter::repeat_n(of(last), count).flatten().collect();
+            roundtrip(&plan, &weights);
+        }
+    }
+}
+
 #[test]
 fn every_number_of_weights_around_a_step() {
     for (dtype, bits) in ONE_FIELD {

@@ -202,7 +202,7 @@ impl<'a> FragmentsRef<'a> {
         };
         let (kernels, job) = (&self.kernels.fragments, self.job(to.address()));
         // SAFETY: the preconditions at the head of kernels/matmul/fragments.cu: addresses are
-        // aligned, and lengths are those of the shape.
+        // aligned, and lengths are those of the shape: `every_pattern_comes_back_from_every_shape`.
         unsafe {
             self.kernels
                 .launch(stream.into(), &kernels.restore, config, &job, false)

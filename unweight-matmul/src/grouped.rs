@@ -211,7 +211,8 @@ impl GroupedMatmul {
         };
         let config = GroupedKernels::route_config(shape.experts());
         // SAFETY: the preconditions at the head of kernels/matmul/routing.cu: the caller keeps
-        // those of memory, and the routing is aligned and long enough for any experts.
+        // those of memory, and the routing is aligned and long enough for any experts:
+        // `there_is_room_for_the_tiles_of_any_experts`.
         unsafe { self.launch(stream.into(), &self.kernels.route, config, &job) }
     }
 

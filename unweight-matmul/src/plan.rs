@@ -96,8 +96,9 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// [`GpuError::WrongLength`](unweight_gpu::GpuError::WrongLength) for an x of the wrong length
     /// or a y that is too short; [`GpuError::PerThreadStream`](unweight_gpu::GpuError);
-    /// [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the errors of the driver and of
-    /// cuBLASLt.
+    /// [`GpuError::Capturing`](unweight_gpu::GpuError) if the workspace was last used on another
+    /// stream, which is capturing; [`MatmulError::WorkspaceTooSmall`]; [`MatmulError::NoCublas`]; the
+    /// errors of the driver and of cuBLASLt.
     ///
     /// # Safety
     /// - The matrix, the workspace and its layout, x, y and the stream must be of one device.

@@ -107,7 +107,8 @@ impl Sequence {
                         self.stream.wait(&self.used[slot])?;
                     }
                     // SAFETY: for both calls: the caller keeps the preconditions; the slot was
-                    // waited for, and all preparations are on this stream.
+                    // waited for, and all preparations are on this stream:
+                    // `every_matmul_follows_its_preparation_and_slots_are_free_when_they_are_taken`.
                     unsafe {
                         self.preparing.launched_on(&self.stream)?;
                         let plan = &matmuls[matmul].plan;

@@ -285,7 +285,7 @@ impl Workspace {
     /// Registers a launch on a stream that may be capturing.
     ///
     /// # Errors
-    /// [`GpuError::PerThreadStream`](unweight_gpu::GpuError); the errors of the driver.
+    /// The errors of [`InFlight::launched_on`].
     ///
     /// # Safety
     /// The stream must be of the workspace's context. If it is capturing, the workspace must outlive

@@ -34,7 +34,7 @@ pub(crate) unsafe fn read<T: SizedStruct>(pointer: *const T) -> Result<Option<T>
     let known = stated.min(size_of::<T>());
     let bytes = pointer.cast::<u8>();
     // SAFETY: `stated` bytes are valid for reading, `size_of::<T>()` bytes for writing, and a local
-    // variable overlaps nothing.
+    // variable overlaps nothing: `reads_older_and_newer_structs`.
     unsafe { std::ptr::copy_nonoverlapping(bytes, value.as_mut_ptr().cast(), known) };
     for at in known..stated {
         // SAFETY: the struct has `stated` bytes, of which this is one.

@@ -1,4 +1,4 @@
-//! Seeds the corpora of the fuzz targets from the conformance corpus and the saved findings:
+//! Seeds the corpora of the fuzz targets from the conformance corpus, saved findings and kept inputs:
 //! `cargo run -p unweight-properties --example seed [FOLDER]`.
 //! FOLDER has a subfolder for each target; the default is `fuzz/corpus`. Existing files stay.
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use unweight::container::OpenFile;
-use unweight_properties::PROPERTIES;
+use unweight_properties::{PROPERTIES, kept_inputs};
 use unweight_testkit::{Random, repository, restored};
 
 /// Length limit of seeds. Fuzzing becomes slower with longer inputs.
@@ -48,6 +48,10 @@ fn main() -> io::Result<()> {
                 &finding,
                 folder.join(finding.file_name().expect("a file has a name")),
             )?;
+            count += 1;
+        }
+        for (number, input) in kept_inputs(target)?.into_iter().enumerate() {
+            fs::write(folder.join(format!("kept-{number}")), input)?;
             count += 1;
         }
         println!("{}: {count} seeds", folder.display());

@@ -1,7 +1,7 @@
 //! Properties that hold for any bytes.
 //!
 //! Each property is a function of bytes that panics if it does not hold. `cargo test` runs all of
-//! them on the conformance corpus, the saved findings and pseudo-random bytes. `fuzz/fuzz_targets`
+//! them on the conformance corpus, saved findings, kept inputs and pseudo-random bytes. `fuzz/fuzz_targets`
 //! passes each to libFuzzer. See `fuzz/README.md`.
 //!
 //! [`any_container`] converts bytes to a test input. Bytes that begin with the magic are a
@@ -18,6 +18,7 @@ mod draft;
 mod edit;
 mod fast;
 mod identity;
+mod kept;
 mod old_buffer;
 mod parse;
 mod random_access;
@@ -32,6 +33,7 @@ pub use decode::decode_any_container;
 pub use edit::any_container;
 pub use fast::fast_equals_reference;
 pub use identity::parse_then_write_is_identity;
+pub use kept::{keep_inputs, kept_inputs};
 pub use old_buffer::output_ignores_old_buffer;
 pub use parse::parse_never_panics;
 pub use random_access::random_access_equals_whole;

@@ -1,9 +1,9 @@
-//! Every property over the conformance corpus, the saved findings and pseudo-random bytes.
+//! Every property over the conformance corpus, saved findings, kept inputs and pseudo-random bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use unweight_properties::{PROPERTIES, Property};
+use unweight_properties::{PROPERTIES, Property, kept_inputs};
 use unweight_testkit::{Random, repository};
 
 /// All files below `folder` with one of these extensions, in order. None if there is no such
@@ -46,6 +46,9 @@ fn check_all(name: &str) {
         .unwrap();
     for path in files_below(&repository("fuzz/findings").join(name), &["bin"]) {
         check(property, &fs::read(&path).unwrap(), path.display());
+    }
+    for (number, bytes) in kept_inputs(name).unwrap().iter().enumerate() {
+        check(property, bytes, format_args!("kept input {number}"));
     }
     // Longer files are left to the fuzzer, because they are slow without optimisation.
     const LONGEST_BYTES: usize = 1 << 15;

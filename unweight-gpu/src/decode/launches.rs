@@ -102,7 +102,8 @@ impl JobLaunches<'_> {
         };
         // SAFETY: the kernels' preconditions (kernels/decode/decode.cu and fields.cu): the caller
         // keeps those of the jobs; the jobs are those of the kernel's class; the grid has a block
-        // of one warp for each chunk; `stage_bytes` is a multiple of 16.
+        // of one warp for each chunk; `stage_bytes` is a multiple of 16. On the CPU:
+        // `every_type_decodes_in_all_of_its_forms`, `every_length_around_a_step_and_a_group_decodes`.
         unsafe { launch.arg(&self.status).launch(stream, config) }
     }
 

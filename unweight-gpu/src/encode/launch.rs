@@ -142,9 +142,10 @@ impl Encoder {
         // SAFETY: this holds for these launches and for those in the called functions. The kernels'
         // preconditions (heads of split.cu, histogram.cu, code_lengths.cu and encode.cu), except
         // for addresses, are those of `place_jobs`. Sources are aligned (`Source`,
-        // `TranscodeBatch`). Outputs are aligned and long enough (`Encoder::new`). Scratch has the
-        // length that `place_jobs` took. Threads, shared memory and order are those that the heads
-        // name.
+        // `TranscodeBatch`). Outputs are aligned and long enough (`Encoder::new`):
+        // `no_payload_is_longer_than_the_longest`. Scratch has the length that `place_jobs` took:
+        // `memory_of_jobs_does_not_overlap`. Threads, shared memory and order are those that the
+        // heads name. `every_type_is_encoded_as_by_the_reference` runs the kernels on the CPU.
         unsafe {
             self.split(stream)?;
             self.count(stream, direct, &self.kernels.count_exponents)?;

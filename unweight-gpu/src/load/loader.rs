@@ -330,7 +330,9 @@ impl Running {
             // SAFETY: the destination has these bytes: the plan places them within the scratch
             // memory that was reserved, or within a tensor, and outputs are as long as tensors.
             // Nobody else uses it: the copy stream has waited for the launches of the slot's last
-            // group and for the caller's stream. The buffer is kept until the copy is done.
+            // group and for the caller's stream. The buffer is kept until the copy is done. Plans
+            // run on the CPU in `parts_of_every_form_join_to_the_tensor` and
+            // `long_tensors_without_records_are_divided_at_blocks`.
             unsafe { result::memcpy_htod_async(to, bytes, copying.cu_stream())? };
         }
         buffer.note_copies(copying)?;

@@ -5,8 +5,7 @@
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
-
+use super::driver::{CudaContext, CudaStream, DriverError, sys};
 use crate::GpuError;
 
 /// `CU_STREAM_PER_THREAD`: a handle that refers to a different stream on each thread.
@@ -56,8 +55,6 @@ impl<T> InFlight<T> {
         launch: impl FnOnce(&mut T) -> Result<R, GpuError>,
     ) -> Result<R, GpuError> {
         require_stream(stream, &self.context)?;
-        // Waiting for a stream that is capturing would invalidate the capture.
-        self.stream.as_deref().map_or(Ok(()), require_no_capture)?;
         self.move_to(stream)?;
         let was_lost = std::mem::replace(&mut self.is_lost, true);
         let launched = launch(&mut self.owned);
@@ -75,20 +72,25 @@ impl<T> InFlight<T> {
     /// before the launch: after an error nothing may be launched.
     ///
     /// # Errors
-    /// [`GpuError::PerThreadStream`]; the errors of the driver.
+    /// [`GpuError::PerThreadStream`]; [`GpuError::Capturing`] if the stream of the last launch is
+    /// another one and is capturing; the errors of the driver.
     ///
     /// # Safety
     /// The stream must be of this context. If it is capturing, this value must outlive every launch
     /// of the graph.
     pub unsafe fn launched_on(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         require_one_stream(stream)?;
-        Ok(self.move_to(stream)?)
+        self.move_to(stream)
     }
 
-    fn move_to(&mut self, stream: &Arc<CudaStream>) -> Result<(), DriverError> {
+    fn move_to(&mut self, stream: &Arc<CudaStream>) -> Result<(), GpuError> {
         match &self.stream {
             Some(before) if before.cu_stream() == stream.cu_stream() => return Ok(()),
-            Some(before) => before.synchronize()?,
+            Some(before) => {
+                // Waiting for a stream that is capturing would invalidate the capture.
+                require_no_capture(before)?;
+                before.synchronize()?;
+            }
             None => {}
         }
         self.stream = Some(stream.clone());

@@ -94,8 +94,10 @@ impl Phases for ExponentDecode<'_> {
                 matmul: job,
             };
             // SAFETY: the preconditions at the head of kernels/matmul/planes_matmul.cu: addresses
-            // are aligned, lengths were checked, `StreamK` has no empty range, the workspace has
-            // the slots and counters, and both planes are as long as the matrix.
+            // are aligned, lengths were checked, `StreamK` has no empty range
+            // (`ranges_make_up_all_k_tiles_and_none_is_empty`), the workspace has the slots and
+            // counters (`a_layout_has_room_for_the_largest_of_each_and_for_no_more`), and both
+            // planes are as long as the matrix.
             unsafe {
                 let kernels = self.matrix.kernels();
                 kernels.launch(stream.into(), function, config, &planes, false)?;

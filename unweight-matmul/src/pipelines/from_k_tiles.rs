@@ -159,8 +159,9 @@ impl<'a> FromKTiles<'a> {
         let config = small_batch_config(*kernel, schedule);
         let function = k_tiles.function(functions);
         // SAFETY: the preconditions at the head of kernels/matmul/small_batch_matmul.cu: addresses
-        // are aligned, lengths were checked, `StreamK` has no empty range, and the workspace has
-        // the slots and counters.
+        // are aligned, lengths were checked, `StreamK` has no empty range
+        // (`ranges_make_up_all_k_tiles_and_none_is_empty`), and the workspace has the slots and
+        // counters (`a_layout_has_room_for_the_largest_of_each_and_for_no_more`).
         unsafe { kernels.launch(stream, function, config, &job, k_tiles.is_resident)? };
         Ok(job.batch)
     }

@@ -1,9 +1,17 @@
 //! Threads for the work on a tensor's chunks.
 
 mod executor;
+#[cfg(test)]
+mod interleavings;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod tasks;
+
+/// The synchronization of `tasks`, which `interleavings` replaces with loom's.
+mod sync {
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(super) use std::thread::{ThreadId, current};
+}
 
 use std::sync::Arc;
 use std::{fmt, io};

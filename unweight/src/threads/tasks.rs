@@ -4,11 +4,11 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::executor::{Executor, ExecutorError, Job};
+use super::sync::{Condvar, Mutex, MutexGuard, ThreadId, current};
 use crate::ReadError;
 
 /// Items of an operation, in order: how many there are and how many may be in memory.
@@ -113,11 +113,11 @@ pub(super) fn run<T: Send, E: Send>(
 }
 
 /// The work that any thread does for an item.
-struct Stages<W, F> {
+pub(super) struct Stages<W, F> {
     /// Before the caller takes the result.
-    work: W,
+    pub(super) work: W,
     /// After it, with what the caller returned.
-    finish: Option<F>,
+    pub(super) finish: Option<F>,
 }
 
 /// Same as [`in_order_and_finish`], for errors of any type. The outer error is the executor's.
@@ -185,14 +185,14 @@ fn once<T>(lead: impl FnOnce() -> T, outcome: &mut Option<T>) -> impl FnMut() {
 
 /// How the items are divided into tasks.
 #[derive(Clone, Copy, Debug)]
-struct Share {
-    items_per_task: u64,
+pub(super) struct Share {
+    pub(super) items_per_task: u64,
     /// The most tasks that are begun and not yet taken.
-    tasks_in_flight: u64,
+    pub(super) tasks_in_flight: u64,
 }
 
 /// The tasks of an operation, which its threads take from.
-struct Tasks<T, P, E, W, F> {
+pub(super) struct Tasks<T, P, E, W, F> {
     share: Share,
     items: u64,
     stages: Stages<W, F>,
@@ -254,12 +254,12 @@ where
     W: Fn(u64) -> Result<T, E> + Sync,
     F: Fn(P) -> Result<(), E> + Sync,
 {
-    fn new(share: Share, items: u64, stages: Stages<W, F>) -> Tasks<T, P, E, W, F> {
+    pub(super) fn new(share: Share, items: u64, stages: Stages<W, F>) -> Tasks<T, P, E, W, F> {
         Tasks {
             share,
             items,
             stages,
-            caller: thread::current().id(),
+            caller: current().id(),
             progress: Mutex::new(Progress {
                 tasks: items.div_ceil(share.items_per_task),
                 begun: 0,
@@ -279,8 +279,8 @@ where
     }
 
     /// The loop of a helper.
-    fn help(&self) {
-        let helper = thread::current().id();
+    pub(super) fn help(&self) {
+        let helper = current().id();
         // The caller would wait for itself to take results.
         if helper == self.caller {
             return;
@@ -295,7 +295,7 @@ where
     }
 
     /// The loop of the caller. Taking results comes before work, because it lets other tasks begin.
-    fn lead(&self, mut then: impl FnMut(T) -> Result<P, E>) -> Result<(), E> {
+    pub(super) fn lead(&self, mut then: impl FnMut(T) -> Result<P, E>) -> Result<(), E> {
         // Helpers stop when the caller returns or panics.
         let _end = End(self);
         self.progress().is_led = true;

@@ -119,7 +119,7 @@ impl Emit for Values<'_, '_> {
         };
         for (vector, symbols) in symbols.into_iter().enumerate() {
             let values = self.table.look_up(symbols);
-            // SAFETY: a step has so many bytes.
+            // SAFETY: a step has so many bytes: `every_number_of_weights_around_a_step`.
             unsafe { _mm512_storeu_si512(start.add(BLOCK * vector).cast(), values) };
         }
         if rest < STEP_WEIGHTS {
@@ -454,7 +454,8 @@ impl<const SIZE: usize> Emit for Joined<'_, '_, SIZE> {
         for vector in 0..VECTORS {
             for part in 0..SIZE {
                 let (number, weights) = (SIZE * vector + part, weights[vector][part]);
-                // SAFETY: a step has so many bytes, and `last` has no fewer.
+                // SAFETY: a step has so many bytes, and `last` has no fewer:
+                // `every_number_of_weights_around_a_step`.
                 unsafe { _mm512_storeu_si512(start.add(BLOCK * number).cast(), weights) };
                 if is_whole && !is_patched {
                     self.over_weights.add(number % 2, weights);

@@ -185,7 +185,8 @@ pub(super) fn pack(
             if too_many == 0 {
                 let whole = _mm512_or_si512(first, _mm512_sllv_epi64(second, first_length));
                 // SAFETY: a row has at most 8 · `number` + 7 bytes before the last of `number` + 1
-                // steps, and it has room for 8 more.
+                // steps, and it has room for 8 more: the `assert`, and
+                // `a_chunk_of_the_longest_codes_fills_its_lanes_and_no_more`.
                 unsafe { streams.append(whole, length, rows) };
             } else {
                 // SAFETY: as above.

@@ -21,7 +21,8 @@ pub(super) fn join(exponents: &[u8], sign_mantissa: &[u8], output: &mut Output<'
         .iter()
         .zip(sign_mantissa.as_chunks().0);
     for (block, (exponents, sign_mantissa)) in blocks.enumerate() {
-        // SAFETY: block `block` of the output comes after `block` whole blocks.
+        // SAFETY: block `block` of the output comes after `block` whole blocks:
+        // `every_number_of_weights_around_a_step`.
         unsafe {
             emit(
                 load(exponents),
@@ -61,7 +62,8 @@ pub(super) fn join_indices(
         let spread = _mm512_or_si512(pairs, _mm512_slli_epi16::<4>(pairs));
         let spread = _mm512_and_si512(spread, _mm512_set1_epi8(15));
         let exponents = _mm512_shuffle_epi8(table, spread);
-        // SAFETY: block `block` of the output comes after `block` whole blocks.
+        // SAFETY: block `block` of the output comes after `block` whole blocks:
+        // `every_number_of_weights_around_a_step`.
         unsafe {
             emit(
                 exponents,

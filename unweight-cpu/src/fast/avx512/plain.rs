@@ -148,7 +148,7 @@ impl Plain {
     pub(super) fn vector_of_step(&self, plain: &[u8; STEP_BYTES], number: usize) -> __m512i {
         assert!(VECTOR * number < STEP_BYTES);
         // SAFETY: a vector of weights has at most as many plain bytes as bytes, so 64 bytes are
-        // there.
+        // there: `every_vector_of_a_step_is_loaded_from_its_plain_bytes`.
         let bytes = unsafe { _mm512_loadu_si512(plain.as_ptr().add(self.stride * number).cast()) };
         self.spread::<true>(bytes)
     }
@@ -187,4 +187,47 @@ fn vector(elements: [u64; 8]) -> __m512i {
 fn load(bytes: &[u8; VECTOR]) -> __m512i {
     // SAFETY: 64 bytes are there.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use unweight_format::layout::FIELDS;
+    use unweight_format::{Dtype, Form, Forms};
+
+    use super::*;
+
+    /// Calls `check` with every combination of plain, constant and coded fields from this field on.
+    fn each_forms(forms: Forms, number: usize, check: &mut impl FnMut(Forms)) {
+        if number == FIELDS {
+            return check(forms);
+        }
+        for form in [Form::Plain, Form::Constant, Form::Huffman] {
+            if let Ok(forms) = forms.with(number, form) {
+                each_forms(forms, number + 1, check);
+            }
+        }
+    }
+
+    /// [`Plain::vector_of_step`] loads 64 bytes at a multiple of the stride. A step has as many
+    /// vectors as its weights take, at most `STEP_BYTES / VECTOR`.
+    #[test]
+    fn every_vector_of_a_step_is_loaded_from_its_plain_bytes() {
+        let mut strides = Vec::new();
+        for &dtype in Dtype::ALL {
+            each_forms(Forms::raw(dtype), 0, &mut |forms| {
+                let layout = Layout::of(forms);
+                if fits(&layout) {
+                    strides.push(layout.word_bits());
+                }
+            });
+        }
+        strides.sort_unstable();
+        strides.dedup();
+        assert!(strides.len() > 10, "{strides:?}");
+        for stride in strides {
+            for number in 0..STEP_BYTES / VECTOR {
+                assert!(stride * number + VECTOR <= STEP_BYTES, "{stride}, {number}");
+            }
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub(super) fn join_at(
     let part = part.as_mut_ptr().cast::<u8>();
     let blocks = exponents.as_chunks().0.iter();
     for (block, (exponents, sign_mantissa)) in blocks.zip(sign_mantissa.as_chunks().0).enumerate() {
-        // SAFETY: block `block` of the part comes after `block` whole blocks.
+        // SAFETY: block `block` of the part comes after `block` whole blocks:
+        // `every_number_of_weights_around_a_step`.
         unsafe {
             emit(
                 load(exponents),
