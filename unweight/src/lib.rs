@@ -43,7 +43,10 @@
 //!   CUDA device. With the feature, `CudaLoader` loads tensors to the caller's device memory.
 //! - [`container`] is the API below these, for programs with their own threads or devices.
 //!
-//! Features: `rayon` (default) for threads; `cuda` for `Backend::Cuda`, with `unweight-gpu` as
+//! With the feature `remote`, `OpenOptions::open_url` and `Checkpoint::open_url` read files in object
+//! stores and behind HTTP.
+//!
+//! Features: `rayon` (default) for threads; `remote` for URLs; `cuda` for `Backend::Cuda`, with `unweight-gpu` as
 //! `unweight::gpu` and cudarc as `unweight::cudarc`. Building with `cuda` needs neither CUDA nor a
 //! device.
 //!
@@ -74,6 +77,8 @@ mod options;
 pub mod output;
 mod progress;
 mod read_error;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod safetensors;
 mod slice;
 mod storage;
