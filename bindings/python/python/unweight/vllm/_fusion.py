@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx
@@ -34,7 +34,7 @@ def enable(compilation: Any) -> None:
         compilation.compile_ranges_endpoints = sorted({*ends, MOST_NORM_ROWS})
 
 
-class FusionPass(InductorPass):  # type: ignore[misc]
+class FusionPass(InductorPass):
     """Replaces, where nothing else reads what is between them,
 
     - a product, the RMS norm of its sum with a residual, and the product by that, by
@@ -73,7 +73,7 @@ def _most_rows() -> int:
         return 0
 
 
-def _is(node: Any, target: Any) -> bool:
+def _is(node: object, target: Any) -> TypeGuard[fx.Node]:
     return isinstance(node, fx.Node) and node.op == "call_function" and node.target == target
 
 
@@ -81,11 +81,11 @@ def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
-def _is_product(node: Any) -> bool:
+def _is_product(node: object) -> TypeGuard[fx.Node]:
     """Whether a node is a product of two dimensions without a bias."""
     if not _is(node, _LINEAR) or node.kwargs or any(bias is not None for bias in node.args[6:]):
         return False
-    return node.meta["val"].dim() == 2
+    return len(node.meta["val"].shape) == 2
 
 
 def _rows(product: fx.Node) -> int:
@@ -107,17 +107,12 @@ def _fuse_norm(graph: fx.Graph, norm: fx.Node) -> bool:
     normalized = parts.get(0)
     if len(parts) != len(norm.users) or normalized is None:
         return False
+    if weight is None or any(size is not None for size in variance_size):
+        return False
     second = _only_user(normalized)
-    fits = (
-        _is_product(first)
-        and _only_user(first) is norm  # type: ignore[arg-type]
-        and _rows(first) % PANEL_ROWS == 0  # type: ignore[arg-type]
-        and isinstance(weight, fx.Node)
-        and all(size is None for size in variance_size)
-        and _is_product(second)
-        and second.args[0] is normalized  # type: ignore[union-attr]
-    )
-    if not fits or second is None or not isinstance(first, fx.Node):
+    if not _is_product(first) or _only_user(first) is not norm or _rows(first) % PANEL_ROWS:
+        return False
+    if not _is_product(second) or second.args[0] is not normalized:
         return False
     with graph.inserting_before(norm):
         both = _call(graph, _ADD_NORM, (*first.args[:6], residual, weight, epsilon))
@@ -147,44 +142,43 @@ def _fuse_gate(graph: fx.Graph, product: fx.Node) -> bool:
 def _gate_of(product: fx.Node) -> fx.Node | None:
     """silu(gate) * up of the two halves of a product, if that is all that reads it."""
     half = _rows(product) // 2
-    halves: dict[int, fx.Node] = {}
+    gates, ups = [], []
     for user in product.users:
         if not _is(user, torch.ops.aten.slice.Tensor) or user.kwargs or len(user.args) != 4:
             return None
         _, dimension, start, end = user.args
-        if dimension not in (1, -1) or start not in (0, half):
+        if dimension not in (1, -1) or not isinstance(end, int):
             return None
-        if (end != half) if start == 0 else (not isinstance(end, int) or end < 2 * half):
+        if start == 0 and end == half:
+            gates.append(user)
+        elif start == half and end >= 2 * half:
+            ups.append(user)
+        else:
             return None
-        halves[int(start)] = user  # type: ignore[arg-type]
-    if len(product.users) != 2 or len(halves) != 2:
+    if len(gates) != 1 or len(ups) != 1:
         return None
-    activated = _silu_of(halves[0])
-    up = halves[half]
-    if activated is None:
+    activated = _silu_of(gates[0])
+    gated = None if activated is None else _only_user(activated)
+    if not _is(gated, torch.ops.aten.mul.Tensor) or _only_user(ups[0]) is not gated:
         return None
-    gated = _only_user(activated)
-    if not _is(gated, torch.ops.aten.mul.Tensor) or gated is None:
-        return None
-    is_gate = set(gated.args) == {activated, up} and _only_user(up) is gated
-    return gated if is_gate else None
+    return gated if set(gated.args) == {activated, ups[0]} else None
 
 
 def _silu_of(gate: fx.Node) -> fx.Node | None:
     """silu of a half, as torch decomposes it: x / (1 + exp(-x)) in FP32, rounded."""
     aten, convert = torch.ops.aten, torch.ops.prims.convert_element_type.default
     x = _only_user(gate)
-    if x is None or not _is(x, convert) or x.args[1] != torch.float32 or len(x.users) != 2:
+    if not _is(x, convert) or x.args[1] != torch.float32 or len(x.users) != 2:
         return None
     negative = next((user for user in x.users if _is(user, aten.neg.default)), None)
-    exponential = negative and _only_user(negative)
+    exponential = None if negative is None else _only_user(negative)
     if not _is(exponential, aten.exp.default):
         return None
-    sum_ = _only_user(exponential)  # type: ignore[arg-type]
-    if not _is(sum_, aten.add.Tensor) or sum_.args != (exponential, 1):  # type: ignore[union-attr]
+    sum_ = _only_user(exponential)
+    if not _is(sum_, aten.add.Tensor) or sum_.args != (exponential, 1):
         return None
-    quotient = _only_user(sum_)  # type: ignore[arg-type]
-    if not _is(quotient, aten.div.Tensor) or quotient.args != (x, sum_):  # type: ignore[union-attr]
+    quotient = _only_user(sum_)
+    if not _is(quotient, aten.div.Tensor) or quotient.args != (x, sum_):
         return None
-    rounded = _only_user(quotient)  # type: ignore[arg-type]
-    return rounded if _is(rounded, convert) and rounded.args[1] == torch.bfloat16 else None  # type: ignore[union-attr]
+    rounded = _only_user(quotient)
+    return rounded if _is(rounded, convert) and rounded.args[1] == torch.bfloat16 else None
