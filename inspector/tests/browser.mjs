@@ -51,6 +51,9 @@ export class Browser {
     this.#rest = messages.pop() ?? '';
     for (const { id, method, params, result, error } of messages.map((m) => JSON.parse(m))) {
       if (method === 'Network.requestWillBeSent') this.requests.push(params.request.url);
+      if (method === 'Log.entryAdded' && params.entry.level === 'error') {
+        this.errors.push(params.entry.text);
+      }
       if (method === 'Runtime.exceptionThrown') {
         const { exceptionDetails: details } = params;
         this.errors.push(details.exception?.description ?? details.text);
@@ -70,16 +73,25 @@ export class Browser {
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
   }
 
-  /** Opens a page. @param {string} url @param {{ width: number, height: number }} [size] */
-  async open(url, { width, height } = { width: 1280, height: 900 }) {
+  /**
+   * Opens a page, and waits until an expression is true.
+   * @param {string} url
+   * @param {{ width: number, height: number }} [size]
+   * @param {string} [ready]
+   */
+  async open(
+    url,
+    { width, height } = { width: 1280, height: 900 },
+    ready = 'window.inspector !== undefined',
+  ) {
     const { targetInfos } = await this.send('Target.getTargets');
     const { targetId } = targetInfos.find((/** @type {any} */ info) => info.type === 'page');
     const attached = await this.send('Target.attachToTarget', { targetId, flatten: true });
     this.session = attached.sessionId;
-    for (const domain of ['Page', 'Runtime', 'Network', 'DOM']) await this.send(`${domain}.enable`);
+    for (const domain of ['Page', 'Runtime', 'Network', 'DOM', 'Log']) await this.send(`${domain}.enable`);
     await this.resize(width, height);
     await this.send('Page.navigate', { url });
-    await this.until('window.inspector !== undefined');
+    await this.until(ready);
   }
 
   /** @param {number} width @param {number} height */

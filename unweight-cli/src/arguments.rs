@@ -131,6 +131,7 @@ pub(crate) enum Command {
     Compress(Compress),
     Decompress(Decompress),
     Inspect(Inspect),
+    Report(Report),
     Verify(Verify),
     Extract(Extract),
     Transcode(Transcode),
@@ -147,6 +148,7 @@ impl Command {
             Command::Compress(options) => vec![&options.input],
             Command::Decompress(options) => vec![&options.input],
             Command::Inspect(options) => vec![&options.file],
+            Command::Report(options) => vec![&options.model],
             Command::Verify(options) => {
                 let against = options.against.as_deref();
                 std::iter::once(&*options.file).chain(against).collect()
@@ -165,12 +167,15 @@ impl Command {
             "found standard output, expected the name of a file: the header is written last";
         const NAMED: &str =
             "found standard output, expected the name of a file; --json prints the choices as well";
+        const PAGE: &str =
+            "found standard output, expected the name of a file; --json prints the same figures";
         const PAGES: &str =
             "found standard output, expected a folder; leave it out to print unweight.1";
         match self {
             Command::Compress(options) => Some((options.output.as_deref()?, SEEKS)),
             Command::Transcode(options) => Some((&options.output, SEEKS)),
             Command::Tune(options) => Some((&options.output, NAMED)),
+            Command::Report(options) => Some((options.output.as_deref()?, PAGE)),
             Command::Man(options) => Some((options.folder.as_deref()?, PAGES)),
             _ => None,
         }
@@ -275,6 +280,34 @@ pub(crate) struct Inspect {
     /// Read only the directory: fast, but shows neither entropy nor where the bits go
     #[arg(long)]
     pub(crate) directory: bool,
+    #[command(flatten)]
+    pub(crate) memory: Memory,
+}
+
+/// Write a page that shows where the bits of a model go
+///
+/// The page is one HTML file: sizes and what limits them, layers, kinds of tensors, histograms,
+/// outliers, tensors that did not become smaller, and GPU memory.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  unweight report model.unw -o report.html
+  unweight report Llama-3.1-8B/ --estimate -o report.html    before compressing: reads samples
+  unweight report model.unw --json | jq .memory")]
+pub(crate) struct Report {
+    /// A .unw file, or a folder that `unweight compress` wrote; with --estimate a .safetensors file
+    /// or a folder with such files
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Output file; may be left out with --json, which prints the same figures for all tensors
+    #[arg(short, long, value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Estimate what compressing would give, from samples: at most 262,144 weights of each tensor
+    #[arg(long)]
+    pub(crate) estimate: bool,
+    /// Replace an existing output
+    #[arg(long, short)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) memory: Memory,
 }

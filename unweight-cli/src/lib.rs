@@ -61,6 +61,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Compress(options) => commands::compress::run(options, &context),
         Command::Decompress(options) => commands::decompress::run(options, &context),
         Command::Inspect(options) => commands::inspect::run(options, &context),
+        Command::Report(options) => commands::report::run(options, &context),
         Command::Verify(options) => commands::verify::run(options, &context),
         Command::Extract(options) => commands::extract::run(options, &context),
         Command::Transcode(options) => commands::transcode::run(options, &context),

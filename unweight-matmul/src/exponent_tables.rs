@@ -123,6 +123,14 @@ impl ExponentTables {
         }
     }
 
+    /// The size in bytes that a palette, this many patches and the ends of each row panel's patches
+    /// have.
+    pub(crate) fn bytes_of(palette: &Palette, patches: u64, panels: u64) -> u64 {
+        let (stored, _) = StoredPalette::of(palette);
+        let words = patches.max(1) + panels;
+        u64::from(stored.bytes()) + size_of::<u32>() as u64 * words
+    }
+
     /// Size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let words = [&self.patches, &self.patch_ends].map(|words| words.memory().num_bytes());

@@ -47,6 +47,7 @@ pub use checked::{ArrangedRef, BadArranged, check_tables};
 pub use palette::{most_frequent, patch_count};
 
 use crate::MatmulError;
+use crate::exponent_tables::ExponentTables;
 
 /// Rows of a row panel.
 pub const PANEL_ROWS: u64 = 16;
@@ -136,6 +137,16 @@ impl Shape {
             true => Ok(()),
             false => Err(MatmulError::TooManyPatches { patches, weights }),
         }
+    }
+
+    /// The bytes that a matrix takes in device memory in fragment form if its exponents have these
+    /// counts. None if it has too many patches. [`Fragments::bytes`](crate::Fragments::bytes) is
+    /// that of one in memory.
+    pub fn fragments_bytes(self, exponents: &[u64; 256]) -> Option<u64> {
+        let palette = most_frequent(exponents);
+        let patches = patch_count(exponents, &palette);
+        self.require_few_patches(patches).ok()?;
+        Some(self.k_tile_bytes() + ExponentTables::bytes_of(&palette, patches, self.panels()))
     }
 
     /// Size of all K tiles in bytes.

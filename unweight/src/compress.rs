@@ -66,6 +66,7 @@ pub struct CompressPlan {
     section: Vec<u8>,
     header: Header,
     chunks_in_work: u64,
+    budget: MemoryBudget,
     options: CompressOptions,
 }
 
@@ -86,6 +87,7 @@ impl CompressPlan {
             chunks_in_work: header.chunks_in_work(budget, options.chunk_size_log2)?,
             section,
             header,
+            budget,
             options: options.clone(),
         })
     }
@@ -110,15 +112,7 @@ impl CompressPlan {
             header, options, ..
         } = self;
         let source = &Metered::new(source, options.progress.clone(), self.bytes_to_read());
-        let mut declarations = Vec::with_capacity(header.tensors.len());
-        declarations.extend(header.tensors.iter().map(|tensor| tensor.declaration()));
-        let kind = SourceKind::Safetensors;
-        let name_of = |number: u32| {
-            let tensor = header.tensors.get(number as usize);
-            tensor.map(|tensor| tensor.name.as_str())
-        };
-        let mut writer = ContainerWriter::new(sink, kind, &self.section, declarations)
-            .map_err(|error| Error::from(error).of_tensor(name_of))?;
+        let mut writer = self.writer(sink)?;
         let encoder = Encoder::default().chunks_in_work(self.chunks_in_work);
         for tensor in &header.tensors {
             let data = header.data(tensor);
@@ -153,13 +147,10 @@ impl CompressPlan {
     pub fn container_bytes(&self) -> RangeInclusive<u64> {
         // Padding before and after a plain plane.
         const PADDING: u64 = layout::LARGE_TENSOR_ALIGNMENT + layout::BLOCK_CHECKSUM_BYTES;
-        let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
-        let (mut at_least, mut at_most) = (fixed, fixed + layout::PAYLOAD_ALIGNMENT);
+        let frame = self.frame_bytes();
+        let (mut at_least, mut at_most) = (frame, frame.saturating_add(layout::PAYLOAD_ALIGNMENT));
         for tensor in &self.header.tensors {
             let data = tensor.end - tensor.begin;
-            let entry = layout::ENTRY_BYTES
-                + layout::DIMENSION_BYTES * tensor.shape.len() as u64
-                + tensor.name.len() as u64;
             let checksums = data.div_ceil(layout::BLOCK_BYTES) * layout::BLOCK_CHECKSUM_BYTES;
             let kept = match self.may_be_compressed(tensor) {
                 // Bits without a field are always stored.
@@ -171,10 +162,50 @@ impl CompressPlan {
                 }
                 false => data,
             };
-            at_least = at_least.saturating_add(entry + kept);
-            at_most = at_most.saturating_add(entry + checksums + PADDING + data);
+            at_least = at_least.saturating_add(kept);
+            at_most = at_most.saturating_add(checksums + PADDING + data);
         }
         at_least..=at_most
+    }
+
+    /// Checks that a container can hold the tensors.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`].
+    pub(crate) fn require_writable(&self) -> Result<(), Error> {
+        self.writer(Vec::new())?;
+        Ok(())
+    }
+
+    fn writer<S: Sink>(&self, sink: S) -> Result<ContainerWriter<'_, S>, Error>
+    where
+        S::Error: StdError + Send + Sync + 'static,
+    {
+        let tensors = &self.header.tensors;
+        let mut declarations = Vec::with_capacity(tensors.len());
+        declarations.extend(tensors.iter().map(|tensor| tensor.declaration()));
+        let name_of = |number: u32| {
+            let tensor = tensors.get(number as usize);
+            tensor.map(|tensor| tensor.name.as_str())
+        };
+        ContainerWriter::new(sink, SourceKind::Safetensors, &self.section, declarations)
+            .map_err(|error| Error::from(error).of_tensor(name_of))
+    }
+
+    /// The memory budget.
+    pub(crate) const fn budget(&self) -> MemoryBudget {
+        self.budget
+    }
+
+    /// Bytes of header, directory, source section and guard in the container, without padding.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        let fixed = layout::FILE_HEADER_BYTES + self.header.header_bytes + layout::GUARD_BYTES;
+        self.header.tensors.iter().fold(fixed, |bytes, tensor| {
+            let entry = layout::ENTRY_BYTES
+                + layout::DIMENSION_BYTES * tensor.shape.len() as u64
+                + tensor.name.len() as u64;
+            bytes.saturating_add(entry)
+        })
     }
 
     /// Whether the options and the type allow that this tensor becomes smaller.

@@ -38,7 +38,8 @@
 //!   [`restore`](Model::restore), [`transcode`](Model::transcode).
 //! - [`Checkpoint`] opens Unweight and safetensors files alike.
 //! - [`Writer`] writes a container of tensors in memory.
-//! - [`breakdown`] says where the bits of a file go.
+//! - [`breakdown`] says where the bits of a file go, and [`analysis`] where those of a whole model
+//!   go, before or after it is compressed.
 //! - [`Backend`] selects the decoder: an instruction set of the CPU or, with the feature `cuda`, a
 //!   CUDA device. With the feature, `CudaLoader` loads tensors to the caller's device memory.
 //! - [`container`] is the API below these, for programs with their own threads or devices.
@@ -59,6 +60,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod analysis;
 mod backend;
 pub mod breakdown;
 mod checkpoint;

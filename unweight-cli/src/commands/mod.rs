@@ -10,6 +10,8 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 mod inspect_json;
 mod inspect_words;
+pub(crate) mod report;
+mod report_page;
 mod screen;
 pub(crate) mod transcode;
 pub(crate) mod tune;

@@ -105,6 +105,7 @@ impl Screen {
         let verb = match step.action {
             Action::Compress => "compress",
             Action::Decompress => "decompress",
+            Action::Analyze => "analyze",
             Action::Compare => "compare",
             Action::Transcode => "transcode",
             _ => "verify",

@@ -14,6 +14,14 @@ fn refuses(source: &[u8], why: &str) {
         line.contains("bad.safetensors: ") && line.contains(why),
         "{line}"
     );
+    let estimate = [
+        "report",
+        "bad.safetensors",
+        "--estimate",
+        "-o",
+        "report.html",
+    ];
+    assert_eq!(place.run(&estimate).fails(1), line);
     assert_eq!(place.names(), ["bad.safetensors"]);
 }
 

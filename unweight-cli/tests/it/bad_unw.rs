@@ -113,6 +113,7 @@ fn every_command_says_what_is_missing() {
     for call in [
         &["inspect", "bad.unw"][..],
         &["inspect", "bad.unw", "--directory"],
+        &["report", "bad.unw", "-o", "report.html"],
         &["extract", "bad.unw", "w"],
         &["extract", "bad.unw", "w", "--range", "0..1"],
     ] {
@@ -292,6 +293,7 @@ fn the_tensor_is_named_where_it_is_one_tensors_fault() {
     for call in [
         &["verify", "bad.unw"][..],
         &["inspect", "bad.unw"],
+        &["report", "bad.unw", "-o", "report.html"],
         &["extract", "bad.unw", "w", "-o", "w"],
     ] {
         let line = place.run(call).fails(1);

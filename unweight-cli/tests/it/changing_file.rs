@@ -10,6 +10,7 @@ fn a_file_that_shrinks_and_grows_while_it_is_read_is_bad() {
     for call in [
         &["verify", "m.unw"][..],
         &["inspect", "m.unw"],
+        &["report", "m.unw", "-o", "out"],
         &["decompress", "m.unw", "-o", "out"],
         &["transcode", "m.unw", "--to", "palette", "-o", "out"],
         &["extract", "m.unw", "w", "-o", "out"],

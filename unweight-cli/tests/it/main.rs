@@ -33,6 +33,7 @@ mod races;
 mod recognized;
 #[cfg(target_os = "linux")]
 mod refused_calls;
+mod report;
 mod restamp;
 #[cfg(unix)]
 mod resume;

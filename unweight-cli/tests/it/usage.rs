@@ -267,10 +267,11 @@ fn the_version_names_the_requested_instruction_set() {
     }
 }
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "compress",
     "decompress",
     "inspect",
+    "report",
     "verify",
     "extract",
     "transcode",

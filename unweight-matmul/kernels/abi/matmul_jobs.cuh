@@ -51,8 +51,8 @@ static_assert(offsetof(PlanesJob, sign_mantissa) == 8);
 static_assert(offsetof(PlanesJob, fragments) == 16);
 static_assert(sizeof(PlanesJob) == 72);
 
-// A residual and the first half of an RMS norm after a matmul (matmul/norm.cuh). A row of these has `rows` values, 16-byte
-// aligned.
+// A residual and the first half of an RMS norm after a matmul (matmul/norm.cuh). Rows of these have `rows` values, and
+// are 16-byte aligned.
 struct ResidualJob {
   const uint16_t* residual;  // `batch` rows
   uint16_t* sum;             // `batch` rows: y + residual; null without a residual, and then the others are not used

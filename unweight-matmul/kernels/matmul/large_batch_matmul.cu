@@ -16,8 +16,8 @@
 // its partial sums; the block that begins the tile waits for them and adds them to its own. It waits only for blocks of
 // lower numbers, which start before it. So all blocks end, however many run at a time.
 //
-// In a gated matmul, half of an output tile's row panels are of gate and half of up, and two warps with the same rows of
-// both share their sums. norm.cuh has the norm between two matmuls.
+// In a gated matmul, half of an output tile's row panels are of gate and half of up, and two warps with the same rows
+// of both share their sums. norm.cuh has the norm between two matmuls.
 //
 // Order of sums. A sum runs over a range's columns in order, 16 at a time, as tensor cores add them; then over the
 // ranges in order. So a result depends on the shape, the batch and the number of blocks that the device runs, but not

@@ -211,8 +211,8 @@ struct Epilogue {
     return silu_mul(bf16_pair(gate0, gate1), bf16_pair(up0, up1));
   }
 
-  // Adds the residual, and stores the sum, the scaled sum as y, and the squares. Four lanes have a row panel, which ends
-  // with the matrix.
+  // Adds the residual, and stores the sum, the scaled sum as y, and the squares. Four lanes have a row panel, and the
+  // matrix ends with one.
   template <typename SumOf>
   __device__ __forceinline__ void store_with_residual(const SumOf& sum_of) const {
     const ResidualJob& with = job.residual;

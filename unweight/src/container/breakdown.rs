@@ -77,17 +77,29 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         tensor: &Tensor<'_>,
         executor: &dyn Executor,
     ) -> Result<TensorBreakdown, ReadError> {
-        let mut figures = Figures::default();
-        self.add_figures(tensor, executor, &mut figures)?;
-        Ok(TensorBreakdown::of_only(tensor, &figures))
+        let (breakdown, _) = self.counted_breakdown(tensor, executor)?;
+        Ok(breakdown)
     }
 
+    /// Does the same as [`Container::tensor_breakdown`], and returns the counts of the values of each
+    /// field too.
+    pub(crate) fn counted_breakdown(
+        &self,
+        tensor: &Tensor<'_>,
+        executor: &dyn Executor,
+    ) -> Result<(TensorBreakdown, Vec<ValueCounts>), ReadError> {
+        let mut figures = Figures::default();
+        let counts = self.add_figures(tensor, executor, &mut figures)?;
+        Ok((TensorBreakdown::of_only(tensor, &figures), counts))
+    }
+
+    /// Adds the figures of a tensor, and returns the counts of the values of each field.
     fn add_figures(
         &self,
         tensor: &Tensor<'_>,
         executor: &dyn Executor,
         figures: &mut Figures,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Vec<ValueCounts>, ReadError> {
         let named = |error: ReadError| error.of_tensor(tensor.name());
         let in_work = self.chunks_in_work(tensor)?;
         let mut buffer = Vec::new();
@@ -111,28 +123,57 @@ impl<'a, S: Storage + ?Sized> Container<'a, S> {
         let coded = tensor.forms().coded();
         let records = coded.map(|coded| found.records[coded.field_number]);
         figures.push(index.palettes(), entropies, records);
-        Ok(())
+        Ok(found.counts)
     }
 
     fn of_piece(&self, index: &TensorIndex<'_>, number: u64) -> Result<OfPiece, ReadError> {
         let forms = index.payload().forms();
-        let mut found = OfPieces::none(forms.dtype());
         let mut weights = vec![0; index.piece_bytes(number) as usize];
-        let checksum = self.decode_piece(index, number, &mut Output::from(&mut weights[..]))?;
+        let mut found = OfPieces::none(forms.dtype());
+        let checksum = match forms.is_coded() {
+            true => {
+                let read = self.of_records(index, number, &mut weights, &mut found);
+                read.or_else(|error| {
+                    // The rules are checked in the order in which all readers check them.
+                    let output = &mut Output::from(&mut weights[..]);
+                    self.decode_piece(index, number, output)?;
+                    Err(error)
+                })?
+            }
+            false => self.decode_piece(index, number, &mut Output::from(&mut weights[..]))?,
+        };
         found.count(self.codec(), forms.dtype(), &weights);
-        if forms.is_coded() {
-            self.with_records(index, number, |records, _, _| {
-                let mut values = Vec::new();
-                for (record, coded) in records.iter().zip(forms.coded()) {
-                    let palette = index.palettes().coded(coded.number);
-                    let palette = palette.expect("a coded field has a palette");
-                    let codes = decode_values(record, palette, &mut values)?;
-                    found.records[coded.field_number] = StoredBits::of_record(record, codes);
-                }
-                Ok::<_, Error>(())
-            })?;
-        }
         let checksum = Hasher::new_with_initial_len(checksum, weights.len() as u64);
         Ok(OfPiece { found, checksum })
+    }
+
+    /// Decodes a chunk with records, which are read once, into `weights`, and adds the bits of the
+    /// records to `found`. Returns the weights' CRC-32.
+    fn of_records(
+        &self,
+        index: &TensorIndex<'_>,
+        number: u64,
+        weights: &mut [u8],
+        found: &mut OfPieces,
+    ) -> Result<u32, ReadError> {
+        let forms = index.payload().forms();
+        self.with_records(index, number, |records, plain, scratch| {
+            let mut values = Vec::new();
+            for (record, coded) in records.iter().zip(forms.coded()) {
+                let palette = index.palettes().coded(coded.number);
+                let palette = palette.expect("a coded field has a palette");
+                let codes = decode_values(record, palette, &mut values)?;
+                found.records[coded.field_number] = StoredBits::of_record(record, codes);
+            }
+            let mut output = Output::from(weights);
+            let decoded = (self.codec()).decode_chunk(
+                scratch,
+                index.palettes(),
+                records,
+                plain,
+                &mut output,
+            )?;
+            Ok::<_, Error>(crc32fast::hash(decoded))
+        })
     }
 }

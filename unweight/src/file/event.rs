@@ -118,6 +118,8 @@ pub enum Action {
     Transcode,
     /// It is verified.
     Verify,
+    /// It is read for an [`analysis`](crate::analysis).
+    Analyze,
     /// It is decompressed, and compared with the file that an earlier run made.
     Compare,
 }

@@ -148,9 +148,20 @@ pub fn transcode(
 /// # Errors
 /// [`Error::File`] if it is not a folder of containers; [`Error::Read`] at a path.
 pub fn containers(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
-    let folder = folder.as_ref();
+    files_of(folder.as_ref(), UNW_EXTENSION, SAFETENSORS_EXTENSION)
+}
+
+/// The paths of the safetensors files of the model folder `folder`, in a fixed order.
+///
+/// # Errors
+/// The errors of [`containers`].
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    files_of(folder, SAFETENSORS_EXTENSION, UNW_EXTENSION)
+}
+
+fn files_of(folder: &Path, from: &'static str, to: &str) -> Result<Vec<PathBuf>, Error> {
     require_folder(folder)?;
-    let tree = Tree::of(folder, UNW_EXTENSION, SAFETENSORS_EXTENSION, Others::Model)?;
+    let tree = Tree::of(folder, from, to, Others::Model)?;
     let paths = tree.converted.iter().map(|relative| folder.join(relative));
     Ok(paths.collect())
 }
