@@ -107,7 +107,11 @@ def test_what_others_read_is_not_fused() -> None:
         y = product(product(x, layer.o), layer.gate_up)
         return y[..., :INNER] * torch.nn.functional.silu(y[..., INNER:]), residual
 
-    for function in (read_twice, reads_the_product, swapped):
+    def factors_of_fp32(x: Any, residual: Any) -> Any:
+        normed, total = add_norm(product(x, layer.o), residual, layer.norms[0].float() + 1)
+        return product(normed, layer.gate_up), total
+
+    for function in (read_twice, reads_the_product, swapped, factors_of_fp32):
         expected, _ = compiled(function, x, residual, fuse=False)
         found, fusion = compiled(function, x, residual)
         assert (fusion.norms, fusion.gates) == (0, 0), function.__name__

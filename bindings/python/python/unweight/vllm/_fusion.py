@@ -88,6 +88,14 @@ def _is_product(node: object) -> TypeGuard[fx.Node]:
     return len(node.meta["val"].shape) == 2
 
 
+def _is_bf16(node: object, dimensions: int, last: int) -> bool:
+    """Whether a node is a BF16 tensor of so many dimensions, and its last one is so long."""
+    if not isinstance(node, fx.Node):
+        return False
+    value = node.meta["val"]
+    return (value.dtype, value.dim(), value.shape[-1]) == (torch.bfloat16, dimensions, last)
+
+
 def _rows(product: fx.Node) -> int:
     rows: int = product.meta["val"].shape[1]
     return rows
@@ -107,10 +115,13 @@ def _fuse_norm(graph: fx.Graph, norm: fx.Node) -> bool:
     normalized = parts.get(0)
     if len(parts) != len(norm.users) or normalized is None:
         return False
-    if weight is None or any(size is not None for size in variance_size):
+    if any(size is not None for size in variance_size):
         return False
     second = _only_user(normalized)
     if not _is_product(first) or _only_user(first) is not norm or _rows(first) % PANEL_ROWS:
+        return False
+    # Factors of FP32, such as those of Gemma's norm, are not rounded before they are multiplied.
+    if not (_is_bf16(weight, 1, _rows(first)) and _is_bf16(residual, 2, _rows(first))):
         return False
     if not _is_product(second) or second.args[0] is not normalized:
         return False
