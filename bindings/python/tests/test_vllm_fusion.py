@@ -123,18 +123,22 @@ def test_the_pass_is_enabled_once_and_can_be_turned_off(monkeypatch: pytest.Monk
         return SimpleNamespace(inductor_compile_config=given, compile_ranges_endpoints=[2048])
 
     found = options()
-    _fusion.enable(found)
+    _fusion.enable(found, False)
     fusion = found.inductor_compile_config["post_grad_custom_post_pass"]
     assert found.compile_ranges_endpoints == [_fusion.MOST_NORM_ROWS, 2048]
-    _fusion.enable(found)
+    _fusion.enable(found, False)
     assert found.inductor_compile_config["post_grad_custom_post_pass"] is fusion
     assert fusion.uuid() == _fusion.FusionPass().uuid()
 
+    ranks = options()
+    _fusion.enable(ranks, True)
+    assert ranks.compile_ranges_endpoints == [2048]
+
     given = options(post_grad_custom_post_pass="the user's")
-    _fusion.enable(given)
+    _fusion.enable(given, False)
     assert given.inductor_compile_config["post_grad_custom_post_pass"] == "the user's"
 
     monkeypatch.setenv(_fusion.VARIABLE, "0")
     off = options()
-    _fusion.enable(off)
+    _fusion.enable(off, False)
     assert off.inductor_compile_config == {} and off.compile_ranges_endpoints == [2048]

@@ -105,6 +105,8 @@ def _linear_of_norm(
             y = _packed_cuda.linear_of_norm(x, scaled, epsilon, packed, out_features, gated)
             if y is not None:
                 return y
+            # The rows are not normalized in that case.
+            assert scaled is None
     y = _packed.linear(x, packed, out_features, None)
     return _silu_mul(y) if gated else y
 

@@ -13,7 +13,7 @@ from vllm.model_executor.layers.quantization.base_config import (
 )
 
 from .._errors import WrongArgument
-from ._versions import LOGGER, reported, warn_if_untested
+from ._versions import LOGGER, warn_if_untested
 
 METHOD = "unweight"
 EXACT_METHOD = "unweight_exact"
@@ -116,15 +116,22 @@ class UnweightConfig(QuantizationConfig):
     def _fuse() -> None:
         """Has products take in what comes between them, on CUDA devices, if this version of vLLM lets
         passes in."""
-        from vllm.config import get_current_vllm_config
+        import vllm.envs as envs
         from vllm.platforms import current_platform
 
-        if not current_platform.is_cuda():
+        # Products are exact if they must not depend on the batch.
+        if not current_platform.is_cuda() or envs.VLLM_BATCH_INVARIANT:
             return
-        with reported():
-            from ._fusion import enable
+        try:
+            from vllm.config import get_current_vllm_config_or_none
 
-            enable(get_current_vllm_config().compilation_config)
+            from ._fusion import enable
+        except ImportError as error:
+            LOGGER.info_once("products do not take in norms and gates: %s", str(error))
+            return
+        config = get_current_vllm_config_or_none()
+        if config is not None:
+            enable(config.compilation_config, config.parallel_config.tensor_parallel_size > 1)
 
     def _of_experts(self, layer: torch.nn.Module, prefix: str) -> QuantizeMethodBase | None:
         """The method of the experts of a mixture. None means that of vLLM without quantization."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import os
+import sys
+from contextlib import suppress
 from typing import Any, TypeGuard
 
 import torch
@@ -16,21 +19,24 @@ from ._versions import LOGGER
 
 VARIABLE = "UNWEIGHT_VLLM_FUSION"
 _PASS = "post_grad_custom_post_pass"
+with suppress(ImportError):
+    import vllm.ir.ops  # noqa: F401  # Registers the norm, which other versions of vLLM may lack.
+_NORM = getattr(getattr(torch.ops.vllm_ir, "fused_add_rms_norm", None), "default", None)
 _LINEAR = torch.ops.unweight.linear.default
 _ADD_NORM = torch.ops.unweight.linear_add_norm.default
 _OF_NORM = torch.ops.unweight.linear_of_norm.default
 
 
-def enable(compilation: Any) -> None:
+def enable(compilation: Any, has_ranks: bool) -> None:
     """Adds the pass to vLLM's compilation of a model, once, unless the user has a pass or does not
     want this one. Graphs for few rows of activations are compiled apart from the others: norms are
-    part of products there."""
+    part of products there. With tensor-parallel ranks a sum of them is between products and norms."""
     options = compilation.inductor_compile_config
     if _PASS in options or os.environ.get(VARIABLE) == "0":
         return
     options[_PASS] = FusionPass()
     ends = compilation.compile_ranges_endpoints
-    if ends and MOST_NORM_ROWS < max(ends):
+    if _NORM is not None and not has_ranks and ends and MOST_NORM_ROWS < max(ends):
         compilation.compile_ranges_endpoints = sorted({*ends, MOST_NORM_ROWS})
 
 
@@ -47,7 +53,10 @@ class FusionPass(InductorPass):
         self.gates = 0
 
     def uuid(self) -> Any:
-        return f"unweight {InductorPass.hash_source(self)}"
+        # vLLM's compile cache knows the pass by it.
+        source = inspect.getsource(sys.modules[__name__])
+        limits = (MOST_NORM_ROWS, GATED_ROWS, PANEL_ROWS)
+        return f"unweight {InductorPass.hash_source(source, str(limits))}"
 
     def __call__(self, graph: fx.Graph) -> None:
         norms = gates = 0
@@ -108,7 +117,7 @@ def _call(graph: fx.Graph, target: Any, arguments: tuple[Any, ...]) -> fx.Node:
 
 
 def _fuse_norm(graph: fx.Graph, norm: fx.Node) -> bool:
-    if not _is(norm, torch.ops.vllm_ir.fused_add_rms_norm.default) or norm.kwargs:
+    if _NORM is None or not _is(norm, _NORM) or norm.kwargs:
         return False
     first, residual, weight, epsilon, *variance_size = norm.args
     parts = {user.args[1]: user for user in norm.users if _is(user, operator.getitem)}
