@@ -13,6 +13,7 @@ import torch
 from torch import fx
 from vllm.compilation.passes.inductor_pass import InductorPass
 
+from .. import _linear as _operators  # noqa: F401  # Registers the operators.
 from .._fused import GATED_ROWS, MOST_NORM_ROWS
 from .._packed import PANEL_ROWS
 from ._versions import LOGGER
