@@ -142,7 +142,7 @@ define(
 
 def _halves_norm(x: torch.Tensor) -> bool:
     """Whether a norm of so many rows is divided among the two products around it."""
-    return x.is_cuda and x.shape[0] <= MOST_NORM_ROWS
+    return bool(x.is_cuda) and int(x.shape[0]) <= MOST_NORM_ROWS
 
 
 def _no_squares(x: torch.Tensor, out_features: int) -> torch.Tensor:

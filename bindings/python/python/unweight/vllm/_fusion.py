@@ -179,8 +179,10 @@ def _gate_of(product: fx.Node) -> fx.Node | None:
     if len(gates) != 1 or len(ups) != 1:
         return None
     activated = _silu_of(gates[0])
-    gated = None if activated is None else _only_user(activated)
-    if not _is(gated, torch.ops.aten.mul.Tensor) or _only_user(ups[0]) is not gated:
+    if activated is None:
+        return None
+    gated = _only_user(activated)
+    if gated is None or not _is(gated, torch.ops.aten.mul.Tensor) or _only_user(ups[0]) is not gated:
         return None
     return gated if set(gated.args) == {activated, ups[0]} else None
 
