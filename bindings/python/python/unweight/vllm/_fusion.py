@@ -182,7 +182,7 @@ def _gate_of(product: fx.Node) -> fx.Node | None:
     if activated is None:
         return None
     gated = _only_user(activated)
-    if gated is None or not _is(gated, torch.ops.aten.mul.Tensor) or _only_user(ups[0]) is not gated:
+    if _only_user(ups[0]) is not gated or not _is(gated, torch.ops.aten.mul.Tensor):
         return None
     return gated if set(gated.args) == {activated, ups[0]} else None
 
