@@ -158,12 +158,9 @@ impl<'a> FusedMatmul<'a> {
             scale: self.scale_job(x.batch)?,
             gated: self.gated,
         };
-        let stream = stream.into();
-        // Tensor maps need the context on this thread.
-        stream.context().bind_to_thread()?;
         let plan = Direct::new(self.matrix).with_kernel(self.kernel);
         // SAFETY: the caller keeps the preconditions; lengths were checked.
-        unsafe { plan.launch(stream, workspace.sums(), fusion, x, y) }
+        unsafe { plan.launch_on(stream, workspace, fusion, x, y) }
     }
 
     /// The residual's part of the job, after a check of lengths.

@@ -67,8 +67,7 @@ static_assert(sizeof(ResidualJob) == 32);
 
 // The second half of an RMS norm, in the matmul after it.
 struct ScaleJob {
-  const float*
-      squares;  // as in ResidualJob, of a matrix with as many rows as this one has columns; null without a norm
+  const float* squares;  // those of the ResidualJob before, whose rows are these columns; null without a norm
   float epsilon;
   uint32_t reserved;
 };

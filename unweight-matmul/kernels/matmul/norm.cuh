@@ -43,7 +43,7 @@ __device__ __forceinline__ void load_scales(const ScaleJob& job, uint32_t batch,
       const uint4* from = reinterpret_cast<const uint4*>(job.squares) + static_cast<uint64_t>(row) * fours;
 #pragma unroll 8
       for (uint32_t i = part; i < fours; i += SCALE_THREADS) {
-        // From the second-level cache, because the previous launch has written it.
+        // The previous launch has written it, so it is loaded from the second-level cache.
         const uint4 four = ptx::load_l2(from + i);
         sum += ptx::from_bits(four.x) + ptx::from_bits(four.y) + ptx::from_bits(four.z) + ptx::from_bits(four.w);
       }

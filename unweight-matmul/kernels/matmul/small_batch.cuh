@@ -221,7 +221,7 @@ struct Epilogue {
       const uint32_t row = group * GROUP_ROWS + i % FOURS * 4, x_row = i / FOURS;
       if (row >= job.rows) continue;
       const uint64_t at = static_cast<uint64_t>(x_row) * job.rows + row;
-      // In flight while partial sums are loaded.
+      // These loads are in flight while partial sums are loaded.
       const uint2 residual = ptx::load_l2(reinterpret_cast<const uint2*>(with.residual + at));
       const uint2 weight = ptx::load_read_only(reinterpret_cast<const uint2*>(with.weight + row));
       const float4 sum = scaled(sum_of(i), x_row);

@@ -68,11 +68,30 @@ impl<'a> Direct<'a> {
         y: &ViewMut<'_>,
     ) -> Result<(), MatmulError> {
         require_lengths(self.matrix.shape(), x, y)?;
+        // SAFETY: the caller keeps the preconditions; lengths were checked.
+        unsafe { self.launch_on(stream, workspace, Fusion::default(), x, y) }
+    }
+
+    /// Same as [`Direct::launch`], but on any stream of the matrix's device.
+    ///
+    /// # Errors
+    /// The errors of [`Direct::multiply_on`] that are known at a launch.
+    ///
+    /// # Safety
+    /// The preconditions of [`Direct::launch`].
+    pub(crate) unsafe fn launch_on<'s>(
+        &self,
+        stream: impl Into<LaunchStream<'s>>,
+        workspace: &SharedWorkspace,
+        fusion: Fusion,
+        x: Activations<'_>,
+        y: &ViewMut<'_>,
+    ) -> Result<(), MatmulError> {
         let stream = stream.into();
         // Tensor maps need the context on this thread.
         stream.context().bind_to_thread()?;
         // SAFETY: the caller keeps the preconditions.
-        unsafe { self.launch(stream, workspace.sums(), Fusion::default(), x, y) }
+        unsafe { self.launch(stream, workspace.sums(), fusion, x, y) }
     }
 
     /// # Errors
@@ -81,7 +100,7 @@ impl<'a> Direct<'a> {
     /// # Safety
     /// The preconditions of [`Direct::multiply_on`]; x and y, and all memory of the fusion, have the
     /// lengths that the shape says.
-    pub(crate) unsafe fn launch(
+    unsafe fn launch(
         &self,
         stream: LaunchStream<'_>,
         sums: Sums,

@@ -27,7 +27,7 @@ pub(super) struct Found<'a> {
     pub(super) payload_bytes: Option<u64>,
     /// Bytes of weights that were looked at.
     pub(super) read_bytes: u64,
-    /// That of the tensor or of the sample.
+    /// The breakdown of the tensor or of the sample.
     pub(super) breakdown: TensorBreakdown,
     /// The values of each field.
     pub(super) counts: Vec<ValueCounts>,

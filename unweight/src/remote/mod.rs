@@ -401,7 +401,7 @@ impl Checkpoint {
     }
 }
 
-/// As many bytes as opening a container reads first, so that one request answers it.
+/// The number of bytes that opening a container reads first, so that one request answers it.
 fn begin_bytes(coalesce: Coalesce, options: &OpenOptions) -> u64 {
     let allowed = options.memory.map_or(u64::MAX, |budget| budget.bytes() / 8);
     coalesce.gap().min(coalesce.longest()).min(allowed)
