@@ -51,7 +51,7 @@ def _linear_add_norm(
         from . import _packed_cuda
 
         return _packed_cuda.linear_add(x, packed, out_features, residual, weight)
-    y = _packed.linear(x, packed, out_features, None)
+    y = _packed.product(x, packed, out_features, None)
     total = y.float() + residual.float()
     variance = total.pow(2).mean(-1, keepdim=True)
     normalized = (total * torch.rsqrt(variance + epsilon)).to(x.dtype) * weight
@@ -107,7 +107,7 @@ def _linear_of_norm(
                 return y
             # The rows are not normalized in that case.
             assert scaled is None
-    y = _packed.linear(x, packed, out_features, None)
+    y = _packed.product(x, packed, out_features, None)
     return _silu_mul(y) if gated else y
 
 

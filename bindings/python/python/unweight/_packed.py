@@ -159,17 +159,24 @@ def linear(
         WrongArgument: The tensors are not those of a packed matrix, or shapes do not fit.
         NoDevice: They are not on the CPU or one CUDA device.
     """
-    columns = check_input(x, packed, rows)
+    check_input(x, packed, rows)
     require_one_device(x, bias)
     if bias is not None and (bias.dtype != torch.bfloat16 or bias.shape != (rows,)):
         raise WrongArgument(
             f"found a bias of {bias.dtype} with shape {tuple(bias.shape)}, expected bfloat16 with "
             f"shape {(rows,)}"
         )
+    return product(x, packed, rows, bias)
+
+
+def product(
+    x: torch.Tensor, packed: Packed, rows: int, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Same as `linear`, for tensors that were checked."""
     if x.is_cuda:
         from . import _packed_cuda
 
-        y = _packed_cuda.multiply(x.reshape(-1, columns), packed, rows, bias)
+        y = _packed_cuda.multiply(x.reshape(-1, packed.columns), packed, rows, bias)
         if y is not None:
             return y.reshape(*x.shape[:-1], rows)
     return functional.linear(x, restore(packed, rows), bias)
