@@ -7,7 +7,7 @@ use cudarc::driver::DriverError;
 use unweight_format::{Dtype, Forms};
 use unweight_gpu::GpuError;
 
-use crate::fused::MOST_FUSED_BATCH;
+use crate::fused::MOST_SCALED_BATCH;
 use crate::{PlanName, WeightForm};
 
 /// The error of a matmul or of its preparation.
@@ -166,7 +166,7 @@ impl fmt::Display for MatmulError {
             ),
             MatmulError::TooManyScaledRows { batch } => write!(
                 f,
-                "{batch} rows of x in a matmul after a norm, expected at most {MOST_FUSED_BATCH}: \
+                "{batch} rows of x in a matmul after a norm, expected at most {MOST_SCALED_BATCH}: \
                  calculate the norm before it"
             ),
             MatmulError::NoResidual { rows } => write!(

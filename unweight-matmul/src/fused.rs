@@ -11,9 +11,9 @@ use crate::{
     Activations, Direct, FragmentsRef, Kernel, MatmulError, SharedWorkspace, View, ViewMut,
 };
 
-/// The most rows of x of a matmul after a norm. `MOST_SCALED_BATCH` in
-/// kernels/abi/matmul_jobs.cuh.
-pub(crate) const MOST_FUSED_BATCH: u32 = 256;
+/// The most rows of x of a matmul after a norm: a constant of this name in
+/// kernels/abi/matmul_jobs.cuh, too.
+pub(crate) const MOST_SCALED_BATCH: u32 = 256;
 
 /// A residual connection and the first half of an RMS norm after a matmul. All values are BF16 but
 /// the squares; rows have as many values as the matrix has rows.
@@ -186,7 +186,7 @@ impl<'a> FusedMatmul<'a> {
         let Some(normed) = &self.normed else {
             return Ok(ScaleJob::default());
         };
-        if batch > MOST_FUSED_BATCH {
+        if batch > MOST_SCALED_BATCH {
             return Err(MatmulError::TooManyScaledRows { batch });
         }
         let columns = self.matrix.shape().columns();
@@ -197,5 +197,17 @@ impl<'a> FusedMatmul<'a> {
             epsilon: normed.epsilon,
             reserved: 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_scale_as_many_rows_as_are_accepted() {
+        let header = include_str!("../kernels/abi/matmul_jobs.cuh");
+        let constant = format!("constexpr uint32_t MOST_SCALED_BATCH = {MOST_SCALED_BATCH};");
+        assert!(header.contains(&constant));
     }
 }
